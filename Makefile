@@ -1,0 +1,42 @@
+# `make demo` and `make test` are the two commands of the README; everything they need they set up themselves.
+
+CARGO ?= cargo
+GUESTS := guest/target/wasm32-wasip2/release
+BIN := target/release/wasmpool
+
+.PHONY: help build guests demo test lint bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+build: ## Build the wasmpool command
+	$(CARGO) build --release --locked -p wasmpool
+
+guests: ## Build the example guests
+	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+	cd guest && $(CARGO) build --release --locked --workspace --target wasm32-wasip2
+
+demo: build guests ## Score a real data set, in parallel, by a sandboxed guest
+	@./demo/run $(BIN) $(GUESTS)
+
+# One profile for everything: the tests use the very binary that users get, and wasmtime is built once.
+test: build guests ## Run every test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    $(CARGO) nextest run --release --locked --workspace --no-fail-fast; \
+	else \
+	    $(CARGO) test --release --locked --workspace --no-fail-fast; \
+	fi
+	cd guest && $(CARGO) test --locked -p wasmpool-guest
+
+lint: ## Formatting, clippy, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	cd guest && $(CARGO) fmt --all --check
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: left out"; fi
+
+bench: build guests ## Measure speed beside Python's multiprocessing.Pool
+	python3 bench/run.py --bin $(BIN) --guests $(GUESTS)
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	cd guest && $(CARGO) clean

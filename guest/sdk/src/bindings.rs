@@ -1,0 +1,22 @@
+//! The two worlds of `wit/task.wit`, as `wit-bindgen` sees them.
+//!
+//! A module each, because a component's world is the sum of the bindings whose
+//! `export` macro it calls: a task without `init` must not call the second.
+
+pub mod task {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "task",
+        pub_export_macro: true,
+        export_macro_name: "export_task",
+    });
+}
+
+pub mod task_with_init {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "task-with-init",
+        pub_export_macro: true,
+        export_macro_name: "export_task_with_init",
+    });
+}

@@ -1,0 +1,183 @@
+//! Every option, defined once: its name, default, environment variable and help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::units;
+use crate::policy::{Isolate, Limits};
+use crate::scheduler::ChunkSize;
+
+/// multiprocessing.Pool for untrusted WebAssembly
+#[derive(Debug, Parser)]
+#[command(name = "wasmpool", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply one exported function to every item of the input
+    Map(Box<Map>),
+    /// Make one call and print its result as JSON
+    Call(Box<CallArgs>),
+    /// Show what a task exports and imports
+    Inspect(TaskArgs),
+    /// Compile a task ahead of time into the cache
+    Compile(TaskArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct Map {
+    /// The task: a component or core module, or their text form (.wat)
+    pub task: PathBuf,
+    /// Files with the items; none, or `-`, is standard input
+    pub input: Vec<PathBuf>,
+    /// The function: `name`, or `interface/name` [default: the only one a user would call]
+    #[arg(short, long, value_name = "NAME", env = "WASMPOOL_FUNCTION")]
+    pub function: Option<String>,
+    /// Worker processes [default: the CPUs this process may use]
+    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub workers: Option<u32>,
+    /// Items per chunk; auto aims at a few milliseconds of work
+    #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size)]
+    pub chunk_size: ChunkSize,
+    /// Print outcomes as they finish, not in input order
+    #[arg(long, env = "WASMPOOL_UNORDERED")]
+    pub unordered: bool,
+    /// Replace a worker process after N items
+    #[arg(long, value_name = "N", env = "WASMPOOL_MAX_TASKS_PER_WORKER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_tasks_per_worker: Option<u64>,
+    /// How the input is cut into items
+    #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
+    pub input_format: InputFormat,
+    /// How outcomes are printed
+    #[arg(long, value_enum, default_value_t = OutputFormat::Values, env = "WASMPOOL_OUTPUT_FORMAT")]
+    pub output_format: OutputFormat,
+    /// What follows each result of raw output
+    #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
+    pub delimiter: Delimiter,
+    /// FUNCTION takes a list of items and returns as many results: one call per chunk
+    #[arg(long, env = "WASMPOOL_BATCH")]
+    pub batch: bool,
+    /// FUNCTION returns a list or an option: each element is a line of its own
+    #[arg(long, env = "WASMPOOL_FLATTEN")]
+    pub flatten: bool,
+    /// Run an item again whose worker died or that ran out of time, so many times
+    #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
+    pub retries: u32,
+    /// Where results go [default: standard output]
+    #[arg(short, long, value_name = "FILE", env = "WASMPOOL_OUTPUT")]
+    pub output: Option<PathBuf>,
+    /// A bar on standard error: done, failed, rate, time left
+    #[arg(long, value_enum, default_value_t = Progress::Auto, env = "WASMPOOL_PROGRESS")]
+    pub progress: Progress,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The task: a component or core module, or their text form (.wat)
+    pub task: PathBuf,
+    /// The function: `name`, or `interface/name`
+    pub function: String,
+    /// Its arguments, each as JSON
+    #[arg(value_name = "JSON", value_parser = units::json, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// The task: a component or core module, or their text form (.wat)
+    pub task: PathBuf,
+    /// Say less on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What `map` and `call` share.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// How often an instance starts from pristine memory
+    #[arg(long, value_enum, default_value_t = Isolate::Item, env = "WASMPOOL_ISOLATE")]
+    pub isolate: Isolate,
+    /// Argument of the task's `init` export, run before the first item of an instance
+    #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]
+    pub init: Option<String>,
+    /// Bind a parameter by name; the item fills the rest
+    #[arg(long, value_name = "NAME=JSON", value_parser = units::binding, allow_hyphen_values = true)]
+    pub arg: Vec<(String, String)>,
+    /// Wall time of one item (ms, s, m, h)
+    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration)]
+    pub timeout: Duration,
+    /// Linear memory of one instance (KiB MiB GiB, k M G)
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "WASMPOOL_MEMORY", value_parser = units::size)]
+    pub memory: u64,
+    /// Instructions of one item, deterministic; doubles the time of call-heavy code [default: off]
+    #[arg(long, value_name = "N", env = "WASMPOOL_FUEL")]
+    pub fuel: Option<u64>,
+    /// Result of one item, at most
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size)]
+    pub max_output: u64,
+    /// Say more on standard error
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say less on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl Common {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.timeout,
+            memory: self.memory.min(1 << 40),
+            fuel: self.fuel,
+            max_output: self.max_output.min(u64::from(u32::MAX) / 4),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// Each line is JSON; empty lines are no items
+    Jsonl,
+    /// Each line is a string
+    Lines,
+    /// Strings that end with a NUL
+    Nul,
+    /// A header row, then one object per row
+    Csv,
+    /// Each line is a path; the item is the file's bytes
+    Files,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// The bare result as JSON, one per line; failed items are left out
+    Values,
+    /// One record per item
+    Records,
+    /// Strings and bytes as they are, each followed by the delimiter
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Delimiter {
+    Newline,
+    Nul,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// On a terminal only
+    Auto,
+    Always,
+    Never,
+}

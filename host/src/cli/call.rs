@@ -1,0 +1,62 @@
+//! `wasmpool call`: one item, made of the arguments, through a pool of one.
+
+use std::io;
+
+use super::args::CallArgs;
+use super::exit::Exit;
+use super::map;
+use super::run::{Run, run};
+use crate::input::{Batch, Items};
+use crate::outcome::Failure;
+use crate::output::{Counts, Format, Target, Watcher};
+use crate::policy::Call;
+
+pub fn call(args: &CallArgs) -> Result<Exit, String> {
+    let item = match args.arguments.as_slice() {
+        [] => "null".to_owned(),
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(",")),
+    };
+    let mut watcher = Said { quiet: args.common.quiet };
+    let (exit, _) = run(Run {
+        task: &args.task,
+        call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },
+        config: map::config(&args.common),
+        format: Format::Values,
+        items: Box::new(Once(Some(item))),
+        target: Target::Stdout,
+        watcher: &mut watcher,
+    })
+    .map_err(|e| e.to_string())?;
+    Ok(exit)
+}
+
+struct Once(Option<String>);
+
+impl Items for Once {
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        if let Some(item) = self.0.take() {
+            batch.push(item.as_bytes());
+        }
+        Ok(false)
+    }
+}
+
+/// Says on standard error why the call failed.
+struct Said {
+    quiet: bool,
+}
+
+impl Watcher for Said {
+    fn failed(&mut self, _index: u64, failure: &Failure) {
+        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), failure.message);
+        if !self.quiet {
+            for frame in &failure.trace {
+                eprintln!("    in {frame}");
+            }
+            eprint!("{}{}", failure.printed.stdout, failure.printed.stderr);
+        }
+    }
+
+    fn tick(&mut self, _items: u64, _counts: &Counts) {}
+}

@@ -1,0 +1,113 @@
+//! `wasmpool map`.
+
+use std::thread;
+use std::time::Duration;
+
+use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat};
+use super::exit::Exit;
+use super::progress::Progress;
+use super::run::{Run, run};
+use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
+use crate::output::{Format, Target};
+use crate::policy::{Call, ItemForm, ResultForm};
+use crate::scheduler::Config;
+
+/// Bytes read and not yet written.
+const WINDOW: usize = 16 << 20;
+
+pub fn map(map: &Map) -> Result<Exit, String> {
+    let inputs = Inputs::open(&map.input)?;
+    let size = inputs.size();
+    let call = Call {
+        function: map.function.clone(),
+        batch: map.batch,
+        flatten: map.flatten,
+        item_form: item_form(map.input_format),
+        result_form: match map.output_format {
+            OutputFormat::Raw => ResultForm::Raw,
+            OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
+        },
+        ..call(&map.common)
+    };
+    let workers = match map.workers {
+        Some(workers) => workers as usize,
+        None => thread::available_parallelism().map_or(1, |n| n.get()),
+    };
+    let config = Config {
+        workers,
+        ordered: !map.unordered,
+        chunk: map.chunk_size,
+        batch: map.batch,
+        retries: map.retries,
+        max_tasks_per_worker: map.max_tasks_per_worker,
+        ..config(&map.common)
+    };
+    let format = match (map.output_format, map.delimiter) {
+        (OutputFormat::Values, _) => Format::Values,
+        (OutputFormat::Records, _) => Format::Records,
+        (OutputFormat::Raw, Delimiter::Newline) => Format::Raw { delimiter: Some(b'\n') },
+        (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
+        (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
+    };
+    let target = Target::open(map.output.as_ref())?;
+    let mut progress = Progress::new(map.progress, map.common.quiet, size);
+    let items = items(map.input_format, inputs, longest(&map.common), &progress);
+    let result = run(Run { task: &map.task, call, config, format, items, target, watcher: &mut progress });
+    progress.finish();
+    let (exit, counts) = result.map_err(|e| e.to_string())?;
+    if exit != Exit::OutputClosed && !map.common.quiet {
+        progress.summary(&counts);
+    }
+    Ok(exit)
+}
+
+/// What `map` and `call` have in common.
+pub fn call(common: &Common) -> Call {
+    Call {
+        args: common.arg.clone(),
+        init: common.init.clone(),
+        isolate: common.isolate,
+        limits: common.limits(),
+        ..Call::default()
+    }
+}
+
+/// A run of one worker, as `call` makes it.
+pub fn config(common: &Common) -> Config {
+    Config {
+        workers: 1,
+        ordered: true,
+        chunk: crate::scheduler::ChunkSize::Auto,
+        batch: false,
+        retries: 0,
+        max_tasks_per_worker: None,
+        timeout: common.timeout,
+        grace: Duration::from_millis(100),
+        start_timeout: common.timeout.saturating_add(Duration::from_secs(60)),
+        window: WINDOW,
+    }
+}
+
+/// Longest item: what does not fit the memory of an instance can't be given to it.
+fn longest(common: &Common) -> usize {
+    usize::try_from(common.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
+}
+
+fn item_form(format: InputFormat) -> ItemForm {
+    match format {
+        InputFormat::Jsonl => ItemForm::Json,
+        InputFormat::Lines | InputFormat::Nul | InputFormat::Files => ItemForm::Bytes,
+        InputFormat::Csv => ItemForm::Csv,
+    }
+}
+
+fn items(format: InputFormat, inputs: Inputs, longest: usize, progress: &Progress) -> Box<dyn Items> {
+    let inputs = inputs.counted(progress.bytes_read());
+    match format {
+        InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
+        InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
+        InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
+        InputFormat::Csv => Box::new(CsvItems::new(inputs, longest)),
+        InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
+    }
+}

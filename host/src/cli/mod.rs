@@ -1,0 +1,44 @@
+//! The command line: thin over the rest of the crate.
+
+mod args;
+mod call;
+mod exit;
+mod inspect;
+mod map;
+mod progress;
+mod run;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Arguments, Command};
+use exit::Exit;
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            // Help that was asked for goes to standard output and is no error.
+            let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = e.print();
+            return if asked { ExitCode::SUCCESS } else { Exit::Usage.into() };
+        }
+    };
+    let result = match arguments.command {
+        Command::Map(map) => map::map(&map),
+        Command::Call(call) => call::call(&call),
+        Command::Inspect(inspect) => inspect::inspect(&inspect),
+        Command::Compile(compile) => inspect::compile(&compile),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(message) => {
+            eprintln!("wasmpool: {message}");
+            Exit::Usage.into()
+        }
+    }
+}

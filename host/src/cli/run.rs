@@ -1,0 +1,100 @@
+//! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+use super::exit::Exit;
+use crate::compile::{self, Cache, Prepared};
+use crate::error::Error;
+use crate::input::{self, Items};
+use crate::output::{self, Counts, Format, Printer, Target, Watcher};
+use crate::policy::Call;
+use crate::scheduler::Config;
+use crate::supervisor::{End, Event, Mailbox, Sender, Supervisor};
+
+/// All that a run is made of.
+pub struct Run<'a> {
+    pub task: &'a Path,
+    pub call: Call,
+    pub config: Config,
+    pub format: Format,
+    pub items: Box<dyn Items>,
+    pub target: Target,
+    pub watcher: &'a mut dyn Watcher,
+}
+
+/// Runs it. What failed is counted; an error means that there is nothing to count.
+pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
+    let Run { task, call, config, format, items, target, watcher } = run;
+    let (mailbox, requests) = Mailbox::new()?;
+    watch_signals(mailbox.sender())?;
+    let cache = Cache::of_user();
+    let mut prepared = compile::prepare(task, call.limits.fuel.is_some(), &cache, false)?;
+    let reader = mailbox.sender();
+    thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, &requests, &reader))?;
+    let (results, to_write) = mpsc::channel();
+    let writer = mailbox.sender();
+    let writing = thread::Builder::new()
+        .name("output".to_owned())
+        .spawn(move || output::write_all(target, &to_write, &writer))?;
+    let mut printer = Printer::new(format, results, watcher);
+    let mut result = Supervisor::new(&prepared, &call, config.clone(), &mut printer, &mailbox)?.run();
+    if let Err(Error::Artifact(_)) = &result
+        && !prepared.compiled
+    {
+        // From another build or machine: made anew. Workers load before anything is sent to them, so nothing ran.
+        prepared = again(task, &call, &cache, &prepared)?;
+        result = Supervisor::new(&prepared, &call, config, &mut printer, &mailbox)?.run();
+    }
+    let counts = printer.counts().clone();
+    drop(printer);
+    let end = result?;
+    if end != End::OutputClosed {
+        // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
+        let _ = writing.join();
+        for event in mailbox.take() {
+            match event {
+                Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
+                Event::OutputFailed(e) => return Err(Error::Output(e)),
+                _ => {}
+            }
+        }
+    }
+    let exit = match end {
+        End::Interrupted(signal) => Exit::Signal(signal),
+        End::OutputClosed => Exit::OutputClosed,
+        End::Complete if counts.failures() > 0 => Exit::Failures,
+        End::Complete => Exit::Success,
+    };
+    Ok((exit, counts))
+}
+
+fn again(task: &Path, call: &Call, cache: &Cache, stale: &Prepared) -> Result<Prepared, Error> {
+    cache.remove(&stale.hash, stale.meta.profile);
+    compile::prepare(task, call.limits.fuel.is_some(), cache, true)
+}
+
+/// SIGINT and SIGTERM become events: the first ends the run in good order, the second at once.
+fn watch_signals(supervisor: Sender) -> Result<(), Error> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    // Blocked in every thread that is started from here on; children get an empty mask again.
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(std::io::Error::from)?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut times = 0;
+        while let Ok(signal) = set.wait() {
+            times += 1;
+            supervisor.send(Event::Signal(signal as i32));
+            if times == 2 {
+                // Whoever writes may be stuck on a reader that is gone: the second means now.
+                thread::sleep(std::time::Duration::from_millis(500));
+                std::process::exit(128 + signal as i32);
+            }
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Sizes, durations and bindings as they are written on the command line.
+
+use std::time::Duration;
+
+/// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
+pub fn size(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text).map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
+}
+
+/// A duration: a number with `ms`, `s`, `m` or `h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || "a duration is a number with ms, s, m or h, such as 500ms or 2m".to_owned();
+    let duration = humantime::parse_duration(text).map_err(|_| hint())?;
+    if duration.is_zero() { Err("a duration has to be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// A binding: `NAME=JSON`.
+pub fn binding(text: &str) -> Result<(String, String), String> {
+    let (name, json) =
+        text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
+    serde_json::from_str::<serde::de::IgnoredAny>(json)
+        .map_err(|e| format!("the value of {name} is not JSON ({e}); a string needs quotes: {name}='\"text\"'"))?;
+    Ok((name.to_owned(), json.to_owned()))
+}
+
+/// JSON text.
+pub fn json(text: &str) -> Result<String, String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map_err(|e| format!("it is not JSON ({e}); a string needs quotes: '\"text\"'"))?;
+    Ok(text.to_owned())
+}
+
+/// A chunk size: `auto` or a number from 1.
+pub fn chunk_size(text: &str) -> Result<crate::scheduler::ChunkSize, String> {
+    use crate::scheduler::ChunkSize;
+    match (text, text.parse::<u32>()) {
+        ("auto", _) => Ok(ChunkSize::Auto),
+        (_, Ok(n @ 1..)) => Ok(ChunkSize::Fixed(n)),
+        _ => Err("a chunk size is `auto` or a number from 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_both_systems() {
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert_eq!(size("16M"), Ok(16_000_000));
+        assert_eq!(size("1k"), Ok(1000));
+        assert_eq!(size("12"), Ok(12));
+        assert!(size("lots").is_err());
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("5").is_err());
+        assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_binding_that_is_not_json_says_how_to_write_it() {
+        let message = binding("name=text").unwrap_err();
+        assert!(message.contains("name='\"text\"'"), "{message}");
+    }
+}

@@ -1,0 +1,97 @@
+//! The engine's settings: what compiling and running must agree on, and the pool of one instance a worker runs in.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+
+/// Settings that change the compiled code. A task gets the first of [`Profile::all`] that can compile it, so that what
+/// few tasks need is switched off for the others: less code that a hostile guest could reach, and faster calls
+/// (concurrency support alone costs some 300 ns a call).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Everything wasmtime supports, not only what plain tasks need: async, garbage collection, exceptions.
+    pub full: bool,
+    /// Count instructions. Doubles the time of call-heavy code.
+    pub fuel: bool,
+}
+
+impl Profile {
+    /// The profiles to try, the leanest first.
+    pub fn all(fuel: bool) -> [Profile; 2] {
+        [Profile { full: false, fuel }, Profile { full: true, fuel }]
+    }
+
+    /// A short name, part of the cache's key.
+    pub fn name(self) -> &'static str {
+        match (self.full, self.fuel) {
+            (false, false) => "lean",
+            (true, false) => "full",
+            (false, true) => "lean-fuel",
+            (true, true) => "full-fuel",
+        }
+    }
+
+    /// The settings that compiled code depends on.
+    pub fn config(self) -> Config {
+        let mut config = Config::new();
+        config
+            .strategy(Strategy::Cranelift)
+            .cranelift_opt_level(OptLevel::Speed)
+            .consume_fuel(self.fuel)
+            .epoch_interruption(true)
+            .concurrency_support(self.full)
+            .wasm_component_model_async(self.full)
+            .wasm_function_references(self.full)
+            .wasm_gc(self.full)
+            .wasm_exceptions(self.full)
+            .memory_init_cow(true);
+        config
+    }
+
+    pub fn engine(self) -> wasmtime::Result<Engine> {
+        Engine::new(&self.config())
+    }
+}
+
+/// What one instance of a task needs of a pool. `None` where it can't be known before it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    pub memories: u32,
+    /// Bytes a memory starts with, at the most.
+    pub initial_memory: u64,
+    pub tables: u32,
+    pub initial_table: u64,
+}
+
+/// Core instances a pool allows: they cost nothing until they are used, and a Python guest has dozens.
+const CORE_INSTANCES: u32 = 1000;
+/// Elements a table may grow to in a pool.
+const TABLE_ELEMENTS: usize = 20_000;
+/// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again.
+const KEEP_RESIDENT: usize = 512 << 10;
+
+/// Makes the engine of a worker: one instance at a time, in a slot that is reset between instances.
+pub fn for_worker(profile: Profile, needs: Option<Needs>) -> wasmtime::Result<Engine> {
+    let mut config = profile.config();
+    if let Some(needs) = needs {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(1)
+            .total_core_instances(CORE_INSTANCES)
+            .max_core_instances_per_component(CORE_INSTANCES)
+            .total_memories(needs.memories.max(1))
+            .max_memories_per_component(needs.memories.max(1))
+            .max_memories_per_module(needs.memories.max(1))
+            .total_tables(needs.tables.max(1))
+            .max_tables_per_component(needs.tables.max(1))
+            .max_tables_per_module(needs.tables.max(1))
+            .table_elements(usize::try_from(needs.initial_table)?.max(TABLE_ELEMENTS))
+            .max_component_instance_size(16 << 20)
+            .max_core_instance_size(16 << 20)
+            .total_stacks(u32::from(profile.full))
+            .total_gc_heaps(u32::from(profile.full))
+            .linear_memory_keep_resident(KEEP_RESIDENT)
+            .table_keep_resident(KEEP_RESIDENT)
+            .pagemap_scan(Enabled::Auto);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    Engine::new(&config)
+}

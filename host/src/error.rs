@@ -1,0 +1,30 @@
+//! What can go wrong with a run as a whole. What goes wrong with an item is its [`crate::outcome::Failure`].
+
+use std::io;
+
+/// Why a run could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The task cannot be read, compiled or called like this. Nothing ran.
+    #[error("{0}")]
+    Task(String),
+    /// The artifact does not fit this build or this machine. Compiling the task again helps.
+    #[error("the compiled task cannot be loaded: {0}")]
+    Artifact(String),
+    /// A worker or compile process cannot be started.
+    #[error("cannot start a worker process: {0}")]
+    Spawn(#[source] io::Error),
+    /// Workers end before they are ready, again and again.
+    #[error("workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?")]
+    Workers(String),
+    /// The input cannot be read.
+    #[error("cannot read the input: {0}")]
+    Input(String),
+    /// The results cannot be written.
+    #[error("cannot write the results: {0}")]
+    Output(#[source] io::Error),
+    /// The system refused something that the run needs.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}

@@ -1,0 +1,221 @@
+//! What a task exports, and which of it a user means.
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Type};
+use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
+
+use crate::value::Shape;
+
+/// An exported function.
+#[derive(Debug)]
+pub struct Export {
+    /// The interface it is in, with package and version.
+    pub interface: Option<String>,
+    pub name: String,
+    pub params: Vec<(String, Shape)>,
+    pub result: Option<Shape>,
+    /// Why it cannot be called with values, where it cannot.
+    pub unsupported: Option<String>,
+    pub is_async: bool,
+}
+
+/// Functions that toolchains add and no user calls.
+const PLUMBING: [&str; 12] = [
+    "_start",
+    "_initialize",
+    "init",
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "cabi_realloc",
+    "canonical_abi_realloc",
+    "canonical_abi_free",
+    "asyncify_start_unwind",
+    "asyncify_stop_unwind",
+];
+/// Interfaces that toolchains add: componentize-py exports one of this name.
+const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
+
+impl Export {
+    /// The name as a user would write it: `name` or `interface/name`.
+    pub fn path(&self) -> String {
+        match &self.interface {
+            Some(interface) => format!("{interface}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The type, in WIT's words.
+    pub fn signature(&self) -> String {
+        let params: Vec<String> = self.params.iter().map(|(n, s)| format!("{n}: {}", s.wit())).collect();
+        let result = self.result.as_ref().map(|r| format!(" -> {}", r.wit())).unwrap_or_default();
+        let r#async = if self.is_async { "async " } else { "" };
+        format!("{}: {async}func({}){result}", self.path(), params.join(", "))
+    }
+
+    /// Whether a user would call it: not what the toolchain or WASI itself asked for.
+    pub fn is_users(&self) -> bool {
+        match self.interface.as_deref() {
+            Some(i) => !i.starts_with("wasi:") && !PLUMBING_INTERFACES.contains(&i),
+            None => !PLUMBING.contains(&self.name.as_str()) && !self.name.starts_with("__"),
+        }
+    }
+
+    /// Whether `wanted` names it: `name`, or `interface/name` with or without package and version, or WIT's `#` form.
+    fn is_named(&self, wanted: &str) -> bool {
+        if wanted == self.name || wanted == self.path() {
+            return true;
+        }
+        let Some(interface) = &self.interface else {
+            return false;
+        };
+        let Some((wanted_interface, name)) = wanted.rsplit_once(['/', '#']) else {
+            return false;
+        };
+        let unversioned = interface.split('@').next().unwrap_or(interface);
+        let bare = unversioned.rsplit('/').next().unwrap_or(unversioned);
+        name == self.name && [interface.as_str(), unversioned, bare].contains(&wanted_interface)
+    }
+}
+
+/// The exported functions of a component, plain ones and those in interfaces.
+pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
+    let ty = component.component_type();
+    let mut exports = Vec::new();
+    for (name, item) in ty.exports(engine) {
+        match &item.ty {
+            ComponentItem::ComponentFunc(func) => exports.push(of_func(None, name, func)),
+            ComponentItem::ComponentInstance(instance) => {
+                for (inner, item) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(func) = &item.ty {
+                        exports.push(of_func(Some(name), inner, func));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    exports
+}
+
+fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> Export {
+    let mut unsupported = None;
+    let mut shape = |what: &str, ty: &Type| {
+        Shape::of(ty).map_err(|e| unsupported.get_or_insert(format!("{what} is {e}")).clone()).ok()
+    };
+    let params: Vec<(String, Shape)> =
+        func.params().filter_map(|(n, ty)| Some((n.to_owned(), shape(&format!("parameter `{n}`"), &ty)?))).collect();
+    let result = func.results().next().and_then(|ty| shape("the result", &ty));
+    Export {
+        interface: interface.map(str::to_owned),
+        name: name.to_owned(),
+        params,
+        result,
+        unsupported,
+        is_async: func.async_(),
+    }
+}
+
+/// The exported functions of a core module. Numbers are all they speak of.
+pub fn of_module(module: &Module) -> Vec<Export> {
+    module
+        .exports()
+        .filter_map(|export| match export.ty() {
+            ExternType::Func(ty) => Some(of_core_func(export.name(), &ty)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn of_core_func(name: &str, ty: &FuncType) -> Export {
+    let mut unsupported = None;
+    let mut shape = |ty: ValType| match ty {
+        ValType::I32 => Some(Shape::S32),
+        ValType::I64 => Some(Shape::S64),
+        ValType::F32 => Some(Shape::F32),
+        ValType::F64 => Some(Shape::F64),
+        other => {
+            unsupported = Some(format!("it has a parameter or result of type {other}, which has no JSON form"));
+            None
+        }
+    };
+    let params = ty.params().enumerate().filter_map(|(i, ty)| Some((format!("p{i}"), shape(ty)?))).collect();
+    let mut results: Vec<Shape> = ty.results().filter_map(shape).collect();
+    let result = if results.len() > 1 { Some(Shape::Tuple(results)) } else { results.pop() };
+    Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false }
+}
+
+/// The function that is meant: the one of that name, or the only one a user would call.
+///
+/// # Errors
+///
+/// A message that names what there is.
+pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Export, String> {
+    let chosen = match wanted {
+        Some(wanted) => by_name(exports, wanted)?,
+        None => the_only_one(exports)?,
+    };
+    match &chosen.unsupported {
+        Some(why) => Err(format!("the function `{}` cannot be called with values: {why}", chosen.path())),
+        None => Ok(chosen),
+    }
+}
+
+fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String> {
+    // An exact name wins over the same name inside an interface.
+    if let Some(export) = exports.iter().find(|e| e.path() == wanted) {
+        return Ok(export);
+    }
+    let named: Vec<&Export> = exports.iter().filter(|e| e.is_named(wanted)).collect();
+    match named.as_slice() {
+        [one] => Ok(one),
+        [] => Err(unknown(exports, wanted)),
+        several => Err(format!("`{wanted}` could be any of these; name one in full:\n{}", list(several))),
+    }
+}
+
+fn unknown(exports: &[Export], wanted: &str) -> String {
+    let mut message = format!("the task has no function `{wanted}`");
+    let near = exports
+        .iter()
+        .flat_map(|e| [e.path(), e.name.clone()])
+        .map(|name| (strsim::jaro_winkler(&name, wanted), name))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((_, name)) = near {
+        message += &format!("; did you mean `{name}`?");
+    }
+    match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
+        [] => message + "\nit exports no function at all",
+        some => message + "\nit exports:\n" + &list(some),
+    }
+}
+
+fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
+    let users: Vec<&Export> = exports.iter().filter(|e| e.is_users()).collect();
+    let callable: Vec<&Export> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
+    match (users.as_slice(), callable.as_slice()) {
+        ([one], _) | (_, [one]) => Ok(one),
+        ([], _) => {
+            let command = exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"));
+            Err(if command {
+                "the task exports no function to map; it is a WASI command (`_start` or `wasi:cli/run`)".to_owned()
+            } else {
+                "the task exports no function".to_owned()
+            })
+        }
+        (several, _) => Err(format!("the task exports several functions; name one with --function:\n{}", list(several))),
+    }
+}
+
+fn list(exports: &[&Export]) -> String {
+    let lines: Vec<String> = exports.iter().map(|e| format!("  {}", e.signature())).collect();
+    lines.join("\n")
+}
+
+/// The interface a name like `pkg:name/interface@1.2.3` is of, without its version.
+pub fn unversioned(interface: &str) -> &str {
+    interface.split('@').next().unwrap_or(interface)
+}
+

@@ -1,0 +1,58 @@
+//! Input, cut into items: lazily, a block at a time, and never more than was asked for.
+
+mod csv;
+mod files;
+mod lines;
+mod source;
+
+use std::io;
+
+pub use csv::CsvItems;
+pub use files::FileItems;
+pub use lines::LineItems;
+pub use source::{Inputs, feed};
+
+use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header};
+
+/// Items in the form in which they go into a lane: each behind its header.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub bytes: Vec<u8>,
+    /// Size of each item, without its header.
+    pub sizes: Vec<u32>,
+}
+
+/// Longest reason why an item could not be read.
+const REASON: usize = 4096;
+
+impl Batch {
+    /// Appends an item.
+    pub fn push(&mut self, item: &[u8]) {
+        self.append(ItemTag::Item, item);
+    }
+
+    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason.
+    pub fn push_unreadable(&mut self, reason: &str) {
+        self.append(ItemTag::Unreadable, reason.as_bytes().get(..REASON).unwrap_or(reason.as_bytes()));
+    }
+
+    fn append(&mut self, tag: ItemTag, bytes: &[u8]) {
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            return self.push_unreadable("the item is longer than 4 GiB");
+        };
+        self.bytes.reserve(ITEM_HEADER + bytes.len());
+        self.bytes.extend_from_slice(&item_header(tag, len));
+        self.bytes.extend_from_slice(bytes);
+        self.sizes.push(len);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+}
+
+/// Something that yields items.
+pub trait Items: Send {
+    /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
+}

@@ -1,0 +1,119 @@
+//! Where input comes from, and the thread that reads it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+use super::{Batch, Items};
+use crate::supervisor::{Event, Sender};
+
+/// The files of the command line, one behind the other.
+#[derive(Debug)]
+pub struct Inputs {
+    left: VecDeque<(PathBuf, Source)>,
+    /// Bytes read so far, for whoever shows progress.
+    read: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stdin,
+    File(File),
+}
+
+impl Inputs {
+    /// Opens all of them, so that one that is missing is known before anything runs. None, or `-`, is standard input.
+    pub fn open(paths: &[PathBuf]) -> Result<Inputs, String> {
+        let stdin = [PathBuf::from("-")];
+        let paths = if paths.is_empty() { &stdin } else { paths };
+        let mut left = VecDeque::new();
+        for path in paths {
+            let source = if path == Path::new("-") {
+                Source::Stdin
+            } else {
+                let cannot = |e: io::Error| format!("cannot read the input {}: {e}", path.display());
+                let file = File::open(path).map_err(cannot)?;
+                if file.metadata().map_err(cannot)?.is_dir() {
+                    return Err(format!("the input {} is a directory; name its files", path.display()));
+                }
+                Source::File(file)
+            };
+            left.push_back((path.clone(), source));
+        }
+        Ok(Inputs { left, read: Arc::default() })
+    }
+
+    /// Bytes of all inputs, where that is known.
+    pub fn size(&self) -> Option<u64> {
+        self.left
+            .iter()
+            .map(|(_, source)| match source {
+                Source::File(file) => file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len()),
+                Source::Stdin => None,
+            })
+            .sum()
+    }
+
+    /// Counts what is read in `read`.
+    pub fn counted(self, read: Arc<AtomicU64>) -> Inputs {
+        Inputs { read, ..self }
+    }
+
+    /// Reads a block: 0 bytes at the end of each file, `None` after the last.
+    pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some((path, source)) = self.left.front_mut() else {
+            return Ok(None);
+        };
+        let result = loop {
+            let result = match source {
+                Source::Stdin => io::stdin().lock().read(block),
+                Source::File(file) => file.read(block),
+            };
+            match result {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match result {
+            Ok(0) => {
+                self.left.pop_front();
+                Ok(Some(0))
+            }
+            Ok(count) => {
+                self.read.fetch_add(count as u64, Ordering::Relaxed);
+                Ok(Some(count))
+            }
+            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+        }
+    }
+}
+
+/// Reads items whenever one more batch is asked for, until there are no more or nobody asks.
+pub fn feed(mut items: Box<dyn Items>, requests: &Receiver<()>, supervisor: &Sender) {
+    while requests.recv().is_ok() {
+        let mut batch = Batch::default();
+        loop {
+            match items.next(&mut batch) {
+                Ok(true) if batch.is_empty() => {}
+                Ok(true) => {
+                    supervisor.send(Event::Input(batch));
+                    break;
+                }
+                Ok(false) => {
+                    supervisor.send(Event::Input(batch));
+                    supervisor.send(Event::InputEnd);
+                    return;
+                }
+                Err(e) => {
+                    supervisor.send(Event::Input(batch));
+                    supervisor.send(Event::InputFailed(e.to_string()));
+                    return;
+                }
+            }
+        }
+    }
+}

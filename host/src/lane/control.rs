@@ -1,0 +1,118 @@
+//! The socket between host and worker (or compiler): descriptors, short messages, and the bell.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::worker::Bell;
+
+/// Longest message; what is longer travels in a memfd.
+const MAX_MESSAGE: usize = 16 << 10;
+/// Most descriptors of one message.
+const MAX_FDS: usize = 4;
+/// The message that only wakes.
+const BELL: &[u8] = b"b";
+
+/// One end of the socket.
+#[derive(Debug)]
+pub struct Control {
+    socket: OwnedFd,
+}
+
+/// A message, or the lack of one.
+#[derive(Debug)]
+pub enum Incoming<M> {
+    Message(M, Vec<OwnedFd>),
+    Bell,
+    /// The peer has closed its end.
+    Closed,
+    /// Nothing there (sockets that don't block).
+    Nothing,
+}
+
+impl Control {
+    /// The host's end and the other one.
+    pub fn pair() -> io::Result<(Control, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Control { socket: ours }, theirs))
+    }
+
+    pub fn from_fd(socket: OwnedFd) -> Control {
+        Control { socket }
+    }
+
+    pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    /// The next message; waits for one unless `dont_wait`.
+    pub fn receive<M: DeserializeOwned>(&self, dont_wait: bool) -> io::Result<Incoming<M>> {
+        let mut bytes = [0; MAX_MESSAGE];
+        let mut space = nix::cmsg_space!([i32; MAX_FDS]);
+        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        flags.set(MsgFlags::MSG_DONTWAIT, dont_wait);
+        let (count, fds) = loop {
+            let mut iov = [IoSliceMut::new(&mut bytes)];
+            match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+                Ok(message) => {
+                    let mut fds = Vec::new();
+                    for part in message.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(raw) = part {
+                            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
+                            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                        }
+                    }
+                    break (message.bytes, fds);
+                }
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
+                Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
+                Err(e) => return Err(e.into()),
+            }
+        };
+        match bytes.get(..count).unwrap_or_default() {
+            [] => Ok(Incoming::Closed),
+            BELL => Ok(Incoming::Bell),
+            message => Ok(Incoming::Message(serde_json::from_slice(message)?, fds)),
+        }
+    }
+
+    /// Wakes the other side. A full socket is a bell already rung.
+    pub fn ring(&self) -> io::Result<()> {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        match nix::sys::socket::send(self.socket.as_raw_fd(), BELL, flags) {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Bell for Control {
+    fn wait(&self) -> io::Result<()> {
+        match self.receive::<serde::de::IgnoredAny>(false)? {
+            Incoming::Closed => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ring(&self) -> io::Result<()> {
+        Control::ring(self)
+    }
+}

@@ -1,0 +1,205 @@
+//! The host's side of a lane. The worker may be hostile: every number it writes is checked against what the host knows,
+//! and bytes are copied out before anything looks at them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{Ordering, fence};
+
+use super::frame::{OUTCOME_HEADER, OutcomeHeader};
+use super::region::{RING, Region};
+
+/// The worker wrote something that no worker of ours writes.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker broke the protocol: {0}")]
+pub struct Broken(pub &'static str);
+
+/// What came out of [`HostLane::receive`].
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// A whole outcome, copied out of shared memory.
+    Outcome(OutcomeHeader, &'a [u8]),
+    /// Nothing whole yet.
+    Nothing,
+}
+
+/// What a worker's status page says of it. Hints, not facts: the scheduler gives away nothing on their word.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// Attempts made, the last of which began at `since_ns` (`CLOCK_MONOTONIC`).
+    pub attempt: u64,
+    pub since_ns: u64,
+    /// Items answered, and one more while one is in work.
+    pub started: u64,
+}
+
+/// Writes items, reads outcomes.
+#[derive(Debug)]
+pub struct HostLane {
+    region: Region,
+    /// What the host wrote and took; the shared copies are for the worker only and never read back.
+    head: u64,
+    tail: u64,
+    /// Furthest positions the worker admitted to.
+    taken: u64,
+    delivered: u64,
+    /// The outcome being received, with its header once that is known.
+    header: Option<OutcomeHeader>,
+    payload: Vec<u8>,
+    /// Longest payload that is believed.
+    max_payload: u64,
+    moved: u64,
+}
+
+impl HostLane {
+    /// Makes a lane; the descriptor is for the worker.
+    pub fn create(max_payload: u64) -> io::Result<(HostLane, OwnedFd)> {
+        let (region, fd) = Region::create()?;
+        let lane = HostLane {
+            region,
+            head: 0,
+            tail: 0,
+            taken: 0,
+            delivered: 0,
+            header: None,
+            payload: Vec::new(),
+            max_payload,
+            moved: 0,
+        };
+        Ok((lane, fd))
+    }
+
+    /// Copies as much of `bytes` into the input ring as fits, and returns how much that was.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        let status = self.region.status();
+        let taken = status.worker.0.input_tail.load(Ordering::Acquire);
+        if taken < self.taken || taken > self.head {
+            return Err(Broken("it took input that was not there"));
+        }
+        self.moved += taken - self.taken;
+        self.taken = taken;
+        let room = RING - (self.head - taken) as usize;
+        let count = bytes.len().min(room);
+        let at = (self.head % RING as u64) as usize;
+        // SAFETY: `at < RING` and `count <= RING`, so the span lies within the doubly mapped ring; `bytes` is ours.
+        unsafe { self.region.input().add(at).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+        self.head += count as u64;
+        status.host.0.input_head.store(self.head, Ordering::Release);
+        Ok(count)
+    }
+
+    /// Sends all of `bytes` or, where there is no room for that, nothing.
+    pub fn send_whole(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+        self.send(&[])?;
+        if RING - ((self.head - self.taken) as usize) < bytes.len() {
+            return Ok(false);
+        }
+        Ok(self.send(bytes)? == bytes.len())
+    }
+
+    /// Whether the worker has written something that was not yet taken.
+    pub fn has_outcomes(&self) -> bool {
+        self.region.status().worker.0.output_head.load(Ordering::Acquire) > self.delivered.max(self.tail)
+    }
+
+    /// Whether the worker sleeps and has to be rung, now that there is input or room for it.
+    pub fn worker_sleeps(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let waits = &self.region.status().worker.0.waits;
+        waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Says whether the host is about to sleep, so that the worker rings. Look once more after saying so.
+    pub fn announce_sleep(&self, sleeps: bool) {
+        self.region.status().host.0.waits.store(u32::from(sleeps), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The next outcome, if it is there whole.
+    pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
+        let delivered = self.region.status().worker.0.output_head.load(Ordering::Acquire);
+        if delivered < self.delivered || delivered - self.tail > RING as u64 {
+            return Err(Broken("it wrote more than there is room for"));
+        }
+        self.delivered = delivered;
+        let header = match self.header {
+            Some(header) => header,
+            None => {
+                let mut bytes = [0; OUTCOME_HEADER];
+                if self.available() < bytes.len() {
+                    return Ok(Received::Nothing);
+                }
+                self.copy_out(&mut bytes);
+                let header = OutcomeHeader::from_bytes(bytes).ok_or(Broken("it sent an outcome of no known kind"))?;
+                if u64::from(header.len) > self.max_payload {
+                    return Err(Broken("it sent an outcome longer than any can be"));
+                }
+                self.payload.clear();
+                self.header = Some(header);
+                header
+            }
+        };
+        let have = self.payload.len();
+        let count = self.available().min(header.len as usize - have);
+        if count > 0 {
+            // Memory grows with what has arrived, not with what was announced.
+            let mut payload = std::mem::take(&mut self.payload);
+            payload.resize(have + count, 0);
+            if let Some(new) = payload.get_mut(have..) {
+                self.copy_out(new);
+            }
+            self.payload = payload;
+        }
+        if self.payload.len() < header.len as usize {
+            return Ok(Received::Nothing);
+        }
+        self.header = None;
+        Ok(Received::Outcome(header, &self.payload))
+    }
+
+    /// Gives the space of a large payload back.
+    pub fn trim(&mut self) {
+        if self.payload.capacity() > RING {
+            self.payload = Vec::new();
+        }
+    }
+
+    /// Bytes that moved through the lane in either direction since it was last asked.
+    pub fn moved(&mut self) -> u64 {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// What the worker says it is doing.
+    pub fn claim(&self) -> Claim {
+        let worker = &self.region.status().worker.0;
+        Claim {
+            attempt: worker.attempt.load(Ordering::Acquire),
+            started: worker.started.load(Ordering::Acquire),
+            since_ns: worker.attempt_since.load(Ordering::Acquire),
+        }
+    }
+
+    /// Marks an attempt as out of time; a signal makes the worker look.
+    pub fn abort(&self, attempt: u64) {
+        self.region.status().host.0.abort.store(attempt, Ordering::SeqCst);
+    }
+
+    /// Asks the worker to answer what it holds without running it.
+    pub fn drain(&self) {
+        self.region.status().host.0.drain.store(1, Ordering::SeqCst);
+    }
+
+    fn available(&self) -> usize {
+        (self.delivered - self.tail) as usize
+    }
+
+    fn copy_out(&mut self, to: &mut [u8]) {
+        debug_assert!(to.len() <= self.available());
+        let at = (self.tail % RING as u64) as usize;
+        // SAFETY: `at < RING` and `to` is at most `available() <= RING` long, so the span lies within the doubly mapped
+        // ring. The worker may change the bytes meanwhile; they are copied as raw memory and only looked at afterwards.
+        unsafe { self.region.output().add(at).as_ptr().copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+        self.tail += to.len() as u64;
+        self.moved += to.len() as u64;
+        self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
+    }
+}

@@ -1,0 +1,147 @@
+//! Shared memory of one worker: a sealed memfd, mapped so that each ring stands twice in a row.
+//!
+//! Mapping a ring twice makes every span of it contiguous, so nothing that reads or writes it handles a wrap.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+/// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
+pub const RING: usize = 256 << 10;
+/// Bytes of the status page.
+const STATUS: usize = 4096;
+
+/// A cache line of its own, so that the two sides don't slow each other.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct Line<T>(pub T);
+
+/// What the host writes and the worker reads.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct HostStatus {
+    /// Bytes ever written to the input ring, and ever taken from the output ring.
+    pub input_head: AtomicU64,
+    pub output_tail: AtomicU64,
+    /// The attempt that is out of time.
+    pub abort: AtomicU64,
+    /// Answer what is left without running it.
+    pub drain: AtomicU32,
+    /// The host sleeps: ring when there is something.
+    pub waits: AtomicU32,
+}
+
+/// What the worker writes and the host reads, believing none of it.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct WorkerStatus {
+    pub input_tail: AtomicU64,
+    pub output_head: AtomicU64,
+    /// Items answered so far, and one more while one is in work.
+    pub started: AtomicU64,
+    /// Number of the attempt in work, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
+    pub attempt: AtomicU64,
+    pub attempt_since: AtomicU64,
+    /// The worker sleeps: ring when there is input, or room.
+    pub waits: AtomicU32,
+}
+
+/// The page both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is
+/// undefined behaviour here.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Status {
+    pub host: Line<HostStatus>,
+    pub worker: Line<WorkerStatus>,
+}
+
+impl Status {
+    /// Whether the host has said that the attempt in work is out of time.
+    pub fn aborted(&self) -> bool {
+        self.host.0.abort.load(Ordering::SeqCst) == self.worker.0.attempt.load(Ordering::Relaxed)
+    }
+}
+
+/// A mapping of the shared memory.
+#[derive(Debug)]
+pub struct Region {
+    base: NonNull<u8>,
+}
+
+// SAFETY: the mapping belongs to this value alone until it is dropped, and is only reached through atomics and raw copies.
+unsafe impl Send for Region {}
+// SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends take turns on.
+unsafe impl Sync for Region {}
+
+const TOTAL: usize = STATUS + 4 * RING;
+
+impl Region {
+    /// Makes shared memory whose size can never change, so that no access to it can fault.
+    pub fn create() -> io::Result<(Region, OwnedFd)> {
+        let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
+        nix::unistd::ftruncate(&fd, (STATUS + 2 * RING) as i64)?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        Ok((Region::map(&fd)?, fd))
+    }
+
+    /// Maps shared memory that the other side made.
+    pub fn map(fd: &impl AsFd) -> io::Result<Region> {
+        let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
+        if size != (STATUS + 2 * RING) as i64 {
+            return Err(io::Error::other("the shared memory has not the size of a lane"));
+        }
+        let total = NonZeroUsize::new(TOTAL).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a fresh reservation at an address of the kernel's choosing.
+        let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
+        let region = Region { base: base.cast() };
+        let parts = [
+            (0, STATUS, 0),
+            (STATUS, RING, STATUS),
+            (STATUS + RING, RING, STATUS),
+            (STATUS + 2 * RING, RING, STATUS + RING),
+            (STATUS + 3 * RING, RING, STATUS + RING),
+        ];
+        for (at, len, offset) in parts {
+            let address = NonZeroUsize::new(base.as_ptr() as usize + at);
+            let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+            let (protection, flags) =
+                (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
+            // SAFETY: MAP_FIXED replaces pages of the reservation made above and no others; the file's size is sealed
+            // and covers offset + len.
+            unsafe { mmap(address, len, protection, flags, fd, offset as i64)? };
+        }
+        Ok(region)
+    }
+
+    pub fn status(&self) -> &Status {
+        // SAFETY: the page is mapped as long as `self`, aligned, and every bit pattern of it is a valid `Status`.
+        unsafe { self.base.cast::<Status>().as_ref() }
+    }
+
+    /// The start of the input ring (host to worker); `2 * RING` bytes are mapped behind it.
+    pub fn input(&self) -> NonNull<u8> {
+        // SAFETY: within the mapping.
+        unsafe { self.base.add(STATUS) }
+    }
+
+    /// The start of the output ring (worker to host); `2 * RING` bytes are mapped behind it.
+    pub fn output(&self) -> NonNull<u8> {
+        // SAFETY: within the mapping.
+        unsafe { self.base.add(STATUS + 2 * RING) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `map` with this length and nothing borrowed from it outlives `self`.
+        let _ = unsafe { munmap(self.base.cast(), TOTAL) };
+    }
+}
+
+const _: () = assert!(size_of::<Status>() <= STATUS);

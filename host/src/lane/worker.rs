@@ -1,0 +1,191 @@
+//! The worker's side of a lane. The host is trusted.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{Ordering, fence};
+
+use super::region::{RING, Region, Status};
+
+/// Something to sleep on until the host rings. Errors mean that the host is gone.
+pub trait Bell {
+    fn wait(&self) -> io::Result<()>;
+    fn ring(&self) -> io::Result<()>;
+}
+
+/// Reads items, writes outcomes.
+#[derive(Debug)]
+pub struct WorkerLane {
+    region: &'static Region,
+    taken: u64,
+    head: u64,
+    /// Items answered, and attempts made.
+    answered: u64,
+    attempt: u64,
+    /// An item too large for the ring, gathered piece by piece.
+    gathered: Vec<u8>,
+    staged: usize,
+}
+
+impl WorkerLane {
+    pub fn map(fd: &impl AsFd) -> io::Result<WorkerLane> {
+        // A worker has one lane, for as long as it lives: leaked, its status page can be read from anywhere.
+        let region = Box::leak(Box::new(Region::map(fd)?));
+        Ok(WorkerLane { region, taken: 0, head: 0, answered: 0, attempt: 0, gathered: Vec::new(), staged: 0 })
+    }
+
+    /// Takes the next `N` bytes of input, sleeping until they are there.
+    pub fn take<const N: usize>(&mut self, bell: &impl Bell) -> io::Result<[u8; N]> {
+        self.wait_for(N, bell)?;
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.span(N));
+        self.consume(N, bell)?;
+        Ok(bytes)
+    }
+
+    /// Waits until the next `len` bytes of input are there, to be looked at with [`WorkerLane::staged`].
+    pub fn stage(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
+        self.staged = len;
+        if len <= RING {
+            return self.wait_for(len, bell);
+        }
+        self.gathered.clear();
+        while self.gathered.len() < len {
+            let next = (len - self.gathered.len()).min(RING / 2);
+            self.wait_for(next, bell)?;
+            let mut gathered = std::mem::take(&mut self.gathered);
+            gathered.extend_from_slice(self.span(next));
+            self.gathered = gathered;
+            self.consume(next, bell)?;
+        }
+        Ok(())
+    }
+
+    /// The staged bytes, in place where they fit the ring.
+    pub fn staged(&self) -> &[u8] {
+        if self.staged <= RING { self.span(self.staged) } else { &self.gathered }
+    }
+
+    /// Done with the staged bytes.
+    pub fn unstage(&mut self, bell: &impl Bell) -> io::Result<()> {
+        let len = std::mem::take(&mut self.staged);
+        if len <= RING {
+            return self.consume(len, bell);
+        }
+        // A large item's space is not kept for the small ones behind it.
+        self.gathered = Vec::new();
+        Ok(())
+    }
+
+    /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
+    pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
+        loop {
+            let tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
+            let room = RING - (self.head - tail) as usize;
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            let at = (self.head % RING as u64) as usize;
+            // SAFETY: `at < RING` and `now` is at most RING long, so the span lies within the doubly mapped ring.
+            unsafe { self.region.output().add(at).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
+            self.head += now.len() as u64;
+            if later.is_empty() {
+                return Ok(());
+            }
+            bytes = later;
+            self.publish();
+            self.ring_if_waiting(bell)?;
+            self.sleep_unless(bell, |lane| {
+                let tail = lane.region.status().host.0.output_tail.load(Ordering::Acquire);
+                lane.head - tail < RING as u64
+            })?;
+        }
+    }
+
+    fn publish(&self) {
+        self.region.status().worker.0.output_head.store(self.head, Ordering::Release);
+    }
+
+    /// Rings the host if it sleeps.
+    pub fn ring_if_waiting(&self, bell: &impl Bell) -> io::Result<()> {
+        fence(Ordering::SeqCst);
+        let waits = &self.region.status().host.0.waits;
+        if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
+            bell.ring()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the host should hear soon, lest the ring fills up.
+    pub fn filling_up(&self) -> bool {
+        self.head - self.region.status().host.0.output_tail.load(Ordering::Relaxed) > RING as u64 / 2
+    }
+
+    /// Says that the next item is being tried.
+    pub fn start(&mut self, now_ns: u64) {
+        self.attempt += 1;
+        let worker = &self.region.status().worker.0;
+        worker.started.store(self.answered + 1, Ordering::Relaxed);
+        worker.attempt_since.store(now_ns, Ordering::Relaxed);
+        worker.attempt.store(self.attempt, Ordering::Release);
+    }
+
+    /// Makes an outcome that was written visible to the host.
+    pub fn answered(&mut self) {
+        self.answered += 1;
+        self.publish();
+    }
+
+    /// Whether the rest is to be answered without being run.
+    pub fn draining(&self) -> bool {
+        self.region.status().host.0.drain.load(Ordering::Relaxed) != 0
+    }
+
+    /// The page both sides see, for the check whether the item in work is out of time.
+    pub fn status(&self) -> &'static Status {
+        self.region.status()
+    }
+
+    fn available(&self) -> usize {
+        (self.region.status().host.0.input_head.load(Ordering::Acquire) - self.taken) as usize
+    }
+
+    fn span(&self, len: usize) -> &[u8] {
+        debug_assert!(len <= self.available() && len <= RING);
+        let at = (self.taken % RING as u64) as usize;
+        // SAFETY: `at < RING` and `len <= RING`, so the span lies within the doubly mapped ring; the host doesn't touch
+        // bytes it has handed over until they are consumed.
+        unsafe { std::slice::from_raw_parts(self.region.input().add(at).as_ptr(), len) }
+    }
+
+    fn consume(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
+        let before = self.available();
+        self.taken += len as u64;
+        self.region.status().worker.0.input_tail.store(self.taken, Ordering::Release);
+        // The host may hold back the rest of a chunk for want of room: tell it when half the ring has become free.
+        if before > RING / 2 && before - len <= RING / 2 {
+            self.ring_if_waiting(bell)?;
+        }
+        Ok(())
+    }
+
+    fn wait_for(&self, len: usize, bell: &impl Bell) -> io::Result<()> {
+        if self.available() >= len {
+            return Ok(());
+        }
+        // What was done so far is all the host will hear of for now.
+        self.ring_if_waiting(bell)?;
+        self.sleep_unless(bell, |lane| lane.available() >= len)
+    }
+
+    fn sleep_unless(&self, bell: &impl Bell, ready: impl Fn(&Self) -> bool) -> io::Result<()> {
+        let waits = &self.region.status().worker.0.waits;
+        while !ready(self) {
+            waits.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if ready(self) {
+                break;
+            }
+            bell.wait()?;
+        }
+        waits.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}

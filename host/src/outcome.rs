@@ -1,0 +1,100 @@
+//! What became of an item: a value, or one of the failure kinds.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Why an item failed. The names are those of the records a user reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The task returned `err`.
+    Error,
+    /// The guest trapped: unreachable code, memory out of bounds, a stack overflow.
+    Trap,
+    /// It did not end within the timeout.
+    Timeout,
+    /// It used up its fuel.
+    Fuel,
+    /// It needed more memory than it may have.
+    Memory,
+    /// Its result is longer than allowed.
+    OutputTooLarge,
+    /// The item does not fit the function's parameters.
+    InvalidInput,
+    /// The result cannot be written in the chosen format.
+    InvalidOutput,
+    /// A command ended with an exit code that is not success.
+    Exit,
+    /// The worker process died under it.
+    WorkerLost,
+    /// The run was stopped before it ran.
+    Cancelled,
+}
+
+impl Kind {
+    /// The name in records and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Error => "error",
+            Kind::Trap => "trap",
+            Kind::Timeout => "timeout",
+            Kind::Fuel => "fuel",
+            Kind::Memory => "memory",
+            Kind::OutputTooLarge => "output-too-large",
+            Kind::InvalidInput => "invalid-input",
+            Kind::InvalidOutput => "invalid-output",
+            Kind::Exit => "exit",
+            Kind::WorkerLost => "worker-lost",
+            Kind::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a guest wrote to its standard streams, to a bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Printed {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stdout: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
+}
+
+impl Printed {
+    pub fn is_empty(&self) -> bool {
+        self.stdout.is_empty() && self.stderr.is_empty()
+    }
+}
+
+/// A failed item: the kind, and what is known about it. Serialized it is the part of a record that says so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    /// The payload of an `err`, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<RawValue>>,
+    /// Frames of the guest's stack, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
+    /// Exit code of a command or a worker process, or the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    #[serde(flatten)]
+    pub printed: Printed,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            message: message.into(),
+            error: None,
+            trace: Vec::new(),
+            code: None,
+            signal: None,
+            printed: Printed::default(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Outcomes as lines: what a user reads, and the thread that writes it.
+
+mod record;
+mod writer;
+
+use std::collections::BTreeMap;
+
+pub use writer::{Target, write_all};
+
+use crate::outcome::{Failure, Kind};
+use crate::supervisor::{Encoded, Record, Sink, Value, split_off};
+
+/// How outcomes are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The bare result as JSON, one per line; failed items are left out.
+    Values,
+    /// One record per item.
+    Records,
+    /// Strings and bytes as they are, each followed by the delimiter.
+    Raw { delimiter: Option<u8> },
+}
+
+/// Counts of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub done: u64,
+    pub failed: BTreeMap<Kind, u64>,
+}
+
+impl Counts {
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}
+
+/// Prints outcomes in one of the formats, and counts them.
+pub struct Printer<'a> {
+    format: Format,
+    counts: Counts,
+    writer: std::sync::mpsc::Sender<Vec<u8>>,
+    /// Told each failure, and that time passes.
+    watcher: &'a mut dyn Watcher,
+}
+
+/// Somebody who follows a run, on standard error or elsewhere.
+pub trait Watcher {
+    fn failed(&mut self, index: u64, failure: &Failure);
+    fn tick(&mut self, items: u64, counts: &Counts);
+}
+
+impl<'a> Printer<'a> {
+    pub fn new(format: Format, writer: std::sync::mpsc::Sender<Vec<u8>>, watcher: &'a mut dyn Watcher) -> Self {
+        Printer { format, counts: Counts::default(), writer, watcher }
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
+    fn value(&self, record: &Record<'_>, value: &Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+        let start = to.len();
+        let result = elements(&value.encoded).try_for_each(|element| {
+            let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
+            self.element(record, value, element, to)
+        });
+        if result.is_err() {
+            to.truncate(start);
+        }
+        result
+    }
+
+    fn element(&self, record: &Record<'_>, value: &Value<'_>, element: &[u8], to: &mut Vec<u8>) -> Result<(), Failure> {
+        match self.format {
+            Format::Raw { delimiter: Some(delimiter) } => {
+                if memchr::memchr(delimiter, element).is_some() {
+                    let name = if delimiter == 0 { "a NUL" } else { "a newline" };
+                    return Err(invalid(&format!("the result holds {name}, the delimiter of the output (--delimiter)")));
+                }
+                to.extend_from_slice(element);
+                to.push(delimiter);
+            }
+            Format::Raw { delimiter: None } => to.extend_from_slice(element),
+            Format::Values => {
+                one_line(element)?;
+                to.extend_from_slice(element);
+                to.push(b'\n');
+            }
+            Format::Records => {
+                one_line(element)?;
+                // The value goes into a record as it is, so it has to be one JSON value and no more.
+                if serde_json::from_slice::<serde::de::IgnoredAny>(element).is_err() {
+                    return Err(invalid("the worker sent a value that is not JSON"));
+                }
+                record::ok(record, element, &value.printed, to);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Printer<'_> {
+    fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>) {
+        self.counts.done += 1;
+        let failed = match &record.result {
+            Ok(value) => self.value(&record, value, to).err(),
+            Err(_) => None,
+        };
+        let failure = match (&failed, &record.result) {
+            (Some(failure), _) | (None, Err(failure)) => failure,
+            (None, Ok(_)) => return,
+        };
+        *self.counts.failed.entry(failure.kind).or_default() += 1;
+        self.watcher.failed(record.index, failure);
+        if self.format == Format::Records {
+            record::failed(&record, failure, to);
+        }
+    }
+
+    fn emit(&mut self, bytes: Vec<u8>) {
+        // A writer that is gone has said why.
+        let _ = self.writer.send(bytes);
+    }
+
+    fn tick(&mut self, items: u64) {
+        self.watcher.tick(items, &self.counts);
+    }
+}
+
+/// One line is one outcome: no guest can forge a second.
+fn one_line(element: &[u8]) -> Result<(), Failure> {
+    match memchr::memchr2(b'\n', b'\r', element) {
+        Some(_) => Err(invalid("the worker sent a value of several lines")),
+        None => Ok(()),
+    }
+}
+
+fn invalid(message: &str) -> Failure {
+    Failure::new(Kind::InvalidOutput, message)
+}
+
+/// The values of an outcome; `None` for bytes that are not values behind their lengths.
+fn elements<'a>(encoded: &Encoded<'a>) -> impl Iterator<Item = Option<&'a [u8]>> {
+    let (one, mut many) = match encoded {
+        Encoded::One(one) => (Some(*one), None),
+        Encoded::Many(many) => (None, Some(*many)),
+    };
+    let rest = std::iter::from_fn(move || {
+        let bytes = many.take().filter(|bytes| !bytes.is_empty())?;
+        let Some((element, rest)) = split_off(bytes) else {
+            return Some(None);
+        };
+        many = Some(rest);
+        Some(Some(element))
+    });
+    one.into_iter().map(Some).chain(rest)
+}

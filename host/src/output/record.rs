@@ -1,0 +1,54 @@
+//! Records: one JSON object per outcome.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::outcome::{Failure, Printed};
+use crate::supervisor::Record;
+
+/// The record of a success. `value` is JSON.
+pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = write!(to, "{{\"index\":{},\"status\":\"ok\",\"value\":", record.index);
+    to.extend_from_slice(value);
+    tail(record, to);
+    if !printed.is_empty() {
+        merge(printed, to);
+    }
+    to.extend_from_slice(b"}\n");
+}
+
+/// The record of a failure.
+pub fn failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
+    let _ = write!(to, "{{\"index\":{},\"status\":\"failed\"", record.index);
+    merge(failure, to);
+    tail(record, to);
+    to.extend_from_slice(b"}\n");
+}
+
+fn tail(record: &Record<'_>, to: &mut Vec<u8>) {
+    let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
+    if let Some(worker) = record.worker {
+        let _ = write!(to, ",\"worker\":{worker}");
+    }
+    let _ = write!(to, ",\"attempts\":{}", record.attempts);
+}
+
+fn micros(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Adds the members of `part` to an object that has some already.
+fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
+    let at = to.len();
+    if serde_json::to_writer(&mut *to, part).is_err() {
+        to.truncate(at);
+        return;
+    }
+    to.pop();
+    if let Some(brace) = to.get_mut(at) {
+        *brace = b',';
+    }
+}

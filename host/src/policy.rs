@@ -1,0 +1,85 @@
+//! Limits and choices of a run as plain data: what the user said, once, in the form the rest of the program uses.
+//!
+//! Everything here crosses the process boundary to workers, so it is `serde` data and nothing else.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How often an instance of the task starts from pristine memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Isolate {
+    /// A fresh instance for every item: nothing an item leaves behind is seen by another. Costs some 6–20 µs an item.
+    #[default]
+    Item,
+    /// A fresh instance for every chunk of consecutive items.
+    Chunk,
+    /// One instance for the life of the worker process, replaced only after a trap.
+    Worker,
+}
+
+/// What one item may use. Each limit that is met ends that item, with a failure of its own kind, and nothing else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall time of one item, from its start in the worker. Default 30 s.
+    pub timeout: Duration,
+    /// Linear memory of one instance in bytes, summed over its memories. Default 256 MiB.
+    pub memory: u64,
+    /// Instructions of one item, in wasmtime's fuel units; `None` (the default) costs nothing,
+    /// a limit doubles the time of call-heavy code.
+    pub fuel: Option<u64>,
+    /// Bytes of one item's encoded result. Default 16 MiB.
+    pub max_output: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            timeout: Duration::from_secs(30),
+            memory: 256 << 20,
+            fuel: None,
+            max_output: 16 << 20,
+        }
+    }
+}
+
+/// How the bytes of an item are to be read as arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ItemForm {
+    /// JSON text.
+    #[default]
+    Json,
+    /// The bytes themselves: they fit a `string` and a `list<u8>`.
+    Bytes,
+    /// A JSON object of strings, made from a CSV row; cells are converted to the wanted type.
+    Csv,
+}
+
+/// How a result is to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResultForm {
+    /// JSON, on one line.
+    #[default]
+    Json,
+    /// Strings and bytes as they are, everything else as JSON.
+    Raw,
+}
+
+/// What a worker does with each item: which function, how it is called, and what it may use.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Call {
+    /// `name` or `interface/name`; `None` takes the only one a user would call.
+    pub function: Option<String>,
+    /// Parameters bound by name to a JSON value.
+    pub args: Vec<(String, String)>,
+    /// JSON argument of the task's `init` export, run before the first item of an instance.
+    pub init: Option<String>,
+    /// The function takes a list of items and returns as many results.
+    pub batch: bool,
+    /// Each element of a returned list or option is a line of its own.
+    pub flatten: bool,
+    pub isolate: Isolate,
+    pub limits: Limits,
+    pub item_form: ItemForm,
+    pub result_form: ResultForm,
+}

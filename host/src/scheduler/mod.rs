@@ -1,0 +1,713 @@
+//! Who runs which items, and when: a pure state machine, without I/O and without a clock.
+//!
+//! Events go in as method calls ([`Scheduler::input`], [`Scheduler::outcome`], [`Scheduler::worker_lost`], …), orders come
+//! out of [`Scheduler::next_action`]. Time is whatever the caller says it is, so a test can drive the machine through
+//! millions of schedules. What it promises, in every schedule:
+//!
+//! * every item taken from the input gets exactly one outcome;
+//! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent again;
+//! * in ordered runs outcomes are emitted by index;
+//! * bytes read but not yet written stay within [`Config::window`], but for the item at the head.
+//!
+//! A chunk is known by the index of its first item. The caller keeps the bytes of items and outcomes; the scheduler only
+//! their sizes.
+
+mod sizing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub use sizing::ChunkSize;
+use sizing::Sizer;
+
+/// Time since the start of the run, as the caller tells it.
+pub type Time = Duration;
+/// A worker process; numbers are never used again within a run.
+pub type WorkerId = u32;
+
+/// Deaths before it was ready to work, in a row, after which the run gives up: something is wrong with the task or the machine.
+const MAX_FAILED_STARTS: u32 = 5;
+/// Times a chunk goes back without an item of it having started, before its first item is blamed after all.
+const MAX_BOUNCES: u32 = 3;
+/// Chunks a worker holds: one in work, one waiting so that it never idles between two.
+const DEPTH: usize = 2;
+/// What an item costs besides its bytes.
+const ITEM_OVERHEAD: usize = 16;
+
+/// What a run asks of the scheduler.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub workers: usize,
+    pub ordered: bool,
+    pub chunk: ChunkSize,
+    /// A chunk is one call: when its worker dies, it is halved until the guilty item is alone.
+    pub batch: bool,
+    /// How often an item is run again after its worker died or it ran out of time.
+    pub retries: u32,
+    /// Replace a worker after so many items.
+    pub max_tasks_per_worker: Option<u64>,
+    /// Wall time of one item.
+    pub timeout: Duration,
+    /// Time a worker has to end an item by itself, once told to, before it is killed.
+    pub grace: Duration,
+    /// Time a worker has to become ready.
+    pub start_timeout: Duration,
+    /// Bytes read and not yet written, over all items.
+    pub window: usize,
+}
+
+/// Why an item has no outcome of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Its worker died under it.
+    WorkerLost,
+    /// It did not end in time and its worker had to be killed.
+    Timeout,
+    /// The run was stopped before it could run.
+    Cancelled,
+}
+
+/// How an outcome that a worker delivered ended, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A value, or a failure that running again would not change.
+    Final,
+    /// It ran out of time.
+    TimedOut,
+}
+
+/// What to do with an outcome that was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the item's outcome: keep it with this chunk.
+    Keep { chunk: u64, index: u64, attempts: u32 },
+    /// Forget it, the item runs again: `index` is a chunk of its own from now on, and so are the items behind it.
+    Retry { chunk: u64, index: u64 },
+    /// The worker holds no item that could have one: it broke the protocol.
+    Unexpected,
+}
+
+/// An order to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a worker process.
+    Spawn(WorkerId),
+    /// Give it `count` items from `chunk` on. Those that were never sent come from the head of the input.
+    Send { worker: WorkerId, chunk: u64, count: u32 },
+    /// Tell it that the item in work is out of time.
+    Abort(WorkerId),
+    /// Kill it. The loss is reported back as any other.
+    Kill(WorkerId),
+    /// It has done its share: let it end.
+    Retire(WorkerId),
+    /// The items of `chunk` from index `at` on are a chunk of their own now, known by `at`.
+    Split { chunk: u64, at: u64 },
+    /// The next item of `chunk` has this outcome.
+    Settle { chunk: u64, index: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32 },
+    /// Print what `chunk` has gathered since the last time; it is complete if `done`, and not heard of again.
+    Emit { chunk: u64, done: bool },
+    /// Workers end before they are ready, again and again: give up.
+    GiveUp,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    count: u32,
+    /// Outcomes that are known; they belong to the first items.
+    done: u32,
+    attempts: u32,
+    bounces: u32,
+    /// Bytes of its items, then of its outcomes, that the caller holds.
+    input: usize,
+    held: usize,
+    /// It gathered something since it was last emitted.
+    fresh: bool,
+    worker: Option<WorkerId>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    ready: bool,
+    /// It gets no new chunks.
+    retiring: bool,
+    /// Chunks it holds, the one in work first.
+    chunks: VecDeque<u64>,
+    /// Items it may still be given.
+    left: u64,
+    /// Outcomes it delivered, and items it says it started, since its birth.
+    finished: u64,
+    started: u64,
+    /// Its last try at an item, and tries seen since its last answer.
+    attempt: u64,
+    tries: u32,
+    /// When the item in work began, or the last progress was seen.
+    since: Time,
+    aborted: bool,
+    killed: bool,
+}
+
+/// The state machine. See the module's head.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    sizer: Sizer,
+    actions: VecDeque<Action>,
+    workers: BTreeMap<WorkerId, Worker>,
+    next_worker: WorkerId,
+    failed_starts: u32,
+    /// Sizes of the items that were read and not yet given out.
+    pending: VecDeque<u32>,
+    pending_bytes: usize,
+    next_index: u64,
+    end_of_input: bool,
+    /// Chunks whose outcomes are not all emitted.
+    window: BTreeMap<u64, Chunk>,
+    /// Chunks that came back from a lost worker.
+    returned: BTreeSet<u64>,
+    /// Chunks with something to emit (unordered runs).
+    fresh: Vec<u64>,
+    /// Bytes of chunks in the window, and of outcomes emitted but not yet written.
+    held: usize,
+    unwritten: usize,
+    stopping: bool,
+    given_up: bool,
+    /// The latest time that was told.
+    now: Time,
+}
+
+impl Scheduler {
+    pub fn new(config: Config) -> Self {
+        Scheduler {
+            sizer: Sizer::new(config.chunk),
+            config,
+            actions: VecDeque::new(),
+            workers: BTreeMap::new(),
+            next_worker: 0,
+            failed_starts: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            next_index: 0,
+            end_of_input: false,
+            window: BTreeMap::new(),
+            returned: BTreeSet::new(),
+            fresh: Vec::new(),
+            held: 0,
+            unwritten: 0,
+            stopping: false,
+            given_up: false,
+            now: Time::ZERO,
+        }
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------------
+
+    /// Items were read: their sizes in bytes, in order.
+    pub fn input(&mut self, sizes: &[u32]) {
+        if self.stopping {
+            return;
+        }
+        self.pending.extend(sizes);
+        self.pending_bytes += sizes.iter().map(|&s| s as usize + ITEM_OVERHEAD).sum::<usize>();
+    }
+
+    /// There are no more items.
+    pub fn input_ended(&mut self) {
+        self.end_of_input = true;
+    }
+
+    /// A worker has loaded the task and waits for items.
+    pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
+        self.failed_starts = 0;
+        self.now = self.now.max(now);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.ready = true;
+            worker.since = now;
+        }
+    }
+
+    /// What a worker's status page says: that it has answered or is running its `started`th item, and that its
+    /// `attempt`th try began at `since`.
+    ///
+    /// The worker may lie. A start is believed once, never later than now and never earlier than what was seen before,
+    /// and tries without an answer are counted, so that a lie buys little time.
+    pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.started = started;
+        if attempt > worker.attempt {
+            worker.attempt = attempt;
+            worker.tries += 1;
+            // Only a batch is tried more than once without an answer, and then once for each of its items at most.
+            let most = 2 + worker.chunks.front().and_then(|c| self.window.get(c)).map_or(0, |c| c.count);
+            if worker.tries <= most {
+                worker.since = since.clamp(worker.since, now.max(worker.since));
+                worker.aborted = false;
+            }
+        }
+    }
+
+    /// Bytes moved between host and worker without an item in work: it is alive.
+    pub fn progress(&mut self, id: WorkerId, now: Time) {
+        if let Some(worker) = self.workers.get_mut(&id)
+            && worker.started <= worker.finished
+        {
+            worker.since = worker.since.max(now);
+        }
+    }
+
+    /// A worker delivered the outcome of its next item: `bytes` long, after `elapsed`.
+    pub fn outcome(&mut self, id: WorkerId, ending: Ending, bytes: usize, elapsed: Duration, now: Time) -> Verdict {
+        self.now = self.now.max(now);
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return Verdict::Unexpected;
+        };
+        let Some(&key) = worker.chunks.front() else {
+            return Verdict::Unexpected;
+        };
+        let Some(chunk) = self.window.get_mut(&key) else {
+            return Verdict::Unexpected;
+        };
+        worker.finished += 1;
+        worker.tries = 0;
+        worker.since = worker.since.max(now);
+        worker.aborted = false;
+        self.sizer.measured(elapsed);
+        let index = key + u64::from(chunk.done);
+        let attempts = chunk.attempts;
+        if ending == Ending::TimedOut && attempts <= self.config.retries && !self.stopping {
+            self.take_out(id, key, index);
+            return Verdict::Retry { chunk: key, index };
+        }
+        chunk.done += 1;
+        chunk.held += bytes;
+        self.held += bytes;
+        if !chunk.fresh {
+            chunk.fresh = true;
+            self.fresh.push(key);
+        }
+        if chunk.done == chunk.count {
+            worker.chunks.pop_front();
+            chunk.worker = None;
+        }
+        Verdict::Keep { chunk: key, index, attempts }
+    }
+
+    /// A worker process ended, for whatever reason; all outcomes that it had delivered were told before.
+    pub fn worker_lost(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        if !worker.ready {
+            self.failed_starts += 1;
+            if self.failed_starts >= MAX_FAILED_STARTS && !self.given_up {
+                self.given_up = true;
+                self.actions.push_back(Action::GiveUp);
+            }
+        }
+        // A worker that was killed for being late ran the item it is blamed for, whatever its status page says.
+        let in_work = worker.started > worker.finished || worker.killed;
+        for (position, &key) in worker.chunks.iter().enumerate() {
+            self.give_back(id, key, position == 0 && in_work, worker.killed);
+        }
+    }
+
+    /// Emitted bytes have left the program.
+    pub fn written(&mut self, bytes: usize) {
+        self.unwritten = self.unwritten.saturating_sub(bytes);
+    }
+
+    /// Take no more input; items that no worker has started become `cancelled`. The caller tells workers to answer what
+    /// they hold without running it.
+    pub fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.end_of_input = true;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        for key in std::mem::take(&mut self.returned) {
+            self.settle_rest(key, Blame::Cancelled, None);
+        }
+    }
+
+    /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] first.
+    pub fn tick(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let waits_for_output: Vec<WorkerId> =
+            self.workers.keys().copied().filter(|&id| self.throttled(id)).collect();
+        for (&id, worker) in &mut self.workers {
+            if worker.killed {
+                continue;
+            }
+            if worker.ready && (worker.chunks.is_empty() || waits_for_output.contains(&id)) {
+                worker.since = now;
+                continue;
+            }
+            let limit = if worker.ready { self.config.timeout } else { self.config.start_timeout };
+            let late = now.saturating_sub(worker.since);
+            if late >= limit.saturating_add(self.config.grace) {
+                worker.killed = true;
+                self.actions.push_back(Action::Kill(id));
+            } else if late >= limit && worker.ready && !worker.aborted {
+                worker.aborted = true;
+                self.actions.push_back(Action::Abort(id));
+            }
+        }
+    }
+
+    // ---- questions ---------------------------------------------------------------------------------------------------
+
+    /// When [`Scheduler::tick`] has something to do, at the latest.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.workers
+            .values()
+            .filter(|w| !w.killed && (!w.ready || !w.chunks.is_empty()))
+            .map(|w| {
+                let limit = if w.ready { self.config.timeout } else { self.config.start_timeout };
+                let grace = if w.aborted || !w.ready { self.config.grace } else { Duration::ZERO };
+                w.since.saturating_add(limit).saturating_add(grace)
+            })
+            .min()
+    }
+
+    /// Whether more items should be read now.
+    pub fn wants_input(&self) -> bool {
+        !self.end_of_input
+            && self.pending_bytes < self.read_ahead()
+            && self.held + self.unwritten + self.pending_bytes < self.config.window
+    }
+
+    /// Whether the outcomes of a worker should be left with it for now: the window is full, and what it has is not next.
+    pub fn throttled(&self, id: WorkerId) -> bool {
+        if self.unwritten >= self.config.window {
+            return true;
+        }
+        if !self.config.ordered || self.held + self.unwritten < 2 * self.config.window {
+            return false;
+        }
+        // As long as the head is with another worker it will come; if it is with none, somebody must get free for it.
+        matches!(self.window.first_key_value(), Some((_, Chunk { worker: Some(head), .. })) if *head != id)
+    }
+
+    /// Whether every item has its outcome and everything was emitted.
+    pub fn finished(&self) -> bool {
+        self.end_of_input && self.pending.is_empty() && self.window.is_empty()
+    }
+
+    /// Whether a worker has more than one item to answer, so that it may finish one and go on without a word.
+    pub fn has_several_in_work(&self) -> bool {
+        self.workers.values().any(|w| {
+            w.chunks.len() > 1 || w.chunks.front().and_then(|c| self.window.get(c)).is_some_and(|c| c.count - c.done > 1)
+        })
+    }
+
+    /// Items that were read so far.
+    pub fn items(&self) -> u64 {
+        self.next_index + self.pending.len() as u64
+    }
+
+    /// The next order, after the events so far.
+    pub fn next_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.emit();
+            self.dispatch();
+            self.staff();
+        }
+        self.actions.pop_front()
+    }
+
+    // ---- the work ----------------------------------------------------------------------------------------------------
+
+    fn read_ahead(&self) -> usize {
+        (256 << 10) + self.config.workers * (64 << 10)
+    }
+
+    /// Starts workers: as many as are asked for, but no more than there is work for.
+    fn staff(&mut self) {
+        if self.given_up {
+            return;
+        }
+        let staying = self.workers.values().filter(|w| !w.retiring && !w.killed).count();
+        let busy = self.workers.values().filter(|w| !w.retiring && !w.killed && !w.chunks.is_empty()).count();
+        let waiting = self.pending.len() + self.returned.len();
+        // Before the input has shown itself the workers start beside it.
+        let wanted = if self.end_of_input { busy + waiting } else { usize::MAX }.min(self.config.workers);
+        for _ in staying..wanted {
+            let id = self.next_worker;
+            self.next_worker += 1;
+            self.workers.insert(
+                id,
+                Worker {
+                    ready: false,
+                    retiring: false,
+                    chunks: VecDeque::new(),
+                    left: self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1),
+                    finished: 0,
+                    started: 0,
+                    attempt: 0,
+                    tries: 0,
+                    since: Time::ZERO,
+                    aborted: false,
+                    killed: false,
+                },
+            );
+            self.actions.push_back(Action::Spawn(id));
+        }
+    }
+
+    /// Tells when a worker that was ordered has been started, for its start to be timed.
+    pub fn worker_spawned(&mut self, id: WorkerId, now: Time) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.since = now;
+        }
+    }
+
+    /// Gives chunks to workers that can take one, the least loaded first.
+    fn dispatch(&mut self) {
+        for load in 0..DEPTH {
+            // A second chunk waits behind the first: only where that is a matter of milliseconds.
+            if load > 0 && !self.sizer.may_queue() {
+                break;
+            }
+            let free: Vec<WorkerId> = self
+                .workers
+                .iter()
+                .filter(|(_, w)| w.ready && !w.retiring && !w.killed && w.chunks.len() == load)
+                .map(|(&id, _)| id)
+                .collect();
+            for id in free {
+                let left = self.workers.get(&id).map_or(0, |w| w.left);
+                let Some((chunk, count)) = self.next_chunk(left) else {
+                    break;
+                };
+                self.hand_over(id, chunk, count);
+            }
+        }
+        for (&id, worker) in &mut self.workers {
+            if worker.retiring && worker.chunks.is_empty() && !worker.killed && worker.ready {
+                worker.killed = true;
+                self.actions.push_back(Action::Retire(id));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, id: WorkerId, key: u64, count: u32) {
+        if let (Some(worker), Some(chunk)) = (self.workers.get_mut(&id), self.window.get_mut(&key)) {
+            chunk.worker = Some(id);
+            if worker.chunks.is_empty() {
+                worker.since = worker.since.max(self.now);
+            }
+            worker.chunks.push_back(key);
+            worker.left -= u64::from(count);
+            worker.retiring = worker.left == 0;
+            self.actions.push_back(Action::Send { worker: id, chunk: key, count });
+        }
+    }
+
+    /// The next chunk to run, of at most `most` items: one that came back before a new one.
+    fn next_chunk(&mut self, most: u64) -> Option<(u64, u32)> {
+        if let Some(key) = self.returned.pop_first() {
+            let count = self.window.get(&key)?.count;
+            if u64::from(count) > most {
+                self.split(key, key + most);
+                self.returned.insert(key + most);
+            }
+            return Some((key, self.window.get(&key)?.count));
+        }
+        let full = self.held + self.unwritten >= self.config.window;
+        if self.pending.is_empty() || (full && !self.window.is_empty()) {
+            return None;
+        }
+        let share = if self.end_of_input { self.pending.len().div_ceil(2 * self.config.workers) } else { usize::MAX };
+        let (count, bytes) = self.sizer.cut(&self.pending, share.min(usize::try_from(most).unwrap_or(usize::MAX)));
+        self.pending.drain(..count);
+        let input = bytes + count * ITEM_OVERHEAD;
+        self.pending_bytes -= input;
+        let key = self.next_index;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.next_index += u64::from(count);
+        self.held += input;
+        self.window.insert(
+            key,
+            Chunk { count, done: 0, attempts: 1, bounces: 0, input, held: 0, fresh: false, worker: None },
+        );
+        Some((key, count))
+    }
+
+    /// Makes the items of `key` from index `at` on a chunk of their own, and tells the caller.
+    fn split(&mut self, key: u64, at: u64) {
+        if self.cut_off(key, at) {
+            self.actions.push_back(Action::Split { chunk: key, at });
+        }
+    }
+
+    /// Makes the items of `key` from index `at` on a chunk of their own, with no worker.
+    fn cut_off(&mut self, key: u64, at: u64) -> bool {
+        if let Some(chunk) = self.window.get_mut(&key) {
+            let rest = chunk.count - u32::try_from(at - key).unwrap_or(chunk.count);
+            if rest == 0 || at == key {
+                return false;
+            }
+            // Sizes of single items are not kept: the share by count is close enough for a bound.
+            let input = (chunk.input as u64 * u64::from(rest) / u64::from(chunk.count)) as usize;
+            chunk.count -= rest;
+            chunk.input -= input;
+            let (attempts, bounces) = (chunk.attempts, chunk.bounces);
+            let rest = Chunk { count: rest, done: 0, attempts, bounces, input, held: 0, fresh: false, worker: None };
+            self.window.insert(at, rest);
+            return true;
+        }
+        false
+    }
+
+    /// Takes the item `index` out of the chunk that `id` is running, to be run again; the worker goes on behind it.
+    fn take_out(&mut self, id: WorkerId, key: u64, index: u64) {
+        let Some(end) = self.window.get(&key).map(|c| key + u64::from(c.count)) else {
+            return;
+        };
+        self.cut_off(key, index);
+        if index + 1 < end {
+            self.cut_off(index, index + 1);
+        }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.chunks.pop_front();
+            if index + 1 < end {
+                worker.chunks.push_front(index + 1);
+            }
+        }
+        if let Some(rest) = self.window.get_mut(&(index + 1)) {
+            rest.worker = rest.worker.or((index + 1 < end).then_some(id));
+        }
+        if index != key
+            && let Some(before) = self.window.get_mut(&key)
+        {
+            before.worker = None;
+        }
+        if let Some(again) = self.window.get_mut(&index) {
+            again.attempts += 1;
+            again.worker = None;
+        }
+        self.returned.insert(index);
+    }
+
+    /// A chunk of a lost worker: what it had done stays, the item in work is blamed, the rest goes to others.
+    fn give_back(&mut self, id: WorkerId, key: u64, in_work: bool, timed_out: bool) {
+        let Some(chunk) = self.window.get_mut(&key) else {
+            return;
+        };
+        chunk.worker = None;
+        let (count, done, attempts) = (chunk.count, chunk.done, chunk.attempts);
+        let next = key + u64::from(done);
+        if !in_work && done == 0 {
+            chunk.bounces += 1;
+        }
+        let blamed = in_work || chunk.bounces > MAX_BOUNCES;
+        // The part without outcomes is a chunk of its own from here on.
+        self.split(key, next);
+        if self.stopping {
+            let blame = if timed_out { Blame::Timeout } else { Blame::WorkerLost };
+            if blamed {
+                self.settle(next, blame, Some(id), attempts);
+            }
+            self.settle_rest(next, Blame::Cancelled, None);
+            return;
+        }
+        if !blamed {
+            self.returned.insert(next);
+            return;
+        }
+        let left = count - done;
+        if self.config.batch && left > 1 {
+            // One call ran them all: halve until the guilty one is alone.
+            let middle = next + u64::from(left / 2);
+            self.split(next, middle);
+            self.returned.extend([next, middle]);
+            return;
+        }
+        let again = next + 1;
+        if left > 1 {
+            self.split(next, again);
+            self.returned.insert(again);
+        }
+        let blame = if timed_out { Blame::Timeout } else { Blame::WorkerLost };
+        // An item that killed its worker twice gets no third.
+        let most = if timed_out { self.config.retries } else { self.config.retries.min(1) };
+        if attempts <= most {
+            if let Some(chunk) = self.window.get_mut(&next) {
+                chunk.attempts += 1;
+            }
+            self.returned.insert(next);
+        } else {
+            self.settle(next, blame, Some(id), attempts);
+        }
+    }
+
+    /// Gives the next item of the chunk that starts at `key` an outcome that no worker delivered.
+    fn settle(&mut self, key: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32) {
+        if let Some(chunk) = self.window.get_mut(&key) {
+            let index = key + u64::from(chunk.done);
+            chunk.done += 1;
+            if !chunk.fresh {
+                chunk.fresh = true;
+                self.fresh.push(key);
+            }
+            self.actions.push_back(Action::Settle { chunk: key, index, blame, worker, attempts });
+        }
+    }
+
+    fn settle_rest(&mut self, key: u64, blame: Blame, worker: Option<WorkerId>) {
+        let Some((left, attempts)) = self.window.get(&key).map(|c| (c.count - c.done, c.attempts)) else {
+            return;
+        };
+        for _ in 0..left {
+            self.settle(key, blame, worker, attempts);
+        }
+    }
+
+    /// Accounts for an outcome that the caller wrote for [`Action::Settle`].
+    pub fn settled(&mut self, key: u64, bytes: usize) {
+        if let Some(chunk) = self.window.get_mut(&key) {
+            chunk.held += bytes;
+            self.held += bytes;
+        }
+    }
+
+    /// Orders out what may leave: in ordered runs what the head has gathered, else what any chunk has.
+    fn emit(&mut self) {
+        if !self.config.ordered {
+            for key in std::mem::take(&mut self.fresh) {
+                self.emit_chunk(key);
+            }
+            return;
+        }
+        self.fresh.clear();
+        while let Some((&key, chunk)) = self.window.first_key_value() {
+            let done = chunk.done == chunk.count;
+            if chunk.fresh || done {
+                self.emit_chunk(key);
+            }
+            if !done {
+                break;
+            }
+        }
+    }
+
+    fn emit_chunk(&mut self, key: u64) {
+        let Some(chunk) = self.window.get_mut(&key) else {
+            return;
+        };
+        let bytes = std::mem::take(&mut chunk.held);
+        chunk.fresh = false;
+        let done = chunk.done == chunk.count;
+        self.held -= bytes;
+        self.unwritten += bytes;
+        if done && let Some(chunk) = self.window.remove(&key) {
+            self.held -= chunk.input;
+        }
+        self.actions.push_back(Action::Emit { chunk: key, done });
+    }
+}

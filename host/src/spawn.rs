@@ -1,0 +1,139 @@
+//! Starting our own binary as a worker or compiler.
+//!
+//! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
+//! standard input; nothing else. What it does about descriptors that somebody left open is its first act
+//! ([`crate::worker_entry`]).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::error::Error;
+
+/// What a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Worker,
+    Compile,
+}
+
+/// The first word of a child's command line, by which [`crate::worker_entry`] knows it.
+pub const MARK: &str = "wasmpool-child";
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Worker => "worker",
+            Role::Compile => "compile",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Role> {
+        [Role::Worker, Role::Compile].into_iter().find(|r| r.name() == name)
+    }
+}
+
+/// A child process. Dropping it kills it and waits for its end.
+#[derive(Debug)]
+pub struct Child {
+    child: StdChild,
+    pidfd: OwnedFd,
+}
+
+/// Starts this binary in `role`, with `socket` as its standard input.
+pub fn start(role: Role, socket: OwnedFd) -> Result<Child, Error> {
+    let failed = |e: io::Error| Error::Spawn(e);
+    // The link to the running binary itself: not a path that somebody could have replaced.
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0(MARK)
+        .arg(role.name())
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .stderr(if std::env::var_os("WASMPOOL_DEBUG_CHILDREN").is_some() { Stdio::inherit() } else { Stdio::null() });
+    let mut child = command.spawn().map_err(failed)?;
+    match pidfd_open(child.id()) {
+        Ok(pidfd) => Ok(Child { child, pidfd }),
+        Err(e) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(failed(e))
+        }
+    }
+}
+
+fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the system call takes two numbers and returns a descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+impl Child {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to this very process, never to another that got its number.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let none: *const libc::siginfo_t = std::ptr::null();
+        // SAFETY: the descriptor is open as long as `self`; a null siginfo is allowed.
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal as i32, none, 0)
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    pub fn kill(&self) {
+        let _ = self.signal(Signal::SIGKILL);
+    }
+
+    /// Waits for the end of a process that is known to have ended or to be killed.
+    pub fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
+    /// Waits for its end; kills it after `timeout`, and returns `None` then.
+    pub fn wait_at_most(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        let deadline = std::time::Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], wait) {
+                Ok(0) if left.is_zero() => {
+                    self.kill();
+                    self.child.wait()?;
+                    return Ok(None);
+                }
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return self.child.wait().map(Some),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,130 @@
+//! The bytes of items that are in work, and of outcomes that are not yet printed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::input::Batch;
+use crate::lane::frame::ITEM_HEADER;
+
+/// A part of a batch, as it goes into a lane.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub batch: Rc<Batch>,
+    pub start: usize,
+    pub end: usize,
+    /// The items in it, as indices into the batch's sizes.
+    first: usize,
+    last: usize,
+}
+
+impl Piece {
+    pub fn bytes(&self) -> &[u8] {
+        self.batch.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Cuts it in front of its `count`th item.
+    fn split(&mut self, count: usize) -> Piece {
+        let bytes: usize = self.sizes(count);
+        let rest = Piece {
+            batch: self.batch.clone(),
+            start: self.start + bytes,
+            end: self.end,
+            first: self.first + count,
+            last: self.last,
+        };
+        self.end = rest.start;
+        self.last = rest.first;
+        rest
+    }
+
+    /// Bytes of the first `count` items.
+    fn sizes(&self, count: usize) -> usize {
+        let sizes = self.batch.sizes.get(self.first..self.first + count).unwrap_or_default();
+        sizes.iter().map(|&s| s as usize + ITEM_HEADER).sum()
+    }
+
+    fn len(&self) -> usize {
+        self.last - self.first
+    }
+}
+
+#[derive(Debug, Default)]
+struct Chunk {
+    input: Vec<Piece>,
+    output: Vec<u8>,
+}
+
+/// All chunks that the scheduler knows, by the index of their first item, and the items that are not yet in one.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    pending: VecDeque<Piece>,
+    chunks: BTreeMap<u64, Chunk>,
+}
+
+impl Chunks {
+    /// Takes items that were read.
+    pub fn add(&mut self, batch: Batch) {
+        let (end, last) = (batch.bytes.len(), batch.sizes.len());
+        if last > 0 {
+            self.pending.push_back(Piece { batch: Rc::new(batch), start: 0, end, first: 0, last });
+        }
+    }
+
+    pub fn drop_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The items of a chunk. One that is new is made of the next `count` that were read.
+    pub fn send(&mut self, chunk: u64, count: u32) -> Vec<Piece> {
+        let pending = &mut self.pending;
+        let chunk = self.chunks.entry(chunk).or_insert_with(|| {
+            let (input, _) = take(pending, count as usize);
+            Chunk { input, output: Vec::new() }
+        });
+        chunk.input.clone()
+    }
+
+    /// Makes the items from index `at` on a chunk of their own.
+    pub fn split(&mut self, chunk: u64, at: u64) {
+        let Some(whole) = self.chunks.get_mut(&chunk) else {
+            return;
+        };
+        let mut pieces = VecDeque::from(std::mem::take(&mut whole.input));
+        let (front, _) = take(&mut pieces, (at - chunk) as usize);
+        whole.input = front;
+        if !pieces.is_empty() {
+            self.chunks.insert(at, Chunk { input: pieces.into(), output: Vec::new() });
+        }
+    }
+
+    /// Where the next outcome of a chunk is appended.
+    pub fn output(&mut self, chunk: u64) -> &mut Vec<u8> {
+        &mut self.chunks.entry(chunk).or_default().output
+    }
+
+    /// What a chunk has gathered; it is forgotten if it is complete.
+    pub fn take_output(&mut self, chunk: u64, done: bool) -> Vec<u8> {
+        if done {
+            return self.chunks.remove(&chunk).map(|c| c.output).unwrap_or_default();
+        }
+        self.chunks.get_mut(&chunk).map(|c| std::mem::take(&mut c.output)).unwrap_or_default()
+    }
+}
+
+/// Takes the next `count` items off.
+fn take(pieces: &mut VecDeque<Piece>, count: usize) -> (Vec<Piece>, usize) {
+    let mut taken = Vec::new();
+    let mut left = count;
+    while left > 0 {
+        let Some(mut piece) = pieces.pop_front() else {
+            break;
+        };
+        if piece.len() > left {
+            let rest = piece.split(left);
+            pieces.push_front(rest);
+        }
+        left -= piece.len();
+        taken.push(piece);
+    }
+    (taken, count - left)
+}

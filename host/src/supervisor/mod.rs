@@ -1,0 +1,499 @@
+//! The I/O shell round the scheduler: one thread that waits for workers, input, output and time, tells the scheduler what
+//! happened, and does what it orders.
+
+mod chunks;
+mod mailbox;
+mod process;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+pub use mailbox::{Event, Mailbox, Sender};
+
+use crate::compile::Prepared;
+use crate::error::Error;
+use crate::input::Batch;
+use crate::lane::frame::OutcomeTag;
+use crate::lane::host::Received;
+use crate::outcome::{Failure, Kind, Printed};
+use crate::policy::Call;
+use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::worker::{Setup, Started};
+use chunks::Chunks;
+use process::{Process, Setting};
+
+/// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
+const OUTCOME_EXTRAS: u64 = 1 << 20;
+/// How often outcomes are looked for while a worker may have finished some without ringing.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The mailbox's number among the things waited for; workers have their own.
+const MAILBOX: u64 = u64::MAX;
+
+/// One outcome, as it reaches whoever wants the results.
+#[derive(Debug)]
+pub struct Record<'a> {
+    pub index: u64,
+    pub worker: Option<WorkerId>,
+    pub attempts: u32,
+    pub elapsed: Duration,
+    pub result: Result<Value<'a>, Failure>,
+}
+
+/// A success: encoded values (one, but for `--flatten`), and what the guest printed.
+#[derive(Debug)]
+pub struct Value<'a> {
+    pub encoded: Encoded<'a>,
+    pub printed: Printed,
+}
+
+/// What the worker encoded; not yet looked at by anybody.
+#[derive(Debug)]
+pub enum Encoded<'a> {
+    One(&'a [u8]),
+    /// Each behind its length in four bytes.
+    Many(&'a [u8]),
+}
+
+/// Where results go.
+pub trait Sink {
+    /// Appends what this outcome is printed as. A value that cannot be printed is turned into the failure that is returned.
+    fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>);
+    /// These bytes are next. How many have left is told by [`Event::Written`].
+    fn emit(&mut self, bytes: Vec<u8>);
+    /// Time passes; `items` were read so far.
+    fn tick(&mut self, items: u64);
+}
+
+/// How a run ended that was not cut short by an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every item has its outcome.
+    Complete,
+    /// Interrupted by this signal; what ran was finished.
+    Interrupted(i32),
+    /// Nobody reads the results any more.
+    OutputClosed,
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+struct Loss {
+    status: ExitStatus,
+    /// What it did wrong, if that is why it was killed.
+    broken: Option<String>,
+}
+
+/// Why a worker is not heard of again.
+enum Gone {
+    /// Its process ended, or has to.
+    Ended,
+    /// It said something that ends the run.
+    Run(Error),
+}
+
+/// A run of one task over one input.
+pub struct Supervisor<'a> {
+    scheduler: Scheduler,
+    setting: Setting,
+    prepared: &'a Prepared,
+    sink: &'a mut dyn Sink,
+    mailbox: &'a Mailbox,
+    epoll: Epoll,
+    workers: BTreeMap<WorkerId, Process>,
+    chunks: Chunks,
+    start: Instant,
+    /// How workers ended whose items are not settled yet.
+    losses: BTreeMap<WorkerId, Loss>,
+    last_loss: String,
+    interrupted: Option<i32>,
+    asked_for_input: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    pub fn new(
+        prepared: &'a Prepared,
+        call: &Call,
+        config: Config,
+        sink: &'a mut dyn Sink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
+        let setup = Setup { meta: prepared.meta.clone(), call: call.clone() };
+        let setting = Setting {
+            artifact: prepared.artifact.try_clone()?,
+            setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
+            max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
+        };
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
+        epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
+        Ok(Supervisor {
+            scheduler: Scheduler::new(config),
+            setting,
+            prepared,
+            sink,
+            mailbox,
+            epoll,
+            workers: BTreeMap::new(),
+            chunks: Chunks::default(),
+            start: Instant::now(),
+            losses: BTreeMap::new(),
+            last_loss: String::new(),
+            interrupted: None,
+            asked_for_input: false,
+        })
+    }
+
+    /// Runs until every item has its outcome and all of it is written, or the run is cut short.
+    pub fn run(mut self) -> Result<End, Error> {
+        loop {
+            if let Some(end) = self.read_mail()? {
+                return Ok(end);
+            }
+            self.hear_workers()?;
+            self.act()?;
+            if self.scheduler.finished() {
+                break;
+            }
+            if !self.asked_for_input && self.scheduler.wants_input() {
+                self.asked_for_input = true;
+                self.mailbox.ask_for_input();
+            }
+            self.sink.tick(self.scheduler.items());
+            self.sleep()?;
+            self.watch_the_clock();
+        }
+        Ok(self.interrupted.map_or(End::Complete, End::Interrupted))
+    }
+
+    fn now(&self) -> Time {
+        self.start.elapsed()
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------------
+
+    fn read_mail(&mut self) -> Result<Option<End>, Error> {
+        for event in self.mailbox.take() {
+            match event {
+                Event::Input(batch) => {
+                    self.asked_for_input = false;
+                    self.take_input(batch);
+                }
+                Event::InputEnd => self.scheduler.input_ended(),
+                Event::InputFailed(message) => return Err(Error::Input(message)),
+                Event::Written(bytes) => self.scheduler.written(bytes),
+                Event::OutputClosed => return Ok(Some(End::OutputClosed)),
+                Event::OutputFailed(e) => return Err(Error::Output(e)),
+                Event::Signal(signal) => {
+                    if self.interrupted.is_some() {
+                        return Ok(Some(End::Interrupted(signal)));
+                    }
+                    self.interrupted = Some(signal);
+                    self.scheduler.stop();
+                    self.chunks.drop_pending();
+                    for process in self.workers.values() {
+                        process.lane.drain();
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_input(&mut self, batch: Batch) {
+        if self.interrupted.is_none() {
+            self.scheduler.input(&batch.sizes);
+            self.chunks.add(batch);
+        }
+    }
+
+    /// Takes what workers have delivered, and notices which are gone.
+    fn hear_workers(&mut self) -> Result<(), Error> {
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            let Some(mut process) = self.workers.remove(&id) else {
+                continue;
+            };
+            match self.hear(id, &mut process) {
+                Ok(()) => {
+                    self.workers.insert(id, process);
+                }
+                Err(Gone::Ended) => self.bury(id, process)?,
+                Err(Gone::Run(e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, id: WorkerId, process: &mut Process) -> Result<(), Gone> {
+        let ended = process.ended;
+        if process.rung {
+            process.rung = false;
+            match process.read_messages() {
+                Ok(Some(Started::Ready)) => {
+                    self.scheduler.worker_ready(id, self.start.elapsed());
+                }
+                Ok(Some(Started::Unusable(message))) => return Err(Gone::Run(Error::Task(message))),
+                Ok(Some(Started::BadArtifact(message))) => return Err(Gone::Run(Error::Artifact(message))),
+                Ok(None) => {}
+                Err(e) => {
+                    process.broken = Some(e.to_string());
+                }
+            }
+        }
+        if process.broken.is_none()
+            && let Err(e) = self.receive(id, process)
+        {
+            process.broken = Some(e.to_string());
+        }
+        if process.broken.is_some() && !ended {
+            process.child.kill();
+        }
+        if ended || process.broken.is_some() { Err(Gone::Ended) } else { Ok(()) }
+    }
+
+    /// Takes the outcomes that are there.
+    fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), crate::lane::host::Broken> {
+        self.observe(id, process);
+        while !self.scheduler.throttled(id) {
+            let now = self.start.elapsed();
+            match process.lane.receive()? {
+                Received::Nothing => break,
+                Received::Outcome(header, payload) => {
+                    let outcome = parse(header.tag, payload)?;
+                    let ending = match &outcome {
+                        Err(failure) if failure.kind == Kind::Timeout => Ending::TimedOut,
+                        _ => Ending::Final,
+                    };
+                    match self.scheduler.outcome(id, ending, payload.len(), header.elapsed, now) {
+                        Verdict::Unexpected => {
+                            return Err(crate::lane::host::Broken("it answered more items than it was given"));
+                        }
+                        Verdict::Retry { chunk, index } => {
+                            self.chunks.split(chunk, index);
+                            self.chunks.split(index, index + 1);
+                        }
+                        Verdict::Keep { chunk, index, attempts } => {
+                            let record =
+                                Record { index, worker: Some(id), attempts, elapsed: header.elapsed, result: outcome };
+                            self.sink.record(record, self.chunks.output(chunk));
+                        }
+                    }
+                }
+            }
+        }
+        process.lane.trim();
+        if process.lane.moved() > 0 {
+            self.scheduler.progress(id, self.start.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Tells the scheduler what the status page says.
+    fn observe(&mut self, id: WorkerId, process: &mut Process) {
+        let claim = process.lane.claim();
+        let since = process.since_start(claim.since_ns, self.start);
+        process.attempt = claim.attempt;
+        self.scheduler.observed(id, claim.attempt, claim.started, since, self.start.elapsed());
+    }
+
+    /// A worker is gone: what it delivered was taken, what it held goes elsewhere.
+    fn bury(&mut self, id: WorkerId, mut process: Process) -> Result<(), Error> {
+        let status = process.child.reap()?;
+        // Nothing new can come; what came before its end still counts.
+        if process.broken.is_none()
+            && let Err(e) = self.receive(id, &mut process)
+        {
+            process.broken = Some(e.to_string());
+        }
+        self.last_loss = match &process.broken {
+            Some(broken) => broken.clone(),
+            None => status.to_string(),
+        };
+        let broken = process.broken.take();
+        self.scheduler.worker_lost(id);
+        self.losses.insert(id, Loss { status, broken });
+        Ok(())
+    }
+
+    fn watch_the_clock(&mut self) {
+        let now = self.now();
+        if self.scheduler.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let mut workers = std::mem::take(&mut self.workers);
+            for (&id, process) in &mut workers {
+                self.observe(id, process);
+            }
+            self.workers = workers;
+            self.scheduler.tick(now);
+        }
+    }
+
+    // ---- orders ------------------------------------------------------------------------------------------------------
+
+    fn act(&mut self) -> Result<(), Error> {
+        while let Some(action) = self.scheduler.next_action() {
+            match action {
+                Action::Spawn(id) => self.spawn(id)?,
+                Action::Send { worker, chunk, count } => {
+                    let data = self.chunks.send(chunk, count);
+                    if let Some(process) = self.workers.get_mut(&worker) {
+                        process.queue(count, data);
+                    }
+                }
+                Action::Abort(id) => {
+                    if let Some(process) = self.workers.get(&id) {
+                        process.lane.abort(process.attempt);
+                        let _ = process.child.signal(crate::worker::ABORT);
+                    }
+                }
+                Action::Kill(id) => {
+                    if let Some(process) = self.workers.get(&id) {
+                        process.child.kill();
+                    }
+                }
+                Action::Retire(id) => {
+                    // All it was given is answered; its end needs no waiting for.
+                    if let Some(process) = self.workers.get(&id) {
+                        process.child.kill();
+                    }
+                }
+                Action::Split { chunk, at } => self.chunks.split(chunk, at),
+                Action::Settle { chunk, index, blame, worker, attempts } => {
+                    let failure = self.failure(blame, worker);
+                    let output = self.chunks.output(chunk);
+                    let before = output.len();
+                    let record = Record { index, worker, attempts, elapsed: Duration::ZERO, result: Err(failure) };
+                    self.sink.record(record, output);
+                    let bytes = output.len() - before;
+                    self.scheduler.settled(chunk, bytes);
+                }
+                Action::Emit { chunk, done } => {
+                    let output = self.chunks.take_output(chunk, done);
+                    if output.is_empty() {
+                        continue;
+                    }
+                    self.sink.emit(output);
+                }
+                Action::GiveUp => return Err(Error::Workers(std::mem::take(&mut self.last_loss))),
+            }
+        }
+        self.losses.clear();
+        for (id, process) in &mut self.workers {
+            if let Err(e) = process.pump() {
+                process.broken = Some(format!("worker {id}: {e}"));
+                process.child.kill();
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, id: WorkerId) -> Result<(), Error> {
+        let process = Process::start(&self.setting)?;
+        let interest = |flags| EpollEvent::new(flags, u64::from(id) << 1);
+        self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN)).map_err(io::Error::from)?;
+        let ended = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id) << 1 | 1);
+        self.epoll.add(process.child.as_fd(), ended).map_err(io::Error::from)?;
+        self.workers.insert(id, process);
+        let now = self.now();
+        self.scheduler.worker_spawned(id, now);
+        Ok(())
+    }
+
+    /// The failure of an item that no worker answered.
+    fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
+        match blame {
+            Blame::Cancelled => Failure::new(Kind::Cancelled, "the run was stopped before this item ran"),
+            Blame::Timeout => {
+                Failure::new(Kind::Timeout, "it did not end within --timeout, and its worker had to be killed")
+            }
+            Blame::WorkerLost => {
+                let Some(loss) = worker.and_then(|id| self.losses.get(&id)) else {
+                    return Failure::new(Kind::WorkerLost, "the worker process ended under this item");
+                };
+                let message = match &loss.broken {
+                    Some(broken) => broken.clone(),
+                    None => format!("the worker process ended under this item ({})", loss.status),
+                };
+                let mut failure = Failure::new(Kind::WorkerLost, message);
+                failure.signal = loss.status.signal();
+                failure.code = loss.status.code();
+                failure
+            }
+        }
+    }
+
+    // ---- waiting -----------------------------------------------------------------------------------------------------
+
+    fn sleep(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let mut wait = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now));
+        let mut awake = false;
+        for (&id, process) in &self.workers {
+            process.lane.announce_sleep(true);
+            awake |= process.lane.has_outcomes() && !self.scheduler.throttled(id);
+        }
+        if self.scheduler.has_several_in_work() {
+            wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
+        }
+        let timeout = match wait {
+            _ if awake => EpollTimeout::ZERO,
+            // Rounded up: waking early would only be to sleep again.
+            Some(wait) => EpollTimeout::try_from(wait.as_micros().div_ceil(1000).min(60_000) as i32)
+                .unwrap_or(EpollTimeout::NONE),
+            None => EpollTimeout::NONE,
+        };
+        let mut events = [EpollEvent::empty(); 64];
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(e) => return Err(io::Error::from(e).into()),
+        };
+        for event in events.iter().take(count) {
+            if event.data() == MAILBOX {
+                continue;
+            }
+            if let Some(process) = self.workers.get_mut(&((event.data() >> 1) as WorkerId)) {
+                process.rung |= event.data() & 1 == 0;
+                process.ended |= event.data() & 1 == 1;
+            }
+        }
+        for process in self.workers.values() {
+            process.lane.announce_sleep(false);
+        }
+        Ok(())
+    }
+}
+
+/// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
+fn parse(tag: OutcomeTag, payload: &[u8]) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
+    let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");
+    let value = |encoded, printed| Ok(Ok(Value { encoded, printed }));
+    match tag {
+        OutcomeTag::Value => value(Encoded::One(payload), Printed::default()),
+        OutcomeTag::Values => value(Encoded::Many(payload), Printed::default()),
+        OutcomeTag::ValueAndPrinted | OutcomeTag::ValuesAndPrinted => {
+            let Some((printed, rest)) = split_off(payload) else {
+                return Err(broken);
+            };
+            let Ok(printed) = serde_json::from_slice(printed) else {
+                return Err(broken);
+            };
+            value(if tag == OutcomeTag::ValueAndPrinted { Encoded::One(rest) } else { Encoded::Many(rest) }, printed)
+        }
+        OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {
+            Ok(failure) if failure.error.as_ref().is_none_or(|e| !e.get().contains(['\n', '\r'])) => Ok(Err(failure)),
+            _ => Err(broken),
+        },
+    }
+}
+
+/// Four bytes of length, so many bytes, and the rest.
+pub fn split_off(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_ne_bytes(*len) as usize)
+}

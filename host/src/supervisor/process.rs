@@ -1,0 +1,130 @@
+//! One worker process, as the supervisor has it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::chunks::Piece;
+use crate::error::Error;
+use crate::lane::control::{Control, Incoming};
+use crate::lane::frame;
+use crate::lane::host::{Broken, HostLane};
+use crate::scheduler::Time;
+use crate::spawn::{self, Child, Role};
+use crate::worker::{Start, Started};
+
+/// What all workers of a run are given.
+#[derive(Debug)]
+pub struct Setting {
+    pub artifact: OwnedFd,
+    pub setup: OwnedFd,
+    /// Longest outcome that is believed.
+    pub max_payload: u64,
+}
+
+/// A worker process with its lane. Dropping it ends the process.
+#[derive(Debug)]
+pub struct Process {
+    pub child: Child,
+    pub control: Control,
+    pub lane: HostLane,
+    /// The socket, or the process's end, was reported.
+    pub rung: bool,
+    pub ended: bool,
+    /// It broke the protocol, like this.
+    pub broken: Option<String>,
+    /// The attempt that its status page last told.
+    pub attempt: u64,
+    /// What has still to go into the lane.
+    outbox: VecDeque<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Header([u8; frame::CHUNK_HEADER]),
+    Items(Piece, usize),
+}
+
+impl Process {
+    pub fn start(setting: &Setting) -> Result<Process, Error> {
+        let (control, theirs) = Control::pair()?;
+        let (lane, fd) = HostLane::create(setting.max_payload)?;
+        let child = spawn::start(Role::Worker, theirs)?;
+        control.send(&Start, &[fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()])?;
+        Ok(Process {
+            child,
+            control,
+            lane,
+            rung: false,
+            ended: false,
+            broken: None,
+            attempt: 0,
+            outbox: VecDeque::new(),
+        })
+    }
+
+    /// Reads the socket empty. Bells say nothing but that the socket was read.
+    pub fn read_messages(&mut self) -> Result<Option<Started>, String> {
+        let mut started = None;
+        // A worker has little to say: one that never stops is not heard out.
+        for _ in 0..64 {
+            match self.control.receive::<Started>(true) {
+                Ok(Incoming::Message(message, _)) => started = Some(message),
+                Ok(Incoming::Bell) => {}
+                Ok(Incoming::Nothing) => break,
+                Ok(Incoming::Closed) => {
+                    // Its end is told by the process itself; a live one that hangs up is of no use.
+                    self.child.kill();
+                    break;
+                }
+                Err(e) => return Err(format!("the worker sent a message that cannot be read: {e}")),
+            }
+        }
+        Ok(started)
+    }
+
+    /// Queues a chunk.
+    pub fn queue(&mut self, count: u32, items: Vec<Piece>) {
+        self.outbox.push_back(Part::Header(frame::chunk_header(count)));
+        self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
+    }
+
+    /// Moves as much as fits into the lane, and wakes the worker if it sleeps.
+    pub fn pump(&mut self) -> Result<(), Broken> {
+        let mut moved = false;
+        while let Some(part) = self.outbox.front_mut() {
+            let whole = match part {
+                Part::Header(bytes) => match self.lane.send_whole(bytes)? {
+                    true => true,
+                    false => break,
+                },
+                Part::Items(piece, sent) => {
+                    let rest = piece.bytes().get(*sent..).unwrap_or_default();
+                    let count = self.lane.send(rest)?;
+                    *sent += count;
+                    moved |= count > 0;
+                    count == rest.len()
+                }
+            };
+            if !whole {
+                break;
+            }
+            moved = true;
+            self.outbox.pop_front();
+        }
+        if moved && self.lane.worker_sleeps() {
+            // A worker that is gone is noticed elsewhere.
+            let _ = self.control.ring();
+        }
+        Ok(())
+    }
+
+    /// A time of the shared clock as time since the start of the run.
+    pub fn since_start(&self, ns: u64, start: Instant) -> Time {
+        let clock = clock_gettime(ClockId::CLOCK_MONOTONIC)
+            .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
+        start.elapsed().saturating_sub(Time::from_nanos(clock.saturating_sub(ns)))
+    }
+}

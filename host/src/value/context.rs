@@ -1,0 +1,113 @@
+//! How a misfit gets out of serde: its errors are text, so the misfit waits
+//! beside them while the error unwinds and each level adds its step.
+
+use super::excerpt::excerpt;
+use super::misfit::{Misfit, Problem, Step};
+use super::shape::Shape;
+use serde::de::{DeserializeSeed, Error};
+use std::cell::{Cell, RefCell};
+
+/// How many `none`s an item may get by leaving out fields. A few bytes of
+/// text (`{}`) make a record of any number of them, so that this is the one
+/// place where memory would not be in proportion to the text.
+const MOST_MISSING: u32 = 1 << 20;
+
+/// What the reading of one item shares.
+pub(super) struct Context {
+    misfit: RefCell<Option<Misfit>>,
+    missing: Cell<u32>,
+}
+
+impl Context {
+    pub(super) fn new() -> Self {
+        Self {
+            misfit: RefCell::new(None),
+            missing: Cell::new(0),
+        }
+    }
+
+    /// Ends the reading with `misfit`.
+    #[cold]
+    pub(super) fn fail<E: Error>(&self, misfit: Misfit) -> E {
+        *self.misfit.borrow_mut() = Some(misfit);
+        E::custom("misfit")
+    }
+
+    /// Something of kind `found` where `wanted` belongs.
+    #[cold]
+    pub(super) fn mismatch<E: Error>(&self, wanted: &Shape, found: &str, note: Option<&str>) -> E {
+        self.fail(Misfit::new(Problem::Type {
+            wanted: wanted.wit_brief(),
+            found: found.to_owned(),
+            note: note.map(str::to_owned),
+        }))
+    }
+
+    /// Something wrong about the parts of what was to be a `wanted`.
+    #[cold]
+    pub(super) fn parts<E: Error>(&self, wanted: String, what: String) -> E {
+        self.fail(Misfit::new(Problem::Parts { wanted, what }))
+    }
+
+    /// The error goes out through `step`.
+    #[cold]
+    pub(super) fn under<E>(&self, step: Step, error: E) -> E {
+        if let Some(misfit) = self.misfit.borrow_mut().as_mut() {
+            misfit.push(step);
+        }
+        error
+    }
+
+    /// Whether one more field may be left out.
+    pub(super) fn one_more_missing(&self) -> bool {
+        self.missing.set(self.missing.get() + 1);
+        self.missing.get() <= MOST_MISSING
+    }
+
+    /// Reads the whole of `json` by `seed`.
+    pub(super) fn read<'j, S: DeserializeSeed<'j>>(
+        &self,
+        json: &'j [u8],
+        seed: S,
+    ) -> Result<S::Value, Misfit> {
+        let mut text = serde_json::Deserializer::from_slice(json);
+        let value = seed.deserialize(&mut text);
+        value
+            .and_then(|value| text.end().map(|()| value))
+            .map_err(|error| self.misfit(&error, json))
+    }
+
+    #[cold]
+    fn misfit(&self, error: &serde_json::Error, json: &[u8]) -> Misfit {
+        let Some(mut misfit) = self.misfit.take() else {
+            return Misfit::new(Problem::Syntax(syntax(error, json)));
+        };
+        if misfit.has_found()
+            && let Some(text) = excerpt(json, misfit.path())
+        {
+            misfit.show(text);
+        }
+        misfit
+    }
+}
+
+/// serde_json's message, with the position as a user counts it: an item is
+/// mostly one line, of which only the column says something.
+fn syntax(error: &serde_json::Error, json: &[u8]) -> String {
+    if json.trim_ascii().is_empty() {
+        return "not valid JSON: there is nothing in the item".to_owned();
+    }
+    let message = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let position = format!(" at line {line} column {column}");
+    let what = message.strip_suffix(&position).unwrap_or(&message);
+    let not = match error.classify() {
+        serde_json::error::Category::Data => "",
+        _ => "not valid JSON: ",
+    };
+    if line <= 1 {
+        format!("{not}{what} at column {column}")
+    } else {
+        format!("{not}{what} at line {line}, column {column}")
+    }
+}

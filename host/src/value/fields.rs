@@ -1,0 +1,111 @@
+//! An object whose members have names and types: a record, or the arguments of
+//! a function.
+
+use super::cell::Cell;
+use super::context::Context;
+use super::json::{Layout, Want};
+use super::misfit::{Step, shorten};
+use super::names::Names;
+use super::shape::Fields;
+use super::wit;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+use wasmtime::component::Val;
+
+/// What the members of an object are, and how to speak of them.
+pub(super) struct Naming<'a> {
+    pub fields: &'a Fields,
+    /// `field`, `parameter` or `column`.
+    pub noun: &'static str,
+    pub layout: Layout,
+    /// What the whole object was to be.
+    pub wanted: &'a dyn Fn() -> String,
+    /// What to say of a name that is not among the fields.
+    pub unknown: &'a dyn Fn(&str) -> String,
+}
+
+/// Reads the members of an object, one value per field in the order of
+/// declaration. A field left out is `none` where it is an option.
+pub(super) fn read<'de, A: MapAccess<'de>>(
+    mut map: A,
+    naming: &Naming<'_>,
+    context: &Context,
+) -> Result<Vec<Val>, A::Error> {
+    let Fields { names, shapes } = naming.fields;
+    let parts = |what| context.parts((naming.wanted)(), what);
+    let mut values: Vec<Option<Val>> = Vec::new();
+    values.resize_with(names.len(), || None);
+    let mut guess = 0;
+    while let Some(found) = map.next_key_seed(Name { names, guess })? {
+        let at = match (found, naming.layout) {
+            (Ok(at), _) => at,
+            (Err(_), Layout::Row) => {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            (Err(name), Layout::Json) => return Err(parts((naming.unknown)(&name))),
+        };
+        let name = || names.as_slice()[at].clone();
+        if values[at].is_some() {
+            let what = format!("{} `{}` is given twice", naming.noun, name());
+            return Err(parts(what));
+        }
+        let value = match naming.layout {
+            Layout::Json => map.next_value_seed(Want::new(&shapes[at], context)),
+            Layout::Row => map.next_value_seed(Cell::new(&shapes[at], context)),
+        };
+        let value = value.map_err(|error| context.under(Step::Key(name()), error))?;
+        values[at] = Some(value);
+        guess = at + 1;
+    }
+    let mut complete = Vec::with_capacity(values.len());
+    for (at, value) in values.into_iter().enumerate() {
+        complete.push(match value {
+            Some(value) => value,
+            None if !shapes[at].may_be_missing() => {
+                let field = wit::brief(wit::Field(&names.as_slice()[at], &shapes[at]));
+                return Err(parts(format!("{} `{field}` is missing", naming.noun)));
+            }
+            None if context.one_more_missing() => Val::Option(None),
+            None => return Err(parts("too many fields are left out".to_owned())),
+        });
+    }
+    Ok(complete)
+}
+
+/// A string that is to be one of `names`: its position, or else itself.
+#[derive(Clone, Copy)]
+pub(super) struct Name<'a> {
+    pub names: &'a Names,
+    /// The position it probably has.
+    pub guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Result<usize, String>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    #[inline]
+    fn visit_str<E: Error>(self, found: &str) -> Result<Self::Value, E> {
+        let at = self.names.find(found, self.guess);
+        Ok(at.ok_or_else(|| found.to_owned()))
+    }
+}
+
+/// There is no such name; perhaps another was meant.
+pub(super) fn unknown(noun: &str, name: &str, names: &Names) -> String {
+    let hint = names.hint(name);
+    format!("no {noun} `{}`{hint}", shorten(name))
+}

@@ -1,0 +1,85 @@
+//! The names of a record's fields, a variant's cases, an enum or flags.
+
+/// Distinct names in the order of their declaration, found again in
+/// logarithmic time: a task may declare thousands, and an item name them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    list: Vec<String>,
+    /// Positions in `list`, in the order of the names.
+    sorted: Vec<usize>,
+}
+
+impl Names {
+    /// Keeps `list` and sorts an index of it.
+    pub fn new(list: Vec<String>) -> Self {
+        let mut sorted: Vec<usize> = (0..list.len()).collect();
+        sorted.sort_unstable_by(|&a, &b| list[a].cmp(&list[b]));
+        Self { list, sorted }
+    }
+
+    /// The names in the order of their declaration.
+    pub fn as_slice(&self) -> &[String] {
+        &self.list
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Where `name` is. `guess` is looked at first: an object's keys mostly
+    /// come in the order of the record's fields.
+    pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
+        if self.list.get(guess).is_some_and(|known| known == name) {
+            return Some(guess);
+        }
+        self.sorted
+            .binary_search_by(|&at| self.list[at].as_str().cmp(name))
+            .ok()
+            .map(|found| self.sorted[found])
+    }
+
+    /// A name so much like `name` that it was probably meant. Names longer
+    /// than any sensible one are not compared: that costs their product.
+    pub(super) fn near(&self, name: &str) -> Option<&str> {
+        const LONGEST: usize = 64;
+        const MOST: usize = 1000;
+        if name.len() > LONGEST {
+            return None;
+        }
+        let wanted = name.to_lowercase().replace('_', "-");
+        self.list
+            .iter()
+            .take(MOST)
+            .filter(|known| known.len() <= LONGEST)
+            .map(|known| (strsim::jaro_winkler(&wanted, known), known))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known.as_str())
+    }
+
+    /// `; did you mean …?`, else the names there are, to end a message with.
+    pub(super) fn hint(&self, name: &str) -> String {
+        const SHOWN: usize = 8;
+        if let Some(near) = self.near(name) {
+            return format!("; did you mean `{near}`?");
+        }
+        let shown: Vec<String> = self
+            .list
+            .iter()
+            .take(SHOWN)
+            .map(|known| format!("`{}`", super::misfit::shorten(known)))
+            .collect();
+        let rest = if self.list.len() > SHOWN { ", …" } else { "" };
+        match shown.len() {
+            0 => "; there are none".to_owned(),
+            1 => format!("; there is only {}", shown[0]),
+            _ => format!("; there are {}{rest}", shown.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The arguments of a call, made of an item and of what was bound beforehand.
+
+use super::context::Context;
+use super::fields::{self, Naming, unknown};
+use super::json::{self, Layout, Want};
+use super::misfit::{Misfit, Problem, Step, shorten};
+use super::shape::{Fields, Shape};
+use super::{Form, wit};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use wasmtime::component::Val;
+
+/// The parameters of one function: names and types, and the values of those
+/// that are bound.
+#[derive(Clone, Debug)]
+pub struct Params {
+    all: Fields,
+    /// One per parameter of `all`.
+    bound: Vec<Option<Val>>,
+    /// The parameters that the item fills.
+    free: Fields,
+    /// Where in `all` each of `free` is.
+    slots: Vec<usize>,
+}
+
+/// An argument that cannot be bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// The function has no such parameter.
+    #[error("{0}")]
+    Unknown(String),
+    /// The parameter has its value already.
+    #[error("parameter `{0}` is bound twice")]
+    Twice(String),
+    /// The value is not of the parameter's type.
+    #[error("parameter `{name}`: {misfit}")]
+    Misfit {
+        /// The parameter.
+        name: String,
+        /// What is wrong with the value.
+        misfit: Misfit,
+    },
+}
+
+impl Params {
+    /// The parameters of a function, in their order.
+    pub fn new(params: Vec<(String, Shape)>) -> Self {
+        let all = Fields::new(params);
+        Self {
+            bound: vec![None; all.shapes.len()],
+            slots: (0..all.shapes.len()).collect(),
+            free: all.clone(),
+            all,
+        }
+    }
+
+    /// The parameters that the item fills, in their order.
+    pub fn free(&self) -> &Fields {
+        &self.free
+    }
+
+    /// Gives the parameter `name` a value for every call, as
+    /// `functools.partial` does; the item then fills the others.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] names the parameter and a likely one that was meant.
+    pub fn bind(&mut self, name: &str, json: &[u8]) -> Result<(), BindError> {
+        let Some(at) = self.all.names.find(name, 0) else {
+            let what = unknown("parameter", name, &self.all.names);
+            return Err(BindError::Unknown(what));
+        };
+        if self.bound[at].is_some() {
+            return Err(BindError::Twice(name.to_owned()));
+        }
+        let value = json::value(&self.all.shapes[at], json, Layout::Json);
+        let value = value.map_err(|misfit| BindError::Misfit {
+            name: name.to_owned(),
+            misfit,
+        })?;
+        self.bound[at] = Some(value);
+        self.slots.retain(|slot| *slot != at);
+        let names = self.all.names.as_slice();
+        let free = |slot: &usize| (names[*slot].clone(), self.all.shapes[*slot].clone());
+        self.free = Fields::new(self.slots.iter().map(free));
+        Ok(())
+    }
+
+    /// Makes the arguments of one call: `out` is emptied, and holds one value
+    /// per parameter after.
+    ///
+    /// A function with one free parameter takes the item itself; with more,
+    /// an array of them or an object by their names; with none, null. A row of
+    /// CSV fills a record, else the parameters by their names.
+    ///
+    /// Costs the reading of the item and a copy of each bound value.
+    ///
+    /// # Errors
+    ///
+    /// A [`Misfit`], with `out` in any state.
+    pub fn decode(&self, item: &[u8], form: Form, out: &mut Vec<Val>) -> Result<(), Misfit> {
+        out.clear();
+        if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
+            && (form != Form::Csv || shape.is_row())
+        {
+            let value = super::decode(shape, item, form)?;
+            self.fill([value], out);
+            return Ok(());
+        }
+        if form == Form::Bytes {
+            return Err(Misfit::new(Problem::Type {
+                wanted: self.wanted(),
+                found: "the bytes of one item".to_owned(),
+                note: Some("bind the other parameters with --arg".to_owned()),
+            }));
+        }
+        let layout = match form {
+            Form::Csv => Layout::Row,
+            _ => Layout::Json,
+        };
+        let context = Context::new();
+        let values = context.read(
+            item,
+            Arguments {
+                params: self,
+                context: &context,
+                layout,
+            },
+        )?;
+        self.fill(values, out);
+        Ok(())
+    }
+
+    /// The bound values, with the free ones put between.
+    fn fill(&self, free: impl IntoIterator<Item = Val>, out: &mut Vec<Val>) {
+        let mut free = free.into_iter();
+        for bound in &self.bound {
+            out.extend(bound.clone().or_else(|| free.next()));
+        }
+    }
+
+    fn wanted(&self) -> String {
+        match self.slots.len() {
+            0 => "null, as the function takes nothing from the item".to_owned(),
+            1 => format!("the parameter ({})", wit::brief(List(&self.free))),
+            _ => format!("the parameters ({})", wit::brief(List(&self.free))),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        match self.all.names.find(name, 0) {
+            Some(_) => format!("parameter `{}` is bound already", shorten(name)),
+            None => unknown("parameter", name, &self.free.names),
+        }
+    }
+}
+
+/// Fields as a parameter list has them.
+struct List<'a>(&'a Fields);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.0.iter();
+        wit::separated(f, fields.map(|(name, shape)| wit::Field(name, shape)))
+    }
+}
+
+/// The arguments that an item has to give, unless it is exactly one.
+struct Arguments<'a> {
+    params: &'a Params,
+    context: &'a Context,
+    layout: Layout,
+}
+
+impl Arguments<'_> {
+    #[cold]
+    fn mismatch<E: Error>(&self, found: &str, note: Option<String>) -> E {
+        let by = match (note, self.layout) {
+            (Some(note), _) => Some(note),
+            (None, _) if self.params.slots.is_empty() => None,
+            (None, Layout::Json) => Some("an array of them or an object by name".to_owned()),
+            (None, Layout::Row) => Some("an object by name".to_owned()),
+        };
+        self.context.fail(Misfit::new(Problem::Type {
+            wanted: self.params.wanted(),
+            found: found.to_owned(),
+            note: by,
+        }))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Arguments<'_> {
+    type Value = Vec<Val>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<Val>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Arguments<'_> {
+    type Value = Vec<Val>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.params.wanted())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<Val>, E> {
+        if self.params.slots.is_empty() {
+            return Ok(Vec::new());
+        }
+        Err(self.mismatch("null", None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Val>, A::Error> {
+        let shapes = &self.params.free.shapes;
+        if shapes.is_empty() || self.layout == Layout::Row {
+            return Err(self.mismatch("an array", None));
+        }
+        let mut values = Vec::with_capacity(shapes.len());
+        for (at, shape) in shapes.iter().enumerate() {
+            let value = seq.next_element_seed(Want::new(shape, self.context));
+            match value.map_err(|error| self.context.under(Step::Index(at), error))? {
+                Some(value) => values.push(value),
+                None => {
+                    let note = format!("{at} of {} parameters", shapes.len());
+                    return Err(self.mismatch("an array", Some(note)));
+                }
+            }
+        }
+        match seq.next_element::<IgnoredAny>()? {
+            None => Ok(values),
+            Some(_) => {
+                let note = format!("more than {} parameters", shapes.len());
+                Err(self.mismatch("an array", Some(note)))
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<Val>, A::Error> {
+        if self.params.slots.is_empty() {
+            return Err(self.mismatch("an object", None));
+        }
+        let naming = Naming {
+            fields: &self.params.free,
+            noun: match self.layout {
+                Layout::Json => "parameter",
+                Layout::Row => "column",
+            },
+            layout: self.layout,
+            wanted: &|| self.params.wanted(),
+            unknown: &|name| self.params.unknown(name),
+        };
+        fields::read(map, &naming, self.context)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Vec<Val>, E> {
+        Err(self.mismatch("a boolean", None))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Vec<Val>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Vec<Val>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Vec<Val>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Vec<Val>, E> {
+        Err(self.mismatch("a string", None))
+    }
+}

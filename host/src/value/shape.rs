@@ -1,0 +1,292 @@
+//! The plan of a WIT value type.
+
+use super::names::Names;
+use wasmtime::component::Type;
+
+/// How many parts a type may have. A type is a graph in the component but a
+/// tree here, and a hostile component can name a small graph with a huge tree.
+const MOST_PARTS: usize = 1 << 16;
+
+/// How deep types may be nested. JSON text is read to a depth of 128.
+const DEEPEST: usize = 100;
+
+/// The plan of a WIT value type, made once per function, so that no item walks
+/// wasmtime's type handles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are WIT's own names")]
+pub enum Shape {
+    Bool,
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+    Char,
+    String,
+    /// `list<u8>`, which JSON spells in base64.
+    Bytes,
+    List(Box<Shape>),
+    /// `list<T, N>`
+    FixedList(Box<Shape>, u32),
+    /// `map<K, V>`; the key is a `bool`, an integer, a `char` or a `string`.
+    Map(Box<Shape>, Box<Shape>),
+    Tuple(Vec<Shape>),
+    Record(Fields),
+    Variant(Cases),
+    Enum(Names),
+    Flags(Names),
+    Option(Box<Shape>),
+    Result {
+        ok: Option<Box<Shape>>,
+        err: Option<Box<Shape>>,
+    },
+}
+
+/// The fields of a record, or the parameters of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// What the fields are called.
+    pub names: Names,
+    /// Of the same length as `names`.
+    pub shapes: Vec<Shape>,
+}
+
+/// The cases of a variant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cases {
+    /// What the cases are called.
+    pub names: Names,
+    /// Of the same length as `names`; a case may have no payload.
+    pub payloads: Vec<Option<Shape>>,
+}
+
+/// A type whose values cannot be written down as data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsupported {
+    /// A resource, stream, future or error-context.
+    #[error("{}a `{kind}` is a handle to something inside one instance and has no JSON form", at(.place))]
+    Handle {
+        /// `resource`, `stream`, `future` or `error-context`.
+        kind: &'static str,
+        /// Where in the type, such as `.parts[]`; empty for the type itself.
+        place: String,
+    },
+    /// A map with keys that JSON cannot spell as the name of a member.
+    #[error("{}a map's key has to be a bool, an integer, a char or a string", at(.place))]
+    Key {
+        /// Where in the type.
+        place: String,
+    },
+    /// A type beyond what is planned for.
+    #[error("the type has more than {MOST_PARTS} parts, or is nested deeper than {DEEPEST}")]
+    TooLarge,
+}
+
+fn at(place: &str) -> String {
+    if place.is_empty() {
+        String::new()
+    } else {
+        format!("at {place}: ")
+    }
+}
+
+impl Fields {
+    /// Fields of these names and shapes, in this order.
+    pub fn new(fields: impl IntoIterator<Item = (String, Shape)>) -> Self {
+        let (names, shapes): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+        Self {
+            names: Names::new(names),
+            shapes,
+        }
+    }
+
+    /// Each field with its name, in the order of declaration.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Shape)> {
+        let names = self.names.as_slice().iter().map(String::as_str);
+        names.zip(&self.shapes)
+    }
+}
+
+impl Cases {
+    /// Cases of these names and payloads, in this order.
+    pub fn new(cases: impl IntoIterator<Item = (String, Option<Shape>)>) -> Self {
+        let (names, payloads): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+        Self {
+            names: Names::new(names),
+            payloads,
+        }
+    }
+
+    /// Each case with its name, in the order of declaration.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Shape>)> {
+        let names = self.names.as_slice().iter().map(String::as_str);
+        names.zip(self.payloads.iter().map(Option::as_ref))
+    }
+}
+
+impl Shape {
+    /// Plans `ty`. Costs a walk of the whole type; done once per function.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] names the part of the type that has no JSON form.
+    pub fn of(ty: &Type) -> Result<Self, Unsupported> {
+        Planner {
+            parts: MOST_PARTS,
+            place: Vec::new(),
+        }
+        .plan(ty)
+    }
+
+    /// Whether a row of CSV can be one value of this type.
+    pub(super) fn is_row(&self) -> bool {
+        match self {
+            Self::Record(_) => true,
+            Self::Map(key, _) => **key == Self::String,
+            Self::Option(inner) => inner.is_row(),
+            _ => false,
+        }
+    }
+
+    /// Whether a missing field of this type is `none`.
+    pub(super) fn may_be_missing(&self) -> bool {
+        matches!(self, Self::Option(_))
+    }
+
+    /// The values of an integer type, as a message has them.
+    pub(super) fn range(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::S8 => "-128..=127",
+            Self::U8 => "0..=255",
+            Self::S16 => "-32768..=32767",
+            Self::U16 => "0..=65535",
+            Self::S32 => "-2147483648..=2147483647",
+            Self::U32 => "0..=4294967295",
+            Self::S64 => "-9223372036854775808..=9223372036854775807",
+            Self::U64 => "0..=18446744073709551615",
+            _ => return None,
+        })
+    }
+}
+
+struct Planner {
+    /// How many more parts the type may have.
+    parts: usize,
+    /// The way down to the part at hand.
+    place: Vec<String>,
+}
+
+impl Planner {
+    fn plan(&mut self, ty: &Type) -> Result<Shape, Unsupported> {
+        self.spend()?;
+        Ok(match ty {
+            Type::Bool => Shape::Bool,
+            Type::S8 => Shape::S8,
+            Type::U8 => Shape::U8,
+            Type::S16 => Shape::S16,
+            Type::U16 => Shape::U16,
+            Type::S32 => Shape::S32,
+            Type::U32 => Shape::U32,
+            Type::S64 => Shape::S64,
+            Type::U64 => Shape::U64,
+            Type::Float32 => Shape::F32,
+            Type::Float64 => Shape::F64,
+            Type::Char => Shape::Char,
+            Type::String => Shape::String,
+            Type::List(list) => match self.within("[]", &list.ty())? {
+                Shape::U8 => Shape::Bytes,
+                element => Shape::List(Box::new(element)),
+            },
+            Type::FixedLengthList(list) => {
+                Shape::FixedList(Box::new(self.within("[]", &list.ty())?), list.len())
+            }
+            Type::Map(map) => {
+                let key = self.within("[key]", &map.key())?;
+                let spells_a_name = key.range().is_some()
+                    || matches!(key, Shape::Bool | Shape::Char | Shape::String);
+                if !spells_a_name {
+                    let place = self.place.concat();
+                    return Err(Unsupported::Key { place });
+                }
+                let value = self.within("[]", &map.value())?;
+                Shape::Map(Box::new(key), Box::new(value))
+            }
+            Type::Tuple(tuple) => Shape::Tuple(
+                tuple
+                    .types()
+                    .enumerate()
+                    .map(|(at, ty)| self.within(&format!("[{at}]"), &ty))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Type::Record(record) => Shape::Record(Fields::new(
+                record
+                    .fields()
+                    .map(|field| self.named(field.name, &field.ty))
+                    .collect::<Result<Vec<_>, _>>()?,
+            )),
+            Type::Variant(variant) => Shape::Variant(Cases::new(
+                variant
+                    .cases()
+                    .map(|case| match case.ty {
+                        Some(ty) => self.named(case.name, &ty).map(|(n, s)| (n, Some(s))),
+                        None => self.spend().map(|()| (case.name.to_owned(), None)),
+                    })
+                    .collect::<Result<Vec<_>, _>>()?,
+            )),
+            Type::Enum(names) => Shape::Enum(self.names(names.names())?),
+            Type::Flags(names) => Shape::Flags(self.names(names.names())?),
+            Type::Option(option) => Shape::Option(Box::new(self.within("", &option.ty())?)),
+            Type::Result(result) => {
+                let mut side = |place, ty: Option<Type>| -> Result<_, Unsupported> {
+                    ty.map(|ty| self.within(place, &ty).map(Box::new))
+                        .transpose()
+                };
+                Shape::Result {
+                    ok: side(".ok", result.ok())?,
+                    err: side(".err", result.err())?,
+                }
+            }
+            Type::Own(_) | Type::Borrow(_) => return Err(self.handle("resource")),
+            Type::Future(_) => return Err(self.handle("future")),
+            Type::Stream(_) => return Err(self.handle("stream")),
+            Type::ErrorContext => return Err(self.handle("error-context")),
+        })
+    }
+
+    fn within(&mut self, step: &str, ty: &Type) -> Result<Shape, Unsupported> {
+        if self.place.len() >= DEEPEST {
+            return Err(Unsupported::TooLarge);
+        }
+        self.place.push(step.to_owned());
+        let shape = self.plan(ty);
+        if shape.is_ok() {
+            self.place.pop();
+        }
+        shape
+    }
+
+    fn named(&mut self, name: &str, ty: &Type) -> Result<(String, Shape), Unsupported> {
+        let shape = self.within(&format!(".{name}"), ty)?;
+        Ok((name.to_owned(), shape))
+    }
+
+    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Names, Unsupported> {
+        let list = names.map(|name| self.spend().map(|()| name.to_owned()));
+        Ok(Names::new(list.collect::<Result<_, _>>()?))
+    }
+
+    fn spend(&mut self) -> Result<(), Unsupported> {
+        self.parts = self.parts.checked_sub(1).ok_or(Unsupported::TooLarge)?;
+        Ok(())
+    }
+
+    fn handle(&self, kind: &'static str) -> Unsupported {
+        let place = self.place.concat();
+        Unsupported::Handle { kind, place }
+    }
+}

@@ -1,0 +1,134 @@
+//! A shape as WIT text, for messages and for `inspect`.
+
+use super::shape::Shape;
+use std::fmt::{self, Display, Formatter, Write};
+
+/// The longest that a type is spelled inside a message.
+const BRIEF: usize = 120;
+
+impl Shape {
+    /// The type as WIT text, such as `list<tuple<u8, string>>`. What WIT
+    /// declares by name is spelled out: `record { a: u8 }`.
+    pub fn wit(&self) -> String {
+        self.to_string()
+    }
+
+    /// As [`Shape::wit`], cut where it gets too long for a message.
+    pub(super) fn wit_brief(&self) -> String {
+        brief(self)
+    }
+}
+
+/// The text of `what`, cut at a length that fits a message.
+pub(super) fn brief(what: impl Display) -> String {
+    let mut brief = Brief(String::new());
+    if write!(brief, "{what}").is_err() {
+        brief.0.push('…');
+    }
+    brief.0
+}
+
+/// Stops the writing at [`BRIEF`] bytes, so that a huge type is not spelled
+/// out only to be cut.
+struct Brief(String);
+
+impl Write for Brief {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = BRIEF.saturating_sub(self.0.len());
+        let end = text.floor_char_boundary(room);
+        self.0.push_str(&text[..end]);
+        if end == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
+}
+
+impl Display for Shape {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("bool"),
+            Self::S8 => f.write_str("s8"),
+            Self::U8 => f.write_str("u8"),
+            Self::S16 => f.write_str("s16"),
+            Self::U16 => f.write_str("u16"),
+            Self::S32 => f.write_str("s32"),
+            Self::U32 => f.write_str("u32"),
+            Self::S64 => f.write_str("s64"),
+            Self::U64 => f.write_str("u64"),
+            Self::F32 => f.write_str("f32"),
+            Self::F64 => f.write_str("f64"),
+            Self::Char => f.write_str("char"),
+            Self::String => f.write_str("string"),
+            Self::Bytes => f.write_str("list<u8>"),
+            Self::List(element) => write!(f, "list<{element}>"),
+            Self::FixedList(element, length) => write!(f, "list<{element}, {length}>"),
+            Self::Map(key, value) => write!(f, "map<{key}, {value}>"),
+            Self::Tuple(shapes) => {
+                f.write_str("tuple<")?;
+                separated(f, shapes.iter())?;
+                f.write_str(">")
+            }
+            Self::Record(fields) => {
+                f.write_str("record { ")?;
+                separated(f, fields.iter().map(|(name, shape)| Field(name, shape)))?;
+                f.write_str(" }")
+            }
+            Self::Variant(cases) => {
+                f.write_str("variant { ")?;
+                separated(f, cases.iter().map(|(name, payload)| Case(name, payload)))?;
+                f.write_str(" }")
+            }
+            Self::Enum(names) => {
+                f.write_str("enum { ")?;
+                separated(f, names.as_slice().iter())?;
+                f.write_str(" }")
+            }
+            Self::Flags(names) => {
+                f.write_str("flags { ")?;
+                separated(f, names.as_slice().iter())?;
+                f.write_str(" }")
+            }
+            Self::Option(inner) => write!(f, "option<{inner}>"),
+            Self::Result { ok, err } => match (ok, err) {
+                (None, None) => f.write_str("result"),
+                (Some(ok), None) => write!(f, "result<{ok}>"),
+                (None, Some(err)) => write!(f, "result<_, {err}>"),
+                (Some(ok), Some(err)) => write!(f, "result<{ok}, {err}>"),
+            },
+        }
+    }
+}
+
+/// `name: type`, as a field or a parameter is declared.
+pub(super) struct Field<'a>(pub &'a str, pub &'a Shape);
+
+impl Display for Field<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0, self.1)
+    }
+}
+
+struct Case<'a>(&'a str, Option<&'a Shape>);
+
+impl Display for Case<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(payload) => write!(f, "{}({payload})", self.0),
+            None => f.write_str(self.0),
+        }
+    }
+}
+
+/// The parts with `, ` between them.
+pub(super) fn separated<T: Display>(
+    f: &mut Formatter<'_>,
+    parts: impl Iterator<Item = T>,
+) -> fmt::Result {
+    for (at, part) in parts.enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        write!(f, "{comma}{part}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,352 @@
+//! From an artifact to something that can be called: engine, linked task, chosen function.
+
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker};
+use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
+
+use super::state::State;
+use crate::compile::{Format, Meta};
+use crate::engine;
+use crate::exports::{self, Export};
+use crate::policy::Call;
+use crate::value::{Params, Shape};
+
+/// A task that is ready to be instantiated.
+pub struct Task {
+    pub engine: Engine,
+    pub pre: Pre,
+    pub params: Params,
+    pub returns: Returns,
+    /// Which argument a batch's list is.
+    pub slot: usize,
+    /// Both the parameters and the result are bytes: no value is built.
+    pub bytes: Option<BytesCall>,
+}
+
+/// How an instance is made and its function found.
+pub enum Pre {
+    Component { pre: ComponentPre<State>, function: ComponentExportIndex, init: Option<(ComponentExportIndex, Vec<wasmtime::component::Val>)> },
+    Core { pre: CorePre<State>, function: String, shapes: Vec<Shape>, results: usize, reactor: bool },
+}
+
+/// Signatures that bytes pass through untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BytesCall {
+    Plain,
+    Fallible,
+}
+
+/// What comes back from a call.
+#[derive(Debug)]
+pub struct Returns {
+    /// An outer `result`, whose `err` is a failure.
+    pub fallible: bool,
+    pub value: Option<Shape>,
+    pub error: Option<Shape>,
+}
+
+/// Why a task cannot be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The user has to do something about it.
+    Task(String),
+    /// The artifact is of another build, or damaged: compile again.
+    Artifact(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Task(message) | LoadError::Artifact(message) => f.write_str(message),
+        }
+    }
+}
+
+fn task_error(e: impl fmt::Display) -> LoadError {
+    LoadError::Task(format!("{e:#}"))
+}
+
+/// Loads the task in `artifact` for `call`.
+pub fn load(artifact: &OwnedFd, meta: &Meta, call: &Call) -> Result<Task, LoadError> {
+    if let Some(needs) = meta.needs
+        && needs.initial_memory > call.limits.memory
+    {
+        return Err(LoadError::Task(format!(
+            "the task starts with {} bytes of memory, more than the {} bytes it may have; allow more with --memory",
+            needs.initial_memory, call.limits.memory
+        )));
+    }
+    let engine = engine::for_worker(meta.profile, meta.needs).map_err(task_error)?;
+    match meta.format {
+        Format::Component => component(engine, artifact, call),
+        Format::Core => core(engine, artifact, call),
+    }
+}
+
+fn component(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
+    let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
+    // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
+    // stays what was compiled.
+    let component =
+        unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let linker = link_component(&engine, &component)?;
+    let pre = linker.instantiate_pre(&component).map_err(task_error)?;
+    let exports = exports::of_component(&component, &engine);
+    let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
+    let function = index(&component, export)?;
+    let init = match &call.init {
+        Some(json) => Some(init(&component, &exports, json)?),
+        None => None,
+    };
+    let (params, slot) = params(export, call)?;
+    let returns = returns(export, call)?;
+    let bytes = bytes_call(export, call, &returns);
+    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, bytes })
+}
+
+fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex, LoadError> {
+    let interface = match &export.interface {
+        Some(interface) => Some(component.get_export_index(None, interface).ok_or_else(|| lost(export))?),
+        None => None,
+    };
+    component.get_export_index(interface.as_ref(), &export.name).ok_or_else(|| lost(export))
+}
+
+fn lost(export: &Export) -> LoadError {
+    LoadError::Task(format!("the export `{}` is not to be found in the task", export.path()))
+}
+
+/// Links what the task imports, and nothing else.
+fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLinker<State>, LoadError> {
+    let mut linker = ComponentLinker::new(engine);
+    let ty = component.component_type();
+    let mut wasi = false;
+    for (name, item) in ty.imports(engine) {
+        if let Some(interface) = name.strip_prefix("wasi:") {
+            wasi |= PROVIDED.contains(&exports::unversioned(interface));
+            if !PROVIDED.contains(&exports::unversioned(interface)) {
+                deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
+            }
+        } else if needs_something(&item.ty, engine) {
+            return Err(LoadError::Task(format!(
+                "the task imports `{name}`, which nothing here provides: only WASI interfaces can be imported"
+            )));
+        } else if let ComponentItem::ComponentInstance(_) = item.ty {
+            // An interface of types alone: an empty instance satisfies it.
+            linker.instance(name).map_err(task_error)?;
+        }
+    }
+    if wasi {
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(task_error)?;
+    }
+    Ok(linker)
+}
+
+/// The interfaces of WASI 0.2 that a task can call, whatever their version.
+const PROVIDED: [&str; 27] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/stderr",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "cli/terminal-stderr",
+    "clocks/monotonic-clock",
+    "clocks/wall-clock",
+    "filesystem/preopens",
+    "filesystem/types",
+    "io/error",
+    "io/poll",
+    "io/streams",
+    "random/insecure",
+    "random/insecure-seed",
+    "random/random",
+    "sockets/instance-network",
+    "sockets/ip-name-lookup",
+    "sockets/network",
+    "sockets/tcp",
+    "sockets/tcp-create-socket",
+    "sockets/udp",
+    "sockets/udp-create-socket",
+];
+
+/// Links an import of WASI that is not provided to failures: many guests import what they never call.
+fn deny(
+    linker: &mut wasmtime::component::LinkerInstance<'_, State>,
+    name: &str,
+    path: &str,
+    item: &ComponentItem,
+    engine: &Engine,
+) -> wasmtime::Result<()> {
+    match item {
+        ComponentItem::ComponentFunc(_) => {
+            let path = path.to_owned();
+            linker.func_new(name, move |_, _, _, _| {
+                Err(wasmtime::Error::msg(format!("the task called `{path}`, which is not provided here")))
+            })
+        }
+        ComponentItem::ComponentInstance(instance) => {
+            let mut inner = linker.instance(name)?;
+            for (item, ty) in instance.exports(engine) {
+                deny(&mut inner, item, &format!("{path}#{item}"), &ty.ty, engine)?;
+            }
+            Ok(())
+        }
+        ComponentItem::Resource(_) => {
+            linker.resource(name, wasmtime::component::ResourceType::host::<Denied>(), |_, _| Ok(()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A resource of an interface that is not provided: there is never one.
+enum Denied {}
+
+/// Whether an import is more than types.
+fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {
+    match item {
+        ComponentItem::Type(_) => false,
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).any(|(_, item)| needs_something(&item.ty, engine))
+        }
+        _ => true,
+    }
+}
+
+fn init(
+    component: &Component,
+    exports: &[Export],
+    json: &str,
+) -> Result<(ComponentExportIndex, Vec<wasmtime::component::Val>), LoadError> {
+    let export = exports
+        .iter()
+        .find(|e| e.interface.is_none() && e.name == "init")
+        .or_else(|| exports.iter().find(|e| e.name == "init" && !e.path().starts_with("wasi:")))
+        .ok_or_else(|| LoadError::Task("--init is given, but the task exports no function `init`".to_owned()))?;
+    let mut values = Vec::new();
+    match export.params.as_slice() {
+        // Bytes that are not given as base64 or numbers are the JSON text itself, for the task to parse.
+        [(_, Shape::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
+            match crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Json) {
+                Ok(value) => values.push(value),
+                Err(_) => {
+                    serde_json::from_str::<serde::de::IgnoredAny>(json)
+                        .map_err(|e| LoadError::Task(format!("--init is not JSON: {e}")))?;
+                    values.extend(crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Bytes));
+                }
+            }
+        }
+        _ => {
+            Params::new(export.params.clone())
+                .decode(json.as_bytes(), crate::value::Form::Json, &mut values)
+                .map_err(|e| LoadError::Task(format!("--init does not fit `{}`: {e}", export.signature())))?;
+        }
+    }
+    Ok((index(component, export)?, values))
+}
+
+fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
+    let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
+    // SAFETY: as for components.
+    let module = unsafe { Module::deserialize_open_file(&engine, file) }
+        .map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
+    for import in module.imports() {
+        if !import.module().starts_with("wasi_") {
+            return Err(LoadError::Task(format!(
+                "the task imports `{}` from `{}`, which nothing here provides: only WASI can be imported",
+                import.name(),
+                import.module()
+            )));
+        }
+    }
+    if module.imports().len() > 0 {
+        wasmtime_wasi::p1::add_to_linker_sync(&mut linker, State::p1).map_err(task_error)?;
+        linker.define_unknown_imports_as_traps(&module).map_err(task_error)?;
+    }
+    let pre = linker.instantiate_pre(&module).map_err(task_error)?;
+    let exports = exports::of_module(&module);
+    let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
+    if call.init.is_some() {
+        return Err(LoadError::Task("--init needs a component; a core module's functions take only numbers".to_owned()));
+    }
+    let (params, slot) = params(export, call)?;
+    let returns = returns(export, call)?;
+    let shapes = export.params.iter().map(|(_, s)| s.clone()).collect();
+    let results = match &export.result {
+        None => 0,
+        Some(Shape::Tuple(shapes)) => shapes.len(),
+        Some(_) => 1,
+    };
+    let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
+    let function = export.name.clone();
+    Ok(Task { engine, pre: Pre::Core { pre, function, shapes, results, reactor }, params, slot, returns, bytes: None })
+}
+
+/// The parameters that an item has to fill, with what is bound; of a batch, those of one item.
+fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
+    let mut wanted = export.params.clone();
+    let is_bound = |name: &String| call.args.iter().any(|(bound, _)| bound == name);
+    let slot = wanted.iter().position(|(name, _)| !is_bound(name)).unwrap_or_default();
+    if call.batch
+        && let Some((_, shape)) = wanted.get_mut(slot)
+    {
+        *shape = match std::mem::replace(shape, Shape::U8) {
+            Shape::List(of) => *of,
+            Shape::Bytes => Shape::U8,
+            other => other,
+        };
+    }
+    let mut params = Params::new(wanted);
+    for (name, json) in &call.args {
+        params.bind(name, json.as_bytes()).map_err(|e| LoadError::Task(format!("--arg {name}: {e}")))?;
+    }
+    Ok((params, slot))
+}
+
+/// What comes back: the outer `result` is taken off, and what `--batch` and `--flatten` need is checked.
+fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
+    let returns = match export.result.clone() {
+        Some(Shape::Result { ok, err }) => {
+            Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) }
+        }
+        value => Returns { fallible: false, value, error: None },
+    };
+    let signature = export.signature();
+    if call.batch {
+        let unbound = export.params.iter().filter(|(name, _)| !call.args.iter().any(|(bound, _)| bound == name));
+        let takes: Vec<&Shape> = unbound.map(|(_, s)| s).collect();
+        if !matches!(takes.as_slice(), [Shape::List(_) | Shape::Bytes]) {
+            return Err(LoadError::Task(format!("--batch needs a function that takes one list of items, not `{signature}`")));
+        }
+        if !matches!(returns.value, Some(Shape::List(_) | Shape::Bytes)) {
+            return Err(LoadError::Task(format!("--batch needs a function that returns a list of results, not `{signature}`")));
+        }
+    }
+    let element = match (&returns.value, call.batch) {
+        (Some(Shape::List(of)), true) => Some(&**of),
+        (Some(Shape::Bytes), true) => Some(&Shape::U8),
+        (value, _) => value.as_ref(),
+    };
+    if call.flatten && !matches!(element, Some(Shape::List(_) | Shape::Bytes | Shape::Option(_))) {
+        return Err(LoadError::Task(format!("--flatten needs a function that returns a list or an option, not `{signature}`")));
+    }
+    Ok(returns)
+}
+
+fn bytes_call(export: &Export, call: &Call, returns: &Returns) -> Option<BytesCall> {
+    if call.batch || call.flatten || !call.args.is_empty() || export.is_async {
+        return None;
+    }
+    match (export.params.as_slice(), &returns.value, returns.fallible, &returns.error) {
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Some(BytesCall::Plain),
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), true, Some(Shape::String)) => Some(BytesCall::Fallible),
+        _ => None,
+    }
+}

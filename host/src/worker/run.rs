@@ -1,0 +1,503 @@
+//! One item through one instance: arguments in, result out, and what went wrong told by its kind.
+
+use std::borrow::Cow;
+
+use wasmtime::component::{Func as ComponentFunc, Val};
+use wasmtime::{Func as CoreFunc, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::load::{BytesCall, Pre, Returns, Task};
+use super::state::State;
+use crate::lane::Status;
+use crate::lane::frame::{ItemTag, OutcomeTag};
+use crate::outcome::{Failure, Kind};
+use crate::policy::{Call, ItemForm, ResultForm};
+use crate::value::{self, EncodeError, Form, Shape};
+
+/// Frames of a guest's stack that a record tells.
+const TRACE: usize = 20;
+
+/// An encoded result and what it is.
+pub type Encoded = (OutcomeTag, Vec<u8>);
+
+/// Runs items of one task.
+pub struct Runner {
+    task: Task,
+    call: Call,
+    status: &'static Status,
+    live: Option<Live>,
+    arguments: Vec<Val>,
+}
+
+/// An instance, and the function in it that items are given to.
+struct Live {
+    store: Store<State>,
+    callee: Callee,
+}
+
+enum Callee {
+    Component(ComponentFunc),
+    Core(CoreFunc),
+}
+
+impl Runner {
+    pub fn new(task: Task, call: Call, status: &'static Status) -> Runner {
+        Runner { task, call, status, live: None, arguments: Vec::new() }
+    }
+
+    /// Lets go of the instance: the next item starts from pristine memory.
+    pub fn discard(&mut self) {
+        self.live = None;
+    }
+
+    /// Makes an instance, so that a task that cannot start says so before it is given anything.
+    pub fn prepare(&mut self) -> Result<(), Failure> {
+        self.live = Some(instantiate(&self.task, &self.call, self.status)?);
+        Ok(())
+    }
+
+    /// Runs one item and writes its encoded result to `out`.
+    pub fn run(&mut self, tag: ItemTag, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        out.clear();
+        if tag == ItemTag::Unreadable {
+            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
+        }
+        let result = self.attempt(item, out);
+        self.conclude(result, out)
+    }
+
+    /// Runs items as one call. Items that do not fit fail alone; `None` if the call itself failed with more than one
+    /// item in it, so that nobody knows which to blame.
+    pub fn run_batch(&mut self, items: &[(ItemTag, Vec<u8>)]) -> Option<Vec<Result<Encoded, Failure>>> {
+        let mut arguments = Vec::new();
+        let mut elements = Vec::new();
+        let fits: Vec<Result<(), Failure>> =
+            items.iter().map(|item| self.decode_element(item, &mut arguments, &mut elements)).collect();
+        let count = elements.len();
+        let result = match elements.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.attempt_batch(arguments, elements),
+        };
+        let mut results = match result {
+            Ok(results) => results.into_iter(),
+            Err(failure) => {
+                if let Err(failure) = self.conclude(Err(failure), &mut Vec::new())
+                    && count == 1
+                {
+                    return Some(fits.into_iter().map(|fit| fit.and_then(|()| Err(failure.clone()))).collect());
+                }
+                return None;
+            }
+        };
+        let mut outcomes = Vec::with_capacity(items.len());
+        for fit in fits {
+            outcomes.push(match fit {
+                Err(failure) => Err(failure),
+                Ok(()) => match results.next() {
+                    Some(Ok((tag, mut out))) => self.conclude(Ok(tag), &mut out).map(|tag| (tag, out)),
+                    Some(Err(failure)) => Err(failure),
+                    None => Err(Failure::new(Kind::InvalidOutput, "the function returned no result for this item")),
+                },
+            });
+        }
+        Some(outcomes)
+    }
+
+    /// Runs one item as a batch of one.
+    pub fn run_single(&mut self, item: &(ItemTag, Vec<u8>)) -> Result<Encoded, Failure> {
+        self.run_batch(std::slice::from_ref(item))
+            .and_then(|mut results| results.pop())
+            .unwrap_or_else(|| Err(Failure::new(Kind::InvalidOutput, "the call gave no outcome")))
+    }
+
+    /// Reads one item of a batch: its value goes to `elements`, the other arguments stay in `arguments`.
+    fn decode_element(
+        &self,
+        (tag, item): &(ItemTag, Vec<u8>),
+        arguments: &mut Vec<Val>,
+        elements: &mut Vec<Val>,
+    ) -> Result<(), Failure> {
+        if *tag == ItemTag::Unreadable {
+            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
+        }
+        let mut decoded = Vec::new();
+        self.task
+            .params
+            .decode(item, form(self.call.item_form), &mut decoded)
+            .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
+        if let Some(slot) = decoded.get_mut(self.task.slot) {
+            elements.push(std::mem::replace(slot, Val::Bool(false)));
+        }
+        *arguments = decoded;
+        Ok(())
+    }
+
+    fn attempt(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        if let Some(signature) = self.task.bytes {
+            let item = plain_bytes(item, form(self.call.item_form))?;
+            let live = self.live()?;
+            let bytes = call_bytes(live, signature, &item)?;
+            match self.call.result_form {
+                ResultForm::Raw => *out = bytes,
+                ResultForm::Json => value::encode_bytes(&bytes, out),
+            }
+            return Ok(OutcomeTag::Value);
+        }
+        let mut arguments = std::mem::take(&mut self.arguments);
+        arguments.clear();
+        let result = match self.task.params.decode(item, form(self.call.item_form), &mut arguments) {
+            Ok(()) => self.call_values(&arguments),
+            Err(misfit) => Err(Failure::new(Kind::InvalidInput, misfit.to_string())),
+        };
+        self.arguments = arguments;
+        self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
+    }
+
+    fn attempt_batch(
+        &mut self,
+        mut arguments: Vec<Val>,
+        elements: Vec<Val>,
+    ) -> Result<Vec<Result<Encoded, Failure>>, Failure> {
+        let count = elements.len();
+        if let Some(slot) = arguments.get_mut(self.task.slot) {
+            *slot = Val::List(elements);
+        }
+        let (results, of) = match (self.call_values(&arguments)?, &self.task.returns.value) {
+            (Some(Val::List(results)), Some(Shape::List(of))) => (results, &**of),
+            (Some(Val::List(results)), Some(Shape::Bytes)) => (results, &Shape::U8),
+            _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned no list")),
+        };
+        if results.len() != count {
+            let message = format!("the function returned {} results for {count} items", results.len());
+            return Err(Failure::new(Kind::InvalidOutput, message));
+        }
+        Ok(results.iter().map(|result| self.encoded(Some(of), Some(result))).collect())
+    }
+
+    /// Writes a result in the wanted form.
+    fn encoded(&self, shape: Option<&Shape>, value: Option<&Val>) -> Result<Encoded, Failure> {
+        let mut out = Vec::new();
+        self.encode_to(shape, value, &mut out).map(|tag| (tag, out))
+    }
+
+    fn encode_to(&self, shape: Option<&Shape>, value: Option<&Val>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        let most = usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX);
+        if self.call.flatten {
+            encode_elements(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Values)
+        } else {
+            encode(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Value)
+        }
+    }
+
+    /// Calls the function, and takes an outer `result` off what it returns.
+    fn call_values(&mut self, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+        self.live()?;
+        let Some(live) = &mut self.live else {
+            return Ok(None);
+        };
+        open(call(live, &self.task, arguments)?, &self.task.returns)
+    }
+
+    fn live(&mut self) -> Result<&mut Live, Failure> {
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => instantiate(&self.task, &self.call, self.status)?,
+        };
+        Ok(self.live.insert(live))
+    }
+
+    /// What every end of a call has in common: the bound on the result, what was printed, and that an instance that
+    /// trapped is not used again.
+    fn conclude(&mut self, result: Result<OutcomeTag, Failure>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        let result = result.and_then(|tag| {
+            let most = usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX);
+            if out.len() > most { Err(too_large(most)) } else { Ok(tag) }
+        });
+        let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
+        match result {
+            Ok(tag) if printed.is_empty() => Ok(tag),
+            Ok(tag) => {
+                let printed = serde_json::to_vec(&printed).unwrap_or_default();
+                let mut front = (printed.len() as u32).to_ne_bytes().to_vec();
+                front.extend(printed);
+                out.splice(0..0, front);
+                Ok(match tag {
+                    OutcomeTag::Values => OutcomeTag::ValuesAndPrinted,
+                    _ => OutcomeTag::ValueAndPrinted,
+                })
+            }
+            Err(mut failure) => {
+                failure.printed = printed;
+                if spoils(failure.kind) {
+                    self.live = None;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn form(form: ItemForm) -> Form {
+    match form {
+        ItemForm::Json => Form::Json,
+        ItemForm::Bytes => Form::Bytes,
+        ItemForm::Csv => Form::Csv,
+    }
+}
+
+/// Whether an instance may be in the middle of something after this failure.
+fn spoils(kind: Kind) -> bool {
+    !matches!(kind, Kind::Error | Kind::InvalidInput)
+}
+
+fn instantiate(task: &Task, call: &Call, status: &'static Status) -> Result<Live, Failure> {
+    let mut store = Store::new(&task.engine, State::new(call.limits.memory));
+    store.limiter(|state| &mut state.limiter);
+    if let Some(fuel) = call.limits.fuel {
+        store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+    }
+    // The host raises the epoch by a signal when an item is out of time. A signal that comes late meets the next item,
+    // which goes on.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| match status.aborted() {
+        true => Err(Trap::Interrupt.into()),
+        false => Ok(UpdateDeadline::Continue(1)),
+    });
+    // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
+    store.set_hostcall_fuel(usize::try_from(call.limits.max_output).unwrap_or(usize::MAX).max(128 << 20));
+    match make(task, &mut store) {
+        Ok(callee) => Ok(Live { store, callee }),
+        Err(e) => {
+            let mut failure = blame(&e, &store);
+            failure.printed = store.data_mut().take_printed();
+            Err(failure)
+        }
+    }
+}
+
+fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
+    match &task.pre {
+        Pre::Component { pre, function, init } => {
+            let instance = pre.instantiate(&mut *store)?;
+            if let Some((init, arguments)) = init {
+                let init = instance
+                    .get_func(&mut *store, init)
+                    .ok_or_else(|| wasmtime::Error::msg("the function `init` is not to be found"))?;
+                let mut results = vec![Val::Bool(false); init.ty(&*store).results().len()];
+                init.call(&mut *store, arguments, &mut results)?;
+                if let Some(Val::Result(Err(error))) = results.first() {
+                    return Err(wasmtime::Error::msg(match error.as_deref() {
+                        Some(Val::String(message)) => format!("init failed: {message}"),
+                        Some(other) => format!("init failed: {other:?}"),
+                        None => "init failed".to_owned(),
+                    }));
+                }
+            }
+            let function = instance
+                .get_func(&mut *store, function)
+                .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
+            Ok(Callee::Component(function))
+        }
+        Pre::Core { pre, function, reactor, .. } => {
+            let instance = pre.instantiate(&mut *store)?;
+            if *reactor {
+                instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
+            }
+            let function = instance
+                .get_func(&mut *store, function)
+                .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
+            Ok(Callee::Core(function))
+        }
+    }
+}
+
+fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+    match (&live.callee, &task.pre) {
+        (Callee::Core(function), Pre::Core { shapes, results, .. }) => {
+            let arguments: Vec<wasmtime::Val> = arguments.iter().map(core_value).collect();
+            debug_assert_eq!(arguments.len(), shapes.len());
+            let mut returned = vec![wasmtime::Val::I32(0); *results];
+            function.call(&mut live.store, &arguments, &mut returned).map_err(|e| blame(&e, &live.store))?;
+            let mut returned: Vec<Val> = returned.iter().map(component_value).collect();
+            Ok(if returned.len() > 1 { Some(Val::Tuple(returned)) } else { returned.pop() })
+        }
+        (Callee::Component(function), _) => {
+            let mut returned = [Val::Bool(false)];
+            let count = usize::from(task.returns.fallible || task.returns.value.is_some());
+            let slots = returned.get_mut(..count).unwrap_or_default();
+            function.call(&mut live.store, arguments, slots).map_err(|e| blame(&e, &live.store))?;
+            let [value] = returned;
+            Ok((count == 1).then_some(value))
+        }
+        (Callee::Core(_), Pre::Component { .. }) => Err(Failure::new(Kind::Trap, "the function is of another kind of task")),
+    }
+}
+
+fn call_bytes(live: &mut Live, signature: BytesCall, item: &[u8]) -> Result<Vec<u8>, Failure> {
+    let Callee::Component(function) = &live.callee else {
+        return Err(Failure::new(Kind::Trap, "the function is of another kind of task"));
+    };
+    let store = &mut live.store;
+    // The list comes back as a copy: `post-return` has freed it in the guest by the time the call is over.
+    let result = match signature {
+        BytesCall::Plain => function
+            .typed::<(&[u8],), (Vec<u8>,)>(&*store)
+            .and_then(|f| f.call(&mut *store, (item,)))
+            .map(|(bytes,)| Ok(bytes)),
+        BytesCall::Fallible => function
+            .typed::<(&[u8],), (Result<Vec<u8>, String>,)>(&*store)
+            .and_then(|f| f.call(&mut *store, (item,)))
+            .map(|(result,)| result),
+    };
+    match result {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))))),
+        Err(e) => Err(blame(&e, store)),
+    }
+}
+
+/// The bytes that a JSON item spells, or the item itself.
+fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
+    value::decode_bytes(item, form).map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))
+}
+
+/// Takes the outer `result` off.
+fn open(returned: Option<Val>, returns: &Returns) -> Result<Option<Val>, Failure> {
+    match returned {
+        Some(Val::Result(result)) if returns.fallible => match result {
+            Ok(value) => Ok(value.map(|v| *v)),
+            Err(error) => Err(returned_error(returns.error.as_ref().zip(error.as_deref()))),
+        },
+        other => Ok(other),
+    }
+}
+
+fn returned_error(error: Option<(&Shape, &Val)>) -> Failure {
+    let Some((shape, value)) = error else {
+        return Failure::new(Kind::Error, "the task returned err");
+    };
+    let mut json = Vec::new();
+    if let Err(e) = shape.encode(value, &mut json) {
+        return Failure::new(Kind::InvalidOutput, e.to_string());
+    }
+    let json = String::from_utf8_lossy(&json).into_owned();
+    let message = match value {
+        Val::String(message) => message.clone(),
+        _ => format!("the task returned err: {json}"),
+    };
+    let mut failure = Failure::new(Kind::Error, message);
+    failure.error = serde_json::value::RawValue::from_string(json).ok();
+    failure
+}
+
+fn too_large(most: usize) -> Failure {
+    Failure::new(Kind::OutputTooLarge, format!("the result is longer than the {most} bytes of --max-output"))
+}
+
+fn encode(
+    shape: Option<&Shape>,
+    value: Option<&Val>,
+    form: ResultForm,
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let (Some(shape), Some(value)) = (shape, value) else {
+        if form == ResultForm::Json {
+            out.extend_from_slice(b"null");
+        }
+        return Ok(());
+    };
+    match form {
+        ResultForm::Json => shape.encode_within(value, most, out),
+        ResultForm::Raw => shape.encode_raw(value, out),
+    }
+    .map_err(|e| match e {
+        EncodeError::TooLarge { .. } => too_large(most),
+        EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+    })
+}
+
+/// Encodes each element of a list, or what an option holds, behind its length.
+fn encode_elements(
+    shape: Option<&Shape>,
+    value: Option<&Val>,
+    form: ResultForm,
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let (of, elements): (&Shape, &[Val]) = match (shape, value) {
+        (Some(Shape::List(of)), Some(Val::List(elements))) => (of, elements),
+        (Some(Shape::Bytes), Some(Val::List(elements))) => (&Shape::U8, elements),
+        (Some(Shape::Option(of)), Some(Val::Option(element))) => {
+            (of, element.as_deref().map(std::slice::from_ref).unwrap_or_default())
+        }
+        _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned neither a list nor an option")),
+    };
+    for element in elements {
+        let at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        encode(Some(of), Some(element), form, most, out)?;
+        if out.len() > most {
+            return Err(too_large(most));
+        }
+        let len = ((out.len() - at - 4) as u32).to_ne_bytes();
+        if let Some(slot) = out.get_mut(at..at + 4) {
+            slot.copy_from_slice(&len);
+        }
+    }
+    Ok(())
+}
+
+fn core_value(value: &Val) -> wasmtime::Val {
+    match value {
+        Val::S32(v) => wasmtime::Val::I32(*v),
+        Val::S64(v) => wasmtime::Val::I64(*v),
+        Val::Float32(v) => wasmtime::Val::F32(v.to_bits()),
+        Val::Float64(v) => wasmtime::Val::F64(v.to_bits()),
+        _ => wasmtime::Val::I32(0),
+    }
+}
+
+fn component_value(value: &wasmtime::Val) -> Val {
+    match value {
+        wasmtime::Val::I64(v) => Val::S64(*v),
+        wasmtime::Val::F32(v) => Val::Float32(f32::from_bits(*v)),
+        wasmtime::Val::F64(v) => Val::Float64(f64::from_bits(*v)),
+        other => Val::S32(other.i32().unwrap_or_default()),
+    }
+}
+
+/// The failure that an error of the runtime stands for.
+fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        let mut failure = Failure::new(Kind::Exit, format!("the task ended itself with exit code {}", exit.0));
+        failure.code = Some(exit.0);
+        return failure;
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let text = format!("{:#}", error.root_cause());
+    let refused = store.data().limiter.refused;
+    let (kind, message) = match trap {
+        Some(Trap::Interrupt) => (Kind::Timeout, "it did not end within --timeout".to_owned()),
+        Some(Trap::OutOfFuel) => (Kind::Fuel, "it used up its --fuel".to_owned()),
+        _ if refused => (Kind::Memory, format!("it was refused memory beyond --memory and failed: {text}")),
+        Some(trap) => (Kind::Trap, trap.to_string()),
+        None if text.contains("fuel allocated for hostcalls") => {
+            (Kind::OutputTooLarge, "the result is larger than the host takes".to_owned())
+        }
+        None => (Kind::Trap, text),
+    };
+    let mut failure = Failure::new(kind, message);
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        failure.trace = backtrace
+            .frames()
+            .iter()
+            .take(TRACE)
+            .map(|frame| match frame.func_name() {
+                Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+                None => format!("<function {}>", frame.func_index()),
+            })
+            .collect();
+    }
+    failure
+}

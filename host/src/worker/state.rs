@@ -1,0 +1,171 @@
+//! What an instance has beside its memory: the limits it is held to, and WASI where it asks for it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::outcome::Printed;
+
+/// Bytes kept of each standard stream of an item; the rest is dropped.
+const PRINTED: usize = 64 << 10;
+/// Elements a table may grow to.
+const TABLE_ELEMENTS: usize = 1 << 20;
+
+/// The data of a store.
+pub struct State {
+    pub limiter: Limiter,
+    stdout: Printer,
+    stderr: Printer,
+    /// Made when the guest first calls WASI: most never do.
+    wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+    p1: Option<Box<WasiP1Ctx>>,
+}
+
+impl State {
+    pub fn new(memory: u64) -> State {
+        State {
+            limiter: Limiter { left: usize::try_from(memory).unwrap_or(usize::MAX), refused: false },
+            stdout: Printer::default(),
+            stderr: Printer::default(),
+            wasi: None,
+            p1: None,
+        }
+    }
+
+    /// What was printed since it was last taken.
+    pub fn take_printed(&mut self) -> Printed {
+        Printed { stdout: self.stdout.take(), stderr: self.stderr.take() }
+    }
+
+    /// The state of preview 1.
+    pub fn p1(&mut self) -> &mut WasiP1Ctx {
+        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
+        self.p1.get_or_insert_with(|| Box::new(builder(stdout, stderr).build_p1()))
+    }
+}
+
+/// WASI without any grant: no arguments, no environment, no files, no sockets.
+fn builder(stdout: Printer, stderr: Printer) -> WasiCtxBuilder {
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true);
+    builder
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
+        let wasi = self
+            .wasi
+            .get_or_insert_with(|| Box::new((builder(stdout, stderr).build(), ResourceTable::new())));
+        WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
+    }
+}
+
+/// Holds an instance to its memory, summed over all its memories (wasmtime's own limit is for each).
+#[derive(Debug)]
+pub struct Limiter {
+    left: usize,
+    /// A growth was refused: what fails after this failed for want of memory.
+    pub refused: bool,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > self.left || maximum.is_some_and(|m| desired > m) {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.left -= more;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|m| desired <= m))
+    }
+}
+
+/// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one.
+#[derive(Clone, Default)]
+struct Printer(Arc<Mutex<Vec<u8>>>);
+
+impl Printer {
+    fn print(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = PRINTED.saturating_sub(kept.len());
+        kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    fn take(&self) -> String {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.is_empty() {
+            true => String::new(),
+            false => String::from_utf8_lossy(&std::mem::take(&mut *kept)).into_owned(),
+        }
+    }
+}
+
+impl IsTerminal for Printer {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Printer {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Printer {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.print(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PRINTED)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Printer {
+    async fn ready(&mut self) {}
+}
+
+impl tokio::io::AsyncWrite for Printer {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.print(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,74 @@
+//! `wasmpool inspect`: what a task exports and imports.
+
+use crate::support::guest::{Task, built, file, wat};
+use crate::support::run::wasmpool;
+use crate::support::wat::{FOREIGN_COMPONENT, FOREIGN_MODULE, RESOURCE, SQUARE, interfaces, minus};
+
+/// Is described by a text that holds each of these.
+#[track_caller]
+fn shows(task: &Task, names: &[&str]) {
+    let output = wasmpool().arg("inspect").arg(task.path()).run().exits(0);
+    for name in names {
+        assert!(
+            output.text().contains(name),
+            "no {name} in:\n{}",
+            output.text()
+        );
+    }
+}
+
+#[test]
+fn functions_are_shown_with_their_types() {
+    shows(&wat(SQUARE), &["square", "i64"]);
+    shows(&wat(minus()), &["minus", "from", "take", "s64"]);
+    shows(
+        &built("identity"),
+        &[
+            "echo-record",
+            "echo-option-option",
+            "first-part",
+            "list<u8>",
+        ],
+    );
+}
+
+#[test]
+fn functions_of_interfaces_are_shown_with_their_interface() {
+    shows(
+        &wat(interfaces()),
+        &[
+            "acme:sums/one@1.2.0",
+            "acme:sums/two@1.2.0",
+            "apply",
+            "square",
+        ],
+    );
+}
+
+#[test]
+fn imports_are_shown_even_where_nothing_provides_them() {
+    shows(&wat(FOREIGN_COMPONENT), &["acme:store/keys@1.0.0"]);
+    shows(&wat(FOREIGN_MODULE), &["environs", "magic"]);
+    shows(&built("misbehave"), &["wasi:cli/"]);
+}
+
+#[test]
+fn a_task_that_cannot_be_mapped_can_be_looked_at() {
+    shows(&wat(RESOURCE), &["take", "thing"]);
+}
+
+#[test]
+fn what_is_no_task_is_refused() {
+    for task in [
+        file("task.wasm", b"no wasm"),
+        file("task.wasm", b"\0asm\x01\0\0"),
+    ] {
+        let output = wasmpool().arg("inspect").arg(task.path()).run().exits(2);
+        assert_eq!(output.text(), "");
+        assert!(!output.stderr.is_empty());
+    }
+    wasmpool()
+        .args(["inspect", "/nowhere/task.wasm"])
+        .run()
+        .exits(2);
+}

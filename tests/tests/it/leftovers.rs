@@ -1,0 +1,182 @@
+//! However a run ends, nothing of it stays: no process, no shared memory, no file.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use nix::sys::signal::Signal;
+
+use crate::support::alone::alone;
+use crate::support::guest::{Task, wat};
+use crate::support::host::Host;
+use crate::support::process::{Process, descendants};
+use crate::support::run::map;
+use crate::support::until;
+use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
+
+/// What is in the folder of shared memory.
+fn shared_memory() -> BTreeSet<OsString> {
+    std::fs::read_dir("/dev/shm")
+        .map(|entries| {
+            entries
+                .filter_map(|entry| Some(entry.ok()?.file_name()))
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+/// Has orphans come to the tests instead of to init, so that they are seen wherever they went.
+fn adopt_orphans() {
+    // SAFETY: takes no pointers; only says where orphans of this process go.
+    let done = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Runs `end` on a host and checks that all is as it was before.
+#[track_caller]
+fn leaves_nothing(start: impl FnOnce() -> (Task, Host), end: impl FnOnce(&mut Host)) {
+    alone();
+    adopt_orphans();
+    let before = shared_memory();
+    let (_task, mut host) = start();
+    let mut family = host.descendants();
+    end(&mut host);
+    family.extend(host.descendants());
+    host.wait();
+    host.leaves_nothing_behind(&family);
+    let tests = i32::try_from(std::process::id()).expect("a process number");
+    until("no orphan is left", || {
+        descendants(tests).is_empty().then_some(())
+    });
+    let new: Vec<_> = shared_memory().difference(&before).cloned().collect();
+    assert!(new.is_empty(), "left in /dev/shm: {new:?}");
+}
+
+/// Three workers, each in the middle of an endless item.
+fn busy() -> (Task, Host) {
+    let task = wat(SPIN_IF_NEGATIVE);
+    let mut host = map(&task)
+        .args(["-j", "3", "-c", "1", "--timeout", "10m"])
+        .start();
+    let input = host.stdin.as_mut().expect("a pipe");
+    std::io::Write::write_all(input, b"-1\n-1\n-1\n").expect("the host reads");
+    until("three workers that compute", || {
+        let busy = |worker: &Process| worker.ticks() >= 2;
+        (host.workers().iter().filter(|worker| busy(worker)).count() == 3).then_some(())
+    });
+    (task, host)
+}
+
+fn finite() -> (Task, Host) {
+    let task = wat(SPIN_IF_NEGATIVE);
+    let input = "1\n-1\nx\n".repeat(10);
+    let host = map(&task)
+        .args(["-j", "3", "-c", "2", "--timeout", "50ms"])
+        .input(input)
+        .start();
+    (task, host)
+}
+
+#[test]
+fn a_run_that_ends_leaves_nothing() {
+    leaves_nothing(finite, |host| while host.line().is_some() {});
+}
+
+#[test]
+fn ctrl_c_leaves_nothing() {
+    let quiet = || {
+        let task = wat(SQUARE);
+        let mut host = map(&task).args(["-j", "3"]).start();
+        let input = host.stdin.as_mut().expect("a pipe");
+        std::io::Write::write_all(input, b"3\n").expect("the host reads");
+        assert_eq!(host.line().as_deref(), Some("9"));
+        (task, host)
+    };
+    leaves_nothing(quiet, |host| host.signal(Signal::SIGINT));
+}
+
+#[test]
+fn ctrl_c_twice_leaves_nothing() {
+    leaves_nothing(busy, |host| {
+        // Two that are pending at once are one, so: until it has gone.
+        let process = host.process();
+        until("an end", || {
+            process.send(Signal::SIGINT);
+            (!process.lives()).then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_polite_kill_leaves_nothing() {
+    leaves_nothing(busy, |host| host.signal(Signal::SIGTERM));
+}
+
+#[test]
+fn a_hard_kill_of_the_host_leaves_nothing() {
+    leaves_nothing(busy, |host| host.signal(Signal::SIGKILL));
+}
+
+#[test]
+fn a_hard_kill_leaves_nothing_even_of_a_stopped_worker() {
+    leaves_nothing(busy, |host| {
+        for worker in host.workers() {
+            worker.send(Signal::SIGSTOP);
+        }
+        host.signal(Signal::SIGKILL);
+    });
+}
+
+#[test]
+fn a_host_killed_while_it_starts_leaves_nothing() {
+    for delay in 0..30 {
+        // A module no run has seen, so that compiling is among the moments that are hit.
+        let start = || {
+            let task = wat(format!(
+                r#"(module (func (export "f") (param i64) (result i64)
+                     (i64.add (local.get 0) (i64.const {}))))"#,
+                u64::from(std::process::id()) * 1000 + delay
+            ));
+            let host = map(&task).args(["-j", "3"]).input("1\n").start();
+            (task, host)
+        };
+        leaves_nothing(start, |host| {
+            // The moment is the number of times the process table was read; none is wrong.
+            for _ in 0..delay {
+                host.descendants();
+            }
+            if Process::living(host.pid()).is_some() {
+                host.signal(Signal::SIGKILL);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_closed_output_leaves_nothing() {
+    let endless = || {
+        let task = wat(SQUARE);
+        let host = map(&task)
+            .args(["-j", "3"])
+            .feed(|pipe| {
+                loop {
+                    std::io::Write::write_all(pipe, b"3\n")?;
+                }
+            })
+            .start();
+        (task, host)
+    };
+    leaves_nothing(endless, |host| {
+        assert!(host.line().is_some());
+        host.stdout = None;
+    });
+}
+
+#[test]
+fn wrong_use_leaves_nothing() {
+    let wrong = || {
+        let task = wat(SQUARE);
+        let host = map(&task).args(["-f", "nothing"]).start();
+        (task, host)
+    };
+    leaves_nothing(wrong, |_| {});
+}

@@ -1,0 +1,36 @@
+//! The promises of wasmpool, held to the built program from outside: real processes, real signals, real pipes.
+//!
+//! Each test is named after the promise it keeps. See `README.md` beside this crate's manifest for how to run them.
+
+mod support;
+
+mod arguments;
+mod backpressure;
+mod batch;
+mod bytes;
+mod call;
+mod chaos;
+mod compile;
+mod death;
+mod exit_codes;
+mod failures;
+mod flatten;
+mod functions;
+mod guests;
+mod init;
+mod input_formats;
+mod inspect;
+mod interrupt;
+mod isolate;
+mod leftovers;
+mod limits;
+mod memory;
+mod order;
+mod output_formats;
+mod progress;
+mod records;
+mod round_trip;
+mod timeouts;
+mod values;
+mod worker_process;
+mod wrong_use;

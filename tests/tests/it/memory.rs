@@ -1,0 +1,74 @@
+//! The host's memory does not grow with the input.
+
+use std::io::{BufWriter, Write};
+
+use crate::support::alone::alone;
+use crate::support::guest::{Task, wat};
+use crate::support::run::map;
+use crate::support::wat::{SQUARE, echo_string};
+use crate::support::{HANG, full};
+
+/// The peak of the host's resident memory over so many items, read when all outcomes are out and the input is still open.
+fn peak(task: &Task, args: &[&str], items: u64) -> u64 {
+    let mut host = map(task)
+        .args(args)
+        .limit(if full() { HANG * 10 } else { HANG })
+        .start();
+    let input = host.stdin.take().expect("a pipe");
+    let feeder = std::thread::spawn(move || {
+        let mut input = BufWriter::with_capacity(1 << 16, input);
+        for item in 0..items {
+            writeln!(input, "{item}").expect("the host reads");
+        }
+        input.flush().expect("the host reads");
+        input
+    });
+    for _ in 0..items {
+        host.line().expect("an outcome for every item");
+    }
+    let peak = host.process().status_bytes("VmHWM");
+    drop(feeder.join().expect("no panic"));
+    assert_eq!(host.line(), None);
+    host.code();
+    peak
+}
+
+#[track_caller]
+fn does_not_grow(args: &[&str]) {
+    alone();
+    let (few, many) = if full() {
+        (1_000_000, 10_000_000)
+    } else {
+        (200_000, 2_000_000)
+    };
+    let task = wat(SQUARE);
+    let few = peak(&task, args, few);
+    let many = peak(&task, args, many);
+    assert!(
+        many * 10 <= few * 11,
+        "{few} bytes, and {many} for ten times the items"
+    );
+}
+
+#[test]
+fn memory_does_not_grow_with_the_input() {
+    does_not_grow(&[]);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_input_unordered() {
+    does_not_grow(&["--unordered"]);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_failures() {
+    alone();
+    let task = wat(echo_string()); // to which a number is invalid input
+    let records = ["--output-format", "records"];
+    let few = peak(&task, &records, 50_000);
+    let many = peak(&task, &records, 500_000);
+    assert!(
+        many * 10 <= few * 11,
+        "{few} bytes, and {many} for ten times the failures"
+    );
+}

@@ -1,0 +1,108 @@
+//! The progress bar is a terminal's, and never on standard output.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use crate::support::guest::wat;
+use crate::support::run::map;
+use crate::support::until;
+use crate::support::wat::SQUARE;
+
+/// A terminal: the side a person sees, and the side a program has.
+fn terminal() -> (File, OwnedFd) {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: both numbers outlive the call, and the other arguments may be null.
+    let done = unsafe {
+        libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    for descriptor in [master, slave] {
+        // SAFETY: changes a flag of a descriptor that is ours; other tests start children.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    // SAFETY: both are open, and nobody else's.
+    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
+}
+
+/// What appears on the terminal, from now on.
+fn watch(mut master: File) -> Arc<Mutex<String>> {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = master.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..count]);
+            shared.lock().expect("no panic").push_str(&text);
+        }
+    });
+    seen
+}
+
+#[test]
+fn a_terminal_shows_how_many_are_done_and_failed() {
+    let (master, slave) = terminal();
+    let seen = watch(master);
+    let task = wat(SQUARE);
+    let mut host = map(&task).stderr_to(slave).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    let line = "3\n".repeat(4000) + "x\n3\n";
+    input.write_all(line.as_bytes()).expect("the host reads");
+    for _ in 0..4001 {
+        assert_eq!(
+            host.line().as_deref(),
+            Some("9"),
+            "standard output has values only"
+        );
+    }
+    until("a bar that has counted them", || {
+        let seen = seen
+            .lock()
+            .expect("no panic")
+            .replace(['_', ',', '.', '\u{202f}'], "");
+        (seen.contains("4001") || seen.contains("4002")).then_some(())
+    });
+    drop(input);
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 1);
+}
+
+#[test]
+fn never_is_never() {
+    let (master, slave) = terminal();
+    let seen = watch(master);
+    let task = wat(SQUARE);
+    let mut host = map(&task)
+        .args(["--progress", "never"])
+        .input("3\n".repeat(5000))
+        .stderr_to(slave)
+        .start();
+    while host.line().is_some() {}
+    assert_eq!(host.code(), 0);
+    let seen = seen.lock().expect("no panic").clone();
+    assert_eq!(seen, "");
+}
+
+#[test]
+fn what_is_no_terminal_gets_no_bar() {
+    let output = map(&wat(SQUARE)).input("3\n".repeat(5000)).run().exits(0);
+    assert_eq!(output.stderr, "");
+}
+
+#[test]
+fn always_leaves_standard_output_alone() {
+    let output = map(&wat(SQUARE))
+        .args(["--progress", "always"])
+        .input("3\n".repeat(5000))
+        .run()
+        .exits(0);
+    assert_eq!(output.text(), "9\n".repeat(5000));
+    assert!(!output.stderr.is_empty());
+}

@@ -1,0 +1,53 @@
+//! Tasks: text written for one test, and the fixtures that `guest/` builds.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::workspace;
+
+/// A task on disk; text written for a test goes with it.
+pub struct Task {
+    path: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+impl Task {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A task of this text, `.wat`.
+pub fn wat(text: impl AsRef<str>) -> Task {
+    file("task.wat", text.as_ref().as_bytes())
+}
+
+/// A file of this name and content, to be taken for a task.
+pub fn file(name: &str, content: &[u8]) -> Task {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).expect("a file in it");
+    Task {
+        path,
+        _folder: Some(folder),
+    }
+}
+
+/// A guest that `guest/` builds, by its name.
+pub fn built(name: &str) -> Task {
+    let folder = std::env::var_os("WASMPOOL_TEST_GUESTS").map_or_else(
+        || workspace().join("guest/target/wasm32-wasip2/release"),
+        PathBuf::from,
+    );
+    let path = folder.join(format!("{name}.wasm"));
+    assert!(
+        path.is_file(),
+        "no guest at {}: `make guests` builds them",
+        path.display()
+    );
+    Task {
+        path,
+        _folder: None,
+    }
+}

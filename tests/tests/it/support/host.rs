@@ -1,0 +1,215 @@
+//! A running program: its pipes, its processes, and a guard that ends it should it hang.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::process::{Process, busy_worker, descendants, session, workers};
+use super::until;
+
+/// A program that was started, and is killed at the latest when this value goes.
+pub struct Host {
+    child: Child,
+    pub stdin: Option<ChildStdin>,
+    pub stdout: Option<BufReader<ChildStdout>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    stderr_reader: Option<JoinHandle<()>>,
+    hung: Arc<AtomicBool>,
+    limit: Duration,
+    /// Dropping it tells the guard that the run is over.
+    guard: Option<Sender<()>>,
+    /// The `TMPDIR` it was given.
+    pub temporary: TempDir,
+}
+
+impl Host {
+    pub(super) fn new(mut child: Child, limit: Duration, temporary: TempDir) -> Self {
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let stderr_reader = child.stderr.take().map(|mut pipe| {
+            let stderr = Arc::clone(&stderr);
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                    stderr
+                        .lock()
+                        .expect("no panic under this lock")
+                        .extend_from_slice(&buffer[..count]);
+                }
+            })
+        });
+        let hung = Arc::new(AtomicBool::new(false));
+        let guard = guard(child.id().cast_signed(), limit, Arc::clone(&hung));
+        Self {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take().map(BufReader::new),
+            child,
+            stderr,
+            stderr_reader,
+            hung,
+            limit,
+            guard: Some(guard),
+            temporary,
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    pub fn process(&self) -> Process {
+        Process::living(self.pid()).expect("the program runs")
+    }
+
+    /// Its worker processes at this moment.
+    pub fn workers(&self) -> Vec<Process> {
+        workers(self.pid())
+    }
+
+    /// Every process below it at this moment.
+    pub fn descendants(&self) -> Vec<Process> {
+        descendants(self.pid())
+    }
+
+    /// Waits for a worker that is in the middle of an item that computes.
+    pub fn busy_worker(&self) -> Process {
+        busy_worker(self.pid(), 10)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("the program runs");
+    }
+
+    /// What it has said on standard error so far.
+    pub fn said(&self) -> String {
+        let bytes = self.stderr.lock().expect("no panic under this lock");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The next line of standard output, without its end; none at the end.
+    pub fn line(&mut self) -> Option<String> {
+        let pipe = self.stdout.as_mut().expect("standard output is a pipe");
+        let mut line = String::new();
+        let count = pipe.read_line(&mut line).expect("the output is text");
+        self.fail_if_hung();
+        if count == 0 {
+            return None;
+        }
+        assert!(line.ends_with('\n'), "a torn last line: {line:?}");
+        line.pop();
+        Some(line)
+    }
+
+    /// Closes standard input: the input ends here.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end; standard output must not be what it waits for.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = self.child.wait().expect("the program is our child");
+        self.fail_if_hung();
+        status
+    }
+
+    /// Waits for its end and says how it ended: its exit code, or the signal as a shell gives it.
+    pub fn code(&mut self) -> i32 {
+        let status = self.wait();
+        status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().expect("a code or a signal"))
+    }
+
+    /// Waits for its end and returns all it said on standard error.
+    pub fn stderr(&mut self) -> String {
+        self.wait();
+        if let Some(reader) = self.stderr_reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.fail_if_hung();
+        self.said()
+    }
+
+    pub(super) fn fail_if_hung(&self) {
+        assert!(
+            !self.hung.load(Ordering::SeqCst),
+            "hung: killed after {:?}; its standard error:\n{}",
+            self.limit,
+            self.said()
+        );
+    }
+
+    /// Waits until none of `family`, and nothing else that came from this program, lives.
+    pub fn leaves_nothing_behind(&self, family: &[Process]) {
+        until("every process of the run has gone", || {
+            let mut left: Vec<&Process> = family.iter().filter(|process| process.lives()).collect();
+            let session = session(self.pid());
+            left.extend(&session);
+            left.is_empty().then_some(())
+        });
+        let files: Vec<_> = std::fs::read_dir(self.temporary.path())
+            .expect("TMPDIR is ours")
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        assert!(files.is_empty(), "left in TMPDIR: {files:?}");
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.guard = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kills the process, and all below it, once `limit` is over, unless the sender is dropped before.
+fn guard(pid: i32, limit: Duration, hung: Arc<AtomicBool>) -> Sender<()> {
+    let (sender, receiver) = channel();
+    let handle = pidfd(pid);
+    std::thread::spawn(move || {
+        if receiver.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            hung.store(true, Ordering::SeqCst);
+            let mut family = descendants(pid);
+            family.extend(session(pid));
+            // SAFETY: the descriptor is open, and the call takes no pointers but a null one.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    handle.as_raw_fd(),
+                    libc::SIGKILL,
+                    std::ptr::null::<libc::siginfo_t>(),
+                    0,
+                );
+            }
+            // A worker that outlived it could hold a pipe that the test reads.
+            family
+                .iter()
+                .for_each(|process| process.send(Signal::SIGKILL));
+        }
+    });
+    sender
+}
+
+/// A handle on a child, which stays the child's even once its number is used again.
+fn pidfd(pid: i32) -> OwnedFd {
+    // SAFETY: takes no pointers; what it returns is ours alone.
+    unsafe {
+        let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        assert!(
+            descriptor >= 0,
+            "pidfd_open: {}",
+            std::io::Error::last_os_error()
+        );
+        OwnedFd::from_raw_fd(i32::try_from(descriptor).expect("a descriptor"))
+    }
+}

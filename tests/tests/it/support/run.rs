@@ -1,0 +1,202 @@
+//! How a test says what to run: `map(&task).args([...]).input("1\n2\n").run()`.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::guest::Task;
+use super::host::Host;
+use super::record::{Record, records};
+use super::{HANG, alone, binary};
+
+type Feed = Box<dyn FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send>;
+
+/// A run of the program that has not been started.
+pub struct Run {
+    command: Command,
+    feed: Option<Feed>,
+    limit: Duration,
+    temporary: TempDir,
+}
+
+/// What a run came to.
+pub struct Output {
+    pub code: i32,
+    pub bytes: Vec<u8>,
+    pub stderr: String,
+}
+
+/// `wasmpool` with no arguments yet, in an environment that holds no options of it.
+pub fn wasmpool() -> Run {
+    let temporary = TempDir::new().expect("a temporary directory");
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WASMPOOL_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("TMPDIR", temporary.path())
+        .env("XDG_CACHE_HOME", cache())
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // SAFETY: setsid is async-signal-safe, and nothing else happens between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            Ok(())
+        });
+    }
+    Run {
+        command,
+        feed: None,
+        limit: HANG,
+        temporary,
+    }
+}
+
+/// `wasmpool map TASK`.
+pub fn map(task: &Task) -> Run {
+    wasmpool().args(["map"]).arg(task.path())
+}
+
+/// One cache for all tests: what a test compiled, the next run of it has.
+fn cache() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+impl Run {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What standard input holds.
+    pub fn input(self, bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        self.feed(move |pipe| pipe.write_all(&bytes))
+    }
+
+    /// Writes standard input as the program takes it.
+    pub fn feed(
+        mut self,
+        feed: impl FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send + 'static,
+    ) -> Self {
+        self.feed = Some(Box::new(feed));
+        self
+    }
+
+    pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
+    /// More time than [`HANG`], for the sizes of `WASMPOOL_TEST_FULL`.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Starts it. Standard input stays in the caller's hand unless there is something to feed.
+    pub fn start(mut self) -> Host {
+        alone::shared();
+        let child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        let mut host = Host::new(child, self.limit, self.temporary);
+        if let Some(feed) = self.feed {
+            let mut pipe = host.stdin.take().expect("standard input is a pipe");
+            // A program that ends early closes the pipe; what it said then is what the test judges.
+            std::thread::spawn(move || drop(feed(&mut pipe)));
+        }
+        host
+    }
+
+    /// Starts it, gives it its input (none, if nothing was said), and waits for its end.
+    pub fn run(self) -> Output {
+        let mut host = self.start();
+        host.end_input();
+        let mut bytes = Vec::new();
+        let mut pipe = host.stdout.take().expect("standard output is a pipe");
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        let code = host.code();
+        let stderr = host.stderr();
+        Output {
+            code,
+            bytes,
+            stderr,
+        }
+    }
+}
+
+impl Output {
+    /// Fails, with all that was said, unless it ended with this code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            code,
+            "exit code; standard error:\n{}\nstandard output:\n{}",
+            self.stderr,
+            String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(4096)])
+        );
+        self
+    }
+
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).expect("the output is text")
+    }
+
+    #[track_caller]
+    pub fn lines(&self) -> Vec<&str> {
+        self.text().lines().collect()
+    }
+
+    /// Each line as JSON.
+    #[track_caller]
+    pub fn values(&self) -> Vec<Value> {
+        self.lines()
+            .into_iter()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
+    }
+
+    /// Each line as a record, its form checked.
+    #[track_caller]
+    pub fn records(&self) -> Vec<Record> {
+        records(self.text())
+    }
+
+    /// The kinds of all records in the order of their index, `ok` for those that succeeded.
+    #[track_caller]
+    pub fn kinds(&self) -> Vec<String> {
+        let mut records = self.records();
+        records.sort_by_key(Record::index);
+        records
+            .iter()
+            .map(|record| record.kind().to_owned())
+            .collect()
+    }
+}

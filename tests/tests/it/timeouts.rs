@@ -1,0 +1,97 @@
+//! `--timeout` ends whatever an item does, and nothing but that item.
+
+use crate::support::guest::{Task, built, wat};
+use crate::support::run::map;
+use crate::support::wat::SPIN_IF_NEGATIVE;
+
+#[track_caller]
+fn kinds(task: &Task, args: &[&str], input: &str) -> Vec<String> {
+    map(task)
+        .args(["--output-format", "records"])
+        .args(args)
+        .input(input)
+        .run()
+        .exits(1)
+        .kinds()
+}
+
+#[test]
+fn an_endless_loop_costs_only_its_own_item() {
+    let args = ["--timeout", "200ms", "-j", "1", "-c", "5"];
+    let kinds = kinds(&wat(SPIN_IF_NEGATIVE), &args, "1\n2\n-3\n4\n5\n6\n-7\n");
+    assert_eq!(kinds, ["ok", "ok", "timeout", "ok", "ok", "ok", "timeout"]);
+}
+
+#[test]
+fn an_endless_loop_of_a_guest_with_imports_costs_only_its_own_item() {
+    let args = ["--timeout", "200ms", "-j", "1", "-c", "5"];
+    let kinds = kinds(&built("misbehave"), &args, "\"ok:1\"\n\"spin\"\n\"ok:2\"\n");
+    assert_eq!(kinds, ["ok", "timeout", "ok"]);
+}
+
+#[test]
+fn a_guest_asleep_in_a_host_call_is_ended_too() {
+    let args = ["--timeout", "200ms", "-j", "1", "-c", "5"];
+    let kinds = kinds(
+        &built("misbehave"),
+        &args,
+        "\"ok:1\"\n\"sleep\"\n\"ok:2\"\n",
+    );
+    assert_eq!(kinds, ["ok", "timeout", "ok"]);
+}
+
+#[test]
+fn instructions_that_take_for_ever_are_ended_too() {
+    // Straight-line code: between these instructions there is no place where a guest looks at the clock.
+    let fill = "(memory.fill (i32.const 0) (i32.wrap_i64 (local.get 0)) (i32.const 0xfff0000))\n";
+    let task = wat(format!(
+        r#"
+(module
+  (memory 4096)
+  (func $fill (param i64) {})
+  (func (export "go") (param i64) (result i64)
+    (if (i64.lt_s (local.get 0) (i64.const 0)) (then (call $fill (local.get 0))))
+    (local.get 0)))"#,
+        fill.repeat(5000)
+    ));
+    let args = ["--timeout", "200ms", "-j", "1", "-c", "5"];
+    assert_eq!(kinds(&task, &args, "1\n-1\n2\n"), ["ok", "timeout", "ok"]);
+}
+
+#[test]
+fn the_clock_of_an_item_starts_when_the_item_does() {
+    // Twelve items of one chunk, each near its own limit: the last is not blamed for the wait behind the others.
+    let input = "-1\n".repeat(12) + "1\n";
+    let args = ["--timeout", "100ms", "-j", "1", "-c", "100"];
+    let mut wanted = vec!["timeout"; 12];
+    wanted.push("ok");
+    assert_eq!(kinds(&wat(SPIN_IF_NEGATIVE), &args, &input), wanted);
+}
+
+#[test]
+fn every_worker_busy_with_an_endless_item_is_freed() {
+    let input = "-1\n".repeat(8) + "1\n2\n3\n";
+    let args = ["--timeout", "100ms", "-j", "4", "-c", "1"];
+    let mut wanted = vec!["timeout"; 8];
+    wanted.extend(["ok"; 3]);
+    assert_eq!(kinds(&wat(SPIN_IF_NEGATIVE), &args, &input), wanted);
+}
+
+#[test]
+fn a_batch_out_of_time_is_its_chunk() {
+    let task = wat(crate::support::wat::component(
+        r#"
+    (func (export "same") (param i32 i32) (result i32)
+      (if (i64.lt_s (i64.load (local.get 0)) (i64.const 0)) (then (loop $l (br $l))))
+      (i32.store (i32.const 16) (local.get 0))
+      (i32.store (i32.const 20) (local.get 1))
+      (i32.const 16))"#,
+        &[crate::support::wat::lift(
+            "same",
+            r#"(param "items" (list s64)) (result (list s64))"#,
+        )],
+    ));
+    let args = ["--batch", "--timeout", "200ms", "-j", "1", "-c", "2"];
+    let kinds = kinds(&task, &args, "1\n2\n-3\n4\n5\n6\n");
+    assert_eq!(kinds, ["ok", "ok", "timeout", "timeout", "ok", "ok"]);
+}
