@@ -17,6 +17,8 @@ pub struct Export {
     /// Why it cannot be called with values, where it cannot.
     pub unsupported: Option<String>,
     pub is_async: bool,
+    /// It is a core module's, which speaks of numbers in core types.
+    pub is_core: bool,
 }
 
 /// Functions that toolchains add and no user calls.
@@ -48,8 +50,12 @@ impl Export {
 
     /// The type, in WIT's words.
     pub fn signature(&self) -> String {
-        let params: Vec<String> = self.params.iter().map(|(n, s)| format!("{n}: {}", s.wit())).collect();
-        let result = self.result.as_ref().map(|r| format!(" -> {}", r.wit())).unwrap_or_default();
+        let wit = |shape: &Shape| match self.is_core {
+            true => core_text(shape),
+            false => shape.wit(),
+        };
+        let params: Vec<String> = self.params.iter().map(|(n, s)| format!("{n}: {}", wit(s))).collect();
+        let result = self.result.as_ref().map(|r| format!(" -> {}", wit(r))).unwrap_or_default();
         let r#async = if self.is_async { "async " } else { "" };
         format!("{}: {async}func({}){result}", self.path(), params.join(", "))
     }
@@ -114,6 +120,7 @@ fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::type
         result,
         unsupported,
         is_async: func.async_(),
+        is_core: false,
     }
 }
 
@@ -143,7 +150,17 @@ fn of_core_func(name: &str, ty: &FuncType) -> Export {
     let params = ty.params().enumerate().filter_map(|(i, ty)| Some((format!("p{i}"), shape(ty)?))).collect();
     let mut results: Vec<Shape> = ty.results().filter_map(shape).collect();
     let result = if results.len() > 1 { Some(Shape::Tuple(results)) } else { results.pop() };
-    Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false }
+    Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
+}
+
+/// A core type's own name.
+fn core_text(shape: &Shape) -> String {
+    match shape {
+        Shape::S32 => "i32".to_owned(),
+        Shape::S64 => "i64".to_owned(),
+        Shape::Tuple(shapes) => format!("({})", shapes.iter().map(core_text).collect::<Vec<_>>().join(", ")),
+        other => other.wit(),
+    }
 }
 
 /// The function that is meant: the one of that name, or the only one a user would call.

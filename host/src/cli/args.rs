@@ -42,7 +42,7 @@ pub struct Map {
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Option<u32>,
     /// Items per chunk; auto aims at a few milliseconds of work
-    #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size)]
+    #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
     /// Print outcomes as they finish, not in input order
     #[arg(long, env = "WASMPOOL_UNORDERED")]
@@ -113,16 +113,16 @@ pub struct Common {
     #[arg(long, value_name = "NAME=JSON", value_parser = units::binding, allow_hyphen_values = true)]
     pub arg: Vec<(String, String)>,
     /// Wall time of one item (ms, s, m, h)
-    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
     pub timeout: Duration,
     /// Linear memory of one instance (KiB MiB GiB, k M G)
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "WASMPOOL_MEMORY", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "WASMPOOL_MEMORY", value_parser = units::size, allow_hyphen_values = true)]
     pub memory: u64,
     /// Instructions of one item, deterministic; doubles the time of call-heavy code [default: off]
     #[arg(long, value_name = "N", env = "WASMPOOL_FUEL")]
     pub fuel: Option<u64>,
     /// Result of one item, at most
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
     pub max_output: u64,
     /// Say more on standard error
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -1,13 +1,14 @@
 //! `wasmpool call`: one item, made of the arguments, through a pool of one.
 
 use std::io;
+use std::time::Duration;
 
 use super::args::CallArgs;
 use super::exit::Exit;
 use super::map;
 use super::run::{Run, run};
 use crate::input::{Batch, Items};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Kind};
 use crate::output::{Counts, Format, Target, Watcher};
 use crate::policy::Call;
 
@@ -18,7 +19,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, String> {
         several => format!("[{}]", several.join(",")),
     };
     let mut watcher = Said { quiet: args.common.quiet };
-    let (exit, _) = run(Run {
+    let (exit, counts) = run(Run {
         task: &args.task,
         call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },
         config: map::config(&args.common),
@@ -28,7 +29,9 @@ pub fn call(args: &CallArgs) -> Result<Exit, String> {
         watcher: &mut watcher,
     })
     .map_err(|e| e.to_string())?;
-    Ok(exit)
+    // Arguments that don't fit are wrong usage here, where a person wrote them.
+    let misfit = counts.failed.contains_key(&Kind::InvalidInput);
+    Ok(if misfit { Exit::Usage } else { exit })
 }
 
 struct Once(Option<String>);
@@ -58,5 +61,7 @@ impl Watcher for Said {
         }
     }
 
-    fn tick(&mut self, _items: u64, _counts: &Counts) {}
+    fn tick(&mut self, _items: u64, _counts: &Counts) -> Option<Duration> {
+        None
+    }
 }

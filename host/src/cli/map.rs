@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::run::{Run, run};
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
-use crate::output::{Format, Target};
+use crate::output::{Counts, Format, Target};
 use crate::policy::{Call, ItemForm, ResultForm};
 use crate::scheduler::Config;
 
@@ -53,7 +53,8 @@ pub fn map(map: &Map) -> Result<Exit, String> {
     let mut progress = Progress::new(map.progress, map.common.quiet, size);
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
     let result = run(Run { task: &map.task, call, config, format, items, target, watcher: &mut progress });
-    progress.finish();
+    let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
+    progress.finish(&counts);
     let (exit, counts) = result.map_err(|e| e.to_string())?;
     if exit != Exit::OutputClosed && !map.common.quiet {
         progress.summary(&counts);

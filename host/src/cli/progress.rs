@@ -16,30 +16,36 @@ const TOLD: u32 = 5;
 /// How often the bar is looked at.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// How often a line is written where no bar can be drawn.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
 /// Follows a run.
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    shown: Option<Shown>,
     quiet: bool,
     told: u32,
+    start: Instant,
     last: Instant,
     read: Arc<AtomicU64>,
     size: Option<u64>,
 }
 
+enum Shown {
+    Bar(ProgressBar),
+    /// Not a terminal, but progress was asked for: a line now and then.
+    Lines,
+}
+
 impl Progress {
     /// `size` is that of the whole input in bytes, where it is known.
     pub fn new(when: When, quiet: bool, size: Option<u64>) -> Progress {
-        let shown = match when {
-            When::Auto => stderr().is_terminal() && !quiet,
-            When::Always => true,
-            When::Never => false,
+        let shown = match (when, stderr().is_terminal()) {
+            (When::Auto, true) if !quiet => Some(Shown::Bar(bar())),
+            (When::Always, true) => Some(Shown::Bar(bar())),
+            (When::Always, false) => Some(Shown::Lines),
+            _ => None,
         };
-        let bar = shown.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            bar.set_style(style("{spinner} {msg} {elapsed}"));
-            bar
-        });
-        Progress { bar, quiet, told: 0, last: Instant::now(), read: Arc::default(), size }
+        Progress { shown, quiet, told: 0, start: Instant::now(), last: Instant::now(), read: Arc::default(), size }
     }
 
     /// Where the reader of the input counts bytes.
@@ -47,10 +53,25 @@ impl Progress {
         self.read.clone()
     }
 
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    /// The run is over.
+    pub fn finish(&self, counts: &Counts) {
+        match &self.shown {
+            Some(Shown::Bar(bar)) => bar.finish_and_clear(),
+            Some(Shown::Lines) => eprintln!("wasmpool: {}", self.line(counts)),
+            None => {}
         }
+    }
+
+    fn line(&self, counts: &Counts) -> String {
+        let rate = counts.done as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        format!("{} done, {} failed, {rate:.0}/s", counts.done, counts.failures())
+    }
+
+    /// How many items there will be, from the share of the input's bytes that `items` were read from.
+    fn expected(&self, items: u64) -> Option<u64> {
+        let read = self.read.load(Ordering::Relaxed);
+        let size = self.size?;
+        (read > 0 && items > 0).then(|| (items as f64 * size as f64 / read as f64) as u64)
     }
 
     /// The sum, where something failed.
@@ -63,11 +84,17 @@ impl Progress {
     }
 
     fn say(&self, message: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(message),
-            None => eprintln!("{message}"),
+        match &self.shown {
+            Some(Shown::Bar(bar)) => bar.println(message),
+            _ => eprintln!("{message}"),
         }
     }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(style("{spinner} {msg} {elapsed}"));
+    bar
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -87,27 +114,35 @@ impl Watcher for Progress {
         self.say(&format!("wasmpool: item {index} failed: {}: {}", failure.kind.name(), failure.message));
     }
 
-    fn tick(&mut self, items: u64, counts: &Counts) {
-        let Some(bar) = &self.bar else {
-            return;
+    fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration> {
+        let every = match self.shown.as_ref()? {
+            Shown::Bar(_) => EVERY,
+            Shown::Lines => LINE_EVERY,
         };
-        if self.last.elapsed() < EVERY {
-            return;
+        let since = self.last.elapsed();
+        if since < every {
+            return Some(every - since);
         }
         self.last = Instant::now();
-        // How many items there will be is known from the share of the input's bytes they were read from.
-        let read = self.read.load(Ordering::Relaxed);
-        if let Some(size) = self.size
-            && read > 0
-            && items > 0
-        {
-            if bar.length().is_none() {
-                bar.set_style(style("{bar:30} {percent}% {msg} {elapsed} left {eta}"));
+        let line = self.line(counts);
+        let expected = self.expected(items);
+        match &self.shown {
+            Some(Shown::Bar(bar)) => {
+                if let Some(expected) = expected {
+                    if bar.length().is_none() {
+                        bar.set_style(style("{bar:30} {percent}% {msg} {elapsed} left {eta}"));
+                    }
+                    bar.set_length(expected);
+                }
+                bar.set_position(counts.done);
+                bar.set_message(line);
+                bar.tick();
             }
-            bar.set_length((items as f64 * size as f64 / read as f64) as u64);
+            _ => match expected {
+                Some(expected) => eprintln!("wasmpool: {line}, some {expected} in all"),
+                None => eprintln!("wasmpool: {line}"),
+            },
         }
-        bar.set_position(counts.done);
-        bar.set_message(format!("{} done, {} failed, {:.0}/s", counts.done, counts.failures(), bar.per_sec()));
-        bar.tick();
+        Some(every)
     }
 }

@@ -87,9 +87,9 @@ fn watch_signals(supervisor: Sender) -> Result<(), Error> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut times = 0;
         while let Ok(signal) = set.wait() {
-            times += 1;
+            times += if signal == Signal::SIGINT { 1 } else { 2 };
             supervisor.send(Event::Signal(signal as i32));
-            if times == 2 {
+            if times >= 2 {
                 // Whoever writes may be stuck on a reader that is gone: the second means now.
                 thread::sleep(std::time::Duration::from_millis(500));
                 std::process::exit(128 + signal as i32);

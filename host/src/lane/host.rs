@@ -183,11 +183,6 @@ impl HostLane {
         self.region.status().host.0.abort.store(attempt, Ordering::SeqCst);
     }
 
-    /// Asks the worker to answer what it holds without running it.
-    pub fn drain(&self) {
-        self.region.status().host.0.drain.store(1, Ordering::SeqCst);
-    }
-
     fn available(&self) -> usize {
         (self.delivered - self.tail) as usize
     }

@@ -30,8 +30,6 @@ pub struct HostStatus {
     pub output_tail: AtomicU64,
     /// The attempt that is out of time.
     pub abort: AtomicU64,
-    /// Answer what is left without running it.
-    pub drain: AtomicU32,
     /// The host sleeps: ring when there is something.
     pub waits: AtomicU32,
 }

@@ -133,11 +133,6 @@ impl WorkerLane {
         self.publish();
     }
 
-    /// Whether the rest is to be answered without being run.
-    pub fn draining(&self) -> bool {
-        self.region.status().host.0.drain.load(Ordering::Relaxed) != 0
-    }
-
     /// The page both sides see, for the check whether the item in work is out of time.
     pub fn status(&self) -> &'static Status {
         self.region.status()

@@ -4,6 +4,7 @@ mod record;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use writer::{Target, write_all};
 
@@ -46,7 +47,8 @@ pub struct Printer<'a> {
 /// Somebody who follows a run, on standard error or elsewhere.
 pub trait Watcher {
     fn failed(&mut self, index: u64, failure: &Failure);
-    fn tick(&mut self, items: u64, counts: &Counts);
+    /// Returns when it wants to be told again.
+    fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
 }
 
 impl<'a> Printer<'a> {
@@ -123,8 +125,8 @@ impl Sink for Printer<'_> {
         let _ = self.writer.send(bytes);
     }
 
-    fn tick(&mut self, items: u64) {
-        self.watcher.tick(items, &self.counts);
+    fn tick(&mut self, items: u64) -> Option<Duration> {
+        self.watcher.tick(items, &self.counts)
     }
 }
 

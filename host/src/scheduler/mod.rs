@@ -65,8 +65,6 @@ pub enum Blame {
     WorkerLost,
     /// It did not end in time and its worker had to be killed.
     Timeout,
-    /// The run was stopped before it could run.
-    Cancelled,
 }
 
 /// How an outcome that a worker delivered ended, as far as it matters here.
@@ -277,7 +275,7 @@ impl Scheduler {
         self.sizer.measured(elapsed);
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
-        if ending == Ending::TimedOut && attempts <= self.config.retries && !self.stopping {
+        if ending == Ending::TimedOut && attempts <= self.config.retries {
             self.take_out(id, key, index);
             return Verdict::Retry { chunk: key, index };
         }
@@ -319,19 +317,13 @@ impl Scheduler {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Take no more input; items that no worker has started become `cancelled`. The caller tells workers to answer what
-    /// they hold without running it.
+    /// Take no more input and forget what no worker was given: every item before a certain one gets its outcome, and
+    /// none behind it.
     pub fn stop(&mut self) {
-        if self.stopping {
-            return;
-        }
         self.stopping = true;
         self.end_of_input = true;
         self.pending.clear();
         self.pending_bytes = 0;
-        for key in std::mem::take(&mut self.returned) {
-            self.settle_rest(key, Blame::Cancelled, None);
-        }
     }
 
     /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] first.
@@ -422,6 +414,11 @@ impl Scheduler {
 
     // ---- the work ----------------------------------------------------------------------------------------------------
 
+    /// Workers with items in work.
+    fn busy(&self) -> usize {
+        self.workers.values().filter(|w| !w.killed && !w.chunks.is_empty()).count()
+    }
+
     fn read_ahead(&self) -> usize {
         (256 << 10) + self.config.workers * (64 << 10)
     }
@@ -480,6 +477,10 @@ impl Scheduler {
                 .map(|(&id, _)| id)
                 .collect();
             for id in free {
+                // A replacement that is ready early waits until the worker it replaces has finished.
+                if load == 0 && self.busy() >= self.config.workers {
+                    break;
+                }
                 let left = self.workers.get(&id).map_or(0, |w| w.left);
                 let Some((chunk, count)) = self.next_chunk(left) else {
                     break;
@@ -522,8 +523,12 @@ impl Scheduler {
         if self.pending.is_empty() || (full && !self.window.is_empty()) {
             return None;
         }
+        // A chunk of a size that was asked for is waited for, while there is room to read more.
+        if !self.sizer.enough(self.pending.len()) && self.wants_input() {
+            return None;
+        }
         let share = if self.end_of_input { self.pending.len().div_ceil(2 * self.config.workers) } else { usize::MAX };
-        let (count, bytes) = self.sizer.cut(&self.pending, share.min(usize::try_from(most).unwrap_or(usize::MAX)));
+        let (count, bytes) = self.sizer.cut(&self.pending, usize::try_from(most).unwrap_or(usize::MAX), share);
         self.pending.drain(..count);
         let input = bytes + count * ITEM_OVERHEAD;
         self.pending_bytes -= input;
@@ -556,6 +561,11 @@ impl Scheduler {
             let input = (chunk.input as u64 * u64::from(rest) / u64::from(chunk.count)) as usize;
             chunk.count -= rest;
             chunk.input -= input;
+            if chunk.done == chunk.count && !chunk.fresh {
+                // Its last outcome may have been emitted already, before it was known to be the last.
+                chunk.fresh = true;
+                self.fresh.push(key);
+            }
             let (attempts, bounces) = (chunk.attempts, chunk.bounces);
             let rest = Chunk { count: rest, done: 0, attempts, bounces, input, held: 0, fresh: false, worker: None };
             self.window.insert(at, rest);
@@ -608,14 +618,6 @@ impl Scheduler {
         let blamed = in_work || chunk.bounces > MAX_BOUNCES;
         // The part without outcomes is a chunk of its own from here on.
         self.split(key, next);
-        if self.stopping {
-            let blame = if timed_out { Blame::Timeout } else { Blame::WorkerLost };
-            if blamed {
-                self.settle(next, blame, Some(id), attempts);
-            }
-            self.settle_rest(next, Blame::Cancelled, None);
-            return;
-        }
         if !blamed {
             self.returned.insert(next);
             return;
@@ -656,15 +658,6 @@ impl Scheduler {
                 self.fresh.push(key);
             }
             self.actions.push_back(Action::Settle { chunk: key, index, blame, worker, attempts });
-        }
-    }
-
-    fn settle_rest(&mut self, key: u64, blame: Blame, worker: Option<WorkerId>) {
-        let Some((left, attempts)) = self.window.get(&key).map(|c| (c.count - c.done, c.attempts)) else {
-            return;
-        };
-        for _ in 0..left {
-            self.settle(key, blame, worker, attempts);
         }
     }
 

@@ -46,11 +46,20 @@ impl Sizer {
         self.item.is_some_and(|ns| ns < TARGET.as_nanos() as f64)
     }
 
-    /// Count and bytes of the next chunk, of at most `most` items of `pending` (at least one).
-    pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize) -> (usize, usize) {
+    /// Whether a chunk can be cut from `pending` items, or more should be waited for.
+    pub(super) fn enough(&self, pending: usize) -> bool {
+        match self.size {
+            ChunkSize::Fixed(n) => pending >= n as usize,
+            ChunkSize::Auto => pending > 0,
+        }
+    }
+
+    /// Count and bytes of the next chunk, of at most `most` items of `pending` (at least one). Where the size is ours to
+    /// choose it is no more than `share`, so that the last items are spread over all workers.
+    pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize, share: usize) -> (usize, usize) {
         let (items, max_bytes) = match self.size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),
-            ChunkSize::Auto => (self.auto().min(most), MAX_BYTES),
+            ChunkSize::Auto => (self.auto().min(share), MAX_BYTES),
         };
         let limit = items.min(most).max(1);
         let (mut count, mut bytes) = (0, 0);

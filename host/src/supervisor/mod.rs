@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 pub use mailbox::{Event, Mailbox, Sender};
@@ -67,8 +68,8 @@ pub trait Sink {
     fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>);
     /// These bytes are next. How many have left is told by [`Event::Written`].
     fn emit(&mut self, bytes: Vec<u8>);
-    /// Time passes; `items` were read so far.
-    fn tick(&mut self, items: u64);
+    /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
+    fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
 /// How a run ended that was not cut short by an [`Error`].
@@ -164,8 +165,8 @@ impl<'a> Supervisor<'a> {
                 self.asked_for_input = true;
                 self.mailbox.ask_for_input();
             }
-            self.sink.tick(self.scheduler.items());
-            self.sleep()?;
+            let at_most = self.sink.tick(self.scheduler.items());
+            self.sleep(at_most)?;
             self.watch_the_clock();
         }
         Ok(self.interrupted.map_or(End::Complete, End::Interrupted))
@@ -190,15 +191,13 @@ impl<'a> Supervisor<'a> {
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
                 Event::Signal(signal) => {
-                    if self.interrupted.is_some() {
+                    // The first Ctrl-C ends the run in good order; a second, or SIGTERM, ends it now.
+                    if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
                         return Ok(Some(End::Interrupted(signal)));
                     }
                     self.interrupted = Some(signal);
                     self.scheduler.stop();
                     self.chunks.drop_pending();
-                    for process in self.workers.values() {
-                        process.lane.drain();
-                    }
                 }
             }
         }
@@ -288,6 +287,10 @@ impl<'a> Supervisor<'a> {
             }
         }
         process.lane.trim();
+        // It may have slept for want of room.
+        if process.lane.worker_sleeps() {
+            let _ = process.control.ring();
+        }
         if process.lane.moved() > 0 {
             self.scheduler.progress(id, self.start.elapsed());
         }
@@ -407,7 +410,6 @@ impl<'a> Supervisor<'a> {
     /// The failure of an item that no worker answered.
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
         match blame {
-            Blame::Cancelled => Failure::new(Kind::Cancelled, "the run was stopped before this item ran"),
             Blame::Timeout => {
                 Failure::new(Kind::Timeout, "it did not end within --timeout, and its worker had to be killed")
             }
@@ -429,9 +431,10 @@ impl<'a> Supervisor<'a> {
 
     // ---- waiting -----------------------------------------------------------------------------------------------------
 
-    fn sleep(&mut self) -> Result<(), Error> {
+    fn sleep(&mut self, at_most: Option<Duration>) -> Result<(), Error> {
         let now = self.now();
-        let mut wait = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now));
+        let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now));
+        let mut wait = deadline.into_iter().chain(at_most).min();
         let mut awake = false;
         for (&id, process) in &self.workers {
             process.lane.announce_sleep(true);

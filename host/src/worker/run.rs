@@ -198,9 +198,16 @@ impl Runner {
         open(call(live, &self.task, arguments)?, &self.task.returns)
     }
 
+    /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
     fn live(&mut self) -> Result<&mut Live, Failure> {
         let live = match self.live.take() {
-            Some(live) => live,
+            Some(mut live) => {
+                live.store.data_mut().limiter.refused = false;
+                if let Some(fuel) = self.call.limits.fuel {
+                    live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+                }
+                live
+            }
             None => instantiate(&self.task, &self.call, self.status)?,
         };
         Ok(self.live.insert(live))

@@ -9,7 +9,7 @@ use super::run::{Encoded, Runner};
 use crate::lane::control::Control;
 use crate::lane::frame::{self, OutcomeHeader, OutcomeTag};
 use crate::lane::worker::WorkerLane;
-use crate::outcome::{Failure, Kind};
+use crate::outcome::Failure;
 use crate::policy::{Call, Isolate};
 
 /// The host hears of outcomes at least this often while a chunk runs.
@@ -32,12 +32,8 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
             let start = now();
-            let result = if lane.draining() {
-                Err(Failure::new(Kind::Cancelled, "the run was stopped before this item ran"))
-            } else {
-                lane.start(start);
-                runner.run(tag, lane.staged(), &mut out)
-            };
+            lane.start(start);
+            let result = runner.run(tag, lane.staged(), &mut out);
             let end = now();
             lane.unstage(control)?;
             answer(&mut lane, control, result, &mut out, end - start)?;
@@ -62,31 +58,24 @@ fn serve_batch(lane: &mut WorkerLane, control: &Control, runner: &mut Runner, ca
         items.push((tag, lane.staged().to_vec()));
         lane.unstage(control)?;
     }
-    if !lane.draining() {
-        let start = now();
-        lane.start(start);
-        let results = runner.run_batch(&items);
-        if call.isolate == Isolate::Item {
-            runner.discard();
+    let start = now();
+    lane.start(start);
+    let results = runner.run_batch(&items);
+    if call.isolate == Isolate::Item {
+        runner.discard();
+    }
+    if let Some(results) = results {
+        let each = (now() - start) / count.max(1);
+        for result in results {
+            let (result, mut out) = apart(result);
+            answer(lane, control, result, &mut out, each)?;
         }
-        if let Some(results) = results {
-            let each = (now() - start) / count.max(1);
-            for result in results {
-                let (result, mut out) = apart(result);
-                answer(lane, control, result, &mut out, each)?;
-            }
-            return lane.ring_if_waiting(control);
-        }
+        return lane.ring_if_waiting(control);
     }
     for item in items {
         let start = now();
-        let result = if lane.draining() {
-            Err(Failure::new(Kind::Cancelled, "the run was stopped before this item ran"))
-        } else {
-            lane.start(start);
-            runner.run_single(&item)
-        };
-        let (result, mut out) = apart(result);
+        lane.start(start);
+        let (result, mut out) = apart(runner.run_single(&item));
         answer(lane, control, result, &mut out, now() - start)?;
         if call.isolate == Isolate::Item {
             runner.discard();
