@@ -1,5 +1,7 @@
 //! What became of an item: a value, or one of the failure kinds.
 
+use std::ops::{Deref, DerefMut};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -65,9 +67,13 @@ impl Printed {
     }
 }
 
-/// A failed item: the kind, and what is known about it. Serialized it is the part of a record that says so.
+/// A failed item. Boxed, since most items succeed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failure {
+pub struct Failure(Box<Details>);
+
+/// The kind of a failure, and what is known about it. Serialized it is the part of a record that says so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Details {
     pub kind: Kind,
     pub message: String,
     /// The payload of an `err`, as JSON.
@@ -87,7 +93,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
-        Failure {
+        Failure(Box::new(Details {
             kind,
             message: message.into(),
             error: None,
@@ -95,6 +101,20 @@ impl Failure {
             code: None,
             signal: None,
             printed: Printed::default(),
-        }
+        }))
+    }
+}
+
+impl Deref for Failure {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::value::Form;
+
 /// How often an instance of the task starts from pristine memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Isolate {
@@ -43,18 +45,6 @@ impl Default for Limits {
     }
 }
 
-/// How the bytes of an item are to be read as arguments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ItemForm {
-    /// JSON text.
-    #[default]
-    Json,
-    /// The bytes themselves: they fit a `string` and a `list<u8>`.
-    Bytes,
-    /// A JSON object of strings, made from a CSV row; cells are converted to the wanted type.
-    Csv,
-}
-
 /// How a result is to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResultForm {
@@ -80,6 +70,6 @@ pub struct Call {
     pub flatten: bool,
     pub isolate: Isolate,
     pub limits: Limits,
-    pub item_form: ItemForm,
+    pub item_form: Form,
     pub result_form: ResultForm,
 }

@@ -9,8 +9,9 @@ use super::progress::Progress;
 use super::run::{Run, run};
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
 use crate::output::{Counts, Format, Target};
-use crate::policy::{Call, ItemForm, ResultForm};
+use crate::policy::{Call, ResultForm};
 use crate::scheduler::Config;
+use crate::value::Form;
 
 /// Bytes read and not yet written.
 const WINDOW: usize = 16 << 20;
@@ -94,11 +95,11 @@ fn longest(common: &Common) -> usize {
     usize::try_from(common.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
 }
 
-fn item_form(format: InputFormat) -> ItemForm {
+fn item_form(format: InputFormat) -> Form {
     match format {
-        InputFormat::Jsonl => ItemForm::Json,
-        InputFormat::Lines | InputFormat::Nul | InputFormat::Files => ItemForm::Bytes,
-        InputFormat::Csv => ItemForm::Csv,
+        InputFormat::Jsonl => Form::Json,
+        InputFormat::Lines | InputFormat::Nul | InputFormat::Files => Form::Bytes,
+        InputFormat::Csv => Form::Csv,
     }
 }
 

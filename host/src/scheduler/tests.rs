@@ -82,7 +82,6 @@ struct Mock {
     answered: u64,
     attempt: u64,
     hanging: bool,
-    dying: bool,
     given: u64,
 }
 

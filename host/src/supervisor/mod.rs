@@ -103,7 +103,6 @@ enum Gone {
 pub struct Supervisor<'a> {
     scheduler: Scheduler,
     setting: Setting,
-    prepared: &'a Prepared,
     sink: &'a mut dyn Sink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
@@ -119,7 +118,7 @@ pub struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     pub fn new(
-        prepared: &'a Prepared,
+        prepared: &Prepared,
         call: &Call,
         config: Config,
         sink: &'a mut dyn Sink,
@@ -136,7 +135,6 @@ impl<'a> Supervisor<'a> {
         Ok(Supervisor {
             scheduler: Scheduler::new(config),
             setting,
-            prepared,
             sink,
             mailbox,
             epoll,

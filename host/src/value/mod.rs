@@ -12,6 +12,7 @@
 //!
 //! The mapping is that of the README's "JSON and WIT values".
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Val;
 
 mod bytes;
@@ -36,12 +37,11 @@ mod tests;
 pub use bytes::{decode_bytes, encode_bytes};
 pub use encode::{EncodeError, encode_string};
 pub use misfit::Misfit;
-pub use names::Names;
-pub use params::{BindError, Params};
-pub use shape::{Cases, Fields, Shape, Unsupported};
+pub use params::Params;
+pub use shape::Shape;
 
 /// How the bytes of an item are to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// JSON text.
     #[default]

@@ -27,11 +27,6 @@ impl Names {
         self.list.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Where `name` is. `guess` is looked at first: an object's keys mostly
     /// come in the order of the record's fields.
     pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {

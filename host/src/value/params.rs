@@ -54,11 +54,6 @@ impl Params {
         }
     }
 
-    /// The parameters that the item fills, in their order.
-    pub fn free(&self) -> &Fields {
-        &self.free
-    }
-
     /// Gives the parameter `name` a value for every call, as
     /// `functools.partial` does; the item then fills the others.
     ///

@@ -13,7 +13,6 @@ const DEEPEST: usize = 100;
 /// The plan of a WIT value type, made once per function, so that no item walks
 /// wasmtime's type handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are WIT's own names")]
 pub enum Shape {
     Bool,
     S8,

@@ -11,7 +11,7 @@ use super::state::State;
 use crate::lane::Status;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::outcome::{Failure, Kind};
-use crate::policy::{Call, ItemForm, ResultForm};
+use crate::policy::{Call, ResultForm};
 use crate::value::{self, EncodeError, Form, Shape};
 
 /// Frames of a guest's stack that a record tells.
@@ -123,7 +123,7 @@ impl Runner {
         let mut decoded = Vec::new();
         self.task
             .params
-            .decode(item, form(self.call.item_form), &mut decoded)
+            .decode(item, self.call.item_form, &mut decoded)
             .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
         if let Some(slot) = decoded.get_mut(self.task.slot) {
             elements.push(std::mem::replace(slot, Val::Bool(false)));
@@ -134,7 +134,7 @@ impl Runner {
 
     fn attempt(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         if let Some(signature) = self.task.bytes {
-            let item = plain_bytes(item, form(self.call.item_form))?;
+            let item = plain_bytes(item, self.call.item_form)?;
             let live = self.live()?;
             let bytes = call_bytes(live, signature, &item)?;
             match self.call.result_form {
@@ -145,7 +145,7 @@ impl Runner {
         }
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.clear();
-        let result = match self.task.params.decode(item, form(self.call.item_form), &mut arguments) {
+        let result = match self.task.params.decode(item, self.call.item_form, &mut arguments) {
             Ok(()) => self.call_values(&arguments),
             Err(misfit) => Err(Failure::new(Kind::InvalidInput, misfit.to_string())),
         };
@@ -241,14 +241,6 @@ impl Runner {
                 Err(failure)
             }
         }
-    }
-}
-
-fn form(form: ItemForm) -> Form {
-    match form {
-        ItemForm::Json => Form::Json,
-        ItemForm::Bytes => Form::Bytes,
-        ItemForm::Csv => Form::Csv,
     }
 }
 

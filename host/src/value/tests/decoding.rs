@@ -1,3 +1,4 @@
+use crate::value::shape::Fields;
 use super::*;
 
 #[test]

@@ -7,6 +7,8 @@ mod parameters;
 mod planning;
 mod properties;
 
+use super::names::Names;
+use super::shape::{Cases, Fields};
 use super::*;
 
 fn json(shape: &Shape, text: &str) -> Result<Val, String> {

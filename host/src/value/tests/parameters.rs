@@ -1,3 +1,4 @@
+use crate::value::params::BindError;
 use super::*;
 
 fn params(list: &[(&str, Shape)]) -> Params {

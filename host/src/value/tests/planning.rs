@@ -1,3 +1,4 @@
+use crate::value::shape::Unsupported;
 use super::*;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;

@@ -1,3 +1,4 @@
+use crate::value::{names::Names, shape::Cases, shape::Fields};
 use super::*;
 use proptest::collection::vec;
 use proptest::option as maybe;
