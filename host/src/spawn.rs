@@ -82,6 +82,10 @@ fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 impl Child {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to this very process, never to another that got its number.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let none: *const libc::siginfo_t = std::ptr::null();

@@ -27,12 +27,16 @@ pub type Time = Duration;
 /// A worker process; numbers are never used again within a run.
 pub type WorkerId = u32;
 
-/// Deaths before it was ready to work, in a row, after which the run gives up: something is wrong with the task or the machine.
+/// Workers that ended by themselves before they were ready, in a row, after which the run gives up: something is wrong
+/// with the task or the machine. One that somebody killed counts for less: that may be bad luck.
 const MAX_FAILED_STARTS: u32 = 5;
+const KILLED_STARTS_PER_FAILED: u32 = 20;
 /// Times a chunk goes back without an item of it having started, before its first item is blamed after all.
 const MAX_BOUNCES: u32 = 3;
 /// Chunks a worker holds: one in work, one waiting so that it never idles between two.
 const DEPTH: usize = 2;
+/// Times its timeout that an item may wait for a processor beyond it.
+const MOST_EXCUSED: u32 = 9;
 /// What an item costs besides its bytes.
 const ITEM_OVERHEAD: usize = 16;
 
@@ -142,6 +146,8 @@ struct Worker {
     tries: u32,
     /// When the item in work began, or the last progress was seen.
     since: Time,
+    /// What `since` was put off by while the worker waited for a processor.
+    excused: Duration,
     aborted: bool,
     killed: bool,
 }
@@ -243,7 +249,27 @@ impl Scheduler {
             if worker.tries <= most {
                 worker.since = since.clamp(worker.since, now.max(worker.since));
                 worker.aborted = false;
+                worker.excused = Duration::ZERO;
             }
+        }
+    }
+
+    /// Workers whose item in work is out of time, as far as is known.
+    pub fn late(&self, now: Time) -> Vec<WorkerId> {
+        let is_late = |w: &Worker| {
+            w.ready && !w.killed && !w.chunks.is_empty() && now.saturating_sub(w.since) >= self.config.timeout
+        };
+        self.workers.iter().filter(|(_, w)| is_late(w)).map(|(&id, _)| id).collect()
+    }
+
+    /// A worker waited for a processor for `waited`, since it was last asked: an overloaded machine is not the item's
+    /// fault. How much of that is excused has a bound, for a machine may stay overloaded.
+    pub fn excuse(&mut self, id: WorkerId, waited: Duration, now: Time) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let most = self.config.timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
+            let excused = waited.min(now.saturating_sub(worker.since)).min(most);
+            worker.excused += excused;
+            worker.since += excused;
         }
     }
 
@@ -294,13 +320,14 @@ impl Scheduler {
     }
 
     /// A worker process ended, for whatever reason; all outcomes that it had delivered were told before.
-    pub fn worker_lost(&mut self, id: WorkerId) {
+    /// `killed` says that it was ended by SIGKILL.
+    pub fn worker_lost(&mut self, id: WorkerId, killed: bool) {
         let Some(worker) = self.workers.remove(&id) else {
             return;
         };
         if !worker.ready {
-            self.failed_starts += 1;
-            if self.failed_starts >= MAX_FAILED_STARTS && !self.given_up {
+            self.failed_starts += if killed { 1 } else { KILLED_STARTS_PER_FAILED };
+            if self.failed_starts >= MAX_FAILED_STARTS * KILLED_STARTS_PER_FAILED && !self.given_up {
                 self.given_up = true;
                 self.actions.push_back(Action::GiveUp);
             }
@@ -448,6 +475,7 @@ impl Scheduler {
                     attempt: 0,
                     tries: 0,
                     since: Time::ZERO,
+                    excused: Duration::ZERO,
                     aborted: false,
                     killed: false,
                 },

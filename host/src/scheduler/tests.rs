@@ -205,7 +205,7 @@ impl Driver {
     fn lose(&mut self, id: WorkerId) {
         if self.mocks.remove(&id).is_some() {
             self.deaths += 1;
-            self.scheduler.worker_lost(id);
+            self.scheduler.worker_lost(id, true);
         }
     }
 
@@ -367,7 +367,7 @@ fn a_lost_worker_costs_only_the_item_in_work() {
     scheduler.observed(0, 1, 1, Time::ZERO, Time::ZERO);
     scheduler.outcome(0, Ending::Final, 1, Duration::ZERO, Time::ZERO);
     scheduler.observed(0, 2, 2, Time::ZERO, Time::ZERO);
-    scheduler.worker_lost(0);
+    scheduler.worker_lost(0, true);
     let actions = actions(&mut scheduler);
     let settled: Vec<u64> = actions
         .iter()
@@ -385,7 +385,7 @@ fn a_lost_worker_costs_only_the_item_in_work() {
 #[test]
 fn a_worker_that_dies_between_items_costs_none() {
     let mut scheduler = with_four_items(config());
-    scheduler.worker_lost(0);
+    scheduler.worker_lost(0, true);
     assert!(!actions(&mut scheduler).iter().any(|a| matches!(a, Action::Settle { .. })));
     scheduler.worker_ready(1, Time::ZERO);
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 1, chunk: 0, count: 4 }]);
@@ -404,7 +404,7 @@ fn an_item_that_is_late_is_told_so_first_and_its_worker_killed_then() {
     assert_eq!(actions(&mut scheduler), []);
     scheduler.tick(ms(170));
     assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
-    scheduler.worker_lost(0);
+    scheduler.worker_lost(0, true);
     let blamed = actions(&mut scheduler).into_iter().find_map(|a| match a {
         Action::Settle { index, blame, .. } => Some((index, blame)),
         _ => None,
@@ -434,7 +434,7 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
     let mut scheduler = with_four_items(Config { retries: 9, ..config() });
     for worker in 0..2 {
         scheduler.observed(worker, 1, 1, Time::ZERO, Time::ZERO);
-        scheduler.worker_lost(worker);
+        scheduler.worker_lost(worker, false);
         let actions = actions(&mut scheduler);
         let settled = actions.iter().any(|a| matches!(a, Action::Settle { index: 0, attempts: 2, .. }));
         assert_eq!(settled, worker == 1, "{actions:?}");
@@ -449,7 +449,7 @@ fn workers_that_never_get_ready_end_the_run() {
     scheduler.input(&[1]);
     for worker in 0..MAX_FAILED_STARTS {
         assert!(actions(&mut scheduler).contains(&Action::Spawn(worker)));
-        scheduler.worker_lost(worker);
+        scheduler.worker_lost(worker, false);
     }
     assert!(actions(&mut scheduler).contains(&Action::GiveUp));
 }

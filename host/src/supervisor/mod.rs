@@ -317,7 +317,7 @@ impl<'a> Supervisor<'a> {
             None => status.to_string(),
         };
         let broken = process.broken.take();
-        self.scheduler.worker_lost(id);
+        self.scheduler.worker_lost(id, status.signal() == Some(Signal::SIGKILL as i32));
         self.losses.insert(id, Loss { status, broken });
         Ok(())
     }
@@ -328,6 +328,11 @@ impl<'a> Supervisor<'a> {
             let mut workers = std::mem::take(&mut self.workers);
             for (&id, process) in &mut workers {
                 self.observe(id, process);
+            }
+            for id in self.scheduler.late(now) {
+                if let Some(process) = workers.get_mut(&id) {
+                    self.scheduler.excuse(id, process.waited_for_cpu(), now);
+                }
             }
             self.workers = workers;
             self.scheduler.tick(now);

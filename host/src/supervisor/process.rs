@@ -1,8 +1,9 @@
 //! One worker process, as the supervisor has it.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -37,6 +38,8 @@ pub struct Process {
     pub broken: Option<String>,
     /// The attempt that its status page last told.
     pub attempt: u64,
+    /// Time it was known to have waited for a processor.
+    waited: Duration,
     /// What has still to go into the lane.
     outbox: VecDeque<Part>,
 }
@@ -52,7 +55,11 @@ impl Process {
         let (control, theirs) = Control::pair()?;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let child = spawn::start(Role::Worker, theirs)?;
-        control.send(&Start, &[fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()])?;
+        match control.send(&Start, &[fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()]) {
+            // It died already: that is told as the end of any worker.
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            other => other?,
+        }
         Ok(Process {
             child,
             control,
@@ -61,6 +68,7 @@ impl Process {
             ended: false,
             broken: None,
             attempt: 0,
+            waited: Duration::ZERO,
             outbox: VecDeque::new(),
         })
     }
@@ -119,6 +127,17 @@ impl Process {
             let _ = self.control.ring();
         }
         Ok(())
+    }
+
+    /// How long the process was ready to run and had no processor, since this was last asked. The kernel may not tell.
+    pub fn waited_for_cpu(&mut self) -> Duration {
+        // The second number is nanoseconds spent waiting on a run queue.
+        let path = format!("/proc/{}/schedstat", self.child.pid());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let total = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).map_or(self.waited, Duration::from_nanos);
+        let since_last = total.saturating_sub(self.waited);
+        self.waited = total;
+        since_last
     }
 
     /// A time of the shared clock as time since the start of the run.
