@@ -59,7 +59,7 @@ pub fn start(role: Role, socket: OwnedFd) -> Result<Child, Error> {
         .process_group(0)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::null())
-        .stderr(if std::env::var_os("WASMPOOL_DEBUG_CHILDREN").is_some() { Stdio::inherit() } else { Stdio::null() });
+        .stderr(Stdio::null());
     let mut child = command.spawn().map_err(failed)?;
     match pidfd_open(child.id()) {
         Ok(pidfd) => Ok(Child { child, pidfd }),

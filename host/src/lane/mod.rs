@@ -10,4 +10,7 @@ pub mod host;
 mod region;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use region::Status;

@@ -471,3 +471,26 @@ fn after_a_stop_what_was_given_out_is_finished_and_nothing_behind_it() {
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 0, done: true }]);
     assert!(scheduler.finished());
 }
+
+#[test]
+fn waiting_for_a_processor_is_excused_to_a_bound() {
+    let ms = Duration::from_millis;
+    let mut scheduler = with_four_items(config());
+    scheduler.observed(0, 1, 1, ms(0), ms(0));
+    assert!(scheduler.late(ms(99)).is_empty());
+    assert_eq!(scheduler.late(ms(100)), [0]);
+    scheduler.excuse(0, ms(40), ms(100));
+    scheduler.tick(ms(100));
+    assert_eq!(actions(&mut scheduler), [], "it ran for 60 ms of the 100");
+    scheduler.tick(ms(140));
+    assert_eq!(actions(&mut scheduler), [Action::Abort(0)]);
+    // A machine that stays overloaded does not keep an item for ever.
+    let mut now = 140;
+    while actions(&mut scheduler) != [Action::Kill(0)] {
+        now += 50;
+        scheduler.excuse(0, ms(50), ms(now));
+        scheduler.tick(ms(now));
+        assert!(now < 2000, "never killed");
+    }
+    assert!(now >= 900, "killed after {now} ms");
+}

@@ -475,6 +475,15 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+impl Drop for Supervisor<'_> {
+    fn drop(&mut self) {
+        // All at once; what follows is only to wait for each.
+        for process in self.workers.values() {
+            process.child.kill();
+        }
+    }
+}
+
 /// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
 fn parse(tag: OutcomeTag, payload: &[u8]) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
     let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");

@@ -1,0 +1,219 @@
+//! Both ends of a lane in one process, and a worker's end that is hostile.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
+use super::host::{HostLane, Received};
+use super::region::{RING, Region};
+use super::worker::{Bell, WorkerLane};
+
+const MAX: u64 = 4 << 20;
+
+/// A bell that lets the host act where a worker would sleep.
+struct Host<'a> {
+    lane: &'a RefCell<HostLane>,
+    step: &'a dyn Fn(&mut HostLane),
+    naps: Cell<u32>,
+}
+
+impl Bell for Host<'_> {
+    fn wait(&self) -> io::Result<()> {
+        self.naps.set(self.naps.get() + 1);
+        (self.step)(&mut self.lane.borrow_mut());
+        Ok(())
+    }
+
+    fn ring(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn pair() -> (HostLane, OwnedFd) {
+    HostLane::create(MAX).unwrap()
+}
+
+/// Sends the bytes of the items through the lane and back, as the results of an echo.
+fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let (host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let mut wire = frame::chunk_header(items.len() as u32).to_vec();
+    for item in items {
+        wire.extend(frame::item_header(ItemTag::Item, item.len() as u32));
+        wire.extend(item);
+    }
+    let wire = RefCell::new(&wire[..]);
+    let host = RefCell::new(host);
+    let results = RefCell::new(Vec::new());
+    let step = |lane: &mut HostLane| {
+        let mut rest = wire.borrow_mut();
+        let sent = lane.send(&rest).unwrap();
+        *rest = &rest[sent..];
+        while let Received::Outcome(header, payload) = lane.receive().unwrap() {
+            assert_eq!(header.tag, OutcomeTag::Value);
+            results.borrow_mut().push(payload.to_vec());
+        }
+    };
+    let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
+    let count = frame::chunk_count(worker.take(&bell).unwrap());
+    for _ in 0..count {
+        let (_, len) = frame::read_item_header(worker.take(&bell).unwrap());
+        worker.stage(len, &bell).unwrap();
+        worker.start(1);
+        let item = worker.staged().to_vec();
+        worker.unstage(&bell).unwrap();
+        let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
+        worker.write(&header.to_bytes(), &bell).unwrap();
+        worker.write(&item, &bell).unwrap();
+        worker.answered();
+    }
+    step(&mut host.borrow_mut());
+    results.into_inner()
+}
+
+#[test]
+fn items_of_any_size_pass_whole() {
+    let sizes = [0, 1, 7, 4096, RING - 1, RING, RING + 1, 3 * RING + 5, 0, 2];
+    let items: Vec<Vec<u8>> = sizes.iter().map(|&n| (0..n).map(|i| (i * 7 + n) as u8).collect()).collect();
+    assert_eq!(echo(&items), items);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_goes_in_comes_out(items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5000), 0..200)) {
+        prop_assert_eq!(echo(&items), items);
+    }
+}
+
+/// What a hostile worker may do to the memory it shares with the host.
+#[derive(Clone, Debug)]
+enum Attack {
+    OutputHead(u64),
+    InputTail(u64),
+    /// Numbers near to what would be right.
+    Nudge(i64),
+    Scribble(usize, Vec<u8>),
+    Header { tag: u8, len: u32 },
+    Status(u64, u64, u64),
+    /// It overwrites what only the host should write.
+    HostPage(u64),
+    /// The host does its part.
+    Look,
+    Send(usize),
+}
+
+fn attacks() -> impl Strategy<Value = Attack> {
+    prop_oneof![
+        any::<u64>().prop_map(Attack::OutputHead),
+        (0..2 * RING as u64).prop_map(Attack::OutputHead),
+        any::<u64>().prop_map(Attack::InputTail),
+        (-40..40i64).prop_map(Attack::Nudge),
+        (0..RING, proptest::collection::vec(any::<u8>(), 0..64)).prop_map(|(at, bytes)| Attack::Scribble(at, bytes)),
+        (any::<u8>(), any::<u32>()).prop_map(|(tag, len)| Attack::Header { tag, len }),
+        (0..6u8, 0..100u32).prop_map(|(tag, len)| Attack::Header { tag, len }),
+        any::<(u64, u64, u64)>().prop_map(|(a, b, c)| Attack::Status(a, b, c)),
+        any::<u64>().prop_map(Attack::HostPage),
+        Just(Attack::Look),
+        Just(Attack::Look),
+        (0..2 * RING).prop_map(Attack::Send),
+    ]
+}
+
+fn poke(region: &Region, at: usize, bytes: &[u8]) {
+    for (i, &byte) in bytes.iter().enumerate() {
+        // SAFETY: within the doubly mapped output ring.
+        unsafe { region.output().add((at + i) % RING).as_ptr().write_volatile(byte) };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_write_of_a_worker_makes_the_host_panic_or_allocate_without_bound(
+        attacks in proptest::collection::vec(attacks(), 1..60)
+    ) {
+        let (mut host, fd) = pair();
+        let worker = Region::map(&fd).unwrap();
+        let status = worker.status();
+        let mut wrote = 0u64;
+        for attack in attacks {
+            match attack {
+                Attack::OutputHead(n) => status.worker.0.output_head.store(n, Ordering::SeqCst),
+                Attack::InputTail(n) => status.worker.0.input_tail.store(n, Ordering::SeqCst),
+                Attack::Nudge(by) => {
+                    wrote = wrote.wrapping_add_signed(by);
+                    status.worker.0.output_head.store(wrote, Ordering::SeqCst);
+                }
+                Attack::Scribble(at, bytes) => poke(&worker, at, &bytes),
+                Attack::Header { tag, len } => {
+                    let word = u128::from(u64::from(len) | u64::from(tag) << 32);
+                    poke(&worker, (wrote % RING as u64) as usize, &word.to_ne_bytes());
+                    wrote = wrote.wrapping_add(16);
+                    status.worker.0.output_head.store(wrote, Ordering::SeqCst);
+                }
+                Attack::Status(attempt, started, since) => {
+                    status.worker.0.attempt.store(attempt, Ordering::SeqCst);
+                    status.worker.0.started.store(started, Ordering::SeqCst);
+                    status.worker.0.attempt_since.store(since, Ordering::SeqCst);
+                    let _ = host.claim();
+                }
+                Attack::HostPage(n) => {
+                    status.host.0.input_head.store(n, Ordering::SeqCst);
+                    status.host.0.output_tail.store(n, Ordering::SeqCst);
+                }
+                Attack::Look => {
+                    let _ = host.has_outcomes();
+                    // A worker that breaks the protocol is killed; until then outcomes end.
+                    for _ in 0..RING {
+                        match host.receive() {
+                            Ok(Received::Outcome(header, payload)) => {
+                                prop_assert!(payload.len() as u64 <= MAX);
+                                prop_assert_eq!(payload.len(), header.len as usize);
+                            }
+                            Ok(Received::Nothing) => break,
+                            Err(_) => return Ok(()),
+                        }
+                    }
+                }
+                Attack::Send(count) => match host.send(&vec![1; count]) {
+                    Ok(sent) => prop_assert!(sent <= count.min(RING)),
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_announces_more_than_any_outcome_can_be_is_broken_off() {
+    let (mut host, fd) = HostLane::create(1000).unwrap();
+    let worker = Region::map(&fd).unwrap();
+    let header = OutcomeHeader { tag: OutcomeTag::Value, len: 1001, elapsed: Duration::ZERO };
+    poke(&worker, 0, &header.to_bytes());
+    worker.status().worker.0.output_head.store(16, Ordering::SeqCst);
+    assert!(host.receive().is_err());
+}
+
+#[test]
+fn a_worker_that_claims_input_it_was_not_sent_is_broken_off() {
+    let (mut host, fd) = pair();
+    let worker = Region::map(&fd).unwrap();
+    assert_eq!(host.send(b"12345").unwrap(), 5);
+    worker.status().worker.0.input_tail.store(6, Ordering::SeqCst);
+    assert!(host.send(b"6").is_err());
+}
+
+#[test]
+fn a_lane_cannot_be_made_smaller_or_larger() {
+    let (_host, fd) = pair();
+    assert!(nix::unistd::ftruncate(&fd, 0).is_err());
+    assert!(nix::unistd::ftruncate(&fd, 1 << 30).is_err());
+}
