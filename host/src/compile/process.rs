@@ -12,7 +12,7 @@ use wasmtime::{Engine, Module, ResourcesRequired};
 use super::{Description, ExportLine, Format, Meta, Request};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
-use crate::lane::control::{Control, Incoming};
+use crate::lane::control::Control;
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -23,7 +23,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve(control: &Control) -> io::Result<()> {
-    let Incoming::Message(request, fds) = control.receive::<Request>(false)? else {
+    let Some((request, fds)) = control.receive_descriptors::<Request>()? else {
         return Ok(());
     };
     let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ pub struct Control {
 /// A message, or the lack of one.
 #[derive(Debug)]
 pub enum Incoming<M> {
-    Message(M, Vec<OwnedFd>),
+    Message(M),
     Bell,
     /// The peer has closed its end.
     Closed,
@@ -56,25 +56,15 @@ impl Control {
         Ok(())
     }
 
-    /// The next message; waits for one unless `dont_wait`.
+    /// The next message; waits for one unless `dont_wait`. Descriptors that a worker may send with it are closed by the
+    /// kernel: the host takes none.
     pub fn receive<M: DeserializeOwned>(&self, dont_wait: bool) -> io::Result<Incoming<M>> {
         let mut bytes = [0; MAX_MESSAGE];
-        let mut space = nix::cmsg_space!([i32; MAX_FDS]);
-        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let mut flags = MsgFlags::empty();
         flags.set(MsgFlags::MSG_DONTWAIT, dont_wait);
-        let (count, fds) = loop {
-            let mut iov = [IoSliceMut::new(&mut bytes)];
-            match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
-                Ok(message) => {
-                    let mut fds = Vec::new();
-                    for part in message.cmsgs()? {
-                        if let ControlMessageOwned::ScmRights(raw) = part {
-                            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
-                            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-                        }
-                    }
-                    break (message.bytes, fds);
-                }
+        let count = loop {
+            match recv(self.socket.as_raw_fd(), &mut bytes, flags) {
+                Ok(count) => break count,
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
                 Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
@@ -84,7 +74,36 @@ impl Control {
         match bytes.get(..count).unwrap_or_default() {
             [] => Ok(Incoming::Closed),
             BELL => Ok(Incoming::Bell),
-            message => Ok(Incoming::Message(serde_json::from_slice(message)?, fds)),
+            message => Ok(Incoming::Message(serde_json::from_slice(message)?)),
+        }
+    }
+
+    /// Waits for the host's message and the descriptors that come with it; `None` if the host is gone.
+    pub fn receive_descriptors<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut bytes = [0; MAX_MESSAGE];
+        let mut space = nix::cmsg_space!([i32; MAX_FDS]);
+        loop {
+            let mut iov = [IoSliceMut::new(&mut bytes)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let (count, fds) = match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+                Ok(message) => {
+                    let mut fds = Vec::new();
+                    for part in message.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(raw) = part {
+                            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
+                            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                        }
+                    }
+                    (message.bytes, fds)
+                }
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            return match bytes.get(..count).unwrap_or_default() {
+                [] => Ok(None),
+                message => Ok(Some((serde_json::from_slice(message)?, fds))),
+            };
         }
     }
 

@@ -7,7 +7,7 @@
 pub mod control;
 pub mod frame;
 pub mod host;
-mod region;
+pub(crate) mod region;
 pub mod worker;
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Process {
         // A worker has little to say: one that never stops is not heard out.
         for _ in 0..64 {
             match self.control.receive::<Started>(true) {
-                Ok(Incoming::Message(message, _)) => started = Some(message),
+                Ok(Incoming::Message(message)) => started = Some(message),
                 Ok(Incoming::Bell) => {}
                 Ok(Incoming::Nothing) => break,
                 Ok(Incoming::Closed) => {

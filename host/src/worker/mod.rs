@@ -17,7 +17,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use serde::{Deserialize, Serialize};
 
 use crate::compile::Meta;
-use crate::lane::control::{Control, Incoming};
+use crate::lane::control::Control;
 use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
 use load::LoadError;
@@ -65,7 +65,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve(control: Control) -> io::Result<()> {
-    let Incoming::Message(Start, fds) = control.receive(false)? else {
+    let Some((Start, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
     let Ok([lane, artifact, setup]) = <[OwnedFd; 3]>::try_from(fds) else {

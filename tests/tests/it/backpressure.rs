@@ -15,12 +15,7 @@ const TOO_MUCH: usize = 256 << 20;
 #[test]
 fn the_first_results_come_before_the_input_ends() {
     let task = wat(SQUARE);
-    for args in [
-        &["-j", "1"][..],
-        &["-j", "4"],
-        &["-c", "1000"],
-        &["--unordered"],
-    ] {
+    for args in [&["-j", "1"][..], &["-j", "4"], &["--unordered"]] {
         let mut host = map(&task).args(args).start();
         let mut input = host.stdin.take().expect("a pipe");
         input.write_all(b"1\n2\n3\n").expect("the host reads");
@@ -67,11 +62,7 @@ fn a_fifo_is_read_as_it_is_written() {
     let task = wat(SQUARE);
     let mut host = map(&task).arg(&path).start();
     // To open it both ways does not wait for the host to open it too.
-    let mut input = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .expect("the fifo opens");
+    let mut input = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the fifo opens");
     writeln!(input, "5").expect("the host reads");
     assert_eq!(host.line().as_deref(), Some("25"));
     drop(input);
@@ -87,10 +78,7 @@ fn a_slow_reader_of_the_output_slows_the_input() {
         let mut host = map(&task).args(args).start();
         let mut input = host.stdin.take().expect("a pipe");
         let taken = write_until_refused(&mut input, &line);
-        assert!(
-            taken < TOO_MUCH,
-            "took {taken} bytes with nobody reading its output ({args:?})"
-        );
+        assert!(taken < TOO_MUCH, "took {taken} bytes with nobody reading its output ({args:?})");
 
         // Once the reader reads, everything comes out.
         let whole = taken / line.len();
@@ -105,10 +93,7 @@ fn a_slow_reader_of_the_output_slows_the_input() {
             assert_eq!(line.len(), 1002);
             lines += 1;
         }
-        assert_eq!(
-            lines,
-            whole + usize::from(!taken.is_multiple_of(line.len()))
-        );
+        assert_eq!(lines, whole + usize::from(!taken.is_multiple_of(line.len())));
         assert_eq!(host.code(), 0);
     }
 }
@@ -117,16 +102,11 @@ fn a_slow_reader_of_the_output_slows_the_input() {
 fn an_item_that_takes_long_does_not_let_results_pile_up_behind_it() {
     // In order, nothing can be printed before the first item ends, which it does not: the rest must wait.
     let task = wat(crate::support::wat::SPIN_IF_NEGATIVE);
-    let mut host = map(&task)
-        .args(["-j", "2", "-c", "1", "--timeout", "10m"])
-        .start();
+    let mut host = map(&task).args(["-j", "2", "-c", "1", "--timeout", "10m"]).start();
     let mut input = host.stdin.take().expect("a pipe");
     input.write_all(b"-1\n").expect("the host reads");
     let taken = write_until_refused(&mut input, b"2\n");
-    assert!(
-        taken < TOO_MUCH,
-        "took {taken} bytes behind an endless item"
-    );
+    assert!(taken < TOO_MUCH, "took {taken} bytes behind an endless item");
 }
 
 /// Writes the line again and again until the pipe stays full; returns how many bytes it took.
@@ -151,11 +131,7 @@ fn write_until_refused(pipe: &mut std::process::ChildStdin, line: &[u8]) -> usiz
 
 /// Whether the pipe takes more before long. To wait too short here is no failure: it only ends the test early.
 fn has_room_again(pipe: &std::process::ChildStdin) -> bool {
-    let mut wanted = libc::pollfd {
-        fd: pipe.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
+    let mut wanted = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: the one structure lives through the call.
     unsafe { libc::poll(&raw mut wanted, 1, 2000) > 0 }
 }

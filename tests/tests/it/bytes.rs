@@ -6,10 +6,7 @@ use crate::support::wat::{echo_bytes, echo_string};
 
 #[test]
 fn bytes_are_taken_as_base64_and_as_numbers_and_come_out_as_base64() {
-    let output = map(&wat(echo_bytes()))
-        .input("\"AAEC/w==\"\n[0,1,2,255]\n\"\"\n[]\n")
-        .run()
-        .exits(0);
+    let output = map(&wat(echo_bytes())).input("\"AAEC/w==\"\n[0,1,2,255]\n\"\"\n[]\n").run().exits(0);
     assert_eq!(output.text(), "\"AAEC/w==\"\n\"AAEC/w==\"\n\"\"\n\"\"\n");
 }
 

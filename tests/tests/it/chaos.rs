@@ -18,16 +18,14 @@ fn count() -> u64 {
     if full() { 100_000 } else { 5_000 }
 }
 
-fn start(args: &[&str]) -> (crate::support::guest::Task, Host) {
-    let task = task();
-    let host = map(&task)
+fn start(args: &[&str]) -> Host {
+    map(&task())
         .args(["--output-format", "records", "--timeout", "50ms"])
         .args(["--memory", "16MiB"])
         .args(args)
         .feed(feed(count()))
         .limit(if full() { HANG * 10 } else { HANG })
-        .start();
-    (task, host)
+        .start()
 }
 
 #[track_caller]
@@ -36,10 +34,7 @@ fn check(record: &Record) {
     assert_eq!(record.kind(), kind(index), "of item {index}: {record:?}");
     match record.kind() {
         "ok" => assert_eq!(record.value().as_u64(), Some(index * index)),
-        "error" => assert_eq!(
-            record.get("error").and_then(|error| error.as_u64()),
-            Some(index * index)
-        ),
+        "error" => assert_eq!(record.get("error").and_then(|error| error.as_u64()), Some(index * index)),
         _ => {}
     }
 }
@@ -47,7 +42,7 @@ fn check(record: &Record) {
 #[test]
 fn every_item_has_one_record_of_the_right_kind_in_order() {
     alone();
-    let (_task, mut host) = start(&[]);
+    let mut host = start(&[]);
     for index in 0..count() {
         let record = Record::read(&host.line().expect("a record for every item"));
         assert_eq!(record.index(), index);
@@ -60,7 +55,7 @@ fn every_item_has_one_record_of_the_right_kind_in_order() {
 #[test]
 fn every_item_has_one_record_of_the_right_kind_unordered() {
     alone();
-    let (_task, mut host) = start(&["--unordered"]);
+    let mut host = start(&["--unordered"]);
     let mut seen = vec![false; usize::try_from(count()).expect("fits")];
     while let Some(line) = host.line() {
         let record = Record::read(&line);
@@ -76,7 +71,7 @@ fn every_item_has_one_record_of_the_right_kind_unordered() {
 #[test]
 fn every_item_has_one_record_while_workers_are_killed() {
     alone();
-    let (_task, mut host) = start(&[]);
+    let mut host = start(&[]);
     let over = Arc::new(AtomicBool::new(false));
     let mut killer = None;
     let mut lost = 0;
@@ -110,9 +105,7 @@ fn kill_workers(host: i32, over: Arc<AtomicBool>) -> std::thread::JoinHandle<u64
             std::thread::sleep(Duration::from_millis(50)); // the pace of the fault, not a wait for anything
             let workers = workers(host);
             if !workers.is_empty() {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let choice = usize::try_from(random >> 33).expect("31 bits") % workers.len();
                 workers[choice].send(Signal::SIGKILL);
                 killed += 1;

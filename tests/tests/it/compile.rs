@@ -19,20 +19,12 @@ impl Cache {
     }
 
     fn compile(&self, task: &Task) -> Output {
-        wasmpool()
-            .env("XDG_CACHE_HOME", self.0.path())
-            .arg("compile")
-            .arg(task.path())
-            .run()
+        wasmpool().env("XDG_CACHE_HOME", self.0.path()).arg("compile").task(task).run()
     }
 
     #[track_caller]
     fn maps(&self, task: &Task) {
-        let output = map(task)
-            .env("XDG_CACHE_HOME", self.0.path())
-            .input("3\n")
-            .run()
-            .exits(0);
+        let output = map(task).env("XDG_CACHE_HOME", self.0.path()).input("3\n").run().exits(0);
         assert_eq!(output.text(), "9\n");
     }
 
@@ -45,13 +37,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
-        .flat_map(|path| {
-            if path.is_dir() {
-                below(&path)
-            } else {
-                vec![path]
-            }
-        })
+        .flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] })
         .collect()
 }
 
@@ -71,15 +57,10 @@ fn compiling_fills_the_cache_and_mapping_then_adds_nothing() {
 fn the_cache_is_its_users_alone() {
     let cache = Cache::new();
     cache.compile(&wat(SQUARE)).exits(0);
-    let folders: Vec<PathBuf> = fs::read_dir(cache.0.path())
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
+    let folders: Vec<PathBuf> =
+        fs::read_dir(cache.0.path()).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     for folder in folders {
-        let mode = fs::metadata(&folder)
-            .expect("it is there")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(&folder).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} is {mode:o}", folder.display());
     }
 }
@@ -107,11 +88,7 @@ fn a_cache_that_cannot_be_written_stops_nobody() {
     let cache = Cache::new();
     let blocked = cache.0.path().join("file");
     fs::write(&blocked, "").expect("written");
-    let output = map(&wat(SQUARE))
-        .env("XDG_CACHE_HOME", blocked.join("below"))
-        .input("3\n")
-        .run()
-        .exits(0);
+    let output = map(&wat(SQUARE)).env("XDG_CACHE_HOME", blocked.join("below")).input("3\n").run().exits(0);
     assert_eq!(output.text(), "9\n");
 }
 

@@ -35,10 +35,7 @@ fn costs_one(body: &str, kind: &str) -> Vec<Output> {
             assert_eq!(output.kinds(), wanted);
             let records = output.records();
             for index in [0, 1, 3, 4, 5] {
-                assert_eq!(
-                    records[index].value().as_u64(),
-                    Some(2 * (index as u64 + 1))
-                );
+                assert_eq!(records[index].value().as_u64(), Some(2 * (index as u64 + 1)));
                 assert_eq!(records[index].attempts(), 1);
             }
             output
@@ -64,10 +61,7 @@ fn an_exhausted_stack_costs_only_its_own_item() {
 
 #[test]
 fn exhausted_memory_costs_only_its_own_item() {
-    costs_one(
-        "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) unreachable",
-        "memory",
-    );
+    costs_one("(loop $l (br_if $l (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) unreachable", "memory");
 }
 
 #[test]
@@ -81,10 +75,7 @@ fn an_input_that_does_not_fit_costs_only_its_own_item() {
     assert_eq!(kinds.first().map(String::as_str), Some("ok"));
     assert_eq!(kinds.last().map(String::as_str), Some("ok"));
     let between = &kinds[1..kinds.len() - 1];
-    assert!(
-        between.iter().all(|kind| kind == "invalid-input"),
-        "{between:?}"
-    );
+    assert!(between.iter().all(|kind| kind == "invalid-input"), "{between:?}");
 }
 
 #[test]
@@ -103,11 +94,7 @@ fn an_err_costs_only_its_own_item() {
 fn a_run_in_which_every_item_fails_still_finishes() {
     let task = wat(r#"(module (func (export "f") (param i64) (result i64) unreachable))"#);
     let input: String = (0..2000).map(|item| format!("{item}\n")).collect();
-    let output = map(&task)
-        .args(["--output-format", "records"])
-        .input(input)
-        .run()
-        .exits(1);
+    let output = map(&task).args(["--output-format", "records"]).input(input).run().exits(1);
     assert_eq!(output.kinds(), vec!["trap"; 2000]);
 }
 

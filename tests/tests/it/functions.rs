@@ -29,12 +29,7 @@ fn every_number_type_of_a_core_module_maps() {
              (func (export "f32") (param f32) (result f32) (f32.div (local.get 0) (f32.const 2)))
              (func (export "f64") (param f64) (result f64) (f64.div (local.get 0) (f64.const 2))))"#);
     prints(&task, &["-f", "i32"], "-3\n", "-2\n");
-    prints(
-        &task,
-        &["-f", "i64"],
-        "9223372036854775806\n",
-        "9223372036854775807\n",
-    );
+    prints(&task, &["-f", "i64"], "9223372036854775806\n", "9223372036854775807\n");
     prints(&task, &["-f", "f32"], "1\n", "0.5\n");
     prints(&task, &["-f", "f64"], "0.2\n", "0.1\n");
 }
@@ -45,10 +40,7 @@ fn a_function_is_found_by_name() {
         r#"
     (func (export "double") (param i64) (result i64) (i64.mul (local.get 0) (i64.const 2)))
     (func (export "halve") (param i64) (result i64) (i64.div_s (local.get 0) (i64.const 2)))"#,
-        &[
-            lift("double", r#"(param "x" s64) (result s64)"#),
-            lift("halve", r#"(param "x" s64) (result s64)"#),
-        ],
+        &[lift("double", r#"(param "x" s64) (result s64)"#), lift("halve", r#"(param "x" s64) (result s64)"#)],
     ));
     prints(&task, &["-f", "double"], "8\n", "16\n");
     prints(&task, &["--function", "halve"], "8\n", "4\n");
@@ -66,11 +58,7 @@ fn a_function_of_an_interface_is_found_with_and_without_package_and_version() {
 
 #[test]
 fn a_name_that_two_interfaces_have_is_wrong_use_and_both_are_named() {
-    let output = map(&wat(interfaces()))
-        .args(["-f", "apply"])
-        .input("8\n")
-        .run()
-        .exits(2);
+    let output = map(&wat(interfaces())).args(["-f", "apply"]).input("8\n").run().exits(2);
     assert!(output.stderr.contains("one"), "{}", output.stderr);
     assert!(output.stderr.contains("two"), "{}", output.stderr);
 }
@@ -93,12 +81,7 @@ fn what_a_user_would_not_call_does_not_make_the_choice_unclear() {
 #[test]
 fn an_option_can_be_set_by_the_environment_and_the_command_line_wins() {
     let task = wat(SQUARE);
-    let records = map(&task)
-        .env("WASMPOOL_OUTPUT_FORMAT", "records")
-        .input("3\n")
-        .run()
-        .exits(0)
-        .records();
+    let records = map(&task).env("WASMPOOL_OUTPUT_FORMAT", "records").input("3\n").run().exits(0).records();
     assert_eq!(records.len(), 1);
     let output = map(&task)
         .env("WASMPOOL_OUTPUT_FORMAT", "records")

@@ -9,21 +9,11 @@ use crate::support::workspace;
 #[test]
 fn markdown_becomes_html() {
     let output = map(&built("markdown"))
-        .args([
-            "--input-format",
-            "nul",
-            "--output-format",
-            "raw",
-            "--delimiter",
-            "nul",
-        ])
+        .args(["--input-format", "nul", "--output-format", "raw", "--delimiter", "nul"])
         .input("# Hi *there*\0a\n\nb")
         .run()
         .exits(0);
-    assert_eq!(
-        output.text(),
-        "<h1>Hi <em>there</em></h1>\n\0<p>a</p>\n<p>b</p>\n\0"
-    );
+    assert_eq!(output.text(), "<h1>Hi <em>there</em></h1>\n\0<p>a</p>\n<p>b</p>\n\0");
 }
 
 #[test]
@@ -35,14 +25,7 @@ fn markdown_files_become_html() {
         .collect();
     paths.sort();
     let output = map(&built("markdown"))
-        .args([
-            "--input-format",
-            "files",
-            "--output-format",
-            "raw",
-            "--delimiter",
-            "nul",
-        ])
+        .args(["--input-format", "files", "--output-format", "raw", "--delimiter", "nul"])
         .input(paths.join("\n") + "\n")
         .run()
         .exits(0);
@@ -53,11 +36,8 @@ fn markdown_files_become_html() {
 
 #[test]
 fn strikes_are_scored_row_by_row() {
-    let output = map(&built("score"))
-        .args(["--input-format", "csv"])
-        .arg(workspace().join("demo/strikes.csv"))
-        .run()
-        .exits(0);
+    let output =
+        map(&built("score")).args(["--input-format", "csv"]).arg(workspace().join("demo/strikes.csv")).run().exits(0);
     let scores = output.values();
     assert!(scores.len() >= 3000, "{} rows", scores.len());
     for score in &scores {
@@ -90,10 +70,7 @@ fn images_shrink_to_the_width_that_init_was_given() {
         let output = map(&built("thumbnail"))
             .args(["--init", init, "--input-format", "files"])
             .args(["--output-format", "raw", "--delimiter", "none"])
-            .input(format!(
-                "{}\n",
-                workspace().join("demo/images/dunes.png").display()
-            ))
+            .input(format!("{}\n", workspace().join("demo/images/dunes.png").display()))
             .run()
             .exits(0);
         assert_eq!(&output.bytes[..8], b"\x89PNG\r\n\x1a\n");
@@ -104,10 +81,7 @@ fn images_shrink_to_the_width_that_init_was_given() {
 #[test]
 fn a_task_of_bytes_is_initialised_with_bytes() {
     // `YQ==` is "a".
-    for (isolate, wanted) in [
-        ("item", "a:1:x\na:1:y\na:1:z\n"),
-        ("worker", "a:1:x\na:2:y\na:3:z\n"),
-    ] {
+    for (isolate, wanted) in [("item", "a:1:x\na:1:y\na:1:z\n"), ("worker", "a:1:x\na:2:y\na:3:z\n")] {
         let output = map(&built("stateful"))
             .args(["--init", "\"YQ==\"", "-j", "1", "--isolate", isolate])
             .args(["--input-format", "lines", "--output-format", "raw"])
@@ -123,14 +97,7 @@ fn an_init_that_refuses_or_traps_says_why_and_nothing_succeeds() {
     // "refuse" and "trap".
     for (init, named) in [("\"cmVmdXNl\"", "asked to refuse"), ("\"dHJhcA==\"", "")] {
         let output = map(&built("stateful"))
-            .args([
-                "--init",
-                init,
-                "--input-format",
-                "lines",
-                "--output-format",
-                "raw",
-            ])
+            .args(["--init", init, "--input-format", "lines", "--output-format", "raw"])
             .input("x\ny\n")
             .run();
         assert!(matches!(output.code, 1 | 2), "exit code {}", output.code);
@@ -145,20 +112,12 @@ fn typed_guests_of_the_toolchain_map() {
     assert_eq!(output.text(), "9\n16\n");
     let output = map(&built("fib")).input("10\n20\n").run().exits(0);
     assert_eq!(output.text(), "55\n6765\n");
-    let output = map(&built("square_batch"))
-        .args(["--batch", "-c", "2"])
-        .input("3\n-4\n5\n")
-        .run()
-        .exits(0);
+    let output = map(&built("square_batch")).args(["--batch", "-c", "2"]).input("3\n-4\n5\n").run().exits(0);
     assert_eq!(output.text(), "9\n16\n25\n");
 }
 
 #[test]
 fn memory_of_a_guest_with_imports_is_pristine_for_each_item() {
-    let output = map(&built("misbehave"))
-        .args(["-j", "1"])
-        .input("\"count\"\n".repeat(100))
-        .run()
-        .exits(0);
+    let output = map(&built("misbehave")).args(["-j", "1"]).input("\"count\"\n".repeat(100)).run().exits(0);
     assert_eq!(output.text(), "\"1\"\n".repeat(100));
 }

@@ -8,22 +8,15 @@ use crate::support::wat::{SQUARE, component, initialised, lift};
 fn every_item_of_pristine_instances_sees_what_init_did() {
     let input: String = (0..2000).map(|item| format!("{item}\n")).collect();
     let wanted: String = (0..2000).map(|item| format!("{}\n", item + 7)).collect();
-    let output = map(&wat(initialised()))
-        .args(["--init", "7", "-j", "2"])
-        .input(input)
-        .run()
-        .exits(0);
+    let output = map(&wat(initialised())).args(["--init", "7", "-j", "2"]).input(input).run().exits(0);
     assert_eq!(output.text(), wanted);
 }
 
 #[test]
 fn init_runs_once_for_an_instance_that_is_kept() {
     let task = wat(initialised());
-    for (isolate, wanted) in [
-        ("item", [7, 7, 7, 7]),
-        ("chunk", [7, 1007, 7, 1007]),
-        ("worker", [7, 1007, 2007, 3007]),
-    ] {
+    for (isolate, wanted) in [("item", [7, 7, 7, 7]), ("chunk", [7, 1007, 7, 1007]), ("worker", [7, 1007, 2007, 3007])]
+    {
         let output = map(&task)
             .args(["--init", "7", "-j", "1", "-c", "2", "--isolate", isolate])
             .input("0\n0\n0\n0\n")
@@ -39,10 +32,7 @@ fn an_init_that_fails_is_never_taken_for_a_success() {
         r#"
     (func (export "init") (param i64) unreachable)
     (func (export "same") (param i64) (result i64) (local.get 0))"#,
-        &[
-            lift("init", r#"(param "base" s64)"#),
-            lift("same", r#"(param "item" s64) (result s64)"#),
-        ],
+        &[lift("init", r#"(param "base" s64)"#), lift("same", r#"(param "item" s64) (result s64)"#)],
     ));
     let output = map(&task).args(["--init", "7"]).input("1\n2\n").run();
     assert!(matches!(output.code, 1 | 2), "exit code {}", output.code);
@@ -51,21 +41,14 @@ fn an_init_that_fails_is_never_taken_for_a_success() {
 
 #[test]
 fn an_argument_for_an_init_that_is_not_there_is_wrong_use() {
-    let output = map(&wat(SQUARE))
-        .args(["--init", "7"])
-        .input("1\n")
-        .run()
-        .exits(2);
+    let output = map(&wat(SQUARE)).args(["--init", "7"]).input("1\n").run().exits(2);
     assert!(output.stderr.contains("init"), "{}", output.stderr);
 }
 
 #[test]
 fn an_argument_that_init_cannot_take_is_wrong_use() {
     for argument in ["\"seven\"", "seven", "7.5"] {
-        let output = map(&wat(initialised()))
-            .args(["--init", argument])
-            .input("1\n")
-            .run();
+        let output = map(&wat(initialised())).args(["--init", argument]).input("1\n").run();
         assert_eq!(output.text(), "", "with {argument}");
         assert_eq!(output.code, 2, "with {argument}: {}", output.stderr);
     }

@@ -21,43 +21,27 @@ fn second() -> Task {
       (i32.store (i32.const 16) (local.get 2))
       (i32.store (i32.const 20) (local.get 3))
       (i32.const 16))"#,
-        &[lift(
-            "second",
-            r#"(param "first" string) (param "second" string) (result string)"#,
-        )],
+        &[lift("second", r#"(param "first" string) (param "second" string) (result string)"#)],
     ))
 }
 
 #[test]
 fn jsonl_is_a_value_per_line_whatever_space_is_around_it() {
     prints(&wat(SQUARE), &[], " 2 \n\t3\r\n4\n", "4\n9\n16\n");
-    prints(
-        &wat(minus()),
-        &[],
-        "[ 3 , 1 ]\n{ \"take\" : 1, \"from\" : 3 }\n",
-        "2\n2\n",
-    );
+    prints(&wat(minus()), &[], "[ 3 , 1 ]\n{ \"take\" : 1, \"from\" : 3 }\n", "2\n2\n");
 }
 
 #[test]
 fn each_of_the_lines_is_a_string() {
     let input = "7\n\"quoted\"\n\n{\"a\":1}\n grüße \\n 😀\n";
     let wanted = "\"7\"\n\"\\\"quoted\\\"\"\n\"\"\n\"{\\\"a\\\":1}\"\n\" grüße \\\\n 😀\"\n";
-    prints(
-        &wat(echo_string()),
-        &["--input-format", "lines"],
-        input,
-        wanted,
-    );
+    prints(&wat(echo_string()), &["--input-format", "lines"], input, wanted);
 }
 
 #[test]
 fn each_of_the_lines_is_its_bytes_where_bytes_are_wanted() {
-    let output = map(&wat(echo_bytes()))
-        .args(["--input-format", "lines"])
-        .input(*b"abc\n\xff\x00\xfe\n\n")
-        .run()
-        .exits(0);
+    let output =
+        map(&wat(echo_bytes())).args(["--input-format", "lines"]).input(*b"abc\n\xff\x00\xfe\n\n").run().exits(0);
     assert_eq!(output.values(), [json!("YWJj"), json!("/wD+"), json!("")]);
 }
 
@@ -74,12 +58,7 @@ fn a_line_that_is_no_text_is_invalid_input_where_a_string_is_wanted() {
 #[test]
 fn nul_ends_an_item_that_may_hold_lines() {
     let args = ["--input-format", "nul"];
-    prints(
-        &wat(echo_string()),
-        &args,
-        "a\nb\0\0c",
-        "\"a\\nb\"\n\"\"\n\"c\"\n",
-    );
+    prints(&wat(echo_string()), &args, "a\nb\0\0c", "\"a\\nb\"\n\"\"\n\"c\"\n");
     prints(&wat(echo_bytes()), &args, "abc\0", "\"YWJj\"\n");
 }
 
@@ -101,12 +80,7 @@ fn a_row_of_csv_counts_as_one_item_however_many_lines_it_has() {
         wanted.push_str(&format!("\"row {row}{}\"\n", "\\n".repeat(row % 5)));
     }
     for chunk in ["1", "7", "auto"] {
-        prints(
-            &second(),
-            &["--input-format", "csv", "-c", chunk],
-            &input,
-            &wanted,
-        );
+        prints(&second(), &["--input-format", "csv", "-c", chunk], &input, &wanted);
     }
 }
 
@@ -117,10 +91,7 @@ fn a_row_of_csv_too_short_or_too_long_fails_alone() {
         .input("first,second\na,b\nonly\na,b,c\nc,d\n")
         .run()
         .exits(1);
-    assert_eq!(
-        output.kinds(),
-        ["ok", "invalid-input", "invalid-input", "ok"]
-    );
+    assert_eq!(output.kinds(), ["ok", "invalid-input", "invalid-input", "ok"]);
 }
 
 #[test]
@@ -130,9 +101,7 @@ fn files_are_read_whole_and_one_that_is_missing_fails_alone() {
     std::fs::write(path("one"), "abc").expect("written");
     std::fs::write(path("empty"), "").expect("written");
     std::fs::write(path("three"), [255, 0, 254]).expect("written");
-    let input = ["one", "missing", "empty", "three"]
-        .map(|name| path(name) + "\n")
-        .concat();
+    let input = ["one", "missing", "empty", "three"].map(|name| path(name) + "\n").concat();
     let output = map(&wat(echo_bytes()))
         .args(["--input-format", "files", "--output-format", "records"])
         .input(input)
@@ -142,11 +111,7 @@ fn files_are_read_whole_and_one_that_is_missing_fails_alone() {
     let records = output.records();
     let values: Vec<_> = [0, 2, 3].map(|index: usize| records[index].value()).into();
     assert_eq!(values, [&json!("YWJj"), &json!(""), &json!("/wD+")]);
-    assert!(
-        records[1].message().contains("missing"),
-        "{}",
-        records[1].message()
-    );
+    assert!(records[1].message().contains("missing"), "{}", records[1].message());
 }
 
 #[test]
@@ -156,13 +121,7 @@ fn inputs_are_read_one_after_the_other_and_a_dash_is_standard_input() {
     let last = folder.path().join("last");
     std::fs::write(&first, "1\n2").expect("written");
     std::fs::write(&last, "5\n").expect("written");
-    let output = map(&wat(SQUARE))
-        .arg(&first)
-        .arg("-")
-        .arg(&last)
-        .input("3\n4\n")
-        .run()
-        .exits(0);
+    let output = map(&wat(SQUARE)).arg(&first).arg("-").arg(&last).input("3\n4\n").run().exits(0);
     assert_eq!(output.text(), "1\n4\n9\n16\n25\n");
 }
 
@@ -172,11 +131,6 @@ fn indices_go_on_from_one_input_to_the_next() {
     let paths = ["first", "second"].map(|name| folder.path().join(name));
     std::fs::write(&paths[0], "1\n2\n").expect("written");
     std::fs::write(&paths[1], "3\n").expect("written");
-    let records = map(&wat(SQUARE))
-        .args(["--output-format", "records"])
-        .args(&paths)
-        .run()
-        .exits(0)
-        .records();
+    let records = map(&wat(SQUARE)).args(["--output-format", "records"]).args(&paths).run().exits(0).records();
     assert!(records.iter().map(|record| record.index()).eq(0..3));
 }

@@ -25,23 +25,14 @@ const COUNTER: &str = r#"
         (i64.mul (i64.extend_i32_u (i32.sub (table.size) (i32.const 1))) (i64.const 1000))))))"#;
 
 fn counts(args: &[&str], input: &str) -> Vec<Value> {
-    map(&wat(COUNTER))
-        .args(["-j", "1"])
-        .args(args)
-        .input(input)
-        .run()
-        .exits(0)
-        .values()
+    map(&wat(COUNTER)).args(["-j", "1"]).args(args).input(input).run().exits(0).values()
 }
 
 #[test]
 fn by_default_no_item_sees_another() {
     let input = "0\n".repeat(500);
     assert_eq!(counts(&[], &input), vec![json!(1111); 500]);
-    assert_eq!(
-        counts(&["--isolate", "item"], &input),
-        vec![json!(1111); 500]
-    );
+    assert_eq!(counts(&["--isolate", "item"], &input), vec![json!(1111); 500]);
 }
 
 #[test]
@@ -55,10 +46,7 @@ fn isolated_by_chunk_an_item_sees_those_before_it_in_its_chunk() {
 #[test]
 fn isolated_by_worker_an_item_sees_all_before_it_in_its_worker() {
     let wanted: Vec<Value> = (1..=50).map(|calls| json!(calls * 1111)).collect();
-    assert_eq!(
-        counts(&["--isolate", "worker", "-c", "3"], &"0\n".repeat(50)),
-        wanted
-    );
+    assert_eq!(counts(&["--isolate", "worker", "-c", "3"], &"0\n".repeat(50)), wanted);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use nix::sys::signal::Signal;
 
 use crate::support::alone::alone;
-use crate::support::guest::{Task, wat};
+use crate::support::guest::wat;
 use crate::support::host::Host;
 use crate::support::process::{Process, descendants};
 use crate::support::run::map;
@@ -16,11 +16,7 @@ use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 /// What is in the folder of shared memory.
 fn shared_memory() -> BTreeSet<OsString> {
     std::fs::read_dir("/dev/shm")
-        .map(|entries| {
-            entries
-                .filter_map(|entry| Some(entry.ok()?.file_name()))
-                .collect()
-        })
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect())
         .unwrap_or_default()
 }
 
@@ -33,47 +29,40 @@ fn adopt_orphans() {
 
 /// Runs `end` on a host and checks that all is as it was before.
 #[track_caller]
-fn leaves_nothing(start: impl FnOnce() -> (Task, Host), end: impl FnOnce(&mut Host)) {
+fn leaves_nothing(start: impl FnOnce() -> Host, end: impl FnOnce(&mut Host)) {
     alone();
     adopt_orphans();
     let before = shared_memory();
-    let (_task, mut host) = start();
+    let mut host = start();
     let mut family = host.descendants();
     end(&mut host);
     family.extend(host.descendants());
     host.wait();
     host.leaves_nothing_behind(&family);
     let tests = i32::try_from(std::process::id()).expect("a process number");
-    until("no orphan is left", || {
-        descendants(tests).is_empty().then_some(())
-    });
+    until("no orphan is left", || descendants(tests).is_empty().then_some(()));
     let new: Vec<_> = shared_memory().difference(&before).cloned().collect();
     assert!(new.is_empty(), "left in /dev/shm: {new:?}");
 }
 
 /// Three workers, each in the middle of an endless item.
-fn busy() -> (Task, Host) {
+fn busy() -> Host {
     let task = wat(SPIN_IF_NEGATIVE);
-    let mut host = map(&task)
-        .args(["-j", "3", "-c", "1", "--timeout", "10m"])
-        .start();
+    let mut host = map(&task).args(["-j", "3", "-c", "1", "--timeout", "10m"]).start();
     let input = host.stdin.as_mut().expect("a pipe");
     std::io::Write::write_all(input, b"-1\n-1\n-1\n").expect("the host reads");
     until("three workers that compute", || {
         let busy = |worker: &Process| worker.ticks() >= 2;
         (host.workers().iter().filter(|worker| busy(worker)).count() == 3).then_some(())
     });
-    (task, host)
+    host
 }
 
-fn finite() -> (Task, Host) {
+fn finite() -> Host {
     let task = wat(SPIN_IF_NEGATIVE);
     let input = "1\n-1\nx\n".repeat(10);
-    let host = map(&task)
-        .args(["-j", "3", "-c", "2", "--timeout", "50ms"])
-        .input(input)
-        .start();
-    (task, host)
+
+    map(&task).args(["-j", "3", "-c", "2", "--timeout", "50ms"]).input(input).start()
 }
 
 #[test]
@@ -89,7 +78,7 @@ fn ctrl_c_leaves_nothing() {
         let input = host.stdin.as_mut().expect("a pipe");
         std::io::Write::write_all(input, b"3\n").expect("the host reads");
         assert_eq!(host.line().as_deref(), Some("9"));
-        (task, host)
+        host
     };
     leaves_nothing(quiet, |host| host.signal(Signal::SIGINT));
 }
@@ -136,8 +125,8 @@ fn a_host_killed_while_it_starts_leaves_nothing() {
                      (i64.add (local.get 0) (i64.const {}))))"#,
                 u64::from(std::process::id()) * 1000 + delay
             ));
-            let host = map(&task).args(["-j", "3"]).input("1\n").start();
-            (task, host)
+
+            map(&task).args(["-j", "3"]).input("1\n").start()
         };
         leaves_nothing(start, |host| {
             // The moment is the number of times the process table was read; none is wrong.
@@ -155,15 +144,15 @@ fn a_host_killed_while_it_starts_leaves_nothing() {
 fn a_closed_output_leaves_nothing() {
     let endless = || {
         let task = wat(SQUARE);
-        let host = map(&task)
+
+        map(&task)
             .args(["-j", "3"])
             .feed(|pipe| {
                 loop {
                     std::io::Write::write_all(pipe, b"3\n")?;
                 }
             })
-            .start();
-        (task, host)
+            .start()
     };
     leaves_nothing(endless, |host| {
         assert!(host.line().is_some());
@@ -175,8 +164,8 @@ fn a_closed_output_leaves_nothing() {
 fn wrong_use_leaves_nothing() {
     let wrong = || {
         let task = wat(SQUARE);
-        let host = map(&task).args(["-f", "nothing"]).start();
-        (task, host)
+
+        map(&task).args(["-f", "nothing"]).start()
     };
     leaves_nothing(wrong, |_| {});
 }

@@ -24,12 +24,7 @@ const GROW_TWO: &str = r#"
 
 #[track_caller]
 fn kinds(task: &str, args: &[&str], input: &str) -> Vec<String> {
-    map(&wat(task))
-        .args(["--output-format", "records", "-j", "1"])
-        .args(args)
-        .input(input)
-        .run()
-        .kinds()
+    map(&wat(task)).args(["--output-format", "records", "-j", "1"]).args(args).input(input).run().kinds()
 }
 
 #[test]
@@ -95,11 +90,7 @@ fn fuel_ends_a_loop_that_never_ends() {
 
 #[test]
 fn a_result_up_to_the_limit_is_given_and_beyond_it_too_large() {
-    let kinds = kinds(
-        &repeat(),
-        &["--max-output", "64KiB"],
-        "10\n60000\n66000\n200000000\n20\n",
-    );
+    let kinds = kinds(&repeat(), &["--max-output", "64KiB"], "10\n60000\n66000\n200000000\n20\n");
     let large = "output-too-large";
     assert_eq!(kinds, ["ok", "ok", large, large, "ok"]);
 }

@@ -53,20 +53,11 @@ fn a_million_squares_unordered_are_the_same_set() {
 fn order_holds_whatever_the_chunks_and_the_number_of_workers() {
     let task = wat(SQUARE);
     let input: String = (0..5000).map(|item| format!("{item}\n")).collect();
-    let wanted: String = (0..5000_i64)
-        .map(|item| format!("{}\n", item * item))
-        .collect();
+    let wanted: String = (0..5000_i64).map(|item| format!("{}\n", item * item)).collect();
     for workers in ["1", "2", "5"] {
         for chunk in ["auto", "1", "7", "1000", "100000"] {
-            let output = map(&task)
-                .args(["-j", workers, "-c", chunk])
-                .input(input.as_str())
-                .run()
-                .exits(0);
-            assert!(
-                output.text() == wanted,
-                "with {workers} workers and chunks of {chunk}"
-            );
+            let output = map(&task).args(["-j", workers, "-c", chunk]).input(input.as_str()).run().exits(0);
+            assert!(output.text() == wanted, "with {workers} workers and chunks of {chunk}");
         }
     }
 }
@@ -76,21 +67,15 @@ fn order_holds_when_early_items_take_longest() {
     let task = wat(COUNT_TO);
     let items: Vec<u64> = (0..40).map(|index| (40 - index) * 1_000_000).collect();
     let input: String = items.iter().map(|item| format!("{item}\n")).collect();
-    let output = map(&task)
-        .args(["-j", "4", "-c", "1"])
-        .input(input.as_str())
-        .run()
-        .exits(0);
+    let output = map(&task).args(["-j", "4", "-c", "1"]).input(input.as_str()).run().exits(0);
     assert_eq!(output.text(), input);
 }
 
 #[test]
 fn unordered_outcomes_overtake_one_that_takes_long() {
     let task = wat(crate::support::wat::SPIN_IF_NEGATIVE);
-    let mut host = map(&task)
-        .args(["--unordered", "-j", "2", "-c", "1", "--timeout", "10m"])
-        .input("-1\n2\n3\n")
-        .start();
+    let mut host =
+        map(&task).args(["--unordered", "-j", "2", "-c", "1", "--timeout", "10m"]).input("-1\n2\n3\n").start();
     let mut seen = [host.line(), host.line()].map(|line| line.expect("the quick ones come out"));
     seen.sort();
     assert_eq!(seen, ["4", "6"]);
@@ -101,12 +86,8 @@ fn unordered_outcomes_overtake_one_that_takes_long() {
 fn unordered_records_carry_the_index_of_their_item() {
     let task = wat(SQUARE);
     let input: String = (0..3000).map(|item| format!("{item}\n")).collect();
-    let mut records = map(&task)
-        .args(["--unordered", "--output-format", "records", "-j", "3"])
-        .input(input)
-        .run()
-        .exits(0)
-        .records();
+    let mut records =
+        map(&task).args(["--unordered", "--output-format", "records", "-j", "3"]).input(input).run().exits(0).records();
     for record in &records {
         assert_eq!(record.value().as_u64(), Some(record.index().pow(2)));
     }

@@ -15,13 +15,7 @@ fn terminal() -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     // SAFETY: both numbers outlive the call, and the other arguments may be null.
     let done = unsafe {
-        libc::openpty(
-            &raw mut master,
-            &raw mut slave,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
+        libc::openpty(&raw mut master, &raw mut slave, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())
     };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     for descriptor in [master, slave] {
@@ -56,17 +50,10 @@ fn a_terminal_shows_how_many_are_done_and_failed() {
     let line = "3\n".repeat(4000) + "x\n3\n";
     input.write_all(line.as_bytes()).expect("the host reads");
     for _ in 0..4001 {
-        assert_eq!(
-            host.line().as_deref(),
-            Some("9"),
-            "standard output has values only"
-        );
+        assert_eq!(host.line().as_deref(), Some("9"), "standard output has values only");
     }
     until("a bar that has counted them", || {
-        let seen = seen
-            .lock()
-            .expect("no panic")
-            .replace(['_', ',', '.', '\u{202f}'], "");
+        let seen = seen.lock().expect("no panic").replace(['_', ',', '.', '\u{202f}'], "");
         (seen.contains("4001") || seen.contains("4002")).then_some(())
     });
     drop(input);
@@ -79,11 +66,7 @@ fn never_is_never() {
     let (master, slave) = terminal();
     let seen = watch(master);
     let task = wat(SQUARE);
-    let mut host = map(&task)
-        .args(["--progress", "never"])
-        .input("3\n".repeat(5000))
-        .stderr_to(slave)
-        .start();
+    let mut host = map(&task).args(["--progress", "never"]).input("3\n".repeat(5000)).stderr_to(slave).start();
     while host.line().is_some() {}
     assert_eq!(host.code(), 0);
     let seen = seen.lock().expect("no panic").clone();
@@ -98,11 +81,7 @@ fn what_is_no_terminal_gets_no_bar() {
 
 #[test]
 fn always_leaves_standard_output_alone() {
-    let output = map(&wat(SQUARE))
-        .args(["--progress", "always"])
-        .input("3\n".repeat(5000))
-        .run()
-        .exits(0);
+    let output = map(&wat(SQUARE)).args(["--progress", "always"]).input("3\n".repeat(5000)).run().exits(0);
     assert_eq!(output.text(), "9\n".repeat(5000));
     assert!(!output.stderr.is_empty());
 }

@@ -8,38 +8,16 @@ use crate::support::run::{Run, map};
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 
 fn records(run: Run, input: &str) -> Vec<Record> {
-    run.args(["--output-format", "records"])
-        .input(input)
-        .run()
-        .records()
+    run.args(["--output-format", "records"]).input(input).run().records()
 }
 
 #[test]
 fn a_success_has_exactly_the_fields_of_a_success() {
-    let output = map(&wat(SQUARE))
-        .args(["--output-format", "records"])
-        .input("7\n")
-        .run()
-        .exits(0);
+    let output = map(&wat(SQUARE)).args(["--output-format", "records"]).input("7\n").run().exits(0);
     let value = &output.values()[0];
-    let mut fields: Vec<&str> = value
-        .as_object()
-        .expect("an object")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut fields: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
     fields.sort_unstable();
-    assert_eq!(
-        fields,
-        [
-            "attempts",
-            "elapsed_us",
-            "index",
-            "status",
-            "value",
-            "worker"
-        ]
-    );
+    assert_eq!(fields, ["attempts", "elapsed_us", "index", "status", "value", "worker"]);
     assert_eq!(value["status"], "ok");
     assert_eq!(value["value"], 49);
     assert_eq!(value["attempts"], 1);
@@ -56,19 +34,13 @@ fn a_trap_says_what_and_where() {
     assert_eq!(failed.kind(), "trap");
     assert!(failed.message().contains("zero"), "{}", failed.message());
     let trace = failed.get("trace").expect("a trap has one").to_string();
-    assert!(
-        trace.contains("inner") && trace.contains("outer"),
-        "{trace}"
-    );
+    assert!(trace.contains("inner") && trace.contains("outer"), "{trace}");
     assert_eq!(records[1].kind(), "ok");
 }
 
 #[test]
 fn an_error_carries_its_payload() {
-    let records = records(
-        map(&built("misbehave")),
-        "\"ok:fine\"\n\"err:a \\\"bad\\\" day\"\n",
-    );
+    let records = records(map(&built("misbehave")), "\"ok:fine\"\n\"err:a \\\"bad\\\" day\"\n");
     assert_eq!(records[0].value(), "fine");
     assert_eq!(records[1].kind(), "error");
     assert_eq!(records[1].get("error"), Some(&json!("a \"bad\" day")));
@@ -83,16 +55,9 @@ fn what_a_guest_prints_is_kept_in_its_record_and_nowhere_else() {
         .exits(0);
     let records = output.records();
     let written = records[0].get("stdout").and_then(|text| text.as_str());
-    assert!(
-        written.is_some_and(|text| text.contains("hello there")),
-        "{:?}",
-        records[0]
-    );
+    assert!(written.is_some_and(|text| text.contains("hello there")), "{:?}", records[0]);
     assert_eq!(records[1].get("stdout"), None, "of another item");
-    let output = map(&built("misbehave"))
-        .input("\"print:hello there\"\n")
-        .run()
-        .exits(0);
+    let output = map(&built("misbehave")).input("\"print:hello there\"\n").run().exits(0);
     assert_eq!(output.values().len(), 1, "only its result is printed");
 }
 
@@ -101,11 +66,7 @@ fn a_panic_says_why_in_what_the_guest_wrote() {
     let records = records(map(&built("misbehave")), "\"panic\"\n");
     assert_eq!(records[0].kind(), "trap");
     let written = records[0].get("stderr").and_then(|text| text.as_str());
-    assert!(
-        written.is_some_and(|text| text.contains("panicked")),
-        "{:?}",
-        records[0]
-    );
+    assert!(written.is_some_and(|text| text.contains("panicked")), "{:?}", records[0]);
 }
 
 #[test]
@@ -115,11 +76,7 @@ fn the_time_of_an_item_is_its_own() {
     let records = records(run, "-1\n1\n");
     let elapsed = |record: &Record| record.get("elapsed_us").and_then(|us| us.as_u64());
     assert!(elapsed(&records[0]) >= Some(50_000), "{:?}", records[0]);
-    assert!(
-        elapsed(&records[1]) < elapsed(&records[0]),
-        "{:?}",
-        records[1]
-    );
+    assert!(elapsed(&records[1]) < elapsed(&records[0]), "{:?}", records[1]);
 }
 
 #[test]

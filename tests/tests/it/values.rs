@@ -16,11 +16,7 @@ fn records(function: &str, items: &[&str]) -> Vec<Record> {
 
 #[track_caller]
 fn prints(function: &str, item: &str, wanted: &str) {
-    let output = map(&built("identity"))
-        .args(["-f", function])
-        .input(format!("{item}\n"))
-        .run()
-        .exits(0);
+    let output = map(&built("identity")).args(["-f", function]).input(format!("{item}\n")).run().exits(0);
     assert_eq!(output.text(), format!("{wanted}\n"), "{function}({item})");
 }
 
@@ -46,11 +42,7 @@ fn refuses_naming(function: &str, item: &str, names: &[&str]) {
 
 #[test]
 fn all_64_bits_of_integers_are_kept() {
-    for number in [
-        "-9223372036854775808",
-        "9223372036854775807",
-        "9007199254740993",
-    ] {
+    for number in ["-9223372036854775808", "9223372036854775807", "9007199254740993"] {
         prints("echo-s64", number, number);
     }
     prints("echo-u64", "18446744073709551615", "18446744073709551615");
@@ -73,10 +65,7 @@ fn an_f32_is_printed_in_its_own_precision() {
 #[test]
 fn whole_numbers_are_taken_for_floats() {
     let records = records("echo-f64", &["3", "-7", "1e300"]);
-    let values: Vec<Option<f64>> = records
-        .iter()
-        .map(|record| record.value().as_f64())
-        .collect();
+    let values: Vec<Option<f64>> = records.iter().map(|record| record.value().as_f64()).collect();
     assert_eq!(values, [Some(3.0), Some(-7.0), Some(1e300)]);
 }
 
@@ -102,40 +91,14 @@ fn values_of_another_type_are_refused() {
     refuses("echo-tuple", &["[1,\"a\"]", "[1,\"a\",true,1]", "{}"]);
     refuses("echo-enum", &["\"blue\"", "0", "\"Red\""]);
     refuses("echo-flags", &["\"can-read\"", "[\"can-fly\"]", "[1]"]);
-    refuses(
-        "echo-variant",
-        &[
-            "\"circle\"",
-            "\"square\"",
-            "{\"point\":1,\"circle\":2}",
-            "{}",
-        ],
-    );
+    refuses("echo-variant", &["\"circle\"", "\"square\"", "{\"point\":1,\"circle\":2}", "{}"]);
     refuses("echo-option-option", &["7", "{\"none\":1}"]);
-    refuses(
-        "echo-result-in-tuple",
-        &[
-            "[7,1]",
-            "[{\"ok\":\"x\"},1]",
-            "[{\"ok\":1,\"err\":\"x\"},1]",
-        ],
-    );
+    refuses("echo-result-in-tuple", &["[7,1]", "[{\"ok\":\"x\"},1]", "[{\"ok\":1,\"err\":\"x\"},1]"]);
 }
 
 #[test]
 fn what_is_not_json_is_refused() {
-    refuses(
-        "echo-string",
-        &[
-            "\"",
-            "nope",
-            "\"a\" \"b\"",
-            "'a'",
-            "\"\\ud800\"",
-            "\"a\",",
-            "\"\\x41\"",
-        ],
-    );
+    refuses("echo-string", &["\"", "nope", "\"a\" \"b\"", "'a'", "\"\\ud800\"", "\"a\",", "\"\\x41\""]);
     refuses("echo-s64", &["01", "+1", "0x10", "1 2", "--1", "NaN"]);
     refuses("echo-list-s64", &["[1,]", "[1", "1]", "[1 2]"]);
 }
@@ -150,11 +113,7 @@ fn deep_nesting_is_refused_not_fatal() {
 fn records_want_each_field_and_no_other() {
     let good = r#"{"full-name":"Ada","year-of-birth":1815,"is-a-member":true}"#;
     prints("echo-record", good, good);
-    refuses_naming(
-        "echo-record",
-        r#"{"full-name":"Ada","is-a-member":true}"#,
-        &["year-of-birth"],
-    );
+    refuses_naming("echo-record", r#"{"full-name":"Ada","is-a-member":true}"#, &["year-of-birth"]);
     refuses_naming(
         "echo-record",
         r#"{"full-name":"Ada","year-of-birth":1815,"is-a-member":true,"wings":2}"#,
@@ -181,16 +140,8 @@ fn variants_options_and_results_are_printed_as_the_interface_says() {
     prints("echo-option-option", "{\"some\":null}", "{\"some\":null}");
     prints("echo-option-option", "{\"some\":7}", "{\"some\":7}");
     prints("echo-result-in-tuple", "[{\"ok\":1},2]", "[{\"ok\":1},2]");
-    prints(
-        "echo-result-in-tuple",
-        "[{\"err\":\"x\"},2]",
-        "[{\"err\":\"x\"},2]",
-    );
-    prints(
-        "echo-flags",
-        "[\"can-run\",\"can-read\"]",
-        "[\"can-read\",\"can-run\"]",
-    );
+    prints("echo-result-in-tuple", "[{\"err\":\"x\"},2]", "[{\"err\":\"x\"},2]");
+    prints("echo-flags", "[\"can-run\",\"can-read\"]", "[\"can-read\",\"can-run\"]");
 }
 
 #[test]
@@ -210,9 +161,5 @@ fn a_returned_result_is_a_value_or_a_failure() {
 #[test]
 fn parameters_named_in_kebab_case_fill_by_place_and_by_name() {
     prints("echo-pair", "[\"a\",1]", "[\"a\",1]");
-    prints(
-        "echo-pair",
-        r#"{"second-part":1,"first-part":"a"}"#,
-        "[\"a\",1]",
-    );
+    prints("echo-pair", r#"{"second-part":1,"first-part":"a"}"#, "[\"a\",1]");
 }

@@ -5,8 +5,7 @@ use tempfile::TempDir;
 use crate::support::guest::{built, file, wat};
 use crate::support::run::{Run, map, wasmpool};
 use crate::support::wat::{
-    FOREIGN_COMPONENT, FOREIGN_MODULE, RESOURCE, SQUARE, SQUARE_BINARY, component, initialised,
-    interfaces, lift, minus,
+    FOREIGN_COMPONENT, FOREIGN_MODULE, RESOURCE, SQUARE, SQUARE_BINARY, component, initialised, interfaces, lift, minus,
 };
 
 /// Is refused with a message that holds each of these.
@@ -28,19 +27,13 @@ fn refused(run: Run, names: &[&str]) {
 
 #[test]
 fn a_task_that_is_missing() {
-    refused(
-        wasmpool().args(["map", "/nowhere/task.wasm"]),
-        &["/nowhere/task.wasm"],
-    );
+    refused(wasmpool().args(["map", "/nowhere/task.wasm"]), &["/nowhere/task.wasm"]);
 }
 
 #[test]
 fn a_task_that_is_a_folder() {
     let folder = TempDir::new().expect("a temporary directory");
-    refused(
-        wasmpool().arg("map").arg(folder.path()),
-        &[&folder.path().display().to_string()],
-    );
+    refused(wasmpool().arg("map").arg(folder.path()), &[&folder.path().display().to_string()]);
 }
 
 #[test]
@@ -56,10 +49,7 @@ fn a_task_that_is_truncated() {
 
 #[test]
 fn a_task_that_is_not_wasm() {
-    refused(
-        map(&file("task.wasm", b"#!/bin/sh\nexit\n")),
-        &["task.wasm"],
-    );
+    refused(map(&file("task.wasm", b"#!/bin/sh\nexit\n")), &["task.wasm"]);
     refused(map(&file("task.wat", b"(module (func $f)")), &[]);
     refused(map(&file("task.wasm", &[0xff; 4096])), &[]);
 }
@@ -78,32 +68,20 @@ fn a_task_that_exports_no_function() {
 
 #[test]
 fn a_function_that_does_not_exist_near_one_that_does() {
-    refused(
-        map(&wat(SQUARE)).args(["-f", "squre"]),
-        &["squre", "square"],
-    );
-    refused(
-        map(&built("identity")).args(["-f", "echo-strng"]),
-        &["echo-string"],
-    );
+    refused(map(&wat(SQUARE)).args(["-f", "squre"]), &["squre", "square"]);
+    refused(map(&built("identity")).args(["-f", "echo-strng"]), &["echo-string"]);
     refused(map(&wat(interfaces())).args(["-f", "one/aply"]), &["apply"]);
 }
 
 #[test]
 fn a_function_that_does_not_exist_near_none() {
-    refused(
-        map(&wat(SQUARE)).args(["-f", "completely-else"]),
-        &["completely-else"],
-    );
+    refused(map(&wat(SQUARE)).args(["-f", "completely-else"]), &["completely-else"]);
 }
 
 #[test]
 fn a_function_with_a_resource_parameter() {
     refused(map(&wat(RESOURCE)), &["take", "resource"]);
-    refused(
-        map(&wat(RESOURCE)).args(["-f", "take"]),
-        &["take", "resource"],
-    );
+    refused(map(&wat(RESOURCE)).args(["-f", "take"]), &["take", "resource"]);
 }
 
 #[test]
@@ -112,10 +90,7 @@ fn two_functions_and_none_named() {
         r#"
     (func (export "double") (param i64) (result i64) (local.get 0))
     (func (export "halve") (param i64) (result i64) (local.get 0))"#,
-        &[
-            lift("double", r#"(param "x" s64) (result s64)"#),
-            lift("halve", r#"(param "x" s64) (result s64)"#),
-        ],
+        &[lift("double", r#"(param "x" s64) (result s64)"#), lift("halve", r#"(param "x" s64) (result s64)"#)],
     ));
     refused(map(&task), &["double", "halve"]);
     let task = wat(r#"(module
@@ -139,18 +114,12 @@ fn an_argument_that_is_not_json() {
 
 #[test]
 fn an_argument_of_another_type() {
-    refused(
-        map(&wat(minus())).args(["--arg", "take=\"3\""]),
-        &["take", "s64"],
-    );
+    refused(map(&wat(minus())).args(["--arg", "take=\"3\""]), &["take", "s64"]);
 }
 
 #[test]
 fn an_argument_for_a_parameter_that_is_not_there() {
-    refused(
-        map(&wat(minus())).args(["--arg", "tkae=3"]),
-        &["tkae", "take"],
-    );
+    refused(map(&wat(minus())).args(["--arg", "tkae=3"]), &["tkae", "take"]);
 }
 
 #[test]
@@ -171,7 +140,7 @@ fn a_batch_of_a_function_that_takes_no_list() {
 
 #[test]
 fn values_that_options_do_not_take() {
-    for args in [
+    for [option, value] in [
         ["--isolate", "sometimes"],
         ["--output-format", "xml"],
         ["--input-format", "xml"],
@@ -182,13 +151,12 @@ fn values_that_options_do_not_take() {
         ["--memory", "12XiB"],
         ["--max-output", "-1"],
         ["--fuel", "full"],
-        ["-j", "0"],
-        ["-j", "many"],
-        ["-c", "0"],
-        ["-c", "few"],
+        ["--workers", "0"],
+        ["--workers", "many"],
+        ["--chunk-size", "0"],
+        ["--chunk-size", "few"],
     ] {
-        let value = args[1];
-        refused(map(&wat(SQUARE)).args(args), &[value]);
+        refused(map(&wat(SQUARE)).arg(format!("{option}={value}")), &[value]);
     }
 }
 
@@ -204,17 +172,11 @@ fn an_input_that_cannot_be_read() {
     let task = wat(SQUARE);
     refused(map(&task).arg("/nowhere/items"), &["/nowhere/items"]);
     let folder = TempDir::new().expect("a temporary directory");
-    refused(
-        map(&task).arg(folder.path()),
-        &[&folder.path().display().to_string()],
-    );
+    refused(map(&task).arg(folder.path()), &[&folder.path().display().to_string()]);
     // Not even the first of them is mapped.
     let good = folder.path().join("good");
     std::fs::write(&good, "1\n").expect("written");
-    refused(
-        map(&task).arg(&good).arg("/nowhere/items"),
-        &["/nowhere/items"],
-    );
+    refused(map(&task).arg(&good).arg("/nowhere/items"), &["/nowhere/items"]);
 }
 
 #[test]

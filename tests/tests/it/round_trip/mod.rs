@@ -13,8 +13,7 @@ use crate::support::full;
 use crate::support::guest::built;
 use crate::support::run::map;
 use shape::Shape::{
-    Bool, Bytes, Char, Enum, F32, F64, Flags, List, Maybe, MaybeMaybe, Outcome, Record, Text,
-    Tuple, Variant,
+    Bool, Bytes, Char, Enum, F32, F64, Flags, List, Maybe, MaybeMaybe, Outcome, Record, Text, Tuple, Variant,
 };
 use shape::{Int, Shape};
 
@@ -22,20 +21,12 @@ use shape::{Int, Shape};
 #[track_caller]
 fn holds(function: &str, shape: &Shape) {
     let cases = if full() { 64 } else { 6 };
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
-    };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let task = built("identity");
     let many = vec(shape.values(), 0..300).no_shrink();
     let outcome = TestRunner::new(config).run(&many, |values| {
         let input: String = values.iter().map(|value| format!("{value}\n")).collect();
-        let output = map(&task)
-            .args(["-f", function, "-j", "1"])
-            .input(input)
-            .run();
+        let output = map(&task).args(["-f", function, "-j", "1"]).input(input).run();
         let back: Vec<Value> = output.values();
         prop_assert_eq!(output.code, 0, "{}", output.stderr);
         prop_assert_eq!(back.len(), values.len());
@@ -66,38 +57,22 @@ fn either() -> Shape {
 }
 
 fn person() -> Shape {
-    Record(vec![
-        ("full-name", Text),
-        ("year-of-birth", Int::unsigned(16)),
-        ("is-a-member", Bool),
-    ])
+    Record(vec![("full-name", Text), ("year-of-birth", Int::unsigned(16)), ("is-a-member", Bool)])
 }
 
 fn figure() -> Shape {
-    let labelled = Record(vec![
-        ("label", option(Text)),
-        ("sides", Tuple(vec![Int::unsigned(32), Int::unsigned(32)])),
-    ]);
-    Variant(vec![
-        ("point", None),
-        ("circle", Some(F64)),
-        ("labelled-box", Some(labelled)),
-        ("either", Some(either())),
-    ])
+    let labelled = Record(vec![("label", option(Text)), ("sides", Tuple(vec![Int::unsigned(32), Int::unsigned(32)]))]);
+    Variant(vec![("point", None), ("circle", Some(F64)), ("labelled-box", Some(labelled)), ("either", Some(either()))])
 }
 
 fn drawing() -> Shape {
-    let layer = Record(vec![
-        ("layer-name", Text),
-        ("shapes", list(option(figure()))),
-    ]);
+    let layer = Record(vec![("layer-name", Text), ("shapes", list(option(figure())))]);
     Record(vec![("owner", person()), ("layers", list(layer))])
 }
 
 const THIRTY_TWO: [&str; 32] = [
-    "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14",
-    "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27",
-    "f28", "f29", "f30", "f31",
+    "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17",
+    "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27", "f28", "f29", "f30", "f31",
 ];
 
 /// A test per function of the identity guest.
@@ -150,16 +125,10 @@ round_trips! {
 fn large_lists_round_trip() {
     let numbers: Vec<i64> = (0..200_000).map(|n| n * 46_116_860_184_273).collect();
     let strings: Vec<String> = (0..50_000).map(|n| "ü".repeat(n % 20)).collect();
-    let lists = [
-        ("echo-list-s64", serde_json::json!(numbers)),
-        ("echo-list-string", serde_json::json!(strings)),
-    ];
+    let lists = [("echo-list-s64", serde_json::json!(numbers)), ("echo-list-string", serde_json::json!(strings))];
     for (function, value) in lists {
-        let output = map(&built("identity"))
-            .args(["-f", function])
-            .input(format!("{value}\n[]\n{value}\n"))
-            .run()
-            .exits(0);
+        let output =
+            map(&built("identity")).args(["-f", function]).input(format!("{value}\n[]\n{value}\n")).run().exits(0);
         let wanted = [value.clone(), serde_json::json!([]), value];
         assert!(output.values() == wanted, "{function}");
     }

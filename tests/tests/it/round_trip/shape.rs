@@ -43,24 +43,17 @@ impl Int {
     }
 
     pub const fn unsigned(bits: u32) -> Shape {
-        Shape::Integer(Self {
-            signed: false,
-            bits,
-        })
+        Shape::Integer(Self { signed: false, bits })
     }
 
     fn values(self) -> BoxedStrategy<Value> {
         let unused = 64 - self.bits;
         if self.signed {
             let extremes = prop::sample::select(vec![i64::MIN, i64::MAX, -1, 0, 1]);
-            prop_oneof![any::<i64>(), extremes]
-                .prop_map(move |number| json!(number >> unused))
-                .boxed()
+            prop_oneof![any::<i64>(), extremes].prop_map(move |number| json!(number >> unused)).boxed()
         } else {
             let extremes = prop::sample::select(vec![u64::MAX, u64::MAX / 2, 0]);
-            prop_oneof![any::<u64>(), extremes]
-                .prop_map(move |number| json!(number >> unused))
-                .boxed()
+            prop_oneof![any::<u64>(), extremes].prop_map(move |number| json!(number >> unused)).boxed()
         }
     }
 }
@@ -75,22 +68,14 @@ impl Shape {
             Self::F64 => any_f64().prop_map(float).boxed(),
             Self::Char => any::<char>().prop_map(|c| json!(c)).boxed(),
             Self::Text => text().prop_map(Value::from).boxed(),
-            Self::Bytes => vec(any::<u8>(), 0..40)
-                .prop_map(|bytes| json!(STANDARD.encode(bytes)))
-                .boxed(),
+            Self::Bytes => vec(any::<u8>(), 0..40).prop_map(|bytes| json!(STANDARD.encode(bytes))).boxed(),
             Self::List(of) => vec(of.values(), 0..8).prop_map(Value::from).boxed(),
-            Self::Tuple(of) => of
-                .iter()
-                .map(Self::values)
-                .collect::<Vec<_>>()
-                .prop_map(Value::from)
-                .boxed(),
+            Self::Tuple(of) => of.iter().map(Self::values).collect::<Vec<_>>().prop_map(Value::from).boxed(),
             Self::Record(fields) => record(fields),
             Self::Enum(cases) => prop::sample::select(*cases).prop_map(Value::from).boxed(),
-            Self::Flags(names) => subsequence(names.to_vec(), 0..=names.len())
-                .prop_shuffle()
-                .prop_map(|set| json!(set))
-                .boxed(),
+            Self::Flags(names) => {
+                subsequence(names.to_vec(), 0..=names.len()).prop_shuffle().prop_map(|set| json!(set)).boxed()
+            }
             Self::Variant(cases) => variant(cases),
             Self::Maybe(of) => prop_oneof![Just(Value::Null), of.values()].boxed(),
             Self::MaybeMaybe(of) => prop_oneof![
@@ -99,9 +84,7 @@ impl Shape {
                 of.values().prop_map(|value| json!({ "some": value })),
             ]
             .boxed(),
-            Self::Outcome(ok, err) => {
-                prop_oneof![side("ok", ok.as_deref()), side("err", err.as_deref())].boxed()
-            }
+            Self::Outcome(ok, err) => prop_oneof![side("ok", ok.as_deref()), side("err", err.as_deref())].boxed(),
         }
     }
 
@@ -110,23 +93,18 @@ impl Shape {
         match self {
             // Which decimal digits stand for a number is left to the printer, which number it is is not.
             Self::F32 => {
-                bits(one).map(|n| n as f32).map(f32::to_bits)
-                    == bits(other).map(|n| n as f32).map(f32::to_bits)
+                bits(one).map(|n| n as f32).map(f32::to_bits) == bits(other).map(|n| n as f32).map(f32::to_bits)
             }
             Self::F64 => bits(one).map(f64::to_bits) == bits(other).map(f64::to_bits),
             Self::List(of) => same_all(one, other, |_| of),
             Self::Tuple(of) => same_all(one, other, |index| &of[index]),
-            Self::Record(fields) => fields
-                .iter()
-                .all(|(name, of)| of.same(&one[name], &other[name])),
+            Self::Record(fields) => fields.iter().all(|(name, of)| of.same(&one[name], &other[name])),
             Self::Flags(_) => sorted(one) == sorted(other),
             Self::Variant(cases) => cases.iter().any(|(case, of)| match of {
                 Some(of) => same_under(case, of, one, other),
                 None => one == other && one == case,
             }),
-            Self::Maybe(of) => {
-                one.is_null() == other.is_null() && (one.is_null() || of.same(one, other))
-            }
+            Self::Maybe(of) => one.is_null() == other.is_null() && (one.is_null() || of.same(one, other)),
             Self::Outcome(ok, err) => [("ok", ok), ("err", err)].iter().any(|(key, of)| match of {
                 Some(of) => same_under(key, of, one, other),
                 None => one == other,
@@ -148,11 +126,7 @@ fn same_all<'a>(one: &Value, other: &Value, of: impl Fn(usize) -> &'a Shape) -> 
         return false;
     };
     one.len() == other.len()
-        && one
-            .iter()
-            .zip(other)
-            .enumerate()
-            .all(|(index, (one, other))| of(index).same(one, other))
+        && one.iter().zip(other).enumerate().all(|(index, (one, other))| of(index).same(one, other))
 }
 
 fn sorted(flags: &Value) -> Option<Vec<&str>> {
@@ -186,14 +160,7 @@ fn any_f32() -> impl Strategy<Value = f32> {
     // By bits, so that subnormals, both zeros, infinities and NaN come up.
     prop_oneof![
         any::<u32>().prop_map(f32::from_bits),
-        prop::sample::select(vec![
-            0.0,
-            -0.0,
-            f32::MAX,
-            f32::MIN_POSITIVE,
-            f32::INFINITY,
-            f32::NAN
-        ]),
+        prop::sample::select(vec![0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, f32::NAN]),
     ]
 }
 
@@ -201,14 +168,7 @@ fn any_f64() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<u64>().prop_map(f64::from_bits),
         any::<i32>().prop_map(f64::from),
-        prop::sample::select(vec![
-            0.0,
-            -0.0,
-            f64::MAX,
-            f64::MIN_POSITIVE,
-            f64::NEG_INFINITY,
-            f64::NAN
-        ]),
+        prop::sample::select(vec![0.0, -0.0, f64::MAX, f64::MIN_POSITIVE, f64::NEG_INFINITY, f64::NAN]),
     ]
 }
 
@@ -240,18 +200,13 @@ fn variant(cases: &[(&'static str, Option<Shape>)]) -> BoxedStrategy<Value> {
             None => Just(json!(case)).boxed(),
         })
         .collect();
-    (any::<Index>(), each)
-        .prop_map(|(index, values)| index.get(&values).clone())
-        .boxed()
+    (any::<Index>(), each).prop_map(|(index, values)| index.get(&values).clone()).boxed()
 }
 
 /// An object of one key; its value is null where the case has no payload.
 fn side(key: &'static str, of: Option<&Shape>) -> BoxedStrategy<Value> {
     match of {
-        Some(of) => of
-            .values()
-            .prop_map(move |value| json!({ key: value }))
-            .boxed(),
+        Some(of) => of.values().prop_map(move |value| json!({ key: value })).boxed(),
         None => Just(json!({ key: null })).boxed(),
     }
 }

@@ -21,10 +21,7 @@ pub fn task() -> Task {
       (i32.store8 (i32.const 16) (i64.eq (local.get $way) (i64.const 70)))
       (i64.store (i32.const 24) (i64.mul (local.get $x) (local.get $x)))
       (i32.const 16))"#,
-        &[lift(
-            "act",
-            r#"(param "item" s64) (result (result s64 (error s64)))"#,
-        )],
+        &[lift("act", r#"(param "item" s64) (result (result s64 (error s64)))"#)],
     ))
 }
 

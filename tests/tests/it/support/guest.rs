@@ -1,15 +1,17 @@
 //! Tasks: text written for one test, and the fixtures that `guest/` builds.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::workspace;
 
-/// A task on disk; text written for a test goes with it.
+/// A task on disk; what was written for a test goes with the last who holds it.
+#[derive(Clone)]
 pub struct Task {
     path: PathBuf,
-    _folder: Option<TempDir>,
+    _folder: Option<Arc<TempDir>>,
 }
 
 impl Task {
@@ -28,26 +30,14 @@ pub fn file(name: &str, content: &[u8]) -> Task {
     let folder = TempDir::new().expect("a temporary directory");
     let path = folder.path().join(name);
     std::fs::write(&path, content).expect("a file in it");
-    Task {
-        path,
-        _folder: Some(folder),
-    }
+    Task { path, _folder: Some(Arc::new(folder)) }
 }
 
 /// A guest that `guest/` builds, by its name.
 pub fn built(name: &str) -> Task {
-    let folder = std::env::var_os("WASMPOOL_TEST_GUESTS").map_or_else(
-        || workspace().join("guest/target/wasm32-wasip2/release"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("WASMPOOL_TEST_GUESTS")
+        .map_or_else(|| workspace().join("guest/target/wasm32-wasip2/release"), PathBuf::from);
     let path = folder.join(format!("{name}.wasm"));
-    assert!(
-        path.is_file(),
-        "no guest at {}: `make guests` builds them",
-        path.display()
-    );
-    Task {
-        path,
-        _folder: None,
-    }
+    assert!(path.is_file(), "no guest at {}: `make guests` builds them", path.display());
+    Task { path, _folder: None }
 }

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::guest::Task;
 use super::process::{Process, busy_worker, descendants, session, workers};
 use super::until;
 
@@ -29,21 +30,19 @@ pub struct Host {
     /// Dropping it tells the guard that the run is over.
     guard: Option<Sender<()>>,
     /// The `TMPDIR` it was given.
-    pub temporary: TempDir,
+    temporary: TempDir,
+    _tasks: Vec<Task>,
 }
 
 impl Host {
-    pub(super) fn new(mut child: Child, limit: Duration, temporary: TempDir) -> Self {
+    pub(super) fn new(mut child: Child, limit: Duration, temporary: TempDir, tasks: Vec<Task>) -> Self {
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let stderr_reader = child.stderr.take().map(|mut pipe| {
             let stderr = Arc::clone(&stderr);
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                    stderr
-                        .lock()
-                        .expect("no panic under this lock")
-                        .extend_from_slice(&buffer[..count]);
+                    stderr.lock().expect("no panic under this lock").extend_from_slice(&buffer[..count]);
                 }
             })
         });
@@ -51,7 +50,7 @@ impl Host {
         let guard = guard(child.id().cast_signed(), limit, Arc::clone(&hung));
         Self {
             stdin: child.stdin.take(),
-            stdout: child.stdout.take().map(BufReader::new),
+            stdout: child.stdout.take().map(|pipe| BufReader::with_capacity(1 << 16, pipe)),
             child,
             stderr,
             stderr_reader,
@@ -59,6 +58,7 @@ impl Host {
             limit,
             guard: Some(guard),
             temporary,
+            _tasks: tasks,
         }
     }
 
@@ -124,9 +124,7 @@ impl Host {
     /// Waits for its end and says how it ended: its exit code, or the signal as a shell gives it.
     pub fn code(&mut self) -> i32 {
         let status = self.wait();
-        status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().expect("a code or a signal"))
+        status.code().unwrap_or_else(|| 128 + status.signal().expect("a code or a signal"))
     }
 
     /// Waits for its end and returns all it said on standard error.
@@ -192,9 +190,7 @@ fn guard(pid: i32, limit: Duration, hung: Arc<AtomicBool>) -> Sender<()> {
                 );
             }
             // A worker that outlived it could hold a pipe that the test reads.
-            family
-                .iter()
-                .for_each(|process| process.send(Signal::SIGKILL));
+            family.iter().for_each(|process| process.send(Signal::SIGKILL));
         }
     });
     sender
@@ -205,11 +201,7 @@ fn pidfd(pid: i32) -> OwnedFd {
     // SAFETY: takes no pointers; what it returns is ours alone.
     unsafe {
         let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-        assert!(
-            descriptor >= 0,
-            "pidfd_open: {}",
-            std::io::Error::last_os_error()
-        );
+        assert!(descriptor >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
         OwnedFd::from_raw_fd(i32::try_from(descriptor).expect("a descriptor"))
     }
 }

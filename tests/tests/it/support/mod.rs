@@ -20,19 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the workspace is.
 pub fn workspace() -> PathBuf {
-    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the tests are a member of the workspace")
-        .to_path_buf()
+    let tests = std::fs::canonicalize(env!("CARGO_MANIFEST_DIR")).expect("the tests' own folder");
+    let workspace = tests.parent().expect("a member of a workspace");
+    workspace.to_path_buf()
 }
 
 /// The program under test: `WASMPOOL_BIN`, else the workspace's release build.
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("WASMPOOL_BIN").map_or_else(
-        || workspace().join("target/release/wasmpool"),
-        PathBuf::from,
-    );
+    let path =
+        std::env::var_os("WASMPOOL_BIN").map_or_else(|| workspace().join("target/release/wasmpool"), PathBuf::from);
     assert!(
         path.is_file(),
         "no program to test at {}: run `cargo build --release` first, or set WASMPOOL_BIN",
@@ -53,10 +49,7 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain: {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

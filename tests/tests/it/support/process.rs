@@ -51,10 +51,7 @@ impl Process {
     /// The process of this number, if it lives. A zombie does not: it only waits for its parent to look.
     pub fn living(pid: i32) -> Option<Self> {
         let stat = stat(pid)?;
-        (!matches!(stat.state, 'Z' | 'X')).then_some(Self {
-            pid,
-            started: stat.started,
-        })
+        (!matches!(stat.state, 'Z' | 'X')).then_some(Self { pid, started: stat.started })
     }
 
     pub fn lives(&self) -> bool {
@@ -79,13 +76,11 @@ impl Process {
 
     /// A file of its `/proc` directory, as bytes.
     pub fn read(&self, file: &str) -> Vec<u8> {
-        fs::read(format!("/proc/{}/{file}", self.pid))
-            .expect("the process is there to be looked at")
+        fs::read(format!("/proc/{}/{file}", self.pid)).expect("the process is there to be looked at")
     }
 
     pub fn link(&self, file: &str) -> PathBuf {
-        fs::read_link(format!("/proc/{}/{file}", self.pid))
-            .expect("the process is there to be looked at")
+        fs::read_link(format!("/proc/{}/{file}", self.pid)).expect("the process is there to be looked at")
     }
 
     /// Its descriptors and what they lead to.
@@ -122,10 +117,7 @@ pub fn descendants(pid: i32) -> Vec<Process> {
     loop {
         let before = family.len();
         family.extend(
-            all.iter()
-                .filter(|(_, stat)| family.contains(&stat.parent))
-                .map(|(pid, _)| *pid)
-                .collect::<Vec<_>>(),
+            all.iter().filter(|(_, stat)| family.contains(&stat.parent)).map(|(pid, _)| *pid).collect::<Vec<_>>(),
         );
         if family.len() == before {
             break;
@@ -145,11 +137,7 @@ pub fn workers(pid: i32) -> Vec<Process> {
 
 /// Every living process of a session.
 pub fn session(leader: i32) -> Vec<Process> {
-    all()
-        .into_iter()
-        .filter(|(_, stat)| stat.session == leader)
-        .filter_map(|(pid, _)| Process::living(pid))
-        .collect()
+    all().into_iter().filter(|(_, stat)| stat.session == leader).filter_map(|(pid, _)| Process::living(pid)).collect()
 }
 
 /// Waits for a worker of the host that computes: one that has used `ticks` more of processor time than when it was first seen.

@@ -68,15 +68,12 @@ impl Record {
 
     #[track_caller]
     pub fn value(&self) -> &Value {
-        self.get("value")
-            .unwrap_or_else(|| panic!("no value: {self:?}"))
+        self.get("value").unwrap_or_else(|| panic!("no value: {self:?}"))
     }
 
     #[track_caller]
     fn number(&self, field: &str) -> u64 {
-        self.get(field)
-            .and_then(Value::as_u64)
-            .unwrap_or_else(|| panic!("{field} is not a number: {self:?}"))
+        self.get(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("{field} is not a number: {self:?}"))
     }
 
     #[track_caller]
@@ -111,10 +108,7 @@ impl Record {
 
     fn check_failure(&self, line: &str, needed: &mut Vec<&str>, allowed: &mut Vec<&str>) {
         let kind = self.0.get("kind").and_then(Value::as_str).unwrap_or("");
-        assert!(
-            KINDS.contains(&kind) && kind != "ok",
-            "not a kind of failure: {line}"
-        );
+        assert!(KINDS.contains(&kind) && kind != "ok", "not a kind of failure: {line}");
         assert!(!self.message().is_empty(), "an empty message: {line}");
         match kind {
             "error" => needed.push("error"),

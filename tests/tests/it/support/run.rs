@@ -23,6 +23,7 @@ pub struct Run {
     feed: Option<Feed>,
     limit: Duration,
     temporary: TempDir,
+    tasks: Vec<Task>,
 }
 
 /// What a run came to.
@@ -55,17 +56,12 @@ pub fn wasmpool() -> Run {
             Ok(())
         });
     }
-    Run {
-        command,
-        feed: None,
-        limit: HANG,
-        temporary,
-    }
+    Run { command, feed: None, limit: HANG, temporary, tasks: Vec::new() }
 }
 
 /// `wasmpool map TASK`.
 pub fn map(task: &Task) -> Run {
-    wasmpool().args(["map"]).arg(task.path())
+    wasmpool().arg("map").task(task)
 }
 
 /// One cache for all tests: what a test compiled, the next run of it has.
@@ -84,6 +80,12 @@ impl Run {
         self
     }
 
+    /// The task, which stays on disk for as long as the program runs.
+    pub fn task(mut self, task: &Task) -> Self {
+        self.tasks.push(task.clone());
+        self.arg(task.path())
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
@@ -96,10 +98,7 @@ impl Run {
     }
 
     /// Writes standard input as the program takes it.
-    pub fn feed(
-        mut self,
-        feed: impl FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send + 'static,
-    ) -> Self {
+    pub fn feed(mut self, feed: impl FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send + 'static) -> Self {
         self.feed = Some(Box::new(feed));
         self
     }
@@ -118,11 +117,8 @@ impl Run {
     /// Starts it. Standard input stays in the caller's hand unless there is something to feed.
     pub fn start(mut self) -> Host {
         alone::shared();
-        let child = self
-            .command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
-        let mut host = Host::new(child, self.limit, self.temporary);
+        let child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        let mut host = Host::new(child, self.limit, self.temporary, self.tasks);
         if let Some(feed) = self.feed {
             let mut pipe = host.stdin.take().expect("standard input is a pipe");
             // A program that ends early closes the pipe; what it said then is what the test judges.
@@ -140,11 +136,7 @@ impl Run {
         pipe.read_to_end(&mut bytes).expect("a pipe can be read");
         let code = host.code();
         let stderr = host.stderr();
-        Output {
-            code,
-            bytes,
-            stderr,
-        }
+        Output { code, bytes, stderr }
     }
 }
 
@@ -157,7 +149,7 @@ impl Output {
             code,
             "exit code; standard error:\n{}\nstandard output:\n{}",
             self.stderr,
-            String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(4096)])
+            String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(500)])
         );
         self
     }
@@ -177,9 +169,7 @@ impl Output {
     pub fn values(&self) -> Vec<Value> {
         self.lines()
             .into_iter()
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
             .collect()
     }
 
@@ -194,9 +184,6 @@ impl Output {
     pub fn kinds(&self) -> Vec<String> {
         let mut records = self.records();
         records.sort_by_key(Record::index);
-        records
-            .iter()
-            .map(|record| record.kind().to_owned())
-            .collect()
+        records.iter().map(|record| record.kind().to_owned()).collect()
     }
 }

@@ -69,10 +69,7 @@ pub fn lift(name: &str, ty: &str) -> String {
 
 /// `echo: func(item: string) -> string`.
 pub fn echo_string() -> String {
-    component(
-        ECHO,
-        &[lift("echo", r#"(param "item" string) (result string)"#)],
-    )
+    component(ECHO, &[lift("echo", r#"(param "item" string) (result string)"#)])
 }
 
 /// `echo: func(item: list<u8>) -> list<u8>`.
@@ -108,10 +105,7 @@ pub fn minus() -> String {
         r#"
     (func (export "minus") (param i64 i64) (result i64)
       (i64.sub (local.get 0) (local.get 1)))"#,
-        &[lift(
-            "minus",
-            r#"(param "from" s64) (param "take" s64) (result s64)"#,
-        )],
+        &[lift("minus", r#"(param "from" s64) (param "take" s64) (result s64)"#)],
     )
 }
 
@@ -121,10 +115,7 @@ pub fn minus_twice() -> String {
         r#"
     (func (export "minus") (param i64 i64 i64) (result i64)
       (i64.sub (i64.sub (local.get 0) (local.get 1)) (local.get 2)))"#,
-        &[lift(
-            "minus",
-            r#"(param "from" s64) (param "take" s64) (param "more" s64) (result s64)"#,
-        )],
+        &[lift("minus", r#"(param "from" s64) (param "take" s64) (param "more" s64) (result s64)"#)],
     )
 }
 
@@ -160,10 +151,7 @@ pub fn batch() -> String {
           (local.set $i (i32.add (local.get $i) (i32.const 1)))
           (br $l)))
       (i32.const 16))"#,
-        &[lift(
-            "squares",
-            r#"(param "items" (list s64)) (result (list s64))"#,
-        )],
+        &[lift("squares", r#"(param "items" (list s64)) (result (list s64))"#)],
     )
 }
 
@@ -211,10 +199,7 @@ pub fn initialised() -> String {
       (local.set $sum (i64.add (local.get 0) (global.get $base)))
       (global.set $base (i64.add (global.get $base) (i64.const 1000)))
       (local.get $sum))"#,
-        &[
-            lift("init", r#"(param "base" s64)"#),
-            lift("add", r#"(param "item" s64) (result s64)"#),
-        ],
+        &[lift("init", r#"(param "base" s64)"#), lift("add", r#"(param "item" s64) (result s64)"#)],
     )
 }
 

@@ -1,0 +1,104 @@
+//! A worker that writes whatever it likes into the memory it shares with the host.
+#![no_main]
+#![allow(dead_code, unused_imports)]
+
+#[path = "../../host/src/lane/mod.rs"]
+mod lane;
+#[path = "../../host/src/memfd.rs"]
+mod memfd;
+#[path = "../../host/src/outcome.rs"]
+mod outcome;
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use arbitrary::Arbitrary;
+use lane::host::{HostLane, Received};
+use lane::region::{RING, Region};
+use libfuzzer_sys::fuzz_target;
+use outcome::{Failure, Printed};
+
+const MAX: u64 = 1 << 20;
+
+#[derive(Arbitrary, Debug)]
+enum Attack {
+    OutputHead(u64),
+    Advance(u16),
+    InputTail(u64),
+    Scribble(u16, Vec<u8>),
+    /// A header that could be right, and the bytes behind it.
+    Outcome { tag: u8, len: u16, payload: Vec<u8> },
+    Status(u64, u64, u64),
+    HostPage(u64, u64),
+    Receive,
+    Send(u16),
+}
+
+fn poke(region: &Region, at: usize, bytes: &[u8]) {
+    for (i, &byte) in bytes.iter().enumerate() {
+        // SAFETY: within the doubly mapped output ring.
+        unsafe { region.output().add((at + i) % RING).as_ptr().write_volatile(byte) };
+    }
+}
+
+fuzz_target!(|attacks: Vec<Attack>| {
+    let (mut host, fd): (HostLane, OwnedFd) = HostLane::create(MAX).expect("shared memory");
+    let worker = Region::map(&fd).expect("shared memory");
+    let status = worker.status();
+    let mut head = 0u64;
+    for attack in attacks {
+        match attack {
+            Attack::OutputHead(n) => {
+                head = n;
+                status.worker.0.output_head.store(n, Ordering::SeqCst);
+            }
+            Attack::Advance(by) => {
+                head = head.wrapping_add(by.into());
+                status.worker.0.output_head.store(head, Ordering::SeqCst);
+            }
+            Attack::InputTail(n) => status.worker.0.input_tail.store(n, Ordering::SeqCst),
+            Attack::Scribble(at, bytes) => poke(&worker, at.into(), &bytes),
+            Attack::Outcome { tag, len, payload } => {
+                let word = u128::from(u64::from(len) | u64::from(tag % 8) << 32);
+                let at = (head % RING as u64) as usize;
+                poke(&worker, at, &word.to_ne_bytes());
+                poke(&worker, at + 16, &payload);
+                head = head.wrapping_add(16 + payload.len() as u64);
+                status.worker.0.output_head.store(head, Ordering::SeqCst);
+            }
+            Attack::Status(a, b, c) => {
+                status.worker.0.attempt.store(a, Ordering::SeqCst);
+                status.worker.0.started.store(b, Ordering::SeqCst);
+                status.worker.0.attempt_since.store(c, Ordering::SeqCst);
+                let _ = host.claim();
+            }
+            Attack::HostPage(a, b) => {
+                status.host.0.input_head.store(a, Ordering::SeqCst);
+                status.host.0.output_tail.store(b, Ordering::SeqCst);
+            }
+            Attack::Receive => {
+                for _ in 0..64 {
+                    match host.receive() {
+                        Ok(Received::Outcome(header, payload)) => {
+                            assert!(payload.len() as u64 <= MAX);
+                            assert_eq!(payload.len(), header.len as usize);
+                            // What the supervisor does with it.
+                            if let Ok(failure) = serde_json::from_slice::<Failure>(payload) {
+                                let line = serde_json::to_string(&failure).expect("it was just read");
+                                let guests = failure.error.as_ref().is_some_and(|e| e.get().contains('\n'));
+                                assert!(guests || !line.contains('\n'));
+                            }
+                            let _ = serde_json::from_slice::<Printed>(payload);
+                        }
+                        Ok(Received::Nothing) => break,
+                        Err(_) => return,
+                    }
+                }
+            }
+            Attack::Send(count) => match host.send(&vec![1; count.into()]) {
+                Ok(sent) => assert!(sent <= usize::from(count)),
+                Err(_) => return,
+            },
+        }
+    }
+});
