@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::args::CallArgs;
 use super::exit::Exit;
 use super::map;
+use super::progress::printable;
 use super::run::{Run, run};
 use crate::input::{Batch, Items};
 use crate::outcome::{Failure, Kind};
@@ -52,12 +53,14 @@ struct Said {
 
 impl Watcher for Said {
     fn failed(&mut self, _index: u64, failure: &Failure) {
-        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), failure.message);
+        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), printable(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {
-                eprintln!("    in {frame}");
+                eprintln!("    in {}", printable(frame));
             }
-            eprint!("{}{}", failure.printed.stdout, failure.printed.stderr);
+            for line in failure.printed.stdout.lines().chain(failure.printed.stderr.lines()) {
+                eprintln!("{}", printable(line));
+            }
         }
     }
 

@@ -13,8 +13,9 @@ use crate::policy::{Call, ResultForm};
 use crate::scheduler::Config;
 use crate::value::Form;
 
-/// Bytes read and not yet written.
-const WINDOW: usize = 16 << 20;
+/// Bytes read and not yet written: so many, and so many more for each worker.
+const WINDOW: usize = 4 << 20;
+const WINDOW_PER_WORKER: usize = 1 << 20;
 
 pub fn map(map: &Map) -> Result<Exit, String> {
     let inputs = Inputs::open(&map.input)?;
@@ -41,6 +42,7 @@ pub fn map(map: &Map) -> Result<Exit, String> {
         batch: map.batch,
         retries: map.retries,
         max_tasks_per_worker: map.max_tasks_per_worker,
+        window: WINDOW + workers * WINDOW_PER_WORKER,
         ..config(&map.common)
     };
     let format = match (map.output_format, map.delimiter) {
@@ -86,7 +88,7 @@ pub fn config(common: &Common) -> Config {
         timeout: common.timeout,
         grace: (common.timeout / 2).clamp(Duration::from_millis(100), Duration::from_secs(1)),
         start_timeout: common.timeout.saturating_add(Duration::from_secs(60)),
-        window: WINDOW,
+        window: WINDOW + WINDOW_PER_WORKER,
     }
 }
 

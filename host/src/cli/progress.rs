@@ -91,6 +91,18 @@ impl Progress {
     }
 }
 
+/// A message that a guest may have written, as a terminal can be shown it: on one line, of bounded length, and without
+/// characters that a terminal takes for orders.
+pub fn printable(message: &str) -> String {
+    const MOST: usize = 300;
+    let mut text: String =
+        message.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if message.chars().nth(MOST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
     bar.set_style(style("{spinner} {msg} {elapsed}"));
@@ -111,7 +123,7 @@ impl Watcher for Progress {
             self.say("wasmpool: more items failed; --output-format records tells of each");
             return;
         }
-        self.say(&format!("wasmpool: item {index} failed: {}: {}", failure.kind.name(), failure.message));
+        self.say(&format!("wasmpool: item {index} failed: {}: {}", failure.kind.name(), printable(&failure.message)));
     }
 
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration> {

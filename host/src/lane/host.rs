@@ -156,9 +156,9 @@ impl HostLane {
         Ok(Received::Outcome(header, &self.payload))
     }
 
-    /// Gives the space of a large payload back.
+    /// Gives the space of a large payload back, once it was received.
     pub fn trim(&mut self) {
-        if self.payload.capacity() > RING {
+        if self.header.is_none() && self.payload.capacity() > RING {
             self.payload = Vec::new();
         }
     }

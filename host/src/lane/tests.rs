@@ -58,6 +58,7 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
             assert_eq!(header.tag, OutcomeTag::Value);
             results.borrow_mut().push(payload.to_vec());
         }
+        lane.trim();
     };
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
     let count = frame::chunk_count(worker.take(&bell).unwrap());

@@ -335,7 +335,7 @@ impl Scheduler {
         // A worker that was killed for being late ran the item it is blamed for, whatever its status page says.
         let in_work = worker.started > worker.finished || worker.killed;
         for (position, &key) in worker.chunks.iter().enumerate() {
-            self.give_back(id, key, position == 0 && in_work, worker.killed);
+            self.give_back(id, key, position == 0, in_work, worker.killed);
         }
     }
 
@@ -633,17 +633,18 @@ impl Scheduler {
     }
 
     /// A chunk of a lost worker: what it had done stays, the item in work is blamed, the rest goes to others.
-    fn give_back(&mut self, id: WorkerId, key: u64, in_work: bool, timed_out: bool) {
+    fn give_back(&mut self, id: WorkerId, key: u64, first: bool, in_work: bool, timed_out: bool) {
         let Some(chunk) = self.window.get_mut(&key) else {
             return;
         };
         chunk.worker = None;
         let (count, done, attempts) = (chunk.count, chunk.done, chunk.attempts);
         let next = key + u64::from(done);
-        if !in_work && done == 0 {
+        // Chunks that waited behind the one in work are never to blame.
+        if first && !in_work && done == 0 {
             chunk.bounces += 1;
         }
-        let blamed = in_work || chunk.bounces > MAX_BOUNCES;
+        let blamed = first && (in_work || chunk.bounces > MAX_BOUNCES);
         // The part without outcomes is a chunk of its own from here on.
         self.split(key, next);
         if !blamed {

@@ -155,6 +155,8 @@ impl<'a> Supervisor<'a> {
                 return Ok(end);
             }
             self.hear_workers()?;
+            // Only now: an outcome that is there already is not late, however late it is heard.
+            self.watch_the_clock();
             self.act()?;
             if self.scheduler.finished() {
                 break;
@@ -165,7 +167,6 @@ impl<'a> Supervisor<'a> {
             }
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most)?;
-            self.watch_the_clock();
         }
         Ok(self.interrupted.map_or(End::Complete, End::Interrupted))
     }
