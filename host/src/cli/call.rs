@@ -12,6 +12,7 @@ use crate::input::{Batch, Items};
 use crate::outcome::{Failure, Kind};
 use crate::output::{Counts, Format, Target, Watcher};
 use crate::policy::Call;
+use crate::scheduler::WorkerId;
 
 pub fn call(args: &CallArgs) -> Result<Exit, String> {
     let item = match args.arguments.as_slice() {
@@ -63,6 +64,8 @@ impl Watcher for Said {
             }
         }
     }
+
+    fn worker_lost(&mut self, _worker: WorkerId, _how: &str) {}
 
     fn tick(&mut self, _items: u64, _counts: &Counts) -> Option<Duration> {
         None

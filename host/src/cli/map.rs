@@ -53,7 +53,7 @@ pub fn map(map: &Map) -> Result<Exit, String> {
         (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
     };
     let target = Target::open(map.output.as_ref())?;
-    let mut progress = Progress::new(map.progress, map.common.quiet, size);
+    let mut progress = Progress::new(map.progress, &map.common, size);
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
     let result = run(Run { task: &map.task, call, config, format, items, target, watcher: &mut progress });
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());

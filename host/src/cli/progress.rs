@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::Progress as When;
+use super::args::{Common, Progress as When};
 use crate::outcome::Failure;
 use crate::output::{Counts, Watcher};
+use crate::scheduler::WorkerId;
 
 /// Failures that are told as they happen.
 const TOLD: u32 = 5;
@@ -23,6 +24,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 pub struct Progress {
     shown: Option<Shown>,
     quiet: bool,
+    verbose: bool,
     told: u32,
     start: Instant,
     last: Instant,
@@ -38,14 +40,15 @@ enum Shown {
 
 impl Progress {
     /// `size` is that of the whole input in bytes, where it is known.
-    pub fn new(when: When, quiet: bool, size: Option<u64>) -> Progress {
+    pub fn new(when: When, common: &Common, size: Option<u64>) -> Progress {
+        let (quiet, verbose) = (common.quiet, common.verbose > 0);
         let shown = match (when, stderr().is_terminal()) {
             (When::Auto, true) if !quiet => Some(Shown::Bar(bar())),
             (When::Always, true) => Some(Shown::Bar(bar())),
             (When::Always, false) => Some(Shown::Lines),
             _ => None,
         };
-        Progress { shown, quiet, told: 0, start: Instant::now(), last: Instant::now(), read: Arc::default(), size }
+        Progress { shown, quiet, verbose, told: 0, start: Instant::now(), last: Instant::now(), read: Arc::default(), size }
     }
 
     /// Where the reader of the input counts bytes.
@@ -124,6 +127,12 @@ impl Watcher for Progress {
             return;
         }
         self.say(&format!("wasmpool: item {index} failed: {}: {}", failure.kind.name(), printable(&failure.message)));
+    }
+
+    fn worker_lost(&mut self, worker: WorkerId, how: &str) {
+        if self.verbose {
+            self.say(&format!("wasmpool: worker {} ended ({how})", worker + 1));
+        }
     }
 
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration> {

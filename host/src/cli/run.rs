@@ -54,7 +54,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let end = result?;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
-        let _ = writing.join();
+        if let Ok(mut target) = writing.join() {
+            // Nothing was written: that, too, is a result.
+            target.begin().map_err(Error::Output)?;
+        }
         for event in mailbox.take() {
             match event {
                 Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
@@ -66,6 +69,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let exit = match end {
         End::Interrupted(signal) => Exit::Signal(signal),
         End::OutputClosed => Exit::OutputClosed,
+        End::InputFailed(message) => return Err(Error::Input(message)),
         End::Complete if counts.failures() > 0 => Exit::Failures,
         End::Complete => Exit::Success,
     };

@@ -10,12 +10,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Meta;
 use crate::engine::Profile;
 
 /// Bytes of all entries together; the ones not used for the longest time go first.
 const MOST: u64 = 2 << 30;
+/// Beginning of the name of an entry that is being written.
+const UNFINISHED: &str = ".new-";
 /// What every entry ends with: length of the meta data, checksum, this.
 const MAGIC: &[u8; 8] = b"wasmpl01";
 const TRAILER: u64 = 8 + 32 + 8;
@@ -147,7 +150,7 @@ fn read(file: &File) -> io::Result<(OwnedFd, Meta)> {
 }
 
 fn write(directory: &Path, path: &Path, artifact: &File, meta: &Meta) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; 256 << 10];
     let mut at = 0;
@@ -170,6 +173,9 @@ fn write(directory: &Path, path: &Path, artifact: &File, meta: &Meta) -> io::Res
     Ok(())
 }
 
+/// What a process that was killed while it wrote has left behind is removed after so long.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
 /// Removes the entries that were not used for the longest time, until the rest fits; never the one just written.
 fn trim(directory: &Path, newest: &Path) -> io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(directory)?
@@ -178,8 +184,10 @@ fn trim(directory: &Path, newest: &Path) -> io::Result<()> {
         .collect();
     entries.sort();
     let mut total: u64 = entries.iter().map(|e| e.1).sum();
-    for (_, len, path) in entries {
-        if total <= MOST || path == newest {
+    for (modified, len, path) in entries {
+        let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        let abandoned = unfinished && modified.is_some_and(|m| m.elapsed().is_ok_and(|age| age > ABANDONED));
+        if path == newest || !(abandoned || (total > MOST && !unfinished)) {
             continue;
         }
         fs::remove_file(path)?;

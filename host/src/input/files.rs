@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{Batch, Inputs, Items, LineItems};
-use crate::lane::frame::{ITEM_HEADER, read_item_header};
+use crate::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 
 /// Bytes of files after which a batch is full.
 const BATCH: usize = 256 << 10;
@@ -28,12 +28,14 @@ impl FileItems {
         FileItems { paths, waiting: Batch::default(), at: 0, longest, more: true }
     }
 
-    fn next_path(&mut self) -> Option<Vec<u8>> {
+    /// The next path, or why there is none in this line.
+    fn next_path(&mut self) -> Option<Result<Vec<u8>, Vec<u8>>> {
         let header = self.waiting.bytes.get(self.at..)?.first_chunk::<ITEM_HEADER>()?;
-        let (_, len) = read_item_header(*header);
+        let (tag, len) = read_item_header(*header);
         let start = self.at + ITEM_HEADER;
         self.at = start + len;
-        self.waiting.bytes.get(start..self.at).map(<[u8]>::to_vec)
+        let bytes = self.waiting.bytes.get(start..self.at)?.to_vec();
+        Some(if tag == ItemTag::Item { Ok(bytes) } else { Err(bytes) })
     }
 }
 
@@ -49,6 +51,13 @@ impl Items for FileItems {
                 self.at = 0;
                 self.more = self.paths.next(&mut self.waiting)?;
                 return Ok(self.more || !self.waiting.is_empty());
+            };
+            let path = match path {
+                Ok(path) => path,
+                Err(reason) => {
+                    batch.push_unreadable(&String::from_utf8_lossy(&reason));
+                    continue;
+                }
             };
             let path = Path::new(std::ffi::OsStr::from_bytes(&path));
             match read(path, self.longest) {

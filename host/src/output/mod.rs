@@ -9,6 +9,7 @@ use std::time::Duration;
 pub use writer::{Target, write_all};
 
 use crate::outcome::{Failure, Kind};
+use crate::scheduler::WorkerId;
 use crate::supervisor::{Encoded, Record, Sink, Value, split_off};
 
 /// How outcomes are printed.
@@ -47,6 +48,7 @@ pub struct Printer<'a> {
 /// Somebody who follows a run, on standard error or elsewhere.
 pub trait Watcher {
     fn failed(&mut self, index: u64, failure: &Failure);
+    fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Returns when it wants to be told again.
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
 }
@@ -123,6 +125,10 @@ impl Sink for Printer<'_> {
     fn emit(&mut self, bytes: Vec<u8>) {
         // A writer that is gone has said why.
         let _ = self.writer.send(bytes);
+    }
+
+    fn worker_lost(&mut self, worker: WorkerId, how: &str) {
+        self.watcher.worker_lost(worker, how);
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {

@@ -31,7 +31,8 @@ pub fn failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
 fn tail(record: &Record<'_>, to: &mut Vec<u8>) {
     let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
     if let Some(worker) = record.worker {
-        let _ = write!(to, ",\"worker\":{worker}");
+        // People count from one.
+        let _ = write!(to, ",\"worker\":{}", worker + 1);
     }
     let _ = write!(to, ",\"attempts\":{}", record.attempts);
 }

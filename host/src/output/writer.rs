@@ -11,29 +11,46 @@ use crate::supervisor::{Event, Sender};
 #[derive(Debug)]
 pub enum Target {
     Stdout,
-    File(PathBuf, File),
+    /// A file, and whether what it held before is gone: it is kept until there is something to replace it with.
+    File { path: PathBuf, file: File, begun: bool },
 }
 
 impl Target {
-    /// Standard output, or a file, which is made or emptied.
+    /// Standard output, or a file, which is made if it is not there.
     pub fn open(path: Option<&PathBuf>) -> Result<Target, String> {
         match path {
             None => Ok(Target::Stdout),
             Some(path) if path.as_os_str() == "-" => Ok(Target::Stdout),
-            Some(path) => File::create(path)
-                .map(|file| Target::File(path.clone(), file))
+            Some(path) => File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map(|file| Target::File { path: path.clone(), file, begun: false })
                 .map_err(|e| format!("cannot write the output {}: {e}", path.display())),
         }
     }
 
+    /// Empties the file for the results to come. Called again it does nothing.
+    pub fn begin(&mut self) -> io::Result<()> {
+        if let Target::File { file, begun: begun @ false, .. } = self {
+            *begun = true;
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.begin()?;
         match self {
             Target::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Target::File(path, file) => file
+            Target::File { path, file, .. } => file
                 .write_all(bytes)
                 .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
         }
@@ -44,7 +61,7 @@ impl Target {
 const WRITE: usize = 256 << 10;
 
 /// Writes what comes, and tells the supervisor how much has left, until there is no more.
-pub fn write_all(mut target: Target, results: &Receiver<Vec<u8>>, supervisor: &Sender) {
+pub fn write_all(mut target: Target, results: &Receiver<Vec<u8>>, supervisor: &Sender) -> Target {
     while let Ok(mut bytes) = results.recv() {
         // Small pieces that have gathered meanwhile go out together.
         while bytes.len() < WRITE
@@ -54,8 +71,12 @@ pub fn write_all(mut target: Target, results: &Receiver<Vec<u8>>, supervisor: &S
         }
         match target.write(&bytes) {
             Ok(()) => supervisor.send(Event::Written(bytes.len())),
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return supervisor.send(Event::OutputClosed),
-            Err(e) => return supervisor.send(Event::OutputFailed(e)),
+            Err(e) => {
+                let closed = e.kind() == io::ErrorKind::BrokenPipe;
+                supervisor.send(if closed { Event::OutputClosed } else { Event::OutputFailed(e) });
+                break;
+            }
         }
     }
+    target
 }

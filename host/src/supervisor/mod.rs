@@ -68,17 +68,21 @@ pub trait Sink {
     fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>);
     /// These bytes are next. How many have left is told by [`Event::Written`].
     fn emit(&mut self, bytes: Vec<u8>);
+    /// A worker process ended, like this, though nobody had asked it to.
+    fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
 /// How a run ended that was not cut short by an [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// Every item has its outcome.
     Complete,
     /// Interrupted by this signal; what ran was finished.
     Interrupted(i32),
+    /// The input could not be read to its end; what was read has its outcomes.
+    InputFailed(String),
     /// Nobody reads the results any more.
     OutputClosed,
 }
@@ -113,6 +117,7 @@ pub struct Supervisor<'a> {
     losses: BTreeMap<WorkerId, Loss>,
     last_loss: String,
     interrupted: Option<i32>,
+    input_error: Option<String>,
     asked_for_input: bool,
 }
 
@@ -144,6 +149,7 @@ impl<'a> Supervisor<'a> {
             losses: BTreeMap::new(),
             last_loss: String::new(),
             interrupted: None,
+            input_error: None,
             asked_for_input: false,
         })
     }
@@ -168,7 +174,11 @@ impl<'a> Supervisor<'a> {
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most)?;
         }
-        Ok(self.interrupted.map_or(End::Complete, End::Interrupted))
+        Ok(match (self.interrupted, self.input_error.take()) {
+            (Some(signal), _) => End::Interrupted(signal),
+            (None, Some(message)) => End::InputFailed(message),
+            (None, None) => End::Complete,
+        })
     }
 
     fn now(&self) -> Time {
@@ -185,7 +195,11 @@ impl<'a> Supervisor<'a> {
                     self.take_input(batch);
                 }
                 Event::InputEnd => self.scheduler.input_ended(),
-                Event::InputFailed(message) => return Err(Error::Input(message)),
+                // What was read before is finished first.
+                Event::InputFailed(message) => {
+                    self.input_error = Some(message);
+                    self.scheduler.input_ended();
+                }
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
@@ -317,6 +331,9 @@ impl<'a> Supervisor<'a> {
             Some(broken) => broken.clone(),
             None => status.to_string(),
         };
+        if !process.retired {
+            self.sink.worker_lost(id, &self.last_loss);
+        }
         let broken = process.broken.take();
         self.scheduler.worker_lost(id, status.signal() == Some(Signal::SIGKILL as i32));
         self.losses.insert(id, Loss { status, broken });
@@ -365,7 +382,8 @@ impl<'a> Supervisor<'a> {
                 }
                 Action::Retire(id) => {
                     // All it was given is answered; its end needs no waiting for.
-                    if let Some(process) = self.workers.get(&id) {
+                    if let Some(process) = self.workers.get_mut(&id) {
+                        process.retired = true;
                         process.child.kill();
                     }
                 }

@@ -34,6 +34,8 @@ pub struct Process {
     /// The socket, or the process's end, was reported.
     pub rung: bool,
     pub ended: bool,
+    /// It was told to end.
+    pub retired: bool,
     /// It broke the protocol, like this.
     pub broken: Option<String>,
     /// The attempt that its status page last told.
@@ -66,6 +68,7 @@ impl Process {
             lane,
             rung: false,
             ended: false,
+            retired: false,
             broken: None,
             attempt: 0,
             waited: Duration::ZERO,
