@@ -69,8 +69,18 @@ const TABLE_ELEMENTS: usize = 20_000;
 /// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again.
 const KEEP_RESIDENT: usize = 512 << 10;
 
+/// Whether this machine may move memory to disk.
+///
+/// Wasmtime resets an instance's memory in place where the kernel can tell which pages were written (`PAGEMAP_SCAN`). It
+/// overlooks written pages that were swapped out (wasmtime pull request 14357), which the next item would then see: with
+/// swap, memory is given back and faulted in again instead, at some 10 µs an item.
+pub fn has_swap() -> bool {
+    // The first line is a heading. A file that cannot be read is taken for a yes.
+    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
+}
+
 /// Makes the engine of a worker: one instance at a time, in a slot that is reset between instances.
-pub fn for_worker(profile: Profile, needs: Option<Needs>) -> wasmtime::Result<Engine> {
+pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtime::Result<Engine> {
     let mut config = profile.config();
     if let Some(needs) = needs {
         let mut pool = PoolingAllocationConfig::new();
@@ -90,7 +100,7 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>) -> wasmtime::Result<En
             .total_gc_heaps(u32::from(profile.full))
             .linear_memory_keep_resident(KEEP_RESIDENT)
             .table_keep_resident(KEEP_RESIDENT)
-            .pagemap_scan(Enabled::Auto);
+            .pagemap_scan(if swap { Enabled::No } else { Enabled::Auto });
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config)

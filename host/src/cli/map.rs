@@ -14,8 +14,8 @@ use crate::scheduler::Config;
 use crate::value::Form;
 
 /// Bytes read and not yet written: so many, and so many more for each worker.
-const WINDOW: usize = 4 << 20;
-const WINDOW_PER_WORKER: usize = 1 << 20;
+const WINDOW: usize = 2 << 20;
+const WINDOW_PER_WORKER: usize = 512 << 10;
 
 pub fn map(map: &Map) -> Result<Exit, String> {
     let inputs = Inputs::open(&map.input)?;

@@ -405,7 +405,7 @@ impl Scheduler {
         if self.unwritten >= self.config.window {
             return true;
         }
-        if !self.config.ordered || self.held + self.unwritten < 2 * self.config.window {
+        if !self.config.ordered || self.held + self.unwritten < self.config.window {
             return false;
         }
         // As long as the head is with another worker it will come; if it is with none, somebody must get free for it.

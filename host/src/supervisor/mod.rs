@@ -129,7 +129,7 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
-        let setup = Setup { meta: prepared.meta.clone(), call: call.clone() };
+        let setup = Setup { meta: prepared.meta.clone(), call: call.clone(), swap: crate::engine::has_swap() };
         let setting = Setting {
             artifact: prepared.artifact.try_clone()?,
             setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,

@@ -8,7 +8,8 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre as Compon
 use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
 
 use super::state::State;
-use crate::compile::{Format, Meta};
+use super::Setup;
+use crate::compile::Format;
 use crate::engine;
 use crate::exports::{self, Export};
 use crate::policy::Call;
@@ -70,7 +71,8 @@ fn task_error(e: impl fmt::Display) -> LoadError {
 }
 
 /// Loads the task in `artifact` for `call`.
-pub fn load(artifact: &OwnedFd, meta: &Meta, call: &Call) -> Result<Task, LoadError> {
+pub fn load(artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
+    let Setup { meta, call, swap } = setup;
     if let Some(needs) = meta.needs
         && needs.initial_memory > call.limits.memory
     {
@@ -79,7 +81,7 @@ pub fn load(artifact: &OwnedFd, meta: &Meta, call: &Call) -> Result<Task, LoadEr
             needs.initial_memory, call.limits.memory
         )));
     }
-    let engine = engine::for_worker(meta.profile, meta.needs).map_err(task_error)?;
+    let engine = engine::for_worker(meta.profile, meta.needs, *swap).map_err(task_error)?;
     match meta.format {
         Format::Component => component(engine, artifact, call),
         Format::Core => core(engine, artifact, call),

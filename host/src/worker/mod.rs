@@ -27,6 +27,8 @@ use load::LoadError;
 pub struct Setup {
     pub meta: Meta,
     pub call: Call,
+    /// The machine may move memory to disk.
+    pub swap: bool,
 }
 
 /// The host's only message, with descriptors of the lane, the artifact and the [`Setup`].
@@ -73,7 +75,7 @@ fn serve(control: Control) -> io::Result<()> {
     };
     let lane = WorkerLane::map(&lane)?;
     let setup: Setup = crate::memfd::read_json(setup)?;
-    let task = match load::load(&artifact, &setup.meta, &setup.call) {
+    let task = match load::load(&artifact, &setup) {
         Ok(task) => task,
         Err(LoadError::Task(message)) => return control.send(&Started::Unusable(shorten(message)), &[]),
         Err(LoadError::Artifact(message)) => return control.send(&Started::BadArtifact(shorten(message)), &[]),
