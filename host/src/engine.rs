@@ -66,8 +66,10 @@ pub struct Needs {
 const CORE_INSTANCES: u32 = 1000;
 /// Elements a table may grow to in a pool.
 const TABLE_ELEMENTS: usize = 20_000;
-/// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again.
-const KEEP_RESIDENT: usize = 512 << 10;
+/// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again, where the
+/// kernel can tell which pages were written; else clearing costs more than faulting. Measured with a Rust guest: 8 µs an
+/// item, against 10 µs with four times as much and 20 µs with none.
+const KEEP_RESIDENT: usize = 128 << 10;
 
 /// Whether this machine may move memory to disk.
 ///
@@ -82,6 +84,7 @@ pub fn has_swap() -> bool {
 /// Makes the engine of a worker: one instance at a time, in a slot that is reset between instances.
 pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtime::Result<Engine> {
     let mut config = profile.config();
+    let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1)
@@ -98,8 +101,8 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtim
             .max_core_instance_size(16 << 20)
             .total_stacks(u32::from(profile.full))
             .total_gc_heaps(u32::from(profile.full))
-            .linear_memory_keep_resident(KEEP_RESIDENT)
-            .table_keep_resident(KEEP_RESIDENT)
+            .linear_memory_keep_resident(keep_resident)
+            .table_keep_resident(keep_resident)
             .pagemap_scan(if swap { Enabled::No } else { Enabled::Auto });
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
