@@ -4,7 +4,7 @@ CARGO ?= cargo
 GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
 
-.PHONY: help build guests demo test lint bench clean
+.PHONY: help build guests demo test lint bench fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -40,3 +40,10 @@ bench: build guests ## Measure speed beside Python's multiprocessing.Pool
 clean: ## Remove everything that was built
 	$(CARGO) clean
 	cd guest && $(CARGO) clean
+
+# `cargo install cargo-fuzz` and a nightly toolchain first.
+FUZZ_SECONDS ?= 1800
+
+fuzz: ## Let a coverage-guided fuzzer play hostile workers, for an hour in all
+	cd fuzz && $(CARGO) +nightly fuzz run lane -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=4096
+	cd fuzz && $(CARGO) +nightly fuzz run control -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=40000
