@@ -101,6 +101,12 @@ impl HostLane {
         self.region.status().worker.0.output_head.load(Ordering::Acquire) > self.delivered.max(self.tail)
     }
 
+    /// Bytes of input that fit now, going by the worker's word, which [`HostLane::send`] checks.
+    pub fn room(&self) -> usize {
+        let taken = self.region.status().worker.0.input_tail.load(Ordering::Acquire);
+        RING.saturating_sub(self.head.saturating_sub(taken) as usize)
+    }
+
     /// Whether the worker sleeps and has to be rung, now that there is input or room for it.
     pub fn worker_sleeps(&self) -> bool {
         fence(Ordering::SeqCst);

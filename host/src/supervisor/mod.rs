@@ -461,6 +461,7 @@ impl<'a> Supervisor<'a> {
         for (&id, process) in &self.workers {
             process.lane.announce_sleep(true);
             awake |= process.lane.has_outcomes() && !self.scheduler.throttled(id);
+            awake |= process.can_pump();
         }
         if self.scheduler.has_several_in_work() {
             wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));

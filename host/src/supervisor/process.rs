@@ -132,6 +132,15 @@ impl Process {
         Ok(())
     }
 
+    /// Whether [`Process::pump`] would get on. A worker rings for room only where it sees the host asleep, so whoever
+    /// goes to sleep with input still to hand over has to look once more.
+    pub fn can_pump(&self) -> bool {
+        self.outbox.front().is_some_and(|part| match part {
+            Part::Header(bytes) => self.lane.room() >= bytes.len(),
+            Part::Items(..) => self.lane.room() > 0,
+        })
+    }
+
     /// How long the process was ready to run and had no processor, since this was last asked. The kernel may not tell.
     pub fn waited_for_cpu(&mut self) -> Duration {
         // The second number is nanoseconds spent waiting on a run queue.
