@@ -282,8 +282,8 @@ impl Scheduler {
         }
     }
 
-    /// A worker delivered the outcome of its next item: `bytes` long, after `elapsed`.
-    pub fn outcome(&mut self, id: WorkerId, ending: Ending, bytes: usize, elapsed: Duration, now: Time) -> Verdict {
+    /// A worker delivered the outcome of its next item, after `elapsed`.
+    pub fn outcome(&mut self, id: WorkerId, ending: Ending, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.get_mut(&id) else {
             return Verdict::Unexpected;
@@ -306,8 +306,6 @@ impl Scheduler {
             return Verdict::Retry { chunk: key, index };
         }
         chunk.done += 1;
-        chunk.held += bytes;
-        self.held += bytes;
         if !chunk.fresh {
             chunk.fresh = true;
             self.fresh.push(key);
@@ -690,8 +688,9 @@ impl Scheduler {
         }
     }
 
-    /// Accounts for an outcome that the caller wrote for [`Action::Settle`].
-    pub fn settled(&mut self, key: u64, bytes: usize) {
+    /// Accounts for an outcome that the caller keeps, for [`Verdict::Keep`] or [`Action::Settle`]: the bytes that it will
+    /// emit and then say to be [`Scheduler::written`], which may be none, and not those that came from the worker.
+    pub fn kept(&mut self, key: u64, bytes: usize) {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.held += bytes;
             self.held += bytes;

@@ -104,7 +104,8 @@ struct Driver {
 }
 
 const ITEM: u32 = 10;
-const OUTCOME: usize = 30;
+/// No outcome is as long as this.
+const OUTCOME: u64 = 60;
 
 impl Driver {
     fn new(world: World) -> Driver {
@@ -185,9 +186,7 @@ impl Driver {
                 }
                 Action::Split { .. } => {}
                 Action::Settle { chunk, index, .. } => {
-                    self.gathered.entry(chunk).or_default().push(index);
-                    *self.bytes.entry(chunk).or_default() += OUTCOME;
-                    self.scheduler.settled(chunk, OUTCOME);
+                    self.keep(chunk, index);
                     self.settled += 1;
                 }
                 Action::Emit { chunk, .. } => {
@@ -200,6 +199,14 @@ impl Driver {
                 Action::GiveUp => panic!("it gives up, though workers do get ready"),
             }
         }
+    }
+
+    /// Some outcomes print nothing, others much.
+    fn keep(&mut self, chunk: u64, index: u64) {
+        let bytes = self.random.below(OUTCOME) as usize;
+        self.gathered.entry(chunk).or_default().push(index);
+        *self.bytes.entry(chunk).or_default() += bytes;
+        self.scheduler.kept(chunk, bytes);
     }
 
     fn lose(&mut self, id: WorkerId) {
@@ -280,11 +287,10 @@ impl Driver {
             mock.at = 0;
             mock.chunks.pop_front();
         }
-        match self.scheduler.outcome(id, ending, OUTCOME, elapsed, self.now) {
+        match self.scheduler.outcome(id, ending, elapsed, self.now) {
             Verdict::Keep { chunk, index: kept, .. } => {
                 assert_eq!(kept, index, "an outcome is kept for another item than the worker ran");
-                self.gathered.entry(chunk).or_default().push(kept);
-                *self.bytes.entry(chunk).or_default() += OUTCOME;
+                self.keep(chunk, kept);
             }
             Verdict::Retry { index: again, .. } => assert_eq!(again, index),
             Verdict::Unexpected => panic!("an outcome that was asked for is unexpected"),
@@ -365,7 +371,7 @@ fn with_four_items(config: Config) -> Scheduler {
 fn a_lost_worker_costs_only_the_item_in_work() {
     let mut scheduler = with_four_items(config());
     scheduler.observed(0, 1, 1, Time::ZERO, Time::ZERO);
-    scheduler.outcome(0, Ending::Final, 1, Duration::ZERO, Time::ZERO);
+    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
     scheduler.observed(0, 2, 2, Time::ZERO, Time::ZERO);
     scheduler.worker_lost(0, true);
     let actions = actions(&mut scheduler);
@@ -464,7 +470,7 @@ fn after_a_stop_what_was_given_out_is_finished_and_nothing_behind_it() {
     scheduler.stop();
     for _ in 0..4 {
         assert!(matches!(
-            scheduler.outcome(0, Ending::Final, 1, Duration::ZERO, Time::ZERO),
+            scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO),
             Verdict::Keep { .. }
         ));
     }

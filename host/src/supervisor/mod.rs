@@ -282,7 +282,7 @@ impl<'a> Supervisor<'a> {
                         Err(failure) if failure.kind == Kind::Timeout => Ending::TimedOut,
                         _ => Ending::Final,
                     };
-                    match self.scheduler.outcome(id, ending, payload.len(), header.elapsed, now) {
+                    match self.scheduler.outcome(id, ending, header.elapsed, now) {
                         Verdict::Unexpected => {
                             return Err(crate::lane::host::Broken("it answered more items than it was given"));
                         }
@@ -293,7 +293,7 @@ impl<'a> Supervisor<'a> {
                         Verdict::Keep { chunk, index, attempts } => {
                             let record =
                                 Record { index, worker: Some(id), attempts, elapsed: header.elapsed, result: outcome };
-                            self.sink.record(record, self.chunks.output(chunk));
+                            self.keep(chunk, record);
                         }
                     }
                 }
@@ -308,6 +308,15 @@ impl<'a> Supervisor<'a> {
             self.scheduler.progress(id, self.start.elapsed());
         }
         Ok(())
+    }
+
+    /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
+    fn keep(&mut self, chunk: u64, record: Record<'_>) {
+        let output = self.chunks.output(chunk);
+        let before = output.len();
+        self.sink.record(record, output);
+        let bytes = output.len() - before;
+        self.scheduler.kept(chunk, bytes);
     }
 
     /// Tells the scheduler what the status page says.
@@ -390,12 +399,7 @@ impl<'a> Supervisor<'a> {
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts } => {
                     let failure = self.failure(blame, worker);
-                    let output = self.chunks.output(chunk);
-                    let before = output.len();
-                    let record = Record { index, worker, attempts, elapsed: Duration::ZERO, result: Err(failure) };
-                    self.sink.record(record, output);
-                    let bytes = output.len() - before;
-                    self.scheduler.settled(chunk, bytes);
+                    self.keep(chunk, Record { index, worker, attempts, elapsed: Duration::ZERO, result: Err(failure) });
                 }
                 Action::Emit { chunk, done } => {
                     let output = self.chunks.take_output(chunk, done);

@@ -87,3 +87,11 @@ fn memory_does_not_grow_with_the_number_of_failures() {
     let records = ["--output-format", "records"];
     compare(&task, &records, 100_000, 1_000_000);
 }
+
+/// Failures print nothing here, and have to make room all the same.
+#[test]
+fn a_long_run_in_which_nothing_succeeds_ends() {
+    let input: String = (0..200_000).map(|item| format!("{item}\n")).collect();
+    let output = map(&wat(echo_string())).arg("-q").input(input).run().exits(1);
+    assert!(output.bytes.is_empty());
+}
