@@ -4,6 +4,9 @@ CARGO ?= cargo
 GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
 
+RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
+    --release --locked --no-fail-fast
+
 .PHONY: help build guests demo test lint bench fuzz clean
 
 help: ## Show this list
@@ -19,18 +22,17 @@ guests: ## Build the example guests
 demo: build guests ## Score a real data set, in parallel, by a sandboxed guest
 	@./demo/run $(BIN) $(GUESTS)
 
-# One profile for everything: the tests use the very binary that users get, and wasmtime is built once.
-test: build guests ## Run every test
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    $(CARGO) nextest run --release --locked --workspace --no-fail-fast; \
-	else \
-	    $(CARGO) test --release --locked --workspace --no-fail-fast; \
-	fi
+# One profile for everything: the tests use the very binary that users get, and wasmtime is built once. The tests of the
+# sandbox come first: their build has the probes, and must not be what the others test.
+test: guests ## Run every test
+	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
+	$(MAKE) build
+	$(RUN_TESTS) --workspace
 	cd guest && $(CARGO) test --locked -p wasmpool-guest
 
 lint: ## Formatting, clippy, licences
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets --features wasmpool/probes -- -D warnings
 	cd guest && $(CARGO) fmt --all --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: left out"; fi
 

@@ -12,11 +12,18 @@ pub enum Error {
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
     #[error("the compiled task cannot be loaded: {0}")]
     Artifact(String),
+    /// This machine cannot give a process the sandbox that was asked for. Nothing ran.
+    #[error(
+        "the sandbox cannot be had here: {0}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is"
+    )]
+    Sandbox(String),
     /// A worker or compile process cannot be started.
     #[error("cannot start a worker process: {0}")]
     Spawn(#[source] io::Error),
     /// Workers end before they are ready, again and again.
-    #[error("workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?")]
+    #[error(
+        "workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?"
+    )]
     Workers(String),
     /// The input cannot be read.
     #[error("cannot read the input: {0}")]

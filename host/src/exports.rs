@@ -222,7 +222,9 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
                 "the task exports no function".to_owned()
             })
         }
-        (several, _) => Err(format!("the task exports several functions; name one with --function:\n{}", list(several))),
+        (several, _) => {
+            Err(format!("the task exports several functions; name one with --function:\n{}", list(several)))
+        }
     }
 }
 
@@ -235,4 +237,3 @@ fn list(exports: &[&Export]) -> String {
 pub fn unversioned(interface: &str) -> &str {
     interface.split('@').next().unwrap_or(interface)
 }
-

@@ -36,12 +36,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            timeout: Duration::from_secs(30),
-            memory: 256 << 20,
-            fuel: None,
-            max_output: 16 << 20,
-        }
+        Limits { timeout: Duration::from_secs(30), memory: 256 << 20, fuel: None, max_output: 16 << 20 }
     }
 }
 
@@ -53,6 +48,18 @@ pub enum ResultForm {
     Json,
     /// Strings and bytes as they are, everything else as JSON.
     Raw,
+}
+
+/// What must hold of the layers that keep a worker in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum SandboxMode {
+    /// Refuse to run where a required layer is missing. Costs 1–2 ms for each worker process that starts.
+    #[default]
+    Strict,
+    /// Use the layers there are, and say what is missing. Wrong for code of strangers.
+    BestEffort,
+    /// None but a process with nothing inherited. Only for tasks that are trusted.
+    Off,
 }
 
 /// What a worker does with each item: which function, how it is called, and what it may use.
@@ -70,6 +77,7 @@ pub struct Call {
     pub flatten: bool,
     pub isolate: Isolate,
     pub limits: Limits,
+    pub sandbox: SandboxMode,
     pub item_form: Form,
     pub result_form: ResultForm,
 }

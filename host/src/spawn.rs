@@ -21,6 +21,8 @@ use crate::error::Error;
 pub enum Role {
     Worker,
     Compile,
+    /// Enters a worker's sandbox and says what it got.
+    Doctor,
 }
 
 /// The first word of a child's command line, by which [`crate::worker_entry`] knows it.
@@ -31,11 +33,12 @@ impl Role {
         match self {
             Role::Worker => "worker",
             Role::Compile => "compile",
+            Role::Doctor => "doctor",
         }
     }
 
     pub fn from_name(name: &str) -> Option<Role> {
-        [Role::Worker, Role::Compile].into_iter().find(|r| r.name() == name)
+        [Role::Worker, Role::Compile, Role::Doctor].into_iter().find(|r| r.name() == name)
     }
 }
 
@@ -54,12 +57,16 @@ pub fn start(role: Role, socket: OwnedFd) -> Result<Child, Error> {
     command
         .arg0(MARK)
         .arg(role.name())
+        // Whose end it has to notice.
+        .arg(std::process::id().to_string())
         .env_clear()
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    #[cfg(feature = "probes")]
+    crate::sandbox::probes::weaken(&mut command);
     let mut child = command.spawn().map_err(failed)?;
     match pidfd_open(child.id()) {
         Ok(pidfd) => Ok(Child { child, pidfd }),
@@ -90,9 +97,8 @@ impl Child {
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let none: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: the descriptor is open as long as `self`; a null siginfo is allowed.
-        let result = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal as i32, none, 0)
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal as i32, none, 0) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

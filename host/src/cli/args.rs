@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units;
-use crate::policy::{Isolate, Limits};
+use crate::policy::{Isolate, Limits, SandboxMode};
 use crate::scheduler::ChunkSize;
 
 /// multiprocessing.Pool for untrusted WebAssembly
@@ -27,6 +27,8 @@ pub enum Command {
     Inspect(TaskArgs),
     /// Compile a task ahead of time into the cache
     Compile(TaskArgs),
+    /// Show which layers of the sandbox hold on this machine
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +100,16 @@ pub struct TaskArgs {
     /// Say less on standard error
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub sandbox: Sandbox,
+}
+
+/// What every command shares that starts a process for a stranger's code.
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// Refuse to run where a layer of the sandbox is missing, use those there are, or none
+    #[arg(long = "sandbox", value_name = "MODE", value_enum, default_value_t = SandboxMode::Strict, env = "WASMPOOL_SANDBOX")]
+    pub mode: SandboxMode,
 }
 
 /// What `map` and `call` share.
@@ -124,6 +136,8 @@ pub struct Common {
     /// Result of one item, at most
     #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
     pub max_output: u64,
+    #[command(flatten)]
+    pub sandbox: Sandbox,
     /// Say more on standard error
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -4,17 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use super::args::CallArgs;
-use super::exit::Exit;
+use super::exit::{Exit, Stop};
 use super::map;
-use super::progress::printable;
+use super::progress::{printable, without};
 use super::run::{Run, run};
 use crate::input::{Batch, Items};
 use crate::outcome::{Failure, Kind};
 use crate::output::{Counts, Format, Target, Watcher};
 use crate::policy::Call;
+use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 
-pub fn call(args: &CallArgs) -> Result<Exit, String> {
+pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     let item = match args.arguments.as_slice() {
         [] => "null".to_owned(),
         [one] => one.clone(),
@@ -29,8 +30,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, String> {
         items: Box::new(Once(Some(item))),
         target: Target::Stdout,
         watcher: &mut watcher,
-    })
-    .map_err(|e| e.to_string())?;
+    })?;
     // Arguments that don't fit are wrong usage here, where a person wrote them.
     let misfit = counts.failed.contains_key(&Kind::InvalidInput);
     Ok(if misfit { Exit::Usage } else { exit })
@@ -66,6 +66,12 @@ impl Watcher for Said {
     }
 
     fn worker_lost(&mut self, _worker: WorkerId, _how: &str) {}
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        if !self.quiet {
+            eprintln!("{}", without(lacking));
+        }
+    }
 
     fn tick(&mut self, _items: u64, _counts: &Counts) -> Option<Duration> {
         None

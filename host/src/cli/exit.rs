@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::error::Error;
+
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -11,6 +13,8 @@ pub enum Exit {
     Failures,
     /// Wrong usage, unreadable input, or a task that can't be loaded.
     Usage,
+    /// The sandbox that was asked for cannot be had here.
+    Sandbox,
     /// Interrupted by this signal.
     Signal(i32),
     /// Nobody reads the output any more, as if SIGPIPE had ended it.
@@ -23,8 +27,32 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failures => 1,
             Exit::Usage => 2,
+            Exit::Sandbox => 4,
             Exit::Signal(signal) => 128 + signal as u8,
             Exit::OutputClosed => 141,
         })
+    }
+}
+
+/// Why a command did nothing, and how it ends.
+#[derive(Debug)]
+pub struct Stop {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Stop {
+        Stop { exit: Exit::Usage, message }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        let exit = match error {
+            Error::Sandbox(_) => Exit::Sandbox,
+            _ => Exit::Usage,
+        };
+        Stop { exit, message: error.to_string() }
     }
 }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::args::TaskArgs;
-use super::exit::Exit;
+use super::exit::{Exit, Stop};
 use crate::compile::{self, Cache, ExportLine, Format};
 
-pub fn inspect(args: &TaskArgs) -> Result<Exit, String> {
-    let prepared = compile::prepare(&args.task, false, &Cache::of_user(), false).map_err(|e| e.to_string())?;
+pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
+    let prepared = compile::prepare(&args.task, false, args.sandbox.mode, &Cache::of_user(), false)?;
     let meta = &prepared.meta;
     let mut out = String::new();
     out += &format!("task: {}\n", args.task.display());
@@ -25,7 +25,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, String> {
     }
     match io::stdout().write_all(out.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
-        Err(e) => Err(format!("cannot write the description: {e}")),
+        Err(e) => Err(format!("cannot write the description: {e}").into()),
         Ok(()) => Ok(Exit::Success),
     }
 }
@@ -48,13 +48,13 @@ fn line(export: &ExportLine) -> String {
     }
 }
 
-pub fn compile(args: &TaskArgs) -> Result<Exit, String> {
+pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let cache = Cache::of_user();
     let Some(directory) = cache.directory() else {
-        return Err("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned());
+        return Err("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned().into());
     };
     let start = Instant::now();
-    let prepared = compile::prepare(&args.task, false, &cache, false).map_err(|e| e.to_string())?;
+    let prepared = compile::prepare(&args.task, false, args.sandbox.mode, &cache, false)?;
     if !args.quiet {
         let path = args.task.display();
         match prepared.compiled {

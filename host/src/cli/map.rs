@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat};
-use super::exit::Exit;
+use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
@@ -17,7 +17,7 @@ use crate::value::Form;
 const WINDOW: usize = 2 << 20;
 const WINDOW_PER_WORKER: usize = 512 << 10;
 
-pub fn map(map: &Map) -> Result<Exit, String> {
+pub fn map(map: &Map) -> Result<Exit, Stop> {
     let inputs = Inputs::open(&map.input)?;
     let size = inputs.size();
     let call = Call {
@@ -58,7 +58,7 @@ pub fn map(map: &Map) -> Result<Exit, String> {
     let result = run(Run { task: &map.task, call, config, format, items, target, watcher: &mut progress });
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
-    let (exit, counts) = result.map_err(|e| e.to_string())?;
+    let (exit, counts) = result?;
     if exit != Exit::OutputClosed && !map.common.quiet {
         progress.summary(&counts);
     }
@@ -72,6 +72,7 @@ pub fn call(common: &Common) -> Call {
         init: common.init.clone(),
         isolate: common.isolate,
         limits: common.limits(),
+        sandbox: common.sandbox.mode,
         ..Call::default()
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod call;
+mod doctor;
 mod exit;
 mod inspect;
 mod map;
@@ -15,7 +16,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Arguments, Command};
-use exit::Exit;
+use exit::{Exit, Stop};
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -33,12 +34,13 @@ pub fn main() -> ExitCode {
         Command::Call(call) => call::call(&call),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
+        Command::Doctor => doctor::doctor(),
     };
     match result {
         Ok(exit) => exit.into(),
-        Err(message) => {
+        Err(Stop { exit, message }) => {
             eprintln!("wasmpool: {message}");
-            Exit::Usage.into()
+            exit.into()
         }
     }
 }

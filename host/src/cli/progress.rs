@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::{Common, Progress as When};
 use crate::outcome::Failure;
 use crate::output::{Counts, Watcher};
+use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 
 /// Failures that are told as they happen.
@@ -48,7 +49,16 @@ impl Progress {
             (When::Always, false) => Some(Shown::Lines),
             _ => None,
         };
-        Progress { shown, quiet, verbose, told: 0, start: Instant::now(), last: Instant::now(), read: Arc::default(), size }
+        Progress {
+            shown,
+            quiet,
+            verbose,
+            told: 0,
+            start: Instant::now(),
+            last: Instant::now(),
+            read: Arc::default(),
+            size,
+        }
     }
 
     /// Where the reader of the input counts bytes.
@@ -106,6 +116,12 @@ pub fn printable(message: &str) -> String {
     text
 }
 
+/// What is said of a sandbox that lacks something.
+pub fn without(lacking: &[Part]) -> String {
+    let names: Vec<&str> = lacking.iter().map(|part| part.name()).collect();
+    format!("wasmpool: workers run without: {} (`wasmpool doctor` says why)", names.join("; "))
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
     bar.set_style(style("{spinner} {msg} {elapsed}"));
@@ -132,6 +148,12 @@ impl Watcher for Progress {
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         if self.verbose {
             self.say(&format!("wasmpool: worker {} ended ({how})", worker + 1));
+        }
+    }
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        if !self.quiet {
+            self.say(&without(lacking));
         }
     }
 

@@ -32,7 +32,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let (mailbox, requests) = Mailbox::new()?;
     watch_signals(mailbox.sender())?;
     let cache = Cache::of_user();
-    let mut prepared = compile::prepare(task, call.limits.fuel.is_some(), &cache, false)?;
+    let mut prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, &cache, false)?;
     let reader = mailbox.sender();
     thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, &requests, &reader))?;
     let (results, to_write) = mpsc::channel();
@@ -78,7 +78,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
 
 fn again(task: &Path, call: &Call, cache: &Cache, stale: &Prepared) -> Result<Prepared, Error> {
     cache.remove(&stale.hash, stale.meta.profile);
-    compile::prepare(task, call.limits.fuel.is_some(), cache, true)
+    compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, cache, true)
 }
 
 /// SIGINT and SIGTERM become events: the first ends the run in good order, the second at once.

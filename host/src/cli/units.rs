@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text).map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
+    parse_size::parse_size(text)
+        .map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
 }
 
 /// A duration: a number with `ms`, `s`, `m` or `h`.
@@ -16,8 +17,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// A binding: `NAME=JSON`.
 pub fn binding(text: &str) -> Result<(String, String), String> {
-    let (name, json) =
-        text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
+    let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
     serde_json::from_str::<serde::de::IgnoredAny>(json)
         .map_err(|e| format!("the value of {name} is not JSON ({e}); a string needs quotes: {name}='\"text\"'"))?;
     Ok((name.to_owned(), json.to_owned()))

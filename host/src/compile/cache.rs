@@ -185,7 +185,8 @@ fn trim(directory: &Path, newest: &Path) -> io::Result<()> {
     entries.sort();
     let mut total: u64 = entries.iter().map(|e| e.1).sum();
     for (modified, len, path) in entries {
-        let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        let unfinished =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
         let abandoned = unfinished && modified.is_some_and(|m| m.elapsed().is_ok_and(|age| age > ABANDONED));
         if path == newest || !(abandoned || (total > MOST && !unfinished)) {
             continue;

@@ -20,6 +20,8 @@ pub use process::run;
 use crate::engine::{Needs, Profile};
 use crate::error::Error;
 use crate::lane::control::Control;
+use crate::policy::SandboxMode;
+use crate::sandbox;
 use crate::spawn;
 
 /// What a task is.
@@ -72,6 +74,33 @@ pub struct Prepared {
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     fuel: bool,
+    sandbox: SandboxMode,
+    #[cfg(feature = "probes")]
+    #[serde(default)]
+    probe: Option<sandbox::probes::Probe>,
+}
+
+impl Request {
+    fn new(fuel: bool, sandbox: SandboxMode) -> Request {
+        Request {
+            fuel,
+            sandbox,
+            #[cfg(feature = "probes")]
+            probe: None,
+        }
+    }
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Compiled(Meta),
+    /// The task is wrong.
+    Refused(String),
+    /// The sandbox lacks a layer that has to hold.
+    Unprotected(String),
+    #[cfg(feature = "probes")]
+    Probed(sandbox::probes::Outcome),
 }
 
 /// How much wall time compiling may take.
@@ -82,14 +111,17 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// # Errors
 ///
 /// [`Error::Task`] with what is wrong with the file.
-pub fn prepare(path: &Path, fuel: bool, cache: &Cache, fresh: bool) -> Result<Prepared, Error> {
+pub fn prepare(path: &Path, fuel: bool, sandbox: SandboxMode, cache: &Cache, fresh: bool) -> Result<Prepared, Error> {
     let (wasm, hash) = read(path).map_err(|e| Error::Task(format!("cannot read the task {}: {e}", path.display())))?;
     for profile in Profile::all(fuel) {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
             return Ok(Prepared { artifact, meta, hash, compiled: false });
         }
     }
-    let (artifact, meta) = compile(&wasm, fuel).map_err(|message| Error::Task(format!("{}: {message}", path.display())))?;
+    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox)).map_err(|e| match e {
+        Error::Task(message) => Error::Task(format!("{}: {message}", path.display())),
+        other => other,
+    })?;
     cache.put(&hash, &artifact, &meta);
     Ok(Prepared { artifact: artifact.into(), meta, hash, compiled: true })
 }
@@ -122,27 +154,53 @@ fn read(path: &Path) -> io::Result<(File, String)> {
 }
 
 /// Runs the compile process.
-fn compile(wasm: &File, fuel: bool) -> Result<(File, Meta), String> {
-    let io = |e: io::Error| format!("cannot compile it: {e}");
+fn compile(wasm: &File, request: Request) -> Result<(File, Meta), Error> {
+    let io = |e: io::Error| Error::Task(format!("cannot compile it: {e}"));
     let artifact = crate::memfd::create(c"wasmpool-artifact").map_err(io)?;
     let reply = crate::memfd::create(c"wasmpool-reply").map_err(io)?;
     let (control, theirs) = Control::pair().map_err(io)?;
-    let mut child = spawn::start(spawn::Role::Compile, theirs).map_err(|e| e.to_string())?;
-    control.send(&Request { fuel }, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]).map_err(io)?;
+    let mut child = spawn::start(spawn::Role::Compile, theirs)?;
+    control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]).map_err(io)?;
     let status = child.wait_at_most(TIMEOUT).map_err(io)?;
     let Some(status) = status else {
-        return Err(format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs()));
+        return Err(Error::Task(format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs())));
     };
     let mut text = String::new();
     let mut reply = reply;
     reply.seek(SeekFrom::Start(0)).map_err(io)?;
     reply.take(16 << 20).read_to_string(&mut text).map_err(io)?;
-    match serde_json::from_str::<Result<Meta, String>>(&text) {
-        Ok(Ok(meta)) => {
+    match serde_json::from_str::<Reply>(&text) {
+        Ok(Reply::Compiled(meta)) => {
             crate::memfd::seal(&artifact).map_err(io)?;
             Ok((artifact, meta))
         }
-        Ok(Err(message)) => Err(message),
-        Err(_) => Err(format!("the compile process ended without an answer ({status})")),
+        Ok(Reply::Refused(message)) => Err(Error::Task(message)),
+        Ok(Reply::Unprotected(message)) => Err(Error::Sandbox(message)),
+        #[cfg(feature = "probes")]
+        Ok(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
+        Err(_) => Err(Error::Task(match sandbox::why_compiling_ended(status) {
+            Some(why) => format!("compiling it {why}"),
+            None => format!("the compile process ended without an answer ({status})"),
+        })),
+    }
+}
+
+/// Has a compile process try something; `Err` is how it ended instead of answering.
+#[cfg(feature = "probes")]
+pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Result<sandbox::probes::Outcome, String>> {
+    let wasm = crate::memfd::create(c"wasm")?;
+    let artifact = crate::memfd::create(c"artifact")?;
+    let mut reply = crate::memfd::create(c"reply")?;
+    let (control, theirs) = Control::pair()?;
+    let mut child = spawn::start(spawn::Role::Compile, theirs).map_err(io::Error::other)?;
+    let request = Request { probe: Some(probe), ..Request::new(false, mode) };
+    control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
+    let status = child.wait_at_most(TIMEOUT)?;
+    let mut text = String::new();
+    reply.seek(SeekFrom::Start(0))?;
+    reply.read_to_string(&mut text)?;
+    match serde_json::from_str(&text) {
+        Ok(Reply::Probed(outcome)) => Ok(Ok(outcome)),
+        _ => Ok(Err(status.map_or_else(String::new, |status| status.to_string()))),
     }
 }

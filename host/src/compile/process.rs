@@ -5,14 +5,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
-use super::{Description, ExportLine, Format, Meta, Request};
+use super::{Description, ExportLine, Format, Meta, Reply, Request};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
+use crate::sandbox::{self, Plan};
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -29,16 +30,26 @@ fn serve(control: &Control) -> io::Result<()> {
     let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
-    let mut bytes = Vec::new();
-    let mut wasm = File::from(wasm);
-    wasm.seek(SeekFrom::Start(0))?;
-    wasm.read_to_end(&mut bytes)?;
-    let answer = match compile(&bytes, request.fuel) {
-        Ok((code, meta)) => {
-            File::from(artifact).write_all(&code)?;
-            Ok(meta)
+    let plan = Plan::new(request.sandbox, sandbox::Role::Compile, sandbox::Limits::of_compiler());
+    #[cfg(feature = "probes")]
+    let plan = Plan { without: request.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
+    let answer = match sandbox::enter_loading(plan) {
+        Err(e) => Reply::Unprotected(e.to_string()),
+        #[cfg(feature = "probes")]
+        Ok(_) if request.probe.is_some() => Reply::Probed(sandbox::probes::attempt(&request.probe.unwrap_or_default())),
+        Ok(_) => {
+            let mut bytes = Vec::new();
+            let mut wasm = File::from(wasm);
+            wasm.seek(SeekFrom::Start(0))?;
+            wasm.read_to_end(&mut bytes)?;
+            match compile(&bytes, request.fuel) {
+                Ok((code, meta)) => {
+                    File::from(artifact).write_all(&code)?;
+                    Reply::Compiled(meta)
+                }
+                Err(message) => Reply::Refused(message),
+            }
         }
-        Err(message) => Err(message),
     };
     serde_json::to_writer(File::from(reply), &answer)?;
     Ok(())
@@ -48,9 +59,8 @@ fn compile(bytes: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
-    let wasm = wat::parse_bytes(bytes).map_err(|e| {
-        format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end())
-    })?;
+    let wasm = wat::parse_bytes(bytes)
+        .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
     let mut first = None;
     for profile in Profile::all(fuel) {
         match compile_as(&wasm, profile) {

@@ -73,7 +73,9 @@ fn read(path: &Path, longest: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(longest as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > longest {
-        return Err(io::Error::other(format!("it is larger than the memory of an instance ({longest} bytes, --memory)")));
+        return Err(io::Error::other(format!(
+            "it is larger than the memory of an instance ({longest} bytes, --memory)"
+        )));
     }
     Ok(bytes)
 }

@@ -101,7 +101,10 @@ enum Attack {
     /// Numbers near to what would be right.
     Nudge(i64),
     Scribble(usize, Vec<u8>),
-    Header { tag: u8, len: u32 },
+    Header {
+        tag: u8,
+        len: u32,
+    },
     Status(u64, u64, u64),
     /// It overwrites what only the host should write.
     HostPage(u64),

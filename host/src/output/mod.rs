@@ -9,6 +9,7 @@ use std::time::Duration;
 pub use writer::{Target, write_all};
 
 use crate::outcome::{Failure, Kind};
+use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 use crate::supervisor::{Encoded, Record, Sink, Value, split_off};
 
@@ -49,6 +50,7 @@ pub struct Printer<'a> {
 pub trait Watcher {
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    fn unprotected(&mut self, lacking: &[Part]);
     /// Returns when it wants to be told again.
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
 }
@@ -80,7 +82,9 @@ impl<'a> Printer<'a> {
             Format::Raw { delimiter: Some(delimiter) } => {
                 if memchr::memchr(delimiter, element).is_some() {
                     let name = if delimiter == 0 { "a NUL" } else { "a newline" };
-                    return Err(invalid(&format!("the result holds {name}, the delimiter of the output (--delimiter)")));
+                    return Err(invalid(&format!(
+                        "the result holds {name}, the delimiter of the output (--delimiter)"
+                    )));
                 }
                 to.extend_from_slice(element);
                 to.push(delimiter);
@@ -129,6 +133,10 @@ impl Sink for Printer<'_> {
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         self.watcher.worker_lost(worker, how);
+    }
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        self.watcher.unprotected(lacking);
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {

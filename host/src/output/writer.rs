@@ -12,7 +12,11 @@ use crate::supervisor::{Event, Sender};
 pub enum Target {
     Stdout,
     /// A file, and whether what it held before is gone: it is kept until there is something to replace it with.
-    File { path: PathBuf, file: File, begun: bool },
+    File {
+        path: PathBuf,
+        file: File,
+        begun: bool,
+    },
 }
 
 impl Target {
@@ -50,9 +54,9 @@ impl Target {
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Target::File { path, file, .. } => file
-                .write_all(bytes)
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+            Target::File { path, file, .. } => {
+                file.write_all(bytes).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+            }
         }
     }
 }

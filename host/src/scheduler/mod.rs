@@ -354,8 +354,7 @@ impl Scheduler {
     /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] first.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
-        let waits_for_output: Vec<WorkerId> =
-            self.workers.keys().copied().filter(|&id| self.throttled(id)).collect();
+        let waits_for_output: Vec<WorkerId> = self.workers.keys().copied().filter(|&id| self.throttled(id)).collect();
         for (&id, worker) in &mut self.workers {
             if worker.killed {
                 continue;
@@ -418,7 +417,8 @@ impl Scheduler {
     /// Whether a worker has more than one item to answer, so that it may finish one and go on without a word.
     pub fn has_several_in_work(&self) -> bool {
         self.workers.values().any(|w| {
-            w.chunks.len() > 1 || w.chunks.front().and_then(|c| self.window.get(c)).is_some_and(|c| c.count - c.done > 1)
+            w.chunks.len() > 1
+                || w.chunks.front().and_then(|c| self.window.get(c)).is_some_and(|c| c.count - c.done > 1)
         })
     }
 
@@ -562,10 +562,8 @@ impl Scheduler {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.next_index += u64::from(count);
         self.held += input;
-        self.window.insert(
-            key,
-            Chunk { count, done: 0, attempts: 1, bounces: 0, input, held: 0, fresh: false, worker: None },
-        );
+        self.window
+            .insert(key, Chunk { count, done: 0, attempts: 1, bounces: 0, input, held: 0, fresh: false, worker: None });
         Some((key, count))
     }
 

@@ -33,19 +33,8 @@ fn worlds() -> impl Strategy<Value = World> {
     let limits = (0..4u32, proptest::option::of(1..50u64), 500..20_000usize);
     let faults = (0..100u32, 0..20u32, 0..50u32);
     (any::<u64>(), 0..600u64, 1..9usize, any::<bool>(), chunk, any::<bool>(), limits, faults).prop_map(
-        |(seed, items, workers, ordered, chunk, batch, (retries, max_tasks, window), (deaths, hangs, timeouts))| World {
-            seed,
-            items,
-            workers,
-            ordered,
-            chunk,
-            batch,
-            retries,
-            max_tasks,
-            deaths,
-            hangs,
-            timeouts,
-            window,
+        |(seed, items, workers, ordered, chunk, batch, (retries, max_tasks, window), (deaths, hangs, timeouts))| {
+            World { seed, items, workers, ordered, chunk, batch, retries, max_tasks, deaths, hangs, timeouts, window }
         },
     )
 }
@@ -469,10 +458,7 @@ fn after_a_stop_what_was_given_out_is_finished_and_nothing_behind_it() {
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 0, chunk: 0, count: 4 }]);
     scheduler.stop();
     for _ in 0..4 {
-        assert!(matches!(
-            scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO),
-            Verdict::Keep { .. }
-        ));
+        assert!(matches!(scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO), Verdict::Keep { .. }));
     }
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 0, done: true }]);
     assert!(scheduler.finished());

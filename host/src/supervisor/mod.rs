@@ -13,8 +13,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
 
 pub use mailbox::{Event, Mailbox, Sender};
 
@@ -25,6 +25,7 @@ use crate::lane::frame::OutcomeTag;
 use crate::lane::host::Received;
 use crate::outcome::{Failure, Kind, Printed};
 use crate::policy::Call;
+use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
@@ -70,6 +71,8 @@ pub trait Sink {
     fn emit(&mut self, bytes: Vec<u8>);
     /// A worker process ended, like this, though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Workers run without these parts of the sandbox. Told once.
+    fn unprotected(&mut self, lacking: &[Part]);
     /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
@@ -119,6 +122,7 @@ pub struct Supervisor<'a> {
     interrupted: Option<i32>,
     input_error: Option<String>,
     asked_for_input: bool,
+    told_lacking: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -129,7 +133,13 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
-        let setup = Setup { meta: prepared.meta.clone(), call: call.clone(), swap: crate::engine::has_swap() };
+        let setup = Setup {
+            meta: prepared.meta.clone(),
+            call: call.clone(),
+            swap: crate::engine::has_swap(),
+            #[cfg(feature = "probes")]
+            probe: None,
+        };
         let setting = Setting {
             artifact: prepared.artifact.try_clone()?,
             setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
@@ -151,6 +161,7 @@ impl<'a> Supervisor<'a> {
             interrupted: None,
             input_error: None,
             asked_for_input: false,
+            told_lacking: false,
         })
     }
 
@@ -247,10 +258,16 @@ impl<'a> Supervisor<'a> {
         if process.rung {
             process.rung = false;
             match process.read_messages() {
-                Ok(Some(Started::Ready)) => {
+                Ok(Some(Started::Ready { lacking })) => {
+                    if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
+                        self.sink.unprotected(&lacking);
+                    }
                     self.scheduler.worker_ready(id, self.start.elapsed());
                 }
                 Ok(Some(Started::Unusable(message))) => return Err(Gone::Run(Error::Task(message))),
+                Ok(Some(Started::Unprotected(message))) => return Err(Gone::Run(Error::Sandbox(message))),
+                #[cfg(feature = "probes")]
+                Ok(Some(Started::Probed(_))) => {}
                 Ok(Some(Started::BadArtifact(message))) => return Err(Gone::Run(Error::Artifact(message))),
                 Ok(None) => {}
                 Err(e) => {
@@ -473,8 +490,9 @@ impl<'a> Supervisor<'a> {
         let timeout = match wait {
             _ if awake => EpollTimeout::ZERO,
             // Rounded up: waking early would only be to sleep again.
-            Some(wait) => EpollTimeout::try_from(wait.as_micros().div_ceil(1000).min(60_000) as i32)
-                .unwrap_or(EpollTimeout::NONE),
+            Some(wait) => {
+                EpollTimeout::try_from(wait.as_micros().div_ceil(1000).min(60_000) as i32).unwrap_or(EpollTimeout::NONE)
+            }
             None => EpollTimeout::NONE,
         };
         let mut events = [EpollEvent::empty(); 64];

@@ -146,7 +146,8 @@ impl Process {
         // The second number is nanoseconds spent waiting on a run queue.
         let path = format!("/proc/{}/schedstat", self.child.pid());
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let total = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).map_or(self.waited, Duration::from_nanos);
+        let total =
+            text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).map_or(self.waited, Duration::from_nanos);
         let since_last = total.saturating_sub(self.waited);
         self.waited = total;
         since_last

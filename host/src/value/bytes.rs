@@ -51,9 +51,7 @@ pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// The bytes of a base64 text, or why it is none.
 pub(super) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD
-        .decode(text)
-        .map_err(|error| format!("it has to be base64 with padding: {error}"))
+    STANDARD.decode(text).map_err(|error| format!("it has to be base64 with padding: {error}"))
 }
 
 /// Bytes as wasmtime wants them: a value each.
@@ -85,9 +83,7 @@ pub(super) fn value(shape: &Shape, item: &[u8]) -> Result<Val, Misfit> {
     };
     match shape {
         Shape::String => Ok(Val::String(text.to_owned())),
-        Shape::Char => single(text)
-            .map(Val::Char)
-            .ok_or_else(|| misfit("it has to be exactly one character")),
+        Shape::Char => single(text).map(Val::Char).ok_or_else(|| misfit("it has to be exactly one character")),
         Shape::Enum(names) => match names.find(text, 0) {
             Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
             None => Err(misfit("")),

@@ -80,20 +80,14 @@ fn value(shape: &Shape, text: &str) -> Result<Val, Misfit> {
             Err(why) => return Err(misfit(shape, text, Some(why))),
         },
         Shape::Variant(cases) => match cases.names.find(trimmed, 0) {
-            Some(at) if cases.payloads[at].is_none() => {
-                Some(Val::Variant(cases.names.as_slice()[at].clone(), None))
-            }
+            Some(at) if cases.payloads[at].is_none() => Some(Val::Variant(cases.names.as_slice()[at].clone(), None)),
             _ => return json::value(shape, text.as_bytes(), Layout::Json),
         },
         _ => return json::value(shape, text.as_bytes(), Layout::Json),
     };
     found.ok_or_else(|| {
         let range = shape.range().filter(|_| trimmed.parse::<i128>().is_ok());
-        misfit(
-            shape,
-            text,
-            range.map(|range| format!("out of range {range}")),
-        )
+        misfit(shape, text, range.map(|range| format!("out of range {range}")))
     })
 }
 
@@ -104,11 +98,7 @@ fn is_word(number: &str) -> bool {
 
 #[cold]
 fn misfit(shape: &Shape, text: &str, note: Option<String>) -> Misfit {
-    Misfit::new(Problem::Type {
-        wanted: shape.wit_brief(),
-        found: format!("the cell \"{}\"", shorten(text)),
-        note,
-    })
+    Misfit::new(Problem::Type { wanted: shape.wit_brief(), found: format!("the cell \"{}\"", shorten(text)), note })
 }
 
 /// The key of a map, which JSON has as the name of a member.

@@ -14,11 +14,7 @@ use std::collections::HashSet;
 use wasmtime::component::Val;
 
 impl<'a> Want<'a> {
-    pub(super) fn list<'de, A: SeqAccess<'de>>(
-        self,
-        mut seq: A,
-        element: &'a Shape,
-    ) -> Result<Val, A::Error> {
+    pub(super) fn list<'de, A: SeqAccess<'de>>(self, mut seq: A, element: &'a Shape) -> Result<Val, A::Error> {
         let want = self.of(element);
         match element {
             Shape::S64 => return want.integers(seq, Val::S64),
@@ -59,11 +55,7 @@ impl<'a> Want<'a> {
     }
 
     /// The flags that are set, in the order of declaration.
-    pub(super) fn flags<'de, A: SeqAccess<'de>>(
-        self,
-        mut seq: A,
-        names: &Names,
-    ) -> Result<Val, A::Error> {
+    pub(super) fn flags<'de, A: SeqAccess<'de>>(self, mut seq: A, names: &Names) -> Result<Val, A::Error> {
         let mut set = vec![false; names.len()];
         let mut guess = 0;
         let mut at = 0;
@@ -88,11 +80,7 @@ impl<'a> Want<'a> {
         Ok(Val::Flags(set.collect()))
     }
 
-    pub(super) fn record<'de, A: MapAccess<'de>>(
-        self,
-        map: A,
-        fields: &Fields,
-    ) -> Result<Val, A::Error> {
+    pub(super) fn record<'de, A: MapAccess<'de>>(self, map: A, fields: &Fields) -> Result<Val, A::Error> {
         let naming = Naming {
             fields,
             noun: match self.layout {
@@ -125,11 +113,7 @@ impl<'a> Want<'a> {
     }
 
     /// An object of exactly one member, whose name is the case.
-    pub(super) fn variant<'de, A: MapAccess<'de>>(
-        self,
-        mut map: A,
-        cases: &'a Cases,
-    ) -> Result<Val, A::Error> {
+    pub(super) fn variant<'de, A: MapAccess<'de>>(self, mut map: A, cases: &'a Cases) -> Result<Val, A::Error> {
         let names = &cases.names;
         let case = match map.next_key_seed(Name { names, guess: 0 })? {
             Some(Ok(case)) => case,
@@ -143,11 +127,7 @@ impl<'a> Want<'a> {
     }
 
     /// `{"some": …}`, which tells a value of a nested option from its null.
-    pub(super) fn some<'de, A: MapAccess<'de>>(
-        self,
-        mut map: A,
-        inner: &'a Shape,
-    ) -> Result<Val, A::Error> {
+    pub(super) fn some<'de, A: MapAccess<'de>>(self, mut map: A, inner: &'a Shape) -> Result<Val, A::Error> {
         match map.next_key::<Cow<'de, str>>()?.as_deref() {
             Some("some") => {}
             _ => return Err(self.parts("it is null or {\"some\": …}".to_owned())),
@@ -215,13 +195,8 @@ impl<'a> Want<'a> {
 
 /// The next element of an array; a misfit in it is at `at`.
 #[inline]
-fn next<'de, A: SeqAccess<'de>>(
-    seq: &mut A,
-    want: Want<'_>,
-    at: usize,
-) -> Result<Option<Val>, A::Error> {
-    seq.next_element_seed(want)
-        .map_err(|error| want.context.under(Step::Index(at), error))
+fn next<'de, A: SeqAccess<'de>>(seq: &mut A, want: Want<'_>, at: usize) -> Result<Option<Val>, A::Error> {
+    seq.next_element_seed(want).map_err(|error| want.context.under(Step::Index(at), error))
 }
 
 fn elements(n: usize) -> String {

@@ -20,10 +20,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new() -> Self {
-        Self {
-            misfit: RefCell::new(None),
-            missing: Cell::new(0),
-        }
+        Self { misfit: RefCell::new(None), missing: Cell::new(0) }
     }
 
     /// Ends the reading with `misfit`.
@@ -65,16 +62,10 @@ impl Context {
     }
 
     /// Reads the whole of `json` by `seed`.
-    pub(super) fn read<'j, S: DeserializeSeed<'j>>(
-        &self,
-        json: &'j [u8],
-        seed: S,
-    ) -> Result<S::Value, Misfit> {
+    pub(super) fn read<'j, S: DeserializeSeed<'j>>(&self, json: &'j [u8], seed: S) -> Result<S::Value, Misfit> {
         let mut text = serde_json::Deserializer::from_slice(json);
         let value = seed.deserialize(&mut text);
-        value
-            .and_then(|value| text.end().map(|()| value))
-            .map_err(|error| self.misfit(&error, json))
+        value.and_then(|value| text.end().map(|()| value)).map_err(|error| self.misfit(&error, json))
     }
 
     #[cold]

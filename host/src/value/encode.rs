@@ -17,9 +17,7 @@ pub enum EncodeError {
     },
     /// It is not of the shape it is written by, which is a mistake in the
     /// host: wasmtime makes values of a function's own result type.
-    #[error(
-        "the result has no {wanted} where the function's type has one; this is a mistake in wasmpool"
-    )]
+    #[error("the result has no {wanted} where the function's type has one; this is a mistake in wasmpool")]
     NotOfShape {
         /// The kind of type.
         wanted: &'static str,
@@ -46,12 +44,7 @@ impl Shape {
     /// # Errors
     ///
     /// [`EncodeError`]; `out` then ends in part of a text.
-    pub fn encode_within(
-        &self,
-        val: &Val,
-        limit: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
+    pub fn encode_within(&self, val: &Val, limit: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let end = out.len().saturating_add(limit);
         let mut writer = Writer { out, end, limit };
         writer.value(self, val)?;
@@ -77,9 +70,7 @@ impl Shape {
                     out.push(byte(val)?);
                 }
             }
-            (Self::Option(inner), Val::Option(Some(val)))
-                if !matches!(**inner, Self::Option(_)) =>
-            {
+            (Self::Option(inner), Val::Option(Some(val))) if !matches!(**inner, Self::Option(_)) => {
                 inner.encode_raw(val, out)?;
             }
             _ => {
@@ -162,8 +153,7 @@ impl Writer<'_> {
                 json(v.as_str(), self.out);
             }
             (Shape::Bytes, Val::List(list)) => self.bytes(list)?,
-            (Shape::List(element), Val::List(list))
-            | (Shape::FixedList(element, _), Val::FixedLengthList(list)) => {
+            (Shape::List(element), Val::List(list)) | (Shape::FixedList(element, _), Val::FixedLengthList(list)) => {
                 self.array(list.iter().map(|val| (&**element, val)))?;
             }
             (Shape::Tuple(shapes), Val::Tuple(list)) if shapes.len() == list.len() => {
@@ -221,10 +211,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn array<'v>(
-        &mut self,
-        elements: impl Iterator<Item = (&'v Shape, &'v Val)>,
-    ) -> Result<(), EncodeError> {
+    fn array<'v>(&mut self, elements: impl Iterator<Item = (&'v Shape, &'v Val)>) -> Result<(), EncodeError> {
         self.out.push(b'[');
         for (at, (shape, val)) in elements.enumerate() {
             self.next(at)?;
@@ -263,12 +250,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn side(
-        &mut self,
-        name: &str,
-        shape: &Option<Box<Shape>>,
-        val: &Option<Box<Val>>,
-    ) -> Result<(), EncodeError> {
+    fn side(&mut self, name: &str, shape: &Option<Box<Shape>>, val: &Option<Box<Val>>) -> Result<(), EncodeError> {
         match (shape, val) {
             (Some(shape), Some(val)) => self.single(name, shape, val),
             (None, None) => {
@@ -281,13 +263,7 @@ impl Writer<'_> {
         }
     }
 
-    fn member(
-        &mut self,
-        at: usize,
-        name: &str,
-        shape: &Shape,
-        val: &Val,
-    ) -> Result<(), EncodeError> {
+    fn member(&mut self, at: usize, name: &str, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
         self.next(at)?;
         json(name, self.out);
         self.out.push(b':');

@@ -12,10 +12,7 @@ use std::fmt;
 
 /// What stands in `json` at the end of `path`. Costs one pass over the text
 /// per step; `None` where the path leads nowhere or the text is not JSON.
-pub(super) fn excerpt<'j, 'p>(
-    json: &'j [u8],
-    path: impl Iterator<Item = &'p Step>,
-) -> Option<&'j str> {
+pub(super) fn excerpt<'j, 'p>(json: &'j [u8], path: impl Iterator<Item = &'p Step>) -> Option<&'j str> {
     let mut place: &'j RawValue = serde_json::from_slice(json).ok()?;
     for step in path {
         let mut within = serde_json::Deserializer::from_str(place.get());

@@ -39,11 +39,7 @@ pub(super) struct Want<'a> {
 
 impl<'a> Want<'a> {
     pub(super) fn new(shape: &'a Shape, context: &'a Context) -> Self {
-        Self {
-            shape,
-            context,
-            layout: Layout::Json,
-        }
+        Self { shape, context, layout: Layout::Json }
     }
 
     fn laid_out(self, layout: Layout) -> Self {

@@ -97,11 +97,7 @@ impl Display for Misfit {
         }
         match &self.0.problem {
             Problem::Syntax(message) => f.write_str(message),
-            Problem::Type {
-                wanted,
-                found,
-                note,
-            } => {
+            Problem::Type { wanted, found, note } => {
                 write!(f, "expected {wanted}, got {found}")?;
                 note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
             }

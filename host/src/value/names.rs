@@ -33,10 +33,7 @@ impl Names {
         if self.list.get(guess).is_some_and(|known| known == name) {
             return Some(guess);
         }
-        self.sorted
-            .binary_search_by(|&at| self.list[at].as_str().cmp(name))
-            .ok()
-            .map(|found| self.sorted[found])
+        self.sorted.binary_search_by(|&at| self.list[at].as_str().cmp(name)).ok().map(|found| self.sorted[found])
     }
 
     /// A name so much like `name` that it was probably meant. Names longer
@@ -64,12 +61,8 @@ impl Names {
         if let Some(near) = self.near(name) {
             return format!("; did you mean `{near}`?");
         }
-        let shown: Vec<String> = self
-            .list
-            .iter()
-            .take(SHOWN)
-            .map(|known| format!("`{}`", super::misfit::shorten(known)))
-            .collect();
+        let shown: Vec<String> =
+            self.list.iter().take(SHOWN).map(|known| format!("`{}`", super::misfit::shorten(known))).collect();
         let rest = if self.list.len() > SHOWN { ", …" } else { "" };
         match shown.len() {
             0 => "; there are none".to_owned(),

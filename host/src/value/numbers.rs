@@ -50,11 +50,7 @@ pub(super) fn bare_integer(shape: &Shape, json: &[u8]) -> Option<Val> {
         }
         value = value * 10 + i64::from(digit - b'0');
     }
-    let value = if digits.len() < json.len() {
-        -value
-    } else {
-        value
-    };
+    let value = if digits.len() < json.len() { -value } else { value };
     integer!(shape, value)
 }
 
@@ -90,11 +86,7 @@ impl Want<'_> {
 
     /// A list of integers, which is read by the element's own type: half the
     /// time of reading it by its shape.
-    pub(super) fn integers<'de, T, A: SeqAccess<'de>>(
-        self,
-        mut seq: A,
-        val: fn(T) -> Val,
-    ) -> Result<Val, A::Error>
+    pub(super) fn integers<'de, T, A: SeqAccess<'de>>(self, mut seq: A, val: fn(T) -> Val) -> Result<Val, A::Error>
     where
         T: TryFrom<i64> + TryFrom<u64>,
     {

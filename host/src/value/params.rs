@@ -46,12 +46,7 @@ impl Params {
     /// The parameters of a function, in their order.
     pub fn new(params: Vec<(String, Shape)>) -> Self {
         let all = Fields::new(params);
-        Self {
-            bound: vec![None; all.shapes.len()],
-            slots: (0..all.shapes.len()).collect(),
-            free: all.clone(),
-            all,
-        }
+        Self { bound: vec![None; all.shapes.len()], slots: (0..all.shapes.len()).collect(), free: all.clone(), all }
     }
 
     /// Gives the parameter `name` a value for every call, as
@@ -69,10 +64,7 @@ impl Params {
             return Err(BindError::Twice(name.to_owned()));
         }
         let value = json::value(&self.all.shapes[at], json, Layout::Json);
-        let value = value.map_err(|misfit| BindError::Misfit {
-            name: name.to_owned(),
-            misfit,
-        })?;
+        let value = value.map_err(|misfit| BindError::Misfit { name: name.to_owned(), misfit })?;
         self.bound[at] = Some(value);
         self.slots.retain(|slot| *slot != at);
         let names = self.all.names.as_slice();
@@ -114,14 +106,7 @@ impl Params {
             _ => Layout::Json,
         };
         let context = Context::new();
-        let values = context.read(
-            item,
-            Arguments {
-                params: self,
-                context: &context,
-                layout,
-            },
-        )?;
+        let values = context.read(item, Arguments { params: self, context: &context, layout })?;
         self.fill(values, out);
         Ok(())
     }

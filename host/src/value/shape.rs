@@ -87,21 +87,14 @@ pub enum Unsupported {
 }
 
 fn at(place: &str) -> String {
-    if place.is_empty() {
-        String::new()
-    } else {
-        format!("at {place}: ")
-    }
+    if place.is_empty() { String::new() } else { format!("at {place}: ") }
 }
 
 impl Fields {
     /// Fields of these names and shapes, in this order.
     pub fn new(fields: impl IntoIterator<Item = (String, Shape)>) -> Self {
         let (names, shapes): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
-        Self {
-            names: Names::new(names),
-            shapes,
-        }
+        Self { names: Names::new(names), shapes }
     }
 
     /// Each field with its name, in the order of declaration.
@@ -115,10 +108,7 @@ impl Cases {
     /// Cases of these names and payloads, in this order.
     pub fn new(cases: impl IntoIterator<Item = (String, Option<Shape>)>) -> Self {
         let (names, payloads): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
-        Self {
-            names: Names::new(names),
-            payloads,
-        }
+        Self { names: Names::new(names), payloads }
     }
 
     /// Each case with its name, in the order of declaration.
@@ -135,11 +125,7 @@ impl Shape {
     ///
     /// [`Unsupported`] names the part of the type that has no JSON form.
     pub fn of(ty: &Type) -> Result<Self, Unsupported> {
-        Planner {
-            parts: MOST_PARTS,
-            place: Vec::new(),
-        }
-        .plan(ty)
+        Planner { parts: MOST_PARTS, place: Vec::new() }.plan(ty)
     }
 
     /// Whether a row of CSV can be one value of this type.
@@ -201,13 +187,10 @@ impl Planner {
                 Shape::U8 => Shape::Bytes,
                 element => Shape::List(Box::new(element)),
             },
-            Type::FixedLengthList(list) => {
-                Shape::FixedList(Box::new(self.within("[]", &list.ty())?), list.len())
-            }
+            Type::FixedLengthList(list) => Shape::FixedList(Box::new(self.within("[]", &list.ty())?), list.len()),
             Type::Map(map) => {
                 let key = self.within("[key]", &map.key())?;
-                let spells_a_name = key.range().is_some()
-                    || matches!(key, Shape::Bool | Shape::Char | Shape::String);
+                let spells_a_name = key.range().is_some() || matches!(key, Shape::Bool | Shape::Char | Shape::String);
                 if !spells_a_name {
                     let place = self.place.concat();
                     return Err(Unsupported::Key { place });
@@ -223,10 +206,7 @@ impl Planner {
                     .collect::<Result<_, _>>()?,
             ),
             Type::Record(record) => Shape::Record(Fields::new(
-                record
-                    .fields()
-                    .map(|field| self.named(field.name, &field.ty))
-                    .collect::<Result<Vec<_>, _>>()?,
+                record.fields().map(|field| self.named(field.name, &field.ty)).collect::<Result<Vec<_>, _>>()?,
             )),
             Type::Variant(variant) => Shape::Variant(Cases::new(
                 variant
@@ -242,13 +222,9 @@ impl Planner {
             Type::Option(option) => Shape::Option(Box::new(self.within("", &option.ty())?)),
             Type::Result(result) => {
                 let mut side = |place, ty: Option<Type>| -> Result<_, Unsupported> {
-                    ty.map(|ty| self.within(place, &ty).map(Box::new))
-                        .transpose()
+                    ty.map(|ty| self.within(place, &ty).map(Box::new)).transpose()
                 };
-                Shape::Result {
-                    ok: side(".ok", result.ok())?,
-                    err: side(".err", result.err())?,
-                }
+                Shape::Result { ok: side(".ok", result.ok())?, err: side(".err", result.err())? }
             }
             Type::Own(_) | Type::Borrow(_) => return Err(self.handle("resource")),
             Type::Future(_) => return Err(self.handle("future")),

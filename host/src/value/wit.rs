@@ -37,11 +37,7 @@ impl Write for Brief {
         let room = BRIEF.saturating_sub(self.0.len());
         let end = text.floor_char_boundary(room);
         self.0.push_str(&text[..end]);
-        if end == text.len() {
-            Ok(())
-        } else {
-            Err(fmt::Error)
-        }
+        if end == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -122,10 +118,7 @@ impl Display for Case<'_> {
 }
 
 /// The parts with `, ` between them.
-pub(super) fn separated<T: Display>(
-    f: &mut Formatter<'_>,
-    parts: impl Iterator<Item = T>,
-) -> fmt::Result {
+pub(super) fn separated<T: Display>(f: &mut Formatter<'_>, parts: impl Iterator<Item = T>) -> fmt::Result {
     for (at, part) in parts.enumerate() {
         let comma = if at == 0 { "" } else { ", " };
         write!(f, "{comma}{part}")?;

@@ -1,14 +1,15 @@
 //! From an artifact to something that can be called: engine, linked task, chosen function.
 
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker};
 use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
 
-use super::state::State;
 use super::Setup;
+use super::state::State;
 use crate::compile::Format;
 use crate::engine;
 use crate::exports::{self, Export};
@@ -29,8 +30,18 @@ pub struct Task {
 
 /// How an instance is made and its function found.
 pub enum Pre {
-    Component { pre: ComponentPre<State>, function: ComponentExportIndex, init: Option<(ComponentExportIndex, Vec<wasmtime::component::Val>)> },
-    Core { pre: CorePre<State>, function: String, shapes: Vec<Shape>, results: usize, reactor: bool },
+    Component {
+        pre: ComponentPre<State>,
+        function: ComponentExportIndex,
+        init: Option<(ComponentExportIndex, Vec<wasmtime::component::Val>)>,
+    },
+    Core {
+        pre: CorePre<State>,
+        function: String,
+        shapes: Vec<Shape>,
+        results: usize,
+        reactor: bool,
+    },
 }
 
 /// Signatures that bytes pass through untouched.
@@ -70,9 +81,9 @@ fn task_error(e: impl fmt::Display) -> LoadError {
     LoadError::Task(format!("{e:#}"))
 }
 
-/// Loads the task in `artifact` for `call`.
-pub fn load(artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
-    let Setup { meta, call, swap } = setup;
+/// Makes the engine for a task.
+pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
+    let Setup { meta, call, .. } = setup;
     if let Some(needs) = meta.needs
         && needs.initial_memory > call.limits.memory
     {
@@ -81,15 +92,19 @@ pub fn load(artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
             needs.initial_memory, call.limits.memory
         )));
     }
-    let engine = engine::for_worker(meta.profile, meta.needs, *swap).map_err(task_error)?;
-    match meta.format {
-        Format::Component => component(engine, artifact, call),
+    engine::for_worker(meta.profile, meta.needs, setup.swap).map_err(task_error)
+}
+
+/// Loads the task in `artifact`, to which `path` leads as well.
+pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
+    let call = &setup.call;
+    match setup.meta.format {
+        Format::Component => component(engine, path, call),
         Format::Core => core(engine, artifact, call),
     }
 }
 
-fn component(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
-    let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
+fn component(engine: Engine, path: &Path, call: &Call) -> Result<Task, LoadError> {
     // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
     // stays what was compiled.
     let component =
@@ -256,8 +271,8 @@ fn init(
 fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
     let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
     // SAFETY: as for components.
-    let module = unsafe { Module::deserialize_open_file(&engine, file) }
-        .map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let module =
+        unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
     let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
     for import in module.imports() {
         if !import.module().starts_with("wasi_") {
@@ -276,7 +291,9 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     let exports = exports::of_module(&module);
     let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
     if call.init.is_some() {
-        return Err(LoadError::Task("--init needs a component; a core module's functions take only numbers".to_owned()));
+        return Err(LoadError::Task(
+            "--init needs a component; a core module's functions take only numbers".to_owned(),
+        ));
     }
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
@@ -315,9 +332,7 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
 /// What comes back: the outer `result` is taken off, and what `--batch` and `--flatten` need is checked.
 fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     let returns = match export.result.clone() {
-        Some(Shape::Result { ok, err }) => {
-            Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) }
-        }
+        Some(Shape::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },
         value => Returns { fallible: false, value, error: None },
     };
     let signature = export.signature();
@@ -325,10 +340,14 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
         let unbound = export.params.iter().filter(|(name, _)| !call.args.iter().any(|(bound, _)| bound == name));
         let takes: Vec<&Shape> = unbound.map(|(_, s)| s).collect();
         if !matches!(takes.as_slice(), [Shape::List(_) | Shape::Bytes]) {
-            return Err(LoadError::Task(format!("--batch needs a function that takes one list of items, not `{signature}`")));
+            return Err(LoadError::Task(format!(
+                "--batch needs a function that takes one list of items, not `{signature}`"
+            )));
         }
         if !matches!(returns.value, Some(Shape::List(_) | Shape::Bytes)) {
-            return Err(LoadError::Task(format!("--batch needs a function that returns a list of results, not `{signature}`")));
+            return Err(LoadError::Task(format!(
+                "--batch needs a function that returns a list of results, not `{signature}`"
+            )));
         }
     }
     let element = match (&returns.value, call.batch) {
@@ -337,7 +356,9 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
         (value, _) => value.as_ref(),
     };
     if call.flatten && !matches!(element, Some(Shape::List(_) | Shape::Bytes | Shape::Option(_))) {
-        return Err(LoadError::Task(format!("--flatten needs a function that returns a list or an option, not `{signature}`")));
+        return Err(LoadError::Task(format!(
+            "--flatten needs a function that returns a list or an option, not `{signature}`"
+        )));
     }
     Ok(returns)
 }

@@ -9,7 +9,7 @@ mod serve;
 mod state;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -20,6 +20,7 @@ use crate::compile::Meta;
 use crate::lane::control::Control;
 use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
+use crate::sandbox::{self, Plan};
 use load::LoadError;
 
 /// What a worker needs to know; travels in a memfd, since bound arguments may be of any size.
@@ -29,6 +30,9 @@ pub struct Setup {
     pub call: Call,
     /// The machine may move memory to disk.
     pub swap: bool,
+    #[cfg(feature = "probes")]
+    #[serde(default)]
+    pub probe: Option<sandbox::probes::Probe>,
 }
 
 /// The host's only message, with descriptors of the lane, the artifact and the [`Setup`].
@@ -38,11 +42,16 @@ pub struct Start;
 /// The worker's only message: it is ready, or why it will never be.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Started {
-    Ready,
+    /// Ready, without these parts of the sandbox that strict would have insisted on.
+    Ready { lacking: Vec<sandbox::Part> },
     /// The task is not one that can be run like this; the user has to change something.
     Unusable(String),
+    /// The sandbox lacks a layer that has to hold.
+    Unprotected(String),
     /// The artifact does not fit this build.
     BadArtifact(String),
+    #[cfg(feature = "probes")]
+    Probed(sandbox::probes::Outcome),
 }
 
 /// The engine, for the signal handler.
@@ -75,16 +84,38 @@ fn serve(control: Control) -> io::Result<()> {
     };
     let lane = WorkerLane::map(&lane)?;
     let setup: Setup = crate::memfd::read_json(setup)?;
-    let task = match load::load(&artifact, &setup) {
+    let failed = |e| match e {
+        LoadError::Task(message) => control.send(&Started::Unusable(shorten(message)), &[]),
+        LoadError::Artifact(message) => control.send(&Started::BadArtifact(shorten(message)), &[]),
+    };
+    // The engine reads nothing but settings; it opens what it needs of /proc before that goes away.
+    let engine = match load::engine(&setup) {
+        Ok(engine) => engine,
+        Err(e) => return failed(e),
+    };
+    let mut sandbox = match sandbox::enter_loading(plan(&setup)) {
+        Ok(sandbox) => sandbox,
+        Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
+    };
+    let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
-        Err(LoadError::Task(message)) => return control.send(&Started::Unusable(shorten(message)), &[]),
-        Err(LoadError::Artifact(message)) => return control.send(&Started::BadArtifact(shorten(message)), &[]),
+        Err(e) => return failed(e),
     };
     drop(artifact);
+    let timers = if uses_wasi(&setup.meta) { Some(timers()?) } else { None };
+    let _entered = timers.as_ref().map(|runtime| runtime.enter());
     let _ = ENGINE.set(task.engine.clone());
-    let action = SigAction::new(SigHandler::Handler(on_abort), SaFlags::SA_RESTART | SaFlags::SA_ONSTACK, SigSet::empty());
+    let action =
+        SigAction::new(SigHandler::Handler(on_abort), SaFlags::SA_RESTART | SaFlags::SA_ONSTACK, SigSet::empty());
     // SAFETY: the handler does one atomic addition.
     unsafe { sigaction(ABORT, &action)? };
+    if let Err(e) = sandbox.enter_serving() {
+        return control.send(&Started::Unprotected(shorten(e.to_string())), &[]);
+    }
+    #[cfg(feature = "probes")]
+    if let Some(probe) = &setup.probe {
+        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+    }
     let mut runner = run::Runner::new(task, setup.call.clone(), lane.status());
     // An init that fails fails for every item: better said once, before anything runs.
     if setup.call.init.is_some()
@@ -93,8 +124,27 @@ fn serve(control: Control) -> io::Result<()> {
         let message = format!("the task cannot be initialised: {}", failure.message);
         return control.send(&Started::Unusable(shorten(message)), &[]);
     }
-    control.send(&Started::Ready, &[])?;
+    control.send(&Started::Ready { lacking: sandbox.lacking() }, &[])?;
     serve::serve(lane, &control, runner, &setup.call)
+}
+
+fn plan(setup: &Setup) -> Plan {
+    let role = if uses_wasi(&setup.meta) { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
+    let limits = &setup.call.limits;
+    let plan = Plan::new(setup.call.sandbox, role, sandbox::Limits::of_worker(limits.memory, limits.max_output));
+    #[cfg(feature = "probes")]
+    let plan = Plan { without: setup.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
+    plan
+}
+
+fn uses_wasi(meta: &Meta) -> bool {
+    meta.description.imports.iter().any(|import| import.starts_with("wasi"))
+}
+
+/// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a
+/// time when the sandbox allows none any more.
+fn timers() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// A message that fits the socket.

@@ -328,7 +328,9 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let [value] = returned;
             Ok((count == 1).then_some(value))
         }
-        (Callee::Core(_), Pre::Component { .. }) => Err(Failure::new(Kind::Trap, "the function is of another kind of task")),
+        (Callee::Core(_), Pre::Component { .. }) => {
+            Err(Failure::new(Kind::Trap, "the function is of another kind of task"))
+        }
     }
 }
 

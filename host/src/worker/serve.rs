@@ -50,7 +50,13 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
 }
 
 /// A chunk as one call; where that fails, its items one at a time, so that only the guilty ones do.
-fn serve_batch(lane: &mut WorkerLane, control: &Control, runner: &mut Runner, call: &Call, count: u64) -> io::Result<()> {
+fn serve_batch(
+    lane: &mut WorkerLane,
+    control: &Control,
+    runner: &mut Runner,
+    call: &Call,
+    count: u64,
+) -> io::Result<()> {
     let mut items = Vec::new();
     for _ in 0..count {
         let (tag, len) = frame::read_item_header(lane.take(control)?);

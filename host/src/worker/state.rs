@@ -63,9 +63,7 @@ fn builder(stdout: Printer, stderr: Printer) -> WasiCtxBuilder {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
-        let wasi = self
-            .wasi
-            .get_or_insert_with(|| Box::new((builder(stdout, stderr).build(), ResourceTable::new())));
+        let wasi = self.wasi.get_or_insert_with(|| Box::new((builder(stdout, stderr).build(), ResourceTable::new())));
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
 }

@@ -58,11 +58,7 @@ fn a_killed_worker_costs_one_item_whatever_else_was_queued_for_it() {
             .start();
         host.busy_worker().send(Signal::SIGKILL);
         let records = all(&mut host);
-        let failed: Vec<_> = records
-            .iter()
-            .filter(|record| record.kind() != "ok")
-            .map(Record::index)
-            .collect();
+        let failed: Vec<_> = records.iter().filter(|record| record.kind() != "ok").map(Record::index).collect();
         assert_eq!(failed, [2000], "with chunks of {chunk}");
         assert_eq!(records.len(), 4001);
     }

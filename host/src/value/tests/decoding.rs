@@ -1,5 +1,5 @@
-use crate::value::shape::Fields;
 use super::*;
+use crate::value::shape::Fields;
 
 #[test]
 fn an_integer_out_of_range_names_the_place_and_the_type() {
@@ -12,15 +12,9 @@ fn an_integer_out_of_range_names_the_place_and_the_type() {
 
 #[test]
 fn integers_are_exact_to_the_ends_of_64_bits() {
-    assert_eq!(
-        good(&Shape::S64, "-9223372036854775808"),
-        Val::S64(i64::MIN)
-    );
+    assert_eq!(good(&Shape::S64, "-9223372036854775808"), Val::S64(i64::MIN));
     assert_eq!(good(&Shape::S64, "9223372036854775807"), Val::S64(i64::MAX));
-    assert_eq!(
-        good(&Shape::U64, "18446744073709551615"),
-        Val::U64(u64::MAX)
-    );
+    assert_eq!(good(&Shape::U64, "18446744073709551615"), Val::U64(u64::MAX));
     assert_eq!(
         misfit(&Shape::U64, "18446744073709551616"),
         "expected u64, got 18446744073709551616 (out of range 0..=18446744073709551615)"
@@ -34,9 +28,7 @@ fn a_fraction_or_exponent_is_no_integer() {
     for text in ["3.0", "3.5", "1e2"] {
         assert_eq!(
             misfit(&Shape::S64, text),
-            format!(
-                "expected s64, got {text} (an integer is written without fraction or exponent)"
-            )
+            format!("expected s64, got {text} (an integer is written without fraction or exponent)")
         );
     }
     assert_eq!(good(&Shape::S64, "-0"), Val::S64(0));
@@ -44,10 +36,7 @@ fn a_fraction_or_exponent_is_no_integer() {
 
 #[test]
 fn a_number_in_quotes_is_no_number() {
-    assert_eq!(
-        misfit(&Shape::U8, "\"7\""),
-        "expected u8, got \"7\" (a number has no quotes)"
-    );
+    assert_eq!(misfit(&Shape::U8, "\"7\""), "expected u8, got \"7\" (a number has no quotes)");
 }
 
 #[test]
@@ -56,19 +45,10 @@ fn floats_take_integers_and_the_three_names() {
     assert_eq!(good(&Shape::F64, "-0"), Val::Float64(-0.0));
     assert_eq!(good(&Shape::F64, "-0.0"), Val::Float64(-0.0));
     assert_eq!(good(&Shape::F64, "\"NaN\""), Val::Float64(f64::NAN));
-    assert_eq!(
-        good(&Shape::F32, "\"-Infinity\""),
-        Val::Float32(f32::NEG_INFINITY)
-    );
+    assert_eq!(good(&Shape::F32, "\"-Infinity\""), Val::Float32(f32::NEG_INFINITY));
     assert_eq!(misfit(&Shape::F64, "\"nan\""), "expected f64, got \"nan\"");
-    assert_eq!(
-        misfit(&Shape::F64, "1e400"),
-        "expected f64, got 1e400 (out of range)"
-    );
-    assert_eq!(
-        misfit(&Shape::F32, "1e39"),
-        "expected f32, got 1e39 (out of range)"
-    );
+    assert_eq!(misfit(&Shape::F64, "1e400"), "expected f64, got 1e400 (out of range)");
+    assert_eq!(misfit(&Shape::F32, "1e39"), "expected f32, got 1e39 (out of range)");
     assert!(misfit(&Shape::F64, "01").starts_with("not valid JSON"));
     assert!(misfit(&Shape::F64, "[1").starts_with("not valid JSON"));
 }
@@ -97,22 +77,10 @@ fn a_lone_surrogate_is_refused() {
 
 #[test]
 fn invalid_json_says_where() {
-    assert_eq!(
-        misfit(&list(Shape::U8), "[1, }"),
-        "not valid JSON: expected value at column 5"
-    );
-    assert_eq!(
-        misfit(&list(Shape::S8), "[1,\n2,,"),
-        "not valid JSON: expected value at line 2, column 3"
-    );
-    assert_eq!(
-        misfit(&Shape::U8, "  "),
-        "not valid JSON: there is nothing in the item"
-    );
-    assert_eq!(
-        misfit(&Shape::U8, "1 2"),
-        "not valid JSON: trailing characters at column 3"
-    );
+    assert_eq!(misfit(&list(Shape::U8), "[1, }"), "not valid JSON: expected value at column 5");
+    assert_eq!(misfit(&list(Shape::S8), "[1,\n2,,"), "not valid JSON: expected value at line 2, column 3");
+    assert_eq!(misfit(&Shape::U8, "  "), "not valid JSON: there is nothing in the item");
+    assert_eq!(misfit(&Shape::U8, "1 2"), "not valid JSON: trailing characters at column 3");
 }
 
 #[test]
@@ -127,11 +95,7 @@ fn text_nested_without_end_is_refused() {
 #[test]
 fn a_record_takes_its_fields_in_any_order() {
     let shape = record(&[("a", Shape::U8), ("b-c", Shape::String), ("d", Shape::Bool)]);
-    let wanted = fields(&[
-        ("a", Val::U8(1)),
-        ("b-c", Val::String("x".into())),
-        ("d", Val::Bool(true)),
-    ]);
+    let wanted = fields(&[("a", Val::U8(1)), ("b-c", Val::String("x".into())), ("d", Val::Bool(true))]);
     assert_eq!(good(&shape, r#"{"a":1,"b-c":"x","d":true}"#), wanted);
     assert_eq!(good(&shape, r#"{"d":true,"b-\u0063":"x","a":1}"#), wanted);
 }
@@ -141,10 +105,7 @@ fn only_an_option_may_be_left_out_of_a_record() {
     let shape = record(&[("a", Shape::U8), ("b", option(Shape::U8))]);
     let wanted = fields(&[("a", Val::U8(1)), ("b", Val::Option(None))]);
     assert_eq!(good(&shape, r#"{"a":1}"#), wanted);
-    assert_eq!(
-        misfit(&shape, r#"{"b":1}"#),
-        "expected record { a: u8, b: option<u8> }: field `a: u8` is missing"
-    );
+    assert_eq!(misfit(&shape, r#"{"b":1}"#), "expected record { a: u8, b: option<u8> }: field `a: u8` is missing");
 }
 
 #[test]
@@ -206,36 +167,21 @@ fn a_variant_is_its_case_with_or_without_payload() {
     assert_eq!(good(&shape, r#"{"empty":null}"#), empty);
     for (text, why) in [
         (r#""circle""#, r#"`circle` carries a f64: {"circle": …}"#),
-        (
-            r#"{"empty":1}"#,
-            "`empty` carries nothing: its value is null",
-        ),
+        (r#"{"empty":1}"#, "`empty` carries nothing: its value is null"),
         (r#""circl""#, "no case `circl`; did you mean `circle`?"),
-        (
-            r#"{"square":1}"#,
-            "no case `square`; there are `circle`, `empty`",
-        ),
+        (r#"{"square":1}"#, "no case `square`; there are `circle`, `empty`"),
         ("{}", "the object is empty: it names one case"),
-        (
-            r#"{"circle":1,"empty":null}"#,
-            "the object has more than one member",
-        ),
+        (r#"{"circle":1,"empty":null}"#, "the object has more than one member"),
     ] {
         let wanted = format!("expected variant {{ circle(f64), empty }}: {why}");
         assert_eq!(misfit(&shape, text), wanted);
     }
-    assert_eq!(
-        misfit(&shape, r#"{"circle":[]}"#),
-        "at .circle: expected f64, got []"
-    );
+    assert_eq!(misfit(&shape, r#"{"circle":[]}"#), "at .circle: expected f64, got []");
 }
 
 #[test]
 fn a_result_inside_a_value_is_ok_or_err() {
-    let shape = Shape::Result {
-        ok: Some(Box::new(Shape::U8)),
-        err: None,
-    };
+    let shape = Shape::Result { ok: Some(Box::new(Shape::U8)), err: None };
     let ok = Val::Result(Ok(Some(Box::new(Val::U8(1)))));
     assert_eq!(good(&shape, r#"{"ok":1}"#), ok);
     assert_eq!(good(&shape, r#"{"err":null}"#), Val::Result(Err(None)));
@@ -274,12 +220,7 @@ fn bytes_are_base64_or_numbers() {
     for text in ["\"aGk\"", "\"a-_=\"", "\"aGl=\""] {
         let what = misfit(&Shape::Bytes, text);
         assert!(what.contains("base64 with padding"), "{what}");
-        assert_eq!(
-            decode_bytes(text.as_bytes(), Form::Json)
-                .unwrap_err()
-                .to_string(),
-            what
-        );
+        assert_eq!(decode_bytes(text.as_bytes(), Form::Json).unwrap_err().to_string(), what);
     }
     assert!(misfit(&Shape::Bytes, "[1,256]").starts_with("at [1]: expected u8, got 256"));
 }
@@ -289,10 +230,7 @@ fn a_tuple_has_exactly_its_elements() {
     let shape = Shape::Tuple(vec![Shape::U8, Shape::String]);
     let pair = Val::Tuple(vec![Val::U8(1), Val::String("a".into())]);
     assert_eq!(good(&shape, r#"[1,"a"]"#), pair);
-    assert_eq!(
-        misfit(&shape, "[1]"),
-        "expected tuple<u8, string>, got [1] (1 element where 2 are wanted)"
-    );
+    assert_eq!(misfit(&shape, "[1]"), "expected tuple<u8, string>, got [1] (1 element where 2 are wanted)");
     assert!(misfit(&shape, r#"[1,"a",2]"#).ends_with("(more elements where 2 are wanted)"));
     let pair = Shape::FixedList(Box::new(Shape::U8), u32::MAX);
     assert!(misfit(&pair, "[1,2]").contains("2 elements where 4294967295 are wanted"));
@@ -302,10 +240,7 @@ fn a_tuple_has_exactly_its_elements() {
 fn a_message_is_short_and_safe_to_print() {
     let long = format!("\"{}\\u001b[2J\u{9b}31m\"", "x".repeat(10));
     let what = misfit(&Shape::U8, &long);
-    assert!(
-        what.contains("\\u{9b}31m") && !what.contains('\u{9b}'),
-        "{what}"
-    );
+    assert!(what.contains("\\u{9b}31m") && !what.contains('\u{9b}'), "{what}");
     let key = misfit(&point(), r#"{"\u001b[2J":1}"#);
     assert!(key.contains("\\u{1b}[2J"), "{key}");
     let many = (0..500).map(|at| (format!("field-{at}"), Shape::U8));
@@ -317,18 +252,9 @@ fn a_message_is_short_and_safe_to_print() {
 #[test]
 fn the_short_way_for_a_bare_integer_takes_what_json_takes() {
     for text in ["01", "-", "+1", "1a", "", "--1", "0x1", "-01"] {
-        assert!(
-            misfit(&Shape::S64, text).starts_with("not valid JSON"),
-            "{text}"
-        );
+        assert!(misfit(&Shape::S64, text).starts_with("not valid JSON"), "{text}");
     }
-    for text in [
-        "0",
-        "-5",
-        "999999999999999999",
-        "1000000000000000000",
-        " 7\t",
-    ] {
+    for text in ["0", "-5", "999999999999999999", "1000000000000000000", " 7\t"] {
         let wanted = Val::S64(text.trim().parse().unwrap());
         assert_eq!(good(&Shape::S64, text), wanted);
     }

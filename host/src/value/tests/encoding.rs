@@ -6,14 +6,8 @@ fn a_float_has_the_shortest_digits_that_mean_it() {
     assert_eq!(text(&Shape::F64, &Val::Float64(0.1)), "0.1");
     assert_eq!(text(&Shape::F64, &Val::Float64(-0.0)), "-0.0");
     assert_eq!(text(&Shape::F32, &Val::Float32(f32::NAN)), "\"NaN\"");
-    assert_eq!(
-        text(&Shape::F32, &Val::Float32(f32::INFINITY)),
-        "\"Infinity\""
-    );
-    assert_eq!(
-        text(&Shape::F64, &Val::Float64(f64::NEG_INFINITY)),
-        "\"-Infinity\""
-    );
+    assert_eq!(text(&Shape::F32, &Val::Float32(f32::INFINITY)), "\"Infinity\"");
+    assert_eq!(text(&Shape::F64, &Val::Float64(f64::NEG_INFINITY)), "\"-Infinity\"");
 }
 
 #[test]
@@ -38,11 +32,8 @@ fn every_length_of_bytes_is_base64_with_padding() {
 #[test]
 fn a_map_is_an_object_and_its_last_value_counts() {
     let shape = Shape::Map(Box::new(Shape::U8), Box::new(Shape::Bool));
-    let val = Val::Map(vec![
-        (Val::U8(1), Val::Bool(true)),
-        (Val::U8(2), Val::Bool(true)),
-        (Val::U8(1), Val::Bool(false)),
-    ]);
+    let val =
+        Val::Map(vec![(Val::U8(1), Val::Bool(true)), (Val::U8(2), Val::Bool(true)), (Val::U8(1), Val::Bool(false))]);
     assert_eq!(text(&shape, &val), r#"{"2":true,"1":false}"#);
 }
 

@@ -12,17 +12,10 @@ fn row(shape: &Shape, item: &str) -> Result<Val, String> {
 fn bytes_are_taken_as_they_are() {
     let quoted = Val::String("\"a\" \\n".into());
     assert_eq!(bytes(&Shape::String, b"\"a\" \\n").unwrap(), quoted);
-    assert_eq!(
-        bytes(&option(Shape::String), b"").unwrap(),
-        some(Val::String(String::new()))
-    );
+    assert_eq!(bytes(&option(Shape::String), b"").unwrap(), some(Val::String(String::new())));
     let any = Val::List(vec![Val::U8(0), Val::U8(255)]);
     assert_eq!(bytes(&Shape::Bytes, b"\x00\xff").unwrap(), any);
-    assert!(
-        bytes(&Shape::String, b"\xff")
-            .unwrap_err()
-            .contains("not UTF-8")
-    );
+    assert!(bytes(&Shape::String, b"\xff").unwrap_err().contains("not UTF-8"));
 }
 
 #[test]
@@ -67,18 +60,9 @@ fn a_row_fills_a_record_and_each_cell_becomes_its_type() {
 fn a_cell_that_does_not_fit_names_its_column() {
     let shape = record(&[("age", Shape::U8), ("tags", option(list(Shape::U8)))]);
     let error = |item| row(&shape, item).unwrap_err();
-    assert_eq!(
-        error(r#"{"age":"300"}"#),
-        "at .age: expected u8, got \"300\" (out of range 0..=255)"
-    );
-    assert_eq!(
-        error(r#"{"age":"abc"}"#),
-        "at .age: expected u8, got \"abc\""
-    );
-    assert_eq!(
-        error(r#"{"age":"1","tags":"[1,999]"}"#),
-        "at .tags[1]: expected u8, got 999 (out of range 0..=255)"
-    );
+    assert_eq!(error(r#"{"age":"300"}"#), "at .age: expected u8, got \"300\" (out of range 0..=255)");
+    assert_eq!(error(r#"{"age":"abc"}"#), "at .age: expected u8, got \"abc\"");
+    assert_eq!(error(r#"{"age":"1","tags":"[1,999]"}"#), "at .tags[1]: expected u8, got 999 (out of range 0..=255)");
     assert!(error(r#"{"age":"1","tags":"[1"}"#).starts_with("at .tags: not valid JSON"));
     assert!(error("{}").ends_with("column `age: u8` is missing"));
     assert!(error(r#"{"age":"1","age":"2"}"#).ends_with("column `age` is given twice"));
@@ -97,9 +81,5 @@ fn a_row_fits_a_map_and_nothing_smaller() {
     let shape = Shape::Map(Box::new(Shape::String), Box::new(Shape::U8));
     let wanted = Val::Map(vec![(Val::String("a".into()), Val::U8(1))]);
     assert_eq!(row(&shape, r#"{"a":"1"}"#).unwrap(), wanted);
-    assert!(
-        row(&Shape::U8, r#"{"a":"1"}"#)
-            .unwrap_err()
-            .contains("a row of CSV")
-    );
+    assert!(row(&Shape::U8, r#"{"a":"1"}"#).unwrap_err().contains("a row of CSV"));
 }

@@ -1,5 +1,5 @@
-use crate::value::params::BindError;
 use super::*;
+use crate::value::params::BindError;
 
 fn params(list: &[(&str, Shape)]) -> Params {
     let list = list.iter().cloned();
@@ -39,31 +39,11 @@ fn more_parameters_take_an_array_or_an_object() {
         "expected the parameters (base: u8, exp: option<u8>), got 7 \
          (an array of them or an object by name)"
     );
-    assert!(
-        args(&two(), "[2]")
-            .unwrap_err()
-            .ends_with("got [2] (1 of 2 parameters)")
-    );
-    assert!(
-        args(&two(), "[1,2,3]")
-            .unwrap_err()
-            .ends_with("(more than 2 parameters)")
-    );
-    assert!(
-        args(&two(), "[1,300]")
-            .unwrap_err()
-            .starts_with("at [1]: expected u8, got 300")
-    );
-    assert!(
-        args(&two(), r#"{"base":300}"#)
-            .unwrap_err()
-            .starts_with("at .base: expected u8")
-    );
-    assert!(
-        args(&two(), r#"{"bas":1}"#)
-            .unwrap_err()
-            .ends_with("did you mean `base`?")
-    );
+    assert!(args(&two(), "[2]").unwrap_err().ends_with("got [2] (1 of 2 parameters)"));
+    assert!(args(&two(), "[1,2,3]").unwrap_err().ends_with("(more than 2 parameters)"));
+    assert!(args(&two(), "[1,300]").unwrap_err().starts_with("at [1]: expected u8, got 300"));
+    assert!(args(&two(), r#"{"base":300}"#).unwrap_err().starts_with("at .base: expected u8"));
+    assert!(args(&two(), r#"{"bas":1}"#).unwrap_err().ends_with("did you mean `base`?"));
 }
 
 #[test]
@@ -72,10 +52,7 @@ fn no_parameter_takes_only_null() {
     assert_eq!(args(&none, " null ").unwrap(), []);
     for item in ["1", "[]", "{}", "\"\""] {
         let what = args(&none, item).unwrap_err();
-        assert!(
-            what.starts_with("expected null, as the function takes nothing"),
-            "{what}"
-        );
+        assert!(what.starts_with("expected null, as the function takes nothing"), "{what}");
     }
 }
 
@@ -98,19 +75,13 @@ fn a_bound_parameter_leaves_the_rest_to_the_item() {
 fn what_cannot_be_bound_says_why() {
     let mut params = two();
     let error = |error: BindError| error.to_string();
-    assert_eq!(
-        error(params.bind("bse", b"1").unwrap_err()),
-        "no parameter `bse`; did you mean `base`?"
-    );
+    assert_eq!(error(params.bind("bse", b"1").unwrap_err()), "no parameter `bse`; did you mean `base`?");
     assert_eq!(
         error(params.bind("base", b"300").unwrap_err()),
         "parameter `base`: expected u8, got 300 (out of range 0..=255)"
     );
     params.bind("base", b"3").unwrap();
-    assert_eq!(
-        error(params.bind("base", b"3").unwrap_err()),
-        "parameter `base` is bound twice"
-    );
+    assert_eq!(error(params.bind("base", b"3").unwrap_err()), "parameter `base` is bound twice");
 }
 
 #[test]
@@ -130,11 +101,7 @@ fn a_row_fills_parameters_by_name() {
 #[test]
 fn bytes_fill_exactly_one_parameter() {
     let mut params = params(&[("text", Shape::String), ("n", Shape::U8)]);
-    assert!(
-        call(&params, "x", Form::Bytes)
-            .unwrap_err()
-            .contains("--arg")
-    );
+    assert!(call(&params, "x", Form::Bytes).unwrap_err().contains("--arg"));
     params.bind("n", b"1").unwrap();
     let wanted = [Val::String("x".into()), Val::U8(1)];
     assert_eq!(call(&params, "x", Form::Bytes).unwrap(), wanted);

@@ -1,5 +1,5 @@
-use crate::value::shape::Unsupported;
 use super::*;
+use crate::value::shape::Unsupported;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Engine};
@@ -44,14 +44,8 @@ fn a_type_is_planned_and_spelled_as_in_wit() {
 #[test]
 fn declared_types_are_spelled_out() {
     for (wat, wit) in [
-        (
-            r#"(record (field "a" u8) (field "b" s8))"#,
-            "record { a: u8, b: s8 }",
-        ),
-        (
-            r#"(variant (case "a" u8) (case "b"))"#,
-            "variant { a(u8), b }",
-        ),
+        (r#"(record (field "a" u8) (field "b" s8))"#, "record { a: u8, b: s8 }"),
+        (r#"(variant (case "a" u8) (case "b"))"#, "variant { a(u8), b }"),
         (r#"(enum "a" "b")"#, "enum { a, b }"),
         (r#"(flags "a" "b")"#, "flags { a, b }"),
     ] {

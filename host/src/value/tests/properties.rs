@@ -1,5 +1,5 @@
-use crate::value::{names::Names, shape::Cases, shape::Fields};
 use super::*;
+use crate::value::{names::Names, shape::Cases, shape::Fields};
 use proptest::collection::vec;
 use proptest::option as maybe;
 use proptest::prelude::*;
@@ -83,21 +83,13 @@ fn value(shape: &Shape) -> BoxedStrategy<Val> {
         Shape::U32 => any::<u32>().prop_map(Val::U32).boxed(),
         Shape::S64 => any::<i64>().prop_map(Val::S64).boxed(),
         Shape::U64 => any::<u64>().prop_map(Val::U64).boxed(),
-        Shape::F32 => any::<u32>()
-            .prop_map(|bits| Val::Float32(f32::from_bits(bits)))
-            .boxed(),
-        Shape::F64 => any::<u64>()
-            .prop_map(|bits| Val::Float64(f64::from_bits(bits)))
-            .boxed(),
+        Shape::F32 => any::<u32>().prop_map(|bits| Val::Float32(f32::from_bits(bits))).boxed(),
+        Shape::F64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
         Shape::Char => any::<char>().prop_map(Val::Char).boxed(),
         Shape::String => any::<String>().prop_map(Val::String).boxed(),
-        Shape::Bytes => vec(any::<u8>().prop_map(Val::U8), 0..9)
-            .prop_map(Val::List)
-            .boxed(),
+        Shape::Bytes => vec(any::<u8>().prop_map(Val::U8), 0..9).prop_map(Val::List).boxed(),
         Shape::List(inner) => vec(value(&inner), 0..4).prop_map(Val::List).boxed(),
-        Shape::FixedList(inner, n) => vec(value(&inner), n as usize)
-            .prop_map(Val::FixedLengthList)
-            .boxed(),
+        Shape::FixedList(inner, n) => vec(value(&inner), n as usize).prop_map(Val::FixedLengthList).boxed(),
         Shape::Map(key, inner) => vec((value(&key), value(&inner)), 0..4)
             .prop_map(|mut list| {
                 list.sort_by_key(|(key, _)| format!("{key:?}"));
@@ -112,30 +104,25 @@ fn value(shape: &Shape) -> BoxedStrategy<Val> {
         Shape::Record(fields) => {
             let each: Vec<_> = fields.shapes.iter().map(value).collect();
             let names = fields.names.as_slice().to_vec();
-            each.prop_map(move |vals| Val::Record(names.iter().cloned().zip(vals).collect()))
-                .boxed()
+            each.prop_map(move |vals| Val::Record(names.iter().cloned().zip(vals).collect())).boxed()
         }
         Shape::Variant(cases) => any::<Index>()
             .prop_flat_map(move |at| {
                 let at = at.index(cases.names.len());
                 let name = cases.names.as_slice()[at].clone();
-                payload(cases.payloads[at].as_ref())
-                    .prop_map(move |payload| Val::Variant(name.clone(), payload))
+                payload(cases.payloads[at].as_ref()).prop_map(move |payload| Val::Variant(name.clone(), payload))
             })
             .boxed(),
-        Shape::Enum(names) => prop::sample::select(names.as_slice().to_vec())
-            .prop_map(Val::Enum)
-            .boxed(),
+        Shape::Enum(names) => prop::sample::select(names.as_slice().to_vec()).prop_map(Val::Enum).boxed(),
         Shape::Flags(names) => {
             let all = names.as_slice().to_vec();
             let count = 0..=all.len();
             subsequence(all, count).prop_map(Val::Flags).boxed()
         }
-        Shape::Option(inner) => prop_oneof![
-            Just(Val::Option(None)),
-            value(&inner).prop_map(|val| Val::Option(Some(Box::new(val)))),
-        ]
-        .boxed(),
+        Shape::Option(inner) => {
+            prop_oneof![Just(Val::Option(None)), value(&inner).prop_map(|val| Val::Option(Some(Box::new(val)))),]
+                .boxed()
+        }
         Shape::Result { ok, err } => prop_oneof![
             payload(ok.as_deref()).prop_map(|val| Val::Result(Ok(val))),
             payload(err.as_deref()).prop_map(|val| Val::Result(Err(val))),

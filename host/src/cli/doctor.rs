@@ -1,0 +1,48 @@
+//! `wasmpool doctor`: a table of the sandbox's layers, as a worker has them on this machine.
+
+use std::io::{self, Write};
+
+use super::exit::{Exit, Stop};
+use crate::sandbox::{self, Diagnosis, Layer, Part};
+
+pub fn doctor() -> Result<Exit, Stop> {
+    let diagnosis = sandbox::diagnose()?;
+    match io::stdout().write_all(describe(&diagnosis).as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::OutputClosed),
+        Err(e) => return Err(format!("cannot write the table: {e}").into()),
+        Ok(()) => {}
+    }
+    Ok(if diagnosis.strict.is_ok() { Exit::Success } else { Exit::Sandbox })
+}
+
+fn describe(diagnosis: &Diagnosis) -> String {
+    let release =
+        nix::sys::utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned());
+    let mut out = format!("kernel: {release}\n\n{:<13}{:<42}here\n", "layer", "what");
+    let row = |layer: Layer, what: &str, here: &str| format!("{:<13}{what:<42}{here}\n", layer.name());
+    out += &row(Layer::Inheritance, "no descriptors, no environment", "yes");
+    out += &row(Layer::Death, "ends with its host", "yes");
+    let report = &diagnosis.report;
+    for layer in Layer::ALL {
+        for part in report.held.iter().filter(|part| part.layer() == layer) {
+            out += &row(layer, part.name(), "yes");
+        }
+        for missing in report.missing.iter().filter(|missing| missing.part.layer() == layer) {
+            let needed = if report.excused(missing.part) { "no, not required" } else { "NO, REQUIRED" };
+            out += &row(layer, missing.part.name(), &format!("{needed}: {}", missing.why));
+        }
+    }
+    let mut told: Vec<&str> = Vec::new();
+    for missing in &report.missing {
+        let remedy = Part::remedy(missing.part);
+        if !told.contains(&remedy) {
+            out += &format!("\nto get the {} layer: {remedy}\n", missing.part.layer().name());
+            told.push(remedy);
+        }
+    }
+    out += match &diagnosis.strict {
+        Ok(()) => "\n--sandbox strict: runs here\n",
+        Err(_) => "\n--sandbox strict: refuses to run here; --sandbox best-effort runs with what there is\n",
+    };
+    out
+}

@@ -1,0 +1,85 @@
+//! What the kernel lets the process use, whatever runs in it.
+//!
+//! Address space is not limited: wasm reserves far more of it than it ever touches.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::Part;
+
+/// The limits that differ between processes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory that can be written to and is not shared.
+    pub data: u64,
+    /// Bytes a file may have. Nothing but memory files can be reached; a worker writes none.
+    pub file: u64,
+    /// Seconds of CPU time, over all threads.
+    pub cpu: Option<u64>,
+}
+
+/// Descriptors a process may have: some ten are in use.
+const DESCRIPTORS: rlim_t = 64;
+/// What a worker needs beside its guest's memory: the runtime, decoded items, threads' stacks.
+const OVERHEAD: u64 = 1 << 30;
+/// Decoded values take up to forty times the memory of their encoded bytes.
+const PER_OUTPUT_BYTE: u64 = 64;
+
+impl Limits {
+    /// For a worker whose guest may have so much memory and give so large results.
+    pub fn of_worker(memory: u64, max_output: u64) -> Limits {
+        let data = memory.saturating_add(max_output.saturating_mul(PER_OUTPUT_BYTE)).saturating_add(OVERHEAD);
+        Limits { data, file: 0, cpu: None }
+    }
+
+    /// For a compile process: enough for the largest interpreters that were seen, not enough to take a machine down.
+    pub fn of_compiler() -> Limits {
+        Limits { data: 4 << 30, file: 2 << 30, cpu: Some(600) }
+    }
+}
+
+pub fn enter(limits: &Limits) -> Vec<(Part, Result<(), Errno>)> {
+    let mut results = vec![
+        (Part::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),
+        (Part::FileLimit, lower(Resource::RLIMIT_FSIZE, limits.file)),
+        (Part::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, DESCRIPTORS)),
+        (Part::LockLimit, lower(Resource::RLIMIT_MEMLOCK, 0).and_then(|()| lower(Resource::RLIMIT_MSGQUEUE, 0))),
+        (Part::DataLimit, lower(Resource::RLIMIT_DATA, limits.data)),
+    ];
+    if let Some(seconds) = limits.cpu {
+        results.push((Part::CpuLimit, lower(Resource::RLIMIT_CPU, seconds)));
+    }
+    results
+}
+
+/// Neither processes nor threads from here on.
+pub fn no_more_threads() -> Result<(), Errno> {
+    lower(Resource::RLIMIT_NPROC, 0)
+}
+
+/// What ended a compile process that did not answer, in words that follow "compiling it". `None` if no limit did.
+pub fn why_compiling_ended(status: ExitStatus) -> Option<String> {
+    let limits = Limits::of_compiler();
+    match Signal::try_from(status.signal()?).ok()? {
+        // An allocation that fails aborts.
+        Signal::SIGABRT => Some(format!("needs more than the {} GiB of memory it may have", limits.data >> 30)),
+        Signal::SIGXFSZ => Some(format!("gives more than {} GiB", limits.file >> 30)),
+        Signal::SIGXCPU | Signal::SIGKILL => {
+            Some("took more time or memory than it may have, and was ended".to_owned())
+        }
+        Signal::SIGSEGV => Some("overflowed the compiler's stack: it is nested too deeply".to_owned()),
+        _ => None,
+    }
+}
+
+/// Lowers both limits, so that they cannot be raised again; one that is lower already stays.
+fn lower(resource: Resource, to: rlim_t) -> Result<(), Errno> {
+    let (_, hard) = nix::sys::resource::getrlimit(resource)?;
+    let to = to.min(hard);
+    setrlimit(resource, to, to)
+}

@@ -1,0 +1,164 @@
+//! What a child process gives up before it touches anything a stranger wrote.
+//!
+//! Layers are stacked so that a bug in the wasm runtime, which would hand the guest native code, still leaves it nothing
+//! but computing and answering. `docs/security.md` says what each layer stops. The order, in a worker:
+//!
+//! 1. [`start`]: inherited descriptors closed, death with the host (before anything else).
+//! 2. [`enter_loading`]: limits, namespaces with an empty root, privileges, Landlock, and a first seccomp filter. After
+//!    it the artifact is loaded: what a compile process wrote is not trusted either.
+//! 3. [`enter_serving`]: a second, narrower filter before the first guest code runs. No new executable memory from here.
+//!
+//! A compile process takes the first two steps and stays there.
+
+mod doctor;
+mod landlock;
+mod limits;
+mod namespaces;
+mod privileges;
+#[cfg(feature = "probes")]
+pub mod probes;
+mod report;
+mod seccomp;
+mod start;
+mod syscalls;
+
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::SandboxMode;
+pub use doctor::{Diagnosis, diagnose, run as run_doctor};
+pub use limits::{Limits, why_compiling_ended};
+pub use report::{Layer, Part, Report};
+pub use start::own_socket;
+pub use syscalls::Role;
+
+/// What to enter: how much of the sandbox must hold, and what the process is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    pub mode: SandboxMode,
+    pub role: Role,
+    pub limits: Limits,
+    /// Layers left out, to show that each of them holds something. Release builds lack it.
+    #[cfg(feature = "probes")]
+    #[serde(default)]
+    pub without: Vec<Layer>,
+}
+
+impl Plan {
+    pub fn new(mode: SandboxMode, role: Role, limits: Limits) -> Plan {
+        Plan {
+            mode,
+            role,
+            limits,
+            #[cfg(feature = "probes")]
+            without: Vec::new(),
+        }
+    }
+
+    #[cfg(feature = "probes")]
+    fn has(&self, layer: Layer) -> bool {
+        self.mode != SandboxMode::Off && !self.without.contains(&layer)
+    }
+
+    #[cfg(not(feature = "probes"))]
+    fn has(&self, _layer: Layer) -> bool {
+        self.mode != SandboxMode::Off
+    }
+}
+
+/// A layer that `--sandbox strict` needs is missing here.
+#[derive(Debug)]
+pub struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A sandbox that was entered for loading.
+#[derive(Debug)]
+pub struct Sandbox {
+    plan: Plan,
+    report: Report,
+    /// The root directory holds nothing but this process's own descriptors.
+    empty_root: bool,
+}
+
+/// Gives up everything that loading a task (or compiling one) does not need.
+///
+/// The process must have one thread, and must have opened what it needs of `/proc`.
+pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
+    let mut report = Report::default();
+    let mut empty_root = false;
+    if plan.has(Layer::Limits) {
+        report.add_all(limits::enter(&plan.limits));
+    }
+    let namespaces = plan.has(Layer::Namespaces);
+    let privileges = plan.has(Layer::Privileges);
+    let mut entered = false;
+    // Root enters namespaces with its own rights, and drops them afterwards; everybody else gets rights for it from a
+    // user namespace of its own.
+    if namespaces && geteuid().is_root() && namespaces::enter_as_root(&mut report) {
+        entered = true;
+        empty_root = report.note(Part::EmptyRoot, namespaces::empty_root());
+    }
+    if privileges {
+        report.add(Part::Unprivileged, privileges::drop_root());
+    }
+    if namespaces && !entered && namespaces::enter_with_own_user(&mut report) {
+        empty_root = report.note(Part::EmptyRoot, namespaces::empty_root());
+    }
+    if privileges {
+        report.add(Part::NoCapabilities, privileges::drop_capabilities());
+        report.add(Part::NoNewPrivileges, privileges::no_new_privileges());
+        report.add(Part::NotDumpable, privileges::not_dumpable());
+    }
+    // Changing the user has switched it off.
+    start::die_with_host().map_err(|e| Refused(e.to_string()))?;
+    if plan.has(Layer::Landlock) {
+        report.add_all(landlock::enter());
+    }
+    if plan.has(Layer::Seccomp) {
+        report.add(Part::LoadingFilter, seccomp::enter(syscalls::Step::loading(plan.role)));
+    }
+    if plan.mode == SandboxMode::Strict {
+        report.meets_strict(&plan).map_err(Refused)?;
+    }
+    Ok(Sandbox { plan, report, empty_root })
+}
+
+impl Sandbox {
+    /// A path by which this process, and no other, can open its own descriptor once more.
+    pub fn path_of(&self, fd: BorrowedFd<'_>) -> PathBuf {
+        let number = fd.as_raw_fd();
+        PathBuf::from(if self.empty_root { format!("/{number}") } else { format!("/proc/self/fd/{number}") })
+    }
+
+    /// Gives up what serving items does not need. All threads there will ever be must run by now.
+    pub fn enter_serving(&mut self) -> Result<(), Refused> {
+        if self.plan.has(Layer::Limits) {
+            self.report.add(Part::NoProcesses, limits::no_more_threads());
+        }
+        if self.plan.has(Layer::Seccomp) {
+            self.report.add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role)));
+        }
+        match self.plan.mode {
+            SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(Refused),
+            SandboxMode::BestEffort | SandboxMode::Off => Ok(()),
+        }
+    }
+
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What strict would have refused to go without.
+    pub fn lacking(&self) -> Vec<Part> {
+        self.report.lacking(&self.plan).map(|missing| missing.part).collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! Which parts of the sandbox a process really got.
+
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+
+/// A layer of the sandbox, in the order they are entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layer {
+    /// Nothing is inherited from the host.
+    Inheritance,
+    /// The process dies with the host.
+    Death,
+    Limits,
+    Namespaces,
+    Privileges,
+    Landlock,
+    Seccomp,
+}
+
+impl Layer {
+    pub const ALL: [Layer; 7] = [
+        Layer::Inheritance,
+        Layer::Death,
+        Layer::Limits,
+        Layer::Namespaces,
+        Layer::Privileges,
+        Layer::Landlock,
+        Layer::Seccomp,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Inheritance => "inheritance",
+            Layer::Death => "death",
+            Layer::Limits => "limits",
+            Layer::Namespaces => "namespaces",
+            Layer::Privileges => "privileges",
+            Layer::Landlock => "landlock",
+            Layer::Seccomp => "seccomp",
+        }
+    }
+
+    #[cfg(feature = "probes")]
+    pub fn from_name(name: &str) -> Option<Layer> {
+        Layer::ALL.into_iter().find(|layer| layer.name() == name)
+    }
+}
+
+/// One thing that holds or doesn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    CoreLimit,
+    FileLimit,
+    DescriptorLimit,
+    LockLimit,
+    DataLimit,
+    CpuLimit,
+    NoProcesses,
+    UserNamespace,
+    MountNamespace,
+    NetworkNamespace,
+    IpcNamespace,
+    UtsNamespace,
+    CgroupNamespace,
+    EmptyRoot,
+    Unprivileged,
+    NoCapabilities,
+    NoNewPrivileges,
+    NotDumpable,
+    LandlockFiles,
+    LandlockTcp,
+    LandlockScopes,
+    LoadingFilter,
+    ServingFilter,
+}
+
+impl Part {
+    pub fn layer(self) -> Layer {
+        use Part::*;
+        match self {
+            CoreLimit | FileLimit | DescriptorLimit | LockLimit | DataLimit | CpuLimit | NoProcesses => Layer::Limits,
+            UserNamespace | MountNamespace | NetworkNamespace | IpcNamespace | UtsNamespace | CgroupNamespace
+            | EmptyRoot => Layer::Namespaces,
+            Unprivileged | NoCapabilities | NoNewPrivileges | NotDumpable => Layer::Privileges,
+            LandlockFiles | LandlockTcp | LandlockScopes => Layer::Landlock,
+            LoadingFilter | ServingFilter => Layer::Seccomp,
+        }
+    }
+
+    /// What it is, for `doctor` and for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::CoreLimit => "no core dumps",
+            Part::FileLimit => "limit of file sizes",
+            Part::DescriptorLimit => "few descriptors",
+            Part::LockLimit => "no locked memory",
+            Part::DataLimit => "limit of memory",
+            Part::CpuLimit => "limit of CPU time",
+            Part::NoProcesses => "no new processes",
+            Part::UserNamespace => "user namespace",
+            Part::MountNamespace => "mount namespace",
+            Part::NetworkNamespace => "network namespace",
+            Part::IpcNamespace => "IPC namespace",
+            Part::UtsNamespace => "host name namespace",
+            Part::CgroupNamespace => "cgroup namespace",
+            Part::EmptyRoot => "empty root directory",
+            Part::Unprivileged => "not root",
+            Part::NoCapabilities => "no capabilities",
+            Part::NoNewPrivileges => "no new privileges",
+            Part::NotDumpable => "not traceable",
+            Part::LandlockFiles => "Landlock: no files",
+            Part::LandlockTcp => "Landlock: no TCP",
+            Part::LandlockScopes => "Landlock: no signals, no abstract sockets",
+            Part::LoadingFilter => "system calls, while loading",
+            Part::ServingFilter => "system calls, before the first item",
+        }
+    }
+
+    /// What has to hold under `--sandbox strict`, by itself or because one of `others` does.
+    fn substitute(self) -> Substitute {
+        match self {
+            Part::EmptyRoot => Substitute::Or(Part::LandlockFiles),
+            Part::LandlockFiles => Substitute::Or(Part::EmptyRoot),
+            Part::NetworkNamespace => Substitute::Or(Part::LandlockTcp),
+            Part::LandlockTcp => Substitute::Or(Part::NetworkNamespace),
+            part => match part.layer() {
+                Layer::Namespaces | Layer::Landlock => Substitute::NotRequired,
+                _ => Substitute::None,
+            },
+        }
+    }
+
+    /// How to get it where it is missing.
+    pub fn remedy(self) -> &'static str {
+        match self.layer() {
+            Layer::Namespaces => {
+                "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
+                 kernel.apparmor_restrict_unprivileged_userns=0); in a container they are usually forbidden, and Landlock \
+                 stands in"
+            }
+            Layer::Landlock => {
+                "a kernel with Landlock (5.13 for files, 6.7 for TCP, 6.12 for scopes) and `landlock` in its lsm= list"
+            }
+            Layer::Seccomp => "a kernel with CONFIG_SECCOMP_FILTER",
+            _ => "run it where these system calls are not forbidden",
+        }
+    }
+}
+
+enum Substitute {
+    /// Required.
+    None,
+    /// Required unless the other holds.
+    Or(Part),
+    NotRequired,
+}
+
+/// A part that could not be had.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Missing {
+    pub part: Part,
+    pub why: String,
+}
+
+/// What holds and what does not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub held: Vec<Part>,
+    pub missing: Vec<Missing>,
+}
+
+impl Report {
+    pub fn add(&mut self, part: Part, result: Result<(), impl ToString>) {
+        self.note(part, result);
+    }
+
+    /// Adds it, and says whether it holds.
+    pub fn note(&mut self, part: Part, result: Result<(), impl ToString>) -> bool {
+        match result {
+            Ok(()) => self.held.push(part),
+            Err(why) => {
+                self.missing.push(Missing { part, why: why.to_string() });
+                return false;
+            }
+        }
+        true
+    }
+
+    pub fn add_all<E: ToString>(&mut self, parts: impl IntoIterator<Item = (Part, Result<(), E>)>) {
+        for (part, result) in parts {
+            self.add(part, result);
+        }
+    }
+
+    pub fn holds(&self, part: Part) -> bool {
+        self.held.contains(&part)
+    }
+
+    /// Whether strict can do without `part`, which is missing.
+    pub fn excused(&self, part: Part) -> bool {
+        match part.substitute() {
+            Substitute::None => false,
+            Substitute::Or(other) => self.holds(other),
+            Substitute::NotRequired => true,
+        }
+    }
+
+    /// What strict needs and this process has not got.
+    pub fn lacking(&self, plan: &Plan) -> impl Iterator<Item = &Missing> {
+        self.missing.iter().filter(|missing| plan.has(missing.part.layer()) && !self.excused(missing.part))
+    }
+
+    /// Says what strict needs and this process has not got.
+    pub fn meets_strict(&self, plan: &Plan) -> Result<(), String> {
+        let lacking: Vec<String> = self
+            .lacking(plan)
+            .map(|missing| format!("{} ({}: {})", missing.part.layer().name(), missing.part.name(), missing.why))
+            .collect();
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => Err(lacking.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The system calls a process may make, as data. Every line says which code path needs the call; what has no line ends the
+//! process.
+
+use libc::c_long;
+use serde::{Deserialize, Serialize};
+
+/// What a sandboxed process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    Worker,
+    /// A worker whose task imports WASI: one more thread drives its timers.
+    WorkerWithTimers,
+    Compile,
+}
+
+/// A stretch of a process's life that has a filter of its own. A later filter comes on top of the earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step(u8);
+
+/// A worker from the arrival of its setup until its task is loaded.
+const LOAD: Step = Step(1);
+/// A worker that runs items.
+const SERVE: Step = Step(2);
+/// A compile process, all the time.
+const COMPILE: Step = Step(4);
+/// The thread that drives timers exists or is being made, so what threads need is needed.
+const TIMERS: Step = Step(8);
+
+impl Step {
+    pub fn loading(role: Role) -> Step {
+        match role {
+            Role::Worker => LOAD,
+            Role::WorkerWithTimers => LOAD.and(TIMERS),
+            Role::Compile => COMPILE,
+        }
+    }
+
+    pub fn serving(role: Role) -> Step {
+        match role {
+            Role::Worker => SERVE,
+            Role::WorkerWithTimers => SERVE.and(TIMERS),
+            Role::Compile => COMPILE,
+        }
+    }
+
+    const fn and(self, other: Step) -> Step {
+        Step(self.0 | other.0)
+    }
+
+    fn overlaps(self, other: Step) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether threads are made in this step.
+    fn makes_threads(self) -> bool {
+        self == COMPILE || self == LOAD.and(TIMERS)
+    }
+
+    fn opens_files(self) -> bool {
+        self.overlaps(LOAD)
+    }
+}
+
+/// What a call's arguments must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Only {
+    Any,
+    /// This argument, masked, is this.
+    Masked {
+        argument: u8,
+        mask: u64,
+        value: u64,
+    },
+    /// This argument is one of these.
+    OneOf {
+        argument: u8,
+        values: &'static [u64],
+    },
+    /// The first argument is our own process id.
+    OwnProcess,
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    pub number: c_long,
+    steps: Step,
+    pub only: Only,
+    /// Who needs it. For readers: the program never looks at it.
+    #[allow(dead_code)]
+    needed_by: &'static str,
+}
+
+const fn call(number: c_long, steps: Step, only: Only, needed_by: &'static str) -> Call {
+    Call { number, steps, only, needed_by }
+}
+
+const WORK: Step = LOAD.and(SERVE);
+const ALL: Step = WORK.and(COMPILE);
+const THREADS: Step = TIMERS.and(COMPILE);
+
+/// No new executable memory: neither mapped so, nor made so later.
+const NOT_EXECUTABLE: Only = Only::Masked { argument: 2, mask: libc::PROT_EXEC as u64, value: 0 };
+
+/// A thread of this process, and in no new namespace.
+const A_THREAD: Only = Only::Masked {
+    argument: 0,
+    mask: THREAD
+        | (libc::CLONE_NEWNS
+            | libc::CLONE_NEWCGROUP
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUSER
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET
+            | libc::CLONE_PTRACE
+            | libc::CLONE_VFORK
+            | libc::CLONE_PARENT) as u32 as u64,
+    value: THREAD,
+};
+const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
+
+/// `PAGEMAP_SCAN`: _IOWR('f', 16, struct pm_scan_arg).
+pub const PAGEMAP_SCAN: u64 = 0xc060_6610;
+
+const CALLS: &[Call] = &[
+    // Memory.
+    call(libc::SYS_mmap, ALL, NOT_EXECUTABLE, "malloc; wasmtime: pool slots, images of memories, instances on demand"),
+    call(libc::SYS_mprotect, SERVE, NOT_EXECUTABLE, "wasmtime: the end of a heap moves; malloc: arenas of threads"),
+    call(libc::SYS_mprotect, LOAD.and(COMPILE), Only::Any, "wasmtime: the code of an artifact becomes executable"),
+    call(libc::SYS_munmap, ALL, Only::Any, "free; wasmtime: a slot without an image"),
+    call(libc::SYS_mremap, ALL, Only::Any, "realloc of large blocks"),
+    call(libc::SYS_madvise, ALL, Only::Any, "wasmtime: a slot's pages go back; free; the end of a thread"),
+    call(libc::SYS_brk, ALL, Only::Any, "malloc"),
+    call(
+        libc::SYS_ioctl,
+        WORK,
+        Only::OneOf { argument: 1, values: &[PAGEMAP_SCAN] },
+        "wasmtime: which pages of a slot an instance wrote to",
+    ),
+    // The host.
+    call(libc::SYS_recvfrom, WORK, Only::Any, "the socket: the host's bell"),
+    call(libc::SYS_sendmsg, WORK, Only::Any, "the socket: ready, or why not"),
+    call(libc::SYS_sendto, WORK, Only::Any, "the socket: the bell for the host"),
+    call(libc::SYS_write, ALL, Only::Any, "the artifact; a panic's words; eventfd of the timers"),
+    call(libc::SYS_read, ALL, Only::Any, "the task's bytes, a core module's artifact; eventfd of the timers"),
+    call(libc::SYS_pread64, LOAD.and(COMPILE), Only::Any, "reading a file at a place"),
+    call(libc::SYS_lseek, LOAD.and(COMPILE), Only::Any, "the task's bytes are read from their start"),
+    call(libc::SYS_fstat, LOAD.and(COMPILE), Only::Any, "wasmtime: the size of an artifact; read_to_end"),
+    call(libc::SYS_statx, LOAD.and(COMPILE), Only::Any, "the same, through std"),
+    call(
+        libc::SYS_fcntl,
+        LOAD.and(COMPILE),
+        Only::OneOf {
+            argument: 1,
+            values: &[libc::F_DUPFD_CLOEXEC as u64, libc::F_GETFD as u64, libc::F_GETFL as u64],
+        },
+        "a second descriptor of an artifact",
+    ),
+    call(libc::SYS_close, ALL, Only::Any, "descriptors that are done with"),
+    call(libc::SYS_openat, LOAD, Only::Any, "wasmtime opens a component's artifact by path"),
+    // Signals and ends.
+    call(libc::SYS_rt_sigreturn, ALL, Only::Any, "traps; the signal of a deadline"),
+    call(libc::SYS_rt_sigaction, LOAD.and(COMPILE), Only::Any, "wasmtime: traps; the signal of a deadline"),
+    call(libc::SYS_rt_sigprocmask, ALL, Only::Any, "traps; abort; starting threads"),
+    call(libc::SYS_sigaltstack, ALL, Only::Any, "wasmtime and std: stacks for signal handlers"),
+    call(libc::SYS_tgkill, ALL, Only::OwnProcess, "abort: an end by SIGABRT says more than one by SIGSYS"),
+    call(libc::SYS_getpid, ALL, Only::Any, "abort"),
+    call(libc::SYS_gettid, ALL, Only::Any, "abort; starting threads"),
+    call(libc::SYS_exit_group, ALL, Only::Any, "the end of the process"),
+    call(libc::SYS_restart_syscall, ALL, Only::Any, "a wait goes on after a signal"),
+    // Time and chance.
+    call(libc::SYS_clock_gettime, ALL, Only::Any, "clocks, on machines where the vDSO has none"),
+    call(libc::SYS_clock_getres, ALL, Only::Any, "WASI: the resolution of a clock"),
+    call(libc::SYS_clock_nanosleep, WORK, Only::Any, "WASI: a wait without the timers"),
+    call(libc::SYS_getrandom, ALL, Only::Any, "seeds of hash maps; WASI: random numbers"),
+    call(libc::SYS_sched_yield, ALL, Only::Any, "spinning locks"),
+    call(libc::SYS_futex, ALL, Only::Any, "locks and condition variables"),
+    // Threads: one that drives timers, and those that compile.
+    call(libc::SYS_clone, LOAD.and(COMPILE), A_THREAD, "starting a thread"),
+    call(libc::SYS_clone3, LOAD.and(COMPILE), Only::Any, "never made: see SOFT"),
+    call(libc::SYS_set_robust_list, THREADS, Only::Any, "starting a thread"),
+    call(libc::SYS_rseq, THREADS, Only::Any, "starting a thread"),
+    call(libc::SYS_prctl, THREADS, Only::OneOf { argument: 0, values: &[libc::PR_SET_NAME as u64] }, "a thread's name"),
+    call(libc::SYS_sched_getaffinity, THREADS, Only::Any, "how many threads to start; a thread's stack"),
+    call(libc::SYS_exit, THREADS, Only::Any, "the end of a thread"),
+    call(libc::SYS_epoll_create1, LOAD, Only::Any, "tokio: the timers' thread sleeps on it"),
+    call(libc::SYS_eventfd2, LOAD, Only::Any, "tokio: wakes the timers' thread"),
+    call(libc::SYS_epoll_ctl, TIMERS, Only::Any, "tokio"),
+    call(libc::SYS_epoll_wait, TIMERS, Only::Any, "tokio: waits for the next timer"),
+    call(libc::SYS_epoll_pwait, TIMERS, Only::Any, "the same, on other machines"),
+    // The way to the next step.
+    call(
+        libc::SYS_prctl,
+        LOAD,
+        Only::OneOf { argument: 0, values: &[libc::PR_SET_NO_NEW_PRIVS as u64] },
+        "before the second filter",
+    ),
+    call(libc::SYS_seccomp, LOAD, Only::Any, "the second filter"),
+    call(libc::SYS_prlimit64, LOAD, Only::Any, "no threads after loading"),
+];
+
+/// A call that fails instead of ending the process, since a library makes it and goes on without.
+pub struct Soft {
+    pub number: c_long,
+    pub errno: i32,
+    #[allow(dead_code)]
+    why: &'static str,
+}
+
+const NO_CLONE3: Soft = Soft {
+    number: libc::SYS_clone3,
+    errno: libc::ENOSYS,
+    why: "its flags lie in memory, where a filter cannot see them; libc falls back to clone",
+};
+const NO_OPEN: Soft = Soft {
+    number: libc::SYS_openat,
+    errno: libc::EACCES,
+    why: "malloc looks at the overcommit setting when it shrinks a thread's arena; std looks for cgroups",
+};
+
+impl Step {
+    /// The lines that hold in this step.
+    pub fn calls(self) -> impl Iterator<Item = &'static Call> {
+        CALLS.iter().filter(move |call| self.overlaps(call.steps))
+    }
+
+    /// The calls that fail softly in this step.
+    pub fn soft(self) -> Vec<Soft> {
+        let mut soft = Vec::new();
+        if self.makes_threads() {
+            soft.push(NO_CLONE3);
+        }
+        if self.overlaps(THREADS) && !self.opens_files() {
+            soft.push(NO_OPEN);
+        }
+        soft
+    }
+}

@@ -1,0 +1,319 @@
+//! The promises of the sandbox, held from inside real workers that try what a compromised one would.
+//!
+//! `cargo test --release -p wasmpool --features probes --test sandbox`. Run as root, every test is made as root and as an
+//! ordinary user; run as an ordinary user, as that user.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Who runs a host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum User {
+    /// Whoever runs the tests.
+    Own,
+    /// Nobody in particular, where the tests run as root.
+    Ordinary,
+}
+
+fn users() -> Vec<User> {
+    if nix::unistd::geteuid().is_root() { vec![User::Own, User::Ordinary] } else { vec![User::Own] }
+}
+
+/// The programs, where every user can run them.
+struct Programs {
+    _directory: tempfile::TempDir,
+    probes: PathBuf,
+    wasmpool: PathBuf,
+}
+
+fn programs() -> Programs {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let take = |from: &str| {
+        let to = directory.path().join(Path::new(from).file_name().unwrap());
+        std::fs::copy(from, &to).unwrap();
+        to
+    };
+    let (probes, wasmpool) = (take(env!("CARGO_BIN_EXE_wasmpool-probes")), take(env!("CARGO_BIN_EXE_wasmpool")));
+    Programs { _directory: directory, probes, wasmpool }
+}
+
+impl Programs {
+    fn probes(&self, user: User, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.probes);
+        command.args(arguments).env("WASMPOOL_CACHE_DIR", "").env_remove("WASMPOOL_SANDBOX");
+        if user == User::Ordinary {
+            command.uid(65534).gid(65534).env("HOME", "/");
+        }
+        command
+    }
+
+    /// Outcomes by the probe's name.
+    fn attempt(&self, user: User, arguments: &[&str]) -> BTreeMap<String, Tried> {
+        let output = self.probes(user, arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?} as {user:?}: {}", text(&output.stderr));
+        let line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| line[name].as_str().unwrap().to_owned();
+            (field("probe"), Tried { outcome: field("outcome"), expected: field("expected"), detail: field("detail") })
+        };
+        text(&output.stdout).lines().map(line).collect()
+    }
+
+    /// Whether one probe gets through where these layers are left out.
+    fn succeeds(&self, user: User, without: &str, probe: &str) -> bool {
+        let tried = self.attempt(user, &["try", "--without", without, probe]);
+        tried.get(probe).expect("a probe of this name").outcome == "succeeded"
+    }
+}
+
+struct Tried {
+    outcome: String,
+    expected: String,
+    detail: String,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn assert_all_refused(tried: &BTreeMap<String, Tried>, user: User) {
+    assert!(tried.len() >= 95, "only {} probes ran", tried.len());
+    for (probe, tried) in tried {
+        let fine = match tried.expected.as_str() {
+            "killed" => tried.outcome == "killed",
+            _ => tried.outcome == "killed" || tried.outcome == "refused",
+        };
+        assert!(fine, "{probe} as {user:?}: {}, {}", tried.outcome, tried.detail);
+    }
+}
+
+#[test]
+fn a_compromised_worker_gets_nothing() {
+    let programs = programs();
+    for user in users() {
+        assert_all_refused(&programs.attempt(user, &["try"]), user);
+    }
+}
+
+#[test]
+fn a_compromised_worker_with_timers_gets_nothing() {
+    let programs = programs();
+    for user in users() {
+        assert_all_refused(&programs.attempt(user, &["try", "--timers"]), user);
+    }
+}
+
+#[test]
+fn a_compromised_compiler_gets_nothing_but_what_compiling_takes() {
+    let programs = programs();
+    for user in users() {
+        let tried = programs.attempt(user, &["try", "--compile"]);
+        let through: Vec<&String> =
+            tried.iter().filter(|(_, t)| t.outcome == "succeeded").map(|(name, _)| name).collect();
+        // It compiles in threads, and loads what it compiled to describe it.
+        assert_eq!(through, ["a thread", "make memory executable"], "as {user:?}");
+    }
+}
+
+#[test]
+fn in_a_container_a_compromised_worker_gets_nothing() {
+    let programs = programs();
+    let path = programs.probes.to_str().unwrap();
+    for user in users() {
+        for mode in ["strict", "best-effort"] {
+            let tried = programs.attempt(user, &["contained", path, "try", "--mode", mode]);
+            assert_all_refused(&tried, user);
+        }
+    }
+}
+
+/// For each layer: with only those layers that would do the same left out, it refuses the probe; without it, too, the probe
+/// gets through.
+fn holds_by_itself(layer: &str, others: &[&str], probe: &str, users: &[User]) {
+    let programs = programs();
+    for &user in users {
+        assert!(!programs.succeeds(user, &others.join(","), probe), "{layer} refuses to {probe}, as {user:?}");
+        let without = [others, &[layer]].concat().join(",");
+        assert!(programs.succeeds(user, &without, probe), "without {layer} it can {probe}, as {user:?}");
+    }
+}
+
+#[test]
+fn without_closing_descriptors_a_worker_reads_what_the_host_left_open() {
+    holds_by_itself("inheritance", &[], "read what the host left open", &users());
+}
+
+#[test]
+fn without_an_empty_environment_a_worker_reads_the_hosts() {
+    holds_by_itself("inheritance", &[], "read the host's environment", &users());
+}
+
+#[test]
+fn without_limits_a_worker_takes_the_machines_memory() {
+    holds_by_itself("limits", &[], "take 64 GiB of memory", &users());
+}
+
+#[test]
+fn without_seccomp_a_worker_makes_executable_memory() {
+    holds_by_itself("seccomp", &[], "map executable memory", &users());
+}
+
+#[test]
+fn without_seccomp_a_worker_reaches_the_kernel() {
+    for probe in ["a memory file", "add a key", "socket unix", "outlive the host"] {
+        holds_by_itself("seccomp", &[], probe, &users());
+    }
+}
+
+#[test]
+fn landlock_alone_keeps_files_and_the_network_away() {
+    for probe in ["open /etc/passwd", "connect to a loopback port", "connect to an abstract socket", "create a file"] {
+        holds_by_itself("landlock", &["seccomp", "namespaces"], probe, &users());
+    }
+}
+
+#[test]
+fn landlock_alone_keeps_signals_inside() {
+    // Root's workers are other users than root: they need no Landlock for that.
+    let ordinary = *users().last().unwrap();
+    for probe in ["signal the host", "signal another worker"] {
+        holds_by_itself("landlock", &["seccomp", "namespaces"], probe, &[ordinary]);
+    }
+}
+
+#[test]
+fn namespaces_alone_keep_files_and_the_network_away() {
+    for probe in ["open /etc/passwd", "connect to a loopback port", "connect to an abstract socket", "create a file"] {
+        holds_by_itself("namespaces", &["seccomp", "landlock"], probe, &users());
+    }
+}
+
+#[test]
+fn without_dropping_privileges_a_worker_gains_them_and_can_be_traced() {
+    for probe in ["gain privileges by exec", "be traceable"] {
+        holds_by_itself("privileges", &["seccomp", "landlock", "namespaces"], probe, &users());
+    }
+}
+
+#[test]
+fn without_dropping_privileges_a_worker_of_root_is_root() {
+    if nix::unistd::geteuid().is_root() {
+        for probe in
+            ["change the root", "trace the host", "write the host's memory", "become root", "take capabilities"]
+        {
+            holds_by_itself("privileges", &["seccomp", "landlock", "namespaces"], probe, &[User::Own]);
+        }
+    }
+}
+
+/// Whether a worker that never looks at its socket is gone after its host was killed.
+fn dies_with_its_host(programs: &Programs, user: User, without: &str) -> bool {
+    let mut host = programs
+        .probes(user, &["orphan", "--without", without])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    // SAFETY: takes numbers, and makes a descriptor.
+    let worker = unsafe { OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32) };
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // The kernel signals the worker before the host can be waited for. A worker that lives is only seen by waiting.
+    let patience = PollTimeout::from(if without.is_empty() { 60_000u16 } else { 500 });
+    let ended = poll(&mut [PollFd::new(worker.as_fd(), PollFlags::POLLIN)], patience).unwrap() == 1;
+    if !ended {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    ended
+}
+
+#[test]
+fn without_the_death_signal_a_busy_worker_outlives_its_host() {
+    let programs = programs();
+    for user in users() {
+        assert!(dies_with_its_host(&programs, user, ""), "as {user:?}");
+        assert!(!dies_with_its_host(&programs, user, "death"), "as {user:?}");
+    }
+}
+
+/// Runs `wasmpool` in a container, which may be one of a kernel without Landlock.
+fn contained(programs: &Programs, user: User, landlock: bool, arguments: &[&str]) -> Output {
+    let mut words = vec!["contained"];
+    if !landlock {
+        words.push("--no-landlock");
+    }
+    words.push(programs.wasmpool.to_str().unwrap());
+    words.extend(arguments);
+    programs.probes(user, &words).output().unwrap()
+}
+
+#[test]
+fn doctor_finds_every_layer_here() {
+    let programs = programs();
+    for user in users() {
+        let mut command = Command::new(&programs.wasmpool);
+        if user == User::Ordinary {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.arg("doctor").output().unwrap();
+        let table = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{table}");
+        assert!(!table.contains("required"), "as {user:?}: {table}");
+    }
+}
+
+#[test]
+fn in_a_container_doctor_names_namespaces_and_strict_runs() {
+    let programs = programs();
+    for user in users() {
+        let output = contained(&programs, user, true, &["doctor"]);
+        let table = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{table}");
+        for line in table.lines().filter(|line| line.contains("no, not required")) {
+            assert!(line.starts_with("namespaces"), "as {user:?}: {line}");
+        }
+        assert!(table.contains("empty root directory                      no, not required"), "as {user:?}: {table}");
+    }
+}
+
+fn task(programs: &Programs) -> String {
+    let path = programs.probes.with_file_name("task.wat");
+    let square = r#"(module (func (export "f") (param i64) (result i64) (i64.mul (local.get 0) (local.get 0))))"#;
+    std::fs::write(&path, square).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn strict_refuses_to_run_where_nothing_keeps_files_away() {
+    let programs = programs();
+    let task = task(&programs);
+    for user in users() {
+        let doctor = contained(&programs, user, false, &["doctor"]);
+        assert_eq!(doctor.status.code(), Some(4), "{}", text(&doctor.stdout));
+        let output = contained(&programs, user, false, &["call", &task, "f", "3"]);
+        let message = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(4), ""), "{message}");
+        assert!(message.contains("landlock") && message.contains("wasmpool doctor"), "{message}");
+    }
+}
+
+#[test]
+fn best_effort_runs_with_what_there_is() {
+    let programs = programs();
+    let task = task(&programs);
+    for user in users() {
+        let output = contained(&programs, user, false, &["call", "--sandbox", "best-effort", &task, "f", "3"]);
+        assert_eq!(text(&output.stdout), "9\n", "{}", text(&output.stderr));
+    }
+}
