@@ -12,6 +12,9 @@ pub enum Error {
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
     #[error("the compiled task cannot be loaded: {0}")]
     Artifact(String),
+    /// Something that the user grants cannot be opened. Nothing ran.
+    #[error("{0}")]
+    Grant(String),
     /// This machine cannot give a process the sandbox that was asked for. Nothing ran.
     #[error(
         "the sandbox cannot be had here: {0}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Given;
 use crate::value::Form;
 
 /// How often an instance of the task starts from pristine memory.
@@ -78,6 +79,7 @@ pub struct Call {
     pub isolate: Isolate,
     pub limits: Limits,
     pub sandbox: SandboxMode,
+    pub given: Given,
     pub item_form: Form,
     pub result_form: ResultForm,
 }

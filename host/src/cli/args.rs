@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units;
+use crate::grants::{self, Directory, Peer};
 use crate::policy::{Isolate, Limits, SandboxMode};
 use crate::scheduler::ChunkSize;
 
@@ -87,7 +88,7 @@ pub struct CallArgs {
     /// The function: `name`, or `interface/name`
     pub function: String,
     /// Its arguments, each as JSON
-    #[arg(value_name = "JSON", value_parser = units::json, allow_hyphen_values = true)]
+    #[arg(value_name = "JSON", value_parser = units::json, allow_negative_numbers = true)]
     pub arguments: Vec<String>,
     #[command(flatten)]
     pub common: Common,
@@ -110,6 +111,28 @@ pub struct Sandbox {
     /// Refuse to run where a layer of the sandbox is missing, use those there are, or none
     #[arg(long = "sandbox", value_name = "MODE", value_enum, default_value_t = SandboxMode::Strict, env = "WASMPOOL_SANDBOX")]
     pub mode: SandboxMode,
+}
+
+/// What the task may reach outside its own memory. Nothing, unless it is given here.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Grants")]
+pub struct Grants {
+    /// A variable of the task's environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = units::variable, allow_hyphen_values = true)]
+    pub env: Vec<(String, String)>,
+    /// A directory, which the task sees as GUEST; :ro (the default) for reading, :rw for writing too
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", value_parser = units::directory)]
+    pub directories: Vec<Directory>,
+    /// A peer that the task may make TCP connections to
+    #[arg(long = "allow-net", value_name = "HOST:PORT", value_parser = units::peer)]
+    pub peers: Vec<Peer>,
+}
+
+impl Grants {
+    /// As the rest of the program knows them.
+    pub fn grants(&self) -> grants::Grants {
+        grants::Grants { env: self.env.clone(), directories: self.directories.clone(), peers: self.peers.clone() }
+    }
 }
 
 /// What `map` and `call` share.
@@ -136,6 +159,8 @@ pub struct Common {
     /// Result of one item, at most
     #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
     pub max_output: u64,
+    #[command(flatten)]
+    pub grants: Grants,
     #[command(flatten)]
     pub sandbox: Sandbox,
     /// Say more on standard error

@@ -25,6 +25,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     let (exit, counts) = run(Run {
         task: &args.task,
         call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },
+        grants: args.common.grants.grants(),
         config: map::config(&args.common),
         format: Format::Values,
         items: Box::new(Once(Some(item))),

@@ -9,6 +9,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use super::exit::Exit;
 use crate::compile::{self, Cache, Prepared};
 use crate::error::Error;
+use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::output::{self, Counts, Format, Printer, Target, Watcher};
 use crate::policy::Call;
@@ -19,6 +20,7 @@ use crate::supervisor::{End, Event, Mailbox, Sender, Supervisor};
 pub struct Run<'a> {
     pub task: &'a Path,
     pub call: Call,
+    pub grants: Grants,
     pub config: Config,
     pub format: Format,
     pub items: Box<dyn Items>,
@@ -28,7 +30,9 @@ pub struct Run<'a> {
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, call, config, format, items, target, watcher } = run;
+    let Run { task, mut call, grants, config, format, items, target, watcher } = run;
+    let Opened { given, directories } = grants.open()?;
+    call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
     watch_signals(mailbox.sender())?;
     let cache = Cache::of_user();
@@ -41,13 +45,13 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         .name("output".to_owned())
         .spawn(move || output::write_all(target, &to_write, &writer))?;
     let mut printer = Printer::new(format, results, watcher);
-    let mut result = Supervisor::new(&prepared, &call, config.clone(), &mut printer, &mailbox)?.run();
+    let mut result = Supervisor::new(&prepared, &call, &directories, config.clone(), &mut printer, &mailbox)?.run();
     if let Err(Error::Artifact(_)) = &result
         && !prepared.compiled
     {
         // From another build or machine: made anew. Workers load before anything is sent to them, so nothing ran.
         prepared = again(task, &call, &cache, &prepared)?;
-        result = Supervisor::new(&prepared, &call, config, &mut printer, &mailbox)?.run();
+        result = Supervisor::new(&prepared, &call, &directories, config, &mut printer, &mailbox)?.run();
     }
     let counts = printer.counts().clone();
     drop(printer);

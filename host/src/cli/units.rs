@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::grants::{Directory, Peer};
+
 /// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)
@@ -21,6 +23,37 @@ pub fn binding(text: &str) -> Result<(String, String), String> {
     serde_json::from_str::<serde::de::IgnoredAny>(json)
         .map_err(|e| format!("the value of {name} is not JSON ({e}); a string needs quotes: {name}='\"text\"'"))?;
     Ok((name.to_owned(), json.to_owned()))
+}
+
+/// A variable of the environment: `NAME=VALUE`.
+pub fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on".to_owned()),
+    }
+}
+
+/// A granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` behind it.
+pub fn directory(text: &str) -> Result<Directory, String> {
+    let (text, writable) = match text.strip_suffix(":rw") {
+        Some(text) => (text, true),
+        None => (text.strip_suffix(":ro").unwrap_or(text), false),
+    };
+    match text.split_once("::") {
+        Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
+            Ok(Directory { host: host.into(), guest: guest.to_owned(), writable })
+        }
+        _ => Err("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing".to_owned()),
+    }
+}
+
+/// A granted peer: `HOST:PORT`.
+pub fn peer(text: &str) -> Result<Peer, String> {
+    let hint = || "it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
+    let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(hint)?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || host.contains(['/', '[', ']']) { Err(hint()) } else { Ok(Peer { host: host.to_owned(), port }) }
 }
 
 /// JSON text.
@@ -59,6 +92,26 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("5").is_err());
         assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_directory_is_for_reading_unless_it_says_otherwise() {
+        let granted = |text| directory(text).map(|d| (d.host.display().to_string(), d.guest, d.writable));
+        assert_eq!(granted("a::/b"), Ok(("a".to_owned(), "/b".to_owned(), false)));
+        assert_eq!(granted("a:b::/c:ro"), Ok(("a:b".to_owned(), "/c".to_owned(), false)));
+        assert_eq!(granted(".::.:rw"), Ok((".".to_owned(), ".".to_owned(), true)));
+        for wrong in ["a", "::/b", "a::", "a:/b", ""] {
+            assert!(granted(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_peer_has_a_host_and_a_port() {
+        assert_eq!(peer("[::1]:80"), Ok(Peer { host: "::1".to_owned(), port: 80 }));
+        assert_eq!(peer("example.org:443"), Ok(Peer { host: "example.org".to_owned(), port: 443 }));
+        for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999"] {
+            assert!(peer(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::worker::Bell;
 /// Longest message; what is longer travels in a memfd.
 const MAX_MESSAGE: usize = 16 << 10;
 /// Most descriptors of one message.
-const MAX_FDS: usize = 4;
+const MAX_FDS: usize = 32;
 /// The message that only wakes.
 const BELL: &[u8] = b"b";
 

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use super::{Limits, Plan, Report, Role};
+use super::{Limits, Openings, Plan, Report, Role};
 use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::policy::SandboxMode;
@@ -20,7 +20,7 @@ pub struct Diagnosis {
 
 fn plan() -> Plan {
     let limits = crate::policy::Limits::default();
-    Plan::new(SandboxMode::BestEffort, Role::Worker, Limits::of_worker(limits.memory, limits.max_output))
+    Plan::new(SandboxMode::BestEffort, Role::Worker, Limits::of_worker(limits.memory, limits.max_output), Openings::default())
 }
 
 /// Asks a child.

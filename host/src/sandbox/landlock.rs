@@ -1,11 +1,11 @@
-//! Landlock with nothing granted: no file can be opened by path, no TCP, no signal and no abstract socket outside.
+//! Landlock: no file can be opened by path, no TCP, but what is granted; no signal and no abstract socket outside.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Part;
+use super::{Openings, Part};
 
 /// The newest version of the interface this was tested with.
 const TESTED: ABI = ABI::V7;
@@ -17,8 +17,8 @@ const PARTS: [(Part, ABI, &str); 3] = [
     (Part::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
 ];
 
-pub fn enter() -> Vec<(Part, Result<(), String>)> {
-    let status = restrict();
+pub fn enter(openings: &Openings) -> Vec<(Part, Result<(), String>)> {
+    let status = restrict(openings);
     let abi = match &status {
         Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => *effective_abi,
         Ok(_) | Err(_) => ABI::Unsupported,
@@ -36,13 +36,30 @@ pub fn enter() -> Vec<(Part, Result<(), String>)> {
         .collect()
 }
 
-fn restrict() -> Result<RestrictionStatus, RulesetError> {
-    // Whatever is handled and not granted is forbidden; nothing is granted.
-    Ruleset::default()
+fn restrict(openings: &Openings) -> Result<RestrictionStatus, RulesetError> {
+    // Whatever is handled and not granted is forbidden.
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(TESTED))?
         .handle_access(AccessNet::from_all(TESTED))?
         .scope(Scope::from_all(TESTED))?
-        .create()?
-        .restrict_self()
+        .create()?;
+    for (directory, writable) in &openings.directories {
+        let access = if *writable { reading() | writing() } else { reading() };
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, access))?;
+    }
+    for &port in &openings.ports {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
+    ruleset.restrict_self()
+}
+
+fn reading() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// What WASI can do to files: no devices, no sockets, no pipes, nothing to execute.
+fn writing() -> BitFlags<AccessFs> {
+    use AccessFs::*;
+    WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer
 }

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::Part;
+use super::{Openings, Part};
 
 /// The limits that differ between processes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -43,11 +43,18 @@ impl Limits {
     }
 }
 
-pub fn enter(limits: &Limits) -> Vec<(Part, Result<(), Errno>)> {
+/// Descriptors of a process that opens files or sockets.
+const MANY_DESCRIPTORS: rlim_t = 1024;
+
+pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errno>)> {
+    // What may be written to may be filled; the disk's quota is not ours.
+    let file = if openings.writing() { rlim_t::MAX } else { limits.file };
+    let opens = !openings.directories.is_empty() || !openings.ports.is_empty();
+    let descriptors = if opens { MANY_DESCRIPTORS } else { DESCRIPTORS };
     let mut results = vec![
         (Part::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),
-        (Part::FileLimit, lower(Resource::RLIMIT_FSIZE, limits.file)),
-        (Part::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, DESCRIPTORS)),
+        (Part::FileLimit, lower(Resource::RLIMIT_FSIZE, file)),
+        (Part::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, descriptors)),
         (Part::LockLimit, lower(Resource::RLIMIT_MEMLOCK, 0).and_then(|()| lower(Resource::RLIMIT_MSGQUEUE, 0))),
         (Part::DataLimit, lower(Resource::RLIMIT_DATA, limits.data)),
     ];

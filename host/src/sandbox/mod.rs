@@ -22,12 +22,12 @@ mod seccomp;
 mod start;
 mod syscalls;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nix::unistd::geteuid;
-use serde::{Deserialize, Serialize};
 
 use crate::policy::SandboxMode;
 pub use doctor::{Diagnosis, diagnose, run as run_doctor};
@@ -36,24 +36,42 @@ pub use report::{Layer, Part, Report};
 pub use start::own_socket;
 pub use syscalls::Role;
 
+/// What grants leave open.
+#[derive(Clone, Debug, Default)]
+pub struct Openings {
+    /// Directories with all below them, and whether they may be written to.
+    pub directories: Vec<(BorrowedFd<'static>, bool)>,
+    /// TCP ports that may be connected to.
+    pub ports: BTreeSet<u16>,
+    /// Whom a process of root becomes, in place of nobody in particular.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Openings {
+    fn writing(&self) -> bool {
+        self.directories.iter().any(|(_, writable)| *writable)
+    }
+}
+
 /// What to enter: how much of the sandbox must hold, and what the process is for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub mode: SandboxMode,
     pub role: Role,
     pub limits: Limits,
+    pub openings: Openings,
     /// Layers left out, to show that each of them holds something. Release builds lack it.
     #[cfg(feature = "probes")]
-    #[serde(default)]
     pub without: Vec<Layer>,
 }
 
 impl Plan {
-    pub fn new(mode: SandboxMode, role: Role, limits: Limits) -> Plan {
+    pub fn new(mode: SandboxMode, role: Role, limits: Limits, openings: Openings) -> Plan {
         Plan {
             mode,
             role,
             limits,
+            openings,
             #[cfg(feature = "probes")]
             without: Vec::new(),
         }
@@ -96,22 +114,23 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     let mut report = Report::default();
     let mut empty_root = false;
     if plan.has(Layer::Limits) {
-        report.add_all(limits::enter(&plan.limits));
+        report.add_all(limits::enter(&plan.limits, &plan.openings));
     }
     let namespaces = plan.has(Layer::Namespaces);
     let privileges = plan.has(Layer::Privileges);
     let mut entered = false;
     // Root enters namespaces with its own rights, and drops them afterwards; everybody else gets rights for it from a
     // user namespace of its own.
-    if namespaces && geteuid().is_root() && namespaces::enter_as_root(&mut report) {
+    let kinds = namespaces::kinds(&plan.openings);
+    if namespaces && geteuid().is_root() && namespaces::enter_as_root(&kinds, &mut report) {
         entered = true;
-        empty_root = report.note(Part::EmptyRoot, namespaces::empty_root());
+        empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
-        report.add(Part::Unprivileged, privileges::drop_root());
+        report.add(Part::Unprivileged, privileges::drop_root(plan.openings.owner));
     }
-    if namespaces && !entered && namespaces::enter_with_own_user(&mut report) {
-        empty_root = report.note(Part::EmptyRoot, namespaces::empty_root());
+    if namespaces && !entered && namespaces::enter_with_own_user(&kinds, &mut report) {
+        empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
         report.add(Part::NoCapabilities, privileges::drop_capabilities());
@@ -121,15 +140,25 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     // Changing the user has switched it off.
     start::die_with_host().map_err(|e| Refused(e.to_string()))?;
     if plan.has(Layer::Landlock) {
-        report.add_all(landlock::enter());
+        report.add_all(landlock::enter(&plan.openings));
     }
     if plan.has(Layer::Seccomp) {
-        report.add(Part::LoadingFilter, seccomp::enter(syscalls::Step::loading(plan.role)));
+        report.add(Part::LoadingFilter, seccomp::enter(syscalls::Step::loading(plan.role, &plan.openings)));
     }
     if plan.mode == SandboxMode::Strict {
         report.meets_strict(&plan).map_err(Refused)?;
     }
     Ok(Sandbox { plan, report, empty_root })
+}
+
+fn make_empty_root(plan: &Plan, report: &mut Report) -> bool {
+    let result = namespaces::empty_root();
+    if plan.openings.directories.is_empty() {
+        return report.note(Part::EmptyRoot, result);
+    }
+    // From the descriptor of a granted directory, `..` leads out of this root: only Landlock keeps files away, so it is
+    // not reported as something that does.
+    result.is_ok()
 }
 
 impl Sandbox {
@@ -145,7 +174,7 @@ impl Sandbox {
             self.report.add(Part::NoProcesses, limits::no_more_threads());
         }
         if self.plan.has(Layer::Seccomp) {
-            self.report.add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role)));
+            self.report.add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role, &self.plan.openings)));
         }
         match self.plan.mode {
             SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(Refused),

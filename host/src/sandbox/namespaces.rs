@@ -8,7 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root};
 
-use super::{Part, Report};
+use super::{Openings, Part, Report};
 
 const KINDS: [(Part, CloneFlags); 5] = [
     (Part::MountNamespace, CloneFlags::CLONE_NEWNS),
@@ -18,37 +18,43 @@ const KINDS: [(Part, CloneFlags); 5] = [
     (Part::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
 ];
 
+pub type Kinds = Vec<(Part, CloneFlags)>;
+
+/// Those to enter: all, but the network where peers in ours are granted.
+pub fn kinds(openings: &Openings) -> Kinds {
+    KINDS.into_iter().filter(|(part, _)| *part != Part::NetworkNamespace || openings.ports.is_empty()).collect()
+}
+
 /// Enters them by right of being root. Where that right is not to be had, nothing has happened, and nothing is reported.
-pub fn enter_as_root(report: &mut Report) -> bool {
-    if unshare(all()).is_err() {
+pub fn enter_as_root(kinds: &Kinds, report: &mut Report) -> bool {
+    if unshare(all(kinds)).is_err() {
         return false;
     }
-    report.held.extend(KINDS.map(|(part, _)| part));
+    report.held.extend(kinds.iter().map(|(part, _)| *part));
     true
 }
 
 /// Enters them by way of a user namespace, in which this process may do so. Says whether there is a mount namespace.
 ///
 /// No user is mapped in it: inside, this process is nobody.
-pub fn enter_with_own_user(report: &mut Report) -> bool {
-    if unshare(all() | CloneFlags::CLONE_NEWUSER).is_ok() {
+pub fn enter_with_own_user(kinds: &Kinds, report: &mut Report) -> bool {
+    if unshare(all(kinds) | CloneFlags::CLONE_NEWUSER).is_ok() {
         report.held.push(Part::UserNamespace);
-        report.held.extend(KINDS.map(|(part, _)| part));
+        report.held.extend(kinds.iter().map(|(part, _)| *part));
         return true;
     }
     // One of them is not to be had: find out which, and enter the others.
     let user = unshare(CloneFlags::CLONE_NEWUSER);
     report.add(Part::UserNamespace, user);
-    let each = KINDS.map(|(part, flag)| (part, user.and_then(|()| unshare(flag))));
-    report.add_all(each);
+    report.add_all(kinds.iter().map(|&(part, flag)| (part, user.and_then(|()| unshare(flag)))));
     if !report.holds(Part::MountNamespace) {
         report.add(Part::EmptyRoot, Err("there is no mount namespace to make it in"));
     }
     report.holds(Part::MountNamespace)
 }
 
-fn all() -> CloneFlags {
-    KINDS.iter().fold(CloneFlags::empty(), |flags, (_, flag)| flags | *flag)
+fn all(kinds: &Kinds) -> CloneFlags {
+    kinds.iter().fold(CloneFlags::empty(), |flags, (_, flag)| flags | *flag)
 }
 
 /// Makes this process's own descriptors the root directory, read-only, and lets go of all other files.

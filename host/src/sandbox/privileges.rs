@@ -10,19 +10,23 @@ const UNUSED: u32 = 0x7000_0000;
 /// Where such ids are not to be had (in a container with few ids): `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Stops being root; everybody else stays who they are.
-pub fn drop_root() -> Result<(), String> {
+/// Stops being root; everybody else stays who they are. Where a directory is granted, its owner is who can use it: that
+/// may be root, without any of root's rights but those of an owner.
+pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), String> {
     if !geteuid().is_root() {
         return Ok(());
     }
     // The bounding set needs a right that is lost with the user. Without exec it has no use; failure is no harm.
     let _ = caps::clear(None, CapSet::Bounding);
+    if let Some((user, group)) = owner {
+        return become_user(user, group).map_err(|e| format!("cannot become the owner of a granted directory: {e}"));
+    }
     let own = UNUSED + getpid().as_raw().unsigned_abs();
-    become_user(own).or_else(|_| become_user(NOBODY)).map_err(|e| format!("cannot become another user than root: {e}"))
+    become_user(own, own).or_else(|_| become_user(NOBODY, NOBODY)).map_err(|e| format!("cannot become another user than root: {e}"))
 }
 
-fn become_user(id: u32) -> Result<(), Errno> {
-    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+fn become_user(user: u32, group: u32) -> Result<(), Errno> {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)

@@ -65,6 +65,20 @@ fn of(only: Only) -> Result<Option<Vec<SeccompRule>>, Error> {
         Only::OneOf { argument, values } => {
             values.iter().map(|&value| one(argument, SeccompCmpOp::Eq, value)).collect::<Result<_, _>>()?
         }
+        Only::Tcp => {
+            let condition = |argument, op, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value);
+            let kinds = [libc::AF_INET, libc::AF_INET6].into_iter().flat_map(|f| [(f, 0), (f, libc::IPPROTO_TCP)]);
+            kinds
+                .map(|(family, protocol)| -> Result<SeccompRule, Error> {
+                    Ok(SeccompRule::new(vec![
+                        condition(0, SeccompCmpOp::Eq, family as u64)?,
+                        // Without the flags that come with it.
+                        condition(1, SeccompCmpOp::MaskedEq(0xf), libc::SOCK_STREAM as u64)?,
+                        condition(2, SeccompCmpOp::Eq, protocol as u64)?,
+                    ])?)
+                })
+                .collect::<Result<_, _>>()?
+        }
         Only::OwnProcess => vec![one(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?],
     }))
 }

@@ -4,6 +4,8 @@
 use libc::c_long;
 use serde::{Deserialize, Serialize};
 
+use super::Openings;
+
 /// What a sandboxed process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
@@ -26,21 +28,33 @@ const COMPILE: Step = Step(4);
 /// The thread that drives timers exists or is being made, so what threads need is needed.
 const TIMERS: Step = Step(8);
 
+/// Directories are granted.
+const FILES: Step = Step(16);
+/// Some of them for writing.
+const WRITES: Step = Step(32);
+/// Peers are granted.
+const PEERS: Step = Step(64);
+
 impl Step {
-    pub fn loading(role: Role) -> Step {
-        match role {
-            Role::Worker => LOAD,
-            Role::WorkerWithTimers => LOAD.and(TIMERS),
-            Role::Compile => COMPILE,
-        }
+    pub fn loading(role: Role, openings: &Openings) -> Step {
+        Step::of(role, LOAD, openings)
     }
 
-    pub fn serving(role: Role) -> Step {
-        match role {
-            Role::Worker => SERVE,
-            Role::WorkerWithTimers => SERVE.and(TIMERS),
+    pub fn serving(role: Role, openings: &Openings) -> Step {
+        Step::of(role, SERVE, openings)
+    }
+
+    /// A filter can only take away from those before it, so what a grant opens stands in every one.
+    fn of(role: Role, step: Step, openings: &Openings) -> Step {
+        let when = |granted: bool, more: Step| if granted { more } else { Step(0) };
+        let step = match role {
+            Role::Worker => step,
+            Role::WorkerWithTimers => step.and(TIMERS),
             Role::Compile => COMPILE,
-        }
+        };
+        step.and(when(!openings.directories.is_empty(), FILES))
+            .and(when(openings.writing(), WRITES))
+            .and(when(!openings.ports.is_empty(), PEERS))
     }
 
     const fn and(self, other: Step) -> Step {
@@ -53,11 +67,11 @@ impl Step {
 
     /// Whether threads are made in this step.
     fn makes_threads(self) -> bool {
-        self == COMPILE || self == LOAD.and(TIMERS)
+        self.overlaps(COMPILE) || self.overlaps(LOAD) && self.overlaps(TIMERS)
     }
 
     fn opens_files(self) -> bool {
-        self.overlaps(LOAD)
+        self.overlaps(LOAD.and(FILES))
     }
 }
 
@@ -76,6 +90,8 @@ pub enum Only {
         argument: u8,
         values: &'static [u64],
     },
+    /// The arguments are those of a TCP socket.
+    Tcp,
     /// The first argument is our own process id.
     OwnProcess,
 }
@@ -101,6 +117,12 @@ const THREADS: Step = TIMERS.and(COMPILE);
 
 /// No new executable memory: neither mapped so, nor made so later.
 const NOT_EXECUTABLE: Only = Only::Masked { argument: 2, mask: libc::PROT_EXEC as u64, value: 0 };
+
+/// What `sendmsg` and `sendto` may not do on the side: a TCP connection that Landlock never sees.
+const NOT_CONNECTING: [Only; 2] = [
+    Only::Masked { argument: 2, mask: libc::MSG_FASTOPEN as u64, value: 0 },
+    Only::Masked { argument: 3, mask: libc::MSG_FASTOPEN as u64, value: 0 },
+];
 
 /// A thread of this process, and in no new namespace.
 const A_THREAD: Only = Only::Masked {
@@ -140,8 +162,8 @@ const CALLS: &[Call] = &[
     ),
     // The host.
     call(libc::SYS_recvfrom, WORK, Only::Any, "the socket: the host's bell"),
-    call(libc::SYS_sendmsg, WORK, Only::Any, "the socket: ready, or why not"),
-    call(libc::SYS_sendto, WORK, Only::Any, "the socket: the bell for the host"),
+    call(libc::SYS_sendmsg, WORK, NOT_CONNECTING[0], "the socket: ready, or why not"),
+    call(libc::SYS_sendto, WORK, NOT_CONNECTING[1], "the socket: the bell for the host"),
     call(libc::SYS_write, ALL, Only::Any, "the artifact; a panic's words; eventfd of the timers"),
     call(libc::SYS_read, ALL, Only::Any, "the task's bytes, a core module's artifact; eventfd of the timers"),
     call(libc::SYS_pread64, LOAD.and(COMPILE), Only::Any, "reading a file at a place"),
@@ -189,6 +211,62 @@ const CALLS: &[Call] = &[
     call(libc::SYS_epoll_ctl, TIMERS, Only::Any, "tokio"),
     call(libc::SYS_epoll_wait, TIMERS, Only::Any, "tokio: waits for the next timer"),
     call(libc::SYS_epoll_pwait, TIMERS, Only::Any, "the same, on other machines"),
+    // Granted directories. Which files these reach is up to Landlock.
+    call(libc::SYS_openat, FILES, Only::Any, "WASI: the directory itself; files where there is no openat2"),
+    call(libc::SYS_openat2, FILES, Only::Any, "WASI: files beneath a directory"),
+    call(libc::SYS_fstat, FILES, Only::Any, "WASI: what a descriptor is"),
+    call(libc::SYS_newfstatat, FILES, Only::Any, "WASI: what a path is"),
+    call(libc::SYS_statx, FILES, Only::Any, "the same, with all times"),
+    call(libc::SYS_getdents64, FILES, Only::Any, "WASI: the names in a directory"),
+    call(libc::SYS_readlinkat, FILES, Only::Any, "WASI: where a link leads; resolving paths"),
+    call(libc::SYS_pread64, FILES, Only::Any, "WASI: reading"),
+    call(libc::SYS_preadv, FILES, Only::Any, "WASI: reading"),
+    call(libc::SYS_preadv2, FILES, Only::Any, "WASI: reading"),
+    call(libc::SYS_readv, FILES, Only::Any, "WASI: reading"),
+    call(libc::SYS_lseek, FILES, Only::Any, "WASI: reading a directory from its start"),
+    call(libc::SYS_fadvise64, FILES, Only::Any, "WASI: advice"),
+    call(
+        libc::SYS_fcntl,
+        FILES,
+        Only::OneOf {
+            argument: 1,
+            values: &[libc::F_DUPFD_CLOEXEC as u64, libc::F_GETFD as u64, libc::F_GETFL as u64, libc::F_SETFL as u64],
+        },
+        "WASI: the flags of a descriptor, and a second one of a directory",
+    ),
+    call(libc::SYS_pwrite64, WRITES, Only::Any, "WASI: writing"),
+    call(libc::SYS_pwritev, WRITES, Only::Any, "WASI: writing"),
+    call(libc::SYS_pwritev2, WRITES, Only::Any, "WASI: appending"),
+    call(libc::SYS_writev, WRITES, Only::Any, "WASI: writing"),
+    call(libc::SYS_ftruncate, WRITES, Only::Any, "WASI: the size of a file"),
+    call(libc::SYS_fallocate, WRITES, Only::Any, "WASI: space for a file"),
+    call(libc::SYS_fsync, WRITES, Only::Any, "WASI: to the disk"),
+    call(libc::SYS_fdatasync, WRITES, Only::Any, "WASI: to the disk"),
+    call(libc::SYS_utimensat, WRITES, Only::Any, "WASI: the times of a file"),
+    call(libc::SYS_mkdirat, WRITES, Only::Any, "WASI: a new directory"),
+    call(libc::SYS_unlinkat, WRITES, Only::Any, "WASI: removing"),
+    call(libc::SYS_renameat, WRITES, Only::Any, "WASI: renaming"),
+    call(libc::SYS_renameat2, WRITES, Only::Any, "WASI: renaming"),
+    call(libc::SYS_linkat, WRITES, Only::Any, "WASI: a hard link"),
+    call(libc::SYS_symlinkat, WRITES, Only::Any, "WASI: a symbolic link"),
+    // Granted peers. Which ports can be connected to is up to Landlock.
+    call(
+        libc::SYS_socket,
+        PEERS,
+        Only::Tcp,
+        "WASI: a TCP socket",
+    ),
+    call(libc::SYS_connect, PEERS, Only::Any, "WASI: connecting"),
+    call(libc::SYS_bind, PEERS, Only::Any, "WASI: a guest that binds first; Landlock refuses it"),
+    call(libc::SYS_getsockopt, PEERS, Only::Any, "WASI: whether a connection came about; options"),
+    call(libc::SYS_setsockopt, PEERS, Only::Any, "WASI: options"),
+    call(libc::SYS_getsockname, PEERS, Only::Any, "WASI: one's own address"),
+    call(libc::SYS_getpeername, PEERS, Only::Any, "WASI: the peer's address"),
+    call(libc::SYS_shutdown, PEERS, Only::Any, "WASI: closing one direction"),
+    call(libc::SYS_readv, PEERS, Only::Any, "tokio: receiving"),
+    call(libc::SYS_writev, PEERS, Only::Any, "tokio: sending"),
+    call(libc::SYS_fcntl, PEERS, Only::OneOf { argument: 1, values: &[libc::F_GETFL as u64, libc::F_SETFL as u64] }, "a socket that doesn't block"),
+    call(libc::SYS_ioctl, PEERS, Only::OneOf { argument: 1, values: &[libc::FIONBIO as u64] }, "the same"),
     // The way to the next step.
     call(
         libc::SYS_prctl,

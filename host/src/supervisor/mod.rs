@@ -7,7 +7,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ enum Gone {
 /// A run of one task over one input.
 pub struct Supervisor<'a> {
     scheduler: Scheduler,
-    setting: Setting,
+    setting: Setting<'a>,
     sink: &'a mut dyn Sink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
@@ -129,6 +129,7 @@ impl<'a> Supervisor<'a> {
     pub fn new(
         prepared: &Prepared,
         call: &Call,
+        directories: &'a [OwnedFd],
         config: Config,
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
@@ -143,6 +144,7 @@ impl<'a> Supervisor<'a> {
         let setting = Setting {
             artifact: prepared.artifact.try_clone()?,
             setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
+            directories,
             max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
         };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;

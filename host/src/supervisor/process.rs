@@ -18,9 +18,11 @@ use crate::worker::{Start, Started};
 
 /// What all workers of a run are given.
 #[derive(Debug)]
-pub struct Setting {
+pub struct Setting<'a> {
     pub artifact: OwnedFd,
     pub setup: OwnedFd,
+    /// Granted directories.
+    pub directories: &'a [OwnedFd],
     /// Longest outcome that is believed.
     pub max_payload: u64,
 }
@@ -53,11 +55,13 @@ enum Part {
 }
 
 impl Process {
-    pub fn start(setting: &Setting) -> Result<Process, Error> {
+    pub fn start(setting: &Setting<'_>) -> Result<Process, Error> {
         let (control, theirs) = Control::pair()?;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let child = spawn::start(Role::Worker, theirs)?;
-        match control.send(&Start, &[fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()]) {
+        let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
+        fds.extend(setting.directories.iter().map(AsFd::as_fd));
+        match control.send(&Start, &fds) {
             // It died already: that is told as the end of any worker.
             Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             other => other?,

@@ -10,6 +10,7 @@ use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
 
 use super::Setup;
 use super::state::State;
+use super::wasi;
 use crate::compile::Format;
 use crate::engine;
 use crate::exports::{self, Export};
@@ -140,11 +141,16 @@ fn lost(export: &Export) -> LoadError {
 fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLinker<State>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
-    let mut wasi = false;
+    let mut uses_wasi = false;
+    let mut names = None;
     for (name, item) in ty.imports(engine) {
         if let Some(interface) = name.strip_prefix("wasi:") {
-            wasi |= PROVIDED.contains(&exports::unversioned(interface));
-            if !PROVIDED.contains(&exports::unversioned(interface)) {
+            let unversioned = exports::unversioned(interface);
+            uses_wasi |= PROVIDED.contains(&unversioned);
+            if unversioned == "sockets/ip-name-lookup" {
+                names = Some(name);
+            }
+            if !PROVIDED.contains(&unversioned) {
                 deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
             }
         } else if needs_something(&item.ty, engine) {
@@ -156,8 +162,11 @@ fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLin
             linker.instance(name).map_err(task_error)?;
         }
     }
-    if wasi {
+    if uses_wasi {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(task_error)?;
+    }
+    if let Some(interface) = names {
+        wasi::link_names(linker.allow_shadowing(true), interface).map_err(task_error)?;
     }
     Ok(linker)
 }

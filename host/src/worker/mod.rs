@@ -7,11 +7,13 @@ mod load;
 mod run;
 mod serve;
 mod state;
+mod wasi;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
 use crate::sandbox::{self, Plan};
 use load::LoadError;
+use wasi::Wasi;
 
 /// What a worker needs to know; travels in a memfd, since bound arguments may be of any size.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,9 +82,12 @@ fn serve(control: Control) -> io::Result<()> {
     let Some((Start, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
-    let Ok([lane, artifact, setup]) = <[OwnedFd; 3]>::try_from(fds) else {
-        return Err(io::Error::other("the host sent other descriptors than a worker needs"));
+    let mut fds = fds.into_iter();
+    let (Some(lane), Some(artifact), Some(setup)) = (fds.next(), fds.next(), fds.next()) else {
+        return Err(io::Error::other("the host sent fewer descriptors than a worker needs"));
     };
+    // Granted directories stay open as long as the process lives.
+    let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let lane = WorkerLane::map(&lane)?;
     let setup: Setup = crate::memfd::read_json(setup)?;
     let failed = |e| match e {
@@ -93,16 +99,21 @@ fn serve(control: Control) -> io::Result<()> {
         Ok(engine) => engine,
         Err(e) => return failed(e),
     };
-    let mut sandbox = match sandbox::enter_loading(plan(&setup)) {
+    let mut sandbox = match sandbox::enter_loading(plan(&setup, directories)) {
         Ok(sandbox) => sandbox,
         Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
+    };
+    let paths = directories.iter().map(|directory| sandbox.path_of(directory.as_fd()));
+    let wasi = match Wasi::new(&setup.call.given, paths) {
+        Ok(wasi) => wasi,
+        Err(message) => return control.send(&Started::Unusable(shorten(message)), &[]),
     };
     let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
         Err(e) => return failed(e),
     };
     drop(artifact);
-    let timers = if uses_wasi(&setup.meta) { Some(timers()?) } else { None };
+    let timers = if uses_wasi(&setup.meta) { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
     let _ = ENGINE.set(task.engine.clone());
     let action =
@@ -116,7 +127,7 @@ fn serve(control: Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), lane.status());
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, lane.status());
     // An init that fails fails for every item: better said once, before anything runs.
     if setup.call.init.is_some()
         && let Err(failure) = runner.prepare()
@@ -128,10 +139,18 @@ fn serve(control: Control) -> io::Result<()> {
     serve::serve(lane, &control, runner, &setup.call)
 }
 
-fn plan(setup: &Setup) -> Plan {
+fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
     let role = if uses_wasi(&setup.meta) { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
     let limits = &setup.call.limits;
-    let plan = Plan::new(setup.call.sandbox, role, sandbox::Limits::of_worker(limits.memory, limits.max_output));
+    let given = &setup.call.given;
+    let writable = given.directories.iter().map(|directory| directory.writable);
+    let openings = sandbox::Openings {
+        directories: directories.iter().map(AsFd::as_fd).zip(writable).collect(),
+        ports: given.ports(),
+        owner: given.owner,
+    };
+    let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);
+    let plan = Plan::new(setup.call.sandbox, role, limits, openings);
     #[cfg(feature = "probes")]
     let plan = Plan { without: setup.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
     plan
@@ -143,8 +162,19 @@ fn uses_wasi(meta: &Meta) -> bool {
 
 /// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a
 /// time when the sandbox allows none any more.
-fn timers() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+///
+/// Where a directory may be written to, one more thread does the writing, for the same reasons.
+fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    if writing {
+        builder.max_blocking_threads(1).thread_keep_alive(Duration::MAX);
+    }
+    let runtime = builder.build()?;
+    if writing {
+        runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
+    }
+    Ok(runtime)
 }
 
 /// A message that fits the socket.

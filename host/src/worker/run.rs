@@ -1,6 +1,7 @@
 //! One item through one instance: arguments in, result out, and what went wrong told by its kind.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use wasmtime::component::{Func as ComponentFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, UpdateDeadline, WasmBacktrace};
@@ -8,6 +9,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::load::{BytesCall, Pre, Returns, Task};
 use super::state::State;
+use super::wasi::Wasi;
 use crate::lane::Status;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::outcome::{Failure, Kind};
@@ -24,6 +26,7 @@ pub type Encoded = (OutcomeTag, Vec<u8>);
 pub struct Runner {
     task: Task,
     call: Call,
+    wasi: Arc<Wasi>,
     status: &'static Status,
     live: Option<Live>,
     arguments: Vec<Val>,
@@ -41,8 +44,8 @@ enum Callee {
 }
 
 impl Runner {
-    pub fn new(task: Task, call: Call, status: &'static Status) -> Runner {
-        Runner { task, call, status, live: None, arguments: Vec::new() }
+    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, status: &'static Status) -> Runner {
+        Runner { task, call, wasi, status, live: None, arguments: Vec::new() }
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -52,7 +55,7 @@ impl Runner {
 
     /// Makes an instance, so that a task that cannot start says so before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        self.live = Some(instantiate(&self.task, &self.call, self.status)?);
+        self.live = Some(instantiate(&self.task, &self.call, &self.wasi, self.status)?);
         Ok(())
     }
 
@@ -208,7 +211,7 @@ impl Runner {
                 }
                 live
             }
-            None => instantiate(&self.task, &self.call, self.status)?,
+            None => instantiate(&self.task, &self.call, &self.wasi, self.status)?,
         };
         Ok(self.live.insert(live))
     }
@@ -249,8 +252,8 @@ fn spoils(kind: Kind) -> bool {
     !matches!(kind, Kind::Error | Kind::InvalidInput)
 }
 
-fn instantiate(task: &Task, call: &Call, status: &'static Status) -> Result<Live, Failure> {
-    let mut store = Store::new(&task.engine, State::new(call.limits.memory));
+fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, status: &'static Status) -> Result<Live, Failure> {
+    let mut store = Store::new(&task.engine, State::new(call.limits.memory, Arc::clone(wasi)));
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;

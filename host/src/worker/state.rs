@@ -11,8 +11,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::wasi::Wasi;
 use crate::outcome::Printed;
 
 /// Bytes kept of each standard stream of an item; the rest is dropped.
@@ -28,17 +29,23 @@ pub struct State {
     /// Made when the guest first calls WASI: most never do.
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
+    grants: Arc<Wasi>,
 }
 
 impl State {
-    pub fn new(memory: u64) -> State {
+    pub fn new(memory: u64, grants: Arc<Wasi>) -> State {
         State {
             limiter: Limiter { left: usize::try_from(memory).unwrap_or(usize::MAX), refused: false },
             stdout: Printer::default(),
             stderr: Printer::default(),
             wasi: None,
             p1: None,
+            grants,
         }
+    }
+
+    pub fn grants(&self) -> Arc<Wasi> {
+        Arc::clone(&self.grants)
     }
 
     /// What was printed since it was last taken.
@@ -49,21 +56,15 @@ impl State {
     /// The state of preview 1.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
-        self.p1.get_or_insert_with(|| Box::new(builder(stdout, stderr).build_p1()))
+        self.p1.get_or_insert_with(|| Box::new(self.grants.builder(stdout, stderr).build_p1()))
     }
-}
-
-/// WASI without any grant: no arguments, no environment, no files, no sockets.
-fn builder(stdout: Printer, stderr: Printer) -> WasiCtxBuilder {
-    let mut builder = WasiCtxBuilder::new();
-    builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true);
-    builder
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
-        let wasi = self.wasi.get_or_insert_with(|| Box::new((builder(stdout, stderr).build(), ResourceTable::new())));
+        let context = || Box::new((self.grants.builder(stdout, stderr).build(), ResourceTable::new()));
+        let wasi = self.wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
 }
@@ -99,7 +100,7 @@ impl ResourceLimiter for Limiter {
 
 /// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one.
 #[derive(Clone, Default)]
-struct Printer(Arc<Mutex<Vec<u8>>>);
+pub struct Printer(Arc<Mutex<Vec<u8>>>);
 
 impl Printer {
     fn print(&self, bytes: &[u8]) {

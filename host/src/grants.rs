@@ -1,0 +1,122 @@
+//! Grants: what a task may reach outside its own memory. Nothing, unless the user gives it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use nix::unistd::{getegid, geteuid};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Directories that can be granted to a task. Each is a descriptor in every worker.
+pub const MOST_DIRECTORIES: usize = 16;
+
+/// What the user gives.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Variables of the environment, and their values. The host's own are never seen.
+    pub env: Vec<(String, String)>,
+    pub directories: Vec<Directory>,
+    /// Peers that TCP connections may be made to.
+    pub peers: Vec<Peer>,
+}
+
+/// A directory of the host, and all that is below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    pub host: PathBuf,
+    /// Its name in the guest.
+    pub guest: String,
+    pub writable: bool,
+}
+
+/// A machine and a TCP port on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// A name, which the host looks up once, or an address.
+    pub host: String,
+    pub port: u16,
+}
+
+/// Grants as a worker is told of them. The directories' descriptors come with it, in the same order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Given {
+    pub env: Vec<(String, String)>,
+    pub directories: Vec<GivenDirectory>,
+    pub peers: Vec<GivenPeer>,
+    /// Whom the directories belong to: what a worker of root becomes, so that it can use them.
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GivenDirectory {
+    pub guest: String,
+    pub writable: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GivenPeer {
+    pub host: String,
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Grants that were looked up and opened, by the host and with its rights.
+#[derive(Debug, Default)]
+pub struct Opened {
+    pub given: Given,
+    pub directories: Vec<OwnedFd>,
+}
+
+impl Grants {
+    /// Opens them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Grant`] names what cannot be opened or looked up.
+    pub fn open(&self) -> Result<Opened, Error> {
+        if self.directories.len() > MOST_DIRECTORIES {
+            return Err(Error::Grant(format!("at most {MOST_DIRECTORIES} directories can be granted (--dir)")));
+        }
+        let mut opened = Opened { given: Given { env: self.env.clone(), ..Given::default() }, ..Opened::default() };
+        let mut owners = BTreeSet::new();
+        for Directory { host, guest, writable } in &self.directories {
+            let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", host.display()));
+            let directory =
+                File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host).map_err(failed)?;
+            let metadata = directory.metadata().map_err(failed)?;
+            owners.insert((metadata.uid(), metadata.gid()));
+            opened.directories.push(directory.into());
+            opened.given.directories.push(GivenDirectory { guest: guest.clone(), writable: *writable });
+        }
+        opened.given.owner = match owners.len() {
+            0 => None,
+            1 => owners.pop_first(),
+            // No one user fits: the host's, who gives them.
+            _ => Some((geteuid().as_raw(), getegid().as_raw())),
+        };
+        for Peer { host, port } in &self.peers {
+            let addresses = (host.as_str(), *port)
+                .to_socket_addrs()
+                .map_err(|e| Error::Grant(format!("cannot look up {host} of --allow-net {host}:{port}: {e}")))?
+                .collect();
+            opened.given.peers.push(GivenPeer { host: host.clone(), addresses });
+        }
+        Ok(opened)
+    }
+}
+
+impl Given {
+    /// Whether a directory may be written to.
+    pub fn writing(&self) -> bool {
+        self.directories.iter().any(|directory| directory.writable)
+    }
+
+    /// The ports of all peers.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.peers.iter().flat_map(|peer| &peer.addresses).map(SocketAddr::port).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! What a guest's WASI leads to: nothing, but what was granted.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
+use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
+
+use super::state::{Printer, State};
+use crate::grants::{Given, GivenPeer};
+
+/// The grants, ready for use.
+pub struct Wasi {
+    env: Vec<(String, String)>,
+    directories: Vec<(PathBuf, String, FsPerms)>,
+    peers: Vec<GivenPeer>,
+    addresses: Arc<[SocketAddr]>,
+}
+
+impl Wasi {
+    /// `paths` lead to the granted directories, in their order.
+    pub fn new(given: &Given, paths: impl Iterator<Item = PathBuf>) -> Result<Arc<Wasi>, String> {
+        let directories: Vec<(PathBuf, String, FsPerms)> = paths
+            .zip(&given.directories)
+            .map(|(path, directory)| {
+                let permissions = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+                (path, directory.guest.clone(), permissions)
+            })
+            .collect();
+        for (path, guest, permissions) in &directories {
+            WasiCtxBuilder::new()
+                .preopened_dir(path, guest, *permissions)
+                .map_err(|e| format!("the directory granted as {guest} cannot be opened in a worker: {e}"))?;
+        }
+        let addresses = given.peers.iter().flat_map(|peer| peer.addresses.iter().copied()).collect();
+        Ok(Arc::new(Wasi { env: given.env.clone(), directories, peers: given.peers.clone(), addresses }))
+    }
+
+    /// WASI for one instance: no arguments, and what was granted.
+    pub fn builder(&self, stdout: Printer, stderr: Printer) -> WasiCtxBuilder {
+        let mut builder = WasiCtxBuilder::new();
+        builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
+        for (path, guest, permissions) in &self.directories {
+            // It could be opened when the worker started. A process that has run out of descriptors since goes without.
+            let _ = builder.preopened_dir(path, guest, *permissions);
+        }
+        builder.allow_udp(false).allow_tcp(!self.addresses.is_empty()).allow_ip_name_lookup(false);
+        if !self.addresses.is_empty() {
+            let addresses = Arc::clone(&self.addresses);
+            builder.socket_addr_check(move |address, what| {
+                let granted = match what {
+                    SocketAddrUse::TcpConnect => addresses.contains(&address),
+                    // Every connection begins with a bind to no address in particular.
+                    SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+                    _ => false,
+                };
+                Box::pin(std::future::ready(granted))
+            });
+        }
+        builder
+    }
+
+    /// The addresses of a granted peer. Other names have none here: whoever could look up any name could tell the
+    /// world what it likes by the names it asks for.
+    fn look_up(&self, name: &str) -> Option<Vec<IpAddr>> {
+        let of_name: Vec<IpAddr> = self
+            .peers
+            .iter()
+            .filter(|peer| peer.host.eq_ignore_ascii_case(name))
+            .flat_map(|peer| peer.addresses.iter().map(SocketAddr::ip))
+            .collect();
+        match name.parse::<IpAddr>() {
+            _ if !of_name.is_empty() => Some(of_name),
+            // An address is its own name.
+            Ok(address) => Some(vec![address]),
+            Err(_) => None,
+        }
+    }
+}
+
+/// The addresses that a lookup found and that were not yet asked for.
+struct Addresses(std::vec::IntoIter<IpAddr>);
+
+/// Answers `wasi:sockets/ip-name-lookup` from the granted peers, which the host has looked up: a worker can ask nobody.
+pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    let mut names = linker.instance(interface)?;
+    names.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |mut store, resource| {
+        store.data_mut().ctx().table.delete(Resource::<Addresses>::new_own(resource))?;
+        Ok(())
+    })?;
+    names.func_wrap("resolve-addresses", |mut store, (_, name): (Resource<Network>, String)| {
+        let state: &mut State = store.data_mut();
+        let Some(addresses) = state.grants().look_up(&name) else {
+            return Ok((Err(ErrorCode::NameUnresolvable),));
+        };
+        Ok((Ok(state.ctx().table.push(Addresses(addresses.into_iter()))?),))
+    })?;
+    names.func_wrap("[method]resolve-address-stream.resolve-next-address", |mut store, (resource,): (Resource<Addresses>,)| {
+        let state: &mut State = store.data_mut();
+        let next = state.ctx().table.get_mut(&resource)?.0.next();
+        Ok((Ok::<_, ErrorCode>(next.map(IpAddress::from)),))
+    })?;
+    names.func_wrap("[method]resolve-address-stream.subscribe", |mut store, (resource,): (Resource<Addresses>,)| {
+        let state: &mut State = store.data_mut();
+        Ok((wasmtime_wasi::p2::subscribe(state.ctx().table, resource)?,))
+    })?;
+    Ok(())
+}
+
+#[wasmtime_wasi::async_trait]
+impl wasmtime_wasi::p2::Pollable for Addresses {
+    async fn ready(&mut self) {}
+}
