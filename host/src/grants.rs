@@ -85,8 +85,7 @@ impl Grants {
         let mut owners = BTreeSet::new();
         for Directory { host, guest, writable } in &self.directories {
             let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", host.display()));
-            let directory =
-                File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host).map_err(failed)?;
+            let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host).map_err(failed)?;
             let metadata = directory.metadata().map_err(failed)?;
             owners.insert((metadata.uid(), metadata.gid()));
             opened.directories.push(directory.into());

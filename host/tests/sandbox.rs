@@ -111,15 +111,39 @@ fn a_compromised_worker_with_timers_gets_nothing() {
     }
 }
 
+/// The probes that got through.
+fn through(tried: &BTreeMap<String, Tried>) -> Vec<&str> {
+    tried.iter().filter(|(_, tried)| tried.outcome == "succeeded").map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn with_a_directory_granted_a_compromised_worker_gets_no_other_file() {
+    let programs = programs();
+    for user in users() {
+        for kind in [&["try", "--dir"][..], &["try", "--dir", "--timers"]] {
+            assert_eq!(through(&programs.attempt(user, kind)), [""; 0], "as {user:?}");
+        }
+    }
+}
+
+#[test]
+fn with_a_peer_granted_a_compromised_worker_reaches_no_other_port() {
+    let programs = programs();
+    for user in users() {
+        for kind in [&["try", "--peer"][..], &["try", "--peer", "--timers"]] {
+            // A socket by itself reaches nobody.
+            assert_eq!(through(&programs.attempt(user, kind)), ["socket inet"], "as {user:?}");
+        }
+    }
+}
+
 #[test]
 fn a_compromised_compiler_gets_nothing_but_what_compiling_takes() {
     let programs = programs();
     for user in users() {
         let tried = programs.attempt(user, &["try", "--compile"]);
-        let through: Vec<&String> =
-            tried.iter().filter(|(_, t)| t.outcome == "succeeded").map(|(name, _)| name).collect();
         // It compiles in threads, and loads what it compiled to describe it.
-        assert_eq!(through, ["a thread", "make memory executable"], "as {user:?}");
+        assert_eq!(through(&tried), ["a thread", "make memory executable"], "as {user:?}");
     }
 }
 

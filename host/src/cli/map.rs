@@ -55,7 +55,16 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let target = Target::open(map.output.as_ref())?;
     let mut progress = Progress::new(map.progress, &map.common, size);
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
-    let result = run(Run { task: &map.task, call, grants: map.common.grants.grants(), config, format, items, target, watcher: &mut progress });
+    let result = run(Run {
+        task: &map.task,
+        call,
+        grants: map.common.grants.grants(),
+        config,
+        format,
+        items,
+        target,
+        watcher: &mut progress,
+    });
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
     let (exit, counts) = result?;

@@ -53,7 +53,11 @@ pub fn peer(text: &str) -> Result<Peer, String> {
     let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
     let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(hint)?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.contains(['/', '[', ']']) { Err(hint()) } else { Ok(Peer { host: host.to_owned(), port }) }
+    if host.is_empty() || host.contains(['/', '[', ']']) {
+        Err(hint())
+    } else {
+        Ok(Peer { host: host.to_owned(), port })
+    }
 }
 
 /// JSON text.

@@ -30,7 +30,12 @@ fn serve(control: &Control) -> io::Result<()> {
     let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
-    let plan = Plan::new(request.sandbox, sandbox::Role::Compile, sandbox::Limits::of_compiler(), sandbox::Openings::default());
+    let plan = Plan::new(
+        request.sandbox,
+        sandbox::Role::Compile,
+        sandbox::Limits::of_compiler(),
+        sandbox::Openings::default(),
+    );
     #[cfg(feature = "probes")]
     let plan = Plan { without: request.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
     let answer = match sandbox::enter_loading(plan) {

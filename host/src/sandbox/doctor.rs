@@ -20,7 +20,12 @@ pub struct Diagnosis {
 
 fn plan() -> Plan {
     let limits = crate::policy::Limits::default();
-    Plan::new(SandboxMode::BestEffort, Role::Worker, Limits::of_worker(limits.memory, limits.max_output), Openings::default())
+    Plan::new(
+        SandboxMode::BestEffort,
+        Role::Worker,
+        Limits::of_worker(limits.memory, limits.max_output),
+        Openings::default(),
+    )
 }
 
 /// Asks a child.

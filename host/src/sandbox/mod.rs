@@ -174,7 +174,8 @@ impl Sandbox {
             self.report.add(Part::NoProcesses, limits::no_more_threads());
         }
         if self.plan.has(Layer::Seccomp) {
-            self.report.add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role, &self.plan.openings)));
+            self.report
+                .add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role, &self.plan.openings)));
         }
         match self.plan.mode {
             SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(Refused),

@@ -22,7 +22,9 @@ pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), String> {
         return become_user(user, group).map_err(|e| format!("cannot become the owner of a granted directory: {e}"));
     }
     let own = UNUSED + getpid().as_raw().unsigned_abs();
-    become_user(own, own).or_else(|_| become_user(NOBODY, NOBODY)).map_err(|e| format!("cannot become another user than root: {e}"))
+    become_user(own, own)
+        .or_else(|_| become_user(NOBODY, NOBODY))
+        .map_err(|e| format!("cannot become another user than root: {e}"))
 }
 
 fn become_user(user: u32, group: u32) -> Result<(), Errno> {

@@ -250,12 +250,7 @@ const CALLS: &[Call] = &[
     call(libc::SYS_linkat, WRITES, Only::Any, "WASI: a hard link"),
     call(libc::SYS_symlinkat, WRITES, Only::Any, "WASI: a symbolic link"),
     // Granted peers. Which ports can be connected to is up to Landlock.
-    call(
-        libc::SYS_socket,
-        PEERS,
-        Only::Tcp,
-        "WASI: a TCP socket",
-    ),
+    call(libc::SYS_socket, PEERS, Only::Tcp, "WASI: a TCP socket"),
     call(libc::SYS_connect, PEERS, Only::Any, "WASI: connecting"),
     call(libc::SYS_bind, PEERS, Only::Any, "WASI: a guest that binds first; Landlock refuses it"),
     call(libc::SYS_getsockopt, PEERS, Only::Any, "WASI: whether a connection came about; options"),
@@ -265,8 +260,13 @@ const CALLS: &[Call] = &[
     call(libc::SYS_shutdown, PEERS, Only::Any, "WASI: closing one direction"),
     call(libc::SYS_readv, PEERS, Only::Any, "tokio: receiving"),
     call(libc::SYS_writev, PEERS, Only::Any, "tokio: sending"),
-    call(libc::SYS_fcntl, PEERS, Only::OneOf { argument: 1, values: &[libc::F_GETFL as u64, libc::F_SETFL as u64] }, "a socket that doesn't block"),
-    call(libc::SYS_ioctl, PEERS, Only::OneOf { argument: 1, values: &[libc::FIONBIO as u64] }, "the same"),
+    call(
+        libc::SYS_fcntl,
+        PEERS,
+        Only::OneOf { argument: 1, values: &[libc::F_GETFL as u64, libc::F_SETFL as u64] },
+        "a socket that doesn't block",
+    ),
+    call(libc::SYS_ioctl, PEERS, Only::OneOf { argument: 1, values: &[libc::FIONBIO] }, "the same"),
     // The way to the next step.
     call(
         libc::SYS_prctl,

@@ -98,11 +98,14 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
         };
         Ok((Ok(state.ctx().table.push(Addresses(addresses.into_iter()))?),))
     })?;
-    names.func_wrap("[method]resolve-address-stream.resolve-next-address", |mut store, (resource,): (Resource<Addresses>,)| {
-        let state: &mut State = store.data_mut();
-        let next = state.ctx().table.get_mut(&resource)?.0.next();
-        Ok((Ok::<_, ErrorCode>(next.map(IpAddress::from)),))
-    })?;
+    names.func_wrap(
+        "[method]resolve-address-stream.resolve-next-address",
+        |mut store, (resource,): (Resource<Addresses>,)| {
+            let state: &mut State = store.data_mut();
+            let next = state.ctx().table.get_mut(&resource)?.0.next();
+            Ok((Ok::<_, ErrorCode>(next.map(IpAddress::from)),))
+        },
+    )?;
     names.func_wrap("[method]resolve-address-stream.subscribe", |mut store, (resource,): (Resource<Addresses>,)| {
         let state: &mut State = store.data_mut();
         Ok((wasmtime_wasi::p2::subscribe(state.ctx().table, resource)?,))

@@ -16,6 +16,7 @@ mod exit_codes;
 mod failures;
 mod flatten;
 mod functions;
+mod grants;
 mod guests;
 mod init;
 mod input_formats;

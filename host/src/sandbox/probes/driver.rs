@@ -1,6 +1,6 @@
 //! The program `wasmpool-probes`, as tests call it:
 //!
-//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [PROBE…]`: each probe in a real worker (or compile
+//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--peer] [PROBE…]`: each probe in a real worker (or compile
 //!   process) of its own; a line of JSON for each.
 //! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, says its process id, and waits to be killed.
 //! - `cost N`: how long a worker takes from its start until it is ready, with the sandbox and without, N times each.
@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use super::list::{ATTEMPTS, Refusal};
 use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, layers};
 use crate::compile::{self, Cache, Prepared};
+use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
 use crate::policy::{Call, SandboxMode};
@@ -52,6 +53,9 @@ struct Options {
     timers: bool,
     compile: bool,
     landlock: bool,
+    /// A writable directory, and a peer, are granted.
+    directory: bool,
+    peer: bool,
     rest: Vec<String>,
 }
 
@@ -62,6 +66,8 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
         timers: false,
         compile: false,
         landlock: true,
+        directory: false,
+        peer: false,
         rest: Vec::new(),
     };
     let mut words = arguments.iter();
@@ -71,6 +77,8 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
             "--mode" => options.mode = SandboxMode::from_str(words.next().map_or("", |w| w), false)?,
             "--timers" => options.timers = true,
             "--compile" => options.compile = true,
+            "--dir" => options.directory = true,
+            "--peer" => options.peer = true,
             "--no-landlock" => options.landlock = false,
             _ => {
                 options.rest.push(word.clone());
@@ -106,8 +114,8 @@ struct Worker {
     _lane: HostLane,
 }
 
-fn start(prepared: &Prepared, mode: SandboxMode, probe: Option<Probe>) -> Result<Worker, Error> {
-    let call = Call { sandbox: mode, ..Call::default() };
+fn start(prepared: &Prepared, mode: SandboxMode, grants: &Opened, probe: Option<Probe>) -> Result<Worker, Error> {
+    let call = Call { sandbox: mode, given: grants.given.clone(), ..Call::default() };
     let setup = crate::memfd::of_json(
         c"setup",
         &Setup { meta: prepared.meta.clone(), call, swap: crate::engine::has_swap(), probe },
@@ -115,12 +123,14 @@ fn start(prepared: &Prepared, mode: SandboxMode, probe: Option<Probe>) -> Result
     let (control, theirs) = Control::pair()?;
     let (lane, fd) = HostLane::create(1 << 20)?;
     let child = spawn::start(spawn::Role::Worker, theirs)?;
-    control.send(&Start, &[fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()])?;
+    let mut fds = vec![fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()];
+    fds.extend(grants.directories.iter().map(AsFd::as_fd));
+    control.send(&Start, &fds)?;
     Ok(Worker { child, control, _lane: lane })
 }
 
 fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
-    let worker = start(prepared, mode, None)?;
+    let worker = start(prepared, mode, &Opened::default(), None)?;
     match worker.control.receive::<Started>(false)? {
         Incoming::Message(Started::Ready { .. }) => Ok(worker),
         other => Err(format!("the worker did not become ready: {other:?}").into()),
@@ -151,13 +161,15 @@ fn try_all(options: &Options) -> Result<(), Error> {
         abstract_socket,
         directory: directory.path().display().to_string(),
     };
+    let grants = grants(options, directory.path())?;
     let wanted = |name: &str| options.rest.is_empty() || options.rest.iter().any(|w| w == name);
     let mut out = io::stdout().lock();
     for attempt in ATTEMPTS.iter().filter(|attempt| wanted(attempt.name)) {
         std::fs::write(directory.path().join("victim"), "")?;
         let without = layers(&options.without);
         let probe = Probe { name: attempt.name.to_owned(), without, targets: targets.clone() };
-        let answer = if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, probe)? };
+        let answer =
+            if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, &grants, probe)? };
         let (outcome, detail) = match answer {
             Ok(Outcome::Succeeded) => ("succeeded", String::new()),
             Ok(Outcome::Refused(why)) => ("refused", why),
@@ -177,9 +189,28 @@ fn try_all(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+/// A directory beside what is attacked, and a peer that nobody listens as.
+fn grants(options: &Options, beside: &std::path::Path) -> Result<Opened, Error> {
+    let mut grants = Grants::default();
+    if options.directory {
+        let host = beside.join("granted");
+        std::fs::create_dir(&host)?;
+        grants.directories.push(Directory { host, guest: "/granted".to_owned(), writable: true });
+    }
+    if options.peer {
+        grants.peers.push(Peer { host: "127.0.0.1".to_owned(), port: 9 });
+    }
+    Ok(grants.open()?)
+}
+
 /// What came of a probe in a worker; `Err` is how the worker ended instead of answering.
-fn ask_worker(prepared: &Prepared, mode: SandboxMode, probe: Probe) -> Result<Result<Outcome, String>, Error> {
-    let mut worker = start(prepared, mode, Some(probe))?;
+fn ask_worker(
+    prepared: &Prepared,
+    mode: SandboxMode,
+    grants: &Opened,
+    probe: Probe,
+) -> Result<Result<Outcome, String>, Error> {
+    let mut worker = start(prepared, mode, grants, Some(probe))?;
     match worker.control.receive::<Started>(false)? {
         Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
         Incoming::Closed => Ok(Err(worker.child.reap()?.to_string())),
@@ -200,7 +231,7 @@ fn orphan(options: &Options) -> Result<(), Error> {
     let prepared = prepare(directory.path(), PLAIN, options.mode)?;
     drop(directory);
     let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), targets: Targets::default() };
-    let worker = start(&prepared, options.mode, Some(probe))?;
+    let worker = start(&prepared, options.mode, &Opened::default(), Some(probe))?;
     writeln!(io::stdout(), "{}", worker.child.pid())?;
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;

@@ -53,6 +53,15 @@ fn open(text: &str, flags: c_int) -> Tried {
     sys!(libc::SYS_openat, libc::AT_FDCWD, file.as_ptr(), flags, 0o600).map(drop)
 }
 
+/// Opens what lies in this direction from any descriptor the process has.
+fn from_any_descriptor(text: &str, flags: c_int) -> Tried {
+    let file = path(text);
+    (0..64)
+        .map(|fd| sys!(libc::SYS_openat, fd, file.as_ptr(), flags, 0o600))
+        .find(Result::is_ok)
+        .map_or(Err(Errno::EACCES), ignore)
+}
+
 fn socket(family: c_int, kind: c_int) -> Result<c_long, Errno> {
     sys!(libc::SYS_socket, family, kind, 0)
 }
@@ -78,6 +87,8 @@ pub const ATTEMPTS: &[Attempt] = &[
     fails("open the memory of the host", |t| open(&format!("/proc/{}/mem", t.host), libc::O_RDWR)),
     fails("open the memory of another worker", |t| open(&format!("/proc/{}/mem", t.sibling), libc::O_RDWR)),
     fails("open a directory of the host", |t| open(&t.directory, libc::O_RDONLY | libc::O_DIRECTORY)),
+    fails("open above any descriptor", |_| from_any_descriptor("../../../../../../../../etc/passwd", libc::O_RDONLY)),
+    fails("write beside any descriptor", |_| from_any_descriptor("../victim", libc::O_WRONLY)),
     fails("create a file", |t| open(&format!("{}/created", t.directory), libc::O_CREAT | libc::O_WRONLY)),
     #[cfg(target_arch = "x86_64")]
     killed("open by the old call", |_| ignore(sys!(libc::SYS_open, c"/etc/passwd".as_ptr(), libc::O_RDONLY))),

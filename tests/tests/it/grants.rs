@@ -1,0 +1,202 @@
+//! A grant opens what it names, and nothing else.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::guest::built;
+use crate::support::run::{Output, wasmpool};
+
+/// Has the guest that reaches out do one thing.
+fn reach(verb: impl AsRef<str>, grants: &[String]) -> Output {
+    let order = serde_json::to_string(verb.as_ref()).expect("a string is JSON");
+    wasmpool().arg("call").arg(built("reach").path()).args(["act", &order]).args(grants).run()
+}
+
+#[track_caller]
+fn gets(verb: impl AsRef<str>, grants: &[String], answer: &str) {
+    let output = reach(verb, grants).exits(0);
+    assert_eq!(output.values(), [serde_json::Value::from(answer)]);
+}
+
+/// The guest was told no, and lives.
+#[track_caller]
+fn refused(verb: impl AsRef<str>, grants: &[String]) {
+    let output = reach(verb, grants).exits(1);
+    assert!(output.stderr.contains("failed: error: "), "{}", output.stderr);
+}
+
+/// `in/` and `out/` to grant; beside them a secret, and links that lead to it.
+struct Tree {
+    folder: TempDir,
+}
+
+impl Tree {
+    fn new() -> Tree {
+        let folder = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["in", "in/deep", "out"] {
+            std::fs::create_dir(at(name)).expect("a directory");
+        }
+        for (name, text) in [("in/a.txt", "hello"), ("in/deep/b.txt", "deep"), ("secret", "secret")] {
+            std::fs::write(at(name), text).expect("a file");
+        }
+        symlink("../secret", at("in/up")).expect("a link");
+        symlink(at("secret"), at("in/absolute")).expect("a link");
+        symlink("a.txt", at("in/inside")).expect("a link");
+        symlink("../secret", at("out/up")).expect("a link");
+        Tree { folder }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn grants(&self) -> Vec<String> {
+        let dir = |name: &str, more: &str| format!("--dir={}::/{name}{more}", self.path(name).display());
+        vec![dir("in", ""), dir("out", ":rw")]
+    }
+}
+
+#[test]
+fn without_a_grant_there_is_no_file_no_variable_and_no_network() {
+    gets("env", &[], "");
+    for verb in ["read:/etc/passwd", "read:a.txt", "list:/", "list:.", "write:a.txt=x", "connect:127.0.0.1:80"] {
+        refused(verb, &[]);
+    }
+}
+
+#[test]
+fn env_gives_the_variables_it_names() {
+    gets("env", &["--env=A=1".to_owned(), "--env=B=x=y".to_owned()], "A=1\nB=x=y\n");
+}
+
+#[test]
+fn dir_lets_a_task_read_what_is_below() {
+    let tree = Tree::new();
+    gets("read:/in/a.txt", &tree.grants(), "hello");
+    gets("read:/in/deep/b.txt", &tree.grants(), "deep");
+    gets("read:/in/deep/../a.txt", &tree.grants(), "hello");
+    gets("read:/in/inside", &tree.grants(), "hello");
+    gets("list:/in/deep", &tree.grants(), "b.txt");
+    gets("size:/in/a.txt", &tree.grants(), "5");
+    gets("open-many:/in/a.txt", &tree.grants(), "200");
+}
+
+#[test]
+fn dir_shows_nothing_above_or_beside() {
+    let tree = Tree::new();
+    let absolute = format!("read:{}", tree.path("secret").display());
+    for verb in ["read:/in/../secret", "read:/in/deep/../../secret", "read:/in/up", "read:/in/absolute", &absolute] {
+        refused(verb, &tree.grants());
+    }
+    for verb in ["write:/out/up=x", "write:/out/../secret=x", "rename:/out/up=/out/../gone", "link:/in/up=/out/mine"] {
+        refused(verb, &tree.grants());
+    }
+    assert_eq!(read(&tree.path("secret")), "secret");
+}
+
+#[test]
+fn a_directory_is_read_only_unless_rw_is_said() {
+    let tree = Tree::new();
+    for verb in [
+        "write:/in/new=x",
+        "append:/in/a.txt=x",
+        "truncate:/in/a.txt",
+        "remove:/in/a.txt",
+        "mkdir:/in/new",
+        "rename:/in/a.txt=/in/b.txt",
+        "rename:/in/a.txt=/out/a.txt",
+    ] {
+        refused(verb, &tree.grants());
+    }
+    assert_eq!(read(&tree.path("in/a.txt")), "hello");
+}
+
+#[test]
+fn rw_lets_a_task_do_all_that_files_allow() {
+    let tree = Tree::new();
+    for verb in [
+        "write:/out/a=one",
+        "append:/out/a=two",
+        "rename:/out/a=/out/b",
+        "link:/out/b=/out/c",
+        "mkdir:/out/d",
+        "rmdir:/out/d",
+        "write:/out/e=gone",
+        "truncate:/out/e",
+        "remove:/out/c",
+    ] {
+        gets(verb, &tree.grants(), "done");
+    }
+    assert_eq!(read(&tree.path("out/b")), "onetwo");
+    assert_eq!(read(&tree.path("out/e")), "");
+    assert!(!tree.path("out/c").exists());
+}
+
+#[test]
+fn a_directory_serves_many_items_of_many_workers() {
+    let tree = Tree::new();
+    let input: String = (0..500).map(|i| format!("\"write:/out/{i}={i}\"\n")).collect();
+    wasmpool().arg("map").arg(built("reach").path()).args(tree.grants()).args(["-j", "3"]).input(input).run().exits(0);
+    for i in 0..500 {
+        assert_eq!(read(&tree.path(&format!("out/{i}"))), i.to_string());
+    }
+}
+
+#[test]
+fn a_grant_that_cannot_be_opened_is_wrong_use() {
+    for (grant, named) in [
+        ("--dir=/nowhere/at/all::/in", "/nowhere/at/all"),
+        ("--dir=/etc/passwd::/in", "/etc/passwd"),
+        ("--allow-net=no-such-host.invalid:80", "no-such-host.invalid"),
+        ("--dir=/tmp", "HOST::GUEST"),
+        ("--env=A", "NAME=VALUE"),
+        ("--allow-net=localhost", "HOST:PORT"),
+    ] {
+        let output = reach("env", &[grant.to_owned()]).exits(2);
+        assert!(output.stderr.contains(named), "{}", output.stderr);
+    }
+}
+
+/// A server that answers `pong` to a line, as often as it is asked.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            if BufReader::new(&stream).read_line(&mut line).is_ok() {
+                let _ = (&stream).write_all(b"pong");
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn allow_net_lets_a_task_connect_to_that_peer_and_no_other() {
+    let (granted, other) = (server(), server());
+    let grants = [format!("--allow-net={granted}")];
+    gets(format!("connect:{granted}"), &grants, "pong");
+    refused(format!("connect:{other}"), &grants);
+    refused(format!("udp:{granted}"), &grants);
+    refused("listen:0.0.0.0:0", &grants);
+    refused("listen:127.0.0.1:0", &grants);
+}
+
+#[test]
+fn a_granted_peer_is_found_by_its_name_and_no_other_is() {
+    let port = server().port();
+    let grants = [format!("--allow-net=localhost:{port}")];
+    gets(format!("connect:localhost:{port}"), &grants, "pong");
+    refused("resolve:example.org:80", &grants);
+    refused("resolve:localhost:80", &[]);
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("a file of text")
+}
