@@ -341,3 +341,89 @@ fn best_effort_runs_with_what_there_is() {
         assert_eq!(text(&output.stdout), "9\n", "{}", text(&output.stderr));
     }
 }
+
+/// Items among which some make their worker attack the host.
+fn attacked(programs: &Programs, name: &str, format: &str) -> Vec<serde_json::Value> {
+    let echo = programs.probes.with_file_name("echo.wat");
+    std::fs::write(&echo, ECHO).unwrap();
+    let item = |i: usize| if i == 5 { format!("\"attack:{name}\"\n") } else { format!("\"{i}\"\n") };
+    let input = programs.probes.with_file_name("items.jsonl");
+    std::fs::write(&input, (0..40).map(item).collect::<String>()).unwrap();
+    let output = Command::new(&programs.wasmpool)
+        .args(["map", "-j", "2", "-c", "1", "--timeout", "500ms", "--output-format", format])
+        .args([&echo, &input])
+        .env_remove("WASMPOOL_SANDBOX")
+        .output()
+        .unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{name}: {}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const ECHO: &str = r#"(component
+    (core module $m
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "echo") (param i32 i32) (result i32)
+            (i32.store (i32.const 16) (local.get 0)) (i32.store (i32.const 20) (local.get 1)) (i32.const 16)))
+    (core instance $i (instantiate $m))
+    (func (export "echo") (param "item" string) (result string)
+        (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+
+/// How the item ends whose worker attacks. A worker may answer what it holds with anything that has the form of an answer.
+const ATTACKS: [(&str, &str); 21] = [
+    ("a kind that is none", "worker-lost"),
+    ("a length beyond all", "worker-lost"),
+    ("several lines", "invalid-output"),
+    ("two values", "invalid-output"),
+    ("half a value", "invalid-output"),
+    ("lengths that lie", "invalid-output"),
+    ("a failure that is none", "worker-lost"),
+    ("a failure of several lines", "worker-lost"),
+    ("two answers", "ok"),
+    ("endless answers", "ok"),
+    ("an answer without end", "timeout"),
+    ("output from nowhere", "worker-lost"),
+    ("output taken back", "worker-lost"),
+    ("input from nowhere", "worker-lost"),
+    ("a claim to more", "timeout"),
+    ("bytes that change", "ok"),
+    ("no bell", "timeout"),
+    ("words that are none", "worker-lost"),
+    ("ready again", "timeout"),
+    ("bells without end", "timeout"),
+    ("hanging up", "worker-lost"),
+];
+
+/// Chunks that a worker holds at a time: what it can answer in place of another, or let wait until it is killed.
+const HELD: usize = 2;
+
+#[test]
+fn a_worker_that_attacks_the_host_costs_the_item_in_work_and_nothing_else() {
+    let programs = programs();
+    for (name, kind) in ATTACKS {
+        let records = attacked(&programs, name, "records");
+        let mut spoilt = Vec::new();
+        assert_eq!(records.len(), 40, "{name}");
+        for (i, record) in records.iter().enumerate() {
+            assert_eq!(record["index"], i, "{name}");
+            let ended = if record["status"] == "ok" { "ok" } else { record["kind"].as_str().unwrap() };
+            if i == 5 {
+                assert_eq!(ended, kind, "{name}: {record}");
+            } else if (ended, record["value"].as_str()) != ("ok", Some(i.to_string().as_str())) {
+                spoilt.push(record);
+            }
+        }
+        // What it holds may be lost with it: answers that were not heard yet, and those to come.
+        let most = if kind == "invalid-output" { 0 } else { HELD };
+        assert!(spoilt.len() <= most, "{name} spoilt {spoilt:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_attacks_the_host_forges_no_line_of_values() {
+    let programs = programs();
+    for name in ["several lines", "two values", "half a value", "lengths that lie"] {
+        let values = attacked(&programs, name, "values");
+        assert_eq!(values.len(), 39, "{name}: {values:?}");
+    }
+}

@@ -70,21 +70,26 @@ impl HostLane {
 
     /// Copies as much of `bytes` into the input ring as fits, and returns how much that was.
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let status = self.region.status();
-        let taken = status.worker.0.input_tail.load(Ordering::Acquire);
-        if taken < self.taken || taken > self.head {
-            return Err(Broken("it took input that was not there"));
-        }
-        self.moved += taken - self.taken;
-        self.taken = taken;
-        let room = RING - (self.head - taken) as usize;
+        self.note_taken()?;
+        let room = RING - (self.head - self.taken) as usize;
         let count = bytes.len().min(room);
         let at = (self.head % RING as u64) as usize;
         // SAFETY: `at < RING` and `count <= RING`, so the span lies within the doubly mapped ring; `bytes` is ours.
         unsafe { self.region.input().add(at).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
         self.head += count as u64;
-        status.host.0.input_head.store(self.head, Ordering::Release);
+        self.region.status().host.0.input_head.store(self.head, Ordering::Release);
         Ok(count)
+    }
+
+    /// Reads how far the worker has come with its input.
+    fn note_taken(&mut self) -> Result<(), Broken> {
+        let taken = self.region.status().worker.0.input_tail.load(Ordering::Acquire);
+        if taken < self.taken || taken > self.head {
+            return Err(Broken("it took input that was not there"));
+        }
+        self.moved += taken - self.taken;
+        self.taken = taken;
+        Ok(())
     }
 
     /// Sends all of `bytes` or, where there is no room for that, nothing.
@@ -122,6 +127,7 @@ impl HostLane {
 
     /// The next outcome, if it is there whole.
     pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
+        self.note_taken()?;
         let delivered = self.region.status().worker.0.output_head.load(Ordering::Acquire);
         if delivered < self.delivered || delivered - self.tail > RING as u64 {
             return Err(Broken("it wrote more than there is room for"));

@@ -91,16 +91,12 @@ impl<'a> Printer<'a> {
             }
             Format::Raw { delimiter: None } => to.extend_from_slice(element),
             Format::Values => {
-                one_line(element)?;
+                one_json_value(element)?;
                 to.extend_from_slice(element);
                 to.push(b'\n');
             }
             Format::Records => {
-                one_line(element)?;
-                // The value goes into a record as it is, so it has to be one JSON value and no more.
-                if serde_json::from_slice::<serde::de::IgnoredAny>(element).is_err() {
-                    return Err(invalid("the worker sent a value that is not JSON"));
-                }
+                one_json_value(element)?;
                 record::ok(record, element, &value.printed, to);
             }
         }
@@ -144,11 +140,14 @@ impl Sink for Printer<'_> {
     }
 }
 
-/// One line is one outcome: no guest can forge a second.
-fn one_line(element: &[u8]) -> Result<(), Failure> {
-    match memchr::memchr2(b'\n', b'\r', element) {
-        Some(_) => Err(invalid("the worker sent a value of several lines")),
-        None => Ok(()),
+/// One line is one outcome, and one JSON value: no guest can forge a second, or the rest of a record.
+fn one_json_value(element: &[u8]) -> Result<(), Failure> {
+    if memchr::memchr2(b'\n', b'\r', element).is_some() {
+        return Err(invalid("the worker sent a value of several lines"));
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(element) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid("the worker sent a value that is not JSON")),
     }
 }
 

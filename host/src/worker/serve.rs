@@ -35,6 +35,11 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
             lane.start(start);
             let result = runner.run(tag, lane.staged(), &mut out);
             let end = now();
+            #[cfg(feature = "probes")]
+            if super::hostile::attack(&mut lane, control) {
+                lane.unstage(control)?;
+                continue;
+            }
             lane.unstage(control)?;
             answer(&mut lane, control, result, &mut out, end - start)?;
             if end - rung > RING_EVERY || lane.filling_up() {

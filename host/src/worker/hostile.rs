@@ -1,0 +1,110 @@
+//! A worker that breaks the protocol where an item says so: what a guest with native code could do to the host. Only with
+//! the feature `probes`, which releases lack.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::lane::control::Control;
+use crate::lane::frame::{OutcomeHeader, OutcomeTag};
+use crate::lane::worker::WorkerLane;
+
+/// Does what the item in work, `"attack:NAME"`, asks for. Says whether that was an answer; it returns neither if the worker
+/// is to do nothing else from there on.
+pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
+    let item = String::from_utf8_lossy(lane.staged()).into_owned();
+    let Some(name) = item.strip_prefix("\"attack:") else {
+        return false;
+    };
+    // Whatever fails here fails because the host has ended this process.
+    let answer = |lane: &mut WorkerLane, tag, text: &[u8], len: usize| {
+        let header = OutcomeHeader { tag, len: len as u32, elapsed: Duration::ZERO };
+        let _ = lane.write(&header.to_bytes(), control);
+        let _ = lane.write(text, control);
+        lane.answered();
+    };
+    let status = lane.status();
+    match name.trim_end_matches('"') {
+        "a kind that is none" => {
+            let _ = lane.write(&[0xff; 16], control);
+            lane.answered();
+        }
+        "a length beyond all" => answer(lane, OutcomeTag::Value, b"1", u32::MAX as usize),
+        "several lines" => {
+            answer(lane, OutcomeTag::Value, b"1\n{\"index\":0}", 13);
+            return true;
+        }
+        "two values" => {
+            answer(lane, OutcomeTag::Value, b"1 2", 3);
+            return true;
+        }
+        "half a value" => {
+            answer(lane, OutcomeTag::Value, b"[1,", 3);
+            return true;
+        }
+        "lengths that lie" => {
+            answer(lane, OutcomeTag::Values, &[0xff; 8], 8);
+            return true;
+        }
+        "a failure that is none" => answer(lane, OutcomeTag::Failure, b"{}", 2),
+        "a failure of several lines" => {
+            let text = b"{\"kind\":\"error\",\"message\":\"m\",\"error\":[1,\n2]}";
+            answer(lane, OutcomeTag::Failure, text, text.len());
+        }
+        "two answers" => (0..2).for_each(|_| answer(lane, OutcomeTag::Value, b"1", 1)),
+        "endless answers" => (0..u32::MAX).for_each(|_| answer(lane, OutcomeTag::Value, b"1", 1)),
+        "an answer without end" => {
+            answer(lane, OutcomeTag::Value, b"[", 1 << 20);
+            rest();
+        }
+        "output from nowhere" => status.worker.0.output_head.store(u64::MAX, Ordering::SeqCst),
+        "output taken back" => status.worker.0.output_head.store(0, Ordering::SeqCst),
+        "input from nowhere" => status.worker.0.input_tail.store(u64::MAX, Ordering::SeqCst),
+        "a claim to more" => {
+            let worker = &status.worker.0;
+            worker.started.store(u64::MAX, Ordering::SeqCst);
+            worker.attempt.store(u64::MAX, Ordering::SeqCst);
+            worker.attempt_since.store(u64::MAX, Ordering::SeqCst);
+        }
+        "bytes that change" => {
+            // The host copies before it looks: it sees one state or the other, or a mixture that is no JSON.
+            answer(lane, OutcomeTag::Value, b"1", 1);
+            let _ = lane.ring_if_waiting(control);
+            loop {
+                let _ = lane.write(&[0xff; 4096], control);
+            }
+        }
+        "no bell" => rest(),
+        "words that are none" => {
+            for _ in 0..1000 {
+                let _ = control.send(&["what", "is", "this"], &[]);
+            }
+        }
+        "ready again" => {
+            for _ in 0..1000 {
+                let _ = control.send(&super::Started::Ready { lacking: Vec::new() }, &[]);
+            }
+        }
+        "descriptors" => {
+            use std::os::fd::AsFd;
+            for _ in 0..100 {
+                let _ = control.send(&0, &[control.as_fd(), control.as_fd()]);
+            }
+        }
+        "bells without end" => loop {
+            let _ = control.ring();
+        },
+        "hanging up" => {
+            // The end of the process is an end of the socket, and the only one that the sandbox allows.
+            std::process::abort();
+        }
+        _ => return false,
+    }
+    let _ = lane.ring_if_waiting(control);
+    rest()
+}
+
+fn rest() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
