@@ -1,5 +1,6 @@
 //! The worker's side of a lane. The host is trusted.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{Ordering, fence};
@@ -24,13 +25,14 @@ pub struct WorkerLane {
     /// An item too large for the ring, gathered piece by piece.
     gathered: Vec<u8>,
     staged: usize,
+    sleeps: Cell<u64>,
 }
 
 impl WorkerLane {
     pub fn map(fd: &impl AsFd) -> io::Result<WorkerLane> {
         // A worker has one lane, for as long as it lives: leaked, its status page can be read from anywhere.
         let region = Box::leak(Box::new(Region::map(fd)?));
-        Ok(WorkerLane { region, taken: 0, head: 0, answered: 0, attempt: 0, gathered: Vec::new(), staged: 0 })
+        Ok(WorkerLane { region, taken: 0, head: 0, answered: 0, attempt: 0, gathered: Vec::new(), staged: 0, sleeps: Cell::new(0) })
     }
 
     /// Takes the next `N` bytes of input, sleeping until they are there.
@@ -118,6 +120,11 @@ impl WorkerLane {
         self.head - self.region.status().host.0.output_tail.load(Ordering::Relaxed) > RING as u64 / 2
     }
 
+    /// How often the worker has slept.
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps.get()
+    }
+
     /// Says that the next item is being tried.
     pub fn start(&mut self, now_ns: u64) {
         self.attempt += 1;
@@ -173,6 +180,7 @@ impl WorkerLane {
     fn sleep_unless(&self, bell: &impl Bell, ready: impl Fn(&Self) -> bool) -> io::Result<()> {
         let waits = &self.region.status().worker.0.waits;
         while !ready(self) {
+            self.sleeps.set(self.sleeps.get() + 1);
             waits.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             if ready(self) {

@@ -61,6 +61,17 @@ pub struct Returns {
     pub error: Option<Shape>,
 }
 
+impl Returns {
+    /// What a batch gives for each of its items.
+    pub fn element(&self) -> Option<&Shape> {
+        match &self.value {
+            Some(Shape::List(of)) => Some(of),
+            Some(Shape::Bytes) => Some(&Shape::U8),
+            _ => None,
+        }
+    }
+}
+
 /// Why a task cannot be loaded.
 #[derive(Debug)]
 pub enum LoadError {

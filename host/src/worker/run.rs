@@ -1,6 +1,7 @@
 //! One item through one instance: arguments in, result out, and what went wrong told by its kind.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 
 use wasmtime::component::{Func as ComponentFunc, Val};
@@ -19,8 +20,33 @@ use crate::value::{self, EncodeError, Form, Shape};
 /// Frames of a guest's stack that a record tells.
 const TRACE: usize = 20;
 
-/// An encoded result and what it is.
-pub type Encoded = (OutcomeTag, Vec<u8>);
+/// Items that run as one call.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// What each is, and where it ends.
+    items: Vec<(ItemTag, usize)>,
+}
+
+impl Batch {
+    pub fn push(&mut self, tag: ItemTag, item: &[u8]) {
+        self.bytes.extend_from_slice(item);
+        self.items.push((tag, self.bytes.len()));
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ItemTag, &[u8])> {
+        let mut start = 0;
+        self.items.iter().map(move |&(tag, end)| {
+            let item = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            (tag, item)
+        })
+    }
+}
 
 /// Runs items of one task.
 pub struct Runner {
@@ -69,69 +95,79 @@ impl Runner {
         self.conclude(result, out)
     }
 
-    /// Runs items as one call. Items that do not fit fail alone; `None` if the call itself failed with more than one
-    /// item in it, so that nobody knows which to blame.
-    pub fn run_batch(&mut self, items: &[(ItemTag, Vec<u8>)]) -> Option<Vec<Result<Encoded, Failure>>> {
+    /// Runs items as one call, and gives `answer` the outcome of each, in order, with its encoded result. Items that do
+    /// not fit fail alone. Says `false`, having answered nothing, if the call itself failed with more than one item in it,
+    /// so that nobody knows which to blame.
+    pub fn run_batch(
+        &mut self,
+        items: &Batch,
+        mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<bool> {
         let mut arguments = Vec::new();
         let mut elements = Vec::new();
-        let fits: Vec<Result<(), Failure>> =
-            items.iter().map(|item| self.decode_element(item, &mut arguments, &mut elements)).collect();
+        let mut scratch = Vec::new();
+        let fits: Vec<Result<(), Failure>> = items
+            .iter()
+            .map(|(tag, item)| self.decode_element(tag, item, &mut scratch, &mut arguments, &mut elements))
+            .collect();
         let count = elements.len();
         let result = match elements.is_empty() {
             true => Ok(Vec::new()),
             false => self.attempt_batch(arguments, elements),
         };
-        let mut results = match result {
-            Ok(results) => results.into_iter(),
+        let mut out = Vec::new();
+        let results = match result {
+            Ok(results) => results,
             Err(failure) => {
-                if let Err(failure) = self.conclude(Err(failure), &mut Vec::new())
-                    && count == 1
-                {
-                    return Some(fits.into_iter().map(|fit| fit.and_then(|()| Err(failure.clone()))).collect());
+                let Err(failure) = self.conclude(Err(failure), &mut out) else {
+                    return Ok(false);
+                };
+                if count != 1 {
+                    return Ok(false);
                 }
-                return None;
+                for fit in fits {
+                    answer(fit.and_then(|()| Err(failure.clone())), &mut out)?;
+                }
+                return Ok(true);
             }
         };
-        let mut outcomes = Vec::with_capacity(items.len());
+        let mut results = results.iter();
         for fit in fits {
-            outcomes.push(match fit {
+            out.clear();
+            let outcome = match fit {
                 Err(failure) => Err(failure),
-                Ok(()) => match results.next() {
-                    Some(Ok((tag, mut out))) => self.conclude(Ok(tag), &mut out).map(|tag| (tag, out)),
-                    Some(Err(failure)) => Err(failure),
-                    None => Err(Failure::new(Kind::InvalidOutput, "the function returned no result for this item")),
-                },
-            });
+                Ok(()) => {
+                    let encoded = self.encode_to(self.task.returns.element(), results.next(), &mut out);
+                    self.conclude(encoded, &mut out)
+                }
+            };
+            answer(outcome, &mut out)?;
         }
-        Some(outcomes)
+        Ok(true)
     }
 
-    /// Runs one item as a batch of one.
-    pub fn run_single(&mut self, item: &(ItemTag, Vec<u8>)) -> Result<Encoded, Failure> {
-        self.run_batch(std::slice::from_ref(item))
-            .and_then(|mut results| results.pop())
-            .unwrap_or_else(|| Err(Failure::new(Kind::InvalidOutput, "the call gave no outcome")))
-    }
-
-    /// Reads one item of a batch: its value goes to `elements`, the other arguments stay in `arguments`.
+    /// Reads one item of a batch: its value goes to `elements`; `arguments` are the others, as the last item that fits
+    /// gives them.
     fn decode_element(
         &self,
-        (tag, item): &(ItemTag, Vec<u8>),
+        tag: ItemTag,
+        item: &[u8],
+        scratch: &mut Vec<Val>,
         arguments: &mut Vec<Val>,
         elements: &mut Vec<Val>,
     ) -> Result<(), Failure> {
-        if *tag == ItemTag::Unreadable {
+        if tag == ItemTag::Unreadable {
             return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
         }
-        let mut decoded = Vec::new();
+        scratch.clear();
         self.task
             .params
-            .decode(item, self.call.item_form, &mut decoded)
+            .decode(item, self.call.item_form, scratch)
             .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
-        if let Some(slot) = decoded.get_mut(self.task.slot) {
+        if let Some(slot) = scratch.get_mut(self.task.slot) {
             elements.push(std::mem::replace(slot, Val::Bool(false)));
         }
-        *arguments = decoded;
+        std::mem::swap(scratch, arguments);
         Ok(())
     }
 
@@ -156,33 +192,22 @@ impl Runner {
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
     }
 
-    fn attempt_batch(
-        &mut self,
-        mut arguments: Vec<Val>,
-        elements: Vec<Val>,
-    ) -> Result<Vec<Result<Encoded, Failure>>, Failure> {
+    fn attempt_batch(&mut self, mut arguments: Vec<Val>, elements: Vec<Val>) -> Result<Vec<Val>, Failure> {
         let count = elements.len();
         if let Some(slot) = arguments.get_mut(self.task.slot) {
             *slot = Val::List(elements);
         }
-        let (results, of) = match (self.call_values(&arguments)?, &self.task.returns.value) {
-            (Some(Val::List(results)), Some(Shape::List(of))) => (results, &**of),
-            (Some(Val::List(results)), Some(Shape::Bytes)) => (results, &Shape::U8),
-            _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned no list")),
+        let Some(Val::List(results)) = self.call_values(&arguments)? else {
+            return Err(Failure::new(Kind::InvalidOutput, "the function returned no list"));
         };
         if results.len() != count {
             let message = format!("the function returned {} results for {count} items", results.len());
             return Err(Failure::new(Kind::InvalidOutput, message));
         }
-        Ok(results.iter().map(|result| self.encoded(Some(of), Some(result))).collect())
+        Ok(results)
     }
 
     /// Writes a result in the wanted form.
-    fn encoded(&self, shape: Option<&Shape>, value: Option<&Val>) -> Result<Encoded, Failure> {
-        let mut out = Vec::new();
-        self.encode_to(shape, value, &mut out).map(|tag| (tag, out))
-    }
-
     fn encode_to(&self, shape: Option<&Shape>, value: Option<&Val>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         let most = usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX);
         if self.call.flatten {

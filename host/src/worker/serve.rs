@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::run::{Encoded, Runner};
+use super::run::{Batch, Runner};
 use crate::lane::control::Control;
 use crate::lane::frame::{self, OutcomeHeader, OutcomeTag};
 use crate::lane::worker::WorkerLane;
@@ -19,6 +19,8 @@ const RING_EVERY: u64 = 1_000_000;
 pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: &Call) -> io::Result<()> {
     let mut out = Vec::new();
     let mut rung = 0;
+    // When the last item ended, and how often the lane had slept then.
+    let mut last = (0, u64::MAX);
     loop {
         let count = frame::chunk_count(lane.take(control)?);
         if call.isolate == Isolate::Chunk {
@@ -31,7 +33,8 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
         for _ in 0..count {
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
-            let start = now();
+            // Where nothing was waited for, one look at the clock ends an item and starts the next.
+            let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
             let result = runner.run(tag, lane.staged(), &mut out);
             let end = now();
@@ -42,6 +45,7 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
             }
             lane.unstage(control)?;
             answer(&mut lane, control, result, &mut out, end - start)?;
+            last = (end, lane.sleeps());
             if end - rung > RING_EVERY || lane.filling_up() {
                 lane.ring_if_waiting(control)?;
                 rung = end;
@@ -62,44 +66,43 @@ fn serve_batch(
     call: &Call,
     count: u64,
 ) -> io::Result<()> {
-    let mut items = Vec::new();
+    let mut items = Batch::default();
     for _ in 0..count {
         let (tag, len) = frame::read_item_header(lane.take(control)?);
         lane.stage(len, control)?;
-        items.push((tag, lane.staged().to_vec()));
+        items.push(tag, lane.staged());
         lane.unstage(control)?;
     }
-    let start = now();
-    lane.start(start);
-    let results = runner.run_batch(&items);
-    if call.isolate == Isolate::Item {
-        runner.discard();
-    }
-    if let Some(results) = results {
-        let each = (now() - start) / count.max(1);
-        for result in results {
-            let (result, mut out) = apart(result);
-            answer(lane, control, result, &mut out, each)?;
-        }
-        return lane.ring_if_waiting(control);
-    }
-    for item in items {
-        let start = now();
-        lane.start(start);
-        let (result, mut out) = apart(runner.run_single(&item));
-        answer(lane, control, result, &mut out, now() - start)?;
-        if call.isolate == Isolate::Item {
-            runner.discard();
+    if !serve_call(lane, control, runner, call, &items)? {
+        for (tag, item) in items.iter() {
+            let mut one = Batch::default();
+            one.push(tag, item);
+            // A call of one item always has an outcome.
+            serve_call(lane, control, runner, call, &one)?;
         }
     }
     lane.ring_if_waiting(control)
 }
 
-fn apart(result: Result<Encoded, Failure>) -> (Result<OutcomeTag, Failure>, Vec<u8>) {
-    match result {
-        Ok((tag, out)) => (Ok(tag), out),
-        Err(failure) => (Err(failure), Vec::new()),
+/// One call. Says `false`, having answered nothing, where nobody knows which of its items to blame.
+fn serve_call(
+    lane: &mut WorkerLane,
+    control: &Control,
+    runner: &mut Runner,
+    call: &Call,
+    items: &Batch,
+) -> io::Result<bool> {
+    let start = now();
+    lane.start(start);
+    let mut each = None;
+    let answered = runner.run_batch(items, |result, out| {
+        let each = each.get_or_insert_with(|| (now() - start) / items.len().max(1) as u64);
+        answer(lane, control, result, out, *each)
+    })?;
+    if call.isolate == Isolate::Item {
+        runner.discard();
     }
+    Ok(answered)
 }
 
 fn answer(
