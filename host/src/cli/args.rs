@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units;
@@ -48,7 +49,7 @@ pub struct Map {
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
     /// Print outcomes as they finish, not in input order
-    #[arg(long, env = "WASMPOOL_UNORDERED")]
+    #[arg(long, env = "WASMPOOL_UNORDERED", value_parser = BoolishValueParser::new())]
     pub unordered: bool,
     /// Replace a worker process after N items
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_TASKS_PER_WORKER", value_parser = clap::value_parser!(u64).range(1..))]
@@ -63,10 +64,10 @@ pub struct Map {
     #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
     pub delimiter: Delimiter,
     /// FUNCTION takes a list of items and returns as many results: one call per chunk
-    #[arg(long, env = "WASMPOOL_BATCH")]
+    #[arg(long, env = "WASMPOOL_BATCH", value_parser = BoolishValueParser::new())]
     pub batch: bool,
     /// FUNCTION returns a list or an option: each element is a line of its own
-    #[arg(long, env = "WASMPOOL_FLATTEN")]
+    #[arg(long, env = "WASMPOOL_FLATTEN", value_parser = BoolishValueParser::new())]
     pub flatten: bool,
     /// Run an item again whose worker died or that ran out of time, so many times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
@@ -98,11 +99,21 @@ pub struct CallArgs {
 pub struct TaskArgs {
     /// The task: a component or core module, or their text form (.wat)
     pub task: PathBuf,
-    /// Say less on standard error
-    #[arg(short, long)]
-    pub quiet: bool,
     #[command(flatten)]
     pub sandbox: Sandbox,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Verbosity {
+    /// Say more on standard error
+    #[arg(short, long, action = clap::ArgAction::Count, env = "WASMPOOL_VERBOSE")]
+    pub verbose: u8,
+    /// Say less on standard error
+    #[arg(short, long, env = "WASMPOOL_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
 }
 
 /// What every command shares that starts a process for a stranger's code.
@@ -144,9 +155,9 @@ pub struct Common {
     /// Argument of the task's `init` export, run before the first item of an instance
     #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]
     pub init: Option<String>,
-    /// Bind a parameter by name; the item fills the rest
-    #[arg(long, value_name = "NAME=JSON", value_parser = units::binding, allow_hyphen_values = true)]
-    pub arg: Vec<(String, String)>,
+    /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
+    #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings, allow_hyphen_values = true)]
+    pub arg: Vec<units::Bindings>,
     /// Wall time of one item (ms, s, m, h)
     #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
     pub timeout: Duration,
@@ -163,12 +174,8 @@ pub struct Common {
     pub grants: Grants,
     #[command(flatten)]
     pub sandbox: Sandbox,
-    /// Say more on standard error
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Say less on standard error
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 }
 
 impl Common {

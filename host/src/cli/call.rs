@@ -21,7 +21,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         [one] => one.clone(),
         several => format!("[{}]", several.join(",")),
     };
-    let mut watcher = Said { quiet: args.common.quiet };
+    let mut watcher = Said { quiet: args.common.verbosity.quiet };
     let (exit, counts) = run(Run {
         task: &args.task,
         call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },

@@ -55,7 +55,7 @@ pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     };
     let start = Instant::now();
     let prepared = compile::prepare(&args.task, false, args.sandbox.mode, &cache, false)?;
-    if !args.quiet {
+    if !args.verbosity.quiet {
         let path = args.task.display();
         match prepared.compiled {
             true => eprintln!("compiled {path} in {:.1?} into {}", start.elapsed(), directory.display()),

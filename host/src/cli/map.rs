@@ -68,7 +68,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
     let (exit, counts) = result?;
-    if exit != Exit::OutputClosed && !map.common.quiet {
+    if exit != Exit::OutputClosed && !map.common.verbosity.quiet {
         progress.summary(&counts);
     }
     Ok(exit)
@@ -77,7 +77,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
 /// What `map` and `call` have in common.
 pub fn call(common: &Common) -> Call {
     Call {
-        args: common.arg.clone(),
+        args: common.arg.iter().flat_map(|given| given.0.clone()).collect(),
         init: common.init.clone(),
         isolate: common.isolate,
         limits: common.limits(),

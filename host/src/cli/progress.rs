@@ -42,7 +42,7 @@ enum Shown {
 impl Progress {
     /// `size` is that of the whole input in bytes, where it is known.
     pub fn new(when: When, common: &Common, size: Option<u64>) -> Progress {
-        let (quiet, verbose) = (common.quiet, common.verbose > 0);
+        let (quiet, verbose) = (common.verbosity.quiet, common.verbosity.verbose > 0);
         let shown = match (when, stderr().is_terminal()) {
             (When::Auto, true) if !quiet => Some(Shown::Bar(bar())),
             (When::Always, true) => Some(Shown::Bar(bar())),

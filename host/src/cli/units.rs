@@ -17,8 +17,26 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("a duration has to be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
+/// Bindings that were given together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bindings(pub Vec<(String, String)>);
+
+/// A binding, or one on each line, as an environment variable has them. JSON that spans lines is one binding.
+pub fn bindings(text: &str) -> Result<Bindings, String> {
+    let one = binding(text);
+    if one.is_err() && text.contains('\n') {
+        return text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(binding)
+            .collect::<Result<_, _>>()
+            .map(Bindings);
+    }
+    one.map(|binding| Bindings(vec![binding]))
+}
+
 /// A binding: `NAME=JSON`.
-pub fn binding(text: &str) -> Result<(String, String), String> {
+fn binding(text: &str) -> Result<(String, String), String> {
     let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
     serde_json::from_str::<serde::de::IgnoredAny>(json)
         .map_err(|e| format!("the value of {name} is not JSON ({e}); a string needs quotes: {name}='\"text\"'"))?;
@@ -116,6 +134,15 @@ mod tests {
         for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999"] {
             assert!(peer(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn bindings_stand_on_lines_of_their_own() {
+        let pair = |name: &str, json: &str| (name.to_owned(), json.to_owned());
+        assert_eq!(bindings("a=1"), Ok(Bindings(vec![pair("a", "1")])));
+        assert_eq!(bindings("a=1\nb=[2]\n"), Ok(Bindings(vec![pair("a", "1"), pair("b", "[2]")])));
+        assert_eq!(bindings("a=[1,\n2]"), Ok(Bindings(vec![pair("a", "[1,\n2]")])));
+        assert!(bindings("a=1\nb").is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod call;
 mod chaos;
 mod compile;
 mod death;
+mod environment;
 mod exit_codes;
 mod failures;
 mod flatten;

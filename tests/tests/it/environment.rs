@@ -1,0 +1,49 @@
+//! Every option can be set by the environment; the command line goes first.
+
+use crate::support::guest::wat;
+use crate::support::run::{map, wasmpool};
+use crate::support::wat::{SQUARE, minus_twice};
+
+#[test]
+fn every_option_has_a_variable() {
+    for command in ["map", "call", "inspect", "compile"] {
+        let help = wasmpool().args([command, "--help"]).run().exits(0);
+        let options: Vec<&str> = help
+            .text()
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("--"))
+            .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_lowercase()))
+            .filter(|option| !option.is_empty() && *option != "help")
+            .collect();
+        assert!(options.contains(&"sandbox"), "{options:?}");
+        for option in options {
+            let variable = format!("[env: WASMPOOL_{}=", option.to_uppercase().replace('-', "_"));
+            assert!(help.text().contains(&variable), "{command} has no {variable}]");
+        }
+    }
+}
+
+#[test]
+fn bindings_stand_on_lines_of_their_own() {
+    let both = "from=10\nmore=[\n1][0]";
+    map(&wat(minus_twice())).env("WASMPOOL_ARG", both).input("3\n").run().exits(2);
+    let output = map(&wat(minus_twice())).env("WASMPOOL_ARG", "from=10\nmore=1\n").input("3\n").run().exits(0);
+    assert_eq!(output.text(), "6\n");
+}
+
+#[test]
+fn the_command_line_goes_before_the_environment() {
+    let run = map(&wat(minus_twice())).env("WASMPOOL_ARG", "take=7");
+    let output = run.args(["--arg", "from=10", "--arg", "more=1"]).input("3\n").run().exits(0);
+    assert_eq!(output.text(), "6\n");
+}
+
+#[test]
+fn a_switch_is_on_or_off() {
+    for (value, quiet) in [("1", true), ("true", true), ("0", false), ("false", false)] {
+        let output = map(&wat(SQUARE)).env("WASMPOOL_QUIET", value).input("x\n").run().exits(1);
+        assert_eq!(output.stderr.is_empty(), quiet, "{value}: {}", output.stderr);
+    }
+    let output = map(&wat(SQUARE)).env("WASMPOOL_QUIET", "perhaps").input("3\n").run().exits(2);
+    assert!(output.stderr.contains("perhaps"), "{}", output.stderr);
+}
