@@ -28,6 +28,9 @@ pub enum Error {
         "workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?"
     )]
     Workers(String),
+    /// The user or the system asked to stop before anything ran.
+    #[error("interrupted")]
+    Interrupted,
     /// The input cannot be read.
     #[error("cannot read the input: {0}")]
     Input(String),

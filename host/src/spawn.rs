@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -47,6 +47,16 @@ impl Role {
 pub struct Child {
     child: StdChild,
     pidfd: OwnedFd,
+}
+
+/// What waiting for a child came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    Ended(ExitStatus),
+    /// It runs, though the time is over.
+    Late,
+    /// It runs, but nobody wants it any more.
+    Stopped,
 }
 
 /// Starts this binary in `role`, with `socket` as its standard input.
@@ -111,20 +121,21 @@ impl Child {
         self.child.wait()
     }
 
-    /// Waits for its end; kills it after `timeout`, and returns `None` then.
-    pub fn wait_at_most(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        let deadline = std::time::Instant::now() + timeout;
+    /// Waits for its end, for `timeout`, or until `stop` is readable.
+    pub fn wait_at_most(&mut self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
+        let deadline = Instant::now() + timeout;
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], wait) {
-                Ok(0) if left.is_zero() => {
-                    self.kill();
-                    self.child.wait()?;
-                    return Ok(None);
-                }
+            let mut awaited = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            awaited.extend(stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
+            match poll(&mut awaited, wait) {
+                Ok(0) if left.is_zero() => return Ok(Waited::Late),
                 Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.child.wait().map(Some),
+                Ok(_) if awaited.first().and_then(PollFd::any) == Some(true) => {
+                    return self.child.wait().map(Waited::Ended);
+                }
+                Ok(_) => return Ok(Waited::Stopped),
                 Err(e) => return Err(e.into()),
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::args::CallArgs;
+use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::map;
 use super::progress::{printable, without};
@@ -31,6 +32,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         items: Box::new(Once(Some(item))),
         target: Target::Stdout,
         watcher: &mut watcher,
+        notice: Notice::new(args.common.verbosity),
     })?;
     // Arguments that don't fit are wrong usage here, where a person wrote them.
     let misfit = counts.failed.contains_key(&Kind::InvalidInput);

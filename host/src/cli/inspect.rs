@@ -1,14 +1,16 @@
 //! `wasmpool inspect` and `wasmpool compile`.
 
 use std::io::{self, Write};
-use std::time::Instant;
 
 use super::args::TaskArgs;
+use super::compiling::Notice;
 use super::exit::{Exit, Stop};
-use crate::compile::{self, Cache, ExportLine, Format};
+use super::progress::printable_lines;
+use crate::compile::{self, Cache, ExportLine, Format, Prepared};
+use crate::error::Error;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
-    let prepared = compile::prepare(&args.task, false, args.sandbox.mode, &Cache::of_user(), false)?;
+    let prepared = prepare(args, &Cache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();
     out += &format!("task: {}\n", args.task.display());
@@ -20,14 +22,22 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "imports", &meta.description.imports);
+    if meta.description.left_out > 0 {
+        out += &format!("and {} more exports and imports\n", meta.description.left_out);
+    }
     if let Some(needs) = meta.needs {
         out += &format!("memory at start: {} KiB\n", needs.initial_memory >> 10);
     }
-    match io::stdout().write_all(out.as_bytes()) {
+    // A stranger chose these names.
+    match io::stdout().write_all(printable_lines(&out).as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
         Err(e) => Err(format!("cannot write the description: {e}").into()),
         Ok(()) => Ok(Exit::Success),
     }
+}
+
+fn prepare(args: &TaskArgs, cache: &Cache) -> Result<Prepared, Error> {
+    compile::prepare(&args.task, false, args.sandbox.mode, cache, false, &mut Notice::new(args.verbosity))
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {
@@ -53,13 +63,12 @@ pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let Some(directory) = cache.directory() else {
         return Err("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned().into());
     };
-    let start = Instant::now();
-    let prepared = compile::prepare(&args.task, false, args.sandbox.mode, &cache, false)?;
+    let prepared = prepare(args, &cache)?;
     if !args.verbosity.quiet {
         let path = args.task.display();
         match prepared.compiled {
-            true => eprintln!("compiled {path} in {:.1?} into {}", start.elapsed(), directory.display()),
-            false => eprintln!("{path} is already compiled in {}", directory.display()),
+            Some(time) => eprintln!("compiled {path} in {time:.1?} into {}", directory.display()),
+            None => eprintln!("{path} is already compiled in {}", directory.display()),
         }
     }
     Ok(Exit::Success)

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat};
+use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat, Progress as When};
+use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
@@ -55,6 +56,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let target = Target::open(map.output.as_ref())?;
     let mut progress = Progress::new(map.progress, &map.common, size);
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
+    let notice = Notice::new(map.common.verbosity).still(map.progress == When::Never);
     let result = run(Run {
         task: &map.task,
         call,
@@ -64,6 +66,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         items,
         target,
         watcher: &mut progress,
+        notice,
     });
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);

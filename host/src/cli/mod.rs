@@ -2,6 +2,7 @@
 
 mod args;
 mod call;
+mod compiling;
 mod doctor;
 mod exit;
 mod inspect;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Stop { exit, message }) => {
-            eprintln!("wasmpool: {message}");
+            eprintln!("wasmpool: {}", progress::printable_lines(&message));
             exit.into()
         }
     }

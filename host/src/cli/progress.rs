@@ -116,6 +116,11 @@ pub fn printable(message: &str) -> String {
     text
 }
 
+/// The same for a message of several lines, which may name what a task calls its functions.
+pub fn printable_lines(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// What is said of a sandbox that lacks something.
 pub fn without(lacking: &[Part]) -> String {
     let names: Vec<&str> = lacking.iter().map(|part| part.name()).collect();

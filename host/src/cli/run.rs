@@ -1,11 +1,14 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
+use super::compiling::Notice;
 use super::exit::Exit;
 use crate::compile::{self, Cache, Prepared};
 use crate::error::Error;
@@ -26,17 +29,23 @@ pub struct Run<'a> {
     pub items: Box<dyn Items>,
     pub target: Target,
     pub watcher: &'a mut dyn Watcher,
+    /// Told of compiling.
+    pub notice: Notice<'a>,
 }
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, mut call, grants, config, format, items, target, watcher } = run;
+    let Run { task, mut call, grants, config, format, items, target, watcher, notice } = run;
     let Opened { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
-    watch_signals(mailbox.sender())?;
+    let signals = watch_signals(mailbox.sender())?;
+    let mut notice = notice.until(&signals.came);
     let cache = Cache::of_user();
-    let mut prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, &cache, false)?;
+    let mut prepared = match prepare(task, &call, &cache, false, &mut notice) {
+        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+        prepared => prepared?,
+    };
     let reader = mailbox.sender();
     thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, &requests, &reader))?;
     let (results, to_write) = mpsc::channel();
@@ -47,10 +56,14 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let mut printer = Printer::new(format, results, watcher);
     let mut result = Supervisor::new(&prepared, &call, &directories, config.clone(), &mut printer, &mailbox)?.run();
     if let Err(Error::Artifact(_)) = &result
-        && !prepared.compiled
+        && prepared.compiled.is_none()
     {
         // From another build or machine: made anew. Workers load before anything is sent to them, so nothing ran.
-        prepared = again(task, &call, &cache, &prepared)?;
+        cache.remove(&prepared.hash, prepared.meta.profile);
+        prepared = match prepare(task, &call, &cache, true, &mut notice) {
+            Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+            prepared => prepared?,
+        };
         result = Supervisor::new(&prepared, &call, &directories, config, &mut printer, &mailbox)?.run();
     }
     let counts = printer.counts().clone();
@@ -80,13 +93,30 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     Ok((exit, counts))
 }
 
-fn again(task: &Path, call: &Call, cache: &Cache, stale: &Prepared) -> Result<Prepared, Error> {
-    cache.remove(&stale.hash, stale.meta.profile);
-    compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, cache, true)
+fn prepare(task: &Path, call: &Call, cache: &Cache, fresh: bool, notice: &mut Notice<'_>) -> Result<Prepared, Error> {
+    let prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, cache, fresh, notice)?;
+    notice.had(task, prepared.compiled);
+    Ok(prepared)
+}
+
+/// Signals for whom the mailbox is not open yet.
+struct Signals {
+    /// Readable once there was one.
+    came: EventFd,
+    last: AtomicI32,
+}
+
+impl Signals {
+    fn last(&self) -> i32 {
+        self.last.load(Ordering::Relaxed)
+    }
 }
 
 /// SIGINT and SIGTERM become events: the first ends the run in good order, the second at once.
-fn watch_signals(supervisor: Sender) -> Result<(), Error> {
+fn watch_signals(supervisor: Sender) -> Result<Arc<Signals>, Error> {
+    let came = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(std::io::Error::from)?;
+    let signals = Arc::new(Signals { came, last: AtomicI32::new(0) });
+    let told = signals.clone();
     let mut set = SigSet::empty();
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
@@ -96,6 +126,8 @@ fn watch_signals(supervisor: Sender) -> Result<(), Error> {
         let mut times = 0;
         while let Ok(signal) = set.wait() {
             times += if signal == Signal::SIGINT { 1 } else { 2 };
+            told.last.store(signal as i32, Ordering::Relaxed);
+            let _ = told.came.write(1);
             supervisor.send(Event::Signal(signal as i32));
             if times >= 2 {
                 // Whoever writes may be stuck on a reader that is gone: the second means now.
@@ -104,5 +136,5 @@ fn watch_signals(supervisor: Sender) -> Result<(), Error> {
             }
         }
     })?;
-    Ok(())
+    Ok(signals)
 }

@@ -8,9 +8,9 @@ mod process;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::lane::control::Control;
 use crate::policy::SandboxMode;
 use crate::sandbox;
-use crate::spawn;
+use crate::spawn::{self, Child, Waited};
 
 /// What a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,14 +37,18 @@ pub struct Meta {
     pub format: Format,
     pub profile: Profile,
     pub needs: Option<Needs>,
+    /// It imports something of WASI.
+    pub wasi: bool,
     pub description: Description,
 }
 
-/// What a task exports and imports, in words.
+/// What a task exports and imports, in words, to a bound.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Description {
     pub exports: Vec<ExportLine>,
     pub imports: Vec<String>,
+    /// Exported functions and imports that found no room.
+    pub left_out: usize,
 }
 
 /// An exported function.
@@ -66,8 +70,18 @@ pub struct Prepared {
     pub meta: Meta,
     /// The hash of the wasm.
     pub hash: String,
-    /// It was compiled just now, rather than found.
-    pub compiled: bool,
+    /// How long compiling it took just now; `None` if it was found.
+    pub compiled: Option<Duration>,
+}
+
+/// Whoever waits for a task to be compiled.
+pub trait Watch {
+    /// It takes longer than [`LONG`]. Told once.
+    fn compiling(&mut self);
+    /// It is over, well or not.
+    fn compiled(&mut self);
+    /// What becomes readable when it is not wanted any more.
+    fn stop(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// What the compile process is asked for; descriptors of the wasm, the artifact to be and the reply come with it.
@@ -103,27 +117,42 @@ enum Reply {
     Probed(sandbox::probes::Outcome),
 }
 
-/// How much wall time compiling may take.
+/// How much wall time compiling may take. 100 MB of plain code took 200 s on two busy processors.
 const TIMEOUT: Duration = Duration::from_secs(300);
+/// What takes longer is worth a word to whoever waits.
+const LONG: Duration = Duration::from_millis(500);
+/// Bytes of a task. No valid module is larger; what is would fill the machine's memory, outside all limits.
+const MOST_WASM: u64 = 1 << 30;
+/// Bytes of a reply that are read. A compile process that keeps its own bounds needs less.
+const MOST_REPLY: u64 = 4 << 20;
 
 /// Finds or makes the artifact of the task at `path` (`-` is standard input).
 ///
 /// # Errors
 ///
-/// [`Error::Task`] with what is wrong with the file.
-pub fn prepare(path: &Path, fuel: bool, sandbox: SandboxMode, cache: &Cache, fresh: bool) -> Result<Prepared, Error> {
+/// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if nobody waits any more.
+pub fn prepare(
+    path: &Path,
+    fuel: bool,
+    sandbox: SandboxMode,
+    cache: &Cache,
+    fresh: bool,
+    watch: &mut dyn Watch,
+) -> Result<Prepared, Error> {
     let (wasm, hash) = read(path).map_err(|e| Error::Task(format!("cannot read the task {}: {e}", path.display())))?;
     for profile in Profile::all(fuel) {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
-            return Ok(Prepared { artifact, meta, hash, compiled: false });
+            return Ok(Prepared { artifact, meta, hash, compiled: None });
         }
     }
-    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox)).map_err(|e| match e {
+    let start = Instant::now();
+    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox), watch).map_err(|e| match e {
         Error::Task(message) => Error::Task(format!("{}: {message}", path.display())),
         other => other,
     })?;
+    let compiled = Some(start.elapsed());
     cache.put(&hash, &artifact, &meta);
-    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled: true })
+    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled })
 }
 
 /// Copies the file into sealed memory, and hashes it on the way.
@@ -141,11 +170,16 @@ fn read(path: &Path) -> io::Result<(File, String)> {
     let mut wasm = crate::memfd::create(c"wasmpool-task")?;
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; 64 << 10];
+    let mut length = 0;
     loop {
         let count = source.read(&mut block)?;
         let Some(read @ [_, ..]) = block.get(..count) else {
             break;
         };
+        length += count as u64;
+        if length > MOST_WASM {
+            return Err(io::Error::other(format!("it is larger than {} GiB", MOST_WASM >> 30)));
+        }
         hasher.update(read);
         wasm.write_all(read)?;
     }
@@ -154,21 +188,27 @@ fn read(path: &Path) -> io::Result<(File, String)> {
 }
 
 /// Runs the compile process.
-fn compile(wasm: &File, request: Request) -> Result<(File, Meta), Error> {
+fn compile(wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
     let io = |e: io::Error| Error::Task(format!("cannot compile it: {e}"));
     let artifact = crate::memfd::create(c"wasmpool-artifact").map_err(io)?;
     let reply = crate::memfd::create(c"wasmpool-reply").map_err(io)?;
     let (control, theirs) = Control::pair().map_err(io)?;
     let mut child = spawn::start(spawn::Role::Compile, theirs)?;
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]).map_err(io)?;
-    let status = child.wait_at_most(TIMEOUT).map_err(io)?;
-    let Some(status) = status else {
-        return Err(Error::Task(format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs())));
+    let waited = wait(&mut child, watch).map_err(io);
+    watch.compiled();
+    // Whatever runs on is killed with `child`.
+    let status = match waited? {
+        Waited::Ended(status) => status,
+        Waited::Late => {
+            return Err(Error::Task(format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs())));
+        }
+        Waited::Stopped => return Err(Error::Interrupted),
     };
     let mut text = String::new();
     let mut reply = reply;
     reply.seek(SeekFrom::Start(0)).map_err(io)?;
-    reply.take(16 << 20).read_to_string(&mut text).map_err(io)?;
+    reply.take(MOST_REPLY).read_to_string(&mut text).map_err(io)?;
     match serde_json::from_str::<Reply>(&text) {
         Ok(Reply::Compiled(meta)) => {
             crate::memfd::seal(&artifact).map_err(io)?;
@@ -185,6 +225,16 @@ fn compile(wasm: &File, request: Request) -> Result<(File, Meta), Error> {
     }
 }
 
+fn wait(child: &mut Child, watch: &mut dyn Watch) -> io::Result<Waited> {
+    match child.wait_at_most(LONG, watch.stop())? {
+        Waited::Late => {
+            watch.compiling();
+            child.wait_at_most(TIMEOUT - LONG, watch.stop())
+        }
+        other => Ok(other),
+    }
+}
+
 /// Has a compile process try something; `Err` is how it ended instead of answering.
 #[cfg(feature = "probes")]
 pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Result<sandbox::probes::Outcome, String>> {
@@ -195,12 +245,15 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let mut child = spawn::start(spawn::Role::Compile, theirs).map_err(io::Error::other)?;
     let request = Request { probe: Some(probe), ..Request::new(false, mode) };
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
-    let status = child.wait_at_most(TIMEOUT)?;
+    let waited = child.wait_at_most(TIMEOUT, None)?;
     let mut text = String::new();
     reply.seek(SeekFrom::Start(0))?;
     reply.read_to_string(&mut text)?;
     match serde_json::from_str(&text) {
         Ok(Reply::Probed(outcome)) => Ok(Ok(outcome)),
-        _ => Ok(Err(status.map_or_else(String::new, |status| status.to_string()))),
+        _ => Ok(Err(match waited {
+            Waited::Ended(status) => status.to_string(),
+            Waited::Late | Waited::Stopped => String::new(),
+        })),
     }
 }

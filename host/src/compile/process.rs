@@ -1,8 +1,10 @@
 //! The compile process: one task in, its artifact out.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
+use std::panic;
 use std::process::ExitCode;
 
 use wasmtime::component::Component;
@@ -17,7 +19,8 @@ use crate::sandbox::{self, Plan};
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
-    match serve(&Control::from_fd(socket)) {
+    let served = sandbox::fault_plainly().map_err(io::Error::from).and_then(|()| serve(&Control::from_fd(socket)));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -47,17 +50,40 @@ fn serve(control: &Control) -> io::Result<()> {
             let mut wasm = File::from(wasm);
             wasm.seek(SeekFrom::Start(0))?;
             wasm.read_to_end(&mut bytes)?;
-            match compile(&bytes, request.fuel) {
-                Ok((code, meta)) => {
+            match panic::catch_unwind(|| compile(&bytes, request.fuel)) {
+                Ok(Ok((code, meta))) => {
                     File::from(artifact).write_all(&code)?;
                     Reply::Compiled(meta)
                 }
-                Err(message) => Reply::Refused(message),
+                Ok(Err(message)) => Reply::Refused(brief(&message)),
+                Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
             }
         }
     };
     serde_json::to_writer(File::from(reply), &answer)?;
     Ok(())
+}
+
+/// What is said of a compiler that panicked.
+fn broken_down(panicked: &(dyn Any + Send)) -> String {
+    let words = panicked.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+    format!("the compiler broke down on it, which is a bug of the compiler: {words}")
+}
+
+/// A message as a person can read it. That of a text form quotes a line, which may be all of the text.
+fn brief(message: &str) -> String {
+    const LINES: usize = 20;
+    const COLUMNS: usize = 400;
+    message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
+}
+
+/// So many characters of a text.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+        None => text.to_owned(),
+    }
 }
 
 fn compile(bytes: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
@@ -82,14 +108,17 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
     if wasm.get(6..8) == Some(&[1, 0]) {
         let component = Component::from_binary(&engine, wasm)?;
         let needs = component.resources_required().map(needs);
-        let description = describe(&exports::of_component(&component, &engine), imports(&component, &engine));
-        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, description }))
+        let imports = imports(&component, &engine);
+        let wasi = uses_wasi(&imports);
+        let description = describe(&exports::of_component(&component, &engine), imports);
+        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, description }))
     } else {
         let module = Module::from_binary(&engine, wasm)?;
         let needs = Some(needs(module.resources_required()));
-        let imports = module.imports().map(|i| format!("{}/{}", i.module(), i.name())).collect();
+        let imports: Vec<String> = module.imports().map(|i| format!("{}/{}", i.module(), i.name())).collect();
+        let wasi = uses_wasi(&imports);
         let description = describe(&exports::of_module(&module), imports);
-        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, description }))
+        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, description }))
     }
 }
 
@@ -104,19 +133,40 @@ fn needs(required: ResourcesRequired) -> Needs {
     }
 }
 
+fn uses_wasi(imports: &[String]) -> bool {
+    imports.iter().any(|import| import.starts_with("wasi"))
+}
+
+/// Bytes of a description, about. The host holds it, so a task must not have it grow with its functions and types.
+const DESCRIBED: usize = 512 << 10;
+/// Characters of a name or signature: types in types in types soon have a million.
+const LONGEST: usize = 2000;
+
 fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
     imports.sort();
     imports.dedup();
-    let exports = exports
+    let all = exports.len() + imports.len();
+    let mut room = DESCRIBED;
+    // What each takes besides its words.
+    let mut fits = |bytes: usize| {
+        let left = room.checked_sub(bytes + 64);
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let imports: Vec<String> =
+        imports.into_iter().map(|name| cut(&name, LONGEST)).take_while(|name| fits(name.len())).collect();
+    let exports: Vec<ExportLine> = exports
         .iter()
         .map(|e| ExportLine {
-            name: e.path(),
-            signature: e.signature(),
+            name: cut(&e.path(), LONGEST),
+            signature: cut(&e.signature(), LONGEST),
             users: e.is_users(),
-            unsupported: e.unsupported.clone(),
+            unsupported: e.unsupported.as_ref().map(|why| cut(why, LONGEST)),
         })
+        .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
         .collect();
-    Description { exports, imports }
+    let left_out = all - imports.len() - exports.len();
+    Description { exports, imports, left_out }
 }
 
 /// The interfaces and functions a component imports; types alone need nothing.

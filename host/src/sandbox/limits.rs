@@ -6,8 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, rlim_t, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 
 use super::{Openings, Part};
@@ -23,10 +23,14 @@ pub struct Limits {
     pub cpu: Option<u64>,
 }
 
+/// Bytes of the stack of a process's first thread, which no other limit counts. A user may have allowed any size.
+const STACK: rlim_t = 8 << 20;
 /// Descriptors a process may have: some ten are in use.
 const DESCRIPTORS: rlim_t = 64;
 /// What a worker needs beside its guest's memory: the runtime, decoded items, threads' stacks.
 const OVERHEAD: u64 = 1 << 30;
+/// Seconds between the signal that says which limit was met and the one that says nothing.
+const CPU_GRACE: rlim_t = 5;
 /// Decoded values take up to forty times the memory of their encoded bytes.
 const PER_OUTPUT_BYTE: u64 = 64;
 
@@ -56,10 +60,13 @@ pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errn
         (Part::FileLimit, lower(Resource::RLIMIT_FSIZE, file)),
         (Part::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, descriptors)),
         (Part::LockLimit, lower(Resource::RLIMIT_MEMLOCK, 0).and_then(|()| lower(Resource::RLIMIT_MSGQUEUE, 0))),
-        (Part::DataLimit, lower(Resource::RLIMIT_DATA, limits.data)),
+        (
+            Part::DataLimit,
+            lower(Resource::RLIMIT_DATA, limits.data).and_then(|()| lower(Resource::RLIMIT_STACK, STACK)),
+        ),
     ];
     if let Some(seconds) = limits.cpu {
-        results.push((Part::CpuLimit, lower(Resource::RLIMIT_CPU, seconds)));
+        results.push((Part::CpuLimit, lower_to(Resource::RLIMIT_CPU, seconds, seconds + CPU_GRACE)));
     }
     results
 }
@@ -73,20 +80,37 @@ pub fn no_more_threads() -> Result<(), Errno> {
 pub fn why_compiling_ended(status: ExitStatus) -> Option<String> {
     let limits = Limits::of_compiler();
     match Signal::try_from(status.signal()?).ok()? {
-        // An allocation that fails aborts.
+        // An allocation that fails aborts. What else would, a stack that overflows, does not: see `fault_plainly`.
         Signal::SIGABRT => Some(format!("needs more than the {} GiB of memory it may have", limits.data >> 30)),
         Signal::SIGXFSZ => Some(format!("gives more than {} GiB", limits.file >> 30)),
-        Signal::SIGXCPU | Signal::SIGKILL => {
-            Some("took more time or memory than it may have, and was ended".to_owned())
+        Signal::SIGXCPU => limits.cpu.map(|seconds| format!("took more than {seconds} s of CPU time and was ended")),
+        // Not by the host, which would say so.
+        Signal::SIGKILL => {
+            Some("was ended by the system, most often because this machine has no more memory".to_owned())
         }
-        Signal::SIGSEGV => Some("overflowed the compiler's stack: it is nested too deeply".to_owned()),
+        Signal::SIGSEGV | Signal::SIGBUS => Some("overflowed the compiler's stack: it is nested too deeply".to_owned()),
         _ => None,
     }
 }
 
+/// Has a stack that overflows end the process by SIGSEGV, which says so. The standard library's handler would abort it, as
+/// it does when memory is out.
+pub fn fault_plainly() -> Result<(), Errno> {
+    for fault in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: the default action runs none of our code.
+        unsafe { signal(fault, SigHandler::SigDfl)? };
+    }
+    Ok(())
+}
+
 /// Lowers both limits, so that they cannot be raised again; one that is lower already stays.
 fn lower(resource: Resource, to: rlim_t) -> Result<(), Errno> {
-    let (_, hard) = nix::sys::resource::getrlimit(resource)?;
-    let to = to.min(hard);
-    setrlimit(resource, to, to)
+    lower_to(resource, to, to)
+}
+
+/// The same, with a soft limit below the hard one.
+fn lower_to(resource: Resource, soft: rlim_t, hard: rlim_t) -> Result<(), Errno> {
+    let (_, now) = getrlimit(resource)?;
+    let hard = hard.min(now);
+    setrlimit(resource, soft.min(hard), hard)
 }

@@ -115,7 +115,7 @@ fn serve(control: Control) -> io::Result<()> {
         Err(e) => return failed(e),
     };
     drop(artifact);
-    let timers = if uses_wasi(&setup.meta) { Some(timers(setup.call.given.writing())?) } else { None };
+    let timers = if setup.meta.wasi { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
     let _ = ENGINE.set(task.engine.clone());
     let action =
@@ -142,7 +142,7 @@ fn serve(control: Control) -> io::Result<()> {
 }
 
 fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
-    let role = if uses_wasi(&setup.meta) { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
+    let role = if setup.meta.wasi { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
     let limits = &setup.call.limits;
     let given = &setup.call.given;
     let writable = given.directories.iter().map(|directory| directory.writable);
@@ -156,10 +156,6 @@ fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
     #[cfg(feature = "probes")]
     let plan = Plan { without: setup.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
     plan
-}
-
-fn uses_wasi(meta: &Meta) -> bool {
-    meta.description.imports.iter().any(|import| import.starts_with("wasi"))
 }
 
 /// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a

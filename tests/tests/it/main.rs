@@ -11,6 +11,7 @@ mod bytes;
 mod call;
 mod chaos;
 mod compile;
+mod compile_bombs;
 mod death;
 mod environment;
 mod exit_codes;

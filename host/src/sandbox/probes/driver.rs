@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -20,7 +20,7 @@ use clap::ValueEnum;
 
 use super::list::{ATTEMPTS, Refusal};
 use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, layers};
-use crate::compile::{self, Cache, Prepared};
+use crate::compile::{self, Cache, Prepared, Watch};
 use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
@@ -129,6 +129,19 @@ fn start(prepared: &Prepared, mode: SandboxMode, grants: &Opened, probe: Option<
     Ok(Worker { child, control, _lane: lane })
 }
 
+/// Compiling what takes no time.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn compiling(&mut self) {}
+
+    fn compiled(&mut self) {}
+
+    fn stop(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
 fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
     let worker = start(prepared, mode, &Opened::default(), None)?;
     match worker.control.receive::<Started>(false)? {
@@ -140,7 +153,7 @@ fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
 fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
-    Ok(compile::prepare(&path, false, mode, &Cache::of_user(), true)?)
+    Ok(compile::prepare(&path, false, mode, &Cache::of_user(), true, &mut Unwatched)?)
 }
 
 fn try_all(options: &Options) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! What the tests stand on: running the program, looking at its processes, writing guests, reading records.
 
 pub mod alone;
+pub mod bombs;
 pub mod chaos;
 pub mod guest;
 pub mod host;

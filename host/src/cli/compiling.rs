@@ -1,0 +1,72 @@
+//! What is said of compiling, which can take a while before anything else is to be seen.
+
+use std::io::{IsTerminal, stderr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::eventfd::EventFd;
+
+use super::args::Verbosity;
+use super::progress::printable;
+use crate::compile::Watch;
+
+/// Says it on standard error, to whom it may concern.
+pub struct Notice<'a> {
+    /// On a terminal, words that go away again.
+    passing: bool,
+    verbose: bool,
+    /// They are on the terminal now.
+    shown: bool,
+    stop: Option<&'a EventFd>,
+}
+
+impl<'a> Notice<'a> {
+    pub fn new(verbosity: Verbosity) -> Notice<'a> {
+        let passing = stderr().is_terminal() && !verbosity.quiet;
+        Notice { passing, verbose: verbosity.verbose > 0 && !verbosity.quiet, shown: false, stop: None }
+    }
+
+    /// Shows nothing that moves, as for `--progress never`.
+    pub fn still(self, still: bool) -> Notice<'a> {
+        Notice { passing: self.passing && !still, ..self }
+    }
+
+    /// Gives up when this is readable.
+    pub fn until(self, stop: &EventFd) -> Notice<'_> {
+        Notice { stop: Some(stop), passing: self.passing, verbose: self.verbose, shown: self.shown }
+    }
+
+    /// How the task was had.
+    pub fn had(&self, task: &Path, compiled: Option<Duration>) {
+        if self.verbose {
+            let task = printable(&task.to_string_lossy());
+            match compiled {
+                Some(time) => eprintln!("wasmpool: compiled {task} in {time:.1?}"),
+                None => eprintln!("wasmpool: {task} was compiled before; it comes from the cache"),
+            }
+        }
+    }
+}
+
+impl Watch for Notice<'_> {
+    fn compiling(&mut self) {
+        if self.passing {
+            self.shown = true;
+            eprint!("wasmpool: compiling the task …");
+        } else if self.verbose {
+            eprintln!("wasmpool: compiling the task");
+        }
+    }
+
+    fn compiled(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            // To the start of the line, and clear it.
+            eprint!("\r\x1b[K");
+        }
+    }
+
+    fn stop(&self) -> Option<BorrowedFd<'_>> {
+        self.stop.map(AsFd::as_fd)
+    }
+}
