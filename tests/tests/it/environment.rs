@@ -47,3 +47,9 @@ fn a_switch_is_on_or_off() {
     let output = map(&wat(SQUARE)).env("WASMPOOL_QUIET", "perhaps").input("3\n").run().exits(2);
     assert!(output.stderr.contains("perhaps"), "{}", output.stderr);
 }
+
+#[test]
+fn more_is_said_by_the_environment_too() {
+    let output = map(&wat(SQUARE)).env("WASMPOOL_VERBOSE", "1").input("3\n").run().exits(0);
+    assert!(output.stderr.contains("task.wat"), "{}", output.stderr);
+}

@@ -5,8 +5,11 @@ use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use crate::support::guest::wat;
-use crate::support::run::map;
+use nix::sys::signal::Signal;
+
+use crate::support::bombs::nested;
+use crate::support::guest::{Task, wat};
+use crate::support::run::{Run, map, wasmpool};
 use crate::support::until;
 use crate::support::wat::SQUARE;
 
@@ -84,4 +87,65 @@ fn always_leaves_standard_output_alone() {
     let output = map(&wat(SQUARE)).args(["--progress", "always"]).input("3\n".repeat(5000)).run().exits(0);
     assert_eq!(output.text(), "9\n".repeat(5000));
     assert!(!output.stderr.is_empty());
+}
+
+/// A task that takes longer to compile than anybody waits for in silence: loops in loops.
+fn slow_to_compile(depth: usize) -> Task {
+    nested(b"\x03\x40", b"\x0b", depth)
+}
+
+fn uncached(run: Run) -> Run {
+    run.env("WASMPOOL_CACHE_DIR", "")
+}
+
+#[test]
+fn a_terminal_is_told_that_a_task_compiles_for_as_long_as_it_does() {
+    let task = slow_to_compile(50_000);
+    for run in [map(&task), wasmpool().arg("inspect").task(&task)] {
+        let (master, slave) = terminal();
+        let seen = watch(master);
+        let mut host = uncached(run).stderr_to(slave).start();
+        until("a word about compiling", || seen.lock().expect("no panic").contains("compiling").then_some(()));
+        host.signal(Signal::SIGINT);
+        assert_eq!(host.line(), None, "standard output has values only");
+        assert_eq!(host.code(), 130);
+    }
+    let (master, slave) = terminal();
+    let seen = watch(master);
+    let mut host =
+        uncached(wasmpool().arg("call")).task(&slow_to_compile(6000)).args(["f", "3"]).stderr_to(slave).start();
+    assert_eq!(host.line().as_deref(), Some("3"));
+    assert_eq!(host.code(), 0);
+    let seen = seen.lock().expect("no panic").clone();
+    assert!(seen.ends_with("\r\u{1b}[K"), "{seen:?} is not cleared away");
+}
+
+#[test]
+fn nobody_is_told_who_wants_it_quiet() {
+    let task = slow_to_compile(6000);
+    for args in [&["-q"][..], &["--progress", "never"]] {
+        let (master, slave) = terminal();
+        let seen = watch(master);
+        let mut host = uncached(map(&task)).args(args).input("3\n").stderr_to(slave).start();
+        while host.line().is_some() {}
+        assert_eq!(host.code(), 0);
+        let seen = seen.lock().expect("no panic").clone();
+        assert_eq!(seen, "", "with {args:?}");
+    }
+}
+
+#[test]
+fn verbose_tells_whether_the_task_was_compiled_or_cached() {
+    let cache = tempfile::TempDir::new().expect("a temporary directory");
+    let task = slow_to_compile(6000);
+    let said = || {
+        let run = map(&task).env("WASMPOOL_CACHE_DIR", cache.path().join("cache")).arg("-v");
+        let output = run.input("3\n").run().exits(0);
+        assert_eq!(output.text(), "3\n");
+        output.stderr
+    };
+    let first = said();
+    assert!(first.contains("compiling the task") && first.contains("compiled "), "{first}");
+    let second = said();
+    assert!(second.contains("cache") && !second.contains("compiling"), "{second}");
 }
