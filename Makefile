@@ -3,11 +3,13 @@
 CARGO ?= cargo
 GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
+LIMIT := target/release/wasmpool-limit
+BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build guests demo test lint bench fuzz clean
+.PHONY: help build guests demo test lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -36,8 +38,19 @@ lint: ## Formatting, clippy, licences
 	cd guest && $(CARGO) fmt --all --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: left out"; fi
 
-bench: build guests ## Measure speed beside Python's multiprocessing.Pool
-	python3 bench/run.py --bin $(BIN) --guests $(GUESTS)
+# Both packages with one command: then what they share is built once, with the features of both.
+# For example: make bench BENCH="--case square --rounds 3".
+bench: guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
+	$(CARGO) build --release --locked -p wasmpool -p wasmpool-limit
+	python3 bench/run.py --bin $(BIN) --limit $(LIMIT) --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
+
+# What a command needs that runs and caches a component, and no more: it starts no slower than the full one, and takes a
+# third of the time to build.
+bench-tools: ## Install what some cases of the benchmark compare with or need (some minutes)
+	nice $(CARGO) install wasmtime-cli --version 48.0.8 --locked --root $(BENCH_TOOLS) --no-default-features \
+	    --features run,cranelift,cache,component-model,wat,parallel-compilation,pooling-allocator,addr2line,demangle
+	python3 -m venv $(BENCH_TOOLS)/venv
+	$(BENCH_TOOLS)/venv/bin/pip install --quiet componentize-py==0.25.1
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -1,0 +1,451 @@
+"""What is measured.
+
+To add a case, write a function that takes a `Bench` and returns a `Case` (see measure.py for both), and put it into
+`CASES` at the end. If it needs something that may not be there, it raises `LeftOut` and says how to get it.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from statistics import median
+
+from measure import HERE, Bar, Case, LeftOut, Sample, Side
+
+PYTHON = "Python multiprocessing.Pool"
+LIMIT = "limit: a loop in one thread"
+THREADS = "threads in one process"
+
+
+# ---- the price of handing over ---------------------------------------------------------------------------------------
+
+
+def square(bench):
+    """Next to no work, so all that is measured is the handing over."""
+    items = bench.scaled(1_000_000)
+    source = bench.lines("integers.jsonl", range(1, items + 1))
+    single, batch = bench.guest("square"), bench.guest("square_batch")
+    return Case(
+        "square",
+        f"square of {items:,} JSON integers",
+        "items/s",
+        [
+            bench.python("square", items, source),
+            bench.wasmpool("wasmpool --isolate worker", items, source, single, "--isolate", "worker"),
+            bench.wasmpool("wasmpool --batch --isolate worker", items, source, batch, "--batch", "--isolate", "worker"),
+            bench.wasmpool("wasmpool --batch", items, source, batch, "--batch"),
+            bench.limit(LIMIT, single, "square", source, "worker"),
+        ],
+        [
+            Bar("wasmpool --isolate worker", PYTHON, 10),
+            Bar("wasmpool --batch --isolate worker", PYTHON, 20),
+        ],
+    )
+
+
+def pristine(bench):
+    """The default: no item sees what another left behind."""
+    items = bench.scaled(500_000)
+    source = bench.lines("pristine.jsonl", range(1, items + 1))
+    guest = bench.guest("square")
+    return Case(
+        "pristine",
+        f"square of {items:,} JSON integers, each in an instance of its own",
+        "items/s",
+        [
+            bench.limit(LIMIT, guest, "square", source, "item"),
+            bench.limit(THREADS, guest, "square", source, "item", threads=bench.workers),
+            bench.wasmpool("wasmpool", items, source, guest),
+        ],
+        [Bar("wasmpool", LIMIT, 0.85, times=bench.workers)],
+    )
+
+
+def process_per_item(bench):
+    """What a shell offers: the wasmtime command for each item, its cache on."""
+    wasmtime = wasmtime_run(bench)
+    items, few = bench.scaled(500_000), bench.scaled(400, least=20)
+    source = bench.lines("pristine.jsonl", range(1, items + 1))
+    some = bench.lines("some.txt", range(1, few + 1))
+    guest = bench.guest("square")
+    xargs = ["xargs", "-P", str(bench.workers), "-I{}", *wasmtime, "--invoke", "square({})", guest]
+    return Case(
+        "process-per-item",
+        f"square of integers, each in an instance of its own; {items:,} items, and {few:,} for xargs",
+        "items/s",
+        [
+            # As they finish, so not in the order of the others.
+            bench.command("xargs wasmtime run", few, some, xargs, compare=False),
+            bench.wasmpool("wasmpool", items, source, guest),
+        ],
+        [Bar("wasmpool", "xargs wasmtime run", 400)],
+    )
+
+
+def work(bench, microseconds, need):
+    """Some work an item: how much of it is left for the work."""
+    items = bench.scaled(8_000_000 / microseconds, least=100)
+    rounds = round(bench.rounds_per_microsecond * microseconds)
+    source = bench.lines("work.jsonl", [rounds] * items)
+    # A rate needs no more of them.
+    fewer = bench.lines("fewer.jsonl", [rounds] * max(50, items // 4))
+    return Case(
+        f"work-{microseconds}us",
+        f"{items:,} items of {microseconds:,} µs, instance reused (a quarter of them for the limit)",
+        "items/s",
+        [
+            bench.limit(LIMIT, bench.spin, "spin", fewer, "worker"),
+            bench.limit(THREADS, bench.spin, "spin", fewer, "worker", threads=bench.workers),
+            bench.wasmpool("wasmpool --isolate worker", items, source, bench.spin, "--isolate", "worker"),
+        ],
+        [Bar("wasmpool --isolate worker", LIMIT, need, times=bench.workers)],
+    )
+
+
+def identity(bench, size, name, need):
+    """Distinct bytes there and back."""
+    count = bench.scaled((512 << 20) / size, least=8)
+    source = bench.path("bytes")
+    with open(source, "wb") as file:
+        for _ in range(count):
+            file.write(os.urandom(size - 1).replace(b"\0", b"\1") + b"\n\0")
+    guest = bench.guest("identity")
+    wasmpool = identity_by_wasmpool(bench, count, source, guest)
+    return Case(
+        f"bytes-{name}",
+        f"{count:,} times {name} of distinct bytes, identity, instance reused (wasmpool: its command, raw NUL-ended "
+        "bytes in and out; its Rust API is yet to come)",
+        "items/s",
+        [
+            bench.limit(LIMIT, guest, "echo-bytes", source, "worker", bytes=True),
+            bench.limit(THREADS, guest, "echo-bytes", source, "worker", threads=bench.workers, bytes=True),
+            bench.python("identity", count, source, discard=True),
+            wasmpool,
+        ],
+        [
+            Bar(wasmpool.name, LIMIT, 0.3, times=bench.workers),
+            Bar(wasmpool.name, PYTHON, need),
+        ],
+    )
+
+
+def identity_by_wasmpool(bench, count, source, guest):
+    """To be replaced by a program that uses `wasmpool::Pool`, as soon as there is one. Until then, the command."""
+    options = ["-f", "echo-bytes", "--isolate", "worker", "--input-format", "nul", "--output-format", "raw"]
+    options += ["--delimiter", "nul"]
+    return bench.wasmpool("wasmpool --isolate worker", count, source, guest, *options, discard=True)
+
+
+def fib(bench):
+    """Work that Python does itself: what compiled code is worth."""
+    items = bench.scaled(200, least=8)
+    source = bench.lines("fib.jsonl", [27] * items)
+    return Case(
+        "fib",
+        f"fib(27), {items:,} times",
+        "items/s",
+        [bench.python("fib", items, source), bench.wasmpool("wasmpool", items, source, bench.guest("fib"))],
+        [Bar("wasmpool", PYTHON, 30)],
+    )
+
+
+def python_guest(bench):
+    """A guest of 18 MB, with thousands of pages to make pristine again."""
+    guest = build_python_guest(bench)
+    items = bench.scaled(4_000, least=20)
+    source = bench.lines("integers.jsonl", range(1, items + 1))
+    return Case(
+        "python-guest",
+        f"square of {items:,} integers by a guest in Python, each in an instance of its own",
+        "items/s",
+        [
+            bench.limit(LIMIT, guest, "square", source, "item"),
+            bench.limit(THREADS, guest, "square", source, "item", threads=bench.workers),
+            bench.wasmpool("wasmpool", items, source, guest),
+        ],
+        [Bar("wasmpool", LIMIT, 0.8, times=bench.workers)],
+    )
+
+
+def workers(bench):
+    """More workers than processors."""
+    items = bench.scaled(80_000, least=500)
+    rounds = round(bench.rounds_per_microsecond * 100)
+    source = bench.lines("work.jsonl", [rounds] * items)
+
+    def side(count):
+        return bench.wasmpool(f"-j {count}", items, source, bench.spin, "--isolate", "worker", workers=count)
+
+    return Case(
+        "workers",
+        f"{items:,} items of 100 µs, instance reused, by so many workers",
+        "items/s",
+        [side(2), side(1), side(8), side(32), side(128)],
+        [Bar("-j 32", "-j 2", 0.9), Bar("-j 128", "-j 2", 0.8)],
+    )
+
+
+# ---- starting --------------------------------------------------------------------------------------------------------
+
+
+def cold(bench):
+    """One call, from nothing to its result; what was compiled before is found in both caches."""
+    calls = bench.scaled(20, least=3)
+    guest = bench.guest("square")
+    call = [bench.program, "call"]
+    arguments = [guest, "square", "12"]
+    return Case(
+        "cold",
+        f"one call by a command of its own, cache warm, median of {calls}",
+        "ms",
+        [
+            each(bench, "wasmtime run", calls, [*wasmtime_run(bench), "--invoke", "square(12)", guest]),
+            each(bench, "wasmpool call", calls, [*call, *arguments]),
+            each(bench, "wasmpool call --sandbox off", calls, [*call, "--sandbox", "off", *arguments]),
+        ],
+        [Bar("wasmpool call", "wasmtime run", 2.0, most=True)],
+    )
+
+
+def each(bench, name, calls, command):
+    return Side(name, lambda _: Sample(median(bench.latency(command) for _ in range(calls)) * 1e3))
+
+
+def sandbox(bench):
+    """What the sandbox costs each worker that starts."""
+    pairs = bench.scaled(50, least=3)
+
+    def call(mode):
+        return bench.latency([bench.program, "call", "--sandbox", mode, bench.spin, "spin", "1"])
+
+    def run(_):
+        return Sample(median(call("strict") - call("off") for _ in range(pairs)) * 1e3)
+
+    side = Side("strict − off", run)
+    return Case(
+        "sandbox",
+        f"start-up of a worker: what `--sandbox strict` adds to a call, median of {pairs} pairs",
+        "ms",
+        [side],
+        [Bar(side.name, None, 2.0, most=True)],
+    )
+
+
+def once(bench):
+    """A worker process for each item."""
+    many, few = bench.scaled(1_000, least=20), bench.scaled(60, least=4)
+    return Case(
+        "once",
+        f"a worker process for each item; {many:,} items, and {few:,} for Python",
+        "items/s",
+        [
+            Side(PYTHON, alone(bench.python("once", few, bench.lines("few.jsonl", range(1, few + 1))))),
+            Side("wasmpool", alone(bench.wasmpool(
+                "wasmpool", many, bench.lines("many.jsonl", range(1, many + 1)), bench.guest("square"),
+                "--max-tasks-per-worker", "1",
+            ))),
+        ],
+        [Bar("wasmpool", PYTHON, 6)],
+    )
+
+
+def alone(side):
+    """Its results are not those of the others, as its items are not."""
+    return lambda warm_up: side.run(warm_up)._replace(digest=None)
+
+
+def replacement(bench):
+    """A worker is killed over an item; the time until its replacement has answered the next."""
+    times = bench.scaled(20, least=3)
+    lines = bench.lines("fresh.jsonl", range(times))
+    python = [sys.executable, os.path.join(HERE, "yardstick.py"), "fresh", "1"]
+
+    def fresh(_):
+        with open(lines, encoding="utf-8") as file:
+            said = bench.output(python, file.read())
+        return Sample(median(float(line) for line in said.split()) * 1e3)
+
+    def killed(_):
+        return Sample(median(time_of_replacement(bench) for _ in range(times)) * 1e3)
+
+    return Case(
+        "replacement",
+        f"from the end of a worker to the next item's answer, and that of a fresh Python process; median of {times}",
+        "ms",
+        [Side("fresh Python process", fresh), Side("wasmpool", killed)],
+        [Bar("wasmpool", "fresh Python process", 1 / 6, most=True)],
+    )
+
+
+def time_of_replacement(bench):
+    """Seconds from killing a worker over an item that never ends to the answer of the item behind it."""
+    command = [bench.program, "map", bench.spin, "-j", "1", "-c", "1", "-q"]
+    with running(bench, command) as process:
+        process.stdin.write(b"1\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdin.write(b"1000000000000\n1\n")
+        process.stdin.flush()
+        # It has begun once its process computes.
+        [worker] = children(process.pid)
+        while processor_time(worker) < 2:
+            time.sleep(0.005)
+        start = time.perf_counter()
+        os.kill(worker, 9)
+        if not process.stdout.readline():
+            sys.exit("bench: wasmpool ended when its worker was killed")
+        return time.perf_counter() - start
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def memory(bench):
+    """Of the host at its peak, and of a worker that has run a small task."""
+    items = bench.scaled(1_000_000)
+    big = bench.scaled(256, least=4)
+    guest = bench.guest("square")
+
+    def host(_):
+        lines = (f"{n}\n".encode() for n in range(1, items + 1))
+        return Sample(resident(bench, [guest], lines, items)[0])
+
+    def host_of_big(_):
+        parts = (b"x" * ((1 << 20) - 1) + b"\n" for _ in range(big))
+        identity = [bench.guest("identity"), "-f", "echo-bytes", "--input-format", "lines", "--output-format", "raw"]
+        return Sample(resident(bench, identity, parts, big)[0])
+
+    def worker(_):
+        return Sample(resident(bench, [guest], (b"%d\n" % n for n in range(1000)), 1000)[1])
+
+    return Case(
+        "memory",
+        f"peak of the host over {items:,} integers and {big} times 1 MiB; private memory of a worker of `square`",
+        "MiB",
+        [Side("host", host), Side("host, items of 1 MiB", host_of_big), Side("worker", worker)],
+        [Bar("host", None, 32, most=True), Bar("worker", None, 12, most=True)],
+    )
+
+
+def resident(bench, arguments, parts, count):
+    """Runs items, and while the host still waits for more: its peak, and the private memory of a worker,
+    the larger one, in MiB."""
+    command = [bench.program, "map", *arguments, "-j", str(bench.workers)]
+    with running(bench, command) as process:
+
+        def feed():
+            for part in parts:
+                process.stdin.write(part)
+            process.stdin.flush()
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        for _ in range(count):
+            if not process.stdout.readline():
+                sys.exit(f"bench: this ended too early: {' '.join(command)}")
+        feeder.join()
+        host = kibibytes(f"/proc/{process.pid}/status", "VmHWM")
+        worker = max(kibibytes(f"/proc/{pid}/smaps_rollup", "Private_") for pid in children(process.pid))
+        return host / 1024, worker / 1024
+
+
+# ---- tools -----------------------------------------------------------------------------------------------------------
+
+
+class running:
+    """A command that is talked to, and ended."""
+
+    def __init__(self, bench, command):
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=bench.environment
+        )
+
+    def __enter__(self):
+        return self.process
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+
+def children(parent):
+    """The processes that it started: workers, where nothing is compiled any more."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if status_of(name)[1] == str(parent):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def status_of(pid):
+    """The fields of its status line, from its state on."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def processor_time(pid):
+    """In hundredths of seconds, where the kernel counts so."""
+    fields = status_of(pid)
+    return int(fields[11]) + int(fields[12])
+
+
+def kibibytes(path, start):
+    """The sum of the lines that begin so."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith(start))
+    except PermissionError:
+        raise LeftOut(f"{path} may be read by root alone") from None
+
+
+def wasmtime_run(bench):
+    """The wasmtime command, with a cache of this run."""
+    wasmtime = os.path.join(bench.tools, "bin", "wasmtime")
+    if not os.path.isfile(wasmtime):
+        raise LeftOut(f"there is no {wasmtime}; `make bench-tools` installs it")
+    with open(bench.path("wasmtime.toml"), "w", encoding="utf-8") as file:
+        file.write(f'[cache]\ndirectory = "{bench.path("wasmtime-cache")}"\n')
+    return [wasmtime, "run", "-C", f"cache-config={file.name}"]
+
+
+def build_python_guest(bench):
+    guest = os.path.join(bench.tools, "square_python.wasm")
+    if not os.path.isfile(guest):
+        componentize = os.path.join(bench.tools, "venv", "bin", "componentize-py")
+        if not os.path.isfile(componentize):
+            raise LeftOut(f"there is no {componentize}; `make bench-tools` installs it")
+        command = [componentize, "-d", "square.wit", "-w", "square", "componentize", "app", "-o", guest]
+        done = subprocess.run(command, cwd=os.path.join(HERE, "python-guest"), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise LeftOut(f"componentize-py failed: {done.stderr.strip()}")
+    return guest
+
+
+CASES = {
+    "square": square,
+    "pristine": pristine,
+    "process-per-item": process_per_item,
+    "work-10us": partial(work, microseconds=10, need=0.90),
+    "work-100us": partial(work, microseconds=100, need=0.97),
+    "work-1000us": partial(work, microseconds=1000, need=0.98),
+    "bytes-1KiB": partial(identity, size=1 << 10, name="1KiB", need=6),
+    "bytes-1MiB": partial(identity, size=1 << 20, name="1MiB", need=4),
+    "fib": fib,
+    "cold": cold,
+    "replacement": replacement,
+    "once": once,
+    "python-guest": python_guest,
+    "memory": memory,
+    "workers": workers,
+    "sandbox": sandbox,
+}

@@ -1,0 +1,136 @@
+//! The task: compiled as wasmpool compiles it, loaded and instantiated as a worker does it, called with static types.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, TypedFunc};
+use wasmtime::{Error, Result, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::engine::{self, Needs, Profile};
+use crate::items::Item;
+
+/// The memory an instance may have; wasmpool's default.
+const MEMORY: usize = 256 << 20;
+
+/// A compiled task.
+pub struct Artifact {
+    code: Vec<u8>,
+    profile: Profile,
+    needs: Option<Needs>,
+}
+
+impl Artifact {
+    /// Compiles the task, or takes what an earlier run left at `kept`.
+    pub fn get(task: &Path, kept: Option<&Path>) -> Result<Artifact> {
+        let mut first = None;
+        for profile in Profile::all(false) {
+            match Artifact::with(profile, task, kept) {
+                Ok(artifact) => return Ok(artifact),
+                Err(e) => first = first.or(Some(e)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::msg("there is no profile to compile for")))
+    }
+
+    fn with(profile: Profile, task: &Path, kept: Option<&Path>) -> Result<Artifact> {
+        let engine = profile.engine()?;
+        let kept = kept.map(|path| path.with_extension(profile.name()));
+        let component = match &kept {
+            // SAFETY: the user says that the file is what this program wrote, and that nobody changes it.
+            Some(path) if path.exists() => unsafe { Component::deserialize_file(&engine, path)? },
+            _ => Component::from_file(&engine, task)?,
+        };
+        let code = component.serialize()?;
+        if let Some(path) = kept
+            && !path.exists()
+        {
+            std::fs::write(path, &code)?;
+        }
+        let needs = component.resources_required().map(|required| Needs {
+            memories: required.num_memories,
+            initial_memory: required.max_initial_memory_size.unwrap_or(0).saturating_mul(64 << 10),
+            tables: required.num_tables,
+            initial_table: required.max_initial_table_size.unwrap_or(0),
+        });
+        Ok(Artifact { code, profile, needs })
+    }
+}
+
+/// A task that is ready to be instantiated.
+pub struct Task {
+    pre: InstancePre<State>,
+    function: ComponentExportIndex,
+}
+
+impl Task {
+    pub fn load(artifact: &Artifact, function: &str) -> Result<Task> {
+        let engine = engine::for_worker(artifact.profile, artifact.needs, engine::has_swap())?;
+        // SAFETY: `Artifact` holds nothing but what wasmtime serialised.
+        let component = unsafe { Component::deserialize(&engine, &artifact.code)? };
+        let mut linker = Linker::new(&engine);
+        if component.component_type().imports(&engine).next().is_some() {
+            wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+        }
+        let pre = linker.instantiate_pre(&component)?;
+        let function = component
+            .get_export_index(None, function)
+            .ok_or_else(|| Error::msg(format!("the task exports no function `{function}`")))?;
+        Ok(Task { pre, function })
+    }
+
+    /// Makes an instance in pristine memory.
+    pub fn instantiate(&self, bytes: bool) -> Result<Live> {
+        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).build();
+        let mut store = Store::new(self.pre.engine(), State { limits, wasi: None });
+        store.limiter(|state| &mut state.limits);
+        store.set_epoch_deadline(1);
+        let instance = self.pre.instantiate(&mut store)?;
+        let function = match bytes {
+            true => Function::Bytes(instance.get_typed_func(&mut store, self.function)?),
+            false => Function::Integer(instance.get_typed_func(&mut store, self.function)?),
+        };
+        Ok(Live { store, function })
+    }
+}
+
+/// An instance and its function.
+pub struct Live {
+    store: Store<State>,
+    function: Function,
+}
+
+enum Function {
+    Integer(TypedFunc<(i64,), (i64,)>),
+    Bytes(TypedFunc<(&'static [u8],), (Vec<u8>,)>),
+}
+
+impl Live {
+    pub fn call(&mut self, item: Item) -> Result<()> {
+        match (&self.function, item) {
+            (Function::Integer(function), Item::Integer(x)) => {
+                black_box(function.call(&mut self.store, (x,))?);
+            }
+            (Function::Bytes(function), Item::Bytes(x)) => {
+                black_box(function.call(&mut self.store, (x,))?);
+            }
+            _ => return Err(Error::msg("the function takes other items")),
+        }
+        Ok(())
+    }
+}
+
+/// The data of a store: limits, and WASI once it is called.
+pub struct State {
+    limits: StoreLimits,
+    wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            Box::new((WasiCtxBuilder::new().allow_blocking_current_thread(true).build(), ResourceTable::new()))
+        });
+        WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
+    }
+}

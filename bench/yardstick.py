@@ -1,0 +1,86 @@
+"""The same jobs, as somebody would write them with Python's `multiprocessing`.
+
+    python3 bench/yardstick.py JOB WORKERS < input > output
+
+The processes of a pool import this file when they start, which is part of what is measured: so it imports little.
+"""
+
+import json
+import multiprocessing
+import sys
+
+# Everywhere alike, and the only way that keeps a worker apart from its parent's memory.
+SPAWN = multiprocessing.get_context("spawn")
+
+
+# ---- what the workers do ---------------------------------------------------------------------------------------------
+
+
+def square(line):
+    n = json.loads(line)
+    return json.dumps(n * n)
+
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+def fib_of_line(line):
+    return json.dumps(fib(json.loads(line)))
+
+
+def identity(item):
+    return item
+
+
+def answer(connection):
+    connection.send(square(connection.recv()))
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def job_square(workers):
+    with SPAWN.Pool(workers) as pool:
+        for result in pool.imap(square, sys.stdin, chunksize=1024):
+            sys.stdout.write(result + "\n")
+
+
+def job_fib(workers):
+    with SPAWN.Pool(workers) as pool:
+        for result in pool.map(fib_of_line, sys.stdin):
+            sys.stdout.write(result + "\n")
+
+
+def job_identity(workers):
+    """Bytes that end with a NUL each."""
+    items = sys.stdin.buffer.read().split(b"\0")[:-1]
+    with SPAWN.Pool(workers) as pool:
+        for result in pool.map(identity, items):
+            sys.stdout.buffer.write(result + b"\0")
+
+
+def job_once(workers):
+    """A process for each item."""
+    with SPAWN.Pool(workers, maxtasksperchild=1) as pool:
+        for result in pool.imap(square, sys.stdin):
+            sys.stdout.write(result + "\n")
+
+
+def job_fresh(_workers):
+    """For each line a fresh process that takes it: prints the seconds from starting it to its answer."""
+    import time
+
+    for line in sys.stdin:
+        ours, theirs = SPAWN.Pipe()
+        start = time.perf_counter()
+        process = SPAWN.Process(target=answer, args=(theirs,))
+        process.start()
+        ours.send(line)
+        ours.recv()
+        print(time.perf_counter() - start)
+        process.join()
+
+
+if __name__ == "__main__":
+    globals()[f"job_{sys.argv[1]}"](int(sys.argv[2]))
