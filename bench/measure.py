@@ -20,8 +20,8 @@ Side = namedtuple("Side", "name run")
 # A figure; a digest of the results if they have to be those of the other sides; microseconds of
 # processor time an item, of all processes, if known.
 Sample = namedtuple("Sample", "value digest cpu", defaults=(None, None))
-# What has to hold: `of` is at least `need` times as much as `to` by `times`; with `most`, at most. Without a `to`, it is
-# the figure of `of` itself that has to.
+# What has to hold: `of` is at least `need` times as much as `to` by `times`; with `most`, at most. Without a `to`, it
+# is the figure of `of` itself that has to.
 Bar = namedtuple("Bar", "of to need times most", defaults=(1, False))
 
 
@@ -72,12 +72,12 @@ class Bench:
     @cached_property
     def rounds_per_microsecond(self):
         rounds, count = 1_000_000, 100
-        sample = self.limit("", self.spin, "spin", self.lines("calibration", [rounds] * count), "worker")
-        # The best of some, since whatever disturbs only slows.
-        return rounds * max(sample.run(False).value for _ in range(5)) / 1e6
+        limit = self.limit("", self.spin, "spin", self.lines("calibration", [rounds] * count), "worker")
+        # The least processor time of some, since whatever disturbs only slows.
+        return rounds / min(limit.run(False).cpu for _ in range(5))
 
-    # Sides. All items per second are those of the whole run, from the start of the first process to the end of the last;
-    # but for the limit, which tells the rate of its loop alone.
+    # Sides. Items per second are those of the whole run, from the start of the first process to the end of the last; but
+    # for the limit, which tells the rate of its loop alone.
 
     def wasmpool(self, name, items, source, guest, *options, workers=None, discard=False):
         command = [self.program, "map", guest, "-j", str(workers or self.workers), *options]
@@ -184,18 +184,12 @@ def judged(case, samples):
     bars = []
     for bar in case.bars:
         # Ratios are taken within a round, whose sides had the same machine.
-        figures = values[bar.of] if bar.to is None else [
-            of / (bar.times * to) for of, to in zip(values[bar.of], values[bar.to])
-        ]
+        figures, by_cpu = values[bar.of], None
+        if bar.to is not None:
+            figures = [of / (bar.times * to) for of, to in zip(values[bar.of], values[bar.to])]
+            if cpu[bar.of] and cpu[bar.to]:
+                by_cpu = median(to / of for of, to in zip(cpu[bar.of], cpu[bar.to]))
         figure = median(figures)
-        bars.append({
-            "of": bar.of,
-            "to": bar.to,
-            "times": bar.times,
-            "need": bar.need,
-            "most": bar.most,
-            "figure": figure,
-            "all": figures,
-            "met": figure <= bar.need if bar.most else figure >= bar.need,
-        })
+        met = figure <= bar.need if bar.most else figure >= bar.need
+        bars.append(bar._asdict() | {"figure": figure, "all": figures, "by_cpu": by_cpu, "met": met})
     return {"name": case.name, "title": case.title, "unit": case.unit, "sides": sides, "bars": bars}

@@ -4,8 +4,8 @@
     python3 bench/run.py --bin target/release/wasmpool --limit target/release/wasmpool-limit \\
         --guests guest/target/wasm32-wasip2/release
 
-A case is one job and those who do it: wasmpool, and its yardsticks. They take turns, round after round, so that whatever
-else the machine does meets all of them. What counts is the ratio within a round, of which the median is taken: times do
+A case is one job and those who do it: wasmpool, and its yardsticks. They take turns, round after round, so that
+whatever else the machine does meets all of them. What counts is the ratio within a round, of which the median is taken: times do
 not carry from one machine to another. The yardsticks are
 
 - Python's `multiprocessing.Pool` with `spawn` (yardstick.py);
