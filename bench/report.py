@@ -89,7 +89,7 @@ def number(x):
 
 # ---- the plot --------------------------------------------------------------------------------------------------------
 
-ROW, TOP, LEFT, WIDTH, RIGHT = 26, 64, 430, 420, 190
+ROW, TOP, LEFT, WIDTH, RIGHT = 26, 64, 510, 400, 190
 MET, MISSED = "#1a7f37", "#c0392b"
 
 
@@ -128,7 +128,7 @@ def svg(figures):
     for i, ((case, bar), dots) in enumerate(zip(bars, margins)):
         y = TOP + ROW * (i + 0.5)
         color = MET if bar["met"] else MISSED
-        name = bar["of"] if bar["of"].startswith(case["name"]) else f"{case['name']}: {bar['of']}"
+        name = f"{case['name']}: {described(bar)}"
         out.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
         out += [f'<circle cx="{across(x):.1f}" cy="{y}" r="3" fill="{color}" fill-opacity="0.35"/>' for x in dots]
         x = across(margin(bar, bar["figure"]))
