@@ -44,8 +44,7 @@ bench: guests ## Measure speed beside Python's multiprocessing.Pool, and other y
 	$(CARGO) build --release --locked -p wasmpool -p wasmpool-limit
 	python3 bench/run.py --bin $(BIN) --limit $(LIMIT) --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
-# What a command needs that runs and caches a component, and no more: it starts no slower than the full one, and takes a
-# third of the time to build.
+# What a command needs that runs and caches a component, and no more: the full one has far more to build.
 bench-tools: ## Install what some cases of the benchmark compare with or need (some minutes)
 	nice $(CARGO) install wasmtime-cli --version 48.0.8 --locked --root $(BENCH_TOOLS) --no-default-features \
 	    --features run,cranelift,cache,component-model,wat,parallel-compilation,pooling-allocator,addr2line,demangle

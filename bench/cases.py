@@ -5,6 +5,7 @@ To add a case, write a function that takes a `Bench` and returns a `Case` (see m
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -420,12 +421,16 @@ def wasmtime_run(bench):
 
 def build_python_guest(bench):
     guest = os.path.join(bench.tools, "square_python.wasm")
-    if not os.path.isfile(guest):
+    sources = [os.path.join(HERE, "python-guest", name) for name in ("app.py", "square.wit")]
+    if not os.path.isfile(guest) or os.path.getmtime(guest) < max(map(os.path.getmtime, sources)):
         componentize = os.path.join(bench.tools, "venv", "bin", "componentize-py")
         if not os.path.isfile(componentize):
             raise LeftOut(f"there is no {componentize}; `make bench-tools` installs it")
+        # From a copy: it leaves compiled files beside its sources.
+        for source in sources:
+            shutil.copy(source, bench.folder)
         command = [componentize, "-d", "square.wit", "-w", "square", "componentize", "app", "-o", guest]
-        done = subprocess.run(command, cwd=os.path.join(HERE, "python-guest"), capture_output=True, text=True)
+        done = subprocess.run(command, cwd=bench.folder, capture_output=True, text=True)
         if done.returncode != 0:
             raise LeftOut(f"componentize-py failed: {done.stderr.strip()}")
     return guest
