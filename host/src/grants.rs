@@ -109,6 +109,11 @@ impl Grants {
 }
 
 impl Given {
+    /// Whether nothing was granted.
+    pub fn is_empty(&self) -> bool {
+        self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty()
+    }
+
     /// Whether a directory may be written to.
     pub fn writing(&self) -> bool {
         self.directories.iter().any(|directory| directory.writable)

@@ -6,7 +6,7 @@ use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::printable_lines;
-use crate::compile::{self, Cache, ExportLine, Format, Prepared};
+use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared};
 use crate::error::Error;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
@@ -25,6 +25,11 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     if meta.description.left_out > 0 {
         out += &format!("and {} more exports and imports\n", meta.description.left_out);
     }
+    match &meta.description.init {
+        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({why})\n"),
+        Some(_) => out += "init: runs once, then each instance starts from a snapshot\n",
+        None => {}
+    }
     if let Some(needs) = meta.needs {
         out += &format!("memory at start: {} KiB\n", needs.initial_memory >> 10);
     }
@@ -37,7 +42,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
 }
 
 fn prepare(args: &TaskArgs, cache: &Cache) -> Result<Prepared, Error> {
-    compile::prepare(&args.task, false, args.sandbox.mode, cache, false, &mut Notice::new(args.verbosity))
+    compile::prepare(&args.task, false, args.sandbox.mode, None, cache, false, &mut Notice::new(args.verbosity))
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {

@@ -10,12 +10,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::compiling::Notice;
 use super::exit::Exit;
-use crate::compile::{self, Cache, Prepared};
+use crate::compile::{self, Cache, Init, Prepared};
 use crate::error::Error;
 use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::output::{self, Counts, Format, Printer, Target, Watcher};
-use crate::policy::Call;
+use crate::policy::{Call, Isolate};
 use crate::scheduler::Config;
 use crate::supervisor::{End, Event, Mailbox, Sender, Supervisor};
 
@@ -94,7 +94,14 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
 }
 
 fn prepare(task: &Path, call: &Call, cache: &Cache, fresh: bool, notice: &mut Notice<'_>) -> Result<Prepared, Error> {
-    let prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, cache, fresh, notice)?;
+    // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
+    let once = call.isolate != Isolate::Worker && call.given.is_empty();
+    let init = call.init.as_ref().filter(|_| once).map(|json| Init {
+        json: json.clone(),
+        memory: call.limits.memory,
+        timeout: call.limits.timeout,
+    });
+    let prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, init, cache, fresh, notice)?;
     notice.had(task, prepared.compiled);
     Ok(prepared)
 }

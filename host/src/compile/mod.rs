@@ -5,6 +5,7 @@
 
 mod cache;
 mod process;
+mod snapshot;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 pub use process::run;
+pub use snapshot::Init;
 
 use crate::engine::{Needs, Profile};
 use crate::error::Error;
@@ -39,7 +41,28 @@ pub struct Meta {
     pub needs: Option<Needs>,
     /// It imports something of WASI.
     pub wasi: bool,
+    /// Whether `init` ran, where it was asked for.
+    #[serde(default)]
+    pub init: Option<InitOnce>,
     pub description: Description,
+}
+
+/// How a task is initialised whose instances are to be pristine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InitOnce {
+    /// `init` has run: instances start from the snapshot that was taken then.
+    Snapshot,
+    /// The same, but what `init` saw of the world outside may be otherwise in another run.
+    SnapshotOfNow,
+    /// `init` runs in every instance, for this reason.
+    EachTime(String),
+}
+
+impl InitOnce {
+    /// Whether instances start initialised.
+    pub fn is_done(&self) -> bool {
+        matches!(self, InitOnce::Snapshot | InitOnce::SnapshotOfNow)
+    }
 }
 
 /// What a task exports and imports, in words, to a bound.
@@ -47,6 +70,9 @@ pub struct Meta {
 pub struct Description {
     pub exports: Vec<ExportLine>,
     pub imports: Vec<String>,
+    /// Whether one run of `init`, where there is one, can do for all instances.
+    #[serde(default)]
+    pub init: Option<InitOnce>,
     /// Exported functions and imports that found no room.
     pub left_out: usize,
 }
@@ -68,7 +94,7 @@ pub struct Prepared {
     /// Sealed against writing.
     pub artifact: OwnedFd,
     pub meta: Meta,
-    /// The hash of the wasm.
+    /// The hash of the wasm, and of what `init` was given.
     pub hash: String,
     /// How long compiling it took just now; `None` if it was found.
     pub compiled: Option<Duration>,
@@ -89,16 +115,18 @@ pub trait Watch {
 struct Request {
     fuel: bool,
     sandbox: SandboxMode,
+    init: Option<Init>,
     #[cfg(feature = "probes")]
     #[serde(default)]
     probe: Option<sandbox::probes::Probe>,
 }
 
 impl Request {
-    fn new(fuel: bool, sandbox: SandboxMode) -> Request {
+    fn new(fuel: bool, sandbox: SandboxMode, init: Option<Init>) -> Request {
         Request {
             fuel,
             sandbox,
+            init,
             #[cfg(feature = "probes")]
             probe: None,
         }
@@ -126,7 +154,7 @@ const MOST_WASM: u64 = 1 << 30;
 /// Bytes of a reply that are read. A compile process that keeps its own bounds needs less.
 const MOST_REPLY: u64 = 4 << 20;
 
-/// Finds or makes the artifact of the task at `path` (`-` is standard input).
+/// Finds or makes the artifact of the task at `path` (`-` is standard input), as `init` leaves it where that is given.
 ///
 /// # Errors
 ///
@@ -135,23 +163,30 @@ pub fn prepare(
     path: &Path,
     fuel: bool,
     sandbox: SandboxMode,
+    init: Option<Init>,
     cache: &Cache,
     fresh: bool,
     watch: &mut dyn Watch,
 ) -> Result<Prepared, Error> {
     let (wasm, hash) = read(path).map_err(|e| Error::Task(format!("cannot read the task {}: {e}", path.display())))?;
+    let hash = match &init {
+        Some(init) => init.hash(&hash),
+        None => hash,
+    };
     for profile in Profile::all(fuel) {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
             return Ok(Prepared { artifact, meta, hash, compiled: None });
         }
     }
     let start = Instant::now();
-    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox), watch).map_err(|e| match e {
+    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox, init), watch).map_err(|e| match e {
         Error::Task(message) => Error::Task(format!("{}: {message}", path.display())),
         other => other,
     })?;
     let compiled = Some(start.elapsed());
-    cache.put(&hash, &artifact, &meta);
+    if meta.init != Some(InitOnce::SnapshotOfNow) {
+        cache.put(&hash, &artifact, &meta);
+    }
     Ok(Prepared { artifact: artifact.into(), meta, hash, compiled })
 }
 
@@ -243,7 +278,7 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let mut reply = crate::memfd::create(c"reply")?;
     let (control, theirs) = Control::pair()?;
     let mut child = spawn::start(spawn::Role::Compile, theirs).map_err(io::Error::other)?;
-    let request = Request { probe: Some(probe), ..Request::new(false, mode) };
+    let request = Request { probe: Some(probe), ..Request::new(false, mode, None) };
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;
     let mut text = String::new();

@@ -11,7 +11,8 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
-use super::{Description, ExportLine, Format, Meta, Reply, Request};
+use super::snapshot::{self, Init, Snapshot};
+use super::{Description, ExportLine, Format, InitOnce, Meta, Reply, Request};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
@@ -35,7 +36,7 @@ fn serve(control: &Control) -> io::Result<()> {
     };
     let plan = Plan::new(
         request.sandbox,
-        sandbox::Role::Compile,
+        if request.init.is_some() { sandbox::Role::CompileAndInit } else { sandbox::Role::Compile },
         sandbox::Limits::of_compiler(),
         sandbox::Openings::default(),
     );
@@ -50,7 +51,7 @@ fn serve(control: &Control) -> io::Result<()> {
             let mut wasm = File::from(wasm);
             wasm.seek(SeekFrom::Start(0))?;
             wasm.read_to_end(&mut bytes)?;
-            match panic::catch_unwind(|| compile(&bytes, request.fuel)) {
+            match panic::catch_unwind(|| compile(&bytes, request.fuel, request.init.as_ref())) {
                 Ok(Ok((code, meta))) => {
                     File::from(artifact).write_all(&code)?;
                     Reply::Compiled(meta)
@@ -86,15 +87,38 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-fn compile(bytes: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
+fn compile(bytes: &[u8], fuel: bool, init: Option<&Init>) -> Result<(Vec<u8>, Meta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
     let wasm = wat::parse_bytes(bytes)
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
+    let Some(init) = init.filter(|_| is_component(&wasm)) else {
+        return compile_first(&wasm, fuel);
+    };
+    match snapshot::take(&wasm, init).map_err(|e| format!("the task cannot be initialised: {e}"))? {
+        Snapshot::Taken { wasm, pure } => {
+            let (artifact, meta) = compile_first(&wasm, fuel)?;
+            let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });
+            Ok((artifact, Meta { init, ..meta }))
+        }
+        Snapshot::Impossible(why) => {
+            let (artifact, meta) = compile_first(&wasm, fuel)?;
+            Ok((artifact, Meta { init: Some(InitOnce::EachTime(cut(&why, LONGEST))), ..meta }))
+        }
+    }
+}
+
+/// The fifth to eighth byte tell a component from a core module.
+fn is_component(wasm: &[u8]) -> bool {
+    wasm.get(6..8) == Some(&[1, 0])
+}
+
+/// Compiles it with the first profile that can.
+fn compile_first(wasm: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
     let mut first = None;
     for profile in Profile::all(fuel) {
-        match compile_as(&wasm, profile) {
+        match compile_as(wasm, profile) {
             Ok(done) => return Ok(done),
             Err(e) => first = first.or(Some(format!("it is not valid WebAssembly: {e:#}"))),
         }
@@ -104,21 +128,22 @@ fn compile(bytes: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
 
 fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)> {
     let engine = profile.engine()?;
-    // The fifth to eighth byte tell a component from a core module.
-    if wasm.get(6..8) == Some(&[1, 0]) {
+    if is_component(wasm) {
         let component = Component::from_binary(&engine, wasm)?;
         let needs = component.resources_required().map(needs);
         let imports = imports(&component, &engine);
         let wasi = uses_wasi(&imports);
-        let description = describe(&exports::of_component(&component, &engine), imports);
-        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, description }))
+        let exports = exports::of_component(&component, &engine);
+        let init = exports.iter().any(|export| export.name == "init").then(|| snapshot::outlook(wasm));
+        let description = Description { init, ..describe(&exports, imports) };
+        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, init: None, description }))
     } else {
         let module = Module::from_binary(&engine, wasm)?;
         let needs = Some(needs(module.resources_required()));
         let imports: Vec<String> = module.imports().map(|i| format!("{}/{}", i.module(), i.name())).collect();
         let wasi = uses_wasi(&imports);
         let description = describe(&exports::of_module(&module), imports);
-        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, description }))
+        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, init: None, description }))
     }
 }
 
@@ -166,7 +191,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
         .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
         .collect();
     let left_out = all - imports.len() - exports.len();
-    Description { exports, imports, left_out }
+    Description { exports, imports, init: None, left_out }
 }
 
 /// The interfaces and functions a component imports; types alone need nothing.

@@ -32,7 +32,16 @@ impl WorkerLane {
     pub fn map(fd: &impl AsFd) -> io::Result<WorkerLane> {
         // A worker has one lane, for as long as it lives: leaked, its status page can be read from anywhere.
         let region = Box::leak(Box::new(Region::map(fd)?));
-        Ok(WorkerLane { region, taken: 0, head: 0, answered: 0, attempt: 0, gathered: Vec::new(), staged: 0, sleeps: Cell::new(0) })
+        Ok(WorkerLane {
+            region,
+            taken: 0,
+            head: 0,
+            answered: 0,
+            attempt: 0,
+            gathered: Vec::new(),
+            staged: 0,
+            sleeps: Cell::new(0),
+        })
     }
 
     /// Takes the next `N` bytes of input, sleeping until they are there.

@@ -13,6 +13,8 @@ pub enum Role {
     /// A worker whose task imports WASI: one more thread drives its timers.
     WorkerWithTimers,
     Compile,
+    /// A compile process that runs a task's `init` once.
+    CompileAndInit,
 }
 
 /// A stretch of a process's life that has a filter of its own. A later filter comes on top of the earlier ones.
@@ -35,6 +37,9 @@ const WRITES: Step = Step(32);
 /// Peers are granted.
 const PEERS: Step = Step(64);
 
+/// WASI is linked and called in a compile process, where the thread that drives timers is made when it is needed.
+const INIT: Step = Step(128);
+
 impl Step {
     pub fn loading(role: Role, openings: &Openings) -> Step {
         Step::of(role, LOAD, openings)
@@ -51,6 +56,7 @@ impl Step {
             Role::Worker => step,
             Role::WorkerWithTimers => step.and(TIMERS),
             Role::Compile => COMPILE,
+            Role::CompileAndInit => COMPILE.and(TIMERS).and(INIT),
         };
         step.and(when(!openings.directories.is_empty(), FILES))
             .and(when(openings.writing(), WRITES))
@@ -194,7 +200,7 @@ const CALLS: &[Call] = &[
     // Time and chance.
     call(libc::SYS_clock_gettime, ALL, Only::Any, "clocks, on machines where the vDSO has none"),
     call(libc::SYS_clock_getres, ALL, Only::Any, "WASI: the resolution of a clock"),
-    call(libc::SYS_clock_nanosleep, WORK, Only::Any, "WASI: a wait without the timers"),
+    call(libc::SYS_clock_nanosleep, WORK.and(INIT), Only::Any, "WASI: a wait without the timers"),
     call(libc::SYS_getrandom, ALL, Only::Any, "seeds of hash maps; WASI: random numbers"),
     call(libc::SYS_sched_yield, ALL, Only::Any, "spinning locks"),
     call(libc::SYS_futex, ALL, Only::Any, "locks and condition variables"),
@@ -206,8 +212,8 @@ const CALLS: &[Call] = &[
     call(libc::SYS_prctl, THREADS, Only::OneOf { argument: 0, values: &[libc::PR_SET_NAME as u64] }, "a thread's name"),
     call(libc::SYS_sched_getaffinity, THREADS, Only::Any, "how many threads to start; a thread's stack"),
     call(libc::SYS_exit, THREADS, Only::Any, "the end of a thread"),
-    call(libc::SYS_epoll_create1, LOAD, Only::Any, "tokio: the timers' thread sleeps on it"),
-    call(libc::SYS_eventfd2, LOAD, Only::Any, "tokio: wakes the timers' thread"),
+    call(libc::SYS_epoll_create1, LOAD.and(INIT), Only::Any, "tokio: the timers' thread sleeps on it"),
+    call(libc::SYS_eventfd2, LOAD.and(INIT), Only::Any, "tokio: wakes the timers' thread"),
     call(libc::SYS_epoll_ctl, TIMERS, Only::Any, "tokio"),
     call(libc::SYS_epoll_wait, TIMERS, Only::Any, "tokio: waits for the next timer"),
     call(libc::SYS_epoll_pwait, TIMERS, Only::Any, "the same, on other machines"),

@@ -11,7 +11,7 @@ use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
 use super::Setup;
 use super::state::State;
 use super::wasi;
-use crate::compile::Format;
+use crate::compile::{Format, InitOnce};
 use crate::engine;
 use crate::exports::{self, Export};
 use crate::policy::Call;
@@ -111,12 +111,12 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
     let call = &setup.call;
     match setup.meta.format {
-        Format::Component => component(engine, path, call),
+        Format::Component => component(engine, path, call, setup.meta.init.as_ref().is_some_and(InitOnce::is_done)),
         Format::Core => core(engine, artifact, call),
     }
 }
 
-fn component(engine: Engine, path: &Path, call: &Call) -> Result<Task, LoadError> {
+fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Result<Task, LoadError> {
     // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
     // stays what was compiled.
     let component =
@@ -127,6 +127,8 @@ fn component(engine: Engine, path: &Path, call: &Call) -> Result<Task, LoadError
     let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
     let function = index(&component, export)?;
     let init = match &call.init {
+        // A snapshot has it behind it.
+        _ if initialised => None,
         Some(json) => Some(init(&component, &exports, json)?),
         None => None,
     };
@@ -149,7 +151,7 @@ fn lost(export: &Export) -> LoadError {
 }
 
 /// Links what the task imports, and nothing else.
-fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLinker<State>, LoadError> {
+pub fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLinker<State>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
     let mut uses_wasi = false;
@@ -256,7 +258,7 @@ fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {
     }
 }
 
-fn init(
+pub fn init(
     component: &Component,
     exports: &[Export],
     json: &str,

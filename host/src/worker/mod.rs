@@ -5,6 +5,7 @@
 
 #[cfg(feature = "probes")]
 mod hostile;
+mod init;
 mod load;
 mod run;
 mod serve;
@@ -25,7 +26,9 @@ use crate::lane::control::Control;
 use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
 use crate::sandbox::{self, Plan};
+pub use init::{Initialised, initialise};
 use load::LoadError;
+pub use state::State;
 use wasi::Wasi;
 
 /// What a worker needs to know; travels in a memfd, since bound arguments may be of any size.

@@ -307,18 +307,7 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
         Pre::Component { pre, function, init } => {
             let instance = pre.instantiate(&mut *store)?;
             if let Some((init, arguments)) = init {
-                let init = instance
-                    .get_func(&mut *store, init)
-                    .ok_or_else(|| wasmtime::Error::msg("the function `init` is not to be found"))?;
-                let mut results = vec![Val::Bool(false); init.ty(&*store).results().len()];
-                init.call(&mut *store, arguments, &mut results)?;
-                if let Some(Val::Result(Err(error))) = results.first() {
-                    return Err(wasmtime::Error::msg(match error.as_deref() {
-                        Some(Val::String(message)) => format!("init failed: {message}"),
-                        Some(other) => format!("init failed: {other:?}"),
-                        None => "init failed".to_owned(),
-                    }));
-                }
+                super::init::call(&mut *store, &instance, init, arguments)?;
             }
             let function = instance
                 .get_func(&mut *store, function)
@@ -497,7 +486,7 @@ fn component_value(value: &wasmtime::Val) -> Val {
 }
 
 /// The failure that an error of the runtime stands for.
-fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
+pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         let mut failure = Failure::new(Kind::Exit, format!("the task ended itself with exit code {}", exit.0));
         failure.code = Some(exit.0);

@@ -44,6 +44,16 @@ impl State {
         }
     }
 
+    /// Whether the guest has called WASI.
+    pub fn used_wasi(&self) -> bool {
+        self.wasi.is_some()
+    }
+
+    /// Whether the guest has no handle of anything outside its memory.
+    pub fn holds_nothing(&self) -> bool {
+        self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
+    }
+
     pub fn grants(&self) -> Arc<Wasi> {
         Arc::clone(&self.grants)
     }

@@ -13,6 +13,7 @@ use super::state::{Printer, State};
 use crate::grants::{Given, GivenPeer};
 
 /// The grants, ready for use.
+#[derive(Default)]
 pub struct Wasi {
     env: Vec<(String, String)>,
     directories: Vec<(PathBuf, String, FsPerms)>,

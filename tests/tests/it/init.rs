@@ -1,7 +1,7 @@
 //! `--init`: run before the first item of an instance.
 
 use crate::support::guest::wat;
-use crate::support::run::map;
+use crate::support::run::{map, wasmpool};
 use crate::support::wat::{SQUARE, component, initialised, lift};
 
 #[test]
@@ -52,4 +52,63 @@ fn an_argument_that_init_cannot_take_is_wrong_use() {
         assert_eq!(output.text(), "", "with {argument}");
         assert_eq!(output.code, 2, "with {argument}: {}", output.stderr);
     }
+}
+
+/// `init` takes a million steps; an item, a few.
+fn slow_to_start() -> String {
+    component(
+        r#"
+    (global $base (mut i64) (i64.const 0))
+    (func (export "init") (param $add i64) (local $i i32)
+      (loop $again
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 1000000))))
+      (global.set $base (i64.add (global.get $base) (local.get $add))))
+    (func (export "plus") (param i64) (result i64) (i64.add (global.get $base) (local.get 0)))"#,
+        &[lift("init", r#"(param "base" s64)"#), lift("plus", r#"(param "item" s64) (result s64)"#)],
+    )
+}
+
+#[test]
+fn pristine_instances_start_from_a_snapshot_of_one_init() {
+    let task = wat(slow_to_start());
+    // What an item may use is less than `init` takes: were it to run in each instance, no item would succeed.
+    let run = || map(&task).args(["--init", "7", "--fuel", "10000", "-j", "2"]).input("1\n2\n3\n");
+    assert_eq!(run().run().exits(0).values(), [8, 9, 10]);
+    // From the cache.
+    assert_eq!(run().run().exits(0).values(), [8, 9, 10]);
+    let inspected = wasmpool().arg("inspect").task(&task).run().exits(0);
+    assert!(inspected.text().contains("init: runs once"), "{}", inspected.text());
+}
+
+#[test]
+fn an_init_that_never_ends_is_ended() {
+    let task = wat(component(
+        r#"
+    (func (export "init") (param i64) (loop $again (br $again)))
+    (func (export "same") (param i64) (result i64) (local.get 0))"#,
+        &[lift("init", r#"(param "base" s64)"#), lift("same", r#"(param "item" s64) (result s64)"#)],
+    ));
+    let output = map(&task).args(["--init", "7", "--timeout", "100ms"]).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("cannot be initialised"), "{}", output.stderr);
+}
+
+#[test]
+fn an_init_that_no_snapshot_can_be_taken_of_runs_in_each_instance() {
+    // Code that changes a table: a snapshot has only memory and numbers.
+    let task = wat(component(
+        r#"
+    (table $table 1 funcref)
+    (elem declare func $init)
+    (global $base (mut i64) (i64.const 0))
+    (func $init (export "init") (param i64)
+      (table.set $table (i32.const 0) (ref.func $init))
+      (global.set $base (i64.add (global.get $base) (local.get 0))))
+    (func (export "plus") (param i64) (result i64) (i64.add (global.get $base) (local.get 0)))"#,
+        &[lift("init", r#"(param "base" s64)"#), lift("plus", r#"(param "item" s64) (result s64)"#)],
+    ));
+    let output = map(&task).args(["--init", "7", "-j", "2"]).input("1\n2\n3\n").run().exits(0);
+    assert_eq!(output.values(), [8, 9, 10]);
+    let inspected = wasmpool().arg("inspect").task(&task).run().exits(0);
+    assert!(inspected.text().contains("init: runs in each instance (unsupported `table.set`"), "{}", inspected.text());
 }

@@ -153,7 +153,7 @@ fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
 fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
-    Ok(compile::prepare(&path, false, mode, &Cache::of_user(), true, &mut Unwatched)?)
+    Ok(compile::prepare(&path, false, mode, None, &Cache::of_user(), true, &mut Unwatched)?)
 }
 
 fn try_all(options: &Options) -> Result<(), Error> {

@@ -1,0 +1,163 @@
+//! A task as its `init` leaves it, as a task of its own: instances of it start initialised, from memory that the kernel
+//! copies on write.
+//!
+//! Wizer takes the state of all memories and numbers out of an instance and writes it into the module. What it cannot take
+//! (tables that code writes to, and the like) and what would not be true of another instance (handles of WASI) make a
+//! snapshot impossible; `init` then runs in every instance.
+
+use std::pin::pin;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{Component, Instance, Lift, WasmList};
+use wasmtime::{Engine, OptLevel, Store};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use super::InitOnce;
+use crate::engine::Profile;
+use crate::worker::{Initialised, State};
+
+/// What `init` is called with, and may use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Init {
+    /// Its argument.
+    pub json: String,
+    pub memory: u64,
+    pub timeout: Duration,
+}
+
+impl Init {
+    /// The hash of a task of this hash that it has initialised.
+    pub fn hash(&self, task: &str) -> String {
+        let mut hasher = blake3::Hasher::new();
+        // More memory, or time, may let an `init` succeed otherwise.
+        hasher.update(format!("{task} {} {:?} ", self.memory, self.timeout).as_bytes());
+        hasher.update(self.json.as_bytes());
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// What became of a snapshot.
+pub enum Snapshot {
+    Taken {
+        wasm: Vec<u8>,
+        /// It saw nothing of the world outside, such as the time: it would be the same on any other day.
+        pure: bool,
+    },
+    Impossible(String),
+}
+
+/// Whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
+pub fn outlook(wasm: &[u8]) -> InitOnce {
+    match Wizer::new().instrument_component(wasm) {
+        Ok(_) => InitOnce::Snapshot,
+        Err(e) => InitOnce::EachTime(format!("{e:#}")),
+    }
+}
+
+/// Runs `init` once and takes a snapshot.
+///
+/// # Errors
+///
+/// What is wrong with `init`: it is not there, does not take this argument, trapped, or returned an error.
+pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
+    // A snapshot has to be possible before anything runs: what `init` does is not done twice.
+    let wizer = Wizer::new();
+    let (context, instrumented) = match wizer.instrument_component(wasm) {
+        Ok(instrumented) => instrumented,
+        Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
+    };
+    // The widest profile, compiled as fast as can be: this instance is not the one whose speed counts. Its memory is no
+    // copy of a file, since the sandbox lets nobody make files.
+    let mut config = Profile { full: true, fuel: false }.config();
+    config.memory_init_cow(false).cranelift_opt_level(OptLevel::None);
+    let prepared = Engine::new(&config).and_then(|engine| {
+        let component = Component::from_binary(&engine, &instrumented)?;
+        Ok((engine, component))
+    });
+    let (engine, component) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
+    };
+    let Initialised { store, instance } =
+        within(init.timeout, &engine, || crate::worker::initialise(&component, &init.json, init.memory))?;
+    if !store.data().holds_nothing() {
+        return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
+    }
+    let pure = !store.data().used_wasi();
+    let mut state = Live { store, instance };
+    // Nothing in it waits: `Live` answers at once.
+    let snapshot = pin!(wizer.snapshot_component(&context, &mut state));
+    Ok(match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(wasm)) => Snapshot::Taken { wasm, pure },
+        Poll::Ready(Err(e)) => Snapshot::Impossible(format!("{e:#}")),
+        Poll::Pending => Snapshot::Impossible("reading the state of the task never ends".to_owned()),
+    })
+}
+
+/// Does something that a guest may do for ever, for so long.
+fn within<T>(time: Duration, engine: &Engine, run: impl FnOnce() -> T) -> T {
+    let (done, over) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Dropping the sender ends the wait.
+            if over.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        });
+        let result = run();
+        drop(done);
+        result
+    })
+}
+
+/// The initialised instance, as Wizer looks at it: through functions that it added to the task.
+struct Live {
+    store: Store<State>,
+    instance: Instance,
+}
+
+impl Live {
+    fn call<R: Lift + Send + Sync + 'static, T>(
+        &mut self,
+        interface: &str,
+        name: &str,
+        then: impl FnOnce(&Store<State>, R) -> T,
+    ) -> T {
+        let interface = self.instance.get_export_index(&mut self.store, None, interface);
+        let function = self.instance.get_export_index(&mut self.store, interface.as_ref(), name);
+        let result = function
+            .ok_or_else(|| wasmtime::Error::msg("there is no such function"))
+            .and_then(|function| self.instance.get_typed_func::<(), (R,)>(&mut self.store, function))
+            .and_then(|function| function.call(&mut self.store, ()));
+        match result {
+            Ok((value,)) => then(&self.store, value),
+            // The trait has no way to fail. The compile process tells of a panic.
+            Err(e) => panic!("the state of the initialised task cannot be read: {e:#}"),
+        }
+    }
+}
+
+impl ComponentInstanceState for Live {
+    async fn call_func_ret_list_u8(&mut self, interface: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        self.call(interface, name, |store, bytes: WasmList<u8>| contents(bytes.as_le_slice(store)));
+    }
+
+    async fn call_func_ret_s32(&mut self, interface: &str, name: &str) -> i32 {
+        self.call(interface, name, |_, value| value)
+    }
+
+    async fn call_func_ret_s64(&mut self, interface: &str, name: &str) -> i64 {
+        self.call(interface, name, |_, value| value)
+    }
+
+    async fn call_func_ret_f32(&mut self, interface: &str, name: &str) -> u32 {
+        self.call(interface, name, |_, value: f32| value.to_bits())
+    }
+
+    async fn call_func_ret_f64(&mut self, interface: &str, name: &str) -> u64 {
+        self.call(interface, name, |_, value: f64| value.to_bits())
+    }
+}

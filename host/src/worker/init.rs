@@ -1,0 +1,63 @@
+//! A task's `init`: run in each instance, or once for the snapshot that all instances start from.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
+use wasmtime::{AsContextMut, Store};
+
+use super::load;
+use super::state::State;
+use super::wasi::Wasi;
+use crate::exports;
+
+/// An instance whose `init` has run.
+pub struct Initialised {
+    pub store: Store<State>,
+    pub instance: Instance,
+}
+
+/// Instantiates a component without any grants and runs its `init`. The engine's epoch, once raised, ends it.
+///
+/// # Errors
+///
+/// In words that follow "the task cannot be initialised: ".
+pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Initialised, String> {
+    let engine = component.engine();
+    let exports = exports::of_component(component, engine);
+    let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
+    let linker = load::link_component(engine, component).map_err(|e| e.to_string())?;
+    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::default())));
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(1);
+    let run = |store: &mut Store<State>| {
+        let instance = linker.instantiate(&mut *store, component)?;
+        call(&mut *store, &instance, &function, &arguments)?;
+        Ok(instance)
+    };
+    match run(&mut store) {
+        Ok(instance) => Ok(Initialised { store, instance }),
+        Err(e) => Err(std::mem::take(&mut super::run::blame(&e, &store).message)),
+    }
+}
+
+/// Calls `init`. An error that it returns is an error here.
+pub fn call(
+    mut store: impl AsContextMut<Data = State>,
+    instance: &Instance,
+    function: &ComponentExportIndex,
+    arguments: &[Val],
+) -> wasmtime::Result<()> {
+    let init = instance
+        .get_func(&mut store, function)
+        .ok_or_else(|| wasmtime::Error::msg("the function `init` is not to be found"))?;
+    let mut results = vec![Val::Bool(false); init.ty(&store).results().len()];
+    init.call(&mut store, arguments, &mut results)?;
+    match results.first() {
+        Some(Val::Result(Err(error))) => Err(wasmtime::Error::msg(match error.as_deref() {
+            Some(Val::String(message)) => format!("init failed: {message}"),
+            Some(other) => format!("init failed: {other:?}"),
+            None => "init failed".to_owned(),
+        })),
+        _ => Ok(()),
+    }
+}
