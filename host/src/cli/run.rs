@@ -54,18 +54,22 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         .name("output".to_owned())
         .spawn(move || output::write_all(target, &to_write, &writer))?;
     let mut printer = Printer::new(format, results, watcher);
-    let mut result = Supervisor::new(&prepared, &call, &directories, config.clone(), &mut printer, &mailbox)?.run();
+    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, &mut printer, &mailbox)?;
+    let mut result = supervisor.run();
     if let Err(Error::Artifact(_)) = &result
         && prepared.compiled.is_none()
     {
-        // From another build or machine: made anew. Workers load before anything is sent to them, so nothing ran.
+        // From another machine: made anew. Workers load before anything is sent to them, so nothing ran; but items were
+        // read already, and the supervisor has them.
         cache.remove(&prepared.hash, prepared.meta.profile);
         prepared = match prepare(task, &call, &cache, true, &mut notice) {
             Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
             prepared => prepared?,
         };
-        result = Supervisor::new(&prepared, &call, &directories, config, &mut printer, &mailbox)?.run();
+        supervisor.exchange(&prepared, &call)?;
+        result = supervisor.run();
     }
+    drop(supervisor);
     let counts = printer.counts().clone();
     drop(printer);
     let end = result?;

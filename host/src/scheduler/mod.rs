@@ -231,6 +231,14 @@ impl Scheduler {
         }
     }
 
+    /// Forgets workers that are not ready, which it returns, without a word about failed starts: others take their place.
+    pub fn forget_starting(&mut self) -> Vec<WorkerId> {
+        let (ready, starting): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.workers).into_iter().partition(|(_, worker)| worker.ready);
+        self.workers = ready;
+        starting.into_keys().collect()
+    }
+
     /// What a worker's status page says: that it has answered or is running its `started`th item, and that its
     /// `attempt`th try began at `since`.
     ///

@@ -134,24 +134,11 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
-        let setup = Setup {
-            meta: prepared.meta.clone(),
-            call: call.clone(),
-            swap: crate::engine::has_swap(),
-            #[cfg(feature = "probes")]
-            probe: None,
-        };
-        let setting = Setting {
-            artifact: prepared.artifact.try_clone()?,
-            setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
-            directories,
-            max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
-        };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         Ok(Supervisor {
             scheduler: Scheduler::new(config),
-            setting,
+            setting: setting(prepared, call, directories)?,
             sink,
             mailbox,
             epoll,
@@ -167,8 +154,17 @@ impl<'a> Supervisor<'a> {
         })
     }
 
+    /// Takes another artifact, after an [`Error::Artifact`]. What was read from the input is kept: nothing ran.
+    pub fn exchange(&mut self, prepared: &Prepared, call: &Call) -> Result<(), Error> {
+        self.setting = setting(prepared, call, self.setting.directories)?;
+        for id in self.scheduler.forget_starting() {
+            self.workers.remove(&id);
+        }
+        Ok(())
+    }
+
     /// Runs until every item has its outcome and all of it is written, or the run is cut short.
-    pub fn run(mut self) -> Result<End, Error> {
+    pub fn run(&mut self) -> Result<End, Error> {
         loop {
             if let Some(end) = self.read_mail()? {
                 return Ok(end);
@@ -524,6 +520,22 @@ impl<'a> Supervisor<'a> {
         }
         Ok(())
     }
+}
+
+fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> Result<Setting<'a>, Error> {
+    let setup = Setup {
+        meta: prepared.meta.clone(),
+        call: call.clone(),
+        swap: crate::engine::has_swap(),
+        #[cfg(feature = "probes")]
+        probe: None,
+    };
+    Ok(Setting {
+        artifact: prepared.artifact.try_clone()?,
+        setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
+        directories,
+        max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
+    })
 }
 
 impl Drop for Supervisor<'_> {

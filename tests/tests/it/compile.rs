@@ -83,6 +83,33 @@ fn a_damaged_cache_is_compiled_anew() {
     cache.maps(&task);
 }
 
+/// Makes an entry one of a machine that has other settings: sound, but of no use here. It ends with the length of what is
+/// known of it, a checksum of all before that length, and eight bytes that say what it is.
+fn make_foreign(entry: &Path) {
+    let mut bytes = fs::read(entry).expect("the cache is ours");
+    let name = b"opt_level";
+    let at = bytes.windows(name.len()).position(|window| window == name).expect("a setting of the compiler's");
+    bytes[at] = b'x';
+    let end = bytes.len() - 48;
+    let checksum = *blake3::hash(&bytes[..end]).as_bytes();
+    bytes[end + 8..end + 40].copy_from_slice(&checksum);
+    fs::write(entry, bytes).expect("the cache is ours");
+}
+
+#[test]
+fn an_entry_of_another_machine_is_compiled_anew_and_no_item_is_lost() {
+    let cache = Cache::new();
+    let task = wat(SQUARE);
+    cache.compile(&task).exits(0);
+    for workers in ["1", "8"] {
+        cache.files().iter().for_each(|entry| make_foreign(entry));
+        let run = map(&task).env("XDG_CACHE_HOME", cache.0.path()).args(["-v", "-j", workers]);
+        let output = run.input("1\n2\n3\n").run().exits(0);
+        assert_eq!(output.text(), "1\n4\n9\n");
+        assert!(output.stderr.contains("compiled "), "it was not passed over: {}", output.stderr);
+    }
+}
+
 #[test]
 fn a_cache_that_cannot_be_written_stops_nobody() {
     let cache = Cache::new();
