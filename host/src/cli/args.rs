@@ -128,14 +128,14 @@ pub struct Sandbox {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grants")]
 pub struct Grants {
-    /// A variable of the task's environment
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = units::variable, allow_hyphen_values = true)]
+    /// A variable of the task's environment. In the environment, one on each line
+    #[arg(long = "env", value_name = "NAME=VALUE", env = "WASMPOOL_ENV", value_delimiter = '\n', value_parser = units::variable, allow_hyphen_values = true)]
     pub env: Vec<(String, String)>,
     /// A directory, which the task sees as GUEST; :ro (the default) for reading, :rw for writing too
-    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", value_parser = units::directory)]
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", env = "WASMPOOL_DIR", value_delimiter = '\n', value_parser = units::directory)]
     pub directories: Vec<Directory>,
     /// A peer that the task may make TCP connections to
-    #[arg(long = "allow-net", value_name = "HOST:PORT", value_parser = units::peer)]
+    #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_delimiter = '\n', value_parser = units::peer)]
     pub peers: Vec<Peer>,
 }
 

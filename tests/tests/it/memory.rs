@@ -85,7 +85,7 @@ fn memory_does_not_grow_with_the_number_of_failures() {
     alone();
     let task = wat(echo_string()); // to which a number is invalid input
     let records = ["--output-format", "records"];
-    compare(&task, &records, 100_000, 1_000_000);
+    compare(&task, &records, 300_000, 1_000_000);
 }
 
 /// Failures print nothing here, and have to make room all the same.
