@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use wasmtime::component::{Func as ComponentFunc, Val};
+use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -64,8 +64,14 @@ struct Live {
     callee: Callee,
 }
 
+/// A function of bytes. One that is typed for `'static` bytes also takes those that live as long as a call.
+type OfBytes<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
+
 enum Callee {
     Component(ComponentFunc),
+    /// Bytes to bytes. The list comes back as a copy: `post-return` has freed it in the guest by the time the call is over.
+    Bytes(OfBytes<Vec<u8>>),
+    FallibleBytes(OfBytes<Result<Vec<u8>, String>>),
     Core(CoreFunc),
 }
 
@@ -172,10 +178,10 @@ impl Runner {
     }
 
     fn attempt(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        if let Some(signature) = self.task.bytes {
+        if self.task.bytes.is_some() {
             let item = plain_bytes(item, self.call.item_form)?;
             let live = self.live()?;
-            let bytes = call_bytes(live, signature, &item)?;
+            let bytes = call_bytes(live, &item)?;
             match self.call.result_form {
                 ResultForm::Raw => *out = bytes,
                 ResultForm::Json => value::encode_bytes(&bytes, out),
@@ -312,7 +318,12 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
             let function = instance
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
-            Ok(Callee::Component(function))
+            // The type is checked here, once for an instance.
+            Ok(match task.bytes {
+                None => Callee::Component(function),
+                Some(BytesCall::Plain) => Callee::Bytes(function.typed(&*store)?),
+                Some(BytesCall::Fallible) => Callee::FallibleBytes(function.typed(&*store)?),
+            })
         }
         Pre::Core { pre, function, reactor, .. } => {
             let instance = pre.instantiate(&mut *store)?;
@@ -345,33 +356,34 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let [value] = returned;
             Ok((count == 1).then_some(value))
         }
-        (Callee::Core(_), Pre::Component { .. }) => {
-            Err(Failure::new(Kind::Trap, "the function is of another kind of task"))
-        }
+        _ => Err(other_kind()),
     }
 }
 
-fn call_bytes(live: &mut Live, signature: BytesCall, item: &[u8]) -> Result<Vec<u8>, Failure> {
-    let Callee::Component(function) = &live.callee else {
-        return Err(Failure::new(Kind::Trap, "the function is of another kind of task"));
-    };
+fn call_bytes(live: &mut Live, item: &[u8]) -> Result<Vec<u8>, Failure> {
     let store = &mut live.store;
-    // The list comes back as a copy: `post-return` has freed it in the guest by the time the call is over.
-    let result = match signature {
-        BytesCall::Plain => function
-            .typed::<(&[u8],), (Vec<u8>,)>(&*store)
-            .and_then(|f| f.call(&mut *store, (item,)))
-            .map(|(bytes,)| Ok(bytes)),
-        BytesCall::Fallible => function
-            .typed::<(&[u8],), (Result<Vec<u8>, String>,)>(&*store)
-            .and_then(|f| f.call(&mut *store, (item,)))
-            .map(|(result,)| result),
+    let result = match live.callee {
+        Callee::Bytes(function) => call_typed(function, store, item).map(Ok),
+        Callee::FallibleBytes(function) => call_typed(function, store, item),
+        Callee::Component(_) | Callee::Core(_) => return Err(other_kind()),
     };
     match result {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))))),
         Err(e) => Err(blame(&e, store)),
     }
+}
+
+fn call_typed<'a, R: Lift + 'static>(
+    function: OfBytes<R, &'a [u8]>,
+    store: &mut Store<State>,
+    item: &'a [u8],
+) -> wasmtime::Result<R> {
+    function.call(store, (item,)).map(|(returned,)| returned)
+}
+
+fn other_kind() -> Failure {
+    Failure::new(Kind::Trap, "the function is of another kind of task")
 }
 
 /// The bytes that a JSON item spells, or the item itself.
