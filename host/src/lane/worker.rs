@@ -60,6 +60,7 @@ impl WorkerLane {
             return self.wait_for(len, bell);
         }
         self.gathered.clear();
+        self.gathered.reserve_exact(len);
         while self.gathered.len() < len {
             let next = (len - self.gathered.len()).min(RING / 2);
             self.wait_for(next, bell)?;
