@@ -8,6 +8,9 @@ use std::sync::atomic::{Ordering, fence};
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
 use super::region::{RING, Region};
 
+/// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
+const FORESEEN: usize = 1 << 20;
+
 /// The worker wrote something that no worker of ours writes.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker broke the protocol: {0}")]
@@ -16,8 +19,8 @@ pub struct Broken(pub &'static str);
 /// What came out of [`HostLane::receive`].
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// A whole outcome, copied out of shared memory.
-    Outcome(OutcomeHeader, &'a [u8]),
+    /// A whole outcome, copied out of shared memory; whoever wants it longer may take it.
+    Outcome(OutcomeHeader, &'a mut Vec<u8>),
     /// Nothing whole yet.
     Nothing,
 }
@@ -140,12 +143,15 @@ impl HostLane {
                 if self.available() < bytes.len() {
                     return Ok(Received::Nothing);
                 }
-                self.copy_out(&mut bytes);
+                // SAFETY: so many bytes are there, and `bytes` holds as many.
+                unsafe { self.copy_out(bytes.as_mut_ptr(), bytes.len()) };
                 let header = OutcomeHeader::from_bytes(bytes).ok_or(Broken("it sent an outcome of no known kind"))?;
                 if u64::from(header.len) > self.max_payload {
                     return Err(Broken("it sent an outcome longer than any can be"));
                 }
                 self.payload.clear();
+                // Room for what may follow it, too: whoever takes it adds a line end.
+                self.payload.reserve((header.len as usize).min(FORESEEN) + 1);
                 self.header = Some(header);
                 header
             }
@@ -153,19 +159,20 @@ impl HostLane {
         let have = self.payload.len();
         let count = self.available().min(header.len as usize - have);
         if count > 0 {
-            // Memory grows with what has arrived, not with what was announced.
-            let mut payload = std::mem::take(&mut self.payload);
-            payload.resize(have + count, 0);
-            if let Some(new) = payload.get_mut(have..) {
-                self.copy_out(new);
+            // From here on memory grows with what has arrived, not with what was announced.
+            self.payload.reserve(count);
+            let end = self.payload.spare_capacity_mut().as_mut_ptr().cast();
+            // SAFETY: so many bytes are there, and there is room for them behind `end`; then they are initialised.
+            unsafe {
+                self.copy_out(end, count);
+                self.payload.set_len(have + count);
             }
-            self.payload = payload;
         }
         if self.payload.len() < header.len as usize {
             return Ok(Received::Nothing);
         }
         self.header = None;
-        Ok(Received::Outcome(header, &self.payload))
+        Ok(Received::Outcome(header, &mut self.payload))
     }
 
     /// Gives the space of a large payload back, once it was received.
@@ -199,14 +206,19 @@ impl HostLane {
         (self.delivered - self.tail) as usize
     }
 
-    fn copy_out(&mut self, to: &mut [u8]) {
-        debug_assert!(to.len() <= self.available());
+    /// Takes `count` bytes off the output ring.
+    ///
+    /// # Safety
+    ///
+    /// They have to be [`HostLane::available`], and `to` has to have room for them.
+    unsafe fn copy_out(&mut self, to: *mut u8, count: usize) {
+        debug_assert!(count <= self.available());
         let at = (self.tail % RING as u64) as usize;
-        // SAFETY: `at < RING` and `to` is at most `available() <= RING` long, so the span lies within the doubly mapped
+        // SAFETY: `at < RING` and `count` is at most `available() <= RING`, so the span lies within the doubly mapped
         // ring. The worker may change the bytes meanwhile; they are copied as raw memory and only looked at afterwards.
-        unsafe { self.region.output().add(at).as_ptr().copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
-        self.tail += to.len() as u64;
-        self.moved += to.len() as u64;
+        unsafe { self.region.output().add(at).as_ptr().copy_to_nonoverlapping(to, count) };
+        self.tail += count as u64;
+        self.moved += count as u64;
         self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
     }
 }

@@ -3,12 +3,13 @@
 mod record;
 mod writer;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use writer::{Target, write_all};
 
-use crate::outcome::{Failure, Kind};
+use crate::outcome::{Failure, Kind, Printed};
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 use crate::supervisor::{Encoded, Record, Sink, Value, split_off};
@@ -65,39 +66,48 @@ impl<'a> Printer<'a> {
     }
 
     /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
-    fn value(&self, record: &Record<'_>, value: &Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+    fn value(&self, record: &Record, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
-        let result = elements(&value.encoded).try_for_each(|element| {
-            let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
-            self.element(record, value, element, to)
-        });
+        let result = match value.encoded {
+            Encoded::One(element) => self.element(record, &value.printed, element, to),
+            Encoded::Many(many) => elements(many).try_for_each(|element| {
+                let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
+                self.element(record, &value.printed, Cow::Borrowed(element), to)
+            }),
+        };
         if result.is_err() {
             to.truncate(start);
         }
         result
     }
 
-    fn element(&self, record: &Record<'_>, value: &Value<'_>, element: &[u8], to: &mut Vec<u8>) -> Result<(), Failure> {
+    fn element(
+        &self,
+        record: &Record,
+        printed: &Printed,
+        element: Cow<'_, [u8]>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         match self.format {
             Format::Raw { delimiter: Some(delimiter) } => {
-                if memchr::memchr(delimiter, element).is_some() {
+                if memchr::memchr(delimiter, &element).is_some() {
                     let name = if delimiter == 0 { "a NUL" } else { "a newline" };
                     return Err(invalid(&format!(
                         "the result holds {name}, the delimiter of the output (--delimiter)"
                     )));
                 }
-                to.extend_from_slice(element);
+                append(element, to);
                 to.push(delimiter);
             }
-            Format::Raw { delimiter: None } => to.extend_from_slice(element),
+            Format::Raw { delimiter: None } => append(element, to),
             Format::Values => {
-                one_json_value(element)?;
-                to.extend_from_slice(element);
+                one_json_value(&element)?;
+                append(element, to);
                 to.push(b'\n');
             }
             Format::Records => {
-                one_json_value(element)?;
-                record::ok(record, element, &value.printed, to);
+                one_json_value(&element)?;
+                record::ok(record, &element, printed, to);
             }
         }
         Ok(())
@@ -105,20 +115,15 @@ impl<'a> Printer<'a> {
 }
 
 impl Sink for Printer<'_> {
-    fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>) {
+    fn record(&mut self, record: Record, result: Result<Value<'_>, Failure>, to: &mut Vec<u8>) {
         self.counts.done += 1;
-        let failed = match &record.result {
-            Ok(value) => self.value(&record, value, to).err(),
-            Err(_) => None,
-        };
-        let failure = match (&failed, &record.result) {
-            (Some(failure), _) | (None, Err(failure)) => failure,
-            (None, Ok(_)) => return,
+        let Err(failure) = result.and_then(|value| self.value(&record, value, to)) else {
+            return;
         };
         *self.counts.failed.entry(failure.kind).or_default() += 1;
-        self.watcher.failed(record.index, failure);
+        self.watcher.failed(record.index, &failure);
         if self.format == Format::Records {
-            record::failed(&record, failure, to);
+            record::failed(&record, &failure, to);
         }
     }
 
@@ -156,18 +161,22 @@ fn invalid(message: &str) -> Failure {
 }
 
 /// The values of an outcome; `None` for bytes that are not values behind their lengths.
-fn elements<'a>(encoded: &Encoded<'a>) -> impl Iterator<Item = Option<&'a [u8]>> {
-    let (one, mut many) = match encoded {
-        Encoded::One(one) => (Some(*one), None),
-        Encoded::Many(many) => (None, Some(*many)),
-    };
-    let rest = std::iter::from_fn(move || {
+fn elements(many: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut many = Some(many);
+    std::iter::from_fn(move || {
         let bytes = many.take().filter(|bytes| !bytes.is_empty())?;
         let Some((element, rest)) = split_off(bytes) else {
             return Some(None);
         };
         many = Some(rest);
         Some(Some(element))
-    });
-    one.into_iter().map(Some).chain(rest)
+    })
+}
+
+/// Appends by moving where it can.
+fn append(element: Cow<'_, [u8]>, to: &mut Vec<u8>) {
+    match element {
+        Cow::Owned(element) if to.is_empty() => *to = element,
+        element => to.extend_from_slice(&element),
+    }
 }

@@ -9,7 +9,7 @@ use crate::outcome::{Failure, Printed};
 use crate::supervisor::Record;
 
 /// The record of a success. `value` is JSON.
-pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
+pub fn ok(record: &Record, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(to, "{{\"index\":{},\"status\":\"ok\",\"value\":", record.index);
     to.extend_from_slice(value);
@@ -21,14 +21,14 @@ pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>
 }
 
 /// The record of a failure.
-pub fn failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
+pub fn failed(record: &Record, failure: &Failure, to: &mut Vec<u8>) {
     let _ = write!(to, "{{\"index\":{},\"status\":\"failed\"", record.index);
     merge(failure, to);
     tail(record, to);
     to.extend_from_slice(b"}\n");
 }
 
-fn tail(record: &Record<'_>, to: &mut Vec<u8>) {
+fn tail(record: &Record, to: &mut Vec<u8>) {
     let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
     if let Some(worker) = record.worker {
         // People count from one.

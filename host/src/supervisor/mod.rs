@@ -5,6 +5,7 @@ mod chunks;
 mod mailbox;
 mod process;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,17 +36,18 @@ use process::{Process, Setting};
 const OUTCOME_EXTRAS: u64 = 1 << 20;
 /// How often outcomes are looked for while a worker may have finished some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// An outcome this large is moved, not copied.
+const LARGE: usize = 64 << 10;
 /// The mailbox's number among the things waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
-/// One outcome, as it reaches whoever wants the results.
+/// Whose outcome it is, as it reaches whoever wants the results.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub struct Record {
     pub index: u64,
     pub worker: Option<WorkerId>,
     pub attempts: u32,
     pub elapsed: Duration,
-    pub result: Result<Value<'a>, Failure>,
 }
 
 /// A success: encoded values (one, but for `--flatten`), and what the guest printed.
@@ -58,7 +60,8 @@ pub struct Value<'a> {
 /// What the worker encoded; not yet looked at by anybody.
 #[derive(Debug)]
 pub enum Encoded<'a> {
-    One(&'a [u8]),
+    /// Owned where it is large: then it need not be copied once more.
+    One(Cow<'a, [u8]>),
     /// Each behind its length in four bytes.
     Many(&'a [u8]),
 }
@@ -66,7 +69,7 @@ pub enum Encoded<'a> {
 /// Where results go.
 pub trait Sink {
     /// Appends what this outcome is printed as. A value that cannot be printed is turned into the failure that is returned.
-    fn record(&mut self, record: Record<'_>, to: &mut Vec<u8>);
+    fn record(&mut self, record: Record, result: Result<Value<'_>, Failure>, to: &mut Vec<u8>);
     /// These bytes are next. How many have left is told by [`Event::Written`].
     fn emit(&mut self, bytes: Vec<u8>);
     /// A worker process ended, like this, though nobody had asked it to.
@@ -313,9 +316,8 @@ impl<'a> Supervisor<'a> {
                             self.chunks.split(index, index + 1);
                         }
                         Verdict::Keep { chunk, index, attempts } => {
-                            let record =
-                                Record { index, worker: Some(id), attempts, elapsed: header.elapsed, result: outcome };
-                            self.keep(chunk, record);
+                            let record = Record { index, worker: Some(id), attempts, elapsed: header.elapsed };
+                            self.keep(chunk, record, outcome);
                         }
                     }
                 }
@@ -333,10 +335,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
-    fn keep(&mut self, chunk: u64, record: Record<'_>) {
+    fn keep(&mut self, chunk: u64, record: Record, result: Result<Value<'_>, Failure>) {
         let output = self.chunks.output(chunk);
         let before = output.len();
-        self.sink.record(record, output);
+        self.sink.record(record, result, output);
         let bytes = output.len() - before;
         self.scheduler.kept(chunk, bytes);
     }
@@ -421,7 +423,8 @@ impl<'a> Supervisor<'a> {
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts } => {
                     let failure = self.failure(blame, worker);
-                    self.keep(chunk, Record { index, worker, attempts, elapsed: Duration::ZERO, result: Err(failure) });
+                    let record = Record { index, worker, attempts, elapsed: Duration::ZERO };
+                    self.keep(chunk, record, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
                     let output = self.chunks.take_output(chunk, done);
@@ -548,11 +551,14 @@ impl Drop for Supervisor<'_> {
 }
 
 /// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
-fn parse(tag: OutcomeTag, payload: &[u8]) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
+fn parse(tag: OutcomeTag, payload: &mut Vec<u8>) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
     let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");
     let value = |encoded, printed| Ok(Ok(Value { encoded, printed }));
     match tag {
-        OutcomeTag::Value => value(Encoded::One(payload), Printed::default()),
+        OutcomeTag::Value if payload.len() >= LARGE => {
+            value(Encoded::One(Cow::Owned(std::mem::take(payload))), Printed::default())
+        }
+        OutcomeTag::Value => value(Encoded::One(Cow::Borrowed(payload)), Printed::default()),
         OutcomeTag::Values => value(Encoded::Many(payload), Printed::default()),
         OutcomeTag::ValueAndPrinted | OutcomeTag::ValuesAndPrinted => {
             let Some((printed, rest)) = split_off(payload) else {
@@ -561,7 +567,8 @@ fn parse(tag: OutcomeTag, payload: &[u8]) -> Result<Result<Value<'_>, Failure>, 
             let Ok(printed) = serde_json::from_slice(printed) else {
                 return Err(broken);
             };
-            value(if tag == OutcomeTag::ValueAndPrinted { Encoded::One(rest) } else { Encoded::Many(rest) }, printed)
+            let one = tag == OutcomeTag::ValueAndPrinted;
+            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, printed)
         }
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {
             Ok(failure) if failure.error.as_ref().is_none_or(|e| !e.get().contains(['\n', '\r'])) => Ok(Err(failure)),
