@@ -5,9 +5,12 @@ use std::io;
 use memchr::memchr;
 
 use super::{Batch, Inputs, Items};
+use crate::lane::frame::ITEM_HEADER;
 
 /// Bytes of one read.
 pub const BLOCK: usize = 128 << 10;
+/// Most memory that is made ready for an item before it has come.
+const FORESEEN: usize = 4 << 20;
 
 /// Cuts input at a delimiter.
 #[derive(Debug)]
@@ -19,44 +22,76 @@ pub struct LineItems {
     /// Longest item; what is longer could not be handed to the task anyway.
     longest: usize,
     block: Vec<u8>,
-    /// The beginning of an item whose end was not yet read, and how many bytes of it were dropped.
+    /// The beginning of an item whose end was not yet read, behind room for its header, and how many bytes of it were
+    /// dropped.
     partial: Vec<u8>,
     dropped: usize,
+    /// Size of the last such item, within bounds: the next is likely to be like it.
+    last: usize,
 }
 
 impl LineItems {
     pub fn new(inputs: Inputs, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
         let block = vec![0; BLOCK];
-        LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0 }
+        LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0, last: 0 }
     }
 
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
-        if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
-            let length = self.partial.len() + self.dropped + rest.len();
+        if self.dropped > 0 || self.begun() + rest.len() > self.longest {
+            let length = self.begun() + self.dropped + rest.len();
             batch.push_unreadable(&format!(
                 "the item is {length} bytes long, more than the memory of an instance ({} bytes, --memory)",
                 self.longest
             ));
             self.partial = Vec::new();
             self.dropped = 0;
+            self.last = 0;
             return;
         }
         if self.partial.is_empty() {
-            return self.push(rest, batch);
+            if !self.is_blank(rest) {
+                batch.push(rest);
+            }
+            return;
         }
         let mut item = std::mem::take(&mut self.partial);
         item.extend_from_slice(rest);
-        self.push(&item, batch);
-        if item.capacity() <= BLOCK {
-            item.clear();
-            self.partial = item;
+        self.last = item.len().min(FORESEEN);
+        let bytes = item.get(ITEM_HEADER..).unwrap_or_default();
+        let blank = self.is_blank(bytes);
+        if item.capacity() > BLOCK {
+            if !blank {
+                batch.push_behind_room(item);
+            }
+            return;
+        }
+        if !blank {
+            batch.push(bytes);
+        }
+        item.clear();
+        self.partial = item;
+    }
+
+    /// Keeps the beginning of an item, or more of it.
+    fn begin_item(&mut self, bytes: &[u8]) {
+        if self.begun() + bytes.len() > self.longest {
+            self.dropped += bytes.len();
+        } else if !bytes.is_empty() {
+            if self.partial.is_empty() {
+                self.partial.reserve(self.last.max(ITEM_HEADER + bytes.len()));
+                self.partial.extend_from_slice(&[0; ITEM_HEADER]);
+            }
+            self.partial.extend_from_slice(bytes);
         }
     }
 
-    fn push(&self, item: &[u8], batch: &mut Batch) {
-        if !(self.skip_blank && item.trim_ascii().is_empty()) {
-            batch.push(item);
-        }
+    /// Bytes of the item whose end was not yet read.
+    fn begun(&self) -> usize {
+        self.partial.len().saturating_sub(ITEM_HEADER)
+    }
+
+    fn is_blank(&self, item: &[u8]) -> bool {
+        self.skip_blank && item.trim_ascii().is_empty()
     }
 }
 
@@ -80,11 +115,7 @@ impl Items for LineItems {
                     self.end_item(item, batch);
                     rest = behind.get(1..).unwrap_or_default();
                 }
-                if self.partial.len() + rest.len() > self.longest {
-                    self.dropped += rest.len();
-                } else {
-                    self.partial.extend_from_slice(rest);
-                }
+                self.begin_item(rest);
             }
         }
         self.block = block;

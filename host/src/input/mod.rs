@@ -31,6 +31,19 @@ impl Batch {
         self.append(ItemTag::Item, item);
     }
 
+    /// Appends an item that stands behind room for its header: moved, not copied, where it is the first.
+    pub fn push_behind_room(&mut self, mut item: Vec<u8>) {
+        let bytes = item.len().saturating_sub(ITEM_HEADER);
+        match (u32::try_from(bytes), item.first_chunk_mut()) {
+            (Ok(len), Some(header)) if self.is_empty() => {
+                *header = item_header(ItemTag::Item, len);
+                self.bytes = item;
+                self.sizes.push(len);
+            }
+            _ => self.push(item.get(ITEM_HEADER..).unwrap_or_default()),
+        }
+    }
+
     /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason.
     pub fn push_unreadable(&mut self, reason: &str) {
         self.append(ItemTag::Unreadable, reason.as_bytes().get(..REASON).unwrap_or(reason.as_bytes()));
