@@ -7,8 +7,8 @@ use memchr::memchr;
 use super::{Batch, Inputs, Items};
 use crate::lane::frame::ITEM_HEADER;
 
-/// Bytes of one read.
-pub const BLOCK: usize = 128 << 10;
+/// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
+pub const BLOCK: usize = 256 << 10;
 /// Most memory that is made ready for an item before it has come.
 const FORESEEN: usize = 4 << 20;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// Work a chunk should hold, when its size is ours to choose.
 const TARGET: Duration = Duration::from_millis(4);
-/// Bytes and items a chunk of our choosing holds at most: a chunk should fit into a lane beside another.
-const MAX_BYTES: usize = 64 << 10;
+/// Bytes and items a chunk of our choosing holds at most. A chunk, with its headers, should fit into a lane beside another;
+/// beyond that, the more it holds the fewer threads and processes have to be woken for a byte.
+const MAX_BYTES: usize = 112 << 10;
 const MAX_ITEMS: usize = 4096;
 
 /// Items per chunk.
