@@ -1,5 +1,6 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,7 +18,7 @@ use crate::input::{self, Items};
 use crate::output::{self, Counts, Format, Printer, Target, Watcher};
 use crate::policy::{Call, Isolate};
 use crate::scheduler::Config;
-use crate::supervisor::{End, Event, Mailbox, Sender, Supervisor};
+use crate::supervisor::{End, Event, Mailbox, Sender, Spare, Supervisor};
 
 /// All that a run is made of.
 pub struct Run<'a> {
@@ -41,6 +42,9 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let (mailbox, requests) = Mailbox::new()?;
     let signals = watch_signals(mailbox.sender())?;
     let mut notice = notice.until(&signals.came);
+    // Beside what comes now: no more than can get on with it.
+    let ahead = config.workers.min(thread::available_parallelism().map_or(1, NonZero::get));
+    let spares = (0..ahead).map(|_| Spare::start()).collect::<Result<Vec<Spare>, Error>>()?;
     let cache = Cache::of_user();
     let mut prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -54,7 +58,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         .name("output".to_owned())
         .spawn(move || output::write_all(target, &to_write, &writer))?;
     let mut printer = Printer::new(format, results, watcher);
-    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, &mut printer, &mailbox)?;
+    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut printer, &mailbox)?;
     let mut result = supervisor.run();
     if let Err(Error::Artifact(_)) = &result
         && prepared.compiled.is_none()

@@ -30,6 +30,7 @@ use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
+pub use process::Spare;
 use process::{Process, Setting};
 
 /// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
@@ -117,6 +118,8 @@ pub struct Supervisor<'a> {
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, Process>,
+    /// Processes that were started ahead of time.
+    spares: Vec<Spare>,
     chunks: Chunks,
     start: Instant,
     /// How workers ended whose items are not settled yet.
@@ -134,6 +137,7 @@ impl<'a> Supervisor<'a> {
         call: &Call,
         directories: &'a [OwnedFd],
         config: Config,
+        spares: Vec<Spare>,
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
@@ -146,6 +150,7 @@ impl<'a> Supervisor<'a> {
             mailbox,
             epoll,
             workers: BTreeMap::new(),
+            spares,
             chunks: Chunks::default(),
             start: Instant::now(),
             losses: BTreeMap::new(),
@@ -447,7 +452,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn spawn(&mut self, id: WorkerId) -> Result<(), Error> {
-        let process = Process::start(&self.setting)?;
+        let process = Process::start(&self.setting, self.spares.pop())?;
         let interest = |flags| EpollEvent::new(flags, u64::from(id) << 1);
         self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN)).map_err(io::Error::from)?;
         let ended = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id) << 1 | 1);

@@ -54,11 +54,28 @@ enum Part {
     Items(Piece, usize),
 }
 
-impl Process {
-    pub fn start(setting: &Setting<'_>) -> Result<Process, Error> {
+/// A worker process that has been given nothing yet. Starting a process takes longer than all that follows, and needs to
+/// know nothing: it can be done while the task is compiled or read.
+#[derive(Debug)]
+pub struct Spare {
+    child: Child,
+    control: Control,
+}
+
+impl Spare {
+    pub fn start() -> Result<Spare, Error> {
         let (control, theirs) = Control::pair()?;
+        Ok(Spare { child: spawn::start(Role::Worker, theirs)?, control })
+    }
+}
+
+impl Process {
+    pub fn start(setting: &Setting<'_>, spare: Option<Spare>) -> Result<Process, Error> {
+        let Spare { child, control } = match spare {
+            Some(spare) => spare,
+            None => Spare::start()?,
+        };
         let (lane, fd) = HostLane::create(setting.max_payload)?;
-        let child = spawn::start(Role::Worker, theirs)?;
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
         fds.extend(setting.directories.iter().map(AsFd::as_fd));
         match control.send(&Start, &fds) {
