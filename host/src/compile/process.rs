@@ -69,7 +69,7 @@ fn serve(control: &Control) -> io::Result<()> {
 fn broken_down(panicked: &(dyn Any + Send)) -> String {
     let words = panicked.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
-    format!("the compiler broke down on it, which is a bug of the compiler: {words}")
+    format!("the compiler broke down on it: {words}")
 }
 
 /// A message as a person can read it. That of a text form quotes a line, which may be all of the text.
