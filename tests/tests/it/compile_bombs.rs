@@ -3,7 +3,8 @@
 //! `WASMPOOL_TEST_FULL=1` compiles for some twenty minutes. Where the time goes: a function of nested loops or of very many
 //! blocks takes the compiler time that grows with their square.
 
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -11,7 +12,8 @@ use nix::sys::signal::Signal;
 use crate::support::bombs::{data, export_names, in_binary, nested, of_bodies, steps};
 use crate::support::guest::{Task, file, wat};
 use crate::support::host::Host;
-use crate::support::run::{map, wasmpool};
+use crate::support::process::Process;
+use crate::support::run::{Run, map, wasmpool};
 use crate::support::wat::{SQUARE, component, lift};
 use crate::support::{HANG, full};
 
@@ -23,40 +25,75 @@ fn size(short: usize, promised: usize) -> usize {
     if full() { promised } else { short }
 }
 
-/// A run of the program without a cache, and its peak of resident memory.
-fn run(task: &Task, before: &[&str], after: &[&str]) -> (Host, u64, String, String) {
-    let run = wasmpool().env("WASMPOOL_CACHE_DIR", "").args(before).task(task).args(after);
-    let mut host = run.limit(if full() { HANG * 5 } else { HANG }).start();
-    host.end_input();
-    let mut pipe = host.stdout.take().expect("standard output is a pipe");
-    let reader = std::thread::spawn(move || {
-        let mut output = String::new();
-        pipe.read_to_string(&mut output).map(|_| output)
-    });
-    let process = host.process();
-    let mut peak = 0;
-    // The last look is some moments before its end; what it holds by then is held for longer than that.
-    while let Some(now) = process.peak() {
-        peak = now;
+/// The program without a cache.
+fn uncached(command: &str, task: &Task) -> Run {
+    wasmpool().env("WASMPOOL_CACHE_DIR", "").arg(command).task(task).limit(if full() { HANG * 5 } else { HANG })
+}
+
+/// Runs the only function of a task once. The host's peak of resident memory, and its output; none if it ended without.
+///
+/// The input stays open meanwhile, so that the host is there to be looked at when all is done.
+fn first_outcome(task: &Task) -> (Host, Option<(u64, String)>) {
+    let mut host = uncached("map", task).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    // Who refuses the task may have ended by now.
+    let _ = input.write_all(b"3\n");
+    let line = host.line();
+    let seen = line.map(|line| (host.process().status_bytes("VmHWM"), line));
+    drop(input);
+    (host, seen)
+}
+
+/// Waits until the host stands still in writing to a pipe that is full, and returns its peak of resident memory.
+fn peak_when_it_speaks(host: &Host) -> u64 {
+    let pid = host.pid();
+    loop {
+        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).expect("the program is our child");
+        let mut words = call.split(' ');
+        if words.next() == Some(&libc::SYS_write.to_string()) && matches!(words.next(), Some("0x1" | "0x2")) {
+            return host.process().status_bytes("VmHWM");
+        }
+        assert!(Process::living(pid).is_some(), "it ended without a word");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let output = reader.join().expect("no panic").expect("the output is text");
-    let errors = host.stderr();
-    (host, peak, output, errors)
+}
+
+/// A pipe without room, by which a program that writes to it is held, and what it is full of.
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    // SAFETY: makes the pipe as small as it can be; the descriptor is open.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 1) };
+    let size = usize::try_from(size).expect("pipes have sizes");
+    writer.write_all(&vec![b'.'; size]).expect("so much fits");
+    (reader, writer, size)
+}
+
+/// Runs what is to end in a message: the host's peak of resident memory, and all that was said.
+fn complaint(run: Run) -> (Host, u64, String) {
+    let (mut reader, writer, size) = full_pipe();
+    let mut host = run.stderr_to(writer).start();
+    host.end_input();
+    let peak = peak_when_it_speaks(&host);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("it speaks text");
+    assert_eq!(host.line(), None);
+    (host, peak, said.split_off(size))
 }
 
 #[track_caller]
 fn assert_flat(peak: u64) {
-    let (_, tiny, _, _) = run(&wat(SQUARE), &["call"], &["square", "3"]);
+    let (_, tiny) = first_outcome(&wat(SQUARE));
+    let (tiny, _) = tiny.expect("a tiny task runs");
     assert!(peak <= tiny + FLAT, "the host had {peak} bytes; with a tiny task, {tiny}");
 }
 
 /// Its only function runs, as on any task.
 #[track_caller]
 fn runs(task: &Task) {
-    let (mut host, peak, output, errors) = run(task, &["call"], &["f", "3"]);
-    assert_eq!((host.code(), errors.as_str()), (0, ""));
-    assert!(output.trim().parse::<i64>().is_ok(), "{output}");
+    let (mut host, seen) = first_outcome(task);
+    assert_eq!((host.code(), host.stderr().as_str()), (0, ""));
+    let (peak, line) = seen.expect("an outcome");
+    assert!(line.parse::<i64>().is_ok(), "{line}");
     assert_flat(peak);
 }
 
@@ -66,24 +103,26 @@ fn runs_or_says_the_limit(task: &Task) {
     if !full() {
         return runs(task);
     }
-    let (mut host, peak, output, errors) = run(task, &["call"], &["f", "3"]);
-    match host.code() {
-        0 => assert!(output.trim().parse::<i64>().is_ok(), "{output}"),
-        code => {
+    let (mut host, seen) = first_outcome(task);
+    let (code, errors) = (host.code(), host.stderr());
+    match seen {
+        Some((peak, _)) => {
+            assert_eq!((code, errors.as_str()), (0, ""));
+            assert_flat(peak);
+        }
+        None => {
             let limits =
                 ["took longer than 300 s", "took more than 600 s of CPU time", "more than the 4 GiB of memory"];
             assert!(code == 2 && limits.iter().any(|limit| errors.contains(limit)), "{code}: {errors}");
         }
     }
-    eprintln!("the host's peak was {peak} bytes; {errors}");
-    assert_flat(peak);
 }
 
 /// It ends in one message, which holds these words.
 #[track_caller]
 fn is_refused(task: &Task, words: &str) {
-    let (mut host, peak, output, errors) = run(task, &["call"], &["f", "3"]);
-    assert_eq!((host.code(), output.as_str()), (2, ""), "{errors}");
+    let (mut host, peak, errors) = complaint(uncached("map", task));
+    assert_eq!(host.code(), 2, "{errors}");
     assert!(errors.contains(words), "{errors}");
     assert!(errors.len() < 4096, "a message of {} bytes", errors.len());
     assert_eq!(errors.matches("wasmpool:").count(), 1, "{errors}");
@@ -155,12 +194,18 @@ fn what_is_known_of_a_task_is_bounded() {
         (0..10).map(|i| lift("f", r#"(param "x" $t14)"#).replacen("\"f\"", &format!("\"f{i}\""), 1)).collect();
     let text = component(body, &functions).replacen("(component", &format!("(component {}", doubled(14)), 1);
     for task in [wat(text), export_names(size(20_000, 100_000), 100)] {
-        let (mut host, peak, output, errors) = run(&task, &["inspect"], &[]);
-        assert_eq!((host.code(), errors.as_str()), (0, ""));
+        let mut host = uncached("inspect", &task).start();
+        // What it prints does not fit, so it has to wait with it.
+        let pipe = host.stdout.as_ref().expect("standard output is a pipe").get_ref().as_raw_fd();
+        // SAFETY: makes the pipe as small as it can be; the descriptor is open.
+        assert!(unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, 1) } > 0);
+        assert_flat(peak_when_it_speaks(&host));
+        let mut output = String::new();
+        host.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it speaks text");
+        assert_eq!((host.code(), host.stderr().as_str()), (0, ""));
         assert!(output.contains("f0") && output.len() < 2 << 20, "{} bytes", output.len());
-        assert_flat(peak);
         // And where it is listed in a message.
-        let (mut host, peak, _, errors) = run(&task, &["call"], &["no-such-function"]);
+        let (mut host, peak, errors) = complaint(uncached("call", &task).arg("no-such-function"));
         assert_eq!(host.code(), 2);
         assert!(errors.contains("no-such-function") && errors.len() < 64 << 10, "{} bytes", errors.len());
         assert_flat(peak);

@@ -98,13 +98,6 @@ impl Process {
         found
     }
 
-    /// The peak of its resident memory, while it runs.
-    pub fn peak(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
-    }
-
     /// A line of `/proc/PID/status` that counts kB, as bytes.
     pub fn status_bytes(&self, key: &str) -> u64 {
         let status = String::from_utf8(self.read("status")).expect("status is text");
