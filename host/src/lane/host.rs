@@ -42,9 +42,11 @@ pub struct HostLane {
     /// What the host wrote and took; the shared copies are for the worker only and never read back.
     head: u64,
     tail: u64,
-    /// Furthest positions the worker admitted to.
+    /// Furthest positions the worker admitted to, and the tail it was last told. Shared memory is looked at and written
+    /// to seldom: each time a cache line travels between two processors.
     taken: u64,
     delivered: u64,
+    told: u64,
     /// The outcome being received, with its header once that is known.
     header: Option<OutcomeHeader>,
     payload: Vec<u8>,
@@ -63,6 +65,7 @@ impl HostLane {
             tail: 0,
             taken: 0,
             delivered: 0,
+            told: 0,
             header: None,
             payload: Vec::new(),
             max_payload,
@@ -104,9 +107,13 @@ impl HostLane {
         Ok(self.send(bytes)? == bytes.len())
     }
 
-    /// Whether the worker has written something that was not yet taken.
-    pub fn has_outcomes(&self) -> bool {
-        self.region.status().worker.0.output_head.load(Ordering::Acquire) > self.delivered.max(self.tail)
+    /// Whether there is something to be taken now. Where the worker goes on without a word, it pays to let outcomes gather:
+    /// it rings before there are too many, and before it sleeps.
+    pub fn has_outcomes(&self, goes_on: bool) -> bool {
+        let worker = &self.region.status().worker.0;
+        let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
+        let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == 0;
+        ready > if gathers { RING as u64 / 2 } else { 0 }
     }
 
     /// Bytes of input that fit now, going by the worker's word, which [`HostLane::send`] checks.
@@ -130,17 +137,11 @@ impl HostLane {
 
     /// The next outcome, if it is there whole.
     pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
-        self.note_taken()?;
-        let delivered = self.region.status().worker.0.output_head.load(Ordering::Acquire);
-        if delivered < self.delivered || delivered - self.tail > RING as u64 {
-            return Err(Broken("it wrote more than there is room for"));
-        }
-        self.delivered = delivered;
         let header = match self.header {
             Some(header) => header,
             None => {
                 let mut bytes = [0; OUTCOME_HEADER];
-                if self.available() < bytes.len() {
+                if self.available() < bytes.len() && self.look()? < bytes.len() {
                     return Ok(Received::Nothing);
                 }
                 // SAFETY: so many bytes are there, and `bytes` holds as many.
@@ -157,7 +158,11 @@ impl HostLane {
             }
         };
         let have = self.payload.len();
-        let count = self.available().min(header.len as usize - have);
+        let missing = header.len as usize - have;
+        if self.available() < missing {
+            self.look()?;
+        }
+        let count = self.available().min(missing);
         if count > 0 {
             // From here on memory grows with what has arrived, not with what was announced.
             self.payload.reserve(count);
@@ -175,8 +180,9 @@ impl HostLane {
         Ok(Received::Outcome(header, &mut self.payload))
     }
 
-    /// Gives the space of a large payload back, once it was received.
-    pub fn trim(&mut self) {
+    /// Ends a row of [`HostLane::receive`]: the worker gets its room back, and the host the memory of a large payload.
+    pub fn received(&mut self) {
+        self.tell();
         if self.header.is_none() && self.payload.capacity() > RING {
             self.payload = Vec::new();
         }
@@ -206,6 +212,24 @@ impl HostLane {
         (self.delivered - self.tail) as usize
     }
 
+    /// Looks how far the worker has come, says how far the host has, and returns how many bytes are there.
+    fn look(&mut self) -> Result<usize, Broken> {
+        self.tell();
+        self.note_taken()?;
+        let delivered = self.region.status().worker.0.output_head.load(Ordering::Acquire);
+        if delivered < self.delivered || delivered - self.tail > RING as u64 {
+            return Err(Broken("it wrote more than there is room for"));
+        }
+        self.delivered = delivered;
+        Ok(self.available())
+    }
+
+    /// Gives the worker the room that was taken.
+    fn tell(&mut self) {
+        self.told = self.tail;
+        self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
+    }
+
     /// Takes `count` bytes off the output ring.
     ///
     /// # Safety
@@ -219,6 +243,8 @@ impl HostLane {
         unsafe { self.region.output().add(at).as_ptr().copy_to_nonoverlapping(to, count) };
         self.tail += count as u64;
         self.moved += count as u64;
-        self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
+        if self.tail - self.told > RING as u64 / 8 {
+            self.tell();
+        }
     }
 }

@@ -58,7 +58,7 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
             assert_eq!(header.tag, OutcomeTag::Value);
             results.borrow_mut().push(payload.to_vec());
         }
-        lane.trim();
+        lane.received();
     };
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
     let count = frame::chunk_count(worker.take(&bell).unwrap());
@@ -174,7 +174,7 @@ proptest! {
                     status.host.0.output_tail.store(n, Ordering::SeqCst);
                 }
                 Attack::Look => {
-                    let _ = host.has_outcomes();
+                    let _ = host.has_outcomes(false);
                     // A worker that breaks the protocol is killed; until then outcomes end.
                     for _ in 0..RING {
                         match host.receive() {

@@ -19,6 +19,9 @@ pub struct WorkerLane {
     region: &'static Region,
     taken: u64,
     head: u64,
+    /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
+    /// line is left alone.
+    tail: u64,
     /// Items answered, and attempts made.
     answered: u64,
     attempt: u64,
@@ -36,6 +39,7 @@ impl WorkerLane {
             region,
             taken: 0,
             head: 0,
+            tail: 0,
             answered: 0,
             attempt: 0,
             gathered: Vec::new(),
@@ -91,8 +95,10 @@ impl WorkerLane {
     /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
         loop {
-            let tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
-            let room = RING - (self.head - tail) as usize;
+            if self.room() < bytes.len() {
+                self.look();
+            }
+            let room = self.room();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             let at = (self.head % RING as u64) as usize;
             // SAFETY: `at < RING` and `now` is at most RING long, so the span lies within the doubly mapped ring.
@@ -103,12 +109,19 @@ impl WorkerLane {
             }
             bytes = later;
             self.publish();
-            self.ring_if_waiting(bell)?;
-            self.sleep_unless(bell, |lane| {
-                let tail = lane.region.status().host.0.output_tail.load(Ordering::Acquire);
-                lane.head - tail < RING as u64
-            })?;
+            let status = self.region.status();
+            let full = self.tail;
+            self.sleep_unless(bell, |_| status.host.0.output_tail.load(Ordering::Acquire) != full)?;
         }
+    }
+
+    /// Bytes of output that are known to fit.
+    fn room(&self) -> usize {
+        RING - (self.head - self.tail) as usize
+    }
+
+    fn look(&mut self) {
+        self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
     }
 
     fn publish(&self) {
@@ -126,8 +139,11 @@ impl WorkerLane {
     }
 
     /// Whether the host should hear soon, lest the ring fills up.
-    pub fn filling_up(&self) -> bool {
-        self.head - self.region.status().host.0.output_tail.load(Ordering::Relaxed) > RING as u64 / 2
+    pub fn filling_up(&mut self) -> bool {
+        if self.room() < RING / 2 {
+            self.look();
+        }
+        self.room() < RING / 2
     }
 
     /// How often the worker has slept.
@@ -183,7 +199,6 @@ impl WorkerLane {
             return Ok(());
         }
         // What was done so far is all the host will hear of for now.
-        self.ring_if_waiting(bell)?;
         self.sleep_unless(bell, |lane| lane.available() >= len)
     }
 
@@ -192,7 +207,8 @@ impl WorkerLane {
         while !ready(self) {
             self.sleeps.set(self.sleeps.get() + 1);
             waits.store(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+            // A host that is about to sleep looks whether the worker waits; so one of the two sees the other.
+            self.ring_if_waiting(bell)?;
             if ready(self) {
                 break;
             }

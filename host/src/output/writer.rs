@@ -74,7 +74,7 @@ pub fn write_all(mut target: Target, results: &Receiver<Vec<u8>>, supervisor: &S
             bytes.extend_from_slice(&more);
         }
         match target.write(&bytes) {
-            Ok(()) => supervisor.send(Event::Written(bytes.len())),
+            Ok(()) => supervisor.written(bytes.len()),
             Err(e) => {
                 let closed = e.kind() == io::ErrorKind::BrokenPipe;
                 supervisor.send(if closed { Event::OutputClosed } else { Event::OutputFailed(e) });

@@ -422,12 +422,17 @@ impl Scheduler {
         self.end_of_input && self.pending.is_empty() && self.window.is_empty()
     }
 
-    /// Whether a worker has more than one item to answer, so that it may finish one and go on without a word.
-    pub fn has_several_in_work(&self) -> bool {
-        self.workers.values().any(|w| {
+    /// Whether this worker has more than one item to answer, so that it may finish one and go on without a word.
+    pub fn has_several_in_work(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|w| {
             w.chunks.len() > 1
                 || w.chunks.front().and_then(|c| self.window.get(c)).is_some_and(|c| c.count - c.done > 1)
         })
+    }
+
+    /// Whether the run may soon have to wait for output, so that it wants to be told what has left at once.
+    pub fn short_of_room(&self) -> bool {
+        self.held + self.unwritten + self.pending_bytes > self.config.window / 2
     }
 
     /// Items that were read so far.

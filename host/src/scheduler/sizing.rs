@@ -23,8 +23,41 @@ pub enum ChunkSize {
 #[derive(Debug)]
 pub(super) struct Sizer {
     size: ChunkSize,
-    /// Moving average of an item's time in nanoseconds; `None` until one was measured.
-    item: Option<f64>,
+    /// What an item takes, in nanoseconds; `None` until one was measured.
+    item: Option<Average>,
+}
+
+/// Two moving averages. The quick one follows when items become slower: what is in a chunk that is too large cannot be
+/// taken back. But one item may have been slow because its worker had no processor for a while; so no item counts for more
+/// there than a few of the average. The slow one counts all in full, lest a few slow ones among many fast go unseen.
+#[derive(Clone, Copy, Debug)]
+struct Average {
+    quick: f64,
+    slow: f64,
+    count: f64,
+}
+
+impl Average {
+    /// An item counts for so many of the average at most, in the quick one.
+    const MOST: f64 = 8.0;
+    /// Items that the slow one looks back on.
+    const LONG: f64 = 4096.0;
+
+    fn of_first(ns: f64) -> Average {
+        Average { quick: ns, slow: ns, count: 1.0 }
+    }
+
+    fn add(&mut self, ns: f64) {
+        let quick = ns.min(self.quick.max(100.0) * Average::MOST);
+        // Slow items count more than fast ones: a chunk that is too small costs microseconds, one too large costs order.
+        self.quick += (quick - self.quick) / if quick > self.quick { 8.0 } else { 32.0 };
+        self.count = (self.count + 1.0).min(Average::LONG);
+        self.slow += (ns - self.slow) / self.count;
+    }
+
+    fn ns(&self) -> f64 {
+        self.quick.max(self.slow)
+    }
 }
 
 impl Sizer {
@@ -33,18 +66,16 @@ impl Sizer {
     }
 
     pub(super) fn measured(&mut self, elapsed: Duration) {
-        let ns = elapsed.as_nanos() as f64;
-        self.item = Some(match self.item {
-            None => ns,
-            // Slow items count more than fast ones: a chunk that is too small costs microseconds, one too large costs order.
-            Some(mean) if ns > mean => mean + (ns - mean) / 8.0,
-            Some(mean) => mean + (ns - mean) / 32.0,
-        });
+        let ns = (elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())) as f64;
+        match &mut self.item {
+            None => self.item = Some(Average::of_first(ns)),
+            Some(average) => average.add(ns),
+        }
     }
 
     /// Whether a chunk may wait behind another in a worker: not while items take so long that others could take it sooner.
     pub(super) fn may_queue(&self) -> bool {
-        self.item.is_some_and(|ns| ns < TARGET.as_nanos() as f64)
+        self.item.is_some_and(|average| average.ns() < TARGET.as_nanos() as f64)
     }
 
     /// Whether a chunk can be cut from `pending` items, or more should be waited for.
@@ -77,7 +108,49 @@ impl Sizer {
     fn auto(&self) -> usize {
         match self.item {
             None => 1,
-            Some(ns) => ((TARGET.as_nanos() as f64 / ns.max(1.0)) as usize).clamp(1, MAX_ITEMS),
+            Some(average) => ((TARGET.as_nanos() as f64 / average.ns().max(1.0)) as usize).clamp(1, MAX_ITEMS),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAST: Duration = Duration::from_nanos(500);
+
+    fn after(items: impl IntoIterator<Item = Duration>) -> usize {
+        let mut sizer = Sizer::new(ChunkSize::Auto);
+        items.into_iter().for_each(|elapsed| sizer.measured(elapsed));
+        sizer.auto()
+    }
+
+    fn fast(count: usize) -> impl Iterator<Item = Duration> {
+        std::iter::repeat_n(FAST, count)
+    }
+
+    #[test]
+    fn one_item_that_had_to_wait_for_a_processor_does_not_make_chunks_small() {
+        assert_eq!(after(fast(10_000)), MAX_ITEMS);
+        let waited = Duration::from_millis(5);
+        assert!(after(fast(10_000).chain([waited])) > MAX_ITEMS / 2);
+    }
+
+    #[test]
+    fn chunks_become_small_within_a_few_items_that_are_slow() {
+        let slow = Duration::from_millis(10);
+        assert_eq!(after(fast(10_000).chain(std::iter::repeat_n(slow, 20))), 1);
+    }
+
+    #[test]
+    fn a_slow_item_now_and_then_counts_in_the_long_run() {
+        let slow_now_and_then = (0..10_000).map(|i| if i % 50 == 0 { Duration::from_millis(50) } else { FAST });
+        // A millisecond each, on average.
+        assert!(after(slow_now_and_then) <= 8);
+    }
+
+    #[test]
+    fn a_slow_first_item_is_soon_outweighed() {
+        assert!(after([Duration::from_millis(3)].into_iter().chain(fast(1_000))) > 1_000);
     }
 }

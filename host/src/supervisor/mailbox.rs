@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -29,8 +30,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Mailbox {
     events: Receiver<Event>,
-    sender: mpsc::Sender<Event>,
-    wake: Arc<EventFd>,
+    sender: Sender,
     /// Requests for input, for whoever reads it.
     requests: mpsc::Sender<()>,
 }
@@ -40,6 +40,15 @@ pub struct Mailbox {
 pub struct Sender {
     events: mpsc::Sender<Event>,
     wake: Arc<EventFd>,
+    written: Arc<Written>,
+}
+
+/// What has been written since the supervisor last looked. It happens often and is seldom waited for, so it wakes nobody
+/// who has not asked for that.
+#[derive(Debug, Default)]
+struct Written {
+    bytes: AtomicUsize,
+    wanted: AtomicBool,
 }
 
 impl Mailbox {
@@ -48,18 +57,29 @@ impl Mailbox {
         let (sender, events) = mpsc::channel();
         let (requests, wanted) = mpsc::channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-        Ok((Mailbox { events, sender, wake, requests }, wanted))
+        let sender = Sender { events: sender, wake, written: Arc::default() };
+        Ok((Mailbox { events, sender, requests }, wanted))
     }
 
     pub fn sender(&self) -> Sender {
-        Sender { events: self.sender.clone(), wake: self.wake.clone() }
+        self.sender.clone()
     }
 
     /// All that has arrived.
     pub fn take(&self) -> Vec<Event> {
         // Empty is an error here, and no news.
-        let _ = self.wake.read();
-        self.events.try_iter().collect()
+        let _ = self.sender.wake.read();
+        let written = self.sender.written.bytes.swap(0, Ordering::SeqCst);
+        let written = (written > 0).then_some(Event::Written(written));
+        written.into_iter().chain(self.events.try_iter()).collect()
+    }
+
+    /// The supervisor is about to sleep. Says whether there is something for it after all: where it waits for bytes to
+    /// leave, it is woken for them from now on.
+    pub fn announce_sleep(&self, for_written: bool) -> bool {
+        let written = &self.sender.written;
+        written.wanted.store(for_written, Ordering::SeqCst);
+        for_written && written.bytes.load(Ordering::SeqCst) > 0
     }
 
     /// Asks for one more batch of input.
@@ -71,7 +91,7 @@ impl Mailbox {
 
 impl AsFd for Mailbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.sender.wake.as_fd()
     }
 }
 
@@ -79,6 +99,14 @@ impl Sender {
     /// Tells the supervisor. If it is gone, nobody needs to know.
     pub fn send(&self, event: Event) {
         if self.events.send(event).is_ok() {
+            let _ = self.wake.write(1);
+        }
+    }
+
+    /// Tells that so many bytes of results have left, which comes as [`Event::Written`].
+    pub fn written(&self, bytes: usize) {
+        self.written.bytes.fetch_add(bytes, Ordering::SeqCst);
+        if self.written.wanted.load(Ordering::SeqCst) {
             let _ = self.wake.write(1);
         }
     }

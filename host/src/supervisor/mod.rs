@@ -328,7 +328,7 @@ impl<'a> Supervisor<'a> {
                 }
             }
         }
-        process.lane.trim();
+        process.lane.received();
         // It may have slept for want of room.
         if process.lane.worker_sleeps() {
             let _ = process.control.ring();
@@ -491,13 +491,16 @@ impl<'a> Supervisor<'a> {
         let now = self.now();
         let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now));
         let mut wait = deadline.into_iter().chain(at_most).min();
-        let mut awake = false;
+        let mut awake = self.mailbox.announce_sleep(self.scheduler.short_of_room());
+        let mut goes_on = false;
         for (&id, process) in &self.workers {
+            let several = self.scheduler.has_several_in_work(id);
+            goes_on |= several;
             process.lane.announce_sleep(true);
-            awake |= process.lane.has_outcomes() && !self.scheduler.throttled(id);
+            awake |= process.lane.has_outcomes(several) && !self.scheduler.throttled(id);
             awake |= process.can_pump();
         }
-        if self.scheduler.has_several_in_work() {
+        if goes_on {
             wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
         }
         let timeout = match wait {

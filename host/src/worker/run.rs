@@ -234,17 +234,15 @@ impl Runner {
 
     /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
     fn live(&mut self) -> Result<&mut Live, Failure> {
-        let live = match self.live.take() {
-            Some(mut live) => {
-                live.store.data_mut().limiter.refused = false;
-                if let Some(fuel) = self.call.limits.fuel {
-                    live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
-                }
-                live
+        if let Some(live) = &mut self.live {
+            live.store.data_mut().limiter.refused = false;
+            if let Some(fuel) = self.call.limits.fuel {
+                live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
             }
-            None => instantiate(&self.task, &self.call, &self.wasi, self.status)?,
-        };
-        Ok(self.live.insert(live))
+        } else {
+            self.live = Some(instantiate(&self.task, &self.call, &self.wasi, self.status)?);
+        }
+        self.live.as_mut().ok_or_else(other_kind)
     }
 
     /// What every end of a call has in common: the bound on the result, what was printed, and that an instance that

@@ -13,7 +13,7 @@ use crate::outcome::Failure;
 use crate::policy::{Call, Isolate};
 
 /// The host hears of outcomes at least this often while a chunk runs.
-const RING_EVERY: u64 = 1_000_000;
+const RING_EVERY: u64 = 4_000_000;
 
 /// Serves until the host is gone.
 pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: &Call) -> io::Result<()> {
