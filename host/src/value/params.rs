@@ -91,7 +91,10 @@ impl Params {
             && (form != Form::Csv || shape.is_row())
         {
             let value = super::decode(shape, item, form)?;
-            self.fill([value], out);
+            match self.bound.len() {
+                1 => out.push(value),
+                _ => self.fill([value], out),
+            }
             return Ok(());
         }
         if form == Form::Bytes {
