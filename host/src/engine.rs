@@ -37,7 +37,6 @@ impl Profile {
             .strategy(Strategy::Cranelift)
             .cranelift_opt_level(OptLevel::Speed)
             .consume_fuel(self.fuel)
-            .epoch_interruption(true)
             .concurrency_support(self.full)
             .wasm_component_model_async(self.full)
             .wasm_function_references(self.full)

@@ -99,7 +99,6 @@ pub fn config(common: &Common) -> Config {
         retries: 0,
         max_tasks_per_worker: None,
         timeout: common.timeout,
-        grace: (common.timeout / 2).clamp(Duration::from_millis(100), Duration::from_secs(1)),
         start_timeout: common.timeout.saturating_add(Duration::from_secs(60)),
         window: WINDOW + WINDOW_PER_WORKER,
     }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{RING, Region};
+use super::region::{PRINTED, RING, Region};
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
@@ -193,6 +193,21 @@ impl HostLane {
         std::mem::take(&mut self.moved)
     }
 
+    /// What the item in work has printed so far.
+    pub fn printed(&self) -> [Vec<u8>; 2] {
+        self.region.printed().map(|(from, len)| {
+            let len = (len.load(Ordering::Acquire) as usize).min(PRINTED);
+            let mut bytes = Vec::with_capacity(len);
+            // SAFETY: PRINTED bytes are mapped from there on, and there is room for `len` of them. The worker may change them
+            // meanwhile; they are copied as raw memory and only looked at afterwards.
+            unsafe {
+                from.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), len);
+                bytes.set_len(len);
+            }
+            bytes
+        })
+    }
+
     /// What the worker says it is doing.
     pub fn claim(&self) -> Claim {
         let worker = &self.region.status().worker.0;
@@ -201,11 +216,6 @@ impl HostLane {
             started: worker.started.load(Ordering::Acquire),
             since_ns: worker.attempt_since.load(Ordering::Acquire),
         }
-    }
-
-    /// Marks an attempt as out of time; a signal makes the worker look.
-    pub fn abort(&self, attempt: u64) {
-        self.region.status().host.0.abort.store(attempt, Ordering::SeqCst);
     }
 
     fn available(&self) -> usize {

@@ -13,4 +13,4 @@ pub mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use region::Status;
+pub use region::PRINTED;

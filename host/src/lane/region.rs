@@ -6,15 +6,19 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
 pub const RING: usize = 256 << 10;
+/// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
+pub const PRINTED: usize = 64 << 10;
 /// Bytes of the status page.
 const STATUS: usize = 4096;
+/// Bytes of the file: the status page, the two rings, what was printed.
+const FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
 
 /// A cache line of its own, so that the two sides don't slow each other.
 #[repr(C, align(128))]
@@ -28,8 +32,6 @@ pub struct HostStatus {
     /// Bytes ever written to the input ring, and ever taken from the output ring.
     pub input_head: AtomicU64,
     pub output_tail: AtomicU64,
-    /// The attempt that is out of time.
-    pub abort: AtomicU64,
     /// The host sleeps: ring when there is something.
     pub waits: AtomicU32,
 }
@@ -47,6 +49,9 @@ pub struct WorkerStatus {
     pub attempt_since: AtomicU64,
     /// The worker sleeps: ring when there is input, or room.
     pub waits: AtomicU32,
+    /// Bytes that the item in work has printed, on each stream. They stand in shared memory so that they are there even
+    /// if the process is killed.
+    pub printed: [AtomicU32; 2],
 }
 
 /// The page both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is
@@ -56,13 +61,6 @@ pub struct WorkerStatus {
 pub struct Status {
     pub host: Line<HostStatus>,
     pub worker: Line<WorkerStatus>,
-}
-
-impl Status {
-    /// Whether the host has said that the attempt in work is out of time.
-    pub fn aborted(&self) -> bool {
-        self.host.0.abort.load(Ordering::SeqCst) == self.worker.0.attempt.load(Ordering::Relaxed)
-    }
 }
 
 /// A mapping of the shared memory.
@@ -76,13 +74,13 @@ unsafe impl Send for Region {}
 // SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends take turns on.
 unsafe impl Sync for Region {}
 
-const TOTAL: usize = STATUS + 4 * RING;
+const TOTAL: usize = STATUS + 4 * RING + 2 * PRINTED;
 
 impl Region {
     /// Makes shared memory whose size can never change, so that no access to it can fault.
     pub fn create() -> io::Result<(Region, OwnedFd)> {
         let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
-        nix::unistd::ftruncate(&fd, (STATUS + 2 * RING) as i64)?;
+        nix::unistd::ftruncate(&fd, FILE as i64)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         Ok((Region::map(&fd)?, fd))
@@ -91,7 +89,7 @@ impl Region {
     /// Maps shared memory that the other side made.
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
         let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
-        if size != (STATUS + 2 * RING) as i64 {
+        if size != FILE as i64 {
             return Err(io::Error::other("the shared memory has not the size of a lane"));
         }
         let total = NonZeroUsize::new(TOTAL).ok_or(io::ErrorKind::InvalidInput)?;
@@ -104,6 +102,7 @@ impl Region {
             (STATUS + RING, RING, STATUS),
             (STATUS + 2 * RING, RING, STATUS + RING),
             (STATUS + 3 * RING, RING, STATUS + RING),
+            (STATUS + 4 * RING, 2 * PRINTED, STATUS + 2 * RING),
         ];
         for (at, len, offset) in parts {
             let address = NonZeroUsize::new(base.as_ptr() as usize + at);
@@ -132,6 +131,15 @@ impl Region {
     pub fn output(&self) -> NonNull<u8> {
         // SAFETY: within the mapping.
         unsafe { self.base.add(STATUS + 2 * RING) }
+    }
+
+    /// Where what the item in work prints is kept, [`PRINTED`] bytes for each stream, with how much of it there is.
+    pub fn printed(&self) -> [(NonNull<u8>, &AtomicU32); 2] {
+        let [out, err] = &self.status().worker.0.printed;
+        // SAFETY: within the mapping.
+        let base = unsafe { self.base.add(STATUS + 4 * RING) };
+        // SAFETY: within the mapping.
+        [(base, out), (unsafe { base.add(PRINTED) }, err)]
     }
 }
 

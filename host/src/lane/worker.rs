@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{Ordering, fence};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::region::{RING, Region, Status};
+use super::region::{PRINTED, RING, Region};
 
 /// Something to sleep on until the host rings. Errors mean that the host is gone.
 pub trait Bell {
@@ -166,9 +167,9 @@ impl WorkerLane {
         self.publish();
     }
 
-    /// The page both sides see, for the check whether the item in work is out of time.
-    pub fn status(&self) -> &'static Status {
-        self.region.status()
+    /// Where what guests print is kept: standard output, standard error.
+    pub fn printed(&self) -> [PrintedPage; 2] {
+        self.region.printed().map(|(at, len)| PrintedPage { at, len })
     }
 
     fn available(&self) -> usize {
@@ -216,5 +217,38 @@ impl WorkerLane {
         }
         waits.store(0, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// What the item in work has printed on one stream: where the host finds it should this process be killed.
+#[derive(Debug)]
+pub struct PrintedPage {
+    at: NonNull<u8>,
+    len: &'static AtomicU32,
+}
+
+// SAFETY: it is the only one of its stream, and its memory stays mapped as long as the process lives.
+unsafe impl Send for PrintedPage {}
+
+impl PrintedPage {
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Appends as much as there is room for.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let len = self.len.load(Ordering::Relaxed) as usize;
+        let count = bytes.len().min(PRINTED - len);
+        // SAFETY: `len + count` is at most PRINTED, and so many bytes are mapped; only this value writes there.
+        unsafe { self.at.add(len).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+        self.len.store((len + count) as u32, Ordering::Release);
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        let len = self.len.load(Ordering::Relaxed) as usize;
+        // SAFETY: so many bytes were written there, and nobody writes while `self` is borrowed.
+        let bytes = unsafe { std::slice::from_raw_parts(self.at.as_ptr(), len) }.to_vec();
+        self.len.store(0, Ordering::Release);
+        bytes
     }
 }

@@ -188,8 +188,8 @@ const CALLS: &[Call] = &[
     call(libc::SYS_close, ALL, Only::Any, "descriptors that are done with"),
     call(libc::SYS_openat, LOAD, Only::Any, "wasmtime opens a component's artifact by path"),
     // Signals and ends.
-    call(libc::SYS_rt_sigreturn, ALL, Only::Any, "traps; the signal of a deadline"),
-    call(libc::SYS_rt_sigaction, LOAD.and(COMPILE), Only::Any, "wasmtime: traps; the signal of a deadline"),
+    call(libc::SYS_rt_sigreturn, ALL, Only::Any, "traps"),
+    call(libc::SYS_rt_sigaction, LOAD.and(COMPILE), Only::Any, "wasmtime: traps"),
     call(libc::SYS_rt_sigprocmask, ALL, Only::Any, "traps; abort; starting threads"),
     call(libc::SYS_sigaltstack, ALL, Only::Any, "wasmtime and std: stacks for signal handlers"),
     call(libc::SYS_tgkill, ALL, Only::OwnProcess, "abort: an end by SIGABRT says more than one by SIGSYS"),

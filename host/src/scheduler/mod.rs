@@ -54,8 +54,6 @@ pub struct Config {
     pub max_tasks_per_worker: Option<u64>,
     /// Wall time of one item.
     pub timeout: Duration,
-    /// Time a worker has to end an item by itself, once told to, before it is killed.
-    pub grace: Duration,
     /// Time a worker has to become ready.
     pub start_timeout: Duration,
     /// Bytes read and not yet written, over all items.
@@ -98,8 +96,6 @@ pub enum Action {
     Spawn(WorkerId),
     /// Give it `count` items from `chunk` on. Those that were never sent come from the head of the input.
     Send { worker: WorkerId, chunk: u64, count: u32 },
-    /// Tell it that the item in work is out of time.
-    Abort(WorkerId),
     /// Kill it. The loss is reported back as any other.
     Kill(WorkerId),
     /// It has done its share: let it end.
@@ -107,7 +103,7 @@ pub enum Action {
     /// The items of `chunk` from index `at` on are a chunk of their own now, known by `at`.
     Split { chunk: u64, at: u64 },
     /// The next item of `chunk` has this outcome.
-    Settle { chunk: u64, index: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32 },
+    Settle { chunk: u64, index: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32, elapsed: Duration },
     /// Print what `chunk` has gathered since the last time; it is complete if `done`, and not heard of again.
     Emit { chunk: u64, done: bool },
     /// Workers end before they are ready, again and again: give up.
@@ -148,8 +144,8 @@ struct Worker {
     since: Time,
     /// What `since` was put off by while the worker waited for a processor.
     excused: Duration,
-    aborted: bool,
-    killed: bool,
+    /// It was killed, when it had delivered so many outcomes.
+    killed: Option<u64>,
 }
 
 /// The state machine. See the module's head.
@@ -256,7 +252,6 @@ impl Scheduler {
             let most = 2 + worker.chunks.front().and_then(|c| self.window.get(c)).map_or(0, |c| c.count);
             if worker.tries <= most {
                 worker.since = since.clamp(worker.since, now.max(worker.since));
-                worker.aborted = false;
                 worker.excused = Duration::ZERO;
             }
         }
@@ -265,7 +260,7 @@ impl Scheduler {
     /// Workers whose item in work is out of time, as far as is known.
     pub fn late(&self, now: Time) -> Vec<WorkerId> {
         let is_late = |w: &Worker| {
-            w.ready && !w.killed && !w.chunks.is_empty() && now.saturating_sub(w.since) >= self.config.timeout
+            w.ready && w.killed.is_none() && !w.chunks.is_empty() && now.saturating_sub(w.since) >= self.config.timeout
         };
         self.workers.iter().filter(|(_, w)| is_late(w)).map(|(&id, _)| id).collect()
     }
@@ -305,7 +300,6 @@ impl Scheduler {
         worker.finished += 1;
         worker.tries = 0;
         worker.since = worker.since.max(now);
-        worker.aborted = false;
         self.sizer.measured(elapsed);
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
@@ -338,10 +332,13 @@ impl Scheduler {
                 self.actions.push_back(Action::GiveUp);
             }
         }
-        // A worker that was killed for being late ran the item it is blamed for, whatever its status page says.
-        let in_work = worker.started > worker.finished || worker.killed;
+        // It was killed for being late with an item, whatever its status page says; should it have answered that one
+        // meanwhile, the next is not to blame.
+        let timed_out = worker.killed == Some(worker.finished);
+        let in_work = timed_out || (worker.killed.is_none() && worker.started > worker.finished);
+        let elapsed = self.now.saturating_sub(worker.since) + worker.excused;
         for (position, &key) in worker.chunks.iter().enumerate() {
-            self.give_back(id, key, position == 0, in_work, worker.killed);
+            self.give_back(id, key, position == 0, in_work, timed_out, elapsed);
         }
     }
 
@@ -364,7 +361,7 @@ impl Scheduler {
         self.now = self.now.max(now);
         let waits_for_output: Vec<WorkerId> = self.workers.keys().copied().filter(|&id| self.throttled(id)).collect();
         for (&id, worker) in &mut self.workers {
-            if worker.killed {
+            if worker.killed.is_some() {
                 continue;
             }
             if worker.ready && (worker.chunks.is_empty() || waits_for_output.contains(&id)) {
@@ -373,12 +370,9 @@ impl Scheduler {
             }
             let limit = if worker.ready { self.config.timeout } else { self.config.start_timeout };
             let late = now.saturating_sub(worker.since);
-            if late >= limit.saturating_add(self.config.grace) {
-                worker.killed = true;
+            if late >= limit {
+                worker.killed = Some(worker.finished);
                 self.actions.push_back(Action::Kill(id));
-            } else if late >= limit && worker.ready && !worker.aborted {
-                worker.aborted = true;
-                self.actions.push_back(Action::Abort(id));
             }
         }
     }
@@ -389,11 +383,9 @@ impl Scheduler {
     pub fn next_deadline(&self) -> Option<Time> {
         self.workers
             .values()
-            .filter(|w| !w.killed && (!w.ready || !w.chunks.is_empty()))
+            .filter(|w| w.killed.is_none() && (!w.ready || !w.chunks.is_empty()))
             .map(|w| {
-                let limit = if w.ready { self.config.timeout } else { self.config.start_timeout };
-                let grace = if w.aborted || !w.ready { self.config.grace } else { Duration::ZERO };
-                w.since.saturating_add(limit).saturating_add(grace)
+                w.since.saturating_add(if w.ready { self.config.timeout } else { self.config.start_timeout })
             })
             .min()
     }
@@ -454,7 +446,7 @@ impl Scheduler {
 
     /// Workers with items in work.
     fn busy(&self) -> usize {
-        self.workers.values().filter(|w| !w.killed && !w.chunks.is_empty()).count()
+        self.workers.values().filter(|w| w.killed.is_none() && !w.chunks.is_empty()).count()
     }
 
     fn read_ahead(&self) -> usize {
@@ -466,8 +458,8 @@ impl Scheduler {
         if self.given_up {
             return;
         }
-        let staying = self.workers.values().filter(|w| !w.retiring && !w.killed).count();
-        let busy = self.workers.values().filter(|w| !w.retiring && !w.killed && !w.chunks.is_empty()).count();
+        let staying = self.workers.values().filter(|w| !w.retiring && w.killed.is_none()).count();
+        let busy = self.workers.values().filter(|w| !w.retiring && w.killed.is_none() && !w.chunks.is_empty()).count();
         let waiting = self.pending.len() + self.returned.len();
         // Before the input has shown itself the workers start beside it.
         let wanted = if self.end_of_input { busy + waiting } else { usize::MAX }.min(self.config.workers);
@@ -487,8 +479,7 @@ impl Scheduler {
                     tries: 0,
                     since: Time::ZERO,
                     excused: Duration::ZERO,
-                    aborted: false,
-                    killed: false,
+                    killed: None,
                 },
             );
             self.actions.push_back(Action::Spawn(id));
@@ -512,7 +503,7 @@ impl Scheduler {
             let free: Vec<WorkerId> = self
                 .workers
                 .iter()
-                .filter(|(_, w)| w.ready && !w.retiring && !w.killed && w.chunks.len() == load)
+                .filter(|(_, w)| w.ready && !w.retiring && w.killed.is_none() && w.chunks.len() == load)
                 .map(|(&id, _)| id)
                 .collect();
             for id in free {
@@ -528,8 +519,8 @@ impl Scheduler {
             }
         }
         for (&id, worker) in &mut self.workers {
-            if worker.retiring && worker.chunks.is_empty() && !worker.killed && worker.ready {
-                worker.killed = true;
+            if worker.retiring && worker.chunks.is_empty() && worker.killed.is_none() && worker.ready {
+                worker.killed = Some(worker.finished);
                 self.actions.push_back(Action::Retire(id));
             }
         }
@@ -642,7 +633,15 @@ impl Scheduler {
     }
 
     /// A chunk of a lost worker: what it had done stays, the item in work is blamed, the rest goes to others.
-    fn give_back(&mut self, id: WorkerId, key: u64, first: bool, in_work: bool, timed_out: bool) {
+    fn give_back(
+        &mut self,
+        id: WorkerId,
+        key: u64,
+        first: bool,
+        in_work: bool,
+        timed_out: bool,
+        elapsed: Duration,
+    ) {
         let Some(chunk) = self.window.get_mut(&key) else {
             return;
         };
@@ -662,10 +661,16 @@ impl Scheduler {
         }
         let left = count - done;
         if self.config.batch && left > 1 {
-            // One call ran them all: halve until the guilty one is alone.
-            let middle = next + u64::from(left / 2);
-            self.split(next, middle);
-            self.returned.extend([next, middle]);
+            // One call ran them all: halve until the guilty one is alone. Where each half may take up to its timeout, one at
+            // a time is sooner.
+            let step = if timed_out { 1 } else { u64::from(left.div_ceil(2)) };
+            let mut rest = next;
+            while rest + step < next + u64::from(left) {
+                self.split(rest, rest + step);
+                self.returned.insert(rest);
+                rest += step;
+            }
+            self.returned.insert(rest);
             return;
         }
         let again = next + 1;
@@ -682,12 +687,12 @@ impl Scheduler {
             }
             self.returned.insert(next);
         } else {
-            self.settle(next, blame, Some(id), attempts);
+            self.settle(next, blame, Some(id), attempts, elapsed);
         }
     }
 
     /// Gives the next item of the chunk that starts at `key` an outcome that no worker delivered.
-    fn settle(&mut self, key: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32) {
+    fn settle(&mut self, key: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32, elapsed: Duration) {
         if let Some(chunk) = self.window.get_mut(&key) {
             let index = key + u64::from(chunk.done);
             chunk.done += 1;
@@ -695,7 +700,7 @@ impl Scheduler {
                 chunk.fresh = true;
                 self.fresh.push(key);
             }
-            self.actions.push_back(Action::Settle { chunk: key, index, blame, worker, attempts });
+            self.actions.push_back(Action::Settle { chunk: key, index, blame, worker, attempts, elapsed });
         }
     }
 

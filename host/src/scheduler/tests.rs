@@ -106,7 +106,6 @@ impl Driver {
             retries: world.retries,
             max_tasks_per_worker: world.max_tasks,
             timeout: Duration::from_millis(100),
-            grace: Duration::from_millis(20),
             start_timeout: Duration::from_secs(1),
             window: world.window,
         };
@@ -157,15 +156,6 @@ impl Driver {
                     mock.chunks.push_back((chunk, count));
                     mock.given += u64::from(count);
                     assert!(mock.given <= self.world.max_tasks.unwrap_or(u64::MAX), "it is given more than its share");
-                }
-                Action::Abort(id) => {
-                    // A worker that hangs in the guest is freed; one that hangs in a host call is not.
-                    if let Some(mock) = self.mocks.get_mut(&id)
-                        && mock.hanging
-                        && self.random.below(2) == 0
-                    {
-                        mock.hanging = false;
-                    }
                 }
                 Action::Kill(id) => self.lose(id),
                 Action::Retire(id) => {
@@ -335,7 +325,6 @@ fn config() -> Config {
         retries: 0,
         max_tasks_per_worker: None,
         timeout: Duration::from_millis(100),
-        grace: Duration::from_millis(20),
         start_timeout: Duration::from_secs(1),
         window: 1 << 20,
     }
@@ -387,24 +376,36 @@ fn a_worker_that_dies_between_items_costs_none() {
 }
 
 #[test]
-fn an_item_that_is_late_is_told_so_first_and_its_worker_killed_then() {
+fn the_worker_of_an_item_that_is_late_is_killed() {
     let mut scheduler = with_four_items(config());
     let ms = Duration::from_millis;
     scheduler.observed(0, 1, 1, ms(50), ms(60));
     scheduler.tick(ms(149));
     assert_eq!(actions(&mut scheduler), []);
     scheduler.tick(ms(150));
-    assert_eq!(actions(&mut scheduler), [Action::Abort(0)]);
-    scheduler.tick(ms(169));
-    assert_eq!(actions(&mut scheduler), []);
-    scheduler.tick(ms(170));
     assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
     scheduler.worker_lost(0, true);
     let blamed = actions(&mut scheduler).into_iter().find_map(|a| match a {
-        Action::Settle { index, blame, .. } => Some((index, blame)),
+        Action::Settle { index, blame, elapsed, .. } => Some((index, blame, elapsed)),
         _ => None,
     });
-    assert_eq!(blamed, Some((0, Blame::Timeout)));
+    assert_eq!(blamed, Some((0, Blame::Timeout, ms(100))));
+}
+
+#[test]
+fn an_item_that_began_when_the_late_one_had_just_been_answered_is_not_blamed_for_it() {
+    let mut scheduler = with_four_items(config());
+    let ms = Duration::from_millis;
+    scheduler.observed(0, 1, 1, ms(0), ms(0));
+    scheduler.tick(ms(100));
+    assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
+    // It had answered before the signal came, and begun the next.
+    scheduler.outcome(0, Ending::Final, ms(100), ms(100));
+    scheduler.observed(0, 2, 2, ms(100), ms(100));
+    scheduler.worker_lost(0, true);
+    assert!(!actions(&mut scheduler).iter().any(|a| matches!(a, Action::Settle { .. })));
+    scheduler.worker_ready(1, ms(101));
+    assert_eq!(actions(&mut scheduler), [Action::Send { worker: 1, chunk: 1, count: 3 }]);
 }
 
 #[test]
@@ -474,10 +475,8 @@ fn waiting_for_a_processor_is_excused_to_a_bound() {
     scheduler.excuse(0, ms(40), ms(100));
     scheduler.tick(ms(100));
     assert_eq!(actions(&mut scheduler), [], "it ran for 60 ms of the 100");
-    scheduler.tick(ms(140));
-    assert_eq!(actions(&mut scheduler), [Action::Abort(0)]);
     // A machine that stays overloaded does not keep an item for ever.
-    let mut now = 140;
+    let mut now = 100;
     while actions(&mut scheduler) != [Action::Kill(0)] {
         now += 50;
         scheduler.excuse(0, ms(50), ms(now));

@@ -100,6 +100,8 @@ struct Loss {
     status: ExitStatus,
     /// What it did wrong, if that is why it was killed.
     broken: Option<String>,
+    /// What the item in work had printed.
+    printed: Printed,
 }
 
 /// Why a worker is not heard of again.
@@ -352,7 +354,6 @@ impl<'a> Supervisor<'a> {
     fn observe(&mut self, id: WorkerId, process: &mut Process) {
         let claim = process.lane.claim();
         let since = process.since_start(claim.since_ns, self.start);
-        process.attempt = claim.attempt;
         self.scheduler.observed(id, claim.attempt, claim.started, since, self.start.elapsed());
     }
 
@@ -373,8 +374,9 @@ impl<'a> Supervisor<'a> {
             self.sink.worker_lost(id, &self.last_loss);
         }
         let broken = process.broken.take();
+        let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         self.scheduler.worker_lost(id, status.signal() == Some(Signal::SIGKILL as i32));
-        self.losses.insert(id, Loss { status, broken });
+        self.losses.insert(id, Loss { status, broken, printed: Printed { stdout, stderr } });
         Ok(())
     }
 
@@ -407,28 +409,17 @@ impl<'a> Supervisor<'a> {
                         process.queue(count, data);
                     }
                 }
-                Action::Abort(id) => {
-                    if let Some(process) = self.workers.get(&id) {
-                        process.lane.abort(process.attempt);
-                        let _ = process.child.signal(crate::worker::ABORT);
-                    }
-                }
-                Action::Kill(id) => {
-                    if let Some(process) = self.workers.get(&id) {
-                        process.child.kill();
-                    }
-                }
-                Action::Retire(id) => {
-                    // All it was given is answered; its end needs no waiting for.
+                // Late with an item, or all it was given is answered: its end needs no waiting for.
+                Action::Kill(id) | Action::Retire(id) => {
                     if let Some(process) = self.workers.get_mut(&id) {
                         process.retired = true;
                         process.child.kill();
                     }
                 }
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
-                Action::Settle { chunk, index, blame, worker, attempts } => {
+                Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
-                    let record = Record { index, worker, attempts, elapsed: Duration::ZERO };
+                    let record = Record { index, worker, attempts, elapsed };
                     self.keep(chunk, record, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
@@ -465,12 +456,11 @@ impl<'a> Supervisor<'a> {
 
     /// The failure of an item that no worker answered.
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
-        match blame {
-            Blame::Timeout => {
-                Failure::new(Kind::Timeout, "it did not end within --timeout, and its worker had to be killed")
-            }
+        let loss = worker.and_then(|id| self.losses.get(&id));
+        let mut failure = match blame {
+            Blame::Timeout => Failure::new(Kind::Timeout, "it did not end within --timeout"),
             Blame::WorkerLost => {
-                let Some(loss) = worker.and_then(|id| self.losses.get(&id)) else {
+                let Some(loss) = loss else {
                     return Failure::new(Kind::WorkerLost, "the worker process ended under this item");
                 };
                 let message = match &loss.broken {
@@ -482,7 +472,11 @@ impl<'a> Supervisor<'a> {
                 failure.code = loss.status.code();
                 failure
             }
+        };
+        if let Some(loss) = loss {
+            failure.printed = loss.printed.clone();
         }
+        failure
     }
 
     // ---- waiting -----------------------------------------------------------------------------------------------------

@@ -40,8 +40,6 @@ pub struct Process {
     pub retired: bool,
     /// It broke the protocol, like this.
     pub broken: Option<String>,
-    /// The attempt that its status page last told.
-    pub attempt: u64,
     /// Time it was known to have waited for a processor.
     waited: Duration,
     /// What has still to go into the lane.
@@ -91,7 +89,6 @@ impl Process {
             ended: false,
             retired: false,
             broken: None,
-            attempt: 0,
             waited: Duration::ZERO,
             outbox: VecDeque::new(),
         })

@@ -15,10 +15,8 @@ mod wasi;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use serde::{Deserialize, Serialize};
 
 use crate::compile::Meta;
@@ -28,6 +26,7 @@ use crate::policy::Call;
 use crate::sandbox::{self, Plan};
 pub use init::{Initialised, initialise};
 use load::LoadError;
+use state::Printer;
 pub use state::State;
 use wasi::Wasi;
 
@@ -60,19 +59,6 @@ pub enum Started {
     BadArtifact(String),
     #[cfg(feature = "probes")]
     Probed(sandbox::probes::Outcome),
-}
-
-/// The engine, for the signal handler.
-static ENGINE: OnceLock<wasmtime::Engine> = OnceLock::new();
-
-/// The signal that makes a worker look whether its item is out of time.
-pub const ABORT: Signal = Signal::SIGUSR1;
-
-extern "C" fn on_abort(_: i32) {
-    // Raising the epoch is an atomic addition: safe in a signal handler.
-    if let Some(engine) = ENGINE.get() {
-        engine.increment_epoch();
-    }
 }
 
 /// Runs the worker on the socket it was given.
@@ -109,7 +95,7 @@ fn serve(control: Control) -> io::Result<()> {
         Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
     };
     let paths = directories.iter().map(|directory| sandbox.path_of(directory.as_fd()));
-    let wasi = match Wasi::new(&setup.call.given, paths) {
+    let wasi = match Wasi::new(&setup.call.given, paths, lane.printed().map(Printer::new)) {
         Ok(wasi) => wasi,
         Err(message) => return control.send(&Started::Unusable(shorten(message)), &[]),
     };
@@ -120,11 +106,6 @@ fn serve(control: Control) -> io::Result<()> {
     drop(artifact);
     let timers = if setup.meta.wasi { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
-    let _ = ENGINE.set(task.engine.clone());
-    let action =
-        SigAction::new(SigHandler::Handler(on_abort), SaFlags::SA_RESTART | SaFlags::SA_ONSTACK, SigSet::empty());
-    // SAFETY: the handler does one atomic addition.
-    unsafe { sigaction(ABORT, &action)? };
     if let Err(e) = sandbox.enter_serving() {
         return control.send(&Started::Unprotected(shorten(e.to_string())), &[]);
     }
@@ -132,7 +113,7 @@ fn serve(control: Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, lane.status());
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi);
     // An init that fails fails for every item: better said once, before anything runs.
     if setup.call.init.is_some()
         && let Err(failure) = runner.prepare()

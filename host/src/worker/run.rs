@@ -5,13 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
-use wasmtime::{Func as CoreFunc, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Func as CoreFunc, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::load::{BytesCall, Pre, Returns, Task};
 use super::state::State;
 use super::wasi::Wasi;
-use crate::lane::Status;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::outcome::{Failure, Kind};
 use crate::policy::{Call, ResultForm};
@@ -53,7 +52,6 @@ pub struct Runner {
     task: Task,
     call: Call,
     wasi: Arc<Wasi>,
-    status: &'static Status,
     live: Option<Live>,
     arguments: Vec<Val>,
 }
@@ -76,8 +74,8 @@ enum Callee {
 }
 
 impl Runner {
-    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, status: &'static Status) -> Runner {
-        Runner { task, call, wasi, status, live: None, arguments: Vec::new() }
+    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>) -> Runner {
+        Runner { task, call, wasi, live: None, arguments: Vec::new() }
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -87,7 +85,7 @@ impl Runner {
 
     /// Makes an instance, so that a task that cannot start says so before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        self.live = Some(instantiate(&self.task, &self.call, &self.wasi, self.status)?);
+        self.live = Some(instantiate(&self.task, &self.call, &self.wasi)?);
         Ok(())
     }
 
@@ -240,7 +238,7 @@ impl Runner {
                 live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
             }
         } else {
-            self.live = Some(instantiate(&self.task, &self.call, &self.wasi, self.status)?);
+            self.live = Some(instantiate(&self.task, &self.call, &self.wasi)?);
         }
         self.live.as_mut().ok_or_else(other_kind)
     }
@@ -281,19 +279,12 @@ fn spoils(kind: Kind) -> bool {
     !matches!(kind, Kind::Error | Kind::InvalidInput)
 }
 
-fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, status: &'static Status) -> Result<Live, Failure> {
+fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>) -> Result<Live, Failure> {
     let mut store = Store::new(&task.engine, State::new(call.limits.memory, Arc::clone(wasi)));
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
     }
-    // The host raises the epoch by a signal when an item is out of time. A signal that comes late meets the next item,
-    // which goes on.
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|_| match status.aborted() {
-        true => Err(Trap::Interrupt.into()),
-        false => Ok(UpdateDeadline::Continue(1)),
-    });
     // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
     store.set_hostcall_fuel(usize::try_from(call.limits.max_output).unwrap_or(usize::MAX).max(128 << 20));
     match make(task, &mut store) {

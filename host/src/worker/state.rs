@@ -14,18 +14,16 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::wasi::Wasi;
+use crate::lane::PRINTED;
+use crate::lane::worker::PrintedPage;
 use crate::outcome::Printed;
 
-/// Bytes kept of each standard stream of an item; the rest is dropped.
-const PRINTED: usize = 64 << 10;
 /// Elements a table may grow to.
 const TABLE_ELEMENTS: usize = 1 << 20;
 
 /// The data of a store.
 pub struct State {
     pub limiter: Limiter,
-    stdout: Printer,
-    stderr: Printer,
     /// Made when the guest first calls WASI: most never do.
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
@@ -36,8 +34,6 @@ impl State {
     pub fn new(memory: u64, grants: Arc<Wasi>) -> State {
         State {
             limiter: Limiter { left: usize::try_from(memory).unwrap_or(usize::MAX), refused: false },
-            stdout: Printer::default(),
-            stderr: Printer::default(),
             wasi: None,
             p1: None,
             grants,
@@ -64,20 +60,19 @@ impl State {
         if self.wasi.is_none() && self.p1.is_none() {
             return Printed::default();
         }
-        Printed { stdout: self.stdout.take(), stderr: self.stderr.take() }
+        let [stdout, stderr] = &self.grants.printers;
+        Printed { stdout: stdout.take(), stderr: stderr.take() }
     }
 
     /// The state of preview 1.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
-        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
-        self.p1.get_or_insert_with(|| Box::new(self.grants.builder(stdout, stderr).build_p1()))
+        self.p1.get_or_insert_with(|| Box::new(self.grants.builder().build_p1()))
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
-        let context = || Box::new((self.grants.builder(stdout, stderr).build(), ResourceTable::new()));
+        let context = || Box::new((self.grants.builder().build(), ResourceTable::new()));
         let wasi = self.wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
@@ -112,22 +107,30 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-/// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one.
+/// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one. Without a
+/// page to keep them in it swallows all.
 #[derive(Clone, Default)]
-pub struct Printer(Arc<Mutex<Vec<u8>>>);
+pub struct Printer(Option<Arc<Mutex<PrintedPage>>>);
 
 impl Printer {
+    pub fn new(page: PrintedPage) -> Printer {
+        Printer(Some(Arc::new(Mutex::new(page))))
+    }
+
     fn print(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = PRINTED.saturating_sub(kept.len());
-        kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        if let Some(page) = &self.0 {
+            page.lock().unwrap_or_else(PoisonError::into_inner).append(bytes);
+        }
     }
 
     fn take(&self) -> String {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.is_empty() {
+        let Some(page) = &self.0 else {
+            return String::new();
+        };
+        let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+        match page.is_empty() {
             true => String::new(),
-            false => String::from_utf8_lossy(&std::mem::take(&mut *kept)).into_owned(),
+            false => String::from_utf8_lossy(&page.take()).into_owned(),
         }
     }
 }

@@ -19,11 +19,17 @@ pub struct Wasi {
     directories: Vec<(PathBuf, String, FsPerms)>,
     peers: Vec<GivenPeer>,
     addresses: Arc<[SocketAddr]>,
+    /// Of standard output and standard error.
+    pub printers: [Printer; 2],
 }
 
 impl Wasi {
     /// `paths` lead to the granted directories, in their order.
-    pub fn new(given: &Given, paths: impl Iterator<Item = PathBuf>) -> Result<Arc<Wasi>, String> {
+    pub fn new(
+        given: &Given,
+        paths: impl Iterator<Item = PathBuf>,
+        printers: [Printer; 2],
+    ) -> Result<Arc<Wasi>, String> {
         let directories: Vec<(PathBuf, String, FsPerms)> = paths
             .zip(&given.directories)
             .map(|(path, directory)| {
@@ -37,12 +43,13 @@ impl Wasi {
                 .map_err(|e| format!("the directory granted as {guest} cannot be opened in a worker: {e}"))?;
         }
         let addresses = given.peers.iter().flat_map(|peer| peer.addresses.iter().copied()).collect();
-        Ok(Arc::new(Wasi { env: given.env.clone(), directories, peers: given.peers.clone(), addresses }))
+        Ok(Arc::new(Wasi { env: given.env.clone(), directories, peers: given.peers.clone(), addresses, printers }))
     }
 
     /// WASI for one instance: no arguments, and what was granted.
-    pub fn builder(&self, stdout: Printer, stderr: Printer) -> WasiCtxBuilder {
+    pub fn builder(&self) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
+        let [stdout, stderr] = self.printers.clone();
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
         for (path, guest, permissions) in &self.directories {
             // It could be opened when the worker started. A process that has run out of descriptors since goes without.

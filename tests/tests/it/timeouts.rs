@@ -24,6 +24,19 @@ fn an_endless_loop_of_a_guest_with_imports_costs_only_its_own_item() {
 }
 
 #[test]
+fn what_a_guest_printed_before_its_time_was_up_is_kept() {
+    let task = built("misbehave");
+    let run = map(&task).args(["--output-format", "records", "--timeout", "200ms", "-j", "1"]);
+    let input = "\"print-and-spin:so far\"\n\"ok:1\"\n\"print-and-spin:again\"\n\"spin\"\n";
+    let records = run.input(input).run().exits(1).records();
+    let printed = |index: usize| ["stdout", "stderr"].map(|name| records[index].get(name).and_then(|text| text.as_str()));
+    assert_eq!(printed(0), [Some("so far\n"); 2]);
+    assert_eq!(printed(2), [Some("again\n"); 2]);
+    // Neither an item that ran after it, nor one that printed nothing, has it too.
+    assert_eq!([printed(1), printed(3)], [[None; 2]; 2]);
+}
+
+#[test]
 fn a_guest_asleep_in_a_host_call_is_ended_too() {
     let args = ["--timeout", "200ms", "-j", "1", "-c", "5"];
     let kinds = kinds(&built("misbehave"), &args, "\"ok:1\"\n\"sleep\"\n\"ok:2\"\n");
