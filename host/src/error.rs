@@ -1,8 +1,10 @@
-//! What can go wrong with a run as a whole. What goes wrong with an item is its [`crate::outcome::Failure`].
+//! What can go wrong with a run or a pool as a whole. What goes wrong with an item is its [`crate::outcome::Failure`].
 
 use std::io;
 
-/// Why a run could not start or go on.
+use crate::pool::ItemError;
+
+/// Why a run could not start or go on, or what a call of a pool came to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,6 +30,27 @@ pub enum Error {
         "workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?"
     )]
     Workers(String),
+    /// There is no binary to start worker processes from.
+    #[error("no worker binary: {0}")]
+    WorkerBinary(String),
+    /// A bound argument, or that of `init`, cannot be written as JSON.
+    #[error("{0} cannot be written as JSON")]
+    Argument(String),
+    /// An item failed. All others are not touched by that.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The pool was closed or terminated: it takes no new calls.
+    #[error("the pool is closed and takes no new calls")]
+    Closed,
+    /// The result is not there yet. Work on it goes on.
+    #[error("the result is not there within the time it was waited for")]
+    WaitTimeout,
+    /// Nobody knows yet whether it succeeds.
+    #[error("the result is not there yet: wait for it before asking whether it is successful")]
+    Unfinished,
+    /// A pool that still takes calls cannot be waited for.
+    #[error("the pool is still open: close or terminate it before joining it")]
+    StillOpen,
     /// The user or the system asked to stop before anything ran.
     #[error("interrupted")]
     Interrupted,
@@ -40,4 +63,30 @@ pub enum Error {
     /// The system refused something that the run needs.
     #[error("{0}")]
     System(#[from] io::Error),
+}
+
+impl Error {
+    /// The same once more, for another that waits for the same thing.
+    pub(crate) fn again(&self) -> Error {
+        let io = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        match self {
+            Error::Task(message) => Error::Task(message.clone()),
+            Error::Artifact(message) => Error::Artifact(message.clone()),
+            Error::Grant(message) => Error::Grant(message.clone()),
+            Error::Sandbox(message) => Error::Sandbox(message.clone()),
+            Error::Spawn(e) => Error::Spawn(io(e)),
+            Error::Workers(message) => Error::Workers(message.clone()),
+            Error::WorkerBinary(message) => Error::WorkerBinary(message.clone()),
+            Error::Argument(message) => Error::Argument(message.clone()),
+            Error::Item(e) => Error::Item(e.clone()),
+            Error::Closed => Error::Closed,
+            Error::WaitTimeout => Error::WaitTimeout,
+            Error::Unfinished => Error::Unfinished,
+            Error::StillOpen => Error::StillOpen,
+            Error::Interrupted => Error::Interrupted,
+            Error::Input(message) => Error::Input(message.clone()),
+            Error::Output(e) => Error::Output(io(e)),
+            Error::System(e) => Error::System(io(e)),
+        }
+    }
 }

@@ -14,12 +14,18 @@ mod memfd;
 mod outcome;
 mod output;
 mod policy;
+mod pool;
 mod sandbox;
 mod scheduler;
 mod spawn;
 mod supervisor;
 mod value;
 mod worker;
+
+pub use error::Error;
+pub use outcome::{Details, Kind, Printed};
+pub use policy::{Isolate, SandboxMode};
+pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, Returned, Task};
 
 /// The version of wasmtime that artifacts belong to.
 const WASMTIME: &str = "48.0.8";
@@ -31,6 +37,7 @@ const WASMTIME: &str = "48.0.8";
 pub fn worker_entry() {
     let mut args = std::env::args_os();
     if args.next().is_none_or(|mark| mark != spawn::MARK) {
+        pool::may_start_own_binary();
         return;
     }
     let mut word = || args.next().and_then(|a| a.into_string().ok());
@@ -41,6 +48,7 @@ pub fn worker_entry() {
         (Some(spawn::Role::Worker), Ok(socket)) => worker::run(socket),
         (Some(spawn::Role::Compile), Ok(socket)) => compile::run(socket),
         (Some(spawn::Role::Doctor), Ok(socket)) => sandbox::run_doctor(socket),
+        (Some(spawn::Role::Version), Ok(socket)) => pool::tell_version(socket),
         _ => std::process::ExitCode::FAILURE,
     };
     std::process::exit(if code == std::process::ExitCode::SUCCESS { 0 } else { 1 });

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 /// Why an item failed. The names are those of the records a user reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Kind {
     /// The task returned `err`.
     Error,

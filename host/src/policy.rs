@@ -42,7 +42,7 @@ impl Default for Limits {
 }
 
 /// How a result is to be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ResultForm {
     /// JSON, on one line.
     #[default]

@@ -1,13 +1,16 @@
-//! Starting our own binary as a worker or compiler.
+//! Starting our own binary, or another of the same version, as a worker or compiler.
 //!
 //! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
 //! standard input; nothing else. What it does about descriptors that somebody left open is its first act
 //! ([`crate::worker_entry`]).
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -23,6 +26,28 @@ pub enum Role {
     Compile,
     /// Enters a worker's sandbox and says what it got.
     Doctor,
+    /// Says which version it is.
+    Version,
+}
+
+/// What is executed.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// This very binary.
+    Own,
+    /// Another, kept open: it is the one that was looked at, whatever becomes of its path.
+    Other(Arc<File>),
+}
+
+impl Program {
+    /// A link to the binary itself: not a path that somebody could have replaced.
+    fn path(&self) -> PathBuf {
+        match self {
+            Program::Own => PathBuf::from("/proc/self/exe"),
+            // The child looks this up among the descriptors that it has until it becomes the other program.
+            Program::Other(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+        }
+    }
 }
 
 /// The first word of a child's command line, by which [`crate::worker_entry`] knows it.
@@ -34,11 +59,12 @@ impl Role {
             Role::Worker => "worker",
             Role::Compile => "compile",
             Role::Doctor => "doctor",
+            Role::Version => "version",
         }
     }
 
     pub fn from_name(name: &str) -> Option<Role> {
-        [Role::Worker, Role::Compile, Role::Doctor].into_iter().find(|r| r.name() == name)
+        [Role::Worker, Role::Compile, Role::Doctor, Role::Version].into_iter().find(|r| r.name() == name)
     }
 }
 
@@ -59,11 +85,10 @@ pub enum Waited {
     Stopped,
 }
 
-/// Starts this binary in `role`, with `socket` as its standard input.
-pub fn start(role: Role, socket: OwnedFd) -> Result<Child, Error> {
+/// Starts `program` in `role`, with `socket` as its standard input. The process dies with the thread that calls this.
+pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Error> {
     let failed = |e: io::Error| Error::Spawn(e);
-    // The link to the running binary itself: not a path that somebody could have replaced.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(program.path());
     command
         .arg0(MARK)
         .arg(role.name())

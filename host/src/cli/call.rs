@@ -9,12 +9,13 @@ use super::exit::{Exit, Stop};
 use super::map;
 use super::progress::{printable, without};
 use super::run::{Run, run};
+use crate::compile::Wasm;
 use crate::input::{Batch, Items};
 use crate::outcome::{Failure, Kind};
 use crate::output::{Counts, Format, Target, Watcher};
 use crate::policy::Call;
 use crate::sandbox::Part;
-use crate::scheduler::WorkerId;
+use crate::scheduler::{Config, WorkerId};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     let item = match args.arguments.as_slice() {
@@ -24,10 +25,10 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     };
     let mut watcher = Said { quiet: args.common.verbosity.quiet };
     let (exit, counts) = run(Run {
-        task: &args.task,
+        task: &Wasm::of_argument(&args.task)?,
         call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },
         grants: args.common.grants.grants(),
-        config: map::config(&args.common),
+        config: Config::of_limits(args.common.timeout, 1),
         format: Format::Values,
         items: Box::new(Once(Some(item))),
         target: Target::Stdout,

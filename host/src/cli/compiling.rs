@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
@@ -38,9 +37,9 @@ impl<'a> Notice<'a> {
     }
 
     /// How the task was had.
-    pub fn had(&self, task: &Path, compiled: Option<Duration>) {
+    pub fn had(&self, task: &str, compiled: Option<Duration>) {
         if self.verbose {
-            let task = printable(&task.to_string_lossy());
+            let task = printable(task);
             match compiled {
                 Some(time) => eprintln!("wasmpool: compiled {task} in {time:.1?}"),
                 None => eprintln!("wasmpool: {task} was compiled before; it comes from the cache"),

@@ -6,7 +6,7 @@ use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::printable_lines;
-use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared};
+use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
 use crate::error::Error;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
@@ -42,7 +42,8 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
 }
 
 fn prepare(args: &TaskArgs, cache: &Cache) -> Result<Prepared, Error> {
-    compile::prepare(&args.task, false, args.sandbox.mode, None, cache, false, &mut Notice::new(args.verbosity))
+    let wanted = Wanted { fuel: false, sandbox: args.sandbox.mode, init: None };
+    compile::prepare(&Wasm::of_argument(&args.task)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {

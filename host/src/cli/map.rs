@@ -1,22 +1,18 @@
 //! `wasmpool map`.
 
 use std::thread;
-use std::time::Duration;
 
 use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat, Progress as When};
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
+use crate::compile::Wasm;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
 use crate::output::{Counts, Format, Target};
 use crate::policy::{Call, ResultForm};
 use crate::scheduler::Config;
 use crate::value::Form;
-
-/// Bytes read and not yet written: so many, and so many more for each worker.
-const WINDOW: usize = 2 << 20;
-const WINDOW_PER_WORKER: usize = 512 << 10;
 
 pub fn map(map: &Map) -> Result<Exit, Stop> {
     let inputs = Inputs::open(&map.input)?;
@@ -37,14 +33,12 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         None => thread::available_parallelism().map_or(1, |n| n.get()),
     };
     let config = Config {
-        workers,
         ordered: !map.unordered,
         chunk: map.chunk_size,
         batch: map.batch,
         retries: map.retries,
         max_tasks_per_worker: map.max_tasks_per_worker,
-        window: WINDOW + workers * WINDOW_PER_WORKER,
-        ..config(&map.common)
+        ..Config::of_limits(map.common.timeout, workers)
     };
     let format = match (map.output_format, map.delimiter) {
         (OutputFormat::Values, _) => Format::Values,
@@ -58,7 +52,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
     let notice = Notice::new(map.common.verbosity).still(map.progress == When::Never);
     let result = run(Run {
-        task: &map.task,
+        task: &Wasm::of_argument(&map.task)?,
         call,
         grants: map.common.grants.grants(),
         config,
@@ -86,21 +80,6 @@ pub fn call(common: &Common) -> Call {
         limits: common.limits(),
         sandbox: common.sandbox.mode,
         ..Call::default()
-    }
-}
-
-/// A run of one worker, as `call` makes it.
-pub fn config(common: &Common) -> Config {
-    Config {
-        workers: 1,
-        ordered: true,
-        chunk: crate::scheduler::ChunkSize::Auto,
-        batch: false,
-        retries: 0,
-        max_tasks_per_worker: None,
-        timeout: common.timeout,
-        start_timeout: common.timeout.saturating_add(Duration::from_secs(60)),
-        window: WINDOW + WINDOW_PER_WORKER,
     }
 }
 

@@ -1,7 +1,6 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -11,18 +10,19 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::compiling::Notice;
 use super::exit::Exit;
-use crate::compile::{self, Cache, Init, Prepared};
+use crate::compile::{self, Cache, Prepared, Wanted, Wasm};
 use crate::error::Error;
 use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::output::{self, Counts, Format, Printer, Target, Watcher};
-use crate::policy::{Call, Isolate};
+use crate::policy::Call;
 use crate::scheduler::Config;
-use crate::supervisor::{End, Event, Mailbox, Sender, Spare, Supervisor};
+use crate::spawn::Program;
+use crate::supervisor::{End, Event, Mailbox, Sender, Spares, Supervisor};
 
 /// All that a run is made of.
 pub struct Run<'a> {
-    pub task: &'a Path,
+    pub task: &'a Wasm,
     pub call: Call,
     pub grants: Grants,
     pub config: Config,
@@ -44,7 +44,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let mut notice = notice.until(&signals.came);
     // Beside what comes now: no more than can get on with it.
     let ahead = config.workers.min(thread::available_parallelism().map_or(1, NonZero::get));
-    let spares = (0..ahead).map(|_| Spare::start()).collect::<Result<Vec<Spare>, Error>>()?;
+    let spares = Spares::new(Program::Own);
+    spares.add(ahead)?;
     let cache = Cache::of_user();
     let mut prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -93,6 +94,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     }
     let exit = match end {
         End::Interrupted(signal) => Exit::Signal(signal),
+        // Nobody terminates a run of the command but by a signal.
+        End::Terminated => Exit::Signal(Signal::SIGTERM as i32),
         End::OutputClosed => Exit::OutputClosed,
         End::InputFailed(message) => return Err(Error::Input(message)),
         End::Complete if counts.failures() > 0 => Exit::Failures,
@@ -101,16 +104,9 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     Ok((exit, counts))
 }
 
-fn prepare(task: &Path, call: &Call, cache: &Cache, fresh: bool, notice: &mut Notice<'_>) -> Result<Prepared, Error> {
-    // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
-    let once = call.isolate != Isolate::Worker && call.given.is_empty();
-    let init = call.init.as_ref().filter(|_| once).map(|json| Init {
-        json: json.clone(),
-        memory: call.limits.memory,
-        timeout: call.limits.timeout,
-    });
-    let prepared = compile::prepare(task, call.limits.fuel.is_some(), call.sandbox, init, cache, fresh, notice)?;
-    notice.had(task, prepared.compiled);
+fn prepare(task: &Wasm, call: &Call, cache: &Cache, fresh: bool, notice: &mut Notice<'_>) -> Result<Prepared, Error> {
+    let prepared = compile::prepare(task, &Wanted::of(call), cache, fresh, notice)?;
+    notice.had(task.name(), prepared.compiled);
     Ok(prepared)
 }
 

@@ -1,6 +1,6 @@
 //! Wasm to machine code, in a process of its own: the host never looks inside a module.
 //!
-//! [`prepare`] takes a task's file and returns its artifact in a sealed memfd: from the cache, or made by a compile process
+//! [`prepare`] takes a task and returns its artifact in a sealed memfd: from the cache, or made by a compile process
 //! that gets the wasm in one memfd and writes the artifact into another.
 
 mod cache;
@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -22,9 +23,9 @@ pub use snapshot::Init;
 use crate::engine::{Needs, Profile};
 use crate::error::Error;
 use crate::lane::control::Control;
-use crate::policy::SandboxMode;
+use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
-use crate::spawn::{self, Child, Waited};
+use crate::spawn::{self, Child, Program, Waited};
 
 /// What a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,33 +155,130 @@ const MOST_WASM: u64 = 1 << 30;
 /// Bytes of a reply that are read. A compile process that keeps its own bounds needs less.
 const MOST_REPLY: u64 = 4 << 20;
 
-/// Finds or makes the artifact of the task at `path` (`-` is standard input), as `init` leaves it where that is given.
+/// Nobody waits who would have to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn compiling(&mut self) {}
+
+    fn compiled(&mut self) {}
+
+    fn stop(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A task as its author made it: wasm or its text form, in sealed memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Wasm {
+    file: Arc<File>,
+    hash: String,
+    name: String,
+}
+
+impl Wasm {
+    /// Reads what a command line names: a file, or standard input for `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] names the file.
+    pub fn of_argument(path: &Path) -> Result<Wasm, Error> {
+        match path.to_str() {
+            Some("-") => Wasm::read(&mut io::stdin(), "-".to_owned()),
+            _ => Wasm::of_file(path),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] names the file.
+    pub fn of_file(path: &Path) -> Result<Wasm, Error> {
+        let name = path.display().to_string();
+        let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(io::Error::other("it is a directory; name a .wasm or .wat file")),
+            false => Ok(file),
+        });
+        match opened {
+            Ok(mut file) => Wasm::read(&mut file, name),
+            Err(e) => Err(unreadable(&name, &e)),
+        }
+    }
+
+    /// Takes bytes that are in memory.
+    pub fn of_bytes(mut bytes: &[u8]) -> Result<Wasm, Error> {
+        Wasm::read(&mut bytes, "the task".to_owned())
+    }
+
+    /// Copies all of it into sealed memory, and hashes it on the way.
+    fn read(source: &mut dyn Read, name: String) -> Result<Wasm, Error> {
+        match copy(source) {
+            Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name }),
+            Err(e) => Err(unreadable(&name, &e)),
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn unreadable(name: &str, e: &io::Error) -> Error {
+    Error::Task(format!("cannot read the task {name}: {e}"))
+}
+
+/// What an artifact depends on besides the wasm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub fuel: bool,
+    /// Of the compile process.
+    pub sandbox: SandboxMode,
+    /// Leaves the task as this leaves it.
+    pub init: Option<Init>,
+}
+
+impl Wanted {
+    pub fn of(call: &Call) -> Wanted {
+        // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
+        let once = call.isolate != Isolate::Worker && call.given.is_empty();
+        let init = call.init.as_ref().filter(|_| once).map(|json| Init {
+            json: json.clone(),
+            memory: call.limits.memory,
+            timeout: call.limits.timeout,
+        });
+        Wanted { fuel: call.limits.fuel.is_some(), sandbox: call.sandbox, init }
+    }
+}
+
+/// Finds or makes the artifact of a task. The compile process is of `program`.
 ///
 /// # Errors
 ///
 /// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if nobody waits any more.
-pub fn prepare(
-    path: &Path,
-    fuel: bool,
-    sandbox: SandboxMode,
-    init: Option<Init>,
+pub fn prepare_by(
+    program: &Program,
+    wasm: &Wasm,
+    wanted: &Wanted,
     cache: &Cache,
     fresh: bool,
     watch: &mut dyn Watch,
 ) -> Result<Prepared, Error> {
-    let (wasm, hash) = read(path).map_err(|e| Error::Task(format!("cannot read the task {}: {e}", path.display())))?;
-    let hash = match &init {
-        Some(init) => init.hash(&hash),
-        None => hash,
+    let hash = match &wanted.init {
+        Some(init) => init.hash(&wasm.hash),
+        None => wasm.hash.clone(),
     };
-    for profile in Profile::all(fuel) {
+    for profile in Profile::all(wanted.fuel) {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
             return Ok(Prepared { artifact, meta, hash, compiled: None });
         }
     }
     let start = Instant::now();
-    let (artifact, meta) = compile(&wasm, Request::new(fuel, sandbox, init), watch).map_err(|e| match e {
-        Error::Task(message) => Error::Task(format!("{}: {message}", path.display())),
+    let request = Request::new(wanted.fuel, wanted.sandbox, wanted.init.clone());
+    let (artifact, meta) = compile(program, &wasm.file, request, watch).map_err(|e| match e {
+        Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
         other => other,
     })?;
     let compiled = Some(start.elapsed());
@@ -190,18 +288,18 @@ pub fn prepare(
     Ok(Prepared { artifact: artifact.into(), meta, hash, compiled })
 }
 
-/// Copies the file into sealed memory, and hashes it on the way.
-fn read(path: &Path) -> io::Result<(File, String)> {
-    let mut source: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin()),
-        _ => {
-            let file = File::open(path)?;
-            if file.metadata()?.is_dir() {
-                return Err(io::Error::other("it is a directory; name a .wasm or .wat file"));
-            }
-            Box::new(file)
-        }
-    };
+/// The same with this binary.
+pub fn prepare(
+    wasm: &Wasm,
+    wanted: &Wanted,
+    cache: &Cache,
+    fresh: bool,
+    watch: &mut dyn Watch,
+) -> Result<Prepared, Error> {
+    prepare_by(&Program::Own, wasm, wanted, cache, fresh, watch)
+}
+
+fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
     let mut wasm = crate::memfd::create(c"wasmpool-task")?;
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; 64 << 10];
@@ -223,12 +321,12 @@ fn read(path: &Path) -> io::Result<(File, String)> {
 }
 
 /// Runs the compile process.
-fn compile(wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
+fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
     let io = |e: io::Error| Error::Task(format!("cannot compile it: {e}"));
     let artifact = crate::memfd::create(c"wasmpool-artifact").map_err(io)?;
     let reply = crate::memfd::create(c"wasmpool-reply").map_err(io)?;
     let (control, theirs) = Control::pair().map_err(io)?;
-    let mut child = spawn::start(spawn::Role::Compile, theirs)?;
+    let mut child = spawn::start(program, spawn::Role::Compile, theirs)?;
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]).map_err(io)?;
     let waited = wait(&mut child, watch).map_err(io);
     watch.compiled();
@@ -277,7 +375,7 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let artifact = crate::memfd::create(c"artifact")?;
     let mut reply = crate::memfd::create(c"reply")?;
     let (control, theirs) = Control::pair()?;
-    let mut child = spawn::start(spawn::Role::Compile, theirs).map_err(io::Error::other)?;
+    let mut child = spawn::start(&Program::Own, spawn::Role::Compile, theirs).map_err(io::Error::other)?;
     let request = Request { probe: Some(probe), ..Request::new(false, mode, None) };
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;

@@ -20,7 +20,7 @@ use crate::engine::Profile;
 use crate::worker::{Initialised, State};
 
 /// What `init` is called with, and may use.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Init {
     /// Its argument.
     pub json: String,

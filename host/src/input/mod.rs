@@ -22,6 +22,7 @@ pub struct Batch {
     pub sizes: Vec<u32>,
 }
 
+const TOO_LONG: &str = "the item is longer than 4 GiB";
 /// Longest reason why an item could not be read.
 const REASON: usize = 4096;
 
@@ -44,6 +45,27 @@ impl Batch {
         }
     }
 
+    /// Appends an item that `write` appends to what is there; what it says instead becomes a failure of kind
+    /// `invalid-input`.
+    pub fn push_written(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; ITEM_HEADER]);
+        let written = write(&mut self.bytes);
+        let len = u32::try_from(self.bytes.len().saturating_sub(start + ITEM_HEADER));
+        match (written, len) {
+            (Ok(()), Ok(len)) => {
+                if let Some(header) = self.bytes.get_mut(start..).and_then(|item| item.first_chunk_mut()) {
+                    *header = item_header(ItemTag::Item, len);
+                }
+                self.sizes.push(len);
+            }
+            (written, _) => {
+                self.bytes.truncate(start);
+                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()));
+            }
+        }
+    }
+
     /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason.
     pub fn push_unreadable(&mut self, reason: &str) {
         self.append(ItemTag::Unreadable, reason.as_bytes().get(..REASON).unwrap_or(reason.as_bytes()));
@@ -51,7 +73,7 @@ impl Batch {
 
     fn append(&mut self, tag: ItemTag, bytes: &[u8]) {
         let Ok(len) = u32::try_from(bytes.len()) else {
-            return self.push_unreadable("the item is longer than 4 GiB");
+            return self.push_unreadable(TOO_LONG);
         };
         self.bytes.reserve(ITEM_HEADER + bytes.len());
         self.bytes.extend_from_slice(&item_header(tag, len));

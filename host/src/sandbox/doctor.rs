@@ -31,7 +31,7 @@ fn plan() -> Plan {
 /// Asks a child.
 pub fn diagnose() -> Result<Diagnosis, Error> {
     let (control, theirs) = Control::pair()?;
-    let mut child = spawn::start(spawn::Role::Doctor, theirs)?;
+    let mut child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs)?;
     let report = match control.receive::<Report>(false)? {
         Incoming::Message(report) => report,
         Incoming::Bell | Incoming::Closed | Incoming::Nothing => {

@@ -37,6 +37,9 @@ const MAX_BOUNCES: u32 = 3;
 const DEPTH: usize = 2;
 /// Times its timeout that an item may wait for a processor beyond it.
 const MOST_EXCUSED: u32 = 9;
+/// Bytes read and not yet written: so many, and so many more for each worker.
+const WINDOW: usize = 2 << 20;
+const WINDOW_PER_WORKER: usize = 512 << 10;
 /// What an item costs besides its bytes.
 const ITEM_OVERHEAD: usize = 16;
 
@@ -58,6 +61,23 @@ pub struct Config {
     pub start_timeout: Duration,
     /// Bytes read and not yet written, over all items.
     pub window: usize,
+}
+
+impl Config {
+    /// What follows from the timeout of an item and the number of workers; the rest as simple as it gets.
+    pub fn of_limits(timeout: Duration, workers: usize) -> Config {
+        Config {
+            workers,
+            ordered: true,
+            chunk: ChunkSize::Auto,
+            batch: false,
+            retries: 0,
+            max_tasks_per_worker: None,
+            timeout,
+            start_timeout: timeout.saturating_add(Duration::from_secs(60)),
+            window: WINDOW + workers * WINDOW_PER_WORKER,
+        }
+    }
 }
 
 /// Why an item has no outcome of its own.
@@ -148,6 +168,13 @@ struct Worker {
     killed: Option<u64>,
 }
 
+impl Worker {
+    /// Whether it is there for chunks to come.
+    fn stays(&self) -> bool {
+        !self.retiring && self.killed.is_none()
+    }
+}
+
 /// The state machine. See the module's head.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -173,6 +200,12 @@ pub struct Scheduler {
     unwritten: usize,
     stopping: bool,
     given_up: bool,
+    /// Items come as they are asked for; see [`Scheduler::serve_on_demand`].
+    on_demand: bool,
+    /// No more items are there for now.
+    lull: bool,
+    /// Workers that are kept, on demand, whether there is work for them or not.
+    standing: usize,
     /// The latest time that was told.
     now: Time,
 }
@@ -197,8 +230,18 @@ impl Scheduler {
             unwritten: 0,
             stopping: false,
             given_up: false,
+            on_demand: false,
+            lull: false,
+            standing: 0,
             now: Time::ZERO,
         }
+    }
+
+    /// Serves whoever asks, for as long as it is asked, rather than one input: no more items are taken in advance than
+    /// workers need for their next chunks ([`Scheduler::wanted`]), so that who comes later does not wait behind all
+    /// that came before; and workers are started as there is work for them, and then kept.
+    pub fn serve_on_demand(&mut self) {
+        self.on_demand = true;
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------
@@ -208,8 +251,29 @@ impl Scheduler {
         if self.stopping {
             return;
         }
+        self.lull = false;
         self.pending.extend(sizes);
         self.pending_bytes += sizes.iter().map(|&s| s as usize + ITEM_OVERHEAD).sum::<usize>();
+    }
+
+    /// There are no more items for now: what is there is shared out as at the end of the input, and not waited behind.
+    pub fn input_pauses(&mut self) {
+        self.lull = true;
+    }
+
+    /// So many workers may run from now on. Those that are too many finish what they were given; none stay with 0.
+    pub fn set_workers(&mut self, workers: usize) {
+        self.config.workers = workers;
+        self.standing = self.standing.min(workers);
+        let mut staying: Vec<(usize, WorkerId)> =
+            self.workers.iter().filter(|(_, w)| w.stays()).map(|(&id, w)| (w.chunks.len(), id)).collect();
+        let surplus = staying.len().saturating_sub(workers);
+        staying.sort_unstable();
+        for (_, id) in staying.into_iter().take(surplus) {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.retiring = true;
+            }
+        }
     }
 
     /// There are no more items.
@@ -393,8 +457,17 @@ impl Scheduler {
     /// Whether more items should be read now.
     pub fn wants_input(&self) -> bool {
         !self.end_of_input
+            && self.wanted() > 0
             && self.pending_bytes < self.read_ahead()
             && self.held + self.unwritten + self.pending_bytes < self.config.window
+    }
+
+    /// How many items should be read now, going by their number: on demand a few chunks for each worker.
+    pub fn wanted(&self) -> usize {
+        match self.on_demand {
+            true => (2 * DEPTH * self.sizer.usual() * self.config.workers.max(1)).saturating_sub(self.pending.len()),
+            false => usize::MAX,
+        }
     }
 
     /// Whether the outcomes of a worker should be left with it for now: the window is full, and what it has is not next.
@@ -458,11 +531,17 @@ impl Scheduler {
         if self.given_up {
             return;
         }
-        let staying = self.workers.values().filter(|w| !w.retiring && w.killed.is_none()).count();
-        let busy = self.workers.values().filter(|w| !w.retiring && w.killed.is_none() && !w.chunks.is_empty()).count();
+        let staying = self.workers.values().filter(|w| w.stays()).count();
+        let busy = self.workers.values().filter(|w| w.stays() && !w.chunks.is_empty()).count();
         let waiting = self.pending.len() + self.returned.len();
-        // Before the input has shown itself the workers start beside it.
-        let wanted = if self.end_of_input { busy + waiting } else { usize::MAX }.min(self.config.workers);
+        let wanted = match (self.end_of_input, self.on_demand) {
+            (true, _) => busy + waiting,
+            (false, true) => self.standing.max(busy + waiting),
+            // Before the input has shown itself the workers start beside it.
+            (false, false) => usize::MAX,
+        }
+        .min(self.config.workers);
+        self.standing = self.standing.max(wanted);
         for _ in staying..wanted {
             let id = self.next_worker;
             self.next_worker += 1;
@@ -554,10 +633,13 @@ impl Scheduler {
             return None;
         }
         // A chunk of a size that was asked for is waited for, while there is room to read more.
-        if !self.sizer.enough(self.pending.len()) && self.wants_input() {
+        if !self.lull && !self.sizer.enough(self.pending.len()) && self.wants_input() {
             return None;
         }
-        let share = if self.end_of_input { self.pending.len().div_ceil(2 * self.config.workers) } else { usize::MAX };
+        let share = match self.end_of_input || self.lull {
+            true => self.pending.len().div_ceil(2 * self.config.workers.max(1)),
+            false => usize::MAX,
+        };
         let (count, bytes) = self.sizer.cut(&self.pending, usize::try_from(most).unwrap_or(usize::MAX), share);
         self.pending.drain(..count);
         let input = bytes + count * ITEM_OVERHEAD;

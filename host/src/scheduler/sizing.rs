@@ -105,6 +105,14 @@ impl Sizer {
         (count, bytes)
     }
 
+    /// Items of a chunk, if there are as many.
+    pub(super) fn usual(&self) -> usize {
+        match self.size {
+            ChunkSize::Fixed(n) => n as usize,
+            ChunkSize::Auto => self.auto(),
+        }
+    }
+
     fn auto(&self) -> usize {
         match self.item {
             None => 1,

@@ -15,24 +15,32 @@ use crate::input::Batch;
 pub enum Event {
     /// Items were read; answers one request for input.
     Input(Batch),
+    /// There is no more input for now; what comes later comes unasked, as the answer to the last request.
+    InputPause,
     InputEnd,
     InputFailed(String),
     /// So many bytes of results have left.
     Written(usize),
+    /// So many workers may run from now on.
+    Workers(usize),
     /// Nobody reads the results any more.
     OutputClosed,
     OutputFailed(io::Error),
     /// The user or the system asks to stop.
     Signal(i32),
+    /// Stop now, whatever is in work.
+    Terminate,
 }
 
+/// Asks for one more batch of input, of so many items at most, and says whether it is in the mailbox already. Called by
+/// the supervisor, which must not wait for it.
+pub type Ask = Box<dyn Fn(usize) -> bool + Send>;
+
 /// The supervisor's end.
-#[derive(Debug)]
 pub struct Mailbox {
     events: Receiver<Event>,
     sender: Sender,
-    /// Requests for input, for whoever reads it.
-    requests: mpsc::Sender<()>,
+    ask: Ask,
 }
 
 /// The other threads' end.
@@ -54,11 +62,21 @@ struct Written {
 impl Mailbox {
     /// A mailbox, and the requests for input that whoever reads it waits for.
     pub fn new() -> io::Result<(Mailbox, Receiver<()>)> {
-        let (sender, events) = mpsc::channel();
         let (requests, wanted) = mpsc::channel();
+        let ask = Box::new(move |_| {
+            // A reader that is gone has said why.
+            let _ = requests.send(());
+            false
+        });
+        Ok((Mailbox::asking(ask)?, wanted))
+    }
+
+    /// A mailbox whose supervisor asks for input like this.
+    pub fn asking(ask: Ask) -> io::Result<Mailbox> {
+        let (sender, events) = mpsc::channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let sender = Sender { events: sender, wake, written: Arc::default() };
-        Ok((Mailbox { events, sender, requests }, wanted))
+        Ok(Mailbox { events, sender, ask })
     }
 
     pub fn sender(&self) -> Sender {
@@ -82,10 +100,9 @@ impl Mailbox {
         for_written && written.bytes.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks for one more batch of input.
-    pub fn ask_for_input(&self) {
-        // A reader that is gone has said why.
-        let _ = self.requests.send(());
+    /// Asks for one more batch of input, of so many items at most. Says whether it is there already.
+    pub fn ask_for_input(&self, items: usize) -> bool {
+        (self.ask)(items)
     }
 }
 
@@ -96,6 +113,11 @@ impl AsFd for Mailbox {
 }
 
 impl Sender {
+    /// The same, for the supervisor to find when it looks next; it is not woken.
+    pub fn leave(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
     /// Tells the supervisor. If it is gone, nobody needs to know.
     pub fn send(&self, event: Event) {
         if self.events.send(event).is_ok() {

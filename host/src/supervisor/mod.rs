@@ -30,7 +30,7 @@ use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
-pub use process::Spare;
+pub use process::Spares;
 use process::{Process, Setting};
 
 /// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
@@ -88,6 +88,8 @@ pub enum End {
     Complete,
     /// Interrupted by this signal; what ran was finished.
     Interrupted(i32),
+    /// It was told to stop at once.
+    Terminated,
     /// The input could not be read to its end; what was read has its outcomes.
     InputFailed(String),
     /// Nobody reads the results any more.
@@ -120,8 +122,7 @@ pub struct Supervisor<'a> {
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, Process>,
-    /// Processes that were started ahead of time.
-    spares: Vec<Spare>,
+    spares: Spares,
     chunks: Chunks,
     start: Instant,
     /// How workers ended whose items are not settled yet.
@@ -139,7 +140,7 @@ impl<'a> Supervisor<'a> {
         call: &Call,
         directories: &'a [OwnedFd],
         config: Config,
-        spares: Vec<Spare>,
+        spares: Spares,
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
@@ -162,6 +163,11 @@ impl<'a> Supervisor<'a> {
             asked_for_input: false,
             told_lacking: false,
         })
+    }
+
+    /// Serves whoever asks, rather than one input to its end: see [`Scheduler::serve_on_demand`].
+    pub fn serve_on_demand(&mut self) {
+        self.scheduler.serve_on_demand();
     }
 
     /// Takes another artifact, after an [`Error::Artifact`]. What was read from the input is kept: nothing ran.
@@ -188,7 +194,9 @@ impl<'a> Supervisor<'a> {
             }
             if !self.asked_for_input && self.scheduler.wants_input() {
                 self.asked_for_input = true;
-                self.mailbox.ask_for_input();
+                if self.mailbox.ask_for_input(self.scheduler.wanted()) {
+                    continue;
+                }
             }
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most)?;
@@ -213,6 +221,9 @@ impl<'a> Supervisor<'a> {
                     self.asked_for_input = false;
                     self.take_input(batch);
                 }
+                Event::InputPause => self.scheduler.input_pauses(),
+                Event::Workers(workers) => self.scheduler.set_workers(workers),
+                Event::Terminate => return Ok(Some(End::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
                 // What was read before is finished first.
                 Event::InputFailed(message) => {
@@ -443,7 +454,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn spawn(&mut self, id: WorkerId) -> Result<(), Error> {
-        let process = Process::start(&self.setting, self.spares.pop())?;
+        let process = Process::start(&self.setting, self.spares.take()?)?;
         let interest = |flags| EpollEvent::new(flags, u64::from(id) << 1);
         self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN)).map_err(io::Error::from)?;
         let ended = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id) << 1 | 1);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
@@ -13,7 +14,7 @@ use crate::lane::control::{Control, Incoming};
 use crate::lane::frame;
 use crate::lane::host::{Broken, HostLane};
 use crate::scheduler::Time;
-use crate::spawn::{self, Child, Role};
+use crate::spawn::{self, Child, Program, Role};
 use crate::worker::{Start, Started};
 
 /// What all workers of a run are given.
@@ -52,8 +53,7 @@ enum Part {
     Items(Piece, usize),
 }
 
-/// A worker process that has been given nothing yet. Starting a process takes longer than all that follows, and needs to
-/// know nothing: it can be done while the task is compiled or read.
+/// A worker process that has been given nothing yet.
 #[derive(Debug)]
 pub struct Spare {
     child: Child,
@@ -61,18 +61,55 @@ pub struct Spare {
 }
 
 impl Spare {
-    pub fn start() -> Result<Spare, Error> {
+    fn start(program: &Program) -> Result<Spare, Error> {
         let (control, theirs) = Control::pair()?;
-        Ok(Spare { child: spawn::start(Role::Worker, theirs)?, control })
+        Ok(Spare { child: spawn::start(program, Role::Worker, theirs)?, control })
+    }
+}
+
+/// Where worker processes come from: some that were started ahead of time, then new ones. Starting a process takes longer
+/// than all that follows, and needs to know nothing: it can be done while the task is compiled or read.
+///
+/// A process dies with the *thread* that started it, so whoever fills this has to outlive all who take from it.
+#[derive(Clone, Debug)]
+pub struct Spares {
+    program: Program,
+    ready: Arc<Mutex<Vec<Spare>>>,
+}
+
+impl Spares {
+    pub fn new(program: Program) -> Spares {
+        Spares { program, ready: Arc::default() }
+    }
+
+    /// Starts some ahead of time.
+    pub fn add(&self, count: usize) -> Result<(), Error> {
+        for _ in 0..count {
+            let spare = Spare::start(&self.program)?;
+            self.ready().push(spare);
+        }
+        Ok(())
+    }
+
+    /// Ends those that nobody took.
+    pub fn clear(&self) {
+        let spares = std::mem::take(&mut *self.ready());
+        drop(spares);
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Vec<Spare>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self) -> Result<Spare, Error> {
+        let spare = self.ready().pop();
+        spare.map_or_else(|| Spare::start(&self.program), Ok)
     }
 }
 
 impl Process {
-    pub fn start(setting: &Setting<'_>, spare: Option<Spare>) -> Result<Process, Error> {
-        let Spare { child, control } = match spare {
-            Some(spare) => spare,
-            None => Spare::start()?,
-        };
+    pub fn start(setting: &Setting<'_>, spare: Spare) -> Result<Process, Error> {
+        let Spare { child, control } = spare;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
         fds.extend(setting.directories.iter().map(AsFd::as_fd));

@@ -41,7 +41,7 @@ pub use params::Params;
 pub use shape::Shape;
 
 /// How the bytes of an item are to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Form {
     /// JSON text.
     #[default]

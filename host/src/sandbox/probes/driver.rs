@@ -20,7 +20,7 @@ use clap::ValueEnum;
 
 use super::list::{ATTEMPTS, Refusal};
 use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, layers};
-use crate::compile::{self, Cache, Prepared, Watch};
+use crate::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm};
 use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
@@ -122,24 +122,11 @@ fn start(prepared: &Prepared, mode: SandboxMode, grants: &Opened, probe: Option<
     )?;
     let (control, theirs) = Control::pair()?;
     let (lane, fd) = HostLane::create(1 << 20)?;
-    let child = spawn::start(spawn::Role::Worker, theirs)?;
+    let child = spawn::start(&spawn::Program::Own, spawn::Role::Worker, theirs)?;
     let mut fds = vec![fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()];
     fds.extend(grants.directories.iter().map(AsFd::as_fd));
     control.send(&Start, &fds)?;
     Ok(Worker { child, control, _lane: lane })
-}
-
-/// Compiling what takes no time.
-struct Unwatched;
-
-impl Watch for Unwatched {
-    fn compiling(&mut self) {}
-
-    fn compiled(&mut self) {}
-
-    fn stop(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
 }
 
 fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
@@ -153,7 +140,8 @@ fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
 fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
-    Ok(compile::prepare(&path, false, mode, None, &Cache::of_user(), true, &mut Unwatched)?)
+    let wanted = Wanted { fuel: false, sandbox: mode, init: None };
+    Ok(compile::prepare(&Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
 }
 
 fn try_all(options: &Options) -> Result<(), Error> {

@@ -1,0 +1,144 @@
+//! What a pool is made of.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use super::Pool;
+use super::function::{Function, Settings, settings};
+use super::keeper::Keeper;
+use super::program;
+use super::shared::Shared;
+use super::task::{Loaded, Task};
+use crate::compile::Wanted;
+use crate::error::Error;
+use crate::policy::{Call, Isolate, SandboxMode};
+
+/// Sets what a [`Pool`] is to be, and builds it. See [`Pool::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use wasmpool::Pool;
+///
+/// let pool = Pool::builder("examples/squares.wat")
+///     .workers(2)
+///     .timeout(Duration::from_secs(1))
+///     .memory(16 << 20)
+///     .build()?;
+/// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+/// # Ok::<(), wasmpool::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PoolBuilder {
+    task: Task,
+    workers: Option<usize>,
+    worker_binary: Option<PathBuf>,
+    settings: Settings,
+}
+
+impl PoolBuilder {
+    pub(super) fn new(task: Task) -> PoolBuilder {
+        PoolBuilder { task, workers: None, worker_binary: None, settings: Settings::default() }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> PoolBuilder {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Worker processes, over all functions and tasks of the pool. Default: the processors this process may use.
+    ///
+    /// They are started with the first items, some of them ahead of these, and then kept.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// // Python: Pool(processes=2)
+    /// let pool = Pool::builder("examples/squares.wat").workers(2).build()?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> PoolBuilder {
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// The binary that worker processes are: the `wasmpool` command of the same version, or a program that calls
+    /// [`worker_entry`](crate::worker_entry).
+    ///
+    /// By default it is this program, if it called that; else what `$WASMPOOL_WORKER_BINARY` names; else an installed
+    /// `wasmpool` on the `$PATH`.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let built = Pool::builder("examples/squares.wat").worker_binary("/bin/true").build();
+    /// assert!(matches!(built, Err(Error::WorkerBinary(_))));
+    /// ```
+    pub fn worker_binary(mut self, path: impl Into<PathBuf>) -> PoolBuilder {
+        self.worker_binary = Some(path.into());
+        self
+    }
+
+    /// The function: `name`, or `interface/name`. Default: the only one a user would call.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/two.wat").function("twice").build()?;
+    /// assert_eq!(pool.apply::<_, i64>(4)?, 8);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn function(mut self, name: &str) -> PoolBuilder {
+        self.settings.call.function = Some(name.to_owned());
+        self
+    }
+
+    /// What must hold of the layers that keep a worker in. Default: all that matter ([`SandboxMode::Strict`]).
+    ///
+    /// ```
+    /// # use wasmpool::{Pool, SandboxMode};
+    /// let pool = Pool::builder("examples/squares.wat").sandbox(SandboxMode::BestEffort).build()?;
+    /// assert_eq!(pool.apply::<_, i64>(3)?, 9);
+    /// println!("workers lack {:?}", pool.lacking());
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn sandbox(mut self, mode: SandboxMode) -> PoolBuilder {
+        self.settings.call.sandbox = mode;
+        self
+    }
+
+    settings!(self, self);
+
+    /// Builds the pool: finds the worker binary, opens what is granted, compiles the task or finds it in the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WorkerBinary`] if there is none, [`Error::Task`] if the task cannot be read or compiled, [`Error::Grant`] if
+    /// a grant cannot be opened, [`Error::Argument`] if a bound argument cannot be written. Whether the function is there
+    /// and takes the arguments that are bound is told by the first call.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// assert!(matches!(Pool::builder("missing.wasm").build(), Err(Error::Task(_))));
+    /// ```
+    pub fn build(self) -> Result<Pool, Error> {
+        let PoolBuilder { task, workers, worker_binary, settings } = self;
+        settings.check()?;
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = workers.unwrap_or(processors);
+        let program = program::find(worker_binary.as_deref())?;
+        let shared = Arc::new(Shared::new(program, workers));
+        // Processes start while the task is compiled; no more than can get on beside each other.
+        let keeper = Keeper::start(shared.spares.clone(), workers.min(processors))?;
+        let function = load(&shared, &task, settings)?;
+        Ok(Pool { function, keeper })
+    }
+}
+
+/// Reads and compiles a task.
+pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Result<Function, Error> {
+    let loaded = Loaded::read(task, shared.program.clone())?;
+    let given = settings.grants.open()?.given;
+    loaded.prepare(&Wanted::of(&Call { given, ..settings.call.clone() }), None)?;
+    Ok(Function::new(shared.clone(), Arc::new(loaded), settings))
+}

@@ -1,0 +1,218 @@
+//! Calls that read their items as their outcomes are taken.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::function::{BATCH_BYTES, BATCH_ITEMS, read};
+use super::group::Group;
+use super::job::{Job, Order, Outcome, State};
+use super::value::{Argument, Returned};
+use crate::error::Error;
+use crate::input::Batch;
+
+/// What was read is handed over at the latest after this, for slow iterators.
+const HAND_OVER: Duration = Duration::from_millis(1);
+/// Items that are read ahead before it is known how large results are.
+const BEFORE_FIRST: u64 = 256;
+
+/// Results of [`imap`](crate::Function::imap) or [`imap_unordered`](crate::Function::imap_unordered), as they are taken.
+///
+/// ```
+/// # use wasmpool::{Imap, Pool};
+/// let pool = Pool::builder("examples/squares.wat").build()?;
+/// let mut squares: Imap<_, i64> = pool.imap(1..);
+/// assert_eq!(squares.next().transpose()?, Some(1));
+/// assert_eq!(squares.next().transpose()?, Some(4));
+/// # Ok::<(), wasmpool::Error>(())
+/// ```
+#[must_use = "items are read as results are taken"]
+pub struct Imap<I: Iterator<Item: Argument>, R> {
+    outcomes: Lazy<I>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<I: Iterator<Item: Argument>, R> Imap<I, R> {
+    pub(super) fn new(outcomes: Lazy<I>) -> Imap<I, R> {
+        Imap { outcomes, result: PhantomData }
+    }
+}
+
+impl<I: Iterator<Item: Argument>, R: Returned> Iterator for Imap<I, R> {
+    type Item = Result<R, Error>;
+
+    fn next(&mut self) -> Option<Result<R, Error>> {
+        Some(self.outcomes.next()?.and_then(|(index, outcome)| Ok(read(index, outcome)?)))
+    }
+}
+
+impl<I: Iterator<Item: Argument>, R: Returned> FusedIterator for Imap<I, R> {}
+
+impl<I: Iterator<Item: Argument>, R> fmt::Debug for Imap<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lazy { read, taken, .. } = &self.outcomes;
+        f.debug_struct("Imap").field("read", read).field("taken", taken).finish_non_exhaustive()
+    }
+}
+
+/// The outcomes behind that.
+pub(super) struct Lazy<I: Iterator<Item: Argument>> {
+    /// `None` once there are no more, or none are wanted.
+    items: Option<I>,
+    work: Option<(Arc<Group>, Arc<Job>)>,
+    /// Why nothing runs at all, until that was told.
+    refused: Option<Error>,
+    /// Outcomes that are ready to be taken.
+    ready: VecDeque<(u64, Outcome)>,
+    most: (usize, usize),
+    /// Items that were read, and bytes of an item as they come.
+    read: u64,
+    usual_item: usize,
+    /// Outcomes that were taken, and their bytes.
+    taken: u64,
+    taken_bytes: u64,
+    /// What was last seen of the job.
+    seen: Seen,
+}
+
+/// Outcomes that came, their bytes, and how many a result usually has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    known: u64,
+    came: u64,
+    usual: u64,
+}
+
+impl<I: Iterator<Item: Argument>> Lazy<I> {
+    pub fn new(group: Result<Arc<Group>, Error>, items: I, order: Order, most: (usize, usize)) -> Lazy<I> {
+        let (work, refused) = match group {
+            Ok(group) => {
+                let job = Arc::new(Job::new(order));
+                group.begin(&job);
+                (Some((group, job)), None)
+            }
+            Err(e) => (None, Some(e)),
+        };
+        Lazy {
+            items: Some(items),
+            work,
+            refused,
+            ready: VecDeque::new(),
+            most,
+            read: 0,
+            usual_item: 0,
+            taken: 0,
+            taken_bytes: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Whether one more item may be read, with so many bytes read and not yet handed over.
+    fn has_room(&self, bytes: usize) -> bool {
+        let (most_items, most_bytes) = self.most;
+        let ahead = self.read - self.taken;
+        if ahead == 0 {
+            return true;
+        }
+        if ahead >= most_items as u64 || (self.seen.known == 0 && ahead >= BEFORE_FIRST) {
+            return false;
+        }
+        let running = self.read.saturating_sub(self.seen.known);
+        let held = self.seen.came.saturating_sub(self.taken_bytes);
+        let expected = running.saturating_mul(self.seen.usual + self.usual_item as u64);
+        expected.saturating_add(held).saturating_add(bytes as u64) < most_bytes as u64
+    }
+
+    /// Reads items while there is room, and nothing to give back in the meantime.
+    fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
+        let mut batch = Batch::default();
+        let mut last = Instant::now();
+        while self.has_room(batch.bytes.len()) {
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                break;
+            };
+            let before = batch.bytes.len();
+            Argument::write(&item, &mut batch);
+            let bytes = batch.bytes.len() - before;
+            self.usual_item = bytes.max(self.usual_item - self.usual_item / 16);
+            self.read += 1;
+            let full = batch.sizes.len() >= BATCH_ITEMS || batch.bytes.len() >= BATCH_BYTES;
+            if full || last.elapsed() >= HAND_OVER {
+                group.submit(job, std::mem::take(&mut batch));
+                self.look(&mut job.state());
+                if !self.ready.is_empty() {
+                    break;
+                }
+                last = Instant::now();
+            }
+        }
+        group.submit(job, batch);
+        if self.items.is_none() {
+            group.seal(job);
+        }
+    }
+
+    /// Takes what is there.
+    fn look(&mut self, state: &mut State) {
+        state.drain(&mut self.ready);
+        self.seen = Seen { known: state.known, came: state.came, usual: state.usual };
+    }
+
+    /// Whether it is worth while to read more though there is something to give back.
+    fn runs_low(&self) -> bool {
+        let (most_items, _) = self.most;
+        self.items.is_some() && (self.read - self.taken) <= most_items as u64 * 3 / 4
+    }
+}
+
+impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
+    type Item = Result<(u64, Outcome), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(e) = self.refused.take() {
+            return Some(Err(e));
+        }
+        let (group, job) = self.work.clone()?;
+        if self.items.is_some() && (self.ready.is_empty() || self.runs_low()) {
+            job.read_here();
+            self.top_up(&group, &job);
+        }
+        loop {
+            if let Some((index, outcome)) = self.ready.pop_front() {
+                self.taken += 1;
+                self.taken_bytes += outcome.as_ref().map_or(0, |value| value.len() as u64);
+                return Some(Ok((index, outcome)));
+            }
+            let mut state = job.wait_for_next();
+            self.look(&mut state);
+            if !self.ready.is_empty() {
+                continue;
+            }
+            let over = match state.ended() {
+                Some(ended) => Some(Err(ended.error(self.taken))),
+                None if state.is_shut() => Some(Err(Error::Closed)),
+                None => None,
+            };
+            drop(state);
+            if over.is_none() && self.items.is_some() {
+                self.top_up(&group, &job);
+                continue;
+            }
+            self.work = None;
+            self.items = None;
+            return over;
+        }
+    }
+}
+
+impl<I: Iterator<Item: Argument>> Drop for Lazy<I> {
+    fn drop(&mut self) {
+        if let Some((group, job)) = &self.work {
+            group.cancel(job);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! An item that failed.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::outcome::{Details, Failure, Kind};
+
+/// Why an item failed, and which. `kind`, `message`, `trace` and what else is known are those of [`Details`], to which
+/// this dereferences.
+///
+/// ```
+/// use wasmpool::{Error, Kind, Pool};
+///
+/// let pool = Pool::builder("examples/divide.wat").build()?;
+/// match pool.starmap::<_, i64>([(6, 3), (1, 0)]) {
+///     Err(Error::Item(e)) => assert_eq!((e.index, e.kind), (1, Kind::Trap)),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), wasmpool::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ItemError {
+    /// Which item of its call it was, from 0.
+    pub index: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    failure: Failure,
+}
+
+impl ItemError {
+    pub(super) fn new(index: u64, attempts: u32, failure: Failure) -> ItemError {
+        ItemError { index, attempts, failure }
+    }
+
+    pub(super) fn cancelled(index: u64) -> ItemError {
+        ItemError::new(index, 0, Failure::new(Kind::Cancelled, "it was cancelled before its outcome was known"))
+    }
+}
+
+impl Deref for ItemError {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.failure
+    }
+}
+
+impl fmt::Display for ItemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "item {} failed: {}: {}", self.index, self.kind.name(), self.message)
+    }
+}
+
+impl std::error::Error for ItemError {}

@@ -1,0 +1,252 @@
+//! The Rust API: a pool of worker processes, as Python's `multiprocessing.Pool`.
+//!
+//! A [`Function`] is a call with all that belongs to it. Each distinct call has a [`group`] of worker processes, with a
+//! supervisor on a thread of its own that serves whoever asks, for as long as it is asked. What a user waits for is a
+//! [`job`]: its items wait in the group's row, its outcomes with the job itself, so that somebody who takes none keeps
+//! nobody else waiting. [`shared`] is what the groups of a pool have in common: the number of processes, shared out by
+//! [`shares`], and their end.
+
+mod builder;
+mod callbacks;
+mod function;
+mod group;
+mod imap;
+mod item_error;
+mod job;
+mod keeper;
+mod program;
+mod result;
+mod shared;
+mod shares;
+mod task;
+mod value;
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+pub use builder::PoolBuilder;
+pub use function::Function;
+pub use imap::Imap;
+pub use item_error::ItemError;
+pub use program::{may_start_own_binary, tell_version};
+pub use result::AsyncResult;
+pub use task::Task;
+pub use value::{Argument, Bytes, Returned};
+
+use crate::error::Error;
+use function::Settings;
+use keeper::Keeper;
+
+/// A pool of sandboxed worker processes that functions of WebAssembly are mapped over.
+///
+/// It dereferences to the [`Function`] it was built with, which has [`map`](Function::map), [`imap`](Function::imap),
+/// [`apply`](Function::apply) and their kin. Several threads may use it at once. Dropping it ends all its processes; what
+/// runs is given up, as by [`terminate`](Pool::terminate).
+///
+/// Calls block the thread that makes them, and need no runtime. The pool starts threads of its own; it leaves signals,
+/// standard streams and the working directory alone. A worker that dies costs the item it was running, which fails as
+/// [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
+///
+/// ```no_run
+/// use wasmpool::Pool;
+///
+/// fn main() -> Result<(), wasmpool::Error> {
+///     wasmpool::worker_entry(); // first thing: worker processes are this program, too
+///     let pool = Pool::builder("squares.wat").build()?;
+///     let squares: Vec<i64> = pool.map(0..10)?;
+///     println!("{squares:?}");
+///     Ok(())
+/// }
+/// ```
+pub struct Pool {
+    function: Function,
+    keeper: Keeper,
+}
+
+impl Pool {
+    /// A builder of a pool that runs `task`: a path, or wasm in memory.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// // Python: with Pool() as pool: pool.map(square, [1, 2, 3])
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// assert_eq!(pool.map::<_, i64>([1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn builder(task: impl Into<Task>) -> PoolBuilder {
+        PoolBuilder::new(task.into())
+    }
+
+    /// Another task in this pool, read and compiled now. It has the limits that the pool was built with, and none of its
+    /// grants, arguments and `init`. No process ever holds two tasks; see [`Function::function`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] if it cannot be read or compiled, [`Error::Closed`] if the pool is closed.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let power = pool.task("examples/power.wat")?;
+    /// assert_eq!((pool.apply::<_, i64>(3)?, power.apply::<_, i64>((3, 3))?), (9, 27));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn task(&self, task: impl Into<Task>) -> Result<Function, Error> {
+        if self.function.shared.is_closing() {
+            return Err(Error::Closed);
+        }
+        let Settings { call, retries, max_tasks_per_worker, buffer, chunk, .. } = self.function.settings().clone();
+        let mut settings = Settings { retries, max_tasks_per_worker, buffer, chunk, ..Settings::default() };
+        settings.call.limits = call.limits;
+        settings.call.isolate = call.isolate;
+        settings.call.sandbox = call.sandbox;
+        builder::load(&self.function.shared, &task.into(), settings)
+    }
+
+    /// Worker processes that the pool may have, over all its functions.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn workers(&self) -> usize {
+        self.function.shared.workers()
+    }
+
+    /// Changes how many worker processes the pool may have, while it runs. Those that are too many end when they have
+    /// finished what they were given.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").workers(1).build()?;
+    /// pool.resize(4);
+    /// assert_eq!(pool.map::<_, i64>(0..3)?, [0, 1, 4]);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn resize(&self, workers: usize) {
+        self.function.shared.resize(workers.max(1));
+    }
+
+    /// Parts of the sandbox that workers run without, as [`SandboxMode::BestEffort`](crate::SandboxMode::BestEffort) lets
+    /// them. Known once a worker has started.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// assert_eq!(pool.lacking(), [""; 0]);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn lacking(&self) -> Vec<String> {
+        self.function.shared.lacking()
+    }
+
+    /// Takes no new calls; what was called is finished. Calls then are [`Error::Closed`].
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(7)?;
+    /// pool.close();
+    /// assert!(matches!(pool.apply::<_, i64>(8), Err(Error::Closed)));
+    /// assert_eq!(result.get(None)?, 49);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.function.shared.close();
+    }
+
+    /// Stops at once: workers are killed, and outcomes that are not known become failures of kind `cancelled`.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Kind, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(-1)?;
+    /// pool.terminate();
+    /// assert!(matches!(result.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn terminate(&self) {
+        self.function.shared.terminate();
+    }
+
+    /// Waits until all workers have ended, and all callbacks have returned.
+    ///
+    /// That takes no longer than what was called: each item has its [`timeout`](Function::timeout). An
+    /// [`imap`](Function::imap) of another thread is waited for until it is taken or dropped. One of this very thread
+    /// cannot go on meanwhile: what it has read is finished and can be taken later, and then it ends with
+    /// [`Error::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate).
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// assert!(matches!(pool.join(), Err(Error::StillOpen)));
+    /// pool.close();
+    /// pool.join()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn join(&self) -> Result<(), Error> {
+        self.join_until(None)
+    }
+
+    /// As [`join`](Self::join), for as long as `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] when that is over; the pool goes on with what it does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// let _result = pool.apply_async::<_, i64>(-1)?;
+    /// pool.close();
+    /// assert!(matches!(pool.join_timeout(Duration::from_millis(10)), Err(Error::WaitTimeout)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        self.join_until(Some(timeout))
+    }
+
+    fn join_until(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        let shared = &self.function.shared;
+        if !shared.is_closing() {
+            return Err(Error::StillOpen);
+        }
+        shared.shut_own_jobs();
+        if !shared.wait(result::deadline(timeout)) {
+            return Err(Error::WaitTimeout);
+        }
+        shared.spares.clear();
+        shared.callbacks.finish();
+        Ok(())
+    }
+}
+
+impl Deref for Pool {
+    type Target = Function;
+
+    fn deref(&self) -> &Function {
+        &self.function
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.terminate();
+        // Their processes are reaped before the thread ends that has started some of them.
+        self.function.shared.wait(None);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("workers", &self.workers()).field("keeper", &self.keeper).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Which binary a pool's worker processes are.
+//!
+//! A program that embeds the pool must not be started as a worker unless it is known to become one: it would run its
+//! `main` again, which builds a pool, which starts workers, without end. So its own binary is used only after it has called
+//! [`crate::worker_entry`], another one has to answer with its version first, and a process that was started as a worker
+//! builds no pool whatever happens.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::error::Error;
+use crate::lane::control::{Control, Incoming};
+use crate::spawn::{self, Program, Role, Waited};
+
+/// The name of the installed command.
+const COMMAND: &str = "wasmpool";
+/// Names a worker binary for programs whose own cannot be one, such as test harnesses.
+const VARIABLE: &str = "WASMPOOL_WORKER_BINARY";
+/// Time a binary has to say its version. It takes a millisecond, on a machine that is not overloaded.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// [`crate::worker_entry`] was called in this process, so that its binary can serve as worker.
+static OWN_BINARY: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process's binary becomes a worker where it is started as one.
+pub fn may_start_own_binary() {
+    OWN_BINARY.store(true, Ordering::Relaxed);
+}
+
+/// Finds the worker binary: the one that was `given`, this one, the one the environment names, or the installed command.
+pub(super) fn find(given: Option<&Path>) -> Result<Program, Error> {
+    if env::args_os().next().is_some_and(|mark| mark == spawn::MARK) {
+        return Err(Error::WorkerBinary(
+            "this process was started as a worker, but its program does not call wasmpool::worker_entry() first thing in \
+             main"
+                .to_owned(),
+        ));
+    }
+    if let Some(path) = given {
+        return other(path);
+    }
+    if OWN_BINARY.load(Ordering::Relaxed) {
+        return Ok(Program::Own);
+    }
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return other(Path::new(&path));
+    }
+    match env::var_os("PATH").as_deref().and_then(installed) {
+        Some(path) => other(&path),
+        None => Err(Error::WorkerBinary(format!(
+            "there is none: call wasmpool::worker_entry() first thing in main, name one with \
+             PoolBuilder::worker_binary or ${VARIABLE}, or install the command `{COMMAND}` {}",
+            env!("CARGO_PKG_VERSION")
+        ))),
+    }
+}
+
+fn installed(path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path)
+        .map(|directory| directory.join(COMMAND))
+        .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
+}
+
+/// Opens a binary, and has it say its version.
+fn other(path: &Path) -> Result<Program, Error> {
+    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", path.display()));
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
+        .map_err(|e| wrong(format!("cannot be opened: {e}")))?;
+    let program = Program::Other(Arc::new(file));
+    let version = ask(&program).map_err(|e| wrong(format!("cannot be started: {e}")))?;
+    match version {
+        Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
+        Some(version) => Err(wrong(format!(
+            "is of version {version}, and this is {}: use one of the same",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        None => Err(wrong(
+            "does not answer as a worker: it has to be the `wasmpool` command, or a program that calls \
+             wasmpool::worker_entry() first thing in main"
+                .to_owned(),
+        )),
+    }
+}
+
+/// What a binary says its version is, if it is one of ours.
+fn ask(program: &Program) -> Result<Option<String>, Error> {
+    let (control, theirs) = Control::pair()?;
+    let mut child = spawn::start(program, Role::Version, theirs)?;
+    match child.wait_at_most(PATIENCE, None)? {
+        Waited::Ended(_) => {}
+        // Killed when dropped.
+        Waited::Late | Waited::Stopped => return Ok(None),
+    }
+    match control.receive::<String>(true) {
+        Ok(Incoming::Message(version)) => Ok(Some(version)),
+        _ => Ok(None),
+    }
+}
+
+/// Answers that.
+pub fn tell_version(socket: OwnedFd) -> ExitCode {
+    let told: io::Result<()> = Control::from_fd(socket).send(&env!("CARGO_PKG_VERSION"), &[]);
+    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,219 @@
+//! The result of a call that was not waited for.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::callbacks::Callback;
+use super::group::Group;
+use super::job::{Job, State};
+use crate::error::Error;
+
+/// The result of [`apply_async`](crate::Function::apply_async), [`map_async`](crate::Function::map_async) or
+/// [`starmap_async`](crate::Function::starmap_async). Dropping it changes nothing: the call goes on.
+///
+/// It is a [`Future`], too, which needs no particular runtime.
+///
+/// ```
+/// # use wasmpool::Pool;
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     struct Thread(std::thread::Thread);
+/// #     impl std::task::Wake for Thread {
+/// #         fn wake(self: std::sync::Arc<Self>) { self.0.unpark() }
+/// #     }
+/// #     let waker = std::sync::Arc::new(Thread(std::thread::current())).into();
+/// #     let mut future = std::pin::pin!(future);
+/// #     loop {
+/// #         match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+/// #             std::task::Poll::Ready(output) => return output,
+/// #             std::task::Poll::Pending => std::thread::park(),
+/// #         }
+/// #     }
+/// # }
+/// # block_on(async {
+/// let pool = Pool::builder("examples/squares.wat").build()?;
+/// let square = pool.apply_async::<_, i64>(7)?.await?;
+/// assert_eq!(square, 49);
+/// # Ok::<(), wasmpool::Error>(())
+/// # })
+/// ```
+#[must_use = "it tells what became of the call"]
+pub struct AsyncResult<T> {
+    group: Arc<Group>,
+    job: Arc<Job>,
+    read: fn(&State) -> Result<T, Error>,
+}
+
+impl<T> AsyncResult<T> {
+    pub(super) fn new(group: Arc<Group>, job: Arc<Job>, read: fn(&State) -> Result<T, Error>) -> AsyncResult<T> {
+        AsyncResult { group, job, read }
+    }
+
+    /// Waits for the result, for as long as `timeout` or, with `None`, as it takes. It can be had as often as it is wanted:
+    /// each time it is read anew from what the worker sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] if it is not there in time; the call goes on. [`Error::Item`] with the first item, by index,
+    /// that failed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(-1)?;
+    /// // Python: result.get(timeout=0.01)
+    /// assert!(matches!(result.get(Duration::from_millis(10)), Err(Error::WaitTimeout)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn get(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
+        let state = self.job.wait_until_over(deadline(timeout.into()));
+        if state.is_over() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
+    }
+
+    /// Waits until the result is there, or for `timeout`. Says whether it is.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// // Python: result.wait()
+    /// assert!(pool.apply_async::<_, i64>(7)?.wait(None));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn wait(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        self.job.wait_until_over(deadline(timeout.into())).is_over()
+    }
+
+    /// Whether the result is there.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// // Python: result.ready()
+    /// assert!(!pool.apply_async::<_, i64>(-1)?.ready());
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn ready(&self) -> bool {
+        self.job.state().is_over()
+    }
+
+    /// Whether the call succeeded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unfinished`] if the result is not there yet.
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/divide.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>((1, 0))?;
+    /// result.wait(None);
+    /// // Python: result.successful()
+    /// assert!(!result.successful()?);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn successful(&self) -> Result<bool, Error> {
+        let state = self.job.state();
+        if state.is_over() { Ok((self.read)(&state).is_ok()) } else { Err(Error::Unfinished) }
+    }
+
+    /// Gives the call up: what is not known of it by now becomes a failure of kind `cancelled`. Items that no worker was
+    /// given do not run; one that runs is not stopped, but nobody waits for it. Says whether that changed anything.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Kind, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(-1)?;
+    /// assert!(result.cancel());
+    /// assert!(matches!(result.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        let was_over = self.ready();
+        self.group.cancel(&self.job);
+        !was_over
+    }
+}
+
+impl<T: 'static> AsyncResult<T> {
+    /// Calls this with the result when it is there, if it is a success. Callbacks run one after the other, on a thread of
+    /// their own; one that panics takes nothing else down.
+    ///
+    /// ```
+    /// # use std::sync::mpsc;
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let (sender, results) = mpsc::channel();
+    /// // Python: pool.apply_async(square, (7,), callback=results.put)
+    /// let _ = pool.apply_async::<_, i64>(7)?.callback(move |square| sender.send(square).unwrap());
+    /// assert_eq!(results.recv().unwrap(), 49);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn callback(self, call: impl FnOnce(T) + Send + 'static) -> AsyncResult<T> {
+        self.call_back(|result| {
+            if let Ok(value) = result {
+                call(value);
+            }
+        })
+    }
+
+    /// Calls this with the error when it is known, if there is one. See [`callback`](Self::callback).
+    ///
+    /// ```
+    /// # use std::sync::mpsc;
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/divide.wat").build()?;
+    /// let (sender, errors) = mpsc::channel();
+    /// // Python: pool.apply_async(divide, (1, 0), error_callback=errors.put)
+    /// let _ = pool.apply_async::<_, i64>((1, 0))?.error_callback(move |e| sender.send(e).unwrap());
+    /// assert!(errors.recv().unwrap().to_string().contains("divide by zero"));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn error_callback(self, call: impl FnOnce(Error) + Send + 'static) -> AsyncResult<T> {
+        self.call_back(|result| {
+            if let Err(e) = result {
+                call(e);
+            }
+        })
+    }
+
+    fn call_back(self, call: impl FnOnce(Result<T, Error>) + Send + 'static) -> AsyncResult<T> {
+        let (job, read) = (self.job.clone(), self.read);
+        let callback = Callback(Box::new(move || {
+            let result = read(&job.state());
+            call(result);
+        }));
+        let late = self.job.state().call_back(callback);
+        if let Some(callback) = late {
+            self.group.call_back(callback);
+        }
+        self
+    }
+}
+
+impl<T> Future for AsyncResult<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        let mut state = self.job.state();
+        if state.is_over() {
+            return Poll::Ready((self.read)(&state));
+        }
+        state.wake(context.waker());
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for AsyncResult<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+/// When a wait ends; a time too long to tell is no limit.
+pub(super) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}

@@ -1,0 +1,237 @@
+//! What all handles of a pool share: its groups, their share of the worker processes, and whether it takes calls.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::callbacks::Callbacks;
+use super::function::{Settings, Spec};
+use super::group::Group;
+use super::shares::{Claim, share};
+use crate::error::Error;
+use crate::policy::{Call, ResultForm};
+use crate::sandbox::Part;
+use crate::spawn::Program;
+use crate::supervisor::{Event, Spares};
+use crate::value::Form;
+
+/// Groups that are kept, with nothing to do. Each costs a thread, and its workers where there is room for them.
+const MOST_IDLE: usize = 16;
+
+/// What makes calls the same, so that one worker process can serve them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub spec: Arc<str>,
+    pub item_form: Form,
+    pub result_form: ResultForm,
+}
+
+impl Key {
+    /// The call as a worker is told of it.
+    pub fn call(&self, settings: &Settings) -> Call {
+        Call { item_form: self.item_form, result_form: self.result_form, ..settings.call.clone() }
+    }
+}
+
+pub(super) struct Shared {
+    pub program: Program,
+    pub spares: Spares,
+    pub callbacks: Callbacks,
+    budget: AtomicUsize,
+    /// No calls are taken; groups end when their jobs are over.
+    closing: AtomicBool,
+    central: Mutex<Central>,
+    /// A group has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Central {
+    groups: HashMap<Key, Entry>,
+    /// Threads that have not ended, and those to be waited for.
+    running: usize,
+    threads: Vec<JoinHandle<()>>,
+    /// Counts calls.
+    clock: u64,
+    unprotected: BTreeSet<String>,
+}
+
+struct Entry {
+    group: Arc<Group>,
+    workers: usize,
+    used: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("workers", &self.workers()).field("closing", &self.is_closing()).finish()
+    }
+}
+
+impl Shared {
+    pub fn new(program: Program, workers: usize) -> Shared {
+        Shared {
+            spares: Spares::new(program.clone()),
+            program,
+            callbacks: Callbacks::default(),
+            budget: AtomicUsize::new(workers),
+            closing: AtomicBool::new(false),
+            central: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Central> {
+        self.central.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn workers(&self) -> usize {
+        self.budget.load(Ordering::SeqCst)
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// The group for a call, which is told that a job is to come.
+    pub fn group(self: &Arc<Shared>, key: Key, spec: &Arc<Spec>) -> Result<Arc<Group>, Error> {
+        let mut central = self.lock();
+        if self.is_closing() {
+            return Err(Error::Closed);
+        }
+        central.clock += 1;
+        let used = central.clock;
+        if let Some(entry) = central.groups.get_mut(&key) {
+            entry.used = used;
+            entry.group.expect_job();
+            return Ok(entry.group.clone());
+        }
+        central.make_room();
+        let (group, start) = Group::new(key.clone(), self.clone(), spec.clone())?;
+        let group = Arc::new(group);
+        group.expect_job();
+        let run = group.clone();
+        let thread =
+            thread::Builder::new().name("wasmpool".to_owned()).spawn(move || run.run(start)).map_err(Error::Spawn)?;
+        central.threads.retain(|thread| !thread.is_finished());
+        central.threads.push(thread);
+        central.running += 1;
+        central.groups.insert(key, Entry { group: group.clone(), workers: 0, used });
+        Ok(group)
+    }
+
+    /// The number of items of a group rose or fell from (or to) `items`: whether its share changes depends on that.
+    pub fn need_changed(&self, items: usize) {
+        let budget = self.workers();
+        if items < budget {
+            self.lock().share(budget);
+        }
+    }
+
+    /// Changes how many workers there are in all.
+    pub fn resize(&self, workers: usize) {
+        let mut central = self.lock();
+        self.budget.store(workers, Ordering::SeqCst);
+        central.share(workers);
+    }
+
+    pub fn group_ended(&self, group: &Arc<Group>) {
+        let mut central = self.lock();
+        if central.groups.get(&group.key).is_some_and(|entry| Arc::ptr_eq(&entry.group, group)) {
+            central.groups.remove(&group.key);
+        }
+        central.running -= 1;
+        self.ended.notify_all();
+    }
+
+    pub fn unprotected(&self, lacking: &[Part]) {
+        self.lock().unprotected.extend(lacking.iter().map(|part| format!("{part:?}")));
+    }
+
+    pub fn lacking(&self) -> Vec<String> {
+        self.lock().unprotected.iter().cloned().collect()
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------------
+
+    pub fn close(&self) {
+        let central = self.lock();
+        self.closing.store(true, Ordering::SeqCst);
+        for entry in central.groups.values().filter(|entry| entry.group.is_idle()) {
+            entry.group.tell(Event::InputEnd);
+        }
+    }
+
+    pub fn terminate(&self) {
+        let mut central = self.lock();
+        self.closing.store(true, Ordering::SeqCst);
+        let groups: Vec<Arc<Group>> = central.groups.drain().map(|(_, entry)| entry.group).collect();
+        drop(central);
+        for group in groups {
+            group.terminate();
+        }
+    }
+
+    /// Waits for the threads of all groups, which have their workers reaped before they end. `false` if the deadline came
+    /// first.
+    pub fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut central = self.lock();
+        while central.running > 0 {
+            central = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.ended.wait(central).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => self.ended.wait_timeout(central, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        let threads = std::mem::take(&mut central.threads);
+        drop(central);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        true
+    }
+
+    /// The thread that calls this is about to wait: what it alone could go on with cannot.
+    pub fn shut_own_jobs(&self) {
+        let groups: Vec<Arc<Group>> = self.lock().groups.values().map(|entry| entry.group.clone()).collect();
+        for group in groups {
+            group.shut_own_jobs();
+        }
+    }
+}
+
+impl Central {
+    /// Shares out the workers anew, and tells groups whose share has changed.
+    fn share(&mut self, budget: usize) {
+        let mut entries: Vec<&mut Entry> = self.groups.values_mut().collect();
+        let claim = |entry: &&mut Entry| Claim {
+            need: entry.group.outstanding().min(budget),
+            held: entry.workers,
+            used: entry.used,
+        };
+        let claims: Vec<Claim> = entries.iter().map(claim).collect();
+        for (entry, workers) in entries.iter_mut().zip(share(budget, &claims)) {
+            if entry.workers != workers {
+                entry.workers = workers;
+                entry.group.tell(Event::Workers(workers));
+            }
+        }
+    }
+
+    /// Ends the group that was idle for longest, where there are too many.
+    fn make_room(&mut self) {
+        if self.groups.len() < MOST_IDLE {
+            return;
+        }
+        let is_idle = |group: &Group| group.is_idle() && group.outstanding() == 0;
+        let idle = self.groups.iter().filter(|(_, entry)| is_idle(&entry.group)).min_by_key(|(_, entry)| entry.used);
+        if let Some(key) = idle.map(|(key, _)| key.clone())
+            && let Some(entry) = self.groups.remove(&key)
+        {
+            entry.group.tell(Event::InputEnd);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What goes into a call and comes out of it: `serde` values by way of JSON, or bytes as they are.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::input::Batch;
+use crate::policy::ResultForm;
+use crate::value::Form;
+
+/// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
+/// than the way into the worker needs. As a result it takes strings, too.
+///
+/// As an argument it wraps whatever is `AsRef<[u8]>`, a result is a `Bytes<Vec<u8>>`.
+///
+/// Whether a call speaks JSON or bytes is part of it: a pool that does both with one function has worker processes for
+/// each (see [`crate::Pool::function`] for what that costs).
+///
+/// ```
+/// use wasmpool::{Bytes, Pool, Task};
+///
+/// let pool = Pool::builder("examples/echo.wat").build()?;
+/// let echoed: Vec<Bytes> = pool.map(["ab", "\0\n"].map(Bytes))?;
+/// assert_eq!(echoed, [Bytes(b"ab".to_vec()), Bytes(b"\0\n".to_vec())]);
+/// # Ok::<(), wasmpool::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes<T = Vec<u8>>(pub T);
+
+impl<T> Deref for Bytes<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// What an item can be: anything that is [`Serialize`], and [`Bytes`].
+///
+/// A function of one parameter takes the item itself; one of more, a tuple of them or a struct (or map) with their names;
+/// one of none, `()`.
+pub trait Argument {
+    #[doc(hidden)]
+    fn form() -> Form;
+    #[doc(hidden)]
+    fn write(item: &Self, batch: &mut Batch);
+}
+
+impl<T: Serialize> Argument for T {
+    fn form() -> Form {
+        Form::Json
+    }
+
+    fn write(item: &Self, batch: &mut Batch) {
+        batch.push_written(|bytes| serde_json::to_writer(bytes, item).map_err(|e| unwritable(&e)));
+    }
+}
+
+impl<T: AsRef<[u8]>> Argument for Bytes<T> {
+    fn form() -> Form {
+        Form::Bytes
+    }
+
+    fn write(item: &Self, batch: &mut Batch) {
+        batch.push(item.0.as_ref());
+    }
+}
+
+fn unwritable(e: &serde_json::Error) -> String {
+    format!("the item cannot be written as JSON: {e}")
+}
+
+/// A tuple of arguments, as `starmap` takes them: one of one is that argument.
+pub struct Star<T>(pub T);
+
+impl<T: Serialize> Argument for Star<T> {
+    fn form() -> Form {
+        Form::Json
+    }
+
+    fn write(item: &Self, batch: &mut Batch) {
+        batch.push_written(|bytes| {
+            let start = bytes.len();
+            serde_json::to_writer(&mut *bytes, &item.0).map_err(|e| unwritable(&e))?;
+            let tuple = bytes.get(start..).unwrap_or_default();
+            if tuple.first() != Some(&b'[') {
+                return Err("starmap takes tuples of arguments; map takes items as they are".to_owned());
+            }
+            if tuple == b"[]" {
+                bytes.truncate(start);
+                bytes.extend_from_slice(b"null");
+            } else if let Ok([only]) = serde_json::from_slice::<[&RawValue; 1]>(tuple) {
+                let only = only.get().to_owned();
+                bytes.truncate(start);
+                bytes.extend_from_slice(only.as_bytes());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// What a result can be read as: anything that is `serde`'s `Deserialize` without borrowing, and [`Bytes`].
+///
+/// A result that does not fit is a failure of kind `invalid-output` of that item. JSON has no number for NaN and the
+/// infinities: they come as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, which an `f64` does not read.
+pub trait Returned: Sized {
+    #[doc(hidden)]
+    fn form() -> ResultForm;
+    #[doc(hidden)]
+    fn read(bytes: Cow<'_, [u8]>) -> Result<Self, String>;
+}
+
+impl<T: DeserializeOwned> Returned for T {
+    fn form() -> ResultForm {
+        ResultForm::Json
+    }
+
+    fn read(bytes: Cow<'_, [u8]>) -> Result<T, String> {
+        serde_json::from_slice(&bytes).map_err(|e| format!("the result is not of the type that it is wanted as: {e}"))
+    }
+}
+
+impl Returned for Bytes {
+    fn form() -> ResultForm {
+        ResultForm::Raw
+    }
+
+    fn read(bytes: Cow<'_, [u8]>) -> Result<Bytes, String> {
+        Ok(Bytes(bytes.into_owned()))
+    }
+}
