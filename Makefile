@@ -3,13 +3,12 @@
 CARGO ?= cargo
 GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
-LIMIT := target/release/wasmpool-limit
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build guests demo test lint bench bench-tools fuzz clean
+.PHONY: help build dist guests demo test lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -38,11 +37,14 @@ lint: ## Formatting, clippy, licences
 	cd guest && $(CARGO) fmt --all --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: left out"; fi
 
-# Both packages with one command: then what they share is built once, with the features of both.
+dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
+	$(CARGO) build --profile dist --locked -p wasmpool
+
+# All packages with one command: then what they share is built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".
 bench: guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
-	$(CARGO) build --release --locked -p wasmpool -p wasmpool-limit
-	python3 bench/run.py --bin $(BIN) --limit $(LIMIT) --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
+	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
+	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
 # What a command needs that runs and caches a component, and no more: the full one has far more to build.
 bench-tools: ## Install what some cases of the benchmark compare with or need (some minutes)

@@ -113,30 +113,28 @@ def identity(bench, size, name, need):
         for _ in range(count):
             file.write(os.urandom(size - 1).replace(b"\0", b"\1") + b"\n\0")
     guest = bench.guest("identity")
-    wasmpool = identity_by_wasmpool(bench, count, source, guest)
+    api = [bench.pool_program, guest, "echo-bytes", source, str(bench.workers)]
+    options = ["-f", "echo-bytes", "--isolate", "worker", "--input-format", "nul", "--output-format", "raw"]
     return Case(
         f"bytes-{name}",
-        f"{count:,} times {name} of distinct bytes, identity, instance reused (wasmpool: its command, raw NUL-ended "
-        "bytes in and out; its Rust API is yet to come)",
+        f"{count:,} times {name} of distinct bytes, identity, instance reused",
         "items/s",
         [
             bench.limit(LIMIT, guest, "echo-bytes", source, "worker", bytes=True),
             bench.limit(THREADS, guest, "echo-bytes", source, "worker", threads=bench.workers, bytes=True),
             bench.python("identity", count, source, discard=True),
-            wasmpool,
+            # The call alone, as for the limit, and the whole program, as for Python.
+            bench.told("wasmpool::Pool, the call", api),
+            bench.command("wasmpool::Pool, the program", count, source, api, compare=False),
+            bench.wasmpool(
+                "wasmpool map", count, source, guest, *options, "--delimiter", "nul", discard=True, compare=False
+            ),
         ],
         [
-            Bar(wasmpool.name, LIMIT, 0.3, times=bench.workers),
-            Bar(wasmpool.name, PYTHON, need),
+            Bar("wasmpool::Pool, the call", LIMIT, 0.3, times=bench.workers),
+            Bar("wasmpool::Pool, the program", PYTHON, need),
         ],
     )
-
-
-def identity_by_wasmpool(bench, count, source, guest):
-    """To be replaced by a program that uses `wasmpool::Pool`, as soon as there is one. Until then, the command."""
-    options = ["-f", "echo-bytes", "--isolate", "worker", "--input-format", "nul", "--output-format", "raw"]
-    options += ["--delimiter", "nul"]
-    return bench.wasmpool("wasmpool --isolate worker", count, source, guest, *options, discard=True)
 
 
 def fib(bench):

@@ -35,9 +35,10 @@ class LeftOut(Exception):
 class Bench:
     """The programs, a folder for files, the number of workers, and the share of the full size to run."""
 
-    def __init__(self, program, limit, guests, tools, folder, workers, scale):
-        self.program = program
-        self.limit_program = limit
+    def __init__(self, programs, guests, tools, folder, workers, scale):
+        self.program = os.path.join(programs, "wasmpool")
+        self.limit_program = os.path.join(programs, "wasmpool-limit")
+        self.pool_program = os.path.join(programs, "wasmpool-bench-pool")
         self.guests = guests
         self.tools = tools
         self.folder = folder
@@ -79,9 +80,9 @@ class Bench:
     # Sides. Items per second are those of the whole run, from the start of the first process to the end of the last; but
     # for the limit, which tells the rate of its loop alone.
 
-    def wasmpool(self, name, items, source, guest, *options, workers=None, discard=False):
+    def wasmpool(self, name, items, source, guest, *options, workers=None, discard=False, compare=True):
         command = [self.program, "map", guest, "-j", str(workers or self.workers), *options]
-        return self.command(name, items, source, command, discard)
+        return self.command(name, items, source, command, discard, compare)
 
     def python(self, job, items, source, discard=False):
         command = [sys.executable, os.path.join(HERE, "yardstick.py"), job, str(self.workers)]
@@ -97,7 +98,10 @@ class Bench:
     def limit(self, name, guest, function, source, isolate, threads=1, bytes=False):
         stem = os.path.splitext(os.path.basename(guest))[0]
         command = [self.limit_program, guest, function, source, "--isolate", isolate, "--threads", str(threads)]
-        command += ["--artifact", self.path(f"{stem}.limit")] + ["--bytes"] * bytes
+        return self.told(name, command + ["--artifact", self.path(f"{stem}.limit")] + ["--bytes"] * bytes)
+
+    def told(self, name, command):
+        """A program that tells itself how long its loop took."""
 
         def run(_):
             said = json.loads(self.output(command))

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """wasmpool beside others that do the same jobs, in one run.
 
-    python3 bench/run.py --bin target/release/wasmpool --limit target/release/wasmpool-limit \\
-        --guests guest/target/wasm32-wasip2/release
+    python3 bench/run.py --programs target/dist --guests guest/target/wasm32-wasip2/release
 
 A case is one job and those who do it: wasmpool, and its yardsticks. They take turns, round after round, so that
 whatever else the machine does meets all of them. What counts is the ratio within a round, of which the median is taken: times do
@@ -36,8 +35,7 @@ CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True, help="the wasmpool program")
-    parser.add_argument("--limit", required=True, help="the wasmpool-limit program")
+    parser.add_argument("--programs", required=True, help="where wasmpool, wasmpool-limit and wasmpool-bench-pool are")
     parser.add_argument("--guests", required=True, help="the folder of built guests")
     parser.add_argument("--tools", default=os.path.join(CACHE, "wasmpool-bench"), help="where bench-tools puts things")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default 5)")
@@ -61,8 +59,8 @@ def write(path, text):
 def main():
     chosen = options()
     with tempfile.TemporaryDirectory(prefix="wasmpool-bench-") as folder:
-        programs = [os.path.abspath(path) for path in (chosen.bin, chosen.limit, chosen.guests, chosen.tools)]
-        bench = Bench(*programs, folder, chosen.workers, chosen.scale)
+        places = [os.path.abspath(path) for path in (chosen.programs, chosen.guests, chosen.tools)]
+        bench = Bench(*places, folder, chosen.workers, chosen.scale)
         figures = {
             "wasmpool": bench.output([bench.program, "--version"]).strip(),
             "python": platform.python_version(),

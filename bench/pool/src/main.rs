@@ -1,0 +1,66 @@
+//! Bytes through `wasmpool::Pool`, as a program that embeds it would pass them.
+//!
+//! Prints what the call alone took, as JSON: the pool is there before, as the limit's task is loaded before.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use wasmpool::{Bytes, Isolate, Pool};
+
+fn main() -> ExitCode {
+    wasmpool::worker_entry();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [task, function, input, workers] = &arguments[..] else {
+        eprintln!("usage: wasmpool-bench-pool TASK FUNCTION INPUT WORKERS, where items end with a NUL each");
+        return ExitCode::from(2);
+    };
+    match workers.parse().map_err(|e| format!("{workers:?} workers: {e}")).and_then(|n| run(task, function, input, n)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("wasmpool-bench-pool: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), String> {
+    let all = std::fs::read(input).map_err(said)?;
+    let all = all.strip_suffix(&[0]).ok_or("the last item does not end with a NUL")?;
+    let items: Vec<&[u8]> = all.split(|byte| *byte == 0).collect();
+    let builder = Pool::builder(Path::new(task)).function(function).workers(workers).isolate(Isolate::Worker);
+    let pool = builder.build().map_err(said)?;
+    // Workers are there, and loaded; and what comes back is what was sent.
+    let first = items.get(..items.len().min(100)).unwrap_or_default();
+    let back: Vec<Bytes> = pool.map(first.iter().map(Bytes)).map_err(said)?;
+    if back.iter().zip(first).any(|(back, item)| ***back != **item) {
+        return Err("an item came back as another".to_owned());
+    }
+    let (start, before) = (Instant::now(), processor_time(UsageWho::RUSAGE_SELF)?);
+    let mut count = 0;
+    for (item, result) in items.iter().zip(pool.imap::<_, Bytes>(items.iter().map(Bytes))) {
+        if result.map_err(said)?.len() != item.len() {
+            return Err(format!("item {count} came back as another"));
+        }
+        count += 1;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = processor_time(UsageWho::RUSAGE_SELF)?.saturating_sub(before).as_secs_f64();
+    // Of workers it is known once they have ended: that of their starts and of the first items is in it.
+    drop(pool);
+    let cpu = cpu + processor_time(UsageWho::RUSAGE_CHILDREN)?.as_secs_f64();
+    println!(r#"{{"items":{count},"seconds":{seconds},"cpu_seconds":{cpu}}}"#);
+    Ok(())
+}
+
+fn processor_time(whose: UsageWho) -> Result<Duration, String> {
+    let used = getrusage(whose).map_err(said)?;
+    let time = |t: nix::sys::time::TimeVal| Duration::new(t.tv_sec() as u64, t.tv_usec() as u32 * 1000);
+    Ok(time(used.user_time()) + time(used.system_time()))
+}
+
+fn said(e: impl Display) -> String {
+    e.to_string()
+}
