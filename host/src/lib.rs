@@ -7,6 +7,7 @@ mod compile;
 mod engine;
 mod error;
 mod exports;
+mod failed;
 mod grants;
 mod input;
 mod lane;

@@ -1,5 +1,6 @@
 //! What became of an item: a value, or one of the failure kinds.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize};
@@ -117,5 +118,26 @@ impl Deref for Failure {
 impl DerefMut for Failure {
     fn deref_mut(&mut self) -> &mut Details {
         &mut self.0
+    }
+}
+
+/// How many items have their outcome, and how many of them failed in which way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub done: u64,
+    pub failed: BTreeMap<Kind, u64>,
+}
+
+impl Counts {
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// One more outcome: a success, or a failure of this kind.
+    pub fn count(&mut self, failed: Option<Kind>) {
+        self.done += 1;
+        if let Some(kind) = failed {
+            *self.failed.entry(kind).or_default() += 1;
+        }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units;
 use crate::grants::{self, Directory, Peer};
+use crate::outcome::Kind;
 use crate::policy::{Isolate, Limits, SandboxMode};
 use crate::scheduler::ChunkSize;
 
@@ -69,12 +70,22 @@ pub struct Map {
     /// FUNCTION returns a list or an option: each element is a line of its own
     #[arg(long, env = "WASMPOOL_FLATTEN", value_parser = BoolishValueParser::new())]
     pub flatten: bool,
-    /// Run an item again whose worker died or that ran out of time, so many times
+    /// Run an item again whose worker died or that ran out of time, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
     pub retries: u32,
+    /// The failures that --retries is for, in place of these. No item is tried again that killed two workers
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "worker-lost,timeout", env = "WASMPOOL_RETRY_ON", value_parser = units::retriable)]
+    pub retry_on: Vec<Kind>,
+    /// When failures end the run: `soon` takes no more input and finishes what runs, `now` kills it. At the first failure,
+    /// or after N, or once N% of the items done have failed (three at least)
+    #[arg(long, value_name = "never|now|soon[,fail=N|N%]", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
+    pub halt: units::MaybeHalt,
     /// Where results go [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "WASMPOOL_OUTPUT")]
     pub output: Option<PathBuf>,
+    /// Where failed items go, with their input, as records that `map` reads again
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_FAILED")]
+    pub failed: Option<PathBuf>,
     /// A bar on standard error: done, failed, rate, time left
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: Progress,

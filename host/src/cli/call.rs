@@ -11,8 +11,8 @@ use super::progress::{printable, without};
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{Batch, Items};
-use crate::outcome::{Failure, Kind};
-use crate::output::{Counts, Format, Target, Watcher};
+use crate::outcome::{Counts, Failure, Kind};
+use crate::output::{Format, Output, Target, Watcher};
 use crate::policy::Call;
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
@@ -31,7 +31,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         config: Config::of_limits(args.common.timeout, 1),
         format: Format::Values,
         items: Box::new(Once(Some(item))),
-        target: Target::Stdout,
+        output: Output::to(Target::Stdout),
         watcher: &mut watcher,
         notice: Notice::new(args.common.verbosity),
     })?;

@@ -13,6 +13,8 @@ pub enum Exit {
     Failures,
     /// Wrong usage, unreadable input, or a task that can't be loaded.
     Usage,
+    /// Ended by `--halt`.
+    Halted,
     /// The sandbox that was asked for cannot be had here.
     Sandbox,
     /// Interrupted by this signal.
@@ -27,6 +29,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failures => 1,
             Exit::Usage => 2,
+            Exit::Halted => 3,
             Exit::Sandbox => 4,
             Exit::Signal(signal) => 128 + signal as u8,
             Exit::OutputClosed => 141,

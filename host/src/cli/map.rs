@@ -1,5 +1,6 @@
 //! `wasmpool map`.
 
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat, Progress as When};
@@ -9,7 +10,8 @@ use super::progress::Progress;
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
-use crate::output::{Counts, Format, Target};
+use crate::outcome::Counts;
+use crate::output::{Format, Output, Target};
 use crate::policy::{Call, ResultForm};
 use crate::scheduler::Config;
 use crate::value::Form;
@@ -22,6 +24,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         batch: map.batch,
         flatten: map.flatten,
         item_form: item_form(map.input_format),
+        takes_failed: map.input_format == InputFormat::Jsonl,
         result_form: match map.output_format {
             OutputFormat::Raw => ResultForm::Raw,
             OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
@@ -37,6 +40,8 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         chunk: map.chunk_size,
         batch: map.batch,
         retries: map.retries,
+        retry_on: map.retry_on.iter().copied().collect(),
+        halt: map.halt.0,
         max_tasks_per_worker: map.max_tasks_per_worker,
         ..Config::of_limits(map.common.timeout, workers)
     };
@@ -47,7 +52,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
         (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
     };
-    let target = Target::open(map.output.as_ref())?;
+    let output = output(map, &inputs)?;
     let mut progress = Progress::new(map.progress, &map.common, size);
     let items = items(map.input_format, inputs, longest(&map.common), &progress);
     let notice = Notice::new(map.common.verbosity).still(map.progress == When::Never);
@@ -58,7 +63,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         config,
         format,
         items,
-        target,
+        output,
         watcher: &mut progress,
         notice,
     });
@@ -67,8 +72,34 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let (exit, counts) = result?;
     if exit != Exit::OutputClosed && !map.common.verbosity.quiet {
         progress.summary(&counts);
+        if let (Exit::Halted, Some(halt)) = (exit, map.halt.0) {
+            let (failed, done) = (counts.failures(), counts.done);
+            eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+        }
     }
     Ok(exit)
+}
+
+/// Opens what is written, which is nothing that is also read or written as something else.
+fn output(map: &Map, inputs: &Inputs) -> Result<Output, String> {
+    let results = Target::open(map.output.as_deref(), "the output")?;
+    let failed = map.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
+    let read = inputs.same_files();
+    let also_read = |target: &Target| target.same().is_some_and(|file| read.contains(&file));
+    let refuse = |option, path: &Option<PathBuf>, what| {
+        let path = path.as_deref().unwrap_or(Path::new("-")).display();
+        Err(format!("{option} {path} is also {what}, which would be lost; name another file"))
+    };
+    if also_read(&results) {
+        return refuse("--output", &map.output, "an input");
+    }
+    if failed.as_ref().is_some_and(also_read) {
+        return refuse("--failed", &map.failed, "an input");
+    }
+    if failed.as_ref().and_then(Target::same).is_some_and(|file| results.same() == Some(file)) {
+        return refuse("--failed", &map.failed, "the output");
+    }
+    Ok(Output { results, failed })
 }
 
 /// What `map` and `call` have in common.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{Common, Progress as When};
-use crate::outcome::Failure;
-use crate::output::{Counts, Watcher};
+use crate::outcome::{Counts, Failure};
+use crate::output::Watcher;
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 

@@ -14,7 +14,8 @@ use crate::compile::{self, Cache, Prepared, Wanted, Wasm};
 use crate::error::Error;
 use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
-use crate::output::{self, Counts, Format, Printer, Target, Watcher};
+use crate::outcome::Counts;
+use crate::output::{self, Format, Output, Printer, Watcher};
 use crate::policy::Call;
 use crate::scheduler::Config;
 use crate::spawn::Program;
@@ -28,7 +29,7 @@ pub struct Run<'a> {
     pub config: Config,
     pub format: Format,
     pub items: Box<dyn Items>,
-    pub target: Target,
+    pub output: Output,
     pub watcher: &'a mut dyn Watcher,
     /// Told of compiling.
     pub notice: Notice<'a>,
@@ -36,7 +37,7 @@ pub struct Run<'a> {
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, mut call, grants, config, format, items, target, watcher, notice } = run;
+    let Run { task, mut call, grants, config, format, items, output, watcher, notice } = run;
     let Opened { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
@@ -53,12 +54,13 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     };
     let reader = mailbox.sender();
     thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, &requests, &reader))?;
+    let failed = output.failed.is_some().then_some(call.item_form);
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
     let writing = thread::Builder::new()
         .name("output".to_owned())
-        .spawn(move || output::write_all(target, &to_write, &writer))?;
-    let mut printer = Printer::new(format, results, watcher);
+        .spawn(move || output::write_all(output, &to_write, &writer))?;
+    let mut printer = Printer::new(format, failed, results, watcher);
     let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut printer, &mailbox)?;
     let mut result = supervisor.run();
     if let Err(Error::Artifact(_)) = &result
@@ -80,9 +82,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let end = result?;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
-        if let Ok(mut target) = writing.join() {
-            // Nothing was written: that, too, is a result.
-            target.begin().map_err(Error::Output)?;
+        if let Ok(mut output) = writing.join() {
+            output.end().map_err(Error::Output)?;
         }
         for event in mailbox.take() {
             match event {
@@ -97,6 +98,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         // Nobody terminates a run of the command but by a signal.
         End::Terminated => Exit::Signal(Signal::SIGTERM as i32),
         End::OutputClosed => Exit::OutputClosed,
+        End::Halted(_) => Exit::Halted,
         End::InputFailed(message) => return Err(Error::Input(message)),
         End::Complete if counts.failures() > 0 => Exit::Failures,
         End::Complete => Exit::Success,

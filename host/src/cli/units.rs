@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::grants::{Directory, Peer};
+use crate::outcome::Kind;
+use crate::policy::{Failures, Halt, Manner};
 
 /// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
@@ -85,6 +87,54 @@ pub fn json(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A kind of failure that another try may not meet.
+pub fn retriable(text: &str) -> Result<Kind, String> {
+    const KINDS: [Kind; 8] = [
+        Kind::WorkerLost,
+        Kind::Timeout,
+        Kind::Error,
+        Kind::Trap,
+        Kind::Exit,
+        Kind::Memory,
+        Kind::Fuel,
+        Kind::OutputTooLarge,
+    ];
+    KINDS.into_iter().find(|kind| kind.name() == text.trim()).ok_or_else(|| {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+        format!("the kinds of failure that can be tried again are {}", names.join(", "))
+    })
+}
+
+/// When failures end the run, if they do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaybeHalt(pub Option<Halt>);
+
+/// `never`, or `now` or `soon` with a number of failures or a percentage of them.
+pub fn halt(text: &str) -> Result<MaybeHalt, String> {
+    let hint =
+        || "it is never, or now or soon, with ,fail=N or ,fail=N% behind it: soon,fail=10 or now,fail=5%".to_owned();
+    let (manner, after) = text.split_once(',').map_or((text, None), |(manner, after)| (manner, Some(after)));
+    let manner = match manner.trim() {
+        "never" if after.is_none() => return Ok(MaybeHalt(None)),
+        "soon" => Manner::Soon,
+        "now" => Manner::Now,
+        _ => return Err(hint()),
+    };
+    let after = match after {
+        None => Failures::Count(1),
+        Some(after) => {
+            let number = after.trim().strip_prefix("fail=").ok_or_else(hint)?;
+            match number.strip_suffix('%') {
+                Some(share) => {
+                    Failures::Percent(share.parse().ok().filter(|s| *s > 0.0 && *s <= 100.0).ok_or_else(hint)?)
+                }
+                None => Failures::Count(number.parse().ok().filter(|n| *n > 0).ok_or_else(hint)?),
+            }
+        }
+    };
+    Ok(MaybeHalt(Some(Halt { manner, after })))
+}
+
 /// A chunk size: `auto` or a number from 1.
 pub fn chunk_size(text: &str) -> Result<crate::scheduler::ChunkSize, String> {
     use crate::scheduler::ChunkSize;
@@ -134,6 +184,37 @@ mod tests {
         for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999"] {
             assert!(peer(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_halt_says_how_and_after_how_many_failures() {
+        let halt_of = |text| halt(text).map(|halt| halt.0.map(|halt| (halt.manner, halt.after)));
+        assert_eq!(halt_of("never"), Ok(None));
+        assert_eq!(halt_of("now"), Ok(Some((Manner::Now, Failures::Count(1)))));
+        assert_eq!(halt_of("soon,fail=10"), Ok(Some((Manner::Soon, Failures::Count(10)))));
+        assert_eq!(halt_of("now,fail=2.5%"), Ok(Some((Manner::Now, Failures::Percent(2.5)))));
+        for wrong in [
+            "",
+            "later",
+            "soon,",
+            "soon,fail=0",
+            "soon,fail=0%",
+            "soon,fail=101%",
+            "soon,fail=NaN%",
+            "never,fail=1",
+            "now,3",
+        ] {
+            assert!(halt(wrong).is_err(), "{wrong}");
+        }
+        for text in ["now,fail=1", "soon,fail=2.5%"] {
+            assert_eq!(halt(text).ok().and_then(|halt| halt.0).map(|halt| halt.to_string()), Some(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_change_is_not_tried_again() {
+        assert_eq!(retriable("trap"), Ok(Kind::Trap));
+        assert!(retriable("invalid-input").unwrap_err().contains("worker-lost, timeout"));
     }
 
     #[test]

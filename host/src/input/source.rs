@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use super::{Batch, Items};
+use crate::output::SameFile;
 use crate::supervisor::{Event, Sender};
 
 /// The files of the command line, one behind the other.
@@ -56,6 +58,15 @@ impl Inputs {
                 Source::Stdin => None,
             })
             .sum()
+    }
+
+    /// The files on a disk among them.
+    pub fn same_files(&self) -> Vec<SameFile> {
+        let of = |source: &Source| match source {
+            Source::Stdin => io::stdin().as_fd().try_clone_to_owned().ok().and_then(|fd| SameFile::of(&File::from(fd))),
+            Source::File(file) => SameFile::of(file),
+        };
+        self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
 
     /// Counts what is read in `read`.

@@ -4,15 +4,15 @@ mod record;
 mod writer;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use writer::{Target, write_all};
+pub use writer::{Output, SameFile, Target, write_all};
 
-use crate::outcome::{Failure, Kind, Printed};
+use crate::outcome::{Counts, Failure, Kind, Printed};
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
-use crate::supervisor::{Encoded, Record, Sink, Value, split_off};
+use crate::supervisor::{Encoded, Group, Record, Sink, Value, split_off};
+use crate::value::Form;
 
 /// How outcomes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +25,13 @@ pub enum Format {
     Raw { delimiter: Option<u8> },
 }
 
-/// Counts of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    pub done: u64,
-    pub failed: BTreeMap<Kind, u64>,
-}
-
-impl Counts {
-    pub fn failures(&self) -> u64 {
-        self.failed.values().sum()
-    }
-}
-
 /// Prints outcomes in one of the formats, and counts them.
 pub struct Printer<'a> {
     format: Format,
     counts: Counts,
-    writer: std::sync::mpsc::Sender<Vec<u8>>,
+    /// The form of the items, where failed ones are to be written down.
+    failed: Option<Form>,
+    writer: std::sync::mpsc::Sender<Group>,
     /// Told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
 }
@@ -57,8 +46,13 @@ pub trait Watcher {
 }
 
 impl<'a> Printer<'a> {
-    pub fn new(format: Format, writer: std::sync::mpsc::Sender<Vec<u8>>, watcher: &'a mut dyn Watcher) -> Self {
-        Printer { format, counts: Counts::default(), writer, watcher }
+    pub fn new(
+        format: Format,
+        failed: Option<Form>,
+        writer: std::sync::mpsc::Sender<Group>,
+        watcher: &'a mut dyn Watcher,
+    ) -> Self {
+        Printer { format, counts: Counts::default(), failed, writer, watcher }
     }
 
     pub fn counts(&self) -> &Counts {
@@ -66,7 +60,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
-    fn value(&self, record: &Record, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+    fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
         let result = match value.encoded {
             Encoded::One(element) => self.element(record, &value.printed, element, to),
@@ -83,7 +77,7 @@ impl<'a> Printer<'a> {
 
     fn element(
         &self,
-        record: &Record,
+        record: &Record<'_>,
         printed: &Printed,
         element: Cow<'_, [u8]>,
         to: &mut Vec<u8>,
@@ -115,21 +109,29 @@ impl<'a> Printer<'a> {
 }
 
 impl Sink for Printer<'_> {
-    fn record(&mut self, record: Record, result: Result<Value<'_>, Failure>, to: &mut Vec<u8>) {
-        self.counts.done += 1;
-        let Err(failure) = result.and_then(|value| self.value(&record, value, to)) else {
-            return;
+    fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+        let Err(failure) = result.and_then(|value| self.value(&record, value, &mut to.results)) else {
+            self.counts.count(None);
+            to.counts.count(None);
+            return true;
         };
-        *self.counts.failed.entry(failure.kind).or_default() += 1;
+        self.counts.count(Some(failure.kind));
+        to.counts.count(Some(failure.kind));
         self.watcher.failed(record.index, &failure);
         if self.format == Format::Records {
-            record::failed(&record, &failure, to);
+            record::failed(&record, &failure, &mut to.results);
         }
+        if let Some(form) = self.failed {
+            record::failed_item(&mut record, &failure, form, &mut to.failed);
+        }
+        false
     }
 
-    fn emit(&mut self, bytes: Vec<u8>) {
-        // A writer that is gone has said why.
-        let _ = self.writer.send(bytes);
+    fn emit(&mut self, group: Group) {
+        if group.bytes() > 0 {
+            // A writer that is gone has said why.
+            let _ = self.writer.send(group);
+        }
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

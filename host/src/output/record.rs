@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::failed;
+use crate::lane::frame::ItemTag;
 use crate::outcome::{Failure, Printed};
 use crate::supervisor::Record;
+use crate::value::Form;
 
 /// The record of a success. `value` is JSON.
-pub fn ok(record: &Record, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
+pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(to, "{{\"index\":{},\"status\":\"ok\",\"value\":", record.index);
     to.extend_from_slice(value);
@@ -21,14 +24,28 @@ pub fn ok(record: &Record, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
 }
 
 /// The record of a failure.
-pub fn failed(record: &Record, failure: &Failure, to: &mut Vec<u8>) {
-    let _ = write!(to, "{{\"index\":{},\"status\":\"failed\"", record.index);
+pub fn failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
+    to.push(b'{');
+    end_failed(record, failure, to);
+}
+
+/// The record of a failure with its item, which came in this form: a line that can be mapped over again.
+pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &mut Vec<u8>) {
+    let (tag, bytes) = record.item.bytes().unwrap_or((ItemTag::Unreadable, &[]));
+    failed::begin(tag, bytes, form, to);
+    to.push(b',');
+    end_failed(record, failure, to);
+}
+
+/// The members of a failure's record, and its end, behind what else the record holds.
+fn end_failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
+    let _ = write!(to, "\"index\":{},\"status\":\"failed\"", record.index);
     merge(failure, to);
     tail(record, to);
     to.extend_from_slice(b"}\n");
 }
 
-fn tail(record: &Record, to: &mut Vec<u8>) {
+fn tail(record: &Record<'_>, to: &mut Vec<u8>) {
     let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
     if let Some(worker) = record.worker {
         // People count from one.

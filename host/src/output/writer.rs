@@ -1,11 +1,12 @@
 //! The thread that writes results: a slow reader slows the run, never its deadlines.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
-use crate::supervisor::{Event, Sender};
+use crate::supervisor::{Event, Group, Sender};
 
 /// Where results go.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Standard output, or a file, which is made if it is not there.
-    pub fn open(path: Option<&PathBuf>) -> Result<Target, String> {
+    /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
+    pub fn open(path: Option<&Path>, what: &str) -> Result<Target, String> {
         match path {
             None => Ok(Target::Stdout),
             Some(path) if path.as_os_str() == "-" => Ok(Target::Stdout),
@@ -30,8 +31,16 @@ impl Target {
                 .create(true)
                 .truncate(false)
                 .open(path)
-                .map(|file| Target::File { path: path.clone(), file, begun: false })
-                .map_err(|e| format!("cannot write the output {}: {e}", path.display())),
+                .map(|file| Target::File { path: path.to_owned(), file, begun: false })
+                .map_err(|e| format!("cannot write {what} {}: {e}", path.display())),
+        }
+    }
+
+    /// The file it is, where that is a file on a disk.
+    pub fn same(&self) -> Option<SameFile> {
+        match self {
+            Target::Stdout => None,
+            Target::File { file, .. } => SameFile::of(file),
         }
     }
 
@@ -61,26 +70,84 @@ impl Target {
     }
 }
 
+/// A file on a disk, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SameFile(u64, u64);
+
+impl SameFile {
+    pub fn of(file: &File) -> Option<SameFile> {
+        file.metadata().ok().filter(Metadata::is_file).map(|m| SameFile(m.dev(), m.ino()))
+    }
+}
+
+/// All that a run writes.
+#[derive(Debug)]
+pub struct Output {
+    pub results: Target,
+    /// Failed items with their input.
+    pub failed: Option<Target>,
+}
+
+impl Output {
+    /// Results alone.
+    pub fn to(results: Target) -> Output {
+        Output { results, failed: None }
+    }
+
+    /// Nothing more will come. Where nothing was written, that, too, is a result.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.results.begin()?;
+        self.failed.as_mut().map_or(Ok(()), Target::begin)
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), Refused> {
+        // The failed first: where nobody reads the results any more, they have still been written down.
+        if let Some(failed) = &mut self.failed
+            && !group.failed.is_empty()
+        {
+            failed.write(&group.failed).map_err(Refused::Failed)?;
+        }
+        if !group.results.is_empty() {
+            self.results.write(&group.results).map_err(|e| match e.kind() {
+                io::ErrorKind::BrokenPipe => Refused::Closed,
+                _ => Refused::Failed(e),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Why output did not leave.
+enum Refused {
+    /// Nobody reads the results any more.
+    Closed,
+    Failed(io::Error),
+}
+
 /// Bytes gathered for one write.
 const WRITE: usize = 256 << 10;
 
 /// Writes what comes, and tells the supervisor how much has left, until there is no more.
-pub fn write_all(mut target: Target, results: &Receiver<Vec<u8>>, supervisor: &Sender) -> Target {
-    while let Ok(mut bytes) = results.recv() {
+pub fn write_all(mut output: Output, groups: &Receiver<Group>, supervisor: &Sender) -> Output {
+    while let Ok(mut group) = groups.recv() {
         // Small pieces that have gathered meanwhile go out together.
-        while bytes.len() < WRITE
-            && let Ok(more) = results.try_recv()
+        while group.bytes() < WRITE
+            && let Ok(more) = groups.try_recv()
         {
-            bytes.extend_from_slice(&more);
+            group.results.extend_from_slice(&more.results);
+            group.failed.extend_from_slice(&more.failed);
         }
-        match target.write(&bytes) {
-            Ok(()) => supervisor.written(bytes.len()),
-            Err(e) => {
-                let closed = e.kind() == io::ErrorKind::BrokenPipe;
-                supervisor.send(if closed { Event::OutputClosed } else { Event::OutputFailed(e) });
+        match output.write(&group) {
+            Ok(()) => supervisor.written(group.bytes()),
+            Err(Refused::Closed) => {
+                supervisor.send(Event::OutputClosed);
+                break;
+            }
+            Err(Refused::Failed(e)) => {
+                supervisor.send(Event::OutputFailed(e));
                 break;
             }
         }
     }
-    target
+    output
 }

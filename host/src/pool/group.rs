@@ -24,7 +24,7 @@ use crate::outcome::{Failure, Kind};
 use crate::policy::Call;
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
-use crate::supervisor::{Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
+use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
 
 /// Bytes that the supervisor is given at once, but for a single item that is larger.
 const MOST_BYTES: usize = 128 << 10;
@@ -403,7 +403,7 @@ impl Outcomes {
 }
 
 impl Sink for Outcomes {
-    fn record(&mut self, record: Record, result: Result<Value<'_>, Failure>, _: &mut Vec<u8>) {
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut supervisor::Group) -> bool {
         if !self.current.contains(&record.index) {
             self.turn_to(record.index);
         }
@@ -413,10 +413,12 @@ impl Sink for Outcomes {
                 Encoded::Many(_) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
             })
             .map_err(|failure| Failed { attempts: record.attempts, failure });
+        let succeeded = outcome.is_ok();
         self.gathered.push((record.index, outcome));
+        succeeded
     }
 
-    fn emit(&mut self, _: Vec<u8>) {}
+    fn emit(&mut self, _: supervisor::Group) {}
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 

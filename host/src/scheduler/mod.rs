@@ -6,6 +6,7 @@
 //!
 //! * every item taken from the input gets exactly one outcome;
 //! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent again;
+//! * an item that killed its worker twice is not given to a third;
 //! * in ordered runs outcomes are emitted by index;
 //! * bytes read but not yet written stay within [`Config::window`], but for the item at the head.
 //!
@@ -22,6 +23,9 @@ use std::time::Duration;
 pub use sizing::ChunkSize;
 use sizing::Sizer;
 
+use crate::outcome::Kind;
+use crate::policy::{Halt, Manner, RETRY_ON};
+
 /// Time since the start of the run, as the caller tells it.
 pub type Time = Duration;
 /// A worker process; numbers are never used again within a run.
@@ -33,6 +37,8 @@ const MAX_FAILED_STARTS: u32 = 5;
 const KILLED_STARTS_PER_FAILED: u32 = 20;
 /// Times a chunk goes back without an item of it having started, before its first item is blamed after all.
 const MAX_BOUNCES: u32 = 3;
+/// Workers that one item may kill: the second might have died by chance, a third is not tried.
+const MAX_KILLS: u32 = 2;
 /// Chunks a worker holds: one in work, one waiting so that it never idles between two.
 const DEPTH: usize = 2;
 /// Times its timeout that an item may wait for a processor beyond it.
@@ -51,8 +57,13 @@ pub struct Config {
     pub chunk: ChunkSize,
     /// A chunk is one call: when its worker dies, it is halved until the guilty item is alone.
     pub batch: bool,
-    /// How often an item is run again after its worker died or it ran out of time.
+    /// How often an item is run again that failed in one of the ways of `retry_on`.
     pub retries: u32,
+    pub retry_on: BTreeSet<Kind>,
+    /// When failures end the run.
+    pub halt: Option<Halt>,
+    /// The run may be taken up again: items that [`Manner::Now`] cuts off get no outcome, and nothing behind one is emitted.
+    pub resumable: bool,
     /// Replace a worker after so many items.
     pub max_tasks_per_worker: Option<u64>,
     /// Wall time of one item.
@@ -72,6 +83,9 @@ impl Config {
             chunk: ChunkSize::Auto,
             batch: false,
             retries: 0,
+            retry_on: RETRY_ON.into(),
+            halt: None,
+            resumable: false,
             max_tasks_per_worker: None,
             timeout,
             start_timeout: timeout.saturating_add(Duration::from_secs(60)),
@@ -87,15 +101,17 @@ pub enum Blame {
     WorkerLost,
     /// It did not end in time and its worker had to be killed.
     Timeout,
+    /// The run was halted while it was in work, or before.
+    Cancelled,
 }
 
 /// How an outcome that a worker delivered ended, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A value, or a failure that running again would not change.
+    /// A value.
     Final,
-    /// It ran out of time.
-    TimedOut,
+    /// A failure, which another try may not meet.
+    Failed(Kind),
 }
 
 /// What to do with an outcome that was delivered.
@@ -136,6 +152,8 @@ struct Chunk {
     /// Outcomes that are known; they belong to the first items.
     done: u32,
     attempts: u32,
+    /// Workers that died under its first item when nobody had killed them.
+    kills: u32,
     bounces: u32,
     /// Bytes of its items, then of its outcomes, that the caller holds.
     input: usize,
@@ -206,6 +224,10 @@ pub struct Scheduler {
     lull: bool,
     /// Workers that are kept, on demand, whether there is work for them or not.
     standing: usize,
+    /// Items with their outcome, and those of them that failed.
+    done: u64,
+    failed: u64,
+    halted: Option<Halt>,
     /// The latest time that was told.
     now: Time,
 }
@@ -233,6 +255,9 @@ impl Scheduler {
             on_demand: false,
             lull: false,
             standing: 0,
+            done: 0,
+            failed: 0,
+            halted: None,
             now: Time::ZERO,
         }
     }
@@ -367,11 +392,15 @@ impl Scheduler {
         self.sizer.measured(elapsed);
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
-        if ending == Ending::TimedOut && attempts <= self.config.retries {
+        if let Ending::Failed(kind) = ending
+            && attempts <= self.config.retries
+            && self.config.retry_on.contains(&kind)
+        {
             self.take_out(id, key, index);
             return Verdict::Retry { chunk: key, index };
         }
         chunk.done += 1;
+        self.done += 1;
         if !chunk.fresh {
             chunk.fresh = true;
             self.fresh.push(key);
@@ -404,6 +433,11 @@ impl Scheduler {
         for (position, &key) in worker.chunks.iter().enumerate() {
             self.give_back(id, key, position == 0, in_work, timed_out, elapsed);
         }
+    }
+
+    /// The outcome that was kept last is a failure.
+    pub fn failed(&mut self) {
+        self.failed += 1;
     }
 
     /// Emitted bytes have left the program.
@@ -452,6 +486,11 @@ impl Scheduler {
                 w.since.saturating_add(if w.ready { self.config.timeout } else { self.config.start_timeout })
             })
             .min()
+    }
+
+    /// Whether items that are read will have outcomes: it was not told to stop.
+    pub fn takes_input(&self) -> bool {
+        !self.stopping
     }
 
     /// Whether more items should be read now.
@@ -505,9 +544,15 @@ impl Scheduler {
         self.next_index + self.pending.len() as u64
     }
 
+    /// The policy that has ended the run.
+    pub fn halted(&self) -> Option<Halt> {
+        self.halted
+    }
+
     /// The next order, after the events so far.
     pub fn next_action(&mut self) -> Option<Action> {
         if self.actions.is_empty() {
+            self.halt();
             self.emit();
             self.dispatch();
             self.staff();
@@ -516,6 +561,43 @@ impl Scheduler {
     }
 
     // ---- the work ----------------------------------------------------------------------------------------------------
+
+    /// Ends the run if too much has failed.
+    fn halt(&mut self) {
+        let met = |halt: &Halt| halt.is_met(self.done, self.failed);
+        let Some(halt) = self.config.halt.filter(|halt| self.halted.is_none() && met(halt)) else {
+            return;
+        };
+        self.halted = Some(halt);
+        self.stop();
+        if halt.manner == Manner::Now {
+            self.cut_short();
+        }
+    }
+
+    /// Kills what runs. Items that were given out and have no outcome are cancelled, or left to the run that goes on.
+    fn cut_short(&mut self) {
+        self.returned.clear();
+        for (&id, worker) in &mut self.workers {
+            worker.chunks.clear();
+            if worker.killed.replace(worker.finished).is_none() {
+                self.actions.push_back(Action::Kill(id));
+            }
+        }
+        if self.config.resumable {
+            self.emit();
+            self.window.clear();
+            return;
+        }
+        let keys: Vec<u64> = self.window.keys().copied().collect();
+        for key in keys {
+            let left = self.window.get(&key).map_or(0, |chunk| chunk.count - chunk.done);
+            let attempts = self.window.get(&key).map_or(0, |chunk| chunk.attempts);
+            for _ in 0..left {
+                self.settle(key, Blame::Cancelled, None, attempts, Duration::ZERO);
+            }
+        }
+    }
 
     /// Workers with items in work.
     fn busy(&self) -> usize {
@@ -648,8 +730,10 @@ impl Scheduler {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.next_index += u64::from(count);
         self.held += input;
-        self.window
-            .insert(key, Chunk { count, done: 0, attempts: 1, bounces: 0, input, held: 0, fresh: false, worker: None });
+        self.window.insert(
+            key,
+            Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None },
+        );
         Some((key, count))
     }
 
@@ -677,7 +761,8 @@ impl Scheduler {
                 self.fresh.push(key);
             }
             let (attempts, bounces) = (chunk.attempts, chunk.bounces);
-            let rest = Chunk { count: rest, done: 0, attempts, bounces, input, held: 0, fresh: false, worker: None };
+            let rest =
+                Chunk { count: rest, done: 0, attempts, kills: 0, bounces, input, held: 0, fresh: false, worker: None };
             self.window.insert(at, rest);
             return true;
         }
@@ -755,18 +840,21 @@ impl Scheduler {
             self.returned.insert(rest);
             return;
         }
-        let again = next + 1;
         if left > 1 {
-            self.split(next, again);
-            self.returned.insert(again);
+            self.split(next, next + 1);
+            self.returned.insert(next + 1);
         }
-        let blame = if timed_out { Blame::Timeout } else { Blame::WorkerLost };
-        // An item that killed its worker twice gets no third.
-        let most = if timed_out { self.config.retries } else { self.config.retries.min(1) };
-        if attempts <= most {
-            if let Some(chunk) = self.window.get_mut(&next) {
-                chunk.attempts += 1;
-            }
+        let (blame, kind) = match timed_out {
+            true => (Blame::Timeout, Kind::Timeout),
+            false => (Blame::WorkerLost, Kind::WorkerLost),
+        };
+        let mut again = attempts <= self.config.retries && self.config.retry_on.contains(&kind);
+        if let Some(chunk) = self.window.get_mut(&next) {
+            chunk.kills += u32::from(!timed_out);
+            again &= chunk.kills < MAX_KILLS;
+            chunk.attempts += u32::from(again);
+        }
+        if again {
             self.returned.insert(next);
         } else {
             self.settle(next, blame, Some(id), attempts, elapsed);
@@ -778,6 +866,7 @@ impl Scheduler {
         if let Some(chunk) = self.window.get_mut(&key) {
             let index = key + u64::from(chunk.done);
             chunk.done += 1;
+            self.done += 1;
             if !chunk.fresh {
                 chunk.fresh = true;
                 self.fresh.push(key);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::RETRY_ON;
 
 /// What the driver's world is like.
 #[derive(Clone, Debug)]
@@ -104,6 +105,9 @@ impl Driver {
             chunk: world.chunk,
             batch: world.batch,
             retries: world.retries,
+            retry_on: RETRY_ON.into(),
+            halt: None,
+            resumable: false,
             max_tasks_per_worker: world.max_tasks,
             timeout: Duration::from_millis(100),
             start_timeout: Duration::from_secs(1),
@@ -256,7 +260,7 @@ impl Driver {
             return;
         }
         let ending = match self.random.per_mille(self.world.timeouts) {
-            true => Ending::TimedOut,
+            true => Ending::Failed(Kind::Timeout),
             false => Ending::Final,
         };
         let elapsed = Duration::from_micros(self.random.below(2000));
@@ -323,6 +327,9 @@ fn config() -> Config {
         chunk: ChunkSize::Fixed(4),
         batch: false,
         retries: 0,
+        retry_on: RETRY_ON.into(),
+        halt: None,
+        resumable: false,
         max_tasks_per_worker: None,
         timeout: Duration::from_millis(100),
         start_timeout: Duration::from_secs(1),

@@ -1,10 +1,83 @@
 //! The bytes of items that are in work, and of outcomes that are not yet printed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::input::Batch;
-use crate::lane::frame::ITEM_HEADER;
+use crate::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
+use crate::outcome::Counts;
+
+/// What the outcomes of consecutive items are printed as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The items, by index.
+    pub items: Range<u64>,
+    pub counts: Counts,
+    /// What goes where results go.
+    pub results: Vec<u8>,
+    /// The failed ones, with their input.
+    pub failed: Vec<u8>,
+}
+
+impl Group {
+    pub fn bytes(&self) -> usize {
+        self.results.len() + self.failed.len()
+    }
+
+    fn take_in(&mut self, index: u64) {
+        if self.items.is_empty() {
+            self.items.start = index;
+        }
+        self.items.end = index + 1;
+    }
+}
+
+/// An item whose outcome is known, to be looked up by whoever wants its bytes.
+#[derive(Debug)]
+pub struct Item<'a> {
+    pieces: &'a [Piece],
+    cursor: &'a mut Cursor,
+    /// Its place in the chunk.
+    nth: usize,
+}
+
+impl Item<'_> {
+    pub fn bytes(&mut self) -> Option<(ItemTag, &[u8])> {
+        self.cursor.find(self.pieces, self.nth)
+    }
+}
+
+/// Where in a chunk the last item was found: the next is likely to be right behind it.
+#[derive(Debug, Default)]
+struct Cursor {
+    piece: usize,
+    /// Items in the pieces before.
+    before: usize,
+    /// Items and bytes of this piece before that item.
+    item: usize,
+    offset: usize,
+}
+
+impl Cursor {
+    fn find<'a>(&mut self, pieces: &'a [Piece], nth: usize) -> Option<(ItemTag, &'a [u8])> {
+        if nth < self.before + self.item {
+            *self = Cursor::default();
+        }
+        while nth >= self.before + pieces.get(self.piece)?.len() {
+            let before = self.before + pieces.get(self.piece)?.len();
+            *self = Cursor { piece: self.piece + 1, before, item: 0, offset: 0 };
+        }
+        let piece = pieces.get(self.piece)?;
+        while self.before + self.item < nth {
+            self.offset += *piece.batch.sizes.get(piece.first + self.item)? as usize + ITEM_HEADER;
+            self.item += 1;
+        }
+        let (header, rest) = piece.bytes().get(self.offset..)?.split_first_chunk::<ITEM_HEADER>()?;
+        let (tag, len) = read_item_header(*header);
+        Some((tag, rest.get(..len)?))
+    }
+}
 
 /// A part of a batch, as it goes into a lane.
 #[derive(Clone, Debug)]
@@ -51,7 +124,8 @@ impl Piece {
 #[derive(Debug, Default)]
 struct Chunk {
     input: Vec<Piece>,
-    output: Vec<u8>,
+    output: Group,
+    cursor: Cursor,
 }
 
 /// All chunks that the scheduler knows, by the index of their first item, and the items that are not yet in one.
@@ -79,7 +153,7 @@ impl Chunks {
         let pending = &mut self.pending;
         let chunk = self.chunks.entry(chunk).or_insert_with(|| {
             let (input, _) = take(pending, count as usize);
-            Chunk { input, output: Vec::new() }
+            Chunk { input, ..Chunk::default() }
         });
         chunk.input.clone()
     }
@@ -93,17 +167,19 @@ impl Chunks {
         let (front, _) = take(&mut pieces, (at - chunk) as usize);
         whole.input = front;
         if !pieces.is_empty() {
-            self.chunks.insert(at, Chunk { input: pieces.into(), output: Vec::new() });
+            self.chunks.insert(at, Chunk { input: pieces.into(), ..Chunk::default() });
         }
     }
 
-    /// Where the next outcome of a chunk is appended.
-    pub fn output(&mut self, chunk: u64) -> &mut Vec<u8> {
-        &mut self.chunks.entry(chunk).or_default().output
+    /// The item of this index, which is the next of a chunk to have its outcome, and where that is appended.
+    pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut Group) {
+        let Chunk { input, output, cursor } = self.chunks.entry(chunk).or_default();
+        output.take_in(index);
+        (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
     }
 
     /// What a chunk has gathered; it is forgotten if it is complete.
-    pub fn take_output(&mut self, chunk: u64, done: bool) -> Vec<u8> {
+    pub fn take_output(&mut self, chunk: u64, done: bool) -> Group {
         if done {
             return self.chunks.remove(&chunk).map(|c| c.output).unwrap_or_default();
         }

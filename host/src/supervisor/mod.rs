@@ -25,11 +25,12 @@ use crate::input::Batch;
 use crate::lane::frame::OutcomeTag;
 use crate::lane::host::Received;
 use crate::outcome::{Failure, Kind, Printed};
-use crate::policy::Call;
+use crate::policy::{Call, Halt};
 use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
+pub use chunks::{Group, Item};
 pub use process::Spares;
 use process::{Process, Setting};
 
@@ -44,7 +45,8 @@ const MAILBOX: u64 = u64::MAX;
 
 /// Whose outcome it is, as it reaches whoever wants the results.
 #[derive(Debug)]
-pub struct Record {
+pub struct Record<'a> {
+    pub item: Item<'a>,
     pub index: u64,
     pub worker: Option<WorkerId>,
     pub attempts: u32,
@@ -69,10 +71,10 @@ pub enum Encoded<'a> {
 
 /// Where results go.
 pub trait Sink {
-    /// Appends what this outcome is printed as. A value that cannot be printed is turned into the failure that is returned.
-    fn record(&mut self, record: Record, result: Result<Value<'_>, Failure>, to: &mut Vec<u8>);
-    /// These bytes are next. How many have left is told by [`Event::Written`].
-    fn emit(&mut self, bytes: Vec<u8>);
+    /// Appends what this outcome is printed as, and says whether it is a success: a value that cannot be printed is a failure.
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool;
+    /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
+    fn emit(&mut self, group: Group);
     /// A worker process ended, like this, though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Workers run without these parts of the sandbox. Told once.
@@ -82,7 +84,7 @@ pub trait Sink {
 }
 
 /// How a run ended that was not cut short by an [`Error`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum End {
     /// Every item has its outcome.
     Complete,
@@ -90,6 +92,8 @@ pub enum End {
     Interrupted(i32),
     /// It was told to stop at once.
     Terminated,
+    /// Too much failed.
+    Halted(Halt),
     /// The input could not be read to its end; what was read has its outcomes.
     InputFailed(String),
     /// Nobody reads the results any more.
@@ -201,10 +205,11 @@ impl<'a> Supervisor<'a> {
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most)?;
         }
-        Ok(match (self.interrupted, self.input_error.take()) {
-            (Some(signal), _) => End::Interrupted(signal),
-            (None, Some(message)) => End::InputFailed(message),
-            (None, None) => End::Complete,
+        Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
+            (Some(signal), ..) => End::Interrupted(signal),
+            (None, Some(halt), _) => End::Halted(halt),
+            (None, None, Some(message)) => End::InputFailed(message),
+            (None, None, None) => End::Complete,
         })
     }
 
@@ -248,7 +253,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_input(&mut self, batch: Batch) {
-        if self.interrupted.is_none() {
+        if self.scheduler.takes_input() {
             self.scheduler.input(&batch.sizes);
             self.chunks.add(batch);
         }
@@ -322,8 +327,8 @@ impl<'a> Supervisor<'a> {
                 Received::Outcome(header, payload) => {
                     let outcome = parse(header.tag, payload)?;
                     let ending = match &outcome {
-                        Err(failure) if failure.kind == Kind::Timeout => Ending::TimedOut,
-                        _ => Ending::Final,
+                        Err(failure) => Ending::Failed(failure.kind),
+                        Ok(_) => Ending::Final,
                     };
                     match self.scheduler.outcome(id, ending, header.elapsed, now) {
                         Verdict::Unexpected => {
@@ -334,8 +339,7 @@ impl<'a> Supervisor<'a> {
                             self.chunks.split(index, index + 1);
                         }
                         Verdict::Keep { chunk, index, attempts } => {
-                            let record = Record { index, worker: Some(id), attempts, elapsed: header.elapsed };
-                            self.keep(chunk, record, outcome);
+                            self.keep(chunk, index, Some(id), attempts, header.elapsed, outcome);
                         }
                     }
                 }
@@ -353,12 +357,23 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
-    fn keep(&mut self, chunk: u64, record: Record, result: Result<Value<'_>, Failure>) {
-        let output = self.chunks.output(chunk);
-        let before = output.len();
-        self.sink.record(record, result, output);
-        let bytes = output.len() - before;
+    fn keep(
+        &mut self,
+        chunk: u64,
+        index: u64,
+        worker: Option<WorkerId>,
+        attempts: u32,
+        elapsed: Duration,
+        result: Result<Value<'_>, Failure>,
+    ) {
+        let (item, group) = self.chunks.settle(chunk, index);
+        let before = group.bytes();
+        let succeeded = self.sink.record(Record { item, index, worker, attempts, elapsed }, result, group);
+        let bytes = group.bytes() - before;
         self.scheduler.kept(chunk, bytes);
+        if !succeeded {
+            self.scheduler.failed();
+        }
     }
 
     /// Tells the scheduler what the status page says.
@@ -430,15 +445,13 @@ impl<'a> Supervisor<'a> {
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
-                    let record = Record { index, worker, attempts, elapsed };
-                    self.keep(chunk, record, Err(failure));
+                    self.keep(chunk, index, worker, attempts, elapsed, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
-                    let output = self.chunks.take_output(chunk, done);
-                    if output.is_empty() {
-                        continue;
+                    let group = self.chunks.take_output(chunk, done);
+                    if !group.items.is_empty() {
+                        self.sink.emit(group);
                     }
-                    self.sink.emit(output);
                 }
                 Action::GiveUp => return Err(Error::Workers(std::mem::take(&mut self.last_loss))),
             }
@@ -469,6 +482,7 @@ impl<'a> Supervisor<'a> {
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
         let loss = worker.and_then(|id| self.losses.get(&id));
         let mut failure = match blame {
+            Blame::Cancelled => Failure::new(Kind::Cancelled, "the run was halted (--halt) before it ended"),
             Blame::Timeout => Failure::new(Kind::Timeout, "it did not end within --timeout"),
             Blame::WorkerLost => {
                 let Some(loss) = loss else {

@@ -11,6 +11,7 @@ use wasmtime_wasi::I32Exit;
 use super::load::{BytesCall, Pre, Returns, Task};
 use super::state::State;
 use super::wasi::Wasi;
+use crate::failed;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::outcome::{Failure, Kind};
 use crate::policy::{Call, ResultForm};
@@ -92,11 +93,18 @@ impl Runner {
     /// Runs one item and writes its encoded result to `out`.
     pub fn run(&mut self, tag: ItemTag, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
+        let (item, form) = self.open(tag, item)?;
+        let result = self.attempt(&item, form, out);
+        self.conclude(result, out)
+    }
+
+    /// The bytes of an item and how they are to be read: one that failed in an earlier run is taken out of its record.
+    fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::Given<'a>, Failure> {
         if tag == ItemTag::Unreadable {
             return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
         }
-        let result = self.attempt(item, out);
-        self.conclude(result, out)
+        let again = self.call.takes_failed.then(|| failed::read(item)).flatten();
+        again.unwrap_or(Ok((Cow::Borrowed(item), self.call.item_form)))
     }
 
     /// Runs items as one call, and gives `answer` the outcome of each, in order, with its encoded result. Items that do
@@ -160,13 +168,11 @@ impl Runner {
         arguments: &mut Vec<Val>,
         elements: &mut Vec<Val>,
     ) -> Result<(), Failure> {
-        if tag == ItemTag::Unreadable {
-            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
-        }
+        let (item, form) = self.open(tag, item)?;
         scratch.clear();
         self.task
             .params
-            .decode(item, self.call.item_form, scratch)
+            .decode(&item, form, scratch)
             .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
         if let Some(slot) = scratch.get_mut(self.task.slot) {
             elements.push(std::mem::replace(slot, Val::Bool(false)));
@@ -175,9 +181,9 @@ impl Runner {
         Ok(())
     }
 
-    fn attempt(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+    fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         if self.task.bytes.is_some() {
-            let item = plain_bytes(item, self.call.item_form)?;
+            let item = plain_bytes(item, form)?;
             let live = self.live()?;
             let bytes = call_bytes(live, &item)?;
             match self.call.result_form {
@@ -188,7 +194,7 @@ impl Runner {
         }
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.clear();
-        let result = match self.task.params.decode(item, self.call.item_form, &mut arguments) {
+        let result = match self.task.params.decode(item, form, &mut arguments) {
             Ok(()) => self.call_values(&arguments),
             Err(misfit) => Err(Failure::new(Kind::InvalidInput, misfit.to_string())),
         };
@@ -227,7 +233,7 @@ impl Runner {
         let Some(live) = &mut self.live else {
             return Ok(None);
         };
-        open(call(live, &self.task, arguments)?, &self.task.returns)
+        open_result(call(live, &self.task, arguments)?, &self.task.returns)
     }
 
     /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
@@ -381,7 +387,7 @@ fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
 }
 
 /// Takes the outer `result` off.
-fn open(returned: Option<Val>, returns: &Returns) -> Result<Option<Val>, Failure> {
+fn open_result(returned: Option<Val>, returns: &Returns) -> Result<Option<Val>, Failure> {
     match returned {
         Some(Val::Result(result)) if returns.fallible => match result {
             Ok(value) => Ok(value.map(|v| *v)),

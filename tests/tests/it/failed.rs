@@ -1,0 +1,237 @@
+//! `--failed FILE`: what failed is kept with its input, and `map` takes it up again.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::guest::{Task, wat};
+use crate::support::run::{Output, map};
+use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
+
+/// A folder for the files of a test.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(TempDir::new().expect("a temporary directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    #[track_caller]
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path(name)).expect("the file is there");
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+}
+
+/// A function of this type, on two numbers, that traps.
+fn traps(params: &str) -> Task {
+    let body = r#"(func (export "go") (param i32 i32) (result i32) unreachable)"#;
+    wat(component(body, &[lift("go", params)]))
+}
+
+/// `go(i64) -> i64`: negative items trap, others are doubled.
+fn traps_if_negative() -> Task {
+    wat(r#"
+(module
+  (func (export "go") (param i64) (result i64)
+    (if (i64.lt_s (local.get 0) (i64.const 0)) (then unreachable))
+    (i64.mul (local.get 0) (i64.const 2))))"#)
+}
+
+/// Fails `input` with one task, and maps another over what was written down.
+#[track_caller]
+fn again(failing: &Task, working: &Task, args: &[&str], input: &[u8]) -> (Vec<Value>, Output) {
+    let folder = Folder::new();
+    map(failing).args(args).arg("--failed").arg(folder.path("failed")).input(input).run().exits(1);
+    let output = map(working).args(["--output-format", "raw", "--delimiter", "nul"]).arg(folder.path("failed")).run();
+    (folder.lines("failed"), output)
+}
+
+#[test]
+fn failed_items_stand_with_their_input_in_order_and_no_others() {
+    let folder = Folder::new();
+    map(&traps_if_negative())
+        .args(["-j", "2", "-c", "3", "--failed"])
+        .arg(folder.path("failed"))
+        .input("1\n-2\n3\n-4\n5\n6\n \"x\" \n7\n-8\n")
+        .run()
+        .exits(1);
+    let lines = folder.lines("failed");
+    let told: Vec<Value> =
+        lines.iter().map(|line| json!([line["index"], line["status"], line["kind"], line["input"]])).collect();
+    let wanted = json!([
+        [1, "failed", "trap", -2],
+        [3, "failed", "trap", -4],
+        [6, "failed", "invalid-input", "x"],
+        [8, "failed", "trap", -8]
+    ]);
+    assert_eq!(Value::from(told), wanted);
+}
+
+#[test]
+fn what_failed_is_mapped_over_again() {
+    let folder = Folder::new();
+    let input = "1\n-2\n3\n-4\n";
+    map(&traps_if_negative()).arg("--failed").arg(folder.path("failed")).input(input).run().exits(1);
+    let output = map(&wat(SQUARE)).arg(folder.path("failed")).run().exits(0);
+    assert_eq!(output.lines(), ["4", "16"]);
+}
+
+#[test]
+fn what_fails_again_is_written_as_it_was_the_first_time() {
+    let folder = Folder::new();
+    let task = traps_if_negative();
+    map(&task).arg("--failed").arg(folder.path("first")).input("1\n[-2, 1.0]\n-3\n").run().exits(1);
+    map(&task).arg("--failed").arg(folder.path("second")).arg(folder.path("first")).run().exits(1);
+    map(&task).arg("--failed").arg(folder.path("third")).arg(folder.path("second")).run().exits(1);
+    let third = std::fs::read_to_string(folder.path("third")).expect("it is there");
+    assert!(third.starts_with(r#"{"wasmpool":"failed","form":"json","input":[-2, 1.0],"index":0,"#), "{third}");
+    assert_eq!(
+        folder.lines("third").iter().map(|line| line["input"].clone()).collect::<Vec<_>>(),
+        [json!([-2, 1.0]), json!(-3)]
+    );
+}
+
+#[test]
+fn items_of_every_input_format_come_back_as_they_were() {
+    let of_string = traps(r#"(param "item" string) (result string)"#);
+    let of_bytes = traps(r#"(param "item" (list u8)) (result (list u8))"#);
+    let cases: [(&str, &Task, Task, &[u8], &[u8]); 5] = [
+        (
+            "lines",
+            &of_string,
+            wat(echo_string()),
+            b"a \"b\"\n\n{\"x\":\r\n\xc3\xa4\n",
+            b"a \"b\"\0\0{\"x\":\r\0\xc3\xa4\0",
+        ),
+        ("lines", &of_bytes, wat(echo_bytes()), b"\xff\xfe\nplain\n", b"\xff\xfe\0plain\0"),
+        ("nul", &of_string, wat(echo_string()), b"a\nb\0c\0", b"a\nb\0c\0"),
+        ("jsonl", &of_string, wat(echo_string()), b"\"a\\u0041\"\r\n", b"aA\0"),
+        ("jsonl", &of_bytes, wat(echo_bytes()), b"\"YQ==\"\n[98]\n", b"a\0b\0"),
+    ];
+    for (format, failing, working, input, wanted) in cases {
+        let (lines, output) = again(failing, &working, &["--input-format", format], input);
+        assert!(lines.iter().all(|line| line["kind"] == "trap"), "{format}: {lines:?}");
+        assert_eq!(output.exits(0).bytes, wanted, "{format}");
+    }
+}
+
+#[test]
+fn rows_of_csv_come_back_as_rows() {
+    let body = r#"(func (export "minus") (param i64 i64) (result i64) unreachable)"#;
+    let failing = wat(component(body, &[lift("minus", r#"(param "from" s64) (param "take" s64) (result s64)"#)]));
+    let (lines, output) =
+        again(&failing, &wat(minus()), &["--input-format", "csv"], b"from,take,note\n7,2,a\n9,1,\"b,c\"\n");
+    assert_eq!(lines[1]["input"], json!({"from": "9", "take": "1", "note": "b,c"}));
+    assert_eq!(output.exits(0).bytes, b"5\x008\0");
+}
+
+#[test]
+fn files_come_back_as_what_was_in_them() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("a"), b"\xff\x01\n").expect("a file");
+    let paths = format!("{}\n{}\n", folder.path("a").display(), folder.path("none").display());
+    let failing = traps(r#"(param "item" (list u8)) (result (list u8))"#);
+    let (lines, output) = again(&failing, &wat(echo_bytes()), &["--input-format", "files"], paths.as_bytes());
+    assert_eq!(lines[1]["kind"], "invalid-input");
+    // What could not be read is not there to be run again; it says once more why.
+    assert!(output.stderr.contains("none: No such file"), "{}", output.stderr);
+    assert_eq!(output.exits(1).bytes, b"\xff\x01\n\0");
+}
+
+#[test]
+fn what_is_not_json_makes_no_line_that_is_not() {
+    let input = b"{\"open\n\xff\n1 2\n\"\x01\"\n";
+    let (lines, output) = again(&wat(SQUARE), &wat(SQUARE), &[], input);
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|line| line["kind"] == "invalid-input"), "{lines:?}");
+    assert_eq!(lines[0]["input"], "{\"open");
+    // It is no more JSON than it was.
+    let output = output.exits(1);
+    assert!(output.stderr.contains("4 of 4 items failed: 4 invalid-input"), "{}", output.stderr);
+}
+
+#[test]
+fn a_batch_takes_failed_items_again_too() {
+    let folder = Folder::new();
+    map(&wat(SQUARE)).arg("--failed").arg(folder.path("failed")).input("1\n\"x\"\n\"4\"\n").run().exits(1);
+    let failed = std::fs::read_to_string(folder.path("failed")).expect("it is there");
+    std::fs::write(folder.path("failed"), failed.replace("\"input\":\"4\"", "\"input\":4")).expect("edited");
+    let output = map(&wat(crate::support::wat::batch())).args(["--batch", "-c", "2"]).arg(folder.path("failed")).run();
+    assert!(output.stderr.contains("1 of 2 items failed: 1 invalid-input"), "{}", output.stderr);
+}
+
+#[test]
+fn where_nothing_fails_the_file_is_empty_and_an_old_one_is_replaced() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("failed"), "old\n").expect("a file");
+    map(&wat(SQUARE)).arg("--failed").arg(folder.path("failed")).input("1\n").run().exits(0);
+    assert_eq!(std::fs::read(folder.path("failed")).expect("it is there"), b"");
+}
+
+#[test]
+fn a_task_that_cannot_be_loaded_leaves_the_old_file_alone() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("failed"), "old\n").expect("a file");
+    map(&wat("(module")).arg("--failed").arg(folder.path("failed")).input("1\n").run().exits(2);
+    assert_eq!(std::fs::read(folder.path("failed")).expect("it is there"), b"old\n");
+}
+
+#[test]
+fn a_file_that_is_read_is_not_written() {
+    let folder = Folder::new();
+    let file = folder.path("items");
+    std::fs::write(&file, "1\n-1\n").expect("a file");
+    std::os::unix::fs::symlink(&file, folder.path("link")).expect("a link");
+    for option in ["--failed", "--output"] {
+        let output = map(&wat(SQUARE)).arg(option).arg(folder.path("link")).arg(&file).run().exits(2);
+        assert!(output.stderr.contains("is also an input"), "{}", output.stderr);
+        assert_eq!(std::fs::read(&file).expect("it is there"), b"1\n-1\n");
+    }
+    let out = folder.path("out");
+    let output = map(&wat(SQUARE)).arg("-o").arg(&out).arg("--failed").arg(&out).arg(&file).run().exits(2);
+    assert!(output.stderr.contains("is also the output"), "{}", output.stderr);
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    let output = map(&wat(SQUARE)).args(["--failed", "/dev/full"]).input("1\n\"x\"\n").run().exits(2);
+    assert!(output.stderr.contains("/dev/full: No space left"), "{}", output.stderr);
+}
+
+#[test]
+fn items_that_a_halt_cut_off_are_kept_too() {
+    let folder = Folder::new();
+    let task = wat(r#"
+(module
+  (func (export "go") (param i64) (result i64)
+    (if (i64.eq (local.get 0) (i64.const -1)) (then unreachable))
+    (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
+    (local.get 0)))"#);
+    map(&task)
+        .args(["--halt", "now", "-j", "2", "-c", "1", "--timeout", "10m", "--failed"])
+        .arg(folder.path("failed"))
+        .input("1\n-2\n2\n-1\n")
+        .run()
+        .exits(3);
+    let told: Vec<Value> = folder.lines("failed").iter().map(|line| json!([line["kind"], line["input"]])).collect();
+    assert_eq!(Value::from(told), json!([["cancelled", -2], ["trap", -1]]));
+}
+
+#[test]
+fn many_failures_in_large_chunks_are_each_written_with_their_own_input() {
+    let folder = Folder::new();
+    let input: String = (0..30_000).map(|n| format!("\"{}\"\n", "x".repeat(n % 50))).collect();
+    map(&wat(SQUARE)).args(["-j", "2", "-c", "500", "--failed"]).arg(folder.path("failed")).input(input).run().exits(1);
+    let lines = folder.lines("failed");
+    assert_eq!(lines.len(), 30_000);
+    for (n, line) in lines.iter().enumerate() {
+        assert_eq!(line["index"], n);
+        assert_eq!(line["input"], "x".repeat(n % 50));
+    }
+}
