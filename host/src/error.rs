@@ -60,6 +60,9 @@ pub enum Error {
     /// The results cannot be written.
     #[error("cannot write the results: {0}")]
     Output(#[source] io::Error),
+    /// The run cannot go on with its journal.
+    #[error("{0}")]
+    Journal(String),
     /// The system refused something that the run needs.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -84,9 +87,14 @@ impl Error {
             Error::Unfinished => Error::Unfinished,
             Error::StillOpen => Error::StillOpen,
             Error::Interrupted => Error::Interrupted,
+            Error::Journal(message) => Error::Journal(message.clone()),
             Error::Input(message) => Error::Input(message.clone()),
             Error::Output(e) => Error::Output(io(e)),
             Error::System(e) => Error::System(io(e)),
         }
+    }
+
+    pub(crate) fn cannot_journal(e: &io::Error) -> Error {
+        Error::Journal(format!("cannot write the journal: {e}"))
     }
 }

@@ -10,6 +10,7 @@ mod exports;
 mod failed;
 mod grants;
 mod input;
+mod journal;
 mod lane;
 mod memfd;
 mod outcome;

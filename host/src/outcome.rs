@@ -140,4 +140,19 @@ impl Counts {
             *self.failed.entry(kind).or_default() += 1;
         }
     }
+
+    pub fn add(&mut self, other: &Counts) {
+        self.done += other.done;
+        for (&kind, count) in &other.failed {
+            *self.failed.entry(kind).or_default() += count;
+        }
+    }
+
+    /// What came to these since they were `before`.
+    pub fn since(&self, before: &Counts) -> Counts {
+        let of = |kind| before.failed.get(kind).copied().unwrap_or_default();
+        let failed =
+            self.failed.iter().map(|(kind, count)| (*kind, count - of(kind))).filter(|(_, n)| *n > 0).collect();
+        Counts { done: self.done - before.done, failed }
+    }
 }

@@ -86,6 +86,12 @@ pub struct Map {
     /// Where failed items go, with their input, as records that `map` reads again
     #[arg(long, value_name = "FILE", env = "WASMPOOL_FAILED")]
     pub failed: Option<PathBuf>,
+    /// Keep what is done in FILE, so that a run that was killed can go on with --resume
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// Go on where the run of --journal stopped, with the same input; start it if there was none
+    #[arg(long, env = "WASMPOOL_RESUME", value_parser = BoolishValueParser::new())]
+    pub resume: bool,
     /// A bar on standard error: done, failed, rate, time left
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: Progress,

@@ -11,6 +11,7 @@ use super::progress::{printable, without};
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{Batch, Items};
+use crate::journal::Identity;
 use crate::outcome::{Counts, Failure, Kind};
 use crate::output::{Format, Output, Target, Watcher};
 use crate::policy::Call;
@@ -31,7 +32,8 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         config: Config::of_limits(args.common.timeout, 1),
         format: Format::Values,
         items: Box::new(Once(Some(item))),
-        output: Output::to(Target::Stdout),
+        identity: Identity::default(),
+        output: Output::new(Target::stdout(), None, None),
         watcher: &mut watcher,
         notice: Notice::new(args.common.verbosity),
     })?;

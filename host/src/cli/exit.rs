@@ -15,6 +15,8 @@ pub enum Exit {
     Usage,
     /// Ended by `--halt`.
     Halted,
+    /// It was finished before, by a run that ended with this code.
+    Finished(u8),
     /// The sandbox that was asked for cannot be had here.
     Sandbox,
     /// Interrupted by this signal.
@@ -23,17 +25,24 @@ pub enum Exit {
     OutputClosed,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
             Exit::Success => 0,
             Exit::Failures => 1,
             Exit::Usage => 2,
             Exit::Halted => 3,
+            Exit::Finished(code) => code,
             Exit::Sandbox => 4,
             Exit::Signal(signal) => 128 + signal as u8,
             Exit::OutputClosed => 141,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
     }
 }
 

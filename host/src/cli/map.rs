@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
+use crate::journal::{Identity, Journal};
 use crate::outcome::Counts;
 use crate::output::{Format, Output, Target};
 use crate::policy::{Call, ResultForm};
@@ -63,6 +64,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         config,
         format,
         items,
+        identity: identity(map, &output),
         output,
         watcher: &mut progress,
         notice,
@@ -99,7 +101,49 @@ fn output(map: &Map, inputs: &Inputs) -> Result<Output, String> {
     if failed.as_ref().and_then(Target::same).is_some_and(|file| results.same() == Some(file)) {
         return refuse("--failed", &map.failed, "the output");
     }
-    Ok(Output { results, failed })
+    if map.resume && map.journal.is_none() {
+        return Err("--resume goes on with the run of a journal: name it with --journal FILE".to_owned());
+    }
+    let journal = map.journal.as_deref().map(|path| Journal::open(path, map.resume)).transpose()?;
+    if let Some(file) = journal.as_ref().and_then(Journal::same) {
+        let written = [Some(&results), failed.as_ref()].into_iter().flatten().filter_map(Target::same);
+        if read.iter().copied().chain(written).any(|other| other == file) {
+            return refuse("--journal", &map.journal, "an input or an output");
+        }
+    }
+    Ok(Output::new(results, failed, journal))
+}
+
+/// All that the results of a run depend on, besides its task and input; and that they are kept in files or are not.
+fn identity(map: &Map, output: &Output) -> Identity {
+    let common = &map.common;
+    let kind = |target: Option<&Target>| match target.map(Target::same) {
+        None => "",
+        Some(None) => "a pipe or device",
+        Some(Some(_)) => "a file",
+    };
+    let lines = |values: Vec<String>| values.join(" ");
+    let grants = &common.grants;
+    Identity::new([
+        ("--function", map.function.clone().unwrap_or_default()),
+        ("--arg", lines(common.arg.iter().flat_map(|given| &given.0).map(|(n, v)| format!("{n}={v}")).collect())),
+        ("--init", common.init.clone().unwrap_or_default()),
+        ("--batch", map.batch.to_string()),
+        ("--flatten", map.flatten.to_string()),
+        ("--input-format", format!("{:?}", map.input_format).to_lowercase()),
+        ("--output-format", format!("{:?}", map.output_format).to_lowercase()),
+        ("--delimiter", format!("{:?}", map.delimiter).to_lowercase()),
+        ("--unordered", map.unordered.to_string()),
+        ("--isolate", format!("{:?}", common.isolate).to_lowercase()),
+        ("--memory", common.memory.to_string()),
+        ("--fuel", common.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
+        ("--max-output", common.max_output.to_string()),
+        ("--env", lines(grants.env.iter().map(|(name, value)| format!("{name}={value}")).collect())),
+        ("--dir", lines(grants.directories.iter().map(|it| format!("{it:?}")).collect())),
+        ("--allow-net", lines(grants.peers.iter().map(|it| format!("{it:?}")).collect())),
+        ("--output", kind(Some(&output.results)).to_owned()),
+        ("--failed", kind(output.failed.as_ref()).to_owned()),
+    ])
 }
 
 /// What `map` and `call` have in common.

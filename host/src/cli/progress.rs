@@ -28,6 +28,8 @@ pub struct Progress {
     verbose: bool,
     told: u32,
     start: Instant,
+    /// Items that were done when it started.
+    before: u64,
     last: Instant,
     read: Arc<AtomicU64>,
     size: Option<u64>,
@@ -55,6 +57,7 @@ impl Progress {
             verbose,
             told: 0,
             start: Instant::now(),
+            before: 0,
             last: Instant::now(),
             read: Arc::default(),
             size,
@@ -76,7 +79,7 @@ impl Progress {
     }
 
     fn line(&self, counts: &Counts) -> String {
-        let rate = counts.done as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        let rate = counts.done.saturating_sub(self.before) as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         format!("{} done, {} failed, {rate:.0}/s", counts.done, counts.failures())
     }
 
@@ -138,6 +141,13 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Watcher for Progress {
+    fn goes_on(&mut self, counts: &Counts) {
+        self.before = counts.done;
+        if self.verbose && counts.done > 0 {
+            self.say(&format!("wasmpool: {} items are done already; the run goes on behind them", counts.done));
+        }
+    }
+
     fn failed(&mut self, index: u64, failure: &Failure) {
         if self.quiet || self.told > TOLD {
             return;

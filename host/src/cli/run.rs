@@ -14,6 +14,7 @@ use crate::compile::{self, Cache, Prepared, Wanted, Wasm};
 use crate::error::Error;
 use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
+use crate::journal::{Identity, Journal, Start};
 use crate::outcome::Counts;
 use crate::output::{self, Format, Output, Printer, Watcher};
 use crate::policy::Call;
@@ -28,6 +29,8 @@ pub struct Run<'a> {
     pub grants: Grants,
     pub config: Config,
     pub format: Format,
+    /// What a journal's run is known by, besides its task.
+    pub identity: Identity,
     pub items: Box<dyn Items>,
     pub output: Output,
     pub watcher: &'a mut dyn Watcher,
@@ -37,7 +40,7 @@ pub struct Run<'a> {
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, mut call, grants, config, format, items, output, watcher, notice } = run;
+    let Run { task, mut call, grants, mut config, format, identity, items, mut output, watcher, notice } = run;
     let Opened { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
@@ -52,15 +55,25 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,
     };
+    let start = output.start(identity.of("task", prepared.hash.clone())).map_err(Error::Journal)?;
+    let counts = match start {
+        Start::Fresh => Counts::default(),
+        Start::Behind { counts, .. } => counts,
+        Start::Finished(counts, code) => return Ok((Exit::Finished(code), counts)),
+    };
+    watcher.goes_on(&counts);
+    let journaled = output.journal.is_some();
+    config.resumable = journaled;
+    let tally = output.journal.as_mut().map(Journal::tally);
     let reader = mailbox.sender();
-    thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, &requests, &reader))?;
+    thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, tally, &requests, &reader))?;
     let failed = output.failed.is_some().then_some(call.item_form);
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
     let writing = thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || output::write_all(output, &to_write, &writer))?;
-    let mut printer = Printer::new(format, failed, results, watcher);
+    let mut printer = Printer::new(format, counts, failed, journaled, results, watcher);
     let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut printer, &mailbox)?;
     let mut result = supervisor.run();
     if let Err(Error::Artifact(_)) = &result
@@ -80,15 +93,18 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let counts = printer.counts().clone();
     drop(printer);
     let end = result?;
+    let mut ended = None;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
-        if let Ok(mut output) = writing.join() {
-            output.end().map_err(Error::Output)?;
+        if let Ok(mut written) = writing.join() {
+            written.end().map_err(Error::Output)?;
+            ended = Some(written);
         }
         for event in mailbox.take() {
             match event {
                 Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
+                Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
                 _ => {}
             }
         }
@@ -100,8 +116,12 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         End::OutputClosed => Exit::OutputClosed,
         End::Halted(_) => Exit::Halted,
         End::InputFailed(message) => return Err(Error::Input(message)),
-        End::Complete if counts.failures() > 0 => Exit::Failures,
-        End::Complete => Exit::Success,
+        End::Complete => {
+            let exit = if counts.failures() > 0 { Exit::Failures } else { Exit::Success };
+            let finished = ended.as_mut().map_or(Ok(()), |output| output.finish(exit.code()));
+            finished.map_err(|e| Error::cannot_journal(&e))?;
+            exit
+        }
     };
     Ok((exit, counts))
 }

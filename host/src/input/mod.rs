@@ -6,6 +6,7 @@ mod lines;
 mod source;
 
 use std::io;
+use std::ops::Range;
 
 pub use csv::CsvItems;
 pub use files::FileItems;
@@ -83,6 +84,29 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty()
+    }
+}
+
+/// Some items of a batch.
+#[derive(Debug)]
+pub struct Part<'a> {
+    pub bytes: &'a [u8],
+    pub sizes: &'a [u32],
+}
+
+impl Batch {
+    /// The items with these numbers in the batch.
+    pub fn part(&self, items: Range<usize>) -> Part<'_> {
+        let bytes = |sizes: &[u32]| sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum::<usize>();
+        let sizes = self.sizes.get(items.clone()).unwrap_or_default();
+        let start = bytes(self.sizes.get(..items.start).unwrap_or_default());
+        Part { bytes: self.bytes.get(start..start + bytes(sizes)).unwrap_or_default(), sizes }
+    }
+
+    /// Appends items of another batch.
+    pub fn append_part(&mut self, part: &Part<'_>) {
+        self.bytes.extend_from_slice(part.bytes);
+        self.sizes.extend_from_slice(part.sizes);
     }
 }
 

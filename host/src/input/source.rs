@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use super::{Batch, Items};
+use crate::journal::Tally;
 use crate::output::SameFile;
 use crate::supervisor::{Event, Sender};
 
@@ -103,28 +104,32 @@ impl Inputs {
     }
 }
 
-/// Reads items whenever one more batch is asked for, until there are no more or nobody asks.
-pub fn feed(mut items: Box<dyn Items>, requests: &Receiver<()>, supervisor: &Sender) {
+/// Reads items whenever one more batch is asked for, until there are no more or nobody asks. A run that goes on where
+/// another ended has a tally, which finds what is left of the items that were read then.
+pub fn feed(mut items: Box<dyn Items>, mut tally: Option<Tally>, requests: &Receiver<()>, supervisor: &Sender) {
     while requests.recv().is_ok() {
+        if let Some(tally) = tally.as_mut().filter(|tally| tally.expects()) {
+            match tally.take_up(&mut *items) {
+                Ok(left) => supervisor.send(Event::TakenUp(left)),
+                Err(message) => return supervisor.send(Event::Refused(message)),
+            }
+            continue;
+        }
         let mut batch = Batch::default();
-        loop {
+        let end = loop {
             match items.next(&mut batch) {
                 Ok(true) if batch.is_empty() => {}
-                Ok(true) => {
-                    supervisor.send(Event::Input(batch));
-                    break;
-                }
-                Ok(false) => {
-                    supervisor.send(Event::Input(batch));
-                    supervisor.send(Event::InputEnd);
-                    return;
-                }
-                Err(e) => {
-                    supervisor.send(Event::Input(batch));
-                    supervisor.send(Event::InputFailed(e.to_string()));
-                    return;
-                }
+                Ok(true) => break None,
+                Ok(false) => break Some(Event::InputEnd),
+                Err(e) => break Some(Event::InputFailed(e.to_string())),
             }
+        };
+        if let Some(tally) = &mut tally {
+            tally.add(&batch);
+        }
+        supervisor.send(Event::Input(batch));
+        if let Some(end) = end {
+            return supervisor.send(end);
         }
     }
 }

@@ -6,7 +6,7 @@ mod writer;
 use std::borrow::Cow;
 use std::time::Duration;
 
-pub use writer::{Output, SameFile, Target, write_all};
+pub use writer::{Extent, Message, Output, SameFile, Target, write_all};
 
 use crate::outcome::{Counts, Failure, Kind, Printed};
 use crate::sandbox::Part;
@@ -31,13 +31,17 @@ pub struct Printer<'a> {
     counts: Counts,
     /// The form of the items, where failed ones are to be written down.
     failed: Option<Form>,
-    writer: std::sync::mpsc::Sender<Group>,
+    /// A journal is written, which is told of outcomes that print nothing, too.
+    journal: bool,
+    writer: std::sync::mpsc::Sender<Message>,
     /// Told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
 }
 
 /// Somebody who follows a run, on standard error or elsewhere.
 pub trait Watcher {
+    /// The run goes on where another ended, with these counts.
+    fn goes_on(&mut self, _counts: &Counts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     fn unprotected(&mut self, lacking: &[Part]);
@@ -48,11 +52,13 @@ pub trait Watcher {
 impl<'a> Printer<'a> {
     pub fn new(
         format: Format,
+        counts: Counts,
         failed: Option<Form>,
-        writer: std::sync::mpsc::Sender<Group>,
+        journal: bool,
+        writer: std::sync::mpsc::Sender<Message>,
         watcher: &'a mut dyn Watcher,
     ) -> Self {
-        Printer { format, counts: Counts::default(), failed, writer, watcher }
+        Printer { format, counts, failed, journal, writer, watcher }
     }
 
     pub fn counts(&self) -> &Counts {
@@ -128,10 +134,14 @@ impl Sink for Printer<'_> {
     }
 
     fn emit(&mut self, group: Group) {
-        if group.bytes() > 0 {
+        if group.bytes() > 0 || self.journal {
             // A writer that is gone has said why.
-            let _ = self.writer.send(group);
+            let _ = self.writer.send(Message::Next(group));
         }
+    }
+
+    fn wait(&mut self, group: Group) {
+        let _ = self.writer.send(Message::Waiting(group));
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

@@ -163,6 +163,13 @@ struct Chunk {
     worker: Option<WorkerId>,
 }
 
+impl Chunk {
+    /// Items that no worker was given yet.
+    fn new(count: u32, input: usize) -> Chunk {
+        Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None }
+    }
+}
+
 #[derive(Debug)]
 struct Worker {
     ready: bool,
@@ -304,6 +311,40 @@ impl Scheduler {
     /// There are no more items.
     pub fn input_ended(&mut self) {
         self.end_of_input = true;
+    }
+
+    /// The outcomes of these items are known, and print as so many bytes. With [`Scheduler::restore`] and
+    /// [`Scheduler::go_on_at`] this comes before any input, where a run goes on with what another has left.
+    pub fn restore_done(&mut self, first: u64, end: u64, held: usize) {
+        let count = u32::try_from(end - first).unwrap_or(u32::MAX);
+        self.held += held;
+        self.window.insert(first, Chunk { done: count, held, fresh: true, ..Chunk::new(count, 0) });
+        self.fresh.push(first);
+    }
+
+    /// Items that are to be run, and have others with known outcomes behind them: their sizes, in order.
+    pub fn restore(&mut self, first: u64, sizes: &[u32]) {
+        let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+        let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
+        self.held += input;
+        self.window.insert(first, Chunk::new(count, input));
+        self.returned.insert(first);
+        // How long they take is not known yet: none should wait behind another.
+        let each = match self.config.chunk {
+            ChunkSize::Auto => 1,
+            ChunkSize::Fixed(count) => u64::from(count),
+        };
+        let (mut key, end) = (first, first + u64::from(count));
+        while key + each < end {
+            self.split(key, key + each);
+            key += each;
+            self.returned.insert(key);
+        }
+    }
+
+    /// The index of the first item of the input to come.
+    pub fn go_on_at(&mut self, index: u64) {
+        self.next_index = index;
     }
 
     /// A worker has loaded the task and waits for items.
@@ -730,10 +771,7 @@ impl Scheduler {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.next_index += u64::from(count);
         self.held += input;
-        self.window.insert(
-            key,
-            Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None },
-        );
+        self.window.insert(key, Chunk::new(count, input));
         Some((key, count))
     }
 
@@ -761,8 +799,7 @@ impl Scheduler {
                 self.fresh.push(key);
             }
             let (attempts, bounces) = (chunk.attempts, chunk.bounces);
-            let rest =
-                Chunk { count: rest, done: 0, attempts, kills: 0, bounces, input, held: 0, fresh: false, worker: None };
+            let rest = Chunk { attempts, bounces, ..Chunk::new(rest, input) };
             self.window.insert(at, rest);
             return true;
         }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::input::Batch;
 use crate::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 use crate::outcome::Counts;
 
 /// What the outcomes of consecutive items are printed as.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// The items, by index.
     pub items: Range<u64>,
@@ -31,6 +33,30 @@ impl Group {
         }
         self.items.end = index + 1;
     }
+
+    fn mark(&self) -> Mark {
+        let (results, failed) = (self.results.len(), self.failed.len());
+        Mark { items: self.items.end.saturating_sub(self.items.start), counts: self.counts.clone(), results, failed }
+    }
+
+    /// What was added from one mark to another.
+    fn between(&self, from: &Mark, to: &Mark) -> Group {
+        Group {
+            items: self.items.start + from.items..self.items.start + to.items,
+            counts: to.counts.since(&from.counts),
+            results: self.results.get(from.results..to.results).unwrap_or_default().to_vec(),
+            failed: self.failed.get(from.failed..to.failed).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+/// How far a group was at some time.
+#[derive(Clone, Debug, Default)]
+struct Mark {
+    items: u64,
+    counts: Counts,
+    results: usize,
+    failed: usize,
 }
 
 /// An item whose outcome is known, to be looked up by whoever wants its bytes.
@@ -126,6 +152,9 @@ struct Chunk {
     input: Vec<Piece>,
     output: Group,
     cursor: Cursor,
+    /// How far the output was told of as waiting, and how far it was when that was last looked at.
+    told: Mark,
+    seen: Mark,
 }
 
 /// All chunks that the scheduler knows, by the index of their first item, and the items that are not yet in one.
@@ -173,9 +202,36 @@ impl Chunks {
 
     /// The item of this index, which is the next of a chunk to have its outcome, and where that is appended.
     pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut Group) {
-        let Chunk { input, output, cursor } = self.chunks.entry(chunk).or_default();
+        let Chunk { input, output, cursor, .. } = self.chunks.entry(chunk).or_default();
         output.take_in(index);
         (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
+    }
+
+    /// Takes items that make a chunk of their own.
+    pub fn restore(&mut self, chunk: u64, batch: Batch) {
+        let (end, last) = (batch.bytes.len(), batch.sizes.len());
+        let input = vec![Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }];
+        self.chunks.insert(chunk, Chunk { input, ..Chunk::default() });
+    }
+
+    /// Takes outcomes that are known to wait, as a chunk of their own.
+    pub fn restore_output(&mut self, output: Group) {
+        let told = output.mark();
+        self.chunks.insert(output.items.start, Chunk { output, seen: told.clone(), told, ..Chunk::default() });
+    }
+
+    /// What has waited since this was last asked, or `all` that waits; each outcome is told once.
+    pub fn waiting(&mut self, all: bool) -> Vec<Group> {
+        let mut waiting = Vec::new();
+        for chunk in self.chunks.values_mut() {
+            let now = chunk.output.mark();
+            let until = if all { now.clone() } else { std::mem::replace(&mut chunk.seen, now) };
+            if until.items > chunk.told.items {
+                waiting.push(chunk.output.between(&chunk.told, &until));
+                chunk.told = until;
+            }
+        }
+        waiting
     }
 
     /// What a chunk has gathered; it is forgotten if it is complete.
@@ -183,7 +239,12 @@ impl Chunks {
         if done {
             return self.chunks.remove(&chunk).map(|c| c.output).unwrap_or_default();
         }
-        self.chunks.get_mut(&chunk).map(|c| std::mem::take(&mut c.output)).unwrap_or_default()
+        let Some(chunk) = self.chunks.get_mut(&chunk) else {
+            return Group::default();
+        };
+        chunk.told = Mark::default();
+        chunk.seen = Mark::default();
+        std::mem::take(&mut chunk.output)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::input::Batch;
+use crate::journal::Left;
 
 /// What happened outside.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub enum Event {
     InputPause,
     InputEnd,
     InputFailed(String),
+    /// The input begins as that of the run that is gone on with, and this is left of it; answers one request for input.
+    TakenUp(Left),
+    /// It does not, or cannot be read as far.
+    Refused(String),
     /// So many bytes of results have left.
     Written(usize),
     /// So many workers may run from now on.
@@ -26,6 +31,7 @@ pub enum Event {
     /// Nobody reads the results any more.
     OutputClosed,
     OutputFailed(io::Error),
+    JournalFailed(io::Error),
     /// The user or the system asks to stop.
     Signal(i32),
     /// Stop now, whatever is in work.

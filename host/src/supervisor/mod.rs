@@ -22,6 +22,7 @@ pub use mailbox::{Event, Mailbox, Sender};
 use crate::compile::Prepared;
 use crate::error::Error;
 use crate::input::Batch;
+use crate::journal::{COMMIT_EVERY, Left};
 use crate::lane::frame::OutcomeTag;
 use crate::lane::host::Received;
 use crate::outcome::{Failure, Kind, Printed};
@@ -75,6 +76,8 @@ pub trait Sink {
     fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool;
     /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
     fn emit(&mut self, group: Group);
+    /// These outcomes wait for others before them. Told only in runs that may be taken up again.
+    fn wait(&mut self, _group: Group) {}
     /// A worker process ended, like this, though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Workers run without these parts of the sandbox. Told once.
@@ -136,6 +139,8 @@ pub struct Supervisor<'a> {
     input_error: Option<String>,
     asked_for_input: bool,
     told_lacking: bool,
+    /// When outcomes that wait are told of next, where they are.
+    tell_waiting: Option<Time>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -150,6 +155,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, Error> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
+        let tell_waiting = (config.resumable && config.ordered).then_some(COMMIT_EVERY);
         Ok(Supervisor {
             scheduler: Scheduler::new(config),
             setting: setting(prepared, call, directories)?,
@@ -166,6 +172,7 @@ impl<'a> Supervisor<'a> {
             input_error: None,
             asked_for_input: false,
             told_lacking: false,
+            tell_waiting,
         })
     }
 
@@ -185,6 +192,14 @@ impl<'a> Supervisor<'a> {
 
     /// Runs until every item has its outcome and all of it is written, or the run is cut short.
     pub fn run(&mut self) -> Result<End, Error> {
+        let end = self.run_to_end();
+        if self.tell_waiting.is_some() {
+            self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
+        }
+        end
+    }
+
+    fn run_to_end(&mut self) -> Result<End, Error> {
         loop {
             if let Some(end) = self.read_mail()? {
                 return Ok(end);
@@ -202,8 +217,9 @@ impl<'a> Supervisor<'a> {
                     continue;
                 }
             }
+            let tell = self.tell_waiting();
             let at_most = self.sink.tick(self.scheduler.items());
-            self.sleep(at_most)?;
+            self.sleep(at_most.into_iter().chain(tell).min())?;
         }
         Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
             (Some(signal), ..) => End::Interrupted(signal),
@@ -211,6 +227,17 @@ impl<'a> Supervisor<'a> {
             (None, None, Some(message)) => End::InputFailed(message),
             (None, None, None) => End::Complete,
         })
+    }
+
+    /// Tells now and then of outcomes that wait, so that they are not lost with this process. Returns when it is time again.
+    fn tell_waiting(&mut self) -> Option<Duration> {
+        let (due, now) = (self.tell_waiting?, self.now());
+        if now < due {
+            return Some(due - now);
+        }
+        self.tell_waiting = Some(now + COMMIT_EVERY);
+        self.chunks.waiting(false).into_iter().for_each(|group| self.sink.wait(group));
+        Some(COMMIT_EVERY)
     }
 
     fn now(&self) -> Time {
@@ -235,6 +262,12 @@ impl<'a> Supervisor<'a> {
                     self.input_error = Some(message);
                     self.scheduler.input_ended();
                 }
+                Event::TakenUp(left) => {
+                    self.asked_for_input = false;
+                    self.take_up(left);
+                }
+                Event::Refused(message) => return Err(Error::Journal(message)),
+                Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
@@ -257,6 +290,23 @@ impl<'a> Supervisor<'a> {
             self.scheduler.input(&batch.sizes);
             self.chunks.add(batch);
         }
+    }
+
+    /// Goes on where another run ended.
+    fn take_up(&mut self, left: Left) {
+        if !self.scheduler.takes_input() {
+            return;
+        }
+        for group in left.waiting {
+            self.scheduler.restore_done(group.items.start, group.items.end, group.bytes());
+            self.chunks.restore_output(group);
+        }
+        for (first, batch) in left.holes {
+            self.scheduler.restore(first, &batch.sizes);
+            self.chunks.restore(first, batch);
+        }
+        self.scheduler.go_on_at(left.next);
+        self.take_input(left.rest);
     }
 
     /// Takes what workers have delivered, and notices which are gone.

@@ -101,7 +101,8 @@ fn what_fails_again_is_written_as_it_was_the_first_time() {
 fn items_of_every_input_format_come_back_as_they_were() {
     let of_string = traps(r#"(param "item" string) (result string)"#);
     let of_bytes = traps(r#"(param "item" (list u8)) (result (list u8))"#);
-    let cases: [(&str, &Task, Task, &[u8], &[u8]); 5] = [
+    type Case<'a> = (&'a str, &'a Task, Task, &'a [u8], &'a [u8]);
+    let cases: [Case<'_>; 5] = [
         (
             "lines",
             &of_string,

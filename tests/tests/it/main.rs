@@ -27,6 +27,7 @@ mod input_formats;
 mod inspect;
 mod interrupt;
 mod isolate;
+mod journal;
 mod leftovers;
 mod limits;
 mod memory;

@@ -1,0 +1,523 @@
+//! `--journal` and `--resume`: whatever ends a run, what is done is done once.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::support::guest::{Task, wat};
+use crate::support::host::Host;
+use crate::support::run::{Output, Run, map};
+use crate::support::wat::{COUNT_TO, SQUARE};
+use crate::support::{full, until};
+
+/// `go(i64) -> i64`: items that seven divides trap, negative ones loop for ever, others are doubled.
+const SEVENTH_TRAPS: &str = r#"
+(module
+  (func (export "go") (param i64) (result i64)
+    (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
+    (if (i64.eqz (i64.rem_s (local.get 0) (i64.const 7))) (then unreachable))
+    (i64.mul (local.get 0) (i64.const 2))))"#;
+
+/// Where a run has its files.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(TempDir::new().expect("a temporary directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.path(name)).map_or(0, |m| m.len())
+    }
+
+    /// A run with its journal here, and its results, and failed items.
+    fn run(&self, task: &Task) -> Run {
+        map(task)
+            .arg("-q")
+            .arg("--resume")
+            .arg("--journal")
+            .arg(self.path("journal"))
+            .arg("-o")
+            .arg(self.path("out"))
+            .arg("--failed")
+            .arg(self.path("failed"))
+    }
+
+    /// The items of the failed file, each line whole.
+    #[track_caller]
+    fn failed(&self) -> Vec<i64> {
+        let items = self.read("failed");
+        items
+            .lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                line["input"].as_i64().expect("a number")
+            })
+            .collect()
+    }
+
+    fn copy(&self, from: &Place) {
+        for name in ["journal", "out", "failed"] {
+            fs::copy(from.path(name), self.path(name)).expect("a copy");
+        }
+    }
+
+    /// Starts a run, gives it the items one at a time, each once the one before is in the journal, and kills it.
+    fn killed_after(&self, run: Run, items: &[i64]) {
+        let mut host = run.start();
+        let mut input = host.stdin.take().expect("a pipe");
+        for item in items {
+            let before = self.size("journal");
+            writeln!(input, "{item}").expect("the host reads");
+            until("the journal grows", || (self.size("journal") > before).then_some(()));
+        }
+        kill(&mut host);
+    }
+}
+
+fn kill(host: &mut Host) {
+    host.signal(Signal::SIGKILL);
+    host.wait();
+}
+
+fn lines(items: impl IntoIterator<Item = i64>) -> String {
+    items.into_iter().map(|item| format!("{item}\n")).collect()
+}
+
+/// What `SEVENTH_TRAPS` makes of these.
+fn doubled(items: &[i64]) -> String {
+    lines(items.iter().filter(|item| *item % 7 != 0).map(|item| item * 2))
+}
+
+fn sevenths(items: &[i64]) -> Vec<i64> {
+    items.iter().copied().filter(|item| item % 7 == 0).collect()
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Cuts a journal at every byte and resumes: each time every item stands exactly once.
+fn cut_at_every_byte(args: &[&str], ordered: bool) {
+    let task = wat(SEVENTH_TRAPS);
+    let items: Vec<i64> = (5..17).collect();
+    let place = Place::new();
+    place.killed_after(place.run(&task).args(args), &items[..8]);
+    let journal = fs::read(place.path("journal")).expect("a journal");
+    let next = AtomicUsize::new(0);
+    let cut = || {
+        loop {
+            let cut = next.fetch_add(1, Ordering::Relaxed);
+            if cut > journal.len() {
+                return;
+            }
+            let again = Place::new();
+            again.copy(&place);
+            fs::write(again.path("journal"), &journal[..cut]).expect("a cut journal");
+            again.run(&task).args(args).input(lines(items.iter().copied())).run().exits(1);
+            let (out, wanted) = (again.read("out"), doubled(&items));
+            if ordered {
+                assert_eq!(out, wanted, "cut at byte {cut} of {}", journal.len());
+                assert_eq!(again.failed(), sevenths(&items), "cut at byte {cut}");
+            } else {
+                assert_eq!(sorted(&out), sorted(&wanted), "cut at byte {cut} of {}", journal.len());
+                assert_eq!(again.failed().len(), 2, "cut at byte {cut}");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(cut);
+        scope.spawn(cut);
+    });
+}
+
+#[test]
+fn a_journal_cut_at_any_byte_resumes_whole_and_never_doubled() {
+    cut_at_every_byte(&["-j", "1"], true);
+}
+
+#[test]
+fn a_journal_of_an_unordered_run_cut_at_any_byte_resumes_whole_and_never_doubled() {
+    cut_at_every_byte(&["-j", "1", "--unordered"], false);
+}
+
+/// Kills the host again and again, at moments that a seed says.
+fn killed_at_random(args: &[&str], ordered: bool, seed: u64) {
+    let task = wat(COUNT_TO);
+    let items: Vec<i64> = (0..1500).map(|n| if n % 97 == 13 { -1 - n } else { 1_000_000 + n }).collect();
+    // COUNT_TO takes a negative item for a very large number.
+    let fails = |item: &i64| *item < 0;
+    let wanted = lines(items.iter().copied().filter(|item| !fails(item)));
+    let place = Place::new();
+    let args = [&["-j", "2", "--fuel", "100000000"], args].concat();
+    let mut state = seed;
+    let mut kills = 0;
+    for round in 0..if full() { 200 } else { 10 } {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut host = place.run(&task).args(&args).input(lines(items.iter().copied())).start();
+        // Any moment will do: this is where chance comes in, not how the test keeps in time.
+        std::thread::sleep(Duration::from_millis((state >> 33) % 900));
+        if !host.process().lives() {
+            break;
+        }
+        kill(&mut host);
+        kills += 1;
+        let out = place.read("out");
+        assert!(out.len() <= wanted.len(), "seed {seed}, round {round}: more than there is to print");
+    }
+    let output = place.run(&task).args(&args).input(lines(items.iter().copied())).run();
+    assert_eq!(output.code, 1, "seed {seed}, {kills} kills: {}", output.stderr);
+    let (out, mut failed) = (place.read("out"), place.failed());
+    let mut lost: Vec<i64> = items.iter().copied().filter(fails).collect();
+    if ordered {
+        assert_eq!(out, wanted, "seed {seed}, {kills} kills");
+    } else {
+        assert_eq!(sorted(&out), sorted(&wanted), "seed {seed}, {kills} kills");
+        failed.sort_unstable();
+        lost.sort_unstable();
+    }
+    assert_eq!(failed, lost, "seed {seed}, {kills} kills");
+}
+
+#[test]
+fn a_host_killed_at_any_moment_leaves_every_item_once_and_in_order() {
+    for seed in [1, 2, 3] {
+        killed_at_random(&[], true, seed);
+    }
+}
+
+#[test]
+fn a_host_killed_at_any_moment_leaves_every_item_of_an_unordered_run_once() {
+    for seed in [4, 5] {
+        killed_at_random(&["--unordered"], false, seed);
+    }
+}
+
+/// `go(i64) -> i64`: how many items the instance had; negative items loop for ever.
+const COUNTER: &str = r#"
+(module
+  (global $calls (mut i64) (i64.const 0))
+  (func (export "go") (param i64) (result i64)
+    (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
+    (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+    (global.get $calls)))"#;
+
+#[test]
+fn outcomes_that_wait_for_a_slow_item_are_not_worked_for_again() {
+    let task = wat(COUNTER);
+    let place = Place::new();
+    let args = ["-c", "1", "--isolate", "worker", "--timeout"];
+    let mut host = place.run(&task).args(args).args(["10m", "-j", "2"]).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    writeln!(input, "-1").expect("the host reads");
+    host.busy_worker();
+    for item in 1..=5 {
+        let before = place.size("journal");
+        writeln!(input, "{item}").expect("the host reads");
+        until("its outcome is in the journal, though it is not printed", || {
+            (place.size("journal") > before).then_some(())
+        });
+    }
+    assert_eq!(place.read("out"), "");
+    kill(&mut host);
+    place.run(&task).args(args).args(["100ms", "-j", "1"]).input(lines([-1, 1, 2, 3, 4, 5, 6, 7])).run().exits(1);
+    // The last two are the first of a new instance: none of those before had to be run again.
+    assert_eq!(place.read("out"), lines([1, 2, 3, 4, 5, 1, 2]));
+    assert_eq!(place.failed(), [-1]);
+}
+
+#[test]
+fn a_run_that_was_interrupted_goes_on_where_it_stopped() {
+    let task = wat(SEVENTH_TRAPS);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let place = Place::new();
+        let mut host = place.run(&task).feed(|pipe| (1..).try_for_each(|n: i64| writeln!(pipe, "{n}"))).start();
+        until("something is printed", || (place.size("out") > 1000).then_some(()));
+        host.signal(signal);
+        host.wait();
+        let printed = place.read("out").lines().count();
+        // More than was read the first time.
+        let items: Vec<i64> = (1..printed as i64 * 2 + 300_000).collect();
+        place.run(&task).input(lines(items.iter().copied())).run().exits(1);
+        assert!(place.read("out") == doubled(&items), "every item once and in order");
+        assert_eq!(place.failed(), sevenths(&items));
+    }
+}
+
+#[test]
+fn a_run_that_was_halted_goes_on_where_it_stopped() {
+    let task = wat(SEVENTH_TRAPS);
+    let items: Vec<i64> = (1..100).collect();
+    for halt in ["now", "soon"] {
+        let place = Place::new();
+        let args = ["-j", "2", "-c", "3", "--halt", halt];
+        let mut times = 0;
+        let code = loop {
+            let code = place.run(&task).args(args).input(lines(items.iter().copied())).run().code;
+            times += 1;
+            if code != 3 || times > 20 {
+                break code;
+            }
+        };
+        // Each run meets failures of its own.
+        assert!(times > 2, "{times}");
+        // Failures that came before the last run are not that run's, but they are the journal's.
+        assert_eq!(code, 1, "--halt {halt}");
+        assert_eq!(place.read("out"), doubled(&items), "--halt {halt}");
+        assert_eq!(place.failed(), sevenths(&items), "--halt {halt}");
+    }
+}
+
+#[test]
+fn a_finished_journal_has_nothing_to_do_and_keeps_its_exit_code() {
+    for (items, code) in [(vec![1, 2, 3], 0), (vec![1, 7, 3], 1)] {
+        let place = Place::new();
+        let task = wat(SEVENTH_TRAPS);
+        place.run(&task).input(lines(items.clone())).run().exits(code);
+        fs::write(place.path("out"), "mine now").expect("a file");
+        place.run(&task).input("").run().exits(code);
+        assert_eq!(place.read("out"), "mine now");
+    }
+}
+
+#[test]
+fn no_items_are_a_run_too() {
+    let place = Place::new();
+    for _ in 0..2 {
+        place.run(&wat(SQUARE)).input("").run().exits(0);
+        assert_eq!(place.read("out"), "");
+        assert!(place.size("journal") > 0);
+    }
+}
+
+/// Two items done of a run of `SEVENTH_TRAPS`, which was killed then.
+fn begun() -> Place {
+    let place = Place::new();
+    place.killed_after(place.run(&wat(SEVENTH_TRAPS)), &[3, 7]);
+    place
+}
+
+#[track_caller]
+fn refused(place: &Place, output: Output, says: &str) {
+    let output = output.exits(2);
+    assert!(output.stderr.contains(says), "{says:?} is not in: {}", output.stderr);
+    // Nothing of it was lost.
+    place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(1);
+    assert_eq!(place.read("out"), "6\n8\n");
+    assert_eq!(place.failed(), [7]);
+}
+
+#[test]
+fn a_journal_of_another_task_is_refused() {
+    let place = begun();
+    let output = place.run(&wat(SQUARE)).input("3\n7\n4\n").run();
+    refused(&place, output, "is of another task");
+}
+
+#[test]
+fn a_journal_of_a_run_with_other_options_is_refused() {
+    let others: [(&[&str], &str); 6] = [
+        (&["-f", "go"], "a run with --function none, and this one has go"),
+        (&["--unordered"], "a run with --unordered false, and this one has true"),
+        (&["--output-format", "records"], "a run with --output-format values, and this one has records"),
+        (&["--input-format", "csv"], "a run with --input-format jsonl, and this one has csv"),
+        (&["--arg", "p0=3"], "a run with --arg none, and this one has p0=3"),
+        (&["--memory", "1MiB"], "a run with --memory 268435456, and this one has 1048576"),
+    ];
+    for (args, says) in others {
+        let place = begun();
+        let output = place.run(&wat(SEVENTH_TRAPS)).args(args).input("3\n7\n4\n").run();
+        refused(&place, output, says);
+    }
+    let place = begun();
+    let output =
+        map(&wat(SEVENTH_TRAPS)).arg("--resume").arg("--journal").arg(place.path("journal")).input("3\n").run();
+    refused(&place, output, "a run with --output a file, and this one has a pipe or device");
+}
+
+#[test]
+fn a_journal_of_another_input_is_refused() {
+    for (input, says) in [
+        ("3\n8\n4\n", "began with 2 items, and this one has others there"),
+        ("3\n", "began with 2 items, and this one ends after 1"),
+        ("", "began with 2 items, and this one ends after 0"),
+        ("3 \n7\n4\n", "this one has others there"),
+    ] {
+        let place = begun();
+        let output = place.run(&wat(SEVENTH_TRAPS)).input(input).run();
+        refused(&place, output, says);
+    }
+}
+
+#[test]
+fn an_output_that_lost_something_is_refused() {
+    for name in ["out", "failed"] {
+        let place = begun();
+        let whole = fs::read(place.path(name)).expect("it is there");
+        fs::write(place.path(name), &whole[..whole.len() - 1]).expect("cut");
+        let output = place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(2);
+        assert!(output.stderr.contains(&format!("it has {} bytes, of {}", whole.len() - 1, whole.len())));
+        let mut other = whole.clone();
+        other[0] ^= 1;
+        fs::write(place.path(name), &other).expect("changed");
+        let output = place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(2);
+        assert!(output.stderr.contains("its bytes up to"), "{}", output.stderr);
+        assert_eq!(fs::read(place.path(name)).expect("it is there"), other);
+        fs::write(place.path(name), &whole).expect("put back");
+        refused(&place, output, "is not what the journal says");
+    }
+}
+
+#[test]
+fn what_was_written_and_not_promised_is_cut_off() {
+    let place = begun();
+    for name in ["out", "failed"] {
+        let mut file = fs::File::options().append(true).open(place.path(name)).expect("it is there");
+        file.write_all(b"torn li").expect("appended");
+    }
+    place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(1);
+    assert_eq!(place.read("out"), "6\n8\n");
+    assert_eq!(place.failed(), [7]);
+}
+
+#[test]
+fn a_journal_is_not_started_over_by_accident() {
+    let place = begun();
+    let output =
+        map(&wat(SEVENTH_TRAPS)).arg("--journal").arg(place.path("journal")).arg("-o").arg(place.path("out")).run();
+    refused(&place, output, "--resume goes on with it");
+    let output = map(&wat(SEVENTH_TRAPS)).arg("--resume").input("1\n").run().exits(2);
+    assert!(output.stderr.contains("--journal FILE"), "{}", output.stderr);
+    fs::write(place.path("other"), "not a journal\n").expect("a file");
+    let args = [Path::new("--resume"), Path::new("--journal"), &place.path("other")];
+    let output = map(&wat(SEVENTH_TRAPS)).args(args).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("is no journal"), "{}", output.stderr);
+    assert_eq!(place.read("other"), "not a journal\n");
+}
+
+#[test]
+fn a_task_that_cannot_be_loaded_leaves_a_journal_that_can_be_begun() {
+    let place = Place::new();
+    place.run(&wat("(module")).input("1\n").run().exits(2);
+    let args = [Path::new("--journal"), &place.path("journal")];
+    map(&wat(SQUARE)).args(args).input("1\n").run().exits(0);
+}
+
+#[test]
+fn two_runs_cannot_have_one_journal() {
+    let place = Place::new();
+    let mut host = place.run(&wat(SEVENTH_TRAPS)).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    writeln!(input, "3").expect("the host reads");
+    until("it has begun", || (place.size("journal") > 0).then_some(()));
+    let output = place.run(&wat(SEVENTH_TRAPS)).input("3\n").run().exits(2);
+    assert!(output.stderr.contains("another run uses the journal"), "{}", output.stderr);
+    drop(input);
+    assert_eq!(host.code(), 0);
+}
+
+#[test]
+fn to_a_pipe_at_most_the_last_group_is_printed_again() {
+    let place = Place::new();
+    let task = wat(SEVENTH_TRAPS);
+    let run = || map(&task).args(["--resume", "-q", "--journal"]).arg(place.path("journal"));
+    let mut host = run().start();
+    let mut input = host.stdin.take().expect("a pipe");
+    for item in [1, 2, 3] {
+        let before = place.size("journal");
+        writeln!(input, "{item}").expect("the host reads");
+        assert_eq!(host.line(), Some((item * 2).to_string()));
+        until("the journal grows", || (place.size("journal") > before).then_some(()));
+    }
+    writeln!(input, "4").expect("the host reads");
+    assert_eq!(host.line(), Some("8".to_owned()));
+    kill(&mut host);
+    let output = run().input("1\n2\n3\n4\n5\n").run().exits(0);
+    assert!(["8\n10\n", "10\n"].contains(&output.text()), "{}", output.text());
+}
+
+#[test]
+fn a_growing_input_is_gone_on_with() {
+    // Killed at its end, before it could say that it was finished.
+    let place = begun();
+    place.run(&wat(SEVENTH_TRAPS)).input(lines([3, 7, 4, 14, 5])).run().exits(1);
+    assert_eq!(place.read("out"), lines([6, 8, 10]));
+    assert_eq!(place.failed(), [7, 14]);
+}
+
+/// A file system of this size, where the tests may mount one.
+struct Disk(Place);
+
+impl Disk {
+    fn mount(options: &str) -> Option<Disk> {
+        let place = Place::new();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "wasmpool-tests"]).arg(place.0.path());
+        mount.stderr(std::process::Stdio::null()).status().ok()?.success().then_some(Disk(place))
+    }
+
+    fn resize(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let status = std::process::Command::new("mount").args(["-o", &options]).arg(self.0.0.path()).status();
+        assert!(status.expect("mount is there").success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_an_error_and_is_gone_on_from() {
+    let Some(disk) = Disk::mount("size=64k") else {
+        eprintln!("no tmpfs can be mounted here: not tested");
+        return;
+    };
+    let place = &disk.0;
+    let task = wat(SEVENTH_TRAPS);
+    let items: Vec<i64> = (1..50_000).collect();
+    let output = place.run(&task).input(lines(items.iter().copied())).run().exits(2);
+    assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+    disk.resize("size=64m");
+    place.run(&task).input(lines(items.iter().copied())).run().exits(1);
+    assert_eq!(place.read("out"), doubled(&items));
+    assert_eq!(place.failed(), sevenths(&items));
+}
+
+#[test]
+fn a_journal_on_a_full_disk_is_an_error_that_names_it() {
+    let Some(disk) = Disk::mount("size=4k") else {
+        eprintln!("no tmpfs can be mounted here: not tested");
+        return;
+    };
+    fs::write(disk.0.path("full"), [0; 4096]).expect("the disk is filled");
+    let place = Place::new();
+    let run = || {
+        let task = wat(SEVENTH_TRAPS);
+        let journal = disk.0.path("journal");
+        map(&task).args(["-q", "--resume", "-o"]).arg(place.path("out")).arg("--journal").arg(journal).input("1\n2\n")
+    };
+    let output = run().run().exits(2);
+    assert!(output.stderr.contains("cannot write the journal"), "{}", output.stderr);
+    assert!(output.stderr.contains("journal: No space left"), "{}", output.stderr);
+    fs::remove_file(disk.0.path("full")).expect("room is made");
+    run().run().exits(0);
+    assert_eq!(place.read("out"), "2\n4\n");
+}
