@@ -13,6 +13,9 @@
 //! A chunk is known by the index of its first item. The caller keeps the bytes of items and outcomes; the scheduler only
 //! their sizes.
 
+#[cfg(test)]
+#[path = "tests/long_runs.rs"]
+mod long_runs;
 mod sizing;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,9 @@ const TRAP_OR_SPIN: &str = r#"
     (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
     (i64.mul (local.get 0) (i64.const 2))))"#;
 
+/// Two workers, of which one is held up by an item that loops: each takes one item, so that none waits behind that.
+const ONE_EACH: [&str; 8] = ["-j", "2", "-c", "1", "--max-tasks-per-worker", "1", "--timeout", "10m"];
+
 fn task() -> Task {
     wat(TRAP_OR_SPIN)
 }
@@ -37,8 +40,8 @@ fn soon_takes_no_more_input_after_the_first_failure_and_finishes_what_runs() {
 
 #[test]
 fn now_kills_what_runs_and_every_item_that_was_taken_has_its_record() {
-    let args = ["--halt", "now", "-j", "2", "-c", "1", "--timeout", "10m", "--output-format", "records"];
-    let output = map(&task()).args(args).input("1\n-2\n2\n-1\n3\n").run().exits(3);
+    let args = ["--halt", "now", "--output-format", "records"];
+    let output = map(&task()).args(ONE_EACH).args(args).input("1\n-2\n2\n-1\n3\n").run().exits(3);
     let records = output.records();
     let kinds = output.kinds();
     assert_eq!(kinds[..4], ["ok", "cancelled", "ok", "trap"]);
@@ -48,8 +51,7 @@ fn now_kills_what_runs_and_every_item_that_was_taken_has_its_record() {
 
 #[test]
 fn now_leaves_what_was_done_behind_an_item_that_it_cuts_off() {
-    let args = ["--halt", "now", "-j", "2", "-c", "1", "--timeout", "10m"];
-    let output = map(&task()).args(args).input("-2\n1\n2\n-1\n").run().exits(3);
+    let output = map(&task()).args(ONE_EACH).args(["--halt", "now"]).input("-2\n1\n2\n-1\n").run().exits(3);
     assert_eq!(output.lines(), ["2", "4"]);
 }
 
