@@ -9,6 +9,7 @@ use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
 use crate::compile::Wasm;
+use crate::grants::Directory;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
 use crate::outcome::Counts;
@@ -138,12 +139,22 @@ fn identity(map: &Map, output: &Output) -> Identity {
         ("--memory", common.memory.to_string()),
         ("--fuel", common.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
         ("--max-output", common.max_output.to_string()),
-        ("--env", lines(grants.env.iter().map(|(name, value)| format!("{name}={value}")).collect())),
-        ("--dir", lines(grants.directories.iter().map(|it| format!("{it:?}")).collect())),
-        ("--allow-net", lines(grants.peers.iter().map(|it| format!("{it:?}")).collect())),
+        ("--env", lines(grants.env.iter().map(|(name, value)| secret(name, value)).collect())),
+        ("--dir", lines(grants.directories.iter().map(directory).collect())),
+        ("--allow-net", lines(grants.peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)).collect())),
         ("--output", kind(Some(&output.results)).to_owned()),
         ("--failed", kind(output.failed.as_ref()).to_owned()),
     ])
+}
+
+/// A variable, whose value may be nobody else's business: a journal and a message hold its hash.
+fn secret(name: &str, value: &str) -> String {
+    format!("{name}=(hash {})", blake3::hash(value.as_bytes()).to_hex().get(..16).unwrap_or_default())
+}
+
+fn directory(directory: &Directory) -> String {
+    let mode = if directory.writable { "rw" } else { "ro" };
+    format!("{}::{}:{mode}", directory.host.display(), directory.guest)
 }
 
 /// What `map` and `call` have in common.

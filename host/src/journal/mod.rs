@@ -177,17 +177,32 @@ impl Journal {
         self.size += bytes.len() as u64;
         entries.into_iter().for_each(|entry| self.state.apply(entry));
         if self.size >= self.rewrite_at {
+            self.rewrite_at = self.size * 2;
             self.rewrite().map_err(|e| self.name(e))?;
         }
         Ok(())
     }
 
-    /// Writes a new journal that says the same in fewer records, and puts it in the place of this one.
+    /// Writes a new journal that says the same in fewer records, and puts it in the place of this one. Where there is no
+    /// room for two, this one goes on.
     fn rewrite(&mut self) -> io::Result<()> {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let path = PathBuf::from(name);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let Ok((file, chain, size)) = self.write_anew(&path) else {
+            let _ = fs::remove_file(&path);
+            return Ok(());
+        };
+        fs::rename(&path, &self.path)?;
+        self.file = file;
+        self.chain = chain;
+        self.size = size;
+        self.rewrite_at = size.max(SMALL / 2) * 2;
+        sync_directory(&self.path)
+    }
+
+    fn write_anew(&self, path: &Path) -> io::Result<(File, Chain, u64)> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
         file.try_lock().map_err(io::Error::other)?;
         let mut bytes = format::MARK.to_vec();
         let mut chain = Chain::new();
@@ -196,13 +211,7 @@ impl Journal {
         }
         file.write_all_at(&bytes, 0)?;
         file.sync_data()?;
-        fs::rename(&path, &self.path)?;
-        sync_directory(&self.path)?;
-        self.file = file;
-        self.chain = chain;
-        self.size = bytes.len() as u64;
-        self.rewrite_at = self.size.max(SMALL / 2) * 2;
-        Ok(())
+        Ok((file, chain, bytes.len() as u64))
     }
 
     fn name(&self, e: io::Error) -> io::Error {

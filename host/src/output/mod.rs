@@ -1,12 +1,14 @@
 //! Outcomes as lines: what a user reads, and the thread that writes it.
 
 mod record;
+mod target;
 mod writer;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-pub use writer::{Extent, Message, Output, SameFile, Target, write_all};
+pub use target::{Extent, SameFile, Target};
+pub use writer::{Message, Output, write_all};
 
 use crate::outcome::{Counts, Failure, Kind, Printed};
 use crate::sandbox::Part;

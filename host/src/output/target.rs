@@ -1,0 +1,159 @@
+//! Where bytes go: standard output or a file, and how much of it is whole.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::sync_directory;
+
+/// Where results go, or failed items.
+#[derive(Debug)]
+pub struct Target {
+    to: To,
+    written: u64,
+    /// The end of what was written.
+    end: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum To {
+    Stdout,
+    /// A file, and whether what it held before is gone: it is kept until there is something to replace it with.
+    File {
+        path: PathBuf,
+        file: File,
+        begun: bool,
+    },
+}
+
+/// How much of a target is whole: so many bytes, the last of which have this hash, so that another file is not taken for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    bytes: u64,
+    end: [u8; 32],
+}
+
+/// Bytes at the end of what was written that are looked at again.
+const END: usize = 4096;
+
+impl Target {
+    /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
+    pub fn open(path: Option<&Path>, what: &str) -> Result<Target, String> {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            return Ok(Target::stdout());
+        };
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|e| format!("cannot write {what} {}: {e}", path.display()))?;
+        Ok(Target { to: To::File { path: path.to_owned(), file, begun: false }, ..Target::stdout() })
+    }
+
+    pub fn stdout() -> Target {
+        Target { to: To::Stdout, written: 0, end: Vec::new() }
+    }
+
+    /// The file it is, where that is a file on a disk.
+    pub fn same(&self) -> Option<SameFile> {
+        match &self.to {
+            To::Stdout => None,
+            To::File { file, .. } => SameFile::of(file),
+        }
+    }
+
+    /// How much of it is whole, if all that was written is.
+    pub fn extent(&self) -> Extent {
+        Extent { bytes: self.written, end: blake3::hash(&self.end).into() }
+    }
+
+    /// Makes sure that what was written stays, where that can be had; for the first time, that the file itself does.
+    pub fn sync(&self, first: bool) -> io::Result<()> {
+        match &self.to {
+            To::File { path, file, .. } if self.same().is_some() => {
+                let result = file.sync_data().and_then(|()| if first { sync_directory(path) } else { Ok(()) });
+                result.map_err(|e| name(path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on behind what another run has written: a file keeps that and loses what follows.
+    pub fn go_on(&mut self, extent: &Extent) -> Result<(), String> {
+        self.written = extent.bytes;
+        if self.same().is_none() {
+            return Ok(());
+        }
+        let To::File { path, file, begun } = &mut self.to else {
+            return Ok(());
+        };
+        let name = path.display();
+        let cannot = |e: io::Error| format!("cannot go on with {name}: {e}");
+        let length = file.metadata().map_err(cannot)?.len();
+        let other = |how: String| {
+            format!(
+                "{name} is not what the journal says was written: {how}; put it back, or remove the journal to start anew"
+            )
+        };
+        if length < extent.bytes {
+            return Err(other(format!("it has {length} bytes, of {}", extent.bytes)));
+        }
+        let mut end = vec![0; END.min(usize::try_from(extent.bytes).unwrap_or(END))];
+        let from = extent.bytes - end.len() as u64;
+        // It is open for writing alone, as a target may be a pipe.
+        File::open(&*path).and_then(|file| file.read_exact_at(&mut end, from)).map_err(cannot)?;
+        if blake3::hash(&end).as_bytes() != &extent.end {
+            return Err(other(format!("its bytes up to {} are others", extent.bytes)));
+        }
+        file.set_len(extent.bytes).and_then(|()| file.seek(SeekFrom::Start(extent.bytes))).map_err(cannot)?;
+        *begun = true;
+        self.end = end;
+        Ok(())
+    }
+
+    /// Empties the file for the results to come. Called again it does nothing.
+    pub fn begin(&mut self) -> io::Result<()> {
+        if let To::File { file, begun: begun @ false, .. } = &mut self.to {
+            *begun = true;
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.begin()?;
+        match &mut self.to {
+            To::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()?;
+            }
+            To::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
+        }
+        self.written += bytes.len() as u64;
+        let kept = self.end.len().min(END.saturating_sub(bytes.len()));
+        self.end.drain(..self.end.len() - kept);
+        self.end.extend_from_slice(bytes.get(bytes.len().saturating_sub(END)..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn name(path: &Path, e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
+
+/// A file on a disk, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SameFile(u64, u64);
+
+impl SameFile {
+    pub fn of(file: &File) -> Option<SameFile> {
+        file.metadata().ok().filter(Metadata::is_file).map(|m| SameFile(m.dev(), m.ino()))
+    }
+}
