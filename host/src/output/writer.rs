@@ -124,6 +124,8 @@ enum Told {
 
 /// Bytes gathered for one write.
 const WRITE: usize = 256 << 10;
+/// Groups gathered for one write.
+const TOLD: usize = 1024;
 
 /// Writes what comes, and tells the supervisor how much has left, until there is no more.
 pub fn write_all(mut output: Output, messages: &Receiver<Message>, supervisor: &Sender) -> Output {
@@ -160,7 +162,9 @@ impl Output {
     fn write_more(&mut self, group: Group, messages: &Receiver<Message>, supervisor: &Sender) -> Result<(), Refused> {
         let Group { items, counts, mut results, mut failed } = group;
         let mut told = vec![Told::Next { items, counts }];
+        // Many that print nothing are told of now and then, too.
         while results.len() + failed.len() < WRITE
+            && told.len() < TOLD
             && let Ok(message) = messages.try_recv()
         {
             match message {
