@@ -29,6 +29,7 @@ test: guests ## Run every test
 	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
 	$(MAKE) build
 	$(RUN_TESTS) --workspace
+	$(CARGO) test --release --locked -p wasmpool --doc
 	cd guest && $(CARGO) test --locked -p wasmpool-guest
 
 lint: ## Formatting, clippy, licences

@@ -1,7 +1,12 @@
-//! A pool of sandboxed worker processes for untrusted WebAssembly.
+//! A pool of sandboxed worker processes for untrusted WebAssembly: Python's `multiprocessing.Pool`, for functions that you
+//! did not write or do not trust.
 //!
-//! This is the library behind the `wasmpool` command; see the README for what it does and ARCHITECTURE.md for how.
+//! [`Pool`] is where to start. An item that crashes, hangs or eats memory costs that item and no other. Every [`Error`] is
+//! one of an enum; what became of an item is an [`ItemError`] with its [`Kind`].
+//!
+//! This is the library behind the `wasmpool` command, too; see the README for what that does and ARCHITECTURE.md for how.
 
+#[doc(hidden)]
 pub mod cli;
 mod compile;
 mod engine;
@@ -35,7 +40,14 @@ const WASMTIME: &str = "48.0.8";
 /// Serves as a worker or compile process, if this process was started as one, and never returns then.
 ///
 /// A program whose own binary starts workers calls this first thing in `main`, as Python programs call
-/// `freeze_support`; in any other process it does nothing.
+/// `freeze_support`; in any other process it does nothing but to remember that it was called.
+///
+/// ```
+/// fn main() {
+///     wasmpool::worker_entry();
+///     // What the program does.
+/// }
+/// ```
 pub fn worker_entry() {
     let mut args = std::env::args_os();
     if args.next().is_none_or(|mark| mark != spawn::MARK) {

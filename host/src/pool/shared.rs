@@ -134,7 +134,9 @@ impl Shared {
     /// Changes how many workers there are in all.
     pub fn resize(&self, workers: usize) {
         let mut central = self.lock();
-        self.budget.store(workers, Ordering::SeqCst);
+        if workers < self.budget.swap(workers, Ordering::SeqCst) {
+            self.spares.clear();
+        }
         central.share(workers);
     }
 

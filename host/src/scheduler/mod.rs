@@ -16,6 +16,9 @@
 #[cfg(test)]
 #[path = "tests/long_runs.rs"]
 mod long_runs;
+#[cfg(test)]
+#[path = "tests/on_demand.rs"]
+mod on_demand_tests;
 mod sizing;
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,8 @@ const MAX_BOUNCES: u32 = 3;
 const MAX_KILLS: u32 = 2;
 /// Chunks a worker holds: one in work, one waiting so that it never idles between two.
 const DEPTH: usize = 2;
+/// On demand, a worker whose item takes longer than this gets no second chunk.
+const SLOW: Duration = Duration::from_millis(20);
 /// Times its timeout that an item may wait for a processor beyond it.
 const MOST_EXCUSED: u32 = 9;
 /// Bytes read and not yet written: so many, and so many more for each worker.
@@ -545,10 +550,11 @@ impl Scheduler {
             && self.held + self.unwritten + self.pending_bytes < self.config.window
     }
 
-    /// How many items should be read now, going by their number: on demand a few chunks for each worker.
+    /// How many items should be read now, going by their number: on demand a chunk for each worker, as more can be had
+    /// at any time.
     pub fn wanted(&self) -> usize {
         match self.on_demand {
-            true => (2 * DEPTH * self.sizer.usual() * self.config.workers.max(1)).saturating_sub(self.pending.len()),
+            true => (self.sizer.usual() * self.config.workers.max(1)).saturating_sub(self.pending.len()),
             false => usize::MAX,
         }
     }
@@ -709,6 +715,8 @@ impl Scheduler {
                 .workers
                 .iter()
                 .filter(|(_, w)| w.ready && !w.retiring && w.killed.is_none() && w.chunks.len() == load)
+                // Who asked for one item shall not wait behind one that may never end.
+                .filter(|(_, w)| load == 0 || !self.on_demand || self.now.saturating_sub(w.since) < SLOW)
                 .map(|(&id, _)| id)
                 .collect();
             for id in free {

@@ -62,7 +62,7 @@ impl Average {
 
 impl Sizer {
     pub(super) fn new(size: ChunkSize) -> Self {
-        Sizer { size, item: None }
+        Sizer { size, item: None, known: 0 }
     }
 
     pub(super) fn measured(&mut self, elapsed: Duration) {
@@ -116,7 +116,11 @@ impl Sizer {
     fn auto(&self) -> usize {
         match self.item {
             None => 1,
-            Some(average) => ((TARGET.as_nanos() as f64 / average.ns().max(1.0)) as usize).clamp(1, MAX_ITEMS),
+            Some(average) => {
+                let items = (TARGET.as_nanos() as f64 / average.ns().max(1.0)) as usize;
+                // Chunks grow no faster than what is known of items.
+                items.clamp(1, MAX_ITEMS.min(average.count as usize))
+            }
         }
     }
 }

@@ -74,35 +74,52 @@ impl Spare {
 #[derive(Clone, Debug)]
 pub struct Spares {
     program: Program,
-    ready: Arc<Mutex<Vec<Spare>>>,
+    stock: Arc<Mutex<Stock>>,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    ready: Vec<Spare>,
+    /// How many are still to be started ahead of time.
+    to_come: usize,
 }
 
 impl Spares {
     pub fn new(program: Program) -> Spares {
-        Spares { program, ready: Arc::default() }
+        Spares { program, stock: Arc::default() }
     }
 
-    /// Starts some ahead of time.
+    /// Starts some ahead of time. What is taken meanwhile is not started on top.
     pub fn add(&self, count: usize) -> Result<(), Error> {
-        for _ in 0..count {
+        self.stock().to_come += count;
+        while self.stock().to_come > 0 {
             let spare = Spare::start(&self.program)?;
-            self.ready().push(spare);
+            let mut stock = self.stock();
+            if stock.to_come > 0 {
+                stock.to_come -= 1;
+                stock.ready.push(spare);
+            }
         }
         Ok(())
     }
 
     /// Ends those that nobody took.
     pub fn clear(&self) {
-        let spares = std::mem::take(&mut *self.ready());
+        let spares = std::mem::take(&mut *self.stock());
         drop(spares);
     }
 
-    fn ready(&self) -> MutexGuard<'_, Vec<Spare>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take(&self) -> Result<Spare, Error> {
-        let spare = self.ready().pop();
+        let mut stock = self.stock();
+        let spare = stock.ready.pop();
+        if spare.is_none() {
+            stock.to_come = stock.to_come.saturating_sub(1);
+        }
+        drop(stock);
         spare.map_or_else(|| Spare::start(&self.program), Ok)
     }
 }

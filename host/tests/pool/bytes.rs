@@ -1,0 +1,60 @@
+//! Bytes as they are, and how values are read.
+
+use wasmpool::{Bytes, Error, Kind, Pool};
+
+use crate::support::{ECHO, SQUARES, beside_others, builder, pool};
+
+#[test]
+fn bytes_go_in_and_come_out_as_they_are() {
+    let _beside = beside_others();
+    let pool = pool(ECHO);
+    let items: Vec<Vec<u8>> =
+        (0..2000usize).map(|i| vec![i as u8; i * 37 % 5000]).chain([b"\n\0\xff\"".to_vec()]).collect();
+    let echoed: Vec<Bytes> = pool.map(items.iter().map(Bytes)).unwrap();
+    assert!(items.iter().eq(echoed.iter().map(|bytes| &bytes.0)));
+    let large: Vec<u8> = (0..5_000_000u32).map(|i| (i * 7) as u8).collect();
+    assert_eq!(pool.apply::<_, Bytes>(Bytes(&large)).unwrap().0, large);
+}
+
+#[test]
+fn without_that_they_are_base64_in_json() {
+    let _beside = beside_others();
+    let pool = pool(ECHO);
+    assert_eq!(pool.apply::<_, String>("YWI=").unwrap(), "YWI=");
+    assert_eq!(pool.apply::<_, String>(Bytes("ab")).unwrap(), "YWI=");
+    assert_eq!(pool.apply::<_, Bytes>("YWI=").unwrap().0, b"ab");
+}
+
+#[test]
+fn a_result_of_another_type_than_wanted_is_a_failure_of_its_item() {
+    let _beside = beside_others();
+    let outcomes = pool(SQUARES).map_each::<_, u8>([3, 300]).unwrap();
+    assert!(matches!(&outcomes[..], [Ok(9), Err(e)] if e.kind == Kind::InvalidOutput && e.index == 1), "{outcomes:?}");
+}
+
+#[test]
+fn an_item_that_cannot_be_written_is_a_failure_of_its_own() {
+    let _beside = beside_others();
+    struct Unwritable(i64);
+    impl serde::Serialize for Unwritable {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                1 => Err(serde::ser::Error::custom("not this one")),
+                number => serializer.serialize_i64(number),
+            }
+        }
+    }
+    let outcomes = pool(SQUARES).map_each::<_, i64>([0, 1, 2].map(Unwritable)).unwrap();
+    assert!(matches!(&outcomes[..], [Ok(0), Err(e), Ok(4)]
+        if e.kind == Kind::InvalidInput && e.message.contains("not this one")));
+    let bound = builder(SQUARES).bind("x", &Unwritable(1)).build();
+    assert!(matches!(bound, Err(Error::Argument(what)) if what.contains("not this one")));
+}
+
+#[test]
+fn integers_keep_all_their_bits() {
+    let _beside = beside_others();
+    let text = r#"(module (func (export "same") (param i64) (result i64) (local.get 0)))"#;
+    let pool: Pool = pool(text.as_bytes());
+    assert_eq!(pool.map::<_, i64>([i64::MIN, i64::MAX]).unwrap(), [i64::MIN, i64::MAX]);
+}

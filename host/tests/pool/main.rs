@@ -1,0 +1,11 @@
+//! What the pool promises: each row of Python's `multiprocessing.Pool` that it answers (`python`), and what it adds.
+//!
+//! Workers are the `wasmpool` command. Nothing here sleeps to be in time: a test waits for what it needs.
+
+mod bytes;
+mod failures;
+mod plugins;
+mod program;
+mod python;
+mod support;
+mod threads;
