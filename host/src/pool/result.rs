@@ -39,6 +39,7 @@ use crate::error::Error;
 /// assert_eq!(square, 49);
 /// # Ok::<(), wasmpool::Error>(())
 /// # })
+/// # .unwrap();
 /// ```
 #[must_use = "it tells what became of the call"]
 pub struct AsyncResult<T> {

@@ -58,3 +58,21 @@ fn integers_keep_all_their_bits() {
     let pool: Pool = pool(text.as_bytes());
     assert_eq!(pool.map::<_, i64>([i64::MIN, i64::MAX]).unwrap(), [i64::MIN, i64::MAX]);
 }
+
+#[test]
+fn large_items_are_read_ahead_by_their_bytes() {
+    let _beside = beside_others();
+    const MIB: usize = 1 << 20;
+    let pool = builder(ECHO).workers(2).buffer_bytes(8 * MIB).build().unwrap();
+    let read = std::cell::Cell::new(0);
+    let items = std::iter::repeat_with(|| {
+        read.set(read.get() + 1);
+        Bytes(vec![1; MIB])
+    });
+    let mut taken = 0;
+    for echoed in pool.imap::<_, Bytes>(items).take(100) {
+        taken += 1;
+        assert_eq!(echoed.unwrap().len(), MIB);
+        assert!(read.get() - taken <= 8, "{} of {taken}", read.get());
+    }
+}
