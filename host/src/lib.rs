@@ -43,10 +43,8 @@ const WASMTIME: &str = "48.0.8";
 /// `freeze_support`; in any other process it does nothing but to remember that it was called.
 ///
 /// ```
-/// fn main() {
-///     wasmpool::worker_entry();
-///     // What the program does.
-/// }
+/// wasmpool::worker_entry();
+/// // What the program does.
 /// ```
 pub fn worker_entry() {
     let mut args = std::env::args_os();

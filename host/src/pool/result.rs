@@ -149,7 +149,7 @@ impl<T: 'static> AsyncResult<T> {
     /// let pool = Pool::builder("examples/squares.wat").build()?;
     /// let (sender, results) = mpsc::channel();
     /// // Python: pool.apply_async(square, (7,), callback=results.put)
-    /// let _ = pool.apply_async::<_, i64>(7)?.callback(move |square| sender.send(square).unwrap());
+    /// drop(pool.apply_async::<_, i64>(7)?.callback(move |square| sender.send(square).unwrap()));
     /// assert_eq!(results.recv().unwrap(), 49);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
@@ -169,7 +169,7 @@ impl<T: 'static> AsyncResult<T> {
     /// let pool = Pool::builder("examples/divide.wat").build()?;
     /// let (sender, errors) = mpsc::channel();
     /// // Python: pool.apply_async(divide, (1, 0), error_callback=errors.put)
-    /// let _ = pool.apply_async::<_, i64>((1, 0))?.error_callback(move |e| sender.send(e).unwrap());
+    /// drop(pool.apply_async::<_, i64>((1, 0))?.error_callback(move |e| sender.send(e).unwrap()));
     /// assert!(errors.recv().unwrap().to_string().contains("divide by zero"));
     /// # Ok::<(), wasmpool::Error>(())
     /// ```

@@ -138,12 +138,12 @@ fn map_async_and_starmap_async_return_at_once_and_call_back() {
 fn a_callback_that_panics_takes_nothing_down() {
     let _beside = beside_others();
     let pool = pool(SQUARES);
-    let _ = pool.apply_async::<_, i64>(1).unwrap().callback(|_| panic!("on purpose, for the test"));
+    drop(pool.apply_async::<_, i64>(1).unwrap().callback(|_| panic!("on purpose, for the test")));
     let (sender, told) = mpsc::channel();
     let result = pool.apply_async::<_, i64>(2).unwrap();
     result.wait(None);
     // Registered when all is over, it is called all the same.
-    let _ = result.callback(move |value| sender.send(value).unwrap());
+    drop(result.callback(move |value| sender.send(value).unwrap()));
     assert_eq!(told.recv().unwrap(), 4);
     assert_eq!(pool.apply::<_, i64>(3).unwrap(), 9);
 }
