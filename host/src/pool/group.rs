@@ -387,6 +387,8 @@ impl Outcomes {
             return;
         }
         let count = self.gathered.len();
+        // First: who is told may call again at once, and would seem to need one worker more.
+        self.group.finished(count);
         let outcomes = self.gathered.drain(..);
         if let Some(Waiting { route, left }) = self.routes.get_mut(&self.current.start) {
             let (start, first) = (route.start, route.first);
@@ -398,7 +400,6 @@ impl Outcomes {
                 self.current = 0..0;
             }
         }
-        self.group.finished(count);
     }
 }
 
