@@ -62,7 +62,7 @@ impl Average {
 
 impl Sizer {
     pub(super) fn new(size: ChunkSize) -> Self {
-        Sizer { size, item: None, known: 0 }
+        Sizer { size, item: None }
     }
 
     pub(super) fn measured(&mut self, elapsed: Duration) {
