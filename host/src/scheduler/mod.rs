@@ -8,7 +8,8 @@
 //! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent again;
 //! * an item that killed its worker twice is not given to a third;
 //! * in ordered runs outcomes are emitted by index;
-//! * bytes read but not yet written stay within [`Config::window`], but for the item at the head.
+//! * bytes read but not yet written stay within [`Config::window`], but for the item at the head;
+//! * what an event costs does not grow with the number of workers.
 //!
 //! A chunk is known by the index of its first item. The caller keeps the bytes of items and outcomes; the scheduler only
 //! their sizes.
@@ -19,6 +20,7 @@ mod long_runs;
 #[cfg(test)]
 #[path = "tests/on_demand.rs"]
 mod on_demand_tests;
+mod roster;
 mod sizing;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use roster::{Roster, Worker};
 pub use sizing::ChunkSize;
 use sizing::Sizer;
 
@@ -103,7 +106,7 @@ impl Config {
 }
 
 /// Why an item has no outcome of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum Blame {
     /// Its worker died under it.
     WorkerLost,
@@ -134,7 +137,7 @@ pub enum Verdict {
 }
 
 /// An order to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub enum Action {
     /// Start a worker process.
     Spawn(WorkerId),
@@ -178,43 +181,13 @@ impl Chunk {
     }
 }
 
-#[derive(Debug)]
-struct Worker {
-    ready: bool,
-    /// It gets no new chunks.
-    retiring: bool,
-    /// Chunks it holds, the one in work first.
-    chunks: VecDeque<u64>,
-    /// Items it may still be given.
-    left: u64,
-    /// Outcomes it delivered, and items it says it started, since its birth.
-    finished: u64,
-    started: u64,
-    /// Its last try at an item, and tries seen since its last answer.
-    attempt: u64,
-    tries: u32,
-    /// When the item in work began, or the last progress was seen.
-    since: Time,
-    /// What `since` was put off by while the worker waited for a processor.
-    excused: Duration,
-    /// It was killed, when it had delivered so many outcomes.
-    killed: Option<u64>,
-}
-
-impl Worker {
-    /// Whether it is there for chunks to come.
-    fn stays(&self) -> bool {
-        !self.retiring && self.killed.is_none()
-    }
-}
-
 /// The state machine. See the module's head.
 #[derive(Debug)]
 pub struct Scheduler {
     config: Config,
     sizer: Sizer,
     actions: VecDeque<Action>,
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: Roster,
     next_worker: WorkerId,
     failed_starts: u32,
     /// Sizes of the items that were read and not yet given out.
@@ -253,7 +226,7 @@ impl Scheduler {
             sizer: Sizer::new(config.chunk),
             config,
             actions: VecDeque::new(),
-            workers: BTreeMap::new(),
+            workers: Roster::default(),
             next_worker: 0,
             failed_starts: 0,
             pending: VecDeque::new(),
@@ -305,14 +278,8 @@ impl Scheduler {
     pub fn set_workers(&mut self, workers: usize) {
         self.config.workers = workers;
         self.standing = self.standing.min(workers);
-        let mut staying: Vec<(usize, WorkerId)> =
-            self.workers.iter().filter(|(_, w)| w.stays()).map(|(&id, w)| (w.chunks.len(), id)).collect();
-        let surplus = staying.len().saturating_sub(workers);
-        staying.sort_unstable();
-        for (_, id) in staying.into_iter().take(surplus) {
-            if let Some(worker) = self.workers.get_mut(&id) {
-                worker.retiring = true;
-            }
+        for id in self.workers.surplus(workers) {
+            self.workers.change(id, |worker| worker.retiring = true);
         }
     }
 
@@ -359,18 +326,21 @@ impl Scheduler {
     pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
         self.failed_starts = 0;
         self.now = self.now.max(now);
-        if let Some(worker) = self.workers.get_mut(&id) {
+        self.workers.change(id, |worker| {
             worker.ready = true;
             worker.since = now;
-        }
+        });
+        // The start had a deadline; what comes now gets its own.
+        self.workers.no_alarm(id);
     }
 
     /// Forgets workers that are not ready, which it returns, without a word about failed starts: others take their place.
     pub fn forget_starting(&mut self) -> Vec<WorkerId> {
-        let (ready, starting): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.workers).into_iter().partition(|(_, worker)| worker.ready);
-        self.workers = ready;
-        starting.into_keys().collect()
+        let starting = self.workers.starting();
+        for &id in &starting {
+            self.workers.remove(id);
+        }
+        starting
     }
 
     /// What a worker's status page says: that it has answered or is running its `started`th item, and that its
@@ -379,84 +349,96 @@ impl Scheduler {
     /// The worker may lie. A start is believed once, never later than now and never earlier than what was seen before,
     /// and tries without an answer are counted, so that a lie buys little time.
     pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
-        let Some(worker) = self.workers.get_mut(&id) else {
-            return;
-        };
-        worker.started = started;
-        if attempt > worker.attempt {
+        let window = &self.window;
+        self.workers.change(id, |worker| {
+            worker.started = started;
+            // What a late one begins while it is being killed changes nothing.
+            if attempt <= worker.attempt || worker.killed.is_some() {
+                return;
+            }
             worker.attempt = attempt;
             worker.tries += 1;
             // Only a batch is tried more than once without an answer, and then once for each of its items at most.
-            let most = 2 + worker.chunks.front().and_then(|c| self.window.get(c)).map_or(0, |c| c.count);
+            let most = 2 + worker.chunks.front().and_then(|c| window.get(c)).map_or(0, |c| c.count);
             if worker.tries <= most {
                 worker.since = since.clamp(worker.since, now.max(worker.since));
                 worker.excused = Duration::ZERO;
             }
-        }
+        });
     }
 
-    /// Workers whose item in work is out of time, as far as is known.
-    pub fn late(&self, now: Time) -> Vec<WorkerId> {
-        let is_late = |w: &Worker| {
+    /// Workers whose deadline may have come: look at their status pages, and tell [`Scheduler::observed`], before
+    /// [`Scheduler::tick`].
+    pub fn due(&self, now: Time) -> Vec<WorkerId> {
+        self.workers.due(now)
+    }
+
+    /// Whether the worker's item in work is out of time, as far as is known.
+    pub fn is_late(&self, id: WorkerId, now: Time) -> bool {
+        self.workers.get(id).is_some_and(|w| {
             w.ready && w.killed.is_none() && !w.chunks.is_empty() && now.saturating_sub(w.since) >= self.config.timeout
-        };
-        self.workers.iter().filter(|(_, w)| is_late(w)).map(|(&id, _)| id).collect()
+        })
     }
 
     /// A worker waited for a processor for `waited`, since it was last asked: an overloaded machine is not the item's
     /// fault. How much of that is excused has a bound, for a machine may stay overloaded.
     pub fn excuse(&mut self, id: WorkerId, waited: Duration, now: Time) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            let most = self.config.timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
+        let timeout = self.config.timeout;
+        self.workers.change(id, |worker| {
+            let most = timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
             let excused = waited.min(now.saturating_sub(worker.since)).min(most);
             worker.excused += excused;
             worker.since += excused;
-        }
+        });
     }
 
     /// Bytes moved between host and worker without an item in work: it is alive.
     pub fn progress(&mut self, id: WorkerId, now: Time) {
-        if let Some(worker) = self.workers.get_mut(&id)
-            && worker.started <= worker.finished
-        {
-            worker.since = worker.since.max(now);
-        }
+        self.workers.change(id, |worker| {
+            if worker.started <= worker.finished {
+                worker.since = worker.since.max(now);
+            }
+        });
     }
 
     /// A worker delivered the outcome of its next item, after `elapsed`.
     pub fn outcome(&mut self, id: WorkerId, ending: Ending, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
-        let Some(worker) = self.workers.get_mut(&id) else {
-            return Verdict::Unexpected;
-        };
-        let Some(&key) = worker.chunks.front() else {
+        let Some(key) = self.workers.get(id).and_then(|worker| worker.chunks.front().copied()) else {
             return Verdict::Unexpected;
         };
         let Some(chunk) = self.window.get_mut(&key) else {
             return Verdict::Unexpected;
         };
-        worker.finished += 1;
-        worker.tries = 0;
-        worker.since = worker.since.max(now);
         self.sizer.measured(elapsed);
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
-        if let Ending::Failed(kind) = ending
-            && attempts <= self.config.retries
-            && self.config.retry_on.contains(&kind)
-        {
+        let again = matches!(ending, Ending::Failed(kind)
+            if attempts <= self.config.retries && self.config.retry_on.contains(&kind));
+        if !again {
+            chunk.done += 1;
+            self.done += 1;
+            if !chunk.fresh {
+                chunk.fresh = true;
+                self.fresh.push(key);
+            }
+        }
+        let complete = chunk.done == chunk.count;
+        if complete {
+            chunk.worker = None;
+        }
+        self.workers.change(id, |worker| {
+            worker.finished += 1;
+            worker.unanswered = worker.unanswered.saturating_sub(1);
+            worker.tries = 0;
+            worker.since = worker.since.max(now);
+            if complete {
+                worker.chunks.pop_front();
+            }
+        });
+        if again {
             self.take_out(id, key, index);
             return Verdict::Retry { chunk: key, index };
-        }
-        chunk.done += 1;
-        self.done += 1;
-        if !chunk.fresh {
-            chunk.fresh = true;
-            self.fresh.push(key);
-        }
-        if chunk.done == chunk.count {
-            worker.chunks.pop_front();
-            chunk.worker = None;
         }
         Verdict::Keep { chunk: key, index, attempts }
     }
@@ -464,7 +446,7 @@ impl Scheduler {
     /// A worker process ended, for whatever reason; all outcomes that it had delivered were told before.
     /// `killed` says that it was ended by SIGKILL.
     pub fn worker_lost(&mut self, id: WorkerId, killed: bool) {
-        let Some(worker) = self.workers.remove(&id) else {
+        let Some(worker) = self.workers.remove(id) else {
             return;
         };
         if !worker.ready {
@@ -503,38 +485,48 @@ impl Scheduler {
         self.pending_bytes = 0;
     }
 
-    /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] first.
+    /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] of those that are [`Scheduler::due`] first, and
+    /// tell the time before each round of orders: what is given out in it has its time from then on.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
-        let waits_for_output: Vec<WorkerId> = self.workers.keys().copied().filter(|&id| self.throttled(id)).collect();
-        for (&id, worker) in &mut self.workers {
-            if worker.killed.is_some() {
-                continue;
-            }
-            if worker.ready && (worker.chunks.is_empty() || waits_for_output.contains(&id)) {
-                worker.since = now;
-                continue;
-            }
-            let limit = if worker.ready { self.config.timeout } else { self.config.start_timeout };
-            let late = now.saturating_sub(worker.since);
-            if late >= limit {
-                worker.killed = Some(worker.finished);
+        for id in self.workers.due(now) {
+            self.workers.no_alarm(id);
+            let waits_for_output = self.throttled(id);
+            let config = &self.config;
+            let kill = self.workers.change(id, |worker| {
+                if worker.ready && (worker.chunks.is_empty() || waits_for_output) {
+                    worker.since = now;
+                }
+                let late = now.saturating_sub(worker.since) >= worker.limit(config);
+                let kill = late && worker.killed.is_none();
+                if kill {
+                    worker.killed = Some(worker.finished);
+                }
+                kill
+            });
+            if kill == Some(true) {
                 self.actions.push_back(Action::Kill(id));
             }
+            self.set_alarm(id);
+        }
+    }
+
+    /// Has the worker's deadline looked at when it comes, should it have one.
+    fn set_alarm(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(id)
+            && worker.killed.is_none()
+            && (!worker.ready || !worker.chunks.is_empty())
+        {
+            self.workers.alarm(id, worker.since.saturating_add(worker.limit(&self.config)));
         }
     }
 
     // ---- questions ---------------------------------------------------------------------------------------------------
 
-    /// When [`Scheduler::tick`] has something to do, at the latest.
+    /// When to call [`Scheduler::tick`] next, at the latest. It may find nothing to do: a deadline that was put off is
+    /// seen to be so only when it comes.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.workers
-            .values()
-            .filter(|w| w.killed.is_none() && (!w.ready || !w.chunks.is_empty()))
-            .map(|w| {
-                w.since.saturating_add(if w.ready { self.config.timeout } else { self.config.start_timeout })
-            })
-            .min()
+        self.workers.next_alarm()
     }
 
     /// Whether items that are read will have outcomes: it was not told to stop.
@@ -578,10 +570,7 @@ impl Scheduler {
 
     /// Whether this worker has more than one item to answer, so that it may finish one and go on without a word.
     pub fn has_several_in_work(&self, id: WorkerId) -> bool {
-        self.workers.get(&id).is_some_and(|w| {
-            w.chunks.len() > 1
-                || w.chunks.front().and_then(|c| self.window.get(c)).is_some_and(|c| c.count - c.done > 1)
-        })
+        self.workers.get(id).is_some_and(|worker| worker.unanswered > 1)
     }
 
     /// Whether the run may soon have to wait for output, so that it wants to be told what has left at once.
@@ -628,9 +617,13 @@ impl Scheduler {
     /// Kills what runs. Items that were given out and have no outcome are cancelled, or left to the run that goes on.
     fn cut_short(&mut self) {
         self.returned.clear();
-        for (&id, worker) in &mut self.workers {
-            worker.chunks.clear();
-            if worker.killed.replace(worker.finished).is_none() {
+        for id in self.workers.ids() {
+            let killed = self.workers.change(id, |worker| {
+                worker.chunks.clear();
+                worker.unanswered = 0;
+                worker.killed.replace(worker.finished).is_none()
+            });
+            if killed == Some(true) {
                 self.actions.push_back(Action::Kill(id));
             }
         }
@@ -649,11 +642,6 @@ impl Scheduler {
         }
     }
 
-    /// Workers with items in work.
-    fn busy(&self) -> usize {
-        self.workers.values().filter(|w| w.killed.is_none() && !w.chunks.is_empty()).count()
-    }
-
     fn read_ahead(&self) -> usize {
         (256 << 10) + self.config.workers * (64 << 10)
     }
@@ -663,8 +651,7 @@ impl Scheduler {
         if self.given_up {
             return;
         }
-        let staying = self.workers.values().filter(|w| w.stays()).count();
-        let busy = self.workers.values().filter(|w| w.stays() && !w.chunks.is_empty()).count();
+        let busy = self.workers.staying_busy();
         let waiting = self.pending.len() + self.returned.len();
         let wanted = match (self.end_of_input, self.on_demand) {
             (true, _) => busy + waiting,
@@ -674,34 +661,19 @@ impl Scheduler {
         }
         .min(self.config.workers);
         self.standing = self.standing.max(wanted);
-        for _ in staying..wanted {
+        for _ in self.workers.staying()..wanted {
             let id = self.next_worker;
             self.next_worker += 1;
-            self.workers.insert(
-                id,
-                Worker {
-                    ready: false,
-                    retiring: false,
-                    chunks: VecDeque::new(),
-                    left: self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1),
-                    finished: 0,
-                    started: 0,
-                    attempt: 0,
-                    tries: 0,
-                    since: Time::ZERO,
-                    excused: Duration::ZERO,
-                    killed: None,
-                },
-            );
+            let left = self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1);
+            self.workers.insert(id, Worker::new(left));
             self.actions.push_back(Action::Spawn(id));
         }
     }
 
     /// Tells when a worker that was ordered has been started, for its start to be timed.
     pub fn worker_spawned(&mut self, id: WorkerId, now: Time) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.since = now;
-        }
+        self.workers.change(id, |worker| worker.since = now);
+        self.set_alarm(id);
     }
 
     /// Gives chunks to workers that can take one, the least loaded first.
@@ -711,45 +683,42 @@ impl Scheduler {
             if load > 0 && !self.sizer.may_queue() {
                 break;
             }
-            let free: Vec<WorkerId> = self
-                .workers
-                .iter()
-                .filter(|(_, w)| w.ready && !w.retiring && w.killed.is_none() && w.chunks.len() == load)
-                // Who asked for one item shall not wait behind one that may never end.
-                .filter(|(_, w)| load == 0 || !self.on_demand || self.now.saturating_sub(w.since) < SLOW)
-                .map(|(&id, _)| id)
-                .collect();
-            for id in free {
+            // Who asked for one item shall not wait behind one that may never end.
+            let (all, now) = (load == 0 || !self.on_demand, self.now);
+            while let Some(id) = self.workers.free(load, |w| all || now.saturating_sub(w.since) < SLOW) {
                 // A replacement that is ready early waits until the worker it replaces has finished.
-                if load == 0 && self.busy() >= self.config.workers {
+                if load == 0 && self.workers.busy() >= self.config.workers {
                     break;
                 }
-                let left = self.workers.get(&id).map_or(0, |w| w.left);
+                let left = self.workers.get(id).map_or(0, |w| w.left);
                 let Some((chunk, count)) = self.next_chunk(left) else {
                     break;
                 };
                 self.hand_over(id, chunk, count);
             }
         }
-        for (&id, worker) in &mut self.workers {
-            if worker.retiring && worker.chunks.is_empty() && worker.killed.is_none() && worker.ready {
-                worker.killed = Some(worker.finished);
-                self.actions.push_back(Action::Retire(id));
-            }
+        while let Some(id) = self.workers.spent() {
+            self.workers.change(id, |worker| worker.killed = Some(worker.finished));
+            self.actions.push_back(Action::Retire(id));
         }
     }
 
     fn hand_over(&mut self, id: WorkerId, key: u64, count: u32) {
-        if let (Some(worker), Some(chunk)) = (self.workers.get_mut(&id), self.window.get_mut(&key)) {
+        if let Some(chunk) = self.window.get_mut(&key) {
             chunk.worker = Some(id);
+        }
+        let now = self.now;
+        self.workers.change(id, |worker| {
             if worker.chunks.is_empty() {
-                worker.since = worker.since.max(self.now);
+                worker.since = worker.since.max(now);
             }
             worker.chunks.push_back(key);
+            worker.unanswered += u64::from(count);
             worker.left -= u64::from(count);
             worker.retiring = worker.left == 0;
-            self.actions.push_back(Action::Send { worker: id, chunk: key, count });
-        }
+        });
+        self.set_alarm(id);
+        self.actions.push_back(Action::Send { worker: id, chunk: key, count });
     }
 
     /// The next chunk to run, of at most `most` items: one that came back before a new one.
@@ -809,8 +778,9 @@ impl Scheduler {
                 chunk.fresh = true;
                 self.fresh.push(key);
             }
-            let (attempts, bounces) = (chunk.attempts, chunk.bounces);
-            let rest = Chunk { attempts, bounces, ..Chunk::new(rest, input) };
+            // Bounces are the first item's; the rest has its own first.
+            let attempts = chunk.attempts;
+            let rest = Chunk { attempts, ..Chunk::new(rest, input) };
             self.window.insert(at, rest);
             return true;
         }
@@ -826,12 +796,12 @@ impl Scheduler {
         if index + 1 < end {
             self.cut_off(index, index + 1);
         }
-        if let Some(worker) = self.workers.get_mut(&id) {
+        self.workers.change(id, |worker| {
             worker.chunks.pop_front();
             if index + 1 < end {
                 worker.chunks.push_front(index + 1);
             }
-        }
+        });
         if let Some(rest) = self.window.get_mut(&(index + 1)) {
             rest.worker = rest.worker.or((index + 1 < end).then_some(id));
         }
@@ -848,15 +818,7 @@ impl Scheduler {
     }
 
     /// A chunk of a lost worker: what it had done stays, the item in work is blamed, the rest goes to others.
-    fn give_back(
-        &mut self,
-        id: WorkerId,
-        key: u64,
-        first: bool,
-        in_work: bool,
-        timed_out: bool,
-        elapsed: Duration,
-    ) {
+    fn give_back(&mut self, id: WorkerId, key: u64, first: bool, in_work: bool, timed_out: bool, elapsed: Duration) {
         let Some(chunk) = self.window.get_mut(&key) else {
             return;
         };

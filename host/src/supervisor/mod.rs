@@ -39,6 +39,9 @@ use process::{Process, Setting};
 const OUTCOME_EXTRAS: u64 = 1 << 20;
 /// How often outcomes are looked for while a worker may have finished some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The longest sleep while a deadline runs. One that took longer by [`STOOD_STILL`] says that the host was stopped.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const STOOD_STILL: Duration = Duration::from_millis(100);
 /// An outcome this large is moved, not copied.
 const LARGE: usize = 64 << 10;
 /// The mailbox's number among the things waited for; workers have their own.
@@ -135,6 +138,9 @@ pub struct Supervisor<'a> {
     /// How workers ended whose items are not settled yet.
     losses: BTreeMap<WorkerId, Loss>,
     last_loss: String,
+    /// How long the host slept beyond what it meant to: it was stopped, and perhaps its workers with it. No item is late
+    /// for that.
+    stood_still: Duration,
     interrupted: Option<i32>,
     input_error: Option<String>,
     asked_for_input: bool,
@@ -168,6 +174,7 @@ impl<'a> Supervisor<'a> {
             start: Instant::now(),
             losses: BTreeMap::new(),
             last_loss: String::new(),
+            stood_still: Duration::ZERO,
             interrupted: None,
             input_error: None,
             asked_for_input: false,
@@ -240,8 +247,9 @@ impl<'a> Supervisor<'a> {
         Some(COMMIT_EVERY)
     }
 
+    /// Time since the start, which stands still while the host does.
     fn now(&self) -> Time {
-        self.start.elapsed()
+        self.start.elapsed().saturating_sub(self.stood_still)
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------
@@ -336,7 +344,7 @@ impl<'a> Supervisor<'a> {
                     if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
                         self.sink.unprotected(&lacking);
                     }
-                    self.scheduler.worker_ready(id, self.start.elapsed());
+                    self.scheduler.worker_ready(id, self.now());
                 }
                 Ok(Some(Started::Unusable(message))) => return Err(Gone::Run(Error::Task(message))),
                 Ok(Some(Started::Unprotected(message))) => return Err(Gone::Run(Error::Sandbox(message))),
@@ -363,14 +371,15 @@ impl<'a> Supervisor<'a> {
     /// Takes the outcomes that are there.
     fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), crate::lane::host::Broken> {
         self.observe(id, process);
-        let mut now = self.start.elapsed();
+        let mut now = self.now();
         for count in 1u32.. {
-            if self.scheduler.throttled(id) {
+            // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
+            if self.scheduler.throttled(id) && !process.ended {
                 break;
             }
             // Looking at the clock costs as much as taking an outcome.
             if count % 64 == 0 {
-                now = self.start.elapsed();
+                now = self.now();
             }
             match process.lane.receive()? {
                 Received::Nothing => break,
@@ -401,7 +410,7 @@ impl<'a> Supervisor<'a> {
             let _ = process.control.ring();
         }
         if process.lane.moved() > 0 {
-            self.scheduler.progress(id, self.start.elapsed());
+            self.scheduler.progress(id, self.now());
         }
         Ok(())
     }
@@ -429,8 +438,8 @@ impl<'a> Supervisor<'a> {
     /// Tells the scheduler what the status page says.
     fn observe(&mut self, id: WorkerId, process: &mut Process) {
         let claim = process.lane.claim();
-        let since = process.since_start(claim.since_ns, self.start);
-        self.scheduler.observed(id, claim.attempt, claim.started, since, self.start.elapsed());
+        let since = process.since_start(claim.since_ns, self.now());
+        self.scheduler.observed(id, claim.attempt, claim.started, since, self.now());
     }
 
     /// A worker is gone: what it delivered was taken, what it held goes elsewhere.
@@ -458,19 +467,21 @@ impl<'a> Supervisor<'a> {
 
     fn watch_the_clock(&mut self) {
         let now = self.now();
-        if self.scheduler.next_deadline().is_some_and(|deadline| deadline <= now) {
-            let mut workers = std::mem::take(&mut self.workers);
-            for (&id, process) in &mut workers {
-                self.observe(id, process);
+        for id in self.scheduler.due(now) {
+            let Some(mut process) = self.workers.remove(&id) else {
+                continue;
+            };
+            // It may have been throttled when it was heard, and no longer be: what it has answered is not late.
+            if let Err(e) = self.receive(id, &mut process) {
+                process.broken = Some(e.to_string());
+                process.child.kill();
             }
-            for id in self.scheduler.late(now) {
-                if let Some(process) = workers.get_mut(&id) {
-                    self.scheduler.excuse(id, process.waited_for_cpu(), now);
-                }
+            if self.scheduler.is_late(id, now) {
+                self.scheduler.excuse(id, process.waited_for_cpu(), now);
             }
-            self.workers = workers;
-            self.scheduler.tick(now);
+            self.workers.insert(id, process);
         }
+        self.scheduler.tick(now);
     }
 
     // ---- orders ------------------------------------------------------------------------------------------------------
@@ -558,7 +569,7 @@ impl<'a> Supervisor<'a> {
 
     fn sleep(&mut self, at_most: Option<Duration>) -> Result<(), Error> {
         let now = self.now();
-        let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now));
+        let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now).min(HEARTBEAT));
         let mut wait = deadline.into_iter().chain(at_most).min();
         let mut awake = self.mailbox.announce_sleep(self.scheduler.short_of_room());
         let mut goes_on = false;
@@ -586,6 +597,10 @@ impl<'a> Supervisor<'a> {
             Err(Errno::EINTR) => 0,
             Err(e) => return Err(io::Error::from(e).into()),
         };
+        if let Some(asked) = wait {
+            let over = self.now().saturating_sub(now).saturating_sub(asked);
+            self.stood_still += if over > STOOD_STILL { over } else { Duration::ZERO };
+        }
         for event in events.iter().take(count) {
             if event.data() == MAILBOX {
                 continue;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -225,10 +225,10 @@ impl Process {
         since_last
     }
 
-    /// A time of the shared clock as time since the start of the run.
-    pub fn since_start(&self, ns: u64, start: Instant) -> Time {
+    /// A time of the shared clock as time since the start of the run, where that is `now`.
+    pub fn since_start(&self, ns: u64, now: Time) -> Time {
         let clock = clock_gettime(ClockId::CLOCK_MONOTONIC)
             .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
-        start.elapsed().saturating_sub(Time::from_nanos(clock.saturating_sub(ns)))
+        now.saturating_sub(Time::from_nanos(clock.saturating_sub(ns)))
     }
 }
