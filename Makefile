@@ -8,7 +8,7 @@ BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests demo test lint bench bench-tools fuzz clean
+.PHONY: help build dist guests demo test simulate faults lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -31,6 +31,21 @@ test: guests ## Run every test
 	$(RUN_TESTS) --workspace
 	$(CARGO) test --release --locked -p wasmpool --doc
 	cd guest && $(CARGO) test --locked -p wasmpool-guest
+
+SEEDS ?= 1000000
+
+# `make simulate SEED=7` replays one, and prints all that happens in it.
+simulate: ## Play a million random schedules to the scheduler, and show how its time grows (some minutes)
+	$(CARGO) build --release --locked -p wasmpool-simulation
+ifdef SEED
+	target/release/simulate seed $(SEED)
+else
+	target/release/simulate seeds $(SEEDS)
+	target/release/simulate growth
+endif
+
+faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
+	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults::,faults:: -- --nocapture)
 
 lint: ## Formatting, clippy, licences
 	$(CARGO) fmt --all --check

@@ -1,0 +1,319 @@
+//! What became of each item, and whether that is what the scheduler promises.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::scheduler::{Blame, Ending, WorkerId};
+use crate::world::{Nature, World};
+use crate::{Violation, promise};
+
+/// Times a chunk may go back without an item of it having started, before its first item may be blamed.
+const BOUNCES: u32 = 3;
+
+/// An item's outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    Answered(Ending),
+    Blamed(Blame),
+}
+
+#[derive(Debug, Default)]
+struct Item {
+    holder: Option<WorkerId>,
+    became: Option<(Became, u32)>,
+    emitted: bool,
+    /// Workers that died while it alone was in work, and those that died with it as the next one.
+    deaths: u32,
+    bounces: u32,
+}
+
+/// How a worker ended, as it really was.
+#[derive(Debug)]
+pub struct Death {
+    /// The item in work, and whether it was alone in its call.
+    pub in_work: Option<(u64, bool)>,
+    /// What it says of itself is true.
+    pub honest: bool,
+    /// It was ordered to be killed when this item was the next it had to answer.
+    pub ordered: Option<u64>,
+}
+
+/// Outcomes that wait to be emitted.
+#[derive(Debug, Default)]
+struct Gathered {
+    indices: Vec<u64>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+pub struct Ledger {
+    world: World,
+    items: Vec<Item>,
+    /// Items of each worker, in the order in which it has to answer them.
+    held: BTreeMap<WorkerId, VecDeque<u64>>,
+    /// Workers that hold more than one.
+    holding_several: usize,
+    chunks: BTreeMap<u64, Gathered>,
+    deaths: BTreeMap<WorkerId, (Death, Option<u64>)>,
+    /// Chunks that were emitted to their end.
+    ended: BTreeSet<u64>,
+    emitted: u64,
+    given_out: u64,
+    /// Bytes read and not given out, given out and not all emitted, kept as outcomes, emitted and not written.
+    waiting: u64,
+    input: u64,
+    output: u64,
+    unwritten: u64,
+}
+
+impl Ledger {
+    pub fn new(world: World) -> Self {
+        Ledger {
+            world,
+            items: Vec::new(),
+            held: BTreeMap::new(),
+            holding_several: 0,
+            chunks: BTreeMap::new(),
+            deaths: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            emitted: 0,
+            given_out: 0,
+            waiting: 0,
+            input: 0,
+            output: 0,
+            unwritten: 0,
+        }
+    }
+
+    fn cost(&self, index: u64) -> u64 {
+        self.world.cost(index)
+    }
+
+    fn item(&mut self, index: u64) -> Result<&mut Item, Violation> {
+        self.items.get_mut(index as usize).ok_or_else(|| format!("item {index} was never read"))
+    }
+
+    pub fn read(&mut self, index: u64) {
+        self.waiting += self.cost(index);
+    }
+
+    /// Items that were read and not given out are forgotten.
+    pub fn stop(&mut self) {
+        self.waiting = 0;
+    }
+
+    pub fn send(&mut self, worker: WorkerId, chunk: u64, count: u32) -> Result<(), Violation> {
+        promise!(count > 0, "worker {worker} is given a chunk without items");
+        for index in chunk..chunk + u64::from(count) {
+            if index == self.given_out {
+                self.given_out += 1;
+                self.items.push(Item::default());
+                let cost = self.cost(index);
+                self.input += cost;
+                self.waiting = self
+                    .waiting
+                    .checked_sub(cost)
+                    .ok_or_else(|| format!("item {index} is given to worker {worker}, but was never read"))?;
+            }
+            let item = self.item(index)?;
+            promise!(item.holder.is_none(), "item {index} goes to worker {worker}, but {:?} has it", item.holder);
+            promise!(item.became.is_none(), "item {index} goes to worker {worker}, but has an outcome");
+            item.holder = Some(worker);
+            let held = self.held.entry(worker).or_default();
+            held.push_back(index);
+            self.holding_several += usize::from(held.len() == 2);
+        }
+        Ok(())
+    }
+
+    /// The item that a worker has to answer next.
+    pub fn next_of(&self, worker: WorkerId) -> Option<u64> {
+        self.held.get(&worker)?.front().copied()
+    }
+
+    pub fn holds_nothing(&self, worker: WorkerId) -> bool {
+        self.held.get(&worker).is_none_or(VecDeque::is_empty)
+    }
+
+    /// Whether this worker, and whether any, holds more than one item.
+    pub fn holds_several(&self, worker: WorkerId) -> bool {
+        self.held.get(&worker).is_some_and(|items| items.len() > 1)
+    }
+
+    pub fn somebody_holds_several(&self) -> bool {
+        self.holding_several > 0
+    }
+
+    /// Workers that hold items.
+    pub fn holders(&self) -> impl Iterator<Item = WorkerId> {
+        self.held.iter().filter(|(_, items)| !items.is_empty()).map(|(&id, _)| id)
+    }
+
+    /// A worker's outcome was taken, for this item.
+    fn answered(&mut self, worker: WorkerId, index: u64) -> Result<(), Violation> {
+        let held = self.held.entry(worker).or_default();
+        let next = held.pop_front();
+        self.holding_several -= usize::from(held.len() == 1);
+        promise!(
+            next == Some(index),
+            "an outcome of worker {worker} is taken for {index}, but it had {next:?} to answer"
+        );
+        self.item(index)?.holder = None;
+        Ok(())
+    }
+
+    pub fn retry(&mut self, worker: WorkerId, index: u64) -> Result<(), Violation> {
+        self.answered(worker, index)
+    }
+
+    pub fn keep(
+        &mut self,
+        worker: WorkerId,
+        chunk: u64,
+        index: u64,
+        ending: Ending,
+        attempts: u32,
+        bytes: u64,
+    ) -> Result<(), Violation> {
+        self.answered(worker, index)?;
+        self.became(chunk, index, Became::Answered(ending), attempts, bytes)
+    }
+
+    pub fn settle(
+        &mut self,
+        worker: Option<WorkerId>,
+        chunk: u64,
+        index: u64,
+        blame: Blame,
+        attempts: u32,
+        bytes: u64,
+    ) -> Result<(), Violation> {
+        let (death, next) = worker
+            .and_then(|id| self.deaths.get(&id))
+            .ok_or_else(|| format!("item {index} is blamed for worker {worker:?}, which nobody lost"))?;
+        promise!(*next == Some(index), "item {index} is blamed for worker {worker:?}, whose next item was {next:?}");
+        let bounced = self.items.get(index as usize).is_some_and(|item| item.bounces > BOUNCES);
+        let guilty = match blame {
+            Blame::Timeout => death.ordered == Some(index),
+            Blame::WorkerLost => {
+                death.ordered != Some(index) && (!death.honest || death.in_work == Some((index, true)) || bounced)
+            }
+        };
+        promise!(guilty, "item {index} is blamed ({blame:?}) for worker {worker:?}, which ended like this: {death:?}");
+        self.became(chunk, index, Became::Blamed(blame), attempts, bytes)
+    }
+
+    fn became(&mut self, chunk: u64, index: u64, what: Became, attempts: u32, bytes: u64) -> Result<(), Violation> {
+        let most = self.world.config.retries + 1;
+        promise!((1..=most).contains(&attempts), "item {index} has its outcome after {attempts} attempts of {most}");
+        let item = self.item(index)?;
+        promise!(item.became.is_none(), "item {index} has two outcomes: {:?} and {what:?}", item.became);
+        promise!(item.holder.is_none(), "item {index} has an outcome while worker {:?} has it", item.holder);
+        item.became = Some((what, attempts));
+        let gathered = self.chunks.entry(chunk).or_default();
+        gathered.indices.push(index);
+        gathered.bytes += bytes;
+        self.output += bytes;
+        Ok(())
+    }
+
+    /// A worker is gone; what it delivered was taken before.
+    pub fn lost(&mut self, worker: WorkerId, death: Death) -> Result<(), Violation> {
+        let held = self.held.remove(&worker).unwrap_or_default();
+        self.holding_several -= usize::from(held.len() > 1);
+        for &index in &held {
+            self.item(index)?.holder = None;
+        }
+        let next = held.front().copied();
+        if let Some(next) = next {
+            let batch = self.world.config.batch;
+            let item = self.item(next)?;
+            let alone = death.honest && death.ordered.is_none() && death.in_work == Some((next, true));
+            item.deaths += u32::from(alone);
+            item.bounces += u32::from(!alone);
+            // Halving a batch runs it once more for each half it is in.
+            let most = if batch { 14 } else { 2 };
+            promise!(item.deaths <= most, "item {next} killed {} workers", item.deaths);
+        }
+        self.deaths.insert(worker, (death, next));
+        Ok(())
+    }
+
+    /// The orders that followed from losses were all given.
+    pub fn losses_are_settled(&mut self) {
+        self.deaths.clear();
+    }
+
+    pub fn split(&mut self, chunk: u64, at: u64) -> Result<(), Violation> {
+        promise!(at > chunk, "chunk {chunk} is split at {at}");
+        let behind = self.chunks.get(&chunk).and_then(|gathered| gathered.indices.iter().find(|&&index| index >= at));
+        promise!(behind.is_none(), "chunk {chunk} is split at {at}, in front of an outcome that it has");
+        Ok(())
+    }
+
+    /// What the chunk has gathered leaves; returns how many bytes that is. After its end it is not heard of again.
+    pub fn emit(&mut self, chunk: u64, done: bool) -> Result<u64, Violation> {
+        promise!(!self.ended.contains(&chunk), "chunk {chunk} is emitted after its end");
+        let gathered = self.chunks.remove(&chunk).unwrap_or_default();
+        let ordered = self.world.config.ordered;
+        for &index in &gathered.indices {
+            promise!(
+                !ordered || index == self.emitted,
+                "item {index} is emitted when it is the turn of {}",
+                self.emitted
+            );
+            let item = self.item(index)?;
+            promise!(!item.emitted, "item {index} is emitted twice");
+            item.emitted = true;
+            self.emitted += 1;
+        }
+        for &index in &gathered.indices {
+            self.input -= self.cost(index);
+        }
+        if done {
+            promise!(self.ended.insert(chunk), "chunk {chunk} ends twice");
+        }
+        self.output -= gathered.bytes;
+        self.unwritten += gathered.bytes;
+        Ok(gathered.bytes)
+    }
+
+    pub fn written(&mut self, bytes: u64) {
+        self.unwritten -= bytes;
+    }
+
+    /// Bytes that wait to be written, and items that wait to be emitted.
+    pub fn in_memory(&self) -> u64 {
+        self.waiting + self.input + self.output + self.unwritten
+    }
+
+    /// Bytes of items that are not emitted.
+    pub fn items_in_memory(&self) -> u64 {
+        self.waiting + self.input
+    }
+
+    /// The run is over, after so many items: each has its outcome, and that was right for it.
+    pub fn complete(&self, items: u64) -> Result<(), Violation> {
+        promise!(self.given_out == items, "{} items were given out of {items}", self.given_out);
+        promise!(self.emitted == items, "{} items were emitted of {items}", self.emitted);
+        let retries = self.world.config.retries;
+        for (index, item) in self.items.iter().enumerate() {
+            let (became, attempts) = item.became.ok_or_else(|| format!("item {index} has no outcome"))?;
+            promise!(item.emitted, "item {index} was not emitted");
+            if !self.world.is_undisturbed() {
+                continue;
+            }
+            // An item ends as it would alone, whatever others do.
+            let right = match self.world.nature(index as u64) {
+                Nature::Good | Nature::Failing => became == Became::Answered(Ending::Final) && attempts == 1,
+                Nature::Killer => became == Became::Blamed(Blame::WorkerLost) && attempts == 1 + retries.min(1),
+                Nature::Flaky => matches!(became, Became::Answered(Ending::Final) | Became::Blamed(Blame::WorkerLost)),
+                Nature::Endless => became == Became::Blamed(Blame::Timeout) && attempts == 1 + retries,
+                Nature::Expiring => became == Became::Answered(Ending::TimedOut) && attempts == 1 + retries,
+                Nature::Slow => became != Became::Blamed(Blame::WorkerLost),
+            };
+            let nature = self.world.nature(index as u64);
+            promise!(right, "item {index} is {nature:?}, and became {became:?} after {attempts} attempts");
+        }
+        Ok(())
+    }
+}

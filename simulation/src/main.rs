@@ -1,0 +1,90 @@
+//! `simulate`: runs seeds, replays one, or tells how the scheduler's time grows.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use wasmpool_simulation::{Figures, Simulation, Trace, World, growth};
+
+const USAGE: &str = "usage: simulate seeds COUNT [FIRST] | simulate seed SEED | simulate growth";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Option<Vec<u64>> = args.iter().skip(1).map(|arg| arg.parse().ok()).collect();
+    match (args.first().map(String::as_str), numbers.as_deref()) {
+        (Some("seeds"), Some(&[count])) => seeds(0, count),
+        (Some("seeds"), Some(&[count, first])) => seeds(first, count),
+        (Some("seed"), Some(&[seed])) => replay(seed),
+        (Some("growth"), Some([])) => {
+            growth::print_table();
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs so many seeds on all processors, and says what they came to.
+fn seeds(first: u64, count: u64) -> ExitCode {
+    // A panic is a violation like any other, and told as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let start = Instant::now();
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(Figures::default());
+    let failed: Mutex<Option<u64>> = Mutex::new(None);
+    let work = || {
+        let mut own = Figures::default();
+        while failed.lock().is_ok_and(|failed| failed.is_none()) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                break;
+            }
+            match wasmpool_simulation::run(seed) {
+                Ok(figures) => own.add(&figures),
+                Err(failure) => {
+                    println!("{failure}");
+                    if let Ok(mut failed) = failed.lock() {
+                        *failed = Some(seed);
+                    }
+                }
+            }
+        }
+        if let Ok(mut total) = total.lock() {
+            total.add(&own);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
+            scope.spawn(work);
+        }
+    });
+    let total = total.into_inner().unwrap_or_default();
+    println!("{total}");
+    println!("hash {:016x} over all seeds, in {:.1?}", total.hash, start.elapsed());
+    match failed.into_inner() {
+        Ok(None) => {
+            println!("{count} schedules, 0 violations");
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Runs a seed, printing all that happens, and once more in silence: both have to be the same.
+fn replay(seed: u64) -> ExitCode {
+    let world = World::drawn(seed);
+    println!("{world:#?}");
+    let printed = Simulation::new(world.clone(), Trace::printing()).run();
+    let again = wasmpool_simulation::attempt(&world);
+    match (&printed, &again) {
+        (Ok(figures), Ok(_)) => println!("{figures}\nhash {:016x}", figures.hash),
+        (Err(violation), _) | (_, Err(violation)) => println!("{violation}"),
+    }
+    if printed != again {
+        println!("the second run was another: the seed does not replay");
+    }
+    if printed.is_ok() && printed == again { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,766 @@
+//! One run in virtual time: events in a heap, and the supervisor's loop among them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use crate::ledger::{Death, Ledger};
+use crate::random::{Random, mix};
+use crate::scheduler::{Action, Blame, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::trace::Trace;
+use crate::worker::{Doing, Worker};
+use crate::world::World;
+use crate::{Violation, promise};
+
+/// How often the host looks for outcomes while a worker may have some without ringing.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Starts that fail in a row until the run gives up, those of workers that somebody killed counting for a twentieth.
+const FAILED_STARTS: u32 = 5 * 20;
+
+/// Something that happens at a time.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A worker gets on with what it does, if this is still its step.
+    Step {
+        worker: WorkerId,
+        number: u32,
+    },
+    /// SIGCONT and SIGKILL reach it.
+    Continue {
+        worker: WorkerId,
+    },
+    Dies {
+        worker: WorkerId,
+    },
+    /// Somebody signals some worker.
+    Signal,
+    /// A read of the input ends; the output takes what it was given.
+    Read,
+    Written,
+    /// The user asks for an end.
+    Stop,
+    /// The host wakes, if this is still its wake-up; it is stopped.
+    Wake {
+        number: u32,
+    },
+    HostStops,
+}
+
+/// What other threads tell the host.
+#[derive(Debug)]
+enum Mail {
+    Input(u64),
+    InputEnd,
+    Written(u64),
+    OutputClosed,
+    Stop,
+}
+
+/// What the host knows of a worker besides what the scheduler does.
+#[derive(Debug, Default)]
+struct Known {
+    /// It was told to end, or is being killed.
+    ends: bool,
+    /// It was ordered to be killed, when this item was its next.
+    ordered: Option<u64>,
+    /// When an outcome was last taken from it, or it was given items while it had none.
+    quiet_since: Time,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub items: u64,
+    pub spawned: u64,
+    pub deaths: u64,
+    pub kills: u64,
+    pub settled: u64,
+    pub retries: u64,
+    pub signals: u64,
+    pub gave_up: u64,
+    pub events: u64,
+    /// Of everything that happened.
+    pub hash: u64,
+}
+
+impl Figures {
+    /// Adds those of another run; the hash does not depend on the order of runs.
+    pub fn add(&mut self, other: &Figures) {
+        self.items += other.items;
+        self.spawned += other.spawned;
+        self.deaths += other.deaths;
+        self.kills += other.kills;
+        self.settled += other.settled;
+        self.retries += other.retries;
+        self.signals += other.signals;
+        self.gave_up += other.gave_up;
+        self.events += other.events;
+        self.hash = self.hash.wrapping_add(mix(other.hash));
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} items, {} workers started, {} lost, {} killed for being late, {} signals, \
+             {} items blamed, {} run again, {} runs given up, {} events",
+            self.items,
+            self.spawned,
+            self.deaths,
+            self.kills,
+            self.signals,
+            self.settled,
+            self.retries,
+            self.gave_up,
+            self.events
+        )
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Complete,
+    OutputClosed,
+    GaveUp,
+}
+
+pub struct Simulation {
+    world: World,
+    random: Random,
+    scheduler: Scheduler,
+    ledger: Ledger,
+    trace: Trace,
+    figures: Figures,
+    now: Time,
+    events: BinaryHeap<Reverse<(Time, u64, Event)>>,
+    scheduled: u64,
+    workers: BTreeMap<WorkerId, (Worker, Known)>,
+    /// Workers that rang, ended, or have outcomes that were left with them.
+    attention: BTreeSet<WorkerId>,
+    mail: Vec<Mail>,
+    read: u64,
+    asked_for_input: bool,
+    stopped: bool,
+    exchange: bool,
+    to_write: VecDeque<u64>,
+    written: u64,
+    wake_at: Option<Time>,
+    wake_number: u32,
+    stopped_until: Time,
+    /// Faults that are still to come.
+    signals_left: u64,
+    stops_left: u32,
+    /// Weight of the starts that failed since one was seen to succeed.
+    failed_starts: u32,
+    has_to_give_up: bool,
+    /// Outcomes had to wait for the output at some time: then deadlines do too.
+    was_full: bool,
+}
+
+impl Simulation {
+    pub fn new(world: World, trace: Trace) -> Self {
+        let mut simulation = Simulation {
+            random: Random::new(mix(world.seed ^ 0x5eed)),
+            scheduler: Scheduler::new(world.config.clone()),
+            ledger: Ledger::new(world.clone()),
+            trace,
+            figures: Figures::default(),
+            now: Time::ZERO,
+            events: BinaryHeap::new(),
+            scheduled: 0,
+            workers: BTreeMap::new(),
+            attention: BTreeSet::new(),
+            mail: Vec::new(),
+            read: 0,
+            asked_for_input: false,
+            stopped: false,
+            exchange: world.exchange,
+            to_write: VecDeque::new(),
+            written: 0,
+            wake_at: None,
+            wake_number: 0,
+            stopped_until: Time::ZERO,
+            signals_left: 20 + world.items / 2,
+            stops_left: 20,
+            failed_starts: 0,
+            has_to_give_up: false,
+            was_full: false,
+            world,
+        };
+        if let Some(at) = simulation.world.stop_at {
+            simulation.schedule(at, Event::Stop);
+        }
+        simulation.schedule_signal();
+        simulation.schedule_host_stop();
+        simulation.ring();
+        simulation
+    }
+
+    /// Plays it to its end.
+    pub fn run(mut self) -> Result<Figures, Violation> {
+        let most = 100_000 + 3_000 * (self.world.items + self.world.config.workers as u64);
+        let end = loop {
+            let Some(Reverse((at, _, event))) = self.events.pop() else {
+                return Err(format!("nothing will ever happen again, and the run is not over:\n{:#?}", self.scheduler));
+            };
+            promise!(self.scheduled < most, "no end after {most} events");
+            self.now = at;
+            if let Some(end) = self.happen(event)? {
+                break end;
+            }
+        };
+        match end {
+            End::Complete => self.ledger.complete(self.scheduler.items())?,
+            End::GaveUp => {
+                promise!(self.has_to_give_up, "it gives up, though workers do start");
+                self.figures.gave_up = 1;
+            }
+            End::OutputClosed => {}
+        }
+        if end == End::Complete && !self.stopped {
+            promise!(self.read == self.world.items, "it ended after {} of {} items", self.read, self.world.items);
+        }
+        self.figures.items = self.scheduler.items();
+        self.figures.events = self.trace.events();
+        self.figures.hash = self.trace.hash();
+        Ok(self.figures)
+    }
+
+    fn schedule(&mut self, at: Time, event: Event) {
+        self.scheduled += 1;
+        self.events.push(Reverse((at, self.scheduled, event)));
+    }
+
+    fn soon(&mut self) -> Time {
+        self.now + self.random.time(Duration::from_micros(50))
+    }
+
+    fn happen(&mut self, event: Event) -> Result<Option<End>, Violation> {
+        match event {
+            Event::Step { worker, number } => {
+                if self.workers.get(&worker).is_some_and(|(w, _)| !w.dead && w.step_number == number) {
+                    self.trace.note(self.now, &event);
+                    self.step(worker);
+                }
+            }
+            Event::Wake { number } => {
+                if number == self.wake_number {
+                    self.wake_at = None;
+                    return self.wake();
+                }
+            }
+            _ => {
+                self.trace.note(self.now, &event);
+                self.disturb(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What happens outside of the host and of workers at work.
+    fn disturb(&mut self, event: Event) {
+        match event {
+            Event::Continue { worker } => self.go_on(worker),
+            Event::Dies { worker } => self.die(worker),
+            Event::Signal => {
+                self.signal();
+                self.schedule_signal();
+            }
+            Event::Read => {
+                let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.read);
+                self.post(if count == 0 { Mail::InputEnd } else { Mail::Input(count) });
+            }
+            Event::Written => {
+                let bytes = self.to_write.pop_front().unwrap_or_default();
+                self.written += bytes;
+                let closed = self.world.output.closes_after.is_some_and(|after| self.written > after);
+                self.post(if closed { Mail::OutputClosed } else { Mail::Written(bytes) });
+                self.write_next();
+            }
+            Event::Stop => self.post(Mail::Stop),
+            Event::HostStops => {
+                self.stopped_until = self.now + self.random.time(self.world.config.timeout * 4);
+                if let Some(at) = self.wake_at {
+                    self.wake_by(at);
+                }
+                self.schedule_host_stop();
+            }
+            Event::Step { .. } | Event::Wake { .. } => {}
+        }
+    }
+
+    fn schedule_signal(&mut self) {
+        if let Some(every) = self.world.faults.signal_every
+            && self.signals_left > 0
+        {
+            self.signals_left -= 1;
+            let at = self.now + self.random.time(every * 2);
+            self.schedule(at, Event::Signal);
+        }
+    }
+
+    fn schedule_host_stop(&mut self) {
+        if let Some(every) = self.world.faults.host_stops_every
+            && self.stops_left > 0
+        {
+            self.stops_left -= 1;
+            let at = self.now.max(self.stopped_until) + self.random.time(every * 2);
+            self.schedule(at, Event::HostStops);
+        }
+    }
+
+    /// Somebody kills or stops a worker, whatever it is doing.
+    fn signal(&mut self) {
+        let (Some((&first, _)), Some((&last, _))) = (self.workers.first_key_value(), self.workers.last_key_value())
+        else {
+            return;
+        };
+        let from = self.random.between(first.into(), last.into()) as WorkerId;
+        let Some((&id, _)) = self.workers.range(from..).next() else {
+            return;
+        };
+        self.figures.signals += 1;
+        let now = self.now;
+        let kind = self.random.below(100);
+        if kind < 50 {
+            return self.die(id);
+        }
+        if let Some((worker, _)) = self.workers.get_mut(&id)
+            && !worker.stopped
+            && !worker.dead
+        {
+            worker.stop(now);
+            if kind < 90 {
+                let at = now + self.random.time(self.world.config.timeout * 2);
+                self.schedule(at, Event::Continue { worker: id });
+            }
+        }
+    }
+
+    // ---- workers -----------------------------------------------------------------------------------------------------
+
+    fn step(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some((worker, _)) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.step_at = None;
+        let stepped = worker.step(now, &self.world, &mut self.random);
+        // Whenever the host wakes it looks at every lane, rung or not.
+        self.attention.insert(id);
+        if stepped.died {
+            worker.exited = true;
+            return self.die(id);
+        }
+        if let Some(at) = stepped.next {
+            self.step_at(id, at);
+        }
+        if stepped.rang {
+            self.ring();
+        }
+    }
+
+    fn step_at(&mut self, id: WorkerId, at: Time) {
+        if let Some((worker, _)) = self.workers.get_mut(&id) {
+            worker.step_number += 1;
+            worker.step_at = Some(at);
+            let number = worker.step_number;
+            self.schedule(at, Event::Step { worker: id, number });
+        }
+    }
+
+    fn go_on(&mut self, id: WorkerId) {
+        let soon = self.soon();
+        let Some((worker, _)) = self.workers.get_mut(&id).filter(|(w, _)| w.stopped && !w.dead) else {
+            return;
+        };
+        let waits = matches!(worker.doing, Doing::Idle | Doing::Writing);
+        if let Some(at) = worker.go_on(self.now).or(waits.then_some(soon)) {
+            self.step_at(id, at);
+        }
+    }
+
+    /// It sleeps: there is something for it now.
+    fn wake_worker(&mut self, id: WorkerId) {
+        let soon = self.soon();
+        let sleeps = self.workers.get(&id).is_some_and(|(w, _)| {
+            matches!(w.doing, Doing::Idle | Doing::Writing) && !w.stopped && !w.dead && w.step_at.is_none()
+        });
+        if sleeps {
+            self.step_at(id, soon);
+        }
+    }
+
+    fn die(&mut self, id: WorkerId) {
+        if let Some((worker, _)) = self.workers.get_mut(&id)
+            && !worker.dead
+        {
+            worker.dead = true;
+            worker.step_number += 1;
+            self.attention.insert(id);
+            self.ring();
+        }
+    }
+
+    fn dies_soon(&mut self, id: WorkerId) {
+        // Now and then it takes the kernel a while; until then the worker gets on.
+        let most = if self.random.per_mille(100) { Duration::from_millis(30) } else { Duration::from_micros(500) };
+        let at = self.now + self.random.time(most);
+        self.schedule(at, Event::Dies { worker: id });
+    }
+
+    // ---- the host ----------------------------------------------------------------------------------------------------
+
+    fn post(&mut self, mail: Mail) {
+        self.mail.push(mail);
+        self.ring();
+    }
+
+    /// Something is there to be heard.
+    fn ring(&mut self) {
+        let at = self.now + self.random.time(self.world.latency);
+        self.wake_by(at);
+    }
+
+    fn wake_by(&mut self, at: Time) {
+        let at = at.max(self.stopped_until).max(self.now);
+        if self.wake_at.is_none_or(|set| at < set || set < self.stopped_until) {
+            self.wake_number += 1;
+            self.wake_at = Some(at);
+            self.schedule(at, Event::Wake { number: self.wake_number });
+        }
+    }
+
+    /// One turn of the supervisor's loop.
+    fn wake(&mut self) -> Result<Option<End>, Violation> {
+        if let Some(end) = self.read_mail()? {
+            return Ok(Some(end));
+        }
+        for id in std::mem::take(&mut self.attention) {
+            self.hear(id)?;
+        }
+        self.watch_the_clock()?;
+        if self.act()? {
+            return Ok(Some(End::GaveUp));
+        }
+        promise!(!self.has_to_give_up, "it does not give up, though no worker starts");
+        self.check()?;
+        if self.scheduler.finished() {
+            return Ok(Some(End::Complete));
+        }
+        if !self.asked_for_input && self.scheduler.wants_input() {
+            self.asked_for_input = true;
+            let at = self.now + self.random.time(self.world.input.pause);
+            self.schedule(at, Event::Read);
+        }
+        let left = self.attention.iter().any(|&id| !self.scheduler.throttled(id));
+        if left {
+            let soon = self.soon();
+            self.wake_by(soon);
+        }
+        if let Some(at) = self.scheduler.next_deadline() {
+            self.wake_by(at);
+        }
+        if self.ledger.somebody_holds_several() {
+            self.wake_by(self.now + LOOK_EVERY);
+        }
+        Ok(None)
+    }
+
+    fn read_mail(&mut self) -> Result<Option<End>, Violation> {
+        for mail in std::mem::take(&mut self.mail) {
+            match mail {
+                // A read that was under way when the end was asked for.
+                Mail::Input(count) if self.stopped => self.scheduler.input(&vec![1; count as usize]),
+                Mail::Input(count) => {
+                    self.asked_for_input = false;
+                    let sizes: Vec<u32> = (self.read..self.read + count).map(|index| self.world.size(index)).collect();
+                    (self.read..self.read + count).for_each(|index| self.ledger.read(index));
+                    self.read += count;
+                    self.scheduler.input(&sizes);
+                }
+                Mail::InputEnd => self.scheduler.input_ended(),
+                Mail::Written(bytes) => {
+                    self.ledger.written(bytes);
+                    self.scheduler.written(bytes as usize);
+                }
+                Mail::OutputClosed => return Ok(Some(End::OutputClosed)),
+                Mail::Stop => {
+                    self.stopped = true;
+                    self.ledger.stop();
+                    self.scheduler.stop();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn hear(&mut self, id: WorkerId) -> Result<(), Violation> {
+        let Some((mut worker, mut known)) = self.workers.remove(&id) else {
+            return Ok(());
+        };
+        if std::mem::take(&mut worker.said_ready) {
+            if std::mem::take(&mut self.exchange) {
+                // It cannot load the artifact: all that have not yet loaded it start anew with another.
+                for id in self.scheduler.forget_starting() {
+                    self.workers.remove(&id);
+                    self.attention.remove(&id);
+                }
+                return Ok(());
+            }
+            self.failed_starts = 0;
+            self.scheduler.worker_ready(id, self.now);
+        }
+        let broken = self.receive(id, &mut worker, &mut known)?;
+        if worker.dead || broken {
+            return self.bury(id, &worker, &known);
+        }
+        if !worker.ring.is_empty() {
+            self.was_full = true;
+            self.attention.insert(id);
+        }
+        let blocked = worker.doing == Doing::Writing && worker.ring.len() < self.world.ring;
+        self.workers.insert(id, (worker, known));
+        if blocked {
+            self.wake_worker(id);
+        }
+        Ok(())
+    }
+
+    /// Takes the outcomes that are there; says whether the worker broke the protocol.
+    fn receive(&mut self, id: WorkerId, worker: &mut Worker, known: &mut Known) -> Result<bool, Violation> {
+        self.observe(id, worker);
+        let mut moved = false;
+        // Of one that is dead nothing more can come; what is there is taken.
+        while (worker.dead || !self.scheduler.throttled(id))
+            && let Some(outcome) = worker.ring.pop_front()
+        {
+            moved = true;
+            known.quiet_since = self.now;
+            match self.scheduler.outcome(id, outcome.ending, outcome.elapsed, self.now) {
+                Verdict::Keep { chunk, index, attempts } => {
+                    let honest = worker.liar || index == outcome.index;
+                    promise!(honest, "worker {id} answered item {}, which is taken for {index}", outcome.index);
+                    let bytes = self.random.below(self.world.outcome);
+                    self.ledger.keep(id, chunk, index, outcome.ending, attempts, bytes)?;
+                    self.scheduler.kept(chunk, bytes as usize);
+                }
+                Verdict::Retry { chunk, index } => {
+                    self.figures.retries += 1;
+                    promise!(outcome.ending == Ending::TimedOut, "item {index} runs again, though it ended in time");
+                    self.ledger.retry(id, index)?;
+                    promise!(chunk <= index, "item {index} is taken out of chunk {chunk}");
+                }
+                Verdict::Unexpected => {
+                    promise!(worker.liar, "an outcome of worker {id} is unexpected");
+                    promise!(self.ledger.holds_nothing(id), "an outcome of worker {id} is refused, but it has items");
+                    return Ok(true);
+                }
+            }
+        }
+        if moved {
+            self.scheduler.progress(id, self.now);
+        }
+        Ok(false)
+    }
+
+    fn observe(&mut self, id: WorkerId, worker: &mut Worker) {
+        let (mut attempt, mut started, mut since) = worker.status();
+        if worker.liar {
+            worker.attempt += self.random.below(2);
+            attempt = worker.attempt;
+            started = worker.answered + self.random.below(3);
+            since = self.random.time(self.now * 2);
+        }
+        self.scheduler.observed(id, attempt, started, since, self.now);
+    }
+
+    fn bury(&mut self, id: WorkerId, worker: &Worker, known: &Known) -> Result<(), Violation> {
+        self.figures.deaths += 1;
+        let killed = !worker.exited;
+        if worker.doing == Doing::Loading {
+            self.failed_starts += if killed { 1 } else { 20 };
+            self.has_to_give_up |= self.failed_starts >= FAILED_STARTS;
+        }
+        let death = Death { in_work: worker.in_work(), honest: !worker.liar, ordered: known.ordered };
+        self.ledger.lost(id, death)?;
+        self.scheduler.worker_lost(id, killed);
+        Ok(())
+    }
+
+    fn watch_the_clock(&mut self) -> Result<(), Violation> {
+        let due = self.scheduler.due(self.now);
+        for &id in &due {
+            let Some((mut worker, mut known)) = self.workers.remove(&id) else {
+                return Err(format!("worker {id} has a deadline, but is gone"));
+            };
+            let broken = self.receive(id, &mut worker, &mut known)?;
+            let blocked = worker.doing == Doing::Writing && worker.ring.len() < self.world.ring;
+            self.workers.insert(id, (worker, known));
+            if broken {
+                self.die(id);
+            } else if blocked {
+                self.wake_worker(id);
+            }
+            if self.world.faults.overloaded && self.scheduler.is_late(id, self.now) {
+                let waited = self.random.time(self.world.config.timeout);
+                self.scheduler.excuse(id, waited, self.now);
+            }
+        }
+        self.was_full |= due.iter().any(|&id| self.scheduler.throttled(id));
+        self.scheduler.tick(self.now);
+        Ok(())
+    }
+
+    /// Does what the scheduler orders; says whether that is to give up.
+    fn act(&mut self) -> Result<bool, Violation> {
+        while let Some(action) = self.scheduler.next_action() {
+            self.trace.note(self.now, &action);
+            match action {
+                Action::Spawn(id) => self.spawn(id)?,
+                Action::Send { worker: id, chunk, count } => {
+                    let now = self.now;
+                    let idle = self.ledger.holds_nothing(id);
+                    self.ledger.send(id, chunk, count)?;
+                    let Some((worker, known)) = self.workers.get_mut(&id) else {
+                        return Err(format!("items go to worker {id}, which is gone"));
+                    };
+                    promise!(worker.doing != Doing::Loading, "items go to worker {id}, which is not ready");
+                    promise!(!known.ends, "items go to worker {id}, which has to end");
+                    if idle {
+                        known.quiet_since = now;
+                    }
+                    if worker.queue(chunk, count) {
+                        self.wake_worker(id);
+                    }
+                }
+                Action::Kill(id) => self.kill(id)?,
+                Action::Retire(id) => {
+                    promise!(self.ledger.holds_nothing(id), "worker {id} retires with items to answer");
+                    if let Some((_, known)) = self.workers.get_mut(&id) {
+                        known.ends = true;
+                    }
+                    self.dies_soon(id);
+                }
+                Action::Split { chunk, at } => self.ledger.split(chunk, at)?,
+                Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
+                    self.figures.settled += 1;
+                    let out_of_time = blame != Blame::Timeout || elapsed >= self.world.config.timeout;
+                    let unknown = self.world.faults.liars > 0 || self.world.config.batch;
+                    promise!(out_of_time || unknown, "item {index} is out of time after {elapsed:?}");
+                    let bytes = self.random.below(self.world.outcome);
+                    self.ledger.settle(worker, chunk, index, blame, attempts, bytes)?;
+                    self.scheduler.kept(chunk, bytes as usize);
+                }
+                Action::Emit { chunk, done } => {
+                    let bytes = self.ledger.emit(chunk, done)?;
+                    if bytes > 0 {
+                        self.to_write.push_back(bytes);
+                        if self.to_write.len() == 1 {
+                            self.write_next();
+                        }
+                    }
+                }
+                Action::GiveUp => return Ok(true),
+            }
+        }
+        self.ledger.losses_are_settled();
+        Ok(false)
+    }
+
+    fn write_next(&mut self) {
+        if let Some(&bytes) = self.to_write.front() {
+            let at = self.soon() + self.world.output.per_byte * bytes as u32;
+            self.schedule(at, Event::Written);
+        }
+    }
+
+    fn spawn(&mut self, id: WorkerId) -> Result<(), Violation> {
+        let faults = &self.world.faults;
+        let mut worker = Worker::new(self.random.per_mille(faults.liars));
+        worker.bad_start = self.random.per_mille(faults.dead_starts);
+        worker.talks = worker.liar && self.random.per_mille(faults.talkers);
+        let hangs = self.random.per_mille(faults.hung_starts);
+        let known = Known { quiet_since: self.now, ..Known::default() };
+        promise!(self.workers.insert(id, (worker, known)).is_none(), "worker {id} is started twice");
+        self.figures.spawned += 1;
+        self.scheduler.worker_spawned(id, self.now);
+        if !hangs {
+            let at = self.now + self.random.time(Duration::from_millis(4));
+            self.step_at(id, at);
+        }
+        Ok(())
+    }
+
+    /// How long a worker has been at its item, for all that can be seen from outside.
+    fn late_by(&self, worker: &Worker, known: &Known) -> Duration {
+        let began = if matches!(worker.doing, Doing::Running { .. }) { worker.since } else { Time::ZERO };
+        self.now.saturating_sub(known.quiet_since.max(began))
+    }
+
+    /// A worker that is dealt with for being late is so no later than it had to be.
+    fn in_time(&self, id: WorkerId, worker: &Worker, late: Duration, limit: Duration) -> Result<(), Violation> {
+        // Outcomes are left with a worker only where there is no room for them; meanwhile its time stands still.
+        promise!(worker.ring.is_empty() || worker.dead, "worker {id} is late, but it is the host that does not listen");
+        let (faults, timeout) = (&self.world.faults, self.world.config.timeout);
+        // What keeps the host, or the output, from taking outcomes puts deadlines off.
+        let delayed = self.was_full || faults.host_stops_every.is_some() || worker.liar;
+        let excused = if faults.overloaded { timeout * 9 } else { Duration::ZERO };
+        let most = limit + excused + self.world.latency + Duration::from_millis(1);
+        promise!(late <= most || delayed, "worker {id} is late with {late:?} of {limit:?} before anybody minds");
+        Ok(())
+    }
+
+    fn kill(&mut self, id: WorkerId) -> Result<(), Violation> {
+        self.figures.kills += 1;
+        let next = self.ledger.next_of(id);
+        let Some((worker, mut known)) = self.workers.remove(&id) else {
+            return Err(format!("worker {id} is to be killed, but is gone"));
+        };
+        let late = self.late_by(&worker, &known);
+        let config = &self.world.config;
+        let limit = if worker.doing == Doing::Loading { config.start_timeout } else { config.timeout };
+        promise!(late >= limit || worker.liar, "worker {id} is killed after {late:?}, {limit:?} are allowed");
+        promise!(next.is_some() || worker.doing == Doing::Loading, "worker {id} is killed with nothing to do");
+        self.in_time(id, &worker, late, limit)?;
+        promise!(!known.ends, "worker {id} is killed, though it has to end already");
+        known.ends = true;
+        known.ordered = next;
+        self.workers.insert(id, (worker, known));
+        self.dies_soon(id);
+        Ok(())
+    }
+
+    /// What holds whenever the host goes to sleep.
+    fn check(&mut self) -> Result<(), Violation> {
+        let (world, config) = (&self.world, &self.world.config);
+        let (window, workers) = (config.window as u64, config.workers);
+        let all = self.ledger.in_memory();
+        self.was_full |= all >= window;
+        // Of items that differ the scheduler knows only the sum over a chunk; what it says of a part is an estimate.
+        if !world.large_items {
+            promise!(all < window || !self.scheduler.wants_input(), "input is wanted with {all} bytes of {window}");
+            let items = self.ledger.items_in_memory();
+            promise!(items <= window + world.largest_burst(), "{items} bytes of items are held, of {window}");
+        }
+        // Asking each worker would make large worlds slow.
+        if workers <= 16 {
+            let staying = self.workers.values().filter(|(w, known)| !w.dead && !known.ends).count();
+            // One that will be replaced soon and its replacement may both be there.
+            let most = workers * if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
+            promise!(staying <= most, "{staying} workers, with {workers} allowed");
+            let busy = |id: &WorkerId| self.workers.get(id).is_some_and(|(_, known)| !known.ends);
+            let busy = self.ledger.holders().filter(busy).count();
+            promise!(busy <= workers, "{busy} workers have items, with {workers} allowed");
+            for &id in self.workers.keys() {
+                let several = self.ledger.holds_several(id);
+                promise!(
+                    self.scheduler.has_several_in_work(id) == several,
+                    "that worker {id} has several is {several}"
+                );
+            }
+        }
+        Ok(())
+    }
+}

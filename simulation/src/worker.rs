@@ -1,0 +1,235 @@
+//! A worker process, as the simulation plays it: it runs what is in its lane, item by item or as batches, and puts outcomes
+//! into a ring that can be full.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::random::Random;
+use crate::scheduler::{Ending, Time};
+use crate::world::{Nature, World};
+
+/// An outcome on its way to the host.
+#[derive(Debug)]
+pub struct Outcome {
+    pub index: u64,
+    pub ending: Ending,
+    pub elapsed: Duration,
+}
+
+/// What it does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Loading,
+    Idle,
+    /// In the middle of a call for so many items from `first` on.
+    Running {
+        first: u64,
+        count: u32,
+        fate: Fate,
+    },
+    /// It has outcomes for which the ring has no room.
+    Writing,
+}
+
+/// How the call in work will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Answer(Ending),
+    /// A batch that fails as a whole.
+    Unbatch,
+    Die,
+    /// Not by itself.
+    Never,
+}
+
+/// What a step of a worker led to.
+#[derive(Debug, Default)]
+pub struct Stepped {
+    /// When it does something again by itself.
+    pub next: Option<Time>,
+    pub died: bool,
+    /// It rang the host.
+    pub rang: bool,
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    pub doing: Doing,
+    /// Items in its lane: first index and count of each chunk.
+    queue: VecDeque<(u64, u32)>,
+    /// Items of the first chunk that are run one by one, after their batch failed.
+    singles: u32,
+    /// Outcomes not yet in the ring, and in it.
+    out: VecDeque<Outcome>,
+    pub ring: VecDeque<Outcome>,
+    pub said_ready: bool,
+    pub dead: bool,
+    /// It gets no more steps until it is continued.
+    pub stopped: bool,
+    /// When its next step was due as it was stopped, counted from then.
+    rest: Option<Duration>,
+    pub answered: u64,
+    pub attempt: u64,
+    pub since: Time,
+    pub liar: bool,
+    /// When its next step comes; those of other numbers are old.
+    pub step_at: Option<Time>,
+    pub step_number: u32,
+    /// It dies as it starts; it ended by itself.
+    pub bad_start: bool,
+    pub exited: bool,
+    /// It will answer once what nobody asked.
+    pub talks: bool,
+}
+
+impl Worker {
+    pub fn new(liar: bool) -> Self {
+        Worker {
+            doing: Doing::Loading,
+            queue: VecDeque::new(),
+            singles: 0,
+            out: VecDeque::new(),
+            ring: VecDeque::new(),
+            said_ready: false,
+            dead: false,
+            stopped: false,
+            rest: None,
+            answered: 0,
+            attempt: 0,
+            since: Time::ZERO,
+            liar,
+            step_at: None,
+            step_number: 0,
+            bad_start: false,
+            exited: false,
+            talks: false,
+        }
+    }
+
+    /// Items come into its lane. Returns whether it has to be woken.
+    pub fn queue(&mut self, first: u64, count: u32) -> bool {
+        self.queue.push_back((first, count));
+        self.doing == Doing::Idle
+    }
+
+    /// The item it is in the middle of, and whether it is alone in its call.
+    pub fn in_work(&self) -> Option<(u64, bool)> {
+        match self.doing {
+            Doing::Running { first, count, .. } => Some((first, count == 1)),
+            Doing::Writing => self.out.front().map(|o| (o.index, true)),
+            Doing::Loading | Doing::Idle => None,
+        }
+    }
+
+    /// What its status page honestly says: attempts, items started, since when.
+    pub fn status(&self) -> (u64, u64, Time) {
+        (self.attempt, self.answered + u64::from(self.in_work().is_some()), self.since)
+    }
+
+    pub fn stop(&mut self, now: Time) {
+        self.stopped = true;
+        self.rest = self.step_at.map(|at| at.saturating_sub(now));
+        self.step_at = None;
+        self.step_number += 1;
+    }
+
+    /// Goes on after a stop; returns when its next step is.
+    pub fn go_on(&mut self, now: Time) -> Option<Time> {
+        self.stopped = false;
+        self.rest.take().map(|rest| now + rest)
+    }
+
+    /// It gets on: what it was doing has come to its end.
+    pub fn step(&mut self, now: Time, world: &World, random: &mut Random) -> Stepped {
+        let mut stepped = Stepped::default();
+        match self.doing {
+            Doing::Loading => {
+                if self.bad_start {
+                    return Stepped { died: true, ..stepped };
+                }
+                self.said_ready = true;
+                self.doing = Doing::Idle;
+                stepped.rang = true;
+                return stepped;
+            }
+            Doing::Running { first, count, fate } => match fate {
+                Fate::Answer(ending) => {
+                    self.take_off(count);
+                    let elapsed = now.saturating_sub(self.since) / count;
+                    let outcomes = (first..first + u64::from(count)).map(|index| Outcome { index, ending, elapsed });
+                    self.out.extend(outcomes);
+                }
+                Fate::Unbatch => self.singles = count,
+                Fate::Die => return Stepped { died: true, ..stepped },
+                Fate::Never => return stepped,
+            },
+            Doing::Idle | Doing::Writing => {}
+        }
+        while self.ring.len() < world.ring
+            && let Some(outcome) = self.out.pop_front()
+        {
+            self.ring.push_back(outcome);
+            self.answered += 1;
+        }
+        if !self.out.is_empty() {
+            // The host is asked to make room; whoever takes outcomes wakes it.
+            self.doing = Doing::Writing;
+            return Stepped { rang: true, ..stepped };
+        }
+        // Within a chunk it rings only now and then, at its end always.
+        stepped.rang = self.singles == 0 && (self.queue.is_empty() || random.per_mille(300));
+        match self.begin(now, world, random) {
+            Some(time) => stepped.next = time.map(|time| now + time),
+            None => {
+                self.doing = Doing::Idle;
+                if std::mem::take(&mut self.talks) {
+                    self.ring.push_back(Outcome { index: 0, ending: Ending::Final, elapsed: Duration::ZERO });
+                }
+            }
+        }
+        stepped
+    }
+
+    /// Takes items off the lane that were run.
+    fn take_off(&mut self, count: u32) {
+        if let Some((first, left)) = self.queue.front_mut() {
+            *first += u64::from(count);
+            *left -= count;
+            if *left == 0 {
+                self.queue.pop_front();
+            }
+        }
+        self.singles = self.singles.saturating_sub(count);
+    }
+
+    /// Starts the next call, if there is one; says how long it takes, if that is known.
+    fn begin(&mut self, now: Time, world: &World, random: &mut Random) -> Option<Option<Duration>> {
+        let &(first, left) = self.queue.front()?;
+        let count = if world.config.batch && self.singles == 0 { left } else { 1 };
+        self.attempt += 1;
+        self.since = now;
+        let mut fate = Fate::Answer(Ending::Final);
+        let mut time = Duration::ZERO;
+        let timeout = world.config.timeout;
+        for index in first..first + u64::from(count) {
+            let usual = random.time(Duration::from_micros(200));
+            let (item, takes) = match world.nature(index) {
+                Nature::Good => (fate, usual),
+                Nature::Failing | Nature::Expiring if count > 1 => (Fate::Unbatch, usual),
+                Nature::Failing => (fate, usual),
+                Nature::Expiring => (Fate::Answer(Ending::TimedOut), usual),
+                Nature::Killer => (Fate::Die, usual),
+                Nature::Flaky if random.per_mille(500) => (Fate::Die, usual),
+                Nature::Flaky => (fate, usual),
+                Nature::Endless => (Fate::Never, usual),
+                Nature::Slow => (fate, timeout / 2 + random.time(timeout)),
+            };
+            (fate, time) = (item, time + takes);
+            if !matches!(fate, Fate::Answer(_)) {
+                break; // nothing behind it is reached
+            }
+        }
+        self.doing = Doing::Running { first, count, fate };
+        Some((fate != Fate::Never).then_some(time))
+    }
+}

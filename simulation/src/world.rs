@@ -1,0 +1,254 @@
+//! What a seed's world is like: the run's settings, its items, and what goes wrong in it.
+
+use std::time::Duration;
+
+use crate::random::{Random, mix};
+use crate::scheduler::{ChunkSize, Config};
+
+/// What an item costs the scheduler's account besides its bytes.
+const ITEM_OVERHEAD: u64 = 16;
+
+/// What an item does to the worker that runs it.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum Nature {
+    /// It ends well, in time.
+    Good,
+    /// It fails at once: an outcome like any other, but a batch with it has to be run item by item.
+    Failing,
+    /// It kills its worker.
+    Killer,
+    /// It kills its worker, or not.
+    Flaky,
+    /// It never ends.
+    Endless,
+    /// Its worker says by itself that it ran out of time.
+    Expiring,
+    /// It ends about when its time does.
+    Slow,
+}
+
+/// Of 1000 items, how many are of which nature.
+#[derive(Clone, Debug, Default)]
+pub struct Natures {
+    pub failing: u32,
+    pub killer: u32,
+    pub flaky: u32,
+    pub endless: u32,
+    pub expiring: u32,
+    pub slow: u32,
+}
+
+/// What goes wrong by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Average time between two signals to workers: SIGKILL, SIGSTOP and SIGCONT, SIGSTOP alone.
+    pub signal_every: Option<Duration>,
+    /// Of 1000 workers, how many die as they start, never get ready, lie about what they do, answer what nobody asked.
+    pub dead_starts: u32,
+    pub hung_starts: u32,
+    pub liars: u32,
+    pub talkers: u32,
+    /// Average time between two stops of the host itself.
+    pub host_stops_every: Option<Duration>,
+    /// Workers are said to wait for processors.
+    pub overloaded: bool,
+}
+
+/// How the input comes.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Most items in one read, and longest pause before it.
+    pub burst: u64,
+    pub pause: Duration,
+}
+
+/// How the output is taken.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub per_byte: Duration,
+    /// It is closed after so many bytes.
+    pub closes_after: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub seed: u64,
+    pub items: u64,
+    /// Bytes of an item; of which some have far more, if there are large ones.
+    pub item: u32,
+    pub large_items: bool,
+    /// Most bytes that an outcome is printed as.
+    pub outcome: u64,
+    /// Outcomes that fit into a worker's lane.
+    pub ring: usize,
+    pub config: Config,
+    pub natures: Natures,
+    pub faults: Faults,
+    pub input: Input,
+    pub output: Output,
+    /// The user asks for an end.
+    pub stop_at: Option<Duration>,
+    /// The artifact turns out to be another machine's when the first workers load it.
+    pub exchange: bool,
+    /// How long the host may take to notice something.
+    pub latency: Duration,
+}
+
+impl World {
+    pub fn drawn(seed: u64) -> World {
+        let random = &mut Random::new(mix(seed));
+        let us = Duration::from_micros;
+        let ms = Duration::from_millis;
+        // Mostly few; now and then as many as a large machine might start.
+        let workers = match random.below(10_000) {
+            0 => random.between(1_000, 10_000),
+            1..20 => random.between(100, 1_000),
+            20..1_000 => random.between(9, 64),
+            _ => random.between(1, 8),
+        };
+        let items = match random.below(100) {
+            0 => random.magnitude(5_000),
+            1..10 => random.magnitude(1_000),
+            _ => random.below(150),
+        };
+        let items = if workers > 64 { random.below(3 * workers) } else { items };
+        let item = random.magnitude(2_000) as u32;
+        let outcome = random.magnitude(4_000);
+        let timeout = ms(random.between(10, 200));
+        let may = |random: &mut Random, per_mille| random.per_mille(per_mille);
+        let config = Config {
+            workers: workers as usize,
+            ordered: may(random, 600),
+            chunk: match random.below(3) {
+                0 => ChunkSize::Auto,
+                _ => ChunkSize::Fixed(random.magnitude(64).max(1) as u32),
+            },
+            batch: may(random, 250),
+            retries: if may(random, 500) { random.below(4) as u32 } else { 0 },
+            max_tasks_per_worker: may(random, 250).then(|| random.magnitude(100).max(1)),
+            timeout,
+            start_timeout: timeout + ms(500),
+            window: 200 + random.magnitude(200_000) as usize,
+        };
+        let rate = |random: &mut Random, most| if random.below(3) == 0 { random.below(most) as u32 } else { 0 };
+        let natures = Natures {
+            failing: rate(random, 100),
+            killer: rate(random, 60),
+            flaky: rate(random, 60),
+            endless: rate(random, 30),
+            expiring: rate(random, 60),
+            slow: rate(random, 60),
+        };
+        let faults = if may(random, 300) {
+            Faults::default()
+        } else {
+            Faults {
+                signal_every: may(random, 600).then(|| us(200 + random.magnitude(100_000))),
+                // A few of all, or nearly all: then the run is given up.
+                dead_starts: if may(random, 20) { random.between(500, 1_000) as u32 } else { rate(random, 150) },
+                hung_starts: rate(random, 60),
+                liars: rate(random, 500),
+                talkers: rate(random, 100),
+                host_stops_every: may(random, 150).then(|| ms(random.between(20, 500))),
+                overloaded: may(random, 150),
+            }
+        };
+        World {
+            seed,
+            items,
+            item,
+            large_items: may(random, 200),
+            outcome,
+            ring: random.magnitude(200).max(1) as usize,
+            config,
+            natures,
+            faults,
+            input: Input {
+                burst: random.magnitude(300).max(1),
+                pause: match random.below(10) {
+                    0 => timeout * 3,
+                    1..4 => ms(5),
+                    _ => us(100),
+                },
+            },
+            output: Output {
+                per_byte: Duration::from_nanos(if may(random, 200) { random.magnitude(50_000) } else { 1 }),
+                closes_after: may(random, 30).then(|| random.below(50_000)),
+            },
+            stop_at: may(random, 80).then(|| us(random.magnitude(500_000))),
+            exchange: may(random, 20),
+            latency: us(random.magnitude(2_000)),
+        }
+    }
+
+    pub fn nature(&self, index: u64) -> Nature {
+        let n = &self.natures;
+        let kinds = [
+            (n.failing, Nature::Failing),
+            (n.killer, Nature::Killer),
+            (n.flaky, Nature::Flaky),
+            (n.endless, Nature::Endless),
+            (n.expiring, Nature::Expiring),
+            (n.slow, Nature::Slow),
+        ];
+        let mut draw = (mix(self.seed ^ mix(index)) % 1000) as u32;
+        for (share, nature) in kinds {
+            if draw < share {
+                return nature;
+            }
+            draw -= share;
+        }
+        Nature::Good
+    }
+
+    pub fn size(&self, index: u64) -> u32 {
+        let large = self.large_items && mix(self.seed.rotate_left(32) ^ index).is_multiple_of(20);
+        if large { self.largest() } else { self.item }
+    }
+
+    fn largest(&self) -> u32 {
+        if self.large_items { self.item * 20 + 1_000 } else { self.item }
+    }
+
+    /// Bytes of the item as the scheduler counts them.
+    pub fn cost(&self, index: u64) -> u64 {
+        u64::from(self.size(index)) + ITEM_OVERHEAD
+    }
+
+    /// Bytes that one read brings at most.
+    pub fn largest_burst(&self) -> u64 {
+        self.input.burst * (u64::from(self.largest()) + ITEM_OVERHEAD)
+    }
+
+    /// Nothing goes wrong but what items do: then it is known what must become of each.
+    pub fn is_undisturbed(&self) -> bool {
+        let f = &self.faults;
+        f.signal_every.is_none() && f.liars == 0 && f.talkers == 0
+    }
+
+    /// Smaller and simpler worlds, in which a failure is easier to understand.
+    pub fn smaller(&self) -> Vec<World> {
+        let with = |change: &dyn Fn(&mut World)| {
+            let mut world = self.clone();
+            change(&mut world);
+            world
+        };
+        let mut worlds = vec![
+            with(&|w| w.items /= 2),
+            with(&|w| w.items = w.items.saturating_sub(1)),
+            with(&|w| w.config.workers = (w.config.workers / 2).max(1)),
+            with(&|w| w.config.workers = (w.config.workers - 1).max(1)),
+            with(&|w| w.faults.signal_every = None),
+            with(&|w| w.faults = Faults::default()),
+            with(&|w| w.natures = Natures::default()),
+            with(&|w| w.stop_at = None),
+            with(&|w| w.config.max_tasks_per_worker = None),
+            with(&|w| w.config.retries = 0),
+            with(&|w| w.config.batch = false),
+            with(&|w| w.large_items = false),
+        ];
+        let before = format!("{self:?}");
+        worlds.retain(|world| format!("{world:?}") != before);
+        worlds
+    }
+}
