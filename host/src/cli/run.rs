@@ -154,7 +154,10 @@ fn watch_signals(supervisor: Sender) -> Result<Arc<Signals>, Error> {
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
     // Blocked in every thread that is started from here on; children get an empty mask again.
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(std::io::Error::from)?;
+    // SIGXFSZ is heard by nobody: a limit on the size of files is told by the write that meets it.
+    let mut blocked = set;
+    blocked.add(Signal::SIGXFSZ);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None).map_err(std::io::Error::from)?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut times = 0;
         while let Ok(signal) = set.wait() {

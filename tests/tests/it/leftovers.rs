@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::support::alone::alone;
 use crate::support::guest::wat;
 use crate::support::host::Host;
-use crate::support::process::{Process, descendants};
+use crate::support::process::{Process, adopt_orphans, descendants};
 use crate::support::run::map;
 use crate::support::until;
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
@@ -18,13 +18,6 @@ fn shared_memory() -> BTreeSet<OsString> {
     std::fs::read_dir("/dev/shm")
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect())
         .unwrap_or_default()
-}
-
-/// Has orphans come to the tests instead of to init, so that they are seen wherever they went.
-fn adopt_orphans() {
-    // SAFETY: takes no pointers; only says where orphans of this process go.
-    let done = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Runs `end` on a host and checks that all is as it was before.

@@ -17,6 +17,7 @@ mod environment;
 mod exit_codes;
 mod failed;
 mod failures;
+mod faults;
 mod flatten;
 mod functions;
 mod grants;

@@ -5,6 +5,7 @@ pub mod bombs;
 pub mod chaos;
 pub mod guest;
 pub mod host;
+pub mod pressure;
 pub mod process;
 pub mod record;
 pub mod run;

@@ -108,6 +108,19 @@ impl Run {
         self
     }
 
+    /// No file may grow beyond so many bytes.
+    pub fn largest_file(mut self, bytes: u64) -> Self {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
+        unsafe {
+            self.command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        self
+    }
+
     /// More time than [`HANG`], for the sizes of `WASMPOOL_TEST_FULL`.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
