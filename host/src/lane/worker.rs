@@ -167,6 +167,12 @@ impl WorkerLane {
         self.publish();
     }
 
+    /// The page both sides see, for a worker that lies.
+    #[cfg(feature = "probes")]
+    pub fn status(&self) -> &'static super::region::Status {
+        self.region.status()
+    }
+
     /// Where what guests print is kept: standard output, standard error.
     pub fn printed(&self) -> [PrintedPage; 2] {
         self.region.printed().map(|(at, len)| PrintedPage { at, len })

@@ -29,7 +29,8 @@ fn what_a_guest_printed_before_its_time_was_up_is_kept() {
     let run = map(&task).args(["--output-format", "records", "--timeout", "200ms", "-j", "1"]);
     let input = "\"print-and-spin:so far\"\n\"ok:1\"\n\"print-and-spin:again\"\n\"spin\"\n";
     let records = run.input(input).run().exits(1).records();
-    let printed = |index: usize| ["stdout", "stderr"].map(|name| records[index].get(name).and_then(|text| text.as_str()));
+    let printed =
+        |index: usize| ["stdout", "stderr"].map(|name| records[index].get(name).and_then(|text| text.as_str()));
     assert_eq!(printed(0), [Some("so far\n"); 2]);
     assert_eq!(printed(2), [Some("again\n"); 2]);
     // Neither an item that ran after it, nor one that printed nothing, has it too.
