@@ -19,7 +19,6 @@ fn config() -> Config {
         resumable: false,
         max_tasks_per_worker: None,
         timeout: Duration::from_secs(1),
-        grace: Duration::from_secs(1),
         start_timeout: Duration::from_secs(1),
         window: 1 << 20,
     }
@@ -125,7 +124,7 @@ fn an_item_gets_no_third_worker_though_it_failed_otherwise_between() {
 
 /// Items that a worker has answered.
 fn scheduler_started(scheduler: &Scheduler, worker: WorkerId) -> u64 {
-    scheduler.workers.get(&worker).map_or(0, |worker| worker.finished)
+    scheduler.workers.get(worker).map_or(0, |worker| worker.finished)
 }
 
 #[test]
