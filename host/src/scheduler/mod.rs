@@ -326,6 +326,10 @@ impl Scheduler {
     pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
         self.failed_starts = 0;
         self.now = self.now.max(now);
+        // One that says so again gains no time by it.
+        if self.workers.get(id).is_none_or(|worker| worker.ready) {
+            return;
+        }
         self.workers.change(id, |worker| {
             worker.ready = true;
             worker.since = now;

@@ -116,6 +116,19 @@ fn a_worker_that_lies_about_its_starts_does_not_live_longer_for_it() {
 }
 
 #[test]
+fn a_worker_that_says_again_and_again_that_it_is_ready_does_not_live_longer_for_it() {
+    let mut scheduler = with_four_items(config());
+    let ms = Duration::from_millis;
+    scheduler.observed(0, 1, 1, ms(0), ms(0));
+    let killed = (0..1000).find(|&now| {
+        scheduler.worker_ready(0, ms(now));
+        scheduler.tick(ms(now));
+        actions(&mut scheduler).contains(&Action::Kill(0))
+    });
+    assert_eq!(killed, Some(100));
+}
+
+#[test]
 fn an_item_that_killed_its_worker_twice_gets_no_third() {
     let mut scheduler = with_four_items(Config { retries: 9, ..config() });
     for worker in 0..2 {

@@ -112,7 +112,11 @@ fn the_program_keeps_its_signals_and_its_directory() {
     let _alone = alone();
     let of_process = || {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let masks: Vec<String> = status.lines().filter(|line| line.starts_with("Sig")).map(str::to_owned).collect();
+        let masks: Vec<String> = status
+            .lines()
+            .filter(|line| ["SigBlk", "SigIgn", "SigCgt"].iter().any(|name| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect();
         (masks, std::env::current_dir().unwrap(), std::fs::read_link("/proc/self/fd/0").unwrap())
     };
     let before = of_process();
