@@ -49,7 +49,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     // Beside what comes now: no more than can get on with it.
     let ahead = config.workers.min(thread::available_parallelism().map_or(1, NonZero::get));
     let spares = Spares::new(Program::Own);
-    spares.add(ahead)?;
+    spares.announce(ahead);
+    spares.start()?;
     let cache = Cache::of_user();
     let mut prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),

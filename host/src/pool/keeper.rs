@@ -17,9 +17,10 @@ pub(super) struct Keeper {
 impl Keeper {
     pub fn start(spares: Spares, count: usize) -> Result<Keeper, Error> {
         let (stop, stopped) = mpsc::channel::<()>();
+        spares.announce(count);
         let keep = move || {
             // What cannot be started now is told by whoever needs it.
-            let _ = spares.add(count);
+            let _ = spares.start();
             let _ = stopped.recv();
             spares.clear();
         };

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -74,13 +74,14 @@ impl Spare {
 #[derive(Clone, Debug)]
 pub struct Spares {
     program: Program,
-    stock: Arc<Mutex<Stock>>,
+    stock: Arc<(Mutex<Stock>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
 struct Stock {
     ready: Vec<Spare>,
-    /// How many are still to be started ahead of time.
+    /// How many are being started, and how many are still to be, ahead of time.
+    starting: usize,
     to_come: usize,
 }
 
@@ -89,38 +90,60 @@ impl Spares {
         Spares { program, stock: Arc::default() }
     }
 
-    /// Starts some ahead of time. What is taken meanwhile is not started on top.
-    pub fn add(&self, count: usize) -> Result<(), Error> {
+    /// Says how many are to be started ahead of time. Who takes one from now on has it from these, not on top.
+    pub fn announce(&self, count: usize) {
         self.stock().to_come += count;
-        while self.stock().to_come > 0 {
-            let spare = Spare::start(&self.program)?;
+    }
+
+    /// Starts those that were announced.
+    pub fn start(&self) -> Result<(), Error> {
+        loop {
             let mut stock = self.stock();
-            if stock.to_come > 0 {
-                stock.to_come -= 1;
-                stock.ready.push(spare);
+            if stock.to_come == 0 {
+                return Ok(());
             }
+            stock.to_come -= 1;
+            stock.starting += 1;
+            drop(stock);
+            let started = Spare::start(&self.program);
+            let mut stock = self.stock();
+            stock.starting -= 1;
+            let result = started.map(|spare| stock.ready.push(spare));
+            if result.is_err() {
+                stock.to_come = 0;
+            }
+            drop(stock);
+            self.stock.1.notify_all();
+            result?;
         }
-        Ok(())
     }
 
     /// Ends those that nobody took.
     pub fn clear(&self) {
-        let spares = std::mem::take(&mut *self.stock());
+        let mut stock = self.stock();
+        stock.to_come = 0;
+        let spares = std::mem::take(&mut stock.ready);
+        drop(stock);
         drop(spares);
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
-        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stock.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take(&self) -> Result<Spare, Error> {
         let mut stock = self.stock();
-        let spare = stock.ready.pop();
-        if spare.is_none() {
-            stock.to_come = stock.to_come.saturating_sub(1);
+        loop {
+            if let Some(spare) = stock.ready.pop() {
+                return Ok(spare);
+            }
+            if stock.to_come > 0 || stock.starting == 0 {
+                stock.to_come = stock.to_come.saturating_sub(1);
+                drop(stock);
+                return Spare::start(&self.program);
+            }
+            stock = self.stock.1.wait(stock).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(stock);
-        spare.map_or_else(|| Spare::start(&self.program), Ok)
     }
 }
 

@@ -146,6 +146,8 @@ fn a_callback_that_panics_takes_nothing_down() {
     drop(result.callback(move |value| sender.send(value).unwrap()));
     assert_eq!(told.recv().unwrap(), 4);
     assert_eq!(pool.apply::<_, i64>(3).unwrap(), 9);
+    pool.close();
+    pool.join().unwrap();
 }
 
 #[test]

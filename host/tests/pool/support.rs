@@ -118,9 +118,9 @@ pub fn busy(count: usize) -> Vec<Worker> {
     })
 }
 
-/// Resident memory of this process.
+/// Resident memory of this process, without what is mapped from files.
 pub fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") << 10
 }

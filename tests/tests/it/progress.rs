@@ -113,7 +113,7 @@ fn a_terminal_is_told_that_a_task_compiles_for_as_long_as_it_does() {
     let (master, slave) = terminal();
     let seen = watch(master);
     let mut host =
-        uncached(wasmpool().arg("call")).task(&slow_to_compile(6000)).args(["f", "3"]).stderr_to(slave).start();
+        uncached(wasmpool().arg("call")).task(&slow_to_compile(20_000)).args(["f", "3"]).stderr_to(slave).start();
     assert_eq!(host.line().as_deref(), Some("3"));
     assert_eq!(host.code(), 0);
     let seen = seen.lock().expect("no panic").clone();
@@ -122,7 +122,7 @@ fn a_terminal_is_told_that_a_task_compiles_for_as_long_as_it_does() {
 
 #[test]
 fn nobody_is_told_who_wants_it_quiet() {
-    let task = slow_to_compile(6000);
+    let task = slow_to_compile(20_000);
     for args in [&["-q"][..], &["--progress", "never"]] {
         let (master, slave) = terminal();
         let seen = watch(master);
@@ -137,7 +137,7 @@ fn nobody_is_told_who_wants_it_quiet() {
 #[test]
 fn verbose_tells_whether_the_task_was_compiled_or_cached() {
     let cache = tempfile::TempDir::new().expect("a temporary directory");
-    let task = slow_to_compile(6000);
+    let task = slow_to_compile(20_000);
     let said = || {
         let run = map(&task).env("WASMPOOL_CACHE_DIR", cache.path().join("cache")).arg("-v");
         let output = run.input("3\n").run().exits(0);
