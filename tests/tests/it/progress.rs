@@ -91,7 +91,8 @@ fn always_leaves_standard_output_alone() {
 
 /// A task that takes longer to compile than anybody waits for in silence: loops in loops.
 fn slow_to_compile(depth: usize) -> Task {
-    nested(b"\x03\x40", b"\x0b", depth)
+    // i32.const 1, if … end
+    nested(b"\x41\x01\x04\x40", b"\x0b", depth)
 }
 
 fn uncached(run: Run) -> Run {
