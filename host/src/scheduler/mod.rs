@@ -50,8 +50,6 @@ const MAX_BOUNCES: u32 = 3;
 const MAX_KILLS: u32 = 2;
 /// Chunks a worker holds: one in work, one waiting so that it never idles between two.
 const DEPTH: usize = 2;
-/// On demand, a worker whose item takes longer than this gets no second chunk.
-const SLOW: Duration = Duration::from_millis(20);
 /// Times its timeout that an item may wait for a processor beyond it.
 const MOST_EXCUSED: u32 = 9;
 /// Bytes read and not yet written: so many, and so many more for each worker.
@@ -683,13 +681,12 @@ impl Scheduler {
     /// Gives chunks to workers that can take one, the least loaded first.
     fn dispatch(&mut self) {
         for load in 0..DEPTH {
-            // A second chunk waits behind the first: only where that is a matter of milliseconds.
-            if load > 0 && !self.sizer.may_queue() {
+            // A second chunk waits behind the first: only where that is a matter of milliseconds, and not on demand, where
+            // somebody's only item could find itself behind another's that never ends.
+            if load > 0 && (self.on_demand || !self.sizer.may_queue()) {
                 break;
             }
-            // Who asked for one item shall not wait behind one that may never end.
-            let (all, now) = (load == 0 || !self.on_demand, self.now);
-            while let Some(id) = self.workers.free(load, |w| all || now.saturating_sub(w.since) < SLOW) {
+            while let Some(id) = self.workers.free(load) {
                 // A replacement that is ready early waits until the worker it replaces has finished.
                 if load == 0 && self.workers.busy() >= self.config.workers {
                     break;

@@ -145,9 +145,9 @@ impl Roster {
         self.staying_busy
     }
 
-    /// A worker that holds so many chunks and can take another, and is of this kind.
-    pub fn free(&self, load: usize, kind: impl Fn(&Worker) -> bool) -> Option<WorkerId> {
-        self.free.get(load)?.iter().copied().find(|&id| self.get(id).is_some_and(&kind))
+    /// A worker that holds so many chunks and can take another.
+    pub fn free(&self, load: usize) -> Option<WorkerId> {
+        self.free.get(load)?.first().copied()
     }
 
     pub fn ids(&self) -> Vec<WorkerId> {

@@ -76,3 +76,28 @@ fn large_items_are_read_ahead_by_their_bytes() {
         assert!(read.get() - taken <= 8, "{} of {taken}", read.get());
     }
 }
+
+#[test]
+#[ignore = "prints figures, and is not for judging"]
+fn figures() {
+    let figure = |what: &str, items: usize, start: std::time::Instant| {
+        println!("{what}: {:?} an item", start.elapsed() / items as u32);
+    };
+    let squares = pool(SQUARES);
+    squares.apply::<_, i64>(1).unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(squares.map::<_, i64>(0..1_000_000i64).unwrap().len(), 1_000_000);
+    figure("map of numbers", 1_000_000, start);
+    let start = std::time::Instant::now();
+    (0..10_000).for_each(|i| assert_eq!(squares.apply::<_, i64>(i).unwrap(), i * i));
+    figure("apply of numbers", 10_000, start);
+    for (size, count) in [(1 << 10, 200_000), (1 << 20, 1_000)] {
+        let blob = vec![7; size];
+        let echo = pool(ECHO);
+        let start = std::time::Instant::now();
+        for echoed in echo.imap::<_, Bytes>(std::iter::repeat_n(Bytes(&blob), count)) {
+            assert_eq!(echoed.unwrap().len(), size);
+        }
+        figure(&format!("blobs of {size}"), count, start);
+    }
+}
