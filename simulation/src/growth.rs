@@ -13,15 +13,8 @@ const BATCH: u64 = 1_000;
 pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
     let start = processor_time();
     let mut scheduler = Scheduler::new(Config {
-        workers,
-        ordered: true,
         chunk: ChunkSize::Fixed(chunk),
-        batch: false,
-        retries: 0,
-        max_tasks_per_worker: None,
-        timeout: Duration::from_secs(30),
-        start_timeout: Duration::from_secs(90),
-        window: (2 << 20) + workers * (512 << 10),
+        ..Config::of_limits(Duration::from_secs(30), workers)
     });
     let (mut now, mut read, mut emitted) = (Time::ZERO, 0, 0);
     // What workers have to answer, whoever was given it first being the first to answer.

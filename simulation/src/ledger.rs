@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::outcome::Kind;
+use crate::policy::{Failures, Halt, Manner};
 use crate::scheduler::{Blame, Ending, WorkerId};
 use crate::world::{Nature, World};
 use crate::{Violation, promise};
@@ -14,6 +16,8 @@ const BOUNCES: u32 = 3;
 pub enum Became {
     Answered(Ending),
     Blamed(Blame),
+    /// It was known before this run.
+    Known,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ struct Item {
     /// Workers that died while it alone was in work, and those that died with it as the next one.
     deaths: u32,
     bounces: u32,
+    /// Times that it was run again after an answer.
+    again: u32,
 }
 
 /// How a worker ended, as it really was.
@@ -58,6 +64,11 @@ pub struct Ledger {
     ended: BTreeSet<u64>,
     emitted: u64,
     given_out: u64,
+    /// Outcomes of this run, and failures among them; whether there ever were too many.
+    done: u64,
+    failed: u64,
+    was_too_much: bool,
+    halted: Option<Manner>,
     /// Bytes read and not given out, given out and not all emitted, kept as outcomes, emitted and not written.
     waiting: u64,
     input: u64,
@@ -77,6 +88,10 @@ impl Ledger {
             ended: BTreeSet::new(),
             emitted: 0,
             given_out: 0,
+            done: 0,
+            failed: 0,
+            was_too_much: false,
+            halted: None,
             waiting: 0,
             input: 0,
             output: 0,
@@ -96,6 +111,21 @@ impl Ledger {
         self.waiting += self.cost(index);
     }
 
+    /// What another run has left is taken up: these outcomes are known, and print as so many bytes.
+    pub fn known(&mut self, first: u64, end: u64, bytes: u64) {
+        self.items.extend((first..end).map(|_| Item { became: Some((Became::Known, 1)), ..Item::default() }));
+        self.chunks.insert(first, Gathered { indices: (first..end).collect(), bytes });
+        self.output += bytes;
+        self.given_out = end;
+    }
+
+    /// These are still to be run.
+    pub fn hole(&mut self, first: u64, end: u64) {
+        self.items.extend((first..end).map(|_| Item::default()));
+        self.input += (first..end).map(|index| self.cost(index)).sum::<u64>();
+        self.given_out = end;
+    }
+
     /// Items that were read and not given out are forgotten.
     pub fn stop(&mut self) {
         self.waiting = 0;
@@ -103,6 +133,7 @@ impl Ledger {
 
     pub fn send(&mut self, worker: WorkerId, chunk: u64, count: u32) -> Result<(), Violation> {
         promise!(count > 0, "worker {worker} is given a chunk without items");
+        promise!(self.halted != Some(Manner::Now), "worker {worker} is given items after all was cut short");
         for index in chunk..chunk + u64::from(count) {
             if index == self.given_out {
                 self.given_out += 1;
@@ -161,8 +192,19 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn retry(&mut self, worker: WorkerId, index: u64) -> Result<(), Violation> {
-        self.answered(worker, index)
+    pub fn retry(&mut self, worker: WorkerId, index: u64, ending: Ending) -> Result<(), Violation> {
+        let config = &self.world.config;
+        let (retries, meant) = (config.retries, self.is_retried(ending));
+        promise!(meant, "item {index} runs again after {ending:?}, of which that was not asked");
+        self.answered(worker, index)?;
+        let item = self.item(index)?;
+        item.again += 1;
+        promise!(item.again <= retries, "item {index} runs again {} times, with {retries} allowed", item.again);
+        Ok(())
+    }
+
+    fn is_retried(&self, ending: Ending) -> bool {
+        matches!(ending, Ending::Failed(kind) if self.world.config.retry_on.contains(&kind))
     }
 
     pub fn keep(
@@ -174,6 +216,8 @@ impl Ledger {
         attempts: u32,
         bytes: u64,
     ) -> Result<(), Violation> {
+        let tried = attempts > self.world.config.retries || !self.is_retried(ending);
+        promise!(tried, "item {index} is not run again after {ending:?}, its attempt {attempts}");
         self.answered(worker, index)?;
         self.became(chunk, index, Became::Answered(ending), attempts, bytes)
     }
@@ -187,12 +231,18 @@ impl Ledger {
         attempts: u32,
         bytes: u64,
     ) -> Result<(), Violation> {
+        if blame == Blame::Cancelled {
+            let cut = self.halted == Some(Manner::Now) && !self.world.config.resumable;
+            promise!(cut, "item {index} is cancelled, but nothing was cut short");
+            return self.became(chunk, index, Became::Blamed(blame), attempts, bytes);
+        }
         let (death, next) = worker
             .and_then(|id| self.deaths.get(&id))
             .ok_or_else(|| format!("item {index} is blamed for worker {worker:?}, which nobody lost"))?;
         promise!(*next == Some(index), "item {index} is blamed for worker {worker:?}, whose next item was {next:?}");
         let bounced = self.items.get(index as usize).is_some_and(|item| item.bounces > BOUNCES);
         let guilty = match blame {
+            Blame::Cancelled => false,
             Blame::Timeout => death.ordered == Some(index),
             Blame::WorkerLost => {
                 death.ordered != Some(index) && (!death.honest || death.in_work == Some((index, true)) || bounced)
@@ -213,7 +263,48 @@ impl Ledger {
         gathered.indices.push(index);
         gathered.bytes += bytes;
         self.output += bytes;
+        self.done += 1;
+        self.failed += u64::from(what != Became::Answered(Ending::Final));
+        self.was_too_much |= self.is_too_much();
         Ok(())
+    }
+
+    /// Whether too many items have failed, for what the run was told.
+    fn is_too_much(&self) -> bool {
+        let (done, failed) = (self.done as f64, self.failed as f64);
+        self.world.config.halt.is_some_and(|halt| match halt.after {
+            Failures::Count(count) => self.failed >= count,
+            Failures::Percent(share) => self.failed >= 3 && failed * 100.0 >= share * done,
+        })
+    }
+
+    /// The scheduler says that it has halted; returns whether that was news.
+    pub fn halt(&mut self, halt: Halt) -> Result<bool, Violation> {
+        if self.halted.is_some() {
+            return Ok(false);
+        }
+        promise!(self.was_too_much, "it halts with {} of {} failed", self.failed, self.done);
+        promise!(Some(halt) == self.world.config.halt, "it halts for {halt}, which nobody asked for");
+        self.halted = Some(halt.manner);
+        self.stop();
+        if halt.manner == Manner::Now {
+            for index in std::mem::take(&mut self.held).into_values().flatten() {
+                self.item(index)?.holder = None;
+            }
+            self.holding_several = 0;
+        }
+        Ok(true)
+    }
+
+    /// The orders that followed from all outcomes were given: if those were too much, it has halted.
+    pub fn would_halt(&self) -> Result<(), Violation> {
+        let goes_on = self.halted.is_none() && self.is_too_much();
+        promise!(!goes_on, "it goes on with {} of {} failed", self.failed, self.done);
+        Ok(())
+    }
+
+    pub fn has_halted(&self) -> bool {
+        self.halted.is_some()
     }
 
     /// A worker is gone; what it delivered was taken before.
@@ -267,7 +358,9 @@ impl Ledger {
             self.emitted += 1;
         }
         for &index in &gathered.indices {
-            self.input -= self.cost(index);
+            if !matches!(self.item(index)?.became, Some((Became::Known, _))) {
+                self.input -= self.cost(index);
+            }
         }
         if done {
             promise!(self.ended.insert(chunk), "chunk {chunk} ends twice");
@@ -279,6 +372,16 @@ impl Ledger {
 
     pub fn written(&mut self, bytes: u64) {
         self.unwritten -= bytes;
+    }
+
+    /// Items that have left.
+    pub fn emitted(&self) -> u64 {
+        self.emitted
+    }
+
+    /// Items that were given out.
+    pub fn given_out(&self) -> u64 {
+        self.given_out
     }
 
     /// Bytes that wait to be written, and items that wait to be emitted.
@@ -294,26 +397,52 @@ impl Ledger {
     /// The run is over, after so many items: each has its outcome, and that was right for it.
     pub fn complete(&self, items: u64) -> Result<(), Violation> {
         promise!(self.given_out == items, "{} items were given out of {items}", self.given_out);
-        promise!(self.emitted == items, "{} items were emitted of {items}", self.emitted);
-        let retries = self.world.config.retries;
+        let config = &self.world.config;
+        // Another run may go on with what this one leaves.
+        let left = config.resumable && self.halted == Some(Manner::Now);
+        if left {
+            let next = self.items.get(self.emitted as usize);
+            let gap = !config.ordered || next.is_none_or(|item| item.became.is_none());
+            promise!(gap, "item {} has an outcome and is next, but was not emitted", self.emitted);
+        } else {
+            promise!(self.emitted == items, "{} items were emitted of {items}", self.emitted);
+        }
         for (index, item) in self.items.iter().enumerate() {
-            let (became, attempts) = item.became.ok_or_else(|| format!("item {index} has no outcome"))?;
-            promise!(item.emitted, "item {index} was not emitted");
-            if !self.world.is_undisturbed() {
+            let Some((became, attempts)) = item.became else {
+                promise!(left, "item {index} has no outcome");
                 continue;
-            }
-            // An item ends as it would alone, whatever others do.
-            let right = match self.world.nature(index as u64) {
-                Nature::Good | Nature::Failing => became == Became::Answered(Ending::Final) && attempts == 1,
-                Nature::Killer => became == Became::Blamed(Blame::WorkerLost) && attempts == 1 + retries.min(1),
-                Nature::Flaky => matches!(became, Became::Answered(Ending::Final) | Became::Blamed(Blame::WorkerLost)),
-                Nature::Endless => became == Became::Blamed(Blame::Timeout) && attempts == 1 + retries,
-                Nature::Expiring => became == Became::Answered(Ending::TimedOut) && attempts == 1 + retries,
-                Nature::Slow => became != Became::Blamed(Blame::WorkerLost),
             };
+            promise!(item.emitted || left && config.ordered, "item {index} was not emitted");
+            let right = self.is_right(index as u64, became, attempts);
             let nature = self.world.nature(index as u64);
             promise!(right, "item {index} is {nature:?}, and became {became:?} after {attempts} attempts");
         }
         Ok(())
+    }
+
+    /// Whether an item ended as it would alone, whatever others do.
+    fn is_right(&self, index: u64, became: Became, attempts: u32) -> bool {
+        let config = &self.world.config;
+        if !self.world.is_undisturbed() || matches!(became, Became::Known | Became::Blamed(Blame::Cancelled)) {
+            return true;
+        }
+        let tries = |kind, most: u32| 1 + if config.retry_on.contains(&kind) { config.retries.min(most) } else { 0 };
+        let well = became == Became::Answered(Ending::Final);
+        let lost = became == Became::Blamed(Blame::WorkerLost);
+        match self.world.nature(index) {
+            Nature::Good => well && attempts == 1,
+            Nature::Failing(kind) => {
+                became == Became::Answered(Ending::Failed(kind)) && attempts == tries(kind, u32::MAX)
+            }
+            // A third worker is not tried.
+            Nature::Killer => lost && attempts == tries(Kind::WorkerLost, 1),
+            Nature::Flaky => well || lost,
+            Nature::Endless => became == Became::Blamed(Blame::Timeout) && attempts == tries(Kind::Timeout, u32::MAX),
+            Nature::Expiring => {
+                became == Became::Answered(Ending::Failed(Kind::Timeout)) && attempts == tries(Kind::Timeout, u32::MAX)
+            }
+            Nature::Moody => became != Became::Blamed(Blame::Timeout),
+            Nature::Slow => !lost,
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use crate::ledger::{Death, Ledger};
+use crate::policy::Manner;
 use crate::random::{Random, mix};
-use crate::scheduler::{Action, Blame, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::scheduler::{Action, Blame, ChunkSize, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::trace::Trace;
 use crate::worker::{Doing, Worker};
 use crate::world::World;
@@ -14,6 +15,8 @@ use crate::{Violation, promise};
 
 /// How often the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// On demand, nothing is queued behind an item that takes longer.
+const SLOW: Duration = Duration::from_millis(20);
 /// Starts that fail in a row until the run gives up, those of workers that somebody killed counting for a twentieth.
 const FAILED_STARTS: u32 = 5 * 20;
 
@@ -37,6 +40,10 @@ enum Event {
     /// A read of the input ends; the output takes what it was given.
     Read,
     Written,
+    /// A caller brings items.
+    Call,
+    /// There are to be so many workers.
+    Resize(usize),
     /// The user asks for an end.
     Stop,
     /// The host wakes, if this is still its wake-up; it is stopped.
@@ -50,7 +57,11 @@ enum Event {
 #[derive(Debug)]
 enum Mail {
     Input(u64),
+    InputPause,
     InputEnd,
+    /// What another run has left.
+    TakenUp,
+    Workers(usize),
     Written(u64),
     OutputClosed,
     Stop,
@@ -61,6 +72,9 @@ enum Mail {
 struct Known {
     /// It was told to end, or is being killed.
     ends: bool,
+    ready: bool,
+    /// It was there when the number of workers was last changed, and was given nothing since.
+    old: bool,
     /// It was ordered to be killed, when this item was its next.
     ordered: Option<u64>,
     /// When an outcome was last taken from it, or it was given items while it had none.
@@ -76,6 +90,11 @@ pub struct Figures {
     pub kills: u64,
     pub settled: u64,
     pub retries: u64,
+    pub cancelled: u64,
+    pub halted: u64,
+    pub resized: u64,
+    pub taken_up: u64,
+    pub calls: u64,
     pub signals: u64,
     pub gave_up: u64,
     pub events: u64,
@@ -92,6 +111,11 @@ impl Figures {
         self.kills += other.kills;
         self.settled += other.settled;
         self.retries += other.retries;
+        self.cancelled += other.cancelled;
+        self.halted += other.halted;
+        self.resized += other.resized;
+        self.taken_up += other.taken_up;
+        self.calls += other.calls;
         self.signals += other.signals;
         self.gave_up += other.gave_up;
         self.events += other.events;
@@ -104,7 +128,8 @@ impl std::fmt::Display for Figures {
         write!(
             f,
             "{} items, {} workers started, {} lost, {} killed for being late, {} signals, \
-             {} items blamed, {} run again, {} runs given up, {} events",
+             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, \
+             {} changes of the number of workers, {} events",
             self.items,
             self.spawned,
             self.deaths,
@@ -112,7 +137,12 @@ impl std::fmt::Display for Figures {
             self.signals,
             self.settled,
             self.retries,
+            self.cancelled,
             self.gave_up,
+            self.halted,
+            self.taken_up,
+            self.calls,
+            self.resized,
             self.events
         )
     }
@@ -141,6 +171,19 @@ pub struct Simulation {
     mail: Vec<Mail>,
     read: u64,
     asked_for_input: bool,
+    /// Items that callers have brought, and that the host was given of these; how many it asks for.
+    called: u64,
+    given: u64,
+    wanted: u64,
+    /// A caller is on the way, or the last has left.
+    caller_comes: bool,
+    /// Workers that are allowed, how many at most were at any time, and how many beyond them still finish.
+    allowed: usize,
+    most_allowed: usize,
+    surplus: usize,
+    /// Most items that were in the host at a time, and most bytes of items that one read brought.
+    most_items: u64,
+    largest_read: u64,
     stopped: bool,
     exchange: bool,
     to_write: VecDeque<u64>,
@@ -151,6 +194,7 @@ pub struct Simulation {
     /// Faults that are still to come.
     signals_left: u64,
     stops_left: u32,
+    resizes_left: u32,
     /// Weight of the starts that failed since one was seen to succeed.
     failed_starts: u32,
     has_to_give_up: bool,
@@ -174,6 +218,15 @@ impl Simulation {
             mail: Vec::new(),
             read: 0,
             asked_for_input: false,
+            called: 0,
+            given: 0,
+            wanted: 0,
+            caller_comes: false,
+            allowed: world.config.workers,
+            most_allowed: world.config.workers,
+            surplus: 0,
+            most_items: 0,
+            largest_read: 0,
             stopped: false,
             exchange: world.exchange,
             to_write: VecDeque::new(),
@@ -183,6 +236,7 @@ impl Simulation {
             stopped_until: Time::ZERO,
             signals_left: 20 + world.items / 2,
             stops_left: 20,
+            resizes_left: 20,
             failed_starts: 0,
             has_to_give_up: false,
             was_full: false,
@@ -191,6 +245,11 @@ impl Simulation {
         if let Some(at) = simulation.world.stop_at {
             simulation.schedule(at, Event::Stop);
         }
+        if simulation.world.callers.is_some() {
+            simulation.scheduler.serve_on_demand();
+            simulation.next_caller();
+        }
+        simulation.schedule_resize();
         simulation.schedule_signal();
         simulation.schedule_host_stop();
         simulation.ring();
@@ -218,7 +277,8 @@ impl Simulation {
             }
             End::OutputClosed => {}
         }
-        if end == End::Complete && !self.stopped {
+        self.figures.halted = self.ledger.has_halted().into();
+        if end == End::Complete && !self.stopped && !self.ledger.has_halted() {
             promise!(self.read == self.world.items, "it ended after {} of {} items", self.read, self.world.items);
         }
         self.figures.items = self.scheduler.items();
@@ -267,6 +327,7 @@ impl Simulation {
                 self.signal();
                 self.schedule_signal();
             }
+            Event::Read if self.read < self.world.left_items() => self.post(Mail::TakenUp),
             Event::Read => {
                 let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.read);
                 self.post(if count == 0 { Mail::InputEnd } else { Mail::Input(count) });
@@ -277,6 +338,11 @@ impl Simulation {
                 let closed = self.world.output.closes_after.is_some_and(|after| self.written > after);
                 self.post(if closed { Mail::OutputClosed } else { Mail::Written(bytes) });
                 self.write_next();
+            }
+            Event::Call => self.call(),
+            Event::Resize(workers) => {
+                self.post(Mail::Workers(workers));
+                self.schedule_resize();
             }
             Event::Stop => self.post(Mail::Stop),
             Event::HostStops => {
@@ -300,6 +366,19 @@ impl Simulation {
         }
     }
 
+    fn schedule_resize(&mut self) {
+        if let Some(every) = self.world.resized_every
+            && self.resizes_left > 0
+        {
+            self.resizes_left -= 1;
+            let at = self.now + self.random.time(every * 2);
+            // None at all only for a time.
+            let least = if self.resizes_left > 0 { 0 } else { 1 };
+            let workers = self.random.between(least, 2 * self.world.config.workers as u64) as usize;
+            self.schedule(at, Event::Resize(workers));
+        }
+    }
+
     fn schedule_host_stop(&mut self) {
         if let Some(every) = self.world.faults.host_stops_every
             && self.stops_left > 0
@@ -307,6 +386,51 @@ impl Simulation {
             self.stops_left -= 1;
             let at = self.now.max(self.stopped_until) + self.random.time(every * 2);
             self.schedule(at, Event::HostStops);
+        }
+    }
+
+    // ---- callers -----------------------------------------------------------------------------------------------------
+
+    fn next_caller(&mut self) {
+        self.caller_comes = true;
+        let at = self.now + self.random.time(self.world.input.pause);
+        self.schedule(at, Event::Call);
+    }
+
+    /// One brings some items; after the last the service ends.
+    fn call(&mut self) {
+        self.caller_comes = false;
+        let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.called);
+        if count == 0 {
+            self.caller_comes = true;
+            return self.post(Mail::InputEnd);
+        }
+        self.figures.calls += 1;
+        self.called += count;
+        self.give();
+        let one_by_one = self.world.callers.as_ref().is_some_and(|callers| callers.one_by_one);
+        if !one_by_one && self.called < self.world.items {
+            self.next_caller();
+        }
+    }
+
+    /// Gives the host what it asked for, if there is something.
+    fn give(&mut self) {
+        let count = self.wanted.min(self.called - self.given);
+        if count > 0 {
+            self.wanted = 0;
+            self.given += count;
+            self.post(Mail::Input(count));
+            if self.given == self.called {
+                self.post(Mail::InputPause);
+            }
+        }
+    }
+
+    /// Who waits for answers has all of them.
+    fn hear_answers(&mut self) {
+        if self.world.callers.is_some() && !self.caller_comes && self.ledger.emitted() == self.called {
+            self.next_caller();
         }
     }
 
@@ -437,6 +561,7 @@ impl Simulation {
         if let Some(end) = self.read_mail()? {
             return Ok(Some(end));
         }
+        self.most_items = self.most_items.max(self.read - self.ledger.emitted());
         for id in std::mem::take(&mut self.attention) {
             self.hear(id)?;
         }
@@ -449,11 +574,26 @@ impl Simulation {
         if self.scheduler.finished() {
             return Ok(Some(End::Complete));
         }
+        self.hear_answers();
         if !self.asked_for_input && self.scheduler.wants_input() {
             self.asked_for_input = true;
-            let at = self.now + self.random.time(self.world.input.pause);
-            self.schedule(at, Event::Read);
+            if self.world.callers.is_some() {
+                self.wanted = self.scheduler.wanted() as u64;
+                self.give();
+            } else {
+                self.read_on();
+            }
         }
+        self.sleep();
+        Ok(None)
+    }
+
+    fn read_on(&mut self) {
+        let at = self.now + self.random.time(self.world.input.pause);
+        self.schedule(at, Event::Read);
+    }
+
+    fn sleep(&mut self) {
         let left = self.attention.iter().any(|&id| !self.scheduler.throttled(id));
         if left {
             let soon = self.soon();
@@ -465,22 +605,30 @@ impl Simulation {
         if self.ledger.somebody_holds_several() {
             self.wake_by(self.now + LOOK_EVERY);
         }
-        Ok(None)
     }
 
     fn read_mail(&mut self) -> Result<Option<End>, Violation> {
         for mail in std::mem::take(&mut self.mail) {
             match mail {
                 // A read that was under way when the end was asked for.
-                Mail::Input(count) if self.stopped => self.scheduler.input(&vec![1; count as usize]),
+                Mail::Input(count) if !self.scheduler.takes_input() => self.scheduler.input(&vec![1; count as usize]),
                 Mail::Input(count) => {
                     self.asked_for_input = false;
                     let sizes: Vec<u32> = (self.read..self.read + count).map(|index| self.world.size(index)).collect();
                     (self.read..self.read + count).for_each(|index| self.ledger.read(index));
+                    self.note_read(self.read..self.read + count);
                     self.read += count;
                     self.scheduler.input(&sizes);
                 }
+                Mail::InputPause => self.scheduler.input_pauses(),
                 Mail::InputEnd => self.scheduler.input_ended(),
+                Mail::TakenUp => {
+                    self.asked_for_input = false;
+                    if self.scheduler.takes_input() {
+                        self.take_up();
+                    }
+                }
+                Mail::Workers(workers) => self.resize(workers),
                 Mail::Written(bytes) => {
                     self.ledger.written(bytes);
                     self.scheduler.written(bytes as usize);
@@ -494,6 +642,44 @@ impl Simulation {
             }
         }
         Ok(None)
+    }
+
+    fn take_up(&mut self) {
+        self.figures.taken_up += 1;
+        self.note_read(0..self.world.left_items());
+        for (count, known) in self.world.left.clone() {
+            let (first, end) = (self.read, self.read + count);
+            if known {
+                let bytes = self.random.below(self.world.outcome * count);
+                self.ledger.known(first, end, bytes);
+                self.scheduler.restore_done(first, end, bytes as usize);
+            } else {
+                self.ledger.hole(first, end);
+                let sizes: Vec<u32> = (first..end).map(|index| self.world.size(index)).collect();
+                self.scheduler.restore(first, &sizes);
+            }
+            self.read = end;
+        }
+        self.scheduler.go_on_at(self.read);
+    }
+
+    fn note_read(&mut self, items: std::ops::Range<u64>) {
+        self.largest_read = self.largest_read.max(items.map(|index| self.world.cost(index)).sum());
+    }
+
+    fn resize(&mut self, workers: usize) {
+        self.figures.resized += 1;
+        // It does not know yet which are dead, and may keep just these.
+        let known = self.workers.values().filter(|(_, known)| !known.ends).count();
+        self.surplus = self.surplus.max(known.saturating_sub(workers));
+        (self.allowed, self.most_allowed) = (workers, self.most_allowed.max(workers));
+        self.workers.values_mut().for_each(|(_, known)| known.old = true);
+        self.scheduler.set_workers(workers);
+    }
+
+    /// Workers that were not told to end.
+    fn staying(&self) -> usize {
+        self.workers.values().filter(|(w, known)| !w.dead && !known.ends).count()
     }
 
     fn hear(&mut self, id: WorkerId) -> Result<(), Violation> {
@@ -511,6 +697,7 @@ impl Simulation {
             }
             self.failed_starts = 0;
             self.scheduler.worker_ready(id, self.now);
+            known.ready = true;
         }
         let broken = self.receive(id, &mut worker, &mut known)?;
         if worker.dead || broken {
@@ -545,11 +732,13 @@ impl Simulation {
                     let bytes = self.random.below(self.world.outcome);
                     self.ledger.keep(id, chunk, index, outcome.ending, attempts, bytes)?;
                     self.scheduler.kept(chunk, bytes as usize);
+                    if outcome.ending != Ending::Final {
+                        self.scheduler.failed();
+                    }
                 }
                 Verdict::Retry { chunk, index } => {
                     self.figures.retries += 1;
-                    promise!(outcome.ending == Ending::TimedOut, "item {index} runs again, though it ended in time");
-                    self.ledger.retry(id, index)?;
+                    self.ledger.retry(id, index, outcome.ending)?;
                     promise!(chunk <= index, "item {index} is taken out of chunk {chunk}");
                 }
                 Verdict::Unexpected => {
@@ -617,17 +806,20 @@ impl Simulation {
     fn act(&mut self) -> Result<bool, Violation> {
         while let Some(action) = self.scheduler.next_action() {
             self.trace.note(self.now, &action);
+            self.hear_of_halt()?;
             match action {
                 Action::Spawn(id) => self.spawn(id)?,
                 Action::Send { worker: id, chunk, count } => {
                     let now = self.now;
                     let idle = self.ledger.holds_nothing(id);
+                    self.may_have(id, idle)?;
                     self.ledger.send(id, chunk, count)?;
                     let Some((worker, known)) = self.workers.get_mut(&id) else {
                         return Err(format!("items go to worker {id}, which is gone"));
                     };
                     promise!(worker.doing != Doing::Loading, "items go to worker {id}, which is not ready");
                     promise!(!known.ends, "items go to worker {id}, which has to end");
+                    known.old = false;
                     if idle {
                         known.quiet_since = now;
                     }
@@ -645,13 +837,17 @@ impl Simulation {
                 }
                 Action::Split { chunk, at } => self.ledger.split(chunk, at)?,
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
-                    self.figures.settled += 1;
+                    match blame {
+                        Blame::Cancelled => self.figures.cancelled += 1,
+                        Blame::WorkerLost | Blame::Timeout => self.figures.settled += 1,
+                    }
                     let out_of_time = blame != Blame::Timeout || elapsed >= self.world.config.timeout;
                     let unknown = self.world.faults.liars > 0 || self.world.config.batch;
                     promise!(out_of_time || unknown, "item {index} is out of time after {elapsed:?}");
                     let bytes = self.random.below(self.world.outcome);
                     self.ledger.settle(worker, chunk, index, blame, attempts, bytes)?;
                     self.scheduler.kept(chunk, bytes as usize);
+                    self.scheduler.failed();
                 }
                 Action::Emit { chunk, done } => {
                     let bytes = self.ledger.emit(chunk, done)?;
@@ -666,7 +862,47 @@ impl Simulation {
             }
         }
         self.ledger.losses_are_settled();
+        self.hear_of_halt()?;
+        self.ledger.would_halt()?;
+        if self.is_cut_short() {
+            promise!(self.scheduler.finished(), "it was cut short, and goes on");
+            promise!(self.staying() == 0, "it was cut short, and {} workers are left", self.staying());
+        }
         Ok(false)
+    }
+
+    fn hear_of_halt(&mut self) -> Result<(), Violation> {
+        if let Some(halt) = self.scheduler.halted()
+            && self.ledger.halt(halt)?
+        {
+            promise!(!self.scheduler.takes_input() && !self.scheduler.wants_input(), "it halts, and takes input");
+        }
+        Ok(())
+    }
+
+    fn is_cut_short(&self) -> bool {
+        self.scheduler.halted().is_some_and(|halt| halt.manner == Manner::Now)
+    }
+
+    /// Whether a worker, which has nothing to do or something, may be given a chunk.
+    fn may_have(&self, id: WorkerId, idle: bool) -> Result<(), Violation> {
+        // Asking each worker would make large worlds slow.
+        if idle && self.most_allowed <= 32 {
+            let busy = self.busy();
+            promise!(busy < self.allowed, "worker {id} gets to work beside {busy}, with {} allowed", self.allowed);
+        }
+        if let Some((worker, known)) = self.workers.get(&id).filter(|_| !idle && self.world.callers.is_some()) {
+            let late = self.late_by(worker, known);
+            let put_off = worker.liar || self.was_full || self.world.faults.overloaded;
+            promise!(late < SLOW || put_off, "items wait in worker {id} behind one that takes {late:?}");
+        }
+        Ok(())
+    }
+
+    /// Workers that have items, and were not told to end.
+    fn busy(&self) -> usize {
+        let busy = |id: &WorkerId| self.workers.get(id).is_some_and(|(_, known)| !known.ends);
+        self.ledger.holders().filter(busy).count()
     }
 
     fn write_next(&mut self) {
@@ -683,6 +919,7 @@ impl Simulation {
         worker.talks = worker.liar && self.random.per_mille(faults.talkers);
         let hangs = self.random.per_mille(faults.hung_starts);
         let known = Known { quiet_since: self.now, ..Known::default() };
+        promise!(!self.is_cut_short(), "worker {id} is started after all was cut short");
         promise!(self.workers.insert(id, (worker, known)).is_none(), "worker {id} is started twice");
         self.figures.spawned += 1;
         self.scheduler.worker_spawned(id, self.now);
@@ -713,6 +950,13 @@ impl Simulation {
     }
 
     fn kill(&mut self, id: WorkerId) -> Result<(), Violation> {
+        if self.is_cut_short() {
+            if let Some((_, known)) = self.workers.get_mut(&id) {
+                promise!(!known.ends, "worker {id} is killed, though it has to end already");
+                known.ends = true;
+            }
+            return Ok(());
+        }
         self.figures.kills += 1;
         let next = self.ledger.next_of(id);
         let Some((worker, mut known)) = self.workers.remove(&id) else {
@@ -735,24 +979,18 @@ impl Simulation {
     /// What holds whenever the host goes to sleep.
     fn check(&mut self) -> Result<(), Violation> {
         let (world, config) = (&self.world, &self.world.config);
-        let (window, workers) = (config.window as u64, config.workers);
+        let window = config.window as u64;
         let all = self.ledger.in_memory();
         self.was_full |= all >= window;
         // Of items that differ the scheduler knows only the sum over a chunk; what it says of a part is an estimate.
         if !world.large_items {
             promise!(all < window || !self.scheduler.wants_input(), "input is wanted with {all} bytes of {window}");
             let items = self.ledger.items_in_memory();
-            promise!(items <= window + world.largest_burst(), "{items} bytes of items are held, of {window}");
+            promise!(items <= window + self.largest_read, "{items} bytes of items are held, of {window}");
         }
         // Asking each worker would make large worlds slow.
-        if workers <= 16 {
-            let staying = self.workers.values().filter(|(w, known)| !w.dead && !known.ends).count();
-            // One that will be replaced soon and its replacement may both be there.
-            let most = workers * if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
-            promise!(staying <= most, "{staying} workers, with {workers} allowed");
-            let busy = |id: &WorkerId| self.workers.get(id).is_some_and(|(_, known)| !known.ends);
-            let busy = self.ledger.holders().filter(busy).count();
-            promise!(busy <= workers, "{busy} workers have items, with {workers} allowed");
+        if self.most_allowed <= 32 && !self.is_cut_short() {
+            self.check_staff()?;
             for &id in self.workers.keys() {
                 let several = self.ledger.holds_several(id);
                 promise!(
@@ -760,6 +998,51 @@ impl Simulation {
                     "that worker {id} has several is {several}"
                 );
             }
+        }
+        self.check_service()
+    }
+
+    /// How many workers there are.
+    fn check_staff(&mut self) -> Result<(), Violation> {
+        let (allowed, config) = (self.allowed, &self.world.config);
+        let staying = self.staying();
+        // Those that are too many finish what they have, or how they start, and are given nothing more.
+        let finishing = |(id, (worker, known)): (&WorkerId, &(Worker, Known))| {
+            known.old && !worker.dead && !known.ends && (!known.ready || !self.ledger.holds_nothing(*id))
+        };
+        let finishing = self.workers.iter().filter(|&entry| finishing(entry)).count();
+        self.surplus = self.surplus.min(finishing);
+        // One that will be replaced soon and its replacement may both be there.
+        let replaced = if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
+        let most = allowed * replaced + self.surplus;
+        promise!(staying <= most, "{staying} workers, with {allowed} allowed and {} that finish", self.surplus);
+        let busy = self.busy();
+        let most = allowed + self.surplus;
+        promise!(busy <= most, "{busy} workers have items, with {allowed} allowed and {} that finish", self.surplus);
+        if self.world.callers.is_some() {
+            let most = self.most_items as usize * replaced + self.surplus;
+            promise!(staying <= most, "{staying} workers, though never more than {} items were there", self.most_items);
+        }
+        Ok(())
+    }
+
+    /// Who is served on demand waits for nobody who may come later.
+    fn check_service(&mut self) -> Result<(), Violation> {
+        if self.world.callers.is_none() || self.stopped || self.ledger.has_halted() {
+            return Ok(());
+        }
+        let waiting = self.read - self.ledger.given_out();
+        if let ChunkSize::Fixed(chunk) = self.world.config.chunk {
+            let most = u64::from(chunk) * self.most_allowed.max(1) as u64;
+            promise!(waiting <= most, "{waiting} items were taken in advance, a chunk for each worker are {most}");
+        }
+        // Nobody else is in work, and no more come for now.
+        let alone = waiting > 0 && self.given == self.called && self.read == self.given;
+        if alone && self.ledger.given_out() == self.ledger.emitted() && self.allowed > 0 {
+            let staying = |(worker, known): &&(Worker, Known)| !worker.dead && !known.ends;
+            promise!(self.workers.values().any(|worker| staying(&worker)), "no worker is started for {waiting} items");
+            let idle = self.workers.values().filter(staying).any(|(_, known)| known.ready && !known.old);
+            promise!(!idle, "{waiting} items wait, alone, while a worker has nothing to do");
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::outcome::Kind;
 use crate::random::Random;
 use crate::scheduler::{Ending, Time};
 use crate::world::{Nature, World};
@@ -215,9 +216,16 @@ impl Worker {
             let usual = random.time(Duration::from_micros(200));
             let (item, takes) = match world.nature(index) {
                 Nature::Good => (fate, usual),
-                Nature::Failing | Nature::Expiring if count > 1 => (Fate::Unbatch, usual),
-                Nature::Failing => (fate, usual),
-                Nature::Expiring => (Fate::Answer(Ending::TimedOut), usual),
+                Nature::Failing(_) | Nature::Expiring if count > 1 => (Fate::Unbatch, usual),
+                Nature::Failing(kind) => (Fate::Answer(Ending::Failed(kind)), usual),
+                Nature::Expiring => (Fate::Answer(Ending::Failed(Kind::Timeout)), usual),
+                Nature::Moody => match random.below(4) {
+                    0 => (Fate::Die, usual),
+                    1 => (fate, usual),
+                    _ if count > 1 => (Fate::Unbatch, usual),
+                    2 => (Fate::Answer(Ending::Failed(Kind::Trap)), usual),
+                    _ => (Fate::Answer(Ending::Failed(Kind::Timeout)), usual),
+                },
                 Nature::Killer => (Fate::Die, usual),
                 Nature::Flaky if random.per_mille(500) => (Fate::Die, usual),
                 Nature::Flaky => (fate, usual),

@@ -1,7 +1,10 @@
 //! What a seed's world is like: the run's settings, its items, and what goes wrong in it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::outcome::Kind;
+use crate::policy::{Failures, Halt, Manner, RETRY_ON};
 use crate::random::{Random, mix};
 use crate::scheduler::{ChunkSize, Config};
 
@@ -13,8 +16,8 @@ const ITEM_OVERHEAD: u64 = 16;
 pub enum Nature {
     /// It ends well, in time.
     Good,
-    /// It fails at once: an outcome like any other, but a batch with it has to be run item by item.
-    Failing,
+    /// It fails at once, in this way, and a batch with it has to be run item by item.
+    Failing(Kind),
     /// It kills its worker.
     Killer,
     /// It kills its worker, or not.
@@ -23,6 +26,8 @@ pub enum Nature {
     Endless,
     /// Its worker says by itself that it ran out of time.
     Expiring,
+    /// Each time something else becomes of it.
+    Moody,
     /// It ends about when its time does.
     Slow,
 }
@@ -35,6 +40,7 @@ pub struct Natures {
     pub flaky: u32,
     pub endless: u32,
     pub expiring: u32,
+    pub moody: u32,
     pub slow: u32,
 }
 
@@ -62,6 +68,13 @@ pub struct Input {
     pub pause: Duration,
 }
 
+/// Items come from callers, who are served on demand.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// A caller comes only when all before it were answered; else after a pause.
+    pub one_by_one: bool,
+}
+
 /// How the output is taken.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -84,7 +97,12 @@ pub struct World {
     pub config: Config,
     pub natures: Natures,
     pub faults: Faults,
+    /// What another run has left: so many items from the first on that are known (`true`) or still to be run, and so on.
+    pub left: Vec<(u64, bool)>,
     pub input: Input,
+    pub callers: Option<Callers>,
+    /// Average time between two changes of the number of workers.
+    pub resized_every: Option<Duration>,
     pub output: Output,
     /// The user asks for an end.
     pub stop_at: Option<Duration>,
@@ -92,6 +110,13 @@ pub struct World {
     pub exchange: bool,
     /// How long the host may take to notice something.
     pub latency: Duration,
+}
+
+/// Kinds that may be tried again, and that items fail with.
+const KINDS: [Kind; 5] = [Kind::WorkerLost, Kind::Timeout, Kind::Error, Kind::Trap, Kind::Memory];
+
+fn some_of(random: &mut Random, kinds: &[Kind]) -> BTreeSet<Kind> {
+    kinds.iter().copied().filter(|_| random.per_mille(500)).collect()
 }
 
 impl World {
@@ -125,6 +150,15 @@ impl World {
             },
             batch: may(random, 250),
             retries: if may(random, 500) { random.below(4) as u32 } else { 0 },
+            retry_on: if may(random, 600) { RETRY_ON.into() } else { some_of(random, &KINDS) },
+            halt: may(random, 200).then(|| Halt {
+                manner: if may(random, 500) { Manner::Now } else { Manner::Soon },
+                after: match random.below(2) {
+                    0 => Failures::Count(random.magnitude(20).max(1)),
+                    _ => Failures::Percent(random.between(1, 60) as f64),
+                },
+            }),
+            resumable: may(random, 400),
             max_tasks_per_worker: may(random, 250).then(|| random.magnitude(100).max(1)),
             timeout,
             start_timeout: timeout + ms(500),
@@ -137,6 +171,7 @@ impl World {
             flaky: rate(random, 60),
             endless: rate(random, 30),
             expiring: rate(random, 60),
+            moody: rate(random, 60),
             slow: rate(random, 60),
         };
         let faults = if may(random, 300) {
@@ -153,9 +188,16 @@ impl World {
                 overloaded: may(random, 150),
             }
         };
+        let callers = may(random, 250).then(|| Callers { one_by_one: may(random, 500) });
+        let left = match callers.is_none() && may(random, 100) {
+            true => (0..random.below(6)).map(|_| (random.magnitude(30).max(1), may(random, 500))).collect(),
+            false => Vec::new(),
+        };
+        // Who serves callers does so in no order; they wait for theirs.
+        let config = Config { ordered: config.ordered && callers.is_none(), ..config };
         World {
             seed,
-            items,
+            items: items + left.iter().map(|(count, _)| count).sum::<u64>(),
             item,
             large_items: may(random, 200),
             outcome,
@@ -163,6 +205,10 @@ impl World {
             config,
             natures,
             faults,
+            left,
+            resized_every: may(random, if callers.is_some() { 500 } else { 50 })
+                .then(|| us(500 + random.magnitude(100_000))),
+            callers,
             input: Input {
                 burst: random.magnitude(300).max(1),
                 pause: match random.below(10) {
@@ -184,11 +230,12 @@ impl World {
     pub fn nature(&self, index: u64) -> Nature {
         let n = &self.natures;
         let kinds = [
-            (n.failing, Nature::Failing),
+            (n.failing, Nature::Failing(self.kind(index))),
             (n.killer, Nature::Killer),
             (n.flaky, Nature::Flaky),
             (n.endless, Nature::Endless),
             (n.expiring, Nature::Expiring),
+            (n.moody, Nature::Moody),
             (n.slow, Nature::Slow),
         ];
         let mut draw = (mix(self.seed ^ mix(index)) % 1000) as u32;
@@ -201,23 +248,25 @@ impl World {
         Nature::Good
     }
 
-    pub fn size(&self, index: u64) -> u32 {
-        let large = self.large_items && mix(self.seed.rotate_left(32) ^ index).is_multiple_of(20);
-        if large { self.largest() } else { self.item }
+    /// How it fails, if it does.
+    fn kind(&self, index: u64) -> Kind {
+        let failures = KINDS.len() as u64;
+        KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(Kind::Error)
     }
 
-    fn largest(&self) -> u32 {
-        if self.large_items { self.item * 20 + 1_000 } else { self.item }
+    /// Items that another run has left.
+    pub fn left_items(&self) -> u64 {
+        self.left.iter().map(|(count, _)| count).sum()
+    }
+
+    pub fn size(&self, index: u64) -> u32 {
+        let large = self.large_items && mix(self.seed.rotate_left(32) ^ index).is_multiple_of(20);
+        if large { self.item * 20 + 1_000 } else { self.item }
     }
 
     /// Bytes of the item as the scheduler counts them.
     pub fn cost(&self, index: u64) -> u64 {
         u64::from(self.size(index)) + ITEM_OVERHEAD
-    }
-
-    /// Bytes that one read brings at most.
-    pub fn largest_burst(&self) -> u64 {
-        self.input.burst * (u64::from(self.largest()) + ITEM_OVERHEAD)
     }
 
     /// Nothing goes wrong but what items do: then it is known what must become of each.
@@ -234,8 +283,8 @@ impl World {
             world
         };
         let mut worlds = vec![
-            with(&|w| w.items /= 2),
-            with(&|w| w.items = w.items.saturating_sub(1)),
+            with(&|w| w.items = (w.items / 2).max(w.left_items())),
+            with(&|w| w.items = w.items.saturating_sub(1).max(w.left_items())),
             with(&|w| w.config.workers = (w.config.workers / 2).max(1)),
             with(&|w| w.config.workers = (w.config.workers - 1).max(1)),
             with(&|w| w.faults.signal_every = None),
@@ -243,6 +292,13 @@ impl World {
             with(&|w| w.natures = Natures::default()),
             with(&|w| w.stop_at = None),
             with(&|w| w.config.max_tasks_per_worker = None),
+            with(&|w| w.config.halt = None),
+            with(&|w| w.callers = None),
+            with(&|w| w.resized_every = None),
+            with(&|w| {
+                w.items -= w.left_items();
+                w.left.clear();
+            }),
             with(&|w| w.config.retries = 0),
             with(&|w| w.config.batch = false),
             with(&|w| w.large_items = false),

@@ -1,0 +1,91 @@
+//! When failures end a run, and which are tried again. By itself, as `simulation/` takes this file too.
+
+use std::fmt;
+
+use crate::outcome::Kind;
+
+/// Failures that another try may not meet: those that `--retries` is for unless something else is said.
+pub const RETRY_ON: [Kind; 2] = [Kind::WorkerLost, Kind::Timeout];
+
+/// When failures end a run, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Halt {
+    pub manner: Manner,
+    pub after: Failures,
+}
+
+/// How a run ends before its input does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// No more input is taken; what workers were given is finished.
+    Soon,
+    /// What runs is killed.
+    Now,
+}
+
+/// How many failed items are too many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Failures {
+    Count(u64),
+    /// Of a hundred items that are done. No fewer than [`LEAST_FAILURES`], as one item of one is all of them.
+    Percent(f64),
+}
+
+/// Failures below which their share says nothing. GNU parallel has the same.
+pub const LEAST_FAILURES: u64 = 3;
+
+impl Halt {
+    /// Whether `failed` items of `done` are too many.
+    pub fn is_met(&self, done: u64, failed: u64) -> bool {
+        match self.after {
+            Failures::Count(count) => failed >= count,
+            Failures::Percent(share) => failed >= LEAST_FAILURES && failed as f64 * 100.0 >= share * done as f64,
+        }
+    }
+}
+
+/// As it is written on the command line.
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let manner = match self.manner {
+            Manner::Soon => "soon",
+            Manner::Now => "now",
+        };
+        match self.after {
+            Failures::Count(count) => write!(f, "{manner},fail={count}"),
+            Failures::Percent(share) => write!(f, "{manner},fail={share}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn halt(after: Failures) -> Halt {
+        Halt { manner: Manner::Soon, after }
+    }
+
+    #[test]
+    fn a_share_of_failures_needs_three_of_them() {
+        let half = halt(Failures::Percent(50.0));
+        assert!(!half.is_met(1, 1));
+        assert!(!half.is_met(2, 2));
+        assert!(half.is_met(3, 3));
+        assert!(half.is_met(6, 3));
+        assert!(!half.is_met(7, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn one_more_failure_never_takes_a_halt_back(done in 0..1_000_000u64, failed in 0..1000u64, share in 0.1..100.0f64) {
+            for halt in [halt(Failures::Percent(share)), halt(Failures::Count(failed.max(1)))] {
+                if halt.is_met(done, failed) {
+                    prop_assert!(halt.is_met(done + 1, failed + 1));
+                }
+            }
+        }
+    }
+}
