@@ -7,6 +7,7 @@
 //!
 //! `make simulate` runs it; `make simulate SEED=7` replays one seed and prints its trace.
 
+mod figures;
 pub mod growth;
 mod ledger;
 #[path = "../../host/src/outcome/kind.rs"]
@@ -21,8 +22,9 @@ mod trace;
 mod worker;
 mod world;
 
+pub use figures::Figures;
 pub use ledger::Ledger;
-pub use simulation::{Figures, Simulation};
+pub use simulation::Simulation;
 pub use trace::Trace;
 pub use world::World;
 

@@ -1,13 +1,17 @@
 //! One run in virtual time: events in a heap, and the supervisor's loop among them.
 
+mod checks;
+mod outside;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use crate::figures::Figures;
 use crate::ledger::{Death, Ledger};
 use crate::policy::Manner;
 use crate::random::{Random, mix};
-use crate::scheduler::{Action, Blame, ChunkSize, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::scheduler::{Action, Blame, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::trace::Trace;
 use crate::worker::{Doing, Worker};
 use crate::world::World;
@@ -15,8 +19,6 @@ use crate::{Violation, promise};
 
 /// How often the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// On demand, nothing is queued behind an item that takes longer.
-const SLOW: Duration = Duration::from_millis(20);
 /// Starts that fail in a row until the run gives up, those of workers that somebody killed counting for a twentieth.
 const FAILED_STARTS: u32 = 5 * 20;
 
@@ -79,73 +81,6 @@ struct Known {
     ordered: Option<u64>,
     /// When an outcome was last taken from it, or it was given items while it had none.
     quiet_since: Time,
-}
-
-/// What a run came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub items: u64,
-    pub spawned: u64,
-    pub deaths: u64,
-    pub kills: u64,
-    pub settled: u64,
-    pub retries: u64,
-    pub cancelled: u64,
-    pub halted: u64,
-    pub resized: u64,
-    pub taken_up: u64,
-    pub calls: u64,
-    pub signals: u64,
-    pub gave_up: u64,
-    pub events: u64,
-    /// Of everything that happened.
-    pub hash: u64,
-}
-
-impl Figures {
-    /// Adds those of another run; the hash does not depend on the order of runs.
-    pub fn add(&mut self, other: &Figures) {
-        self.items += other.items;
-        self.spawned += other.spawned;
-        self.deaths += other.deaths;
-        self.kills += other.kills;
-        self.settled += other.settled;
-        self.retries += other.retries;
-        self.cancelled += other.cancelled;
-        self.halted += other.halted;
-        self.resized += other.resized;
-        self.taken_up += other.taken_up;
-        self.calls += other.calls;
-        self.signals += other.signals;
-        self.gave_up += other.gave_up;
-        self.events += other.events;
-        self.hash = self.hash.wrapping_add(mix(other.hash));
-    }
-}
-
-impl std::fmt::Display for Figures {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} items, {} workers started, {} lost, {} killed for being late, {} signals, \
-             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, \
-             {} changes of the number of workers, {} events",
-            self.items,
-            self.spawned,
-            self.deaths,
-            self.kills,
-            self.signals,
-            self.settled,
-            self.retries,
-            self.cancelled,
-            self.gave_up,
-            self.halted,
-            self.taken_up,
-            self.calls,
-            self.resized,
-            self.events
-        )
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -316,150 +251,6 @@ impl Simulation {
             }
         }
         Ok(None)
-    }
-
-    /// What happens outside of the host and of workers at work.
-    fn disturb(&mut self, event: Event) {
-        match event {
-            Event::Continue { worker } => self.go_on(worker),
-            Event::Dies { worker } => self.die(worker),
-            Event::Signal => {
-                self.signal();
-                self.schedule_signal();
-            }
-            Event::Read if self.read < self.world.left_items() => self.post(Mail::TakenUp),
-            Event::Read => {
-                let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.read);
-                self.post(if count == 0 { Mail::InputEnd } else { Mail::Input(count) });
-            }
-            Event::Written => {
-                let bytes = self.to_write.pop_front().unwrap_or_default();
-                self.written += bytes;
-                let closed = self.world.output.closes_after.is_some_and(|after| self.written > after);
-                self.post(if closed { Mail::OutputClosed } else { Mail::Written(bytes) });
-                self.write_next();
-            }
-            Event::Call => self.call(),
-            Event::Resize(workers) => {
-                self.post(Mail::Workers(workers));
-                self.schedule_resize();
-            }
-            Event::Stop => self.post(Mail::Stop),
-            Event::HostStops => {
-                self.stopped_until = self.now + self.random.time(self.world.config.timeout * 4);
-                if let Some(at) = self.wake_at {
-                    self.wake_by(at);
-                }
-                self.schedule_host_stop();
-            }
-            Event::Step { .. } | Event::Wake { .. } => {}
-        }
-    }
-
-    fn schedule_signal(&mut self) {
-        if let Some(every) = self.world.faults.signal_every
-            && self.signals_left > 0
-        {
-            self.signals_left -= 1;
-            let at = self.now + self.random.time(every * 2);
-            self.schedule(at, Event::Signal);
-        }
-    }
-
-    fn schedule_resize(&mut self) {
-        if let Some(every) = self.world.resized_every
-            && self.resizes_left > 0
-        {
-            self.resizes_left -= 1;
-            let at = self.now + self.random.time(every * 2);
-            // None at all only for a time.
-            let least = if self.resizes_left > 0 { 0 } else { 1 };
-            let workers = self.random.between(least, 2 * self.world.config.workers as u64) as usize;
-            self.schedule(at, Event::Resize(workers));
-        }
-    }
-
-    fn schedule_host_stop(&mut self) {
-        if let Some(every) = self.world.faults.host_stops_every
-            && self.stops_left > 0
-        {
-            self.stops_left -= 1;
-            let at = self.now.max(self.stopped_until) + self.random.time(every * 2);
-            self.schedule(at, Event::HostStops);
-        }
-    }
-
-    // ---- callers -----------------------------------------------------------------------------------------------------
-
-    fn next_caller(&mut self) {
-        self.caller_comes = true;
-        let at = self.now + self.random.time(self.world.input.pause);
-        self.schedule(at, Event::Call);
-    }
-
-    /// One brings some items; after the last the service ends.
-    fn call(&mut self) {
-        self.caller_comes = false;
-        let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.called);
-        if count == 0 {
-            self.caller_comes = true;
-            return self.post(Mail::InputEnd);
-        }
-        self.figures.calls += 1;
-        self.called += count;
-        self.give();
-        let one_by_one = self.world.callers.as_ref().is_some_and(|callers| callers.one_by_one);
-        if !one_by_one && self.called < self.world.items {
-            self.next_caller();
-        }
-    }
-
-    /// Gives the host what it asked for, if there is something.
-    fn give(&mut self) {
-        let count = self.wanted.min(self.called - self.given);
-        if count > 0 {
-            self.wanted = 0;
-            self.given += count;
-            self.post(Mail::Input(count));
-            if self.given == self.called {
-                self.post(Mail::InputPause);
-            }
-        }
-    }
-
-    /// Who waits for answers has all of them.
-    fn hear_answers(&mut self) {
-        if self.world.callers.is_some() && !self.caller_comes && self.ledger.emitted() == self.called {
-            self.next_caller();
-        }
-    }
-
-    /// Somebody kills or stops a worker, whatever it is doing.
-    fn signal(&mut self) {
-        let (Some((&first, _)), Some((&last, _))) = (self.workers.first_key_value(), self.workers.last_key_value())
-        else {
-            return;
-        };
-        let from = self.random.between(first.into(), last.into()) as WorkerId;
-        let Some((&id, _)) = self.workers.range(from..).next() else {
-            return;
-        };
-        self.figures.signals += 1;
-        let now = self.now;
-        let kind = self.random.below(100);
-        if kind < 50 {
-            return self.die(id);
-        }
-        if let Some((worker, _)) = self.workers.get_mut(&id)
-            && !worker.stopped
-            && !worker.dead
-        {
-            worker.stop(now);
-            if kind < 90 {
-                let at = now + self.random.time(self.world.config.timeout * 2);
-                self.schedule(at, Event::Continue { worker: id });
-            }
-        }
     }
 
     // ---- workers -----------------------------------------------------------------------------------------------------
@@ -677,11 +468,6 @@ impl Simulation {
         self.scheduler.set_workers(workers);
     }
 
-    /// Workers that were not told to end.
-    fn staying(&self) -> usize {
-        self.workers.values().filter(|(w, known)| !w.dead && !known.ends).count()
-    }
-
     fn hear(&mut self, id: WorkerId) -> Result<(), Violation> {
         let Some((mut worker, mut known)) = self.workers.remove(&id) else {
             return Ok(());
@@ -884,27 +670,6 @@ impl Simulation {
         self.scheduler.halted().is_some_and(|halt| halt.manner == Manner::Now)
     }
 
-    /// Whether a worker, which has nothing to do or something, may be given a chunk.
-    fn may_have(&self, id: WorkerId, idle: bool) -> Result<(), Violation> {
-        // Asking each worker would make large worlds slow.
-        if idle && self.most_allowed <= 32 {
-            let busy = self.busy();
-            promise!(busy < self.allowed, "worker {id} gets to work beside {busy}, with {} allowed", self.allowed);
-        }
-        if let Some((worker, known)) = self.workers.get(&id).filter(|_| !idle && self.world.callers.is_some()) {
-            let late = self.late_by(worker, known);
-            let put_off = worker.liar || self.was_full || self.world.faults.overloaded;
-            promise!(late < SLOW || put_off, "items wait in worker {id} behind one that takes {late:?}");
-        }
-        Ok(())
-    }
-
-    /// Workers that have items, and were not told to end.
-    fn busy(&self) -> usize {
-        let busy = |id: &WorkerId| self.workers.get(id).is_some_and(|(_, known)| !known.ends);
-        self.ledger.holders().filter(busy).count()
-    }
-
     fn write_next(&mut self) {
         if let Some(&bytes) = self.to_write.front() {
             let at = self.soon() + self.world.output.per_byte * bytes as u32;
@@ -927,25 +692,6 @@ impl Simulation {
             let at = self.now + self.random.time(Duration::from_millis(4));
             self.step_at(id, at);
         }
-        Ok(())
-    }
-
-    /// How long a worker has been at its item, for all that can be seen from outside.
-    fn late_by(&self, worker: &Worker, known: &Known) -> Duration {
-        let began = if matches!(worker.doing, Doing::Running { .. }) { worker.since } else { Time::ZERO };
-        self.now.saturating_sub(known.quiet_since.max(began))
-    }
-
-    /// A worker that is dealt with for being late is so no later than it had to be.
-    fn in_time(&self, id: WorkerId, worker: &Worker, late: Duration, limit: Duration) -> Result<(), Violation> {
-        // Outcomes are left with a worker only where there is no room for them; meanwhile its time stands still.
-        promise!(worker.ring.is_empty() || worker.dead, "worker {id} is late, but it is the host that does not listen");
-        let (faults, timeout) = (&self.world.faults, self.world.config.timeout);
-        // What keeps the host, or the output, from taking outcomes puts deadlines off.
-        let delayed = self.was_full || faults.host_stops_every.is_some() || worker.liar;
-        let excused = if faults.overloaded { timeout * 9 } else { Duration::ZERO };
-        let most = limit + excused + self.world.latency + Duration::from_millis(1);
-        promise!(late <= most || delayed, "worker {id} is late with {late:?} of {limit:?} before anybody minds");
         Ok(())
     }
 
@@ -973,77 +719,6 @@ impl Simulation {
         known.ordered = next;
         self.workers.insert(id, (worker, known));
         self.dies_soon(id);
-        Ok(())
-    }
-
-    /// What holds whenever the host goes to sleep.
-    fn check(&mut self) -> Result<(), Violation> {
-        let (world, config) = (&self.world, &self.world.config);
-        let window = config.window as u64;
-        let all = self.ledger.in_memory();
-        self.was_full |= all >= window;
-        // Of items that differ the scheduler knows only the sum over a chunk; what it says of a part is an estimate.
-        if !world.large_items {
-            promise!(all < window || !self.scheduler.wants_input(), "input is wanted with {all} bytes of {window}");
-            let items = self.ledger.items_in_memory();
-            promise!(items <= window + self.largest_read, "{items} bytes of items are held, of {window}");
-        }
-        // Asking each worker would make large worlds slow.
-        if self.most_allowed <= 32 && !self.is_cut_short() {
-            self.check_staff()?;
-            for &id in self.workers.keys() {
-                let several = self.ledger.holds_several(id);
-                promise!(
-                    self.scheduler.has_several_in_work(id) == several,
-                    "that worker {id} has several is {several}"
-                );
-            }
-        }
-        self.check_service()
-    }
-
-    /// How many workers there are.
-    fn check_staff(&mut self) -> Result<(), Violation> {
-        let (allowed, config) = (self.allowed, &self.world.config);
-        let staying = self.staying();
-        // Those that are too many finish what they have, or how they start, and are given nothing more.
-        let finishing = |(id, (worker, known)): (&WorkerId, &(Worker, Known))| {
-            known.old && !worker.dead && !known.ends && (!known.ready || !self.ledger.holds_nothing(*id))
-        };
-        let finishing = self.workers.iter().filter(|&entry| finishing(entry)).count();
-        self.surplus = self.surplus.min(finishing);
-        // One that will be replaced soon and its replacement may both be there.
-        let replaced = if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
-        let most = allowed * replaced + self.surplus;
-        promise!(staying <= most, "{staying} workers, with {allowed} allowed and {} that finish", self.surplus);
-        let busy = self.busy();
-        let most = allowed + self.surplus;
-        promise!(busy <= most, "{busy} workers have items, with {allowed} allowed and {} that finish", self.surplus);
-        if self.world.callers.is_some() {
-            let most = self.most_items as usize * replaced + self.surplus;
-            promise!(staying <= most, "{staying} workers, though never more than {} items were there", self.most_items);
-        }
-        Ok(())
-    }
-
-    /// Who is served on demand waits for nobody who may come later.
-    fn check_service(&mut self) -> Result<(), Violation> {
-        if self.world.callers.is_none() || self.stopped || self.ledger.has_halted() {
-            return Ok(());
-        }
-        let waiting = self.read - self.ledger.given_out();
-        if let ChunkSize::Fixed(chunk) = self.world.config.chunk {
-            let most = u64::from(chunk) * self.most_allowed.max(1) as u64;
-            promise!(waiting <= most, "{waiting} items were taken in advance, a chunk for each worker are {most}");
-        }
-        // Nobody else is in work, and no more come for now.
-        let alone = waiting > 0 && self.given == self.called && self.read == self.given;
-        if alone && self.ledger.given_out() == self.ledger.emitted() && self.allowed > 0 {
-            let staying = |(worker, known): &&(Worker, Known)| !worker.dead && !known.ends;
-            promise!(self.workers.values().any(|worker| staying(&worker)), "no worker is started for {waiting} items");
-            let idle = self.workers.values().filter(staying).any(|(_, known)| known.ready && !known.old);
-            promise!(!idle, "{waiting} items wait, alone, while a worker has nothing to do");
-        }
         Ok(())
     }
 }

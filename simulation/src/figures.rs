@@ -1,0 +1,70 @@
+//! What runs come to, in numbers.
+
+use crate::random::mix;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub items: u64,
+    pub spawned: u64,
+    pub deaths: u64,
+    pub kills: u64,
+    pub settled: u64,
+    pub retries: u64,
+    pub cancelled: u64,
+    pub halted: u64,
+    pub resized: u64,
+    pub taken_up: u64,
+    pub calls: u64,
+    pub signals: u64,
+    pub gave_up: u64,
+    pub events: u64,
+    /// Of everything that happened.
+    pub hash: u64,
+}
+
+impl Figures {
+    /// Adds those of another run; the hash does not depend on the order of runs.
+    pub fn add(&mut self, other: &Figures) {
+        self.items += other.items;
+        self.spawned += other.spawned;
+        self.deaths += other.deaths;
+        self.kills += other.kills;
+        self.settled += other.settled;
+        self.retries += other.retries;
+        self.cancelled += other.cancelled;
+        self.halted += other.halted;
+        self.resized += other.resized;
+        self.taken_up += other.taken_up;
+        self.calls += other.calls;
+        self.signals += other.signals;
+        self.gave_up += other.gave_up;
+        self.events += other.events;
+        self.hash = self.hash.wrapping_add(mix(other.hash));
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} items, {} workers started, {} lost, {} killed for being late, {} signals, \
+             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, \
+             {} changes of the number of workers, {} events",
+            self.items,
+            self.spawned,
+            self.deaths,
+            self.kills,
+            self.signals,
+            self.settled,
+            self.retries,
+            self.cancelled,
+            self.gave_up,
+            self.halted,
+            self.taken_up,
+            self.calls,
+            self.resized,
+            self.events
+        )
+    }
+}
