@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::units;
 use crate::grants::{self, Directory, Peer};
 use crate::outcome::Kind;
-use crate::policy::{Isolate, Limits, SandboxMode};
+use crate::policy::{Failures, Isolate, Limits, SandboxMode};
 use crate::scheduler::ChunkSize;
 
 /// multiprocessing.Pool for untrusted WebAssembly
@@ -35,15 +35,26 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "wasmpool map [OPTIONS] <TASK> [INPUT]...
+       wasmpool map [OPTIONS] --task <NAME=FILE>... [INPUT]...")]
 pub struct Map {
     /// The task: a component or core module, or their text form (.wat)
-    pub task: PathBuf,
+    #[arg(required_unless_present = "tasks")]
+    pub task: Option<PathBuf>,
     /// Files with the items; none, or `-`, is standard input
     pub input: Vec<PathBuf>,
     /// The function: `name`, or `interface/name` [default: the only one a user would call]
     #[arg(short, long, value_name = "NAME", env = "WASMPOOL_FUNCTION")]
     pub function: Option<String>,
-    /// Worker processes [default: the CPUs this process may use]
+    /// One of several tasks, each of which gets every item, in place of TASK; records carry its name. In the environment, one
+    /// on each line
+    #[arg(long = "task", value_name = "NAME=FILE", env = "WASMPOOL_TASK", value_delimiter = '\n', value_parser = units::named_task)]
+    pub tasks: Vec<units::NamedTask>,
+    /// Take no more items to a task of --task once N% of its items (three at least), or N of them, have failed; the others go
+    /// on [default: never]
+    #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside, requires = "tasks")]
+    pub set_aside: Option<Failures>,
+    /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Option<u32>,
     /// Items per chunk; auto aims at a few milliseconds of work
@@ -58,9 +69,9 @@ pub struct Map {
     /// How the input is cut into items
     #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,
-    /// How outcomes are printed
-    #[arg(long, value_enum, default_value_t = OutputFormat::Values, env = "WASMPOOL_OUTPUT_FORMAT")]
-    pub output_format: OutputFormat,
+    /// How outcomes are printed [default: values; with --task records]
+    #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
+    pub output_format: Option<OutputFormat>,
     /// What follows each result of raw output
     #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
     pub delimiter: Delimiter,
@@ -97,6 +108,13 @@ pub struct Map {
     pub progress: Progress,
     #[command(flatten)]
     pub common: Common,
+}
+
+impl Map {
+    pub fn output_format(&self) -> OutputFormat {
+        let several = !self.tasks.is_empty();
+        self.output_format.unwrap_or(if several { OutputFormat::Records } else { OutputFormat::Values })
+    }
 }
 
 #[derive(Debug, Args)]

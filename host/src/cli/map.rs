@@ -8,6 +8,7 @@ use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
+use super::several::several;
 use crate::compile::Wasm;
 use crate::grants::Directory;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
@@ -19,51 +20,21 @@ use crate::scheduler::Config;
 use crate::value::Form;
 
 pub fn map(map: &Map) -> Result<Exit, Stop> {
+    let Some(task) = map.task.as_ref().filter(|_| map.tasks.is_empty()) else {
+        return several(map);
+    };
     let inputs = Inputs::open(&map.input)?;
     let size = inputs.size();
-    let call = Call {
-        function: map.function.clone(),
-        batch: map.batch,
-        flatten: map.flatten,
-        item_form: item_form(map.input_format),
-        takes_failed: map.input_format == InputFormat::Jsonl,
-        result_form: match map.output_format {
-            OutputFormat::Raw => ResultForm::Raw,
-            OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
-        },
-        ..call(&map.common)
-    };
-    let workers = match map.workers {
-        Some(workers) => workers as usize,
-        None => thread::available_parallelism().map_or(1, |n| n.get()),
-    };
-    let config = Config {
-        ordered: !map.unordered,
-        chunk: map.chunk_size,
-        batch: map.batch,
-        retries: map.retries,
-        retry_on: map.retry_on.iter().copied().collect(),
-        halt: map.halt.0,
-        max_tasks_per_worker: map.max_tasks_per_worker,
-        ..Config::of_limits(map.common.timeout, workers)
-    };
-    let format = match (map.output_format, map.delimiter) {
-        (OutputFormat::Values, _) => Format::Values,
-        (OutputFormat::Records, _) => Format::Records,
-        (OutputFormat::Raw, Delimiter::Newline) => Format::Raw { delimiter: Some(b'\n') },
-        (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
-        (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
-    };
     let output = output(map, &inputs)?;
     let mut progress = Progress::new(map.progress, &map.common, size);
-    let items = items(map.input_format, inputs, longest(&map.common), &progress);
+    let items = items(map, inputs, &progress);
     let notice = Notice::new(map.common.verbosity).still(map.progress == When::Never);
     let result = run(Run {
-        task: &Wasm::of_argument(&map.task)?,
-        call,
+        task: &Wasm::of_argument(task)?,
+        call: item_call(map),
         grants: map.common.grants.grants(),
-        config,
-        format,
+        config: config(map, workers(map)),
+        format: format(map),
         items,
         identity: identity(map, &output),
         output,
@@ -83,8 +54,54 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
+/// What is done with each item.
+pub fn item_call(map: &Map) -> Call {
+    Call {
+        function: map.function.clone(),
+        batch: map.batch,
+        flatten: map.flatten,
+        item_form: item_form(map.input_format),
+        takes_failed: map.input_format == InputFormat::Jsonl,
+        result_form: match map.output_format() {
+            OutputFormat::Raw => ResultForm::Raw,
+            OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
+        },
+        ..call(&map.common)
+    }
+}
+
+pub fn workers(map: &Map) -> usize {
+    match map.workers {
+        Some(workers) => workers as usize,
+        None => thread::available_parallelism().map_or(1, |n| n.get()),
+    }
+}
+
+pub fn config(map: &Map, workers: usize) -> Config {
+    Config {
+        ordered: !map.unordered,
+        chunk: map.chunk_size,
+        batch: map.batch,
+        retries: map.retries,
+        retry_on: map.retry_on.iter().copied().collect(),
+        halt: map.halt.0,
+        max_tasks_per_worker: map.max_tasks_per_worker,
+        ..Config::of_limits(map.common.timeout, workers)
+    }
+}
+
+pub fn format(map: &Map) -> Format {
+    match (map.output_format(), map.delimiter) {
+        (OutputFormat::Values, _) => Format::Values,
+        (OutputFormat::Records, _) => Format::Records,
+        (OutputFormat::Raw, Delimiter::Newline) => Format::Raw { delimiter: Some(b'\n') },
+        (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
+        (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
+    }
+}
+
 /// Opens what is written, which is nothing that is also read or written as something else.
-fn output(map: &Map, inputs: &Inputs) -> Result<Output, String> {
+pub fn output(map: &Map, inputs: &Inputs) -> Result<Output, String> {
     let results = Target::open(map.output.as_deref(), "the output")?;
     let failed = map.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
     let read = inputs.same_files();
@@ -132,7 +149,7 @@ fn identity(map: &Map, output: &Output) -> Identity {
         ("--batch", map.batch.to_string()),
         ("--flatten", map.flatten.to_string()),
         ("--input-format", format!("{:?}", map.input_format).to_lowercase()),
-        ("--output-format", format!("{:?}", map.output_format).to_lowercase()),
+        ("--output-format", format!("{:?}", map.output_format()).to_lowercase()),
         ("--delimiter", format!("{:?}", map.delimiter).to_lowercase()),
         ("--unordered", map.unordered.to_string()),
         ("--isolate", format!("{:?}", common.isolate).to_lowercase()),
@@ -182,9 +199,10 @@ fn item_form(format: InputFormat) -> Form {
     }
 }
 
-fn items(format: InputFormat, inputs: Inputs, longest: usize, progress: &Progress) -> Box<dyn Items> {
+pub fn items(map: &Map, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {
     let inputs = inputs.counted(progress.bytes_read());
-    match format {
+    let longest = longest(&map.common);
+    match map.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
         InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
         InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),

@@ -9,6 +9,7 @@ mod inspect;
 mod map;
 mod progress;
 mod run;
+mod several;
 mod units;
 
 use std::process::ExitCode;

@@ -69,6 +69,15 @@ impl Progress {
         self.read.clone()
     }
 
+    /// Whether there is a bar, or lines in its place.
+    pub fn is_shown(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// The run is over.
     pub fn finish(&self, counts: &Counts) {
         match &self.shown {
@@ -95,16 +104,34 @@ impl Progress {
         if counts.failures() == 0 {
             return;
         }
-        let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
-        eprintln!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds.join(", "));
+        eprintln!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
     }
 
-    fn say(&self, message: &str) {
+    /// Tells a person of a failure of `what`, unless there were many.
+    pub fn tell_failure(&mut self, what: &str, failure: &Failure) {
+        if self.quiet || self.told > TOLD {
+            return;
+        }
+        self.told += 1;
+        if self.told > TOLD {
+            self.say("wasmpool: more items failed; --output-format records tells of each");
+            return;
+        }
+        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), printable(&failure.message)));
+    }
+
+    pub fn say(&self, message: &str) {
         match &self.shown {
             Some(Shown::Bar(bar)) => bar.println(message),
             _ => eprintln!("{message}"),
         }
     }
+}
+
+/// How many failed in which way.
+pub fn kinds(counts: &Counts) -> String {
+    let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
+    kinds.join(", ")
 }
 
 /// A message that a guest may have written, as a terminal can be shown it: on one line, of bounded length, and without
@@ -149,15 +176,7 @@ impl Watcher for Progress {
     }
 
     fn failed(&mut self, index: u64, failure: &Failure) {
-        if self.quiet || self.told > TOLD {
-            return;
-        }
-        self.told += 1;
-        if self.told > TOLD {
-            self.say("wasmpool: more items failed; --output-format records tells of each");
-            return;
-        }
-        self.say(&format!("wasmpool: item {index} failed: {}: {}", failure.kind.name(), printable(&failure.message)));
+        self.tell_failure(&format!("item {index}"), failure);
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

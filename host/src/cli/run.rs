@@ -1,6 +1,7 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
 use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -16,11 +17,11 @@ use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::journal::{Identity, Journal, Start};
 use crate::outcome::Counts;
-use crate::output::{self, Format, Output, Printer, Watcher};
+use crate::output::{self, Format, Lines, Output, Printer, Watcher};
 use crate::policy::Call;
 use crate::scheduler::Config;
 use crate::spawn::Program;
-use crate::supervisor::{End, Event, Mailbox, Sender, Spares, Supervisor};
+use crate::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
 
 /// All that a run is made of.
 pub struct Run<'a> {
@@ -44,7 +45,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let Opened { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
-    let signals = watch_signals(mailbox.sender())?;
+    let supervisor = mailbox.sender();
+    let signals = watch_signals(move |signal| supervisor.send(Event::Signal(signal)))?;
     let mut notice = notice.until(&signals.came);
     // Beside what comes now: no more than can get on with it.
     let ahead = config.workers.min(thread::available_parallelism().map_or(1, NonZero::get));
@@ -52,7 +54,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     spares.announce(ahead);
     spares.start()?;
     let cache = Cache::of_user();
-    let mut prepared = match prepare(task, &call, &cache, false, &mut notice) {
+    let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,
     };
@@ -74,26 +76,15 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let writing = thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || output::write_all(output, &to_write, &writer))?;
-    let mut printer = Printer::new(format, counts, failed, journaled, results, watcher);
-    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut printer, &mailbox)?;
-    let mut result = supervisor.run();
-    if let Err(Error::Artifact(_)) = &result
-        && prepared.compiled.is_none()
-    {
-        // From another machine: made anew. Workers load before anything is sent to them, so nothing ran; but items were
-        // read already, and the supervisor has them.
-        cache.remove(&prepared.hash, prepared.meta.profile);
-        prepared = match prepare(task, &call, &cache, true, &mut notice) {
-            Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
-            prepared => prepared?,
-        };
-        supervisor.exchange(&prepared, &call)?;
-        result = supervisor.run();
-    }
-    drop(supervisor);
+    let mut printer = Printer::new(Lines::new(format), counts, failed, journaled, results, watcher);
+    let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
+    let result = work.run(config, spares, &mut printer, &mailbox, &mut notice);
     let counts = printer.counts().clone();
     drop(printer);
-    let end = result?;
+    let end = match result {
+        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+        end => end?,
+    };
     let mut ended = None;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
@@ -127,27 +118,70 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     Ok((exit, counts))
 }
 
-fn prepare(task: &Wasm, call: &Call, cache: &Cache, fresh: bool, notice: &mut Notice<'_>) -> Result<Prepared, Error> {
+/// What a supervisor is to have its workers run.
+pub struct Work<'a> {
+    pub task: &'a Wasm,
+    pub call: &'a Call,
+    pub directories: &'a [OwnedFd],
+    pub cache: &'a Cache,
+    pub prepared: Prepared,
+}
+
+impl Work<'_> {
+    /// Runs it, until all its processes have ended.
+    pub fn run(
+        self,
+        config: Config,
+        spares: Spares,
+        sink: &mut dyn Sink,
+        mailbox: &Mailbox,
+        notice: &mut Notice<'_>,
+    ) -> Result<End, Error> {
+        let Work { task, call, directories, cache, prepared } = self;
+        let mut supervisor = Supervisor::new(&prepared, call, directories, config, spares, sink, mailbox)?;
+        let result = supervisor.run();
+        if let Err(Error::Artifact(_)) = &result
+            && prepared.compiled.is_none()
+        {
+            // From another machine: made anew. Workers load before anything is sent to them, so nothing ran; but items
+            // were read already, and the supervisor has them.
+            cache.remove(&prepared.hash, prepared.meta.profile);
+            let prepared = prepare(task, call, cache, true, notice)?;
+            supervisor.exchange(&prepared, call)?;
+            return supervisor.run();
+        }
+        result
+    }
+}
+
+pub fn prepare(
+    task: &Wasm,
+    call: &Call,
+    cache: &Cache,
+    fresh: bool,
+    notice: &mut Notice<'_>,
+) -> Result<Prepared, Error> {
     let prepared = compile::prepare(task, &Wanted::of(call), cache, fresh, notice)?;
     notice.had(task.name(), prepared.compiled);
     Ok(prepared)
 }
 
 /// Signals for whom the mailbox is not open yet.
-struct Signals {
+pub struct Signals {
     /// Readable once there was one.
-    came: EventFd,
+    pub came: EventFd,
     last: AtomicI32,
 }
 
 impl Signals {
-    fn last(&self) -> i32 {
+    /// The last one, or 0.
+    pub fn last(&self) -> i32 {
         self.last.load(Ordering::Relaxed)
     }
 }
 
 /// SIGINT and SIGTERM become events: the first ends the run in good order, the second at once.
-fn watch_signals(supervisor: Sender) -> Result<Arc<Signals>, Error> {
+pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
     let came = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(std::io::Error::from)?;
     let signals = Arc::new(Signals { came, last: AtomicI32::new(0) });
     let told = signals.clone();
@@ -165,7 +199,7 @@ fn watch_signals(supervisor: Sender) -> Result<Arc<Signals>, Error> {
             times += if signal == Signal::SIGINT { 1 } else { 2 };
             told.last.store(signal as i32, Ordering::Relaxed);
             let _ = told.came.write(1);
-            supervisor.send(Event::Signal(signal as i32));
+            tell(signal as i32);
             if times >= 2 {
                 // Whoever writes may be stuck on a reader that is gone: the second means now.
                 thread::sleep(std::time::Duration::from_millis(500));

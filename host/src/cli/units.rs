@@ -1,5 +1,6 @@
 //! Sizes, durations and bindings as they are written on the command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::grants::{Directory, Peer};
@@ -122,17 +123,40 @@ pub fn halt(text: &str) -> Result<MaybeHalt, String> {
     };
     let after = match after {
         None => Failures::Count(1),
-        Some(after) => {
-            let number = after.trim().strip_prefix("fail=").ok_or_else(hint)?;
-            match number.strip_suffix('%') {
-                Some(share) => {
-                    Failures::Percent(share.parse().ok().filter(|s| *s > 0.0 && *s <= 100.0).ok_or_else(hint)?)
-                }
-                None => Failures::Count(number.parse().ok().filter(|n| *n > 0).ok_or_else(hint)?),
-            }
-        }
+        Some(after) => after.trim().strip_prefix("fail=").and_then(failures).ok_or_else(hint)?,
     };
     Ok(MaybeHalt(Some(Halt { manner, after })))
+}
+
+/// A number of failures, or a share of the items that are done.
+fn failures(text: &str) -> Option<Failures> {
+    match text.strip_suffix('%') {
+        Some(share) => share.parse().ok().filter(|s| *s > 0.0 && *s <= 100.0).map(Failures::Percent),
+        None => text.parse().ok().filter(|n| *n > 0).map(Failures::Count),
+    }
+}
+
+/// When a task is set aside: `N%` of its items, or `N` of them.
+pub fn set_aside(text: &str) -> Result<Failures, String> {
+    failures(text.trim())
+        .ok_or_else(|| "it is N%, a share of the task's items that failed, or N, a number of them: 20%, 10".to_owned())
+}
+
+/// One of several tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTask {
+    pub name: String,
+    pub file: PathBuf,
+}
+
+/// A task with a name: `NAME=FILE`.
+pub fn named_task(text: &str) -> Result<NamedTask, String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok(NamedTask { name: name.to_owned(), file: file.into() })
+        }
+        _ => Err("it has to be NAME=FILE, such as check=check.wasm; records carry the name".to_owned()),
+    }
 }
 
 /// A chunk size: `auto` or a number from 1.
@@ -208,6 +232,25 @@ mod tests {
         }
         for text in ["now,fail=1", "soon,fail=2.5%"] {
             assert_eq!(halt(text).ok().and_then(|halt| halt.0).map(|halt| halt.to_string()), Some(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_named_task_has_a_name_and_a_file() {
+        let named = |text| named_task(text).map(|task| (task.name, task.file.display().to_string()));
+        assert_eq!(named("a=one.wasm"), Ok(("a".to_owned(), "one.wasm".to_owned())));
+        assert_eq!(named("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        for wrong in ["one.wasm", "=one.wasm", "a=", ""] {
+            assert!(named(wrong).unwrap_err().contains("NAME=FILE"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_set_aside_for_a_share_or_a_number_of_failures() {
+        assert_eq!(set_aside("20%"), Ok(Failures::Percent(20.0)));
+        assert_eq!(set_aside("5"), Ok(Failures::Count(5)));
+        for wrong in ["", "0", "0%", "101%", "some", "-1%"] {
+            assert!(set_aside(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Input, cut into items: lazily, a block at a time, and never more than was asked for.
 
 mod csv;
+mod fan;
 mod files;
 mod lines;
 mod source;
@@ -9,6 +10,7 @@ use std::io;
 use std::ops::Range;
 
 pub use csv::CsvItems;
+pub use fan::Fan;
 pub use files::FileItems;
 pub use lines::LineItems;
 pub use source::{Inputs, feed};
@@ -16,7 +18,7 @@ pub use source::{Inputs, feed};
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header};
 
 /// Items in the form in which they go into a lane: each behind its header.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub bytes: Vec<u8>,
     /// Size of each item, without its header.

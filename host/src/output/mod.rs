@@ -1,5 +1,6 @@
 //! Outcomes as lines: what a user reads, and the thread that writes it.
 
+pub mod merge;
 mod record;
 mod target;
 mod writer;
@@ -29,7 +30,7 @@ pub enum Format {
 
 /// Prints outcomes in one of the formats, and counts them.
 pub struct Printer<'a> {
-    format: Format,
+    lines: Lines,
     counts: Counts,
     /// The form of the items, where failed ones are to be written down.
     failed: Option<Form>,
@@ -53,18 +54,58 @@ pub trait Watcher {
 
 impl<'a> Printer<'a> {
     pub fn new(
-        format: Format,
+        lines: Lines,
         counts: Counts,
         failed: Option<Form>,
         journal: bool,
         writer: std::sync::mpsc::Sender<Message>,
         watcher: &'a mut dyn Watcher,
     ) -> Self {
-        Printer { format, counts, failed, journal, writer, watcher }
+        Printer { lines, counts, failed, journal, writer, watcher }
     }
 
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+}
+
+/// How outcomes become lines.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    format: Format,
+    /// The members of a record that name its task, where there are several.
+    label: String,
+}
+
+impl Lines {
+    pub fn new(format: Format) -> Lines {
+        Lines { format, label: String::new() }
+    }
+
+    /// Those of one task of several.
+    pub fn of_task(format: Format, task: &str) -> Lines {
+        Lines { format, label: record::label(task) }
+    }
+
+    /// Appends what an outcome is printed as, and says why it is a failure if it is one.
+    fn outcome(
+        &self,
+        record: &Record<'_>,
+        result: Result<Value<'_>, Failure>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let result = result.and_then(|value| self.value(record, value, to));
+        if let (Format::Records, Err(failure)) = (self.format, &result) {
+            record::failed(record, &self.label, failure, to);
+        }
+        result
+    }
+
+    /// Appends what an item is printed as that nobody tried to run.
+    fn untried(&self, index: u64, failure: &Failure, to: &mut Vec<u8>) {
+        if self.format == Format::Records {
+            record::untried(index, &self.label, failure, to);
+        }
     }
 
     /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
@@ -109,7 +150,7 @@ impl<'a> Printer<'a> {
             }
             Format::Records => {
                 one_json_value(&element)?;
-                record::ok(record, &element, printed, to);
+                record::ok(record, &self.label, &element, printed, to);
             }
         }
         Ok(())
@@ -118,7 +159,7 @@ impl<'a> Printer<'a> {
 
 impl Sink for Printer<'_> {
     fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
-        let Err(failure) = result.and_then(|value| self.value(&record, value, &mut to.results)) else {
+        let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
             return true;
@@ -126,9 +167,6 @@ impl Sink for Printer<'_> {
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
         self.watcher.failed(record.index, &failure);
-        if self.format == Format::Records {
-            record::failed(&record, &failure, &mut to.results);
-        }
         if let Some(form) = self.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }

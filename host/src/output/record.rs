@@ -11,10 +11,10 @@ use crate::outcome::{Failure, Printed};
 use crate::supervisor::Record;
 use crate::value::Form;
 
-/// The record of a success. `value` is JSON.
-pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
+/// The record of a success. `value` is JSON, and `label` the members that follow the index.
+pub fn ok(record: &Record<'_>, label: &str, value: &[u8], printed: &Printed, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
-    let _ = write!(to, "{{\"index\":{},\"status\":\"ok\",\"value\":", record.index);
+    let _ = write!(to, "{{\"index\":{}{label},\"status\":\"ok\",\"value\":", record.index);
     to.extend_from_slice(value);
     tail(record, to);
     if !printed.is_empty() {
@@ -24,9 +24,22 @@ pub fn ok(record: &Record<'_>, value: &[u8], printed: &Printed, to: &mut Vec<u8>
 }
 
 /// The record of a failure.
-pub fn failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
+pub fn failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     to.push(b'{');
-    end_failed(record, failure, to);
+    end_failed(record, label, failure, to);
+}
+
+/// The record of an item that nobody tried to run.
+pub fn untried(index: u64, label: &str, failure: &Failure, to: &mut Vec<u8>) {
+    let _ = write!(to, "{{\"index\":{index}{label},\"status\":\"failed\"");
+    merge(failure, to);
+    to.extend_from_slice(b",\"elapsed_us\":0,\"attempts\":0}\n");
+}
+
+/// The members that name a task, behind those before them.
+pub fn label(task: &str) -> String {
+    // A string can always be written.
+    serde_json::to_string(task).map_or_else(|_| String::new(), |name| format!(",\"task\":{name}"))
 }
 
 /// The record of a failure with its item, which came in this form: a line that can be mapped over again.
@@ -34,12 +47,12 @@ pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &
     let (tag, bytes) = record.item.bytes().unwrap_or((ItemTag::Unreadable, &[]));
     failed::begin(tag, bytes, form, to);
     to.push(b',');
-    end_failed(record, failure, to);
+    end_failed(record, "", failure, to);
 }
 
 /// The members of a failure's record, and its end, behind what else the record holds.
-fn end_failed(record: &Record<'_>, failure: &Failure, to: &mut Vec<u8>) {
-    let _ = write!(to, "\"index\":{},\"status\":\"failed\"", record.index);
+fn end_failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
+    let _ = write!(to, "\"index\":{}{label},\"status\":\"failed\"", record.index);
     merge(failure, to);
     tail(record, to);
     to.extend_from_slice(b"}\n");

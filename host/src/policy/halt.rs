@@ -45,16 +45,23 @@ impl Halt {
 }
 
 /// As it is written on the command line.
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failures::Count(count) => write!(f, "{count}"),
+            Failures::Percent(share) => write!(f, "{share}%"),
+        }
+    }
+}
+
+/// As it is written on the command line.
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let manner = match self.manner {
             Manner::Soon => "soon",
             Manner::Now => "now",
         };
-        match self.after {
-            Failures::Count(count) => write!(f, "{manner},fail={count}"),
-            Failures::Percent(share) => write!(f, "{manner},fail={share}%"),
-        }
+        write!(f, "{manner},fail={}", self.after)
     }
 }
 

@@ -17,7 +17,7 @@ mod keeper;
 mod program;
 mod result;
 mod shared;
-mod shares;
+pub(crate) mod shares;
 mod task;
 mod value;
 

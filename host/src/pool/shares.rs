@@ -1,8 +1,8 @@
-//! How the worker processes of a pool are shared out among its groups.
+//! How the worker processes are shared out among those that need them: the groups of a pool, or the tasks of a run.
 
 /// What is known of a group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// Items it has, as far as there can be workers for them.
     pub need: usize,
     /// Workers it was allowed last.
@@ -16,7 +16,7 @@ pub(super) struct Claim {
 /// Who has items gets a worker, even beyond the budget: nothing may wait for ever. What is left goes round among those who
 /// need more; what nobody needs is left with those who have it, the last called first, so that calls that come back find
 /// their workers.
-pub(super) fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
+pub(crate) fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
     let mut shares: Vec<usize> = claims.iter().map(|claim| claim.need.min(1)).collect();
     let mut left = budget.saturating_sub(shares.iter().sum());
     let needy = |shares: &[usize]| -> Vec<usize> {

@@ -606,9 +606,16 @@ impl Scheduler {
     /// Ends the run if too much has failed.
     fn halt(&mut self) {
         let met = |halt: &Halt| halt.is_met(self.done, self.failed);
-        let Some(halt) = self.config.halt.filter(|halt| self.halted.is_none() && met(halt)) else {
+        if let Some(halt) = self.config.halt.filter(met) {
+            self.halt_by(halt);
+        }
+    }
+
+    /// Ends the run for failures, here or elsewhere. The first to do so counts.
+    pub fn halt_by(&mut self, halt: Halt) {
+        if self.halted.is_some() {
             return;
-        };
+        }
         self.halted = Some(halt);
         self.stop();
         if halt.manner == Manner::Now {

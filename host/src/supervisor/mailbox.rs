@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::input::Batch;
 use crate::journal::Left;
+use crate::policy::Halt;
 
 /// What happened outside.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub enum Event {
     JournalFailed(io::Error),
     /// The user or the system asks to stop.
     Signal(i32),
+    /// Too much has failed, in this run and those beside it.
+    Halt(Halt),
     /// Stop now, whatever is in work.
     Terminate,
 }

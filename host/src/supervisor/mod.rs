@@ -81,6 +81,8 @@ pub trait Sink {
     fn emit(&mut self, group: Group);
     /// These outcomes wait for others before them. Told only in runs that may be taken up again.
     fn wait(&mut self, _group: Group) {}
+    /// A worker has loaded the task. Told of each.
+    fn worker_ready(&mut self) {}
     /// A worker process ended, like this, though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Workers run without these parts of the sandbox. Told once.
@@ -262,6 +264,7 @@ impl<'a> Supervisor<'a> {
                     self.take_input(batch);
                 }
                 Event::InputPause => self.scheduler.input_pauses(),
+                Event::Halt(halt) => self.scheduler.halt_by(halt),
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(End::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
@@ -345,6 +348,7 @@ impl<'a> Supervisor<'a> {
                         self.sink.unprotected(&lacking);
                     }
                     self.scheduler.worker_ready(id, self.now());
+                    self.sink.worker_ready();
                 }
                 Ok(Some(Started::Unusable(message))) => return Err(Gone::Run(Error::Task(message))),
                 Ok(Some(Started::Unprotected(message))) => return Err(Gone::Run(Error::Sandbox(message))),

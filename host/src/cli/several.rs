@@ -1,0 +1,523 @@
+//! `wasmpool map --task a=one.wasm --task b=two.wasm`: every item through every task.
+//!
+//! Each task has a supervisor of its own, on a thread of its own, with workers that hold no other task. They share the
+//! input ([`Fan`]), the output ([`Merger`]), and the number of worker processes.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::args::{Map, Progress as When};
+use super::compiling::Notice;
+use super::exit::{Exit, Stop};
+use super::map::{config, format, item_call, items, output, workers};
+use super::progress::{Progress, kinds, printable};
+use super::run::{Signals, Work, prepare, watch_signals};
+use super::units::NamedTask;
+use crate::compile::{Cache, Prepared, Wasm};
+use crate::error::Error;
+use crate::grants::Opened;
+use crate::input::{Fan, Inputs};
+use crate::outcome::{Counts, Failure, Kind};
+use crate::output::merge::{Merger, News, framed};
+use crate::output::{Lines, Watcher};
+use crate::policy::{Failures, Halt, Manner};
+use crate::pool::shares::{Claim, share};
+use crate::sandbox::Part;
+use crate::scheduler::{Config, WorkerId};
+use crate::spawn::Program;
+use crate::supervisor::{End, Event, Group, Mailbox, Record, Sender, Sink, Spares, Value};
+
+/// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
+const SHARE_EVERY: Duration = Duration::from_millis(200);
+
+pub fn several(map: &Map) -> Result<Exit, Stop> {
+    let inputs: Vec<PathBuf> = map.task.iter().chain(&map.input).cloned().collect();
+    check(map, &inputs)?;
+    let inputs = Inputs::open(&inputs)?;
+    let size = inputs.size();
+    let target = output(map, &inputs)?.results;
+    let progress = Progress::new(map.progress, &map.common, size);
+    let items = items(map, inputs, &progress);
+    let fan = Arc::new(Fan::new());
+    let mut mailboxes = Vec::new();
+    for task in 0..map.tasks.len() {
+        let asked = fan.clone();
+        let mailbox = Mailbox::asking(Box::new(move |_| asked.ask(task))).map_err(Error::from)?;
+        fan.add(mailbox.sender());
+        mailboxes.push(mailbox);
+    }
+    let senders: Vec<Sender> = mailboxes.iter().map(Mailbox::sender).collect();
+    let (told, reader) = (senders.clone(), fan.clone());
+    let signals = watch_signals(move |signal| {
+        reader.close();
+        told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
+    })?;
+    let budget = workers(map).max(map.tasks.len());
+    let spares = Spares::new(Program::Own);
+    spares.add(budget.min(thread::available_parallelism().map_or(1, |n| n.get())))?;
+    let Opened { given, directories } = map.common.grants.grants().open()?;
+    let mut call = item_call(map);
+    call.given = given;
+    let cache = Cache::of_user();
+    let mut tasks = Vec::new();
+    for NamedTask { name, file } in &map.tasks {
+        let wasm = Wasm::of_argument(file).map_err(|e| of_task(name, e))?;
+        match prepare(&wasm, &call, &cache, false, &mut notice(map).until(&signals.came)) {
+            Ok(prepared) => tasks.push((wasm, prepared)),
+            Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
+            Err(e) => return Err(of_task(name, e)),
+        }
+    }
+    let (news, merged) = mpsc::channel();
+    let board = Board::new(map, progress, senders.clone());
+    let lines = map.tasks.iter().map(|task| Lines::of_task(format(map), &task.name));
+    let merger = Merger::new(!map.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
+    let writing = {
+        let (fan, senders) = (fan.clone(), senders.clone());
+        let write = move || {
+            let result = merger.run(&merged);
+            if result.is_err() {
+                fan.close();
+                senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
+            }
+            result
+        };
+        thread::Builder::new().name("output".to_owned()).spawn(write).map_err(Error::from)?
+    };
+    {
+        let (fan, news) = (fan.clone(), news.clone());
+        // A merger that is gone has said why.
+        let read = move || {
+            fan.read(items, |count| {
+                let _ = news.send(News::Read(count));
+            });
+        };
+        thread::Builder::new().name("input".to_owned()).spawn(read).map_err(Error::from)?;
+    }
+    let crew = Crew { map, call: &call, directories: &directories, cache: &cache, spares, fan: &fan, board: &board };
+    let result = crew.run(tasks, mailboxes, &senders, &news, budget, &signals);
+    let input = if result.is_ok() && signals.last() == 0 { fan.wait_for_end() } else { Ok(()) };
+    fan.close();
+    let _ = news.send(News::End);
+    let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes broke down")));
+    let exit = board.end(map, written, signals.last(), result)?;
+    input.map_err(Error::Input)?;
+    Ok(exit)
+}
+
+/// Refuses what cannot be meant, or what a run of several tasks does not do.
+fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for task in &map.tasks {
+        if !names.insert(&task.name) {
+            return Err(format!("two tasks are called {}: --task wants a name of its own for each", task.name));
+        }
+    }
+    if let Some(task) = inputs.iter().find(|input| is_wasm(input)) {
+        let file = task.display();
+        return Err(format!(
+            "{file} is a task, and with --task all that stands without a name is input: write --task NAME={file}"
+        ));
+    }
+    let alone = |option, why| {
+        Err(format!("{option} is for a run of one task: {why} (wasmpool map {option} … TASK), or leave {option} out"))
+    };
+    if map.journal.is_some() || map.resume {
+        return alone("--journal", "run each task by itself, with a journal and an output of its own");
+    }
+    if map.failed.is_some() {
+        return alone("--failed", "run the task whose failed items are wanted by itself");
+    }
+    Ok(())
+}
+
+/// Whether a file is rather a task than a list of items.
+fn is_wasm(path: &Path) -> bool {
+    if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
+        return true;
+    }
+    let mut magic = [0; 4];
+    path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\0asm"
+}
+
+fn notice(map: &Map) -> Notice<'static> {
+    Notice::new(map.common.verbosity).still(map.progress == When::Never)
+}
+
+fn of_task(name: &str, error: Error) -> Stop {
+    let Stop { exit, message } = Stop::from(error);
+    Stop { exit, message: format!("task {name}: {message}") }
+}
+
+/// What all supervisors are started with.
+struct Crew<'a> {
+    map: &'a Map,
+    call: &'a crate::policy::Call,
+    directories: &'a [std::os::fd::OwnedFd],
+    cache: &'a Cache,
+    spares: Spares,
+    fan: &'a Fan,
+    board: &'a Board,
+}
+
+impl Crew<'_> {
+    /// Runs all tasks, each on a thread of its own, until the last has ended.
+    fn run(
+        &self,
+        tasks: Vec<(Wasm, Prepared)>,
+        mailboxes: Vec<Mailbox>,
+        senders: &[Sender],
+        news: &mpsc::Sender<News>,
+        budget: usize,
+        signals: &Signals,
+    ) -> Result<(), Stop> {
+        let mut staff = Staff::new(budget, senders);
+        let mut failed = Ok(());
+        thread::scope(|scope| {
+            let (ended, ends) = mpsc::channel();
+            for (task, ((wasm, prepared), mailbox)) in tasks.into_iter().zip(mailboxes).enumerate() {
+                let config = config(self.map, budget);
+                let workers = staff.allowed.get(task).copied().unwrap_or(1);
+                let config = Config { workers, halt: self.board.own_halt(), ..config };
+                let (news, ended) = (news.clone(), ended.clone());
+                let run = move || {
+                    let work = Work {
+                        task: &wasm,
+                        call: self.call,
+                        directories: self.directories,
+                        cache: self.cache,
+                        prepared,
+                    };
+                    let result = self.run_task(task, work, config, &mailbox, &news, signals);
+                    let _ = ended.send((task, result));
+                };
+                if let Err(e) = thread::Builder::new().name("task".to_owned()).spawn_scoped(scope, run) {
+                    failed = Err(Stop::from(Error::Spawn(e)));
+                    senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
+                    break;
+                }
+            }
+            drop(ended);
+            loop {
+                match ends.recv_timeout(SHARE_EVERY) {
+                    Ok((task, Ok(()))) => staff.left(task),
+                    Ok((task, Err(e))) => {
+                        staff.left(task);
+                        // The first to fail says why; the others are ended for it.
+                        if failed.is_ok() {
+                            let name = self.map.tasks.get(task).map_or("", |task| &task.name);
+                            failed = Err(of_task(name, e));
+                        }
+                        senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                staff.share(|task| self.fan.handed(task).saturating_sub(self.board.done(task)));
+            }
+        });
+        failed
+    }
+
+    fn run_task(
+        &self,
+        task: usize,
+        work: Work<'_>,
+        config: Config,
+        mailbox: &Mailbox,
+        news: &mpsc::Sender<News>,
+        signals: &Signals,
+    ) -> Result<(), Error> {
+        let name = self.map.tasks.get(task).map_or("", |task| &task.name);
+        let mut outcomes = Outcomes {
+            task,
+            name,
+            lines: Lines::of_task(format(self.map), name),
+            counts: Counts::default(),
+            shown: 0,
+            set_aside: None,
+            news,
+            fan: self.fan,
+            board: self.board,
+        };
+        let mut notice = notice(self.map).until(&signals.came);
+        let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
+        outcomes.show();
+        let next = match &end {
+            Ok(End::Halted(_)) if !self.board.is_halted() => {
+                let failure = outcomes.set_aside();
+                self.fan.leave(task);
+                News::SetAside { task, from: outcomes.counts.done, failure }
+            }
+            end => News::Ended { task, cut: !matches!(end, Ok(End::Complete)) },
+        };
+        let _ = news.send(next);
+        match end {
+            Ok(_) | Err(Error::Interrupted) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// How many worker processes each task may have.
+struct Staff<'a> {
+    budget: usize,
+    supervisors: &'a [Sender],
+    /// By task; none for one that has ended.
+    allowed: Vec<usize>,
+    ended: BTreeSet<usize>,
+}
+
+impl<'a> Staff<'a> {
+    fn new(budget: usize, supervisors: &'a [Sender]) -> Staff<'a> {
+        let claim = Claim { need: budget, held: 0, used: 0 };
+        let allowed = share(budget, &vec![claim; supervisors.len()]);
+        Staff { budget, supervisors, allowed, ended: BTreeSet::new() }
+    }
+
+    fn left(&mut self, task: usize) {
+        self.ended.insert(task);
+        if let Some(allowed) = self.allowed.get_mut(task) {
+            *allowed = 0;
+        }
+    }
+
+    /// Shares them out by how many items each task has. Those that run have one at least; what is taken from one goes to
+    /// another the next time, when it is likely to have ended.
+    fn share(&mut self, items: impl Fn(usize) -> u64) {
+        let claims: Vec<Claim> = (0..self.allowed.len())
+            .zip(&self.allowed)
+            .map(|(task, &held)| {
+                let need = usize::try_from(items(task)).unwrap_or(usize::MAX).clamp(1, self.budget);
+                Claim { need: if self.ended.contains(&task) { 0 } else { need }, held, used: 0 }
+            })
+            .collect();
+        let shares = share(self.budget, &claims);
+        let fewer = shares.iter().zip(&self.allowed).any(|(share, allowed)| share < allowed);
+        for ((allowed, share), supervisor) in self.allowed.iter_mut().zip(shares).zip(self.supervisors) {
+            if share < *allowed || (share > *allowed && !fewer) {
+                *allowed = share;
+                supervisor.send(Event::Workers(share));
+            }
+        }
+    }
+}
+
+/// What is known of all tasks together.
+struct Board {
+    halt: Option<Halt>,
+    after: Option<Failures>,
+    names: Vec<String>,
+    supervisors: Vec<Sender>,
+    state: Mutex<Known>,
+}
+
+struct Known {
+    progress: Progress,
+    /// By task.
+    counts: Vec<Counts>,
+    halted: bool,
+    told_lacking: bool,
+}
+
+impl Board {
+    fn new(map: &Map, progress: Progress, supervisors: Vec<Sender>) -> Board {
+        let names: Vec<String> = map.tasks.iter().map(|task| task.name.clone()).collect();
+        let counts = vec![Counts::default(); names.len()];
+        let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false });
+        Board { halt: map.halt.0, after: map.set_aside, names, supervisors, state }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a task ends by itself for its failures: then it is set aside.
+    fn own_halt(&self) -> Option<Halt> {
+        self.after.map(|after| Halt { manner: Manner::Now, after })
+    }
+
+    fn is_halted(&self) -> bool {
+        self.known().halted
+    }
+
+    fn done(&self, task: usize) -> u64 {
+        self.known().counts.get(task).map_or(0, |counts| counts.done)
+    }
+
+    /// Takes what is known of a task.
+    fn show(&self, task: usize, counts: &Counts) -> Option<Duration> {
+        let mut known = self.known();
+        if let Some(of) = known.counts.get_mut(task) {
+            of.clone_from(counts);
+        }
+        let all = known.all();
+        // Each item counts once for each task.
+        let items = all.done;
+        known.progress.tick(items, &all)
+    }
+
+    /// An item of a task failed by itself.
+    fn failed(&self, task: usize, counts: &Counts, index: u64, failure: &Failure) {
+        let mut known = self.known();
+        if let Some(of) = known.counts.get_mut(task) {
+            of.clone_from(counts);
+        }
+        let name = self.names.get(task).map_or("", |name| name);
+        known.progress.tell_failure(&format!("item {index} of task {}", printable(name)), failure);
+        let all = known.all();
+        if let Some(halt) = self.halt.filter(|halt| !known.halted && halt.is_met(all.done, all.failures())) {
+            known.halted = true;
+            self.supervisors.iter().for_each(|supervisor| supervisor.send(Event::Halt(halt)));
+        }
+    }
+
+    /// Says what became of the run, and how the command ends.
+    fn end(
+        &self,
+        map: &Map,
+        written: io::Result<Vec<u64>>,
+        signal: i32,
+        result: Result<(), Stop>,
+    ) -> Result<Exit, Stop> {
+        let mut known = self.known();
+        let untried = match written {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                known.progress.finish(&known.all());
+                return Ok(Exit::OutputClosed);
+            }
+            Err(e) => Err(Stop::from(Error::Output(e))),
+            Ok(untried) => Ok(untried),
+        };
+        known.progress.finish(&known.all());
+        result?;
+        for (counts, untried) in known.counts.iter_mut().zip(untried?) {
+            counts.done += untried;
+            if untried > 0 {
+                *counts.failed.entry(Kind::Cancelled).or_default() += untried;
+            }
+        }
+        let all = known.all();
+        let told = !map.common.verbosity.quiet;
+        for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
+            let (name, done, failed) = (printable(name), counts.done, counts.failures());
+            match failed {
+                0 => eprintln!("wasmpool: task {name}: {done} items done, 0 failed"),
+                _ => eprintln!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
+            }
+        }
+        Ok(match self.halt.filter(|_| known.halted) {
+            _ if signal != 0 => Exit::Signal(signal),
+            Some(halt) => {
+                if told {
+                    let (failed, done) = (all.failures(), all.done);
+                    eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+                }
+                Exit::Halted
+            }
+            None if all.failures() > 0 => Exit::Failures,
+            None => Exit::Success,
+        })
+    }
+}
+
+impl Known {
+    fn all(&self) -> Counts {
+        let mut all = Counts::default();
+        self.counts.iter().for_each(|counts| all.add(counts));
+        all
+    }
+}
+
+/// Where the outcomes of one task go.
+struct Outcomes<'a> {
+    task: usize,
+    name: &'a str,
+    lines: Lines,
+    counts: Counts,
+    /// Items that the board knows to be done.
+    shown: u64,
+    /// Why it was set aside.
+    set_aside: Option<Failure>,
+    news: &'a mpsc::Sender<News>,
+    fan: &'a Fan,
+    board: &'a Board,
+}
+
+impl Outcomes<'_> {
+    fn show(&mut self) -> Option<Duration> {
+        self.shown = self.counts.done;
+        self.board.show(self.task, &self.counts)
+    }
+
+    /// What becomes of items that the task is not given. The first time, a person is told.
+    fn set_aside(&mut self) -> Failure {
+        let Outcomes { counts, board, name, .. } = self;
+        let new = || {
+            let (failed, done) = (counts.failures(), counts.done);
+            let option = board.after.map_or_else(String::new, |after| format!(" (--set-aside {after})"));
+            let why = format!("{failed} of its {done} items failed{option}");
+            if !board.known().progress.is_quiet() {
+                let name = printable(name);
+                board.known().progress.say(&format!("wasmpool: task {name} is set aside: {why}"));
+            }
+            Failure::new(Kind::Cancelled, format!("the task was set aside: {why}"))
+        };
+        self.set_aside.get_or_insert_with(new).clone()
+    }
+}
+
+impl Sink for Outcomes<'_> {
+    fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+        let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
+        let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
+        // Workers of all tasks are told apart.
+        let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
+        record.worker = record.worker.map(|id| id.saturating_mul(tasks).saturating_add(task));
+        let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
+            self.counts.count(None);
+            return true;
+        };
+        self.counts.count(Some(failure.kind));
+        if !cut_off {
+            self.shown = self.counts.done;
+            self.board.failed(self.task, &self.counts, record.index, &failure);
+        }
+        false
+    }
+
+    fn emit(&mut self, group: Group) {
+        // A merger that is gone has said why.
+        let _ = self.news.send(News::Outcomes { task: self.task, group });
+    }
+
+    fn worker_ready(&mut self) {
+        self.fan.ready(self.task);
+    }
+
+    fn worker_lost(&mut self, worker: WorkerId, how: &str) {
+        let tasks = self.board.names.len() as WorkerId;
+        let worker = worker.saturating_mul(tasks).saturating_add(self.task as WorkerId);
+        self.board.known().progress.worker_lost(worker, how);
+    }
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        let mut known = self.board.known();
+        if !std::mem::replace(&mut known.told_lacking, true) {
+            known.progress.unprotected(lacking);
+        }
+    }
+
+    fn tick(&mut self, _: u64) -> Option<Duration> {
+        if self.shown == self.counts.done && !self.board.known().progress.is_shown() {
+            return None;
+        }
+        self.show()
+    }
+}
