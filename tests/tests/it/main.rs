@@ -38,6 +38,7 @@ mod progress;
 mod records;
 mod retries;
 mod round_trip;
+mod several;
 mod timeouts;
 mod values;
 mod worker_process;
