@@ -102,7 +102,9 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     }
     let crew = Crew { map, call: &call, directories: &directories, cache: &cache, spares, fan: &fan, board: &board };
     let result = crew.run(tasks, mailboxes, &senders, &news, budget, &signals);
-    let input = if result.is_ok() && signals.last() == 0 { fan.wait_for_end() } else { Ok(()) };
+    // Tasks that were set aside have records of all that is still to be read, unless the run was cut short.
+    let whole = result.is_ok() && signals.last() == 0 && !board.is_halted();
+    let input = if whole { fan.wait_for_end() } else { Ok(()) };
     fan.close();
     let _ = news.send(News::End);
     let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes broke down")));
