@@ -60,7 +60,8 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     })?;
     let budget = workers(map).max(map.tasks.len());
     let spares = Spares::new(Program::Own);
-    spares.add(budget.min(thread::available_parallelism().map_or(1, |n| n.get())))?;
+    spares.announce(budget.min(thread::available_parallelism().map_or(1, |n| n.get())));
+    spares.start()?;
     let Opened { given, directories } = map.common.grants.grants().open()?;
     let mut call = item_call(map);
     call.given = given;
