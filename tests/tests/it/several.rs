@@ -255,5 +255,6 @@ fn memory_does_not_grow_with_the_input_of_several_tasks() {
         host.process().status_bytes("VmHWM")
     };
     let (low, high) = (peak(600_000), peak(2_000_000));
-    assert!(high * 10 <= low * 12, "{low} bytes, then {high}");
+    // The windows, which may not have been full at first, and nothing of what takes many times that: all items or outcomes.
+    assert!(high <= low + (16 << 20), "{low} bytes, then {high}");
 }
