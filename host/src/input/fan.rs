@@ -169,7 +169,7 @@ impl Fan {
     /// Says whether more is wanted.
     fn wait_for_room(&self) -> bool {
         let mut state = self.lock();
-        while !state.closed && !(state.is_open() && state.bytes < WINDOW && state.unnoted < MOST_UNNOTED) {
+        while !state.closed && !state.has_room() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.closed
@@ -180,6 +180,11 @@ impl State {
     /// Whether all are ready, so that items may be handed out.
     fn is_open(&self) -> bool {
         self.takers.iter().all(|taker| taker.ready || taker.gone)
+    }
+
+    /// Whether one more batch may be read.
+    fn has_room(&self) -> bool {
+        self.is_open() && self.bytes < WINDOW && self.unnoted < MOST_UNNOTED
     }
 
     fn answer_all(&mut self) {
