@@ -375,7 +375,10 @@ impl Board {
         let name = self.names.get(task).map_or("", |name| name);
         known.progress.tell_failure(&format!("item {index} of task {}", printable(name)), failure);
         let all = known.all();
-        if let Some(halt) = self.halt.filter(|halt| !known.halted && halt.is_met(all.done, all.failures())) {
+        // What a task was spared when it was set aside is no failure of anything.
+        let spared = all.failed.get(&Kind::Cancelled).copied().unwrap_or_default();
+        let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
+        if let Some(halt) = self.halt.filter(|halt| !known.halted && halt.is_met(done, failures)) {
             known.halted = true;
             self.supervisors.iter().for_each(|supervisor| supervisor.send(Event::Halt(halt)));
         }
