@@ -95,9 +95,18 @@ impl Saboteur {
         Self { host, random: 1, no_memory, continuing: Vec::new(), done: BTreeMap::new() }
     }
 
-    /// Some worker, whatever it is doing.
+    /// Some worker, whatever it is doing. What has not become another program yet is still the host: the thread that starts
+    /// it waits for that, and to stop it for good would be to stop the host for good.
     fn worker(&mut self) -> Process {
-        let workers = until("a worker", || Some(workers(self.host)).filter(|workers| !workers.is_empty()));
+        let workers = until("a worker", || {
+            let mut workers = workers(self.host);
+            workers.retain(|worker| {
+                // It may be gone by now.
+                let line = std::fs::read(format!("/proc/{}/cmdline", worker.pid)).unwrap_or_default();
+                line.starts_with(b"wasmpool-child")
+            });
+            Some(workers).filter(|workers| !workers.is_empty())
+        });
         let choice = usize::try_from(draw(&mut self.random)).expect("31 bits") % workers.len();
         workers[choice].clone()
     }
