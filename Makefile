@@ -45,7 +45,7 @@ else
 endif
 
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
-	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults::,faults:: -- --nocapture)
+	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: full_disk,faults:: -- full_disk --nocapture)
 
 lint: ## Formatting, clippy, licences
 	$(CARGO) fmt --all --check

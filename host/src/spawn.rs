@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -15,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 
 use crate::error::Error;
 
@@ -66,6 +66,11 @@ impl Role {
     pub fn from_name(name: &str) -> Option<Role> {
         [Role::Worker, Role::Compile, Role::Doctor, Role::Version].into_iter().find(|r| r.name() == name)
     }
+}
+
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// A child process. Dropping it kills it and waits for its end.
@@ -128,17 +133,11 @@ impl Child {
         self.child.id()
     }
 
-    /// Sends a signal to this very process, never to another that got its number.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// Kills this very process, never another that got its number. One that has ended needs no killing.
+    pub fn kill(&self) {
         let none: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: the descriptor is open as long as `self`; a null siginfo is allowed.
-        let result =
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal as i32, none, 0) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    pub fn kill(&self) {
-        let _ = self.signal(Signal::SIGKILL);
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
     }
 
     /// Waits for the end of a process that is known to have ended or to be killed.

@@ -8,6 +8,7 @@ use super::exit::{Exit, Stop};
 use super::progress::printable_lines;
 use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
 use crate::error::Error;
+use crate::spawn::Program;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let prepared = prepare(args, &Cache::of_user())?;
@@ -43,7 +44,14 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
 
 fn prepare(args: &TaskArgs, cache: &Cache) -> Result<Prepared, Error> {
     let wanted = Wanted { fuel: false, sandbox: args.sandbox.mode, init: None };
-    compile::prepare(&Wasm::of_argument(&args.task)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
+    compile::prepare(
+        &Program::Own,
+        &Wasm::of_argument(&args.task)?,
+        &wanted,
+        cache,
+        false,
+        &mut Notice::new(args.verbosity),
+    )
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {

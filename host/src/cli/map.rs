@@ -1,7 +1,6 @@
 //! `wasmpool map`.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use super::args::{Common, Delimiter, InputFormat, Map, OutputFormat, Progress as When};
 use super::compiling::Notice;
@@ -15,8 +14,9 @@ use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
 use crate::outcome::Counts;
 use crate::output::{Format, Output, Target};
-use crate::policy::{Call, ResultForm};
+use crate::policy::{Call, Halt, ResultForm};
 use crate::scheduler::Config;
+use crate::spawn;
 use crate::value::Form;
 
 pub fn map(map: &Map) -> Result<Exit, Stop> {
@@ -28,7 +28,6 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     let output = output(map, &inputs)?;
     let mut progress = Progress::new(map.progress, &map.common, size);
     let items = items(map, inputs, &progress);
-    let notice = Notice::new(map.common.verbosity).still(map.progress == When::Never);
     let result = run(Run {
         task: &Wasm::of_argument(task)?,
         call: item_call(map),
@@ -39,7 +38,7 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
         identity: identity(map, &output),
         output,
         watcher: &mut progress,
-        notice,
+        notice: notice(map),
     });
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
@@ -47,11 +46,19 @@ pub fn map(map: &Map) -> Result<Exit, Stop> {
     if exit != Exit::OutputClosed && !map.common.verbosity.quiet {
         progress.summary(&counts);
         if let (Exit::Halted, Some(halt)) = (exit, map.halt.0) {
-            let (failed, done) = (counts.failures(), counts.done);
-            eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+            tell_halted(halt, &counts);
         }
     }
     Ok(exit)
+}
+
+pub fn notice(map: &Map) -> Notice<'static> {
+    Notice::new(map.common.verbosity).still(map.progress == When::Never)
+}
+
+pub fn tell_halted(halt: Halt, counts: &Counts) {
+    let (failed, done) = (counts.failures(), counts.done);
+    eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
 }
 
 /// What is done with each item.
@@ -73,7 +80,7 @@ pub fn item_call(map: &Map) -> Call {
 pub fn workers(map: &Map) -> usize {
     match map.workers {
         Some(workers) => workers as usize,
-        None => thread::available_parallelism().map_or(1, |n| n.get()),
+        None => spawn::processors(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
-use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -48,11 +47,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| supervisor.send(Event::Signal(signal)))?;
     let mut notice = notice.until(&signals.came);
-    // Beside what comes now: no more than can get on with it.
-    let ahead = config.workers.min(thread::available_parallelism().map_or(1, NonZero::get));
-    let spares = Spares::new(Program::Own);
-    spares.announce(ahead);
-    spares.start()?;
+    // They start beside what comes now.
+    let spares = Spares::started(Program::Own, config.workers)?;
     let cache = Cache::of_user();
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -161,7 +157,7 @@ pub fn prepare(
     fresh: bool,
     notice: &mut Notice<'_>,
 ) -> Result<Prepared, Error> {
-    let prepared = compile::prepare(task, &Wanted::of(call), cache, fresh, notice)?;
+    let prepared = compile::prepare(&Program::Own, task, &Wanted::of(call), cache, fresh, notice)?;
     notice.had(task.name(), prepared.compiled);
     Ok(prepared)
 }

@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::args::{Map, Progress as When};
-use super::compiling::Notice;
+use super::args::Map;
 use super::exit::{Exit, Stop};
-use super::map::{config, format, item_call, items, output, workers};
+use super::map::{config, format, item_call, items, notice, output, tell_halted, workers};
 use super::progress::{Progress, kinds, printable};
 use super::run::{Signals, Work, prepare, watch_signals};
 use super::units::NamedTask;
@@ -26,7 +26,7 @@ use crate::input::{Fan, Inputs};
 use crate::outcome::{Counts, Failure, Kind};
 use crate::output::merge::{Merger, News, framed};
 use crate::output::{Lines, Watcher};
-use crate::policy::{Failures, Halt, Manner};
+use crate::policy::{Call, Failures, Halt, Manner};
 use crate::pool::shares::{Claim, share};
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
@@ -59,9 +59,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
     let budget = workers(map).max(map.tasks.len());
-    let spares = Spares::new(Program::Own);
-    spares.announce(budget.min(thread::available_parallelism().map_or(1, |n| n.get())));
-    spares.start()?;
+    let spares = Spares::started(Program::Own, budget)?;
     let Opened { given, directories } = map.common.grants.grants().open()?;
     let mut call = item_call(map);
     call.given = given;
@@ -149,10 +147,6 @@ fn is_wasm(path: &Path) -> bool {
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\0asm"
 }
 
-fn notice(map: &Map) -> Notice<'static> {
-    Notice::new(map.common.verbosity).still(map.progress == When::Never)
-}
-
 fn of_task(name: &str, error: Error) -> Stop {
     let Stop { exit, message } = Stop::from(error);
     Stop { exit, message: format!("task {name}: {message}") }
@@ -161,8 +155,8 @@ fn of_task(name: &str, error: Error) -> Stop {
 /// What all supervisors are started with.
 struct Crew<'a> {
     map: &'a Map,
-    call: &'a crate::policy::Call,
-    directories: &'a [std::os::fd::OwnedFd],
+    call: &'a Call,
+    directories: &'a [OwnedFd],
     cache: &'a Cache,
     spares: Spares,
     fan: &'a Fan,
@@ -422,8 +416,7 @@ impl Board {
             _ if signal != 0 => Exit::Signal(signal),
             Some(halt) => {
                 if told {
-                    let (failed, done) = (all.failures(), all.done);
-                    eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+                    tell_halted(halt, &all);
                 }
                 Exit::Halted
             }
@@ -462,6 +455,12 @@ impl Outcomes<'_> {
         self.board.show(self.task, &self.counts)
     }
 
+    /// The number of a worker among those of all tasks.
+    fn worker(&self, id: WorkerId) -> WorkerId {
+        let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
+        id.saturating_mul(tasks).saturating_add(task)
+    }
+
     /// What becomes of items that the task is not given. The first time, a person is told.
     fn set_aside(&mut self) -> Failure {
         let Outcomes { counts, board, name, .. } = self;
@@ -483,9 +482,7 @@ impl Sink for Outcomes<'_> {
     fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
         let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
-        // Workers of all tasks are told apart.
-        let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
-        record.worker = record.worker.map(|id| id.saturating_mul(tasks).saturating_add(task));
+        record.worker = record.worker.map(|id| self.worker(id));
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
             return true;
@@ -508,9 +505,7 @@ impl Sink for Outcomes<'_> {
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
-        let tasks = self.board.names.len() as WorkerId;
-        let worker = worker.saturating_mul(tasks).saturating_add(self.task as WorkerId);
-        self.board.known().progress.worker_lost(worker, how);
+        self.board.known().progress.worker_lost(self.worker(worker), how);
     }
 
     fn unprotected(&mut self, lacking: &[Part]) {

@@ -258,7 +258,7 @@ impl Wanted {
 /// # Errors
 ///
 /// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if nobody waits any more.
-pub fn prepare_by(
+pub fn prepare(
     program: &Program,
     wasm: &Wasm,
     wanted: &Wanted,
@@ -286,17 +286,6 @@ pub fn prepare_by(
         cache.put(&hash, &artifact, &meta);
     }
     Ok(Prepared { artifact: artifact.into(), meta, hash, compiled })
-}
-
-/// The same with this binary.
-pub fn prepare(
-    wasm: &Wasm,
-    wanted: &Wanted,
-    cache: &Cache,
-    fresh: bool,
-    watch: &mut dyn Watch,
-) -> Result<Prepared, Error> {
-    prepare_by(&Program::Own, wasm, wanted, cache, fresh, watch)
 }
 
 fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {

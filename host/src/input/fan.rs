@@ -138,15 +138,7 @@ impl Fan {
     pub fn read(&self, mut items: Box<dyn Items>, mut told: impl FnMut(u64)) {
         let mut count = 0;
         while self.wait_for_room() {
-            let mut batch = Batch::default();
-            let end = loop {
-                match items.next(&mut batch) {
-                    Ok(true) if batch.is_empty() => {}
-                    Ok(true) => break None,
-                    Ok(false) => break Some(Ok(())),
-                    Err(e) => break Some(Err(e.to_string())),
-                }
-            };
+            let (batch, end) = items.next_batch();
             count += batch.sizes.len() as u64;
             self.lock().unnoted += 1;
             told(count);
@@ -211,13 +203,7 @@ impl State {
             return false;
         };
         taker.asks = false;
-        tell(
-            &taker.sender,
-            match end {
-                Ok(()) => Event::InputEnd,
-                Err(message) => Event::InputFailed(message.clone()),
-            },
-        );
+        tell(&taker.sender, Event::of_end(end.clone()));
         true
     }
 

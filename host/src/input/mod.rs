@@ -89,6 +89,11 @@ impl Batch {
     }
 }
 
+/// Bytes of items of these sizes, each behind its header.
+pub fn with_headers(sizes: &[u32]) -> usize {
+    sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum()
+}
+
 /// Some items of a batch.
 #[derive(Debug)]
 pub struct Part<'a> {
@@ -99,10 +104,9 @@ pub struct Part<'a> {
 impl Batch {
     /// The items with these numbers in the batch.
     pub fn part(&self, items: Range<usize>) -> Part<'_> {
-        let bytes = |sizes: &[u32]| sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum::<usize>();
         let sizes = self.sizes.get(items.clone()).unwrap_or_default();
-        let start = bytes(self.sizes.get(..items.start).unwrap_or_default());
-        Part { bytes: self.bytes.get(start..start + bytes(sizes)).unwrap_or_default(), sizes }
+        let start = with_headers(self.sizes.get(..items.start).unwrap_or_default());
+        Part { bytes: self.bytes.get(start..start + with_headers(sizes)).unwrap_or_default(), sizes }
     }
 
     /// Appends items of another batch.
@@ -116,4 +120,18 @@ impl Batch {
 pub trait Items: Send {
     /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
+
+    /// Reads until there is an item. Says how the input ended, if it did: then the batch is the last, and may be empty.
+    fn next_batch(&mut self) -> (Batch, Option<Result<(), String>>) {
+        let mut batch = Batch::default();
+        let end = loop {
+            match self.next(&mut batch) {
+                Ok(true) if batch.is_empty() => {}
+                Ok(true) => break None,
+                Ok(false) => break Some(Ok(())),
+                Err(e) => break Some(Err(e.to_string())),
+            }
+        };
+        (batch, end)
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
-use super::{Batch, Items};
+use super::Items;
 use crate::journal::Tally;
 use crate::output::SameFile;
 use crate::supervisor::{Event, Sender};
@@ -115,21 +115,13 @@ pub fn feed(mut items: Box<dyn Items>, mut tally: Option<Tally>, requests: &Rece
             }
             continue;
         }
-        let mut batch = Batch::default();
-        let end = loop {
-            match items.next(&mut batch) {
-                Ok(true) if batch.is_empty() => {}
-                Ok(true) => break None,
-                Ok(false) => break Some(Event::InputEnd),
-                Err(e) => break Some(Event::InputFailed(e.to_string())),
-            }
-        };
+        let (batch, end) = items.next_batch();
         if let Some(tally) = &mut tally {
             tally.add(&batch);
         }
         supervisor.send(Event::Input(batch));
         if let Some(end) = end {
-            return supervisor.send(end);
+            return supervisor.send(Event::of_end(end));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! What a pool is made of.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
 use super::Pool;
 use super::function::{Function, Settings, settings};
@@ -14,6 +12,7 @@ use super::task::{Loaded, Task};
 use crate::compile::Wanted;
 use crate::error::Error;
 use crate::policy::{Call, Isolate, SandboxMode};
+use crate::spawn;
 
 /// Sets what a [`Pool`] is to be, and builds it. See [`Pool::builder`].
 ///
@@ -124,7 +123,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, Error> {
         let PoolBuilder { task, workers, worker_binary, settings } = self;
         settings.check()?;
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = spawn::processors();
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
         let shared = Arc::new(Shared::new(program, workers));

@@ -20,8 +20,13 @@ use crate::policy::{Call, Isolate};
 use crate::scheduler::ChunkSize;
 
 /// Items and bytes that are handed over together.
-pub(super) const BATCH_ITEMS: usize = 256;
-pub(super) const BATCH_BYTES: usize = 64 << 10;
+const BATCH_ITEMS: usize = 256;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Whether a batch is to be handed over.
+pub(super) fn is_full(batch: &Batch) -> bool {
+    batch.sizes.len() >= BATCH_ITEMS || batch.bytes.len() >= BATCH_BYTES
+}
 
 /// All that makes a call what it is: worker processes that serve one serve no other.
 #[derive(Clone, Debug)]
@@ -381,7 +386,7 @@ impl Function {
         let mut batch = Batch::default();
         for item in items {
             Argument::write(&item, &mut batch);
-            if batch.sizes.len() >= BATCH_ITEMS || batch.bytes.len() >= BATCH_BYTES {
+            if is_full(&batch) {
                 batches.push(std::mem::take(&mut batch));
             }
         }

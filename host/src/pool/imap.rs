@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::function::{BATCH_BYTES, BATCH_ITEMS, read};
+use super::function::{is_full, read};
 use super::group::Group;
 use super::job::{Job, Order, Outcome, State};
 use super::value::{Argument, Returned};
@@ -140,8 +140,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
             let bytes = batch.bytes.len() - before;
             self.usual_item = bytes.max(self.usual_item - self.usual_item / 16);
             self.read += 1;
-            let full = batch.sizes.len() >= BATCH_ITEMS || batch.bytes.len() >= BATCH_BYTES;
-            if full || last.elapsed() >= HAND_OVER {
+            if is_full(&batch) || last.elapsed() >= HAND_OVER {
                 group.submit(job, std::mem::take(&mut batch));
                 self.look(&mut job.state());
                 if !self.ready.is_empty() {

@@ -129,7 +129,7 @@ impl Loaded {
             Some(stop) => &mut Until(stop),
             None => &mut Unwatched,
         };
-        let prepared = compile::prepare_by(&self.program, &self.wasm, wanted, &cache, old.is_some(), watch)?;
+        let prepared = compile::prepare(&self.program, &self.wasm, wanted, &cache, old.is_some(), watch)?;
         let prepared = Arc::new(prepared);
         made.retain(|(of, _)| of != wanted);
         if made.len() >= MOST_MADE {

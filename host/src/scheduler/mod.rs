@@ -14,12 +14,6 @@
 //! A chunk is known by the index of its first item. The caller keeps the bytes of items and outcomes; the scheduler only
 //! their sizes.
 
-#[cfg(test)]
-#[path = "tests/long_runs.rs"]
-mod long_runs;
-#[cfg(test)]
-#[path = "tests/on_demand.rs"]
-mod on_demand_tests;
 mod roster;
 mod sizing;
 #[cfg(test)]

@@ -1,22 +1,16 @@
 //! The scheduler's promises, one schedule for each. Random schedules are played by `simulation/`.
 
+mod long_runs;
+mod on_demand;
+
 use super::*;
-use crate::policy::RETRY_ON;
 
 fn config() -> Config {
     Config {
-        workers: 1,
-        ordered: true,
         chunk: ChunkSize::Fixed(4),
-        batch: false,
-        retries: 0,
-        retry_on: RETRY_ON.into(),
-        halt: None,
-        resumable: false,
-        max_tasks_per_worker: None,
-        timeout: Duration::from_millis(100),
         start_timeout: Duration::from_secs(1),
         window: 1 << 20,
+        ..Config::of_limits(Duration::from_millis(100), 1)
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::input::Batch;
+use crate::input::{Batch, with_headers};
 use crate::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 use crate::outcome::Counts;
 
@@ -117,6 +117,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    fn whole(batch: Batch) -> Piece {
+        let (end, last) = (batch.bytes.len(), batch.sizes.len());
+        Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         self.batch.bytes.get(self.start..self.end).unwrap_or_default()
     }
@@ -138,8 +143,7 @@ impl Piece {
 
     /// Bytes of the first `count` items.
     fn sizes(&self, count: usize) -> usize {
-        let sizes = self.batch.sizes.get(self.first..self.first + count).unwrap_or_default();
-        sizes.iter().map(|&s| s as usize + ITEM_HEADER).sum()
+        with_headers(self.batch.sizes.get(self.first..self.first + count).unwrap_or_default())
     }
 
     fn len(&self) -> usize {
@@ -167,9 +171,8 @@ pub struct Chunks {
 impl Chunks {
     /// Takes items that were read.
     pub fn add(&mut self, batch: Batch) {
-        let (end, last) = (batch.bytes.len(), batch.sizes.len());
-        if last > 0 {
-            self.pending.push_back(Piece { batch: Rc::new(batch), start: 0, end, first: 0, last });
+        if !batch.is_empty() {
+            self.pending.push_back(Piece::whole(batch));
         }
     }
 
@@ -209,9 +212,7 @@ impl Chunks {
 
     /// Takes items that make a chunk of their own.
     pub fn restore(&mut self, chunk: u64, batch: Batch) {
-        let (end, last) = (batch.bytes.len(), batch.sizes.len());
-        let input = vec![Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }];
-        self.chunks.insert(chunk, Chunk { input, ..Chunk::default() });
+        self.chunks.insert(chunk, Chunk { input: vec![Piece::whole(batch)], ..Chunk::default() });
     }
 
     /// Takes outcomes that are known to wait, as a chunk of their own.

@@ -41,6 +41,16 @@ pub enum Event {
     Terminate,
 }
 
+impl Event {
+    /// What tells that the input ended like this.
+    pub fn of_end(end: Result<(), String>) -> Event {
+        match end {
+            Ok(()) => Event::InputEnd,
+            Err(message) => Event::InputFailed(message),
+        }
+    }
+}
+
 /// Asks for one more batch of input, of so many items at most, and says whether it is in the mailbox already. Called by
 /// the supervisor, which must not wait for it.
 pub type Ask = Box<dyn Fn(usize) -> bool + Send>;

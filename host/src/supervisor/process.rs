@@ -90,6 +90,15 @@ impl Spares {
         Spares { program, stock: Arc::default() }
     }
 
+    /// With some that are started now, by the thread that calls this: no more of `workers` than can get on beside each
+    /// other.
+    pub fn started(program: Program, workers: usize) -> Result<Spares, Error> {
+        let spares = Spares::new(program);
+        spares.announce(workers.min(spawn::processors()));
+        spares.start()?;
+        Ok(spares)
+    }
+
     /// Says how many are to be started ahead of time. Who takes one from now on has it from these, not on top.
     pub fn announce(&self, count: usize) {
         self.stock().to_come += count;

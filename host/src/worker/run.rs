@@ -81,7 +81,10 @@ impl Runner {
 
     /// Lets go of the instance: the next item starts from pristine memory.
     pub fn discard(&mut self) {
-        self.live = None;
+        // What it printed and no item has told of, as in `init`, goes with it.
+        if let Some(mut live) = self.live.take() {
+            live.store.data_mut().take_printed();
+        }
     }
 
     /// Makes an instance, so that a task that cannot start says so before it is given anything.

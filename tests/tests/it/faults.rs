@@ -85,14 +85,14 @@ struct Saboteur {
 }
 
 impl Saboteur {
-    fn new(host: i32) -> Self {
+    fn new(host: i32, seed: u64) -> Self {
         let no_memory = NoMemory::new();
         if no_memory.is_none() {
             eprintln!(
                 "no control group can be made here: in place of want of memory, workers are killed as it would kill them"
             );
         }
-        Self { host, random: 1, no_memory, continuing: Vec::new(), done: BTreeMap::new() }
+        Self { host, random: seed, no_memory, continuing: Vec::new(), done: BTreeMap::new() }
     }
 
     /// Some worker, whatever it is doing. What has not become another program yet is still the host: the thread that starts
@@ -151,6 +151,13 @@ impl Saboteur {
 fn every_item_has_one_outcome_whatever_befalls_the_processes() {
     alone();
     adopt_orphans();
+    // In full, some minutes of it.
+    for seed in 1..=if full() { 6 } else { 1 } {
+        one_outcome_for_every_item(seed);
+    }
+}
+
+fn one_outcome_for_every_item(seed: u64) {
     let (items, faults) = sizes();
     let item = |index: u64| 100_000 + index % 1_000; // a tenth of a millisecond or so
     // Input goes in as results come out, so that there is work to hit to the end.
@@ -166,7 +173,7 @@ fn every_item_has_one_outcome_whatever_befalls_the_processes() {
         })
         .limit(HANG * 10)
         .start();
-    let mut saboteur = Saboteur::new(host.pid());
+    let mut saboteur = Saboteur::new(host.pid(), seed);
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let mut struck = 0;
     let mut peak = 0;
@@ -227,7 +234,7 @@ fn a_reader_that_leaves_amid_faults_ends_the_run_quietly() {
             }
         })
         .start();
-    let mut saboteur = Saboteur::new(host.pid());
+    let mut saboteur = Saboteur::new(host.pid(), 1);
     for _ in 0..10 {
         assert_eq!(host.line().as_deref(), Some("9"));
         saboteur.worker().send(Signal::SIGKILL);

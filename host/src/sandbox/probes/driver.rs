@@ -25,7 +25,7 @@ use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
 use crate::policy::{Call, SandboxMode};
-use crate::spawn::{self, Child};
+use crate::spawn::{self, Child, Program};
 use crate::worker::{Setup, Start, Started};
 
 type Error = Box<dyn std::error::Error>;
@@ -141,7 +141,7 @@ fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
     let wanted = Wanted { fuel: false, sandbox: mode, init: None };
-    Ok(compile::prepare(&Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
+    Ok(compile::prepare(&Program::Own, &Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
 }
 
 fn try_all(options: &Options) -> Result<(), Error> {

@@ -5,31 +5,15 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Failures, RETRY_ON};
+use crate::policy::Failures;
 
+/// Nothing is late here.
 fn config() -> Config {
-    Config {
-        workers: 1,
-        ordered: true,
-        chunk: ChunkSize::Fixed(4),
-        batch: false,
-        retries: 0,
-        retry_on: RETRY_ON.into(),
-        halt: None,
-        resumable: false,
-        max_tasks_per_worker: None,
-        timeout: Duration::from_secs(1),
-        start_timeout: Duration::from_secs(1),
-        window: 1 << 20,
-    }
+    Config { timeout: Duration::from_secs(1), ..super::config() }
 }
 
 fn halt(manner: Manner) -> Option<Halt> {
     Some(Halt { manner, after: Failures::Count(1) })
-}
-
-fn actions(scheduler: &mut Scheduler) -> Vec<Action> {
-    std::iter::from_fn(|| scheduler.next_action()).collect()
 }
 
 /// Eight items in chunks of four, and two workers that have one each.

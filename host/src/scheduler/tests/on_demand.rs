@@ -11,10 +11,6 @@ fn scheduler(workers: usize, chunk: ChunkSize) -> Scheduler {
     scheduler
 }
 
-fn actions(scheduler: &mut Scheduler) -> Vec<Action> {
-    std::iter::from_fn(|| scheduler.next_action()).collect()
-}
-
 /// Takes items, and makes the workers ready that are started for them.
 fn take(scheduler: &mut Scheduler, items: usize) -> Vec<Action> {
     scheduler.input(&vec![10; items]);
