@@ -60,6 +60,17 @@ impl Export {
         format!("{}: {async}func({}){result}", self.path(), params.join(", "))
     }
 
+    /// Whether it runs a component that is a command.
+    fn is_run(&self) -> bool {
+        self.name == "run" && self.interface.as_deref().is_some_and(|i| unversioned(i) == "wasi:cli/run")
+    }
+
+    /// The numbers of its interface's version.
+    fn version(&self) -> Vec<u64> {
+        let version = self.interface.as_deref().and_then(|interface| interface.split_once('@')).map_or("", |(_, v)| v);
+        version.split(['.', '-']).map_while(|part| part.parse().ok()).collect()
+    }
+
     /// Whether a user would call it: not what the toolchain or WASI itself asked for.
     pub fn is_users(&self) -> bool {
         match self.interface.as_deref() {
@@ -217,7 +228,7 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
         ([], _) => {
             let command = exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"));
             Err(if command {
-                "the task exports no function to map; it is a WASI command (`_start` or `wasi:cli/run`)".to_owned()
+                "the task exports no function to call; it is a WASI command, which wasmpool exec runs".to_owned()
             } else {
                 "the task exports no function".to_owned()
             })
@@ -226,6 +237,24 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
             Err(format!("the task exports several functions; name one with --function:\n{}", list(several)))
         }
     }
+}
+
+/// The function that runs a command: `_start` of preview 1, or `wasi:cli/run` of the newest version there is.
+///
+/// # Errors
+///
+/// A message that says what the task is instead.
+pub fn command(exports: &[Export]) -> Result<&Export, String> {
+    let start = exports.iter().find(|export| export.is_core && export.name == "_start" && export.params.is_empty());
+    let newest = || exports.iter().filter(|export| export.is_run()).max_by_key(|export| export.version());
+    start.or_else(newest).ok_or_else(|| {
+        let users = exports.iter().filter(|export| export.is_users()).collect::<Vec<_>>();
+        let what = "the task is not a WASI command: it exports neither `_start` nor `wasi:cli/run`";
+        match users.is_empty() {
+            true => what.to_owned(),
+            false => format!("{what}; wasmpool map calls its functions:\n{}", list(&users)),
+        }
+    })
 }
 
 fn list(exports: &[&Export]) -> String {

@@ -114,6 +114,11 @@ impl Given {
         self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty()
     }
 
+    /// Whether there is a directory that the task can see.
+    pub fn has_directories(&self) -> bool {
+        !self.directories.is_empty()
+    }
+
     /// Whether a directory may be written to.
     pub fn writing(&self) -> bool {
         self.directories.iter().any(|directory| directory.writable)

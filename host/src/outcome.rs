@@ -27,6 +27,32 @@ impl Printed {
     }
 }
 
+/// What is told of a success beside its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// A command's exit code, where it is not 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// How a command's output is written that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    #[serde(flatten)]
+    pub printed: Printed,
+}
+
+/// How bytes are written as a JSON string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    Base64,
+}
+
+impl Beside {
+    pub fn is_empty(&self) -> bool {
+        *self == Beside::default()
+    }
+}
+
 /// A failed item. Boxed, since most items succeed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure(Box<Details>);

@@ -4,6 +4,7 @@
 
 mod halt;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -67,11 +68,23 @@ pub enum SandboxMode {
     Off,
 }
 
+/// How a WASI command is run for an item.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Command {
+    /// Its arguments, the first of which is its name. `{}` in the others is the item, and `{#}` its index; where there is no
+    /// `{}`, the item is its standard input.
+    pub arguments: Vec<String>,
+    /// Exit codes that are success.
+    pub ok_codes: BTreeSet<i32>,
+}
+
 /// What a worker does with each item: which function, how it is called, and what it may use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Call {
     /// `name` or `interface/name`; `None` takes the only one a user would call.
     pub function: Option<String>,
+    /// The task is a command to run, rather than a function to call.
+    pub command: Option<Command>,
     /// Parameters bound by name to a JSON value.
     pub args: Vec<(String, String)>,
     /// JSON argument of the task's `init` export, run before the first item of an instance.

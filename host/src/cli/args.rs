@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::units;
 use crate::grants::{self, Directory, Peer};
 use crate::outcome::Kind;
-use crate::policy::{Failures, Isolate, Limits, SandboxMode};
+use crate::policy::{Call, Failures, Isolate, Limits, SandboxMode};
 use crate::scheduler::ChunkSize;
 
 /// multiprocessing.Pool for untrusted WebAssembly
@@ -24,6 +24,8 @@ pub struct Arguments {
 pub enum Command {
     /// Apply one exported function to every item of the input
     Map(Box<Map>),
+    /// Run a WASI command once for every item of the input
+    Exec(Box<Exec>),
     /// Make one call and print its result as JSON
     Call(Box<CallArgs>),
     /// Show what a task exports and imports
@@ -54,6 +56,62 @@ pub struct Map {
     /// on [default: never]
     #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside, requires = "tasks")]
     pub set_aside: Option<Failures>,
+    /// FUNCTION takes a list of items and returns as many results: one call per chunk
+    #[arg(long, env = "WASMPOOL_BATCH", value_parser = BoolishValueParser::new())]
+    pub batch: bool,
+    /// FUNCTION returns a list or an option: each element is a line of its own
+    #[arg(long, env = "WASMPOOL_FLATTEN", value_parser = BoolishValueParser::new())]
+    pub flatten: bool,
+    #[command(flatten)]
+    pub calling: Calling,
+    /// How outcomes are printed [default: values; with --task records]
+    #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
+    pub output_format: Option<OutputFormat>,
+    /// What follows each result of raw output
+    #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
+    pub delimiter: Delimiter,
+    #[command(flatten)]
+    pub items: Items,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Map {
+    pub fn output_format(&self) -> OutputFormat {
+        let several = !self.tasks.is_empty();
+        self.output_format.unwrap_or(if several { OutputFormat::Records } else { OutputFormat::Values })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "wasmpool exec [OPTIONS] <TASK> [INPUT]... [-- <ARG>...]")]
+pub struct Exec {
+    /// The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`
+    pub task: PathBuf,
+    /// Files with the items; none, or `-`, is standard input
+    pub input: Vec<PathBuf>,
+    /// Arguments of the command. `{}` in them is the item and `{#}` its index, from 0; where there is no `{}`, the item is the
+    /// command's standard input
+    #[arg(last = true, value_name = "ARG")]
+    pub arguments: Vec<String>,
+    /// Exit codes that are success
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0", env = "WASMPOOL_OK_CODES")]
+    pub ok_codes: Vec<i32>,
+    /// How outcomes are printed: raw is what a command wrote to its standard output, as it is
+    #[arg(long, value_enum, default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
+    pub output_format: OutputFormat,
+    /// What follows each result of raw output
+    #[arg(long, value_enum, default_value_t = Delimiter::None, env = "WASMPOOL_DELIMITER")]
+    pub delimiter: Delimiter,
+    #[command(flatten)]
+    pub items: Items,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What the commands share that run a task over many items.
+#[derive(Debug, Args)]
+pub struct Items {
     /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Option<u32>,
@@ -69,18 +127,6 @@ pub struct Map {
     /// How the input is cut into items
     #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,
-    /// How outcomes are printed [default: values; with --task records]
-    #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
-    pub output_format: Option<OutputFormat>,
-    /// What follows each result of raw output
-    #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
-    pub delimiter: Delimiter,
-    /// FUNCTION takes a list of items and returns as many results: one call per chunk
-    #[arg(long, env = "WASMPOOL_BATCH", value_parser = BoolishValueParser::new())]
-    pub batch: bool,
-    /// FUNCTION returns a list or an option: each element is a line of its own
-    #[arg(long, env = "WASMPOOL_FLATTEN", value_parser = BoolishValueParser::new())]
-    pub flatten: bool,
     /// Run an item again whose worker died or that ran out of time, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
     pub retries: u32,
@@ -106,15 +152,6 @@ pub struct Map {
     /// A bar on standard error: done, failed, rate, time left
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: Progress,
-    #[command(flatten)]
-    pub common: Common,
-}
-
-impl Map {
-    pub fn output_format(&self) -> OutputFormat {
-        let several = !self.tasks.is_empty();
-        self.output_format.unwrap_or(if several { OutputFormat::Records } else { OutputFormat::Values })
-    }
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +163,8 @@ pub struct CallArgs {
     /// Its arguments, each as JSON
     #[arg(value_name = "JSON", value_parser = units::json, allow_negative_numbers = true)]
     pub arguments: Vec<String>,
+    #[command(flatten)]
+    pub calling: Calling,
     #[command(flatten)]
     pub common: Common,
 }
@@ -181,9 +220,9 @@ impl Grants {
     }
 }
 
-/// What `map` and `call` share.
+/// How a function is called.
 #[derive(Debug, Args)]
-pub struct Common {
+pub struct Calling {
     /// How often an instance starts from pristine memory
     #[arg(long, value_enum, default_value_t = Isolate::Item, env = "WASMPOOL_ISOLATE")]
     pub isolate: Isolate,
@@ -193,6 +232,11 @@ pub struct Common {
     /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
     #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings, allow_hyphen_values = true)]
     pub arg: Vec<units::Bindings>,
+}
+
+/// What every command shares that runs items.
+#[derive(Debug, Args)]
+pub struct Common {
     /// Wall time of one item (ms, s, m, h)
     #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
     pub timeout: Duration,
@@ -214,7 +258,12 @@ pub struct Common {
 }
 
 impl Common {
-    pub fn limits(&self) -> Limits {
+    /// What these say of a call.
+    pub fn call(&self) -> Call {
+        Call { limits: self.limits(), sandbox: self.sandbox.mode, ..Call::default() }
+    }
+
+    fn limits(&self) -> Limits {
         Limits {
             timeout: self.timeout,
             memory: self.memory.min(1 << 40),

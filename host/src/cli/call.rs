@@ -27,7 +27,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     let mut watcher = Said { quiet: args.common.verbosity.quiet };
     let (exit, counts) = run(Run {
         task: &Wasm::of_argument(&args.task)?,
-        call: Call { function: Some(args.function.clone()), ..map::call(&args.common) },
+        call: Call { function: Some(args.function.clone()), ..map::call(&args.calling, &args.common) },
         grants: args.common.grants.grants(),
         config: Config::of_limits(args.common.timeout, 1),
         format: Format::Values,

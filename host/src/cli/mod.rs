@@ -4,12 +4,14 @@ mod args;
 mod call;
 mod compiling;
 mod doctor;
+mod exec;
 mod exit;
 mod inspect;
 mod map;
 mod progress;
 mod run;
 mod several;
+mod stream;
 mod units;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Map(map) => map::map(&map),
+        Command::Exec(exec) => exec::exec(&exec),
         Command::Call(call) => call::call(&call),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::args::Map;
 use super::exit::{Exit, Stop};
-use super::map::{config, format, item_call, items, notice, output, tell_halted, workers};
+use super::map::item_call;
 use super::progress::{Progress, kinds, printable};
 use super::run::{Signals, Work, prepare, watch_signals};
+use super::stream::{config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use crate::compile::{Cache, Prepared, Wasm};
 use crate::error::Error;
@@ -41,9 +42,9 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     check(map, &inputs)?;
     let inputs = Inputs::open(&inputs)?;
     let size = inputs.size();
-    let target = output(map, &inputs)?.results;
-    let progress = Progress::new(map.progress, &map.common, size);
-    let items = items(map, inputs, &progress);
+    let target = output(&map.items, &inputs)?.results;
+    let progress = Progress::new(map.items.progress, &map.common, size);
+    let items = items(&map.items, &map.common, inputs, &progress);
     let fan = Arc::new(Fan::new());
     let mut mailboxes = Vec::new();
     for task in 0..map.tasks.len() {
@@ -58,16 +59,16 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         reader.close();
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
-    let budget = workers(map).max(map.tasks.len());
+    let budget = workers(&map.items).max(map.tasks.len());
     let spares = Spares::started(Program::Own, budget)?;
     let Opened { given, directories } = map.common.grants.grants().open()?;
-    let mut call = item_call(map);
+    let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
     let cache = Cache::of_user();
     let mut tasks = Vec::new();
     for NamedTask { name, file } in &map.tasks {
         let wasm = Wasm::of_argument(file).map_err(|e| of_task(name, e))?;
-        match prepare(&wasm, &call, &cache, false, &mut notice(map).until(&signals.came)) {
+        match prepare(&wasm, &call, &cache, false, &mut notice(&map.items, &map.common).until(&signals.came)) {
             Ok(prepared) => tasks.push((wasm, prepared)),
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
             Err(e) => return Err(of_task(name, e)),
@@ -75,8 +76,8 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     }
     let (news, merged) = mpsc::channel();
     let board = Board::new(map, progress, senders.clone());
-    let lines = map.tasks.iter().map(|task| Lines::of_task(format(map), &task.name));
-    let merger = Merger::new(!map.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
+    let lines = map.tasks.iter().map(|task| Lines::of_task(format(map.output_format(), map.delimiter), &task.name));
+    let merger = Merger::new(!map.items.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
         let write = move || {
@@ -129,10 +130,10 @@ fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
     let alone = |option, why| {
         Err(format!("{option} is for a run of one task: {why} (wasmpool map {option} … TASK), or leave {option} out"))
     };
-    if map.journal.is_some() || map.resume {
+    if map.items.journal.is_some() || map.items.resume {
         return alone("--journal", "run each task by itself, with a journal and an output of its own");
     }
-    if map.failed.is_some() {
+    if map.items.failed.is_some() {
         return alone("--failed", "run the task whose failed items are wanted by itself");
     }
     Ok(())
@@ -179,7 +180,7 @@ impl Crew<'_> {
         thread::scope(|scope| {
             let (ended, ends) = mpsc::channel();
             for (task, ((wasm, prepared), mailbox)) in tasks.into_iter().zip(mailboxes).enumerate() {
-                let config = config(self.map, budget);
+                let config = config(&self.map.items, self.call, budget);
                 let workers = staff.allowed.get(task).copied().unwrap_or(1);
                 let config = Config { workers, halt: self.board.own_halt(), ..config };
                 let (news, ended) = (news.clone(), ended.clone());
@@ -235,7 +236,7 @@ impl Crew<'_> {
         let mut outcomes = Outcomes {
             task,
             name,
-            lines: Lines::of_task(format(self.map), name),
+            lines: Lines::of_task(format(self.map.output_format(), self.map.delimiter), name),
             counts: Counts::default(),
             shown: 0,
             set_aside: None,
@@ -243,7 +244,7 @@ impl Crew<'_> {
             fan: self.fan,
             board: self.board,
         };
-        let mut notice = notice(self.map).until(&signals.came);
+        let mut notice = notice(&self.map.items, &self.map.common).until(&signals.came);
         let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
         outcomes.show();
         let next = match &end {
@@ -328,7 +329,7 @@ impl Board {
         let names: Vec<String> = map.tasks.iter().map(|task| task.name.clone()).collect();
         let counts = vec![Counts::default(); names.len()];
         let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false });
-        Board { halt: map.halt.0, after: map.set_aside, names, supervisors, state }
+        Board { halt: map.items.halt.0, after: map.set_aside, names, supervisors, state }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -6,17 +6,27 @@
 
 use std::time::Duration;
 
-pub const CHUNK_HEADER: usize = 8;
+pub const CHUNK_HEADER: usize = 16;
 pub const ITEM_HEADER: usize = 8;
 pub const OUTCOME_HEADER: usize = 16;
 
-/// How many items follow.
-pub fn chunk_header(count: u32) -> [u8; CHUNK_HEADER] {
-    u64::from(count).to_ne_bytes()
+/// Which items follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkHeader {
+    /// The index of the first.
+    pub first: u64,
+    pub count: u32,
 }
 
-pub fn chunk_count(bytes: [u8; CHUNK_HEADER]) -> u64 {
-    u64::from_ne_bytes(bytes)
+impl ChunkHeader {
+    pub fn to_bytes(self) -> [u8; CHUNK_HEADER] {
+        (u128::from(self.first) | u128::from(self.count) << 64).to_ne_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; CHUNK_HEADER]) -> ChunkHeader {
+        let word = u128::from_ne_bytes(bytes);
+        ChunkHeader { first: word as u64, count: (word >> 64) as u32 }
+    }
 }
 
 /// What the bytes of an item are.
@@ -51,17 +61,17 @@ pub enum OutcomeTag {
     Values,
     /// A [`crate::outcome::Failure`] as JSON.
     Failure,
-    /// Four bytes of length, what the guest printed as JSON ([`crate::outcome::Printed`]), then the encoded value.
-    ValueAndPrinted,
-    ValuesAndPrinted,
+    /// Four bytes of length, what is told beside it as JSON ([`crate::outcome::Beside`]), then the encoded value.
+    ValueAndBeside,
+    ValuesAndBeside,
 }
 
 const TAGS: [OutcomeTag; 5] = [
     OutcomeTag::Value,
     OutcomeTag::Values,
     OutcomeTag::Failure,
-    OutcomeTag::ValueAndPrinted,
-    OutcomeTag::ValuesAndPrinted,
+    OutcomeTag::ValueAndBeside,
+    OutcomeTag::ValuesAndBeside,
 ];
 
 /// Length and kind of an outcome, and how long the item ran.

@@ -42,7 +42,7 @@ fn pair() -> (HostLane, OwnedFd) {
 fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let (host, fd) = pair();
     let mut worker = WorkerLane::map(&fd).unwrap();
-    let mut wire = frame::chunk_header(items.len() as u32).to_vec();
+    let mut wire = frame::ChunkHeader { first: 0, count: items.len() as u32 }.to_bytes().to_vec();
     for item in items {
         wire.extend(frame::item_header(ItemTag::Item, item.len() as u32));
         wire.extend(item);
@@ -61,7 +61,7 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
         lane.received();
     };
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
-    let count = frame::chunk_count(worker.take(&bell).unwrap());
+    let count = frame::ChunkHeader::from_bytes(worker.take(&bell).unwrap()).count;
     for _ in 0..count {
         let (_, len) = frame::read_item_header(worker.take(&bell).unwrap());
         worker.stage(len, &bell).unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use target::{Extent, SameFile, Target};
 pub use writer::{Message, Output, write_all};
 
-use crate::outcome::{Counts, Failure, Kind, Printed};
+use crate::outcome::{Beside, Counts, Failure, Kind};
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
 use crate::supervisor::{Encoded, Group, Record, Sink, Value, split_off};
@@ -112,10 +112,10 @@ impl Lines {
     fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
         let result = match value.encoded {
-            Encoded::One(element) => self.element(record, &value.printed, element, to),
+            Encoded::One(element) => self.element(record, &value.beside, element, to),
             Encoded::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
-                self.element(record, &value.printed, Cow::Borrowed(element), to)
+                self.element(record, &value.beside, Cow::Borrowed(element), to)
             }),
         };
         if result.is_err() {
@@ -127,7 +127,7 @@ impl Lines {
     fn element(
         &self,
         record: &Record<'_>,
-        printed: &Printed,
+        beside: &Beside,
         element: Cow<'_, [u8]>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
@@ -150,7 +150,7 @@ impl Lines {
             }
             Format::Records => {
                 one_json_value(&element)?;
-                record::ok(record, &self.label, &element, printed, to);
+                record::ok(record, &self.label, &element, beside, to);
             }
         }
         Ok(())

@@ -23,9 +23,9 @@ use crate::compile::Prepared;
 use crate::error::Error;
 use crate::input::Batch;
 use crate::journal::{COMMIT_EVERY, Left};
-use crate::lane::frame::OutcomeTag;
+use crate::lane::frame::{ChunkHeader, OutcomeTag};
 use crate::lane::host::Received;
-use crate::outcome::{Failure, Kind, Printed};
+use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
 use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
@@ -61,7 +61,7 @@ pub struct Record<'a> {
 #[derive(Debug)]
 pub struct Value<'a> {
     pub encoded: Encoded<'a>,
-    pub printed: Printed,
+    pub beside: Beside,
 }
 
 /// What the worker encoded; not yet looked at by anybody.
@@ -497,7 +497,7 @@ impl<'a> Supervisor<'a> {
                 Action::Send { worker, chunk, count } => {
                     let data = self.chunks.send(chunk, count);
                     if let Some(process) = self.workers.get_mut(&worker) {
-                        process.queue(count, data);
+                        process.queue(ChunkHeader { first: chunk, count }, data);
                     }
                 }
                 // Late with an item, or all it was given is answered: its end needs no waiting for.
@@ -649,22 +649,22 @@ impl Drop for Supervisor<'_> {
 /// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
 fn parse(tag: OutcomeTag, payload: &mut Vec<u8>) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
     let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");
-    let value = |encoded, printed| Ok(Ok(Value { encoded, printed }));
+    let value = |encoded, beside| Ok(Ok(Value { encoded, beside }));
     match tag {
         OutcomeTag::Value if payload.len() >= LARGE => {
-            value(Encoded::One(Cow::Owned(std::mem::take(payload))), Printed::default())
+            value(Encoded::One(Cow::Owned(std::mem::take(payload))), Beside::default())
         }
-        OutcomeTag::Value => value(Encoded::One(Cow::Borrowed(payload)), Printed::default()),
-        OutcomeTag::Values => value(Encoded::Many(payload), Printed::default()),
-        OutcomeTag::ValueAndPrinted | OutcomeTag::ValuesAndPrinted => {
-            let Some((printed, rest)) = split_off(payload) else {
+        OutcomeTag::Value => value(Encoded::One(Cow::Borrowed(payload)), Beside::default()),
+        OutcomeTag::Values => value(Encoded::Many(payload), Beside::default()),
+        OutcomeTag::ValueAndBeside | OutcomeTag::ValuesAndBeside => {
+            let Some((beside, rest)) = split_off(payload) else {
                 return Err(broken);
             };
-            let Ok(printed) = serde_json::from_slice(printed) else {
+            let Ok(beside) = serde_json::from_slice(beside) else {
                 return Err(broken);
             };
-            let one = tag == OutcomeTag::ValueAndPrinted;
-            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, printed)
+            let one = tag == OutcomeTag::ValueAndBeside;
+            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, beside)
         }
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {
             Ok(failure) if failure.error.as_ref().is_none_or(|e| !e.get().contains(['\n', '\r'])) => Ok(Err(failure)),

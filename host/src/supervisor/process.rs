@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::chunks::Piece;
 use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
-use crate::lane::frame;
+use crate::lane::frame::{self, ChunkHeader};
 use crate::lane::host::{Broken, HostLane};
 use crate::scheduler::Time;
 use crate::spawn::{self, Child, Program, Role};
@@ -201,8 +201,8 @@ impl Process {
     }
 
     /// Queues a chunk.
-    pub fn queue(&mut self, count: u32, items: Vec<Piece>) {
-        self.outbox.push_back(Part::Header(frame::chunk_header(count)));
+    pub fn queue(&mut self, chunk: ChunkHeader, items: Vec<Piece>) {
+        self.outbox.push_back(Part::Header(chunk.to_bytes()));
         self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
     }
 

@@ -9,6 +9,7 @@ use super::load;
 use super::state::State;
 use super::wasi::Wasi;
 use crate::exports;
+use crate::grants::Given;
 
 /// An instance whose `init` has run.
 pub struct Initialised {
@@ -25,8 +26,8 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
-    let linker = load::link_component(engine, component).map_err(|e| e.to_string())?;
-    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::default())));
+    let linker = load::link_component(engine, component, &Given::default()).map_err(|e| e.to_string())?;
+    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::default()), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
     let run = |store: &mut Store<State>| {

@@ -7,13 +7,16 @@ use std::path::Path;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker};
 use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
+use wasmtime_wasi::I32Exit;
 
 use super::Setup;
+use super::denied;
 use super::state::State;
 use super::wasi;
 use crate::compile::{Format, InitOnce};
 use crate::engine;
 use crate::exports::{self, Export};
+use crate::grants::Given;
 use crate::policy::Call;
 use crate::value::{Params, Shape};
 
@@ -25,8 +28,15 @@ pub struct Task {
     pub returns: Returns,
     /// Which argument a batch's list is.
     pub slot: usize,
-    /// Both the parameters and the result are bytes: no value is built.
-    pub bytes: Option<BytesCall>,
+    pub manner: Manner,
+}
+
+impl Task {
+    /// One whose function runs a command.
+    fn command(engine: Engine, pre: Pre) -> Task {
+        let returns = Returns { fallible: false, value: None, error: None };
+        Task { engine, pre, params: Params::new(Vec::new()), returns, slot: 0, manner: Manner::Command }
+    }
 }
 
 /// How an instance is made and its function found.
@@ -45,11 +55,17 @@ pub enum Pre {
     },
 }
 
-/// Signatures that bytes pass through untouched.
+/// How an item gets to the function, and its result back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BytesCall {
-    Plain,
-    Fallible,
+pub enum Manner {
+    /// As the values of its parameters.
+    Values,
+    /// The parameter and the result are bytes, which pass through untouched: no value is built.
+    Bytes,
+    /// The same, with a result that may be an error.
+    FallibleBytes,
+    /// The function runs a command.
+    Command,
 }
 
 /// What comes back from a call.
@@ -121,9 +137,13 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
     // stays what was compiled.
     let component =
         unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
-    let linker = link_component(&engine, &component)?;
+    let linker = link_component(&engine, &component, &call.given)?;
     let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let exports = exports::of_component(&component, &engine);
+    if call.command.is_some() {
+        let function = index(&component, exports::command(&exports).map_err(LoadError::Task)?)?;
+        return Ok(Task::command(engine, Pre::Component { pre, function, init: None }));
+    }
     let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
     let function = index(&component, export)?;
     let init = match &call.init {
@@ -134,8 +154,8 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
     };
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
-    let bytes = bytes_call(export, call, &returns);
-    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, bytes })
+    let manner = manner(export, call, &returns);
+    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner })
 }
 
 fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex, LoadError> {
@@ -151,7 +171,11 @@ fn lost(export: &Export) -> LoadError {
 }
 
 /// Links what the task imports, and nothing else.
-pub fn link_component(engine: &Engine, component: &Component) -> Result<ComponentLinker<State>, LoadError> {
+pub fn link_component(
+    engine: &Engine,
+    component: &Component,
+    given: &Given,
+) -> Result<ComponentLinker<State>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
     let mut uses_wasi = false;
@@ -178,9 +202,11 @@ pub fn link_component(engine: &Engine, component: &Component) -> Result<Componen
     if uses_wasi {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(task_error)?;
     }
+    linker.allow_shadowing(true);
     if let Some(interface) = names {
-        wasi::link_names(linker.allow_shadowing(true), interface).map_err(task_error)?;
+        wasi::link_names(&mut linker, interface).map_err(task_error)?;
     }
+    denied::link_component(&mut linker, ty.imports(engine).map(|(name, _)| name), given).map_err(task_error)?;
     Ok(linker)
 }
 
@@ -227,7 +253,9 @@ fn deny(
         ComponentItem::ComponentFunc(_) => {
             let path = path.to_owned();
             linker.func_new(name, move |_, _, _, _| {
-                Err(wasmtime::Error::msg(format!("the task called `{path}`, which is not provided here")))
+                Err(wasmtime::Error::msg(format!(
+                    "the task called `{path}`, which is not provided here; no option grants it"
+                )))
             })
         }
         ComponentItem::ComponentInstance(instance) => {
@@ -306,11 +334,15 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
         }
     }
     if module.imports().len() > 0 {
-        wasmtime_wasi::p1::add_to_linker_sync(&mut linker, State::p1).map_err(task_error)?;
-        linker.define_unknown_imports_as_traps(&module).map_err(task_error)?;
+        link_preview1(&mut linker, &module, &call.given).map_err(task_error)?;
     }
     let pre = linker.instantiate_pre(&module).map_err(task_error)?;
     let exports = exports::of_module(&module);
+    if call.command.is_some() {
+        let function = exports::command(&exports).map_err(LoadError::Task)?.name.clone();
+        let pre = Pre::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
+        return Ok(Task::command(engine, pre));
+    }
     let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
     if call.init.is_some() {
         return Err(LoadError::Task(
@@ -327,7 +359,27 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     };
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
-    Ok(Task { engine, pre: Pre::Core { pre, function, shapes, results, reactor }, params, slot, returns, bytes: None })
+    Ok(Task {
+        engine,
+        pre: Pre::Core { pre, function, shapes, results, reactor },
+        params,
+        slot,
+        returns,
+        manner: Manner::Values,
+    })
+}
+
+/// Links what a core module imports: preview 1 of WASI, or what was there before it.
+fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, given: &Given) -> wasmtime::Result<()> {
+    wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?;
+    wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?;
+    linker.allow_shadowing(true);
+    for interface in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        // Wasmtime's own takes a code of 126 and more for a trap.
+        linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
+    }
+    denied::link_core(linker, module, given)?;
+    linker.define_unknown_imports_as_traps(module)
 }
 
 /// The parameters that an item has to fill, with what is bound; of a batch, those of one item.
@@ -385,13 +437,13 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     Ok(returns)
 }
 
-fn bytes_call(export: &Export, call: &Call, returns: &Returns) -> Option<BytesCall> {
+fn manner(export: &Export, call: &Call, returns: &Returns) -> Manner {
     if call.batch || call.flatten || !call.args.is_empty() || export.is_async {
-        return None;
+        return Manner::Values;
     }
     match (export.params.as_slice(), &returns.value, returns.fallible, &returns.error) {
-        ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Some(BytesCall::Plain),
-        ([(_, Shape::Bytes)], Some(Shape::Bytes), true, Some(Shape::String)) => Some(BytesCall::Fallible),
-        _ => None,
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Manner::Bytes,
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), true, Some(Shape::String)) => Manner::FallibleBytes,
+        _ => Manner::Values,
     }
 }

@@ -3,6 +3,8 @@
 //! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long as
 //! the socket does.
 
+mod command;
+mod denied;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;

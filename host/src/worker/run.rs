@@ -5,20 +5,24 @@ use std::io;
 use std::sync::Arc;
 
 use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
-use wasmtime::{Func as CoreFunc, Store, Trap, WasmBacktrace};
+use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::load::{BytesCall, Pre, Returns, Task};
+use super::command::Invocation;
+use super::denied;
+use super::load::{Manner, Pre, Returns, Task};
 use super::state::State;
 use super::wasi::Wasi;
 use crate::failed;
 use crate::lane::frame::{ItemTag, OutcomeTag};
-use crate::outcome::{Failure, Kind};
+use crate::outcome::{Beside, Encoding, Failure, Kind};
 use crate::policy::{Call, ResultForm};
 use crate::value::{self, EncodeError, Form, Shape};
 
 /// Frames of a guest's stack that a record tells.
 const TRACE: usize = 20;
+/// Characters of a command's last line on standard error that the message of its failure tells.
+const SAID: usize = 200;
 
 /// Items that run as one call.
 #[derive(Default)]
@@ -72,6 +76,9 @@ enum Callee {
     Bytes(OfBytes<Vec<u8>>),
     FallibleBytes(OfBytes<Result<Vec<u8>, String>>),
     Core(CoreFunc),
+    /// A command of preview 1, and one that is a component.
+    Start(CoreTypedFunc<(), ()>),
+    Run(TypedFunc<(), (Result<(), ()>,)>),
 }
 
 impl Runner {
@@ -89,16 +96,66 @@ impl Runner {
 
     /// Makes an instance, so that a task that cannot start says so before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        self.live = Some(instantiate(&self.task, &self.call, &self.wasi)?);
+        self.live = Some(self.instantiate(None)?);
         Ok(())
     }
 
-    /// Runs one item and writes its encoded result to `out`.
-    pub fn run(&mut self, tag: ItemTag, item: &[u8], out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+    /// Runs the item of this index and writes its encoded result to `out`.
+    pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
+        if self.task.manner == Manner::Command {
+            let mut beside = Beside::default();
+            let result = self.execute(&item, form, index, out, &mut beside);
+            return self.conclude(result, beside, out);
+        }
         let result = self.attempt(&item, form, out);
-        self.conclude(result, out)
+        self.conclude(result, Beside::default(), out)
+    }
+
+    /// Runs a command on an item.
+    fn execute(
+        &mut self,
+        item: &[u8],
+        form: Form,
+        index: u64,
+        out: &mut Vec<u8>,
+        beside: &mut Beside,
+    ) -> Result<OutcomeTag, Failure> {
+        let command = self.call.command.as_ref().ok_or_else(other_kind)?;
+        let invocation = Invocation::new(command, item, form, index, self.most())?;
+        let stdout = invocation.stdout.clone();
+        let made = self.instantiate(Some(invocation))?;
+        let live = self.live.insert(made);
+        let code = run_command(live);
+        let Ok(bytes) = stdout.take() else {
+            return Err(too_large(self.most()));
+        };
+        let code = code?;
+        if !command.ok_codes.contains(&code) {
+            return Err(exit(code));
+        }
+        // It is the value.
+        live.store.data_mut().take_printed_output();
+        beside.code = (code != 0).then_some(code);
+        match (self.call.result_form, std::str::from_utf8(&bytes)) {
+            (ResultForm::Raw, _) => *out = bytes,
+            (ResultForm::Json, Ok(text)) => value::encode_string(text, out),
+            (ResultForm::Json, Err(_)) => {
+                beside.encoding = Some(Encoding::Base64);
+                value::encode_bytes(&bytes, out);
+            }
+        }
+        Ok(OutcomeTag::Value)
+    }
+
+    /// Bytes of a result, at most.
+    fn most(&self) -> usize {
+        usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX)
+    }
+
+    fn instantiate(&self, invocation: Option<Invocation>) -> Result<Live, Failure> {
+        instantiate(&self.task, &self.call, &self.wasi, invocation)
     }
 
     /// The bytes of an item and how they are to be read: one that failed in an earlier run is taken out of its record.
@@ -134,7 +191,7 @@ impl Runner {
         let results = match result {
             Ok(results) => results,
             Err(failure) => {
-                let Err(failure) = self.conclude(Err(failure), &mut out) else {
+                let Err(failure) = self.conclude(Err(failure), Beside::default(), &mut out) else {
                     return Ok(false);
                 };
                 if count != 1 {
@@ -153,7 +210,7 @@ impl Runner {
                 Err(failure) => Err(failure),
                 Ok(()) => {
                     let encoded = self.encode_to(self.task.returns.element(), results.next(), &mut out);
-                    self.conclude(encoded, &mut out)
+                    self.conclude(encoded, Beside::default(), &mut out)
                 }
             };
             answer(outcome, &mut out)?;
@@ -185,7 +242,7 @@ impl Runner {
     }
 
     fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        if self.task.bytes.is_some() {
+        if self.task.manner != Manner::Values {
             let item = plain_bytes(item, form)?;
             let live = self.live()?;
             let bytes = call_bytes(live, &item)?;
@@ -222,7 +279,7 @@ impl Runner {
 
     /// Writes a result in the wanted form.
     fn encode_to(&self, shape: Option<&Shape>, value: Option<&Val>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        let most = usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX);
+        let most = self.most();
         if self.call.flatten {
             encode_elements(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Values)
         } else {
@@ -247,33 +304,49 @@ impl Runner {
                 live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
             }
         } else {
-            self.live = Some(instantiate(&self.task, &self.call, &self.wasi)?);
+            self.live = Some(self.instantiate(None)?);
         }
         self.live.as_mut().ok_or_else(other_kind)
     }
 
     /// What every end of a call has in common: the bound on the result, what was printed, and that an instance that
     /// trapped is not used again.
-    fn conclude(&mut self, result: Result<OutcomeTag, Failure>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        let result = result.and_then(|tag| {
-            let most = usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX);
-            if out.len() > most { Err(too_large(most)) } else { Ok(tag) }
-        });
+    fn conclude(
+        &mut self,
+        result: Result<OutcomeTag, Failure>,
+        mut beside: Beside,
+        out: &mut Vec<u8>,
+    ) -> Result<OutcomeTag, Failure> {
+        let most = self.most();
+        let result = result.and_then(|tag| if out.len() > most { Err(too_large(most)) } else { Ok(tag) });
         let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
         match result {
-            Ok(tag) if printed.is_empty() => Ok(tag),
             Ok(tag) => {
-                let printed = serde_json::to_vec(&printed).unwrap_or_default();
-                let mut front = (printed.len() as u32).to_ne_bytes().to_vec();
-                front.extend(printed);
+                beside.printed = printed;
+                if beside.is_empty() {
+                    return Ok(tag);
+                }
+                let beside = serde_json::to_vec(&beside).unwrap_or_default();
+                let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
+                front.extend(beside);
                 out.splice(0..0, front);
                 Ok(match tag {
-                    OutcomeTag::Values => OutcomeTag::ValuesAndPrinted,
-                    _ => OutcomeTag::ValueAndPrinted,
+                    OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
+                    _ => OutcomeTag::ValueAndBeside,
                 })
             }
             Err(mut failure) => {
+                if failure.kind == Kind::Exit
+                    && let Some(last) = printed.stderr.lines().rfind(|line| !line.trim().is_empty())
+                {
+                    let last: String = last.chars().take(SAID).collect();
+                    failure.message += &format!(": {last}");
+                }
                 failure.printed = printed;
+                if let Some(live) = &self.live {
+                    let hints = denied::hints(live.store.data().missed(), failure.kind);
+                    failure.message += &hints;
+                }
                 if spoils(failure.kind) {
                     self.live = None;
                 }
@@ -288,8 +361,8 @@ fn spoils(kind: Kind) -> bool {
     !matches!(kind, Kind::Error | Kind::InvalidInput)
 }
 
-fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>) -> Result<Live, Failure> {
-    let mut store = Store::new(&task.engine, State::new(call.limits.memory, Arc::clone(wasi)));
+fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<Invocation>) -> Result<Live, Failure> {
+    let mut store = Store::new(&task.engine, State::new(call.limits.memory, Arc::clone(wasi), invocation));
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
@@ -317,10 +390,11 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
             // The type is checked here, once for an instance.
-            Ok(match task.bytes {
-                None => Callee::Component(function),
-                Some(BytesCall::Plain) => Callee::Bytes(function.typed(&*store)?),
-                Some(BytesCall::Fallible) => Callee::FallibleBytes(function.typed(&*store)?),
+            Ok(match task.manner {
+                Manner::Values => Callee::Component(function),
+                Manner::Bytes => Callee::Bytes(function.typed(&*store)?),
+                Manner::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
+                Manner::Command => Callee::Run(function.typed(&*store)?),
             })
         }
         Pre::Core { pre, function, reactor, .. } => {
@@ -331,7 +405,10 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
             let function = instance
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
-            Ok(Callee::Core(function))
+            Ok(match task.manner {
+                Manner::Command => Callee::Start(function.typed(&*store)?),
+                _ => Callee::Core(function),
+            })
         }
     }
 }
@@ -358,12 +435,32 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
     }
 }
 
+/// Runs a command to its end, and says its exit code.
+fn run_command(live: &mut Live) -> Result<i32, Failure> {
+    let store = &mut live.store;
+    let ended = match &live.callee {
+        Callee::Start(start) => start.call(&mut *store, ()).map(|()| 0),
+        Callee::Run(run) => run.call(&mut *store, ()).map(|(result,)| i32::from(result.is_err())),
+        _ => return Err(other_kind()),
+    };
+    ended.or_else(|e| match e.downcast_ref::<I32Exit>() {
+        Some(exit) => Ok(exit.0),
+        None => Err(blame(&e, store)),
+    })
+}
+
+fn exit(code: i32) -> Failure {
+    let mut failure = Failure::new(Kind::Exit, format!("the task ended with exit code {code}"));
+    failure.code = Some(code);
+    failure
+}
+
 fn call_bytes(live: &mut Live, item: &[u8]) -> Result<Vec<u8>, Failure> {
     let store = &mut live.store;
     let result = match live.callee {
         Callee::Bytes(function) => call_typed(function, store, item).map(Ok),
         Callee::FallibleBytes(function) => call_typed(function, store, item),
-        Callee::Component(_) | Callee::Core(_) => return Err(other_kind()),
+        _ => return Err(other_kind()),
     };
     match result {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -498,9 +595,7 @@ fn component_value(value: &wasmtime::Val) -> Val {
 /// The failure that an error of the runtime stands for.
 pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        let mut failure = Failure::new(Kind::Exit, format!("the task ended itself with exit code {}", exit.0));
-        failure.code = Some(exit.0);
-        return failure;
+        return self::exit(exit.0);
     }
     let trap = error.downcast_ref::<Trap>();
     let text = format!("{:#}", error.root_cause());

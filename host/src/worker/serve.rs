@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::run::{Batch, Runner};
 use crate::lane::control::Control;
-use crate::lane::frame::{self, OutcomeHeader, OutcomeTag};
+use crate::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
 use crate::lane::worker::WorkerLane;
 use crate::outcome::Failure;
 use crate::policy::{Call, Isolate};
@@ -22,7 +22,7 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
     // When the last item ended, and how often the lane had slept then.
     let mut last = (0, u64::MAX);
     loop {
-        let count = frame::chunk_count(lane.take(control)?);
+        let ChunkHeader { first, count } = ChunkHeader::from_bytes(lane.take(control)?);
         if call.isolate == Isolate::Chunk {
             runner.discard();
         }
@@ -30,13 +30,13 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
             serve_batch(&mut lane, control, &mut runner, call, count)?;
             continue;
         }
-        for _ in 0..count {
+        for nth in 0..count {
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
             // Where nothing was waited for, one look at the clock ends an item and starts the next.
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
-            let result = runner.run(tag, lane.staged(), &mut out);
+            let result = runner.run(tag, lane.staged(), first + u64::from(nth), &mut out);
             let end = now();
             #[cfg(feature = "probes")]
             if super::hostile::attack(&mut lane, control) {
@@ -64,7 +64,7 @@ fn serve_batch(
     control: &Control,
     runner: &mut Runner,
     call: &Call,
-    count: u64,
+    count: u32,
 ) -> io::Result<()> {
     let mut items = Batch::default();
     for _ in 0..count {

@@ -1,5 +1,6 @@
 //! What an instance has beside its memory: the limits it is held to, and WASI where it asks for it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +11,12 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::command::{Captured, Invocation, TooMuch};
+use super::denied::Missed;
 use super::wasi::Wasi;
 use crate::lane::PRINTED;
 use crate::lane::worker::PrintedPage;
@@ -28,16 +32,36 @@ pub struct State {
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
+    /// Of a command.
+    invocation: Option<Invocation>,
+    missed: BTreeSet<Missed>,
 }
 
 impl State {
-    pub fn new(memory: u64, grants: Arc<Wasi>) -> State {
+    pub fn new(memory: u64, grants: Arc<Wasi>, invocation: Option<Invocation>) -> State {
         State {
             limiter: Limiter { left: usize::try_from(memory).unwrap_or(usize::MAX), refused: false },
             wasi: None,
             p1: None,
             grants,
+            invocation,
+            missed: BTreeSet::new(),
         }
+    }
+
+    /// The guest asks for something that it was not granted.
+    pub fn miss(&mut self, missed: Missed) {
+        self.missed.insert(missed);
+    }
+
+    /// What it has asked for in vain.
+    pub fn missed(&self) -> &BTreeSet<Missed> {
+        &self.missed
+    }
+
+    /// Of a command.
+    pub fn arguments(&self) -> &[String] {
+        self.invocation.as_ref().map_or(&[], |invocation| &invocation.arguments)
     }
 
     /// Whether the guest has called WASI.
@@ -64,16 +88,34 @@ impl State {
         Printed { stdout: stdout.take(), stderr: stderr.take() }
     }
 
+    /// Forgets what was printed to standard output.
+    pub fn take_printed_output(&mut self) {
+        let [stdout, _] = &self.grants.printers;
+        stdout.take();
+    }
+
     /// The state of preview 1.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
-        self.p1.get_or_insert_with(|| Box::new(self.grants.builder().build_p1()))
+        let State { p1, grants, invocation, .. } = self;
+        p1.get_or_insert_with(|| Box::new(builder(grants, invocation.as_ref()).build_p1()))
     }
+}
+
+/// WASI for one instance.
+fn builder(grants: &Wasi, invocation: Option<&Invocation>) -> WasiCtxBuilder {
+    let mut builder = grants.builder();
+    if let Some(Invocation { arguments, stdin, stdout }) = invocation {
+        let [printer, _] = &grants.printers;
+        builder.args(arguments).stdin(MemoryInputPipe::new(stdin.clone())).stdout(printer.capturing(stdout));
+    }
+    builder
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let context = || Box::new((self.grants.builder().build(), ResourceTable::new()));
-        let wasi = self.wasi.get_or_insert_with(context);
+        let State { wasi, grants, invocation, .. } = self;
+        let context = || Box::new((builder(grants, invocation.as_ref()).build(), ResourceTable::new()));
+        let wasi = wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
 }
@@ -110,21 +152,31 @@ impl ResourceLimiter for Limiter {
 /// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one. Without a
 /// page to keep them in it swallows all.
 #[derive(Clone, Default)]
-pub struct Printer(Option<Arc<Mutex<PrintedPage>>>);
+pub struct Printer {
+    page: Option<Arc<Mutex<PrintedPage>>>,
+    /// Gets all of it, where it is the value.
+    captured: Option<Captured>,
+}
 
 impl Printer {
     pub fn new(page: PrintedPage) -> Printer {
-        Printer(Some(Arc::new(Mutex::new(page))))
+        Printer { page: Some(Arc::new(Mutex::new(page))), captured: None }
     }
 
-    fn print(&self, bytes: &[u8]) {
-        if let Some(page) = &self.0 {
+    /// The same, of a command.
+    fn capturing(&self, captured: &Captured) -> Printer {
+        Printer { page: self.page.clone(), captured: Some(captured.clone()) }
+    }
+
+    fn print(&self, bytes: &[u8]) -> Result<(), TooMuch> {
+        if let Some(page) = &self.page {
             page.lock().unwrap_or_else(PoisonError::into_inner).append(bytes);
         }
+        self.captured.as_ref().map_or(Ok(()), |captured| captured.write(bytes))
     }
 
     fn take(&self) -> String {
-        let Some(page) = &self.0 else {
+        let Some(page) = &self.page else {
             return String::new();
         };
         let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,8 +205,8 @@ impl StdoutStream for Printer {
 
 impl OutputStream for Printer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.print(&bytes);
-        Ok(())
+        // There is no use in going on.
+        self.print(&bytes).map_err(|e| StreamError::Trap(e.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -173,8 +225,7 @@ impl Pollable for Printer {
 
 impl tokio::io::AsyncWrite for Printer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.print(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(self.print(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

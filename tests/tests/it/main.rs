@@ -14,6 +14,7 @@ mod compile;
 mod compile_bombs;
 mod death;
 mod environment;
+mod exec;
 mod exit_codes;
 mod failed;
 mod failures;

@@ -82,7 +82,11 @@ impl Record {
         let mut needed = vec!["index", "status", "elapsed_us", "attempts"];
         let mut allowed = vec!["task", "worker", "stdout", "stderr"];
         match status {
-            Some("ok") => needed.extend(["value", "worker"]),
+            Some("ok") => {
+                needed.extend(["value", "worker"]);
+                // Of a command.
+                allowed.extend(["code", "encoding"]);
+            }
             Some("failed") => {
                 needed.extend(["kind", "message"]);
                 self.check_failure(line, &mut needed, &mut allowed);

@@ -1,0 +1,26 @@
+//! `wasmpool exec`.
+
+use super::args::Exec;
+use super::exit::{Exit, Stop};
+use super::stream::{Stream, stream};
+use crate::policy::{Call, Command};
+
+pub fn exec(exec: &Exec) -> Result<Exit, Stop> {
+    let name = exec.task.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
+    let arguments: Vec<String> = [name.into_owned()].into_iter().chain(exec.arguments.iter().cloned()).collect();
+    let command = Command { arguments, ok_codes: exec.ok_codes.iter().copied().collect() };
+    let identity = vec![
+        ("exec", serde_json::to_string(&command.arguments).unwrap_or_default()),
+        ("--ok-codes", command.ok_codes.iter().map(i32::to_string).collect::<Vec<_>>().join(",")),
+    ];
+    stream(Stream {
+        task: &exec.task,
+        input: &exec.input,
+        options: &exec.items,
+        common: &exec.common,
+        output_format: exec.output_format,
+        delimiter: exec.delimiter,
+        call: Call { command: Some(command), ..exec.common.call() },
+        identity,
+    })
+}

@@ -1,0 +1,213 @@
+//! What `map` and `exec` share: items in, through a task, outcomes out.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{Common, Delimiter, InputFormat, Items as Options, OutputFormat, Progress as When};
+use super::compiling::Notice;
+use super::exit::{Exit, Stop};
+use super::progress::Progress;
+use super::run::{Run, run};
+use crate::compile::Wasm;
+use crate::grants::Directory;
+use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
+use crate::journal::{Identity, Journal};
+use crate::outcome::Counts;
+use crate::output::{Format, Output, Target};
+use crate::policy::{Call, Halt, ResultForm};
+use crate::scheduler::Config;
+use crate::spawn;
+use crate::value::Form;
+
+/// A command that runs one task over many items.
+pub struct Stream<'a> {
+    pub task: &'a Path,
+    pub input: &'a [PathBuf],
+    pub options: &'a Options,
+    pub common: &'a Common,
+    pub output_format: OutputFormat,
+    pub delimiter: Delimiter,
+    /// What is done with each item, but for how it is read and its result written.
+    pub call: Call,
+    /// What results depend on that is the command's own, for a journal to know the run by.
+    pub identity: Vec<(&'static str, String)>,
+}
+
+/// Runs it.
+pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
+    let Stream { task, input, options, common, output_format, delimiter, call, identity } = stream;
+    let inputs = Inputs::open(input)?;
+    let size = inputs.size();
+    let output = output(options, &inputs)?;
+    let mut progress = Progress::new(options.progress, common, size);
+    let items = items(options, common, inputs, &progress);
+    let formats = [
+        ("--output-format", format!("{output_format:?}").to_lowercase()),
+        ("--delimiter", format!("{delimiter:?}").to_lowercase()),
+    ];
+    let result = run(Run {
+        task: &Wasm::of_argument(task)?,
+        config: config(options, &call, workers(options)),
+        call: formed(call, options, output_format),
+        grants: common.grants.grants(),
+        format: format(output_format, delimiter),
+        items,
+        identity: identity_of(options, common, &output, identity.into_iter().chain(formats)),
+        output,
+        watcher: &mut progress,
+        notice: notice(options, common),
+    });
+    let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
+    progress.finish(&counts);
+    let (exit, counts) = result?;
+    if exit != Exit::OutputClosed && !common.verbosity.quiet {
+        progress.summary(&counts);
+        if let (Exit::Halted, Some(halt)) = (exit, options.halt.0) {
+            tell_halted(halt, &counts);
+        }
+    }
+    Ok(exit)
+}
+
+pub fn notice(options: &Options, common: &Common) -> Notice<'static> {
+    Notice::new(common.verbosity).still(options.progress == When::Never)
+}
+
+pub fn tell_halted(halt: Halt, counts: &Counts) {
+    let (failed, done) = (counts.failures(), counts.done);
+    eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+}
+
+pub fn workers(options: &Options) -> usize {
+    match options.workers {
+        Some(workers) => workers as usize,
+        None => spawn::processors(),
+    }
+}
+
+pub fn config(options: &Options, call: &Call, workers: usize) -> Config {
+    Config {
+        ordered: !options.unordered,
+        chunk: options.chunk_size,
+        batch: call.batch,
+        retries: options.retries,
+        retry_on: options.retry_on.iter().copied().collect(),
+        halt: options.halt.0,
+        max_tasks_per_worker: options.max_tasks_per_worker,
+        ..Config::of_limits(call.limits.timeout, workers)
+    }
+}
+
+pub fn format(output: OutputFormat, delimiter: Delimiter) -> Format {
+    match (output, delimiter) {
+        (OutputFormat::Values, _) => Format::Values,
+        (OutputFormat::Records, _) => Format::Records,
+        (OutputFormat::Raw, Delimiter::Newline) => Format::Raw { delimiter: Some(b'\n') },
+        (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
+        (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
+    }
+}
+
+/// The same, with items as they are read and results as they are to be written.
+pub fn formed(call: Call, options: &Options, output: OutputFormat) -> Call {
+    Call {
+        item_form: match options.input_format {
+            InputFormat::Jsonl => Form::Json,
+            InputFormat::Lines | InputFormat::Nul | InputFormat::Files => Form::Bytes,
+            InputFormat::Csv => Form::Csv,
+        },
+        takes_failed: options.input_format == InputFormat::Jsonl,
+        result_form: match output {
+            OutputFormat::Raw => ResultForm::Raw,
+            OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
+        },
+        ..call
+    }
+}
+
+/// Opens what is written, which is nothing that is also read or written as something else.
+pub fn output(options: &Options, inputs: &Inputs) -> Result<Output, String> {
+    let results = Target::open(options.output.as_deref(), "the output")?;
+    let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
+    let read = inputs.same_files();
+    let also_read = |target: &Target| target.same().is_some_and(|file| read.contains(&file));
+    let refuse = |option, path: &Option<PathBuf>, what| {
+        let path = path.as_deref().unwrap_or(Path::new("-")).display();
+        Err(format!("{option} {path} is also {what}, which would be lost; name another file"))
+    };
+    if also_read(&results) {
+        return refuse("--output", &options.output, "an input");
+    }
+    if failed.as_ref().is_some_and(also_read) {
+        return refuse("--failed", &options.failed, "an input");
+    }
+    if failed.as_ref().and_then(Target::same).is_some_and(|file| results.same() == Some(file)) {
+        return refuse("--failed", &options.failed, "the output");
+    }
+    if options.resume && options.journal.is_none() {
+        return Err("--resume goes on with the run of a journal: name it with --journal FILE".to_owned());
+    }
+    let journal = options.journal.as_deref().map(|path| Journal::open(path, options.resume)).transpose()?;
+    if let Some(file) = journal.as_ref().and_then(Journal::same) {
+        let written = [Some(&results), failed.as_ref()].into_iter().flatten().filter_map(Target::same);
+        if read.iter().copied().chain(written).any(|other| other == file) {
+            return refuse("--journal", &options.journal, "an input or an output");
+        }
+    }
+    Ok(Output::new(results, failed, journal))
+}
+
+/// All that the results of a run depend on, besides its task and input; and that they are kept in files or are not.
+fn identity_of(
+    options: &Options,
+    common: &Common,
+    output: &Output,
+    of_command: impl Iterator<Item = (&'static str, String)>,
+) -> Identity {
+    let kind = |target: Option<&Target>| match target.map(Target::same) {
+        None => "",
+        Some(None) => "a pipe or device",
+        Some(Some(_)) => "a file",
+    };
+    let lines = |values: Vec<String>| values.join(" ");
+    let grants = &common.grants;
+    let of_all = [
+        ("--input-format", format!("{:?}", options.input_format).to_lowercase()),
+        ("--unordered", options.unordered.to_string()),
+        ("--memory", common.memory.to_string()),
+        ("--fuel", common.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
+        ("--max-output", common.max_output.to_string()),
+        ("--env", lines(grants.env.iter().map(|(name, value)| secret(name, value)).collect())),
+        ("--dir", lines(grants.directories.iter().map(directory).collect())),
+        ("--allow-net", lines(grants.peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)).collect())),
+        ("--output", kind(Some(&output.results)).to_owned()),
+        ("--failed", kind(output.failed.as_ref()).to_owned()),
+    ];
+    Identity::new(of_command.chain(of_all))
+}
+
+/// A variable, whose value may be nobody else's business: a journal and a message hold its hash.
+fn secret(name: &str, value: &str) -> String {
+    format!("{name}=(hash {})", blake3::hash(value.as_bytes()).to_hex().get(..16).unwrap_or_default())
+}
+
+fn directory(directory: &Directory) -> String {
+    let mode = if directory.writable { "rw" } else { "ro" };
+    format!("{}::{}:{mode}", directory.host.display(), directory.guest)
+}
+
+/// Longest item: what does not fit the memory of an instance can't be given to it.
+fn longest(common: &Common) -> usize {
+    usize::try_from(common.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
+}
+
+pub fn items(options: &Options, common: &Common, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {
+    let inputs = inputs.counted(progress.bytes_read());
+    let longest = longest(common);
+    match options.input_format {
+        InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
+        InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
+        InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
+        InputFormat::Csv => Box::new(CsvItems::new(inputs, longest)),
+        InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
+    }
+}

@@ -1,0 +1,133 @@
+//! What a task asks for that was not granted. It is answered as a machine answers that has none of it, since many programs
+//! look without need. If the item fails, its message names the option that would have granted it.
+
+use std::collections::BTreeSet;
+
+use wasmtime::component::{Linker as ComponentLinker, Resource};
+use wasmtime::{Caller, Extern, ExternType, Linker as CoreLinker, Module, Val};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
+use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
+use wasmtime_wasi::p2::bindings::sockets::udp::UdpSocket;
+
+use super::state::State;
+use crate::exports::unversioned;
+use crate::grants::Given;
+use crate::outcome::Kind;
+
+/// Something that was not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missed {
+    Directory,
+    Network,
+    Environment,
+}
+
+impl Missed {
+    fn hint(self) -> &'static str {
+        match self {
+            Missed::Directory => "it looked for a directory and has none: --dir HOST::GUEST[:ro|:rw] grants one",
+            Missed::Network => {
+                "it looked for the network and may not use it: --allow-net HOST:PORT grants a connection"
+            }
+            Missed::Environment => "it looked for environment variables and has none: --env NAME=VALUE grants one",
+        }
+    }
+
+    /// Whether it can be why an item failed like this.
+    fn explains(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Error | Kind::Exit => true,
+            // A panic looks for the variable that asks for a backtrace.
+            Kind::Trap => self != Missed::Environment,
+            _ => false,
+        }
+    }
+}
+
+/// What is said of a failure of this kind, where it may be for want of a grant.
+pub fn hints(missed: &BTreeSet<Missed>, kind: Kind) -> String {
+    missed.iter().filter(|missed| missed.explains(kind)).map(|missed| format!(" ({})", missed.hint())).collect()
+}
+
+/// Whether what an interface of WASI gives a component would need a grant that is missing.
+fn is_missing(interface: &str, given: &Given) -> bool {
+    match unversioned(interface) {
+        "wasi:filesystem/preopens" => !given.has_directories(),
+        "wasi:sockets/tcp-create-socket" | "wasi:sockets/udp-create-socket" => given.peers.is_empty(),
+        "wasi:cli/environment" => given.env.is_empty(),
+        _ => false,
+    }
+}
+
+/// Answers what a component imports in place of WASI, where it was not granted. `linker` may have it defined already.
+pub fn link_component<'a>(
+    linker: &mut ComponentLinker<State>,
+    imports: impl Iterator<Item = &'a str>,
+    given: &Given,
+) -> wasmtime::Result<()> {
+    for interface in imports.filter(|interface| is_missing(interface, given)) {
+        let mut instance = linker.instance(interface)?;
+        match unversioned(interface) {
+            "wasi:filesystem/preopens" => {
+                instance.func_wrap("get-directories", |mut store, ()| {
+                    store.data_mut().miss(Missed::Directory);
+                    Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
+                })?;
+            }
+            "wasi:sockets/tcp-create-socket" => {
+                instance.func_wrap("create-tcp-socket", |mut store, (_,): (IpAddressFamily,)| {
+                    store.data_mut().miss(Missed::Network);
+                    Ok((Err::<Resource<TcpSocket>, _>(ErrorCode::AccessDenied),))
+                })?;
+            }
+            "wasi:sockets/udp-create-socket" => {
+                instance.func_wrap("create-udp-socket", |mut store, (_,): (IpAddressFamily,)| {
+                    store.data_mut().miss(Missed::Network);
+                    Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
+                })?;
+            }
+            // An interface is defined here as a whole, or not at all.
+            _ => {
+                instance.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
+                instance.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
+                instance.func_wrap("get-environment", |mut store, ()| {
+                    store.data_mut().miss(Missed::Environment);
+                    Ok((Vec::<(String, String)>::new(),))
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Preview 1 says so of a descriptor that is not there.
+const BADF: i32 = 8;
+
+/// The same for a core module.
+pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &Given) -> wasmtime::Result<()> {
+    for import in module.imports() {
+        let ExternType::Func(ty) = import.ty() else {
+            continue;
+        };
+        let name = import.name();
+        if !given.has_directories() && (name.starts_with("path_") || name.starts_with("fd_prestat_")) {
+            linker.func_new(import.module(), name, ty, |mut caller, _, results| {
+                caller.data_mut().miss(Missed::Directory);
+                results.fill(Val::I32(BADF));
+                Ok(())
+            })?;
+        } else if given.env.is_empty() && name == "environ_sizes_get" {
+            linker.func_wrap(import.module(), name, |mut caller: Caller<'_, State>, count: u32, bytes: u32| {
+                caller.data_mut().miss(Missed::Environment);
+                let memory = caller.get_export("memory").and_then(Extern::into_memory);
+                let memory = memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))?;
+                for at in [count, bytes] {
+                    memory.write(&mut caller, at as usize, &[0; 4])?;
+                }
+                Ok(0)
+            })?;
+        }
+    }
+    Ok(())
+}
