@@ -98,6 +98,8 @@ pub struct Call {
     pub sandbox: SandboxMode,
     pub given: Given,
     pub item_form: Form,
+    /// Commands write more than is kept in memory: what they write leaves in parts.
+    pub in_parts: bool,
     /// Items may be lines of `--failed`, whose item is meant then.
     pub takes_failed: bool,
     pub result_form: ResultForm,

@@ -100,9 +100,9 @@ pub struct Exec {
     /// How outcomes are printed: raw is what a command wrote to its standard output, as it is
     #[arg(long, value_enum, default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: OutputFormat,
-    /// What follows each result of raw output
-    #[arg(long, value_enum, default_value_t = Delimiter::None, env = "WASMPOOL_DELIMITER")]
-    pub delimiter: Delimiter,
+    /// What follows each result of raw output [default: none; with --results newline]
+    #[arg(long, value_enum, env = "WASMPOOL_DELIMITER")]
+    pub delimiter: Option<Delimiter>,
     #[command(flatten)]
     pub items: Items,
     #[command(flatten)]
@@ -140,6 +140,10 @@ pub struct Items {
     /// Where results go [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "WASMPOOL_OUTPUT")]
     pub output: Option<PathBuf>,
+    /// Put each result into a file of DIR, named by the index of its item, and print the paths. Results are as raw output has
+    /// them; what a command writes goes there as it writes it
+    #[arg(long, value_name = "DIR", env = "WASMPOOL_RESULTS")]
+    pub results: Option<PathBuf>,
     /// Where failed items go, with their input, as records that `map` reads again
     #[arg(long, value_name = "FILE", env = "WASMPOOL_FAILED")]
     pub failed: Option<PathBuf>,

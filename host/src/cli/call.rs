@@ -34,6 +34,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         items: Box::new(Once(Some(item))),
         identity: Identity::default(),
         output: Output::new(Target::stdout(), None, None),
+        files: None,
         watcher: &mut watcher,
         notice: Notice::new(args.common.verbosity),
     })?;

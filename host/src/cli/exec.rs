@@ -1,6 +1,6 @@
 //! `wasmpool exec`.
 
-use super::args::Exec;
+use super::args::{Delimiter, Exec};
 use super::exit::{Exit, Stop};
 use super::stream::{Stream, stream};
 use crate::policy::{Call, Command};
@@ -19,7 +19,11 @@ pub fn exec(exec: &Exec) -> Result<Exit, Stop> {
         options: &exec.items,
         common: &exec.common,
         output_format: exec.output_format,
-        delimiter: exec.delimiter,
+        delimiter: exec.delimiter.unwrap_or(match exec.items.results {
+            // Paths are to be told apart.
+            Some(_) => Delimiter::Newline,
+            None => Delimiter::None,
+        }),
         call: Call { command: Some(command), ..exec.common.call() },
         identity,
     })

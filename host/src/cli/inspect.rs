@@ -21,6 +21,9 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     };
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
+    if let Some(command) = &meta.description.command {
+        out += &format!("command: {command}, which wasmpool exec runs\n");
+    }
     section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "imports", &meta.description.imports);
     if meta.description.left_out > 0 {

@@ -16,7 +16,7 @@ use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::journal::{Identity, Journal, Start};
 use crate::outcome::Counts;
-use crate::output::{self, Format, Lines, Output, Printer, Watcher};
+use crate::output::{self, Files, Format, Lines, Output, Printer, Watcher};
 use crate::policy::Call;
 use crate::scheduler::Config;
 use crate::spawn::Program;
@@ -33,6 +33,8 @@ pub struct Run<'a> {
     pub identity: Identity,
     pub items: Box<dyn Items>,
     pub output: Output,
+    /// Where results go, in place of the output, which gets their paths.
+    pub files: Option<Files>,
     pub watcher: &'a mut dyn Watcher,
     /// Told of compiling.
     pub notice: Notice<'a>,
@@ -40,7 +42,7 @@ pub struct Run<'a> {
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, mut call, grants, mut config, format, identity, items, mut output, watcher, notice } = run;
+    let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice } = run;
     let Opened { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = Mailbox::new()?;
@@ -72,7 +74,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let writing = thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || output::write_all(output, &to_write, &writer))?;
-    let mut printer = Printer::new(Lines::new(format), counts, failed, journaled, results, watcher);
+    let mut printer =
+        Printer::new(Lines::new(format), counts, failed, journaled, files, results, mailbox.sender(), watcher);
     let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
     let result = work.run(config, spares, &mut printer, &mailbox, &mut notice);
     let counts = printer.counts().clone();

@@ -133,6 +133,9 @@ fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
     if map.items.journal.is_some() || map.items.resume {
         return alone("--journal", "run each task by itself, with a journal and an output of its own");
     }
+    if map.items.results.is_some() {
+        return alone("--results", "run each task by itself, with a directory of its own");
+    }
     if map.items.failed.is_some() {
         return alone("--failed", "run the task whose failed items are wanted by itself");
     }

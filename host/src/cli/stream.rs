@@ -12,7 +12,7 @@ use crate::grants::Directory;
 use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
 use crate::outcome::Counts;
-use crate::output::{Format, Output, Target};
+use crate::output::{Files, Format, Output, Target};
 use crate::policy::{Call, Halt, ResultForm};
 use crate::scheduler::Config;
 use crate::spawn;
@@ -38,6 +38,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let inputs = Inputs::open(input)?;
     let size = inputs.size();
     let output = output(options, &inputs)?;
+    let files = files(options, &call)?;
     let mut progress = Progress::new(options.progress, common, size);
     let items = items(options, common, inputs, &progress);
     let formats = [
@@ -53,6 +54,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
         items,
         identity: identity_of(options, common, &output, identity.into_iter().chain(formats)),
         output,
+        files,
         watcher: &mut progress,
         notice: notice(options, common),
     });
@@ -116,7 +118,9 @@ pub fn formed(call: Call, options: &Options, output: OutputFormat) -> Call {
             InputFormat::Csv => Form::Csv,
         },
         takes_failed: options.input_format == InputFormat::Jsonl,
+        in_parts: options.results.is_some(),
         result_form: match output {
+            _ if options.results.is_some() => ResultForm::Raw,
             OutputFormat::Raw => ResultForm::Raw,
             OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
         },
@@ -154,6 +158,20 @@ pub fn output(options: &Options, inputs: &Inputs) -> Result<Output, String> {
         }
     }
     Ok(Output::new(results, failed, journal))
+}
+
+/// Opens the directory of results that go to files of their own.
+fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
+    let Some(directory) = &options.results else {
+        return Ok(None);
+    };
+    if call.flatten {
+        return Err("--results is one file for each item, and --flatten makes several of one: leave one out".to_owned());
+    }
+    if options.journal.is_some() {
+        return Err("--results keeps no journal; use -o FILE with --journal, or --results without".to_owned());
+    }
+    Files::create(directory, call.limits.max_output).map(Some)
 }
 
 /// All that the results of a run depend on, besides its task and input; and that they are kept in files or are not.

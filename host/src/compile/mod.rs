@@ -48,6 +48,13 @@ pub struct Meta {
     pub description: Description,
 }
 
+impl Meta {
+    /// Whether a call may wait for something: for a timer of WASI, or within an async function.
+    pub fn waits(&self) -> bool {
+        self.wasi || self.profile.full
+    }
+}
+
 /// How a task is initialised whose instances are to be pristine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InitOnce {
@@ -70,6 +77,9 @@ impl InitOnce {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Description {
     pub exports: Vec<ExportLine>,
+    /// The export that runs it, if it is a command.
+    #[serde(default)]
+    pub command: Option<String>,
     pub imports: Vec<String>,
     /// Whether one run of `init`, where there is one, can do for all instances.
     #[serde(default)]

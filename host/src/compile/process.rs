@@ -168,6 +168,7 @@ const DESCRIBED: usize = 512 << 10;
 const LONGEST: usize = 2000;
 
 fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
+    let command = exports::command(exports).ok().map(|export| cut(&export.path(), LONGEST));
     imports.sort();
     imports.dedup();
     let all = exports.len() + imports.len();
@@ -191,7 +192,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
         .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
         .collect();
     let left_out = all - imports.len() - exports.len();
-    Description { exports, imports, init: None, left_out }
+    Description { exports, command, imports, init: None, left_out }
 }
 
 /// The interfaces and functions a component imports; types alone need nothing.

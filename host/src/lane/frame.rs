@@ -64,14 +64,17 @@ pub enum OutcomeTag {
     /// Four bytes of length, what is told beside it as JSON ([`crate::outcome::Beside`]), then the encoded value.
     ValueAndBeside,
     ValuesAndBeside,
+    /// No outcome: the next bytes of the value of the item in work, which is more than is kept in memory.
+    Part,
 }
 
-const TAGS: [OutcomeTag; 5] = [
+const TAGS: [OutcomeTag; 6] = [
     OutcomeTag::Value,
     OutcomeTag::Values,
     OutcomeTag::Failure,
     OutcomeTag::ValueAndBeside,
     OutcomeTag::ValuesAndBeside,
+    OutcomeTag::Part,
 ];
 
 /// Length and kind of an outcome, and how long the item ran.

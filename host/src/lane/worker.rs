@@ -19,10 +19,7 @@ pub trait Bell {
 pub struct WorkerLane {
     region: &'static Region,
     taken: u64,
-    head: u64,
-    /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
-    /// line is left alone.
-    tail: u64,
+    output: Output,
     /// Items answered, and attempts made.
     answered: u64,
     attempt: u64,
@@ -32,6 +29,101 @@ pub struct WorkerLane {
     sleeps: Cell<u64>,
 }
 
+/// Where outcomes are written.
+#[derive(Clone, Debug)]
+pub struct Output {
+    region: &'static Region,
+    head: u64,
+    /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
+    /// line is left alone.
+    tail: u64,
+}
+
+// SAFETY: a lane has one writer at a time, and its region stays mapped as long as the process lives.
+unsafe impl Send for Output {}
+
+impl Output {
+    /// Writes, sleeping while the ring is full. What is written is the host's after [`Output::publish`]. Says how often it
+    /// has slept.
+    pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
+        let mut sleeps = 0;
+        loop {
+            if self.room() < bytes.len() {
+                self.look();
+            }
+            let room = self.room();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            let at = (self.head % RING as u64) as usize;
+            // SAFETY: `at < RING` and `now` is at most RING long, so the span lies within the doubly mapped ring.
+            unsafe { self.region.output().add(at).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
+            self.head += now.len() as u64;
+            if later.is_empty() {
+                return Ok(sleeps);
+            }
+            bytes = later;
+            self.publish();
+            let status = self.region.status();
+            let full = self.tail;
+            sleeps += sleep_until(self.region, bell, || status.host.0.output_tail.load(Ordering::Acquire) != full)?;
+        }
+    }
+
+    /// Makes what was written visible to the host.
+    pub fn publish(&self) {
+        self.region.status().worker.0.output_head.store(self.head, Ordering::Release);
+    }
+
+    /// Bytes that are known to fit.
+    fn room(&self) -> usize {
+        RING - (self.head - self.tail) as usize
+    }
+
+    fn look(&mut self) {
+        self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
+    }
+
+    /// Whether the host should hear soon, lest the ring fills up.
+    fn is_filling_up(&mut self) -> bool {
+        if self.room() < RING / 2 {
+            self.look();
+        }
+        self.room() < RING / 2
+    }
+
+    /// Rings a host that sleeps, where the ring fills up.
+    pub fn ring_if_filling_up(&mut self, bell: &impl Bell) -> io::Result<()> {
+        if self.is_filling_up() { ring_if_waiting(self.region, bell) } else { Ok(()) }
+    }
+}
+
+/// Rings the host if it sleeps.
+fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
+    fence(Ordering::SeqCst);
+    let waits = &region.status().host.0.waits;
+    if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
+        bell.ring()?;
+    }
+    Ok(())
+}
+
+/// Sleeps until there is what is waited for, and says how often.
+fn sleep_until(region: &Region, bell: &impl Bell, ready: impl Fn() -> bool) -> io::Result<u64> {
+    let waits = &region.status().worker.0.waits;
+    let mut sleeps = 0;
+    while !ready() {
+        sleeps += 1;
+        waits.store(1, Ordering::Relaxed);
+        // A host that is about to sleep looks whether the worker waits; so one of the two sees the other.
+        ring_if_waiting(region, bell)?;
+        if ready() {
+            break;
+        }
+        bell.wait()?;
+    }
+    waits.store(0, Ordering::Relaxed);
+    Ok(sleeps)
+}
+
 impl WorkerLane {
     pub fn map(fd: &impl AsFd) -> io::Result<WorkerLane> {
         // A worker has one lane, for as long as it lives: leaked, its status page can be read from anywhere.
@@ -39,8 +131,7 @@ impl WorkerLane {
         Ok(WorkerLane {
             region,
             taken: 0,
-            head: 0,
-            tail: 0,
+            output: Output { region, head: 0, tail: 0 },
             answered: 0,
             attempt: 0,
             gathered: Vec::new(),
@@ -94,57 +185,29 @@ impl WorkerLane {
     }
 
     /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
-    pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
-        loop {
-            if self.room() < bytes.len() {
-                self.look();
-            }
-            let room = self.room();
-            let (now, later) = bytes.split_at(bytes.len().min(room));
-            let at = (self.head % RING as u64) as usize;
-            // SAFETY: `at < RING` and `now` is at most RING long, so the span lies within the doubly mapped ring.
-            unsafe { self.region.output().add(at).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
-            self.head += now.len() as u64;
-            if later.is_empty() {
-                return Ok(());
-            }
-            bytes = later;
-            self.publish();
-            let status = self.region.status();
-            let full = self.tail;
-            self.sleep_unless(bell, |_| status.host.0.output_tail.load(Ordering::Acquire) != full)?;
-        }
+    pub fn write(&mut self, bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
+        let sleeps = self.output.write(bytes, bell)?;
+        self.sleeps.set(self.sleeps.get() + sleeps);
+        Ok(())
     }
 
-    /// Bytes of output that are known to fit.
-    fn room(&self) -> usize {
-        RING - (self.head - self.tail) as usize
+    /// For whoever writes parts of a value while its item is in work: to be given back when it ends.
+    pub fn lend_output(&self) -> Output {
+        self.output.clone()
     }
 
-    fn look(&mut self) {
-        self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
-    }
-
-    fn publish(&self) {
-        self.region.status().worker.0.output_head.store(self.head, Ordering::Release);
+    pub fn take_back(&mut self, output: Output) {
+        self.output = output;
     }
 
     /// Rings the host if it sleeps.
     pub fn ring_if_waiting(&self, bell: &impl Bell) -> io::Result<()> {
-        fence(Ordering::SeqCst);
-        let waits = &self.region.status().host.0.waits;
-        if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
-            bell.ring()?;
-        }
-        Ok(())
+        ring_if_waiting(self.region, bell)
     }
 
     /// Whether the host should hear soon, lest the ring fills up.
     pub fn filling_up(&mut self) -> bool {
-        if self.room() < RING / 2 {
-            self.look();
-        }
-        self.room() < RING / 2
+        self.output.is_filling_up()
     }
 
     /// How often the worker has slept.
@@ -164,7 +227,7 @@ impl WorkerLane {
     /// Makes an outcome that was written visible to the host.
     pub fn answered(&mut self) {
         self.answered += 1;
-        self.publish();
+        self.output.publish();
     }
 
     /// The page both sides see, for a worker that lies.
@@ -206,22 +269,8 @@ impl WorkerLane {
             return Ok(());
         }
         // What was done so far is all the host will hear of for now.
-        self.sleep_unless(bell, |lane| lane.available() >= len)
-    }
-
-    fn sleep_unless(&self, bell: &impl Bell, ready: impl Fn(&Self) -> bool) -> io::Result<()> {
-        let waits = &self.region.status().worker.0.waits;
-        while !ready(self) {
-            self.sleeps.set(self.sleeps.get() + 1);
-            waits.store(1, Ordering::Relaxed);
-            // A host that is about to sleep looks whether the worker waits; so one of the two sees the other.
-            self.ring_if_waiting(bell)?;
-            if ready(self) {
-                break;
-            }
-            bell.wait()?;
-        }
-        waits.store(0, Ordering::Relaxed);
+        let sleeps = sleep_until(self.region, bell, || self.available() >= len)?;
+        self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }
 }

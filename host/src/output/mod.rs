@@ -1,21 +1,26 @@
 //! Outcomes as lines: what a user reads, and the thread that writes it.
 
+mod files;
 pub mod merge;
 mod record;
 mod target;
 mod writer;
 
 use std::borrow::Cow;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::mpsc;
 use std::time::Duration;
 
+pub use files::Files;
 pub use target::{Extent, SameFile, Target};
 pub use writer::{Message, Output, write_all};
 
 use crate::outcome::{Beside, Counts, Failure, Kind};
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
-use crate::supervisor::{Encoded, Group, Record, Sink, Value, split_off};
-use crate::value::Form;
+use crate::supervisor::{Encoded, Event, Group, Record, Sender, Sink, Value, split_off};
+use crate::value::{Form, encode_string};
 
 /// How outcomes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +41,11 @@ pub struct Printer<'a> {
     failed: Option<Form>,
     /// A journal is written, which is told of outcomes that print nothing, too.
     journal: bool,
-    writer: std::sync::mpsc::Sender<Message>,
+    /// Where values go, of which only the paths are printed then.
+    files: Option<Files>,
+    writer: mpsc::Sender<Message>,
+    /// Told when a file cannot be written.
+    supervisor: Sender,
     /// Told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
 }
@@ -58,10 +67,38 @@ impl<'a> Printer<'a> {
         counts: Counts,
         failed: Option<Form>,
         journal: bool,
-        writer: std::sync::mpsc::Sender<Message>,
+        files: Option<Files>,
+        writer: mpsc::Sender<Message>,
+        supervisor: Sender,
         watcher: &'a mut dyn Watcher,
     ) -> Self {
-        Printer { lines, counts, failed, journal, writer, watcher }
+        Printer { lines, counts, failed, journal, files, writer, supervisor, watcher }
+    }
+
+    /// Puts a value into its file: what is printed is where that is.
+    fn file<'v>(&mut self, record: &Record<'_>, result: Result<Value<'v>, Failure>) -> Result<Value<'v>, Failure> {
+        let (Some(files), Some(worker)) = (&mut self.files, record.worker) else {
+            return result;
+        };
+        let value = result.inspect_err(|_| files.forget(worker))?;
+        let Encoded::One(rest) = &value.encoded else {
+            return Err(invalid("the worker sent several values for one file"));
+        };
+        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e))?;
+        let shown = path.to_string_lossy();
+        let mut printed = Vec::new();
+        match self.lines.format {
+            Format::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
+            Format::Values | Format::Records => encode_string(&shown, &mut printed),
+        }
+        Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value })
+    }
+
+    /// Ends the run for it.
+    fn cannot_write(&self, e: io::Error) -> Failure {
+        let failure = invalid(&format!("its result cannot be written: {e}"));
+        self.supervisor.send(Event::OutputFailed(e));
+        failure
     }
 
     pub fn counts(&self) -> &Counts {
@@ -159,6 +196,7 @@ impl Lines {
 
 impl Sink for Printer<'_> {
     fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+        let result = self.file(&record, result);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
@@ -182,6 +220,23 @@ impl Sink for Printer<'_> {
 
     fn wait(&mut self, group: Group) {
         let _ = self.writer.send(Message::Waiting(group));
+    }
+
+    fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> bool {
+        let Some(files) = &mut self.files else {
+            return false;
+        };
+        // A file that cannot be written ends the run, not the worker.
+        files.part(worker, bytes).unwrap_or_else(|e| {
+            self.cannot_write(e);
+            true
+        })
+    }
+
+    fn forget_parts(&mut self, worker: WorkerId) {
+        if let Some(files) = &mut self.files {
+            files.forget(worker);
+        }
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

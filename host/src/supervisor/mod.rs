@@ -81,6 +81,13 @@ pub trait Sink {
     fn emit(&mut self, group: Group);
     /// These outcomes wait for others before them. Told only in runs that may be taken up again.
     fn wait(&mut self, _group: Group) {}
+    /// The item in work in this worker has written more of its value, which its outcome ends. Says `false` where that
+    /// cannot be, or is too much.
+    fn part(&mut self, _worker: WorkerId, _bytes: &[u8]) -> bool {
+        false
+    }
+    /// What this worker has written of a value is of no use any more.
+    fn forget_parts(&mut self, _worker: WorkerId) {}
     /// A worker has loaded the task. Told of each.
     fn worker_ready(&mut self) {}
     /// A worker process ended, like this, though nobody had asked it to.
@@ -378,7 +385,8 @@ impl<'a> Supervisor<'a> {
         let mut now = self.now();
         for count in 1u32.. {
             // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
-            if self.scheduler.throttled(id) && !process.ended {
+            // An item whose value leaves in parts would wait for whoever reads the results, in its own time.
+            if self.scheduler.throttled(id) && !process.ended && !self.setting.in_parts {
                 break;
             }
             // Looking at the clock costs as much as taking an outcome.
@@ -387,6 +395,11 @@ impl<'a> Supervisor<'a> {
             }
             match process.lane.receive()? {
                 Received::Nothing => break,
+                Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
+                    if !self.sink.part(id, payload) {
+                        return Err(crate::lane::host::Broken("it sent parts of a value that cannot be"));
+                    }
+                }
                 Received::Outcome(header, payload) => {
                     let outcome = parse(header.tag, payload)?;
                     let ending = match &outcome {
@@ -398,6 +411,7 @@ impl<'a> Supervisor<'a> {
                             return Err(crate::lane::host::Broken("it answered more items than it was given"));
                         }
                         Verdict::Retry { chunk, index } => {
+                            self.sink.forget_parts(id);
                             self.chunks.split(chunk, index);
                             self.chunks.split(index, index + 1);
                         }
@@ -462,6 +476,7 @@ impl<'a> Supervisor<'a> {
         if !process.retired {
             self.sink.worker_lost(id, &self.last_loss);
         }
+        self.sink.forget_parts(id);
         let broken = process.broken.take();
         let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         self.scheduler.worker_lost(id, status.signal() == Some(Signal::SIGKILL as i32));
@@ -634,6 +649,7 @@ fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> 
         setup: crate::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
         max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
+        in_parts: call.in_parts,
     })
 }
 
@@ -666,6 +682,7 @@ fn parse(tag: OutcomeTag, payload: &mut Vec<u8>) -> Result<Result<Value<'_>, Fai
             let one = tag == OutcomeTag::ValueAndBeside;
             value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, beside)
         }
+        OutcomeTag::Part => Err(broken),
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {
             Ok(failure) if failure.error.as_ref().is_none_or(|e| !e.get().contains(['\n', '\r'])) => Ok(Err(failure)),
             _ => Err(broken),

@@ -26,6 +26,8 @@ pub struct Setting<'a> {
     pub directories: &'a [OwnedFd],
     /// Longest outcome that is believed.
     pub max_payload: u64,
+    /// Values leave in parts.
+    pub in_parts: bool,
 }
 
 /// A worker process with its lane. Dropping it ends the process.

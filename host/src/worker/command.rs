@@ -2,10 +2,15 @@
 //! output is the value.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::lane;
+use crate::lane::control::Control;
+use crate::lane::frame::{OutcomeHeader, OutcomeTag};
 use crate::outcome::{Failure, Kind};
 use crate::policy::Command;
 use crate::value::Form;
@@ -20,8 +25,14 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// That for an item, of whose output `most` bytes are taken.
-    pub fn new(command: &Command, item: &[u8], form: Form, index: u64, most: usize) -> Result<Invocation, Failure> {
+    /// That for an item.
+    pub fn new(
+        command: &Command,
+        item: &[u8],
+        form: Form,
+        index: u64,
+        stdout: Captured,
+    ) -> Result<Invocation, Failure> {
         let item = bytes_of(item, form)?;
         let (name, templates) = command.arguments.split_first().map_or(("", Default::default()), |(n, t)| (&**n, t));
         let in_arguments = templates.iter().any(|template| template.contains(ITEM));
@@ -29,7 +40,7 @@ impl Invocation {
         let mut arguments = vec![name.to_owned()];
         arguments.extend(templates.iter().map(|template| fill(template, text, index)));
         let stdin = if in_arguments { Bytes::new() } else { Bytes::copy_from_slice(&item) };
-        Ok(Invocation { arguments, stdin, stdout: Captured::new(most) })
+        Ok(Invocation { arguments, stdin, stdout })
     }
 }
 
@@ -95,9 +106,33 @@ pub struct Captured(Arc<Mutex<Output>>);
 
 #[derive(Debug)]
 struct Output {
+    /// What has not left.
     bytes: Vec<u8>,
-    most: usize,
+    /// Bytes that may still come.
+    left: usize,
     too_much: bool,
+    /// Takes it in parts.
+    parts: Option<Parts>,
+}
+
+/// The way of a value's parts to the host.
+#[derive(Debug)]
+pub struct Parts {
+    pub lane: lane::worker::Output,
+    pub control: &'static Control,
+}
+
+/// Bytes of a part.
+const PART: usize = 64 << 10;
+
+impl Parts {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let header = OutcomeHeader { tag: OutcomeTag::Part, len: bytes.len() as u32, elapsed: Duration::ZERO };
+        self.lane.write(&header.to_bytes(), self.control)?;
+        self.lane.write(bytes, self.control)?;
+        self.lane.publish();
+        self.lane.ring_if_filling_up(self.control)
+    }
 }
 
 /// There were more bytes than may be.
@@ -106,24 +141,36 @@ struct Output {
 pub struct TooMuch;
 
 impl Captured {
-    fn new(most: usize) -> Captured {
-        Captured(Arc::new(Mutex::new(Output { bytes: Vec::new(), most, too_much: false })))
+    pub fn new(most: usize, parts: Option<Parts>) -> Captured {
+        Captured(Arc::new(Mutex::new(Output { bytes: Vec::new(), left: most, too_much: false, parts })))
     }
 
     pub fn write(&self, bytes: &[u8]) -> Result<(), TooMuch> {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        output.too_much |= bytes.len() > output.most - output.bytes.len();
+        output.too_much |= bytes.len() > output.left;
         if output.too_much {
             return Err(TooMuch);
         }
+        output.left -= bytes.len();
         output.bytes.extend_from_slice(bytes);
+        let Output { bytes, parts, .. } = &mut *output;
+        if let Some(parts) = parts.as_mut().filter(|_| bytes.len() >= PART) {
+            // The host is gone, and this process with it.
+            bytes.chunks(PART).try_for_each(|part| parts.send(part)).map_err(|_| TooMuch)?;
+            bytes.clear();
+        }
         Ok(())
     }
 
-    /// All that was written.
+    /// All that was written and has not left.
     pub fn take(&self) -> Result<Vec<u8>, TooMuch> {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if output.too_much { Err(TooMuch) } else { Ok(std::mem::take(&mut output.bytes)) }
+    }
+
+    /// The way of the parts, for the next item.
+    pub fn give_back(&self) -> Option<Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).parts.take()
     }
 }
 
@@ -135,7 +182,7 @@ mod tests {
 
     fn invocation(templates: &[&str], item: &[u8], form: Form) -> Result<Invocation, Failure> {
         let arguments = ["name"].iter().chain(templates).map(|&t| t.to_owned()).collect();
-        Invocation::new(&Command { arguments, ..Command::default() }, item, form, 7, 10)
+        Invocation::new(&Command { arguments, ..Command::default() }, item, form, 7, Captured::new(10, None))
     }
 
     #[test]
@@ -184,7 +231,7 @@ mod tests {
 
         #[test]
         fn output_is_whole_or_known_to_be_too_much(writes in proptest::collection::vec(0_usize..6, 0..6)) {
-            let captured = Captured::new(10);
+            let captured = Captured::new(10, None);
             for &len in &writes {
                 let _ = captured.write(&vec![b'x'; len]);
             }

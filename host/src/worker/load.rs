@@ -29,13 +29,23 @@ pub struct Task {
     /// Which argument a batch's list is.
     pub slot: usize,
     pub manner: Manner,
+    /// Its function is async, or what it imports is: it is called through the async interface of the runtime.
+    pub is_async: bool,
 }
 
 impl Task {
     /// One whose function runs a command.
     fn command(engine: Engine, pre: Pre) -> Task {
         let returns = Returns { fallible: false, value: None, error: None };
-        Task { engine, pre, params: Params::new(Vec::new()), returns, slot: 0, manner: Manner::Command }
+        Task {
+            engine,
+            pre,
+            params: Params::new(Vec::new()),
+            returns,
+            slot: 0,
+            manner: Manner::Command,
+            is_async: false,
+        }
     }
 }
 
@@ -137,15 +147,19 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
     // stays what was compiled.
     let component =
         unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
-    let linker = link_component(&engine, &component, &call.given)?;
-    let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let exports = exports::of_component(&component, &engine);
-    if call.command.is_some() {
-        let function = index(&component, exports::command(&exports).map_err(LoadError::Task)?)?;
-        return Ok(Task::command(engine, Pre::Component { pre, function, init: None }));
-    }
-    let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
+    let export = match call.command {
+        Some(_) => exports::command(&exports),
+        None => exports::choose(&exports, call.function.as_deref()),
+    };
+    let export = export.map_err(LoadError::Task)?;
+    let is_async = export.is_async || imports_async(&component, &engine);
+    let linker = link_component(&engine, &component, &call.given, is_async)?;
+    let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let function = index(&component, export)?;
+    if call.command.is_some() {
+        return Ok(Task { is_async, ..Task::command(engine, Pre::Component { pre, function, init: None }) });
+    }
     let init = match &call.init {
         // A snapshot has it behind it.
         _ if initialised => None,
@@ -154,8 +168,8 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
     };
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
-    let manner = manner(export, call, &returns);
-    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner })
+    let manner = if is_async { Manner::Values } else { manner(export, call, &returns) };
+    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner, is_async })
 }
 
 fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex, LoadError> {
@@ -175,6 +189,7 @@ pub fn link_component(
     engine: &Engine,
     component: &Component,
     given: &Given,
+    is_async: bool,
 ) -> Result<ComponentLinker<State>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
@@ -183,11 +198,13 @@ pub fn link_component(
     for (name, item) in ty.imports(engine) {
         if let Some(interface) = name.strip_prefix("wasi:") {
             let unversioned = exports::unversioned(interface);
-            uses_wasi |= PROVIDED.contains(&unversioned);
-            if unversioned == "sockets/ip-name-lookup" {
+            let is_new = is_async_wasi(interface);
+            let is_provided = if is_new { &PROVIDED_ASYNC[..] } else { &PROVIDED[..] }.contains(&unversioned);
+            uses_wasi |= is_provided;
+            if unversioned == "sockets/ip-name-lookup" && !is_new {
                 names = Some(name);
             }
-            if !PROVIDED.contains(&unversioned) {
+            if !is_provided {
                 deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
             }
         } else if needs_something(&item.ty, engine) {
@@ -200,7 +217,12 @@ pub fn link_component(
         }
     }
     if uses_wasi {
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(task_error)?;
+        match is_async {
+            false => wasmtime_wasi::p2::add_to_linker_sync(&mut linker),
+            true => wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+                .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker)),
+        }
+        .map_err(task_error)?;
     }
     linker.allow_shadowing(true);
     if let Some(interface) = names {
@@ -208,6 +230,17 @@ pub fn link_component(
     }
     denied::link_component(&mut linker, ty.imports(engine).map(|(name, _)| name), given).map_err(task_error)?;
     Ok(linker)
+}
+
+/// Whether it imports what has to be called through the async interface of the runtime.
+fn imports_async(component: &Component, engine: &Engine) -> bool {
+    let ty = component.component_type();
+    ty.imports(engine).any(|(name, _)| name.strip_prefix("wasi:").is_some_and(is_async_wasi))
+}
+
+/// Whether an interface is of WASI 0.3.
+fn is_async_wasi(interface: &str) -> bool {
+    interface.split_once('@').is_some_and(|(_, version)| version.starts_with("0.3."))
 }
 
 /// The interfaces of WASI 0.2 that a task can call, whatever their version.
@@ -239,6 +272,30 @@ const PROVIDED: [&str; 27] = [
     "sockets/tcp-create-socket",
     "sockets/udp",
     "sockets/udp-create-socket",
+];
+
+/// The same of WASI 0.3.
+const PROVIDED_ASYNC: [&str; 20] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stderr",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stderr",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "cli/types",
+    "clocks/monotonic-clock",
+    "clocks/system-clock",
+    "clocks/types",
+    "filesystem/preopens",
+    "filesystem/types",
+    "random/insecure",
+    "random/insecure-seed",
+    "random/random",
+    "sockets/types",
 ];
 
 /// Links an import of WASI that is not provided to failures: many guests import what they never call.
@@ -366,6 +423,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
         slot,
         returns,
         manner: Manner::Values,
+        is_async: false,
     })
 }
 

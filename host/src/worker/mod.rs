@@ -65,13 +65,14 @@ pub enum Started {
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
-    match serve(Control::from_fd(socket)) {
+    // It lives as long as the process.
+    match serve(Box::leak(Box::new(Control::from_fd(socket)))) {
         // The host going away is how a worker ends.
         Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 
-fn serve(control: Control) -> io::Result<()> {
+fn serve(control: &'static Control) -> io::Result<()> {
     let Some((Start, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
@@ -106,7 +107,7 @@ fn serve(control: Control) -> io::Result<()> {
         Err(e) => return failed(e),
     };
     drop(artifact);
-    let timers = if setup.meta.wasi { Some(timers(setup.call.given.writing())?) } else { None };
+    let timers = if setup.meta.waits() { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
     if let Err(e) = sandbox.enter_serving() {
         return control.send(&Started::Unprotected(shorten(e.to_string())), &[]);
@@ -124,11 +125,11 @@ fn serve(control: Control) -> io::Result<()> {
         return control.send(&Started::Unusable(shorten(message)), &[]);
     }
     control.send(&Started::Ready { lacking: sandbox.lacking() }, &[])?;
-    serve::serve(lane, &control, runner, &setup.call)
+    serve::serve(lane, control, runner, &setup.call)
 }
 
 fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
-    let role = if setup.meta.wasi { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
+    let role = if setup.meta.waits() { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
     let limits = &setup.call.limits;
     let given = &setup.call.given;
     let writable = given.directories.iter().map(|directory| directory.writable);

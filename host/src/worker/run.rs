@@ -8,7 +8,7 @@ use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::command::Invocation;
+use super::command::{Captured, Invocation, Parts};
 use super::denied;
 use super::load::{Manner, Pre, Returns, Task};
 use super::state::State;
@@ -59,6 +59,8 @@ pub struct Runner {
     wasi: Arc<Wasi>,
     live: Option<Live>,
     arguments: Vec<Val>,
+    /// Takes what a command writes in parts, while an item is in work.
+    pub parts: Option<Parts>,
 }
 
 /// An instance, and the function in it that items are given to.
@@ -83,7 +85,7 @@ enum Callee {
 
 impl Runner {
     pub fn new(task: Task, call: Call, wasi: Arc<Wasi>) -> Runner {
-        Runner { task, call, wasi, live: None, arguments: Vec::new() }
+        Runner { task, call, wasi, live: None, arguments: Vec::new(), parts: None }
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -122,16 +124,16 @@ impl Runner {
         out: &mut Vec<u8>,
         beside: &mut Beside,
     ) -> Result<OutcomeTag, Failure> {
-        let command = self.call.command.as_ref().ok_or_else(other_kind)?;
-        let invocation = Invocation::new(command, item, form, index, self.most())?;
-        let stdout = invocation.stdout.clone();
-        let made = self.instantiate(Some(invocation))?;
-        let live = self.live.insert(made);
-        let code = run_command(live);
+        let stdout = Captured::new(self.most(), self.parts.take());
+        let code = self.execute_to(&stdout, item, form, index);
+        self.parts = stdout.give_back();
         let Ok(bytes) = stdout.take() else {
             return Err(too_large(self.most()));
         };
         let code = code?;
+        let (Some(command), Some(live)) = (&self.call.command, &mut self.live) else {
+            return Err(other_kind());
+        };
         if !command.ok_codes.contains(&code) {
             return Err(exit(code));
         }
@@ -147,6 +149,14 @@ impl Runner {
             }
         }
         Ok(OutcomeTag::Value)
+    }
+
+    /// Runs it with this standard output, and says its exit code.
+    fn execute_to(&mut self, stdout: &Captured, item: &[u8], form: Form, index: u64) -> Result<i32, Failure> {
+        let command = self.call.command.as_ref().ok_or_else(other_kind)?;
+        let invocation = Invocation::new(command, item, form, index, stdout.clone())?;
+        let made = self.instantiate(Some(invocation))?;
+        run_command(self.live.insert(made), self.task.is_async)
     }
 
     /// Bytes of a result, at most.
@@ -382,7 +392,10 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
 fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
     match &task.pre {
         Pre::Component { pre, function, init } => {
-            let instance = pre.instantiate(&mut *store)?;
+            let instance = match task.is_async {
+                false => pre.instantiate(&mut *store)?,
+                true => block_on(pre.instantiate_async(&mut *store))?,
+            };
             if let Some((init, arguments)) = init {
                 super::init::call(&mut *store, &instance, init, arguments)?;
             }
@@ -427,7 +440,11 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let mut returned = [Val::Bool(false)];
             let count = usize::from(task.returns.fallible || task.returns.value.is_some());
             let slots = returned.get_mut(..count).unwrap_or_default();
-            function.call(&mut live.store, arguments, slots).map_err(|e| blame(&e, &live.store))?;
+            match task.is_async {
+                false => function.call(&mut live.store, arguments, slots),
+                true => block_on(function.call_async(&mut live.store, arguments, slots)),
+            }
+            .map_err(|e| blame(&e, &live.store))?;
             let [value] = returned;
             Ok((count == 1).then_some(value))
         }
@@ -436,17 +453,26 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
 }
 
 /// Runs a command to its end, and says its exit code.
-fn run_command(live: &mut Live) -> Result<i32, Failure> {
+fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
     let store = &mut live.store;
     let ended = match &live.callee {
         Callee::Start(start) => start.call(&mut *store, ()).map(|()| 0),
-        Callee::Run(run) => run.call(&mut *store, ()).map(|(result,)| i32::from(result.is_err())),
+        Callee::Run(run) => match is_async {
+            false => run.call(&mut *store, ()),
+            true => block_on(run.call_async(&mut *store, ())),
+        }
+        .map(|(result,)| i32::from(result.is_err())),
         _ => return Err(other_kind()),
     };
     ended.or_else(|e| match e.downcast_ref::<I32Exit>() {
         Some(exit) => Ok(exit.0),
         None => Err(blame(&e, store)),
     })
+}
+
+/// Waits on the runtime that a worker has whose task may wait for something.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Handle::current().block_on(future)
 }
 
 fn exit(code: i32) -> Failure {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use super::command::Parts;
 use super::run::{Batch, Runner};
 use crate::lane::control::Control;
 use crate::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
@@ -16,7 +17,7 @@ use crate::policy::{Call, Isolate};
 const RING_EVERY: u64 = 4_000_000;
 
 /// Serves until the host is gone.
-pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: &Call) -> io::Result<()> {
+pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &Call) -> io::Result<()> {
     let mut out = Vec::new();
     let mut rung = 0;
     // When the last item ended, and how often the lane had slept then.
@@ -36,7 +37,13 @@ pub fn serve(mut lane: WorkerLane, control: &Control, mut runner: Runner, call: 
             // Where nothing was waited for, one look at the clock ends an item and starts the next.
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
+            if call.in_parts {
+                runner.parts = Some(Parts { lane: lane.lend_output(), control });
+            }
             let result = runner.run(tag, lane.staged(), first + u64::from(nth), &mut out);
+            if let Some(parts) = runner.parts.take() {
+                lane.take_back(parts.lane);
+            }
             let end = now();
             #[cfg(feature = "probes")]
             if super::hostile::attack(&mut lane, control) {

@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Networ
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
+use super::denied::Missed;
 use super::state::{Printer, State};
 use crate::grants::{Given, GivenPeer};
 
@@ -102,6 +103,7 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
     names.func_wrap("resolve-addresses", |mut store, (_, name): (Resource<Network>, String)| {
         let state: &mut State = store.data_mut();
         let Some(addresses) = state.grants().look_up(&name) else {
+            state.miss(Missed::Network);
             return Ok((Err(ErrorCode::NameUnresolvable),));
         };
         Ok((Ok(state.ctx().table.push(Addresses(addresses.into_iter()))?),))

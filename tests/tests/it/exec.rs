@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::guest::{Task, wat};
+use crate::support::guest::{Task, built, wat};
 use crate::support::run::{Run, map, wasmpool};
 
 /// A command of preview 1 that does one thing with memory from 1024 on, and calls what it likes.
@@ -243,4 +243,192 @@ fn the_preview_before_preview_1_runs() {
             (call $exit (i32.const 3))))"#);
     let output = exec(&old).args(["--ok-codes", "3"]).input("1\n").run().exits(0);
     assert_eq!(output.text(), "hello");
+}
+
+/// Results of `--results`, by index.
+fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("a directory of results")
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read(&path).expect("a file"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn results_go_to_a_file_each_and_their_paths_are_printed() {
+    let folder = tempfile::TempDir::new().expect("a directory");
+    let results = folder.path().join("new/results");
+    let output = exec(&exits())
+        .arg("--results")
+        .arg(&results)
+        .args(["-j", "2", "--input-format", "nul"])
+        .input(b"\0one\0\x01fails\0\0\xff\n")
+        .run()
+        .exits(1);
+    let path = |index: u64| results.join(index.to_string()).display().to_string();
+    assert_eq!(output.lines(), [path(0), path(2), path(3)]);
+    let wanted = [("0", &b""[..]), ("2", b""), ("3", b"\xff\n")];
+    // The first byte is the exit code, and a NUL ends an item.
+    assert_eq!(files(&results), wanted.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
+}
+
+#[test]
+fn a_result_of_any_size_streams_to_its_file_and_not_through_memory() {
+    // As many times 64 KiB as the item says.
+    let task = preview1(
+        "",
+        "(local $n i32) (drop (call $take))
+         (local.set $n (i32.mul (i32.const 512) (i32.sub (i32.load8_u (i32.const 1024)) (i32.const 48))))
+         (memory.fill (i32.const 2048) (i32.load8_u (i32.const 1024)) (i32.const 65536))
+         (block $done (loop $more
+           (br_if $done (i32.eqz (local.get $n)))
+           (call $put (i32.const 1) (i32.const 2048) (i32.const 65536))
+           (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+           (br $more)))",
+    );
+    let folder = tempfile::TempDir::new().expect("a directory");
+    let results = folder.path().join("results");
+    let mut host = exec(&task)
+        .arg("--results")
+        .arg(&results)
+        .args(["-j", "2", "--max-output", "300MiB", "--output-format", "records"])
+        .input("4\n0\n3\n")
+        .start();
+    let mut records = Vec::new();
+    let mut peak = 0;
+    while let Some(line) = host.line() {
+        peak = host.process().status_bytes("VmHWM").max(peak);
+        records.push(crate::support::record::Record::read(&line));
+    }
+    host.code();
+    let sizes: Vec<u64> = ["0", "1", "2"].map(|name| results.join(name).metadata().expect("a file").len()).to_vec();
+    assert_eq!(sizes, [4 << 25, 0, 3 << 25]);
+    assert_eq!(records.iter().map(|record| record.kind()).collect::<Vec<_>>(), ["ok"; 3]);
+    assert!(std::fs::read(results.join("2")).expect("a file").iter().all(|&byte| byte == b'3'));
+    assert!(peak < 40 << 20, "the host had {peak} bytes");
+}
+
+#[test]
+fn a_result_that_ends_in_a_failure_leaves_no_file() {
+    // Writes 1 MiB; then it traps, exits, writes too much, or never ends.
+    let task = preview1(
+        "",
+        "(local $n i32) (drop (call $take))
+         (local.set $n (i32.const 16))
+         (loop $more
+           (call $put (i32.const 1) (i32.const 2048) (i32.const 65536))
+           (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+           (br_if $more (local.get $n)))
+         (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x31)) (then unreachable))
+         (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x32)) (then (call $exit (i32.const 2))))
+         (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x33))
+           (then (loop $ever (call $put (i32.const 1) (i32.const 2048) (i32.const 65536)) (br $ever))))
+         (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x34)) (then (loop $ever (br $ever))))",
+    );
+    let folder = tempfile::TempDir::new().expect("a directory");
+    let results = folder.path().join("results");
+    let output = exec(&task)
+        .arg("--results")
+        .arg(&results)
+        .args(["-j", "1", "--max-output", "2MiB", "--timeout", "200ms", "--output-format", "records"])
+        .args(["--retries", "1", "--retry-on", "trap,timeout"])
+        .input("0\n1\n2\n3\n4\n5\n")
+        .run()
+        .exits(1);
+    assert_eq!(output.kinds(), ["ok", "trap", "exit", "output-too-large", "timeout", "ok"]);
+    let left: Vec<(String, usize)> = files(&results).into_iter().map(|(name, bytes)| (name, bytes.len())).collect();
+    assert_eq!(left, [("0".to_owned(), 1 << 20), ("5".to_owned(), 1 << 20)]);
+}
+
+#[test]
+fn a_directory_of_results_is_not_mixed_with_what_is_there() {
+    let folder = tempfile::TempDir::new().expect("a directory");
+    std::fs::write(folder.path().join("mine"), "").expect("a file");
+    let output = exec(&cat()).arg("--results").arg(folder.path()).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("is not empty"), "{}", output.stderr);
+    for other in [["--journal", "j"], ["--task", "a=b.wasm"]] {
+        let output = map(&cat()).args(["--results", "new"]).args(other).run().exits(2);
+        assert!(output.stderr.contains("--results"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn results_of_functions_go_to_files_as_raw_output_has_them() {
+    let folder = tempfile::TempDir::new().expect("a directory");
+    let results = folder.path().join("results");
+    map(&wat(crate::support::wat::SQUARE)).arg("--results").arg(&results).input("3\n12\n").run().exits(0);
+    assert_eq!(files(&results), [("0".to_owned(), b"9".to_vec()), ("1".to_owned(), b"144".to_vec())]);
+}
+
+#[test]
+fn commands_of_wasi_0_3_run_and_stream() {
+    let item = "abc".repeat(100_000);
+    let command = built("wasi3");
+    let run = |arguments: &[&str], input: &str| {
+        exec(&command)
+            .args(["--input-format", "lines", "--output-format", "records", "--"])
+            .args(arguments)
+            .input(input)
+            .run()
+    };
+    let output = run(&[], &format!("{item}\nx\n")).exits(0);
+    assert_eq!(output.records()[0].value(), &json!(item.to_uppercase()));
+    assert_eq!(output.records()[1].value(), "X");
+    assert_eq!(run(&["sleep", "{}"], "x\n").exits(0).records()[0].value(), "SLEEP X");
+    for (order, kind) in [("exit", "exit"), ("fail", "exit"), ("trap", "trap")] {
+        assert_eq!(run(&[order], "x\n").exits(1).kinds(), [kind], "{order}");
+    }
+}
+
+#[test]
+fn functions_that_are_lifted_async_are_called() {
+    let output =
+        map(&built("later")).args(["--output-format", "records"]).input("21\n13\n4294967295\n4\n").run().exits(1);
+    assert_eq!(output.kinds(), ["ok", "trap", "error", "ok"]);
+    assert_eq!(output.records()[0].value(), 42);
+    let output = map(&built("later")).args(["--isolate", "worker", "-j", "1"]).input("1\n2\n3\n").run().exits(0);
+    assert_eq!(output.text(), "2\n4\n6\n");
+}
+
+#[test]
+fn what_was_not_granted_is_named_with_the_option_that_grants_it() {
+    for (verb, option) in [
+        ("read:/etc/passwd", "--dir HOST::GUEST"),
+        ("connect:127.0.0.1:80", "--allow-net HOST:PORT"),
+        ("resolve:example.org:80", "--allow-net HOST:PORT"),
+    ] {
+        let order = serde_json::to_string(verb).expect("a string");
+        let output = map(&built("reach")).args(["--output-format", "records"]).input(order + "\n").run().exits(1);
+        assert!(output.records()[0].message().contains(option), "{verb}: {}", output.records()[0].message());
+    }
+    let p1 = preview1(
+        r#"(import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"#,
+        "(call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 16)))",
+    );
+    let output = exec(&p1).args(["--output-format", "records"]).input("1\n").run().exits(1);
+    assert_eq!(output.records()[0].get("code"), Some(&json!(8)));
+    assert!(output.records()[0].message().contains("--dir HOST::GUEST"), "{}", output.records()[0].message());
+    // What is granted, or was not looked for, is not spoken of.
+    let output = map(&built("reach"))
+        .args(["--output-format", "records", "--dir", "/tmp::/tmp"])
+        .input("\"read:/tmp/no/such\"\n")
+        .run()
+        .exits(1);
+    assert!(!output.records()[0].message().contains("--dir"), "{}", output.records()[0].message());
+    let output = exec(&exits()).args(["--output-format", "records"]).input("\"\\u0001\"\n").run().exits(1);
+    assert!(!output.records()[0].message().contains("--"), "{}", output.records()[0].message());
+}
+
+#[test]
+fn inspect_says_what_runs_a_command() {
+    for (task, export) in [(cat(), "_start"), (built("wasi3"), "wasi:cli/run@0.3")] {
+        let output = wasmpool().arg("inspect").task(&task).run().exits(0);
+        let line = output.text().lines().find(|line| line.starts_with("command: ")).expect("a line for it");
+        assert!(line.contains(export) && line.contains("exec"), "{line}");
+    }
 }
