@@ -23,6 +23,9 @@ pub struct Grants {
     pub directories: Vec<Directory>,
     /// Peers that TCP connections may be made to.
     pub peers: Vec<Peer>,
+    /// The guest's name of a directory that it may write to and that is empty at each item. It is no directory of the
+    /// host: it lies in memory, is the worker's own, and holds as many bytes as the instance may have of memory.
+    pub scratch: Option<String>,
 }
 
 /// A directory of the host, and all that is below it.
@@ -48,6 +51,8 @@ pub struct Given {
     pub env: Vec<(String, String)>,
     pub directories: Vec<GivenDirectory>,
     pub peers: Vec<GivenPeer>,
+    /// The guest's name of its scratch directory, which each worker makes itself.
+    pub scratch: Option<String>,
     /// Whom the directories belong to: what a worker of root becomes, so that it can use them.
     pub owner: Option<(u32, u32)>,
 }
@@ -81,7 +86,13 @@ impl Grants {
         if self.directories.len() > MOST_DIRECTORIES {
             return Err(Error::Grant(format!("at most {MOST_DIRECTORIES} directories can be granted (--dir)")));
         }
-        let mut opened = Opened { given: Given { env: self.env.clone(), ..Given::default() }, ..Opened::default() };
+        if let Some(name) = &self.scratch
+            && self.directories.iter().any(|directory| directory.guest == *name)
+        {
+            return Err(Error::Grant(format!("--scratch {name} is also the name of a --dir: give it another name")));
+        }
+        let given = Given { env: self.env.clone(), scratch: self.scratch.clone(), ..Given::default() };
+        let mut opened = Opened { given, ..Opened::default() };
         let mut owners = BTreeSet::new();
         for Directory { host, guest, writable } in &self.directories {
             let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", host.display()));
@@ -111,17 +122,17 @@ impl Grants {
 impl Given {
     /// Whether nothing was granted.
     pub fn is_empty(&self) -> bool {
-        self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty()
+        self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty() && self.scratch.is_none()
     }
 
     /// Whether there is a directory that the task can see.
     pub fn has_directories(&self) -> bool {
-        !self.directories.is_empty()
+        !self.directories.is_empty() || self.scratch.is_some()
     }
 
     /// Whether a directory may be written to.
     pub fn writing(&self) -> bool {
-        self.directories.iter().any(|directory| directory.writable)
+        self.scratch.is_some() || self.directories.iter().any(|directory| directory.writable)
     }
 
     /// The ports of all peers.

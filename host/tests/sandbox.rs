@@ -200,6 +200,29 @@ fn with_a_directory_granted_a_compromised_worker_gets_no_other_file() {
 }
 
 #[test]
+fn with_a_scratch_directory_a_compromised_worker_gets_no_other_file() {
+    let programs = programs();
+    for user in users() {
+        for kind in [&["try", "--scratch"][..], &["try", "--scratch", "--timers"]] {
+            assert_eq!(through(&programs.attempt(user, kind)), [""; 0], "as {user:?}");
+        }
+        // Nor with one of the two that keep files away: no way leads out of it, by `..` neither.
+        for without in ["landlock", "namespaces"] {
+            let kind = ["try", "--scratch", "--mode", "best-effort", "--without", without];
+            let through_files = [
+                "open /etc/passwd",
+                "open a file by a way up",
+                "open above any descriptor",
+                "write beside any descriptor",
+                "create a file",
+            ];
+            let tried = programs.attempt(user, &[&kind[..], &through_files[..]].concat());
+            assert_eq!(through(&tried), [""; 0], "without {without}, as {user:?}");
+        }
+    }
+}
+
+#[test]
 fn with_a_peer_granted_a_compromised_worker_reaches_no_other_port() {
     let programs = programs();
     for user in users() {
@@ -492,6 +515,21 @@ fn best_effort_runs_with_what_there_is() {
     for user in users() {
         let output = contained(&programs, user, false, &["call", "--sandbox", "best-effort", &task, "f", "3"]);
         assert_eq!(text(&output.stdout), "9\n", "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn where_nothing_can_be_mounted_a_scratch_directory_is_refused_with_a_way_out() {
+    let programs = programs();
+    let task = task(&programs);
+    for user in users() {
+        for mode in ["best-effort", "off"] {
+            let output =
+                contained(&programs, user, true, &["call", "--sandbox", mode, "--scratch", "/s", &task, "f", "3"]);
+            let message = text(&output.stderr);
+            assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{message}");
+            assert!(message.contains("--scratch") && message.contains("--dir"), "{message}");
+        }
     }
 }
 

@@ -212,6 +212,10 @@ pub struct Grants {
     /// A directory, which the task sees as GUEST; :ro (the default) for reading, :rw for writing too
     #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", env = "WASMPOOL_DIR", value_delimiter = '\n', value_parser = units::directory)]
     pub directories: Vec<Directory>,
+    /// A directory that the task sees as GUEST and may write to, empty at each item: in memory, as large as --memory allows,
+    /// gone with the item
+    #[arg(long, value_name = "GUEST", env = "WASMPOOL_SCRATCH", value_parser = units::scratch)]
+    pub scratch: Option<String>,
     /// A peer that the task may make TCP connections to
     #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_delimiter = '\n', value_parser = units::peer)]
     pub peers: Vec<Peer>,
@@ -220,7 +224,12 @@ pub struct Grants {
 impl Grants {
     /// As the rest of the program knows them.
     pub fn grants(&self) -> grants::Grants {
-        grants::Grants { env: self.env.clone(), directories: self.directories.clone(), peers: self.peers.clone() }
+        grants::Grants {
+            env: self.env.clone(),
+            directories: self.directories.clone(),
+            peers: self.peers.clone(),
+            scratch: self.scratch.clone(),
+        }
     }
 }
 

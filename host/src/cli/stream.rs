@@ -196,6 +196,7 @@ fn identity_of(
         ("--max-output", common.max_output.to_string()),
         ("--env", lines(grants.env.iter().map(|(name, value)| secret(name, value)).collect())),
         ("--dir", lines(grants.directories.iter().map(directory).collect())),
+        ("--scratch", grants.scratch.clone().unwrap_or_default()),
         ("--allow-net", lines(grants.peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)).collect())),
         ("--output", kind(Some(&output.results)).to_owned()),
         ("--failed", kind(output.failed.as_ref()).to_owned()),

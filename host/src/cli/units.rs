@@ -68,6 +68,18 @@ pub fn directory(text: &str) -> Result<Directory, String> {
     }
 }
 
+/// The guest's name of its scratch directory.
+pub fn scratch(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it has to be the name that the task has for the directory, such as /tmp".to_owned()),
+        _ if text.contains("::") => Err(
+            "it is the task's name of an empty directory, such as /tmp; --dir HOST::GUEST:rw grants one of the host"
+                .to_owned(),
+        ),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// A granted peer: `HOST:PORT`.
 pub fn peer(text: &str) -> Result<Peer, String> {
     let hint = || "it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080".to_owned();

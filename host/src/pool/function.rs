@@ -281,6 +281,20 @@ macro_rules! settings {
             $self.with(|settings| settings.grants.directories.push(directory))
         }
 
+        /// Gives the task a directory, as `guest`, that it may write to and that is empty at each item. It lies in memory, a
+        /// worker's own, holds as many bytes as an instance may have of [`memory`](crate::Pool), and leaves nothing behind.
+        /// Costs some microseconds an item, and what is written has to be removed again.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").grant_scratch("/tmp").build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn grant_scratch($($receiver)*, guest: &str) -> Self {
+            $self.with(|settings| settings.grants.scratch = Some(guest.to_owned()))
+        }
+
         /// Lets the task make TCP connections to `port` of `host`, a name or an address.
         ///
         /// ```

@@ -1,5 +1,7 @@
 //! Landlock: no file can be opened by path, no TCP, but what is granted; no signal and no abstract socket outside.
 
+use std::os::fd::BorrowedFd;
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath,
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
@@ -17,8 +19,8 @@ const PARTS: [(Part, ABI, &str); 3] = [
     (Part::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
 ];
 
-pub fn enter(openings: &Openings) -> Vec<(Part, Result<(), String>)> {
-    let status = restrict(openings);
+pub fn enter(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Vec<(Part, Result<(), String>)> {
+    let status = restrict(openings, scratch);
     let abi = match &status {
         Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => *effective_abi,
         Ok(_) | Err(_) => ABI::Unsupported,
@@ -36,7 +38,7 @@ pub fn enter(openings: &Openings) -> Vec<(Part, Result<(), String>)> {
         .collect()
 }
 
-fn restrict(openings: &Openings) -> Result<RestrictionStatus, RulesetError> {
+fn restrict(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
     // Whatever is handled and not granted is forbidden.
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -44,8 +46,9 @@ fn restrict(openings: &Openings) -> Result<RestrictionStatus, RulesetError> {
         .handle_access(AccessNet::from_all(TESTED))?
         .scope(Scope::from_all(TESTED))?
         .create()?;
-    for (directory, writable) in &openings.directories {
-        let access = if *writable { reading() | writing() } else { reading() };
+    let directories = openings.directories.iter().copied().chain(scratch.map(|directory| (directory, true)));
+    for (directory, writable) in directories {
+        let access = if writable { reading() | writing() } else { reading() };
         ruleset = ruleset.add_rule(PathBeneath::new(directory, access))?;
     }
     for &port in &openings.ports {

@@ -51,9 +51,9 @@ impl Limits {
 const MANY_DESCRIPTORS: rlim_t = 1024;
 
 pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errno>)> {
-    // What may be written to may be filled; the disk's quota is not ours.
+    // What may be written to may be filled; the disk's quota is not ours, and a scratch directory has its own.
     let file = if openings.writing() { rlim_t::MAX } else { limits.file };
-    let opens = !openings.directories.is_empty() || !openings.ports.is_empty();
+    let opens = openings.files() || !openings.ports.is_empty();
     let descriptors = if opens { MANY_DESCRIPTORS } else { DESCRIPTORS };
     let mut results = vec![
         (Part::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),

@@ -18,16 +18,17 @@ mod privileges;
 #[cfg(feature = "probes")]
 pub mod probes;
 mod report;
+mod scratch;
 mod seccomp;
 mod start;
 mod syscalls;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 
 use crate::policy::SandboxMode;
 pub use doctor::{Diagnosis, diagnose, run as run_doctor};
@@ -43,13 +44,20 @@ pub struct Openings {
     pub directories: Vec<(BorrowedFd<'static>, bool)>,
     /// TCP ports that may be connected to.
     pub ports: BTreeSet<u16>,
+    /// Bytes of a directory in memory that the process may write to, and makes for itself.
+    pub scratch: Option<u64>,
     /// Whom a process of root becomes, in place of nobody in particular.
     pub owner: Option<(u32, u32)>,
 }
 
 impl Openings {
     fn writing(&self) -> bool {
-        self.directories.iter().any(|(_, writable)| *writable)
+        self.scratch.is_some() || self.directories.iter().any(|(_, writable)| *writable)
+    }
+
+    /// Whether files can be opened.
+    fn files(&self) -> bool {
+        self.scratch.is_some() || !self.directories.is_empty()
     }
 }
 
@@ -105,6 +113,8 @@ pub struct Sandbox {
     report: Report,
     /// The root directory holds nothing but this process's own descriptors.
     empty_root: bool,
+    /// The scratch directory, or why there is none.
+    scratch: Option<Result<OwnedFd, String>>,
 }
 
 /// Gives up everything that loading a task (or compiling one) does not need.
@@ -116,6 +126,8 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     if plan.has(Layer::Limits) {
         report.add_all(limits::enter(&plan.limits, &plan.openings));
     }
+    // Root may, now; others get the right to from a user namespace.
+    let mut scratch = plan.openings.scratch.map(scratch::make);
     let namespaces = plan.has(Layer::Namespaces);
     let privileges = plan.has(Layer::Privileges);
     let mut entered = false;
@@ -129,7 +141,12 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     if privileges {
         report.add(Part::Unprivileged, privileges::drop_root(plan.openings.owner));
     }
-    if namespaces && !entered && namespaces::enter_with_own_user(&kinds, &mut report) {
+    let user = (geteuid(), getegid());
+    let mounts = namespaces && !entered && namespaces::enter_with_own_user(&kinds, &mut report);
+    if let (Some(bytes), Some(Err(_))) = (plan.openings.scratch, &scratch) {
+        scratch = Some(scratch::make_with_own_user(bytes, user, report.holds(Part::UserNamespace)));
+    }
+    if mounts {
         empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
@@ -140,7 +157,8 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     // Changing the user has switched it off.
     start::die_with_host().map_err(|e| Refused(e.to_string()))?;
     if plan.has(Layer::Landlock) {
-        report.add_all(landlock::enter(&plan.openings));
+        let scratch = scratch.as_ref().and_then(|made| made.as_ref().ok()).map(AsFd::as_fd);
+        report.add_all(landlock::enter(&plan.openings, scratch));
     }
     if plan.has(Layer::Seccomp) {
         report.add(Part::LoadingFilter, seccomp::enter(syscalls::Step::loading(plan.role, &plan.openings)));
@@ -148,7 +166,7 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     if plan.mode == SandboxMode::Strict {
         report.meets_strict(&plan).map_err(Refused)?;
     }
-    Ok(Sandbox { plan, report, empty_root })
+    Ok(Sandbox { plan, report, empty_root, scratch })
 }
 
 fn make_empty_root(plan: &Plan, report: &mut Report) -> bool {
@@ -166,6 +184,15 @@ impl Sandbox {
     pub fn path_of(&self, fd: BorrowedFd<'_>) -> PathBuf {
         let number = fd.as_raw_fd();
         PathBuf::from(if self.empty_root { format!("/{number}") } else { format!("/proc/self/fd/{number}") })
+    }
+
+    /// The scratch directory that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be had.
+    pub fn take_scratch(&mut self) -> Result<Option<OwnedFd>, String> {
+        self.scratch.take().transpose()
     }
 
     /// Gives up what serving items does not need. All threads there will ever be must run by now.

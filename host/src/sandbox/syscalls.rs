@@ -30,7 +30,7 @@ const COMPILE: Step = Step(4);
 /// The thread that drives timers exists or is being made, so what threads need is needed.
 const TIMERS: Step = Step(8);
 
-/// Directories are granted.
+/// Directories are granted, or a scratch one.
 const FILES: Step = Step(16);
 /// Some of them for writing.
 const WRITES: Step = Step(32);
@@ -58,7 +58,7 @@ impl Step {
             Role::Compile => COMPILE,
             Role::CompileAndInit => COMPILE.and(TIMERS).and(INIT),
         };
-        step.and(when(!openings.directories.is_empty(), FILES))
+        step.and(when(openings.files(), FILES))
             .and(when(openings.writing(), WRITES))
             .and(when(!openings.ports.is_empty(), PEERS))
     }
@@ -223,7 +223,7 @@ const CALLS: &[Call] = &[
     call(libc::SYS_fstat, FILES, Only::Any, "WASI: what a descriptor is"),
     call(libc::SYS_newfstatat, FILES, Only::Any, "WASI: what a path is"),
     call(libc::SYS_statx, FILES, Only::Any, "the same, with all times"),
-    call(libc::SYS_getdents64, FILES, Only::Any, "WASI: the names in a directory"),
+    call(libc::SYS_getdents64, FILES, Only::Any, "WASI: the names in a directory; emptying the scratch one"),
     call(libc::SYS_readlinkat, FILES, Only::Any, "WASI: where a link leads; resolving paths"),
     call(libc::SYS_pread64, FILES, Only::Any, "WASI: reading"),
     call(libc::SYS_preadv, FILES, Only::Any, "WASI: reading"),
@@ -250,7 +250,7 @@ const CALLS: &[Call] = &[
     call(libc::SYS_fdatasync, WRITES, Only::Any, "WASI: to the disk"),
     call(libc::SYS_utimensat, WRITES, Only::Any, "WASI: the times of a file"),
     call(libc::SYS_mkdirat, WRITES, Only::Any, "WASI: a new directory"),
-    call(libc::SYS_unlinkat, WRITES, Only::Any, "WASI: removing"),
+    call(libc::SYS_unlinkat, WRITES, Only::Any, "WASI: removing; emptying the scratch directory"),
     call(libc::SYS_renameat, WRITES, Only::Any, "WASI: renaming"),
     call(libc::SYS_renameat2, WRITES, Only::Any, "WASI: renaming"),
     call(libc::SYS_linkat, WRITES, Only::Any, "WASI: a hard link"),

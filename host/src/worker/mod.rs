@@ -10,6 +10,7 @@ mod hostile;
 mod init;
 mod load;
 mod run;
+mod scratch;
 mod serve;
 mod state;
 mod wasi;
@@ -28,6 +29,7 @@ use crate::policy::Call;
 use crate::sandbox::{self, Plan};
 pub use init::{Initialised, initialise};
 use load::LoadError;
+use scratch::Scratch;
 use state::Printer;
 pub use state::State;
 use wasi::Wasi;
@@ -97,8 +99,13 @@ fn serve(control: &'static Control) -> io::Result<()> {
         Ok(sandbox) => sandbox,
         Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
     };
-    let paths = directories.iter().map(|directory| sandbox.path_of(directory.as_fd()));
-    let wasi = match Wasi::new(&setup.call.given, paths, lane.printed().map(Printer::new)) {
+    let wasi = sandbox.take_scratch().and_then(|scratch| {
+        let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
+        let paths = granted.map(|directory| sandbox.path_of(directory));
+        let wasi = Wasi::new(&setup.call.given, paths, lane.printed().map(Printer::new))?;
+        Ok((wasi, scratch.map(Scratch::new)))
+    });
+    let (wasi, scratch) = match wasi {
         Ok(wasi) => wasi,
         Err(message) => return control.send(&Started::Unusable(shorten(message)), &[]),
     };
@@ -116,7 +123,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), wasi);
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch);
     // An init that fails fails for every item: better said once, before anything runs.
     if setup.call.init.is_some()
         && let Err(failure) = runner.prepare()
@@ -136,6 +143,7 @@ fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
     let openings = sandbox::Openings {
         directories: directories.iter().map(AsFd::as_fd).zip(writable).collect(),
         ports: given.ports(),
+        scratch: given.scratch.as_ref().map(|_| limits.memory),
         owner: given.owner,
     };
     let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);

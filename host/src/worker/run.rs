@@ -11,6 +11,7 @@ use wasmtime_wasi::I32Exit;
 use super::command::{Captured, Invocation, Parts};
 use super::denied;
 use super::load::{Manner, Pre, Returns, Task};
+use super::scratch::Scratch;
 use super::state::State;
 use super::wasi::Wasi;
 use crate::failed;
@@ -57,6 +58,7 @@ pub struct Runner {
     task: Task,
     call: Call,
     wasi: Arc<Wasi>,
+    scratch: Option<Scratch>,
     live: Option<Live>,
     arguments: Vec<Val>,
     /// Takes what a command writes in parts, while an item is in work.
@@ -84,8 +86,22 @@ enum Callee {
 }
 
 impl Runner {
-    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>) -> Runner {
-        Runner { task, call, wasi, live: None, arguments: Vec::new(), parts: None }
+    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>) -> Runner {
+        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), parts: None }
+    }
+
+    /// Whether the last item left nothing in its scratch directory.
+    pub fn left_nothing(&self) -> io::Result<bool> {
+        self.scratch.as_ref().map_or(Ok(true), Scratch::is_empty)
+    }
+
+    /// Removes what the last item left in its scratch directory.
+    ///
+    /// # Errors
+    ///
+    /// No other item may run in this process: it has to end.
+    pub fn clear_away(&self) -> io::Result<()> {
+        self.scratch.as_ref().map_or(Ok(()), Scratch::empty)
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -98,7 +114,10 @@ impl Runner {
 
     /// Makes an instance, so that a task that cannot start says so before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        self.live = Some(self.instantiate(None)?);
+        let live = self.instantiate(None)?;
+        // What `init` left is not there at the first item either, as it would not be at the second.
+        self.clear_away().map_err(|e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch: {e}")))?;
+        self.live = Some(live);
         Ok(())
     }
 
@@ -314,7 +333,7 @@ impl Runner {
                 live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
             }
         } else {
-            self.live = Some(self.instantiate(None)?);
+            self.prepare()?;
         }
         self.live.as_mut().ok_or_else(other_kind)
     }

@@ -60,9 +60,22 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             if call.isolate == Isolate::Item {
                 runner.discard();
             }
+            if clear_away(&mut lane, control, &runner)? {
+                last = (0, u64::MAX);
+            }
         }
         lane.ring_if_waiting(control)?;
     }
+}
+
+/// Empties the scratch directory, and says whether there was something to do. The item's outcome does not wait for it.
+fn clear_away(lane: &mut WorkerLane, control: &Control, runner: &Runner) -> io::Result<bool> {
+    if runner.left_nothing()? {
+        return Ok(false);
+    }
+    lane.ring_if_waiting(control)?;
+    runner.clear_away()?;
+    Ok(true)
 }
 
 /// A chunk as one call; where that fails, its items one at a time, so that only the guilty ones do.
@@ -109,6 +122,7 @@ fn serve_call(
     if call.isolate == Isolate::Item {
         runner.discard();
     }
+    clear_away(lane, control, runner)?;
     Ok(answered)
 }
 

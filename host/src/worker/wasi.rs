@@ -25,17 +25,18 @@ pub struct Wasi {
 }
 
 impl Wasi {
-    /// `paths` lead to the granted directories, in their order.
+    /// `paths` lead to the granted directories, in their order, and to the scratch one behind them.
     pub fn new(
         given: &Given,
         paths: impl Iterator<Item = PathBuf>,
         printers: [Printer; 2],
     ) -> Result<Arc<Wasi>, String> {
+        let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
         let directories: Vec<(PathBuf, String, FsPerms)> = paths
-            .zip(&given.directories)
-            .map(|(path, directory)| {
-                let permissions = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-                (path, directory.guest.clone(), permissions)
+            .zip(granted.chain(given.scratch.iter().map(|scratch| (scratch, true))))
+            .map(|(path, (guest, writable))| {
+                let permissions = if writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+                (path, guest.clone(), permissions)
             })
             .collect();
         for (path, guest, permissions) in &directories {

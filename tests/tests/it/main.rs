@@ -39,6 +39,7 @@ mod progress;
 mod records;
 mod retries;
 mod round_trip;
+mod scratch;
 mod several;
 mod timeouts;
 mod values;

@@ -1,6 +1,6 @@
 //! The program `wasmpool-probes`, as tests call it:
 //!
-//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--peer] [PROBE…]`: each probe in a real worker (or compile
+//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [PROBE…]`: each probe in a real worker (or compile
 //!   process) of its own; a line of JSON for each.
 //! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, says its process id, and waits to be killed.
 //! - `cost N`: how long a worker takes from its start until it is ready, with the sandbox and without, N times each.
@@ -53,8 +53,9 @@ struct Options {
     timers: bool,
     compile: bool,
     landlock: bool,
-    /// A writable directory, and a peer, are granted.
+    /// A writable directory, a scratch one, and a peer, are granted.
     directory: bool,
+    scratch: bool,
     peer: bool,
     rest: Vec<String>,
 }
@@ -67,6 +68,7 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
         compile: false,
         landlock: true,
         directory: false,
+        scratch: false,
         peer: false,
         rest: Vec::new(),
     };
@@ -78,6 +80,7 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
             "--timers" => options.timers = true,
             "--compile" => options.compile = true,
             "--dir" => options.directory = true,
+            "--scratch" => options.scratch = true,
             "--peer" => options.peer = true,
             "--no-landlock" => options.landlock = false,
             _ => {
@@ -198,6 +201,7 @@ fn grants(options: &Options, beside: &std::path::Path) -> Result<Opened, Error> 
         std::fs::create_dir(&host)?;
         grants.directories.push(Directory { host, guest: "/granted".to_owned(), writable: true });
     }
+    grants.scratch = options.scratch.then(|| "/scratch".to_owned());
     if options.peer {
         grants.peers.push(Peer { host: "127.0.0.1".to_owned(), port: 9 });
     }

@@ -1,0 +1,104 @@
+//! A directory in memory that this process alone can reach, and that is gone with it.
+//!
+//! It is a file system of its own that is mounted nowhere: no path leads to it, `..` of its root is the root itself, and
+//! the kernel lets go of it when the last descriptor is closed, however the process ends.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use libc::{c_long, c_uint};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid};
+
+/// Of `linux/mount.h`.
+const FSCONFIG_SET_STRING: c_uint = 1;
+const FSCONFIG_CMD_CREATE: c_uint = 6;
+const CLOSE_ON_EXEC: c_uint = 1;
+/// No set-user-id, no devices, nothing to execute.
+const ATTRIBUTES: c_uint = 2 | 4 | 8;
+
+/// Names take memory of the kernel that the size does not count, so their number has a bound as well.
+const BYTES_PER_FILE: u64 = 4096;
+const FEWEST_FILES: u64 = 1024;
+
+/// Makes one of so many bytes, by right of being root.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub fn make(bytes: u64) -> Result<OwnedFd, String> {
+    mount(bytes).map_err(|e| unavailable("mounting it", e))
+}
+
+/// Makes one by right of having a user namespace of its own, which is entered here if it is not yet. `user` is who the
+/// process was before.
+///
+/// # Errors
+///
+/// As above.
+pub fn make_with_own_user(bytes: u64, user: (Uid, Gid), entered: bool) -> Result<OwnedFd, String> {
+    if !entered {
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+            .map_err(|e| unavailable("a user namespace to mount it in", e.into()))?;
+    }
+    // Files belong to users that their file system knows.
+    map(user).map_err(|e| unavailable("being known as a user there", e))?;
+    make(bytes)
+}
+
+fn unavailable(what: &str, why: std::io::Error) -> String {
+    format!(
+        "a scratch directory (--scratch) cannot be had here: {what} is refused ({why}); it takes user namespaces, or root \
+         with the right to mount, which containers often forbid. `--dir HOST::GUEST:rw` grants a directory of your own, \
+         which is not emptied"
+    )
+}
+
+/// Keeps this process's user and group known in its user namespace.
+fn map((user, group): (Uid, Gid)) -> std::io::Result<()> {
+    // A process that has changed its user does not own its own files in /proc. It is made so again with the privileges.
+    nix::sys::prctl::set_dumpable(true)?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+}
+
+fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
+    // What the guest makes can be read and emptied, whatever mask the user has.
+    let mask = umask(Mode::empty());
+    umask(mask & !Mode::S_IRWXU);
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the name lives as long as the call.
+    let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), CLOSE_ON_EXEC) })?;
+    let set = |key: &CStr, value: String| -> std::io::Result<()> {
+        let value = CString::new(value)?;
+        let (fd, command) = (context.as_raw_fd(), FSCONFIG_SET_STRING);
+        // SAFETY: both strings live as long as the call.
+        done(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value.as_ptr(), 0) })
+    };
+    set(c"size", bytes.to_string())?;
+    set(c"nr_inodes", (bytes / BYTES_PER_FILE).max(FEWEST_FILES).to_string())?;
+    // The process is not yet who it will be, and nobody else ever reaches it.
+    set(c"mode", "0777".to_owned())?;
+    // SAFETY: this command takes no pointers.
+    done(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) })?;
+    // SAFETY: the call takes numbers.
+    let mounted =
+        descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOSE_ON_EXEC, ATTRIBUTES) })?;
+    // That one is only a place. Closing it takes it off again; a directory that is open stays.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(&mounted, c".", flags, Mode::empty())?)
+}
+
+fn done(result: c_long) -> std::io::Result<()> {
+    Ok(Errno::result(result).map(drop)?)
+}
+
+fn descriptor(result: c_long) -> std::io::Result<OwnedFd> {
+    let fd = Errno::result(result)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}

@@ -1,0 +1,115 @@
+//! The scratch directory, empty at each item.
+//!
+//! What is in it is removed; the directory itself stays, since an instance that lives on has it open.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, openat, seek, unlinkat};
+use rustix::io::Errno;
+
+/// Emptying takes no longer. A worker that cannot do it in this time ends, and another takes its place: its directory
+/// goes with it.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Bytes of names that are read at a time.
+const BLOCK: usize = 4096;
+
+pub struct Scratch {
+    root: OwnedFd,
+}
+
+/// What removing all that can be removed from one directory came to.
+enum Swept {
+    Empty,
+    /// A directory in it is not empty.
+    Holds(CString),
+}
+
+impl Scratch {
+    pub fn new(root: OwnedFd) -> Scratch {
+        Scratch { root }
+    }
+
+    /// Whether nothing is in it. Costs some two microseconds.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        let mut block = [MaybeUninit::uninit(); BLOCK];
+        seek(&self.root, SeekFrom::Start(0))?;
+        let mut names = RawDir::new(&self.root, &mut block);
+        while let Some(entry) = names.next() {
+            if !is_dots(entry?.file_name().to_bytes()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Something is left: no other item may run in this process.
+    pub fn empty(&self) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let enter = |directory: &OwnedFd, name: &std::ffi::CStr| {
+            openat(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        };
+        let mut directory = enter(&self.root, c".")?;
+        // The way from the root: however deep it goes, one descriptor is open.
+        let mut way = Vec::new();
+        loop {
+            match sweep(&directory, deadline)? {
+                Swept::Holds(name) => {
+                    directory = enter(&directory, &name)?;
+                    way.push(name);
+                }
+                Swept::Empty => {
+                    let Some(name) = way.pop() else {
+                        return Ok(());
+                    };
+                    directory = enter(&directory, c"..")?;
+                    unlinkat(&directory, &name, AtFlags::REMOVEDIR)?;
+                }
+            }
+        }
+    }
+}
+
+/// Removes the files of a directory and the empty directories in it, up to one that is not empty.
+fn sweep(directory: &OwnedFd, deadline: Instant) -> io::Result<Swept> {
+    let mut block = [MaybeUninit::uninit(); BLOCK];
+    loop {
+        let mut removed = false;
+        seek(directory, SeekFrom::Start(0))?;
+        let mut names = RawDir::new(directory, &mut block);
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_dots(name.to_bytes()) {
+                continue;
+            }
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let flags = match entry.file_type() {
+                FileType::Directory => AtFlags::REMOVEDIR,
+                _ => AtFlags::empty(),
+            };
+            match unlinkat(directory, name, flags) {
+                Err(Errno::NOTEMPTY) => return Ok(Swept::Holds(name.to_owned())),
+                other => other?,
+            }
+            removed = true;
+        }
+        // Names that moved while others were removed may have been passed over.
+        if !removed {
+            return Ok(Swept::Empty);
+        }
+    }
+}
+
+fn is_dots(name: &[u8]) -> bool {
+    matches!(name, b"." | b"..")
+}
