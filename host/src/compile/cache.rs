@@ -20,7 +20,7 @@ const MOST: u64 = 2 << 30;
 /// Beginning of the name of an entry that is being written.
 const UNFINISHED: &str = ".new-";
 /// What every entry ends with: length of the meta data, checksum, this.
-const MAGIC: &[u8; 8] = b"wasmpl02";
+const MAGIC: &[u8; 8] = b"wasmpl03";
 const TRAILER: u64 = 8 + 32 + 8;
 
 /// A cache of artifacts.

@@ -1,8 +1,11 @@
 //! `wasmpool exec`: a WASI command runs once for an item, and what it writes to standard output is the value.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::guest::{Task, built, wat};
+use crate::support::record::Record;
 use crate::support::run::{Run, map, wasmpool};
 
 /// A command of preview 1 that does one thing with memory from 1024 on, and calls what it likes.
@@ -266,14 +269,14 @@ fn results_go_to_a_file_each_and_their_paths_are_printed() {
     let output = exec(&exits())
         .arg("--results")
         .arg(&results)
-        .args(["-j", "2", "--input-format", "nul"])
-        .input(b"\0one\0\x01fails\0\0\xff\n")
+        .args(["-j", "2", "--input-format", "lines", "--ok-codes", "0,65"])
+        .input(b"Aone\nBfails\n\nA\xff")
         .run()
         .exits(1);
     let path = |index: u64| results.join(index.to_string()).display().to_string();
     assert_eq!(output.lines(), [path(0), path(2), path(3)]);
-    let wanted = [("0", &b""[..]), ("2", b""), ("3", b"\xff\n")];
-    // The first byte is the exit code, and a NUL ends an item.
+    // The first byte is the exit code.
+    let wanted = [("0", &b"Aone"[..]), ("2", b""), ("3", b"A\xff")];
     assert_eq!(files(&results), wanted.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
 }
 
@@ -297,15 +300,13 @@ fn a_result_of_any_size_streams_to_its_file_and_not_through_memory() {
         .arg("--results")
         .arg(&results)
         .args(["-j", "2", "--max-output", "300MiB", "--output-format", "records"])
-        .input("4\n0\n3\n")
         .start();
-    let mut records = Vec::new();
-    let mut peak = 0;
-    while let Some(line) = host.line() {
-        peak = host.process().status_bytes("VmHWM").max(peak);
-        records.push(crate::support::record::Record::read(&line));
-    }
-    host.code();
+    let mut input = host.stdin.take().expect("a pipe");
+    input.write_all(b"4\n0\n3\n").expect("the host reads");
+    let records: Vec<Record> = (0..3).filter_map(|_| host.line()).map(|line| Record::read(&line)).collect();
+    let peak = host.process().status_bytes("VmHWM");
+    drop(input);
+    assert_eq!(host.code(), 0);
     let sizes: Vec<u64> = ["0", "1", "2"].map(|name| results.join(name).metadata().expect("a file").len()).to_vec();
     assert_eq!(sizes, [4 << 25, 0, 3 << 25]);
     assert_eq!(records.iter().map(|record| record.kind()).collect::<Vec<_>>(), ["ok"; 3]);
@@ -351,8 +352,10 @@ fn a_directory_of_results_is_not_mixed_with_what_is_there() {
     std::fs::write(folder.path().join("mine"), "").expect("a file");
     let output = exec(&cat()).arg("--results").arg(folder.path()).input("1\n").run().exits(2);
     assert!(output.stderr.contains("is not empty"), "{}", output.stderr);
-    for other in [["--journal", "j"], ["--task", "a=b.wasm"]] {
-        let output = map(&cat()).args(["--results", "new"]).args(other).run().exits(2);
+    let new = folder.path().join("new");
+    let journal = map(&cat()).arg("--results").arg(&new).args(["--journal", "j"]).input("1\n").run().exits(2);
+    let several = wasmpool().args(["map", "--task", "a=b.wasm", "--results"]).arg(&new).input("1\n").run().exits(2);
+    for output in [journal, several] {
         assert!(output.stderr.contains("--results"), "{}", output.stderr);
     }
 }
