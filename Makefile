@@ -8,7 +8,7 @@ BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests demo test simulate faults lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo test simulate faults lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -16,11 +16,16 @@ help: ## Show this list
 build: ## Build the wasmpool command
 	$(CARGO) build --release --locked -p wasmpool
 
-guests: ## Build the example guests
+guests: rust-guests ## Build the example guests, in all languages whose tools are to be had
+	@if command -v python3 >/dev/null; then guest/languages/build; \
+	elif [ "$${GUESTS_REQUIRED:-0}" = 0 ]; then echo "left out: all guests but those in Rust: there is no python3" >&2; \
+	else echo "there is no python3 to build guests of other languages with" >&2; exit 1; fi
+
+rust-guests:
 	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 	cd guest && $(CARGO) build --release --locked --workspace --target wasm32-wasip2
 
-demo: build guests ## Score a real data set, in parallel, by a sandboxed guest
+demo: build rust-guests ## Score a real data set, in parallel, by a sandboxed guest
 	@./demo/run $(BIN) $(GUESTS)
 
 # One profile for everything: the tests use the very binary that users get, and wasmtime is built once. The tests of the
@@ -58,7 +63,7 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 
 # All packages with one command: then what they share is built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".
-bench: guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
+bench: rust-guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
 	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
 	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
