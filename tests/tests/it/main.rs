@@ -30,6 +30,7 @@ mod inspect;
 mod interrupt;
 mod isolate;
 mod journal;
+mod languages;
 mod leftovers;
 mod limits;
 mod memory;

@@ -41,3 +41,9 @@ pub fn built(name: &str) -> Task {
     assert!(path.is_file(), "no guest at {}: `make guests` builds them", path.display());
     Task { path, _folder: None }
 }
+
+/// The guest of `guest/languages` in a language, if `make guests` could build it.
+pub fn built_in(language: &str) -> Option<Task> {
+    let path = workspace().join(format!("guest/target/languages/isbn-{language}.wasm"));
+    path.is_file().then(|| Task { path, _folder: None })
+}

@@ -1,0 +1,260 @@
+//! The same guest from five languages: each gives every item the one result it has to have, so all give the same.
+//!
+//! The results are known from how the items are made, not from a sixth implementation.
+
+use std::fmt::Write as _;
+use std::io::{Write as _, stderr};
+
+use serde_json::json;
+
+use crate::support::guest::{Task, built, built_in};
+use crate::support::record::Record;
+use crate::support::run::{map, wasmpool};
+
+type Expected = Result<String, String>;
+
+const LANGUAGES: [&str; 5] = ["rust", "python", "javascript", "c", "go"];
+const ITEMS: u64 = 1000;
+
+/// The guest in this language; none where its tools were missing, so that `make guests` left it out.
+fn guest(language: &str) -> Option<Task> {
+    if language == "rust" { Some(built("isbn")) } else { built_in(language) }
+}
+
+/// So that nobody takes the tests of guests that are not there for passed.
+#[test]
+fn guests_that_make_guests_left_out_are_named() {
+    let missing: Vec<_> = LANGUAGES.into_iter().filter(|language| guest(language).is_none()).collect();
+    for language in &missing {
+        // Past the test harness, which would swallow it.
+        let _ = writeln!(stderr(), "left out: the guest in {language}, which `make guests` did not build");
+    }
+    let required = std::env::var("GUESTS_REQUIRED").is_ok_and(|value| !matches!(&*value, "" | "0"));
+    assert!(!required || missing.is_empty(), "left out, and none may be: {missing:?}; `make guests` says why");
+}
+
+// ---- items and what has to become of them ----------------------------------------------------------------------------
+
+/// SplitMix64: the same items on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((bits ^ (bits >> 31)) % bound as u64).expect("less than a usize")
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    fn digits(&mut self, count: usize) -> String {
+        (0..count).map(|_| self.one_of(&DIGITS[..10])).collect()
+    }
+
+    /// The text with separators put in anywhere.
+    fn separated(&mut self, text: &str) -> String {
+        let mut separated = String::new();
+        for symbol in text.chars() {
+            separated.push_str(self.one_of(&["", "", "", "-", " ", " - ", "\t"]));
+            separated.push(symbol);
+        }
+        separated + self.one_of(&["", "", " ", "--"])
+    }
+
+    fn body_of_13(&mut self) -> String {
+        self.one_of(&["978", "979"]).to_owned() + &self.digits(9)
+    }
+}
+
+const DIGITS: [char; 11] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'X'];
+
+/// The digit that makes the sum of what the digits weigh a multiple of `modulus`.
+fn check(body: &str, modulus: usize, weight: impl Fn(usize) -> usize) -> char {
+    let value = |symbol| DIGITS.iter().position(|digit| *digit == symbol).expect("a digit");
+    let sum = |text: String| text.chars().enumerate().map(|(i, symbol)| weight(i) * value(symbol)).sum::<usize>();
+    let fits = |digit: &char| sum(format!("{body}{digit}")).is_multiple_of(modulus);
+    DIGITS.into_iter().take(modulus).find(fits).expect("one of the digits fits")
+}
+
+fn check_of_10(body: &str) -> char {
+    check(body, 11, |i| 10 - i)
+}
+
+fn check_of_13(body: &str) -> char {
+    check(body, 10, |i| if i % 2 == 0 { 1 } else { 3 })
+}
+
+/// What no ISBN holds; some of it is a digit to those who know Unicode, or looks like a hyphen or a space.
+const FOREIGN: [char; 24] = [
+    'a', 'O', 'l', 'x', 'X', '.', '_', '+', '"', '\\', '\'', '/', '\0', '\u{1b}', '\u{7f}', '\u{a0}', 'é', 'ß', '٣',
+    '７', '\u{2010}', '–', '書', '🦀',
+];
+
+fn item(random: &mut Random, kind: u64) -> (String, Expected) {
+    match kind {
+        0 | 1 => {
+            let body = random.body_of_13();
+            let isbn = format!("{body}{}", check_of_13(&body));
+            let text = if kind == 0 { isbn.clone() } else { random.separated(&isbn) };
+            (text, Ok(isbn))
+        }
+        2 | 3 => {
+            let body = random.digits(9);
+            let check = check_of_10(&body);
+            let check = if random.below(2) == 0 { check } else { check.to_ascii_lowercase() };
+            let long = format!("978{body}");
+            (random.separated(&format!("{body}{check}")), Ok(format!("{long}{}", check_of_13(&long))))
+        }
+        4 => {
+            let body = random.body_of_13();
+            wrong_check(random, &body, check_of_13(&body), &DIGITS[..10])
+        }
+        5 => {
+            let body = random.digits(9);
+            wrong_check(random, &body, check_of_10(&body), &DIGITS)
+        }
+        6 => {
+            let prefix = random.one_of(&["077", "970", "977", "988", "078", "779", "999"]);
+            let text = prefix.to_owned() + &random.digits(10);
+            (random.separated(&text), Err("13 digits have to start with 978 or 979".to_owned()))
+        }
+        7 => {
+            let count = random.one_of(&[1, 2, 3, 8, 9, 11, 12, 14, 15, 20, 23, 70, 1000]);
+            let text = random.digits(count);
+            (random.separated(&text), Err(format!("10 or 13 digits are needed, not {count}")))
+        }
+        8 => {
+            // Nine digits before it, and it could be a last X.
+            let foreign = random.one_of(&FOREIGN);
+            let before = random.one_of(&[0, 1, 3, 5, 8, 10, 12, 13]);
+            let after = random.one_of(&[0, 1, 4, 9]);
+            let text = format!("{}{foreign}{}", random.digits(before), random.one_of(&["", "z", "é"]));
+            let text = text + &random.digits(after);
+            (random.separated(&text), Err(format!("\"{foreign}\" is not a digit")))
+        }
+        _ => {
+            let count = random.below(40);
+            let text: String = (0..count).map(|_| random.one_of(&[' ', '-', '\t'])).collect();
+            (text, Err("there are no digits".to_owned()))
+        }
+    }
+}
+
+fn wrong_check(random: &mut Random, body: &str, wanted: char, from: &[char]) -> (String, Expected) {
+    let others: Vec<char> = from.iter().copied().filter(|digit| *digit != wanted).collect();
+    let other = random.one_of(&others);
+    (random.separated(&format!("{body}{other}")), Err(format!("the check digit should be {wanted}, not {other}")))
+}
+
+fn items() -> Vec<(String, Expected)> {
+    let mut random = Random(13);
+    (0..ITEMS).map(|index| item(&mut random, index % 10)).collect()
+}
+
+// ---- what a language made of them ------------------------------------------------------------------------------------
+
+/// Runs all items and compares what became of each, as `outcome` reads it from its record.
+#[track_caller]
+fn agrees(command: &str, task: &Task, outcome: impl Fn(&Record) -> Expected) {
+    let items = items();
+    let input: String = items.iter().fold(String::new(), |mut input, (text, _)| {
+        let _ = writeln!(input, "{text}");
+        input
+    });
+    let run = wasmpool().arg(command).task(task).args(["--input-format", "lines", "--output-format", "records"]);
+    let records = run.input(input).run().exits(1).records();
+    assert_eq!(records.len(), items.len());
+    for ((text, expected), (index, record)) in items.iter().zip((0..).zip(&records)) {
+        assert_eq!(record.index(), index);
+        assert_eq!(&outcome(record), expected, "of {text:?}: {record:?}");
+    }
+}
+
+/// A component exports the function: ok is the value, err a failure of kind `error`.
+#[track_caller]
+fn agrees_as_component(language: &str) {
+    let Some(task) = guest(language) else { return };
+    agrees("map", &task, |record| {
+        let text = |field| record.get(field).and_then(|value| value.as_str()).expect("a text").to_owned();
+        match record.kind() {
+            "ok" => Ok(text("value")),
+            "error" => Err(text("error")),
+            kind => panic!("{kind}: {}", record.message()),
+        }
+    });
+}
+
+/// A command prints a line: the value where it exits with 0, else what is wrong, to standard error.
+#[track_caller]
+fn agrees_as_command(language: &str) {
+    let Some(task) = guest(language) else { return };
+    agrees("exec", &task, |record| {
+        let line = |field| {
+            let text = record.get(field).and_then(|value| value.as_str()).expect("a text");
+            text.strip_suffix('\n').unwrap_or_else(|| panic!("not a line: {record:?}")).to_owned()
+        };
+        match record.kind() {
+            "ok" => Ok(line("value")),
+            "exit" => {
+                assert_eq!(record.get("code"), Some(&json!(1)), "{record:?}");
+                Err(line("stderr"))
+            }
+            kind => panic!("{kind}: {}", record.message()),
+        }
+    });
+}
+
+#[test]
+fn rust_gives_every_item_its_one_result() {
+    agrees_as_component("rust");
+}
+
+#[test]
+fn python_gives_every_item_its_one_result() {
+    agrees_as_component("python");
+}
+
+#[test]
+fn javascript_gives_every_item_its_one_result() {
+    agrees_as_component("javascript");
+}
+
+#[test]
+fn c_gives_every_item_its_one_result() {
+    agrees_as_command("c");
+}
+
+#[test]
+fn go_gives_every_item_its_one_result() {
+    agrees_as_command("go");
+}
+
+/// The results above are those of books that exist.
+#[test]
+fn isbns_of_books_are_known() {
+    let books = "0-306-40615-2\n0-8044-2957-X\n080442957x\n978-3-16-148410-0\n979-10-90636-07-1\n1 86197 271 7\n";
+    let output = map(&built("isbn")).args(["--input-format", "lines"]).input(books).run().exits(0);
+    let isbns = ["9780306406157", "9780804429573", "9780804429573", "9783161484100", "9791090636071", "9781861972712"];
+    assert_eq!(output.values(), isbns);
+    let printed = [&check_of_13("978030640615"), &check_of_10("080442957"), &check_of_10("030640615")];
+    assert_eq!(printed, [&'7', &'X', &'2']);
+}
+
+/// Runtimes export functions of their own; `isbn` is the one a user would call.
+#[test]
+fn a_component_of_any_language_is_compiled_ahead_and_shows_its_function() {
+    for language in ["rust", "python", "javascript"] {
+        let Some(task) = guest(language) else { continue };
+        wasmpool().arg("compile").task(&task).run().exits(0);
+        let shown = wasmpool().arg("inspect").task(&task).run().exits(0);
+        let function = "isbn: func(text: string) -> result<string, string>";
+        assert!(shown.text().contains(function), "in {language}:\n{}", shown.text());
+        let mapped = map(&task).args(["-v", "--input-format", "lines"]).input("0306406152\n").run().exits(0);
+        assert_eq!(mapped.values(), ["9780306406157"], "in {language}");
+        assert!(mapped.stderr.contains("from the cache"), "in {language}: {}", mapped.stderr);
+    }
+}
