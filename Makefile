@@ -17,7 +17,7 @@ build: ## Build the wasmpool command
 	$(CARGO) build --release --locked -p wasmpool
 
 guests: rust-guests ## Build the example guests, in all languages whose tools are to be had
-	@if command -v python3 >/dev/null; then guest/languages/build; \
+	@if command -v python3 >/dev/null; then CARGO='$(CARGO)' guest/languages/build; \
 	elif [ "$${GUESTS_REQUIRED:-0}" = 0 ]; then echo "left out: all guests but those in Rust: there is no python3" >&2; \
 	else echo "there is no python3 to build guests of other languages with" >&2; exit 1; fi
 
