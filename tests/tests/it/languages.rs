@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Write as _, stderr};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,6 +16,9 @@ type Expected = Result<String, String>;
 
 const LANGUAGES: [&str; 5] = ["rust", "python", "javascript", "c", "go"];
 const ITEMS: u64 = 1000;
+
+/// How long a run may take: what holds the whole of CPython takes long to compile beside other tests.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The guest in this language; none where its tools were missing, so that `make guests` left it out.
 fn guest(language: &str) -> Option<Task> {
@@ -166,7 +170,7 @@ fn agrees(command: &str, task: &Task, outcome: impl Fn(&Record) -> Expected) {
         input
     });
     let run = wasmpool().arg(command).task(task).args(["--input-format", "lines", "--output-format", "records"]);
-    let records = run.input(input).run().exits(1).records();
+    let records = run.limit(PATIENCE).input(input).run().exits(1).records();
     assert_eq!(records.len(), items.len());
     for ((text, expected), (index, record)) in items.iter().zip((0..).zip(&records)) {
         assert_eq!(record.index(), index);
@@ -249,8 +253,8 @@ fn isbns_of_books_are_known() {
 fn a_component_of_any_language_is_compiled_ahead_and_shows_its_function() {
     for language in ["rust", "python", "javascript"] {
         let Some(task) = guest(language) else { continue };
-        wasmpool().arg("compile").task(&task).run().exits(0);
-        let shown = wasmpool().arg("inspect").task(&task).run().exits(0);
+        wasmpool().arg("compile").task(&task).limit(PATIENCE).run().exits(0);
+        let shown = wasmpool().arg("inspect").task(&task).limit(PATIENCE).run().exits(0);
         let function = "isbn: func(text: string) -> result<string, string>";
         assert!(shown.text().contains(function), "in {language}:\n{}", shown.text());
         let mapped = map(&task).args(["-v", "--input-format", "lines"]).input("0306406152\n").run().exits(0);
