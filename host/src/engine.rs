@@ -70,6 +70,10 @@ const TABLE_ELEMENTS: usize = 20_000;
 /// item, against 10 µs with four times as much and 20 µs with none.
 const KEEP_RESIDENT: usize = 128 << 10;
 
+/// Stacks for calls that wait for something, of one instance: its own, and each call of the host that it has under way.
+/// They cost nothing until they are used.
+const STACKS: u32 = 64;
+
 /// Whether this machine may move memory to disk.
 ///
 /// Wasmtime resets an instance's memory in place where the kernel can tell which pages were written (`PAGEMAP_SCAN`). It
@@ -85,11 +89,13 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtim
     let mut config = profile.config();
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
+        // Garbage-collected values, and exceptions, live in a memory of their own.
+        let collected = u32::from(profile.full);
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1)
             .total_core_instances(CORE_INSTANCES)
             .max_core_instances_per_component(CORE_INSTANCES)
-            .total_memories(needs.memories.max(1))
+            .total_memories(needs.memories.max(1) + collected)
             .max_memories_per_component(needs.memories.max(1))
             .max_memories_per_module(needs.memories.max(1))
             .total_tables(needs.tables.max(1))
@@ -98,8 +104,8 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtim
             .table_elements(usize::try_from(needs.initial_table)?.max(TABLE_ELEMENTS))
             .max_component_instance_size(16 << 20)
             .max_core_instance_size(16 << 20)
-            .total_stacks(u32::from(profile.full))
-            .total_gc_heaps(u32::from(profile.full))
+            .total_stacks(if profile.full { STACKS } else { 0 })
+            .total_gc_heaps(collected)
             .linear_memory_keep_resident(keep_resident)
             .table_keep_resident(keep_resident)
             .pagemap_scan(if swap { Enabled::No } else { Enabled::Auto });

@@ -239,6 +239,13 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
     }
 }
 
+/// The function that initialises an instance: `init`, if it can be called.
+pub fn init(exports: &[Export]) -> Option<&Export> {
+    let inits = || exports.iter().filter(|export| export.name == "init" && export.unsupported.is_none());
+    let plain = inits().find(|export| export.interface.is_none());
+    plain.or_else(|| inits().find(|export| !export.path().starts_with("wasi:")))
+}
+
 /// The function that runs a command: `_start` of preview 1, or `wasi:cli/run` of the newest version there is.
 ///
 /// # Errors

@@ -37,8 +37,8 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let Stream { task, input, options, common, output_format, delimiter, call, identity } = stream;
     let inputs = Inputs::open(input)?;
     let size = inputs.size();
-    let output = output(options, &inputs)?;
     let files = files(options, &call)?;
+    let output = output(options, &inputs)?;
     let mut progress = Progress::new(options.progress, common, size);
     let items = items(options, common, inputs, &progress);
     let formats = [

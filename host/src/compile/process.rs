@@ -134,7 +134,7 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
         let imports = imports(&component, &engine);
         let wasi = uses_wasi(&imports);
         let exports = exports::of_component(&component, &engine);
-        let init = exports.iter().any(|export| export.name == "init").then(|| snapshot::outlook(wasm));
+        let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm));
         let description = Description { init, ..describe(&exports, imports) };
         Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, init: None, description }))
     } else {

@@ -26,11 +26,9 @@ pub enum Missed {
 impl Missed {
     fn hint(self) -> &'static str {
         match self {
-            Missed::Directory => "it looked for a directory and has none: --dir HOST::GUEST[:ro|:rw] grants one",
-            Missed::Network => {
-                "it looked for the network and may not use it: --allow-net HOST:PORT grants a connection"
-            }
-            Missed::Environment => "it looked for environment variables and has none: --env NAME=VALUE grants one",
+            Missed::Directory => "a directory (--dir HOST::GUEST[:ro|:rw])",
+            Missed::Network => "the network (--allow-net HOST:PORT)",
+            Missed::Environment => "variables of the environment (--env NAME=VALUE)",
         }
     }
 
@@ -46,8 +44,12 @@ impl Missed {
 }
 
 /// What is said of a failure of this kind, where it may be for want of a grant.
-pub fn hints(missed: &BTreeSet<Missed>, kind: Kind) -> String {
-    missed.iter().filter(|missed| missed.explains(kind)).map(|missed| format!(" ({})", missed.hint())).collect()
+pub fn hint(missed: &BTreeSet<Missed>, kind: Kind) -> String {
+    let hints: Vec<&str> = missed.iter().filter(|missed| missed.explains(kind)).map(|missed| missed.hint()).collect();
+    match hints.is_empty() {
+        true => String::new(),
+        false => format!("; it looked for what it was not granted: {}", hints.join(", ")),
+    }
 }
 
 /// Whether what an interface of WASI gives a component would need a grant that is missing.

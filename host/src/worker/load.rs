@@ -11,6 +11,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::Setup;
 use super::denied;
+use super::numbers::Signature;
 use super::state::State;
 use super::wasi;
 use crate::compile::{Format, InitOnce};
@@ -74,6 +75,10 @@ pub enum Manner {
     Bytes,
     /// The same, with a result that may be an error.
     FallibleBytes,
+    /// The parameter and the result are integers.
+    Number(Signature),
+    /// The same, of lists of them, in a batch.
+    Numbers(Signature),
     /// The function runs a command.
     Command,
 }
@@ -348,10 +353,7 @@ pub fn init(
     exports: &[Export],
     json: &str,
 ) -> Result<(ComponentExportIndex, Vec<wasmtime::component::Val>), LoadError> {
-    let export = exports
-        .iter()
-        .find(|e| e.interface.is_none() && e.name == "init")
-        .or_else(|| exports.iter().find(|e| e.name == "init" && !e.path().starts_with("wasi:")))
+    let export = exports::init(exports)
         .ok_or_else(|| LoadError::Task("--init is given, but the task exports no function `init`".to_owned()))?;
     let mut values = Vec::new();
     match export.params.as_slice() {
@@ -496,8 +498,20 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
 }
 
 fn manner(export: &Export, call: &Call, returns: &Returns) -> Manner {
-    if call.batch || call.flatten || !call.args.is_empty() || export.is_async {
+    if call.flatten || !call.args.is_empty() || export.is_async {
         return Manner::Values;
+    }
+    if call.batch {
+        let signature = match (export.params.as_slice(), &returns.value, returns.fallible) {
+            ([(_, Shape::List(param))], Some(Shape::List(result)), false) => Signature::of(param, result),
+            _ => None,
+        };
+        return signature.map_or(Manner::Values, Manner::Numbers);
+    }
+    if let ([(_, param)], Some(result), false) = (export.params.as_slice(), &returns.value, returns.fallible)
+        && let Some(signature) = Signature::of(param, result)
+    {
+        return Manner::Number(signature);
     }
     match (export.params.as_slice(), &returns.value, returns.fallible, &returns.error) {
         ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Manner::Bytes,

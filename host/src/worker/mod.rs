@@ -9,6 +9,7 @@ mod denied;
 mod hostile;
 mod init;
 mod load;
+mod numbers;
 mod run;
 mod scratch;
 mod serve;

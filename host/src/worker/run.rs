@@ -11,6 +11,8 @@ use wasmtime_wasi::I32Exit;
 use super::command::{Captured, Invocation, Parts};
 use super::denied;
 use super::load::{Manner, Pre, Returns, Task};
+use super::numbers;
+use super::numbers::{OfNumber, OfNumbers, Texts};
 use super::scratch::Scratch;
 use super::state::State;
 use super::wasi::Wasi;
@@ -80,6 +82,9 @@ enum Callee {
     Bytes(OfBytes<Vec<u8>>),
     FallibleBytes(OfBytes<Result<Vec<u8>, String>>),
     Core(CoreFunc),
+    /// A function of numbers, which takes what is no plain number as one of values.
+    Number(Box<dyn OfNumber>, ComponentFunc),
+    Numbers(Box<dyn OfNumbers>, ComponentFunc),
     /// A command of preview 1, and one that is a component.
     Start(CoreTypedFunc<(), ()>),
     Run(TypedFunc<(), (Result<(), ()>,)>),
@@ -204,6 +209,25 @@ impl Runner {
         items: &Batch,
         mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
+        let mut out = Vec::new();
+        if let Manner::Numbers(_) = self.task.manner
+            && let Some(result) = self.call_numbers(items)
+        {
+            let texts = match result {
+                Ok(texts) => texts,
+                Err(failure) => {
+                    let fits = vec![Ok(()); items.len()];
+                    return self.blame_batch(failure, fits, items.len(), answer);
+                }
+            };
+            for text in texts.iter() {
+                out.clear();
+                out.extend_from_slice(text);
+                let outcome = self.conclude(Ok(OutcomeTag::Value), Beside::default(), &mut out);
+                answer(outcome, &mut out)?;
+            }
+            return Ok(true);
+        }
         let mut arguments = Vec::new();
         let mut elements = Vec::new();
         let mut scratch = Vec::new();
@@ -216,21 +240,9 @@ impl Runner {
             true => Ok(Vec::new()),
             false => self.attempt_batch(arguments, elements),
         };
-        let mut out = Vec::new();
         let results = match result {
             Ok(results) => results,
-            Err(failure) => {
-                let Err(failure) = self.conclude(Err(failure), Beside::default(), &mut out) else {
-                    return Ok(false);
-                };
-                if count != 1 {
-                    return Ok(false);
-                }
-                for fit in fits {
-                    answer(fit.and_then(|()| Err(failure.clone())), &mut out)?;
-                }
-                return Ok(true);
-            }
+            Err(failure) => return self.blame_batch(failure, fits, count, answer),
         };
         let mut results = results.iter();
         for fit in fits {
@@ -243,6 +255,27 @@ impl Runner {
                 }
             };
             answer(outcome, &mut out)?;
+        }
+        Ok(true)
+    }
+
+    /// Answers for a call that failed, with `count` items that fit in it: where that is one, it is to blame.
+    fn blame_batch(
+        &mut self,
+        failure: Failure,
+        fits: Vec<Result<(), Failure>>,
+        count: usize,
+        mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut out = Vec::new();
+        let Err(failure) = self.conclude(Err(failure), Beside::default(), &mut out) else {
+            return Ok(false);
+        };
+        if count != 1 {
+            return Ok(false);
+        }
+        for fit in fits {
+            answer(fit.and_then(|()| Err(failure.clone())), &mut out)?;
         }
         Ok(true)
     }
@@ -271,7 +304,12 @@ impl Runner {
     }
 
     fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        if self.task.manner != Manner::Values {
+        if let (Manner::Number(_), Form::Json) = (self.task.manner, form)
+            && let Some(result) = self.call_number(item, out)
+        {
+            return result.map(|()| OutcomeTag::Value);
+        }
+        if let Manner::Bytes | Manner::FallibleBytes = self.task.manner {
             let item = plain_bytes(item, form)?;
             let live = self.live()?;
             let bytes = call_bytes(live, &item)?;
@@ -291,6 +329,44 @@ impl Runner {
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
     }
 
+    /// Calls a function of a number with an item that is one.
+    fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Option<Result<(), Failure>> {
+        if !numbers::is_one(item) {
+            return None;
+        }
+        let live = match self.live() {
+            Ok(live) => live,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let Callee::Number(function, _) = &live.callee else {
+            return None;
+        };
+        let result = function.call(&mut live.store, item, out)?;
+        Some(result.map_err(|e| blame(&e, &live.store)))
+    }
+
+    /// The same for a batch of them.
+    fn call_numbers(&mut self, items: &Batch) -> Option<Result<Texts, Failure>> {
+        if self.call.item_form != Form::Json
+            || !items.iter().all(|(tag, item)| tag == ItemTag::Item && numbers::is_one(item))
+        {
+            return None;
+        }
+        let live = match self.live() {
+            Ok(live) => live,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let Callee::Numbers(function, _) = &live.callee else {
+            return None;
+        };
+        let result = function.call(&mut live.store, &mut items.iter().map(|(_, item)| item))?;
+        Some(
+            result
+                .map_err(|e| blame(&e, &live.store))
+                .and_then(|texts| as_many(texts.len(), items.len()).map(|()| texts)),
+        )
+    }
+
     fn attempt_batch(&mut self, mut arguments: Vec<Val>, elements: Vec<Val>) -> Result<Vec<Val>, Failure> {
         let count = elements.len();
         if let Some(slot) = arguments.get_mut(self.task.slot) {
@@ -299,11 +375,7 @@ impl Runner {
         let Some(Val::List(results)) = self.call_values(&arguments)? else {
             return Err(Failure::new(Kind::InvalidOutput, "the function returned no list"));
         };
-        if results.len() != count {
-            let message = format!("the function returned {} results for {count} items", results.len());
-            return Err(Failure::new(Kind::InvalidOutput, message));
-        }
-        Ok(results)
+        as_many(results.len(), count).map(|()| results)
     }
 
     /// Writes a result in the wanted form.
@@ -373,8 +445,8 @@ impl Runner {
                 }
                 failure.printed = printed;
                 if let Some(live) = &self.live {
-                    let hints = denied::hints(live.store.data().missed(), failure.kind);
-                    failure.message += &hints;
+                    let hint = denied::hint(live.store.data().missed(), failure.kind);
+                    failure.message += &hint;
                 }
                 if spoils(failure.kind) {
                     self.live = None;
@@ -426,6 +498,8 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 Manner::Values => Callee::Component(function),
                 Manner::Bytes => Callee::Bytes(function.typed(&*store)?),
                 Manner::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
+                Manner::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
+                Manner::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
                 Manner::Command => Callee::Run(function.typed(&*store)?),
             })
         }
@@ -455,7 +529,7 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let mut returned: Vec<Val> = returned.iter().map(component_value).collect();
             Ok(if returned.len() > 1 { Some(Val::Tuple(returned)) } else { returned.pop() })
         }
-        (Callee::Component(function), _) => {
+        (Callee::Component(function) | Callee::Number(_, function) | Callee::Numbers(_, function), _) => {
             let mut returned = [Val::Bool(false)];
             let count = usize::from(task.returns.fallible || task.returns.value.is_some());
             let slots = returned.get_mut(..count).unwrap_or_default();
@@ -529,6 +603,12 @@ fn other_kind() -> Failure {
 /// The bytes that a JSON item spells, or the item itself.
 fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
     value::decode_bytes(item, form).map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))
+}
+
+/// A batch has a result for each of its items.
+fn as_many(results: usize, items: usize) -> Result<(), Failure> {
+    let message = || format!("the function returned {results} results for {items} items");
+    if results == items { Ok(()) } else { Err(Failure::new(Kind::InvalidOutput, message())) }
 }
 
 /// Takes the outer `result` off.
