@@ -22,8 +22,10 @@ guests: rust-guests ## Build the example guests, in all languages whose tools ar
 	else echo "there is no python3 to build guests of other languages with" >&2; exit 1; fi
 
 rust-guests:
-	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+	@for target in wasm32-wasip1 wasm32-wasip2; do \
+	    rustup target list --installed 2>/dev/null | grep -qx $$target || rustup target add $$target; done
 	cd guest && $(CARGO) build --release --locked --workspace --target wasm32-wasip2
+	cd guest && $(CARGO) build --release --locked -p reach-command --target wasm32-wasip1
 
 demo: build rust-guests ## Score a real data set, in parallel, by a sandboxed guest
 	@./demo/run $(BIN) $(GUESTS)

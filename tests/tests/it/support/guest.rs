@@ -35,8 +35,15 @@ pub fn file(name: &str, content: &[u8]) -> Task {
 
 /// A guest that `guest/` builds, by its name.
 pub fn built(name: &str) -> Task {
+    built_for("wasm32-wasip2", name)
+}
+
+/// A guest that `guest/` builds for this target.
+pub fn built_for(target: &str, name: &str) -> Task {
+    // The folder that may be named is that of the usual target; others lie beside it.
     let folder = std::env::var_os("WASMPOOL_TEST_GUESTS")
         .map_or_else(|| workspace().join("guest/target/wasm32-wasip2/release"), PathBuf::from);
+    let folder = if target == "wasm32-wasip2" { folder } else { folder.join("../..").join(target).join("release") };
     let path = folder.join(format!("{name}.wasm"));
     assert!(path.is_file(), "no guest at {}: `make guests` builds them", path.display());
     Task { path, _folder: None }
