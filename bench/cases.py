@@ -5,6 +5,7 @@ To add a case, write a function that takes a `Bench` and returns a `Case` (see m
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,34 @@ def process_per_item(bench):
             bench.wasmpool("wasmpool", items, source, guest),
         ],
         [Bar("wasmpool", "xargs wasmtime run", 400)],
+    )
+
+
+def scripts(bench):
+    """An interpreter as a command: every script in a pristine one."""
+    wasmtime = wasmtime_run(bench)
+    interpreter = build_interpreter(bench)
+    items, few = bench.scaled(10_000, least=100), bench.scaled(200, least=10)
+    folder = bench.path("scripts")
+    os.makedirs(folder, exist_ok=True)
+    paths = [os.path.join(folder, f"{index}.js") for index in range(items)]
+    for index, path in enumerate(paths):
+        with open(path, "w", encoding="utf-8") as file:
+            # It would see what another left.
+            file.write(f"if (globalThis.mine !== undefined) throw 'seen'; globalThis.mine = {index}; print(mine ** 2);")
+    source, some = bench.lines("scripts.txt", paths), bench.lines("some-scripts.txt", paths[:few])
+    shell = ["sh", "-c", shlex.join([*wasmtime, interpreter]) + ' < "$0"', "{}"]
+    options = ["exec", interpreter, "-j", str(bench.workers), "--input-format", "files"]
+    return Case(
+        "scripts",
+        f"small scripts, each in a QuickJS of its own; {items:,} scripts, and {few:,} for xargs",
+        "items/s",
+        [
+            # As they finish, so not in the order of the others.
+            bench.command("xargs wasmtime run", few, some, ["xargs", "-P", str(bench.workers), "-I{}", *shell], compare=False),
+            bench.command("wasmpool exec", items, source, [bench.program, *options]),
+        ],
+        [Bar("wasmpool exec", "xargs wasmtime run", 5)],
     )
 
 
@@ -434,10 +463,19 @@ def build_python_guest(bench):
     return guest
 
 
+def build_interpreter(bench):
+    fetch = os.path.join(HERE, "..", "tests", "third-party", "fetch")
+    done = subprocess.run([fetch, "quickjs"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LeftOut(f"there is no QuickJS to be had: {done.stderr.strip()}")
+    return os.path.join(done.stdout.split()[1], "quickjs.wasm")
+
+
 CASES = {
     "square": square,
     "pristine": pristine,
     "process-per-item": process_per_item,
+    "scripts": scripts,
     "work-10us": partial(work, microseconds=10, need=0.90),
     "work-100us": partial(work, microseconds=100, need=0.97),
     "work-1000us": partial(work, microseconds=1000, need=0.98),

@@ -91,3 +91,16 @@ fn an_option_can_be_set_by_the_environment_and_the_command_line_wins() {
         .exits(0);
     assert_eq!(output.text(), "9\n");
 }
+
+#[test]
+fn exceptions_and_a_memory_go_together() {
+    let task = wat(r#"(module
+          (memory (export "memory") 1)
+          (tag $e (param i32))
+          (func (export "f") (param i32) (result i32)
+            (block $caught (result i32)
+              (try_table (catch $e $caught) (throw $e (i32.add (local.get 0) (i32.const 1))))
+              unreachable)))"#);
+    let output = map(&task).input("1\n2\n").run().exits(0);
+    assert_eq!(output.text(), "2\n3\n");
+}
