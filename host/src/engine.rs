@@ -6,27 +6,34 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 /// Settings that change the compiled code. A task gets the first of [`Profile::all`] that can compile it, so that what
 /// few tasks need is switched off for the others: less code that a hostile guest could reach, and faster calls
 /// (concurrency support alone costs some 300 ns a call).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Everything wasmtime supports, not only what plain tasks need: async, garbage collection, exceptions.
     pub full: bool,
     /// Count instructions. Doubles the time of call-heavy code.
     pub fuel: bool,
+    /// Give the same bits on any machine, also where WebAssembly leaves a choice: which NaN, and what relaxed SIMD rounds to.
+    #[serde(default)]
+    pub deterministic: bool,
 }
 
 impl Profile {
     /// The profiles to try, the leanest first.
-    pub fn all(fuel: bool) -> [Profile; 2] {
-        [Profile { full: false, fuel }, Profile { full: true, fuel }]
+    pub fn all(self) -> [Profile; 2] {
+        [Profile { full: false, ..self }, Profile { full: true, ..self }]
     }
 
     /// A short name, part of the cache's key.
     pub fn name(self) -> &'static str {
-        match (self.full, self.fuel) {
-            (false, false) => "lean",
-            (true, false) => "full",
-            (false, true) => "lean-fuel",
-            (true, true) => "full-fuel",
+        match (self.full, self.fuel, self.deterministic) {
+            (false, false, false) => "lean",
+            (true, false, false) => "full",
+            (false, true, false) => "lean-fuel",
+            (true, true, false) => "full-fuel",
+            (false, false, true) => "lean-deterministic",
+            (true, false, true) => "full-deterministic",
+            (false, true, true) => "lean-fuel-deterministic",
+            (true, true, true) => "full-fuel-deterministic",
         }
     }
 
@@ -42,7 +49,9 @@ impl Profile {
             .wasm_function_references(self.full)
             .wasm_gc(self.full)
             .wasm_exceptions(self.full)
-            .memory_init_cow(true);
+            .memory_init_cow(true)
+            .cranelift_nan_canonicalization(self.deterministic)
+            .relaxed_simd_deterministic(self.deterministic);
         config
     }
 

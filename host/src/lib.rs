@@ -17,6 +17,7 @@ mod grants;
 mod input;
 mod journal;
 mod lane;
+mod manifest;
 mod memfd;
 mod outcome;
 mod output;

@@ -40,6 +40,17 @@ pub struct Limits {
     pub max_output: u64,
 }
 
+impl Limits {
+    /// Instructions of one item of a deterministic run, where fuel stands in for time: a minute or more of computing.
+    pub const DETERMINISTIC_FUEL: u64 = 100_000_000_000;
+
+    /// Wall time of such an item, which only one that does not compute ever meets: fuel runs out before, even on a machine
+    /// that does ten million instructions a second.
+    pub fn distant_timeout(fuel: u64) -> Duration {
+        Duration::from_secs((fuel / 10_000_000).max(3600))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits { timeout: Duration::from_secs(30), memory: 256 << 20, fuel: None, max_output: 16 << 20 }
@@ -94,6 +105,8 @@ pub struct Call {
     /// Each element of a returned list or option is a line of its own.
     pub flatten: bool,
     pub isolate: Isolate,
+    /// The same item gives the same bytes on any machine: clocks and random numbers are fixed.
+    pub deterministic: bool,
     pub limits: Limits,
     pub sandbox: SandboxMode,
     pub given: Given,

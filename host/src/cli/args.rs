@@ -40,7 +40,7 @@ pub enum Command {
 #[command(override_usage = "wasmpool map [OPTIONS] <TASK> [INPUT]...
        wasmpool map [OPTIONS] --task <NAME=FILE>... [INPUT]...")]
 pub struct Map {
-    /// The task: a component or core module, or their text form (.wat)
+    /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
     #[arg(required_unless_present = "tasks")]
     pub task: Option<PathBuf>,
     /// Files with the items; none, or `-`, is standard input
@@ -76,7 +76,35 @@ pub struct Map {
     pub common: Common,
 }
 
+/// Says that an option and --deterministic cannot both be held to.
+fn undetermined(option: &str, why: &str) -> Result<(), String> {
+    Err(format!("{option} cannot be used with --deterministic: {why}"))
+}
+
 impl Map {
+    /// Refuses what --deterministic cannot hold to.
+    pub fn check(&self) -> Result<(), String> {
+        self.common.check()?;
+        if !self.common.deterministic {
+            return Ok(());
+        }
+        self.calling.check()?;
+        self.items.check()?;
+        if self.set_aside.is_some() {
+            return undetermined("--set-aside", "how far a task gets until it is ended depends on timing");
+        }
+        if self.batch && !matches!(self.items.chunk_size, ChunkSize::Fixed(_)) {
+            return undetermined("--batch with chunks of any size", "say how many items a call gets, with -c N");
+        }
+        if self.batch && (self.items.max_tasks_per_worker.is_some() || self.items.journal.is_some()) {
+            return undetermined(
+                "--batch with --max-tasks-per-worker or --journal",
+                "a chunk ends early where a worker or a run does",
+            );
+        }
+        Ok(())
+    }
+
     pub fn output_format(&self) -> OutputFormat {
         let several = !self.tasks.is_empty();
         self.output_format.unwrap_or(if several { OutputFormat::Records } else { OutputFormat::Values })
@@ -86,7 +114,8 @@ impl Map {
 #[derive(Debug, Args)]
 #[command(override_usage = "wasmpool exec [OPTIONS] <TASK> [INPUT]... [-- <ARG>...]")]
 pub struct Exec {
-    /// The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`
+    /// The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`; or a plugin
+    /// (plugin.toml, or its directory)
     pub task: PathBuf,
     /// Files with the items; none, or `-`, is standard input
     pub input: Vec<PathBuf>,
@@ -107,6 +136,14 @@ pub struct Exec {
     pub items: Items,
     #[command(flatten)]
     pub common: Common,
+}
+
+impl Exec {
+    /// Refuses what --deterministic cannot hold to.
+    pub fn check(&self) -> Result<(), String> {
+        self.common.check()?;
+        if self.common.deterministic { self.items.check() } else { Ok(()) }
+    }
 }
 
 /// What the commands share that run a task over many items.
@@ -158,9 +195,22 @@ pub struct Items {
     pub progress: Progress,
 }
 
+impl Items {
+    /// Refuses what --deterministic cannot hold to.
+    fn check(&self) -> Result<(), String> {
+        if self.unordered {
+            return undetermined("--unordered", "which item is done first depends on timing");
+        }
+        if self.halt.0.is_some() {
+            return undetermined("--halt", "how far a run gets until it is ended depends on timing");
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct CallArgs {
-    /// The task: a component or core module, or their text form (.wat)
+    /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
     pub task: PathBuf,
     /// The function: `name`, or `interface/name`
     pub function: String,
@@ -173,9 +223,17 @@ pub struct CallArgs {
     pub common: Common,
 }
 
+impl CallArgs {
+    /// Refuses what --deterministic cannot hold to.
+    pub fn check(&self) -> Result<(), String> {
+        self.common.check()?;
+        if self.common.deterministic { self.calling.check() } else { Ok(()) }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct TaskArgs {
-    /// The task: a component or core module, or their text form (.wat)
+    /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
     pub task: PathBuf,
     #[command(flatten)]
     pub sandbox: Sandbox,
@@ -231,6 +289,12 @@ impl Grants {
             scratch: self.scratch.clone(),
         }
     }
+
+    /// Has these hold in place of what was said.
+    pub fn set(&mut self, grants: grants::Grants) {
+        let grants::Grants { env, directories, peers, scratch } = grants;
+        *self = Grants { env, directories, peers, scratch };
+    }
 }
 
 /// How a function is called.
@@ -247,21 +311,38 @@ pub struct Calling {
     pub arg: Vec<units::Bindings>,
 }
 
+impl Calling {
+    /// Refuses what --deterministic cannot hold to.
+    fn check(&self) -> Result<(), String> {
+        match self.isolate {
+            Isolate::Item => Ok(()),
+            _ => undetermined("--isolate chunk or worker", "which items share an instance depends on timing"),
+        }
+    }
+}
+
 /// What every command shares that runs items.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Wall time of one item (ms, s, m, h)
-    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
-    pub timeout: Duration,
-    /// Linear memory of one instance (KiB MiB GiB, k M G)
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "WASMPOOL_MEMORY", value_parser = units::size, allow_hyphen_values = true)]
-    pub memory: u64,
-    /// Instructions of one item, deterministic; doubles the time of call-heavy code [default: off]
+    /// The same input gives the same bytes on any machine: fixed clocks, random numbers and NaNs; fuel takes the place of time,
+    /// and records tell neither worker nor time
+    #[arg(long, env = "WASMPOOL_DETERMINISTIC", value_parser = BoolishValueParser::new())]
+    pub deterministic: bool,
+    /// Wall time of one item (ms, s, m, h) [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
+    pub timeout: Option<Duration>,
+    /// Linear memory of one instance (KiB MiB GiB, k M G) [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMPOOL_MEMORY", value_parser = units::size, allow_hyphen_values = true)]
+    pub memory: Option<u64>,
+    /// Instructions of one item, deterministic; doubles the time of call-heavy code [default: off; with --deterministic 100000000000]
     #[arg(long, value_name = "N", env = "WASMPOOL_FUEL")]
     pub fuel: Option<u64>,
-    /// Result of one item, at most
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
-    pub max_output: u64,
+    /// Result of one item, at most [default: 16MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
+    pub max_output: Option<u64>,
+    /// Limits and grants in a file, in the words of the options; what is said here counts for more
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
+    pub policy: Option<PathBuf>,
     #[command(flatten)]
     pub grants: Grants,
     #[command(flatten)]
@@ -273,16 +354,36 @@ pub struct Common {
 impl Common {
     /// What these say of a call.
     pub fn call(&self) -> Call {
-        Call { limits: self.limits(), sandbox: self.sandbox.mode, ..Call::default() }
+        Call { deterministic: self.deterministic, limits: self.limits(), sandbox: self.sandbox.mode, ..Call::default() }
     }
 
-    fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Limits {
+        let fuel = self.fuel.or(self.deterministic.then_some(Limits::DETERMINISTIC_FUEL));
+        let timeout = match fuel.filter(|_| self.deterministic) {
+            Some(fuel) => Limits::distant_timeout(fuel),
+            None => self.timeout.unwrap_or(Limits::default().timeout),
+        };
+        let Limits { memory, max_output, .. } = Limits::default();
         Limits {
-            timeout: self.timeout,
-            memory: self.memory.min(1 << 40),
-            fuel: self.fuel,
-            max_output: self.max_output.min(u64::from(u32::MAX) / 4),
+            timeout,
+            memory: self.memory.unwrap_or(memory).min(1 << 40),
+            fuel,
+            max_output: self.max_output.unwrap_or(max_output).min(u64::from(u32::MAX) / 4),
         }
+    }
+
+    /// Refuses what --deterministic cannot hold to.
+    fn check(&self) -> Result<(), String> {
+        if !self.deterministic {
+            return Ok(());
+        }
+        if self.timeout.is_some() {
+            return undetermined("--timeout", "one machine takes longer than another: limit an item with --fuel");
+        }
+        if !self.grants.peers.is_empty() {
+            return undetermined("--allow-net", "nobody knows what a peer will answer");
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
+    args.check()?;
     let item = match args.arguments.as_slice() {
         [] => "null".to_owned(),
         [one] => one.clone(),
@@ -29,7 +30,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         task: &Wasm::of_argument(&args.task)?,
         call: Call { function: Some(args.function.clone()), ..map::call(&args.calling, &args.common) },
         grants: args.common.grants.grants(),
-        config: Config::of_limits(args.common.timeout, 1),
+        config: Config::of_limits(args.common.limits().timeout, 1),
         format: Format::Values,
         items: Box::new(Once(Some(item))),
         identity: Identity::default(),

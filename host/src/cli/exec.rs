@@ -6,6 +6,7 @@ use super::stream::{Stream, stream};
 use crate::policy::{Call, Command};
 
 pub fn exec(exec: &Exec) -> Result<Exit, Stop> {
+    exec.check()?;
     let name = exec.task.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let arguments: Vec<String> = [name.into_owned()].into_iter().chain(exec.arguments.iter().cloned()).collect();
     let command = Command { arguments, ok_codes: exec.ok_codes.iter().copied().collect() };

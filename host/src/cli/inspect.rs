@@ -1,25 +1,35 @@
 //! `wasmpool inspect` and `wasmpool compile`.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::printable_lines;
 use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
+use crate::engine::Profile;
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::spawn::Program;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
-    let prepared = prepare(args, &Cache::of_user())?;
+    let (wasm, manifest) = locate(args)?;
+    let prepared = prepare(args, &wasm, &Cache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();
-    out += &format!("task: {}\n", args.task.display());
+    out += &format!("task: {}\n", wasm.display());
     out += match meta.format {
         Format::Component => "kind: component\n",
         Format::Core => "kind: core module\n",
     };
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
+    if let Some(manifest) = &manifest {
+        if let Some(function) = &manifest.function {
+            out += &format!("function of the plugin: {function}\n");
+        }
+        section(&mut out, "what the plugin asks for", &manifest.sentences());
+    }
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
     if let Some(command) = &meta.description.command {
         out += &format!("command: {command}, which wasmpool exec runs\n");
@@ -45,16 +55,17 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     }
 }
 
-fn prepare(args: &TaskArgs, cache: &Cache) -> Result<Prepared, Error> {
-    let wanted = Wanted { fuel: false, sandbox: args.sandbox.mode, init: None };
-    compile::prepare(
-        &Program::Own,
-        &Wasm::of_argument(&args.task)?,
-        &wanted,
-        cache,
-        false,
-        &mut Notice::new(args.verbosity),
-    )
+/// The task's file, and the manifest that names it.
+fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
+    Ok(match Manifest::find(&args.task)? {
+        Some((manifest, wasm)) => (wasm, Some(manifest)),
+        None => (args.task.clone(), None),
+    })
+}
+
+fn prepare(args: &TaskArgs, wasm: &Path, cache: &Cache) -> Result<Prepared, Error> {
+    let wanted = Wanted { profile: Profile::default(), sandbox: args.sandbox.mode, init: None };
+    compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {
@@ -80,7 +91,8 @@ pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let Some(directory) = cache.directory() else {
         return Err("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned().into());
     };
-    let prepared = prepare(args, &cache)?;
+    let (wasm, _) = locate(args)?;
+    let prepared = prepare(args, &wasm, &cache)?;
     if !args.verbosity.quiet {
         let path = args.task.display();
         match prepared.compiled {

@@ -7,6 +7,7 @@ use super::stream::{Stream, stream};
 use crate::policy::Call;
 
 pub fn map(map: &Map) -> Result<Exit, Stop> {
+    map.check()?;
     let Some(task) = map.task.as_ref().filter(|_| map.tasks.is_empty()) else {
         return several(map);
     };

@@ -8,11 +8,12 @@ mod exec;
 mod exit;
 mod inspect;
 mod map;
+mod plugin;
 mod progress;
 mod run;
 mod several;
 mod stream;
-mod units;
+pub(crate) mod units;
 
 use std::process::ExitCode;
 
@@ -35,9 +36,9 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
-        Command::Map(map) => map::map(&map),
-        Command::Exec(exec) => exec::exec(&exec),
-        Command::Call(call) => call::call(&call),
+        Command::Map(mut map) => plugin::settle_map(&mut map).map_err(Stop::from).and_then(|()| map::map(&map)),
+        Command::Exec(mut exec) => plugin::settle_exec(&mut exec).map_err(Stop::from).and_then(|()| exec::exec(&exec)),
+        Command::Call(mut call) => plugin::settle_call(&mut call).map_err(Stop::from).and_then(|()| call::call(&call)),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
         Command::Doctor => doctor::doctor(),

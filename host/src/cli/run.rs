@@ -74,8 +74,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let writing = thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || output::write_all(output, &to_write, &writer))?;
-    let mut printer =
-        Printer::new(Lines::new(format), counts, failed, journaled, files, results, mailbox.sender(), watcher);
+    let lines = Lines::new(format).deterministic(call.deterministic);
+    let mut printer = Printer::new(lines, counts, failed, journaled, files, results, mailbox.sender(), watcher);
     let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
     let result = work.run(config, spares, &mut printer, &mailbox, &mut notice);
     let counts = printer.counts().clone();

@@ -76,7 +76,10 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     }
     let (news, merged) = mpsc::channel();
     let board = Board::new(map, progress, senders.clone());
-    let lines = map.tasks.iter().map(|task| Lines::of_task(format(map.output_format(), map.delimiter), &task.name));
+    let lines = map.tasks.iter().map(|task| {
+        let format = format(map.output_format(), map.delimiter);
+        Lines::of_task(format, &task.name).deterministic(map.common.deterministic)
+    });
     let merger = Merger::new(!map.items.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
@@ -239,7 +242,8 @@ impl Crew<'_> {
         let mut outcomes = Outcomes {
             task,
             name,
-            lines: Lines::of_task(format(self.map.output_format(), self.map.delimiter), name),
+            lines: Lines::of_task(format(self.map.output_format(), self.map.delimiter), name)
+                .deterministic(self.call.deterministic),
             counts: Counts::default(),
             shown: 0,
             set_aside: None,
@@ -487,6 +491,7 @@ impl Sink for Outcomes<'_> {
         let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
+        let record = self.lines.told(record);
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
             return true;

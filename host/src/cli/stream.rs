@@ -187,13 +187,14 @@ fn identity_of(
         Some(Some(_)) => "a file",
     };
     let lines = |values: Vec<String>| values.join(" ");
-    let grants = &common.grants;
+    let (grants, limits) = (&common.grants, common.limits());
     let of_all = [
         ("--input-format", format!("{:?}", options.input_format).to_lowercase()),
         ("--unordered", options.unordered.to_string()),
-        ("--memory", common.memory.to_string()),
-        ("--fuel", common.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
-        ("--max-output", common.max_output.to_string()),
+        ("--deterministic", common.deterministic.to_string()),
+        ("--memory", limits.memory.to_string()),
+        ("--fuel", limits.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
+        ("--max-output", limits.max_output.to_string()),
         ("--env", lines(grants.env.iter().map(|(name, value)| secret(name, value)).collect())),
         ("--dir", lines(grants.directories.iter().map(directory).collect())),
         ("--scratch", grants.scratch.clone().unwrap_or_default()),
@@ -216,7 +217,7 @@ fn directory(directory: &Directory) -> String {
 
 /// Longest item: what does not fit the memory of an instance can't be given to it.
 fn longest(common: &Common) -> usize {
-    usize::try_from(common.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
+    usize::try_from(common.limits().memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
 }
 
 pub fn items(options: &Options, common: &Common, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {

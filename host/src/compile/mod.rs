@@ -124,7 +124,7 @@ pub trait Watch {
 /// What the compile process is asked for; descriptors of the wasm, the artifact to be and the reply come with it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    fuel: bool,
+    profile: Profile,
     sandbox: SandboxMode,
     init: Option<Init>,
     #[cfg(feature = "probes")]
@@ -133,9 +133,9 @@ struct Request {
 }
 
 impl Request {
-    fn new(fuel: bool, sandbox: SandboxMode, init: Option<Init>) -> Request {
+    fn new(profile: Profile, sandbox: SandboxMode, init: Option<Init>) -> Request {
         Request {
-            fuel,
+            profile,
             sandbox,
             init,
             #[cfg(feature = "probes")]
@@ -243,7 +243,8 @@ fn unreadable(name: &str, e: &io::Error) -> Error {
 /// What an artifact depends on besides the wasm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    pub fuel: bool,
+    /// The leanest that does.
+    pub profile: Profile,
     /// Of the compile process.
     pub sandbox: SandboxMode,
     /// Leaves the task as this leaves it.
@@ -253,13 +254,16 @@ pub struct Wanted {
 impl Wanted {
     pub fn of(call: &Call) -> Wanted {
         // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
-        let once = call.isolate != Isolate::Worker && call.given.is_empty();
+        // What it saw of the clock would stand in a snapshot.
+        let once = call.isolate != Isolate::Worker && call.given.is_empty() && !call.deterministic;
         let init = call.init.as_ref().filter(|_| once).map(|json| Init {
             json: json.clone(),
             memory: call.limits.memory,
             timeout: call.limits.timeout,
         });
-        Wanted { fuel: call.limits.fuel.is_some(), sandbox: call.sandbox, init }
+        let profile =
+            Profile { fuel: call.limits.fuel.is_some(), deterministic: call.deterministic, ..Profile::default() };
+        Wanted { profile, sandbox: call.sandbox, init }
     }
 }
 
@@ -280,13 +284,13 @@ pub fn prepare(
         Some(init) => init.hash(&wasm.hash),
         None => wasm.hash.clone(),
     };
-    for profile in Profile::all(wanted.fuel) {
+    for profile in wanted.profile.all() {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
             return Ok(Prepared { artifact, meta, hash, compiled: None });
         }
     }
     let start = Instant::now();
-    let request = Request::new(wanted.fuel, wanted.sandbox, wanted.init.clone());
+    let request = Request::new(wanted.profile, wanted.sandbox, wanted.init.clone());
     let (artifact, meta) = compile(program, &wasm.file, request, watch).map_err(|e| match e {
         Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
         other => other,
@@ -375,7 +379,7 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let mut reply = crate::memfd::create(c"reply")?;
     let (control, theirs) = Control::pair()?;
     let mut child = spawn::start(&Program::Own, spawn::Role::Compile, theirs).map_err(io::Error::other)?;
-    let request = Request { probe: Some(probe), ..Request::new(false, mode, None) };
+    let request = Request { probe: Some(probe), ..Request::new(Profile::default(), mode, None) };
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;
     let mut text = String::new();

@@ -51,7 +51,7 @@ fn serve(control: &Control) -> io::Result<()> {
             let mut wasm = File::from(wasm);
             wasm.seek(SeekFrom::Start(0))?;
             wasm.read_to_end(&mut bytes)?;
-            match panic::catch_unwind(|| compile(&bytes, request.fuel, request.init.as_ref())) {
+            match panic::catch_unwind(|| compile(&bytes, request.profile, request.init.as_ref())) {
                 Ok(Ok((code, meta))) => {
                     File::from(artifact).write_all(&code)?;
                     Reply::Compiled(meta)
@@ -87,23 +87,23 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-fn compile(bytes: &[u8], fuel: bool, init: Option<&Init>) -> Result<(Vec<u8>, Meta), String> {
+fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>) -> Result<(Vec<u8>, Meta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
     let wasm = wat::parse_bytes(bytes)
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
-        return compile_first(&wasm, fuel);
+        return compile_first(&wasm, profile);
     };
     match snapshot::take(&wasm, init).map_err(|e| format!("the task cannot be initialised: {e}"))? {
         Snapshot::Taken { wasm, pure } => {
-            let (artifact, meta) = compile_first(&wasm, fuel)?;
+            let (artifact, meta) = compile_first(&wasm, profile)?;
             let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });
             Ok((artifact, Meta { init, ..meta }))
         }
         Snapshot::Impossible(why) => {
-            let (artifact, meta) = compile_first(&wasm, fuel)?;
+            let (artifact, meta) = compile_first(&wasm, profile)?;
             Ok((artifact, Meta { init: Some(InitOnce::EachTime(cut(&why, LONGEST))), ..meta }))
         }
     }
@@ -115,9 +115,9 @@ fn is_component(wasm: &[u8]) -> bool {
 }
 
 /// Compiles it with the first profile that can.
-fn compile_first(wasm: &[u8], fuel: bool) -> Result<(Vec<u8>, Meta), String> {
+fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
     let mut first = None;
-    for profile in Profile::all(fuel) {
+    for profile in profile.all() {
         match compile_as(wasm, profile) {
             Ok(done) => return Ok(done),
             Err(e) => first = first.or(Some(format!("it is not valid WebAssembly: {e:#}"))),

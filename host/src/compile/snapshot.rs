@@ -71,7 +71,7 @@ pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
     };
     // The widest profile, compiled as fast as can be: this instance is not the one whose speed counts. Its memory is no
     // copy of a file, since the sandbox lets nobody make files. It looks at the epoch: this process is not killed for time.
-    let mut config = Profile { full: true, fuel: false }.config();
+    let mut config = Profile { full: true, ..Profile::default() }.config();
     config.memory_init_cow(false).cranelift_opt_level(OptLevel::None).epoch_interruption(true);
     let prepared = Engine::new(&config).and_then(|engine| {
         let component = Component::from_binary(&engine, &instrumented)?;

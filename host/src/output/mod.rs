@@ -112,16 +112,31 @@ pub struct Lines {
     format: Format,
     /// The members of a record that name its task, where there are several.
     label: String,
+    /// Records do not tell what differs from run to run: which worker, and how long.
+    deterministic: bool,
 }
 
 impl Lines {
     pub fn new(format: Format) -> Lines {
-        Lines { format, label: String::new() }
+        Lines { format, label: String::new(), deterministic: false }
     }
 
     /// Those of one task of several.
     pub fn of_task(format: Format, task: &str) -> Lines {
-        Lines { format, label: record::label(task) }
+        Lines { format, label: record::label(task), deterministic: false }
+    }
+
+    /// The same, of a run whose records are to be the same in every other.
+    pub fn deterministic(self, deterministic: bool) -> Lines {
+        Lines { deterministic, ..self }
+    }
+
+    /// What of a record is told.
+    pub fn told<'a>(&self, record: Record<'a>) -> Record<'a> {
+        match self.deterministic {
+            true => Record { elapsed: Duration::ZERO, worker: None, ..record },
+            false => record,
+        }
     }
 
     /// Appends what an outcome is printed as, and says why it is a failure if it is one.
@@ -195,8 +210,9 @@ impl Lines {
 }
 
 impl Sink for Printer<'_> {
-    fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
         let result = self.file(&record, result);
+        let mut record = self.lines.told(record);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);

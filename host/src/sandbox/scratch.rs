@@ -79,7 +79,8 @@ fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
         // SAFETY: both strings live as long as the call.
         done(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value.as_ptr(), 0) })
     };
-    set(c"size", bytes.to_string())?;
+    // None at all would mean: without a bound.
+    set(c"size", bytes.max(BYTES_PER_FILE).to_string())?;
     set(c"nr_inodes", (bytes / BYTES_PER_FILE).max(FEWEST_FILES).to_string())?;
     // The process is not yet who it will be, and nobody else ever reaches it.
     set(c"mode", "0777".to_owned())?;

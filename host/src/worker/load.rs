@@ -13,7 +13,7 @@ use super::Setup;
 use super::denied;
 use super::numbers::Signature;
 use super::state::State;
-use super::wasi;
+use super::{deterministic, wasi};
 use crate::compile::{Format, InitOnce};
 use crate::engine;
 use crate::exports::{self, Export};
@@ -159,7 +159,15 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
     };
     let export = export.map_err(LoadError::Task)?;
     let is_async = export.is_async || imports_async(&component, &engine);
-    let linker = link_component(&engine, &component, &call.given, is_async)?;
+    let mut linker = link_component(&engine, &component, &call.given, is_async)?;
+    if call.deterministic && imports_async(&component, &engine) {
+        return Err(LoadError::Task("--deterministic cannot be had for a task that imports WASI 0.3".to_owned()));
+    }
+    if call.deterministic {
+        let imports: Vec<String> =
+            component.component_type().imports(&engine).map(|(name, _)| name.to_owned()).collect();
+        deterministic::link(&mut linker, &imports).map_err(task_error)?;
+    }
     let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let function = index(&component, export)?;
     if call.command.is_some() {
@@ -393,7 +401,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
         }
     }
     if module.imports().len() > 0 {
-        link_preview1(&mut linker, &module, &call.given).map_err(task_error)?;
+        link_preview1(&mut linker, &module, call).map_err(task_error)?;
     }
     let pre = linker.instantiate_pre(&module).map_err(task_error)?;
     let exports = exports::of_module(&module);
@@ -430,7 +438,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
 }
 
 /// Links what a core module imports: preview 1 of WASI, or what was there before it.
-fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, given: &Given) -> wasmtime::Result<()> {
+fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -> wasmtime::Result<()> {
     wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?;
     wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?;
     linker.allow_shadowing(true);
@@ -438,7 +446,10 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, given: &Given)
         // Wasmtime's own takes a code of 126 and more for a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
     }
-    denied::link_core(linker, module, given)?;
+    if call.deterministic {
+        deterministic::link_core(linker)?;
+    }
+    denied::link_core(linker, module, &call.given)?;
     linker.define_unknown_imports_as_traps(module)
 }
 

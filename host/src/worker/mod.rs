@@ -5,6 +5,7 @@
 
 mod command;
 mod denied;
+mod deterministic;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;
@@ -103,7 +104,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let wasi = sandbox.take_scratch().and_then(|scratch| {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
-        let wasi = Wasi::new(&setup.call.given, paths, lane.printed().map(Printer::new))?;
+        let wasi = Wasi::new(&setup.call, paths, lane.printed().map(Printer::new))?;
         Ok((wasi, scratch.map(Scratch::new)))
     });
     let (wasi, scratch) = match wasi {

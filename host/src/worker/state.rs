@@ -17,6 +17,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
+use super::deterministic::Clock;
 use super::wasi::Wasi;
 use crate::lane::PRINTED;
 use crate::lane::worker::PrintedPage;
@@ -32,6 +33,8 @@ pub struct State {
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
+    /// Looked at where the run is deterministic.
+    clock: Clock,
     /// Of a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
@@ -44,6 +47,7 @@ impl State {
             wasi: None,
             p1: None,
             grants,
+            clock: Clock::default(),
             invocation,
             missed: BTreeSet::new(),
         }
@@ -74,6 +78,10 @@ impl State {
         self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
     }
 
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     pub fn grants(&self) -> Arc<Wasi> {
         Arc::clone(&self.grants)
     }
@@ -96,14 +104,14 @@ impl State {
 
     /// The state of preview 1.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
-        let State { p1, grants, invocation, .. } = self;
-        p1.get_or_insert_with(|| Box::new(builder(grants, invocation.as_ref()).build_p1()))
+        let State { p1, grants, invocation, clock, .. } = self;
+        p1.get_or_insert_with(|| Box::new(builder(grants, clock, invocation.as_ref()).build_p1()))
     }
 }
 
 /// WASI for one instance.
-fn builder(grants: &Wasi, invocation: Option<&Invocation>) -> WasiCtxBuilder {
-    let mut builder = grants.builder();
+fn builder(grants: &Wasi, clock: &Clock, invocation: Option<&Invocation>) -> WasiCtxBuilder {
+    let mut builder = grants.builder(clock);
     if let Some(Invocation { arguments, stdin, stdout }) = invocation {
         let [printer, _] = &grants.printers;
         builder.args(arguments).stdin(MemoryInputPipe::new(stdin.clone())).stdout(printer.capturing(stdout));
@@ -113,8 +121,8 @@ fn builder(grants: &Wasi, invocation: Option<&Invocation>) -> WasiCtxBuilder {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let State { wasi, grants, invocation, .. } = self;
-        let context = || Box::new((builder(grants, invocation.as_ref()).build(), ResourceTable::new()));
+        let State { wasi, grants, invocation, clock, .. } = self;
+        let context = || Box::new((builder(grants, clock, invocation.as_ref()).build(), ResourceTable::new()));
         let wasi = wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }

@@ -10,8 +10,10 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
 use super::denied::Missed;
+use super::deterministic::{self, Clock};
 use super::state::{Printer, State};
-use crate::grants::{Given, GivenPeer};
+use crate::grants::GivenPeer;
+use crate::policy::Call;
 
 /// The grants, ready for use.
 #[derive(Default)]
@@ -20,17 +22,16 @@ pub struct Wasi {
     directories: Vec<(PathBuf, String, FsPerms)>,
     peers: Vec<GivenPeer>,
     addresses: Arc<[SocketAddr]>,
+    /// Clocks and random numbers are the same on any machine.
+    pub deterministic: bool,
     /// Of standard output and standard error.
     pub printers: [Printer; 2],
 }
 
 impl Wasi {
     /// `paths` lead to the granted directories, in their order, and to the scratch one behind them.
-    pub fn new(
-        given: &Given,
-        paths: impl Iterator<Item = PathBuf>,
-        printers: [Printer; 2],
-    ) -> Result<Arc<Wasi>, String> {
+    pub fn new(call: &Call, paths: impl Iterator<Item = PathBuf>, printers: [Printer; 2]) -> Result<Arc<Wasi>, String> {
+        let given = &call.given;
         let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
         let directories: Vec<(PathBuf, String, FsPerms)> = paths
             .zip(granted.chain(given.scratch.iter().map(|scratch| (scratch, true))))
@@ -45,14 +46,25 @@ impl Wasi {
                 .map_err(|e| format!("the directory granted as {guest} cannot be opened in a worker: {e}"))?;
         }
         let addresses = given.peers.iter().flat_map(|peer| peer.addresses.iter().copied()).collect();
-        Ok(Arc::new(Wasi { env: given.env.clone(), directories, peers: given.peers.clone(), addresses, printers }))
+        Ok(Arc::new(Wasi {
+            env: given.env.clone(),
+            directories,
+            peers: given.peers.clone(),
+            addresses,
+            deterministic: call.deterministic,
+            printers,
+        }))
     }
 
-    /// WASI for one instance: no arguments, and what was granted.
-    pub fn builder(&self) -> WasiCtxBuilder {
+    /// WASI for one instance: no arguments, and what was granted. `clock` is the instance's, where that is not the
+    /// machine's.
+    pub fn builder(&self, clock: &Clock) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
         let [stdout, stderr] = self.printers.clone();
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
+        if self.deterministic {
+            deterministic::fix(&mut builder, clock);
+        }
         for (path, guest, permissions) in &self.directories {
             // It could be opened when the worker started. A process that has run out of descriptors since goes without.
             let _ = builder.preopened_dir(path, guest, *permissions);

@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use super::list::{ATTEMPTS, Refusal};
 use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, layers};
 use crate::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm};
+use crate::engine::Profile;
 use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
@@ -143,7 +144,7 @@ fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
 fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
-    let wanted = Wanted { fuel: false, sandbox: mode, init: None };
+    let wanted = Wanted { profile: Profile::default(), sandbox: mode, init: None };
     Ok(compile::prepare(&Program::Own, &Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
 }
 

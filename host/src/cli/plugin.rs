@@ -1,0 +1,116 @@
+//! What a task gets in the end: the command line and the file of `--policy`, narrowed by the plugin's manifest.
+
+use std::path::PathBuf;
+
+use super::args::{CallArgs, Common, Exec, Map};
+use super::progress::printable;
+use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
+
+/// Settles it for `map`: what is said on the command line becomes what holds.
+pub fn settle_map(map: &mut Map) -> Result<(), String> {
+    take_policy(&mut map.common)?;
+    for task in &map.tasks {
+        if Manifest::find(&task.file)?.is_some() {
+            let (name, file) = (&task.name, task.file.display());
+            return Err(format!(
+                "task {name}: {file} is a plugin with a manifest of its own, and several tasks of one run have the same \
+                 limits and grants; run it by itself (wasmpool map {file})"
+            ));
+        }
+    }
+    match &mut map.task {
+        Some(task) if map.tasks.is_empty() => take_manifest(&mut map.common, task, Some(&mut map.function)),
+        _ => Ok(()),
+    }
+}
+
+/// The same for `exec`.
+pub fn settle_exec(exec: &mut Exec) -> Result<(), String> {
+    take_policy(&mut exec.common)?;
+    take_manifest(&mut exec.common, &mut exec.task, None)
+}
+
+/// The same for `call`.
+pub fn settle_call(call: &mut CallArgs) -> Result<(), String> {
+    take_policy(&mut call.common)?;
+    take_manifest(&mut call.common, &mut call.task, None)
+}
+
+fn take_policy(common: &mut Common) -> Result<(), String> {
+    let Some(path) = &common.policy else {
+        return Ok(());
+    };
+    let policy = Policy::of_file(path)?;
+    let Limits { timeout, memory, fuel, max_output } = &policy.limits;
+    common.timeout = common.timeout.or(*timeout);
+    common.memory = common.memory.or(*memory);
+    common.fuel = common.fuel.or(*fuel);
+    common.max_output = common.max_output.or(*max_output);
+    let grants = policy.grants(common.grants.grants());
+    common.grants.set(grants);
+    Ok(())
+}
+
+fn take_manifest(common: &mut Common, task: &mut PathBuf, function: Option<&mut Option<String>>) -> Result<(), String> {
+    let Some((manifest, wasm)) = Manifest::find(task)? else {
+        return Ok(());
+    };
+    *task = wasm;
+    if let Some(function) = function
+        && function.is_none()
+    {
+        function.clone_from(&manifest.function);
+    }
+    let short = lower(common, &manifest.limits);
+    let Narrowed { grants, missing, withheld } = manifest.narrow(common.grants.grants());
+    common.grants.set(grants);
+    if common.verbosity.quiet {
+        return Ok(());
+    }
+    for (what, option) in missing {
+        eprintln!("wasmpool: the plugin asks {}, and goes without; {} grants it", printable(&what), printable(&option));
+    }
+    for what in withheld {
+        eprintln!("wasmpool: the plugin does not ask for {}, and is not given it", printable(&what));
+    }
+    for what in short {
+        eprintln!("wasmpool: the plugin asks for {what}");
+    }
+    Ok(())
+}
+
+/// Takes the smaller of each limit, and says which the plugin wants larger.
+fn lower(common: &mut Common, asked: &Limits) -> Vec<String> {
+    let held = common.limits();
+    let mut short = Vec::new();
+    let mut more = |what: String, had: String, option: &str| {
+        short.push(format!("{what}, and has {had}; {option} gives it more"));
+    };
+    // Fuel stands in for time there.
+    if let Some(timeout) = asked.timeout.filter(|_| !common.deterministic) {
+        if timeout > held.timeout {
+            let said = |time| humantime::format_duration(time).to_string();
+            more(format!("{} for each item", said(timeout)), said(held.timeout), "--timeout");
+        }
+        common.timeout = Some(timeout.min(held.timeout));
+    }
+    if let Some(memory) = asked.memory {
+        if memory > held.memory {
+            more(format!("{} of memory", bytes_said(memory)), bytes_said(held.memory), "--memory");
+        }
+        common.memory = Some(memory.min(held.memory));
+    }
+    if let Some(fuel) = asked.fuel {
+        if let Some(had) = held.fuel.filter(|had| fuel > *had) {
+            more(format!("{fuel} instructions for each item"), had.to_string(), "--fuel");
+        }
+        common.fuel = Some(held.fuel.map_or(fuel, |had| had.min(fuel)));
+    }
+    if let Some(bytes) = asked.max_output {
+        if bytes > held.max_output {
+            more(format!("results of {}", bytes_said(bytes)), bytes_said(held.max_output), "--max-output");
+        }
+        common.max_output = Some(bytes.min(held.max_output));
+    }
+    short
+}

@@ -1,0 +1,396 @@
+//! `--deterministic`: what WASI tells of the world outside is the same on any machine and at any time.
+//!
+//! The wall clock stands. The monotonic clock counts the looks at it, so whoever waits for time to pass sees it pass; and
+//! whoever sleeps wakes at once, at the time it wanted. Random numbers come from a fixed seed. Each instance has them anew.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use rand_core::TryRng;
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::{Caller, Extern, Linker as CoreLinker};
+use wasmtime_wasi::filesystem::WasiFilesystemView;
+use wasmtime_wasi::p2::bindings::sync::filesystem::types::{
+    Descriptor, DescriptorStat, DirectoryEntry, ErrorCode, HostDescriptor, HostDirectoryEntryStream, PathFlags,
+};
+use wasmtime_wasi::p2::{DynPollable, FsResult, Pollable, subscribe};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView};
+
+use super::state::State;
+
+/// What the wall clock shows, since 1970: the year 2000 begins. Archives of files know no time before 1980.
+const WALL: Duration = Duration::from_secs(946_684_800);
+/// Nanoseconds that pass with each look at the monotonic clock.
+const STEP: u64 = 10_000;
+/// What random numbers are derived from. Another text is another version of the results.
+const SEED: &str = "wasmpool 2026-11-21 deterministic random numbers";
+/// The version of WASI 0.2 that the runtime provides.
+const FILESYSTEM: &str = "wasi:filesystem/types@0.2.12";
+
+/// The monotonic clock of an instance.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<Mutex<Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    now: u64,
+    /// What is waited for, and by how many.
+    awaited: BTreeMap<u64, usize>,
+}
+
+impl Clock {
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> u64 {
+        let mut times = self.times();
+        times.now = times.now.saturating_add(STEP);
+        times.now
+    }
+
+    fn advance_to(&self, when: u64) {
+        let mut times = self.times();
+        times.now = times.now.max(when);
+    }
+
+    /// Says that somebody waits for this time, until what is returned is dropped.
+    fn await_time(&self, when: u64) -> Awaited {
+        *self.times().awaited.entry(when).or_default() += 1;
+        Awaited { clock: self.clone(), when }
+    }
+}
+
+struct Awaited {
+    clock: Clock,
+    when: u64,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let mut times = self.clock.times();
+        if let Some(count) = times.awaited.get_mut(&self.when) {
+            *count -= 1;
+            if *count == 0 {
+                times.awaited.remove(&self.when);
+            }
+        }
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        STEP
+    }
+
+    fn now(&self) -> u64 {
+        self.look()
+    }
+}
+
+struct Wall;
+
+impl HostWallClock for Wall {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        WALL
+    }
+}
+
+/// A wait for a time. It is over once nothing else that is waited for is there, and no earlier time is waited for.
+struct Timer {
+    clock: Clock,
+    when: u64,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        // Asking without waiting is a look at the clock, too.
+        if self.clock.look() >= self.when {
+            return;
+        }
+        let awaited = self.clock.await_time(self.when);
+        let mut first = true;
+        poll_fn(|context| {
+            // In the first round all others that are waited for have their say.
+            let earliest =
+                awaited.clock.times().awaited.first_key_value().is_some_and(|(&when, _)| when == awaited.when);
+            if !std::mem::take(&mut first) && earliest {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        self.clock.advance_to(self.when);
+    }
+}
+
+/// Random numbers from a seed, the same on every machine.
+struct Numbers(blake3::OutputReader);
+
+impl Numbers {
+    fn new(of: &[u8]) -> Numbers {
+        let mut hasher = blake3::Hasher::new_derive_key(SEED);
+        hasher.update(of);
+        Numbers(hasher.finalize_xof())
+    }
+}
+
+impl TryRng for Numbers {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.fill(bytes);
+        Ok(())
+    }
+}
+
+/// Gives an instance its clocks and numbers.
+pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock) {
+    builder
+        .wall_clock(Wall)
+        .monotonic_clock(clock.clone())
+        .secure_random(Numbers::new(b"secure"))
+        .insecure_random(Numbers::new(b"insecure"))
+        .insecure_random_seed(0x7761_736d_706f_6f6c);
+}
+
+/// Answers in place of the runtime where it would wait for real time, or tell what differs from machine to machine: of
+/// files their times and the order of their names. `imports` are the names by which a component imports.
+pub fn link(linker: &mut Linker<State>, imports: &[String]) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    for interface in imports.iter().filter(|name| name.starts_with("wasi:clocks/monotonic-clock@")) {
+        link_clock(linker, interface)?;
+    }
+    if imports.iter().any(|name| name.starts_with("wasi:filesystem/types@")) {
+        link_files(linker)?;
+    }
+    Ok(())
+}
+
+fn link_clock(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    let mut clock = linker.instance(interface)?;
+    clock.func_wrap("now", |store, ()| Ok((store.data().clock().look(),)))?;
+    clock.func_wrap("resolution", |_, ()| Ok((STEP,)))?;
+    clock.func_wrap("subscribe-instant", |mut store, (when,): (u64,)| Ok((timer(store.data_mut(), when)?,)))?;
+    clock.func_wrap("subscribe-duration", |mut store, (time,): (u64,)| {
+        let when = store.data().clock().times().now.saturating_add(time);
+        Ok((timer(store.data_mut(), when)?,))
+    })
+}
+
+fn timer(state: &mut State, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+    let clock = state.clock();
+    let table = state.ctx().table;
+    let timer = table.push(Timer { clock, when })?;
+    subscribe(table, timer)
+}
+
+/// The names in a directory that were not yet asked for.
+struct Entries(std::vec::IntoIter<DirectoryEntry>);
+
+fn link_files(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut files = linker.instance(FILESYSTEM)?;
+    files.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut store, resource| {
+        store.data_mut().ctx().table.delete(Resource::<Entries>::new_own(resource))?;
+        Ok(())
+    })?;
+    files.func_wrap("[method]descriptor.read-directory", |mut store, (directory,): (Resource<Descriptor>,)| {
+        let state: &mut State = store.data_mut();
+        match told(entries(state, directory))? {
+            Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
+            Err(code) => Ok((Err(code),)),
+        }
+    })?;
+    files.func_wrap(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store, (entries,): (Resource<Entries>,)| {
+            let next = store.data_mut().ctx().table.get_mut(&entries)?.0.next();
+            Ok((Ok::<_, ErrorCode>(next),))
+        },
+    )?;
+    files.func_wrap("[method]descriptor.stat", |mut store, (file,): (Resource<Descriptor>,)| {
+        Ok((told(store.data_mut().filesystem().stat(file))?.map(without_times),))
+    })?;
+    files.func_wrap(
+        "[method]descriptor.stat-at",
+        |mut store, (directory, flags, path): (Resource<Descriptor>, PathFlags, String)| {
+            Ok((told(store.data_mut().filesystem().stat_at(directory, flags, path))?.map(without_times),))
+        },
+    )
+}
+
+/// An error as the guest is told of it; others end it.
+fn told<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) => e.downcast().map(|code| Err(code.into())),
+    }
+}
+
+/// All entries of a directory, by name.
+fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
+    let mut files = state.filesystem();
+    let stream = files.read_directory(directory)?;
+    let mut entries = Vec::new();
+    let all = loop {
+        match files.read_directory_entry(Resource::new_borrow(stream.rep())) {
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
+    HostDirectoryEntryStream::drop(&mut files, stream).map_err(wasmtime_wasi::p2::FsError::trap)?;
+    all?;
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+fn without_times(stat: DescriptorStat) -> DescriptorStat {
+    DescriptorStat {
+        data_access_timestamp: None,
+        data_modification_timestamp: None,
+        status_change_timestamp: None,
+        ..stat
+    }
+}
+
+const SUCCESS: i32 = 0;
+const FAULT: i32 = 21;
+const INVALID: i32 = 28;
+/// Bytes of a subscription and of an event, and tags, of preview 1.
+const SUBSCRIPTION: usize = 48;
+const EVENT: usize = 32;
+const CLOCK: u8 = 0;
+const REALTIME: u32 = 0;
+const MONOTONIC: u32 = 1;
+const ABSOLUTE: u16 = 1;
+
+/// The same for preview 1.
+pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap(
+        "wasi_snapshot_preview1",
+        "poll_oneoff",
+        |mut caller: Caller<'_, State>, given: u32, events: u32, count: u32, told: u32| -> i32 {
+            let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+                return FAULT;
+            };
+            let (bytes, state) = memory.data_and_store_mut(&mut caller);
+            poll_oneoff(bytes, &state.clock(), given, events, count, told).unwrap_or(FAULT)
+        },
+    )?;
+    Ok(())
+}
+
+/// Waits for what is subscribed to: a stream is always ready, and else it is the time that was wanted first.
+fn poll_oneoff(memory: &mut [u8], clock: &Clock, given: u32, events: u32, count: u32, told: u32) -> Option<i32> {
+    if count == 0 {
+        return Some(INVALID);
+    }
+    let start = usize::try_from(given).ok()?;
+    let length = usize::try_from(count).ok()?.checked_mul(SUBSCRIPTION)?;
+    let subscriptions = memory.get(start..start.checked_add(length)?)?.to_vec();
+    let now = clock.look();
+    // When each is ready; streams are now.
+    let mut ready = Vec::new();
+    for subscription in subscriptions.chunks_exact(SUBSCRIPTION) {
+        let tag = *subscription.get(8)?;
+        if tag != CLOCK {
+            ready.push(now);
+            continue;
+        }
+        let time = u64::from_le_bytes(subscription.get(24..32)?.try_into().ok()?);
+        let absolute = u16::from_le_bytes(subscription.get(40..42)?.try_into().ok()?) & ABSOLUTE != 0;
+        ready.push(match u32::from_le_bytes(subscription.get(16..20)?.try_into().ok()?) {
+            MONOTONIC if absolute => time.max(now),
+            REALTIME if absolute => now.saturating_add(time.saturating_sub(WALL.as_nanos() as u64)),
+            MONOTONIC | REALTIME => now.saturating_add(time),
+            _ => return Some(INVALID),
+        });
+    }
+    let first = ready.iter().copied().min()?;
+    let mut at = usize::try_from(events).ok()?;
+    let mut happened = 0u32;
+    for (subscription, _) in subscriptions.chunks_exact(SUBSCRIPTION).zip(&ready).filter(|(_, when)| **when == first) {
+        let mut event = [0; EVENT];
+        let (front, rest) = event.split_at_mut(8);
+        front.copy_from_slice(subscription.get(..8)?);
+        // No error; the kind; one byte can be had.
+        *rest.get_mut(2)? = *subscription.get(8)?;
+        *rest.get_mut(8)? = 1;
+        memory.get_mut(at..at.checked_add(EVENT)?)?.copy_from_slice(&event);
+        at += EVENT;
+        happened += 1;
+    }
+    let told = usize::try_from(told).ok()?;
+    memory.get_mut(told..told.checked_add(4)?)?.copy_from_slice(&happened.to_le_bytes());
+    clock.advance_to(first);
+    Some(SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(userdata: u64, clock: u32, time: u64, absolute: bool) -> Vec<u8> {
+        let mut bytes = vec![0; SUBSCRIPTION];
+        bytes[..8].copy_from_slice(&userdata.to_le_bytes());
+        bytes[16..20].copy_from_slice(&clock.to_le_bytes());
+        bytes[24..32].copy_from_slice(&time.to_le_bytes());
+        bytes[40] = u8::from(absolute);
+        bytes
+    }
+
+    /// Whom a poll wakes, and when.
+    fn woken(clock: &Clock, subscriptions: &[Vec<u8>]) -> (Vec<u64>, u64) {
+        let mut memory = subscriptions.concat();
+        let (events, count) = (memory.len(), subscriptions.len());
+        memory.resize(events + count * EVENT + 4, 0);
+        let told = events + count * EVENT;
+        let result = poll_oneoff(&mut memory, clock, 0, events as u32, count as u32, told as u32);
+        assert_eq!(result, Some(SUCCESS));
+        let happened = u32::from_le_bytes(memory[told..told + 4].try_into().unwrap()) as usize;
+        let word = |i: usize| u64::from_le_bytes(memory[events + i * EVENT..][..8].try_into().unwrap());
+        ((0..happened).map(word).collect(), clock.times().now)
+    }
+
+    #[test]
+    fn who_wants_to_wake_first_wakes_first_and_time_has_passed() {
+        let clock = Clock::default();
+        let poll = [subscription(7, MONOTONIC, 5_000_000, false), subscription(8, REALTIME, 3_000_000, false)];
+        assert_eq!(woken(&clock, &poll), (vec![8], STEP + 3_000_000));
+        let wall = WALL.as_nanos() as u64;
+        let poll = [subscription(1, REALTIME, wall + 1_000, true), subscription(2, MONOTONIC, 0, true)];
+        assert_eq!(woken(&clock, &poll), (vec![2], 2 * STEP + 3_000_000));
+    }
+
+    #[test]
+    fn what_lies_outside_memory_is_a_fault() {
+        let mut memory = subscription(7, MONOTONIC, 1, false);
+        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), u32::MAX - 3, 0, 1, 0), None);
+        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), 0, 40, 1, 0), None);
+        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), 0, 0, 0, 0), Some(INVALID));
+    }
+}
