@@ -402,6 +402,8 @@ fn functions_that_are_lifted_async_are_called() {
 fn what_was_not_granted_is_named_with_the_option_that_grants_it() {
     for (verb, option) in [
         ("read:/etc/passwd", "--dir HOST::GUEST"),
+        ("list:/", "--dir HOST::GUEST"),
+        ("udp:127.0.0.1:53", "--allow-net HOST:PORT"),
         ("connect:127.0.0.1:80", "--allow-net HOST:PORT"),
         ("resolve:example.org:80", "--allow-net HOST:PORT"),
     ] {
@@ -416,6 +418,13 @@ fn what_was_not_granted_is_named_with_the_option_that_grants_it() {
     let output = exec(&p1).args(["--output-format", "records"]).input("1\n").run().exits(1);
     assert_eq!(output.records()[0].get("code"), Some(&json!(8)));
     assert!(output.records()[0].message().contains("--dir HOST::GUEST"), "{}", output.records()[0].message());
+    let p1 = preview1(
+        r#"(import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))"#,
+        "(call $exit (i32.add (i32.const 5) (call $sizes (i32.const 16) (i32.const 20))))",
+    );
+    let output = exec(&p1).args(["--output-format", "records"]).input("1\n").run().exits(1);
+    assert_eq!(output.records()[0].get("code"), Some(&json!(5)));
+    assert!(output.records()[0].message().contains("--env NAME=VALUE"), "{}", output.records()[0].message());
     // What is granted, or was not looked for, is not spoken of.
     let output = map(&built("reach"))
         .args(["--output-format", "records", "--dir", "/tmp::/tmp"])

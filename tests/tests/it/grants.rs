@@ -7,8 +7,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::guest::built;
-use crate::support::run::{Output, wasmpool};
+use crate::support::guest::{built, wat};
+use crate::support::run::{Output, map, wasmpool};
 
 /// Has the guest that reaches out do one thing.
 fn reach(verb: impl AsRef<str>, grants: &[String]) -> Output {
@@ -199,4 +199,23 @@ fn a_granted_peer_is_found_by_its_name_and_no_other_is() {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).expect("a file of text")
+}
+
+#[test]
+fn what_no_option_grants_is_refused_when_it_is_called_and_not_before() {
+    let task = wat(r#"(component
+          (import "wasi:http/outgoing-handler@0.2.0" (instance $http (export "handle" (func (result u32)))))
+          (core func $handle (canon lower (func $http "handle")))
+          (core module $m
+            (import "http" "handle" (func $handle (result i32)))
+            (func (export "f") (param i64) (result i64)
+              (if (i64.eq (local.get 0) (i64.const 1)) (then (drop (call $handle))))
+              (local.get 0)))
+          (core instance $i (instantiate $m (with "http" (instance (export "handle" (func $handle))))))
+          (func (export "f") (param "x" s64) (result s64) (canon lift (core func $i "f"))))"#);
+    let output = map(&task).args(["--output-format", "records"]).input("0\n1\n2\n").run().exits(1);
+    assert_eq!(output.kinds(), ["ok", "trap", "ok"]);
+    let message = output.records()[1].message().to_owned();
+    assert!(message.contains("wasi:http/outgoing-handler@0.2.0#handle"), "{message}");
+    assert!(message.contains("no option grants it"), "{message}");
 }
