@@ -24,7 +24,7 @@ impl Artifact {
     /// Compiles the task, or takes what an earlier run left at `kept`.
     pub fn get(task: &Path, kept: Option<&Path>) -> Result<Artifact> {
         let mut first = None;
-        for profile in Profile::all(false) {
+        for profile in Profile::default().all() {
             match Artifact::with(profile, task, kept) {
                 Ok(artifact) => return Ok(artifact),
                 Err(e) => first = first.or(Some(e)),

@@ -121,7 +121,11 @@ impl Runner {
     pub fn prepare(&mut self) -> Result<(), Failure> {
         let live = self.instantiate(None)?;
         // What `init` left is not there at the first item either, as it would not be at the second.
-        self.clear_away().map_err(|e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch: {e}")))?;
+        if live.store.data().used_wasi() {
+            let failed =
+                |e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"));
+            self.clear_away().map_err(failed)?;
+        }
         self.live = Some(live);
         Ok(())
     }

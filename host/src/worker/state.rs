@@ -70,7 +70,7 @@ impl State {
 
     /// Whether the guest has called WASI.
     pub fn used_wasi(&self) -> bool {
-        self.wasi.is_some()
+        self.wasi.is_some() || self.p1.is_some()
     }
 
     /// Whether the guest has no handle of anything outside its memory.
