@@ -16,7 +16,7 @@ use crate::grants::{Grants, Opened};
 use crate::input::{self, Items};
 use crate::journal::{Identity, Journal, Start};
 use crate::outcome::Counts;
-use crate::output::{self, Files, Format, Lines, Output, Printer, Watcher};
+use crate::output::{self, Besides, Files, Format, Lines, Output, Printer, Watcher};
 use crate::policy::Call;
 use crate::scheduler::Config;
 use crate::spawn::Program;
@@ -75,7 +75,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         .name("output".to_owned())
         .spawn(move || output::write_all(output, &to_write, &writer))?;
     let lines = Lines::new(format).deterministic(call.deterministic);
-    let mut printer = Printer::new(lines, counts, failed, journaled, files, results, mailbox.sender(), watcher);
+    let besides = Besides { failed, journal: journaled, files };
+    let mut printer = Printer::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
     let result = work.run(config, spares, &mut printer, &mailbox, &mut notice);
     let counts = printer.counts().clone();

@@ -37,17 +37,23 @@ pub enum Format {
 pub struct Printer<'a> {
     lines: Lines,
     counts: Counts,
-    /// The form of the items, where failed ones are to be written down.
-    failed: Option<Form>,
-    /// A journal is written, which is told of outcomes that print nothing, too.
-    journal: bool,
-    /// Where values go, of which only the paths are printed then.
-    files: Option<Files>,
+    besides: Besides,
     writer: mpsc::Sender<Message>,
     /// Told when a file cannot be written.
     supervisor: Sender,
     /// Told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
+}
+
+/// What is written besides the lines.
+#[derive(Debug, Default)]
+pub struct Besides {
+    /// The form of the items, where failed ones are to be written down.
+    pub failed: Option<Form>,
+    /// A journal is written, which is told of outcomes that print nothing, too.
+    pub journal: bool,
+    /// Where values go, of which only the paths are printed then.
+    pub files: Option<Files>,
 }
 
 /// Somebody who follows a run, on standard error or elsewhere.
@@ -65,19 +71,17 @@ impl<'a> Printer<'a> {
     pub fn new(
         lines: Lines,
         counts: Counts,
-        failed: Option<Form>,
-        journal: bool,
-        files: Option<Files>,
+        besides: Besides,
         writer: mpsc::Sender<Message>,
         supervisor: Sender,
         watcher: &'a mut dyn Watcher,
     ) -> Self {
-        Printer { lines, counts, failed, journal, files, writer, supervisor, watcher }
+        Printer { lines, counts, besides, writer, supervisor, watcher }
     }
 
     /// Puts a value into its file: what is printed is where that is.
     fn file<'v>(&mut self, record: &Record<'_>, result: Result<Value<'v>, Failure>) -> Result<Value<'v>, Failure> {
-        let (Some(files), Some(worker)) = (&mut self.files, record.worker) else {
+        let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
             return result;
         };
         let value = result.inspect_err(|_| files.forget(worker))?;
@@ -221,14 +225,14 @@ impl Sink for Printer<'_> {
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
         self.watcher.failed(record.index, &failure);
-        if let Some(form) = self.failed {
+        if let Some(form) = self.besides.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }
         false
     }
 
     fn emit(&mut self, group: Group) {
-        if group.bytes() > 0 || self.journal {
+        if group.bytes() > 0 || self.besides.journal {
             // A writer that is gone has said why.
             let _ = self.writer.send(Message::Next(group));
         }
@@ -239,7 +243,7 @@ impl Sink for Printer<'_> {
     }
 
     fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> bool {
-        let Some(files) = &mut self.files else {
+        let Some(files) = &mut self.besides.files else {
             return false;
         };
         // A file that cannot be written ends the run, not the worker.
@@ -250,7 +254,7 @@ impl Sink for Printer<'_> {
     }
 
     fn forget_parts(&mut self, worker: WorkerId) {
-        if let Some(files) = &mut self.files {
+        if let Some(files) = &mut self.besides.files {
             files.forget(worker);
         }
     }
