@@ -346,18 +346,19 @@ fn sqlite_answers_queries_and_keeps_databases(shell: &Path) {
 
     let work = TempDir::new().expect("a temporary directory");
     let items: String = (0..60).map(|n| format!("{n}\n")).collect();
-    let on_each = |grant: &str, statement: &str| {
+    let on_each = |grant: &str, database: &str, statement: &str| {
         exec(shell)
             .arg(dir(work.path(), grant))
-            .args(["--input-format", "lines", "--", "-batch", "/data/{}.db", statement])
+            .args(["--input-format", "lines", "--", "-batch", database, statement])
             .input(items.clone())
             .run()
     };
-    on_each("/data:rw", "create table t(x); insert into t values (1), (2); insert into t select sum(x) * 10 from t")
-        .exits(0);
-    let output = on_each("/data", "insert into t values (0)").exits(1);
+    let fill = "create table t(x); insert into t values (1), (2); insert into t select sum(x) * 10 from t";
+    on_each("/data:rw", "/data/{}.db", fill).exits(0);
+    let output = on_each("/data", "/data/{}.db", "insert into t values (0)").exits(1);
     assert!(output.kinds().iter().all(|kind| kind == "exit"), "{:?}", output.kinds());
-    let output = on_each("/data", "select group_concat(x) from t").exits(0);
+    // It locks what it reads, unless it is told that nobody writes: a lock is a file beside it.
+    let output = on_each("/data", "file:/data/{}.db?immutable=1", "select group_concat(x) from t").exits(0);
     let records = output.records();
     assert_eq!(records.len(), 60);
     assert!(records.iter().all(|record| printed(record) == "1,2,30"));
