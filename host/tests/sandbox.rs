@@ -561,7 +561,7 @@ const ECHO: &str = r#"(component
         (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
 
 /// How the item ends whose worker attacks. A worker may answer what it holds with anything that has the form of an answer.
-const ATTACKS: [(&str, &str); 21] = [
+const ATTACKS: [(&str, &str); 23] = [
     ("a kind that is none", "worker-lost"),
     ("a length beyond all", "worker-lost"),
     ("several lines", "invalid-output"),
@@ -573,6 +573,8 @@ const ATTACKS: [(&str, &str); 21] = [
     ("two answers", "ok"),
     ("endless answers", "ok"),
     ("an answer without end", "timeout"),
+    ("a part of no value", "worker-lost"),
+    ("crumbs without end", "worker-lost"),
     ("output from nowhere", "worker-lost"),
     ("output taken back", "worker-lost"),
     ("input from nowhere", "worker-lost"),

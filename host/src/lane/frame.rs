@@ -64,9 +64,12 @@ pub enum OutcomeTag {
     /// Four bytes of length, what is told beside it as JSON ([`crate::outcome::Beside`]), then the encoded value.
     ValueAndBeside,
     ValuesAndBeside,
-    /// No outcome: the next bytes of the value of the item in work, which is more than is kept in memory.
+    /// No outcome: the next [`PART`] bytes of the value of the item in work, which is more than is kept in memory.
     Part,
 }
+
+/// Bytes of a part: as many in each, so that nobody is kept busy with crumbs.
+pub const PART: usize = 64 << 10;
 
 const TAGS: [OutcomeTag; 6] = [
     OutcomeTag::Value,

@@ -23,7 +23,7 @@ use crate::compile::Prepared;
 use crate::error::Error;
 use crate::input::Batch;
 use crate::journal::{COMMIT_EVERY, Left};
-use crate::lane::frame::{ChunkHeader, OutcomeTag};
+use crate::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use crate::lane::host::Received;
 use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
@@ -35,6 +35,8 @@ pub use chunks::{Group, Item};
 pub use process::Spares;
 use process::{Process, Setting};
 
+/// Parts that are taken from one worker before the others have their turn.
+const PARTS: u32 = 16;
 /// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
 const OUTCOME_EXTRAS: u64 = 1 << 20;
 /// How often outcomes are looked for while a worker may have finished some without ringing.
@@ -383,6 +385,7 @@ impl<'a> Supervisor<'a> {
     fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), crate::lane::host::Broken> {
         self.observe(id, process);
         let mut now = self.now();
+        let mut parts = 0;
         for count in 1u32.. {
             // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
             // An item whose value leaves in parts would wait for whoever reads the results, in its own time.
@@ -396,8 +399,13 @@ impl<'a> Supervisor<'a> {
             match process.lane.receive()? {
                 Received::Nothing => break,
                 Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
-                    if !self.sink.part(id, payload) {
+                    if payload.len() != PART || !self.sink.part(id, payload) {
                         return Err(crate::lane::host::Broken("it sent parts of a value that cannot be"));
+                    }
+                    // The others have their turn.
+                    parts += 1;
+                    if parts == PARTS && !process.ended {
+                        break;
                     }
                 }
                 Received::Outcome(header, payload) => {
@@ -596,7 +604,7 @@ impl<'a> Supervisor<'a> {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
             process.lane.announce_sleep(true);
-            awake |= process.lane.has_outcomes(several) && !self.scheduler.throttled(id);
+            awake |= process.lane.has_outcomes(several) && (self.setting.in_parts || !self.scheduler.throttled(id));
             awake |= process.can_pump();
         }
         if goes_on {

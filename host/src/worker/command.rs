@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::lane;
 use crate::lane::control::Control;
-use crate::lane::frame::{OutcomeHeader, OutcomeTag};
+use crate::lane::frame::{OutcomeHeader, OutcomeTag, PART};
 use crate::outcome::{Failure, Kind};
 use crate::policy::Command;
 use crate::value::Form;
@@ -122,9 +122,6 @@ pub struct Parts {
     pub control: &'static Control,
 }
 
-/// Bytes of a part.
-const PART: usize = 64 << 10;
-
 impl Parts {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let header = OutcomeHeader { tag: OutcomeTag::Part, len: bytes.len() as u32, elapsed: Duration::ZERO };
@@ -155,9 +152,11 @@ impl Captured {
         output.bytes.extend_from_slice(bytes);
         let Output { bytes, parts, .. } = &mut *output;
         if let Some(parts) = parts.as_mut().filter(|_| bytes.len() >= PART) {
-            // The host is gone, and this process with it.
-            bytes.chunks(PART).try_for_each(|part| parts.send(part)).map_err(|_| TooMuch)?;
-            bytes.clear();
+            let whole = bytes.chunks_exact(PART);
+            let rest = whole.remainder().len();
+            // Without a host this process is at its end.
+            whole.into_iter().try_for_each(|part| parts.send(part)).map_err(|_| TooMuch)?;
+            bytes.drain(..bytes.len() - rest);
         }
         Ok(())
     }

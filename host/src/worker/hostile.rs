@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::lane::control::Control;
-use crate::lane::frame::{OutcomeHeader, OutcomeTag};
+use crate::lane::frame::{OutcomeHeader, OutcomeTag, PART};
 use crate::lane::worker::WorkerLane;
 
 /// Does what the item in work, `"attack:NAME"`, asks for. Says whether that was an answer; it returns neither if the worker
@@ -56,6 +56,8 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             answer(lane, OutcomeTag::Value, b"[", 1 << 20);
             rest();
         }
+        "a part of no value" => answer(lane, OutcomeTag::Part, &[b'1'; PART], PART),
+        "crumbs without end" => (0..u32::MAX).for_each(|_| answer(lane, OutcomeTag::Part, b"", 0)),
         "output from nowhere" => status.worker.0.output_head.store(u64::MAX, Ordering::SeqCst),
         "output taken back" => status.worker.0.output_head.store(0, Ordering::SeqCst),
         "input from nowhere" => status.worker.0.input_tail.store(u64::MAX, Ordering::SeqCst),
