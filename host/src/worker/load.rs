@@ -424,6 +424,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
         Some(Shape::Tuple(shapes)) => shapes.len(),
         Some(_) => 1,
     };
+    let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
     Ok(Task {
@@ -432,7 +433,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
         params,
         slot,
         returns,
-        manner: Manner::Values,
+        manner,
         is_async: false,
     })
 }

@@ -2,8 +2,8 @@
 //! looked at. An item that is anything but a plain number of the right range takes the way of all others, which has the
 //! words for what does not fit.
 
-use wasmtime::Store;
 use wasmtime::component::{ComponentType, Func, Lift, Lower, TypedFunc};
+use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, WasmResults};
 
 use super::state::State;
 use crate::value::Shape;
@@ -98,6 +98,13 @@ impl<P: Integer, R: Integer> OfNumber for TypedFunc<(P,), (R,)> {
     }
 }
 
+impl<P: Integer + WasmParams, R: Integer + WasmResults> OfNumber for CoreTypedFunc<P, R> {
+    fn call(&self, store: &mut Store<State>, item: &[u8], out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
+        let number = P::read(item)?;
+        Some(CoreTypedFunc::call(self, store, number).map(|result| result.write(out)))
+    }
+}
+
 impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
     fn call(
         &self,
@@ -178,6 +185,16 @@ impl Signature {
             };
         }
         Ok(with_types!(self, make))
+    }
+
+    /// The same of a core module's function, whose integers are signed.
+    pub fn of_core_number(self, function: &CoreFunc, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumber>> {
+        Ok(match (self.param, self.result) {
+            (Type::S32, Type::S32) => Box::new(function.typed::<i32, i32>(store)?),
+            (Type::S32, _) => Box::new(function.typed::<i32, i64>(store)?),
+            (_, Type::S32) => Box::new(function.typed::<i64, i32>(store)?),
+            _ => Box::new(function.typed::<i64, i64>(store)?),
+        })
     }
 
     /// The function as one of lists of numbers.

@@ -82,6 +82,7 @@ enum Callee {
     Bytes(OfBytes<Vec<u8>>),
     FallibleBytes(OfBytes<Result<Vec<u8>, String>>),
     Core(CoreFunc),
+    CoreNumber(Box<dyn OfNumber>, CoreFunc),
     /// A function of numbers, which takes what is no plain number as one of values.
     Number(Box<dyn OfNumber>, ComponentFunc),
     Numbers(Box<dyn OfNumbers>, ComponentFunc),
@@ -342,8 +343,9 @@ impl Runner {
             Ok(live) => live,
             Err(failure) => return Some(Err(failure)),
         };
-        let Callee::Number(function, _) = &live.callee else {
-            return None;
+        let function = match &live.callee {
+            Callee::Number(function, _) | Callee::CoreNumber(function, _) => function,
+            _ => return None,
         };
         let result = function.call(&mut live.store, item, out)?;
         Some(result.map_err(|e| blame(&e, &live.store)))
@@ -517,6 +519,9 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
             Ok(match task.manner {
                 Manner::Command => Callee::Start(function.typed(&*store)?),
+                Manner::Number(signature) => {
+                    Callee::CoreNumber(signature.of_core_number(&function, &*store)?, function)
+                }
                 _ => Callee::Core(function),
             })
         }
@@ -525,7 +530,7 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
 
 fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, Failure> {
     match (&live.callee, &task.pre) {
-        (Callee::Core(function), Pre::Core { shapes, results, .. }) => {
+        (Callee::Core(function) | Callee::CoreNumber(_, function), Pre::Core { shapes, results, .. }) => {
             let arguments: Vec<wasmtime::Val> = arguments.iter().map(core_value).collect();
             debug_assert_eq!(arguments.len(), shapes.len());
             let mut returned = vec![wasmtime::Val::I32(0); *results];
