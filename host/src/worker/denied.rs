@@ -3,12 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use wasmtime::component::{Linker as ComponentLinker, Resource};
-use wasmtime::{Caller, Extern, ExternType, Linker as CoreLinker, Module, Val};
+use wasmtime::component::{ComponentNamedList, Lift, Linker as ComponentLinker, LinkerInstance, Lower, Resource};
+use wasmtime::{Caller, Extern, ExternType, Linker as CoreLinker, Module, StoreContextMut, Val};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
 use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::udp::UdpSocket;
+
+/// Those of WASI 0.3.
+mod p3 {
+    pub use wasmtime_wasi::p3::bindings::sockets::types::{ErrorCode, IpAddressFamily};
+    pub use wasmtime_wasi::sockets::{TcpSocket, UdpSocket};
+}
 
 use super::state::State;
 use crate::exports::unversioned;
@@ -52,15 +58,8 @@ pub fn hint(missed: &BTreeSet<Missed>, kind: Kind) -> String {
     }
 }
 
-/// Whether what an interface of WASI gives a component would need a grant that is missing.
-fn is_missing(interface: &str, given: &Given) -> bool {
-    match unversioned(interface) {
-        "wasi:filesystem/preopens" => !given.has_directories(),
-        "wasi:sockets/tcp-create-socket" | "wasi:sockets/udp-create-socket" => given.peers.is_empty(),
-        "wasi:cli/environment" => given.env.is_empty(),
-        _ => false,
-    }
-}
+/// The sockets of WASI 0.3 as the runtime has them, under which their functions can be had one by one.
+const SOCKETS: &str = "wasi:sockets/types@0.3.0";
 
 /// Answers what a component imports in place of WASI, where it was not granted. `linker` may have it defined already.
 pub fn link_component<'a>(
@@ -68,39 +67,74 @@ pub fn link_component<'a>(
     imports: impl Iterator<Item = &'a str>,
     given: &Given,
 ) -> wasmtime::Result<()> {
-    for interface in imports.filter(|interface| is_missing(interface, given)) {
-        let mut instance = linker.instance(interface)?;
+    for interface in imports {
         match unversioned(interface) {
-            "wasi:filesystem/preopens" => {
-                instance.func_wrap("get-directories", |mut store, ()| {
+            "wasi:filesystem/preopens" if !given.has_directories() => {
+                linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
                     store.data_mut().miss(Missed::Directory);
                     Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
                 })?;
             }
-            "wasi:sockets/tcp-create-socket" => {
-                instance.func_wrap("create-tcp-socket", |mut store, (_,): (IpAddressFamily,)| {
-                    store.data_mut().miss(Missed::Network);
-                    Ok((Err::<Resource<TcpSocket>, _>(ErrorCode::AccessDenied),))
-                })?;
+            "wasi:sockets/tcp-create-socket" if given.peers.is_empty() => {
+                refuse::<IpAddressFamily, Resource<TcpSocket>, _>(
+                    &mut linker.instance(interface)?,
+                    "create-tcp-socket",
+                    || ErrorCode::AccessDenied,
+                )?;
             }
-            "wasi:sockets/udp-create-socket" => {
-                instance.func_wrap("create-udp-socket", |mut store, (_,): (IpAddressFamily,)| {
-                    store.data_mut().miss(Missed::Network);
-                    Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
-                })?;
+            "wasi:sockets/udp-create-socket" if given.peers.is_empty() => {
+                refuse::<IpAddressFamily, Resource<UdpSocket>, _>(
+                    &mut linker.instance(interface)?,
+                    "create-udp-socket",
+                    || ErrorCode::AccessDenied,
+                )?;
             }
-            // An interface is defined here as a whole, or not at all.
-            _ => {
-                instance.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
-                instance.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
-                instance.func_wrap("get-environment", |mut store, ()| {
+            "wasi:sockets/types" if given.peers.is_empty() => {
+                let mut sockets = linker.instance(SOCKETS)?;
+                let denied = || p3::ErrorCode::AccessDenied;
+                refuse::<p3::IpAddressFamily, Resource<p3::TcpSocket>, _>(
+                    &mut sockets,
+                    "[static]tcp-socket.create",
+                    denied,
+                )?;
+                refuse::<p3::IpAddressFamily, Resource<p3::UdpSocket>, _>(
+                    &mut sockets,
+                    "[static]udp-socket.create",
+                    denied,
+                )?;
+            }
+            "wasi:cli/environment" if given.env.is_empty() => {
+                // An interface is defined here as a whole, or not at all.
+                let mut environment = linker.instance(interface)?;
+                environment.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
+                // By its names in 0.2 and in 0.3.
+                environment.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
+                environment.func_wrap("get-initial-cwd", |_, ()| Ok((None::<String>,)))?;
+                environment.func_wrap("get-environment", |mut store, ()| {
                     store.data_mut().miss(Missed::Environment);
                     Ok((Vec::<(String, String)>::new(),))
                 })?;
             }
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Has a function that makes a socket say that there is none to be had.
+fn refuse<Family, Socket, Code>(
+    instance: &mut LinkerInstance<'_, State>,
+    name: &str,
+    denied: fn() -> Code,
+) -> wasmtime::Result<()>
+where
+    (Family,): ComponentNamedList + Lift + 'static,
+    (Result<Socket, Code>,): ComponentNamedList + Lower + 'static,
+{
+    instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, (_,): (Family,)| {
+        store.data_mut().miss(Missed::Network);
+        Ok((Err(denied()),))
+    })
 }
 
 /// Preview 1 says so of a descriptor that is not there.

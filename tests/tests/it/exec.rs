@@ -425,6 +425,9 @@ fn what_was_not_granted_is_named_with_the_option_that_grants_it() {
     let output = exec(&p1).args(["--output-format", "records"]).input("1\n").run().exits(1);
     assert_eq!(output.records()[0].get("code"), Some(&json!(5)));
     assert!(output.records()[0].message().contains("--env NAME=VALUE"), "{}", output.records()[0].message());
+    let output =
+        exec(&built("wasi3")).args(["--output-format", "records", "--", "connect"]).input("1\n").run().exits(1);
+    assert!(output.records()[0].message().contains("--allow-net HOST:PORT"), "{}", output.records()[0].message());
     // What is granted, or was not looked for, is not spoken of.
     let output = map(&built("reach"))
         .args(["--output-format", "records", "--dir", "/tmp::/tmp"])
