@@ -6,6 +6,7 @@ mod mailbox;
 mod process;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -151,7 +152,9 @@ pub struct Supervisor<'a> {
     last_loss: String,
     /// How long the host slept beyond what it meant to: it was stopped, and perhaps its workers with it. No item is late
     /// for that.
-    stood_still: Duration,
+    stood_still: Cell<Duration>,
+    /// When the clock was last looked at.
+    looked: Cell<Duration>,
     interrupted: Option<i32>,
     input_error: Option<String>,
     asked_for_input: bool,
@@ -185,7 +188,8 @@ impl<'a> Supervisor<'a> {
             start: Instant::now(),
             losses: BTreeMap::new(),
             last_loss: String::new(),
-            stood_still: Duration::ZERO,
+            stood_still: Cell::default(),
+            looked: Cell::default(),
             interrupted: None,
             input_error: None,
             asked_for_input: false,
@@ -260,7 +264,18 @@ impl<'a> Supervisor<'a> {
 
     /// Time since the start, which stands still while the host does.
     fn now(&self) -> Time {
-        self.start.elapsed().saturating_sub(self.stood_still)
+        self.time_after(Duration::ZERO)
+    }
+
+    /// The time, where the host meant to sleep for so long since it was last looked at. At work it looks again in far less
+    /// than [`STOOD_STILL`], so that a host that is stopped then is found out, too.
+    fn time_after(&self, asked: Duration) -> Time {
+        let now = self.start.elapsed();
+        let over = now.saturating_sub(self.looked.replace(now)).saturating_sub(asked);
+        if over > STOOD_STILL {
+            self.stood_still.set(self.stood_still.get() + over);
+        }
+        now.saturating_sub(self.stood_still.get())
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------
@@ -624,10 +639,8 @@ impl<'a> Supervisor<'a> {
             Err(Errno::EINTR) => 0,
             Err(e) => return Err(io::Error::from(e).into()),
         };
-        if let Some(asked) = wait {
-            let over = self.now().saturating_sub(now).saturating_sub(asked);
-            self.stood_still += if over > STOOD_STILL { over } else { Duration::ZERO };
-        }
+        // With nothing to wait for there is nobody whose time would run.
+        self.time_after(wait.unwrap_or(Duration::MAX));
         for event in events.iter().take(count) {
             if event.data() == MAILBOX {
                 continue;
