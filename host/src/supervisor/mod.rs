@@ -42,8 +42,9 @@ const PARTS: u32 = 16;
 const OUTCOME_EXTRAS: u64 = 1 << 20;
 /// How often outcomes are looked for while a worker may have finished some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// The longest sleep while a deadline runs. One that took longer by [`STOOD_STILL`] says that the host was stopped.
+/// The longest sleep while a deadline runs.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// So much more than it meant to sleep between two looks at the clock says that the host was stopped.
 const STOOD_STILL: Duration = Duration::from_millis(100);
 /// An outcome this large is moved, not copied.
 const LARGE: usize = 64 << 10;
@@ -150,8 +151,7 @@ pub struct Supervisor<'a> {
     /// How workers ended whose items are not settled yet.
     losses: BTreeMap<WorkerId, Loss>,
     last_loss: String,
-    /// How long the host slept beyond what it meant to: it was stopped, and perhaps its workers with it. No item is late
-    /// for that.
+    /// How long the host was stopped, and perhaps its workers with it. No item is late for that.
     stood_still: Cell<Duration>,
     /// When the clock was last looked at.
     looked: Cell<Duration>,
@@ -403,8 +403,7 @@ impl<'a> Supervisor<'a> {
         let mut parts = 0;
         for count in 1u32.. {
             // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
-            // An item whose value leaves in parts would wait for whoever reads the results, in its own time.
-            if self.scheduler.throttled(id) && !process.ended && !self.setting.in_parts {
+            if self.throttled(id) && !process.ended {
                 break;
             }
             // Looking at the clock costs as much as taking an outcome.
@@ -454,6 +453,12 @@ impl<'a> Supervisor<'a> {
             self.scheduler.progress(id, self.now());
         }
         Ok(())
+    }
+
+    /// Whether a worker's outcomes are left with it for now. Where values leave in parts, they never are: an item in work
+    /// would wait for whoever reads the results, in its own time.
+    fn throttled(&self, id: WorkerId) -> bool {
+        !self.setting.in_parts && self.scheduler.throttled(id)
     }
 
     /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
@@ -619,7 +624,7 @@ impl<'a> Supervisor<'a> {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
             process.lane.announce_sleep(true);
-            awake |= process.lane.has_outcomes(several) && (self.setting.in_parts || !self.scheduler.throttled(id));
+            awake |= process.lane.has_outcomes(several) && !self.throttled(id);
             awake |= process.can_pump();
         }
         if goes_on {

@@ -61,62 +61,56 @@ pub fn hint(missed: &BTreeSet<Missed>, kind: Kind) -> String {
 /// The sockets of WASI 0.3 as the runtime has them, under which their functions can be had one by one.
 const SOCKETS: &str = "wasi:sockets/types@0.3.0";
 
-/// Answers what a component imports in place of WASI, where it was not granted. `linker` may have it defined already.
-pub fn link_component<'a>(
-    linker: &mut ComponentLinker<State>,
-    imports: impl Iterator<Item = &'a str>,
-    given: &Given,
-) -> wasmtime::Result<()> {
-    for interface in imports {
-        match unversioned(interface) {
-            "wasi:filesystem/preopens" if !given.has_directories() => {
-                linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
-                    store.data_mut().miss(Missed::Directory);
-                    Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
-                })?;
-            }
-            "wasi:sockets/tcp-create-socket" if given.peers.is_empty() => {
-                refuse::<IpAddressFamily, Resource<TcpSocket>, _>(
-                    &mut linker.instance(interface)?,
-                    "create-tcp-socket",
-                    || ErrorCode::AccessDenied,
-                )?;
-            }
-            "wasi:sockets/udp-create-socket" if given.peers.is_empty() => {
-                refuse::<IpAddressFamily, Resource<UdpSocket>, _>(
-                    &mut linker.instance(interface)?,
-                    "create-udp-socket",
-                    || ErrorCode::AccessDenied,
-                )?;
-            }
-            "wasi:sockets/types" if given.peers.is_empty() => {
-                let mut sockets = linker.instance(SOCKETS)?;
-                let denied = || p3::ErrorCode::AccessDenied;
-                refuse::<p3::IpAddressFamily, Resource<p3::TcpSocket>, _>(
-                    &mut sockets,
-                    "[static]tcp-socket.create",
-                    denied,
-                )?;
-                refuse::<p3::IpAddressFamily, Resource<p3::UdpSocket>, _>(
-                    &mut sockets,
-                    "[static]udp-socket.create",
-                    denied,
-                )?;
-            }
-            "wasi:cli/environment" if given.env.is_empty() => {
-                // An interface is defined here as a whole, or not at all.
-                let mut environment = linker.instance(interface)?;
-                environment.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
-                // By its names in 0.2 and in 0.3.
-                environment.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
-                environment.func_wrap("get-initial-cwd", |_, ()| Ok((None::<String>,)))?;
-                environment.func_wrap("get-environment", |mut store, ()| {
-                    store.data_mut().miss(Missed::Environment);
-                    Ok((Vec::<(String, String)>::new(),))
-                })?;
-            }
-            _ => {}
+/// Answers for an interface that a component imports, where it was not granted. `linker` may have it defined already.
+pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &Given) -> wasmtime::Result<()> {
+    match unversioned(interface) {
+        "wasi:filesystem/preopens" if !given.has_directories() => {
+            linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
+                store.data_mut().miss(Missed::Directory);
+                Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
+            })?;
         }
+        "wasi:sockets/tcp-create-socket" if given.peers.is_empty() => {
+            refuse::<IpAddressFamily, Resource<TcpSocket>, _>(
+                &mut linker.instance(interface)?,
+                "create-tcp-socket",
+                || ErrorCode::AccessDenied,
+            )?;
+        }
+        "wasi:sockets/udp-create-socket" if given.peers.is_empty() => {
+            refuse::<IpAddressFamily, Resource<UdpSocket>, _>(
+                &mut linker.instance(interface)?,
+                "create-udp-socket",
+                || ErrorCode::AccessDenied,
+            )?;
+        }
+        "wasi:sockets/types" if given.peers.is_empty() => {
+            let mut sockets = linker.instance(SOCKETS)?;
+            let denied = || p3::ErrorCode::AccessDenied;
+            refuse::<p3::IpAddressFamily, Resource<p3::TcpSocket>, _>(
+                &mut sockets,
+                "[static]tcp-socket.create",
+                denied,
+            )?;
+            refuse::<p3::IpAddressFamily, Resource<p3::UdpSocket>, _>(
+                &mut sockets,
+                "[static]udp-socket.create",
+                denied,
+            )?;
+        }
+        "wasi:cli/environment" if given.env.is_empty() => {
+            // An interface is defined here as a whole, or not at all.
+            let mut environment = linker.instance(interface)?;
+            environment.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
+            // By its names in 0.2 and in 0.3.
+            environment.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
+            environment.func_wrap("get-initial-cwd", |_, ()| Ok((None::<String>,)))?;
+            environment.func_wrap("get-environment", |mut store, ()| {
+                store.data_mut().miss(Missed::Environment);
+                Ok((Vec::<(String, String)>::new(),))
+            })?;
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use wasmtime_wasi::p2::{DynPollable, FsResult, Pollable, subscribe};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView};
 
 use super::state::State;
+use crate::exports::unversioned;
 
 /// What the wall clock shows, since 1970: the year 2000 begins. Archives of files know no time before 1980.
 const WALL: Duration = Duration::from_secs(946_684_800);
@@ -177,16 +178,14 @@ pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock) {
 }
 
 /// Answers in place of the runtime where it would wait for real time, or tell what differs from machine to machine: of
-/// files their times and the order of their names. `imports` are the names by which a component imports.
-pub fn link(linker: &mut Linker<State>, imports: &[String]) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    for interface in imports.iter().filter(|name| name.starts_with("wasi:clocks/monotonic-clock@")) {
-        link_clock(linker, interface)?;
+/// files their times and the order of their names. `interface` is imported by a component; `linker` may have it defined
+/// already.
+pub fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    match unversioned(interface) {
+        "wasi:clocks/monotonic-clock" => link_clock(linker, interface),
+        "wasi:filesystem/types" => link_files(linker),
+        _ => Ok(()),
     }
-    if imports.iter().any(|name| name.starts_with("wasi:filesystem/types@")) {
-        link_files(linker)?;
-    }
-    Ok(())
 }
 
 fn link_clock(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
@@ -287,9 +286,8 @@ const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
 const ABSOLUTE: u16 = 1;
 
-/// The same for preview 1.
+/// The same for preview 1. `linker` may have it defined already.
 pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
     linker.func_wrap(
         "wasi_snapshot_preview1",
         "poll_oneoff",

@@ -9,7 +9,7 @@ use super::load;
 use super::state::State;
 use super::wasi::Wasi;
 use crate::exports;
-use crate::grants::Given;
+use crate::policy::Call;
 
 /// An instance whose `init` has run.
 pub struct Initialised {
@@ -26,7 +26,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
-    let linker = load::link_component(engine, component, &Given::default(), false).map_err(|e| e.to_string())?;
+    let linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
     let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::default()), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);

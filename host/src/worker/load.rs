@@ -17,7 +17,6 @@ use super::{deterministic, wasi};
 use crate::compile::{Format, InitOnce};
 use crate::engine;
 use crate::exports::{self, Export};
-use crate::grants::Given;
 use crate::policy::Call;
 use crate::value::{Params, Shape};
 
@@ -158,16 +157,12 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
         None => exports::choose(&exports, call.function.as_deref()),
     };
     let export = export.map_err(LoadError::Task)?;
-    let is_async = export.is_async || imports_async(&component, &engine);
-    let mut linker = link_component(&engine, &component, &call.given, is_async)?;
-    if call.deterministic && imports_async(&component, &engine) {
+    let imports_async = imports_async(&component, &engine);
+    if call.deterministic && imports_async {
         return Err(LoadError::Task("--deterministic cannot be had for a task that imports WASI 0.3".to_owned()));
     }
-    if call.deterministic {
-        let imports: Vec<String> =
-            component.component_type().imports(&engine).map(|(name, _)| name.to_owned()).collect();
-        deterministic::link(&mut linker, &imports).map_err(task_error)?;
-    }
+    let is_async = export.is_async || imports_async;
+    let linker = link_component(&engine, &component, call, is_async)?;
     let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let function = index(&component, export)?;
     if call.command.is_some() {
@@ -201,7 +196,7 @@ fn lost(export: &Export) -> LoadError {
 pub fn link_component(
     engine: &Engine,
     component: &Component,
-    given: &Given,
+    call: &Call,
     is_async: bool,
 ) -> Result<ComponentLinker<State>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
@@ -241,7 +236,12 @@ pub fn link_component(
     if let Some(interface) = names {
         wasi::link_names(&mut linker, interface).map_err(task_error)?;
     }
-    denied::link_component(&mut linker, ty.imports(engine).map(|(name, _)| name), given).map_err(task_error)?;
+    for (name, _) in ty.imports(engine) {
+        denied::link(&mut linker, name, &call.given).map_err(task_error)?;
+        if call.deterministic {
+            deterministic::link(&mut linker, name).map_err(task_error)?;
+        }
+    }
     Ok(linker)
 }
 
@@ -438,12 +438,20 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     })
 }
 
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+const UNSTABLE: &str = "wasi_unstable";
+
 /// Links what a core module imports: preview 1 of WASI, or what was there before it.
 fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -> wasmtime::Result<()> {
-    wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?;
-    wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?;
     linker.allow_shadowing(true);
-    for interface in ["wasi_snapshot_preview1", "wasi_unstable"] {
+    for interface in [PREVIEW1, UNSTABLE] {
+        if module.imports().all(|import| import.module() != interface) {
+            continue;
+        }
+        match interface {
+            PREVIEW1 => wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?,
+            _ => wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?,
+        }
         // Wasmtime's own takes a code of 126 and more for a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
     }

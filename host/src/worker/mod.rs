@@ -15,6 +15,7 @@ mod run;
 mod scratch;
 mod serve;
 mod state;
+mod texts;
 mod wasi;
 
 use std::io;

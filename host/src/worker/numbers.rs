@@ -6,77 +6,57 @@ use wasmtime::component::{ComponentType, Func, Lift, Lower, TypedFunc};
 use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, WasmResults};
 
 use super::state::State;
+use super::texts::Texts;
 use crate::value::Shape;
 
 /// A function that takes and returns one number.
 pub trait OfNumber {
-    /// Calls it with the number that an item is, and appends its result; `None` if the item is no such number.
-    fn call(&self, store: &mut Store<State>, item: &[u8], out: &mut Vec<u8>) -> Option<wasmtime::Result<()>>;
+    /// Calls it, and appends its result; `None` if the number is beyond its parameter.
+    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>>;
 }
 
 /// A function that takes and returns a list of numbers.
 pub trait OfNumbers {
-    /// Calls it with the numbers that items are; `None` if one of them is no such number.
-    fn call(&self, store: &mut Store<State>, items: &mut dyn Iterator<Item = &[u8]>)
-    -> Option<wasmtime::Result<Texts>>;
+    /// Calls it; `None` if one of the numbers is beyond its parameter.
+    fn call(&self, store: &mut Store<State>, numbers: &[Number]) -> Option<wasmtime::Result<Texts>>;
 }
 
-/// Texts, one behind the other.
-#[derive(Debug, Default)]
-pub struct Texts {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+/// An integer as JSON has it, of any range that a type of WIT has.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    is_negative: bool,
+    digits: u64,
 }
 
-impl Texts {
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let text = self.bytes.get(start..end).unwrap_or_default();
-            start = end;
-            text
-        })
-    }
-}
-
-/// Whether an item is an integer such as is read here, of any range.
-pub fn is_one(item: &[u8]) -> bool {
-    parse(item).is_some()
-}
-
-/// The sign and the digits' value of an integer as JSON has it.
-fn parse(item: &[u8]) -> Option<(bool, u64)> {
-    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let start = item.iter().position(is_text)?;
-    let item = item.get(start..=item.iter().rposition(is_text)?)?;
-    let (is_negative, digits) = match item.strip_prefix(b"-") {
-        Some(digits) => (true, digits),
-        None => (false, item),
-    };
-    match digits {
-        [b'0'] if !is_negative => Some((false, 0)),
-        // 19 digits always fit. What is longer, has a leading zero or is -0 is left to those who know the rules.
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {
-            let value = digits.iter().try_fold(0, |value, digit| {
+impl Number {
+    /// The one that an item is.
+    pub fn read(item: &[u8]) -> Option<Number> {
+        let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let start = item.iter().position(is_text)?;
+        let item = item.get(start..=item.iter().rposition(is_text)?)?;
+        let (is_negative, text) = match item.strip_prefix(b"-") {
+            Some(text) => (true, text),
+            None => (false, item),
+        };
+        let digits = match text {
+            [b'0'] if !is_negative => 0,
+            // 19 digits always fit. What is longer, has a leading zero or is -0 is left to those who know the rules.
+            [b'1'..=b'9', ..] if text.len() <= 19 => text.iter().try_fold(0, |digits, digit| {
                 let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-                Some(value * 10 + u64::from(digit))
-            });
-            Some((is_negative, value?))
-        }
-        _ => None,
+                Some(digits * 10 + u64::from(digit))
+            })?,
+            _ => return None,
+        };
+        Some(Number { is_negative, digits })
     }
 }
 
 /// A type of WIT that is an integer.
 trait Integer: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serde::Serialize + 'static {
-    fn read(item: &[u8]) -> Option<Self> {
-        match parse(item)? {
-            (false, value) => Self::try_from(value).ok(),
-            (true, value) => Self::try_from(0_i64.checked_sub_unsigned(value)?).ok(),
+    fn of(number: Number) -> Option<Self> {
+        match number.is_negative {
+            false => Self::try_from(number.digits).ok(),
+            true => Self::try_from(0_i64.checked_sub_unsigned(number.digits)?).ok(),
         }
     }
 
@@ -92,33 +72,28 @@ impl Integer for i64 {}
 impl Integer for u64 {}
 
 impl<P: Integer, R: Integer> OfNumber for TypedFunc<(P,), (R,)> {
-    fn call(&self, store: &mut Store<State>, item: &[u8], out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
-        let number = P::read(item)?;
+    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
+        let number = P::of(number)?;
         Some(TypedFunc::call(self, store, (number,)).map(|(result,)| result.write(out)))
     }
 }
 
 impl<P: Integer + WasmParams, R: Integer + WasmResults> OfNumber for CoreTypedFunc<P, R> {
-    fn call(&self, store: &mut Store<State>, item: &[u8], out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
-        let number = P::read(item)?;
+    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
+        let number = P::of(number)?;
         Some(CoreTypedFunc::call(self, store, number).map(|result| result.write(out)))
     }
 }
 
+/// Bytes of a number's text, about.
+const TEXT: usize = 8;
+
 impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
-    fn call(
-        &self,
-        store: &mut Store<State>,
-        items: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Option<wasmtime::Result<Texts>> {
-        let numbers: Vec<P> = items.map(P::read).collect::<Option<_>>()?;
+    fn call(&self, store: &mut Store<State>, numbers: &[Number]) -> Option<wasmtime::Result<Texts>> {
+        let numbers: Vec<P> = numbers.iter().copied().map(P::of).collect::<Option<_>>()?;
         Some(TypedFunc::call(self, store, (numbers,)).map(|(results,)| {
-            let mut texts =
-                Texts { bytes: Vec::with_capacity(results.len() * 8), ends: Vec::with_capacity(results.len()) };
-            for result in results {
-                result.write(&mut texts.bytes);
-                texts.ends.push(texts.bytes.len());
-            }
+            let mut texts = Texts::with_capacity(results.len(), TEXT);
+            results.iter().for_each(|result| texts.push(|out| result.write(out)));
             texts
         }))
     }
@@ -238,12 +213,12 @@ mod tests {
                 "[-+0-9.eE \"]{0,22}",
             ],
         ) {
-            let bytes = item.as_bytes();
+            let number = Number::read(item.as_bytes());
             for (shape, quickly) in [
-                (Shape::S32, i32::read(bytes).map(i128::from)),
-                (Shape::U32, u32::read(bytes).map(i128::from)),
-                (Shape::S64, i64::read(bytes).map(i128::from)),
-                (Shape::U64, u64::read(bytes).map(i128::from)),
+                (Shape::S32, number.and_then(i32::of).map(i128::from)),
+                (Shape::U32, number.and_then(u32::of).map(i128::from)),
+                (Shape::S64, number.and_then(i64::of).map(i128::from)),
+                (Shape::U64, number.and_then(u64::of).map(i128::from)),
             ] {
                 if let Some(number) = quickly {
                     prop_assert_eq!(Some(number), slowly(&shape, &item));
@@ -253,7 +228,7 @@ mod tests {
 
         #[test]
         fn plain_numbers_do_not_need_the_slow_way(number in -999_999_999_999_999_999_i64..) {
-            prop_assert_eq!(i64::read(number.to_string().as_bytes()), Some(number));
+            prop_assert_eq!(Number::read(number.to_string().as_bytes()).and_then(i64::of), Some(number));
         }
     }
 }

@@ -11,10 +11,10 @@ use wasmtime_wasi::I32Exit;
 use super::command::{Captured, Invocation, Parts};
 use super::denied;
 use super::load::{Manner, Pre, Returns, Task};
-use super::numbers;
-use super::numbers::{OfNumber, OfNumbers, Texts};
+use super::numbers::{Number, OfNumber, OfNumbers};
 use super::scratch::Scratch;
 use super::state::State;
+use super::texts::Texts;
 use super::wasi::Wasi;
 use crate::failed;
 use crate::lane::frame::{ItemTag, OutcomeTag};
@@ -30,28 +30,27 @@ const SAID: usize = 200;
 /// Items that run as one call.
 #[derive(Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
-    /// What each is, and where it ends.
-    items: Vec<(ItemTag, usize)>,
+    items: Texts,
+    tags: Vec<ItemTag>,
 }
 
 impl Batch {
     pub fn push(&mut self, tag: ItemTag, item: &[u8]) {
-        self.bytes.extend_from_slice(item);
-        self.items.push((tag, self.bytes.len()));
+        self.items.push(|bytes| bytes.extend_from_slice(item));
+        self.tags.push(tag);
     }
 
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.tags.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ItemTag, &[u8])> {
-        let mut start = 0;
-        self.items.iter().map(move |&(tag, end)| {
-            let item = self.bytes.get(start..end).unwrap_or_default();
-            start = end;
-            (tag, item)
-        })
+        self.tags.iter().copied().zip(self.items.iter())
+    }
+
+    /// The numbers that they are; `None` if one is not.
+    fn numbers(&self) -> Option<Vec<Number>> {
+        self.iter().map(|(tag, item)| if tag == ItemTag::Item { Number::read(item) } else { None }).collect()
     }
 }
 
@@ -135,24 +134,15 @@ impl Runner {
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
-        if self.task.manner == Manner::Command {
-            let mut beside = Beside::default();
-            let result = self.execute(&item, form, index, out, &mut beside);
-            return self.conclude(result, beside, out);
-        }
-        let result = self.attempt(&item, form, out);
-        self.conclude(result, Beside::default(), out)
+        let result = match self.task.manner {
+            Manner::Command => self.execute(&item, form, index, out).map(|beside| (OutcomeTag::Value, beside)),
+            _ => self.attempt(&item, form, out).map(plain),
+        };
+        self.conclude(result, out)
     }
 
     /// Runs a command on an item.
-    fn execute(
-        &mut self,
-        item: &[u8],
-        form: Form,
-        index: u64,
-        out: &mut Vec<u8>,
-        beside: &mut Beside,
-    ) -> Result<OutcomeTag, Failure> {
+    fn execute(&mut self, item: &[u8], form: Form, index: u64, out: &mut Vec<u8>) -> Result<Beside, Failure> {
         let stdout = Captured::new(self.most(), self.parts.take());
         let code = self.execute_to(&stdout, item, form, index);
         self.parts = stdout.give_back();
@@ -168,7 +158,7 @@ impl Runner {
         }
         // It is the value.
         live.store.data_mut().take_printed_output();
-        beside.code = (code != 0).then_some(code);
+        let mut beside = Beside { code: (code != 0).then_some(code), ..Beside::default() };
         match (self.call.result_form, std::str::from_utf8(&bytes)) {
             (ResultForm::Raw, _) => *out = bytes,
             (ResultForm::Json, Ok(text)) => value::encode_string(text, out),
@@ -177,7 +167,7 @@ impl Runner {
                 value::encode_bytes(&bytes, out);
             }
         }
-        Ok(OutcomeTag::Value)
+        Ok(beside)
     }
 
     /// Runs it with this standard output, and says its exit code.
@@ -215,23 +205,18 @@ impl Runner {
         mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut out = Vec::new();
-        if let Manner::Numbers(_) = self.task.manner
-            && let Some(result) = self.call_numbers(items)
-        {
-            let texts = match result {
-                Ok(texts) => texts,
-                Err(failure) => {
-                    let fits = vec![Ok(()); items.len()];
-                    return self.blame_batch(failure, fits, items.len(), answer);
+        match self.call_numbers(items) {
+            Ok(None) => {}
+            Ok(Some(texts)) => {
+                for text in texts.iter() {
+                    out.clear();
+                    out.extend_from_slice(text);
+                    let outcome = self.conclude(Ok(plain(OutcomeTag::Value)), &mut out);
+                    answer(outcome, &mut out)?;
                 }
-            };
-            for text in texts.iter() {
-                out.clear();
-                out.extend_from_slice(text);
-                let outcome = self.conclude(Ok(OutcomeTag::Value), Beside::default(), &mut out);
-                answer(outcome, &mut out)?;
+                return Ok(true);
             }
-            return Ok(true);
+            Err(failure) => return self.blame_batch(failure, vec![Ok(()); items.len()], items.len(), answer),
         }
         let mut arguments = Vec::new();
         let mut elements = Vec::new();
@@ -256,7 +241,7 @@ impl Runner {
                 Err(failure) => Err(failure),
                 Ok(()) => {
                     let encoded = self.encode_to(self.task.returns.element(), results.next(), &mut out);
-                    self.conclude(encoded, Beside::default(), &mut out)
+                    self.conclude(encoded.map(plain), &mut out)
                 }
             };
             answer(outcome, &mut out)?;
@@ -273,7 +258,7 @@ impl Runner {
         mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut out = Vec::new();
-        let Err(failure) = self.conclude(Err(failure), Beside::default(), &mut out) else {
+        let Err(failure) = self.conclude(Err(failure), &mut out) else {
             return Ok(false);
         };
         if count != 1 {
@@ -309,10 +294,8 @@ impl Runner {
     }
 
     fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        if let (Manner::Number(_), Form::Json) = (self.task.manner, form)
-            && let Some(result) = self.call_number(item, out)
-        {
-            return result.map(|()| OutcomeTag::Value);
+        if form == Form::Json && self.call_number(item, out)? {
+            return Ok(OutcomeTag::Value);
         }
         if let Manner::Bytes | Manner::FallibleBytes = self.task.manner {
             let item = plain_bytes(item, form)?;
@@ -334,43 +317,41 @@ impl Runner {
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
     }
 
-    /// Calls a function of a number with an item that is one.
-    fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Option<Result<(), Failure>> {
-        if !numbers::is_one(item) {
-            return None;
+    /// Calls a function of a number with an item that is one. Says `false`, having called nothing, where it is not.
+    fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<bool, Failure> {
+        let Manner::Number(_) = self.task.manner else {
+            return Ok(false);
+        };
+        let Some(number) = Number::read(item) else {
+            return Ok(false);
+        };
+        let live = self.live()?;
+        let (Callee::Number(function, _) | Callee::CoreNumber(function, _)) = &live.callee else {
+            return Ok(false);
+        };
+        match function.call(&mut live.store, number, out) {
+            Some(called) => called.map(|()| true).map_err(|e| blame(&e, &live.store)),
+            None => Ok(false),
         }
-        let live = match self.live() {
-            Ok(live) => live,
-            Err(failure) => return Some(Err(failure)),
-        };
-        let function = match &live.callee {
-            Callee::Number(function, _) | Callee::CoreNumber(function, _) => function,
-            _ => return None,
-        };
-        let result = function.call(&mut live.store, item, out)?;
-        Some(result.map_err(|e| blame(&e, &live.store)))
     }
 
-    /// The same for a batch of them.
-    fn call_numbers(&mut self, items: &Batch) -> Option<Result<Texts, Failure>> {
-        if self.call.item_form != Form::Json
-            || !items.iter().all(|(tag, item)| tag == ItemTag::Item && numbers::is_one(item))
-        {
-            return None;
-        }
-        let live = match self.live() {
-            Ok(live) => live,
-            Err(failure) => return Some(Err(failure)),
+    /// The same for a batch of them: the result of each.
+    fn call_numbers(&mut self, items: &Batch) -> Result<Option<Texts>, Failure> {
+        let (Manner::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
+            return Ok(None);
         };
+        let Some(numbers) = items.numbers() else {
+            return Ok(None);
+        };
+        let live = self.live()?;
         let Callee::Numbers(function, _) = &live.callee else {
-            return None;
+            return Ok(None);
         };
-        let result = function.call(&mut live.store, &mut items.iter().map(|(_, item)| item))?;
-        Some(
-            result
-                .map_err(|e| blame(&e, &live.store))
-                .and_then(|texts| as_many(texts.len(), items.len()).map(|()| texts)),
-        )
+        let Some(called) = function.call(&mut live.store, &numbers) else {
+            return Ok(None);
+        };
+        let texts = called.map_err(|e| blame(&e, &live.store))?;
+        as_many(texts.len(), items.len()).map(|()| Some(texts))
     }
 
     fn attempt_batch(&mut self, mut arguments: Vec<Val>, elements: Vec<Val>) -> Result<Vec<Val>, Failure> {
@@ -420,15 +401,14 @@ impl Runner {
     /// trapped is not used again.
     fn conclude(
         &mut self,
-        result: Result<OutcomeTag, Failure>,
-        mut beside: Beside,
+        result: Result<(OutcomeTag, Beside), Failure>,
         out: &mut Vec<u8>,
     ) -> Result<OutcomeTag, Failure> {
         let most = self.most();
-        let result = result.and_then(|tag| if out.len() > most { Err(too_large(most)) } else { Ok(tag) });
+        let result = result.and_then(|outcome| if out.len() > most { Err(too_large(most)) } else { Ok(outcome) });
         let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
         match result {
-            Ok(tag) => {
+            Ok((tag, mut beside)) => {
                 beside.printed = printed;
                 if beside.is_empty() {
                     return Ok(tag);
@@ -461,6 +441,11 @@ impl Runner {
             }
         }
     }
+}
+
+/// An outcome that has nothing beside it yet.
+fn plain(tag: OutcomeTag) -> (OutcomeTag, Beside) {
+    (tag, Beside::default())
 }
 
 /// Whether an instance may be in the middle of something after this failure.

@@ -1,5 +1,6 @@
 //! What an instance has beside its memory: the limits it is held to, and WASI where it asks for it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
-use super::deterministic::Clock;
+use super::deterministic::{self, Clock};
 use super::wasi::Wasi;
 use crate::lane::PRINTED;
 use crate::lane::worker::PrintedPage;
@@ -33,8 +34,8 @@ pub struct State {
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
-    /// Looked at where the run is deterministic.
-    clock: Clock,
+    /// Where the run is deterministic; made when it is first looked at.
+    clock: OnceCell<Clock>,
     /// Of a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
@@ -47,7 +48,7 @@ impl State {
             wasi: None,
             p1: None,
             grants,
-            clock: Clock::default(),
+            clock: OnceCell::new(),
             invocation,
             missed: BTreeSet::new(),
         }
@@ -79,7 +80,7 @@ impl State {
     }
 
     pub fn clock(&self) -> Clock {
-        self.clock.clone()
+        self.clock.get_or_init(Clock::default).clone()
     }
 
     pub fn grants(&self) -> Arc<Wasi> {
@@ -89,7 +90,7 @@ impl State {
     /// What was printed since it was last taken.
     pub fn take_printed(&mut self) -> Printed {
         // Only WASI prints, and most guests never call it.
-        if self.wasi.is_none() && self.p1.is_none() {
+        if !self.used_wasi() {
             return Printed::default();
         }
         let [stdout, stderr] = &self.grants.printers;
@@ -110,8 +111,11 @@ impl State {
 }
 
 /// WASI for one instance.
-fn builder(grants: &Wasi, clock: &Clock, invocation: Option<&Invocation>) -> WasiCtxBuilder {
-    let mut builder = grants.builder(clock);
+fn builder(grants: &Wasi, clock: &OnceCell<Clock>, invocation: Option<&Invocation>) -> WasiCtxBuilder {
+    let mut builder = grants.builder();
+    if grants.deterministic {
+        deterministic::fix(&mut builder, clock.get_or_init(Clock::default));
+    }
     if let Some(Invocation { arguments, stdin, stdout }) = invocation {
         let [printer, _] = &grants.printers;
         builder.args(arguments).stdin(MemoryInputPipe::new(stdin.clone())).stdout(printer.capturing(stdout));

@@ -10,7 +10,6 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
 use super::denied::Missed;
-use super::deterministic::{self, Clock};
 use super::state::{Printer, State};
 use crate::grants::GivenPeer;
 use crate::policy::Call;
@@ -56,15 +55,11 @@ impl Wasi {
         }))
     }
 
-    /// WASI for one instance: no arguments, and what was granted. `clock` is the instance's, where that is not the
-    /// machine's.
-    pub fn builder(&self, clock: &Clock) -> WasiCtxBuilder {
+    /// WASI for one instance: no arguments, and what was granted.
+    pub fn builder(&self) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
         let [stdout, stderr] = self.printers.clone();
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
-        if self.deterministic {
-            deterministic::fix(&mut builder, clock);
-        }
         for (path, guest, permissions) in &self.directories {
             // It could be opened when the worker started. A process that has run out of descriptors since goes without.
             let _ = builder.preopened_dir(path, guest, *permissions);
