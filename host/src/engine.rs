@@ -24,17 +24,15 @@ impl Profile {
     }
 
     /// A short name, part of the cache's key.
-    pub fn name(self) -> &'static str {
-        match (self.full, self.fuel, self.deterministic) {
-            (false, false, false) => "lean",
-            (true, false, false) => "full",
-            (false, true, false) => "lean-fuel",
-            (true, true, false) => "full-fuel",
-            (false, false, true) => "lean-deterministic",
-            (true, false, true) => "full-deterministic",
-            (false, true, true) => "lean-fuel-deterministic",
-            (true, true, true) => "full-fuel-deterministic",
+    pub fn name(self) -> String {
+        let mut name = if self.full { "full" } else { "lean" }.to_owned();
+        if self.fuel {
+            name.push_str("-fuel");
         }
+        if self.deterministic {
+            name.push_str("-deterministic");
+        }
+        name
     }
 
     /// The settings that compiled code depends on.

@@ -84,25 +84,23 @@ fn undetermined(option: &str, why: &str) -> Result<(), String> {
 impl Map {
     /// Refuses what --deterministic cannot hold to.
     pub fn check(&self) -> Result<(), String> {
-        self.common.check()?;
-        if !self.common.deterministic {
-            return Ok(());
-        }
-        self.calling.check()?;
-        self.items.check()?;
-        if self.set_aside.is_some() {
-            return undetermined("--set-aside", "how far a task gets until it is ended depends on timing");
-        }
-        if self.batch && !matches!(self.items.chunk_size, ChunkSize::Fixed(_)) {
-            return undetermined("--batch with chunks of any size", "say how many items a call gets, with -c N");
-        }
-        if self.batch && (self.items.max_tasks_per_worker.is_some() || self.items.journal.is_some()) {
-            return undetermined(
-                "--batch with --max-tasks-per-worker or --journal",
-                "a chunk ends early where a worker or a run does",
-            );
-        }
-        Ok(())
+        self.common.check(|| {
+            self.calling.check()?;
+            self.items.check()?;
+            if self.set_aside.is_some() {
+                return undetermined("--set-aside", "how far a task gets until it is ended depends on timing");
+            }
+            if self.batch && !matches!(self.items.chunk_size, ChunkSize::Fixed(_)) {
+                return undetermined("--batch with chunks of any size", "say how many items a call gets, with -c N");
+            }
+            if self.batch && (self.items.max_tasks_per_worker.is_some() || self.items.journal.is_some()) {
+                return undetermined(
+                    "--batch with --max-tasks-per-worker or --journal",
+                    "a chunk ends early where a worker or a run does",
+                );
+            }
+            Ok(())
+        })
     }
 
     pub fn output_format(&self) -> OutputFormat {
@@ -141,8 +139,7 @@ pub struct Exec {
 impl Exec {
     /// Refuses what --deterministic cannot hold to.
     pub fn check(&self) -> Result<(), String> {
-        self.common.check()?;
-        if self.common.deterministic { self.items.check() } else { Ok(()) }
+        self.common.check(|| self.items.check())
     }
 }
 
@@ -226,8 +223,7 @@ pub struct CallArgs {
 impl CallArgs {
     /// Refuses what --deterministic cannot hold to.
     pub fn check(&self) -> Result<(), String> {
-        self.common.check()?;
-        if self.common.deterministic { self.calling.check() } else { Ok(()) }
+        self.common.check(|| self.calling.check())
     }
 }
 
@@ -372,8 +368,8 @@ impl Common {
         }
     }
 
-    /// Refuses what --deterministic cannot hold to.
-    fn check(&self) -> Result<(), String> {
+    /// Refuses what --deterministic cannot hold to, here and in `more`.
+    fn check(&self, more: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         if !self.deterministic {
             return Ok(());
         }
@@ -383,7 +379,7 @@ impl Common {
         if !self.grants.peers.is_empty() {
             return undetermined("--allow-net", "nobody knows what a peer will answer");
         }
-        Ok(())
+        more()
     }
 }
 

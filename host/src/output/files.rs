@@ -1,9 +1,12 @@
 //! Results in files of their own (`--results`): what is more than memory should hold.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::scheduler::WorkerId;
 
@@ -19,8 +22,7 @@ pub struct Files {
 
 #[derive(Debug)]
 struct Begun {
-    file: File,
-    path: PathBuf,
+    file: NamedTempFile,
     bytes: u64,
 }
 
@@ -39,7 +41,7 @@ impl Files {
     /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.
     pub fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
         if !self.begun.contains_key(&worker) {
-            let begun = self.begin(worker)?;
+            let begun = self.begin()?;
             self.begun.insert(worker, begun);
         }
         let Some(begun) = self.begun.get_mut(&worker) else {
@@ -53,36 +55,27 @@ impl Files {
         Ok(true)
     }
 
-    fn begin(&self, worker: WorkerId) -> io::Result<Begun> {
-        let path = self.directory.join(format!(".part-{worker}"));
-        Ok(Begun { file: File::create(&path)?, path, bytes: 0 })
+    /// A file without a name that counts, which goes if nobody gives it one.
+    fn begin(&self) -> io::Result<Begun> {
+        let mut like_any = tempfile::Builder::new();
+        like_any.prefix(".part-").permissions(Permissions::from_mode(0o666));
+        Ok(Begun { file: like_any.tempfile_in(&self.directory)?, bytes: 0 })
     }
 
     /// Ends a result with the bytes that are still missing, and says where it is.
     pub fn finish(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
         let mut begun = match self.begun.remove(&worker) {
             Some(begun) => begun,
-            None => self.begin(worker)?,
+            None => self.begin()?,
         };
         begun.file.write_all(rest)?;
         let path = self.directory.join(index.to_string());
-        fs::rename(&begun.path, &path)?;
+        begun.file.persist(&path)?;
         Ok(path)
     }
 
     /// Drops what has come of a result that is none.
     pub fn forget(&mut self, worker: WorkerId) {
-        if let Some(begun) = self.begun.remove(&worker) {
-            // Where it stays, its name says what it is.
-            let _ = fs::remove_file(begun.path);
-        }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        std::mem::take(&mut self.begun).into_values().for_each(|begun| {
-            let _ = fs::remove_file(begun.path);
-        });
+        self.begun.remove(&worker);
     }
 }
