@@ -100,14 +100,12 @@ fn every_item_has_one_record_while_workers_are_killed() {
 fn kill_workers(host: i32, over: Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut killed = 0;
-        let mut random = 0x9e37_79b9_u64;
+        let mut random = fastrand::Rng::with_seed(7);
         while !over.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(50)); // the pace of the fault, not a wait for anything
             let workers = workers(host);
-            if !workers.is_empty() {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let choice = usize::try_from(random >> 33).expect("31 bits") % workers.len();
-                workers[choice].send(Signal::SIGKILL);
+            if let Some(worker) = random.choice(&workers) {
+                worker.send(Signal::SIGKILL);
                 killed += 1;
             }
         }

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
+use fastrand::Rng;
 use nix::sys::signal::Signal;
 
 use crate::support::alone::alone;
@@ -46,8 +47,8 @@ enum Fault {
 
 impl Fault {
     /// The kinds in turn, so that each comes in every run; which worker and how long is drawn.
-    fn nth(index: u64, random: &mut u64) -> Fault {
-        let length = Duration::from_millis(1 + draw(random) % 60);
+    fn nth(index: u64, random: &mut Rng) -> Fault {
+        let length = Duration::from_millis(random.u64(1..=60));
         match index % 20 {
             3 => Fault::StopForGood,
             5 | 13 => Fault::NoMemory,
@@ -70,15 +71,10 @@ impl Fault {
     }
 }
 
-fn draw(random: &mut u64) -> u64 {
-    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    *random >> 33
-}
-
 /// Whoever does all this to a run.
 struct Saboteur {
     host: i32,
-    random: u64,
+    random: Rng,
     no_memory: Option<NoMemory>,
     continuing: Vec<JoinHandle<()>>,
     done: BTreeMap<&'static str, u64>,
@@ -92,7 +88,7 @@ impl Saboteur {
                 "no control group can be made here: in place of want of memory, workers are killed as it would kill them"
             );
         }
-        Self { host, random: seed, no_memory, continuing: Vec::new(), done: BTreeMap::new() }
+        Self { host, random: Rng::with_seed(seed), no_memory, continuing: Vec::new(), done: BTreeMap::new() }
     }
 
     /// Some worker, whatever it is doing. What has not become another program yet is still the host: the thread that starts
@@ -107,8 +103,7 @@ impl Saboteur {
             });
             Some(workers).filter(|workers| !workers.is_empty())
         });
-        let choice = usize::try_from(draw(&mut self.random)).expect("31 bits") % workers.len();
-        workers[choice].clone()
+        self.random.choice(&workers).expect("a worker").clone()
     }
 
     fn strike(&mut self, index: u64) {

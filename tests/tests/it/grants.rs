@@ -2,13 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::symlink;
 use std::path::Path;
-
-use tempfile::TempDir;
 
 use crate::support::guest::{built, wat};
 use crate::support::run::{Output, map, wasmpool};
+use crate::support::tree::Tree;
 
 /// Has the guest that reaches out do one thing.
 fn reach(verb: impl AsRef<str>, grants: &[String]) -> Output {
@@ -29,36 +27,14 @@ fn refused(verb: impl AsRef<str>, grants: &[String]) {
     assert!(output.stderr.contains("failed: error: "), "{}", output.stderr);
 }
 
-/// `in/` and `out/` to grant; beside them a secret, and links that lead to it.
-struct Tree {
-    folder: TempDir,
-}
-
-impl Tree {
-    fn new() -> Tree {
-        let folder = TempDir::new().expect("a temporary directory");
-        let at = |name: &str| folder.path().join(name);
-        for name in ["in", "in/deep", "out"] {
-            std::fs::create_dir(at(name)).expect("a directory");
-        }
-        for (name, text) in [("in/a.txt", "hello"), ("in/deep/b.txt", "deep"), ("secret", "secret")] {
-            std::fs::write(at(name), text).expect("a file");
-        }
-        symlink("../secret", at("in/up")).expect("a link");
-        symlink(at("secret"), at("in/absolute")).expect("a link");
-        symlink("a.txt", at("in/inside")).expect("a link");
-        symlink("../secret", at("out/up")).expect("a link");
-        Tree { folder }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn grants(&self) -> Vec<String> {
-        let dir = |name: &str, more: &str| format!("--dir={}::/{name}{more}", self.path(name).display());
-        vec![dir("in", ""), dir("out", ":rw")]
-    }
+/// Beside what is granted a secret, and links that lead to it.
+fn tree() -> Tree {
+    let tree = Tree::new(&["in/deep"], &[("in/a.txt", "hello"), ("in/deep/b.txt", "deep"), ("secret", "secret")]);
+    tree.link("../secret", "in/up");
+    tree.link(tree.path("secret"), "in/absolute");
+    tree.link("a.txt", "in/inside");
+    tree.link("../secret", "out/up");
+    tree
 }
 
 #[test]
@@ -76,7 +52,7 @@ fn env_gives_the_variables_it_names() {
 
 #[test]
 fn dir_lets_a_task_read_what_is_below() {
-    let tree = Tree::new();
+    let tree = tree();
     gets("read:/in/a.txt", &tree.grants(), "hello");
     gets("read:/in/deep/b.txt", &tree.grants(), "deep");
     gets("read:/in/deep/../a.txt", &tree.grants(), "hello");
@@ -88,7 +64,7 @@ fn dir_lets_a_task_read_what_is_below() {
 
 #[test]
 fn dir_shows_nothing_above_or_beside() {
-    let tree = Tree::new();
+    let tree = tree();
     let absolute = format!("read:{}", tree.path("secret").display());
     for verb in ["read:/in/../secret", "read:/in/deep/../../secret", "read:/in/up", "read:/in/absolute", &absolute] {
         refused(verb, &tree.grants());
@@ -101,7 +77,7 @@ fn dir_shows_nothing_above_or_beside() {
 
 #[test]
 fn a_directory_is_read_only_unless_rw_is_said() {
-    let tree = Tree::new();
+    let tree = tree();
     for verb in [
         "write:/in/new=x",
         "append:/in/a.txt=x",
@@ -118,7 +94,7 @@ fn a_directory_is_read_only_unless_rw_is_said() {
 
 #[test]
 fn rw_lets_a_task_do_all_that_files_allow() {
-    let tree = Tree::new();
+    let tree = tree();
     for verb in [
         "write:/out/a=one",
         "append:/out/a=two",
@@ -139,7 +115,7 @@ fn rw_lets_a_task_do_all_that_files_allow() {
 
 #[test]
 fn a_directory_serves_many_items_of_many_workers() {
-    let tree = Tree::new();
+    let tree = tree();
     let input: String = (0..500).map(|i| format!("\"write:/out/{i}={i}\"\n")).collect();
     wasmpool().arg("map").arg(built("reach").path()).args(tree.grants()).args(["-j", "3"]).input(input).run().exits(0);
     for i in 0..500 {

@@ -224,13 +224,12 @@ fn killed_at_random(args: &[&str], ordered: bool, seed: u64) {
     let wanted = lines(items.iter().copied().filter(|item| !fails(item)));
     let place = Place::new();
     let args = [&["-j", "2", "--fuel", "100000000"], args].concat();
-    let mut state = seed;
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut kills = 0;
     for round in 0..if full() { 200 } else { 10 } {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut host = place.run(&task).args(&args).input(lines(items.iter().copied())).start();
         // Any moment will do: this is where chance comes in, not how the test keeps in time.
-        std::thread::sleep(Duration::from_millis((state >> 33) % 900));
+        std::thread::sleep(Duration::from_millis(random.u64(..900)));
         host.signal(Signal::SIGKILL);
         if host.code() != 128 + Signal::SIGKILL as i32 {
             // It had come to its end before.

@@ -73,16 +73,6 @@ fn with_nuls(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().map(|item| item + "\0").collect()
 }
 
-/// Numbers that look random and are the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
 #[test]
 fn quickjs_runs_scripts_none_of_which_sees_another() {
     let Some(folder) = fetched("quickjs") else { return };
@@ -168,9 +158,9 @@ sys.exit(len(values) % 3)
 #[test]
 fn python_summarises_tables_and_reaches_nothing_else() {
     let Some(folder) = fetched("runno") else { return };
-    let mut numbers = Numbers(7);
+    let mut numbers = fastrand::Rng::with_seed(7);
     let tables: Vec<Vec<u64>> =
-        (0..if full() { 1000 } else { 100 }).map(|n| (0..=n % 40).map(|_| numbers.below(1000)).collect()).collect();
+        (0..if full() { 1000 } else { 100 }).map(|n| (0..=n % 40).map(|_| numbers.u64(..1000)).collect()).collect();
     let text = |table: &Vec<u64>| {
         table
             .iter()
@@ -207,10 +197,10 @@ fn python_summarises_tables_and_reaches_nothing_else() {
 #[test]
 fn ruby_counts_the_words_of_texts() {
     let Some(folder) = fetched("runno") else { return };
-    let mut numbers = Numbers(11);
+    let mut numbers = fastrand::Rng::with_seed(11);
     let texts: Vec<String> = (0..if full() { 500 } else { 24 })
         .map(|_| {
-            (0..200).map(|_| ["one", "two", "three", "四"][numbers.below(4) as usize]).collect::<Vec<_>>().join(" ")
+            (0..200).map(|_| ["one", "two", "three", "四"][numbers.u64(..4) as usize]).collect::<Vec<_>>().join(" ")
         })
         .collect();
     let script = "abort 'seen' if $seen; $seen = true; Encoding.default_external = 'UTF-8'
@@ -394,10 +384,10 @@ fn holds(formula: &Formula, is_true: impl Fn(i64) -> bool) -> bool {
 fn a_sat_solver_reads_formulas_from_a_granted_directory() {
     let Some(folder) = fetched("screwsat") else { return };
     const VARIABLES: u64 = 12;
-    let mut numbers = Numbers(3);
+    let mut numbers = fastrand::Rng::with_seed(3);
     let formulas: Vec<Formula> = (0..400)
         .map(|_| {
-            let mut literal = || (numbers.below(VARIABLES) as i64 + 1) * if numbers.below(2) == 0 { 1 } else { -1 };
+            let mut literal = || (numbers.u64(..VARIABLES) as i64 + 1) * if numbers.u64(..2) == 0 { 1 } else { -1 };
             (0..52).map(|_| (0..3).map(|_| literal()).collect()).collect()
         })
         .collect();

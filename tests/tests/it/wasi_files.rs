@@ -1,14 +1,12 @@
 //! What a command sees of the world, in preview 1 and preview 2: what was granted, as it was granted, and nothing else.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
 
 use crate::support::guest::{Task, built_for, wat};
 use crate::support::record::Record;
 use crate::support::run::{Run, wasmpool};
+use crate::support::tree::Tree;
 
 /// The same command, a core module and a component.
 const PREVIEWS: [&str; 2] = ["wasm32-wasip1", "wasm32-wasip2"];
@@ -17,52 +15,41 @@ fn exec(preview: &str) -> Run {
     wasmpool().arg("exec").task(&built_for(preview, "reach-command"))
 }
 
-/// `in/`, which may be read, and `out/`, which may be written to; beside them a secret, and links that lead to it.
-struct Tree {
-    folder: TempDir,
-}
+/// What is granted; beside it a secret, and links that lead to it.
+struct Granted(Tree);
 
-impl Tree {
-    fn new() -> Tree {
-        let folder = TempDir::new().expect("a temporary directory");
-        let at = |name: &str| folder.path().join(name);
-        for name in ["in", "in/deep", "out", "beside"] {
-            fs::create_dir(at(name)).expect("a directory");
-        }
-        for (name, text) in
-            [("in/a", "hello"), ("in/deep/b", "deep"), ("in/ü b", "ü"), ("out/mine", "mine"), ("secret", "secret")]
-        {
-            fs::write(at(name), text).expect("a file");
-        }
-        fs::write(at("beside/secret"), "secret").expect("a file");
+impl Granted {
+    fn new() -> Granted {
+        let files =
+            [("in/a", "hello"), ("in/deep/b", "deep"), ("in/ü b", "ü"), ("out/mine", "mine"), ("secret", "secret")];
+        let tree = Tree::new(&["in/deep", "beside"], &[&files[..], &[("beside/secret", "secret")]].concat());
         for folder in ["in", "out"] {
             for (target, name) in [
                 (PathBuf::from("../secret"), "up"),
-                (at("secret"), "absolute"),
+                (tree.path("secret"), "absolute"),
                 (PathBuf::from("../beside"), "beside"),
-                (at("beside"), "beside-absolute"),
+                (tree.path("beside"), "beside-absolute"),
                 (PathBuf::from("/"), "root"),
                 (PathBuf::from("up"), "twice"),
                 (PathBuf::from("self"), "self"),
                 (PathBuf::from("/proc/self/root"), "proc"),
             ] {
-                symlink(target, at(folder).join(name)).expect("a link");
+                tree.link(target, &format!("{folder}/{name}"));
             }
         }
-        symlink("a", at("in/inside")).expect("a link");
-        symlink("../a", at("in/deep/back")).expect("a link");
-        Tree { folder }
+        tree.link("a", "in/inside");
+        tree.link("../a", "in/deep/back");
+        Granted(tree)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.0.path(name)
     }
 
     /// Runs the command once for each of these, as its argument.
     fn each(&self, preview: &str, verbs: &[String]) -> Vec<Record> {
-        let dir = |name: &str, more: &str| format!("--dir={}::/{name}{more}", self.path(name).display());
         let output = exec(preview)
-            .args([dir("in", ""), dir("out", ":rw")])
+            .args(self.0.grants())
             .args(["--input-format", "lines", "--output-format", "records", "--", "{}"])
             .input(verbs.join("\n"))
             .run();
@@ -94,7 +81,7 @@ impl Tree {
             for (name, text) in [("secret", "secret"), ("beside/secret", "secret"), ("in/a", "hello")] {
                 assert_eq!(read(&self.path(name)), text, "{preview}: {name} has changed");
             }
-            assert_eq!(names(self.folder.path()), ["beside", "in", "out", "secret"], "{preview}");
+            assert_eq!(names(&self.path("")), ["beside", "in", "out", "secret"], "{preview}");
             assert_eq!(names(&self.path("beside")), ["secret"], "{preview}");
         }
     }
@@ -186,7 +173,7 @@ fn without_a_grant_a_command_finds_no_file_and_no_peer() {
 
 #[test]
 fn a_granted_directory_can_be_read() {
-    Tree::new().gets(&[
+    Granted::new().gets(&[
         ("read:/in/a", "hello"),
         ("read:/in/deep/b", "deep"),
         ("read:/in/ü b", "ü"),
@@ -204,10 +191,10 @@ fn a_granted_directory_can_be_read() {
 
 #[test]
 fn nothing_outside_of_a_granted_directory_can_be_read() {
-    let tree = Tree::new();
+    let tree = Granted::new();
     let mut verbs = owned(&["list:/", "read:in/../secret", "read:/etc/passwd", "list:/.."]);
     verbs.push(format!("read:{}", tree.path("secret").display()));
-    verbs.push(format!("list:{}", tree.folder.path().display()));
+    verbs.push(format!("list:{}", tree.path("").display()));
     for folder in ["/in", "/out"] {
         for path in ["../secret", "deep/../../secret", "up", "absolute", "twice", "self", "beside/secret"] {
             verbs.push(format!("read:{folder}/{path}"));
@@ -227,7 +214,7 @@ fn nothing_outside_of_a_granted_directory_can_be_read() {
 
 #[test]
 fn nothing_outside_of_a_granted_directory_can_be_changed() {
-    let tree = Tree::new();
+    let tree = Granted::new();
     let secret = tree.path("secret");
     let secret = secret.display();
     let mut verbs = owned(&[
@@ -264,7 +251,7 @@ fn nothing_outside_of_a_granted_directory_can_be_changed() {
 
 #[test]
 fn a_directory_that_is_only_read_cannot_be_changed_from_within_or_from_a_writable_one() {
-    let tree = Tree::new();
+    let tree = Granted::new();
     let verbs = owned(&[
         "write:/in/a=x",
         "write:/in/new=x",
@@ -293,7 +280,7 @@ fn a_directory_that_is_only_read_cannot_be_changed_from_within_or_from_a_writabl
 #[test]
 fn a_link_that_a_command_makes_leads_nowhere_that_was_not_granted() {
     for preview in PREVIEWS {
-        let tree = Tree::new();
+        let tree = Granted::new();
         for target in ["../secret", "/etc/passwd", "../in/a", "beside/secret", "../beside"] {
             // To make it may be refused or not; to follow it is.
             tree.each(preview, &[format!("symlink:{target}=/out/made")]);
@@ -317,7 +304,7 @@ fn a_link_that_a_command_makes_leads_nowhere_that_was_not_granted() {
 #[test]
 fn a_writable_directory_allows_all_that_files_do() {
     for preview in PREVIEWS {
-        let tree = Tree::new();
+        let tree = Granted::new();
         let steps = [
             "write:/out/a=one",
             "append:/out/a=two",
@@ -383,7 +370,7 @@ fn opens(paths: &[&str]) -> Task {
 
 #[test]
 fn no_descriptor_of_preview_1_opens_what_lies_above_it() {
-    let tree = Tree::new();
+    let tree = Granted::new();
     let grants = ["in", "out"].map(|name| format!("--dir={}::/{name}:rw", tree.path(name).display()));
     let run = |paths: &[&str], grants: &[String]| {
         wasmpool()
