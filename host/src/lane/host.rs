@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{PRINTED, RING, Region};
+use super::region::{PRINTED, RING, Region, Want};
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
@@ -112,7 +112,7 @@ impl HostLane {
     pub fn has_outcomes(&self, goes_on: bool) -> bool {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
-        let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == 0;
+        let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == Want::Nothing as u32;
         ready > if gathers { RING as u64 / 2 } else { 0 }
     }
 
@@ -122,11 +122,11 @@ impl HostLane {
         RING.saturating_sub(self.head.saturating_sub(taken) as usize)
     }
 
-    /// Whether the worker sleeps and has to be rung, now that there is input or room for it.
-    pub fn worker_sleeps(&self) -> bool {
+    /// Whether the worker sleeps and has to be rung, now that there is this for it.
+    pub fn worker_sleeps_for(&self, want: Want) -> bool {
         fence(Ordering::SeqCst);
         let waits = &self.region.status().worker.0.waits;
-        waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0
+        waits.load(Ordering::Relaxed) == want as u32 && waits.swap(Want::Nothing as u32, Ordering::Relaxed) != 0
     }
 
     /// Says whether the host is about to sleep, so that the worker rings. Look once more after saying so.

@@ -36,6 +36,16 @@ pub struct HostStatus {
     pub waits: AtomicU32,
 }
 
+/// What a worker sleeps for. It is rung for nothing else: to wake it in vain costs as much as what it does in between.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    Nothing = 0,
+    Input = 1,
+    /// In its output ring.
+    Room = 2,
+}
+
 /// What the worker writes and the host reads, believing none of it.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -47,7 +57,7 @@ pub struct WorkerStatus {
     /// Number of the attempt in work, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
     pub attempt: AtomicU64,
     pub attempt_since: AtomicU64,
-    /// The worker sleeps: ring when there is input, or room.
+    /// The worker sleeps until there is this ([`Want`]): ring then.
     pub waits: AtomicU32,
     /// Bytes that the item in work has printed, on each stream. They stand in shared memory so that they are there even
     /// if the process is killed.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{HostLane, Received};
-use super::region::{RING, Region};
+use super::region::{RING, Region, Want};
 use super::worker::{Bell, WorkerLane};
 
 const MAX: u64 = 4 << 20;
@@ -91,6 +91,35 @@ proptest! {
     fn what_goes_in_comes_out(items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5000), 0..200)) {
         prop_assert_eq!(echo(&items), items);
     }
+}
+
+#[test]
+fn a_worker_that_sleeps_is_rung_for_what_it_waits_for_and_for_nothing_else() {
+    let (host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let host = RefCell::new(host);
+    let ring_for = |lane: &HostLane, want, other| {
+        assert!(!lane.worker_sleeps_for(other));
+        assert!(lane.worker_sleeps_for(want));
+        assert!(!lane.worker_sleeps_for(want), "it was rung already");
+    };
+    let input = |lane: &mut HostLane| {
+        ring_for(lane, Want::Input, Want::Room);
+        assert_eq!(lane.send(b"x").unwrap(), 1);
+    };
+    let bell = Host { lane: &host, step: &input, naps: Cell::new(0) };
+    assert_eq!(worker.take(&bell).unwrap(), *b"x");
+    assert_eq!(bell.naps.get(), 1);
+    let room = |lane: &mut HostLane| {
+        ring_for(lane, Want::Room, Want::Input);
+        assert!(matches!(lane.receive().unwrap(), Received::Nothing));
+        lane.received();
+    };
+    let bell = Host { lane: &host, step: &room, naps: Cell::new(0) };
+    let header = OutcomeHeader { tag: OutcomeTag::Value, len: RING as u32, elapsed: Duration::ZERO };
+    worker.write(&header.to_bytes(), &bell).unwrap();
+    worker.write(&vec![0; RING], &bell).unwrap();
+    assert_eq!(bell.naps.get(), 1);
 }
 
 /// What a hostile worker may do to the memory it shares with the host.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::region::{PRINTED, RING, Region};
+use super::region::{PRINTED, RING, Region, Want};
 
 /// Something to sleep on until the host rings. Errors mean that the host is gone.
 pub trait Bell {
@@ -64,7 +64,8 @@ impl Output {
             self.publish();
             let status = self.region.status();
             let full = self.tail;
-            sleeps += sleep_until(self.region, bell, || status.host.0.output_tail.load(Ordering::Acquire) != full)?;
+            let emptied = || status.host.0.output_tail.load(Ordering::Acquire) != full;
+            sleeps += sleep_until(self.region, bell, Want::Room, emptied)?;
         }
     }
 
@@ -107,12 +108,12 @@ fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
 }
 
 /// Sleeps until there is what is waited for, and says how often.
-fn sleep_until(region: &Region, bell: &impl Bell, ready: impl Fn() -> bool) -> io::Result<u64> {
+fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -> bool) -> io::Result<u64> {
     let waits = &region.status().worker.0.waits;
     let mut sleeps = 0;
     while !ready() {
         sleeps += 1;
-        waits.store(1, Ordering::Relaxed);
+        waits.store(want as u32, Ordering::Relaxed);
         // A host that is about to sleep looks whether the worker waits; so one of the two sees the other.
         ring_if_waiting(region, bell)?;
         if ready() {
@@ -120,7 +121,7 @@ fn sleep_until(region: &Region, bell: &impl Bell, ready: impl Fn() -> bool) -> i
         }
         bell.wait()?;
     }
-    waits.store(0, Ordering::Relaxed);
+    waits.store(Want::Nothing as u32, Ordering::Relaxed);
     Ok(sleeps)
 }
 
@@ -269,7 +270,7 @@ impl WorkerLane {
             return Ok(());
         }
         // What was done so far is all the host will hear of for now.
-        let sleeps = sleep_until(self.region, bell, || self.available() >= len)?;
+        let sleeps = sleep_until(self.region, bell, Want::Input, || self.available() >= len)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::input::Batch;
 use crate::journal::{COMMIT_EVERY, Left};
 use crate::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use crate::lane::host::Received;
+use crate::lane::region::Want;
 use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
 use crate::sandbox::Part;
@@ -47,7 +48,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// So much more than it meant to sleep between two looks at the clock says that the host was stopped.
 const STOOD_STILL: Duration = Duration::from_millis(100);
 /// An outcome this large is moved, not copied.
-const LARGE: usize = 64 << 10;
+pub const LARGE: usize = 64 << 10;
 /// The mailbox's number among the things waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
@@ -445,8 +446,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         process.lane.received();
-        // It may have slept for want of room.
-        if process.lane.worker_sleeps() {
+        if process.lane.worker_sleeps_for(Want::Room) {
             let _ = process.control.ring();
         }
         if process.lane.moved() > 0 {

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::lane::frame::{self, ChunkHeader};
 use crate::lane::host::{Broken, HostLane};
+use crate::lane::region::Want;
 use crate::scheduler::Time;
 use crate::spawn::{self, Child, Program, Role};
 use crate::worker::{Start, Started};
@@ -231,7 +232,7 @@ impl Process {
             moved = true;
             self.outbox.pop_front();
         }
-        if moved && self.lane.worker_sleeps() {
+        if moved && self.lane.worker_sleeps_for(Want::Input) {
             // A worker that is gone is noticed elsewhere.
             let _ = self.control.ring();
         }
