@@ -247,6 +247,7 @@ impl Scheduler {
     /// that came before; and workers are started as there is work for them, and then kept.
     pub fn serve_on_demand(&mut self) {
         self.on_demand = true;
+        self.sizer.one_at_a_time();
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,10 @@ const TARGET: Duration = Duration::from_millis(4);
 /// beyond that, the more it holds the fewer threads and processes have to be woken for a byte.
 const MAX_BYTES: usize = 112 << 10;
 const MAX_ITEMS: usize = 4096;
+/// The same for one that no other may wait behind: while the worker is at its beginning, the rest comes.
+const MAX_BYTES_ALONE: usize = 512 << 10;
+/// Work that is not shared out: by the time another worker has woken up for half of it, it would be done.
+const TRIFLE: Duration = Duration::from_micros(100);
 
 /// Items per chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,7 @@ pub enum ChunkSize {
 #[derive(Debug)]
 pub(super) struct Sizer {
     size: ChunkSize,
+    max_bytes: usize,
     /// What an item takes, in nanoseconds; `None` until one was measured.
     item: Option<Average>,
 }
@@ -62,7 +67,12 @@ impl Average {
 
 impl Sizer {
     pub(super) fn new(size: ChunkSize) -> Self {
-        Sizer { size, item: None }
+        Sizer { size, max_bytes: MAX_BYTES, item: None }
+    }
+
+    /// A worker is given one chunk at a time.
+    pub(super) fn one_at_a_time(&mut self) {
+        self.max_bytes = MAX_BYTES_ALONE;
     }
 
     pub(super) fn measured(&mut self, elapsed: Duration) {
@@ -87,11 +97,11 @@ impl Sizer {
     }
 
     /// Count and bytes of the next chunk, of at most `most` items of `pending` (at least one). Where the size is ours to
-    /// choose it is no more than `share`, so that the last items are spread over all workers.
+    /// choose it is no more than `share`, so that the last items are spread over all workers, if they are worth it.
     pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize, share: usize) -> (usize, usize) {
         let (items, max_bytes) = match self.size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),
-            ChunkSize::Auto => (self.auto().min(share), MAX_BYTES),
+            ChunkSize::Auto => (self.auto().min(share.max(self.worth(TRIFLE))), self.max_bytes),
         };
         let limit = items.min(most).max(1);
         let (mut count, mut bytes) = (0, 0);
@@ -116,12 +126,14 @@ impl Sizer {
     fn auto(&self) -> usize {
         match self.item {
             None => 1,
-            Some(average) => {
-                let items = (TARGET.as_nanos() as f64 / average.ns().max(1.0)) as usize;
-                // Chunks grow no faster than what is known of items.
-                items.clamp(1, MAX_ITEMS.min(average.count as usize))
-            }
+            // Chunks grow no faster than what is known of items.
+            Some(average) => self.worth(TARGET).clamp(1, MAX_ITEMS.min(average.count as usize)),
         }
+    }
+
+    /// How many items take so long.
+    fn worth(&self, time: Duration) -> usize {
+        self.item.map_or(0, |average| (time.as_nanos() as f64 / average.ns().max(1.0)) as usize)
     }
 }
 

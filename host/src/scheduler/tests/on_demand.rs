@@ -105,12 +105,25 @@ fn what_is_there_is_shared_out_where_no_more_comes_for_now() {
             _ => sent(&take(&mut scheduler, 2)),
         } {
             for _ in 0..count {
-                answer(&mut scheduler, id, Duration::from_micros(1), MS);
+                answer(&mut scheduler, id, Duration::from_micros(10), MS);
             }
         }
     }
     let workers: BTreeSet<WorkerId> = sent(&take(&mut scheduler, 100)).into_iter().map(|(id, _)| id).collect();
     assert_eq!(workers.len(), 2);
+}
+
+#[test]
+fn what_would_be_done_before_another_worker_has_woken_up_is_not_shared_out() {
+    let mut scheduler = scheduler(2, ChunkSize::Auto);
+    let mut sends = sent(&take(&mut scheduler, 2));
+    for round in 1..100 {
+        for (id, count) in sends {
+            (0..count).for_each(|_| answer(&mut scheduler, id, Duration::from_micros(1), round * MS));
+        }
+        sends = sent(&take(&mut scheduler, 50));
+    }
+    assert_eq!(sends.iter().map(|(_, count)| count).collect::<Vec<_>>(), [&50]);
 }
 
 #[test]
