@@ -26,6 +26,8 @@ pub struct Batch {
 }
 
 const TOO_LONG: &str = "the item is longer than 4 GiB";
+/// Most bytes that are foreseen for items that have not come.
+const ROOM: usize = 128 << 10;
 /// Longest reason why an item could not be read.
 const REASON: usize = 4096;
 
@@ -86,6 +88,13 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty()
+    }
+
+    /// Takes what is there, and makes room for as much again: small items would else be moved each time there is no more.
+    pub fn take(&mut self) -> Batch {
+        let bytes = (self.bytes.len() + self.bytes.len() / 8).min(ROOM);
+        let room = Batch { bytes: Vec::with_capacity(bytes), sizes: Vec::with_capacity(self.sizes.len()) };
+        std::mem::replace(self, room)
     }
 }
 

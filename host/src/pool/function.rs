@@ -401,7 +401,7 @@ impl Function {
         for item in items {
             Argument::write(&item, &mut batch);
             if is_full(&batch) {
-                batches.push(std::mem::take(&mut batch));
+                batches.push(batch.take());
             }
         }
         batches.push(batch);
@@ -602,7 +602,7 @@ impl Function {
 /// Reads an outcome as the value that is wanted.
 pub(super) fn read<R: Returned>(index: u64, outcome: Outcome) -> Result<R, ItemError> {
     match outcome {
-        Ok(bytes) => R::read(bytes.into()).map_err(|message| unreadable(index, message)),
+        Ok(bytes) => R::read(bytes).map_err(|message| unreadable(index, message)),
         Err(Failed { attempts, failure }) => Err(ItemError::new(index, attempts, failure)),
     }
 }
@@ -610,7 +610,7 @@ pub(super) fn read<R: Returned>(index: u64, outcome: Outcome) -> Result<R, ItemE
 /// The same, without taking it.
 fn read_at<R: Returned>(state: &State, index: u64) -> Result<R, Error> {
     match state.outcome(index) {
-        Some(Ok(bytes)) => Ok(R::read(bytes.into()).map_err(|message| unreadable(index, message))?),
+        Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|message| unreadable(index, message))?),
         Some(Err(Failed { attempts, failure })) => Err(Error::Item(ItemError::new(index, *attempts, failure.clone()))),
         None => Err(missing(state, index)),
     }

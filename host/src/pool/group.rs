@@ -3,6 +3,7 @@
 //! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then of the next. It is
 //! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -11,10 +12,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::function::{Settings, Spec};
-use super::job::{Ended, Failed, Job, Outcome, Told};
+use super::job::{Ended, Failed, Job, Told};
 use super::shared::{Key, Shared};
 use crate::compile::Wanted;
 use crate::error::Error;
@@ -24,10 +26,10 @@ use crate::outcome::{Failure, Kind};
 use crate::policy::Call;
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
-use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
+use crate::supervisor::{self, Encoded, End, Event, LARGE, Mailbox, Record, Sender, Sink, Supervisor, Value};
 
-/// Bytes that the supervisor is given at once, but for a single item that is larger.
-const MOST_BYTES: usize = 128 << 10;
+/// Bytes that the supervisor is given at once, or a little more.
+const MOST_BYTES: usize = 512 << 10;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -87,43 +89,50 @@ impl Feed {
     fn ask(&self, items: usize) -> bool {
         let mut state = self.lock();
         state.wanted = items;
-        state.give(|supervisor, event| supervisor.leave(event))
+        state.give()
     }
 }
 
 impl FeedState {
-    /// Answers the supervisor, if it asked and there is something to answer it with.
-    fn give(&mut self, tell: impl Fn(&Sender, Event)) -> bool {
+    /// Answers the supervisor, if it asked and there is something to answer it with. It is not woken for that.
+    fn give(&mut self) -> bool {
         let (Some(supervisor), Some(routes)) = (&self.supervisor, &self.routes) else {
             return false;
         };
-        let mut batch = Batch::default();
-        while self.wanted > 0 && (batch.is_empty() || batch.bytes.len() < MOST_BYTES) {
+        let mut bytes = 0;
+        while self.wanted > 0 && bytes < MOST_BYTES {
             let Some(job) = self.row.pop_front() else {
                 break;
             };
             let mut queue = job.queue();
-            let first = queue.given;
-            let count = queue.take(self.wanted, MOST_BYTES, &mut batch);
+            let (first, start) = (queue.given, self.next_index);
+            let mut batches = Vec::new();
+            while self.wanted > 0
+                && bytes < MOST_BYTES
+                && let Some(batch) = queue.take(self.wanted)
+            {
+                bytes += batch.bytes.len();
+                self.wanted -= batch.sizes.len();
+                batches.push(batch);
+            }
+            let count = queue.given - first;
+            self.next_index += count;
             queue.listed = !queue.is_empty();
             let listed = queue.listed;
             drop(queue);
-            let route = Route { start: self.next_index, count: count as u64, job: job.clone(), first };
-            self.next_index += count as u64;
-            self.wanted -= count.min(self.wanted);
-            // Whose end is gone has no use for it.
-            let _ = routes.send(route);
+            // Before the items, so that no outcome comes that nobody knows the way of. Whose end is gone has no use for it.
+            let _ = routes.send(Route { start, count, job: job.clone(), first });
+            batches.into_iter().for_each(|batch| supervisor.leave(Event::Input(batch)));
             if listed {
                 self.row.push_back(job);
             }
         }
-        if batch.is_empty() {
+        if bytes == 0 {
             return false;
         }
         self.wanted = 0;
-        tell(supervisor, Event::Input(batch));
         if self.row.is_empty() {
-            tell(supervisor, Event::InputPause);
+            supervisor.leave(Event::InputPause);
         }
         true
     }
@@ -199,8 +208,11 @@ impl Group {
         if !listed {
             state.row.push_back(job.clone());
         }
-        if state.wanted > 0 {
-            state.give(Sender::send);
+        if state.wanted > 0
+            && state.give()
+            && let Some(supervisor) = &state.supervisor
+        {
+            supervisor.wake();
         }
     }
 
@@ -356,7 +368,17 @@ struct Outcomes {
     routes: BTreeMap<u64, Waiting>,
     /// The items whose outcomes came last, and these.
     current: Range<u64>,
-    gathered: Vec<(u64, Outcome)>,
+    gathered: Vec<(u64, Result<Kept, Failed>)>,
+    /// Bytes of outcomes that were gathered. Whoever takes outcomes frees them: were each allocated, that
+    /// thread and this would wait for each other's allocator all the time.
+    blocks: Vec<Vec<u8>>,
+}
+
+/// Where the bytes of an outcome that was gathered are.
+enum Kept {
+    Alone(Vec<u8>),
+    /// In the block of this number.
+    Shared(usize, Range<usize>),
 }
 
 /// A route, and how many of its items have no outcome yet.
@@ -367,7 +389,7 @@ struct Waiting {
 
 impl Outcomes {
     fn new(group: Arc<Group>, news: Receiver<Route>) -> Outcomes {
-        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new() }
+        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
     }
 
     /// Makes the route of this item the current one.
@@ -381,6 +403,18 @@ impl Outcomes {
         }
     }
 
+    /// Copies an outcome to the last block, or to a new one where that is full.
+    fn copy(&mut self, value: &[u8]) -> Kept {
+        let block = match self.blocks.last_mut() {
+            Some(block) if block.len() + value.len() <= LARGE => block,
+            _ => self.blocks.push_mut(Vec::with_capacity(LARGE)),
+        };
+        let start = block.len();
+        block.extend_from_slice(value);
+        let end = block.len();
+        Kept::Shared(self.blocks.len() - 1, start..end)
+    }
+
     /// Hands over what was gathered.
     fn deliver(&mut self) {
         if self.gathered.is_empty() {
@@ -392,7 +426,13 @@ impl Outcomes {
         let outcomes = self.gathered.drain(..);
         if let Some(Waiting { route, left }) = self.routes.get_mut(&self.current.start) {
             let (start, first) = (route.start, route.first);
-            let told = route.job.deliver(outcomes.map(|(index, outcome)| (index - start + first, outcome)));
+            // Someone may keep a small one for long.
+            let blocks: Vec<Bytes> = self.blocks.drain(..).map(|block| block.into_boxed_slice().into()).collect();
+            let outcome = |kept| match kept {
+                Kept::Alone(bytes) => bytes.into(),
+                Kept::Shared(number, range) => blocks.get(number).map(|block| block.slice(range)).unwrap_or_default(),
+            };
+            let told = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
             self.group.settle(&route.job, told);
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
@@ -410,7 +450,8 @@ impl Sink for Outcomes {
         }
         let outcome = result
             .and_then(|value| match value.encoded {
-                Encoded::One(value) => Ok(value.into_owned()),
+                Encoded::One(Cow::Owned(value)) => Ok(Kept::Alone(value)),
+                Encoded::One(Cow::Borrowed(value)) => Ok(self.copy(value)),
                 Encoded::Many(_) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
             })
             .map_err(|failure| Failed { attempts: record.attempts, failure });

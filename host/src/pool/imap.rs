@@ -65,6 +65,8 @@ pub(super) struct Lazy<I: Iterator<Item: Argument>> {
     work: Option<(Arc<Group>, Arc<Job>)>,
     /// Why nothing runs at all, until that was told.
     refused: Option<Error>,
+    /// Items that were read and are to be handed over.
+    batch: Batch,
     /// Outcomes that are ready to be taken.
     ready: VecDeque<(u64, Outcome)>,
     most: (usize, usize),
@@ -100,6 +102,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
             items: Some(items),
             work,
             refused,
+            batch: Batch::default(),
             ready: VecDeque::new(),
             most,
             read: 0,
@@ -128,20 +131,19 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
 
     /// Reads items while there is room, and nothing to give back in the meantime.
     fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
-        let mut batch = Batch::default();
         let mut last = Instant::now();
-        while self.has_room(batch.bytes.len()) {
+        while self.has_room(self.batch.bytes.len()) {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
                 self.items = None;
                 break;
             };
-            let before = batch.bytes.len();
-            Argument::write(&item, &mut batch);
-            let bytes = batch.bytes.len() - before;
+            let before = self.batch.bytes.len();
+            Argument::write(&item, &mut self.batch);
+            let bytes = self.batch.bytes.len() - before;
             self.usual_item = bytes.max(self.usual_item - self.usual_item / 16);
             self.read += 1;
-            if is_full(&batch) || last.elapsed() >= HAND_OVER {
-                group.submit(job, std::mem::take(&mut batch));
+            if is_full(&self.batch) || last.elapsed() >= HAND_OVER {
+                group.submit(job, self.batch.take());
                 self.look(&mut job.state());
                 if !self.ready.is_empty() {
                     break;
@@ -149,7 +151,9 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
                 last = Instant::now();
             }
         }
-        group.submit(job, batch);
+        if !self.batch.is_empty() {
+            group.submit(job, self.batch.take());
+        }
         if self.items.is_none() {
             group.seal(job);
         }

@@ -6,15 +6,16 @@ use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::ItemError;
 use super::callbacks::Callback;
 use crate::error::Error;
 use crate::input::Batch;
-use crate::lane::frame::ITEM_HEADER;
 use crate::outcome::Failure;
 
 /// What became of an item, before it is read as a value.
-pub(super) type Outcome = Result<Vec<u8>, Failed>;
+pub(super) type Outcome = Result<Bytes, Failed>;
 
 /// A failure, and how often it was tried.
 #[derive(Clone, Debug)]
@@ -66,8 +67,8 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
-    /// Items and bytes of the first batch that were taken already.
-    taken: (usize, usize),
+    /// Items of the first batch that were taken already.
+    taken: usize,
     /// Items that were taken, ever.
     pub given: u64,
     /// It stands in the row of jobs that have items.
@@ -89,45 +90,29 @@ impl Queue {
     pub fn clear(&mut self) -> usize {
         let items: usize = self.batches.iter().map(|b| b.sizes.len()).sum();
         self.batches.clear();
-        let (taken, _) = std::mem::take(&mut self.taken);
-        items - taken.min(items)
+        items - std::mem::take(&mut self.taken).min(items)
     }
 
-    /// Moves items to the end of `to`: `most`, or until it holds `bytes`, but one at least. Says how many.
-    pub fn take(&mut self, most: usize, bytes: usize, to: &mut Batch) -> usize {
-        let before = to.sizes.len();
-        while to.sizes.len() - before < most && (to.is_empty() || to.bytes.len() < bytes) {
-            let Some(front) = self.batches.front_mut() else {
-                break;
-            };
-            let (first, start) = self.taken;
-            let left = front.sizes.get(first..).unwrap_or_default();
-            let room = most - (to.sizes.len() - before);
-            if first == 0 && to.is_empty() && left.len() <= room {
-                *to = std::mem::take(front);
-                self.batches.pop_front();
-                continue;
-            }
-            let (mut count, mut end) = (0, start);
-            for &size in left.iter().take(room) {
-                if count > 0 && end - start >= bytes {
-                    break;
+    /// Takes the next batch off, or so many items of it where it has more.
+    pub fn take(&mut self, most: usize) -> Option<Batch> {
+        let front = self.batches.pop_front()?;
+        let first = std::mem::take(&mut self.taken);
+        let end = front.sizes.len().min(first.saturating_add(most));
+        let whole = end == front.sizes.len();
+        let batch = match first == 0 && whole {
+            true => front,
+            false => {
+                let mut some = Batch::default();
+                some.append_part(&front.part(first..end));
+                if !whole {
+                    self.taken = end;
+                    self.batches.push_front(front);
                 }
-                count += 1;
-                end += size as usize + ITEM_HEADER;
+                some
             }
-            to.bytes.extend_from_slice(front.bytes.get(start..end).unwrap_or_default());
-            to.sizes.extend_from_slice(left.get(..count).unwrap_or_default());
-            if count == left.len() {
-                self.taken = (0, 0);
-                self.batches.pop_front();
-            } else {
-                self.taken = (first + count, end);
-            }
-        }
-        let count = to.sizes.len() - before;
-        self.given += count as u64;
-        count
+        };
+        self.given += batch.sizes.len() as u64;
+        Some(batch)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What goes into a call and comes out of it: `serde` values by way of JSON, or bytes as they are.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::input::Batch;
 use crate::policy::ResultForm;
+use crate::supervisor::LARGE;
 use crate::value::Form;
 
 /// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
@@ -110,7 +110,7 @@ pub trait Returned: Sized {
     #[doc(hidden)]
     fn form() -> ResultForm;
     #[doc(hidden)]
-    fn read(bytes: Cow<'_, [u8]>) -> Result<Self, String>;
+    fn read(bytes: bytes::Bytes) -> Result<Self, String>;
 }
 
 impl<T: DeserializeOwned> Returned for T {
@@ -118,7 +118,7 @@ impl<T: DeserializeOwned> Returned for T {
         ResultForm::Json
     }
 
-    fn read(bytes: Cow<'_, [u8]>) -> Result<T, String> {
+    fn read(bytes: bytes::Bytes) -> Result<T, String> {
         serde_json::from_slice(&bytes).map_err(|e| format!("the result is not of the type that it is wanted as: {e}"))
     }
 }
@@ -128,7 +128,8 @@ impl Returned for Bytes {
         ResultForm::Raw
     }
 
-    fn read(bytes: Cow<'_, [u8]>) -> Result<Bytes, String> {
-        Ok(Bytes(bytes.into_owned()))
+    fn read(bytes: bytes::Bytes) -> Result<Bytes, String> {
+        // What is small shares its memory with others, and must not keep that.
+        Ok(Bytes(if bytes.len() < LARGE { bytes.to_vec() } else { bytes.into() }))
     }
 }

@@ -137,10 +137,15 @@ impl Sender {
         let _ = self.events.send(event);
     }
 
+    /// Has it look.
+    pub fn wake(&self) {
+        let _ = self.wake.write(1);
+    }
+
     /// Tells the supervisor. If it is gone, nobody needs to know.
     pub fn send(&self, event: Event) {
         if self.events.send(event).is_ok() {
-            let _ = self.wake.write(1);
+            self.wake();
         }
     }
 
@@ -148,7 +153,7 @@ impl Sender {
     pub fn written(&self, bytes: usize) {
         self.written.bytes.fetch_add(bytes, Ordering::SeqCst);
         if self.written.wanted.load(Ordering::SeqCst) {
-            let _ = self.wake.write(1);
+            self.wake();
         }
     }
 }
