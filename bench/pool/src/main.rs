@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), String> {
     let all = std::fs::read(input).map_err(said)?;
     let all = all.strip_suffix(&[0]).ok_or("the last item does not end with a NUL")?;
-    let items: Vec<&[u8]> = all.split(|byte| *byte == 0).collect();
+    let items = split(all);
     let builder = Pool::builder(Path::new(task)).function(function).workers(workers).isolate(Isolate::Worker);
     let pool = builder.build().map_err(said)?;
     // Workers are there, and loaded; and what comes back is what was sent.
@@ -53,6 +53,13 @@ fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), St
     let cpu = cpu + processor_time(UsageWho::RUSAGE_CHILDREN)?.as_secs_f64();
     println!(r#"{{"items":{count},"seconds":{seconds},"cpu_seconds":{cpu}}}"#);
     Ok(())
+}
+
+/// The items that NULs part.
+fn split(all: &[u8]) -> Vec<&[u8]> {
+    let ends = memchr::memchr_iter(0, all).chain([all.len()]);
+    let items = ends.scan(0, |start, end| all.get(std::mem::replace(start, end + 1)..end));
+    items.collect()
 }
 
 fn processor_time(whose: UsageWho) -> Result<Duration, String> {
