@@ -83,12 +83,12 @@ fuzz_target!(|attacks: Vec<Attack>| {
                             assert!(payload.len() as u64 <= MAX);
                             assert_eq!(payload.len(), header.len as usize);
                             // What the supervisor does with it.
-                            if let Ok(failure) = serde_json::from_slice::<Failure>(payload) {
+                            if let Ok(failure) = serde_json::from_slice::<Failure>(&payload) {
                                 let line = serde_json::to_string(&failure).expect("it was just read");
                                 let guests = failure.error.as_ref().is_some_and(|e| e.get().contains('\n'));
                                 assert!(guests || !line.contains('\n'));
                             }
-                            let _ = serde_json::from_slice::<Printed>(payload);
+                            let _ = serde_json::from_slice::<Printed>(&payload);
                         }
                         Ok(Received::Nothing) => break,
                         Err(_) => return,

@@ -49,7 +49,7 @@ pub enum Encoding {
 
 impl Beside {
     pub fn is_empty(&self) -> bool {
-        *self == Beside::default()
+        self.code.is_none() && self.encoding.is_none() && self.printed.is_empty()
     }
 }
 

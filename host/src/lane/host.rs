@@ -1,6 +1,7 @@
 //! The host's side of a lane. The worker may be hostile: every number it writes is checked against what the host knows,
 //! and bytes are copied out before anything looks at them.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
@@ -10,6 +11,11 @@ use super::region::{PRINTED, RING, Region, Want};
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
+/// An outcome this large comes in memory of its own: whoever wants it longer need not copy it.
+pub const LARGE: usize = 16 << 10;
+/// Bytes of smaller ones that are copied out together. One long copy costs far less than many short ones: each of those
+/// would wait for a cache line that the worker's processor has written.
+const COPIED: usize = 64 << 10;
 
 /// The worker wrote something that no worker of ours writes.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +25,8 @@ pub struct Broken(pub &'static str);
 /// What came out of [`HostLane::receive`].
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// A whole outcome, copied out of shared memory; whoever wants it longer may take it.
-    Outcome(OutcomeHeader, &'a mut Vec<u8>),
+    /// A whole outcome, copied out of shared memory.
+    Outcome(OutcomeHeader, Cow<'a, [u8]>),
     /// Nothing whole yet.
     Nothing,
 }
@@ -47,9 +53,14 @@ pub struct HostLane {
     taken: u64,
     delivered: u64,
     told: u64,
-    /// The outcome being received, with its header once that is known.
+    /// What was copied out, and how much of that was received.
+    copied: Vec<u8>,
+    used: usize,
+    /// The outcome being received, once its header is known; and what has come of it, where it is large.
     header: Option<OutcomeHeader>,
     payload: Vec<u8>,
+    /// There was nothing more when that was last looked at.
+    drained: bool,
     /// Longest payload that is believed.
     max_payload: u64,
     moved: u64,
@@ -66,8 +77,11 @@ impl HostLane {
             taken: 0,
             delivered: 0,
             told: 0,
+            copied: Vec::new(),
+            used: 0,
             header: None,
             payload: Vec::new(),
+            drained: true,
             max_payload,
             moved: 0,
         };
@@ -113,7 +127,7 @@ impl HostLane {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
         let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == Want::Nothing as u32;
-        ready > if gathers { RING as u64 / 2 } else { 0 }
+        !self.drained || ready > if gathers { RING as u64 / 2 } else { 0 }
     }
 
     /// Bytes of input that fit now, going by the worker's word, which [`HostLane::send`] checks.
@@ -137,54 +151,101 @@ impl HostLane {
 
     /// The next outcome, if it is there whole.
     pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
+        self.drained = true;
         let header = match self.header {
             Some(header) => header,
             None => {
-                let mut bytes = [0; OUTCOME_HEADER];
-                if self.available() < bytes.len() && self.look()? < bytes.len() {
+                if !self.gather(OUTCOME_HEADER)? {
                     return Ok(Received::Nothing);
                 }
-                // SAFETY: so many bytes are there, and `bytes` holds as many.
-                unsafe { self.copy_out(bytes.as_mut_ptr(), bytes.len()) };
-                let header = OutcomeHeader::from_bytes(bytes).ok_or(Broken("it sent an outcome of no known kind"))?;
+                let header = OutcomeHeader::from_bytes(self.take_header())
+                    .ok_or(Broken("it sent an outcome of no known kind"))?;
                 if u64::from(header.len) > self.max_payload {
                     return Err(Broken("it sent an outcome longer than any can be"));
                 }
-                self.payload.clear();
-                // Room for what may follow it, too: whoever takes it adds a line end.
-                self.payload.reserve((header.len as usize).min(FORESEEN) + 1);
                 self.header = Some(header);
                 header
             }
         };
+        let len = header.len as usize;
+        let payload = if len < LARGE {
+            if !self.gather(len)? {
+                return Ok(Received::Nothing);
+            }
+            self.used += len;
+            Cow::Borrowed(self.copied.get(self.used - len..self.used).unwrap_or_default())
+        } else {
+            if !self.gather_large(len)? {
+                return Ok(Received::Nothing);
+            }
+            Cow::Owned(std::mem::take(&mut self.payload))
+        };
+        self.header = None;
+        self.drained = false;
+        Ok(Received::Outcome(header, payload))
+    }
+
+    /// Has so many bytes copied out, less than [`LARGE`], and not used yet, if they are there.
+    fn gather(&mut self, count: usize) -> Result<bool, Broken> {
+        let left = self.copied.len() - self.used;
+        if left >= count {
+            return Ok(true);
+        }
+        if left + self.available() < count && left + self.look()? < count {
+            return Ok(false);
+        }
+        self.copied.drain(..self.used);
+        self.used = 0;
+        self.copied.reserve_exact(COPIED - left);
+        let more = self.available().min(COPIED - left);
+        let end = self.copied.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: so many bytes are there, and there is room for them behind `end`; then they are initialised.
+        unsafe {
+            self.copy_out(end, more);
+            self.copied.set_len(left + more);
+        }
+        Ok(true)
+    }
+
+    fn take_header(&mut self) -> [u8; OUTCOME_HEADER] {
+        let header = self.copied.get(self.used..).and_then(|rest| rest.first_chunk());
+        self.used += OUTCOME_HEADER;
+        header.copied().unwrap_or_default()
+    }
+
+    /// Copies what there is of a large outcome to memory of its own, and says whether that is all.
+    fn gather_large(&mut self, len: usize) -> Result<bool, Broken> {
+        if self.payload.is_empty() {
+            // Room for what may follow it, too: whoever takes it adds a line end.
+            self.payload.reserve_exact(len.min(FORESEEN) + 1);
+            let copied = self.copied.get(self.used..).unwrap_or_default();
+            let copied = copied.get(..len).unwrap_or(copied);
+            self.payload.extend_from_slice(copied);
+            self.used += copied.len();
+        }
         let have = self.payload.len();
-        let missing = header.len as usize - have;
+        let missing = len - have;
         if self.available() < missing {
             self.look()?;
         }
         let count = self.available().min(missing);
-        if count > 0 {
-            // From here on memory grows with what has arrived, not with what was announced.
-            self.payload.reserve(count);
-            let end = self.payload.spare_capacity_mut().as_mut_ptr().cast();
-            // SAFETY: so many bytes are there, and there is room for them behind `end`; then they are initialised.
-            unsafe {
-                self.copy_out(end, count);
-                self.payload.set_len(have + count);
-            }
+        // From here on memory grows with what has arrived, not with what was announced.
+        self.payload.reserve(count);
+        let end = self.payload.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: as above.
+        unsafe {
+            self.copy_out(end, count);
+            self.payload.set_len(have + count);
         }
-        if self.payload.len() < header.len as usize {
-            return Ok(Received::Nothing);
-        }
-        self.header = None;
-        Ok(Received::Outcome(header, &mut self.payload))
+        Ok(count == missing)
     }
 
-    /// Ends a row of [`HostLane::receive`]: the worker gets its room back, and the host the memory of a large payload.
+    /// Ends a row of [`HostLane::receive`]: the worker gets its room back, and the host its memory.
     pub fn received(&mut self) {
         self.tell();
-        if self.header.is_none() && self.payload.capacity() > RING {
-            self.payload = Vec::new();
+        if self.used == self.copied.len() {
+            self.copied = Vec::new();
+            self.used = 0;
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
-use super::host::{HostLane, Received};
+use super::host::{HostLane, LARGE, Received};
 use super::region::{RING, Region, Want};
 use super::worker::{Bell, WorkerLane};
 
@@ -79,7 +79,8 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn items_of_any_size_pass_whole() {
-    let sizes = [0, 1, 7, 4096, RING - 1, RING, RING + 1, 3 * RING + 5, 0, 2];
+    let sizes =
+        [0, 1, 7, 4096, LARGE - 1, LARGE, LARGE + 1, 3, 4 * LARGE, RING - 1, RING, RING + 1, 3 * RING + 5, 0, 2];
     let items: Vec<Vec<u8>> = sizes.iter().map(|&n| (0..n).map(|i| (i * 7 + n) as u8).collect()).collect();
     assert_eq!(echo(&items), items);
 }

@@ -167,11 +167,12 @@ impl Lines {
     /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
     fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
+        let beside = value.beside.as_deref();
         let result = match value.encoded {
-            Encoded::One(element) => self.element(record, &value.beside, element, to),
+            Encoded::One(element) => self.element(record, beside, element, to),
             Encoded::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
-                self.element(record, &value.beside, Cow::Borrowed(element), to)
+                self.element(record, beside, Cow::Borrowed(element), to)
             }),
         };
         if result.is_err() {
@@ -183,7 +184,7 @@ impl Lines {
     fn element(
         &self,
         record: &Record<'_>,
-        beside: &Beside,
+        beside: Option<&Beside>,
         element: Cow<'_, [u8]>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {

@@ -12,12 +12,12 @@ use crate::supervisor::Record;
 use crate::value::Form;
 
 /// The record of a success. `value` is JSON, and `label` the members that follow the index.
-pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: &Beside, to: &mut Vec<u8>) {
+pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside>, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(to, "{{\"index\":{}{label},\"status\":\"ok\",\"value\":", record.index);
     to.extend_from_slice(value);
     tail(record, to);
-    if !beside.is_empty() {
+    if let Some(beside) = beside.filter(|beside| !beside.is_empty()) {
         merge(beside, to);
     }
     to.extend_from_slice(b"}\n");

@@ -26,10 +26,12 @@ use crate::outcome::{Failure, Kind};
 use crate::policy::Call;
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
-use crate::supervisor::{self, Encoded, End, Event, LARGE, Mailbox, Record, Sender, Sink, Supervisor, Value};
+use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
 
 /// Bytes that the supervisor is given at once, or a little more.
 const MOST_BYTES: usize = 512 << 10;
+/// Bytes of outcomes that share an allocation.
+const BLOCK: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -406,8 +408,8 @@ impl Outcomes {
     /// Copies an outcome to the last block, or to a new one where that is full.
     fn copy(&mut self, value: &[u8]) -> Kept {
         let block = match self.blocks.last_mut() {
-            Some(block) if block.len() + value.len() <= LARGE => block,
-            _ => self.blocks.push_mut(Vec::with_capacity(LARGE)),
+            Some(block) if block.len() + value.len() <= BLOCK => block,
+            _ => self.blocks.push_mut(Vec::with_capacity(BLOCK)),
         };
         let start = block.len();
         block.extend_from_slice(value);

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::input::Batch;
+use crate::lane::host::LARGE;
 use crate::policy::ResultForm;
-use crate::supervisor::LARGE;
 use crate::value::Form;
 
 /// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies

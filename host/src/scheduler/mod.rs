@@ -401,12 +401,16 @@ impl Scheduler {
     /// A worker delivered the outcome of its next item, after `elapsed`.
     pub fn outcome(&mut self, id: WorkerId, ending: Ending, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
-        let Some(key) = self.workers.get(id).and_then(|worker| worker.chunks.front().copied()) else {
+        let Some(worker) = self.workers.progress(id) else {
             return Verdict::Unexpected;
         };
-        let Some(chunk) = self.window.get_mut(&key) else {
+        let Some((key, chunk)) = worker.chunks.front().and_then(|&key| Some((key, self.window.get_mut(&key)?))) else {
             return Verdict::Unexpected;
         };
+        worker.finished += 1;
+        worker.unanswered = worker.unanswered.saturating_sub(1);
+        worker.tries = 0;
+        worker.since = worker.since.max(now);
         self.sizer.measured(elapsed);
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
@@ -420,19 +424,10 @@ impl Scheduler {
                 self.fresh.push(key);
             }
         }
-        let complete = chunk.done == chunk.count;
-        if complete {
+        if chunk.done == chunk.count {
             chunk.worker = None;
+            self.workers.change(id, |worker| worker.chunks.pop_front());
         }
-        self.workers.change(id, |worker| {
-            worker.finished += 1;
-            worker.unanswered = worker.unanswered.saturating_sub(1);
-            worker.tries = 0;
-            worker.since = worker.since.max(now);
-            if complete {
-                worker.chunks.pop_front();
-            }
-        });
         if again {
             self.take_out(id, key, index);
             return Verdict::Retry { chunk: key, index };

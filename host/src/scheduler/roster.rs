@@ -98,6 +98,12 @@ impl Roster {
         self.workers.get(&id)
     }
 
+    /// A worker, to note how far it has come. Nothing may change that it is counted by, such as its chunks: that is what
+    /// [`Roster::change`] is for, which takes longer.
+    pub fn progress(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.workers.get_mut(&id)
+    }
+
     /// Changes a worker, and all that is known of all with it.
     pub fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;

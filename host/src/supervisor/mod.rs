@@ -24,6 +24,7 @@ use crate::compile::Prepared;
 use crate::error::Error;
 use crate::input::Batch;
 use crate::journal::{COMMIT_EVERY, Left};
+use crate::lane::LOOK_EVERY;
 use crate::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use crate::lane::host::Received;
 use crate::lane::region::Want;
@@ -41,14 +42,10 @@ use process::{Process, Setting};
 const PARTS: u32 = 16;
 /// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
 const OUTCOME_EXTRAS: u64 = 1 << 20;
-/// How often outcomes are looked for while a worker may have finished some without ringing.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The longest sleep while a deadline runs.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// So much more than it meant to sleep between two looks at the clock says that the host was stopped.
 const STOOD_STILL: Duration = Duration::from_millis(100);
-/// An outcome this large is moved, not copied.
-pub const LARGE: usize = 64 << 10;
 /// The mailbox's number among the things waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
@@ -66,7 +63,8 @@ pub struct Record<'a> {
 #[derive(Debug)]
 pub struct Value<'a> {
     pub encoded: Encoded<'a>,
-    pub beside: Beside,
+    /// Boxed, since most have none.
+    pub beside: Option<Box<Beside>>,
 }
 
 /// What the worker encoded; not yet looked at by anybody.
@@ -414,7 +412,7 @@ impl<'a> Supervisor<'a> {
             match process.lane.receive()? {
                 Received::Nothing => break,
                 Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
-                    if payload.len() != PART || !self.sink.part(id, payload) {
+                    if payload.len() != PART || !self.sink.part(id, &payload) {
                         return Err(crate::lane::host::Broken("it sent parts of a value that cannot be"));
                     }
                     // The others have their turn.
@@ -423,8 +421,8 @@ impl<'a> Supervisor<'a> {
                         break;
                     }
                 }
-                Received::Outcome(header, payload) => {
-                    let outcome = parse(header.tag, payload)?;
+                Received::Outcome(header, mut payload) => {
+                    let outcome = parse(header.tag, &mut payload)?;
                     let ending = match &outcome {
                         Err(failure) => Ending::Failed(failure.kind),
                         Ok(_) => Ending::Final,
@@ -689,15 +687,18 @@ impl Drop for Supervisor<'_> {
 }
 
 /// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
-fn parse(tag: OutcomeTag, payload: &mut Vec<u8>) -> Result<Result<Value<'_>, Failure>, crate::lane::host::Broken> {
+fn parse<'a>(
+    tag: OutcomeTag,
+    payload: &'a mut Cow<'_, [u8]>,
+) -> Result<Result<Value<'a>, Failure>, crate::lane::host::Broken> {
     let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");
     let value = |encoded, beside| Ok(Ok(Value { encoded, beside }));
     match tag {
-        OutcomeTag::Value if payload.len() >= LARGE => {
-            value(Encoded::One(Cow::Owned(std::mem::take(payload))), Beside::default())
-        }
-        OutcomeTag::Value => value(Encoded::One(Cow::Borrowed(payload)), Beside::default()),
-        OutcomeTag::Values => value(Encoded::Many(payload), Beside::default()),
+        OutcomeTag::Value => match payload {
+            Cow::Owned(payload) => value(Encoded::One(Cow::Owned(std::mem::take(payload))), None),
+            Cow::Borrowed(payload) => value(Encoded::One(Cow::Borrowed(payload)), None),
+        },
+        OutcomeTag::Values => value(Encoded::Many(payload), None),
         OutcomeTag::ValueAndBeside | OutcomeTag::ValuesAndBeside => {
             let Some((beside, rest)) = split_off(payload) else {
                 return Err(broken);
@@ -706,7 +707,7 @@ fn parse(tag: OutcomeTag, payload: &mut Vec<u8>) -> Result<Result<Value<'_>, Fai
                 return Err(broken);
             };
             let one = tag == OutcomeTag::ValueAndBeside;
-            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, beside)
+            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, Some(beside))
         }
         OutcomeTag::Part => Err(broken),
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {

@@ -18,7 +18,7 @@ use super::texts::Texts;
 use super::wasi::Wasi;
 use crate::failed;
 use crate::lane::frame::{ItemTag, OutcomeTag};
-use crate::outcome::{Beside, Encoding, Failure, Kind};
+use crate::outcome::{Beside, Encoding, Failure, Kind, Printed};
 use crate::policy::{Call, ResultForm};
 use crate::value::{self, EncodeError, Form, Shape};
 
@@ -135,7 +135,9 @@ impl Runner {
         out.clear();
         let (item, form) = self.open(tag, item)?;
         let result = match self.task.manner {
-            Manner::Command => self.execute(&item, form, index, out).map(|beside| (OutcomeTag::Value, beside)),
+            Manner::Command => self
+                .execute(&item, form, index, out)
+                .map(|beside| (OutcomeTag::Value, (!beside.is_empty()).then(|| Box::new(beside)))),
             _ => self.attempt(&item, form, out).map(plain),
         };
         self.conclude(result, out)
@@ -401,56 +403,58 @@ impl Runner {
     /// trapped is not used again.
     fn conclude(
         &mut self,
-        result: Result<(OutcomeTag, Beside), Failure>,
+        result: Result<(OutcomeTag, Option<Box<Beside>>), Failure>,
         out: &mut Vec<u8>,
     ) -> Result<OutcomeTag, Failure> {
-        let most = self.most();
-        let result = result.and_then(|outcome| if out.len() > most { Err(too_large(most)) } else { Ok(outcome) });
         let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
-        match result {
-            Ok((tag, mut beside)) => {
-                beside.printed = printed;
-                if beside.is_empty() {
-                    return Ok(tag);
-                }
-                let beside = serde_json::to_vec(&beside).unwrap_or_default();
-                let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
-                front.extend(beside);
-                out.splice(0..0, front);
-                Ok(match tag {
-                    OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
-                    _ => OutcomeTag::ValueAndBeside,
-                })
-            }
-            Err(mut failure) => {
-                if failure.kind == Kind::Exit
-                    && let Some(last) = printed.stderr.lines().rfind(|line| !line.trim().is_empty())
-                {
-                    let last: String = last.chars().take(SAID).collect();
-                    failure.message += &format!(": {last}");
-                }
-                failure.printed = printed;
-                if let Some(live) = &self.live {
-                    let hint = denied::hint(live.store.data().missed(), failure.kind);
-                    failure.message += &hint;
-                }
-                if spoils(failure.kind) {
-                    self.live = None;
-                }
-                Err(failure)
-            }
+        let (tag, beside) = match result {
+            Ok(_) if out.len() > self.most() => return Err(self.failed(too_large(self.most()), printed)),
+            Ok(outcome) => outcome,
+            Err(failure) => return Err(self.failed(failure, printed)),
+        };
+        if printed.is_empty() && beside.is_none() {
+            return Ok(tag);
         }
+        let beside = Beside { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
+        let beside = serde_json::to_vec(&beside).unwrap_or_default();
+        let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
+        front.extend(beside);
+        out.splice(0..0, front);
+        Ok(match tag {
+            OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
+            _ => OutcomeTag::ValueAndBeside,
+        })
     }
-}
 
-/// An outcome that has nothing beside it yet.
-fn plain(tag: OutcomeTag) -> (OutcomeTag, Beside) {
-    (tag, Beside::default())
+    /// Says of a failure what can be said, and lets go of an instance that trapped.
+    #[cold]
+    fn failed(&mut self, mut failure: Failure, printed: Printed) -> Failure {
+        if failure.kind == Kind::Exit
+            && let Some(last) = printed.stderr.lines().rfind(|line| !line.trim().is_empty())
+        {
+            let last: String = last.chars().take(SAID).collect();
+            failure.message += &format!(": {last}");
+        }
+        failure.printed = printed;
+        if let Some(live) = &self.live {
+            let hint = denied::hint(live.store.data().missed(), failure.kind);
+            failure.message += &hint;
+        }
+        if spoils(failure.kind) {
+            self.live = None;
+        }
+        failure
+    }
 }
 
 /// Whether an instance may be in the middle of something after this failure.
 fn spoils(kind: Kind) -> bool {
     !matches!(kind, Kind::Error | Kind::InvalidInput)
+}
+
+/// An outcome that has nothing beside it yet.
+fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<Beside>>) {
+    (tag, None)
 }
 
 fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<Invocation>) -> Result<Live, Failure> {
