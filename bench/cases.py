@@ -151,9 +151,10 @@ def identity(bench, size, name, need):
         [
             bench.limit(LIMIT, guest, "echo-bytes", source, "worker", bytes=True),
             bench.limit(THREADS, guest, "echo-bytes", source, "worker", threads=bench.workers, bytes=True),
-            bench.python("identity", count, source, discard=True),
-            # The call alone, as for the limit, and the whole program, as for Python.
+            # The call alone, of a program that has its items and its pool, and the whole program.
+            bench.told(f"{PYTHON}, the call", [sys.executable, os.path.join(HERE, "yardstick.py"), "map", str(bench.workers), source]),
             bench.told("wasmpool::Pool, the call", api),
+            bench.python("identity", count, source, discard=True),
             bench.command("wasmpool::Pool, the program", count, source, api, compare=False),
             bench.wasmpool(
                 "wasmpool map", count, source, guest, *options, "--delimiter", "nul", discard=True, compare=False
@@ -161,6 +162,7 @@ def identity(bench, size, name, need):
         ],
         [
             Bar("wasmpool::Pool, the call", LIMIT, 0.3, times=bench.workers),
+            Bar("wasmpool::Pool, the call", f"{PYTHON}, the call", need),
             Bar("wasmpool::Pool, the program", PYTHON, need),
         ],
     )

@@ -105,7 +105,8 @@ class Bench:
 
         def run(_):
             said = json.loads(self.output(command))
-            return Sample(said["items"] / said["seconds"], None, said["cpu_seconds"] / said["items"] * 1e6)
+            cpu = said["cpu_seconds"] / said["items"] * 1e6 if "cpu_seconds" in said else None
+            return Sample(said["items"] / said["seconds"], None, cpu)
 
         return Side(name, run)
 

@@ -13,4 +13,10 @@ pub mod worker;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub use region::PRINTED;
+
+/// How often the host looks for outcomes while a worker has several items to answer. So the worker need not ring for each
+/// chunk: where all processors are busy, every bell takes one from an item.
+pub const LOOK_EVERY: Duration = Duration::from_millis(5);

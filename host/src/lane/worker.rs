@@ -19,6 +19,8 @@ pub trait Bell {
 pub struct WorkerLane {
     region: &'static Region,
     taken: u64,
+    /// How far the host had come with the input when that was last looked at, as for the output.
+    delivered: Cell<u64>,
     output: Output,
     /// Items answered, and attempts made.
     answered: u64,
@@ -132,6 +134,7 @@ impl WorkerLane {
         Ok(WorkerLane {
             region,
             taken: 0,
+            delivered: Cell::new(0),
             output: Output { region, head: 0, tail: 0 },
             answered: 0,
             attempt: 0,
@@ -242,8 +245,14 @@ impl WorkerLane {
         self.region.printed().map(|(at, len)| PrintedPage { at, len })
     }
 
+    /// Bytes of input that are known to be there.
     fn available(&self) -> usize {
-        (self.region.status().host.0.input_head.load(Ordering::Acquire) - self.taken) as usize
+        (self.delivered.get() - self.taken) as usize
+    }
+
+    fn look(&self) -> usize {
+        self.delivered.set(self.region.status().host.0.input_head.load(Ordering::Acquire));
+        self.available()
     }
 
     fn span(&self, len: usize) -> &[u8] {
@@ -266,11 +275,11 @@ impl WorkerLane {
     }
 
     fn wait_for(&self, len: usize, bell: &impl Bell) -> io::Result<()> {
-        if self.available() >= len {
+        if self.available() >= len || self.look() >= len {
             return Ok(());
         }
         // What was done so far is all the host will hear of for now.
-        let sleeps = sleep_until(self.region, bell, Want::Input, || self.available() >= len)?;
+        let sleeps = sleep_until(self.region, bell, Want::Input, || self.look() >= len)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }

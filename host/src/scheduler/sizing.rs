@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Work a chunk should hold, when its size is ours to choose.
-const TARGET: Duration = Duration::from_millis(4);
+/// Work a chunk should hold, when its size is ours to choose: while the next is in work, the host looks once at least.
+const TARGET: Duration = Duration::from_millis(8);
+/// The same where whoever comes next waits for it.
+const TARGET_ALONE: Duration = Duration::from_millis(4);
 /// Bytes and items a chunk of our choosing holds at most. A chunk, with its headers, should fit into a lane beside another;
 /// beyond that, the more it holds the fewer threads and processes have to be woken for a byte.
 const MAX_BYTES: usize = 112 << 10;
@@ -27,6 +29,7 @@ pub enum ChunkSize {
 #[derive(Debug)]
 pub(super) struct Sizer {
     size: ChunkSize,
+    target: Duration,
     max_bytes: usize,
     /// What an item takes, in nanoseconds; `None` until one was measured.
     item: Option<Average>,
@@ -40,6 +43,8 @@ struct Average {
     quick: f64,
     slow: f64,
     count: f64,
+    /// What an item counts for in the slow one: a division less for each.
+    weight: f64,
 }
 
 impl Average {
@@ -49,15 +54,18 @@ impl Average {
     const LONG: f64 = 4096.0;
 
     fn of_first(ns: f64) -> Average {
-        Average { quick: ns, slow: ns, count: 1.0 }
+        Average { quick: ns, slow: ns, count: 1.0, weight: 1.0 }
     }
 
     fn add(&mut self, ns: f64) {
         let quick = ns.min(self.quick.max(100.0) * Average::MOST);
         // Slow items count more than fast ones: a chunk that is too small costs microseconds, one too large costs order.
         self.quick += (quick - self.quick) / if quick > self.quick { 8.0 } else { 32.0 };
-        self.count = (self.count + 1.0).min(Average::LONG);
-        self.slow += (ns - self.slow) / self.count;
+        if self.count < Average::LONG {
+            self.count += 1.0;
+            self.weight = 1.0 / self.count;
+        }
+        self.slow += (ns - self.slow) * self.weight;
     }
 
     fn ns(&self) -> f64 {
@@ -67,11 +75,12 @@ impl Average {
 
 impl Sizer {
     pub(super) fn new(size: ChunkSize) -> Self {
-        Sizer { size, max_bytes: MAX_BYTES, item: None }
+        Sizer { size, target: TARGET, max_bytes: MAX_BYTES, item: None }
     }
 
     /// A worker is given one chunk at a time.
     pub(super) fn one_at_a_time(&mut self) {
+        self.target = TARGET_ALONE;
         self.max_bytes = MAX_BYTES_ALONE;
     }
 
@@ -85,7 +94,7 @@ impl Sizer {
 
     /// Whether a chunk may wait behind another in a worker: not while items take so long that others could take it sooner.
     pub(super) fn may_queue(&self) -> bool {
-        self.item.is_some_and(|average| average.ns() < TARGET.as_nanos() as f64)
+        self.item.is_some_and(|average| average.ns() < self.target.as_nanos() as f64)
     }
 
     /// Whether a chunk can be cut from `pending` items, or more should be waited for.
@@ -127,7 +136,7 @@ impl Sizer {
         match self.item {
             None => 1,
             // Chunks grow no faster than what is known of items.
-            Some(average) => self.worth(TARGET).clamp(1, MAX_ITEMS.min(average.count as usize)),
+            Some(average) => self.worth(self.target).clamp(1, MAX_ITEMS.min(average.count as usize)),
         }
     }
 

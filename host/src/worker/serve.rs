@@ -7,19 +7,16 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::command::Parts;
 use super::run::{Batch, Runner};
+use crate::lane::LOOK_EVERY;
 use crate::lane::control::Control;
 use crate::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
 use crate::lane::worker::WorkerLane;
 use crate::outcome::Failure;
 use crate::policy::{Call, Isolate};
 
-/// The host hears of outcomes at least this often while a chunk runs.
-const RING_EVERY: u64 = 4_000_000;
-
 /// Serves until the host is gone.
 pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &Call) -> io::Result<()> {
     let mut out = Vec::new();
-    let mut rung = 0;
     // When the last item ended, and how often the lane had slept then.
     let mut last = (0, u64::MAX);
     loop {
@@ -31,12 +28,14 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             serve_batch(&mut lane, control, &mut runner, call, count)?;
             continue;
         }
+        let mut began = None;
         for nth in 0..count {
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
             // Where nothing was waited for, one look at the clock ends an item and starts the next.
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
+            began.get_or_insert(start);
             if call.in_parts {
                 runner.parts = Some(Parts { lane: lane.lend_output(), control });
             }
@@ -53,9 +52,8 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             lane.unstage(control)?;
             answer(&mut lane, control, result, &mut out, end - start)?;
             last = (end, lane.sleeps());
-            if end - rung > RING_EVERY || lane.filling_up() {
+            if lane.filling_up() {
                 lane.ring_if_waiting(control)?;
-                rung = end;
             }
             if call.isolate == Isolate::Item {
                 runner.discard();
@@ -64,8 +62,13 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
                 last = (0, u64::MAX);
             }
         }
-        lane.ring_if_waiting(control)?;
+        end_chunk(&lane, control, began.unwrap_or_default(), last.0)?;
     }
+}
+
+/// A chunk is done. The host looks by itself, but after a short one it has to send more sooner than that.
+fn end_chunk(lane: &WorkerLane, control: &Control, began: u64, ended: u64) -> io::Result<()> {
+    if u128::from(ended.saturating_sub(began)) < LOOK_EVERY.as_nanos() { lane.ring_if_waiting(control) } else { Ok(()) }
 }
 
 /// Empties the scratch directory, and says whether there was something to do. The item's outcome does not wait for it.
@@ -86,6 +89,7 @@ fn serve_batch(
     call: &Call,
     count: u32,
 ) -> io::Result<()> {
+    let began = now();
     let mut items = Batch::default();
     for _ in 0..count {
         let (tag, len) = frame::read_item_header(lane.take(control)?);
@@ -101,7 +105,7 @@ fn serve_batch(
             serve_call(lane, control, runner, call, &one)?;
         }
     }
-    lane.ring_if_waiting(control)
+    end_chunk(lane, control, began, now())
 }
 
 /// One call. Says `false`, having answered nothing, where nobody knows which of its items to blame.
