@@ -18,7 +18,9 @@ pub trait Bell {
 #[derive(Debug)]
 pub struct WorkerLane {
     region: &'static Region,
+    /// Bytes of input that were taken, and how many were when the host was last told.
     taken: u64,
+    told: u64,
     /// How far the host had come with the input when that was last looked at, as for the output.
     delivered: Cell<u64>,
     output: Output,
@@ -134,6 +136,7 @@ impl WorkerLane {
         Ok(WorkerLane {
             region,
             taken: 0,
+            told: 0,
             delivered: Cell::new(0),
             output: Output { region, head: 0, tail: 0 },
             answered: 0,
@@ -264,11 +267,11 @@ impl WorkerLane {
     }
 
     fn consume(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
-        let before = self.available();
         self.taken += len as u64;
         self.region.status().worker.0.input_tail.store(self.taken, Ordering::Release);
         // The host may hold back the rest of a chunk for want of room: tell it when half the ring has become free.
-        if before > RING / 2 && before - len <= RING / 2 {
+        if self.taken - self.told > RING as u64 / 2 {
+            self.told = self.taken;
             self.ring_if_waiting(bell)?;
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 
 use super::function::{is_full, read};
 use super::group::Group;
@@ -14,8 +16,6 @@ use super::value::{Argument, Returned};
 use crate::error::Error;
 use crate::input::Batch;
 
-/// What was read is handed over at the latest after this, for slow iterators.
-const HAND_OVER: Duration = Duration::from_millis(1);
 /// Items that are read ahead before it is known how large results are.
 const BEFORE_FIRST: u64 = 256;
 
@@ -131,7 +131,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
 
     /// Reads items while there is room, and nothing to give back in the meantime.
     fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
-        let mut last = Instant::now();
+        let mut last = tick();
         while self.has_room(self.batch.bytes.len()) {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
                 self.items = None;
@@ -142,13 +142,13 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
             let bytes = self.batch.bytes.len() - before;
             self.usual_item = bytes.max(self.usual_item - self.usual_item / 16);
             self.read += 1;
-            if is_full(&self.batch) || last.elapsed() >= HAND_OVER {
+            if is_full(&self.batch) || tick() != last {
                 group.submit(job, self.batch.take());
                 self.look(&mut job.state());
                 if !self.ready.is_empty() {
                     break;
                 }
-                last = Instant::now();
+                last = tick();
             }
         }
         if !self.batch.is_empty() {
@@ -170,6 +170,12 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         let (most_items, _) = self.most;
         self.items.is_some() && (self.read - self.taken) <= most_items as u64 * 3 / 4
     }
+}
+
+/// A time that moves on every few milliseconds. By then what was read is handed over, should the iterator be slow; so it is
+/// looked at for each item, and has to cost next to nothing.
+fn tick() -> Option<TimeSpec> {
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()
 }
 
 impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
