@@ -8,10 +8,17 @@ use crate::support::{ECHO, SQUARES, beside_others, builder, pool};
 fn bytes_go_in_and_come_out_as_they_are() {
     let _beside = beside_others();
     let pool = pool(ECHO);
+    // Small ones, and those about where they begin to be handed over otherwise.
+    let sizes = (0..2000)
+        .map(|i| i * 37 % 5000)
+        .chain([4, 16, 64, 256].iter().flat_map(|kib| (kib << 10) - 2..(kib << 10) + 3));
     let items: Vec<Vec<u8>> =
-        (0..2000usize).map(|i| vec![i as u8; i * 37 % 5000]).chain([b"\n\0\xff\"".to_vec()]).collect();
+        sizes.enumerate().map(|(i, size)| vec![i as u8; size]).chain([b"\n\0\xff\"".to_vec()]).collect();
     let echoed: Vec<Bytes> = pool.map(items.iter().map(Bytes)).unwrap();
     assert!(items.iter().eq(echoed.iter().map(|bytes| &bytes.0)));
+    let kept: usize = echoed.iter().map(|bytes| bytes.0.capacity()).sum();
+    let bytes: usize = items.iter().map(Vec::len).sum();
+    assert!(kept < bytes + bytes / 4, "results of {bytes} bytes keep {kept}");
     let large: Vec<u8> = (0..5_000_000u32).map(|i| (i * 7) as u8).collect();
     assert_eq!(pool.apply::<_, Bytes>(Bytes(&large)).unwrap().0, large);
 }
