@@ -3,7 +3,6 @@
 //! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then of the next. It is
 //! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -22,6 +21,7 @@ use crate::compile::Wanted;
 use crate::error::Error;
 use crate::grants::Opened;
 use crate::input::Batch;
+use crate::lane::host::LARGE;
 use crate::outcome::{Failure, Kind};
 use crate::policy::Call;
 use crate::sandbox::Part;
@@ -452,8 +452,8 @@ impl Sink for Outcomes {
         }
         let outcome = result
             .and_then(|value| match value.encoded {
-                Encoded::One(Cow::Owned(value)) => Ok(Kept::Alone(value)),
-                Encoded::One(Cow::Borrowed(value)) => Ok(self.copy(value)),
+                Encoded::One(value) if value.len() >= LARGE => Ok(Kept::Alone(value.into_owned())),
+                Encoded::One(value) => Ok(self.copy(&value)),
                 Encoded::Many(_) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
             })
             .map_err(|failure| Failed { attempts: record.attempts, failure });

@@ -694,10 +694,7 @@ fn parse<'a>(
     let broken = crate::lane::host::Broken("it sent an outcome that cannot be read");
     let value = |encoded, beside| Ok(Ok(Value { encoded, beside }));
     match tag {
-        OutcomeTag::Value => match payload {
-            Cow::Owned(payload) => value(Encoded::One(Cow::Owned(std::mem::take(payload))), None),
-            Cow::Borrowed(payload) => value(Encoded::One(Cow::Borrowed(payload)), None),
-        },
+        OutcomeTag::Value => value(Encoded::One(std::mem::take(payload)), None),
         OutcomeTag::Values => value(Encoded::Many(payload), None),
         OutcomeTag::ValueAndBeside | OutcomeTag::ValuesAndBeside => {
             let Some((beside, rest)) = split_off(payload) else {
