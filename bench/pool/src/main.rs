@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use wasmpool::{Bytes, Isolate, Pool};
 
+/// Bytes that are shared, not copied.
+type Shared = Bytes<bytes::Bytes>;
+
 fn main() -> ExitCode {
     wasmpool::worker_entry();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,20 +30,23 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), String> {
-    let all = std::fs::read(input).map_err(said)?;
-    let all = all.strip_suffix(&[0]).ok_or("the last item does not end with a NUL")?;
-    let items = split(all);
+    let mut all = bytes::Bytes::from(std::fs::read(input).map_err(said)?);
+    if all.last() != Some(&0) {
+        return Err("the last item does not end with a NUL".to_owned());
+    }
+    all.truncate(all.len() - 1);
+    let items = split(&all);
     let builder = Pool::builder(Path::new(task)).function(function).workers(workers).isolate(Isolate::Worker);
     let pool = builder.build().map_err(said)?;
     // Workers are there, and loaded; and what comes back is what was sent.
     let first = items.get(..items.len().min(100)).unwrap_or_default();
-    let back: Vec<Bytes> = pool.map(first.iter().map(Bytes)).map_err(said)?;
-    if back.iter().zip(first).any(|(back, item)| ***back != **item) {
+    let back: Vec<Shared> = pool.map(first.iter().cloned().map(Bytes)).map_err(said)?;
+    if back.iter().zip(first).any(|(back, item)| **back != *item) {
         return Err("an item came back as another".to_owned());
     }
     let (start, before) = (Instant::now(), processor_time(UsageWho::RUSAGE_SELF)?);
     let mut count = 0;
-    for (item, result) in items.iter().zip(pool.imap::<_, Bytes>(items.iter().map(Bytes))) {
+    for (item, result) in items.iter().zip(pool.imap::<_, Shared>(items.iter().cloned().map(Bytes))) {
         if result.map_err(said)?.len() != item.len() {
             return Err(format!("item {count} came back as another"));
         }
@@ -56,10 +62,9 @@ fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), St
 }
 
 /// The items that NULs part.
-fn split(all: &[u8]) -> Vec<&[u8]> {
+fn split(all: &bytes::Bytes) -> Vec<bytes::Bytes> {
     let ends = memchr::memchr_iter(0, all).chain([all.len()]);
-    let items = ends.scan(0, |start, end| all.get(std::mem::replace(start, end + 1)..end));
-    items.collect()
+    ends.scan(0, |start, end| Some(all.slice(std::mem::replace(start, end + 1)..end))).collect()
 }
 
 fn processor_time(whose: UsageWho) -> Result<Duration, String> {

@@ -143,7 +143,7 @@ impl Fan {
             self.lock().unnoted += 1;
             told(count);
             let mut state = self.lock();
-            state.bytes += batch.bytes.len();
+            state.bytes += batch.size();
             if !batch.is_empty() {
                 state.batches.push_back(batch);
             }
@@ -213,7 +213,7 @@ impl State {
         let next = self.takers.iter().filter(|taker| !taker.gone).map(|taker| taker.next).min().unwrap_or(end);
         while self.first < next {
             self.first += 1;
-            self.bytes -= self.batches.pop_front().map_or(0, |batch| batch.bytes.len());
+            self.bytes -= self.batches.pop_front().map_or(0, |batch| batch.size());
         }
     }
 }

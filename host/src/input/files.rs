@@ -1,12 +1,13 @@
 //! Items that are files: each line of the input is a path, the item is what is in it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{Batch, Inputs, Items, LineItems};
-use crate::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
+use crate::lane::frame::ItemTag;
 
 /// Bytes of files after which a batch is full.
 const BATCH: usize = 256 << 10;
@@ -15,9 +16,8 @@ const BATCH: usize = 256 << 10;
 #[derive(Debug)]
 pub struct FileItems {
     paths: LineItems,
-    /// Paths that were read and not yet opened.
-    waiting: Batch,
-    at: usize,
+    /// Paths that were read and not yet opened, or why one could not be read.
+    waiting: VecDeque<Result<Vec<u8>, String>>,
     longest: usize,
     more: bool,
 }
@@ -25,43 +25,43 @@ pub struct FileItems {
 impl FileItems {
     pub fn new(inputs: Inputs, longest: usize) -> FileItems {
         let paths = LineItems::new(inputs, b'\n', true, 1 << 20);
-        FileItems { paths, waiting: Batch::default(), at: 0, longest, more: true }
+        FileItems { paths, waiting: VecDeque::new(), longest, more: true }
     }
 
-    /// The next path, or why there is none in this line.
-    fn next_path(&mut self) -> Option<Result<Vec<u8>, Vec<u8>>> {
-        let header = self.waiting.bytes.get(self.at..)?.first_chunk::<ITEM_HEADER>()?;
-        let (tag, len) = read_item_header(*header);
-        let start = self.at + ITEM_HEADER;
-        self.at = start + len;
-        let bytes = self.waiting.bytes.get(start..self.at)?.to_vec();
-        Some(if tag == ItemTag::Item { Ok(bytes) } else { Err(bytes) })
+    /// Reads more paths.
+    fn read_paths(&mut self) -> io::Result<()> {
+        let mut batch = Batch::default();
+        self.more = self.paths.next(&mut batch)?;
+        self.waiting.extend(batch.iter().map(|(tag, path)| match tag {
+            ItemTag::Item => Ok(path.to_vec()),
+            ItemTag::Unreadable => Err(String::from_utf8_lossy(path).into_owned()),
+        }));
+        Ok(())
     }
 }
 
 impl Items for FileItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
-        while batch.bytes.len() < BATCH {
-            let Some(path) = self.next_path() else {
+        while batch.size() < BATCH {
+            let Some(path) = self.waiting.pop_front() else {
                 // What was opened goes out before another read that may block.
                 if !batch.is_empty() || !self.more {
                     return Ok(self.more);
                 }
-                self.waiting = Batch::default();
-                self.at = 0;
-                self.more = self.paths.next(&mut self.waiting)?;
+                self.read_paths()?;
                 return Ok(self.more || !self.waiting.is_empty());
             };
             let path = match path {
                 Ok(path) => path,
                 Err(reason) => {
-                    batch.push_unreadable(&String::from_utf8_lossy(&reason));
+                    batch.push_unreadable(&reason);
                     continue;
                 }
             };
             let path = Path::new(std::ffi::OsStr::from_bytes(&path));
             match read(path, self.longest) {
-                Ok(bytes) => batch.push(&bytes),
+                Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
+                Ok(bytes) => batch.push_whole(bytes.into()),
                 Err(e) => batch.push_unreadable(&format!("cannot read the file {}: {e}", path.display())),
             }
         }

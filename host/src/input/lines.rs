@@ -5,7 +5,6 @@ use std::io;
 use memchr::memchr;
 
 use super::{Batch, Inputs, Items};
-use crate::lane::frame::ITEM_HEADER;
 
 /// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
 pub const BLOCK: usize = 256 << 10;
@@ -22,8 +21,7 @@ pub struct LineItems {
     /// Longest item; what is longer could not be handed to the task anyway.
     longest: usize,
     block: Vec<u8>,
-    /// The beginning of an item whose end was not yet read, behind room for its header, and how many bytes of it were
-    /// dropped.
+    /// The beginning of an item whose end was not yet read, and how many bytes of it were dropped.
     partial: Vec<u8>,
     dropped: usize,
     /// Size of the last such item, within bounds: the next is likely to be like it.
@@ -37,8 +35,8 @@ impl LineItems {
     }
 
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
-        if self.dropped > 0 || self.begun() + rest.len() > self.longest {
-            let length = self.begun() + self.dropped + rest.len();
+        if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
+            let length = self.partial.len() + self.dropped + rest.len();
             batch.push_unreadable(&format!(
                 "the item is {length} bytes long, more than the memory of an instance ({} bytes, --memory)",
                 self.longest
@@ -57,16 +55,15 @@ impl LineItems {
         let mut item = std::mem::take(&mut self.partial);
         item.extend_from_slice(rest);
         self.last = item.len().min(FORESEEN);
-        let bytes = item.get(ITEM_HEADER..).unwrap_or_default();
-        let blank = self.is_blank(bytes);
+        let blank = self.is_blank(&item);
         if item.capacity() > BLOCK {
             if !blank {
-                batch.push_behind_room(item);
+                batch.push_whole(item.into());
             }
             return;
         }
         if !blank {
-            batch.push(bytes);
+            batch.push(&item);
         }
         item.clear();
         self.partial = item;
@@ -74,20 +71,14 @@ impl LineItems {
 
     /// Keeps the beginning of an item, or more of it.
     fn begin_item(&mut self, bytes: &[u8]) {
-        if self.begun() + bytes.len() > self.longest {
+        if self.partial.len() + bytes.len() > self.longest {
             self.dropped += bytes.len();
         } else if !bytes.is_empty() {
             if self.partial.is_empty() {
-                self.partial.reserve(self.last.max(ITEM_HEADER + bytes.len()));
-                self.partial.extend_from_slice(&[0; ITEM_HEADER]);
+                self.partial.reserve(self.last.max(bytes.len()));
             }
             self.partial.extend_from_slice(bytes);
         }
-    }
-
-    /// Bytes of the item whose end was not yet read.
-    fn begun(&self) -> usize {
-        self.partial.len().saturating_sub(ITEM_HEADER)
     }
 
     fn is_blank(&self, item: &[u8]) -> bool {

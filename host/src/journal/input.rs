@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use rangemap::RangeSet;
 
 use super::state::Read;
-use crate::input::{Batch, Items};
+use crate::input::{Batch, Items, Part};
 use crate::supervisor::Group;
 
 /// Counts and hashes items as they are read. The clone that the journal's keeper has sees how far that is.
@@ -62,13 +62,13 @@ impl Tally {
 
     /// Items were read, and nobody was told of them yet.
     pub fn add(&mut self, batch: &Batch) {
-        self.hash(&batch.bytes, batch.sizes.len());
+        self.hash(&batch.part(0..batch.sizes.len()));
         *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
     }
 
-    fn hash(&mut self, bytes: &[u8], items: usize) {
-        self.hasher.update(bytes);
-        self.items += items as u64;
+    fn hash(&mut self, part: &Part<'_>) {
+        self.hasher.update(part.bytes).update(&part.last);
+        self.items += part.sizes.len() as u64;
     }
 
     /// Reads the beginning that is expected, and returns what is left to do of it; an error if the input has another.
@@ -89,17 +89,16 @@ impl Tally {
             };
             let (first, count) = (self.items, batch.sizes.len());
             let within = usize::try_from(read.items - first).unwrap_or(usize::MAX).min(count);
-            let head = batch.part(0..within);
-            self.hash(head.bytes, within);
+            self.hash(&batch.part(0..within));
             let looked_at = first..first + within as u64;
             let gaps = (within > 0).then(|| known.gaps(&looked_at));
             for gap in gaps.into_iter().flatten() {
                 let part = batch.part((gap.start - first) as usize..(gap.end - first) as usize);
                 match holes.last_mut() {
-                    Some((start, hole)) if *start + hole.sizes.len() as u64 == gap.start => hole.append_part(&part),
+                    Some((start, hole)) if *start + hole.sizes.len() as u64 == gap.start => hole.append_part(part),
                     _ => {
                         let mut hole = Batch::default();
-                        hole.append_part(&part);
+                        hole.append_part(part);
                         holes.push((gap.start, hole));
                     }
                 }
@@ -119,8 +118,8 @@ impl Tally {
                 None => (read.items, Batch::default()),
             };
             let tail = batch.part(within..count);
-            self.hash(tail.bytes, tail.sizes.len());
-            rest.append_part(&tail);
+            self.hash(&tail);
+            rest.append_part(tail);
             *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
             return Ok(Left { waiting, holes, next, rest });
         }
@@ -185,14 +184,7 @@ mod tests {
     }
 
     fn unpacked(first: u64, batch: &Batch) -> Vec<(u64, Vec<u8>)> {
-        let mut items = Vec::new();
-        let mut at = 0;
-        for (n, &size) in batch.sizes.iter().enumerate() {
-            let start = at + crate::lane::frame::ITEM_HEADER;
-            at = start + size as usize;
-            items.push((first + n as u64, batch.bytes[start..at].to_vec()));
-        }
-        items
+        (first..).zip(batch.iter().map(|(_, item)| item.to_vec())).collect()
     }
 
     /// Items, how many of them were read, the sizes of batches, and stretches of items: first and length.

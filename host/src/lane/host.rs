@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{PRINTED, RING, Region, Want};
+use super::region::{NEVER, PRINTED, RING, Region, Rings, Want};
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
@@ -45,6 +45,8 @@ pub struct Claim {
 #[derive(Debug)]
 pub struct HostLane {
     region: Region,
+    input: Rings,
+    output: Rings,
     /// What the host wrote and took; the shared copies are for the worker only and never read back.
     head: u64,
     tail: u64,
@@ -71,6 +73,8 @@ impl HostLane {
     pub fn create(max_payload: u64) -> io::Result<(HostLane, OwnedFd)> {
         let (region, fd) = Region::create()?;
         let lane = HostLane {
+            input: region.input(),
+            output: region.output(),
             region,
             head: 0,
             tail: 0,
@@ -88,14 +92,20 @@ impl HostLane {
         Ok((lane, fd))
     }
 
+    /// Has all that is sent from now on, which begins with a chunk, take the wide ring.
+    pub fn widen(&mut self) {
+        if self.input.wide_from == NEVER {
+            self.input.wide_from = self.head;
+            self.region.status().host.0.input_wide_from.store(self.head, Ordering::Relaxed);
+        }
+    }
+
     /// Copies as much of `bytes` into the input ring as fits, and returns how much that was.
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         self.note_taken()?;
-        let room = RING - (self.head - self.taken) as usize;
-        let count = bytes.len().min(room);
-        let at = (self.head % RING as u64) as usize;
-        // SAFETY: `at < RING` and `count <= RING`, so the span lies within the doubly mapped ring; `bytes` is ours.
-        unsafe { self.region.input().add(at).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+        let count = bytes.len().min(self.room_beyond(self.taken));
+        // SAFETY: `count` is at most the ring's size, so the span lies within the doubly mapped ring; `bytes` is ours.
+        unsafe { self.input.at(self.head).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
         self.head += count as u64;
         self.region.status().host.0.input_head.store(self.head, Ordering::Release);
         Ok(count)
@@ -114,8 +124,8 @@ impl HostLane {
 
     /// Sends all of `bytes` or, where there is no room for that, nothing.
     pub fn send_whole(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
-        self.send(&[])?;
-        if RING - ((self.head - self.taken) as usize) < bytes.len() {
+        self.note_taken()?;
+        if self.room_beyond(self.taken) < bytes.len() {
             return Ok(false);
         }
         Ok(self.send(bytes)? == bytes.len())
@@ -127,13 +137,16 @@ impl HostLane {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
         let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == Want::Nothing as u32;
-        !self.drained || ready > if gathers { RING as u64 / 2 } else { 0 }
+        !self.drained || ready > if gathers { self.output.size(self.delivered) as u64 / 2 } else { 0 }
     }
 
     /// Bytes of input that fit now, going by the worker's word, which [`HostLane::send`] checks.
     pub fn room(&self) -> usize {
-        let taken = self.region.status().worker.0.input_tail.load(Ordering::Acquire);
-        RING.saturating_sub(self.head.saturating_sub(taken) as usize)
+        self.room_beyond(self.region.status().worker.0.input_tail.load(Ordering::Acquire))
+    }
+
+    fn room_beyond(&self, taken: u64) -> usize {
+        self.input.size(self.head).saturating_sub(self.head.saturating_sub(taken) as usize)
     }
 
     /// Whether the worker sleeps and has to be rung, now that there is this for it.
@@ -287,8 +300,21 @@ impl HostLane {
     fn look(&mut self) -> Result<usize, Broken> {
         self.tell();
         self.note_taken()?;
-        let delivered = self.region.status().worker.0.output_head.load(Ordering::Acquire);
-        if delivered < self.delivered || delivered - self.tail > RING as u64 {
+        let worker = &self.region.status().worker.0;
+        let delivered = worker.output_head.load(Ordering::Acquire);
+        if self.output.wide_from == NEVER {
+            // What it says later is not asked for. Where nothing has come from there yet, that may change.
+            let from = worker.output_wide_from.load(Ordering::Relaxed);
+            if from < self.delivered {
+                return Err(Broken("it wrote in another place than it said"));
+            }
+            if from < delivered {
+                self.output.wide_from = from;
+            }
+        }
+        let narrow = delivered.min(self.output.wide_from).saturating_sub(self.tail);
+        let all = delivered.wrapping_sub(self.tail);
+        if delivered < self.delivered || narrow > RING as u64 || all > self.output.size(delivered) as u64 {
             return Err(Broken("it wrote more than there is room for"));
         }
         self.delivered = delivered;
@@ -308,10 +334,15 @@ impl HostLane {
     /// They have to be [`HostLane::available`], and `to` has to have room for them.
     unsafe fn copy_out(&mut self, to: *mut u8, count: usize) {
         debug_assert!(count <= self.available());
-        let at = (self.tail % RING as u64) as usize;
-        // SAFETY: `at < RING` and `count` is at most `available() <= RING`, so the span lies within the doubly mapped
-        // ring. The worker may change the bytes meanwhile; they are copied as raw memory and only looked at afterwards.
-        unsafe { self.region.output().add(at).as_ptr().copy_to_nonoverlapping(to, count) };
+        let narrow = usize::try_from(self.output.wide_from.saturating_sub(self.tail)).map_or(count, |n| n.min(count));
+        // SAFETY: what is available is no more than its rings hold, each (`look`), so the spans lie within the doubly
+        // mapped rings. The worker may change the bytes meanwhile; they are copied as raw memory and only looked at
+        // afterwards.
+        unsafe {
+            self.output.at(self.tail).as_ptr().copy_to_nonoverlapping(to, narrow);
+            let wide = self.output.at(self.tail + narrow as u64);
+            wide.as_ptr().copy_to_nonoverlapping(to.add(narrow), count - narrow);
+        }
         self.tail += count as u64;
         self.moved += count as u64;
         if self.tail - self.told > RING as u64 / 8 {

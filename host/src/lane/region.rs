@@ -1,24 +1,32 @@
 //! Shared memory of one worker: a sealed memfd, mapped so that each ring stands twice in a row.
 //!
 //! Mapping a ring twice makes every span of it contiguous, so nothing that reads or writes it handles a wrap.
+//!
+//! Each direction has two: a ring of a size for small items, and a wide one that takes its place for good as soon as there
+//! is something large. So that passes whole, in one copy and without a word, and a worker that never sees such a thing has
+//! no memory for it: pages of the file come into being as they are touched.
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
 pub const RING: usize = 256 << 10;
+/// Bytes of a wide one: two items of a mebibyte, of which the second comes while the first is in work.
+pub const WIDE: usize = 2 << 20;
+/// What is longer takes the wide ring.
+pub const LONG: usize = RING / 2;
 /// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
 /// Bytes of the status page.
 const STATUS: usize = 4096;
-/// Bytes of the file: the status page, the two rings, what was printed.
-const FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
+/// Bytes of the file: the status page, the two rings, the two wide ones, what was printed.
+const FILE: usize = STATUS + 2 * RING + 2 * WIDE + 2 * PRINTED;
 
 /// A cache line of its own, so that the two sides don't slow each other.
 #[repr(C, align(128))]
@@ -29,9 +37,11 @@ pub struct Line<T>(pub T);
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct HostStatus {
-    /// Bytes ever written to the input ring, and ever taken from the output ring.
+    /// Bytes ever written to the input, and ever taken from the output.
     pub input_head: AtomicU64,
     pub output_tail: AtomicU64,
+    /// Where the input goes on in its wide ring. Written before the head that is beyond it.
+    pub input_wide_from: AtomicU64,
     /// The host sleeps: ring when there is something.
     pub waits: AtomicU32,
 }
@@ -52,6 +62,8 @@ pub enum Want {
 pub struct WorkerStatus {
     pub input_tail: AtomicU64,
     pub output_head: AtomicU64,
+    /// As for the input.
+    pub output_wide_from: AtomicU64,
     /// Items answered so far, and one more while one is in work.
     pub started: AtomicU64,
     /// Number of the attempt in work, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
@@ -73,6 +85,35 @@ pub struct Status {
     pub worker: Line<WorkerStatus>,
 }
 
+/// No position: nothing was ever long.
+pub const NEVER: u64 = u64::MAX;
+
+/// The rings of one direction: where which byte of all that ever passes is.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings {
+    narrow: NonNull<u8>,
+    wide: NonNull<u8>,
+    /// The first position that is in the wide one.
+    pub wide_from: u64,
+}
+
+impl Rings {
+    /// Where the byte at this position is; behind it are as many, in a row, as the ring holds.
+    pub fn at(&self, position: u64) -> NonNull<u8> {
+        let (ring, size) = match position < self.wide_from {
+            true => (self.narrow, RING),
+            false => (self.wide, WIDE),
+        };
+        // SAFETY: `2 * size` bytes are mapped there.
+        unsafe { ring.add((position % size as u64) as usize) }
+    }
+
+    /// Bytes that may be on their way where `position` is the next to be written.
+    pub fn size(&self, position: u64) -> usize {
+        if position < self.wide_from { RING } else { WIDE }
+    }
+}
+
 /// A mapping of the shared memory.
 #[derive(Debug)]
 pub struct Region {
@@ -84,7 +125,13 @@ unsafe impl Send for Region {}
 // SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends take turns on.
 unsafe impl Sync for Region {}
 
-const TOTAL: usize = STATUS + 4 * RING + 2 * PRINTED;
+/// Where the parts are in the mapping.
+const INPUT: usize = STATUS;
+const OUTPUT: usize = INPUT + 2 * RING;
+const WIDE_INPUT: usize = OUTPUT + 2 * RING;
+const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
+const PRINTS: usize = WIDE_OUTPUT + 2 * WIDE;
+const TOTAL: usize = PRINTS + 2 * PRINTED;
 
 impl Region {
     /// Makes shared memory whose size can never change, so that no access to it can fault.
@@ -93,7 +140,10 @@ impl Region {
         nix::unistd::ftruncate(&fd, FILE as i64)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok((Region::map(&fd)?, fd))
+        let region = Region::map(&fd)?;
+        region.status().host.0.input_wide_from.store(NEVER, Ordering::Relaxed);
+        region.status().worker.0.output_wide_from.store(NEVER, Ordering::Relaxed);
+        Ok((region, fd))
     }
 
     /// Maps shared memory that the other side made.
@@ -106,22 +156,27 @@ impl Region {
         // SAFETY: a fresh reservation at an address of the kernel's choosing.
         let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
         let region = Region { base: base.cast() };
+        // Each behind the one before in the file, and the rings twice in a row in the mapping.
         let parts = [
-            (0, STATUS, 0),
-            (STATUS, RING, STATUS),
-            (STATUS + RING, RING, STATUS),
-            (STATUS + 2 * RING, RING, STATUS + RING),
-            (STATUS + 3 * RING, RING, STATUS + RING),
-            (STATUS + 4 * RING, 2 * PRINTED, STATUS + 2 * RING),
+            (0, STATUS, 1),
+            (INPUT, RING, 2),
+            (OUTPUT, RING, 2),
+            (WIDE_INPUT, WIDE, 2),
+            (WIDE_OUTPUT, WIDE, 2),
+            (PRINTS, 2 * PRINTED, 1),
         ];
-        for (at, len, offset) in parts {
-            let address = NonZeroUsize::new(base.as_ptr() as usize + at);
-            let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-            let (protection, flags) =
-                (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
-            // SAFETY: MAP_FIXED replaces pages of the reservation made above and no others; the file's size is sealed
-            // and covers offset + len.
-            unsafe { mmap(address, len, protection, flags, fd, offset as i64)? };
+        let mut offset = 0;
+        for (at, len, times) in parts {
+            for nth in 0..times {
+                let address = NonZeroUsize::new(base.as_ptr() as usize + at + nth * len);
+                let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+                let (protection, flags) =
+                    (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
+                // SAFETY: MAP_FIXED replaces pages of the reservation made above and no others; the file's size is sealed
+                // and covers offset + len.
+                unsafe { mmap(address, len, protection, flags, fd, offset as i64)? };
+            }
+            offset += len;
         }
         Ok(region)
     }
@@ -131,23 +186,26 @@ impl Region {
         unsafe { self.base.cast::<Status>().as_ref() }
     }
 
-    /// The start of the input ring (host to worker); `2 * RING` bytes are mapped behind it.
-    pub fn input(&self) -> NonNull<u8> {
-        // SAFETY: within the mapping.
-        unsafe { self.base.add(STATUS) }
+    /// Host to worker. Nothing is wide yet.
+    pub fn input(&self) -> Rings {
+        self.rings(INPUT, WIDE_INPUT)
     }
 
-    /// The start of the output ring (worker to host); `2 * RING` bytes are mapped behind it.
-    pub fn output(&self) -> NonNull<u8> {
-        // SAFETY: within the mapping.
-        unsafe { self.base.add(STATUS + 2 * RING) }
+    /// Worker to host.
+    pub fn output(&self) -> Rings {
+        self.rings(OUTPUT, WIDE_OUTPUT)
+    }
+
+    fn rings(&self, narrow: usize, wide: usize) -> Rings {
+        // SAFETY: both within the mapping.
+        unsafe { Rings { narrow: self.base.add(narrow), wide: self.base.add(wide), wide_from: NEVER } }
     }
 
     /// Where what the item in work prints is kept, [`PRINTED`] bytes for each stream, with how much of it there is.
     pub fn printed(&self) -> [(NonNull<u8>, &AtomicU32); 2] {
         let [out, err] = &self.status().worker.0.printed;
         // SAFETY: within the mapping.
-        let base = unsafe { self.base.add(STATUS + 4 * RING) };
+        let base = unsafe { self.base.add(PRINTS) };
         // SAFETY: within the mapping.
         [(base, out), (unsafe { base.add(PRINTED) }, err)]
     }

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{HostLane, LARGE, Received};
-use super::region::{RING, Region, Want};
+use super::region::{LONG, NEVER, RING, Region, WIDE, Want};
 use super::worker::{Bell, WorkerLane};
 
-const MAX: u64 = 4 << 20;
+const MAX: u64 = 8 << 20;
 
 /// A bell that lets the host act where a worker would sleep.
 struct Host<'a> {
@@ -38,22 +38,29 @@ fn pair() -> (HostLane, OwnedFd) {
     HostLane::create(MAX).unwrap()
 }
 
-/// Sends the bytes of the items through the lane and back, as the results of an echo.
-fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
+/// Sends the bytes of the items through the lane and back, as the results of an echo: some, and then others by the wide
+/// ring.
+fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let (host, fd) = pair();
     let mut worker = WorkerLane::map(&fd).unwrap();
-    let mut wire = frame::ChunkHeader { first: 0, count: items.len() as u32 }.to_bytes().to_vec();
-    for item in items {
-        wire.extend(frame::item_header(ItemTag::Item, item.len() as u32));
-        wire.extend(item);
-    }
-    let wire = RefCell::new(&wire[..]);
+    let [first, second] = [some, others].map(|items| {
+        let mut wire = frame::ChunkHeader { first: 0, count: items.len() as u32 }.to_bytes().to_vec();
+        for item in items {
+            wire.extend(frame::item_header(ItemTag::Item, item.len() as u32));
+            wire.extend(item);
+        }
+        wire
+    });
+    let wires = RefCell::new([&first[..], &second[..]]);
     let host = RefCell::new(host);
     let results = RefCell::new(Vec::new());
     let step = |lane: &mut HostLane| {
-        let mut rest = wire.borrow_mut();
-        let sent = lane.send(&rest).unwrap();
-        *rest = &rest[sent..];
+        let [first, second] = &mut *wires.borrow_mut();
+        *first = &first[lane.send(first).unwrap()..];
+        if first.is_empty() {
+            lane.widen();
+            *second = &second[lane.send(second).unwrap()..];
+        }
         while let Received::Outcome(header, payload) = lane.receive().unwrap() {
             assert_eq!(header.tag, OutcomeTag::Value);
             results.borrow_mut().push(payload.to_vec());
@@ -61,17 +68,19 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
         lane.received();
     };
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
-    let count = frame::ChunkHeader::from_bytes(worker.take(&bell).unwrap()).count;
-    for _ in 0..count {
-        let (_, len) = frame::read_item_header(worker.take(&bell).unwrap());
-        worker.stage(len, &bell).unwrap();
-        worker.start(1);
-        let item = worker.staged().to_vec();
-        worker.unstage(&bell).unwrap();
-        let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
-        worker.write(&header.to_bytes(), &bell).unwrap();
-        worker.write(&item, &bell).unwrap();
-        worker.answered();
+    for _ in 0..2 {
+        let count = frame::ChunkHeader::from_bytes(worker.take(&bell).unwrap()).count;
+        for _ in 0..count {
+            let (_, len) = frame::read_item_header(worker.take(&bell).unwrap());
+            worker.stage(len, &bell).unwrap();
+            worker.start(1);
+            let item = worker.staged().to_vec();
+            worker.unstage(&bell).unwrap();
+            let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
+            worker.write(&header.to_bytes(), &bell).unwrap();
+            worker.write(&item, &bell).unwrap();
+            worker.answered();
+        }
     }
     step(&mut host.borrow_mut());
     results.into_inner()
@@ -79,18 +88,27 @@ fn echo(items: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn items_of_any_size_pass_whole() {
-    let sizes =
-        [0, 1, 7, 4096, LARGE - 1, LARGE, LARGE + 1, 3, 4 * LARGE, RING - 1, RING, RING + 1, 3 * RING + 5, 0, 2];
+    let small = [0, 1, 7, 4096, LARGE - 1, LARGE, LARGE + 1, 3];
+    let long = [4 * LARGE, LONG, LONG + 1, 9, RING - 1, RING, RING + 1, 4096];
+    let huge = [WIDE - 1, WIDE, 5, WIDE + 1, 3 * WIDE + 5, 0, 2];
+    let sizes = [&small[..], &long, &huge, &small].concat();
     let items: Vec<Vec<u8>> = sizes.iter().map(|&n| (0..n).map(|i| (i * 7 + n) as u8).collect()).collect();
-    assert_eq!(echo(&items), items);
+    for some in 0..items.len() {
+        let (some, others) = items.split_at(some);
+        assert!(echo(some, others) == items, "{} and {} items", some.len(), others.len());
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_goes_in_comes_out(items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5000), 0..200)) {
-        prop_assert_eq!(echo(&items), items);
+    fn what_goes_in_comes_out(
+        items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5000), 0..200),
+        some in any::<prop::sample::Index>(),
+    ) {
+        let (some, others) = items.split_at(some.index(items.len() + 1));
+        prop_assert!(echo(some, others) == items);
     }
 }
 
@@ -117,9 +135,9 @@ fn a_worker_that_sleeps_is_rung_for_what_it_waits_for_and_for_nothing_else() {
         lane.received();
     };
     let bell = Host { lane: &host, step: &room, naps: Cell::new(0) };
-    let header = OutcomeHeader { tag: OutcomeTag::Value, len: RING as u32, elapsed: Duration::ZERO };
+    let header = OutcomeHeader { tag: OutcomeTag::Value, len: WIDE as u32, elapsed: Duration::ZERO };
     worker.write(&header.to_bytes(), &bell).unwrap();
-    worker.write(&vec![0; RING], &bell).unwrap();
+    worker.write(&vec![0; WIDE], &bell).unwrap();
     assert_eq!(bell.naps.get(), 1);
 }
 
@@ -138,9 +156,12 @@ enum Attack {
     Status(u64, u64, u64),
     /// It overwrites what only the host should write.
     HostPage(u64),
+    /// It says that its output goes on in the wide ring from this position on.
+    WideFrom(u64),
     /// The host does its part.
     Look,
     Send(usize),
+    Widen,
 }
 
 fn attacks() -> impl Strategy<Value = Attack> {
@@ -155,15 +176,23 @@ fn attacks() -> impl Strategy<Value = Attack> {
         any::<(u64, u64, u64)>().prop_map(|(a, b, c)| Attack::Status(a, b, c)),
         any::<u64>().prop_map(Attack::HostPage),
         Just(Attack::Look),
+        any::<u64>().prop_map(Attack::WideFrom),
+        (0..2 * RING as u64).prop_map(Attack::WideFrom),
+        (0..4 * WIDE as u64).prop_map(Attack::OutputHead),
         Just(Attack::Look),
-        (0..2 * RING).prop_map(Attack::Send),
+        (0..2 * WIDE).prop_map(Attack::Send),
+        Just(Attack::Widen),
     ]
 }
 
 fn poke(region: &Region, at: usize, bytes: &[u8]) {
     for (i, &byte) in bytes.iter().enumerate() {
-        // SAFETY: within the doubly mapped output ring.
-        unsafe { region.output().add((at + i) % RING).as_ptr().write_volatile(byte) };
+        let mut rings = region.output();
+        for wide_from in [NEVER, 0] {
+            rings.wide_from = wide_from;
+            // SAFETY: within the doubly mapped output rings.
+            unsafe { rings.at((at + i) as u64).as_ptr().write_volatile(byte) };
+        }
     }
 }
 
@@ -189,7 +218,7 @@ proptest! {
                 Attack::Scribble(at, bytes) => poke(&worker, at, &bytes),
                 Attack::Header { tag, len } => {
                     let word = u128::from(u64::from(len) | u64::from(tag) << 32);
-                    poke(&worker, (wrote % RING as u64) as usize, &word.to_ne_bytes());
+                    poke(&worker, wrote as usize, &word.to_ne_bytes());
                     wrote = wrote.wrapping_add(16);
                     status.worker.0.output_head.store(wrote, Ordering::SeqCst);
                 }
@@ -203,6 +232,8 @@ proptest! {
                     status.host.0.input_head.store(n, Ordering::SeqCst);
                     status.host.0.output_tail.store(n, Ordering::SeqCst);
                 }
+                Attack::WideFrom(n) => status.worker.0.output_wide_from.store(n, Ordering::SeqCst),
+                Attack::Widen => host.widen(),
                 Attack::Look => {
                     let _ = host.has_outcomes(false);
                     // A worker that breaks the protocol is killed; until then outcomes end.
@@ -218,7 +249,7 @@ proptest! {
                     }
                 }
                 Attack::Send(count) => match host.send(&vec![1; count]) {
-                    Ok(sent) => prop_assert!(sent <= count.min(RING)),
+                    Ok(sent) => prop_assert!(sent <= count.min(WIDE)),
                     Err(_) => return Ok(()),
                 },
             }
@@ -243,6 +274,33 @@ fn a_worker_that_claims_input_it_was_not_sent_is_broken_off() {
     assert_eq!(host.send(b"12345").unwrap(), 5);
     worker.status().worker.0.input_tail.store(6, Ordering::SeqCst);
     assert!(host.send(b"6").is_err());
+}
+
+#[test]
+fn a_worker_that_claims_more_output_than_its_rings_hold_is_broken_off() {
+    let header = OutcomeHeader { tag: OutcomeTag::Value, len: 16, elapsed: Duration::ZERO }.to_bytes();
+    let (ring, wide) = (RING as u64, WIDE as u64);
+    // How far it says it has come, and from where on in the wide ring; what it had delivered before.
+    for (head, wide_from, before) in [
+        (ring + 1, NEVER, 0),
+        (ring + 2, ring + 1, 0),
+        (wide + 1, 0, 0),
+        (wide + 1, 1, 0),
+        (u64::MAX, 0, 0),
+        (64, 16, 32),
+    ] {
+        let (mut host, fd) = pair();
+        let worker = Region::map(&fd).unwrap();
+        poke(&worker, 0, &header);
+        let status = &worker.status().worker.0;
+        if before > 0 {
+            status.output_head.store(before, Ordering::SeqCst);
+            assert!(matches!(host.receive(), Ok(Received::Outcome(..))));
+        }
+        status.output_wide_from.store(wide_from, Ordering::SeqCst);
+        status.output_head.store(head, Ordering::SeqCst);
+        assert!(host.receive().is_err(), "{head}, wide from {wide_from}, {before} before");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::region::{PRINTED, RING, Region, Want};
+use super::region::{LONG, NEVER, PRINTED, Region, Rings, Want};
 
 /// Something to sleep on until the host rings. Errors mean that the host is gone.
 pub trait Bell {
@@ -18,6 +18,7 @@ pub trait Bell {
 #[derive(Debug)]
 pub struct WorkerLane {
     region: &'static Region,
+    input: Cell<Rings>,
     /// Bytes of input that were taken, and how many were when the host was last told.
     taken: u64,
     told: u64,
@@ -27,9 +28,9 @@ pub struct WorkerLane {
     /// Items answered, and attempts made.
     answered: u64,
     attempt: u64,
-    /// An item too large for the ring, gathered piece by piece.
-    gathered: Vec<u8>,
+    /// Bytes of the item that is staged, and the item, gathered piece by piece, where it is too large for the ring.
     staged: usize,
+    gathered: Option<Vec<u8>>,
     sleeps: Cell<u64>,
 }
 
@@ -37,6 +38,7 @@ pub struct WorkerLane {
 #[derive(Clone, Debug)]
 pub struct Output {
     region: &'static Region,
+    rings: Rings,
     head: u64,
     /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
     /// line is left alone.
@@ -51,15 +53,18 @@ impl Output {
     /// has slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
+        if bytes.len() > LONG && self.rings.wide_from == NEVER {
+            self.rings.wide_from = self.head;
+            self.region.status().worker.0.output_wide_from.store(self.head, Ordering::Relaxed);
+        }
         loop {
             if self.room() < bytes.len() {
                 self.look();
             }
             let room = self.room();
             let (now, later) = bytes.split_at(bytes.len().min(room));
-            let at = (self.head % RING as u64) as usize;
-            // SAFETY: `at < RING` and `now` is at most RING long, so the span lies within the doubly mapped ring.
-            unsafe { self.region.output().add(at).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
+            // SAFETY: `now` is no longer than the ring, so the span lies within the doubly mapped ring.
+            unsafe { self.rings.at(self.head).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
             self.head += now.len() as u64;
             if later.is_empty() {
                 return Ok(sleeps);
@@ -80,7 +85,7 @@ impl Output {
 
     /// Bytes that are known to fit.
     fn room(&self) -> usize {
-        RING - (self.head - self.tail) as usize
+        self.rings.size(self.head) - (self.head - self.tail) as usize
     }
 
     fn look(&mut self) {
@@ -89,10 +94,11 @@ impl Output {
 
     /// Whether the host should hear soon, lest the ring fills up.
     fn is_filling_up(&mut self) -> bool {
-        if self.room() < RING / 2 {
+        let few = self.rings.size(self.head) / 2;
+        if self.room() < few {
             self.look();
         }
-        self.room() < RING / 2
+        self.room() < few
     }
 
     /// Rings a host that sleeps, where the ring fills up.
@@ -135,14 +141,15 @@ impl WorkerLane {
         let region = Box::leak(Box::new(Region::map(fd)?));
         Ok(WorkerLane {
             region,
+            input: Cell::new(region.input()),
             taken: 0,
             told: 0,
             delivered: Cell::new(0),
-            output: Output { region, head: 0, tail: 0 },
+            output: Output { region, rings: region.output(), head: 0, tail: 0 },
             answered: 0,
             attempt: 0,
-            gathered: Vec::new(),
             staged: 0,
+            gathered: None,
             sleeps: Cell::new(0),
         })
     }
@@ -159,36 +166,30 @@ impl WorkerLane {
     /// Waits until the next `len` bytes of input are there, to be looked at with [`WorkerLane::staged`].
     pub fn stage(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
         self.staged = len;
-        if len <= RING {
+        if len <= self.size() {
             return self.wait_for(len, bell);
         }
-        self.gathered.clear();
-        self.gathered.reserve_exact(len);
-        while self.gathered.len() < len {
-            let next = (len - self.gathered.len()).min(RING / 2);
+        let mut gathered = Vec::with_capacity(len);
+        while gathered.len() < len {
+            let next = (len - gathered.len()).min(self.size() / 2);
             self.wait_for(next, bell)?;
-            let mut gathered = std::mem::take(&mut self.gathered);
             gathered.extend_from_slice(self.span(next));
-            self.gathered = gathered;
             self.consume(next, bell)?;
         }
+        self.gathered = Some(gathered);
         Ok(())
     }
 
     /// The staged bytes, in place where they fit the ring.
     pub fn staged(&self) -> &[u8] {
-        if self.staged <= RING { self.span(self.staged) } else { &self.gathered }
+        self.gathered.as_deref().unwrap_or_else(|| self.span(self.staged))
     }
 
     /// Done with the staged bytes.
     pub fn unstage(&mut self, bell: &impl Bell) -> io::Result<()> {
         let len = std::mem::take(&mut self.staged);
-        if len <= RING {
-            return self.consume(len, bell);
-        }
         // A large item's space is not kept for the small ones behind it.
-        self.gathered = Vec::new();
-        Ok(())
+        if self.gathered.take().is_some() { Ok(()) } else { self.consume(len, bell) }
     }
 
     /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
@@ -254,23 +255,33 @@ impl WorkerLane {
     }
 
     fn look(&self) -> usize {
-        self.delivered.set(self.region.status().host.0.input_head.load(Ordering::Acquire));
+        let host = &self.region.status().host.0;
+        self.delivered.set(host.input_head.load(Ordering::Acquire));
+        let mut rings = self.input.get();
+        if rings.wide_from == NEVER {
+            rings.wide_from = host.input_wide_from.load(Ordering::Relaxed);
+            self.input.set(rings);
+        }
         self.available()
     }
 
+    /// Bytes of input that can be there at once.
+    fn size(&self) -> usize {
+        self.input.get().size(self.taken)
+    }
+
     fn span(&self, len: usize) -> &[u8] {
-        debug_assert!(len <= self.available() && len <= RING);
-        let at = (self.taken % RING as u64) as usize;
-        // SAFETY: `at < RING` and `len <= RING`, so the span lies within the doubly mapped ring; the host doesn't touch
+        debug_assert!(len <= self.available() && len <= self.size());
+        // SAFETY: `len` is at most the ring's size, so the span lies within the doubly mapped ring; the host doesn't touch
         // bytes it has handed over until they are consumed.
-        unsafe { std::slice::from_raw_parts(self.region.input().add(at).as_ptr(), len) }
+        unsafe { std::slice::from_raw_parts(self.input.get().at(self.taken).as_ptr(), len) }
     }
 
     fn consume(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
         self.taken += len as u64;
         self.region.status().worker.0.input_tail.store(self.taken, Ordering::Release);
         // The host may hold back the rest of a chunk for want of room: tell it when half the ring has become free.
-        if self.taken - self.told > RING as u64 / 2 {
+        if self.taken - self.told > self.size() as u64 / 2 {
             self.told = self.taken;
             self.ring_if_waiting(bell)?;
         }

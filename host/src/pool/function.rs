@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Whether a batch is to be handed over.
 pub(super) fn is_full(batch: &Batch) -> bool {
-    batch.sizes.len() >= BATCH_ITEMS || batch.bytes.len() >= BATCH_BYTES
+    batch.sizes.len() >= BATCH_ITEMS || batch.size() >= BATCH_BYTES
 }
 
 /// All that makes a call what it is: worker processes that serve one serve no other.
@@ -399,7 +399,7 @@ impl Function {
         let mut batches = Vec::new();
         let mut batch = Batch::default();
         for item in items {
-            Argument::write(&item, &mut batch);
+            Argument::write(item, &mut batch);
             if is_full(&batch) {
                 batches.push(batch.take());
             }

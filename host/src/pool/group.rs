@@ -4,6 +4,7 @@
 //! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hint::black_box;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -113,7 +114,7 @@ impl FeedState {
                 && bytes < MOST_BYTES
                 && let Some(batch) = queue.take(self.wanted)
             {
-                bytes += batch.bytes.len();
+                bytes += batch.size();
                 self.wanted -= batch.sizes.len();
                 batches.push(batch);
             }
@@ -312,6 +313,7 @@ impl Group {
     }
 
     fn serve(self: &Arc<Group>, start: Start) -> Result<End, Error> {
+        large_results_come_and_go();
         let Start { mailbox, routes, spec } = start;
         let Opened { given, directories } = spec.settings.grants.open()?;
         let call = Call { given, ..self.key.call(&spec.settings) };
@@ -345,6 +347,14 @@ impl Group {
             ..Config::of_limits(settings.call.limits.timeout, self.shared.workers())
         }
     }
+}
+
+/// Shows the allocator an allocation of 8 MiB that is freed. The C library's learns from such that they come and go, and
+/// keeps the memory of what is no larger, up to twice that in each of its arenas; else it gives large results back to the
+/// kernel one by one, and page faults cost more than all that is done with them. A program that has told it what to keep is
+/// not overruled, as it would be by setting that here.
+fn large_results_come_and_go() {
+    drop(black_box(Vec::<u8>::with_capacity(8 << 20)));
 }
 
 /// Ends a group when its thread ends, however that came.

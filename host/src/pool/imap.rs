@@ -132,14 +132,14 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
     /// Reads items while there is room, and nothing to give back in the meantime.
     fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
         let mut last = tick();
-        while self.has_room(self.batch.bytes.len()) {
+        while self.has_room(self.batch.size()) {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
                 self.items = None;
                 break;
             };
-            let before = self.batch.bytes.len();
-            Argument::write(&item, &mut self.batch);
-            let bytes = self.batch.bytes.len() - before;
+            let before = self.batch.size();
+            Argument::write(item, &mut self.batch);
+            let bytes = self.batch.size() - before;
             self.usual_item = bytes.max(self.usual_item - self.usual_item / 16);
             self.read += 1;
             if is_full(&self.batch) || tick() != last {

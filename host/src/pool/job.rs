@@ -103,7 +103,7 @@ impl Queue {
             true => front,
             false => {
                 let mut some = Batch::default();
-                some.append_part(&front.part(first..end));
+                some.append_part(front.part(first..end));
                 if !whole {
                     self.taken = end;
                     self.batches.push_front(front);

@@ -1,5 +1,7 @@
 //! What goes into a call and comes out of it: `serde` values by way of JSON, or bytes as they are.
 
+use std::any::TypeId;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 use serde::Serialize;
@@ -11,10 +13,15 @@ use crate::lane::host::LARGE;
 use crate::policy::ResultForm;
 use crate::value::Form;
 
+/// An item of so many bytes is not copied, where its memory can be handed over.
+const WHOLE: usize = 64 << 10;
+
 /// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
 /// than the way into the worker needs. As a result it takes strings, too.
 ///
-/// As an argument it wraps whatever is `AsRef<[u8]>`, a result is a `Bytes<Vec<u8>>`.
+/// As an argument it wraps whatever is `AsRef<[u8]>`; what is as large as 64 KiB is not copied where it is a `Vec<u8>` or
+/// a [`bytes::Bytes`]. A result is a `Bytes<Vec<u8>>`, or a `Bytes<bytes::Bytes>`, which saves an allocation where it is
+/// small: such a one shares its memory with its neighbours, and keeps up to 64 KiB for as long as it lives.
 ///
 /// Whether a call speaks JSON or bytes is part of it: a pool that does both with one function has worker processes for
 /// each (see [`crate::Pool::function`] for what that costs).
@@ -46,7 +53,9 @@ pub trait Argument {
     #[doc(hidden)]
     fn form() -> Form;
     #[doc(hidden)]
-    fn write(item: &Self, batch: &mut Batch);
+    fn write(item: Self, batch: &mut Batch)
+    where
+        Self: Sized;
 }
 
 impl<T: Serialize> Argument for T {
@@ -54,8 +63,8 @@ impl<T: Serialize> Argument for T {
         Form::Json
     }
 
-    fn write(item: &Self, batch: &mut Batch) {
-        batch.push_written(|bytes| serde_json::to_writer(bytes, item).map_err(|e| unwritable(&e)));
+    fn write(item: Self, batch: &mut Batch) {
+        batch.push_written(|bytes| serde_json::to_writer(bytes, &item).map_err(|e| unwritable(&e)));
     }
 }
 
@@ -64,9 +73,25 @@ impl<T: AsRef<[u8]>> Argument for Bytes<T> {
         Form::Bytes
     }
 
-    fn write(item: &Self, batch: &mut Batch) {
-        batch.push(item.0.as_ref());
+    fn write(item: Self, batch: &mut Batch) {
+        if item.0.as_ref().len() < WHOLE {
+            return batch.push(item.0.as_ref());
+        }
+        match cast::<T, bytes::Bytes>(item.0).or_else(|item| cast::<T, Vec<u8>>(item).map(bytes::Bytes::from)) {
+            Ok(whole) => batch.push_whole(whole),
+            Err(item) => batch.push(item.as_ref()),
+        }
     }
+}
+
+/// The value as one of type `U`, if it is.
+fn cast<T, U: 'static>(value: T) -> Result<U, T> {
+    if typeid::of::<T>() != TypeId::of::<U>() {
+        return Err(value);
+    }
+    let value = ManuallyDrop::new(value);
+    // SAFETY: types of one id differ in lifetimes at most, and this is only asked for types that have none to differ in.
+    Ok(unsafe { std::mem::transmute_copy(&value) })
 }
 
 fn unwritable(e: &serde_json::Error) -> String {
@@ -81,7 +106,7 @@ impl<T: Serialize> Argument for Star<T> {
         Form::Json
     }
 
-    fn write(item: &Self, batch: &mut Batch) {
+    fn write(item: Self, batch: &mut Batch) {
         batch.push_written(|bytes| {
             let start = bytes.len();
             serde_json::to_writer(&mut *bytes, &item.0).map_err(|e| unwritable(&e))?;
@@ -131,5 +156,39 @@ impl Returned for Bytes {
     fn read(bytes: bytes::Bytes) -> Result<Bytes, String> {
         // What is small shares its memory with others, and must not keep that.
         Ok(Bytes(if bytes.len() < LARGE { bytes.to_vec() } else { bytes.into() }))
+    }
+}
+
+impl Returned for Bytes<bytes::Bytes> {
+    fn form() -> ResultForm {
+        ResultForm::Raw
+    }
+
+    fn read(bytes: bytes::Bytes) -> Result<Self, String> {
+        Ok(Bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch<T: AsRef<[u8]>>(item: T) -> Batch {
+        let mut batch = Batch::default();
+        Argument::write(Bytes(item), &mut batch);
+        batch
+    }
+
+    #[test]
+    fn large_items_are_not_copied_where_their_memory_can_be_had() {
+        let vec = vec![7; WHOLE];
+        let at = vec.as_ptr();
+        assert_eq!(batch(vec).last.as_ptr(), at);
+        let shared = bytes::Bytes::from(vec![7; WHOLE]);
+        assert_eq!(batch(shared.clone()).last.as_ptr(), shared.as_ptr());
+        let borrowed: &[u8] = &shared;
+        for copied in [batch(borrowed), batch(&shared), batch(shared.slice(1..))] {
+            assert!(copied.last.is_empty() && copied.bytes.len() >= WHOLE);
+        }
     }
 }

@@ -99,9 +99,8 @@ impl Cursor {
             self.offset += *piece.batch.sizes.get(piece.first + self.item)? as usize + ITEM_HEADER;
             self.item += 1;
         }
-        let (header, rest) = piece.bytes().get(self.offset..)?.split_first_chunk::<ITEM_HEADER>()?;
-        let (tag, len) = read_item_header(*header);
-        Some((tag, rest.get(..len)?))
+        let (tag, len) = read_item_header(*piece.rest(self.offset).first_chunk()?);
+        Some((tag, piece.rest(self.offset + ITEM_HEADER).get(..len)?))
     }
 }
 
@@ -118,12 +117,21 @@ pub struct Piece {
 
 impl Piece {
     fn whole(batch: Batch) -> Piece {
-        let (end, last) = (batch.bytes.len(), batch.sizes.len());
+        let (end, last) = (batch.size(), batch.sizes.len());
         Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        self.batch.bytes.get(self.start..self.end).unwrap_or_default()
+    /// Bytes from this one on, as many as stand in a row: up to the end, or up to where its last item has memory of its own.
+    pub fn rest(&self, from: usize) -> &[u8] {
+        let (bytes, last) = (&self.batch.bytes, &self.batch.last);
+        let (from, end) = (self.start + from, self.end.min(bytes.len()));
+        let rest = if from < bytes.len() { bytes.get(from..end) } else { last.get(from - bytes.len()..) };
+        rest.unwrap_or_default()
+    }
+
+    /// Bytes of it, all told.
+    pub fn size(&self) -> usize {
+        self.end - self.start
     }
 
     /// Cuts it in front of its `count`th item.
@@ -144,6 +152,12 @@ impl Piece {
     /// Bytes of the first `count` items.
     fn sizes(&self, count: usize) -> usize {
         with_headers(self.batch.sizes.get(self.first..self.first + count).unwrap_or_default())
+    }
+
+    /// Bytes of its longest item.
+    pub fn longest(&self) -> usize {
+        let sizes = self.batch.sizes.get(self.first..self.last).unwrap_or_default();
+        sizes.iter().max().map_or(0, |&size| size as usize)
     }
 
     fn len(&self) -> usize {
@@ -265,4 +279,70 @@ fn take(pieces: &mut VecDeque<Piece>, count: usize) -> (Vec<Piece>, usize) {
         taken.push(piece);
     }
     (taken, count - left)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lane::frame::item_header;
+
+    /// What a worker gets of these pieces.
+    fn sent(pieces: &[Piece]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            let mut done = 0;
+            while done < piece.size() {
+                bytes.extend_from_slice(piece.rest(done));
+                done += piece.rest(done).len();
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_send_and_show_the_items_of_their_batches(
+            batches in proptest::collection::vec((proptest::collection::vec("[a-z]{0,9}", 1..6), "[A-Z]{0,9}"), 1..6),
+            sizes in proptest::collection::vec(1..5u32, 40),
+            split in any::<prop::sample::Index>(),
+        ) {
+            let mut chunks = Chunks::default();
+            let mut items = Vec::new();
+            for (copied, whole) in batches {
+                let mut batch = Batch::default();
+                copied.iter().for_each(|item| batch.push(item.as_bytes()));
+                batch.push_whole(Bytes::copy_from_slice(whole.as_bytes()));
+                items.extend(copied);
+                items.push(whole);
+                chunks.add(batch);
+            }
+            let wire = |range: Range<usize>| -> Vec<u8> {
+                let item = |item: &String| [&item_header(ItemTag::Item, item.len() as u32)[..], item.as_bytes()].concat();
+                items[range].iter().flat_map(item).collect()
+            };
+            let mut first = 0;
+            for size in sizes {
+                let end = (first + size as usize).min(items.len());
+                if first == end {
+                    break;
+                }
+                prop_assert_eq!(sent(&chunks.send(first as u64, size)), wire(first..end));
+                let at = first + split.index(end - first);
+                if at > first {
+                    chunks.split(first as u64, at as u64);
+                    prop_assert_eq!(sent(&chunks.send(first as u64, 0)), wire(first..at));
+                    prop_assert_eq!(sent(&chunks.send(at as u64, 0)), wire(at..end));
+                }
+                for nth in first..end {
+                    let chunk = if nth < at { first } else { at };
+                    let (mut item, _) = chunks.settle(chunk as u64, nth as u64);
+                    prop_assert_eq!(item.bytes(), Some((ItemTag::Item, items[nth].as_bytes())));
+                }
+                first = end;
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::lane::frame::{self, ChunkHeader};
 use crate::lane::host::{Broken, HostLane};
-use crate::lane::region::Want;
+use crate::lane::region::{LONG, Want};
 use crate::scheduler::Time;
 use crate::spawn::{self, Child, Program, Role};
 use crate::worker::{Start, Started};
@@ -52,7 +52,8 @@ pub struct Process {
 
 #[derive(Debug)]
 enum Part {
-    Header([u8; frame::CHUNK_HEADER]),
+    /// Of a chunk, and whether something in it is long.
+    Header([u8; frame::CHUNK_HEADER], bool),
     Items(Piece, usize),
 }
 
@@ -205,7 +206,8 @@ impl Process {
 
     /// Queues a chunk.
     pub fn queue(&mut self, chunk: ChunkHeader, items: Vec<Piece>) {
-        self.outbox.push_back(Part::Header(chunk.to_bytes()));
+        let long = items.iter().any(|piece| piece.longest() > LONG);
+        self.outbox.push_back(Part::Header(chunk.to_bytes(), long));
         self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
     }
 
@@ -213,24 +215,31 @@ impl Process {
     pub fn pump(&mut self) -> Result<(), Broken> {
         let mut moved = false;
         while let Some(part) = self.outbox.front_mut() {
-            let whole = match part {
-                Part::Header(bytes) => match self.lane.send_whole(bytes)? {
-                    true => true,
-                    false => break,
-                },
+            let done = match part {
+                Part::Header(bytes, long) => {
+                    if *long {
+                        self.lane.widen();
+                    }
+                    match self.lane.send_whole(bytes)? {
+                        true => true,
+                        false => break,
+                    }
+                }
                 Part::Items(piece, sent) => {
-                    let rest = piece.bytes().get(*sent..).unwrap_or_default();
+                    let rest = piece.rest(*sent);
                     let count = self.lane.send(rest)?;
                     *sent += count;
                     moved |= count > 0;
-                    count == rest.len()
+                    if count < rest.len() {
+                        break;
+                    }
+                    *sent >= piece.size()
                 }
             };
-            if !whole {
-                break;
+            if done {
+                moved = true;
+                self.outbox.pop_front();
             }
-            moved = true;
-            self.outbox.pop_front();
         }
         if moved && self.lane.worker_sleeps_for(Want::Input) {
             // A worker that is gone is noticed elsewhere.
@@ -243,7 +252,7 @@ impl Process {
     /// goes to sleep with input still to hand over has to look once more.
     pub fn can_pump(&self) -> bool {
         self.outbox.front().is_some_and(|part| match part {
-            Part::Header(bytes) => self.lane.room() >= bytes.len(),
+            Part::Header(bytes, _) => self.lane.room() >= bytes.len(),
             Part::Items(..) => self.lane.room() > 0,
         })
     }

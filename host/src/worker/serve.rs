@@ -49,8 +49,9 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
                 lane.unstage(control)?;
                 continue;
             }
-            lane.unstage(control)?;
+            // In this order: a host that is woken for room finds the outcome, too.
             answer(&mut lane, control, result, &mut out, end - start)?;
+            lane.unstage(control)?;
             last = (end, lane.sleeps());
             if lane.filling_up() {
                 lane.ring_if_waiting(control)?;

@@ -24,6 +24,21 @@ fn bytes_go_in_and_come_out_as_they_are() {
 }
 
 #[test]
+fn bytes_are_the_same_whatever_holds_them() {
+    let _beside = beside_others();
+    let pool = pool(ECHO);
+    let sizes = [0, 9, (64 << 10) - 1, 64 << 10, 3, 200_000, 200_000, 1, 3 << 20];
+    let items: Vec<Vec<u8>> = sizes.iter().map(|&size| (0..size).map(|i| (i * 31 + size) as u8).collect()).collect();
+    let expected: Vec<Bytes> = items.iter().cloned().map(Bytes).collect();
+    let shared = || items.iter().map(|item| Bytes(bytes::Bytes::copy_from_slice(item)));
+    assert_eq!(pool.map::<_, Bytes>(items.iter().cloned().map(Bytes)).unwrap(), expected);
+    assert_eq!(pool.map::<_, Bytes>(items.iter().map(Bytes)).unwrap(), expected);
+    assert_eq!(pool.map::<_, Bytes<bytes::Bytes>>(shared()).unwrap(), shared().collect::<Vec<_>>());
+    let one_chunk = builder(ECHO).workers(1).chunk_size(9).build().unwrap();
+    assert_eq!(one_chunk.map::<_, Bytes<bytes::Bytes>>(shared()).unwrap(), shared().collect::<Vec<_>>());
+}
+
+#[test]
 fn without_that_they_are_base64_in_json() {
     let _beside = beside_others();
     let pool = pool(ECHO);
