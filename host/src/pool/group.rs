@@ -211,10 +211,11 @@ impl Group {
         if !listed {
             state.row.push_back(job.clone());
         }
-        if state.wanted > 0
-            && state.give()
-            && let Some(supervisor) = &state.supervisor
-        {
+        let given = state.wanted > 0 && state.give();
+        let supervisor = given.then(|| state.supervisor.clone()).flatten();
+        // Woken any sooner, it might take this thread's processor, only to wait for the lock.
+        drop(state);
+        if let Some(supervisor) = supervisor {
             supervisor.wake();
         }
     }

@@ -308,7 +308,10 @@ impl Job {
             }
         }
         let told = state.settle();
-        if state.waiting > 0 && (told.over || state.has_next()) {
+        let wake = state.waiting > 0 && (told.over || state.has_next());
+        // Woken any sooner, they might take this thread's processor, only to wait for the lock.
+        drop(state);
+        if wake {
             self.changed.notify_all();
         }
         told
