@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use arbitrary::Arbitrary;
 use lane::host::{HostLane, Received};
-use lane::region::{RING, Region};
+use lane::region::{NEVER, Region};
 use libfuzzer_sys::fuzz_target;
 use outcome::{Failure, Printed};
 
@@ -32,12 +32,20 @@ enum Attack {
     HostPage(u64, u64),
     Receive,
     Send(u16),
+    /// The output goes on in the wide ring, so far from where it is.
+    WideFrom(u64),
+    WideFromHere(i8),
+    Widen,
 }
 
 fn poke(region: &Region, at: usize, bytes: &[u8]) {
     for (i, &byte) in bytes.iter().enumerate() {
-        // SAFETY: within the doubly mapped output ring.
-        unsafe { region.output().add((at + i) % RING).as_ptr().write_volatile(byte) };
+        let mut rings = region.output();
+        for wide_from in [NEVER, 0] {
+            rings.wide_from = wide_from;
+            // SAFETY: within the doubly mapped output rings.
+            unsafe { rings.at(at.wrapping_add(i) as u64).as_ptr().write_volatile(byte) };
+        }
     }
 }
 
@@ -60,9 +68,9 @@ fuzz_target!(|attacks: Vec<Attack>| {
             Attack::Scribble(at, bytes) => poke(&worker, at.into(), &bytes),
             Attack::Outcome { tag, len, payload } => {
                 let word = u128::from(u64::from(len) | u64::from(tag % 8) << 32);
-                let at = (head % RING as u64) as usize;
+                let at = head as usize;
                 poke(&worker, at, &word.to_ne_bytes());
-                poke(&worker, at + 16, &payload);
+                poke(&worker, at.wrapping_add(16), &payload);
                 head = head.wrapping_add(16 + payload.len() as u64);
                 status.worker.0.output_head.store(head, Ordering::SeqCst);
             }
@@ -76,6 +84,12 @@ fuzz_target!(|attacks: Vec<Attack>| {
                 status.host.0.input_head.store(a, Ordering::SeqCst);
                 status.host.0.output_tail.store(b, Ordering::SeqCst);
             }
+            Attack::WideFrom(n) => status.worker.0.output_wide_from.store(n, Ordering::SeqCst),
+            Attack::WideFromHere(by) => {
+                let from = head.wrapping_add_signed(by.into());
+                status.worker.0.output_wide_from.store(from, Ordering::SeqCst);
+            }
+            Attack::Widen => host.widen(),
             Attack::Receive => {
                 for _ in 0..64 {
                     match host.receive() {

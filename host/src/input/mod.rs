@@ -47,6 +47,10 @@ impl Batch {
             return self.push_unreadable(TOO_LONG);
         };
         self.copy_last();
+        if self.is_empty() {
+            // Room that was made for others would be kept as long as the item.
+            self.bytes = Vec::new();
+        }
         self.bytes.extend_from_slice(&item_header(ItemTag::Item, len));
         self.sizes.push(len);
         self.last = item;
