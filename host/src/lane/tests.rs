@@ -75,7 +75,7 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
             worker.stage(len, &bell).unwrap();
             worker.start(1);
             let item = worker.staged().to_vec();
-            worker.unstage(&bell).unwrap();
+            worker.unstage();
             let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
             worker.write(&header.to_bytes(), &bell).unwrap();
             worker.write(&item, &bell).unwrap();

@@ -159,7 +159,7 @@ impl WorkerLane {
         self.wait_for(N, bell)?;
         let mut bytes = [0; N];
         bytes.copy_from_slice(self.span(N));
-        self.consume(N, bell)?;
+        self.consume(N);
         Ok(bytes)
     }
 
@@ -174,7 +174,7 @@ impl WorkerLane {
             let next = (len - gathered.len()).min(self.size() / 2);
             self.wait_for(next, bell)?;
             gathered.extend_from_slice(self.span(next));
-            self.consume(next, bell)?;
+            self.consume(next);
         }
         self.gathered = Some(gathered);
         Ok(())
@@ -186,10 +186,12 @@ impl WorkerLane {
     }
 
     /// Done with the staged bytes.
-    pub fn unstage(&mut self, bell: &impl Bell) -> io::Result<()> {
+    pub fn unstage(&mut self) {
         let len = std::mem::take(&mut self.staged);
         // A large item's space is not kept for the small ones behind it.
-        if self.gathered.take().is_some() { Ok(()) } else { self.consume(len, bell) }
+        if self.gathered.take().is_none() {
+            self.consume(len);
+        }
     }
 
     /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
@@ -213,9 +215,15 @@ impl WorkerLane {
         ring_if_waiting(self.region, bell)
     }
 
-    /// Whether the host should hear soon, lest the ring fills up.
-    pub fn filling_up(&mut self) -> bool {
-        self.output.is_filling_up()
+    /// Rings the host if it sleeps, where it should hear soon: the output fills up, or half of the input ring has become free,
+    /// and it may hold back the rest of a chunk for want of room. Once for both.
+    pub fn ring_if_due(&mut self, bell: &impl Bell) -> io::Result<()> {
+        let has_room = self.taken - self.told > self.size() as u64 / 2;
+        if !has_room && !self.output.is_filling_up() {
+            return Ok(());
+        }
+        self.told = self.taken;
+        self.ring_if_waiting(bell)
     }
 
     /// How often the worker has slept.
@@ -277,15 +285,9 @@ impl WorkerLane {
         unsafe { std::slice::from_raw_parts(self.input.get().at(self.taken).as_ptr(), len) }
     }
 
-    fn consume(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
+    fn consume(&mut self, len: usize) {
         self.taken += len as u64;
         self.region.status().worker.0.input_tail.store(self.taken, Ordering::Release);
-        // The host may hold back the rest of a chunk for want of room: tell it when half the ring has become free.
-        if self.taken - self.told > self.size() as u64 / 2 {
-            self.told = self.taken;
-            self.ring_if_waiting(bell)?;
-        }
-        Ok(())
     }
 
     fn wait_for(&self, len: usize, bell: &impl Bell) -> io::Result<()> {

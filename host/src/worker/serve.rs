@@ -46,16 +46,13 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             let end = now();
             #[cfg(feature = "probes")]
             if super::hostile::attack(&mut lane, control) {
-                lane.unstage(control)?;
+                lane.unstage();
                 continue;
             }
-            // In this order: a host that is woken for room finds the outcome, too.
+            lane.unstage();
             answer(&mut lane, control, result, &mut out, end - start)?;
-            lane.unstage(control)?;
             last = (end, lane.sleeps());
-            if lane.filling_up() {
-                lane.ring_if_waiting(control)?;
-            }
+            lane.ring_if_due(control)?;
             if call.isolate == Isolate::Item {
                 runner.discard();
             }
@@ -96,7 +93,8 @@ fn serve_batch(
         let (tag, len) = frame::read_item_header(lane.take(control)?);
         lane.stage(len, control)?;
         items.push(tag, lane.staged());
-        lane.unstage(control)?;
+        lane.unstage();
+        lane.ring_if_due(control)?;
     }
     if !serve_call(lane, control, runner, call, &items)? {
         for (tag, item) in items.iter() {
