@@ -60,6 +60,7 @@ enum Event {
 enum Mail {
     Input(u64),
     InputPause,
+    SeveralCallers(bool),
     InputEnd,
     /// What another run has left.
     TakenUp,
@@ -112,6 +113,9 @@ pub struct Simulation {
     wanted: u64,
     /// A caller is on the way, or the last has left.
     caller_comes: bool,
+    /// One came while others waited, and whether the host knows.
+    several_callers: bool,
+    knows_of_several: bool,
     /// Workers that are allowed, how many at most were at any time, and how many beyond them still finish.
     allowed: usize,
     most_allowed: usize,
@@ -157,6 +161,8 @@ impl Simulation {
             given: 0,
             wanted: 0,
             caller_comes: false,
+            several_callers: false,
+            knows_of_several: false,
             allowed: world.config.workers,
             most_allowed: world.config.workers,
             surplus: 0,
@@ -412,6 +418,10 @@ impl Simulation {
                     self.scheduler.input(&sizes);
                 }
                 Mail::InputPause => self.scheduler.input_pauses(),
+                Mail::SeveralCallers(several) => {
+                    self.knows_of_several = several;
+                    self.scheduler.several_callers(several);
+                }
                 Mail::InputEnd => self.scheduler.input_ended(),
                 Mail::TakenUp => {
                     self.asked_for_input = false;

@@ -39,7 +39,7 @@ fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), St
     let builder = Pool::builder(Path::new(task)).function(function).workers(workers).isolate(Isolate::Worker);
     let pool = builder.build().map_err(said)?;
     // Workers are there, and loaded; and what comes back is what was sent.
-    let first = items.get(..items.len().min(100)).unwrap_or_default();
+    let first = items.get(..items.len().min(16)).unwrap_or_default();
     let back: Vec<Shared> = pool.map(first.iter().cloned().map(Bytes)).map_err(said)?;
     if back.iter().zip(first).any(|(back, item)| **back != *item) {
         return Err("an item came back as another".to_owned());

@@ -33,6 +33,9 @@ use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink
 const MOST_BYTES: usize = 512 << 10;
 /// Bytes of outcomes that share an allocation.
 const BLOCK: usize = 64 << 10;
+/// Bytes of items that were taken in advance or are in work, and as many for each worker: two large ones. How far ahead
+/// items are read is bounded by whoever calls.
+const WINDOW: usize = 2 << 20;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -97,6 +100,13 @@ impl Feed {
 }
 
 impl FeedState {
+    /// Tells the supervisor, before it is given any more items.
+    fn leave(&self, event: Event) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.leave(event);
+        }
+    }
+
     /// Answers the supervisor, if it asked and there is something to answer it with. It is not woken for that.
     fn give(&mut self) -> bool {
         let (Some(supervisor), Some(routes)) = (&self.supervisor, &self.routes) else {
@@ -187,6 +197,9 @@ impl Group {
             return self.settle(job, job.end(ended));
         }
         state.jobs.insert(Arc::as_ptr(job).addr(), job.clone());
+        if state.jobs.len() == 2 {
+            state.leave(Event::SeveralCallers(true));
+        }
     }
 
     /// Takes more items of a job.
@@ -283,7 +296,11 @@ impl Group {
         if !told.over {
             return;
         }
-        self.feed.lock().jobs.remove(&Arc::as_ptr(job).addr());
+        let mut state = self.feed.lock();
+        if state.jobs.remove(&Arc::as_ptr(job).addr()).is_some() && state.jobs.len() == 1 {
+            state.leave(Event::SeveralCallers(false));
+        }
+        drop(state);
         for waker in told.wakers {
             waker.wake();
         }
@@ -345,6 +362,7 @@ impl Group {
             chunk: settings.chunk,
             retries: settings.retries,
             max_tasks_per_worker: settings.max_tasks_per_worker,
+            window: WINDOW * (1 + self.shared.workers()),
             ..Config::of_limits(settings.call.limits.timeout, self.shared.workers())
         }
     }

@@ -200,6 +200,8 @@ pub struct Scheduler {
     given_up: bool,
     /// Items come as they are asked for; see [`Scheduler::serve_on_demand`].
     on_demand: bool,
+    /// Several wait for items, on demand.
+    several_callers: bool,
     /// No more items are there for now.
     lull: bool,
     /// Workers that are kept, on demand, whether there is work for them or not.
@@ -233,6 +235,7 @@ impl Scheduler {
             stopping: false,
             given_up: false,
             on_demand: false,
+            several_callers: false,
             lull: false,
             standing: 0,
             done: 0,
@@ -247,7 +250,13 @@ impl Scheduler {
     /// that came before; and workers are started as there is work for them, and then kept.
     pub fn serve_on_demand(&mut self) {
         self.on_demand = true;
-        self.sizer.one_at_a_time();
+        self.sizer.serve_on_demand();
+    }
+
+    /// Whether several callers wait for items, on demand, or one at most. No chunk of one waits behind another's: his only item
+    /// could be behind one that never ends.
+    pub fn several_callers(&mut self, several: bool) {
+        self.several_callers = several;
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------
@@ -678,9 +687,8 @@ impl Scheduler {
     /// Gives chunks to workers that can take one, the least loaded first.
     fn dispatch(&mut self) {
         for load in 0..DEPTH {
-            // A second chunk waits behind the first: only where that is a matter of milliseconds, and not on demand, where
-            // somebody's only item could find itself behind another's that never ends.
-            if load > 0 && (self.on_demand || !self.sizer.may_queue()) {
+            // A second chunk waits behind the first: only where that is a matter of milliseconds, and of one caller.
+            if load > 0 && (self.several_callers || !self.sizer.may_queue()) {
                 break;
             }
             while let Some(id) = self.workers.free(load) {

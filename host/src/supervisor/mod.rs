@@ -287,6 +287,7 @@ impl<'a> Supervisor<'a> {
                     self.take_input(batch);
                 }
                 Event::InputPause => self.scheduler.input_pauses(),
+                Event::SeveralCallers(several) => self.scheduler.several_callers(several),
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(End::Terminated)),

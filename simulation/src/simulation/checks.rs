@@ -93,8 +93,8 @@ impl Simulation {
         }
         // Somebody's only item could be behind another's that never ends.
         promise!(
-            idle || self.world.callers.is_none(),
-            "items wait in worker {id} behind others, though served on demand"
+            idle || !self.knows_of_several,
+            "items wait in worker {id} behind others, though several callers are served"
         );
         Ok(())
     }

@@ -92,6 +92,9 @@ impl Simulation {
             return self.post(Mail::InputEnd);
         }
         self.figures.calls += 1;
+        if self.ledger.emitted() < self.called && !std::mem::replace(&mut self.several_callers, true) {
+            self.post(Mail::SeveralCallers(true));
+        }
         self.called += count;
         self.give();
         let one_by_one = self.world.callers.as_ref().is_some_and(|callers| callers.one_by_one);
@@ -115,7 +118,13 @@ impl Simulation {
 
     /// Who waits for answers has all of them.
     pub(super) fn hear_answers(&mut self) {
-        if self.world.callers.is_some() && !self.caller_comes && self.ledger.emitted() == self.called {
+        if self.world.callers.is_none() || self.ledger.emitted() < self.called {
+            return;
+        }
+        if std::mem::take(&mut self.several_callers) {
+            self.post(Mail::SeveralCallers(false));
+        }
+        if !self.caller_comes {
             self.next_caller();
         }
     }

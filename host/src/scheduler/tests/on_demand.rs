@@ -127,13 +127,33 @@ fn what_would_be_done_before_another_worker_has_woken_up_is_not_shared_out() {
 }
 
 #[test]
-fn nothing_is_queued_behind_an_item_that_may_take_long() {
+fn nothing_is_queued_behind_an_item_of_another_caller() {
     let mut scheduler = scheduler(1, ChunkSize::Fixed(1));
+    scheduler.several_callers(true);
     assert_eq!(sent(&take(&mut scheduler, 1)), [(0, 1)]);
     answer(&mut scheduler, 0, MS, MS);
     assert_eq!(sent(&take(&mut scheduler, 2)), [(0, 1)]);
     answer(&mut scheduler, 0, MS, 2 * MS);
     assert_eq!(sent(&actions(&mut scheduler)), [(0, 1)]);
+}
+
+#[test]
+fn a_caller_alone_has_the_next_chunk_wait_in_the_worker_where_that_is_not_for_long() {
+    let mut scheduler = scheduler(1, ChunkSize::Fixed(1));
+    assert_eq!(sent(&take(&mut scheduler, 2)), [(0, 1)], "nothing is known of items yet");
+    answer(&mut scheduler, 0, MS, MS);
+    assert_eq!(sent(&take(&mut scheduler, 2)), [(0, 1), (0, 1)]);
+    scheduler.several_callers(true);
+    answer(&mut scheduler, 0, MS, 2 * MS);
+    assert_eq!(sent(&take(&mut scheduler, 1)), []);
+    answer(&mut scheduler, 0, MS, 3 * MS);
+    assert_eq!(sent(&actions(&mut scheduler)).len(), 1);
+    scheduler.several_callers(false);
+    assert_eq!(sent(&actions(&mut scheduler)).len(), 1);
+    for _ in 0..2 {
+        answer(&mut scheduler, 0, Duration::from_secs(1), Duration::from_secs(2));
+    }
+    assert_eq!(sent(&take(&mut scheduler, 3)).len(), 1, "they have become slow");
 }
 
 #[test]
