@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{NEVER, PRINTED, RING, Region, Rings, Want};
+use super::region::{PRINTED, RING, Region, Rings, Want};
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
@@ -94,7 +94,7 @@ impl HostLane {
 
     /// Has all that is sent from now on, which begins with a chunk, take the wide ring.
     pub fn widen(&mut self) {
-        if self.input.wide_from == NEVER {
+        if self.input.can_widen() {
             self.input.wide_from = self.head;
             self.region.status().host.0.input_wide_from.store(self.head, Ordering::Relaxed);
         }
@@ -302,7 +302,7 @@ impl HostLane {
         self.note_taken()?;
         let worker = &self.region.status().worker.0;
         let delivered = worker.output_head.load(Ordering::Acquire);
-        if self.output.wide_from == NEVER {
+        if self.output.can_widen() {
             // What it says later is not asked for. Where nothing has come from there yet, that may change.
             let from = worker.output_wide_from.load(Ordering::Relaxed);
             if from < self.delivered {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
 pub const RING: usize = 256 << 10;
@@ -25,8 +26,10 @@ pub const LONG: usize = RING / 2;
 pub const PRINTED: usize = 64 << 10;
 /// Bytes of the status page.
 const STATUS: usize = 4096;
-/// Bytes of the file: the status page, the two rings, the two wide ones, what was printed.
-const FILE: usize = STATUS + 2 * RING + 2 * WIDE + 2 * PRINTED;
+/// Bytes of the file: the status page, the two rings, what was printed; and, but where a limit on the size of files
+/// (`ulimit -f`) forbids it, the two wide rings.
+const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
+const FILE: usize = NARROW_FILE + 2 * WIDE;
 
 /// A cache line of its own, so that the two sides don't slow each other.
 #[repr(C, align(128))]
@@ -92,7 +95,7 @@ pub const NEVER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Rings {
     narrow: NonNull<u8>,
-    wide: NonNull<u8>,
+    wide: Option<NonNull<u8>>,
     /// The first position that is in the wide one.
     pub wide_from: u64,
 }
@@ -100,17 +103,26 @@ pub struct Rings {
 impl Rings {
     /// Where the byte at this position is; behind it are as many, in a row, as the ring holds.
     pub fn at(&self, position: u64) -> NonNull<u8> {
-        let (ring, size) = match position < self.wide_from {
-            true => (self.narrow, RING),
-            false => (self.wide, WIDE),
-        };
+        let (ring, size) = self.ring(position);
         // SAFETY: `2 * size` bytes are mapped there.
         unsafe { ring.add((position % size as u64) as usize) }
     }
 
     /// Bytes that may be on their way where `position` is the next to be written.
     pub fn size(&self, position: u64) -> usize {
-        if position < self.wide_from { RING } else { WIDE }
+        self.ring(position).1
+    }
+
+    /// Whether there is a wide ring, which is not used yet.
+    pub fn can_widen(&self) -> bool {
+        self.wide.is_some() && self.wide_from == NEVER
+    }
+
+    fn ring(&self, position: u64) -> (NonNull<u8>, usize) {
+        match self.wide {
+            Some(wide) if position >= self.wide_from => (wide, WIDE),
+            _ => (self.narrow, RING),
+        }
     }
 }
 
@@ -118,6 +130,8 @@ impl Rings {
 #[derive(Debug)]
 pub struct Region {
     base: NonNull<u8>,
+    /// It has wide rings.
+    wide: bool,
 }
 
 // SAFETY: the mapping belongs to this value alone until it is dropped, and is only reached through atomics and raw copies.
@@ -128,16 +142,19 @@ unsafe impl Sync for Region {}
 /// Where the parts are in the mapping.
 const INPUT: usize = STATUS;
 const OUTPUT: usize = INPUT + 2 * RING;
-const WIDE_INPUT: usize = OUTPUT + 2 * RING;
+const PRINTS: usize = OUTPUT + 2 * RING;
+const WIDE_INPUT: usize = PRINTS + 2 * PRINTED;
 const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
-const PRINTS: usize = WIDE_OUTPUT + 2 * WIDE;
-const TOTAL: usize = PRINTS + 2 * PRINTED;
+const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
 
 impl Region {
     /// Makes shared memory whose size can never change, so that no access to it can fault.
     pub fn create() -> io::Result<(Region, OwnedFd)> {
         let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
-        nix::unistd::ftruncate(&fd, FILE as i64)?;
+        // Asked first: whoever tries is sent a signal that ends a process.
+        let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+        let size = if most < FILE as u64 { NARROW_FILE } else { FILE };
+        nix::unistd::ftruncate(&fd, size as i64)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let region = Region::map(&fd)?;
@@ -149,24 +166,25 @@ impl Region {
     /// Maps shared memory that the other side made.
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
         let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
-        if size != FILE as i64 {
+        let wide = size == FILE as i64;
+        if !wide && size != NARROW_FILE as i64 {
             return Err(io::Error::other("the shared memory has not the size of a lane"));
         }
         let total = NonZeroUsize::new(TOTAL).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a fresh reservation at an address of the kernel's choosing.
         let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
-        let region = Region { base: base.cast() };
+        let region = Region { base: base.cast(), wide };
         // Each behind the one before in the file, and the rings twice in a row in the mapping.
         let parts = [
             (0, STATUS, 1),
             (INPUT, RING, 2),
             (OUTPUT, RING, 2),
+            (PRINTS, 2 * PRINTED, 1),
             (WIDE_INPUT, WIDE, 2),
             (WIDE_OUTPUT, WIDE, 2),
-            (PRINTS, 2 * PRINTED, 1),
         ];
         let mut offset = 0;
-        for (at, len, times) in parts {
+        for (at, len, times) in parts.into_iter().take(if wide { 6 } else { 4 }) {
             for nth in 0..times {
                 let address = NonZeroUsize::new(base.as_ptr() as usize + at + nth * len);
                 let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
@@ -198,7 +216,8 @@ impl Region {
 
     fn rings(&self, narrow: usize, wide: usize) -> Rings {
         // SAFETY: both within the mapping.
-        unsafe { Rings { narrow: self.base.add(narrow), wide: self.base.add(wide), wide_from: NEVER } }
+        let [narrow, wide] = [narrow, wide].map(|at| unsafe { self.base.add(at) });
+        Rings { narrow, wide: self.wide.then_some(wide), wide_from: NEVER }
     }
 
     /// Where what the item in work prints is kept, [`PRINTED`] bytes for each stream, with how much of it there is.

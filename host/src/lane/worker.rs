@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::region::{LONG, NEVER, PRINTED, Region, Rings, Want};
+use super::region::{LONG, PRINTED, Region, Rings, Want};
 
 /// Something to sleep on until the host rings. Errors mean that the host is gone.
 pub trait Bell {
@@ -53,7 +53,7 @@ impl Output {
     /// has slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
-        if bytes.len() > LONG && self.rings.wide_from == NEVER {
+        if bytes.len() > LONG && self.rings.can_widen() {
             self.rings.wide_from = self.head;
             self.region.status().worker.0.output_wide_from.store(self.head, Ordering::Relaxed);
         }
@@ -266,7 +266,7 @@ impl WorkerLane {
         let host = &self.region.status().host.0;
         self.delivered.set(host.input_head.load(Ordering::Acquire));
         let mut rings = self.input.get();
-        if rings.wide_from == NEVER {
+        if rings.can_widen() {
             rings.wide_from = host.input_wide_from.load(Ordering::Relaxed);
             self.input.set(rings);
         }

@@ -17,7 +17,7 @@ use crate::support::pressure::{NoMemory, SmallDisk};
 use crate::support::process::{Process, adopt_orphans, descendants, workers};
 use crate::support::record::Record;
 use crate::support::run::map;
-use crate::support::wat::{COUNT_TO, SQUARE, component, lift};
+use crate::support::wat::{COUNT_TO, SQUARE, component, echo_string, lift};
 use crate::support::{HANG, full, until};
 
 /// Items, and faults among them.
@@ -278,6 +278,14 @@ fn a_limit_on_file_sizes_ends_the_run_with_a_clear_error() {
     let mut host = map(&wat(SQUARE)).arg("-o").arg(&file).largest_file(1 << 20).feed(endless).start();
     fills(&mut host, "File too large");
     assert_eq!(std::fs::metadata(&file).expect("the results").len(), 1 << 20);
+}
+
+#[test]
+fn items_larger_than_a_limit_on_file_sizes_pass_whole() {
+    let items = [700_000, 3, 2_000_000, 150_000].map(|len| "x".repeat(len) + "\n").concat();
+    let run = map(&wat(echo_string())).args(["--input-format", "lines", "--output-format", "raw"]);
+    let output = run.largest_file(1 << 20).input(items.as_bytes()).run().exits(0);
+    assert!(output.bytes == items.as_bytes());
 }
 
 #[test]
