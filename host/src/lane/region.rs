@@ -18,8 +18,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 /// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
 pub const RING: usize = 256 << 10;
-/// Bytes of a wide one: two items of a mebibyte, of which the second comes while the first is in work.
-pub const WIDE: usize = 2 << 20;
+/// Bytes of a wide one: two items of a mebibyte and their headers, of which the second comes while the first is in work.
+pub const WIDE: usize = (2 << 20) + 4096;
 /// What is longer takes the wide ring.
 pub const LONG: usize = RING / 2;
 /// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.

@@ -3,6 +3,7 @@
 //! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then of the next. It is
 //! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hint::black_box;
 use std::ops::Range;
@@ -100,13 +101,6 @@ impl Feed {
 }
 
 impl FeedState {
-    /// Tells the supervisor, before it is given any more items.
-    fn leave(&self, event: Event) {
-        if let Some(supervisor) = &self.supervisor {
-            supervisor.leave(event);
-        }
-    }
-
     /// Answers the supervisor, if it asked and there is something to answer it with. It is not woken for that.
     fn give(&mut self) -> bool {
         let (Some(supervisor), Some(routes)) = (&self.supervisor, &self.routes) else {
@@ -197,9 +191,6 @@ impl Group {
             return self.settle(job, job.end(ended));
         }
         state.jobs.insert(Arc::as_ptr(job).addr(), job.clone());
-        if state.jobs.len() == 2 {
-            state.leave(Event::SeveralCallers(true));
-        }
     }
 
     /// Takes more items of a job.
@@ -240,7 +231,8 @@ impl Group {
 
     /// Ends a job: items that no worker was given are forgotten, outcomes of the others will be.
     pub fn cancel(&self, job: &Arc<Job>) {
-        let forgotten = {
+        // Items may run code of whoever brought them when they are dropped: not under the locks.
+        let (forgotten, _items) = {
             let mut state = self.feed.lock();
             let mut queue = job.queue();
             let forgotten = queue.clear();
@@ -271,7 +263,7 @@ impl Group {
             jobs
         };
         for job in jobs.values() {
-            let forgotten = job.queue().clear();
+            let (forgotten, _items) = job.queue().clear();
             self.finished(forgotten);
             self.settle(job, job.end(ended.again()));
         }
@@ -296,11 +288,7 @@ impl Group {
         if !told.over {
             return;
         }
-        let mut state = self.feed.lock();
-        if state.jobs.remove(&Arc::as_ptr(job).addr()).is_some() && state.jobs.len() == 1 {
-            state.leave(Event::SeveralCallers(false));
-        }
-        drop(state);
+        self.feed.lock().jobs.remove(&Arc::as_ptr(job).addr());
         for waker in told.wakers {
             waker.wake();
         }
@@ -397,6 +385,8 @@ struct Outcomes {
     news: Receiver<Route>,
     /// By the index of their first item.
     routes: BTreeMap<u64, Waiting>,
+    /// Items that have no outcome yet of each job that has such, by its address. It may be over, and its items in work.
+    callers: HashMap<usize, u64>,
     /// The items whose outcomes came last, and these.
     current: Range<u64>,
     gathered: Vec<(u64, Result<Kept, Failed>)>,
@@ -420,15 +410,21 @@ struct Waiting {
 
 impl Outcomes {
     fn new(group: Arc<Group>, news: Receiver<Route>) -> Outcomes {
-        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
+        Outcomes {
+            group,
+            news,
+            routes: BTreeMap::new(),
+            callers: HashMap::new(),
+            current: 0..0,
+            gathered: Vec::new(),
+            blocks: Vec::new(),
+        }
     }
 
     /// Makes the route of this item the current one.
     fn turn_to(&mut self, index: u64) {
         self.deliver();
-        for route in self.news.try_iter() {
-            self.routes.insert(route.start, Waiting { left: route.count, route });
-        }
+        self.learn_routes();
         if let Some((&start, waiting)) = self.routes.range(..=index).next_back() {
             self.current = start..start + waiting.route.count;
         }
@@ -444,6 +440,13 @@ impl Outcomes {
         block.extend_from_slice(value);
         let end = block.len();
         Kept::Shared(self.blocks.len() - 1, start..end)
+    }
+
+    fn learn_routes(&mut self) {
+        for route in self.news.try_iter() {
+            *self.callers.entry(Arc::as_ptr(&route.job).addr()).or_default() += route.count;
+            self.routes.insert(route.start, Waiting { left: route.count, route });
+        }
     }
 
     /// Hands over what was gathered.
@@ -465,6 +468,12 @@ impl Outcomes {
             };
             let told = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
             self.group.settle(&route.job, told);
+            if let Entry::Occupied(mut caller) = self.callers.entry(Arc::as_ptr(&route.job).addr()) {
+                *caller.get_mut() = caller.get().saturating_sub(count as u64);
+                if *caller.get() == 0 {
+                    caller.remove();
+                }
+            }
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
                 self.routes.remove(&self.current.start);
@@ -492,6 +501,11 @@ impl Sink for Outcomes {
     }
 
     fn emit(&mut self, _: supervisor::Group) {}
+
+    fn several_callers(&mut self) -> bool {
+        self.learn_routes();
+        self.callers.len() > 1
+    }
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 

@@ -86,11 +86,10 @@ impl Queue {
         self.batches.is_empty()
     }
 
-    /// Forgets all, and says how many items that were.
-    pub fn clear(&mut self) -> usize {
+    /// Gives up all, and says how many items that are.
+    pub fn clear(&mut self) -> (usize, VecDeque<Batch>) {
         let items: usize = self.batches.iter().map(|b| b.sizes.len()).sum();
-        self.batches.clear();
-        items - std::mem::take(&mut self.taken).min(items)
+        (items - std::mem::take(&mut self.taken).min(items), std::mem::take(&mut self.batches))
     }
 
     /// Takes the next batch off, or so many items of it where it has more.

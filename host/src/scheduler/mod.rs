@@ -200,7 +200,7 @@ pub struct Scheduler {
     given_up: bool,
     /// Items come as they are asked for; see [`Scheduler::serve_on_demand`].
     on_demand: bool,
-    /// Several wait for items, on demand.
+    /// Items are of several, on demand.
     several_callers: bool,
     /// No more items are there for now.
     lull: bool,
@@ -253,8 +253,8 @@ impl Scheduler {
         self.sizer.serve_on_demand();
     }
 
-    /// Whether several callers wait for items, on demand, or one at most. No chunk of one waits behind another's: his only item
-    /// could be behind one that never ends.
+    /// Whether the items there are, on demand, are of several callers. Then no chunk waits behind another: somebody's only
+    /// item could be behind one that never ends.
     pub fn several_callers(&mut self, several: bool) {
         self.several_callers = several;
     }
@@ -687,8 +687,11 @@ impl Scheduler {
     /// Gives chunks to workers that can take one, the least loaded first.
     fn dispatch(&mut self) {
         for load in 0..DEPTH {
-            // A second chunk waits behind the first: only where that is a matter of milliseconds, and of one caller.
-            if load > 0 && (self.several_callers || !self.sizer.may_queue()) {
+            // A second chunk waits behind the first only where that is a matter of milliseconds. On demand items are less alike:
+            // there it has to be of the same caller, while all workers that may run are busy and more is to come, so that
+            // no worker could have taken it instead.
+            let may_queue = self.sizer.may_queue() && (!self.on_demand || self.one_caller_has_enough());
+            if load > 0 && !may_queue {
                 break;
             }
             while let Some(id) = self.workers.free(load) {
@@ -707,6 +710,10 @@ impl Scheduler {
             self.workers.change(id, |worker| worker.killed = Some(worker.finished));
             self.actions.push_back(Action::Retire(id));
         }
+    }
+
+    fn one_caller_has_enough(&self) -> bool {
+        !self.several_callers && !self.lull && self.workers.busy() >= self.config.workers
     }
 
     fn hand_over(&mut self, id: WorkerId, key: u64, count: u32) {

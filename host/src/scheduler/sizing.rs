@@ -11,7 +11,7 @@ const TARGET_ALONE: Duration = Duration::from_millis(4);
 /// beyond that, the more it holds the fewer threads and processes have to be woken for a byte.
 const MAX_BYTES: usize = 112 << 10;
 const MAX_ITEMS: usize = 4096;
-/// The same where no other may wait behind it: while the worker is at its beginning, the rest comes.
+/// The same on demand, where often no other may wait behind it: while the worker is at its beginning, the rest comes.
 const MAX_BYTES_ALONE: usize = 512 << 10;
 /// Work that is not shared out: by the time another worker has woken up for half of it, it would be done.
 const TRIFLE: Duration = Duration::from_micros(100);

@@ -19,8 +19,6 @@ pub enum Event {
     Input(Batch),
     /// There is no more input for now; what comes later comes unasked, as the answer to the last request.
     InputPause,
-    /// Several callers wait for items from now on, or one at most.
-    SeveralCallers(bool),
     InputEnd,
     InputFailed(String),
     /// The input begins as that of the run that is gone on with, and this is left of it; answers one request for input.

@@ -91,6 +91,10 @@ pub trait Sink {
     }
     /// What this worker has written of a value is of no use any more.
     fn forget_parts(&mut self, _worker: WorkerId) {}
+    /// Whether items that were given and have no outcome yet are of several callers: see [`Scheduler::several_callers`].
+    fn several_callers(&mut self) -> bool {
+        false
+    }
     /// A worker has loaded the task. Told of each.
     fn worker_ready(&mut self) {}
     /// A worker process ended, like this, though nobody had asked it to.
@@ -228,6 +232,7 @@ impl<'a> Supervisor<'a> {
             self.hear_workers()?;
             // Only now: an outcome that is there already is not late, however late it is heard.
             self.watch_the_clock();
+            self.scheduler.several_callers(self.sink.several_callers());
             self.act()?;
             if self.scheduler.finished() {
                 break;
@@ -287,7 +292,6 @@ impl<'a> Supervisor<'a> {
                     self.take_input(batch);
                 }
                 Event::InputPause => self.scheduler.input_pauses(),
-                Event::SeveralCallers(several) => self.scheduler.several_callers(several),
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(End::Terminated)),

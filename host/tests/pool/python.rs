@@ -287,6 +287,17 @@ fn async_result_cancel_ends_what_is_not_known() {
 }
 
 #[test]
+fn nothing_waits_behind_a_cancelled_item_that_never_ends() {
+    let _beside = beside_others();
+    let pool = builder(SPIN).workers(2).timeout(Duration::from_secs(3600)).build().unwrap();
+    assert_eq!(pool.map::<_, i64>(0..1000).unwrap().len(), 1000);
+    let running = pool.apply_async::<_, i64>(-1).unwrap();
+    busy(1);
+    assert!(running.cancel());
+    assert_eq!(pool.map::<_, i64>(0..200_000).unwrap().len(), 200_000);
+}
+
+#[test]
 fn async_result_wait_ready_and_successful() {
     let _beside = beside_others();
     let pool = pool(SPIN);

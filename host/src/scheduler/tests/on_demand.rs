@@ -140,20 +140,37 @@ fn nothing_is_queued_behind_an_item_of_another_caller() {
 #[test]
 fn a_caller_alone_has_the_next_chunk_wait_in_the_worker_where_that_is_not_for_long() {
     let mut scheduler = scheduler(1, ChunkSize::Fixed(1));
-    assert_eq!(sent(&take(&mut scheduler, 2)), [(0, 1)], "nothing is known of items yet");
+    take(&mut scheduler, 1);
     answer(&mut scheduler, 0, MS, MS);
-    assert_eq!(sent(&take(&mut scheduler, 2)), [(0, 1), (0, 1)]);
+    scheduler.input(&[10; 9]);
+    assert_eq!(sent(&actions(&mut scheduler)), [(0, 1), (0, 1)]);
     scheduler.several_callers(true);
     answer(&mut scheduler, 0, MS, 2 * MS);
-    assert_eq!(sent(&take(&mut scheduler, 1)), []);
-    answer(&mut scheduler, 0, MS, 3 * MS);
-    assert_eq!(sent(&actions(&mut scheduler)).len(), 1);
+    assert_eq!(sent(&actions(&mut scheduler)), []);
     scheduler.several_callers(false);
-    assert_eq!(sent(&actions(&mut scheduler)).len(), 1);
-    for _ in 0..2 {
-        answer(&mut scheduler, 0, Duration::from_secs(1), Duration::from_secs(2));
+    assert_eq!(sent(&actions(&mut scheduler)), [(0, 1)]);
+    answer(&mut scheduler, 0, Duration::from_secs(1), Duration::from_secs(2));
+    assert_eq!(sent(&actions(&mut scheduler)), [], "they have become slow");
+}
+
+#[test]
+fn nothing_is_queued_where_another_worker_might_take_it() {
+    let mut scheduler = scheduler(2, ChunkSize::Fixed(1));
+    take(&mut scheduler, 1);
+    answer(&mut scheduler, 0, MS, MS);
+    // There may be another worker, which is started for it.
+    scheduler.input(&[10; 9]);
+    let started = actions(&mut scheduler);
+    assert_eq!((sent(&started), spawned(&started)), (vec![(0, 1)], vec![1]));
+    assert_eq!(sent(&actions(&mut scheduler)), []);
+    scheduler.worker_ready(1, MS);
+    assert_eq!(sent(&actions(&mut scheduler)), [(1, 1), (0, 1), (1, 1)]);
+    // The last ones go to whoever is free first.
+    for id in [0, 1] {
+        answer(&mut scheduler, id, MS, 2 * MS);
     }
-    assert_eq!(sent(&take(&mut scheduler, 3)).len(), 1, "they have become slow");
+    scheduler.input_pauses();
+    assert_eq!(sent(&actions(&mut scheduler)), []);
 }
 
 #[test]
