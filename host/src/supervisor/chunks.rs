@@ -336,10 +336,10 @@ mod tests {
                     prop_assert_eq!(sent(&chunks.send(first as u64, 0)), wire(first..at));
                     prop_assert_eq!(sent(&chunks.send(at as u64, 0)), wire(at..end));
                 }
-                for nth in first..end {
+                for (nth, expected) in items.iter().enumerate().take(end).skip(first) {
                     let chunk = if nth < at { first } else { at };
                     let (mut item, _) = chunks.settle(chunk as u64, nth as u64);
-                    prop_assert_eq!(item.bytes(), Some((ItemTag::Item, items[nth].as_bytes())));
+                    prop_assert_eq!(item.bytes(), Some((ItemTag::Item, expected.as_bytes())));
                 }
                 first = end;
             }
