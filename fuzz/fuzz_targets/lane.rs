@@ -32,7 +32,7 @@ enum Attack {
     HostPage(u64, u64),
     Receive,
     Send(u16),
-    /// The output goes on in the wide ring, so far from where it is.
+    /// The output goes on in the wide ring, from this position on or so far from where it is.
     WideFrom(u64),
     WideFromHere(i8),
     Widen,

@@ -94,10 +94,7 @@ impl HostLane {
 
     /// Has all that is sent from now on, which begins with a chunk, take the wide ring.
     pub fn widen(&mut self) {
-        if self.input.can_widen() {
-            self.input.wide_from = self.head;
-            self.region.status().host.0.input_wide_from.store(self.head, Ordering::Relaxed);
-        }
+        self.input.widen(self.head, &self.region.status().host.0.input_wide_from);
     }
 
     /// Copies as much of `bytes` into the input ring as fits, and returns how much that was.

@@ -1,8 +1,9 @@
 //! How host and worker talk: a shared-memory region per worker for items and outcomes, and a socket for everything else.
 //!
 //! The region has a status page, an input ring and an output ring, and for large items a wide one of each ([`region`]);
-//! what is in the rings is described in [`frame`]. The socket ([`control`]) carries descriptors and the few messages of a worker's life, wakes a side that
-//! sleeps, and says when the peer is gone. Nothing that a worker writes is believed by the host ([`host`]).
+//! what is in the rings is described in [`frame`]. The socket ([`control`]) carries descriptors and the few messages of a
+//! worker's life, wakes a side that sleeps, and says when the peer is gone. Nothing that a worker writes is believed by the
+//! host ([`host`]).
 
 pub mod control;
 pub mod frame;

@@ -113,6 +113,15 @@ impl Rings {
         self.ring(position).1
     }
 
+    /// Has all from this position on take the wide ring, if there is one, and says so where the other side finds it as soon
+    /// as it knows of the bytes there: the head that is published after them comes later.
+    pub fn widen(&mut self, from: u64, said: &AtomicU64) {
+        if self.can_widen() {
+            self.wide_from = from;
+            said.store(from, Ordering::Relaxed);
+        }
+    }
+
     /// Whether there is a wide ring, which is not used yet.
     pub fn can_widen(&self) -> bool {
         self.wide.is_some() && self.wide_from == NEVER
@@ -184,7 +193,7 @@ impl Region {
             (WIDE_OUTPUT, WIDE, 2),
         ];
         let mut offset = 0;
-        for (at, len, times) in parts.into_iter().take(if wide { 6 } else { 4 }) {
+        for (at, len, times) in parts.into_iter().filter(|(at, ..)| wide || *at < WIDE_INPUT) {
             for nth in 0..times {
                 let address = NonZeroUsize::new(base.as_ptr() as usize + at + nth * len);
                 let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;

@@ -53,9 +53,8 @@ impl Output {
     /// has slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
-        if bytes.len() > LONG && self.rings.can_widen() {
-            self.rings.wide_from = self.head;
-            self.region.status().worker.0.output_wide_from.store(self.head, Ordering::Relaxed);
+        if bytes.len() > LONG {
+            self.rings.widen(self.head, &self.region.status().worker.0.output_wide_from);
         }
         loop {
             if self.room() < bytes.len() {

@@ -21,7 +21,7 @@ use crate::scheduler::ChunkSize;
 
 /// Items and bytes that are handed over together.
 const BATCH_ITEMS: usize = 256;
-const BATCH_BYTES: usize = 64 << 10;
+pub(super) const BATCH_BYTES: usize = 64 << 10;
 
 /// Whether a batch is to be handed over.
 pub(super) fn is_full(batch: &Batch) -> bool {

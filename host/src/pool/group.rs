@@ -3,7 +3,6 @@
 //! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then of the next. It is
 //! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hint::black_box;
 use std::ops::Range;
@@ -385,8 +384,6 @@ struct Outcomes {
     news: Receiver<Route>,
     /// By the index of their first item.
     routes: BTreeMap<u64, Waiting>,
-    /// Items that have no outcome yet of each job that has such, by its address. It may be over, and its items in work.
-    callers: HashMap<usize, u64>,
     /// The items whose outcomes came last, and these.
     current: Range<u64>,
     gathered: Vec<(u64, Result<Kept, Failed>)>,
@@ -410,15 +407,7 @@ struct Waiting {
 
 impl Outcomes {
     fn new(group: Arc<Group>, news: Receiver<Route>) -> Outcomes {
-        Outcomes {
-            group,
-            news,
-            routes: BTreeMap::new(),
-            callers: HashMap::new(),
-            current: 0..0,
-            gathered: Vec::new(),
-            blocks: Vec::new(),
-        }
+        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
     }
 
     /// Makes the route of this item the current one.
@@ -444,7 +433,6 @@ impl Outcomes {
 
     fn learn_routes(&mut self) {
         for route in self.news.try_iter() {
-            *self.callers.entry(Arc::as_ptr(&route.job).addr()).or_default() += route.count;
             self.routes.insert(route.start, Waiting { left: route.count, route });
         }
     }
@@ -468,12 +456,6 @@ impl Outcomes {
             };
             let told = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
             self.group.settle(&route.job, told);
-            if let Entry::Occupied(mut caller) = self.callers.entry(Arc::as_ptr(&route.job).addr()) {
-                *caller.get_mut() = caller.get().saturating_sub(count as u64);
-                if *caller.get() == 0 {
-                    caller.remove();
-                }
-            }
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
                 self.routes.remove(&self.current.start);
@@ -504,7 +486,10 @@ impl Sink for Outcomes {
 
     fn several_callers(&mut self) -> bool {
         self.learn_routes();
-        self.callers.len() > 1
+        // A job may be over, and its items still in work.
+        let mut jobs = self.routes.values().map(|waiting| &waiting.route.job);
+        let first = jobs.next();
+        first.is_some_and(|first| jobs.any(|job| !Arc::ptr_eq(first, job)))
     }
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}

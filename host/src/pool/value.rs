@@ -8,13 +8,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::function::BATCH_BYTES;
 use crate::input::Batch;
 use crate::lane::host::LARGE;
 use crate::policy::ResultForm;
 use crate::value::Form;
-
-/// An item of so many bytes is not copied, where its memory can be handed over.
-const WHOLE: usize = 64 << 10;
 
 /// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
 /// than the way into the worker needs. As a result it takes strings, too.
@@ -74,7 +72,8 @@ impl<T: AsRef<[u8]>> Argument for Bytes<T> {
     }
 
     fn write(item: Self, batch: &mut Batch) {
-        if item.0.as_ref().len() < WHOLE {
+        // What fills a batch by itself is not copied, where its memory can be handed over.
+        if item.0.as_ref().len() < BATCH_BYTES {
             return batch.push(item.0.as_ref());
         }
         match cast::<T, bytes::Bytes>(item.0).or_else(|item| cast::<T, Vec<u8>>(item).map(bytes::Bytes::from)) {
@@ -181,14 +180,14 @@ mod tests {
 
     #[test]
     fn large_items_are_not_copied_where_their_memory_can_be_had() {
-        let vec = vec![7; WHOLE];
+        let vec = vec![7; BATCH_BYTES];
         let at = vec.as_ptr();
         assert_eq!(batch(vec).last.as_ptr(), at);
-        let shared = bytes::Bytes::from(vec![7; WHOLE]);
+        let shared = bytes::Bytes::from(vec![7; BATCH_BYTES]);
         assert_eq!(batch(shared.clone()).last.as_ptr(), shared.as_ptr());
         let borrowed: &[u8] = &shared;
         for copied in [batch(borrowed), batch(&shared), batch(shared.slice(1..))] {
-            assert!(copied.last.is_empty() && copied.bytes.len() >= WHOLE);
+            assert!(copied.last.is_empty() && copied.bytes.len() >= BATCH_BYTES);
         }
     }
 }

@@ -11,6 +11,14 @@ fn scheduler(workers: usize, chunk: ChunkSize) -> Scheduler {
     scheduler
 }
 
+/// With chunks of one item, one of which a worker has answered: they take a millisecond.
+fn after_a_quick_item(workers: usize) -> Scheduler {
+    let mut scheduler = scheduler(workers, ChunkSize::Fixed(1));
+    take(&mut scheduler, 1);
+    answer(&mut scheduler, 0, MS, MS);
+    scheduler
+}
+
 /// Takes items, and makes the workers ready that are started for them.
 fn take(scheduler: &mut Scheduler, items: usize) -> Vec<Action> {
     scheduler.input(&vec![10; items]);
@@ -139,9 +147,7 @@ fn nothing_is_queued_behind_an_item_of_another_caller() {
 
 #[test]
 fn a_caller_alone_has_the_next_chunk_wait_in_the_worker_where_that_is_not_for_long() {
-    let mut scheduler = scheduler(1, ChunkSize::Fixed(1));
-    take(&mut scheduler, 1);
-    answer(&mut scheduler, 0, MS, MS);
+    let mut scheduler = after_a_quick_item(1);
     scheduler.input(&[10; 9]);
     assert_eq!(sent(&actions(&mut scheduler)), [(0, 1), (0, 1)]);
     scheduler.several_callers(true);
@@ -155,9 +161,7 @@ fn a_caller_alone_has_the_next_chunk_wait_in_the_worker_where_that_is_not_for_lo
 
 #[test]
 fn nothing_is_queued_where_another_worker_might_take_it() {
-    let mut scheduler = scheduler(2, ChunkSize::Fixed(1));
-    take(&mut scheduler, 1);
-    answer(&mut scheduler, 0, MS, MS);
+    let mut scheduler = after_a_quick_item(2);
     // There may be another worker, which is started for it.
     scheduler.input(&[10; 9]);
     let started = actions(&mut scheduler);
