@@ -58,7 +58,9 @@ impl Batch {
 
     /// Makes the last item like the others, so that more can follow.
     fn copy_last(&mut self) {
-        self.bytes.extend_from_slice(&std::mem::take(&mut self.last));
+        if !self.last.is_empty() {
+            self.bytes.extend_from_slice(&std::mem::take(&mut self.last));
+        }
     }
 
     /// Appends an item that `write` appends to what is there; what it says instead becomes a failure of kind

@@ -419,16 +419,17 @@ impl Outcomes {
         }
     }
 
-    /// Copies an outcome to the last block, or to a new one where that is full.
-    fn copy(&mut self, value: &[u8]) -> Kept {
-        let block = match self.blocks.last_mut() {
-            Some(block) if block.len() + value.len() <= BLOCK => block,
-            _ => self.blocks.push_mut(Vec::with_capacity(BLOCK)),
+    /// Takes the outcome of this item, with a copy of its bytes in the last block, or in a new one where that is full.
+    fn copy(&mut self, index: u64, value: &[u8]) {
+        let count = self.blocks.len();
+        let (number, block) = match self.blocks.last_mut() {
+            Some(block) if block.len() + value.len() <= BLOCK => (count - 1, block),
+            _ => (count, self.blocks.push_mut(Vec::with_capacity(BLOCK))),
         };
         let start = block.len();
+        // First: behind the copy it would wait until all of that is written.
+        self.gathered.push((index, Ok(Kept::Shared(number, start..start + value.len()))));
         block.extend_from_slice(value);
-        let end = block.len();
-        Kept::Shared(self.blocks.len() - 1, start..end)
     }
 
     fn learn_routes(&mut self) {
@@ -470,13 +471,16 @@ impl Sink for Outcomes {
         if !self.current.contains(&record.index) {
             self.turn_to(record.index);
         }
-        let outcome = result
-            .and_then(|value| match value.encoded {
-                Encoded::One(value) if value.len() >= LARGE => Ok(Kept::Alone(value.into_owned())),
-                Encoded::One(value) => Ok(self.copy(&value)),
-                Encoded::Many(_) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
-            })
-            .map_err(|failure| Failed { attempts: record.attempts, failure });
+        let outcome = match result.map(|value| value.encoded) {
+            Ok(Encoded::One(value)) if value.len() < LARGE => {
+                self.copy(record.index, &value);
+                return true;
+            }
+            Ok(Encoded::One(value)) => Ok(Kept::Alone(value.into_owned())),
+            Ok(Encoded::Many(_)) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
+            Err(failure) => Err(failure),
+        }
+        .map_err(|failure| Failed { attempts: record.attempts, failure });
         let succeeded = outcome.is_ok();
         self.gathered.push((record.index, outcome));
         succeeded

@@ -165,10 +165,18 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         self.seen = Seen { known: state.known, came: state.came, usual: state.usual };
     }
 
+    /// Takes the next outcome that is ready.
+    fn pop(&mut self) -> Option<(u64, Outcome)> {
+        let (index, outcome) = self.ready.pop_front()?;
+        self.taken += 1;
+        self.taken_bytes += outcome.as_ref().map_or(0, |value| value.len() as u64);
+        Some((index, outcome))
+    }
+
     /// Whether it is worth while to read more though there is something to give back.
     fn runs_low(&self) -> bool {
         let (most_items, _) = self.most;
-        self.items.is_some() && (self.read - self.taken) <= most_items as u64 * 3 / 4
+        self.items.is_some() && self.read - self.taken <= most_items as u64 * 3 / 4
     }
 }
 
@@ -185,16 +193,20 @@ impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
         if let Some(e) = self.refused.take() {
             return Some(Err(e));
         }
+        // Most often there is one, and nothing else to do.
+        if !self.runs_low()
+            && let Some(outcome) = self.pop()
+        {
+            return Some(Ok(outcome));
+        }
         let (group, job) = self.work.clone()?;
-        if self.items.is_some() && (self.ready.is_empty() || self.runs_low()) {
+        if self.items.is_some() {
             job.read_here();
             self.top_up(&group, &job);
         }
         loop {
-            if let Some((index, outcome)) = self.ready.pop_front() {
-                self.taken += 1;
-                self.taken_bytes += outcome.as_ref().map_or(0, |value| value.len() as u64);
-                return Some(Ok((index, outcome)));
+            if let Some(outcome) = self.pop() {
+                return Some(Ok(outcome));
             }
             let mut state = job.wait_for_next();
             self.look(&mut state);
