@@ -16,12 +16,14 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing.
-pub const RING: usize = 256 << 10;
+/// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing. The
+/// larger it is, the fewer threads and processes have to be woken for a byte; two should be possible where no file may be
+/// larger than 1 MiB (`ulimit -f`).
+pub const RING: usize = 384 << 10;
 /// Bytes of a wide one: two items of a mebibyte and their headers, of which the second comes while the first is in work.
 pub const WIDE: usize = (2 << 20) + 4096;
 /// What is longer takes the wide ring.
-pub const LONG: usize = RING / 2;
+pub const LONG: usize = 128 << 10;
 /// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
 /// Bytes of the status page.
