@@ -70,15 +70,28 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
     for _ in 0..2 {
         let count = frame::ChunkHeader::from_bytes(worker.take(&bell).unwrap()).count;
-        for _ in 0..count {
+        for nth in 0..count {
             let (_, len) = frame::read_item_header(worker.take(&bell).unwrap());
             worker.stage(len, &bell).unwrap();
             worker.start(1);
             let item = worker.staged().to_vec();
             worker.unstage();
             let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
-            worker.write(&header.to_bytes(), &bell).unwrap();
-            worker.write(&item, &bell).unwrap();
+            // Some are placed, where there is room, some are not, and some are placed and then something else is said.
+            let mut output = worker.lend_output();
+            match nth % 3 {
+                0 => _ = output.place(&item),
+                1 => _ = output.place(&[&item[..], b"not said"].concat()),
+                _ => {}
+            }
+            worker.take_back(output);
+            match worker.placed() {
+                placed if placed > 0 && nth % 3 == 0 => worker.write_placed(&header.to_bytes(), placed, &bell).unwrap(),
+                _ => {
+                    worker.write(&header.to_bytes(), &bell).unwrap();
+                    worker.write(&item, &bell).unwrap();
+                }
+            }
             worker.answered();
         }
     }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
+use super::frame::OUTCOME_HEADER;
 use super::region::{LONG, PRINTED, Region, Rings, Want};
 
 /// Something to sleep on until the host rings. Errors mean that the host is gone.
@@ -43,6 +44,8 @@ pub struct Output {
     /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
     /// line is left alone.
     tail: u64,
+    /// Bytes of an outcome that stand where they go, behind room for its header.
+    placed: usize,
 }
 
 // SAFETY: a lane has one writer at a time, and its region stays mapped as long as the process lives.
@@ -53,14 +56,9 @@ impl Output {
     /// has slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
-        if bytes.len() > LONG {
-            self.rings.widen(self.head, &self.region.status().worker.0.output_wide_from);
-        }
+        self.widen_for(bytes);
         loop {
-            if self.room() < bytes.len() {
-                self.look();
-            }
-            let room = self.room();
+            let room = self.room_for(bytes.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
             // SAFETY: `now` is no longer than the ring, so the span lies within the doubly mapped ring.
             unsafe { self.rings.at(self.head).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
@@ -77,6 +75,34 @@ impl Output {
         }
     }
 
+    /// Puts the bytes of an outcome where they go, behind room for its header, if there is room for all of it now. They
+    /// stay there if [`WorkerLane::write_placed`] is what is called next, of all that writes.
+    pub fn place(&mut self, bytes: &[u8]) -> bool {
+        self.widen_for(bytes);
+        let fits = self.room_for(OUTCOME_HEADER + bytes.len()) >= OUTCOME_HEADER + bytes.len();
+        if fits {
+            let to = self.rings.at(self.head + OUTCOME_HEADER as u64);
+            // SAFETY: that much of the ring is free, and it is mapped twice in a row.
+            unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            self.placed = bytes.len();
+        }
+        fits
+    }
+
+    /// Takes placed bytes away again.
+    pub fn take_placed(&mut self) -> Vec<u8> {
+        let from = self.rings.at(self.head + OUTCOME_HEADER as u64);
+        // SAFETY: so many were written there, and nobody writes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(from.as_ptr(), std::mem::take(&mut self.placed)) }.to_vec()
+    }
+
+    /// Has what is long take the wide ring.
+    fn widen_for(&mut self, bytes: &[u8]) {
+        if bytes.len() > LONG {
+            self.rings.widen(self.head, &self.region.status().worker.0.output_wide_from);
+        }
+    }
+
     /// Makes what was written visible to the host.
     pub fn publish(&self) {
         self.region.status().worker.0.output_head.store(self.head, Ordering::Release);
@@ -87,17 +113,18 @@ impl Output {
         self.rings.size(self.head) - (self.head - self.tail) as usize
     }
 
-    fn look(&mut self) {
-        self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
+    /// The same, having looked whether there is more where this is not enough.
+    fn room_for(&mut self, bytes: usize) -> usize {
+        if self.room() < bytes {
+            self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
+        }
+        self.room()
     }
 
     /// Whether the host should hear soon, lest the ring fills up.
     fn is_filling_up(&mut self) -> bool {
         let few = self.rings.size(self.head) / 2;
-        if self.room() < few {
-            self.look();
-        }
-        self.room() < few
+        self.room_for(few) < few
     }
 
     /// Rings a host that sleeps, where the ring fills up.
@@ -116,7 +143,10 @@ fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
     Ok(())
 }
 
-/// Sleeps until there is what is waited for, and says how often.
+/// Sleeps until there is what is waited for, and says how often. Kept apart from those who look first: with the room for a
+/// message, it needs pages of stack.
+#[cold]
+#[inline(never)]
 fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -> bool) -> io::Result<u64> {
     let waits = &region.status().worker.0.waits;
     let mut sleeps = 0;
@@ -144,7 +174,7 @@ impl WorkerLane {
             taken: 0,
             told: 0,
             delivered: Cell::new(0),
-            output: Output { region, rings: region.output(), head: 0, tail: 0 },
+            output: Output { region, rings: region.output(), head: 0, tail: 0, placed: 0 },
             answered: 0,
             attempt: 0,
             staged: 0,
@@ -200,7 +230,20 @@ impl WorkerLane {
         Ok(())
     }
 
-    /// For whoever writes parts of a value while its item is in work: to be given back when it ends.
+    /// Bytes that were placed ([`Output::place`]); they are forgotten if they are not written now.
+    pub fn placed(&mut self) -> usize {
+        std::mem::take(&mut self.output.placed)
+    }
+
+    /// Writes the header of an outcome whose bytes, so many, were placed.
+    pub fn write_placed(&mut self, header: &[u8; OUTCOME_HEADER], placed: usize, bell: &impl Bell) -> io::Result<()> {
+        // There is room for it: nothing is waited for.
+        self.write(header, bell)?;
+        self.output.head += placed as u64;
+        Ok(())
+    }
+
+    /// For whoever writes of a value while its item is in work: to be given back when it ends.
     pub fn lend_output(&self) -> Output {
         self.output.clone()
     }

@@ -15,6 +15,7 @@ mod run;
 mod scratch;
 mod serve;
 mod state;
+mod taken;
 mod texts;
 mod wasi;
 

@@ -14,10 +14,12 @@ use super::load::{Manner, Pre, Returns, Task};
 use super::numbers::{Number, OfNumber, OfNumbers};
 use super::scratch::Scratch;
 use super::state::State;
+use super::taken::{Place, Taken};
 use super::texts::Texts;
 use super::wasi::Wasi;
 use crate::failed;
 use crate::lane::frame::{ItemTag, OutcomeTag};
+use crate::lane::worker::Output;
 use crate::outcome::{Beside, Encoding, Failure, Kind, Printed};
 use crate::policy::{Call, ResultForm};
 use crate::value::{self, EncodeError, Form, Shape};
@@ -64,6 +66,8 @@ pub struct Runner {
     arguments: Vec<Val>,
     /// Takes what a command writes in parts, while an item is in work.
     pub parts: Option<Parts>,
+    /// Takes the bytes that a function returns, while an item is in work: then they are there, and not in `out`.
+    pub lane: Option<Output>,
 }
 
 /// An instance, and the function in it that items are given to.
@@ -77,9 +81,9 @@ type OfBytes<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
 
 enum Callee {
     Component(ComponentFunc),
-    /// Bytes to bytes. The list comes back as a copy: `post-return` has freed it in the guest by the time the call is over.
-    Bytes(OfBytes<Vec<u8>>),
-    FallibleBytes(OfBytes<Result<Vec<u8>, String>>),
+    /// Bytes to bytes.
+    Bytes(OfBytes<Taken>),
+    FallibleBytes(OfBytes<Result<Taken, String>>),
     Core(CoreFunc),
     CoreNumber(Box<dyn OfNumber>, CoreFunc),
     /// A function of numbers, which takes what is no plain number as one of values.
@@ -92,7 +96,7 @@ enum Callee {
 
 impl Runner {
     pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>) -> Runner {
-        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), parts: None }
+        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), parts: None, lane: None }
     }
 
     /// Whether the last item left nothing in its scratch directory.
@@ -107,6 +111,11 @@ impl Runner {
     /// No other item may run in this process: it has to end.
     pub fn clear_away(&self) -> io::Result<()> {
         self.scratch.as_ref().map_or(Ok(()), Scratch::empty)
+    }
+
+    /// Whether it is a function that returns bytes, as they go into the lane.
+    pub fn returns_bytes(&self) -> bool {
+        matches!(self.task.manner, Manner::Bytes | Manner::FallibleBytes)
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -301,13 +310,14 @@ impl Runner {
         }
         if let Manner::Bytes | Manner::FallibleBytes = self.task.manner {
             let item = plain_bytes(item, form)?;
-            let live = self.live()?;
-            let bytes = call_bytes(live, &item)?;
-            match self.call.result_form {
-                ResultForm::Raw => *out = bytes,
-                ResultForm::Json => value::encode_bytes(&bytes, out),
-            }
-            return Ok(OutcomeTag::Value);
+            let (form, most) = (self.call.result_form, self.most());
+            let (lane, empty) = (self.lane.take(), std::mem::take(out));
+            let place = Place { form, most, lane, out: empty, too_large: false };
+            let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item)));
+            let Place { lane, out: taken, too_large: is_too_large, .. } = place.ok_or_else(other_kind)?;
+            (self.lane, *out) = (lane, taken);
+            called?;
+            return if is_too_large { Err(too_large(most)) } else { Ok(OutcomeTag::Value) };
         }
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.clear();
@@ -419,6 +429,7 @@ impl Runner {
         let beside = serde_json::to_vec(&beside).unwrap_or_default();
         let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
         front.extend(beside);
+        front.extend(self.lane.as_mut().map(Output::take_placed).unwrap_or_default());
         out.splice(0..0, front);
         Ok(match tag {
             OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
@@ -572,7 +583,7 @@ fn exit(code: i32) -> Failure {
     failure
 }
 
-fn call_bytes(live: &mut Live, item: &[u8]) -> Result<Vec<u8>, Failure> {
+fn call_bytes(live: &mut Live, item: &[u8]) -> Result<(), Failure> {
     let store = &mut live.store;
     let result = match live.callee {
         Callee::Bytes(function) => call_typed(function, store, item).map(Ok),
@@ -580,7 +591,7 @@ fn call_bytes(live: &mut Live, item: &[u8]) -> Result<Vec<u8>, Failure> {
         _ => return Err(other_kind()),
     };
     match result {
-        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Ok(Taken)) => Ok(()),
         Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))))),
         Err(e) => Err(blame(&e, store)),
     }

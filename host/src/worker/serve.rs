@@ -38,10 +38,13 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             began.get_or_insert(start);
             if call.in_parts {
                 runner.parts = Some(Parts { lane: lane.lend_output(), control });
+            } else if runner.returns_bytes() {
+                runner.lane = Some(lane.lend_output());
             }
             let result = runner.run(tag, lane.staged(), first + u64::from(nth), &mut out);
-            if let Some(parts) = runner.parts.take() {
-                lane.take_back(parts.lane);
+            let lent = runner.parts.take().map(|parts| parts.lane).or(runner.lane.take());
+            if let Some(output) = lent {
+                lane.take_back(output);
             }
             let end = now();
             #[cfg(feature = "probes")]
@@ -136,17 +139,23 @@ fn answer(
     out: &mut Vec<u8>,
     elapsed: u64,
 ) -> io::Result<()> {
-    let tag = match result {
-        Ok(tag) => tag,
+    let placed = lane.placed();
+    let (tag, placed) = match result {
+        Ok(tag) => (tag, placed),
         Err(failure) => {
             out.clear();
             serde_json::to_writer(&mut *out, &failure)?;
-            OutcomeTag::Failure
+            (OutcomeTag::Failure, 0)
         }
     };
-    let header = OutcomeHeader { tag, len: out.len() as u32, elapsed: Duration::from_nanos(elapsed) };
-    lane.write(&header.to_bytes(), control)?;
-    lane.write(out, control)?;
+    let len = if placed > 0 { placed } else { out.len() };
+    let header = OutcomeHeader { tag, len: len as u32, elapsed: Duration::from_nanos(elapsed) }.to_bytes();
+    if placed > 0 {
+        lane.write_placed(&header, placed, control)?;
+    } else {
+        lane.write(&header, control)?;
+        lane.write(out, control)?;
+    }
     lane.answered();
     Ok(())
 }

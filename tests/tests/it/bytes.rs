@@ -1,8 +1,8 @@
 //! The bytes path: what goes in as bytes comes out as bytes, whatever its size.
 
-use crate::support::guest::wat;
+use crate::support::guest::{built, wat};
 use crate::support::run::map;
-use crate::support::wat::{echo_bytes, echo_string};
+use crate::support::wat::{echo_bytes, echo_bytes_once, echo_string};
 
 #[test]
 fn bytes_are_taken_as_base64_and_as_numbers_and_come_out_as_base64() {
@@ -58,5 +58,67 @@ fn items_larger_than_any_buffer_pass_whole() {
                 .exits(0);
             assert!(output.bytes == input, "with {workers} workers");
         }
+    }
+}
+
+#[test]
+fn a_result_is_what_it_was_before_the_guest_freed_it() {
+    let large = "a".repeat(300_000);
+    let output = map(&wat(echo_bytes_once()))
+        .args(["--input-format", "lines", "--output-format", "raw"])
+        .input(format!("one\n{large}\n\ntwo\n"))
+        .run()
+        .exits(0);
+    assert!(output.text() == format!("one\n{large}\n\ntwo\n"));
+}
+
+#[test]
+fn a_result_that_was_seen_is_not_told_if_the_call_fails_after_it() {
+    let output = map(&wat(echo_bytes_once()))
+        .args(["--input-format", "lines", "--output-format", "records"])
+        .input("one\n!two\nthree\n")
+        .run()
+        .exits(1);
+    assert_eq!(output.kinds(), ["ok", "trap", "ok"]);
+}
+
+#[test]
+fn a_result_beyond_the_memory_is_a_failure() {
+    let output = map(&wat(echo_bytes_once()))
+        .args(["--input-format", "lines", "--output-format", "raw"])
+        .input("one\n?two\nthree\n")
+        .run()
+        .exits(1);
+    assert_eq!(output.text(), "one\nthree\n");
+    assert!(output.stderr.contains("out of bounds of memory"), "{}", output.stderr);
+}
+
+#[test]
+fn bytes_stand_beside_what_the_guest_printed() {
+    let output = map(&built("identity"))
+        .args(["-f", "print-bytes", "--input-format", "lines", "--output-format", "records"])
+        .input("hello\n\nthere\n")
+        .run()
+        .exits(0);
+    for (record, text) in output.records().iter().zip(["hello", "", "there"]) {
+        assert_eq!(record.get("stdout").and_then(|printed| printed.as_str()), Some(&*format!("{text}\n")));
+    }
+    let output = map(&built("identity"))
+        .args(["-f", "print-bytes", "--input-format", "lines", "--output-format", "raw"])
+        .input("hello\n\nthere\n")
+        .run()
+        .exits(0);
+    assert_eq!(output.text(), "hello\n\nthere\n");
+}
+
+#[test]
+fn a_result_of_bytes_is_bounded_by_what_may_be() {
+    for format in ["raw", "records"] {
+        let output = map(&wat(echo_bytes()))
+            .args(["--input-format", "lines", "--output-format", format, "--max-output", "4KiB"])
+            .input(format!("{}\n{}\n", "a".repeat(3000), "a".repeat(4097)))
+            .run()
+            .exits(1);
+        assert!(output.stderr.contains("output-too-large"), "{}", output.stderr);
     }
 }

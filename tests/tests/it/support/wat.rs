@@ -78,6 +78,26 @@ pub fn echo_bytes() -> String {
     component(ECHO, &[lift("echo", ty)])
 }
 
+/// `echo: func(item: list<u8>) -> list<u8>`, of which `post-return` overwrites what was returned, and traps where that begins
+/// with `!`. What begins with `?` comes back from beyond the memory.
+pub fn echo_bytes_once() -> String {
+    let body = r#"
+    (func (export "echo") (param $at i32) (param $size i32) (result i32)
+      (i32.store (i32.const 16) (local.get $at))
+      (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 63))
+        (then (i32.store (i32.const 16) (i32.const -2))))
+      (i32.store (i32.const 20) (local.get $size))
+      (i32.const 16))
+    (func (export "free") (param $result i32)
+      (if (i32.eq (i32.load8_u (i32.load (local.get $result))) (i32.const 33)) (then unreachable))
+      (memory.fill (i32.load (local.get $result)) (i32.const 120) (i32.load offset=4 (local.get $result))))"#;
+    let lift = r#"
+  (func (export "echo") (param "item" (list u8)) (result (list u8))
+    (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))
+      (post-return (core func $i "free"))))"#;
+    component(body, &[lift.to_owned()])
+}
+
 const ECHO: &str = r#"
     (func (export "echo") (param i32 i32) (result i32)
       (i32.store (i32.const 16) (local.get 0))
