@@ -85,12 +85,11 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
                 _ => {}
             }
             worker.take_back(output);
-            match worker.placed() {
-                placed if placed > 0 && nth % 3 == 0 => worker.write_placed(&header.to_bytes(), placed, &bell).unwrap(),
-                _ => {
-                    worker.write(&header.to_bytes(), &bell).unwrap();
-                    worker.write(&item, &bell).unwrap();
-                }
+            if nth % 3 == 0 && worker.placed() > 0 {
+                worker.write_placed(&header.to_bytes(), &bell).unwrap();
+            } else {
+                worker.write(&header.to_bytes(), &bell).unwrap();
+                worker.write(&item, &bell).unwrap();
             }
             worker.answered();
         }

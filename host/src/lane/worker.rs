@@ -56,6 +56,7 @@ impl Output {
     /// has slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
+        self.placed = 0;
         self.widen_for(bytes);
         loop {
             let room = self.room_for(bytes.len());
@@ -75,8 +76,8 @@ impl Output {
         }
     }
 
-    /// Puts the bytes of an outcome where they go, behind room for its header, if there is room for all of it now. They
-    /// stay there if [`WorkerLane::write_placed`] is what is called next, of all that writes.
+    /// Puts the bytes of an outcome where they go, behind room for its header, if there is room for all of it now. To be
+    /// followed by [`WorkerLane::write_placed`]: whatever else is written is written over them.
     pub fn place(&mut self, bytes: &[u8]) -> bool {
         self.widen_for(bytes);
         let fits = self.room_for(OUTCOME_HEADER + bytes.len()) >= OUTCOME_HEADER + bytes.len();
@@ -230,13 +231,14 @@ impl WorkerLane {
         Ok(())
     }
 
-    /// Bytes that were placed ([`Output::place`]); they are forgotten if they are not written now.
-    pub fn placed(&mut self) -> usize {
-        std::mem::take(&mut self.output.placed)
+    /// Bytes that were placed ([`Output::place`]), and not written over.
+    pub fn placed(&self) -> usize {
+        self.output.placed
     }
 
-    /// Writes the header of an outcome whose bytes, so many, were placed.
-    pub fn write_placed(&mut self, header: &[u8; OUTCOME_HEADER], placed: usize, bell: &impl Bell) -> io::Result<()> {
+    /// Writes the header of an outcome whose bytes were placed.
+    pub fn write_placed(&mut self, header: &[u8; OUTCOME_HEADER], bell: &impl Bell) -> io::Result<()> {
+        let placed = self.placed();
         // There is room for it: nothing is waited for.
         self.write(header, bell)?;
         self.output.head += placed as u64;

@@ -139,7 +139,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs the item of this index and writes its encoded result to `out`.
+    /// Runs the item of this index and writes its encoded result to `out`, or places it in the lane that was lent.
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
@@ -213,7 +213,7 @@ impl Runner {
     pub fn run_batch(
         &mut self,
         items: &Batch,
-        mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+        mut answer: impl FnMut(&Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut out = Vec::new();
         match self.call_numbers(items) {
@@ -223,7 +223,7 @@ impl Runner {
                     out.clear();
                     out.extend_from_slice(text);
                     let outcome = self.conclude(Ok(plain(OutcomeTag::Value)), &mut out);
-                    answer(outcome, &mut out)?;
+                    answer(&outcome, &mut out)?;
                 }
                 return Ok(true);
             }
@@ -255,7 +255,7 @@ impl Runner {
                     self.conclude(encoded.map(plain), &mut out)
                 }
             };
-            answer(outcome, &mut out)?;
+            answer(&outcome, &mut out)?;
         }
         Ok(true)
     }
@@ -266,7 +266,7 @@ impl Runner {
         failure: Failure,
         fits: Vec<Result<(), Failure>>,
         count: usize,
-        mut answer: impl FnMut(Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+        mut answer: impl FnMut(&Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut out = Vec::new();
         let Err(failure) = self.conclude(Err(failure), &mut out) else {
@@ -276,7 +276,7 @@ impl Runner {
             return Ok(false);
         }
         for fit in fits {
-            answer(fit.and_then(|()| Err(failure.clone())), &mut out)?;
+            answer(&fit.and_then(|()| Err(failure.clone())), &mut out)?;
         }
         Ok(true)
     }

@@ -36,13 +36,13 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
             began.get_or_insert(start);
-            if call.in_parts {
-                runner.parts = Some(Parts { lane: lane.lend_output(), control });
-            } else if runner.returns_bytes() {
+            if runner.returns_bytes() {
                 runner.lane = Some(lane.lend_output());
+            } else if call.in_parts {
+                runner.parts = Some(Parts { lane: lane.lend_output(), control });
             }
             let result = runner.run(tag, lane.staged(), first + u64::from(nth), &mut out);
-            let lent = runner.parts.take().map(|parts| parts.lane).or(runner.lane.take());
+            let lent = runner.lane.take().or(runner.parts.take().map(|parts| parts.lane));
             if let Some(output) = lent {
                 lane.take_back(output);
             }
@@ -53,7 +53,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
                 continue;
             }
             lane.unstage();
-            answer(&mut lane, control, result, &mut out, end - start)?;
+            answer(&mut lane, control, &result, &mut out, end - start)?;
             last = (end, lane.sleeps());
             lane.ring_if_due(control)?;
             if call.isolate == Isolate::Item {
@@ -135,23 +135,22 @@ fn serve_call(
 fn answer(
     lane: &mut WorkerLane,
     control: &Control,
-    result: Result<OutcomeTag, Failure>,
+    result: &Result<OutcomeTag, Failure>,
     out: &mut Vec<u8>,
     elapsed: u64,
 ) -> io::Result<()> {
-    let placed = lane.placed();
     let (tag, placed) = match result {
-        Ok(tag) => (tag, placed),
+        Ok(tag) => (*tag, lane.placed()),
         Err(failure) => {
             out.clear();
-            serde_json::to_writer(&mut *out, &failure)?;
+            serde_json::to_writer(&mut *out, failure)?;
             (OutcomeTag::Failure, 0)
         }
     };
     let len = if placed > 0 { placed } else { out.len() };
     let header = OutcomeHeader { tag, len: len as u32, elapsed: Duration::from_nanos(elapsed) }.to_bytes();
     if placed > 0 {
-        lane.write_placed(&header, placed, control)?;
+        lane.write_placed(&header, control)?;
     } else {
         lane.write(&header, control)?;
         lane.write(out, control)?;

@@ -3,8 +3,9 @@
 //! `post-return` has freed a list in the guest by the time `TypedFunc::call` returns, so wasmtime hands out a copy of it in
 //! a `Vec`, which would be copied once more, to the lane. Between the two it lifts the result. [`Taken`] is a type that
 //! copies the list to its place then. Wasmtime has no other way to look at a result before `post-return`; the methods that
-//! are implemented here for it are public, but hidden, as they are written by `#[derive(Lift)]` elsewhere: a version that
-//! has others does not compile with this file, which is all that depends on them.
+//! are implemented here for it are public, but hidden, as they are written by `#[derive(Lift)]` elsewhere. A version with
+//! other methods does not compile with this file, which is all that depends on them. One with wider pointers (memories of
+//! 64 bits, which components do not have yet) would: where the list begins is read here, though its length is not.
 
 use std::cell::RefCell;
 
@@ -50,7 +51,8 @@ impl Place {
         match self.form {
             ResultForm::Json => value::encode_bytes(bytes, &mut self.out),
             ResultForm::Raw if self.lane.as_mut().is_some_and(|lane| lane.place(bytes)) => {}
-            ResultForm::Raw => self.out.extend_from_slice(bytes),
+            // As large as it has to be, and no longer kept than until the next: it may be very large.
+            ResultForm::Raw => self.out = bytes.to_vec(),
         }
     }
 }
@@ -61,16 +63,6 @@ pub struct Taken;
 
 /// What it stands for: wasmtime's view of the same list.
 type List = WasmList<u8>;
-
-impl Taken {
-    /// `list` was found to lie within the memory.
-    fn at(pointer: u32, list: &List, cx: &LiftContext<'_>) -> Result<Taken> {
-        let bytes = cx.memory().get(pointer as usize..).and_then(|memory| memory.get(..list.len()));
-        let bytes = bytes.ok_or_else(|| Error::msg("the list is not within the memory"))?;
-        PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes)));
-        Ok(Taken)
-    }
-}
 
 // SAFETY: all that is said of the type is what wasmtime says of its own view of a list of bytes.
 unsafe impl ComponentType for Taken {
@@ -85,15 +77,16 @@ unsafe impl ComponentType for Taken {
 
 // SAFETY: the list is lifted as wasmtime's own view of it, and its bytes are looked at within the memory's bounds.
 unsafe impl Lift for Taken {
-    fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Self::Lower) -> Result<Self> {
-        let list = List::linear_lift_from_flat(cx, ty, src)?;
-        let [pointer, _] = src;
-        Taken::at(pointer.get_u32(), &list, cx)
+    fn linear_lift_from_flat(_: &mut LiftContext<'_>, _: InterfaceType, _: &Self::Lower) -> Result<Self> {
+        Err(Error::msg("a list is returned by way of memory"))
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Result<Self> {
         let list = List::linear_lift_from_memory(cx, ty, bytes)?;
-        let pointer = bytes.first_chunk().copied().unwrap_or_default();
-        Taken::at(u32::from_le_bytes(pointer), &list, cx)
+        let start = u32::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default()) as usize;
+        let bytes = cx.memory().get(start..).and_then(|memory| memory.get(..list.len()));
+        let bytes = bytes.ok_or_else(|| Error::msg("the list is not within the memory"))?;
+        PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes)));
+        Ok(Taken)
     }
 }
