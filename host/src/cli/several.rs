@@ -491,7 +491,7 @@ impl Sink for Outcomes<'_> {
         let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
-        let record = self.lines.told(record);
+        self.lines.reduce(&mut record);
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
             return true;

@@ -135,11 +135,11 @@ impl Lines {
         Lines { deterministic, ..self }
     }
 
-    /// What of a record is told.
-    pub fn told<'a>(&self, record: Record<'a>) -> Record<'a> {
-        match self.deterministic {
-            true => Record { elapsed: Duration::ZERO, worker: None, ..record },
-            false => record,
+    /// Leaves of a record what is told.
+    pub fn reduce(&self, record: &mut Record<'_>) {
+        if self.deterministic {
+            record.elapsed = Duration::ZERO;
+            record.worker = None;
         }
     }
 
@@ -215,9 +215,9 @@ impl Lines {
 }
 
 impl Sink for Printer<'_> {
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+    fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
         let result = self.file(&record, result);
-        let mut record = self.lines.told(record);
+        self.lines.reduce(&mut record);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);

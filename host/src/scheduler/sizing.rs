@@ -60,7 +60,7 @@ impl Average {
     fn add(&mut self, ns: f64) {
         let quick = ns.min(self.quick.max(100.0) * Average::MOST);
         // Slow items count more than fast ones: a chunk that is too small costs microseconds, one too large costs order.
-        self.quick += (quick - self.quick) / if quick > self.quick { 8.0 } else { 32.0 };
+        self.quick += (quick - self.quick) * if quick > self.quick { 1.0 / 8.0 } else { 1.0 / 32.0 };
         if self.count < Average::LONG {
             self.count += 1.0;
             self.weight = 1.0 / self.count;
