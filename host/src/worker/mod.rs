@@ -127,7 +127,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch);
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
     // An init that fails fails for every item: better said once, before anything runs.
     if setup.call.init.is_some()
         && let Err(failure) = runner.prepare()

@@ -18,6 +18,7 @@ use super::taken::{Place, Taken};
 use super::texts::Texts;
 use super::wasi::Wasi;
 use crate::failed;
+use crate::lane::control::Control;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::lane::worker::Output;
 use crate::outcome::{Beside, Encoding, Failure, Kind, Printed};
@@ -64,9 +65,9 @@ pub struct Runner {
     scratch: Option<Scratch>,
     live: Option<Live>,
     arguments: Vec<Val>,
-    /// Takes what a command writes in parts, while an item is in work.
-    pub parts: Option<Parts>,
-    /// Takes the bytes that a function returns, while an item is in work: then they are there, and not in `out`.
+    control: &'static Control,
+    /// While an item is in work of a task that [writes to it](Runner::writes_to_lane): takes what a command writes in
+    /// parts, or the bytes that a function returns, which are there, then, and not in `out`.
     pub lane: Option<Output>,
 }
 
@@ -95,8 +96,8 @@ enum Callee {
 }
 
 impl Runner {
-    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>) -> Runner {
-        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), parts: None, lane: None }
+    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>, control: &'static Control) -> Runner {
+        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
     }
 
     /// Whether the last item left nothing in its scratch directory.
@@ -113,9 +114,13 @@ impl Runner {
         self.scratch.as_ref().map_or(Ok(()), Scratch::empty)
     }
 
-    /// Whether it is a function that returns bytes, as they go into the lane.
-    pub fn returns_bytes(&self) -> bool {
-        matches!(self.task.manner, Manner::Bytes | Manner::FallibleBytes)
+    /// Whether a result, or parts of it, can go to the lane before the item ends.
+    pub fn writes_to_lane(&self) -> bool {
+        match self.task.manner {
+            Manner::Bytes | Manner::FallibleBytes => true,
+            Manner::Command => self.call.in_parts,
+            _ => false,
+        }
     }
 
     /// Lets go of the instance: the next item starts from pristine memory.
@@ -154,9 +159,10 @@ impl Runner {
 
     /// Runs a command on an item.
     fn execute(&mut self, item: &[u8], form: Form, index: u64, out: &mut Vec<u8>) -> Result<Beside, Failure> {
-        let stdout = Captured::new(self.most(), self.parts.take());
+        let parts = self.lane.take().map(|lane| Parts { lane, control: self.control });
+        let stdout = Captured::new(self.most(), parts);
         let code = self.execute_to(&stdout, item, form, index);
-        self.parts = stdout.give_back();
+        self.lane = stdout.give_back().map(|parts| parts.lane);
         let Ok(bytes) = stdout.take() else {
             return Err(too_large(self.most()));
         };
@@ -312,12 +318,11 @@ impl Runner {
             let item = plain_bytes(item, form)?;
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
-            let place = Place { form, most, lane, out: empty, too_large: false };
+            let place = Place { form, lane, most, out: empty };
             let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item)));
-            let Place { lane, out: taken, too_large: is_too_large, .. } = place.ok_or_else(other_kind)?;
+            let Place { lane, out: taken, .. } = place.ok_or_else(other_kind)?;
             (self.lane, *out) = (lane, taken);
-            called?;
-            return if is_too_large { Err(too_large(most)) } else { Ok(OutcomeTag::Value) };
+            return called.map(|()| OutcomeTag::Value);
         }
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.clear();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::command::Parts;
 use super::run::{Batch, Runner};
 use crate::lane::LOOK_EVERY;
 use crate::lane::control::Control;
@@ -36,14 +35,11 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
             began.get_or_insert(start);
-            if runner.returns_bytes() {
+            if runner.writes_to_lane() {
                 runner.lane = Some(lane.lend_output());
-            } else if call.in_parts {
-                runner.parts = Some(Parts { lane: lane.lend_output(), control });
             }
             let result = runner.run(tag, lane.staged(), first + u64::from(nth), &mut out);
-            let lent = runner.lane.take().or(runner.parts.take().map(|parts| parts.lane));
-            if let Some(output) = lent {
+            if let Some(output) = runner.lane.take() {
                 lane.take_back(output);
             }
             let end = now();

@@ -26,14 +26,11 @@ thread_local! {
 #[derive(Debug)]
 pub struct Place {
     pub form: ResultForm,
-    /// More than this is not taken.
-    pub most: usize,
-    /// If it is there, and there is room, they go there as they are.
+    /// If it is there, and there is room, they go there as they are, if they are no more than this.
     pub lane: Option<Output>,
+    pub most: usize,
     /// Else they go here.
     pub out: Vec<u8>,
-    /// There was more.
-    pub too_large: bool,
 }
 
 impl Place {
@@ -44,13 +41,10 @@ impl Place {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.too_large = bytes.len() > self.most;
-        if self.too_large {
-            return;
-        }
+        let may_be = bytes.len() <= self.most;
         match self.form {
             ResultForm::Json => value::encode_bytes(bytes, &mut self.out),
-            ResultForm::Raw if self.lane.as_mut().is_some_and(|lane| lane.place(bytes)) => {}
+            ResultForm::Raw if may_be && self.lane.as_mut().is_some_and(|lane| lane.place(bytes)) => {}
             // As large as it has to be, and no longer kept than until the next: it may be very large.
             ResultForm::Raw => self.out = bytes.to_vec(),
         }

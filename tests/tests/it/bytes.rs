@@ -1,9 +1,14 @@
 //! The bytes path: what goes in as bytes comes out as bytes, whatever its size.
 
-use crate::support::guest::{built, wat};
+use crate::support::guest::{Task, built, wat};
 use crate::support::record::Record;
-use crate::support::run::map;
+use crate::support::run::{Run, map};
 use crate::support::wat::{echo_bytes, echo_bytes_once, echo_string};
+
+/// Lines in, and results as they are.
+fn raw(task: &Task) -> Run {
+    map(task).args(["--input-format", "lines", "--output-format", "raw"])
+}
 
 #[test]
 fn bytes_are_taken_as_base64_and_as_numbers_and_come_out_as_base64() {
@@ -27,11 +32,7 @@ fn what_is_neither_base64_nor_bytes_is_invalid_input() {
 fn every_byte_passes_between_raw_lines() {
     let line: Vec<u8> = (0..=255).filter(|byte| *byte != b'\n').collect();
     let input = [line.as_slice(), b"\n"].concat().repeat(100);
-    let output = map(&wat(echo_bytes()))
-        .args(["--input-format", "lines", "--output-format", "raw"])
-        .input(input.as_slice())
-        .run()
-        .exits(0);
+    let output = raw(&wat(echo_bytes())).input(input.as_slice()).run().exits(0);
     assert!(output.bytes == input);
 }
 
@@ -51,12 +52,7 @@ fn items_larger_than_any_buffer_pass_whole() {
         .collect();
     for task in [echo_bytes(), echo_string()] {
         for workers in ["1", "3"] {
-            let output = map(&wat(&task))
-                .args(["--input-format", "lines", "--output-format", "raw"])
-                .args(["-j", workers])
-                .input(input.as_slice())
-                .run()
-                .exits(0);
+            let output = raw(&wat(&task)).args(["-j", workers]).input(input.as_slice()).run().exits(0);
             assert!(output.bytes == input, "with {workers} workers");
         }
     }
@@ -65,33 +61,21 @@ fn items_larger_than_any_buffer_pass_whole() {
 #[test]
 fn a_result_is_what_it_was_before_the_guest_freed_it() {
     let large = "a".repeat(300_000);
-    let output = map(&wat(echo_bytes_once()))
-        .args(["--input-format", "lines", "--output-format", "raw"])
-        .input(format!("one\n{large}\n\ntwo\n"))
-        .run()
-        .exits(0);
+    let output = raw(&wat(echo_bytes_once())).input(format!("one\n{large}\n\ntwo\n")).run().exits(0);
     assert!(output.text() == format!("one\n{large}\n\ntwo\n"));
 }
 
 #[test]
 fn a_result_that_was_seen_is_not_told_if_the_call_fails_after_it() {
     let large = "a".repeat(300_000);
-    let output = map(&wat(echo_bytes_once()))
-        .args(["--input-format", "lines", "--output-format", "raw"])
-        .input(format!("one\n!two\nthree\n!{large}\nfive\n"))
-        .run()
-        .exits(1);
+    let output = raw(&wat(echo_bytes_once())).input(format!("one\n!two\nthree\n!{large}\nfive\n")).run().exits(1);
     assert_eq!(output.text(), "one\nthree\nfive\n");
     assert_eq!(output.stderr.matches("failed: trap").count(), 2, "{}", output.stderr);
 }
 
 #[test]
 fn a_result_beyond_the_memory_is_a_failure() {
-    let output = map(&wat(echo_bytes_once()))
-        .args(["--input-format", "lines", "--output-format", "raw"])
-        .input("one\n?two\nthree\n")
-        .run()
-        .exits(1);
+    let output = raw(&wat(echo_bytes_once())).input("one\n?two\nthree\n").run().exits(1);
     assert_eq!(output.text(), "one\nthree\n");
     assert!(output.stderr.contains("out of bounds of memory"), "{}", output.stderr);
 }
