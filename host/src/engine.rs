@@ -3,13 +3,24 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
 
+/// What an engine supports beyond what plain tasks need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Features {
+    /// Nothing. There is no heap for garbage-collected values, so not even a table of `externref`.
+    #[default]
+    Lean,
+    /// References that keep something alive, garbage collection and exceptions.
+    Collected,
+    /// These, and functions that wait for each other: everything wasmtime supports.
+    Full,
+}
+
 /// Settings that change the compiled code. A task gets the first of [`Profile::all`] that can compile it, so that what
 /// few tasks need is switched off for the others: less code that a hostile guest could reach, and faster calls
 /// (concurrency support alone costs some 300 ns a call).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Everything wasmtime supports, not only what plain tasks need: async, garbage collection, exceptions.
-    pub full: bool,
+    pub features: Features,
     /// Count instructions. Doubles the time of call-heavy code.
     pub fuel: bool,
     /// Give the same bits on any machine, also where WebAssembly leaves a choice: which NaN, and what relaxed SIMD rounds to.
@@ -19,13 +30,28 @@ pub struct Profile {
 
 impl Profile {
     /// The profiles to try, the leanest first.
-    pub fn all(self) -> [Profile; 2] {
-        [Profile { full: false, ..self }, Profile { full: true, ..self }]
+    pub fn all(self) -> [Profile; 3] {
+        [Features::Lean, Features::Collected, Features::Full].map(|features| Profile { features, ..self })
+    }
+
+    /// Whether garbage-collected values, and exceptions, have a heap to live in.
+    pub fn collects(self) -> bool {
+        self.features != Features::Lean
+    }
+
+    /// Whether what an instance calls may wait for something else in it: it has to be called asynchronously.
+    pub fn is_async(self) -> bool {
+        self.features == Features::Full
     }
 
     /// A short name, part of the cache's key.
     pub fn name(self) -> String {
-        let mut name = if self.full { "full" } else { "lean" }.to_owned();
+        let mut name = match self.features {
+            Features::Lean => "lean",
+            Features::Collected => "collected",
+            Features::Full => "full",
+        }
+        .to_owned();
         if self.fuel {
             name.push_str("-fuel");
         }
@@ -42,11 +68,12 @@ impl Profile {
             .strategy(Strategy::Cranelift)
             .cranelift_opt_level(OptLevel::Speed)
             .consume_fuel(self.fuel)
-            .concurrency_support(self.full)
-            .wasm_component_model_async(self.full)
-            .wasm_function_references(self.full)
-            .wasm_gc(self.full)
-            .wasm_exceptions(self.full)
+            .concurrency_support(self.is_async())
+            .wasm_component_model_async(self.is_async())
+            .gc_support(self.collects())
+            .wasm_function_references(self.collects())
+            .wasm_gc(self.collects())
+            .wasm_exceptions(self.collects())
             .memory_init_cow(true)
             .cranelift_nan_canonicalization(self.deterministic)
             .relaxed_simd_deterministic(self.deterministic);
@@ -97,7 +124,7 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtim
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
         // Garbage-collected values, and exceptions, live in a memory of their own.
-        let collected = u32::from(profile.full);
+        let collected = u32::from(profile.collects());
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1)
             .total_core_instances(CORE_INSTANCES)
@@ -111,7 +138,7 @@ pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtim
             .table_elements(usize::try_from(needs.initial_table)?.max(TABLE_ELEMENTS))
             .max_component_instance_size(16 << 20)
             .max_core_instance_size(16 << 20)
-            .total_stacks(if profile.full { STACKS } else { 0 })
+            .total_stacks(if profile.is_async() { STACKS } else { 0 })
             .total_gc_heaps(collected)
             .linear_memory_keep_resident(keep_resident)
             .table_keep_resident(keep_resident)

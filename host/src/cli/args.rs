@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::units;
+use super::units::{self, Each};
 use crate::grants::{self, Directory, Peer};
 use crate::outcome::Kind;
 use crate::policy::{Call, Failures, Isolate, Limits, SandboxMode};
@@ -50,8 +50,8 @@ pub struct Map {
     pub function: Option<String>,
     /// One of several tasks, each of which gets every item, in place of TASK; records carry its name. In the environment, one
     /// on each line
-    #[arg(long = "task", value_name = "NAME=FILE", env = "WASMPOOL_TASK", value_delimiter = '\n', value_parser = units::named_task)]
-    pub tasks: Vec<units::NamedTask>,
+    #[arg(long = "task", value_name = "NAME=FILE", env = "WASMPOOL_TASK", value_parser = units::each(units::named_task))]
+    pub tasks: Vec<Each<units::NamedTask>>,
     /// Take no more items to a task of --task once N% of its items (three at least), or N of them, have failed; the others go
     /// on [default: never]
     #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside, requires = "tasks")]
@@ -101,6 +101,11 @@ impl Map {
             }
             Ok(())
         })
+    }
+
+    /// The tasks of --task.
+    pub fn tasks(&self) -> impl Iterator<Item = &units::NamedTask> {
+        self.tasks.iter().flatten()
     }
 
     pub fn output_format(&self) -> OutputFormat {
@@ -261,27 +266,27 @@ pub struct Sandbox {
 #[command(next_help_heading = "Grants")]
 pub struct Grants {
     /// A variable of the task's environment. In the environment, one on each line
-    #[arg(long = "env", value_name = "NAME=VALUE", env = "WASMPOOL_ENV", value_delimiter = '\n', value_parser = units::variable, allow_hyphen_values = true)]
-    pub env: Vec<(String, String)>,
+    #[arg(long = "env", value_name = "NAME=VALUE", env = "WASMPOOL_ENV", value_parser = units::each(units::variable), allow_hyphen_values = true)]
+    pub env: Vec<Each<(String, String)>>,
     /// A directory, which the task sees as GUEST; :ro (the default) for reading, :rw for writing too
-    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", env = "WASMPOOL_DIR", value_delimiter = '\n', value_parser = units::directory)]
-    pub directories: Vec<Directory>,
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", env = "WASMPOOL_DIR", value_parser = units::each(units::directory))]
+    pub directories: Vec<Each<Directory>>,
     /// A directory that the task sees as GUEST and may write to, empty at each item: in memory, as large as --memory allows,
     /// gone with the item
     #[arg(long, value_name = "GUEST", env = "WASMPOOL_SCRATCH", value_parser = units::scratch)]
     pub scratch: Option<String>,
     /// A peer that the task may make TCP connections to
-    #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_delimiter = '\n', value_parser = units::peer)]
-    pub peers: Vec<Peer>,
+    #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_parser = units::each(units::peer))]
+    pub peers: Vec<Each<Peer>>,
 }
 
 impl Grants {
     /// As the rest of the program knows them.
     pub fn grants(&self) -> grants::Grants {
         grants::Grants {
-            env: self.env.clone(),
-            directories: self.directories.clone(),
-            peers: self.peers.clone(),
+            env: self.env.iter().flatten().cloned().collect(),
+            directories: self.directories.iter().flatten().cloned().collect(),
+            peers: self.peers.iter().flatten().cloned().collect(),
             scratch: self.scratch.clone(),
         }
     }
@@ -289,6 +294,7 @@ impl Grants {
     /// Has these hold in place of what was said.
     pub fn set(&mut self, grants: grants::Grants) {
         let grants::Grants { env, directories, peers, scratch } = grants;
+        let (env, directories, peers) = (vec![Each(env)], vec![Each(directories)], vec![Each(peers)]);
         *self = Grants { env, directories, peers, scratch };
     }
 }
@@ -303,8 +309,8 @@ pub struct Calling {
     #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]
     pub init: Option<String>,
     /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
-    #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings, allow_hyphen_values = true)]
-    pub arg: Vec<units::Bindings>,
+    #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
+    pub arg: Vec<Each<(String, String)>>,
 }
 
 impl Calling {
@@ -376,7 +382,7 @@ impl Common {
         if self.timeout.is_some() {
             return undetermined("--timeout", "one machine takes longer than another: limit an item with --fuel");
         }
-        if !self.grants.peers.is_empty() {
+        if self.grants.peers.iter().flatten().next().is_some() {
             return undetermined("--allow-net", "nobody knows what a peer will answer");
         }
         more()

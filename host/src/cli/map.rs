@@ -31,7 +31,7 @@ pub fn item_call(map: &Map) -> Call {
 /// What `map` and `call` have in common.
 pub fn call(calling: &Calling, common: &Common) -> Call {
     Call {
-        args: calling.arg.iter().flat_map(|given| given.0.clone()).collect(),
+        args: calling.arg.iter().flatten().cloned().collect(),
         init: calling.init.clone(),
         isolate: calling.isolate,
         ..common.call()
@@ -41,7 +41,7 @@ pub fn call(calling: &Calling, common: &Common) -> Call {
 /// What results depend on, of the options that `map` has for itself.
 fn identity(map: &Map) -> Vec<(&'static str, String)> {
     let calling = &map.calling;
-    let bound: Vec<String> = calling.arg.iter().flat_map(|given| &given.0).map(|(n, v)| format!("{n}={v}")).collect();
+    let bound: Vec<String> = calling.arg.iter().flatten().map(|(n, v)| format!("{n}={v}")).collect();
     vec![
         ("--function", map.function.clone().unwrap_or_default()),
         ("--arg", bound.join(" ")),

@@ -9,7 +9,7 @@ use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
 /// Settles it for `map`: what is said on the command line becomes what holds.
 pub fn settle_map(map: &mut Map) -> Result<(), String> {
     take_policy(&mut map.common)?;
-    for task in &map.tasks {
+    for task in map.tasks() {
         if Manifest::find(&task.file)?.is_some() {
             let (name, file) = (&task.name, task.file.display());
             return Err(format!(

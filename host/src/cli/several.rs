@@ -47,7 +47,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let items = items(&map.items, &map.common, inputs, &progress);
     let fan = Arc::new(Fan::new());
     let mut mailboxes = Vec::new();
-    for task in 0..map.tasks.len() {
+    for task in 0..map.tasks().count() {
         let asked = fan.clone();
         let mailbox = Mailbox::asking(Box::new(move |_| asked.ask(task))).map_err(Error::from)?;
         fan.add(mailbox.sender());
@@ -59,14 +59,14 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         reader.close();
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
-    let budget = workers(&map.items).max(map.tasks.len());
+    let budget = workers(&map.items).max(map.tasks().count());
     let spares = Spares::started(Program::Own, budget)?;
     let Opened { given, directories } = map.common.grants.grants().open()?;
     let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
     let cache = Cache::of_user();
     let mut tasks = Vec::new();
-    for NamedTask { name, file } in &map.tasks {
+    for NamedTask { name, file } in map.tasks() {
         let wasm = Wasm::of_argument(file).map_err(|e| of_task(name, e))?;
         match prepare(&wasm, &call, &cache, false, &mut notice(&map.items, &map.common).until(&signals.came)) {
             Ok(prepared) => tasks.push((wasm, prepared)),
@@ -76,7 +76,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     }
     let (news, merged) = mpsc::channel();
     let board = Board::new(map, progress, senders.clone());
-    let lines = map.tasks.iter().map(|task| {
+    let lines = map.tasks().map(|task| {
         let format = format(map.output_format(), map.delimiter);
         Lines::of_task(format, &task.name).deterministic(map.common.deterministic)
     });
@@ -119,7 +119,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
 /// Refuses what cannot be meant, or what a run of several tasks does not do.
 fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
     let mut names = BTreeSet::new();
-    for task in &map.tasks {
+    for task in map.tasks() {
         if !names.insert(&task.name) {
             return Err(format!("two tasks are called {}: --task wants a name of its own for each", task.name));
         }
@@ -215,7 +215,7 @@ impl Crew<'_> {
                         staff.left(task);
                         // The first to fail says why; the others are ended for it.
                         if failed.is_ok() {
-                            let name = self.map.tasks.get(task).map_or("", |task| &task.name);
+                            let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
                             failed = Err(of_task(name, e));
                         }
                         senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
@@ -238,7 +238,7 @@ impl Crew<'_> {
         news: &mpsc::Sender<News>,
         signals: &Signals,
     ) -> Result<(), Error> {
-        let name = self.map.tasks.get(task).map_or("", |task| &task.name);
+        let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
         let mut outcomes = Outcomes {
             task,
             name,
@@ -333,7 +333,7 @@ struct Known {
 
 impl Board {
     fn new(map: &Map, progress: Progress, supervisors: Vec<Sender>) -> Board {
-        let names: Vec<String> = map.tasks.iter().map(|task| task.name.clone()).collect();
+        let names: Vec<String> = map.tasks().map(|task| task.name.clone()).collect();
         let counts = vec![Counts::default(); names.len()];
         let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false });
         Board { halt: map.items.halt.0, after: map.set_aside, names, supervisors, state }

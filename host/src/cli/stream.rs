@@ -195,10 +195,13 @@ fn identity_of(
         ("--memory", limits.memory.to_string()),
         ("--fuel", limits.fuel.map(|fuel| fuel.to_string()).unwrap_or_default()),
         ("--max-output", limits.max_output.to_string()),
-        ("--env", lines(grants.env.iter().map(|(name, value)| secret(name, value)).collect())),
-        ("--dir", lines(grants.directories.iter().map(directory).collect())),
+        ("--env", lines(grants.env.iter().flatten().map(|(name, value)| secret(name, value)).collect())),
+        ("--dir", lines(grants.directories.iter().flatten().map(directory).collect())),
         ("--scratch", grants.scratch.clone().unwrap_or_default()),
-        ("--allow-net", lines(grants.peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)).collect())),
+        (
+            "--allow-net",
+            lines(grants.peers.iter().flatten().map(|peer| format!("{}:{}", peer.host, peer.port)).collect()),
+        ),
         ("--output", kind(Some(&output.results)).to_owned()),
         ("--failed", kind(output.failed.as_ref()).to_owned()),
     ];

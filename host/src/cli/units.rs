@@ -1,7 +1,12 @@
 //! Sizes, durations and bindings as they are written on the command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::Arg;
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
 
 use crate::grants::{Directory, Peer};
 use crate::outcome::Kind;
@@ -20,22 +25,74 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("a duration has to be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
-/// Bindings that were given together.
+/// What one use of an option gives that may be used more than once: on the command line one value, whatever is in it, and
+/// in the environment, where all share one variable, one on each line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bindings(pub Vec<(String, String)>);
+pub struct Each<T>(pub Vec<T>);
 
-/// A binding, or one on each line, as an environment variable has them. JSON that spans lines is one binding.
-pub fn bindings(text: &str) -> Result<Bindings, String> {
-    let one = binding(text);
-    if one.is_err() && text.contains('\n') {
-        return text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(binding)
-            .collect::<Result<_, _>>()
-            .map(Bindings);
+impl<'a, T> IntoIterator for &'a Each<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
     }
-    one.map(|binding| Bindings(vec![binding]))
+}
+
+/// Reads an [`Each`] of what this reads one of.
+pub struct EachOf<T> {
+    one: fn(&str) -> Result<T, String>,
+    /// A text that can be read as one value is one in the environment, too, although it spans lines.
+    whole_first: bool,
+}
+
+/// Reads values of an option that may be used more than once.
+pub fn each<T>(one: fn(&str) -> Result<T, String>) -> EachOf<T> {
+    EachOf { one, whole_first: false }
+}
+
+/// Reads bindings: JSON that spans lines is one binding.
+pub fn bindings() -> EachOf<(String, String)> {
+    EachOf { one: binding, whole_first: true }
+}
+
+// Not derived: that would ask the same of what is read.
+impl<T> Clone for EachOf<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for EachOf<T> {}
+
+impl<T> EachOf<T> {
+    fn read(&self, text: &str, source: ValueSource) -> Result<Each<T>, String> {
+        let one = (self.one)(text);
+        if source != ValueSource::EnvVariable || (self.whole_first && one.is_ok()) || !text.contains('\n') {
+            return one.map(|one| Each(vec![one]));
+        }
+        text.lines().filter(|line| !line.trim().is_empty()).map(self.one).collect::<Result<_, _>>().map(Each)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
+    type Value = Each<T>;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, text: &OsStr) -> Result<Each<T>, clap::Error> {
+        self.parse_ref_(command, arg, text, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        text: &OsStr,
+        source: ValueSource,
+    ) -> Result<Each<T>, clap::Error> {
+        let parser = *self;
+        let read = move |text: &str| parser.read(text, source);
+        TypedValueParser::parse_ref(&read, command, arg, text)
+    }
 }
 
 /// A binding: `NAME=JSON`.
@@ -86,7 +143,7 @@ pub fn peer(text: &str) -> Result<Peer, String> {
     let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
     let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(hint)?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.contains(['/', '[', ']']) {
+    if host.is_empty() || host.contains(['/', '[', ']']) || host.contains(char::is_whitespace) {
         Err(hint())
     } else {
         Ok(Peer { host: host.to_owned(), port })
@@ -217,7 +274,7 @@ mod tests {
     fn a_peer_has_a_host_and_a_port() {
         assert_eq!(peer("[::1]:80"), Ok(Peer { host: "::1".to_owned(), port: 80 }));
         assert_eq!(peer("example.org:443"), Ok(Peer { host: "example.org".to_owned(), port: 443 }));
-        for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999"] {
+        for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999", "a:80\nb:80"] {
             assert!(peer(wrong).is_err(), "{wrong}");
         }
     }
@@ -273,12 +330,24 @@ mod tests {
     }
 
     #[test]
-    fn bindings_stand_on_lines_of_their_own() {
+    fn bindings_of_the_environment_stand_on_lines_of_their_own() {
         let pair = |name: &str, json: &str| (name.to_owned(), json.to_owned());
-        assert_eq!(bindings("a=1"), Ok(Bindings(vec![pair("a", "1")])));
-        assert_eq!(bindings("a=1\nb=[2]\n"), Ok(Bindings(vec![pair("a", "1"), pair("b", "[2]")])));
-        assert_eq!(bindings("a=[1,\n2]"), Ok(Bindings(vec![pair("a", "[1,\n2]")])));
-        assert!(bindings("a=1\nb").is_err());
+        let read = |text| bindings().read(text, ValueSource::EnvVariable).map(|each| each.0);
+        assert_eq!(read("a=1"), Ok(vec![pair("a", "1")]));
+        assert_eq!(read("a=1\nb=[2]\n"), Ok(vec![pair("a", "1"), pair("b", "[2]")]));
+        assert_eq!(read("a=[1,\n2]"), Ok(vec![pair("a", "[1,\n2]")]));
+        assert!(read("a=1\nb").is_err());
+    }
+
+    #[test]
+    fn an_argument_of_the_command_line_is_one_value() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let variables = |text, source| each(variable).read(text, source).map(|each| each.0);
+        assert_eq!(variables("A=1\nB=2", ValueSource::CommandLine), Ok(vec![pair("A", "1\nB=2")]));
+        assert_eq!(variables("A=1\nB=2", ValueSource::EnvVariable), Ok(vec![pair("A", "1"), pair("B", "2")]));
+        assert!(bindings().read("a=1\nb=2", ValueSource::CommandLine).is_err());
+        let directories = each(directory).read("a::/b\nc::/d", ValueSource::CommandLine).map(|each| each.0);
+        assert_eq!(directories.map(|granted| granted.len()), Ok(1));
     }
 
     #[test]

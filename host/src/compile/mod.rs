@@ -51,7 +51,7 @@ pub struct Meta {
 impl Meta {
     /// Whether a call may wait for something: for a timer of WASI, or within an async function.
     pub fn waits(&self) -> bool {
-        self.wasi || self.profile.full
+        self.wasi || self.profile.is_async()
     }
 }
 

@@ -116,25 +116,31 @@ fn is_component(wasm: &[u8]) -> bool {
 
 /// Compiles it with the first profile that can.
 fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
-    let mut first = None;
-    for profile in profile.all() {
+    let mut last = String::new();
+    // To a core module the last one is the same as the one before.
+    let profiles = profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
+    for profile in profiles {
         match compile_as(wasm, profile) {
             Ok(done) => return Ok(done),
-            Err(e) => first = first.or(Some(format!("it is not valid WebAssembly: {e:#}"))),
+            // The widest has the last word: others complain of what they leave out, not of what is wrong.
+            Err(e) => last = format!("it is not valid WebAssembly: {e:#}"),
         }
     }
-    Err(first.unwrap_or_default())
+    Err(last)
 }
 
 fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)> {
     let engine = profile.engine()?;
     if is_component(wasm) {
         let component = Component::from_binary(&engine, wasm)?;
+        if !profile.is_async() && crate::worker::imports_async(&component, &engine) {
+            return Err(wasmtime::Error::msg("what it imports of WASI 0.3 needs support for async functions"));
+        }
         let needs = component.resources_required().map(needs);
         let imports = imports(&component, &engine);
         let wasi = uses_wasi(&imports);
         let exports = exports::of_component(&component, &engine);
-        let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm));
+        let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
         let description = Description { init, ..describe(&exports, imports) };
         Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, init: None, description }))
     } else {

@@ -16,8 +16,8 @@ use wasmtime::{Engine, OptLevel, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::InitOnce;
-use crate::engine::Profile;
-use crate::worker::{Initialised, State};
+use crate::engine::{Features, Profile};
+use crate::worker::{Initialised, State, imports_async};
 
 /// What `init` is called with, and may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,14 @@ pub enum Snapshot {
     Impossible(String),
 }
 
+/// Why there is no snapshot of a task that waits for itself.
+const ASYNC: &str = "the task has or imports async functions";
+
 /// Whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
-pub fn outlook(wasm: &[u8]) -> InitOnce {
+pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
+    if profile.is_async() {
+        return InitOnce::EachTime(ASYNC.to_owned());
+    }
     match Wizer::new().instrument_component(wasm) {
         Ok(_) => InitOnce::Snapshot,
         Err(e) => InitOnce::EachTime(format!("{e:#}")),
@@ -69,9 +75,10 @@ pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
         Ok(instrumented) => instrumented,
         Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
     };
-    // The widest profile, compiled as fast as can be: this instance is not the one whose speed counts. Its memory is no
-    // copy of a file, since the sandbox lets nobody make files. It looks at the epoch: this process is not killed for time.
-    let mut config = Profile { full: true, ..Profile::default() }.config();
+    // The widest profile whose functions need not be waited for, compiled as fast as can be: this instance is not the one
+    // whose speed counts. Its memory is no copy of a file, since the sandbox lets nobody make files. It looks at the epoch:
+    // this process is not killed for time.
+    let mut config = Profile { features: Features::Collected, ..Profile::default() }.config();
     config.memory_init_cow(false).cranelift_opt_level(OptLevel::None).epoch_interruption(true);
     let prepared = Engine::new(&config).and_then(|engine| {
         let component = Component::from_binary(&engine, &instrumented)?;
@@ -81,6 +88,9 @@ pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
         Ok(prepared) => prepared,
         Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
     };
+    if imports_async(&component, &engine) {
+        return Ok(Snapshot::Impossible(ASYNC.to_owned()));
+    }
     let Initialised { store, instance } =
         within(init.timeout, &engine, || crate::worker::initialise(&component, &init.json, init.memory))?;
     if !store.data().holds_nothing() {

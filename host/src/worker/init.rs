@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
-use wasmtime::{AsContextMut, Store};
 
 use super::load;
 use super::state::State;
@@ -32,7 +32,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     store.set_epoch_deadline(1);
     let run = |store: &mut Store<State>| {
         let instance = linker.instantiate(&mut *store, component)?;
-        call(&mut *store, &instance, &function, &arguments)?;
+        call(store, &instance, &function, &arguments, false)?;
         Ok(instance)
     };
     match run(&mut store) {
@@ -43,16 +43,20 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
 
 /// Calls `init`. An error that it returns is an error here.
 pub fn call(
-    mut store: impl AsContextMut<Data = State>,
+    store: &mut Store<State>,
     instance: &Instance,
     function: &ComponentExportIndex,
     arguments: &[Val],
+    is_async: bool,
 ) -> wasmtime::Result<()> {
     let init = instance
-        .get_func(&mut store, function)
+        .get_func(&mut *store, function)
         .ok_or_else(|| wasmtime::Error::msg("the function `init` is not to be found"))?;
-    let mut results = vec![Val::Bool(false); init.ty(&store).results().len()];
-    init.call(&mut store, arguments, &mut results)?;
+    let mut results = vec![Val::Bool(false); init.ty(&*store).results().len()];
+    match is_async {
+        false => init.call(store, arguments, &mut results)?,
+        true => super::run::block_on(init.call_async(store, arguments, &mut results))?,
+    }
     match results.first() {
         Some(Val::Result(Err(error))) => Err(wasmtime::Error::msg(match error.as_deref() {
             Some(Val::String(message)) => format!("init failed: {message}"),

@@ -14,7 +14,7 @@ use super::denied;
 use super::numbers::Signature;
 use super::state::State;
 use super::{deterministic, wasi};
-use crate::compile::{Format, InitOnce};
+use crate::compile::{Format, InitOnce, Meta};
 use crate::engine;
 use crate::exports::{self, Export};
 use crate::policy::Call;
@@ -29,7 +29,7 @@ pub struct Task {
     /// Which argument a batch's list is.
     pub slot: usize,
     pub manner: Manner,
-    /// Its function is async, or what it imports is: it is called through the async interface of the runtime.
+    /// It has async functions, or imports them: it is called through the async interface of the runtime.
     pub is_async: bool,
 }
 
@@ -139,14 +139,15 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
 
 /// Loads the task in `artifact`, to which `path` leads as well.
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
-    let call = &setup.call;
     match setup.meta.format {
-        Format::Component => component(engine, path, call, setup.meta.init.as_ref().is_some_and(InitOnce::is_done)),
-        Format::Core => core(engine, artifact, call),
+        Format::Component => component(engine, path, setup),
+        Format::Core => core(engine, artifact, &setup.call),
     }
 }
 
-fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Result<Task, LoadError> {
+fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadError> {
+    let Setup { meta: Meta { profile, init: once, .. }, call, .. } = setup;
+    let initialised = once.as_ref().is_some_and(InitOnce::is_done);
     // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
     // stays what was compiled.
     let component =
@@ -157,11 +158,10 @@ fn component(engine: Engine, path: &Path, call: &Call, initialised: bool) -> Res
         None => exports::choose(&exports, call.function.as_deref()),
     };
     let export = export.map_err(LoadError::Task)?;
-    let imports_async = imports_async(&component, &engine);
-    if call.deterministic && imports_async {
+    if call.deterministic && imports_async(&component, &engine) {
         return Err(LoadError::Task("--deterministic cannot be had for a task that imports WASI 0.3".to_owned()));
     }
-    let is_async = export.is_async || imports_async;
+    let is_async = profile.is_async();
     let linker = link_component(&engine, &component, call, is_async)?;
     let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let function = index(&component, export)?;
@@ -202,19 +202,9 @@ pub fn link_component(
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
     let mut uses_wasi = false;
-    let mut names = None;
     for (name, item) in ty.imports(engine) {
-        if let Some(interface) = name.strip_prefix("wasi:") {
-            let unversioned = exports::unversioned(interface);
-            let is_new = is_async_wasi(interface);
-            let is_provided = if is_new { &PROVIDED_ASYNC[..] } else { &PROVIDED[..] }.contains(&unversioned);
-            uses_wasi |= is_provided;
-            if unversioned == "sockets/ip-name-lookup" && !is_new {
-                names = Some(name);
-            }
-            if !is_provided {
-                deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
-            }
+        if name.starts_with("wasi:") {
+            uses_wasi |= is_provided(name);
         } else if needs_something(&item.ty, engine) {
             return Err(LoadError::Task(format!(
                 "the task imports `{name}`, which nothing here provides: only WASI interfaces can be imported"
@@ -232,11 +222,13 @@ pub fn link_component(
         }
         .map_err(task_error)?;
     }
+    // The runtime may define more than is provided here.
     linker.allow_shadowing(true);
-    if let Some(interface) = names {
-        wasi::link_names(&mut linker, interface).map_err(task_error)?;
-    }
-    for (name, _) in ty.imports(engine) {
+    for (name, item) in ty.imports(engine) {
+        if name.starts_with("wasi:") && !is_provided(name) {
+            deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
+        }
+        wasi::link_names(&mut linker, name).map_err(task_error)?;
         denied::link(&mut linker, name, &call.given).map_err(task_error)?;
         if call.deterministic {
             deterministic::link(&mut linker, name).map_err(task_error)?;
@@ -245,10 +237,19 @@ pub fn link_component(
     Ok(linker)
 }
 
-/// Whether it imports what has to be called through the async interface of the runtime.
-fn imports_async(component: &Component, engine: &Engine) -> bool {
+/// Whether it imports of WASI 0.3, some of whose functions are async.
+pub fn imports_async(component: &Component, engine: &Engine) -> bool {
     let ty = component.component_type();
     ty.imports(engine).any(|(name, _)| name.strip_prefix("wasi:").is_some_and(is_async_wasi))
+}
+
+/// Whether an interface of WASI is one that a task can call.
+fn is_provided(name: &str) -> bool {
+    let Some(interface) = name.strip_prefix("wasi:") else {
+        return false;
+    };
+    let provided = if is_async_wasi(interface) { &PROVIDED_ASYNC[..] } else { &PROVIDED[..] };
+    provided.contains(&exports::unversioned(interface))
 }
 
 /// Whether an interface is of WASI 0.3.
@@ -288,7 +289,7 @@ const PROVIDED: [&str; 27] = [
 ];
 
 /// The same of WASI 0.3.
-const PROVIDED_ASYNC: [&str; 20] = [
+const PROVIDED_ASYNC: [&str; 21] = [
     "cli/environment",
     "cli/exit",
     "cli/stderr",
@@ -308,6 +309,7 @@ const PROVIDED_ASYNC: [&str; 20] = [
     "random/insecure",
     "random/insecure-seed",
     "random/random",
+    "sockets/ip-name-lookup",
     "sockets/types",
 ];
 
@@ -320,13 +322,16 @@ fn deny(
     engine: &Engine,
 ) -> wasmtime::Result<()> {
     match item {
-        ComponentItem::ComponentFunc(_) => {
+        ComponentItem::ComponentFunc(function) => {
             let path = path.to_owned();
-            linker.func_new(name, move |_, _, _, _| {
-                Err(wasmtime::Error::msg(format!(
-                    "the task called `{path}`, which is not provided here; no option grants it"
-                )))
-            })
+            let denied = move || {
+                let message = format!("the task called `{path}`, which is not provided here; no option grants it");
+                Err(wasmtime::Error::msg(message))
+            };
+            match function.async_() {
+                false => linker.func_new(name, move |_, _, _, _| denied()),
+                true => linker.func_new_concurrent(name, move |_, _, _, _| Box::pin(std::future::ready(denied()))),
+            }
         }
         ComponentItem::ComponentInstance(instance) => {
             let mut inner = linker.instance(name)?;

@@ -33,6 +33,7 @@ use crate::policy::Call;
 use crate::sandbox::{self, Plan};
 pub use init::{Initialised, initialise};
 use load::LoadError;
+pub use load::imports_async;
 use scratch::Scratch;
 use state::Printer;
 pub use state::State;

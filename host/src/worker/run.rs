@@ -499,7 +499,7 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 true => block_on(pre.instantiate_async(&mut *store))?,
             };
             if let Some((init, arguments)) = init {
-                super::init::call(&mut *store, &instance, init, arguments)?;
+                super::init::call(store, &instance, init, arguments, task.is_async)?;
             }
             let function = instance
                 .get_func(&mut *store, function)
@@ -578,7 +578,7 @@ fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
 }
 
 /// Waits on the runtime that a worker has whose task may wait for something.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Handle::current().block_on(future)
 }
 

@@ -14,6 +14,12 @@ use super::state::{Printer, State};
 use crate::grants::GivenPeer;
 use crate::policy::Call;
 
+/// Those of WASI 0.3.
+mod p3 {
+    pub use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::ErrorCode;
+    pub use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
+}
+
 /// The grants, ready for use.
 #[derive(Default)]
 pub struct Wasi {
@@ -102,7 +108,35 @@ impl Wasi {
 struct Addresses(std::vec::IntoIter<IpAddr>);
 
 /// Answers `wasi:sockets/ip-name-lookup` from the granted peers, which the host has looked up: a worker can ask nobody.
+/// `interface` is imported by a component; `linker` may have it defined already.
 pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    match interface.strip_prefix("wasi:sockets/ip-name-lookup@") {
+        Some(version) if version.starts_with("0.3.") => link_async_names(linker, interface),
+        Some(_) => link_sync_names(linker, interface),
+        None => Ok(()),
+    }
+}
+
+/// That of WASI 0.3.
+fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    linker.instance(interface)?.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
+        let found = accessor.with(|mut access| look_up(access.data_mut(), &name));
+        let found = found.map(|addresses| addresses.into_iter().map(p3::IpAddress::from).collect::<Vec<_>>());
+        Box::pin(std::future::ready(Ok((found.ok_or(p3::ErrorCode::NameUnresolvable),))))
+    })
+}
+
+/// The addresses of a name, or the knowledge that it was not granted.
+fn look_up(state: &mut State, name: &str) -> Option<Vec<IpAddr>> {
+    let found = state.grants().look_up(name);
+    if found.is_none() {
+        state.miss(Missed::Network);
+    }
+    found
+}
+
+/// That of WASI 0.2.
+fn link_sync_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     let mut names = linker.instance(interface)?;
     names.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |mut store, resource| {
         store.data_mut().ctx().table.delete(Resource::<Addresses>::new_own(resource))?;
@@ -110,8 +144,7 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
     })?;
     names.func_wrap("resolve-addresses", |mut store, (_, name): (Resource<Network>, String)| {
         let state: &mut State = store.data_mut();
-        let Some(addresses) = state.grants().look_up(&name) else {
-            state.miss(Missed::Network);
+        let Some(addresses) = look_up(state, &name) else {
             return Ok((Err(ErrorCode::NameUnresolvable),));
         };
         Ok((Ok(state.ctx().table.push(Addresses(addresses.into_iter()))?),))

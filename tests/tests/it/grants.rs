@@ -195,3 +195,32 @@ fn what_no_option_grants_is_refused_when_it_is_called_and_not_before() {
     assert!(message.contains("wasi:http/outgoing-handler@0.2.0#handle"), "{message}");
     assert!(message.contains("no option grants it"), "{message}");
 }
+
+#[test]
+fn one_argument_is_one_grant_whatever_is_in_it() {
+    // A value may have lines; what looks like another variable on the second is part of it.
+    gets("env", &["--env=A=1\nB=2".to_owned()], "A=1\nB=2\n");
+    let tree = tree();
+    let inside = tree.path("in").display().to_string();
+    let two = format!("--dir={inside}::/in\n{inside}::/other");
+    refused("read:/other/a.txt", &[two.clone()]);
+    refused("read:/in/a.txt", &[two]);
+    let output = reach("env", &["--allow-net=127.0.0.1:80\n127.0.0.1:81".to_owned()]).exits(2);
+    assert!(output.stderr.contains("HOST:PORT"), "{}", output.stderr);
+    let square = wat(crate::support::wat::SQUARE);
+    let tasks = format!("a={}\nb=/no/such", square.path().display());
+    let output = wasmpool().args(["map", "--task", &tasks]).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("\nb=/no/such") || output.stderr.contains("\\nb=/no/such"), "{}", output.stderr);
+}
+
+#[test]
+fn in_the_environment_each_line_is_a_grant() {
+    let output = wasmpool()
+        .env("WASMPOOL_ENV", "A=1\n\nB=2\n")
+        .arg("call")
+        .arg(built("reach").path())
+        .args(["act", "\"env\""])
+        .run()
+        .exits(0);
+    assert_eq!(output.values(), [serde_json::Value::from("A=1\nB=2\n")]);
+}

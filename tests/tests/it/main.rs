@@ -20,6 +20,7 @@ mod exit_codes;
 mod failed;
 mod failures;
 mod faults;
+mod features;
 mod flatten;
 mod functions;
 mod grants;
