@@ -3,23 +3,28 @@
 use std::io;
 
 use crate::pool::ItemError;
+use crate::text::{Foreign, Lines};
 
 /// Why a run could not start or go on, or what a call of a pool came to.
+///
+/// Shown, it may have several lines, of which all but the first are indented; what a stranger chose in it, such as a name in a
+/// task, is escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The task cannot be read, compiled or called like this. Nothing ran.
-    #[error("{0}")]
+    #[error("{}", Lines(.0))]
     Task(String),
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
-    #[error("the compiled task cannot be loaded: {0}")]
+    #[error("the compiled task cannot be loaded: {}", Lines(.0))]
     Artifact(String),
     /// Something that the user grants cannot be opened. Nothing ran.
-    #[error("{0}")]
+    #[error("{}", Lines(.0))]
     Grant(String),
     /// This machine cannot give a process the sandbox that was asked for. Nothing ran.
     #[error(
-        "the sandbox cannot be had here: {0}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is"
+        "the sandbox cannot be had here: {}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is",
+        Lines(.0)
     )]
     Sandbox(String),
     /// A worker or compile process cannot be started.
@@ -27,11 +32,12 @@ pub enum Error {
     Spawn(#[source] io::Error),
     /// Workers end before they are ready, again and again.
     #[error(
-        "workers end before they are ready to work ({0}); is there enough memory, and may this user start processes?"
+        "workers end before they are ready to work ({}); is there enough memory, and may this user start processes?",
+        Foreign::of(.0)
     )]
     Workers(String),
     /// There is no binary to start worker processes from.
-    #[error("no worker binary: {0}")]
+    #[error("no worker binary: {}", Lines(.0))]
     WorkerBinary(String),
     /// A bound argument, or that of `init`, cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
@@ -55,13 +61,13 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// The input cannot be read.
-    #[error("cannot read the input: {0}")]
+    #[error("cannot read the input: {}", Lines(.0))]
     Input(String),
     /// The results cannot be written.
     #[error("cannot write the results: {0}")]
     Output(#[source] io::Error),
     /// The run cannot go on with its journal.
-    #[error("{0}")]
+    #[error("{}", Lines(.0))]
     Journal(String),
     /// The system refused something that the run needs.
     #[error("{0}")]

@@ -4,6 +4,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
+use crate::text::{Foreign, few};
 use crate::value::Shape;
 
 /// An exported function.
@@ -21,6 +22,8 @@ pub struct Export {
     pub is_core: bool,
 }
 
+/// Functions that a message lists.
+const LISTED: usize = 20;
 /// Functions that toolchains add and no user calls.
 const PLUMBING: [&str; 12] = [
     "_start",
@@ -57,7 +60,7 @@ impl Export {
         let params: Vec<String> = self.params.iter().map(|(n, s)| format!("{n}: {}", wit(s))).collect();
         let result = self.result.as_ref().map(|r| format!(" -> {}", wit(r))).unwrap_or_default();
         let r#async = if self.is_async { "async " } else { "" };
-        format!("{}: {async}func({}){result}", self.path(), params.join(", "))
+        format!("{}: {async}func({}){result}", shown(&self.path()), params.join(", "))
     }
 
     /// Whether it runs a component that is a command.
@@ -185,7 +188,7 @@ pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Exp
         None => the_only_one(exports)?,
     };
     match &chosen.unsupported {
-        Some(why) => Err(format!("the function `{}` cannot be called with values: {why}", chosen.path())),
+        Some(why) => Err(format!("the function `{}` cannot be called with values: {why}", Foreign::of(&chosen.path()))),
         None => Ok(chosen),
     }
 }
@@ -199,12 +202,14 @@ fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String
     match named.as_slice() {
         [one] => Ok(one),
         [] => Err(unknown(exports, wanted)),
-        several => Err(format!("`{wanted}` could be any of these; name one in full:\n{}", list(several))),
+        several => {
+            Err(format!("`{}` could be any of these; name one in full:\n{}", Foreign::of(wanted), list(several)))
+        }
     }
 }
 
 fn unknown(exports: &[Export], wanted: &str) -> String {
-    let mut message = format!("the task has no function `{wanted}`");
+    let mut message = format!("the task has no function `{}`", Foreign::of(wanted));
     let near = exports
         .iter()
         .flat_map(|e| [e.path(), e.name.clone()])
@@ -212,7 +217,7 @@ fn unknown(exports: &[Export], wanted: &str) -> String {
         .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((_, name)) = near {
-        message += &format!("; did you mean `{name}`?");
+        message += &format!("; did you mean `{}`?", Foreign::of(&name));
     }
     match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
         [] => message + "\nit exports no function at all",
@@ -264,8 +269,20 @@ pub fn command(exports: &[Export]) -> Result<&Export, String> {
     })
 }
 
+/// A name as a list shows it: in quotes where it could be read as more than a name.
+fn shown(name: &str) -> String {
+    match name.contains([' ', '`']) {
+        true => format!("`{}`", Foreign::of(name)),
+        false => Foreign::of(name).to_string(),
+    }
+}
+
 fn list(exports: &[&Export]) -> String {
-    let lines: Vec<String> = exports.iter().map(|e| format!("  {}", e.signature())).collect();
+    let (shown, more) = few(exports, LISTED);
+    let mut lines: Vec<String> = shown.iter().map(|e| format!("  {}", e.signature())).collect();
+    if more > 0 {
+        lines.push(format!("  and {more} more; wasmpool inspect lists them"));
+    }
     lines.join("\n")
 }
 

@@ -11,6 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::text::Foreign;
 
 /// Directories that can be granted to a task. Each is a descriptor in every worker.
 pub const MOST_DIRECTORIES: usize = 16;
@@ -89,13 +90,16 @@ impl Grants {
         if let Some(name) = &self.scratch
             && self.directories.iter().any(|directory| directory.guest == *name)
         {
-            return Err(Error::Grant(format!("--scratch {name} is also the name of a --dir: give it another name")));
+            return Err(Error::Grant(format!(
+                "--scratch {} is also the name of a --dir: give it another name",
+                Foreign::of(name)
+            )));
         }
         let given = Given { env: self.env.clone(), scratch: self.scratch.clone(), ..Given::default() };
         let mut opened = Opened { given, ..Opened::default() };
         let mut owners = BTreeSet::new();
         for Directory { host, guest, writable } in &self.directories {
-            let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", host.display()));
+            let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", Foreign::of(host)));
             let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host).map_err(failed)?;
             let metadata = directory.metadata().map_err(failed)?;
             owners.insert((metadata.uid(), metadata.gid()));
@@ -111,7 +115,10 @@ impl Grants {
         for Peer { host, port } in &self.peers {
             let addresses = (host.as_str(), *port)
                 .to_socket_addrs()
-                .map_err(|e| Error::Grant(format!("cannot look up {host} of --allow-net {host}:{port}: {e}")))?
+                .map_err(|e| {
+                    let host = Foreign::of(host);
+                    Error::Grant(format!("cannot look up {host} of --allow-net {host}:{port}: {e}"))
+                })?
                 .collect();
             opened.given.peers.push(GivenPeer { host: host.clone(), addresses });
         }

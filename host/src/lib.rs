@@ -27,6 +27,7 @@ mod sandbox;
 mod scheduler;
 mod spawn;
 mod supervisor;
+mod text;
 mod value;
 mod worker;
 

@@ -14,9 +14,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::units;
 use crate::grants::{Directory, Grants, Peer};
+use crate::text::{Foreign, few};
 
 /// The name of a manifest.
 pub const NAME: &str = "plugin.toml";
+
+/// Asks of one kind that are told one by one.
+const LISTED: usize = 10;
 
 /// Bytes of a manifest that are read. The host reads it itself.
 const LONGEST: u64 = 64 << 10;
@@ -120,7 +124,7 @@ impl Manifest {
             return Ok(None);
         }
         if !path.is_file() {
-            let path = path.display();
+            let path = Foreign::of(&path);
             return Err(format!(
                 "there is no {path}: name a .wasm or .wat file, a {NAME}, or a directory that holds one"
             ));
@@ -130,8 +134,8 @@ impl Manifest {
         if !in_directory || manifest.wasm.as_os_str().is_empty() {
             return Err(format!(
                 "{}: `wasm` has to be a file below the directory of the manifest, not {}",
-                path.display(),
-                manifest.wasm.display()
+                Foreign::of(&path),
+                Foreign::of(&manifest.wasm)
             ));
         }
         let wasm = path.with_file_name(&manifest.wasm);
@@ -147,7 +151,7 @@ impl Manifest {
         for (name, value) in given.env {
             match asks.env.contains(&name) {
                 true => grants.env.push((name, value)),
-                false => withheld.push(format!("--env {name}=…")),
+                false => withheld.push(format!("--env {}=…", Foreign::of(&name))),
             }
         }
         for directory in given.directories {
@@ -171,7 +175,7 @@ impl Manifest {
         }
         match given.scratch {
             Some(name) if asks.scratch.as_ref() == Some(&name) => grants.scratch = Some(name),
-            Some(name) => withheld.push(format!("--scratch {name}")),
+            Some(name) => withheld.push(format!("--scratch {}", Foreign::of(&name))),
             None => {}
         }
         for (ask, option) in asks.each() {
@@ -190,9 +194,17 @@ impl Manifest {
         narrowed
     }
 
-    /// What it asks for, in sentences.
+    /// What it asks for, in sentences: of each kind the first ones, and how many more there are.
     pub fn sentences(&self) -> Vec<String> {
-        let mut sentences: Vec<String> = self.grants.each().map(|(ask, _)| format!("It asks {ask}.")).collect();
+        let asks: Vec<Ask<'_>> = self.grants.each().map(|(ask, _)| ask).collect();
+        let mut sentences = Vec::new();
+        for of_kind in asks.chunk_by(|one, next| one.all_of() == next.all_of()) {
+            let (shown, more) = few(of_kind, LISTED);
+            sentences.extend(shown.iter().map(|ask| format!("It asks {ask}.")));
+            if let (1.., Some(ask)) = (more, of_kind.first()) {
+                sentences.push(format!("It asks {} {more} more; {NAME} has them all.", ask.all_of()));
+            }
+        }
         if sentences.is_empty() {
             sentences.push("It computes only: it asks for no files, no network and no variables.".to_owned());
         }
@@ -219,33 +231,52 @@ enum Ask<'a> {
     Scratch(&'a str),
 }
 
+impl Ask<'_> {
+    /// What it asks to do, of all of its kind.
+    fn all_of(&self) -> &'static str {
+        match self {
+            Ask::Directory(_, true) => "to read, change and delete files below directories:",
+            Ask::Directory(_, false) => "to read files below directories:",
+            Ask::Scratch(_) => "for directories to write to:",
+            Ask::Peer(_) => "to connect to peers:",
+            Ask::Variable(_) => "to be told variables:",
+        }
+    }
+}
+
 impl Display for Ask<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ask::Variable(name) => write!(f, "to be told the variable {name}"),
-            Ask::Directory(name, false) => write!(f, "to read files below a directory it calls {name}"),
+            Ask::Variable(name) => write!(f, "to be told the variable {}", Foreign::of(name)),
+            Ask::Directory(name, false) => {
+                write!(f, "to read files below a directory it calls {}", Foreign::of(name))
+            }
             Ask::Directory(name, true) => {
-                write!(f, "to read, change and delete files below a directory it calls {name}")
+                write!(f, "to read, change and delete files below a directory it calls {}", Foreign::of(name))
             }
             Ask::Peer(peer) => write!(f, "to connect to {}", address(peer)),
             Ask::Scratch(name) => {
-                write!(f, "for a directory to write to, empty at each item, which it calls {name}")
+                write!(f, "for a directory to write to, empty at each item, which it calls {}", Foreign::of(name))
             }
         }
     }
 }
 
 impl Asks {
-    /// All of it, with the option that gives each.
+    /// All of it, with the option that gives each. What can do most comes first.
     fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
-        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {name}=VALUE")));
-        let directories = self.dir.iter().map(|(name, writes)| {
+        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Foreign::of(name))));
+        let directory = |(name, writes): &'_ (String, bool)| {
             let mode = if *writes { ":rw" } else { "" };
-            (Ask::Directory(name, *writes), format!("--dir HOST::{name}{mode}"))
-        });
+            format!("--dir HOST::{}{mode}", Foreign::of(name))
+        };
+        let directories = |writes| {
+            let of_kind = self.dir.iter().filter(move |(_, asked)| *asked == writes);
+            of_kind.map(move |one| (Ask::Directory(&one.0, one.1), directory(one)))
+        };
         let peers = self.allow_net.iter().map(|peer| (Ask::Peer(peer), format!("--allow-net {}", address(peer))));
-        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {name}")));
-        directories.chain(scratch).chain(peers).chain(variables)
+        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {}", Foreign::of(name))));
+        directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(variables)
     }
 }
 
@@ -284,7 +315,7 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let shown = path.display();
+    let shown = Foreign::of(path);
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
     read.map_err(|e| format!("cannot read {shown}: {e}"))?;
@@ -297,13 +328,14 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
 /// A directory as it stands on the command line.
 fn said(directory: &Directory) -> String {
     let mode = if directory.writable { ":rw" } else { "" };
-    format!("{}::{}{mode}", directory.host.display(), directory.guest)
+    format!("{}::{}{mode}", Foreign::of(&directory.host), Foreign::of(&directory.guest))
 }
 
 fn address(peer: &Peer) -> String {
+    let host = Foreign::of(&peer.host);
     match peer.host.contains(':') {
-        true => format!("[{}]:{}", peer.host, peer.port),
-        false => format!("{}:{}", peer.host, peer.port),
+        true => format!("[{host}]:{}", peer.port),
+        false => format!("{host}:{}", peer.port),
     }
 }
 

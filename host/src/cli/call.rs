@@ -7,7 +7,7 @@ use super::args::CallArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::map;
-use super::progress::{printable, without};
+use super::progress::without;
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{Batch, Items};
@@ -17,6 +17,7 @@ use crate::output::{Format, Output, Target, Watcher};
 use crate::policy::Call;
 use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
+use crate::text::{Foreign, Quoted};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     args.check()?;
@@ -62,13 +63,15 @@ struct Said {
 
 impl Watcher for Said {
     fn failed(&mut self, _index: u64, failure: &Failure) {
-        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), printable(&failure.message));
+        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), Foreign::of(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {
-                eprintln!("    in {}", printable(frame));
+                eprintln!("    in {}", Foreign::of(frame));
             }
-            for line in failure.printed.stdout.lines().chain(failure.printed.stderr.lines()) {
-                eprintln!("{}", printable(line));
+            for printed in [&failure.printed.stdout, &failure.printed.stderr] {
+                if !printed.trim().is_empty() {
+                    eprintln!("{}", Quoted(printed));
+                }
             }
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
-use super::progress::printable;
 use crate::compile::Watch;
+use crate::text::Foreign;
 
 /// Says it on standard error, to whom it may concern.
 pub struct Notice<'a> {
@@ -39,7 +39,7 @@ impl<'a> Notice<'a> {
     /// How the task was had.
     pub fn had(&self, task: &str, compiled: Option<Duration>) {
         if self.verbose {
-            let task = printable(task);
+            let task = Foreign::of(task);
             match compiled {
                 Some(time) => eprintln!("wasmpool: compiled {task} in {time:.1?}"),
                 None => eprintln!("wasmpool: {task} was compiled before; it comes from the cache"),

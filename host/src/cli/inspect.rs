@@ -6,33 +6,31 @@ use std::path::{Path, PathBuf};
 use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
-use super::progress::printable_lines;
 use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
 use crate::engine::Profile;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::spawn::Program;
+use crate::text::{Foreign, few};
+
+/// Lines of one list, and characters of each.
+const LISTED: usize = 1000;
+const LONGEST: usize = 2500;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (wasm, manifest) = locate(args)?;
     let prepared = prepare(args, &wasm, &Cache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();
-    out += &format!("task: {}\n", wasm.display());
+    out += &format!("task: {}\n", Foreign::of(&wasm));
     out += match meta.format {
         Format::Component => "kind: component\n",
         Format::Core => "kind: core module\n",
     };
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
-    if let Some(manifest) = &manifest {
-        if let Some(function) = &manifest.function {
-            out += &format!("function of the plugin: {function}\n");
-        }
-        section(&mut out, "what the plugin asks for", &manifest.sentences());
-    }
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
     if let Some(command) = &meta.description.command {
-        out += &format!("command: {command}, which wasmpool exec runs\n");
+        out += &format!("command: {}, which wasmpool exec runs\n", Foreign::of(command));
     }
     section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "imports", &meta.description.imports);
@@ -40,15 +38,21 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
         out += &format!("and {} more exports and imports\n", meta.description.left_out);
     }
     match &meta.description.init {
-        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({why})\n"),
+        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({})\n", Foreign::of(why)),
         Some(_) => out += "init: runs once, then each instance starts from a snapshot\n",
         None => {}
     }
     if let Some(needs) = meta.needs {
         out += &format!("memory at start: {} KiB\n", needs.initial_memory >> 10);
     }
-    // A stranger chose these names.
-    match io::stdout().write_all(printable_lines(&out).as_bytes()) {
+    // Last, so that nothing of the stranger's can push it off the screen.
+    if let Some(manifest) = &manifest {
+        if let Some(function) = &manifest.function {
+            out += &format!("function of the plugin: {}\n", Foreign::of(function));
+        }
+        section(&mut out, "what the plugin asks for", &manifest.sentences());
+    }
+    match io::stdout().write_all(out.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
         Err(e) => Err(format!("cannot write the description: {e}").into()),
         Ok(()) => Ok(Exit::Success),
@@ -68,14 +72,19 @@ fn prepare(args: &TaskArgs, wasm: &Path, cache: &Cache) -> Result<Prepared, Erro
     compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
 }
 
+/// Lists lines in which a stranger chose something.
 fn section(out: &mut String, title: &str, lines: &[String]) {
     if lines.is_empty() {
         *out += &format!("{title}: none\n");
-    } else {
-        *out += &format!("{title}:\n");
-        for line in lines {
-            *out += &format!("  {line}\n");
-        }
+        return;
+    }
+    *out += &format!("{title}:\n");
+    let (shown, more) = few(lines, LISTED);
+    for line in shown {
+        *out += &format!("  {}\n", Foreign::of(line).at_most(LONGEST));
+    }
+    if more > 0 {
+        *out += &format!("  and {more} more\n");
     }
 }
 
@@ -94,10 +103,10 @@ pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let (wasm, _) = locate(args)?;
     let prepared = prepare(args, &wasm, &cache)?;
     if !args.verbosity.quiet {
-        let path = args.task.display();
+        let path = Foreign::of(&args.task);
         match prepared.compiled {
-            Some(time) => eprintln!("compiled {path} in {time:.1?} into {}", directory.display()),
-            None => eprintln!("{path} is already compiled in {}", directory.display()),
+            Some(time) => eprintln!("compiled {path} in {time:.1?} into {}", Foreign::of(directory)),
+            None => eprintln!("{path} is already compiled in {}", Foreign::of(directory)),
         }
     }
     Ok(Exit::Success)

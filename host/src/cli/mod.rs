@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::text::{Foreign, Lines};
 use args::{Arguments, Command};
 use exit::{Exit, Stop};
 
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // Help that was asked for goes to standard output and is no error.
             let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = e.print();
+            let _ = plainly(e).print();
             return if asked { ExitCode::SUCCESS } else { Exit::Usage.into() };
         }
     };
@@ -46,8 +47,19 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Stop { exit, message }) => {
-            eprintln!("wasmpool: {}", progress::printable_lines(&message));
+            eprintln!("wasmpool: {}", Lines(&message));
             exit.into()
         }
+    }
+}
+
+/// The same error, with the arguments as they can be shown: names of files may be a stranger's, and clap repeats them as
+/// they are.
+fn plainly(error: clap::Error) -> clap::Error {
+    let shown: Vec<String> = std::env::args_os().map(|argument| Foreign::of(&argument).to_string()).collect();
+    let as_said = std::env::args_os().zip(&shown).all(|(said, shown)| said == **shown);
+    match Arguments::try_parse_from(shown) {
+        Err(plain) if !as_said => plain,
+        _ => error,
     }
 }

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use super::args::{CallArgs, Common, Exec, Map};
-use super::progress::printable;
 use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
+use crate::text::{Foreign, few};
+
+/// Things that a plugin asks for, or is not given, that are told one by one.
+const TOLD: usize = 10;
 
 /// Settles it for `map`: what is said on the command line becomes what holds.
 pub fn settle_map(map: &mut Map) -> Result<(), String> {
     take_policy(&mut map.common)?;
     for task in map.tasks() {
         if Manifest::find(&task.file)?.is_some() {
-            let (name, file) = (&task.name, task.file.display());
+            let (name, file) = (Foreign::of(&task.name), Foreign::of(&task.file));
             return Err(format!(
                 "task {name}: {file} is a plugin with a manifest of its own, and several tasks of one run have the same \
                  limits and grants; run it by itself (wasmpool map {file})"
@@ -67,11 +70,23 @@ fn take_manifest(common: &mut Common, task: &mut PathBuf, function: Option<&mut 
     if common.verbosity.quiet {
         return Ok(());
     }
-    for (what, option) in missing {
-        eprintln!("wasmpool: the plugin asks {}, and goes without; {} grants it", printable(&what), printable(&option));
+    let (shown, more) = few(&missing, TOLD);
+    for (what, option) in shown {
+        eprintln!(
+            "wasmpool: the plugin asks {}, and goes without; {} grants it",
+            Foreign::of(what),
+            Foreign::of(option)
+        );
     }
-    for what in withheld {
-        eprintln!("wasmpool: the plugin does not ask for {}, and is not given it", printable(&what));
+    if more > 0 {
+        eprintln!("wasmpool: the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them");
+    }
+    let (shown, more) = few(&withheld, TOLD);
+    for what in shown {
+        eprintln!("wasmpool: the plugin does not ask for {}, and is not given it", Foreign::of(what));
+    }
+    if more > 0 {
+        eprintln!("wasmpool: the plugin does not ask for {more} more things that are given, and does not get them");
     }
     for what in short {
         eprintln!("wasmpool: the plugin asks for {what}");

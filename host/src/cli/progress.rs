@@ -12,6 +12,7 @@ use crate::outcome::{Counts, Failure};
 use crate::output::Watcher;
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
+use crate::text::Foreign;
 
 /// Failures that are told as they happen.
 const TOLD: u32 = 5;
@@ -117,7 +118,7 @@ impl Progress {
             self.say("wasmpool: more items failed; --output-format records tells of each");
             return;
         }
-        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), printable(&failure.message)));
+        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), Foreign::of(&failure.message)));
     }
 
     pub fn say(&self, message: &str) {
@@ -132,23 +133,6 @@ impl Progress {
 pub fn kinds(counts: &Counts) -> String {
     let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
     kinds.join(", ")
-}
-
-/// A message that a guest may have written, as a terminal can be shown it: on one line, of bounded length, and without
-/// characters that a terminal takes for orders.
-pub fn printable(message: &str) -> String {
-    const MOST: usize = 300;
-    let mut text: String =
-        message.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if message.chars().nth(MOST).is_some() {
-        text.push('…');
-    }
-    text
-}
-
-/// The same for a message of several lines, which may name what a task calls its functions.
-pub fn printable_lines(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// What is said of a sandbox that lacks something.
@@ -181,7 +165,7 @@ impl Watcher for Progress {
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         if self.verbose {
-            self.say(&format!("wasmpool: worker {} ended ({how})", worker + 1));
+            self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, Foreign::of(how)));
         }
     }
 

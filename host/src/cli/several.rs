@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::args::Map;
 use super::exit::{Exit, Stop};
 use super::map::item_call;
-use super::progress::{Progress, kinds, printable};
+use super::progress::{Progress, kinds};
 use super::run::{Signals, Work, prepare, watch_signals};
 use super::stream::{config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
@@ -33,6 +33,7 @@ use crate::sandbox::Part;
 use crate::scheduler::{Config, WorkerId};
 use crate::spawn::Program;
 use crate::supervisor::{End, Event, Group, Mailbox, Record, Sender, Sink, Spares, Value};
+use crate::text::Foreign;
 
 /// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
 const SHARE_EVERY: Duration = Duration::from_millis(200);
@@ -121,11 +122,14 @@ fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
     let mut names = BTreeSet::new();
     for task in map.tasks() {
         if !names.insert(&task.name) {
-            return Err(format!("two tasks are called {}: --task wants a name of its own for each", task.name));
+            return Err(format!(
+                "two tasks are called {}: --task wants a name of its own for each",
+                Foreign::of(&task.name)
+            ));
         }
     }
     if let Some(task) = inputs.iter().find(|input| is_wasm(input)) {
-        let file = task.display();
+        let file = Foreign::of(task);
         return Err(format!(
             "{file} is a task, and with --task all that stands without a name is input: write --task NAME={file}"
         ));
@@ -156,7 +160,7 @@ fn is_wasm(path: &Path) -> bool {
 
 fn of_task(name: &str, error: Error) -> Stop {
     let Stop { exit, message } = Stop::from(error);
-    Stop { exit, message: format!("task {name}: {message}") }
+    Stop { exit, message: format!("task {}: {message}", Foreign::of(name)) }
 }
 
 /// What all supervisors are started with.
@@ -375,7 +379,7 @@ impl Board {
             of.clone_from(counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
-        known.progress.tell_failure(&format!("item {index} of task {}", printable(name)), failure);
+        known.progress.tell_failure(&format!("item {index} of task {}", Foreign::of(name)), failure);
         let all = known.all();
         // What a task was spared when it was set aside is no failure of anything.
         let spared = all.failed.get(&Kind::Cancelled).copied().unwrap_or_default();
@@ -414,7 +418,7 @@ impl Board {
         let all = known.all();
         let told = !map.common.verbosity.quiet;
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
-            let (name, done, failed) = (printable(name), counts.done, counts.failures());
+            let (name, done, failed) = (Foreign::of(name), counts.done, counts.failures());
             match failed {
                 0 => eprintln!("wasmpool: task {name}: {done} items done, 0 failed"),
                 _ => eprintln!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
@@ -477,7 +481,7 @@ impl Outcomes<'_> {
             let option = board.after.map_or_else(String::new, |after| format!(" (--set-aside {after})"));
             let why = format!("{failed} of its {done} items failed{option}");
             if !board.known().progress.is_quiet() {
-                let name = printable(name);
+                let name = Foreign::of(name);
                 board.known().progress.say(&format!("wasmpool: task {name} is set aside: {why}"));
             }
             Failure::new(Kind::Cancelled, format!("the task was set aside: {why}"))

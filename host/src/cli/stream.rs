@@ -16,6 +16,7 @@ use crate::output::{Files, Format, Output, Target};
 use crate::policy::{Call, Halt, ResultForm};
 use crate::scheduler::Config;
 use crate::spawn;
+use crate::text::Foreign;
 use crate::value::Form;
 
 /// A command that runs one task over many items.
@@ -135,7 +136,7 @@ pub fn output(options: &Options, inputs: &Inputs) -> Result<Output, String> {
     let read = inputs.same_files();
     let also_read = |target: &Target| target.same().is_some_and(|file| read.contains(&file));
     let refuse = |option, path: &Option<PathBuf>, what| {
-        let path = path.as_deref().unwrap_or(Path::new("-")).display();
+        let path = Foreign::of(path.as_deref().unwrap_or(Path::new("-")));
         Err(format!("{option} {path} is also {what}, which would be lost; name another file"))
     };
     if also_read(&results) {
@@ -215,7 +216,7 @@ fn secret(name: &str, value: &str) -> String {
 
 fn directory(directory: &Directory) -> String {
     let mode = if directory.writable { "rw" } else { "ro" };
-    format!("{}::{}:{mode}", directory.host.display(), directory.guest)
+    format!("{}::{}:{mode}", directory.host.to_string_lossy(), directory.guest)
 }
 
 /// Longest item: what does not fit the memory of an instance can't be given to it.

@@ -26,6 +26,7 @@ use crate::lane::control::Control;
 use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
 use crate::spawn::{self, Child, Program, Waited};
+use crate::text::Foreign;
 
 /// What a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +207,7 @@ impl Wasm {
     ///
     /// [`Error::Task`] names the file.
     pub fn of_file(path: &Path) -> Result<Wasm, Error> {
-        let name = path.display().to_string();
+        let name = Foreign::of(path).to_string();
         let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
             true => Err(io::Error::other("it is a directory; name a .wasm or .wat file")),
             false => Ok(file),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::{Batch, Inputs, Items, LineItems};
 use crate::lane::frame::ItemTag;
+use crate::text::Foreign;
 
 /// Bytes of files after which a batch is full.
 const BATCH: usize = 256 << 10;
@@ -62,7 +63,7 @@ impl Items for FileItems {
             match read(path, self.longest) {
                 Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
                 Ok(bytes) => batch.push_whole(bytes.into()),
-                Err(e) => batch.push_unreadable(&format!("cannot read the file {}: {e}", path.display())),
+                Err(e) => batch.push_unreadable(&format!("cannot read the file {}: {e}", Foreign::of(path))),
             }
         }
         Ok(true)

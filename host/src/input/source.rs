@@ -13,6 +13,7 @@ use super::Items;
 use crate::journal::Tally;
 use crate::output::SameFile;
 use crate::supervisor::{Event, Sender};
+use crate::text::Foreign;
 
 /// The files of the command line, one behind the other.
 #[derive(Debug)]
@@ -38,10 +39,10 @@ impl Inputs {
             let source = if path == Path::new("-") {
                 Source::Stdin
             } else {
-                let cannot = |e: io::Error| format!("cannot read the input {}: {e}", path.display());
+                let cannot = |e: io::Error| format!("cannot read the input {}: {e}", Foreign::of(path));
                 let file = File::open(path).map_err(cannot)?;
                 if file.metadata().map_err(cannot)?.is_dir() {
-                    return Err(format!("the input {} is a directory; name its files", path.display()));
+                    return Err(format!("the input {} is a directory; name its files", Foreign::of(path)));
                 }
                 Source::File(file)
             };
@@ -99,7 +100,7 @@ impl Inputs {
                 self.read.fetch_add(count as u64, Ordering::Relaxed);
                 Ok(Some(count))
             }
-            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(path)))),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::scheduler::WorkerId;
+use crate::text::Foreign;
 
 /// A directory with a file for each item that succeeded, named by its index. A file is there whole or not at all.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ struct Begun {
 impl Files {
     /// Makes the directory, or takes one that is empty.
     pub fn create(directory: &Path, most: u64) -> Result<Files, String> {
-        let shown = directory.display();
+        let shown = Foreign::of(directory);
         let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
         fs::create_dir_all(directory).map_err(failed)?;
         if fs::read_dir(directory).map_err(failed)?.next().is_some() {

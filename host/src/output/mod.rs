@@ -1,5 +1,6 @@
 //! Outcomes as lines: what a user reads, and the thread that writes it.
 
+mod escaped;
 mod files;
 pub mod merge;
 mod record;

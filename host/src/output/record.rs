@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::escaped;
 use crate::failed;
 use crate::lane::frame::ItemTag;
 use crate::outcome::{Beside, Failure};
@@ -71,10 +72,10 @@ fn micros(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Adds the members of `part` to an object that has some already.
+/// Adds the members of `part` to an object that has some already. Much of it is what a task chose.
 fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
     let at = to.len();
-    if serde_json::to_writer(&mut *to, part).is_err() {
+    if escaped::append(part, to).is_err() {
         to.truncate(at);
         return;
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::outcome::{Details, Failure, Kind};
+use crate::text::Foreign;
 
 /// Why an item failed, and which. `kind`, `message`, `trace` and what else is known are those of [`Details`], to which
-/// this dereferences.
+/// this dereferences. Shown, it is one line, in which what the task chose is escaped; `message` is what was really said.
 ///
 /// ```
 /// use wasmpool::{Error, Kind, Pool};
@@ -47,7 +48,7 @@ impl Deref for ItemError {
 
 impl fmt::Display for ItemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "item {} failed: {}: {}", self.index, self.kind.name(), self.message)
+        write!(f, "item {} failed: {}: {}", self.index, self.kind.name(), Foreign::of(&self.message))
     }
 }
 

@@ -22,6 +22,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::spawn::{self, Program, Role, Waited};
+use crate::text::Foreign;
 
 /// The name of the installed command.
 const COMMAND: &str = "wasmpool";
@@ -74,7 +75,7 @@ fn installed(path: &OsStr) -> Option<PathBuf> {
 
 /// Opens a binary, and has it say its version.
 fn other(path: &Path) -> Result<Program, Error> {
-    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", path.display()));
+    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", Foreign::of(path)));
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_PATH)
@@ -85,7 +86,8 @@ fn other(path: &Path) -> Result<Program, Error> {
     match version {
         Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
         Some(version) => Err(wrong(format!(
-            "is of version {version}, and this is {}: use one of the same",
+            "is of version {}, and this is {}: use one of the same",
+            Foreign::of(&version),
             env!("CARGO_PKG_VERSION")
         ))),
         None => Err(wrong(

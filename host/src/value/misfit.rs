@@ -1,5 +1,6 @@
 //! What is wrong with an item that does not fit the type wanted.
 
+use crate::text::Foreign;
 use std::fmt::{self, Display, Formatter};
 
 /// How many characters of what was found a message shows.
@@ -121,25 +122,7 @@ fn is_plain(key: &str) -> bool {
     !key.is_empty() && key.len() <= SHOWN && key.chars().all(plain)
 }
 
-/// The beginning of a text that somebody else wrote, fit for a terminal: what
-/// could move the cursor is shown escaped.
+/// The beginning of a text that somebody else wrote, fit for a terminal.
 pub(super) fn shorten(text: &str) -> String {
-    let mut short = String::new();
-    let mut chars = text.chars();
-    for c in chars.by_ref().take(SHOWN) {
-        match c {
-            '\n' | '\r' | '\t' => short.push(' '),
-            c if c.is_control() || is_bidi(c) => short.extend(c.escape_unicode()),
-            c => short.push(c),
-        }
-    }
-    if chars.next().is_some() {
-        short.push('…');
-    }
-    short
-}
-
-/// The marks that turn the direction of the text around them.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    Foreign::of(text).at_most(SHOWN).to_string()
 }

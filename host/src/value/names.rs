@@ -1,5 +1,7 @@
 //! The names of a record's fields, a variant's cases, an enum or flags.
 
+use super::misfit::shorten;
+
 /// Distinct names in the order of their declaration, found again in
 /// logarithmic time: a task may declare thousands, and an item name them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,10 +61,9 @@ impl Names {
     pub(super) fn hint(&self, name: &str) -> String {
         const SHOWN: usize = 8;
         if let Some(near) = self.near(name) {
-            return format!("; did you mean `{near}`?");
+            return format!("; did you mean `{}`?", shorten(near));
         }
-        let shown: Vec<String> =
-            self.list.iter().take(SHOWN).map(|known| format!("`{}`", super::misfit::shorten(known))).collect();
+        let shown: Vec<String> = self.list.iter().take(SHOWN).map(|known| format!("`{}`", shorten(known))).collect();
         let rest = if self.list.len() > SHOWN { ", …" } else { "" };
         match shown.len() {
             0 => "; there are none".to_owned(),

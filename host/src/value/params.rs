@@ -61,10 +61,10 @@ impl Params {
             return Err(BindError::Unknown(what));
         };
         if self.bound[at].is_some() {
-            return Err(BindError::Twice(name.to_owned()));
+            return Err(BindError::Twice(shorten(name)));
         }
         let value = json::value(&self.all.shapes[at], json, Layout::Json);
-        let value = value.map_err(|misfit| BindError::Misfit { name: name.to_owned(), misfit })?;
+        let value = value.map_err(|misfit| BindError::Misfit { name: shorten(name), misfit })?;
         self.bound[at] = Some(value);
         self.slots.retain(|slot| *slot != at);
         let names = self.all.names.as_slice();
