@@ -73,6 +73,9 @@ pub struct Details {
     pub code: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// What the guest looked for and was not granted, whether or not that is why it failed, with the option that grants it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
     #[serde(flatten)]
     pub printed: Printed,
 }
@@ -86,6 +89,7 @@ impl Failure {
             trace: Vec::new(),
             code: None,
             signal: None,
+            denied: Vec::new(),
             printed: Printed::default(),
         }))
     }

@@ -27,7 +27,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
     let linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
-    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::default()), None));
+    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::silent()), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
     let run = |store: &mut Store<State>| {

@@ -6,18 +6,19 @@ use std::path::Path;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker};
-use wasmtime::{Engine, InstancePre as CorePre, Linker as CoreLinker, Module};
+use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker, Module};
 use wasmtime_wasi::I32Exit;
 
 use super::Setup;
-use super::denied;
+use super::denied::{self, Missed};
 use super::numbers::Signature;
 use super::state::State;
-use super::{deterministic, wasi};
+use super::{deterministic, toolchain, wasi};
 use crate::compile::{Format, InitOnce, Meta};
 use crate::engine;
 use crate::exports::{self, Export};
 use crate::policy::Call;
+use crate::text::Foreign;
 use crate::value::{Params, Shape};
 
 /// A task that is ready to be instantiated.
@@ -189,7 +190,7 @@ fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex,
 }
 
 fn lost(export: &Export) -> LoadError {
-    LoadError::Task(format!("the export `{}` is not to be found in the task", export.path()))
+    LoadError::Task(format!("the export `{}` is not to be found in the task", Foreign::of(&export.path())))
 }
 
 /// Links what the task imports, and nothing else.
@@ -207,7 +208,8 @@ pub fn link_component(
             uses_wasi |= is_provided(name);
         } else if needs_something(&item.ty, engine) {
             return Err(LoadError::Task(format!(
-                "the task imports `{name}`, which nothing here provides: only WASI interfaces can be imported"
+                "the task imports `{}`, which nothing here provides: only WASI interfaces can be imported",
+                Foreign::of(name)
             )));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
             // An interface of types alone: an empty instance satisfies it.
@@ -324,13 +326,17 @@ fn deny(
     match item {
         ComponentItem::ComponentFunc(function) => {
             let path = path.to_owned();
-            let denied = move || {
+            let denied = move |state: &mut State| {
+                state.miss(Missed::Interface(path.clone()));
                 let message = format!("the task called `{path}`, which is not provided here; no option grants it");
                 Err(wasmtime::Error::msg(message))
             };
             match function.async_() {
-                false => linker.func_new(name, move |_, _, _, _| denied()),
-                true => linker.func_new_concurrent(name, move |_, _, _, _| Box::pin(std::future::ready(denied()))),
+                false => linker.func_new(name, move |mut store, _, _, _| denied(store.data_mut())),
+                true => linker.func_new_concurrent(name, move |accessor, _, _, _| {
+                    let failed = accessor.with(|mut access| denied(access.data_mut()));
+                    Box::pin(std::future::ready(failed))
+                }),
             }
         }
         ComponentItem::ComponentInstance(instance) => {
@@ -396,14 +402,12 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     let module =
         unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
     let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
-    for import in module.imports() {
-        if !import.module().starts_with("wasi_") {
-            return Err(LoadError::Task(format!(
-                "the task imports `{}` from `{}`, which nothing here provides: only WASI can be imported",
-                import.name(),
-                import.module()
-            )));
-        }
+    let unknown: Vec<ImportType<'_>> = module
+        .imports()
+        .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::Task(toolchain::refusal(&unknown)));
     }
     if module.imports().len() > 0 {
         link_preview1(&mut linker, &module, call).map_err(task_error)?;
@@ -464,6 +468,7 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
         deterministic::link_core(linker)?;
     }
     denied::link_core(linker, module, &call.given)?;
+    toolchain::link(linker, module, call.deterministic)?;
     linker.define_unknown_imports_as_traps(module)
 }
 
@@ -483,7 +488,7 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
     }
     let mut params = Params::new(wanted);
     for (name, json) in &call.args {
-        params.bind(name, json.as_bytes()).map_err(|e| LoadError::Task(format!("--arg {name}: {e}")))?;
+        params.bind(name, json.as_bytes()).map_err(|e| LoadError::Task(format!("--arg {}: {e}", Foreign::of(name))))?;
     }
     Ok((params, slot))
 }

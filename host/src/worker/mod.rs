@@ -12,11 +12,13 @@ mod init;
 mod load;
 mod numbers;
 mod run;
+mod said;
 mod scratch;
 mod serve;
 mod state;
 mod taken;
 mod texts;
+mod toolchain;
 mod wasi;
 
 use std::io;
@@ -107,7 +109,8 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let wasi = sandbox.take_scratch().and_then(|scratch| {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
-        let wasi = Wasi::new(&setup.call, paths, lane.printed().map(Printer::new))?;
+        let [stdout, stderr] = lane.printed().map(Printer::new);
+        let wasi = Wasi::new(&setup.call, paths, [stdout, stderr.with_end()])?;
         Ok((wasi, scratch.map(Scratch::new)))
     });
     let (wasi, scratch) = match wasi {

@@ -16,19 +16,18 @@ use super::scratch::Scratch;
 use super::state::State;
 use super::taken::{Place, Taken};
 use super::texts::Texts;
+use super::toolchain::Aborted;
 use super::wasi::Wasi;
 use crate::failed;
 use crate::lane::control::Control;
 use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::lane::worker::Output;
-use crate::outcome::{Beside, Encoding, Failure, Kind, Printed};
+use crate::outcome::{Beside, Encoding, Failure, Kind};
 use crate::policy::{Call, ResultForm};
 use crate::value::{self, EncodeError, Form, Shape};
 
 /// Frames of a guest's stack that a record tells.
 const TRACE: usize = 20;
-/// Characters of a command's last line on standard error that the message of its failure tells.
-const SAID: usize = 200;
 
 /// Items that run as one call.
 #[derive(Default)]
@@ -421,12 +420,12 @@ impl Runner {
         result: Result<(OutcomeTag, Option<Box<Beside>>), Failure>,
         out: &mut Vec<u8>,
     ) -> Result<OutcomeTag, Failure> {
-        let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
         let (tag, beside) = match result {
-            Ok(_) if out.len() > self.most() => return Err(self.failed(too_large(self.most()), printed)),
+            Ok(_) if out.len() > self.most() => return Err(self.failed(too_large(self.most()))),
             Ok(outcome) => outcome,
-            Err(failure) => return Err(self.failed(failure, printed)),
+            Err(failure) => return Err(self.failed(failure)),
         };
+        let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
         if printed.is_empty() && beside.is_none() {
             return Ok(tag);
         }
@@ -444,23 +443,37 @@ impl Runner {
 
     /// Says of a failure what can be said, and lets go of an instance that trapped.
     #[cold]
-    fn failed(&mut self, mut failure: Failure, printed: Printed) -> Failure {
-        if failure.kind == Kind::Exit
-            && let Some(last) = printed.stderr.lines().rfind(|line| !line.trim().is_empty())
-        {
-            let last: String = last.chars().take(SAID).collect();
-            failure.message += &format!(": {last}");
-        }
-        failure.printed = printed;
-        if let Some(live) = &self.live {
-            let hint = denied::hint(live.store.data().missed(), failure.kind);
-            failure.message += &hint;
+    fn failed(&mut self, mut failure: Failure) -> Failure {
+        if let Some(live) = &mut self.live {
+            tell(&mut failure, &mut live.store);
         }
         if spoils(failure.kind) {
             self.live = None;
         }
         failure
     }
+}
+
+/// Adds to a failure what its instance knows of it: what the guest printed, its reason, and what it missed.
+fn tell(failure: &mut Failure, store: &mut Store<State>) {
+    let reason = store.data().reason();
+    failure.printed = store.data_mut().take_printed();
+    if failure.kind == Kind::Exit
+        && let Some(reason) = &reason
+    {
+        failure.message += &format!(": {reason}");
+    }
+    if failure.kind == Kind::InvalidInput {
+        return;
+    }
+    let missed = store.data().missed();
+    let said = match failure.kind {
+        Kind::Error => failure.error.as_ref().map(|_| failure.message.clone()),
+        _ => reason,
+    };
+    let advice = denied::advice(missed, failure.kind, said.as_deref());
+    failure.denied = denied::list(missed);
+    failure.message += &advice;
 }
 
 /// Whether an instance may be in the middle of something after this failure.
@@ -485,7 +498,7 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
         Ok(callee) => Ok(Live { store, callee }),
         Err(e) => {
             let mut failure = blame(&e, &store);
-            failure.printed = store.data_mut().take_printed();
+            tell(&mut failure, &mut store);
             Err(failure)
         }
     }
@@ -739,15 +752,30 @@ pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     let trap = error.downcast_ref::<Trap>();
     let text = format!("{:#}", error.root_cause());
     let refused = store.data().limiter.refused;
+    // Whoever gives up says why, and then has nothing left but to trap.
+    let reason = match trap {
+        Some(Trap::UnreachableCodeReached) => store.data().reason(),
+        None if error.is::<wasmtime::ThrownException>() => store.data().reason(),
+        _ => error.downcast_ref::<Aborted>().map(Aborted::to_string),
+    };
     let (kind, message) = match trap {
         Some(Trap::Interrupt) => (Kind::Timeout, "it did not end within --timeout".to_owned()),
         Some(Trap::OutOfFuel) => (Kind::Fuel, "it used up its --fuel".to_owned()),
-        _ if refused => (Kind::Memory, format!("it was refused memory beyond --memory and failed: {text}")),
-        Some(trap) => (Kind::Trap, trap.to_string()),
+        _ if refused => {
+            let reason = reason.unwrap_or(text);
+            (Kind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
+        }
         None if text.contains("fuel allocated for hostcalls") => {
             (Kind::OutputTooLarge, "the result is larger than the host takes".to_owned())
         }
-        None => (Kind::Trap, text),
+        trap => {
+            let trap = match trap {
+                Some(trap) => trap.to_string(),
+                None if error.is::<Aborted>() => "the task called `abort`".to_owned(),
+                None => text,
+            };
+            (Kind::Trap, reason.map_or_else(|| trap.clone(), |reason| format!("{reason} ({trap})")))
+        }
     };
     let mut failure = Failure::new(kind, message);
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {

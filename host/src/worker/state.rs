@@ -19,11 +19,14 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
 use super::deterministic::{self, Clock};
+use super::said;
 use super::wasi::Wasi;
 use crate::lane::PRINTED;
 use crate::lane::worker::PrintedPage;
 use crate::outcome::Printed;
 
+/// Bytes that are kept of the end of a stream.
+const END: usize = 16 << 10;
 /// Elements a table may grow to.
 const TABLE_ELEMENTS: usize = 1 << 20;
 
@@ -39,7 +42,12 @@ pub struct State {
     /// Of a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
+    /// It has printed without WASI.
+    printed: bool,
 }
+
+/// Things of one instance that are told as not granted.
+const MOST_MISSED: usize = 16;
 
 impl State {
     pub fn new(memory: u64, grants: Arc<Wasi>, invocation: Option<Invocation>) -> State {
@@ -51,17 +59,34 @@ impl State {
             clock: OnceCell::new(),
             invocation,
             missed: BTreeSet::new(),
+            printed: false,
         }
     }
 
     /// The guest asks for something that it was not granted.
     pub fn miss(&mut self, missed: Missed) {
-        self.missed.insert(missed);
+        if self.missed.len() < MOST_MISSED {
+            self.missed.insert(missed);
+        }
     }
 
     /// What it has asked for in vain.
     pub fn missed(&self) -> &BTreeSet<Missed> {
         &self.missed
+    }
+
+    /// Takes what the guest prints by other ways than WASI.
+    pub fn print(&mut self, is_error: bool, text: &str) {
+        self.printed = true;
+        let [stdout, stderr] = &self.grants.printers;
+        // Without a command that captures it there is no too much.
+        let _ = if is_error { stderr } else { stdout }.print(text.as_bytes());
+    }
+
+    /// The reason of a failure, as the guest gave it on standard error since that was last taken.
+    pub fn reason(&self) -> Option<String> {
+        let [_, stderr] = &self.grants.printers;
+        said::reason(&stderr.last())
     }
 
     /// Of a command.
@@ -90,8 +115,11 @@ impl State {
     /// What was printed since it was last taken.
     pub fn take_printed(&mut self) -> Printed {
         // Only WASI prints, and most guests never call it.
-        if !self.used_wasi() {
+        if !self.used_wasi() && !self.printed {
             return Printed::default();
+        }
+        for address in self.grants.take_refused() {
+            self.miss(Missed::Address(address));
         }
         let [stdout, stderr] = &self.grants.printers;
         Printed { stdout: stdout.take(), stderr: stderr.take() }
@@ -166,28 +194,52 @@ impl ResourceLimiter for Limiter {
 #[derive(Clone, Default)]
 pub struct Printer {
     page: Option<Arc<Mutex<PrintedPage>>>,
+    /// The last bytes, whatever there was before them.
+    end: Option<Arc<Mutex<Vec<u8>>>>,
     /// Gets all of it, where it is the value.
     captured: Option<Captured>,
 }
 
 impl Printer {
     pub fn new(page: PrintedPage) -> Printer {
-        Printer { page: Some(Arc::new(Mutex::new(page))), captured: None }
+        Printer { page: Some(Arc::new(Mutex::new(page))), ..Printer::default() }
+    }
+
+    /// The same, of a stream whose end says why a guest failed.
+    pub fn with_end(self) -> Printer {
+        Printer { end: Some(Arc::default()), ..self }
     }
 
     /// The same, of a command.
     fn capturing(&self, captured: &Captured) -> Printer {
-        Printer { page: self.page.clone(), captured: Some(captured.clone()) }
+        Printer { page: self.page.clone(), end: None, captured: Some(captured.clone()) }
     }
 
     fn print(&self, bytes: &[u8]) -> Result<(), TooMuch> {
         if let Some(page) = &self.page {
             page.lock().unwrap_or_else(PoisonError::into_inner).append(bytes);
         }
+        if let Some(end) = &self.end {
+            let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
+            end.extend_from_slice(bytes.get(bytes.len().saturating_sub(END)..).unwrap_or_default());
+            if end.len() > 2 * END {
+                let before = end.len() - END;
+                end.drain(..before);
+            }
+        }
         self.captured.as_ref().map_or(Ok(()), |captured| captured.write(bytes))
     }
 
+    /// The end of what was printed since it was last taken.
+    fn last(&self) -> String {
+        let end = self.end.as_ref().map(|end| end.lock().unwrap_or_else(PoisonError::into_inner));
+        end.map_or_else(String::new, |end| String::from_utf8_lossy(&end).into_owned())
+    }
+
     fn take(&self) -> String {
+        if let Some(end) = &self.end {
+            end.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         let Some(page) = &self.page else {
             return String::new();
         };

@@ -1,8 +1,9 @@
 //! What a guest's WASI leads to: nothing, but what was granted.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
@@ -13,6 +14,7 @@ use super::denied::Missed;
 use super::state::{Printer, State};
 use crate::grants::GivenPeer;
 use crate::policy::Call;
+use crate::text::Foreign;
 
 /// Those of WASI 0.3.
 mod p3 {
@@ -31,7 +33,12 @@ pub struct Wasi {
     pub deterministic: bool,
     /// Of standard output and standard error.
     pub printers: [Printer; 2],
+    /// Addresses that connections were to be made to and that are not granted, to a bound.
+    refused: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
+
+/// Refused addresses that are kept until they are taken.
+const MOST_REFUSED: usize = 16;
 
 impl Wasi {
     /// `paths` lead to the granted directories, in their order, and to the scratch one behind them.
@@ -58,7 +65,21 @@ impl Wasi {
             addresses,
             deterministic: call.deterministic,
             printers,
+            refused: Arc::default(),
         }))
+    }
+
+    /// Without any grants, and with nobody to read what is printed.
+    pub fn silent() -> Wasi {
+        Wasi { printers: [Printer::default(), Printer::default().with_end()], ..Wasi::default() }
+    }
+
+    /// The addresses that were refused since they were last taken.
+    pub fn take_refused(&self) -> BTreeSet<SocketAddr> {
+        match self.addresses.is_empty() {
+            true => BTreeSet::new(),
+            false => std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// WASI for one instance: no arguments, and what was granted.
@@ -72,7 +93,7 @@ impl Wasi {
         }
         builder.allow_udp(false).allow_tcp(!self.addresses.is_empty()).allow_ip_name_lookup(false);
         if !self.addresses.is_empty() {
-            let addresses = Arc::clone(&self.addresses);
+            let (addresses, refused) = (Arc::clone(&self.addresses), Arc::clone(&self.refused));
             builder.socket_addr_check(move |address, what| {
                 let granted = match what {
                     SocketAddrUse::TcpConnect => addresses.contains(&address),
@@ -80,6 +101,14 @@ impl Wasi {
                     SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
                     _ => false,
                 };
+                if let SocketAddrUse::TcpConnect = what
+                    && !granted
+                {
+                    let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    if refused.len() < MOST_REFUSED {
+                        refused.insert(address);
+                    }
+                }
                 Box::pin(std::future::ready(granted))
             });
         }
@@ -130,7 +159,7 @@ fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Re
 fn look_up(state: &mut State, name: &str) -> Option<Vec<IpAddr>> {
     let found = state.grants().look_up(name);
     if found.is_none() {
-        state.miss(Missed::Network);
+        state.miss(Missed::Name(Foreign::of(name).to_string()));
     }
     found
 }

@@ -129,7 +129,11 @@ impl Record {
         if !matches!(kind, "cancelled" | "invalid-input") {
             needed.push("worker");
         }
-        allowed.push("trace");
+        allowed.extend(["trace", "denied"]);
+        if let Some(denied) = self.0.get("denied") {
+            let denied = denied.as_array().expect("what was denied is an array");
+            assert!(!denied.is_empty() && denied.iter().all(Value::is_string), "denied: {line}");
+        }
         if let Some(trace) = self.0.get("trace") {
             let frames = trace.as_array().expect("a trace is an array");
             assert!(frames.iter().all(Value::is_string), "frames: {line}");
