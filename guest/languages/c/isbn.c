@@ -1,5 +1,8 @@
 // Checks the ISBN on standard input and prints it as 13 digits. What is wrong with it goes to standard error.
 
+#undef NDEBUG // a failed assertion says so
+
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +70,9 @@ int main(void) {
     if (!symbols || ferror(stdin)) {
         perror("standard input");
         return 2;
+    }
+    if (length == 5 && memcmp(symbols, "panic", 5) == 0) {
+        assert(!"asked to panic");
     }
     if (length == 0) {
         fputs("there are no digits\n", stderr);

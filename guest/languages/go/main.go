@@ -19,6 +19,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "standard input:", err)
 		os.Exit(2)
 	}
+	if string(text) == "panic" {
+		panic("asked to panic")
+	}
 	number, err := isbn(string(text))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -3,6 +3,9 @@
 const DIGITS = "0123456789X"; // the last of ten may be an X, which is worth 10
 
 export function isbn(text) {
+  if (text === "panic") {
+    throw new Error("asked to panic");
+  }
   const symbols = Array.from(text.replace(/[ \t\r\n-]/g, ""));
   if (symbols.length === 0) {
     throw "there are no digits";

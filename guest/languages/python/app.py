@@ -11,6 +11,8 @@ SEPARATORS = str.maketrans("", "", " \t\r\n-")
 
 class WitWorld(wit_world.WitWorld):
     def isbn(self, text: str) -> str:
+        if text == "panic":
+            raise ValueError("asked to panic")
         symbols = text.translate(SEPARATORS)
         if not symbols:
             raise Err("there are no digits")

@@ -28,6 +28,7 @@ pub use state::{Read, Written};
 use crate::outcome::Counts;
 use crate::output::{Extent, SameFile};
 use crate::supervisor::Group;
+use crate::text::Foreign;
 
 /// How long what was done may wait to be kept.
 pub const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -65,7 +66,7 @@ pub enum Start {
 impl Journal {
     /// Opens a journal, or makes one, and keeps others from it. One that holds something is only taken to `resume`.
     pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
-        let name = path.display();
+        let name = Foreign::of(path);
         let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
@@ -107,11 +108,15 @@ impl Journal {
         if let Some((name, ours, theirs)) = identity.difference(theirs) {
             let what = match name {
                 "task" => "another task (its content is not the same)".to_owned(),
-                _ => format!("a run with {name} {}, and this one has {}", or_none(theirs), or_none(ours)),
+                _ => format!(
+                    "a run with {name} {}, and this one has {}",
+                    Foreign::of(or_none(theirs)),
+                    Foreign::of(or_none(ours))
+                ),
             };
             return Err(format!(
                 "the journal {} is of {what}; run it as before, or name another journal",
-                self.path.display()
+                Foreign::of(&self.path)
             ));
         }
         let State { written, waiting, finished, .. } = &self.state;
@@ -120,7 +125,7 @@ impl Journal {
         if let Some(code) = *finished {
             return Ok(Start::Finished(counts, code));
         }
-        let cannot = |e| format!("cannot write the journal {}: {e}", self.path.display());
+        let cannot = |e| format!("cannot write the journal {}: {e}", Foreign::of(&self.path));
         self.file.set_len(self.size).map_err(cannot)?;
         let known = self.state.done.iter().cloned().chain(waiting.values().map(|group| group.items.clone()));
         let waiting = waiting.values().cloned().collect();
@@ -215,7 +220,7 @@ impl Journal {
     }
 
     fn name(&self, e: io::Error) -> io::Error {
-        io::Error::new(e.kind(), format!("{}: {e}", self.path.display()))
+        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
     }
 }
 
@@ -224,7 +229,7 @@ fn or_none(value: &str) -> &str {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), String> {
-    let name = path.display();
+    let name = Foreign::of(path);
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_AGAIN),

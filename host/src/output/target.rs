@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::sync_directory;
+use crate::text::Foreign;
 
 /// Where results go, or failed items.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Target {
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(|e| format!("cannot write {what} {}: {e}", path.display()))?;
+            .map_err(|e| format!("cannot write {what} {}: {e}", Foreign::of(path)))?;
         Ok(Target { to: To::File { path: path.to_owned(), file, begun: false }, ..Target::stdout() })
     }
 
@@ -91,7 +92,7 @@ impl Target {
         let To::File { path, file, begun } = &mut self.to else {
             return Ok(());
         };
-        let name = path.display();
+        let name = Foreign::of(path);
         let cannot = |e: io::Error| format!("cannot go on with {name}: {e}");
         let length = file.metadata().map_err(cannot)?.len();
         let other = |how: String| {
@@ -145,7 +146,7 @@ impl Target {
 }
 
 fn name(path: &Path, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+    io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(path)))
 }
 
 /// A file on a disk, whatever it is called.

@@ -229,6 +229,29 @@ fn go_gives_every_item_its_one_result() {
     agrees_as_command("go");
 }
 
+/// How each language breaks down: a panic, an exception, a failed assertion.
+#[test]
+fn the_reason_a_language_gives_is_the_message_of_the_failure() {
+    for (language, kind, message) in [
+        ("rust", "trap", "asked to panic, at "),
+        ("python", "trap", "ValueError: asked to panic ("),
+        ("javascript", "error", "asked to panic"),
+        ("c", "trap", "Assertion failed: !\"asked to panic\" ("),
+        ("go", "exit", "the task ended with exit code 2: panic: asked to panic"),
+    ] {
+        let Some(task) = guest(language) else { continue };
+        let command = if matches!(language, "c" | "go") { "exec" } else { "map" };
+        let run = wasmpool().arg(command).task(&task).args(["--input-format", "lines", "--output-format", "records"]);
+        let output = run.limit(PATIENCE).input("panic").run().exits(1);
+        let record = &output.records()[0];
+        assert_eq!(record.kind(), kind, "{language}: {record:?}");
+        assert!(record.message().starts_with(message), "{language}: {}", record.message());
+        assert_eq!(record.message().contains("`unreachable`"), kind == "trap", "{language}: {}", record.message());
+        // Runtimes look for directories and variables as they start; none would have helped here.
+        assert!(!record.message().contains("--"), "{language}: {}", record.message());
+    }
+}
+
 /// The results above are those of books that exist.
 #[test]
 fn isbns_of_books_are_known() {

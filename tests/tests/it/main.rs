@@ -48,6 +48,7 @@ mod several;
 mod third_party;
 mod timeouts;
 mod values;
+mod voice;
 mod wasi_files;
 mod worker_process;
 mod wrong_use;

@@ -7,6 +7,9 @@ export!(Isbn);
 
 impl Guest for Isbn {
     fn isbn(text: String) -> Result<String, String> {
+        if text == "panic" {
+            panic!("asked to panic");
+        }
         let symbols: Vec<char> = text.chars().filter(|c| !" \t\r\n-".contains(*c)).collect();
         let digits = digits(&symbols)?;
         match digits[..] {

@@ -1,0 +1,174 @@
+//! Every place of the source where something is printed for a person: what it prints is ours, or goes through the types that
+//! show foreign text. A new place, or a new part of one, has to be added here by somebody who has looked at it.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::workspace;
+
+/// What begins a place.
+const PRINTS: [&str; 8] =
+    ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
+
+/// What shows foreign text, in front of it.
+const TYPES: [&str; 3] = ["Foreign::of(", "Lines(", "Quoted("];
+
+/// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
+const OURS: [&str; 33] = [
+    "message",
+    "&message",
+    "time",
+    "line",
+    "expected",
+    "more",
+    "what",
+    "task",
+    "name",
+    "path",
+    "why",
+    "done",
+    "failed",
+    "halt",
+    "text",
+    "out.as_bytes()",
+    "counts.done",
+    "counts.failures()",
+    "describe(&diagnosis).as_bytes()",
+    "failure.kind.name()",
+    "kinds(counts)",
+    "self.line(counts)",
+    "without(lacking)",
+    "&without(lacking)",
+    "worker + 1",
+    "args",
+    "arguments",
+    "format_args!($($text)*)",
+    "format_args!($($arg)*)",
+    "option",
+    "directory",
+    "count",
+    "workers",
+];
+
+/// The files of a folder and of those below it.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the source") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// The source that is released, without its tests and what is only for them.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    files(&workspace().join("host/src"), &mut found);
+    let left_out = |path: &PathBuf| {
+        let path = path.to_string_lossy();
+        ["/tests", "/probes", "/hostile.rs", "/text.rs"].iter().any(|part| path.contains(part))
+    };
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a file of the source");
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|l| [l, "\n"]).collect();
+        let released = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+        (path, released)
+    };
+    found.into_iter().filter(|path| !left_out(path)).map(read).collect()
+}
+
+/// What stands between the parenthesis before `text` and the one that closes it, cut at its commas.
+fn arguments(text: &str) -> Vec<String> {
+    let mut arguments = vec![String::new()];
+    let (mut depth, mut in_text, mut escaped) = (0, false, false);
+    for c in text.chars() {
+        match c {
+            _ if in_text => {
+                in_text = escaped || c != '"';
+                escaped = c == '\\' && !escaped;
+            }
+            '"' => in_text = true,
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => break,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                arguments.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = arguments.last_mut() {
+            last.push(c);
+        }
+    }
+    let trimmed = arguments.iter().map(|argument| argument.split_whitespace().collect::<Vec<_>>().join(" "));
+    trimmed.filter(|argument| !argument.is_empty()).collect()
+}
+
+/// The names that a format string fills in.
+fn filled_in(format: &str) -> Vec<String> {
+    let parts = format.replace("{{", "").replace("}}", "");
+    let names = parts.split('{').skip(1).filter_map(|part| part.split('}').next().map(str::to_owned));
+    names.map(|name| name.split(':').next().unwrap_or_default().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// The parts that a place prints, but for texts of our own.
+fn parts(arguments: &[String]) -> Vec<String> {
+    let mut parts = Vec::new();
+    for argument in arguments {
+        let inner = argument.strip_prefix("&format!(").or_else(|| argument.strip_prefix("format!("));
+        if let Some(inner) = inner {
+            parts.extend(self::parts(&self::arguments(inner)));
+        } else if argument.starts_with('"') {
+            parts.extend(filled_in(argument));
+        } else {
+            parts.push(argument.clone());
+        }
+    }
+    parts
+}
+
+#[test]
+fn whatever_is_printed_is_ours_or_goes_through_the_types_for_foreign_text() {
+    let mut places = 0;
+    for (path, code) in sources() {
+        for start in PRINTS {
+            // `eprintln!(` holds `println!(`.
+            let begins = code.match_indices(start).filter(|(at, _)| {
+                let before = code.get(..*at).and_then(|before| before.chars().next_back());
+                start.starts_with('.') || before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+            });
+            for (at, _) in begins {
+                let open = at + start.find('(').expect("a parenthesis") + 1;
+                let arguments = arguments(code.get(open..).unwrap_or_default());
+                places += 1;
+                for part in parts(&arguments) {
+                    let known = OURS.contains(&&*part) || TYPES.iter().any(|ty| part.starts_with(ty));
+                    let known = known || path.ends_with("stdio.rs");
+                    assert!(known, "{}: {part:?} is printed by {start}{arguments:?}", path.display());
+                }
+            }
+        }
+    }
+    assert!(places > 15, "only {places} places were found: this test looks for others than there are");
+}
+
+#[test]
+fn paths_are_shown_through_the_type_for_foreign_text() {
+    for (path, code) in sources() {
+        assert!(!code.contains(".display()"), "{}: use Foreign::of", path.display());
+    }
+}
+
+/// Here names of a stranger's are made part of messages.
+#[test]
+fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
+    for (path, code) in
+        sources().iter().filter(|(path, _)| path.ends_with("exports.rs") || path.ends_with("manifest.rs"))
+    {
+        for name in ["name", "wanted", "function", "guest"] {
+            assert!(!code.contains(&format!("{{{name}}}")), "{}: {{{name}}}", path.display());
+        }
+    }
+}
