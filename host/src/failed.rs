@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::input::row;
 use crate::lane::frame::ItemTag;
 use crate::outcome::{Failure, Kind};
 use crate::value::{self, Form};
 
 /// The member that says what a line is; the first, in compact JSON, as we write it and `jq -c` leaves it.
-const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
+pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
 
 /// What `input` holds, and how the item is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +27,16 @@ enum Input {
     /// An item of bytes: its text where it is UTF-8, else the base64.
     Text,
     Base64,
-    /// A row of CSV, as an object of its cells.
+    /// A row of CSV, as an object of its cells, or an array of them.
     Row,
-    /// Null: the item could not be read, and `message` says why.
+    /// A row of CSV that could not be cut into the cells that are wanted: its text, or the base64 of its bytes. `columns`
+    /// and `delimiter` say how it is to be cut.
+    CsvText,
+    CsvBase64,
+    /// A file that could not be read: its path.
+    Path,
+    PathBase64,
+    /// Null: there is no item, and `message` says why.
     Unreadable,
 }
 
@@ -37,8 +45,34 @@ struct Line<'a> {
     form: Input,
     #[serde(borrow)]
     input: &'a RawValue,
+    /// Null where there is no header.
+    #[serde(borrow, default)]
+    columns: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    delimiter: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Cow<'a, str>,
+}
+
+impl Line<'_> {
+    /// The bytes that `input` spells.
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self.form {
+            Input::JsonBase64 | Input::Base64 | Input::CsvBase64 | Input::PathBase64 => {
+                value::decode_bytes(self.input.get().as_bytes(), Form::Json).ok().map(Cow::into_owned)
+            }
+            _ => serde_json::from_str::<String>(self.input.get()).ok().map(String::into_bytes),
+        }
+    }
+
+    /// A row of CSV as the object of its cells, or the array of them.
+    fn row(&self, text: &[u8]) -> Result<Vec<u8>, String> {
+        let columns: Option<Vec<String>> =
+            self.columns.map(|columns| serde_json::from_str(columns.get())).transpose().map_err(|e| e.to_string())?;
+        let delimiter: Option<String> = self.delimiter.and_then(|it| serde_json::from_str(it.get()).ok());
+        let delimiter = delimiter.and_then(|it| it.bytes().next()).unwrap_or(b',');
+        row::of_text(text, delimiter, columns.as_deref())
+    }
 }
 
 /// An item's bytes, and how they are to be read.
@@ -47,18 +81,46 @@ pub type Given<'a> = (Cow<'a, [u8]>, Form);
 /// The item of a line; `None` if the bytes are no such line, but an item themselves.
 pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
     let line = parse(item)?;
-    let text = || serde_json::from_str::<Cow<'_, str>>(line.input.get()).ok();
-    let base64 = || value::decode_bytes(line.input.get().as_bytes(), Form::Json).ok();
-    let bytes = |text: Cow<'_, str>| Cow::Owned(text.into_owned().into_bytes());
-    Some(Ok(match line.form {
-        Input::Json => (Cow::Borrowed(line.input.get().as_bytes()), Form::Json),
-        Input::Row => (Cow::Borrowed(line.input.get().as_bytes()), Form::Csv),
-        Input::JsonText => (bytes(text()?), Form::Json),
-        Input::Text => (bytes(text()?), Form::Bytes),
-        Input::JsonBase64 => (Cow::Owned(base64()?.into_owned()), Form::Json),
-        Input::Base64 => (Cow::Owned(base64()?.into_owned()), Form::Bytes),
-        Input::Unreadable => return Some(Err(Failure::new(Kind::InvalidInput, line.message))),
-    }))
+    let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(Kind::InvalidInput, message)));
+    let bytes = |form| Some(Ok((Cow::Owned(line.bytes()?), form)));
+    match line.form {
+        Input::Json => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Json))),
+        Input::Row => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Csv))),
+        Input::JsonText | Input::JsonBase64 => bytes(Form::Json),
+        Input::Text | Input::Base64 => bytes(Form::Bytes),
+        Input::CsvText | Input::CsvBase64 => match line.row(&line.bytes()?) {
+            Ok(row) => Some(Ok((Cow::Owned(row), Form::Csv))),
+            Err(message) => invalid(message.into()),
+        },
+        // A line of input must not name what the host opens, unless the user has said that the input names files.
+        Input::Path | Input::PathBase64 => {
+            let hint = "; --input-format files reads it again";
+            let known = line.message.ends_with(hint);
+            invalid(if known { line.message } else { format!("{}{hint}", line.message).into() })
+        }
+        Input::Unreadable => invalid(line.message),
+    }
+}
+
+/// What a line says where lines name files.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The file, which is to be read again.
+    Path(Vec<u8>),
+    /// What was in it.
+    Item(Vec<u8>),
+    /// It is of a run whose input named no files.
+    Other,
+}
+
+/// The same as [`read`], for an input whose lines name files.
+pub fn read_named(item: &[u8]) -> Option<Named> {
+    let line = parse(item)?;
+    Some(match line.form {
+        Input::Path | Input::PathBase64 => Named::Path(line.bytes()?),
+        Input::Text | Input::Base64 => Named::Item(line.bytes()?),
+        _ => Named::Other,
+    })
 }
 
 fn parse(item: &[u8]) -> Option<Line<'_>> {
@@ -69,45 +131,107 @@ fn parse(item: &[u8]) -> Option<Line<'_>> {
     serde_json::from_slice(item).ok()
 }
 
+/// What could not be read as an item, as it stood in the input.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw<'a> {
+    /// There is nothing, or too much of it to be kept.
+    Nothing,
+    /// The path of a file.
+    Path(&'a [u8]),
+    /// A line of an earlier run, whose item is meant.
+    Line(&'a [u8]),
+    /// A row of CSV, the columns it was to have, where they have names, and what separates them.
+    Row { text: &'a [u8], columns: Option<&'a [String]>, delimiter: u8 },
+}
+
+impl Raw<'_> {
+    /// Appends the members of a line that hold it.
+    fn append(&self, to: &mut Vec<u8>) {
+        match *self {
+            Raw::Nothing => member(Input::Unreadable, b"null", to),
+            Raw::Line(line) => match parse(line) {
+                Some(line) => again(&line, to),
+                None => Raw::Nothing.append(to),
+            },
+            Raw::Path(path) => text_or_base64(path, Input::Path, Input::PathBase64, to),
+            Raw::Row { text, columns, delimiter } => {
+                text_or_base64(text, Input::CsvText, Input::CsvBase64, to);
+                if let Some(columns) = columns {
+                    to.extend_from_slice(b",\"columns\":");
+                    // Strings do not fail to be written to memory.
+                    let _ = serde_json::to_writer(&mut *to, columns);
+                }
+                if delimiter != b',' {
+                    to.extend_from_slice(b",\"delimiter\":");
+                    value::encode_string(char::from(delimiter).encode_utf8(&mut [0; 4]), to);
+                }
+            }
+        }
+    }
+}
+
+/// Appends what takes the place of an item that could not be read: why, and what stood there. The reason goes to a worker,
+/// as every outcome comes from one; the rest is kept for the line of a failed item.
+pub fn unreadable(reason: &str, raw: &Raw<'_>, to: &mut Vec<u8>) {
+    to.extend_from_slice(&(reason.len() as u32).to_ne_bytes());
+    to.extend_from_slice(reason.as_bytes());
+    raw.append(to);
+}
+
+/// Takes both apart again.
+pub fn split_unreadable(item: &[u8]) -> (&[u8], &[u8]) {
+    let parts = item
+        .split_first_chunk()
+        .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?));
+    parts.unwrap_or_default()
+}
+
 /// Begins a line: the mark, and the item, which came in this form. An item that is such a line itself is taken out of it,
 /// so that lines do not grow from run to run.
 pub fn begin(tag: ItemTag, item: &[u8], form: Form, to: &mut Vec<u8>) {
     to.extend_from_slice(MARK);
-    to.extend_from_slice(b"\"form\":");
-    if (tag, form) == (ItemTag::Item, Form::Json)
-        && let Some(line) = parse(item)
-    {
-        member(line.form, line.input.get().as_bytes(), to);
-        return;
-    }
-    let text = || std::str::from_utf8(item).ok();
-    let form = match (tag, form) {
-        (ItemTag::Unreadable, _) => Input::Unreadable,
-        (ItemTag::Item, Form::Csv) => Input::Row,
-        (ItemTag::Item, Form::Bytes) => text().map_or(Input::Base64, |_| Input::Text),
-        (ItemTag::Item, Form::Json) => match text() {
-            None => Input::JsonBase64,
-            Some(text) if is_one_line_of_json(text.trim_ascii()) => Input::Json,
-            Some(_) => Input::JsonText,
+    match (tag, form) {
+        (ItemTag::Unreadable, _) => match split_unreadable(item).1 {
+            [] => Raw::Nothing.append(to),
+            members => to.extend_from_slice(members),
         },
-    };
+        (ItemTag::Item, Form::Csv) => member(Input::Row, item.trim_ascii(), to),
+        (ItemTag::Item, Form::Bytes) => text_or_base64(item, Input::Text, Input::Base64, to),
+        (ItemTag::Item, Form::Json) => match (parse(item), std::str::from_utf8(item)) {
+            (Some(line), _) => again(&line, to),
+            (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => member(Input::Json, item.trim_ascii(), to),
+            (None, _) => text_or_base64(item, Input::JsonText, Input::JsonBase64, to),
+        },
+    }
+}
+
+/// The members of a line that hold its item.
+fn again(line: &Line<'_>, to: &mut Vec<u8>) {
+    member(line.form, line.input.get().as_bytes(), to);
+    for (name, value) in [("columns", line.columns), ("delimiter", line.delimiter)] {
+        if let Some(value) = value {
+            to.extend_from_slice(format!(",\"{name}\":{}", value.get()).as_bytes());
+        }
+    }
+}
+
+fn text_or_base64(bytes: &[u8], as_text: Input, as_base64: Input, to: &mut Vec<u8>) {
     let mut quoted = Vec::new();
-    let input = match (form, text()) {
-        (Input::Unreadable, _) => b"null",
-        (Input::Json | Input::Row, _) => item.trim_ascii(),
-        (Input::JsonText | Input::Text, Some(text)) => {
+    let form = match std::str::from_utf8(bytes) {
+        Ok(text) => {
             value::encode_string(text, &mut quoted);
-            &quoted
+            as_text
         }
-        _ => {
-            value::encode_bytes(item, &mut quoted);
-            &quoted
+        Err(_) => {
+            value::encode_bytes(bytes, &mut quoted);
+            as_base64
         }
     };
-    member(form, input, to);
+    member(form, &quoted, to);
 }
 
 fn member(form: Input, input: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(b"\"form\":");
     // Names of cases do not fail to be written to memory.
     let _ = serde_json::to_writer(&mut *to, &form);
     to.extend_from_slice(b",\"input\":");
@@ -177,10 +301,59 @@ mod tests {
         }
     }
 
+    fn unread(raw: &Raw<'_>) -> Vec<u8> {
+        let mut item = Vec::new();
+        unreadable("why not", raw, &mut item);
+        assert_eq!(split_unreadable(&item).0, b"why not");
+        line(ItemTag::Unreadable, &item, Form::Bytes)
+    }
+
     #[test]
-    fn an_item_that_could_not_be_read_fails_again_for_the_same_reason() {
-        let line = line(ItemTag::Unreadable, b"no such file", Form::Bytes);
-        let failure = read(&line).expect("a line of ours").expect_err("it has no item");
-        assert_eq!((failure.kind, &*failure.message), (Kind::InvalidInput, "why"));
+    fn an_item_that_is_nowhere_fails_again_for_the_same_reason() {
+        for line in [unread(&Raw::Nothing), line(ItemTag::Unreadable, b"", Form::Json)] {
+            let failure = read(&line).expect("a line of ours").expect_err("it has no item");
+            assert_eq!((failure.kind, &*failure.message), (Kind::InvalidInput, "why"));
+            assert!(line.starts_with(br#"{"wasmpool":"failed","form":"unreadable","input":null,"#));
+        }
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_cut_is_kept_as_it_stood_and_is_read_once_it_is_mended() {
+        let columns = ["first".to_owned(), "second".to_owned()];
+        let line = unread(&Raw::Row { text: b"a;\"b\";c", columns: Some(&columns), delimiter: b';' });
+        let text = String::from_utf8(line.clone()).expect("text");
+        let begins = r#"{"wasmpool":"failed","form":"csv-text","input":"a;\"b\";c","columns":["first","second"],"delimiter":";","#;
+        assert!(text.starts_with(begins), "{text}");
+        let failure = read(&line).expect("a line of ours").expect_err("it is not mended");
+        assert!(failure.message.contains("3 cells"), "{}", failure.message);
+        // What fails again is written as it was.
+        assert_eq!(super::tests::line(ItemTag::Item, &line, Form::Json), line);
+        let mended = text.replace(";c\"", "\"");
+        let (row, form) = read(mended.as_bytes()).expect("a line of ours").expect("it is mended");
+        assert_eq!((&*row, form), (&br#"{"first":"a","second":"b"}"#[..], Form::Csv));
+    }
+
+    #[test]
+    fn a_row_that_is_not_text_or_has_no_header_is_kept_too() {
+        let line = unread(&Raw::Row { text: b"a,\xff", columns: None, delimiter: b',' });
+        let failure = read(&line).expect("a line of ours").expect_err("it is not text");
+        assert!(failure.message.contains("not UTF-8"), "{}", failure.message);
+        let line = unread(&Raw::Row { text: b"a,b", columns: None, delimiter: b',' });
+        let (row, form) = read(&line).expect("a line of ours").expect("it can be read");
+        assert_eq!((&*row, form), (&br#"["a","b"]"#[..], Form::Csv));
+    }
+
+    #[test]
+    fn a_path_is_kept_and_opened_only_where_lines_name_files() {
+        for path in [&b"no/such"[..], b"\xff"] {
+            let line = unread(&Raw::Path(path));
+            assert_eq!(read_named(&line), Some(Named::Path(path.to_vec())));
+            let failure = read(&line).expect("a line of ours").expect_err("it is not opened");
+            assert!(failure.message.contains("--input-format files"), "{}", failure.message);
+        }
+        let line = super::tests::line(ItemTag::Item, b"\xff\x01", Form::Bytes);
+        assert_eq!(read_named(&line), Some(Named::Item(b"\xff\x01".to_vec())));
+        assert_eq!(read_named(&super::tests::line(ItemTag::Item, b"1", Form::Json)), Some(Named::Other));
+        assert_eq!(read_named(b"a/path"), None);
     }
 }

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod exports;
 mod failed;
+mod fresh;
 mod grants;
 mod input;
 mod journal;

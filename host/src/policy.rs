@@ -82,11 +82,22 @@ pub enum SandboxMode {
 /// How a WASI command is run for an item.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Command {
-    /// Its arguments, the first of which is its name. `{}` in the others is the item, and `{#}` its index; where there is no
-    /// `{}`, the item is its standard input.
+    /// Its arguments, the first of which is its name. Where the others do not hold the item, it is its standard input.
     pub arguments: Vec<String>,
+    /// What stands for the item in them, and what for its index. Neither is empty.
+    pub item: String,
+    pub index: String,
     /// Exit codes that are success.
     pub ok_codes: BTreeSet<i32>,
+}
+
+/// What is known of the columns of CSV before its first row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Columns {
+    /// The header names them.
+    Named(Vec<String>),
+    /// There is no header, and rows have so many cells.
+    Counted(usize),
 }
 
 /// What a worker does with each item: which function, how it is called, and what it may use.
@@ -111,6 +122,8 @@ pub struct Call {
     pub sandbox: SandboxMode,
     pub given: Given,
     pub item_form: Form,
+    /// What a function is to be held against before it gets any row.
+    pub columns: Option<Columns>,
     /// Commands write more than is kept in memory: what they write leaves in parts.
     pub in_parts: bool,
     /// Items may be lines of `--failed`, whose item is meant then.

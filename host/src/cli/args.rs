@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units::{self, Each};
@@ -126,6 +126,12 @@ pub struct Exec {
     /// command's standard input
     #[arg(last = true, value_name = "ARG")]
     pub arguments: Vec<String>,
+    /// What stands for the item in the ARGs, in place of `{}`, which is then passed as it is
+    #[arg(short = 'I', long, value_name = "TEXT", default_value = "{}", env = "WASMPOOL_REPLACE", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
+    pub replace: String,
+    /// What stands for its index, in place of `{#}`
+    #[arg(long, value_name = "TEXT", default_value = "{#}", env = "WASMPOOL_REPLACE_INDEX", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
+    pub replace_index: String,
     /// Exit codes that are success
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0", env = "WASMPOOL_OK_CODES")]
     pub ok_codes: Vec<i32>,
@@ -144,6 +150,11 @@ pub struct Exec {
 impl Exec {
     /// Refuses what --deterministic cannot hold to.
     pub fn check(&self) -> Result<(), String> {
+        if self.replace == self.replace_index {
+            return Err(
+                "--replace and --replace-index stand for different things: give them different texts".to_owned()
+            );
+        }
         self.common.check(|| self.items.check())
     }
 }
@@ -166,6 +177,12 @@ pub struct Items {
     /// How the input is cut into items
     #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,
+    /// What separates the columns of CSV: one character, or \t for a tab
+    #[arg(long, value_name = "C", default_value = ",", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
+    pub csv_delimiter: u8,
+    /// The first row of CSV is data: columns are those that the function takes, in its order
+    #[arg(long, env = "WASMPOOL_NO_HEADER", value_parser = BoolishValueParser::new())]
+    pub no_header: bool,
     /// Run an item again whose worker died or that ran out of time, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
     pub retries: u32,

@@ -9,9 +9,16 @@ pub fn exec(exec: &Exec) -> Result<Exit, Stop> {
     exec.check()?;
     let name = exec.task.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let arguments: Vec<String> = [name.into_owned()].into_iter().chain(exec.arguments.iter().cloned()).collect();
-    let command = Command { arguments, ok_codes: exec.ok_codes.iter().copied().collect() };
+    let command = Command {
+        arguments,
+        item: exec.replace.clone(),
+        index: exec.replace_index.clone(),
+        ok_codes: exec.ok_codes.iter().copied().collect(),
+    };
     let identity = vec![
         ("exec", serde_json::to_string(&command.arguments).unwrap_or_default()),
+        ("--replace", command.item.clone()),
+        ("--replace-index", command.index.clone()),
         ("--ok-codes", command.ok_codes.iter().map(i32::to_string).collect::<Vec<_>>().join(",")),
     ];
     stream(Stream {

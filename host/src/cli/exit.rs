@@ -15,7 +15,7 @@ pub enum Exit {
     Usage,
     /// Ended by `--halt`.
     Halted,
-    /// It was finished before, by a run that ended with this code.
+    /// It was finished before, by a run that ended with this code, and there was nothing more to do.
     Finished(u8),
     /// The sandbox that was asked for cannot be had here.
     Sandbox,

@@ -57,11 +57,11 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         prepared => prepared?,
     };
     let start = output.start(identity.of("task", prepared.hash.clone())).map_err(Error::Journal)?;
-    let counts = match start {
-        Start::Fresh => Counts::default(),
-        Start::Behind { counts, .. } => counts,
-        Start::Finished(counts, code) => return Ok((Exit::Finished(code), counts)),
+    let (counts, finished) = match start {
+        Start::Fresh => (Counts::default(), false),
+        Start::Behind { counts, finished, .. } => (counts, finished),
     };
+    let before = counts.done;
     watcher.goes_on(&counts);
     let journaled = output.journal.is_some();
     config.resumable = journaled;
@@ -82,8 +82,17 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let counts = printer.counts().clone();
     drop(printer);
     let end = match result {
-        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
-        end => end?,
+        Err(e) => {
+            if counts.done == before {
+                // The thread has nothing to write and ends at once, and with it go files that were made for nothing.
+                let _ = writing.join();
+            }
+            return match e {
+                Error::Interrupted => Ok((Exit::Signal(signals.last()), Counts::default())),
+                e => Err(e),
+            };
+        }
+        Ok(end) => end,
     };
     let mut ended = None;
     if end != End::OutputClosed {
@@ -110,9 +119,9 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         End::InputFailed(message) => return Err(Error::Input(message)),
         End::Complete => {
             let exit = if counts.failures() > 0 { Exit::Failures } else { Exit::Success };
-            let finished = ended.as_mut().map_or(Ok(()), |output| output.finish(exit.code()));
-            finished.map_err(|e| Error::cannot_journal(&e))?;
-            exit
+            let told = ended.as_mut().map_or(Ok(()), |output| output.finish(exit.code()));
+            told.map_err(|e| Error::cannot_journal(&e))?;
+            if finished && counts.done == before { Exit::Finished(exit.code()) } else { exit }
         }
     };
     Ok((exit, counts))

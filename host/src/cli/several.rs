@@ -18,7 +18,7 @@ use super::exit::{Exit, Stop};
 use super::map::item_call;
 use super::progress::{Progress, kinds};
 use super::run::{Signals, Work, prepare, watch_signals};
-use super::stream::{config, format, formed, items, notice, output, tell_halted, workers};
+use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use crate::compile::{Cache, Prepared, Wasm};
 use crate::error::Error;
@@ -45,7 +45,8 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let size = inputs.size();
     let target = output(&map.items, &inputs)?.results;
     let progress = Progress::new(map.items.progress, &map.common, size);
-    let items = items(&map.items, &map.common, inputs, &progress);
+    let mut items = items(&map.items, &map.common, inputs, &progress)?;
+    let columns = columns(&mut *items)?;
     let fan = Arc::new(Fan::new());
     let mut mailboxes = Vec::new();
     for task in 0..map.tasks().count() {
@@ -65,6 +66,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let Opened { given, directories } = map.common.grants.grants().open()?;
     let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
+    call.columns = columns;
     let cache = Cache::of_user();
     let mut tasks = Vec::new();
     for NamedTask { name, file } in map.tasks() {

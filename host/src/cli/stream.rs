@@ -8,12 +8,13 @@ use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
 use crate::compile::Wasm;
+use crate::error::Error;
 use crate::grants::Directory;
-use crate::input::{CsvItems, FileItems, Inputs, Items, LineItems};
+use crate::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
 use crate::outcome::Counts;
 use crate::output::{Files, Format, Output, Target};
-use crate::policy::{Call, Halt, ResultForm};
+use crate::policy::{Call, Columns, Halt, ResultForm};
 use crate::scheduler::Config;
 use crate::spawn;
 use crate::text::Foreign;
@@ -41,7 +42,8 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let files = files(options, &call)?;
     let output = output(options, &inputs)?;
     let mut progress = Progress::new(options.progress, common, size);
-    let items = items(options, common, inputs, &progress);
+    let mut items = items(options, common, inputs, &progress)?;
+    let columns = columns(&mut *items)?;
     let formats = [
         ("--output-format", format!("{output_format:?}").to_lowercase()),
         ("--delimiter", format!("{delimiter:?}").to_lowercase()),
@@ -49,7 +51,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let result = run(Run {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
-        call: formed(call, options, output_format),
+        call: Call { columns, ..formed(call, options, output_format) },
         grants: common.grants.grants(),
         format: format(output_format, delimiter),
         items,
@@ -63,6 +65,13 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     progress.finish(&counts);
     let (exit, counts) = result?;
     if exit != Exit::OutputClosed && !common.verbosity.quiet {
+        if let (Exit::Finished(_), Some(path)) = (exit, &options.journal) {
+            let done = counts.done;
+            progress.say(&format!(
+                "wasmpool: finished, nothing to do: all {done} items are done, says {}",
+                Foreign::of(path)
+            ));
+        }
         progress.summary(&counts);
         if let (Exit::Halted, Some(halt)) = (exit, options.halt.0) {
             tell_halted(halt, &counts);
@@ -191,6 +200,8 @@ fn identity_of(
     let (grants, limits) = (&common.grants, common.limits());
     let of_all = [
         ("--input-format", format!("{:?}", options.input_format).to_lowercase()),
+        ("--csv-delimiter", char::from(options.csv_delimiter).escape_default().to_string()),
+        ("--no-header", options.no_header.to_string()),
         ("--unordered", options.unordered.to_string()),
         ("--deterministic", common.deterministic.to_string()),
         ("--memory", limits.memory.to_string()),
@@ -224,14 +235,33 @@ fn longest(common: &Common) -> usize {
     usize::try_from(common.limits().memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
 }
 
-pub fn items(options: &Options, common: &Common, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {
-    let inputs = inputs.counted(progress.bytes_read());
+pub fn items(
+    options: &Options,
+    common: &Common,
+    inputs: Inputs,
+    progress: &Progress,
+) -> Result<Box<dyn Items>, String> {
+    let cut = Cut { delimiter: options.csv_delimiter, header: !options.no_header };
+    if options.input_format != InputFormat::Csv && (cut.delimiter != b',' || !cut.header) {
+        return Err("--csv-delimiter and --no-header say how CSV is cut: they want --input-format csv".to_owned());
+    }
+    let encoding = match options.input_format {
+        InputFormat::Jsonl | InputFormat::Csv => Encoding::Utf8,
+        InputFormat::Lines | InputFormat::Files => Encoding::Lines,
+        InputFormat::Nul => Encoding::Bytes,
+    };
+    let inputs = inputs.counted(progress.bytes_read()).written_in(encoding);
     let longest = longest(common);
-    match options.input_format {
+    Ok(match options.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
         InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
         InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
-        InputFormat::Csv => Box::new(CsvItems::new(inputs, longest)),
+        InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
         InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
-    }
+    })
+}
+
+/// The columns of the first rows, so that a function that none of them can fit is known before it gets any.
+pub fn columns(items: &mut dyn Items) -> Result<Option<Columns>, Error> {
+    items.columns().map_err(|e| Error::Input(e.to_string()))
 }

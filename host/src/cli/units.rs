@@ -157,6 +157,16 @@ pub fn json(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// What separates the columns of CSV: one character of ASCII that means nothing else there.
+pub fn csv_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        br"\t" => Ok(b'\t'),
+        [b'"' | b'\n' | b'\r' | 0] => Err("a quote, the end of a line and a NUL cannot separate columns".to_owned()),
+        [one] if one.is_ascii() => Ok(*one),
+        _ => Err(r"it has to be one character of ASCII, or \t for a tab".to_owned()),
+    }
+}
+
 /// A kind of failure that another try may not meet.
 pub fn retriable(text: &str) -> Result<Kind, String> {
     const KINDS: [Kind; 8] = [

@@ -7,13 +7,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{Batch, Inputs, Items, LineItems};
+use crate::failed::{self, Named, Raw};
 use crate::lane::frame::ItemTag;
 use crate::text::Foreign;
 
 /// Bytes of files after which a batch is full.
 const BATCH: usize = 256 << 10;
 
-/// Reads paths, then files.
+/// Said of a line of `--failed` that names no file.
+const OTHER: &str =
+    "the line is a failed item of a run whose input named no files; without --input-format files it is run again";
+
+/// Reads paths, then files. A line of `--failed` is the file that it names, or what was in that.
 #[derive(Debug)]
 pub struct FileItems {
     paths: LineItems,
@@ -35,7 +40,7 @@ impl FileItems {
         self.more = self.paths.next(&mut batch)?;
         self.waiting.extend(batch.iter().map(|(tag, path)| match tag {
             ItemTag::Item => Ok(path.to_vec()),
-            ItemTag::Unreadable => Err(String::from_utf8_lossy(path).into_owned()),
+            ItemTag::Unreadable => Err(String::from_utf8_lossy(failed::split_unreadable(path).0).into_owned()),
         }));
         Ok(())
     }
@@ -55,18 +60,31 @@ impl Items for FileItems {
             let path = match path {
                 Ok(path) => path,
                 Err(reason) => {
-                    batch.push_unreadable(&reason);
+                    batch.push_unreadable(&reason, &Raw::Nothing);
                     continue;
                 }
             };
-            let path = Path::new(std::ffi::OsStr::from_bytes(&path));
-            match read(path, self.longest) {
-                Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
-                Ok(bytes) => batch.push_whole(bytes.into()),
-                Err(e) => batch.push_unreadable(&format!("cannot read the file {}: {e}", Foreign::of(path))),
+            match failed::read_named(&path) {
+                None => self.push_file(&path, batch),
+                Some(Named::Path(path)) => self.push_file(&path, batch),
+                Some(Named::Item(item)) => batch.push(&item),
+                Some(Named::Other) => batch.push_unreadable(OTHER, &Raw::Line(&path)),
             }
         }
         Ok(true)
+    }
+}
+
+impl FileItems {
+    fn push_file(&self, path: &[u8], batch: &mut Batch) {
+        let name = Path::new(std::ffi::OsStr::from_bytes(path));
+        match read(name, self.longest) {
+            Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
+            Ok(bytes) => batch.push_whole(bytes.into()),
+            Err(e) => {
+                batch.push_unreadable(&format!("cannot read the file {}: {e}", Foreign::of(name)), &Raw::Path(path));
+            }
+        }
     }
 }
 

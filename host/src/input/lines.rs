@@ -5,6 +5,7 @@ use std::io;
 use memchr::memchr;
 
 use super::{Batch, Inputs, Items};
+use crate::failed::Raw;
 
 /// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
 pub const BLOCK: usize = 256 << 10;
@@ -37,10 +38,13 @@ impl LineItems {
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
         if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
             let length = self.partial.len() + self.dropped + rest.len();
-            batch.push_unreadable(&format!(
-                "the item is {length} bytes long, more than the memory of an instance ({} bytes, --memory)",
-                self.longest
-            ));
+            batch.push_unreadable(
+                &format!(
+                    "the item is {length} bytes long, more than the memory of an instance ({} bytes, --memory)",
+                    self.longest
+                ),
+                &Raw::Nothing,
+            );
             self.partial = Vec::new();
             self.dropped = 0;
             self.last = 0;

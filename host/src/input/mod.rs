@@ -4,20 +4,25 @@ mod csv;
 mod fan;
 mod files;
 mod lines;
+mod mark;
+pub mod row;
 mod source;
 
 use std::io;
 use std::ops::Range;
 
-pub use csv::CsvItems;
+pub use csv::{CsvItems, Cut};
 pub use fan::Fan;
 pub use files::FileItems;
 pub use lines::LineItems;
+pub use mark::Encoding;
 pub use source::{Inputs, feed};
 
 use bytes::Bytes;
 
+use crate::failed::{self, Raw};
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
+use crate::policy::Columns;
 
 /// Items in the form in which they go into a lane: each behind its header.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +37,7 @@ pub struct Batch {
 const TOO_LONG: &str = "the item is longer than 4 GiB";
 /// Most bytes that are foreseen for items that have not come.
 const ROOM: usize = 128 << 10;
-/// Longest reason why an item could not be read.
+/// Most characters of the reason why an item could not be read.
 const REASON: usize = 4096;
 
 impl Batch {
@@ -44,7 +49,7 @@ impl Batch {
     /// Appends an item without copying it. The next one would, so this is for what fills a batch.
     pub fn push_whole(&mut self, item: Bytes) {
         let Ok(len) = u32::try_from(item.len()) else {
-            return self.push_unreadable(TOO_LONG);
+            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
         };
         self.copy_last();
         if self.is_empty() {
@@ -80,19 +85,26 @@ impl Batch {
             }
             (written, _) => {
                 self.bytes.truncate(start);
-                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()));
+                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()), &Raw::Nothing);
             }
         }
     }
 
-    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason.
-    pub fn push_unreadable(&mut self, reason: &str) {
-        self.append(ItemTag::Unreadable, reason.as_bytes().get(..REASON).unwrap_or(reason.as_bytes()));
+    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. What stood
+    /// there is kept for `--failed`.
+    pub fn push_unreadable(&mut self, reason: &str, raw: &Raw<'_>) {
+        let reason = match reason.char_indices().nth(REASON) {
+            Some((end, _)) => reason.get(..end).unwrap_or_default(),
+            None => reason,
+        };
+        let mut item = Vec::new();
+        failed::unreadable(reason, raw, &mut item);
+        self.append(ItemTag::Unreadable, &item);
     }
 
     fn append(&mut self, tag: ItemTag, bytes: &[u8]) {
         let Ok(len) = u32::try_from(bytes.len()) else {
-            return self.push_unreadable(TOO_LONG);
+            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
         };
         self.copy_last();
         self.bytes.reserve(ITEM_HEADER + bytes.len());
@@ -171,6 +183,11 @@ pub trait Items: Send {
     /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
 
+    /// Reads as far as is needed to know the columns, where items are rows: `None` where they are not, or there are none.
+    fn columns(&mut self) -> io::Result<Option<Columns>> {
+        Ok(None)
+    }
+
     /// Reads until there is an item. Says how the input ended, if it did: then the batch is the last, and may be empty.
     fn next_batch(&mut self) -> (Batch, Option<Result<(), String>>) {
         let mut batch = Batch::default();
@@ -204,10 +221,16 @@ mod tests {
                 match (readable, whole) {
                     (true, true) => batch.push_whole(Bytes::copy_from_slice(item.as_bytes())),
                     (true, false) => batch.push(item.as_bytes()),
-                    (false, _) => batch.push_unreadable(item),
+                    (false, _) => batch.push_unreadable(item, &Raw::Path(item.as_bytes())),
                 }
-                expected.push((if *readable { ItemTag::Item } else { ItemTag::Unreadable }, item.as_bytes()));
+                let mut unread = Vec::new();
+                failed::unreadable(item, &Raw::Path(item.as_bytes()), &mut unread);
+                expected.push(match readable {
+                    true => (ItemTag::Item, item.as_bytes().to_vec()),
+                    false => (ItemTag::Unreadable, unread),
+                });
             }
+            let expected: Vec<(ItemTag, &[u8])> = expected.iter().map(|(tag, item)| (*tag, &**item)).collect();
             prop_assert_eq!(batch.iter().collect::<Vec<_>>(), &expected[..]);
             prop_assert_eq!(batch.size(), with_headers(&batch.sizes));
             let cut = cut.index(items.len() + 1);

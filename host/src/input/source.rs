@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use super::Items;
+use super::mark::Encoding;
 use crate::journal::Tally;
 use crate::output::SameFile;
 use crate::supervisor::{Event, Sender};
@@ -21,6 +22,10 @@ pub struct Inputs {
     left: VecDeque<(PathBuf, Source)>,
     /// Bytes read so far, for whoever shows progress.
     read: Arc<AtomicU64>,
+    encoding: Encoding,
+    /// The one that was read last, and whether it has only been begun.
+    current: PathBuf,
+    at_start: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +53,8 @@ impl Inputs {
             };
             left.push_back((path.clone(), source));
         }
-        Ok(Inputs { left, read: Arc::default() })
+        let (current, encoding) = (PathBuf::new(), Encoding::Bytes);
+        Ok(Inputs { left, read: Arc::default(), encoding, current, at_start: true })
     }
 
     /// Bytes of all inputs, where that is known.
@@ -76,10 +82,71 @@ impl Inputs {
         Inputs { read, ..self }
     }
 
-    /// Reads a block: 0 bytes at the end of each file, `None` after the last.
+    /// Takes each of them for a text that is written like this.
+    pub fn written_in(self, encoding: Encoding) -> Inputs {
+        Inputs { encoding, ..self }
+    }
+
+    /// What messages call the one that was read last.
+    pub fn name(&self) -> String {
+        match self.current.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => Foreign::of(&self.current).to_string(),
+        }
+    }
+
+    /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a text
+    /// is passed over.
     pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some((path, source)) = self.left.front_mut() else {
+        let Some((path, _)) = self.left.front() else {
             return Ok(None);
+        };
+        let begin = match std::mem::take(&mut self.at_start) {
+            true => {
+                self.current.clone_from(path);
+                self.read_begin(block)?
+            }
+            false => Some(0),
+        };
+        let count = match begin {
+            // A terminal that has said once that it has ended is not asked again.
+            None => 0,
+            Some(0) => self.read_some(block)?,
+            Some(count) => count,
+        };
+        if count == 0 {
+            self.left.pop_front();
+            self.at_start = true;
+        }
+        Ok(Some(count))
+    }
+
+    /// Reads the beginning of a file, but for a byte order mark: nothing, where that was all that came, and `None` where the
+    /// file is empty.
+    fn read_begin(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut count = 0;
+        while self.encoding.is_unsure(block.get(..count).unwrap_or_default()) {
+            match self.read_some(block.get_mut(count..).unwrap_or_default())? {
+                0 if count == 0 => return Ok(None),
+                0 => break,
+                more => count += more,
+            }
+        }
+        let begin = block.get(..count).unwrap_or_default();
+        let mark = self.encoding.mark(begin).map_err(|encoding| {
+            let name = self.name();
+            io::Error::other(format!(
+                "{name} is {encoding}, and UTF-8 is wanted; iconv -f {encoding} -t UTF-8 makes it that"
+            ))
+        })?;
+        block.copy_within(mark..count, 0);
+        Ok(Some(count - mark))
+    }
+
+    /// Reads from the first that is left; nothing at its end.
+    fn read_some(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let Some((path, source)) = self.left.front_mut() else {
+            return Ok(0);
         };
         let result = loop {
             let result = match source {
@@ -92,13 +159,9 @@ impl Inputs {
             }
         };
         match result {
-            Ok(0) => {
-                self.left.pop_front();
-                Ok(Some(0))
-            }
             Ok(count) => {
                 self.read.fetch_add(count as u64, Ordering::Relaxed);
-                Ok(Some(count))
+                Ok(count)
             }
             Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(path)))),
         }

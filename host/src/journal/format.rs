@@ -1,90 +1,190 @@
-//! The journal's bytes: a mark, then records, each behind its length and a check of all that stands before its end.
+//! The journal's bytes: a head, then records, each behind its length and a check of all that stands before its end.
 //!
-//! A record is only ever appended. What is torn, or was not written by us, ends the journal where the last whole record
-//! does; that is always a state the run was in.
+//! A record holds all that is written and synced together, so only the last one can be torn: what is no whole record at the
+//! end was never promised, and is cut off. Whole records behind one that is not say that the journal was damaged later; then
+//! nothing of it is taken for granted.
 
-use std::io::{self, Read};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What a journal begins with. The number changes with anything that is in a record.
-pub const MARK: &[u8] = b"wasmpool journal 1\n";
-const LENGTH: usize = 8;
+const MARK: &[u8] = b"wasmpool journal 2\n";
+/// What a journal of any version begins with.
+pub const ANY_MARK: &[u8] = b"wasmpool journal ";
+/// Bytes that are the journal's own and that nobody can guess. They stand in front of every record, so that one is found
+/// behind damage, and so that no result of a task can look like one.
+const KEY: usize = 16;
+const HEAD: usize = MARK.len() + KEY;
 const CHECK: usize = 16;
+const LENGTH: usize = 8;
+/// The key, the length of the record, the check of the record before, and its own.
+const HEADER: usize = KEY + LENGTH + 2 * CHECK;
 
 /// The check of the last record, which the next one's goes on from: a record that stands elsewhere is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain([u8; CHECK]);
+pub struct Chain {
+    key: [u8; KEY],
+    last: [u8; CHECK],
+}
 
 impl Chain {
+    /// That of a new journal.
     pub fn new() -> Chain {
-        Chain([0; CHECK])
+        // The standard library has its keys from the system.
+        let random = || RandomState::new().hash_one(0).to_ne_bytes();
+        let mut key = [0; KEY];
+        key.iter_mut().zip([random(), random()].concat()).for_each(|(byte, random)| *byte = random);
+        Chain { key, last: [0; CHECK] }
     }
 
-    fn next(&self, payload: &[u8]) -> Chain {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.0).update(payload);
-        Chain(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
+    /// What a journal begins with.
+    pub fn head(&self) -> Vec<u8> {
+        [MARK, &self.key].concat()
     }
 
     /// Appends a record.
     pub fn append(&mut self, record: &impl Serialize, to: &mut Vec<u8>) -> io::Result<()> {
         let payload = postcard::to_allocvec(record).map_err(io::Error::other)?;
-        *self = self.next(&payload);
+        let check = check(&self.last, &payload);
+        to.extend_from_slice(&self.key);
         to.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-        to.extend_from_slice(&self.0);
+        to.extend_from_slice(&self.last);
+        to.extend_from_slice(&check);
         to.extend_from_slice(&payload);
+        self.last = check;
         Ok(())
+    }
+}
+
+fn check(last: &[u8; CHECK], payload: &[u8]) -> [u8; CHECK] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(last).update(payload);
+    hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// What stands in front of a record.
+struct Header {
+    key: [u8; KEY],
+    length: u64,
+    last: [u8; CHECK],
+    check: [u8; CHECK],
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Option<Header> {
+        let (key, bytes) = bytes.split_first_chunk()?;
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let (last, bytes) = bytes.split_first_chunk()?;
+        let (check, _) = bytes.split_first_chunk()?;
+        Some(Header { key: *key, length: u64::from_le_bytes(*length), last: *last, check: *check })
+    }
+
+    fn is_of(&self, payload: &[u8]) -> bool {
+        check(&self.last, payload) == self.check
     }
 }
 
 /// What was found in a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Records, `whole` bytes long together with the mark, and the chain that the next is appended to.
+    /// Records, `whole` bytes long together with the head, and the chain that the next is appended to.
     Whole { whole: u64, chain: Chain },
-    /// Nothing, or the beginning of a mark.
+    /// Nothing that was ever promised.
     Nothing,
     /// The file of somebody else.
     Foreign,
+    /// A journal that another version of this program understands.
+    OtherVersion,
+    /// What stands here was whole once, and is not. `first` says that nothing whole stands before it.
+    Damaged { at: u64, first: bool },
 }
 
 /// Gives each record of a file of `size` bytes to `each`.
-pub fn read<T: DeserializeOwned>(mut from: impl Read, size: u64, mut each: impl FnMut(T)) -> io::Result<Found> {
-    let mut mark = vec![0; MARK.len().min(size as usize)];
-    from.read_exact(&mut mark)?;
-    if !MARK.starts_with(&mark) {
-        return Ok(Found::Foreign);
+pub fn read<T: DeserializeOwned>(mut from: impl Read + Seek, size: u64, mut each: impl FnMut(T)) -> io::Result<Found> {
+    let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
+    from.read_exact(&mut head)?;
+    let (mark, key) = head.split_at(MARK.len().min(head.len()));
+    if !MARK.starts_with(mark) {
+        return Ok(if head.starts_with(ANY_MARK) { Found::OtherVersion } else { Found::Foreign });
     }
-    if mark.len() < MARK.len() {
+    let Some(&key) = key.first_chunk() else {
         return Ok(Found::Nothing);
-    }
-    let mut whole = MARK.len() as u64;
-    let mut chain = Chain::new();
-    while let Some(left) = (size - whole).checked_sub((LENGTH + CHECK) as u64) {
-        let (mut length, mut check) = ([0; LENGTH], [0; CHECK]);
-        from.read_exact(&mut length)?;
-        from.read_exact(&mut check)?;
-        let length = u64::from_le_bytes(length);
-        if length > left {
-            break;
-        }
-        let mut payload = vec![0; length as usize];
-        from.read_exact(&mut payload)?;
-        let next = chain.next(&payload);
-        let Some(record) = (next.0 == check).then(|| postcard::from_bytes(&payload).ok()).flatten() else {
-            break;
+    };
+    let mut whole = HEAD as u64;
+    let mut chain = Chain { key, last: [0; CHECK] };
+    while let Some((header, payload)) = next(&mut from, size - whole, &chain)? {
+        let Ok(record) = postcard::from_bytes(&payload) else {
+            return Ok(Found::OtherVersion);
         };
         each(record);
-        chain = next;
-        whole += (LENGTH + CHECK) as u64 + length;
+        chain.last = header.check;
+        whole += (HEADER + payload.len()) as u64;
     }
-    Ok(Found::Whole { whole, chain })
+    let mut rest = Vec::new();
+    from.seek(SeekFrom::Start(whole))?;
+    from.take(size - whole).read_to_end(&mut rest)?;
+    let first = whole == HEAD as u64;
+    Ok(match first {
+        _ if holds_a_record(&rest, &key, first) => Found::Damaged { at: whole, first },
+        true if !is_torn(&rest, &key) => Found::Damaged { at: whole, first },
+        true => Found::Nothing,
+        false => Found::Whole { whole, chain },
+    })
+}
+
+/// The next record, if it is whole and goes on from the one before.
+fn next(from: &mut impl Read, left: u64, chain: &Chain) -> io::Result<Option<(Header, Vec<u8>)>> {
+    let mut header = [0; HEADER];
+    if left < HEADER as u64 {
+        return Ok(None);
+    }
+    from.read_exact(&mut header)?;
+    let Some(header) = Header::read(&header)
+        .filter(|it| it.key == chain.key && it.last == chain.last && it.length <= left - HEADER as u64)
+    else {
+        return Ok(None);
+    };
+    let mut payload = vec![0; header.length as usize];
+    from.read_exact(&mut payload)?;
+    Ok(header.is_of(&payload).then_some((header, payload)))
+}
+
+/// Whether a whole record stands somewhere in these bytes, which begin where a record should. The key that it stands
+/// behind is the journal's, or, where that was damaged, the one that the first record has.
+fn holds_a_record(rest: &[u8], key: &[u8; KEY], first: bool) -> bool {
+    let here = rest.first_chunk().filter(|here| first && *here != key);
+    [Some(key), here].into_iter().flatten().any(|key| {
+        memchr::memmem::find_iter(rest, key).any(|at| {
+            let Some((header, payload)) = rest.get(at..).and_then(|rest| rest.split_at_checked(HEADER)) else {
+                return false;
+            };
+            let whole = |header: Header| {
+                let payload = payload.get(..usize::try_from(header.length).ok()?)?;
+                header.is_of(payload).then_some(())
+            };
+            Header::read(header).and_then(whole).is_some()
+        })
+    })
+}
+
+/// Whether these bytes can be what is left of a record that was being written: its beginning, or nothing but zeros, which a
+/// file system leaves where the power is cut. Asked of a journal's first record, without which a run starts over.
+fn is_torn(rest: &[u8], key: &[u8; KEY]) -> bool {
+    match Header::read(rest) {
+        _ if rest.iter().all(|byte| *byte == 0) => true,
+        Some(header) => header.key == *key && header.length > (rest.len() - HEADER) as u64,
+        None => key.starts_with(rest.get(..KEY).unwrap_or(rest)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -97,8 +197,8 @@ mod tests {
 
     /// The bytes of these records, and where each ends.
     fn written(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
-        let mut bytes = MARK.to_vec();
         let mut chain = Chain::new();
+        let mut bytes = chain.head();
         let mut ends = Vec::new();
         for record in records {
             chain.append(record, &mut bytes).expect("it can be written to memory");
@@ -109,7 +209,8 @@ mod tests {
 
     fn read_back(bytes: &[u8]) -> (Vec<Record>, Found) {
         let mut records = Vec::new();
-        let found = read(bytes, bytes.len() as u64, |record| records.push(record)).expect("memory can be read");
+        let size = bytes.len() as u64;
+        let found = read(Cursor::new(bytes), size, |record| records.push(record)).expect("memory can be read");
         (records, found)
     }
 
@@ -122,31 +223,80 @@ mod tests {
                 let whole = ends.iter().filter(|end| **end <= cut).count();
                 prop_assert_eq!(&read[..], &records[..whole]);
                 match found {
-                    Found::Nothing => prop_assert!(cut < MARK.len()),
-                    Found::Whole { whole: length, .. } => {
-                        let end = ends[..whole].last().copied().unwrap_or(MARK.len());
-                        prop_assert_eq!(length, end as u64);
-                    }
-                    Found::Foreign => prop_assert!(false),
+                    Found::Nothing => prop_assert_eq!(whole, 0),
+                    Found::Whole { whole: length, .. } => prop_assert_eq!(Some(length), ends[..whole].last().map(|end| *end as u64)),
+                    other => prop_assert!(false, "cut at {}: {:?}", cut, other),
                 }
             }
         }
 
         #[test]
-        fn a_damaged_byte_ends_the_journal_before_its_record(records in records(), at in any::<usize>(), by in 1u8..) {
+        fn a_damaged_record_with_a_whole_one_behind_it_is_told_with_its_place(
+            records in proptest::collection::vec(any::<Record>(), 2..8), at in any::<usize>(), by in 1u8..,
+        ) {
             let (mut bytes, ends) = written(&records);
-            let at = MARK.len() + at % (bytes.len() - MARK.len()).max(1);
-            prop_assume!(at < bytes.len());
+            // The key of the head is used as well: all records stand behind it.
+            let at = MARK.len() + at % (ends[ends.len() - 2] - MARK.len());
             bytes[at] ^= by;
-            let before = ends.iter().filter(|end| **end <= at).count();
-            let (read, _) = read_back(&bytes);
+            let before = if at < HEAD { 0 } else { ends.iter().filter(|end| **end <= at).count() };
+            let (read, found) = read_back(&bytes);
             prop_assert_eq!(&read[..], &records[..before]);
+            let place = before.checked_sub(1).map_or(HEAD, |last| ends[last]);
+            prop_assert_eq!(found, Found::Damaged { at: place as u64, first: before == 0 });
+        }
+
+        #[test]
+        fn damage_of_the_last_record_is_as_if_it_had_not_been_written(
+            records in proptest::collection::vec(any::<Record>(), 2..8), at in any::<usize>(), by in 1u8..,
+        ) {
+            let (mut bytes, ends) = written(&records);
+            let start = ends[ends.len() - 2];
+            let at = start + at % (bytes.len() - start);
+            bytes[at] ^= by;
+            let (read, found) = read_back(&bytes);
+            prop_assert_eq!(&read[..], &records[..records.len() - 1]);
+            prop_assert!(matches!(found, Found::Whole { whole, .. } if whole == start as u64), "{:?}", found);
+        }
+
+        #[test]
+        fn damage_of_the_only_record_is_not_taken_for_a_new_journal(record in any::<Record>(), at in any::<usize>(), by in 1u8..) {
+            let (mut bytes, _) = written(&[record]);
+            let at = HEAD + at % (bytes.len() - HEAD);
+            // A length that is too large is that of a record that was torn.
+            prop_assume!(!(HEAD + KEY..HEAD + KEY + LENGTH).contains(&at));
+            bytes[at] ^= by;
+            prop_assert_eq!(read_back(&bytes).1, Found::Damaged { at: HEAD as u64, first: true });
+        }
+
+        #[test]
+        fn a_stretch_that_was_cut_out_is_damage(records in proptest::collection::vec(any::<Record>(), 3..8), cut in any::<usize>()) {
+            let (mut bytes, ends) = written(&records);
+            let gone = cut % (records.len() - 1);
+            let start = gone.checked_sub(1).map_or(HEAD, |last| ends[last]);
+            bytes.drain(start..ends[gone]);
+            let (read, found) = read_back(&bytes);
+            prop_assert_eq!(&read[..], &records[..gone]);
+            prop_assert_eq!(found, Found::Damaged { at: start as u64, first: gone == 0 });
+        }
+
+        #[test]
+        fn a_record_that_a_task_made_up_is_none(records in records(), made_up in any::<Record>(), cut in any::<usize>()) {
+            // It stands in the last record, which is torn.
+            let (forged, _) = written(&[made_up.clone(), made_up]);
+            let mut records = records;
+            records.push((0, [forged, vec![0; 100]].concat(), None));
+            let (bytes, ends) = written(&records);
+            let start = ends.len().checked_sub(2).map_or(HEAD, |last| ends[last]);
+            let cut = start + cut % (bytes.len() - start);
+            let (read, found) = read_back(&bytes[..cut]);
+            prop_assert_eq!(&read[..], &records[..records.len() - 1]);
+            prop_assert!(matches!(found, Found::Nothing | Found::Whole { .. }), "{:?}", found);
         }
 
         #[test]
         fn a_journal_goes_on_where_it_was_whole(records in records(), more in any::<Record>(), cut in any::<usize>()) {
             let (bytes, _) = written(&records);
-            let cut = MARK.len() + cut % (bytes.len() - MARK.len() + 1);
+            let cut = HEAD + cut % (bytes.len() - HEAD + 1);
             let (mut wanted, found) = read_back(&bytes[..cut]);
             if let Found::Whole { whole, mut chain } = found {
                 let mut bytes = bytes[..whole as usize].to_vec();
@@ -158,8 +308,34 @@ mod tests {
 
         #[test]
         fn bytes_of_others_are_no_journal(bytes in any::<Vec<u8>>()) {
-            prop_assume!(!MARK.starts_with(&bytes) && !bytes.starts_with(MARK));
+            prop_assume!(!MARK.starts_with(&bytes) && !bytes.starts_with(ANY_MARK));
             prop_assert_eq!(read_back(&bytes).1, Found::Foreign);
         }
+    }
+
+    #[test]
+    fn zeros_that_a_power_cut_left_are_nothing_that_was_promised() {
+        let (mut bytes, ends) = written(&[(1, vec![2], None), (3, vec![4], None)]);
+        let whole = bytes.clone();
+        bytes.truncate(ends[0]);
+        bytes.extend([0; 5000]);
+        assert!(
+            matches!(read_back(&bytes), (read, Found::Whole { whole, .. }) if read.len() == 1 && whole == ends[0] as u64)
+        );
+        bytes.truncate(HEAD);
+        bytes.extend([0; 5000]);
+        assert_eq!(read_back(&bytes).1, Found::Nothing);
+        assert_eq!(read_back(&whole).0.len(), 2);
+    }
+
+    #[test]
+    fn a_journal_of_another_version_is_known_for_one() {
+        assert_eq!(read_back(b"wasmpool journal 1\nabc").1, Found::OtherVersion);
+        let mut chain = Chain::new();
+        let mut bytes = chain.head();
+        chain.append(&"not such a record", &mut bytes).expect("it can be written to memory");
+        let size = bytes.len() as u64;
+        let found = read(Cursor::new(bytes), size, |_: [bool; 30]| ()).expect("memory can be read");
+        assert_eq!(found, Found::OtherVersion);
     }
 }

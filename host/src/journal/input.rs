@@ -1,5 +1,6 @@
 //! How the input of a run that goes on is found to be the one it had, and which of its items are left.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rangemap::RangeSet;
@@ -14,6 +15,8 @@ pub struct Tally {
     hasher: blake3::Hasher,
     items: u64,
     read: Arc<Mutex<Read>>,
+    /// The input was not yet found to be the one that is expected.
+    unsure: Arc<AtomicBool>,
     expected: Option<Box<Expected>>,
 }
 
@@ -42,12 +45,18 @@ impl Tally {
     /// What [`Tally::take_up`] will look for.
     pub fn expect(&mut self, read: Read, known: RangeSet<u64>, waiting: Vec<Group>) {
         *lock(&self.read) = read.clone();
+        self.unsure.store(true, Ordering::Release);
         self.expected = Some(Box::new(Expected { read, known, waiting }));
     }
 
     /// Whether the input has a beginning to be looked for.
     pub fn expects(&self) -> bool {
         self.expected.is_some()
+    }
+
+    /// Whether the input was not yet found to be the one that is expected: nothing may be touched before.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Acquire)
     }
 
     /// Looks for none.
@@ -109,7 +118,7 @@ impl Tally {
                 }
                 continue;
             }
-            if <[u8; 32]>::from(self.hasher.finalize()) != read.hash {
+            if read.items > 0 && <[u8; 32]>::from(self.hasher.finalize()) != read.hash {
                 return Err(differs(&read, "has others there"));
             }
             // What follows is new, and what leads up to it is no different from it.
@@ -121,6 +130,7 @@ impl Tally {
             self.hash(&tail);
             rest.append_part(tail);
             *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
+            self.unsure.store(false, Ordering::Release);
             return Ok(Left { waiting, holes, next, rest });
         }
     }

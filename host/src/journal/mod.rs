@@ -13,7 +13,8 @@ mod input;
 mod state;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read as _};
+use std::mem;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,6 +26,7 @@ pub use input::{Left, Tally};
 use state::{Entry, State};
 pub use state::{Read, Written};
 
+use crate::fresh::{self, Fresh};
 use crate::outcome::Counts;
 use crate::output::{Extent, SameFile};
 use crate::supervisor::Group;
@@ -41,11 +43,17 @@ const LOCK_AGAIN: Duration = Duration::from_millis(25);
 /// A journal that is this process's own.
 #[derive(Debug)]
 pub struct Journal {
+    /// As the user named it, and where the links of that lead.
     path: PathBuf,
+    place: PathBuf,
     file: File,
+    /// It was not there before, and nothing is in it yet.
+    fresh: Option<Fresh>,
     chain: Chain,
     /// Bytes of it that are whole.
     size: u64,
+    /// It is as it was found.
+    untouched: bool,
     /// The size at which it is written anew.
     rewrite_at: u64,
     state: State,
@@ -57,22 +65,23 @@ pub struct Journal {
 pub enum Start {
     /// At the first item.
     Fresh,
-    /// Behind what is done: counts of that, and how far the results and the failed items are whole.
-    Behind { counts: Counts, results: Extent, failed: Extent },
-    /// At its end: all was done, with these counts and this exit code.
-    Finished(Counts, u8),
+    /// Behind what is done: counts of that, how far the results and the failed items are whole, and whether that was all
+    /// there was.
+    Behind { counts: Counts, results: Extent, failed: Extent, finished: bool },
 }
 
 impl Journal {
-    /// Opens a journal, or makes one, and keeps others from it. One that holds something is only taken to `resume`.
+    /// Opens a journal, or makes one, and keeps others from it. One that holds something is only taken to `resume`. Until
+    /// there is something to keep it stays as it is, and one that was made here goes again.
     pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
         let name = Foreign::of(path);
         let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
+        let (file, fresh) = fresh::open_or_make(File::options().read(true).write(true), path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         if !metadata.is_file() {
             return Err(format!("the journal {name} is no file on a disk; name one"));
         }
+        let place = fs::canonicalize(path).map_err(cannot)?;
         lock(&file, path)?;
         let size = file.metadata().map_err(cannot)?.len();
         if size > 0 && !resume {
@@ -81,17 +90,32 @@ impl Journal {
             ));
         }
         let mut state = State::default();
-        let found = format::read(BufReader::new(&file), size, |entry| state.apply(entry)).map_err(cannot)?;
-        let (whole, chain) = match found {
-            Found::Whole { whole, chain } => (whole, chain),
-            Found::Nothing => (0, Chain::new()),
-            Found::Foreign => return Err(format!("the file {name} is no journal of this version; name another")),
+        let each = |entries: Vec<Entry>| entries.into_iter().for_each(|entry| state.apply(entry));
+        let found = format::read(BufReader::new(&file), size, each).map_err(cannot)?;
+        // Without the first record nothing was promised.
+        let (state, size, chain) = match found {
+            Found::Whole { whole, chain } if state.is_begun() => (state, whole, chain),
+            Found::Whole { .. } | Found::Nothing => (State::default(), 0, Chain::new()),
+            Found::Foreign => return Err(format!("the file {name} is no journal; name another")),
+            Found::OtherVersion => {
+                return Err(format!(
+                    "the journal {name} is of another version of wasmpool: finish its run with that one, or name another"
+                ));
+            }
+            Found::Damaged { at, first } => return Err(damaged(path, at, first)),
         };
-        // The first two records are written at once: without both, nothing was promised.
-        let (state, size) = if state.is_begun() { (state, whole) } else { (State::default(), 0) };
-        let chain = if size == 0 { Chain::new() } else { chain };
-        let tally = Tally::default();
-        Ok(Journal { path: path.to_owned(), file, chain, size, rewrite_at: size.max(SMALL / 2) * 2, state, tally })
+        Ok(Journal {
+            path: path.to_owned(),
+            place,
+            file,
+            fresh,
+            chain,
+            size,
+            untouched: true,
+            rewrite_at: SMALL,
+            state,
+            tally: Tally::default(),
+        })
     }
 
     /// The file it is.
@@ -122,15 +146,11 @@ impl Journal {
         let State { written, waiting, finished, .. } = &self.state;
         let mut counts = written.counts.clone();
         waiting.values().for_each(|group| counts.add(&group.counts));
-        if let Some(code) = *finished {
-            return Ok(Start::Finished(counts, code));
-        }
-        let cannot = |e| format!("cannot write the journal {}: {e}", Foreign::of(&self.path));
-        self.file.set_len(self.size).map_err(cannot)?;
         let known = self.state.done.iter().cloned().chain(waiting.values().map(|group| group.items.clone()));
         let waiting = waiting.values().cloned().collect();
         self.tally.expect(written.read.clone(), known.collect(), waiting);
-        Ok(Start::Behind { counts, results: written.results.clone(), failed: written.failed.clone() })
+        let (results, failed) = (written.results.clone(), written.failed.clone());
+        Ok(Start::Behind { counts, results, failed, finished: finished.is_some() })
     }
 
     /// Whoever reads the input keeps this.
@@ -145,6 +165,11 @@ impl Journal {
         self.tally.read()
     }
 
+    /// Whether it is known that the run will take place: before, nothing may be touched.
+    pub fn is_sure(&self) -> bool {
+        !self.tally.is_unsure()
+    }
+
     /// Counts of what was written.
     pub fn counts(&self) -> &Counts {
         &self.state.written.counts
@@ -152,76 +177,129 @@ impl Journal {
 
     /// Keeps what was written, which is on disk, and what waits. On return this is on disk as well.
     pub fn commit(&mut self, written: Written, waiting: Vec<Group>) -> io::Result<()> {
-        // The outcomes that wait come last: they rest on the input that the other record tells of.
         let entries = [Entry::Written(written)].into_iter().chain(waiting.into_iter().map(Entry::Waiting));
         self.append(entries.collect())
     }
 
-    /// Every item has its outcome, and the command ends with this code.
-    pub fn finish(&mut self, code: u8) -> io::Result<()> {
-        self.append(vec![Entry::Finished(code)])
+    /// Says of a run that had finished that it goes on, as its input has grown. Called before anything is written, so that
+    /// what follows in the files then is known to be ours.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        match self.state.finished {
+            Some(_) => self.append(vec![Entry::Written(self.state.written.clone())]),
+            None => Ok(()),
+        }
     }
 
+    /// Every item has its outcome, and the command ends with this code.
+    pub fn finish(&mut self, code: u8) -> io::Result<()> {
+        match self.state.finished == Some(code) {
+            true => Ok(()),
+            false => self.append(vec![Entry::Finished(code)]),
+        }
+    }
+
+    /// Appends a record of these.
     fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
         let fresh = self.size == 0;
+        if mem::take(&mut self.untouched) {
+            self.begin_to_write().map_err(|e| self.name(e))?;
+        }
         let mut bytes = Vec::new();
         let mut chain = self.chain.clone();
         if fresh {
-            bytes.extend_from_slice(format::MARK);
-            self.state.identity.clone().map_or(Ok(()), |it| chain.append(&Entry::Began(it), &mut bytes))?;
-        }
-        for entry in &entries {
-            chain.append(entry, &mut bytes)?;
+            bytes = chain.head();
+            let begun = self.state.identity.iter().cloned().map(Entry::Began);
+            chain.append(&begun.chain(entries.iter().cloned()).collect::<Vec<_>>(), &mut bytes)?;
+        } else {
+            chain.append(&entries, &mut bytes)?;
         }
         // What a failed attempt left behind is written over.
         self.file.write_all_at(&bytes, self.size).and_then(|()| self.file.sync_data()).map_err(|e| self.name(e))?;
         if fresh {
-            sync_directory(&self.path).map_err(|e| self.name(e))?;
+            sync_directory(&self.place).map_err(|e| self.name(e))?;
         }
         self.chain = chain;
         self.size += bytes.len() as u64;
         entries.into_iter().for_each(|entry| self.state.apply(entry));
         if self.size >= self.rewrite_at {
-            self.rewrite_at = self.size * 2;
             self.rewrite().map_err(|e| self.name(e))?;
         }
         Ok(())
     }
 
-    /// Writes a new journal that says the same in fewer records, and puts it in the place of this one. Where there is no
-    /// room for two, this one goes on.
+    /// Cuts off what was never promised, and writes anew what runs before have gathered: else a journal would grow with
+    /// every run that is killed.
+    fn begin_to_write(&mut self) -> io::Result<()> {
+        if let Some(fresh) = self.fresh.take() {
+            fresh.keep();
+        }
+        self.file.set_len(self.size)?;
+        if self.size > 0 { self.rewrite() } else { Ok(()) }
+    }
+
+    /// Writes a new journal that says the same in one record, and puts it in the place of this one, so that at any moment
+    /// there is one or the other. Where there is no room for two, this one goes on.
     fn rewrite(&mut self) -> io::Result<()> {
-        let mut name = self.path.clone().into_os_string();
+        self.rewrite_at = self.size.max(SMALL / 2) * 2;
+        let mut name = self.place.clone().into_os_string();
         name.push(".new");
         let path = PathBuf::from(name);
-        let Ok((file, chain, size)) = self.write_anew(&path) else {
+        let Ok(mut file) = self.make_beside(&path) else {
+            return Ok(());
+        };
+        let renamed = self.write_to(&mut file).and_then(|written| fs::rename(&path, &self.place).map(|()| written));
+        let Ok((chain, size)) = renamed else {
             let _ = fs::remove_file(&path);
             return Ok(());
         };
-        fs::rename(&path, &self.path)?;
         self.file = file;
         self.chain = chain;
         self.size = size;
         self.rewrite_at = size.max(SMALL / 2) * 2;
-        sync_directory(&self.path)
+        sync_directory(&self.place)
     }
 
-    fn write_anew(&self, path: &Path) -> io::Result<(File, Chain, u64)> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-        file.try_lock().map_err(io::Error::other)?;
-        let mut bytes = format::MARK.to_vec();
-        let mut chain = Chain::new();
-        for entry in self.state.entries() {
-            chain.append(&entry, &mut bytes)?;
+    /// Makes the file that is to take the place of the journal, with its owner's permissions. One that another run left
+    /// when it was killed is removed; what is nobody's leftover, or a link, is let be.
+    fn make_beside(&self, path: &Path) -> io::Result<File> {
+        if fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+            let mut begin = Vec::new();
+            File::open(path)?.take(format::ANY_MARK.len() as u64).read_to_end(&mut begin)?;
+            if !format::ANY_MARK.starts_with(&begin) {
+                return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+            }
+            fs::remove_file(path)?;
         }
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        let ready = file.set_permissions(self.file.metadata()?.permissions()).and_then(|()| Ok(file.try_lock()?));
+        ready.inspect_err(|_| drop(fs::remove_file(path))).map(|()| file)
+    }
+
+    /// Writes all that the journal says to another file.
+    fn write_to(&self, file: &mut File) -> io::Result<(Chain, u64)> {
+        let mut chain = Chain::new();
+        let mut bytes = chain.head();
+        chain.append(&self.state.entries(), &mut bytes)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_data()?;
-        Ok((file, chain, bytes.len() as u64))
+        Ok((chain, bytes.len() as u64))
     }
 
     fn name(&self, e: io::Error) -> io::Error {
         io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
     }
+}
+
+/// Says of a journal that something whole stands in it behind what is not.
+fn damaged(path: &Path, at: u64, first: bool) -> String {
+    let name = Foreign::of(path);
+    let cut = match first {
+        true => String::new(),
+        false => format!(", cut it there (truncate -s {at} {name}) to have done again what was done since"),
+    };
+    format!(
+        "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew;          nothing was touched"
+    )
 }
 
 fn or_none(value: &str) -> &str {
@@ -286,6 +364,115 @@ mod tests {
         assert_eq!(journal.state.waiting.len(), 1);
         assert_eq!(state.waiting.keys().copied().collect::<Vec<_>>(), [1000, 1001]);
         assert!(matches!(journal.begin(identity), Ok(Start::Behind { counts, .. }) if counts.done == 1002));
+    }
+
+    /// A journal in this folder in which a run of one item after another has been, the last in this record.
+    fn after(folder: &Path, items: u64) -> PathBuf {
+        let path = folder.join("journal");
+        let mut journal = Journal::open(&path, true).expect("it is there, or new");
+        assert!(journal.begin(Identity::default()).is_ok());
+        for done in 0..items {
+            journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
+        }
+        path
+    }
+
+    #[test]
+    fn a_journal_does_not_grow_with_the_runs_that_are_killed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 1000);
+        for run in 0..15 {
+            let mut journal = Journal::open(&path, true).expect("it is there");
+            assert!(matches!(journal.begin(Identity::default()), Ok(Start::Behind { .. })));
+            for done in 0..1000 {
+                journal.commit(written(1000 * run + done), Vec::new()).expect("it can be written");
+            }
+        }
+        let size = fs::metadata(&path).expect("it is there").len();
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        journal.commit(written(15_000), Vec::new()).expect("it can be written");
+        assert!(journal.size < size / 100, "{} of {size} bytes", journal.size);
+        assert_eq!(journal.state.done, std::iter::once(0..15_001).collect());
+    }
+
+    #[test]
+    fn what_is_opened_and_not_gone_on_with_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        let mut bytes = fs::read(&path).expect("it is there");
+        bytes.extend_from_slice(b"torn");
+        fs::write(&path, &bytes).expect("written");
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(Identity::new([("task", "other".to_owned())])).is_err());
+        drop(journal);
+        assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        let other = folder.path().join("other");
+        drop(Journal::open(&other, true).expect("a new one"));
+        assert!(!other.exists());
+    }
+
+    #[test]
+    fn a_journal_that_was_damaged_is_refused_with_the_place_and_the_way_out() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        let whole = fs::read(&path).expect("it is there");
+        let mut bytes = whole.clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, &bytes).expect("written");
+        let message = Journal::open(&path, true).expect_err("it is damaged");
+        assert!(message.contains("journal is damaged at byte ") && message.contains("truncate -s "), "{message}");
+        assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        // The way out works.
+        let at = message.split("truncate -s ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number");
+        bytes.truncate(at.parse().expect("a number"));
+        fs::write(&path, &bytes).expect("written");
+        assert!(!Journal::open(&path, true).expect("it is whole").state.done.is_empty());
+    }
+
+    #[test]
+    fn what_stands_where_a_journal_is_written_anew_is_replaced_only_if_it_is_a_leftover() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        let (beside, precious) = (folder.path().join("journal.new"), folder.path().join("precious"));
+        fs::write(&precious, "mine").expect("written");
+        let go_on = |done| {
+            let mut journal = Journal::open(&path, true).expect("it is there");
+            assert!(journal.begin(Identity::default()).is_ok());
+            journal.commit(written(done), Vec::new()).expect("it can be written");
+        };
+        fs::write(&beside, "mine too").expect("written");
+        go_on(3);
+        assert_eq!(fs::read(&beside).expect("it is there"), b"mine too");
+        fs::remove_file(&beside).expect("removed");
+        std::os::unix::fs::symlink(&precious, &beside).expect("a link");
+        go_on(4);
+        assert_eq!(fs::read(&precious).expect("it is there"), b"mine");
+        fs::remove_file(&beside).expect("removed");
+        // A run that was killed in the middle of it.
+        fs::write(&beside, &fs::read(&path).expect("it is there")[..70]).expect("written");
+        go_on(5);
+        assert!(!beside.exists());
+        let journal = Journal::open(&path, true).expect("it is there");
+        assert_eq!(journal.state.done, std::iter::once(0..6).collect());
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_stays_where_a_link_leads_and_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("journal", &link).expect("a link");
+        let mut journal = Journal::open(&link, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        journal.commit(written(3), Vec::new()).expect("it can be written");
+        assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
+        assert!(Journal::open(&path, true).is_err_and(|e| e.contains("another run")));
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub enum Entry {
     Written(Written),
     /// Outcomes that wait for others before them.
     Waiting(Group),
-    /// Every item has its outcome, and the command ended with this code.
+    /// Every item has its outcome, and the command ended with this code. The input may have grown since: then others
+    /// follow.
     Finished(u8),
 }
 
@@ -63,8 +64,10 @@ impl State {
                 self.written = written;
                 let done = &self.done;
                 self.waiting.retain(|first, _| !done.contains(first));
+                self.finished = None;
             }
             Entry::Waiting(group) => {
+                self.finished = None;
                 if !group.items.is_empty() && !self.done.contains(&group.items.start) {
                     self.waiting.insert(group.items.start, group);
                 }
@@ -73,9 +76,9 @@ impl State {
         }
     }
 
-    /// Whether it is known which run it is, and what it has written.
+    /// Whether it is known which run it is, and what it has done.
     pub fn is_begun(&self) -> bool {
-        self.identity.is_some() && self.written != Written::default()
+        self.identity.is_some() && (self.written != Written::default() || self.finished.is_some())
     }
 
     /// The records that lead here, as few as possible.

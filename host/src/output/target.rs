@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fresh::{self, Fresh};
 use crate::journal::sync_directory;
 use crate::text::Foreign;
 
@@ -22,11 +23,13 @@ pub struct Target {
 #[derive(Debug)]
 enum To {
     Stdout,
-    /// A file, and whether what it held before is gone: it is kept until there is something to replace it with.
+    /// A file, and whether what it held before, behind what is to stay, is gone: it is kept until there is something to
+    /// replace it with. One that was not there goes again if that never comes.
     File {
         path: PathBuf,
         file: File,
         begun: bool,
+        fresh: Option<Fresh>,
     },
 }
 
@@ -46,13 +49,9 @@ impl Target {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Target::stdout());
         };
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
+        let (file, fresh) = fresh::open_or_make(File::options().write(true), path)
             .map_err(|e| format!("cannot write {what} {}: {e}", Foreign::of(path)))?;
-        Ok(Target { to: To::File { path: path.to_owned(), file, begun: false }, ..Target::stdout() })
+        Ok(Target { to: To::File { path: path.to_owned(), file, begun: false, fresh }, ..Target::stdout() })
     }
 
     pub fn stdout() -> Target {
@@ -83,16 +82,17 @@ impl Target {
         }
     }
 
-    /// Goes on behind what another run has written: a file keeps that and loses what follows.
-    pub fn go_on(&mut self, extent: &Extent) -> Result<(), String> {
+    /// Is to go on behind what another run has written: a file keeps that, and loses what follows once there is something
+    /// to write. Behind a run that has `finished` nothing can follow.
+    pub fn go_on(&mut self, extent: &Extent, finished: bool) -> Result<(), String> {
         self.written = extent.bytes;
         if self.same().is_none() {
             return Ok(());
         }
-        let To::File { path, file, begun } = &mut self.to else {
+        let To::File { path, file, fresh, .. } = &mut self.to else {
             return Ok(());
         };
-        let name = Foreign::of(path);
+        let name = Foreign::of(&*path);
         let cannot = |e: io::Error| format!("cannot go on with {name}: {e}");
         let length = file.metadata().map_err(cannot)?.len();
         let other = |how: String| {
@@ -100,28 +100,34 @@ impl Target {
                 "{name} is not what the journal says was written: {how}; put it back, or remove the journal to start anew"
             )
         };
-        if length < extent.bytes {
+        if fresh.is_some() && extent.bytes > 0 {
+            return Err(other("it is not there".to_owned()));
+        }
+        if length < extent.bytes || (finished && length > extent.bytes) {
             return Err(other(format!("it has {length} bytes, of {}", extent.bytes)));
         }
         let mut end = vec![0; END.min(usize::try_from(extent.bytes).unwrap_or(END))];
         let from = extent.bytes - end.len() as u64;
         // It is open for writing alone, as a target may be a pipe.
         File::open(&*path).and_then(|file| file.read_exact_at(&mut end, from)).map_err(cannot)?;
-        if blake3::hash(&end).as_bytes() != &extent.end {
+        if extent.bytes > 0 && blake3::hash(&end).as_bytes() != &extent.end {
             return Err(other(format!("its bytes up to {} are others", extent.bytes)));
         }
-        file.set_len(extent.bytes).and_then(|()| file.seek(SeekFrom::Start(extent.bytes))).map_err(cannot)?;
-        *begun = true;
         self.end = end;
         Ok(())
     }
 
-    /// Empties the file for the results to come. Called again it does nothing.
+    /// Makes the file ready for the results to come: it is empty then, or ends where it is gone on with. Called again it
+    /// does nothing.
     pub fn begin(&mut self) -> io::Result<()> {
-        if let To::File { file, begun: begun @ false, .. } = &mut self.to {
-            *begun = true;
+        if let To::File { path, file, begun: begun @ false, fresh } = &mut self.to {
             if file.metadata()?.is_file() {
-                file.set_len(0)?;
+                let end = self.written;
+                file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(|e| name(path, e))?;
+            }
+            *begun = true;
+            if let Some(fresh) = fresh.take() {
+                fresh.keep();
             }
         }
         Ok(())

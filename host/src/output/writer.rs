@@ -37,15 +37,15 @@ impl Output {
         Output { results, failed, journal, uncommitted: Uncommitted::default() }
     }
 
-    /// Begins a run, or goes on with it where its journal says.
+    /// Finds out where a run begins, or goes on with its journal. Nothing is touched yet.
     pub fn start(&mut self, identity: Identity) -> Result<Start, String> {
         let Some(journal) = &mut self.journal else {
             return Ok(Start::Fresh);
         };
         let start = journal.begin(identity)?;
-        if let Start::Behind { results, failed, .. } = &start {
-            self.results.go_on(results)?;
-            self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed))?;
+        if let Start::Behind { results, failed, finished, .. } = &start {
+            self.results.go_on(results, *finished)?;
+            self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed, *finished))?;
         }
         Ok(start)
     }
@@ -92,8 +92,12 @@ impl Output {
         journal.commit(written, waiting).map_err(Refused::Journal)
     }
 
-    /// Nothing more will come. Where nothing was written, that, too, is a result.
+    /// Nothing more will come. Where nothing was written, that, too, is a result; but not where it was never found out
+    /// whether the run goes on with what is there.
     pub fn end(&mut self) -> io::Result<()> {
+        if self.journal.as_ref().is_some_and(|journal| !journal.is_sure()) {
+            return Ok(());
+        }
         self.results.begin()?;
         self.failed.as_mut().map_or(Ok(()), Target::begin)
     }
@@ -176,6 +180,7 @@ impl Output {
                 Message::Waiting(group) => told.push(Told::Waiting(group)),
             }
         }
+        self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(Refused::Journal)?;
         self.write(&results, &failed)?;
         told.into_iter().for_each(|told| self.note(told));
         supervisor.written(results.len() + failed.len());

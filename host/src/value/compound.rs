@@ -96,6 +96,13 @@ impl<'a> Want<'a> {
         Ok(Val::Record(names.zip(values).collect()))
     }
 
+    /// A record from the cells of a row without a header, in the order of its fields.
+    pub(super) fn cells<'de, A: SeqAccess<'de>>(self, seq: A, fields: &Fields) -> Result<Val, A::Error> {
+        let values = fields::read_cells(seq, fields, &|| self.shape.wit_brief(), self.context)?;
+        let names = fields.names.as_slice().iter().cloned();
+        Ok(Val::Record(names.zip(values).collect()))
+    }
+
     pub(super) fn result<'de, A: MapAccess<'de>>(
         self,
         mut map: A,

@@ -8,7 +8,7 @@ use super::misfit::{Step, shorten};
 use super::names::Names;
 use super::shape::Fields;
 use super::wit;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use wasmtime::component::Val;
 
@@ -71,6 +71,33 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
         });
     }
     Ok(complete)
+}
+
+/// Reads the cells of a row without a header, one value per field in the order
+/// of declaration. The last ones may be left out where they are options.
+pub(super) fn read_cells<'de, A: SeqAccess<'de>>(
+    mut seq: A,
+    fields: &Fields,
+    wanted: &dyn Fn() -> String,
+    context: &Context,
+) -> Result<Vec<Val>, A::Error> {
+    let parts = |what| context.parts(wanted(), what);
+    let mut values = Vec::new();
+    for (name, shape) in fields.iter() {
+        let value = seq.next_element_seed(Cell::new(shape, context));
+        values.push(match value.map_err(|error| context.under(Step::Key(name.to_owned()), error))? {
+            Some(value) => value,
+            None if shape.may_be_missing() => Val::Option(None),
+            None => {
+                let field = wit::brief(wit::Field(name, shape));
+                return Err(parts(format!("column `{field}` is missing: the row has {} cells", values.len())));
+            }
+        });
+    }
+    match seq.next_element::<IgnoredAny>()? {
+        None => Ok(values),
+        Some(_) => Err(parts(format!("the row has more than {} cells", values.len()))),
+    }
 }
 
 /// A string that is to be one of `names`: its position, or else itself.

@@ -173,6 +173,7 @@ impl<'de> Visitor<'de> for Want<'_> {
                 Ok(Val::FixedLengthList(values))
             }
             Shape::Flags(names) => self.flags(seq, names),
+            Shape::Record(fields) if self.layout == Layout::Row => self.cells(seq, fields),
             _ => Err(self.mismatch("an array", None)),
         }
     }

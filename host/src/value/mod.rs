@@ -17,6 +17,7 @@ use wasmtime::component::Val;
 
 mod bytes;
 mod cell;
+pub mod columns;
 mod compound;
 mod context;
 mod encode;
@@ -52,7 +53,8 @@ pub enum Form {
     Bytes,
     /// A JSON object of strings, made from a row of CSV. Each cell is turned
     /// into the type that its column is wanted as, and columns that nobody
-    /// wants are passed over.
+    /// wants are passed over. An array, where columns have no names: they are
+    /// those of the type then, in its order.
     Csv,
 }
 

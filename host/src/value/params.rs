@@ -73,6 +73,11 @@ impl Params {
         Ok(())
     }
 
+    /// The parameters that the item fills.
+    pub(super) fn free(&self) -> &Fields {
+        &self.free
+    }
+
     /// Makes the arguments of one call: `out` is emptied, and holds one value
     /// per parameter after.
     ///
@@ -196,8 +201,11 @@ impl<'de> Visitor<'de> for Arguments<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Val>, A::Error> {
         let shapes = &self.params.free.shapes;
-        if shapes.is_empty() || self.layout == Layout::Row {
+        if shapes.is_empty() {
             return Err(self.mismatch("an array", None));
+        }
+        if self.layout == Layout::Row {
+            return fields::read_cells(seq, &self.params.free, &|| self.params.wanted(), self.context);
         }
         let mut values = Vec::with_capacity(shapes.len());
         for (at, shape) in shapes.iter().enumerate() {

@@ -35,38 +35,36 @@ impl Invocation {
     ) -> Result<Invocation, Failure> {
         let item = bytes_of(item, form)?;
         let (name, templates) = command.arguments.split_first().map_or(("", Default::default()), |(n, t)| (&**n, t));
-        let in_arguments = templates.iter().any(|template| template.contains(ITEM));
+        let in_arguments = templates.iter().any(|template| template.contains(&command.item));
         let text = if in_arguments { argument(&item)? } else { "" };
         let mut arguments = vec![name.to_owned()];
-        arguments.extend(templates.iter().map(|template| fill(template, text, index)));
+        arguments.extend(templates.iter().map(|template| fill(template, command, text, index)));
         let stdin = if in_arguments { Bytes::new() } else { Bytes::copy_from_slice(&item) };
         Ok(Invocation { arguments, stdin, stdout })
     }
 }
 
-/// What stands for the item in an argument, and for its index.
-const ITEM: &str = "{}";
-const INDEX: &str = "{#}";
-
 /// Fills in an argument. What is filled in is not looked at again.
-fn fill(template: &str, item: &str, index: u64) -> String {
+fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
+    let index = index.to_string();
+    let mut places = [(&*command.item, item), (&*command.index, &*index)];
+    // One may begin like the other.
+    places.sort_by_key(|(place, _)| std::cmp::Reverse(place.len()));
     let mut filled = String::new();
     let mut rest = template;
-    while let Some(at) = rest.find('{') {
-        let (before, behind) = rest.split_at(at);
-        filled += before;
-        rest = if let Some(behind) = behind.strip_prefix(ITEM) {
-            filled += item;
-            behind
-        } else if let Some(behind) = behind.strip_prefix(INDEX) {
-            filled += &index.to_string();
-            behind
-        } else {
-            filled.push('{');
-            behind.get(1..).unwrap_or_default()
-        };
+    while let Some(first) = rest.chars().next() {
+        match places.iter().find_map(|(place, with)| Some((rest.strip_prefix(place)?, with))) {
+            Some((behind, with)) => {
+                filled += with;
+                rest = behind;
+            }
+            None => {
+                filled.push(first);
+                rest = rest.get(first.len_utf8()..).unwrap_or_default();
+            }
+        }
     }
-    filled + rest
+    filled
 }
 
 /// The bytes a command gets: of a JSON string its text, of other JSON the text it stands in.
@@ -90,7 +88,7 @@ fn bytes_of(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
 /// An item as an argument, which is text that ends with a NUL.
 fn argument(item: &[u8]) -> Result<&str, Failure> {
     let invalid = |what| {
-        let hint = "leave {} out, and it is the command's standard input";
+        let hint = "where no argument holds it, it is the command's standard input";
         Failure::new(Kind::InvalidInput, format!("the item {what} and cannot be in an argument; {hint}"))
     };
     match std::str::from_utf8(item) {
@@ -180,8 +178,22 @@ mod tests {
     use super::*;
 
     fn invocation(templates: &[&str], item: &[u8], form: Form) -> Result<Invocation, Failure> {
+        replacing("{}", "{#}", templates, item, form)
+    }
+
+    fn replacing(by: &str, index: &str, templates: &[&str], item: &[u8], form: Form) -> Result<Invocation, Failure> {
         let arguments = ["name"].iter().chain(templates).map(|&t| t.to_owned()).collect();
-        Invocation::new(&Command { arguments, ..Command::default() }, item, form, 7, Captured::new(10, None))
+        let (by, index) = (by.to_owned(), index.to_owned());
+        let command = Command { arguments, item: by, index, ..Command::default() };
+        Invocation::new(&command, item, form, 7, Captured::new(10, None))
+    }
+
+    #[test]
+    fn what_stands_for_the_item_can_be_chosen_and_braces_are_passed_as_they_are() {
+        let made = replacing("@", "@#", &["{}", "{#}", "a@b@#c@@#"], b"x@", Form::Bytes).expect("text");
+        assert_eq!(made.arguments, ["name", "{}", "{#}", "ax@b7cx@7"]);
+        let made = replacing("@", "%", &["{}", "{#}%"], b"x", Form::Bytes).expect("text");
+        assert_eq!((made.arguments, &*made.stdin), (["name", "{}", "{#}7"].map(str::to_owned).to_vec(), &b"x"[..]));
     }
 
     #[test]
@@ -224,7 +236,7 @@ mod tests {
             let made = invocation(&given, item.as_bytes(), Form::Bytes).expect("text");
             prop_assert_eq!(made.arguments.len(), templates.len() + 1);
             for (made, template) in made.arguments.iter().skip(1).zip(&templates) {
-                let stays = !template.contains(ITEM) && !template.contains(INDEX);
+                let stays = !template.contains("{}") && !template.contains("{#}");
                 prop_assert!(!stays || made == template, "{:?} became {:?}", template, made);
             }
         }

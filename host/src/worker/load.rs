@@ -17,9 +17,9 @@ use super::{deterministic, toolchain, wasi};
 use crate::compile::{Format, InitOnce, Meta};
 use crate::engine;
 use crate::exports::{self, Export};
-use crate::policy::Call;
+use crate::policy::{Call, Columns};
 use crate::text::Foreign;
-use crate::value::{Params, Shape};
+use crate::value::{self, Params, Shape};
 
 /// A task that is ready to be instantiated.
 pub struct Task {
@@ -140,9 +140,24 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
 
 /// Loads the task in `artifact`, to which `path` leads as well.
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
-    match setup.meta.format {
+    let task = match setup.meta.format {
         Format::Component => component(engine, path, setup),
         Format::Core => core(engine, artifact, &setup.call),
+    }?;
+    if let Some(columns) = &setup.call.columns {
+        check_columns(&task, columns)?;
+    }
+    Ok(task)
+}
+
+/// Says of CSV whose rows can none of them fit what is the matter, once and before any is run.
+fn check_columns(task: &Task, columns: &Columns) -> Result<(), LoadError> {
+    match task.manner {
+        Manner::Command => Ok(()),
+        Manner::Bytes | Manner::FallibleBytes => Err(LoadError::Task(
+            "the function takes bytes, and rows of CSV are objects; --input-format lines gives it each line".to_owned(),
+        )),
+        _ => value::columns::check(&task.params, columns).map_err(LoadError::Task),
     }
 }
 

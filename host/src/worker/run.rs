@@ -206,7 +206,7 @@ impl Runner {
     /// The bytes of an item and how they are to be read: one that failed in an earlier run is taken out of its record.
     fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::Given<'a>, Failure> {
         if tag == ItemTag::Unreadable {
-            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(item)));
+            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(failed::split_unreadable(item).0)));
         }
         let again = self.call.takes_failed.then(|| failed::read(item)).flatten();
         again.unwrap_or(Ok((Cow::Borrowed(item), self.call.item_form)))

@@ -140,9 +140,36 @@ fn files_come_back_as_what_was_in_them() {
     let failing = traps(r#"(param "item" (list u8)) (result (list u8))"#);
     let (lines, output) = again(&failing, &wat(echo_bytes()), &["--input-format", "files"], paths.as_bytes());
     assert_eq!(lines[1]["kind"], "invalid-input");
-    // What could not be read is not there to be run again; it says once more why.
+    // A line of input opens nothing by itself; it says once more why it failed, and how it is read again.
     assert!(output.stderr.contains("none: No such file"), "{}", output.stderr);
+    assert!(output.stderr.contains("--input-format files reads it again"), "{}", output.stderr);
     assert_eq!(output.exits(1).bytes, b"\xff\x01\n\0");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_kept_by_its_path_and_read_once_it_is_there() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("a"), b"\xff\x01\n").expect("a file");
+    let paths = format!("{}\n{}\n", folder.path("a").display(), folder.path("late").display());
+    let failing = traps(r#"(param "item" (list u8)) (result (list u8))"#);
+    let args = ["--input-format", "files", "--output-format", "raw", "--delimiter", "nul"];
+    let files = |task: &Task| map(task).args(args);
+    files(&failing).arg("--failed").arg(folder.path("failed")).input(paths).run().exits(1);
+    let lines = folder.lines("failed");
+    assert_eq!(lines[1]["form"], "path");
+    assert_eq!(lines[1]["input"], folder.path("late").display().to_string());
+    // As long as it is not there it fails again, and is kept again.
+    let run = files(&wat(echo_bytes())).arg("--failed").arg(folder.path("again")).arg(folder.path("failed"));
+    assert_eq!(run.run().exits(1).bytes, b"\xff\x01\n\0");
+    assert_eq!(folder.lines("again")[0]["input"], lines[1]["input"]);
+    std::fs::write(folder.path("late"), "now").expect("a file");
+    let output = files(&wat(echo_bytes())).arg(folder.path("again")).run().exits(0);
+    assert_eq!(output.bytes, b"now\0");
+    // Items of another kind are not lost by it.
+    map(&traps_if_negative()).arg("--failed").arg(folder.path("number")).input("-3\n").run().exits(1);
+    let run = files(&wat(echo_bytes())).arg("--failed").arg(folder.path("still")).arg(folder.path("number"));
+    run.run().exits(1);
+    assert_eq!(map(&wat(SQUARE)).arg(folder.path("still")).run().exits(0).text(), "9\n");
 }
 
 #[test]

@@ -81,6 +81,19 @@ impl Place {
         (printed, failed)
     }
 
+    /// The files there are, with what is in them.
+    fn all(&self) -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(self.0.path()).expect("it is there");
+        let mut files: Vec<(String, Vec<u8>)> = entries
+            .map(|entry| {
+                let entry = entry.expect("it is there");
+                (entry.file_name().into_string().expect("text"), fs::read(entry.path()).expect("it can be read"))
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
     fn copy(&self, from: &Place) {
         for name in ["journal", "out", "failed"] {
             fs::copy(from.path(name), self.path(name)).expect("a copy");
@@ -340,25 +353,91 @@ fn a_run_that_was_halted_goes_on_where_it_stopped() {
     }
 }
 
+/// A run with its files here, told what a person would be told.
+fn aloud(place: &Place, task: &Task) -> Run {
+    let run = map(task).arg("--resume").arg("--journal").arg(place.path("journal"));
+    run.arg("-o").arg(place.path("out")).arg("--failed").arg(place.path("failed"))
+}
+
 #[test]
-fn a_finished_journal_has_nothing_to_do_and_keeps_its_exit_code() {
-    for (items, code) in [(vec![1, 2, 3], 0), (vec![1, 7, 3], 1)] {
+fn a_finished_run_has_nothing_to_do_says_so_and_keeps_its_exit_code() {
+    let task = wat(SEVENTH_TRAPS);
+    for (items, code) in [(vec![1, 2, 3], 0), (vec![1, 7, 3], 1), (vec![], 0)] {
         let place = Place::new();
-        let task = wat(SEVENTH_TRAPS);
-        place.run(&task).input(lines(items.clone())).run().exits(code);
-        fs::write(place.path("out"), "mine now").expect("a file");
-        place.run(&task).input("").run().exits(code);
-        assert_eq!(place.read("out"), "mine now");
+        aloud(&place, &task).input(lines(items.clone())).run().exits(code);
+        let before = place.all();
+        let output = aloud(&place, &task).input(lines(items.clone())).run().exits(code);
+        let says = format!("finished, nothing to do: all {} items are done", items.len());
+        assert!(output.stderr.contains(&says), "{}", output.stderr);
+        assert_eq!(place.all(), before);
+        let output = aloud(&place, &task).arg("-q").input(lines(items.clone())).run().exits(code);
+        assert_eq!(output.stderr, "");
     }
 }
 
 #[test]
-fn no_items_are_a_run_too() {
+fn a_finished_run_goes_on_where_its_input_has_grown() {
+    let task = wat(SEVENTH_TRAPS);
     let place = Place::new();
-    for _ in 0..2 {
-        place.run(&wat(SQUARE)).input("").run().exits(0);
-        assert_eq!(place.read("out"), "");
-        assert!(place.size("journal") > 0);
+    let mut items = Vec::new();
+    for more in [vec![], vec![1, 2], vec![7, 3], vec![4]] {
+        items.extend(more);
+        let code = i32::from(items.contains(&7));
+        let output = aloud(&place, &task).input(lines(items.clone())).run().exits(code);
+        assert!(!output.stderr.contains("nothing to do"), "{}", output.stderr);
+        assert_eq!(place.read("out"), doubled(&items));
+    }
+    assert_eq!(place.failed(), [7]);
+}
+
+#[test]
+fn a_finished_run_whose_input_has_grown_can_be_killed_and_go_on() {
+    let task = wat(SEVENTH_TRAPS);
+    let place = Place::new();
+    place.run(&task).input(lines([1, 2])).run().exits(0);
+    let mut host = place.run(&task).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    write!(input, "1\n2\n3\n").expect("the host reads");
+    until("something is printed behind what was there", || (place.read("out") == "2\n4\n6\n").then_some(()));
+    // It may be in the journal by now or not.
+    kill(&mut host);
+    place.run(&task).input(lines([1, 2, 3, 4])).run().exits(0);
+    assert_eq!(place.read("out"), "2\n4\n6\n8\n");
+}
+
+#[test]
+fn a_finished_run_is_refused_where_its_input_or_its_files_are_not_as_they_were() {
+    let task = wat(SEVENTH_TRAPS);
+    let place = Place::new();
+    let items = [1, 7, 3];
+    place.run(&task).input(lines(items)).run().exits(1);
+    let whole = place.all();
+    for (input, says) in [
+        ("1\n7\n4\n", "has others there"),
+        ("1\n7\n", "ends after 2"),
+        ("", "ends after 0"),
+        ("1\n7\n33\n", "has others there"),
+    ] {
+        let output = place.run(&task).input(input).run().exits(2);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+        assert_eq!(place.all(), whole);
+    }
+    for name in ["out", "failed"] {
+        for other in [None, Some(&b"mine now"[..]), Some(b""), Some(b"2\n6\nmore\n")] {
+            match other {
+                None => fs::remove_file(place.path(name)).expect("it was there"),
+                Some(bytes) => fs::write(place.path(name), bytes).expect("a file"),
+            }
+            let before = place.all();
+            // Also where there is more to do.
+            for input in [lines(items), lines([1, 7, 3, 4])] {
+                let output = place.run(&task).input(input).run().exits(2);
+                let says = format!("{name} is not what the journal says was written");
+                assert!(output.stderr.contains(&says), "{}", output.stderr);
+                assert_eq!(place.all(), before);
+            }
+            whole.iter().for_each(|(name, bytes)| fs::write(place.path(name), bytes).expect("put back"));
+        }
     }
 }
 
@@ -369,6 +448,7 @@ fn begun() -> Place {
     place
 }
 
+/// A run was refused that left all as it was: also what the run before wrote and its journal does not promise.
 #[track_caller]
 fn refused(place: &Place, output: Output, says: &str) {
     let output = output.exits(2);
@@ -377,6 +457,123 @@ fn refused(place: &Place, output: Output, says: &str) {
     place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(1);
     assert_eq!(place.read("out"), "6\n8\n");
     assert_eq!(place.failed(), [7]);
+}
+
+/// The same with what the killed run had written and not kept: half a line in each file, and half a record.
+fn begun_and_torn() -> Place {
+    let place = begun();
+    for name in ["out", "failed", "journal"] {
+        let mut file = fs::File::options().append(true).open(place.path(name)).expect("it is there");
+        file.write_all(b"torn li").expect("appended");
+    }
+    place
+}
+
+#[test]
+fn a_run_that_is_refused_has_touched_nothing() {
+    type Refuse = fn(Run) -> Run;
+    let others: [(Refuse, &str); 6] = [
+        (|run| run.input("3\n8\n"), "has others there"),
+        (|run| run.input("3\n"), "ends after 1"),
+        (|run| run.arg("--unordered").input("3\n7\n"), "a run with --unordered false"),
+        (|run| run.arg("/no/such/input"), "cannot read the input"),
+        (|run| run.args(["--dir", "/no/such::/x"]).input("3\n7\n"), "/no/such"),
+        (|run| run.args(["-f", "none"]).input("3\n7\n"), "a run with --function none"),
+    ];
+    for (refuse, says) in others {
+        let place = begun_and_torn();
+        let before = place.all();
+        let output = refuse(place.run(&wat(SEVENTH_TRAPS))).run().exits(2);
+        assert!(output.stderr.contains(says), "{says:?} is not in: {}", output.stderr);
+        assert_eq!(place.all(), before, "{says}");
+        refused(&place, output, "");
+    }
+    let place = begun_and_torn();
+    for name in ["out", "failed"] {
+        let kept = fs::read(place.path(name)).expect("it is there");
+        fs::remove_file(place.path(name)).expect("removed");
+        let before = place.all();
+        let output = place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n").run().exits(2);
+        assert!(output.stderr.contains(&format!("{name} is not what the journal says")), "{}", output.stderr);
+        assert!(output.stderr.contains("it is not there"), "{}", output.stderr);
+        assert_eq!(place.all(), before);
+        fs::write(place.path(name), kept).expect("put back");
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_its_input_was_looked_through_has_touched_nothing() {
+    let place = begun_and_torn();
+    let before = place.all();
+    let mut host = place.run(&wat(SEVENTH_TRAPS)).start();
+    // It waits for the second item, and nobody knows yet what that is. Blank lines are no items, and no pipe holds so many.
+    let mut input = host.stdin.take().expect("a pipe");
+    write!(input, "3\n{}", "\n".repeat(300_000)).expect("the host reads");
+    host.signal(Signal::SIGTERM);
+    host.wait();
+    assert_eq!(place.all(), before);
+}
+
+#[test]
+fn a_run_that_never_begins_leaves_no_files_behind() {
+    let place = Place::new();
+    for task in [wat("(module"), wat("(module)")] {
+        place.run(&task).input("1\n").run().exits(2);
+        place.run(&wat(SQUARE)).arg("/no/such/input").run().exits(2);
+        place.run(&wat(SQUARE)).args(["-f", "none"]).input("1\n").run().exits(2);
+        place.run(&wat(SQUARE)).args(["--dir", "/no/such::/x"]).input("1\n").run().exits(2);
+        assert_eq!(place.all(), []);
+    }
+}
+
+#[test]
+fn a_journal_that_was_damaged_is_refused_by_name_with_a_way_out_that_works() {
+    let task = wat(SEVENTH_TRAPS);
+    let items = [3, 7, 4, 5];
+    let place = Place::new();
+    place.killed_after(place.run(&task), &items);
+    let journal = fs::read(place.path("journal")).expect("it is there");
+    let step = if full() { 1 } else { 61 };
+    // In front of the last record, wherever that begins: so many bytes it does not have.
+    for at in (20..journal.len() * 2 / 3).step_by(step) {
+        let mut damaged = journal.clone();
+        damaged[at] ^= 0x10;
+        fs::write(place.path("journal"), &damaged).expect("written");
+        let before = place.all();
+        let output = place.run(&task).input(lines(items)).run().exits(2);
+        assert!(output.stderr.contains("journal is damaged at byte "), "byte {at}: {}", output.stderr);
+        assert_eq!(place.all(), before, "byte {at}");
+        if let Some(cut) = output.stderr.split("truncate -s ").nth(1) {
+            let again = Place::new();
+            again.copy(&place);
+            let cut: usize = cut.split(' ').next().and_then(|cut| cut.parse().ok()).expect("a number");
+            fs::write(again.path("journal"), &damaged[..cut]).expect("cut");
+            again.run(&task).input(lines(items)).run().exits(1);
+            assert_eq!((again.read("out"), again.failed()), (doubled(&items), vec![7]), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_does_not_grow_with_the_times_its_run_was_killed() {
+    let task = wat(SEVENTH_TRAPS);
+    let place = Place::new();
+    let mut sizes = Vec::new();
+    let items: Vec<i64> = (1..40).map(|n| n * 7 + 1).collect();
+    for round in 1..=12 {
+        let before = fs::read(place.path("journal")).unwrap_or_default();
+        let mut host = place.run(&task).start();
+        let mut input = host.stdin.take().expect("a pipe");
+        write!(input, "{}", lines(items[..round * 3].iter().copied())).expect("the host reads");
+        until("something of it is in the journal", || {
+            (fs::read(place.path("journal")).unwrap_or_default() != before).then_some(())
+        });
+        kill(&mut host);
+        sizes.push(place.size("journal"));
+    }
+    assert!(sizes.iter().all(|size| *size < sizes[1] * 2), "{sizes:?}");
+    place.run(&task).input(lines(items.iter().copied())).run().exits(0);
+    assert_eq!(place.read("out"), doubled(&items));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod call;
 mod chaos;
 mod compile;
 mod compile_bombs;
+mod csv;
 mod death;
 mod deterministic;
 mod environment;

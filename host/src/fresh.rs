@@ -1,0 +1,91 @@
+//! Files that are made before it is known whether the run will take place.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A file that this process made and that nobody has written to. It is removed when this is dropped, so that a run that is
+/// refused leaves nothing behind.
+#[derive(Debug)]
+pub struct Fresh {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // Somebody may have put another file in its place, or something into it.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id && found.len() == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Fresh {
+    /// Lets the file stay.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Opens a file with these options, and makes it where it is not there.
+pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Option<Fresh>)> {
+    loop {
+        match options.clone().open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(|file| (file, None)),
+        }
+        match options.clone().create_new(true).open(path) {
+            // Made by somebody else just now, or a link to a file that is not there.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.exists() => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return options.clone().create(true).open(path).map(|file| (file, None));
+            }
+            made => {
+                let file = made?;
+                let id = id(&file.metadata()?);
+                return Ok((file, Some(Fresh { path: path.to_owned(), id })));
+            }
+        }
+    }
+}
+
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_a_file_that_was_made_here_and_is_empty_is_removed_again() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("file");
+        let mut options = File::options();
+        options.write(true);
+        drop(open_or_make(&options, &path).expect("it is made").1);
+        assert!(!path.exists());
+
+        let (mut file, fresh) = open_or_make(&options, &path).expect("it is made");
+        file.write_all(b"x").expect("written");
+        drop(fresh);
+        assert!(path.exists());
+        assert!(open_or_make(&options, &path).expect("it is there").1.is_none());
+
+        fs::remove_file(&path).expect("removed");
+        let (_, fresh) = open_or_make(&options, &path).expect("it is made");
+        fs::rename(&path, folder.path().join("moved")).expect("moved");
+        fs::write(&path, "").expect("another");
+        drop(fresh);
+        assert!(path.exists());
+
+        fs::remove_file(&path).expect("removed");
+        let (_, fresh) = open_or_make(&options, &path).expect("it is made");
+        fresh.expect("new").keep();
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,85 @@
+//! The byte order mark that editors and spreadsheets put in front of a text.
+
+/// How the text of an input is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, so that a mark of anything else says that it cannot be read.
+    Utf8,
+    /// UTF-8, or lines of any bytes.
+    Lines,
+    /// Any bytes, which begin with what they like.
+    Bytes,
+}
+
+/// The mark of UTF-8.
+const UTF_8: &[u8] = b"\xef\xbb\xbf";
+
+impl Encoding {
+    /// Whether more has to be read to know what these first bytes mean.
+    pub fn is_unsure(self, begin: &[u8]) -> bool {
+        let marks: [&[u8]; 3] = [UTF_8, b"\xff\xfe\0\0", b"\xfe\xff\0\0"];
+        self != Encoding::Bytes && marks.iter().any(|mark| begin.len() < mark.len() && is_begun(mark, begin))
+    }
+
+    /// How many bytes are a mark, or the encoding that the text has instead.
+    pub fn mark(self, begin: &[u8]) -> Result<usize, &'static str> {
+        // The first character of a text is most likely one of ASCII, which UTF-16 fills up with a zero.
+        match (self, begin) {
+            (Encoding::Bytes, _) => Ok(0),
+            (_, [0xef, 0xbb, 0xbf, ..]) => Ok(UTF_8.len()),
+            (_, [0xff, 0xfe, 0, 0, ..]) => Err("UTF-32"),
+            (_, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, _, ..]) => Err("UTF-16"),
+            (Encoding::Utf8, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => Err("UTF-16"),
+            _ => Ok(0),
+        }
+    }
+}
+
+/// Whether these bytes may become a mark: of UTF-16 the zeros are as good as any.
+fn is_begun(mark: &[u8], begin: &[u8]) -> bool {
+    let fixed = mark.iter().position(|byte| *byte == 0).unwrap_or(mark.len());
+    let (mark, begin) = (mark.get(..fixed).unwrap_or(mark), begin.get(..fixed.min(begin.len())).unwrap_or_default());
+    mark.starts_with(begin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_told_from_a_text_and_from_bytes() {
+        use Encoding::{Bytes, Lines, Utf8};
+        for (encoding, begin, wanted) in [
+            (Utf8, &b"\xef\xbb\xbf1"[..], Ok(3)),
+            (Lines, b"\xef\xbb\xbf", Ok(3)),
+            (Bytes, b"\xef\xbb\xbf1", Ok(0)),
+            (Utf8, b"\xff\xfe1\0", Err("UTF-16")),
+            (Utf8, b"\xff\xfe\x3a\x4e", Err("UTF-16")),
+            (Utf8, b"\xfe\xff\0001", Err("UTF-16")),
+            (Lines, b"\xff\xfea\0", Err("UTF-16")),
+            (Lines, b"\xff\xfe\0\0", Err("UTF-32")),
+            (Lines, b"\xff\xfe\nplain", Ok(0)),
+            (Utf8, b"1\n", Ok(0)),
+            (Utf8, b"", Ok(0)),
+        ] {
+            assert_eq!(encoding.mark(begin), wanted, "{encoding:?} {begin:?}");
+        }
+    }
+
+    #[test]
+    fn more_is_waited_for_only_where_it_can_make_a_difference() {
+        for (begin, unsure) in [
+            (&b""[..], true),
+            (b"1", false),
+            (b"\xef", true),
+            (b"\xef\xbb", true),
+            (b"\xef\xbb\xbf", false),
+            (b"\xefx", false),
+            (b"\xff\xfe1", true),
+            (b"\xff\xfe1\0", false),
+        ] {
+            assert_eq!(Encoding::Utf8.is_unsure(begin), unsure, "{begin:?}");
+            assert!(!Encoding::Bytes.is_unsure(begin));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! CSV as it comes: other delimiters, no header, a header that does not fit, quotes that are not in pairs.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::guest::{Task, wat};
+use crate::support::run::{Output, map};
+use crate::support::wat::{component, echo_bytes, echo_string, lift, minus};
+
+/// `weigh: func(order: order) -> f64`, of a record with a text and an option in it: the weight.
+fn weigh() -> Task {
+    let body = r#"
+    (func (export "weigh") (param i32 i32 i32 f64 i32 i32 i32) (result f64) (local.get 3))"#;
+    let record = r#"(record (field "order-id" u32) (field "customer" string) (field "weight-kg" f64)
+        (field "coupon" (option string)))"#;
+    let types = format!(r#"(type $shape {record}) (export $order "order" (type $shape))"#);
+    wat(component(body, &[types, lift("weigh", r#"(param "order" $order) (result f64)"#)]))
+}
+
+const ORDERS: &str = "order-id,customer,weight-kg,coupon\n0,\"Doe, 0\",22.5,SPRING\n1,\"Doe, 1\",4.5,\n";
+
+fn csv(task: &Task, args: &[&str], input: &str) -> Output {
+    map(task).args(["--input-format", "csv", "-j", "2"]).args(args).input(input).run()
+}
+
+/// What of a run is refused before any item: nothing is printed, no item is told of, and all of this is said once.
+#[track_caller]
+fn refused(output: Output, says: &[&str]) {
+    let output = output.exits(2);
+    assert!(output.bytes.is_empty() && !output.stderr.contains("item 0"), "{}", output.stderr);
+    for part in says {
+        assert!(output.stderr.contains(part), "{part:?} is not in: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_record_is_filled_by_the_names_of_the_columns() {
+    assert_eq!(csv(&weigh(), &[], ORDERS).exits(0).text(), "22.5\n4.5\n");
+}
+
+#[test]
+fn a_header_that_lacks_columns_is_refused_before_the_first_row_with_all_of_them() {
+    let output = csv(&weigh(), &[], &ORDERS.replace("order-id", "order_id").replace("weight-kg", "Weight"));
+    refused(
+        output,
+        &[
+            "`order-id: u32` (is it `order_id`?)",
+            "`weight-kg: f64` (is it `Weight`?)",
+            "it has `order_id`, `customer`, `Weight`",
+        ],
+    );
+    refused(csv(&wat(minus()), &[], "from,takes\n3,1\n"), &["`take: s64`", "it has `from`, `takes`"]);
+    refused(csv(&wat(echo_bytes()), &[], "item\nx\n"), &["takes bytes", "--input-format lines"]);
+}
+
+#[test]
+fn another_delimiter_is_named_and_works_once_it_is_given() {
+    for (delimiter, name) in [(";", "';'"), ("\t", "'\\t'"), ("|", "'|'")] {
+        let input = ORDERS.replace(',', delimiter);
+        refused(csv(&weigh(), &[], &input), &[&format!("--csv-delimiter {name}")]);
+        let output = csv(&weigh(), &["--csv-delimiter", name.trim_matches('\'')], &input).exits(0);
+        assert_eq!(output.text(), "22.5\n4.5\n");
+    }
+}
+
+#[test]
+fn a_first_row_that_is_data_is_seen_for_that_and_taken_once_it_is_said() {
+    let rows = ORDERS.split_once('\n').expect("a header").1;
+    refused(csv(&weigh(), &[], rows), &["`order-id: u32`", "it has `0`, `Doe, 0`, `22.5`", "--no-header"]);
+    assert_eq!(csv(&weigh(), &["--no-header"], rows).exits(0).text(), "22.5\n4.5\n");
+    assert_eq!(csv(&wat(minus()), &["--no-header"], "9,2\n").exits(0).text(), "7\n");
+    // The last ones may be left out where they are options.
+    assert_eq!(csv(&weigh(), &["--no-header"], "0,x,1.5\n").exits(0).text(), "1.5\n");
+    refused(csv(&weigh(), &["--no-header"], "0,x\n"), &["have 2 cells, and the function takes 4"]);
+    let output = csv(&weigh(), &["--no-header", "--output-format", "records"], "0,x,1.5\nx,y,z\n1,x\n").exits(1);
+    assert_eq!(output.kinds(), ["ok", "invalid-input", "invalid-input"]);
+}
+
+#[test]
+fn what_is_said_of_csv_is_refused_for_other_inputs() {
+    for args in [&["--csv-delimiter", ";"][..], &["--no-header"]] {
+        let output = map(&weigh()).args(args).input("1\n").run().exits(2);
+        assert!(output.stderr.contains("--input-format csv"), "{}", output.stderr);
+    }
+    for delimiter in ["", "\"", "ab", "ä"] {
+        csv(&weigh(), &["--csv-delimiter", delimiter], ORDERS).exits(2);
+    }
+}
+
+/// Rows of `minus`, of which those of `strays` have a quote too many, in front of their second cell.
+fn rows(count: usize, strays: &[usize]) -> String {
+    let row = |n: usize| format!("{n},{}{n}\n", if strays.contains(&n) { "\"" } else { "" });
+    String::from("from,take\n") + &(1..=count).map(row).collect::<String>()
+}
+
+/// A file of these rows, in a folder that lives as long.
+fn file(input: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, input).expect("written");
+    (folder, path)
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_an_error_of_the_input_with_its_place() {
+    let (_folder, path) = file(rows(2000, &[9]));
+    let output = map(&wat(minus())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
+    // It stands in the tenth line of the file. What comes before has its outcome.
+    assert!(output.stderr.contains("rows.csv:10: a quote opens in this row"), "{}", output.stderr);
+    assert_eq!(output.text(), "0\n".repeat(8));
+    // The quote, not the row, is named where they are lines apart.
+    let (_folder, path) = file("from,take\n1,2\n\"3\n\",\"4\n");
+    let output = map(&wat(minus())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
+    assert!(output.stderr.contains("rows.csv:4: a quote opens"), "{}", output.stderr);
+    let output = csv(&wat(minus()), &[], "from,take\r\n\r\n1,2\r\n3,\"4\r\n").exits(2);
+    assert!(output.stderr.contains("standard input:4: a quote opens"), "{}", output.stderr);
+}
+
+#[test]
+fn a_run_over_a_file_that_was_mended_goes_on_where_the_quote_was() {
+    let (folder, path) = file(rows(2000, &[1000]));
+    let run = || {
+        let run = map(&wat(minus())).args(["--input-format", "csv", "--resume", "--journal"]);
+        run.arg(folder.path().join("journal")).arg("-o").arg(folder.path().join("out")).arg(&path).run()
+    };
+    run().exits(2);
+    std::fs::write(&path, rows(2000, &[])).expect("written");
+    run().exits(0);
+    assert_eq!(std::fs::read_to_string(folder.path().join("out")).expect("it is there"), "0\n".repeat(2000));
+}
+
+#[test]
+fn lines_that_a_quote_has_swallowed_are_failed_items_each_with_its_text() {
+    let (folder, path) = file(rows(100, &[9, 50]));
+    let failed = folder.path().join("failed");
+    let run = map(&wat(minus())).args(["--input-format", "csv", "--failed"]).arg(&failed).arg(&path);
+    let output = run.run().exits(1);
+    assert_eq!(output.text(), "0\n".repeat(58));
+    assert!(output.stderr.contains("42 of 100 items failed"), "{}", output.stderr);
+    assert!(output.stderr.contains("opens in line 10 and is closed in line 51"), "{}", output.stderr);
+    let text = std::fs::read_to_string(&failed).expect("it is there");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["input"], "9,\"9");
+    assert_eq!(lines[1]["input"], "10,10");
+    assert_eq!(lines[41]["columns"], json!(["from", "take"]));
+    // Those that had nothing the matter with them run as they are, and the others once they are mended.
+    let output = map(&wat(minus())).arg(&failed).run().exits(1);
+    assert_eq!(output.text(), "0\n".repeat(40));
+    std::fs::write(&failed, text.replace("\\\"", "")).expect("mended");
+    assert_eq!(map(&wat(minus())).arg(&failed).run().exits(0).text(), "0\n".repeat(42));
+}
+
+#[test]
+fn a_quote_that_swallows_more_than_a_person_can_look_through_is_an_error_of_the_input() {
+    let (_folder, path) = file(rows(3000, &[9, 2500]));
+    let output = map(&wat(minus())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
+    let says = "rows.csv:10: a quote opens in this row of the CSV and is closed in line 2501";
+    assert!(output.stderr.contains(says), "{}", output.stderr);
+}
+
+#[test]
+fn a_row_without_an_end_is_no_more_than_an_instance_could_hold() {
+    let (_folder, path) = file(String::from("from,take\n1,2\n3,\"") + &"x".repeat(3 << 20));
+    let output = map(&wat(minus())).args(["--input-format", "csv", "--memory", "2MiB"]).arg(&path).run().exits(2);
+    assert!(output.stderr.contains("rows.csv:3: this row of the CSV is longer than the memory"), "{}", output.stderr);
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_kept_as_they_stood_and_run_once_they_are_mended() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let failed = folder.path().join("failed");
+    let input = b"first;second\n1;2;3\n\"a\nb\";\xff\nonly\n4;5\n";
+    let task = || wat(minus_of("first", "second"));
+    map(&task())
+        .args(["--input-format", "csv", "--csv-delimiter", ";", "--failed"])
+        .arg(&failed)
+        .input(*input)
+        .run()
+        .exits(1);
+    let text = std::fs::read_to_string(&failed).expect("it is there");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kept: Vec<Value> = lines.iter().map(|line| json!([line["form"], line["input"]])).collect();
+    assert_eq!(
+        kept,
+        [json!(["csv-text", "1;2;3"]), json!(["csv-base64", "ImEKYiI7/w=="]), json!(["csv-text", "only"])]
+    );
+    assert!(lines[1]["message"].as_str().expect("text").contains("standard input:3) is not UTF-8"), "{}", lines[1]);
+    assert!(lines[2]["message"].as_str().expect("text").contains("standard input:5) has 1 cells"), "{}", lines[2]);
+    // What fails again is written as it was.
+    let again = folder.path().join("again");
+    map(&task()).arg("--failed").arg(&again).arg(&failed).run().exits(1);
+    let items =
+        |text: &str| text.lines().map(|line| line.split(",\"index\"").next().map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(items(&std::fs::read_to_string(&again).expect("it is there")), items(&text));
+    let mended = text.replace("1;2;3", "7;3").replace("ImEKYiI7/w==", "OTsx").replace("only", "1;1");
+    std::fs::write(&again, mended).expect("mended");
+    assert_eq!(map(&task()).arg(&again).run().exits(0).text(), "4\n8\n0\n");
+}
+
+/// `minus` with other names.
+fn minus_of(one: &str, other: &str) -> String {
+    minus().replace("\"from\"", &format!("{one:?}")).replace("\"take\"", &format!("{other:?}"))
+}
+
+#[test]
+fn a_byte_order_mark_in_front_of_a_text_is_no_part_of_it() {
+    let mark = "\u{feff}";
+    let folder = TempDir::new().expect("a temporary directory");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let (one, two) = (write("one", &format!("{mark}\"a\"\n")), write("two", &format!("{mark}\"b\"")));
+    // Each file may have one, also one that holds nothing else.
+    let run = map(&wat(echo_string())).arg(&one).arg(write("empty", mark)).arg(&two);
+    assert_eq!(run.run().exits(0).text(), "\"a\"\n\"b\"\n");
+    let run = map(&wat(echo_string())).args(["--input-format", "lines"]).arg(&one);
+    assert_eq!(run.run().exits(0).text(), "\"\\\"a\\\"\"\n");
+    let paths = write("paths", &format!("{mark}{}\n", one.display()));
+    let run = map(&wat(echo_bytes()))
+        .args(["--input-format", "files", "--output-format", "raw", "--delimiter", "none"])
+        .arg(&paths);
+    // What a file holds is its own business.
+    assert_eq!(run.run().exits(0).bytes, format!("{mark}\"a\"\n").as_bytes());
+    assert_eq!(csv(&weigh(), &[], &format!("{mark}{ORDERS}")).exits(0).text(), "22.5\n4.5\n");
+    assert_eq!(
+        csv(&weigh(), &[], &format!("{mark}{}", ORDERS.replacen("order-id", "\"order-id\"", 1))).exits(0).text(),
+        "22.5\n4.5\n"
+    );
+    let run = map(&wat(echo_string())).args(["--input-format", "nul"]).input(format!("{mark}a\0"));
+    assert_eq!(run.run().exits(0).text(), "\"\u{feff}a\"\n");
+}
+
+#[test]
+fn a_text_in_utf_16_is_said_to_be_one_with_the_way_out() {
+    let utf_16: Vec<u8> = "\u{feff}\"a\"\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for format in ["jsonl", "csv", "lines", "files"] {
+        let (_folder, path) = file(&utf_16);
+        let output = map(&wat(echo_string())).args(["--input-format", format]).arg(&path).run().exits(2);
+        let says = "rows.csv is UTF-16, and UTF-8 is wanted; iconv -f UTF-16 -t UTF-8";
+        assert!(output.stderr.contains(says), "{format}: {}", output.stderr);
+    }
+}
