@@ -6,6 +6,12 @@
 //!
 //! This is the library behind the `wasmpool` command, too; see the README for what that does and ARCHITECTURE.md for how.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod stdio;
+
+mod aside;
 #[doc(hidden)]
 pub mod cli;
 mod compile;
@@ -18,6 +24,7 @@ mod grants;
 mod input;
 mod journal;
 mod lane;
+mod links;
 mod manifest;
 mod memfd;
 mod outcome;

@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+/// Runs before the standard library opens `/dev/null` for streams that are closed.
+#[used]
+// SAFETY: the section holds functions that take nothing, or what `main` takes, and return nothing; this one is such a
+// function, and needs nothing that is set up later.
+#[unsafe(link_section = ".init_array")]
+static NOTE_CLOSED_STREAMS: extern "C" fn() = wasmpool::cli::note_closed_streams;
+
 fn main() -> ExitCode {
     wasmpool::worker_entry();
     wasmpool::cli::main()

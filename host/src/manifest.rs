@@ -45,6 +45,9 @@ pub struct Limits {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Manifest {
+    /// Where it was found.
+    #[serde(skip)]
+    pub path: PathBuf,
     /// The task, in the manifest's directory.
     wasm: PathBuf,
     /// What is called where the user names no function.
@@ -130,6 +133,7 @@ impl Manifest {
             ));
         }
         let manifest: Manifest = read(&path)?;
+        let manifest = Manifest { path: path.clone(), ..manifest };
         let in_directory = manifest.wasm.components().all(|part| matches!(part, Component::Normal(_)));
         if !in_directory || manifest.wasm.as_os_str().is_empty() {
             return Err(format!(
@@ -446,7 +450,7 @@ mod tests {
                 peers: given_net.iter().map(peer).collect(),
                 scratch: given_scratch.map(|n| format!("/s{n}")),
             };
-            let manifest = Manifest { wasm: "x.wasm".into(), function: None, limits: Limits::default(), grants: asks.clone() };
+            let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: Limits::default(), grants: asks.clone() };
             let Narrowed { grants, missing, withheld } = manifest.narrow(given.clone());
             for (name, value) in &grants.env {
                 prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));

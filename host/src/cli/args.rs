@@ -362,6 +362,9 @@ pub struct Common {
     /// Limits and grants in a file, in the words of the options; what is said here counts for more
     #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
     pub policy: Option<PathBuf>,
+    /// The manifest of the task, if that is a plugin.
+    #[arg(skip)]
+    pub plugin: Option<PathBuf>,
     #[command(flatten)]
     pub grants: Grants,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::apart::ReadFiles;
 use super::args::CallArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
@@ -21,6 +22,7 @@ use crate::text::{Foreign, Quoted};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     args.check()?;
+    ReadFiles::of_tasks([args.task.as_path()], &args.common).check_stdout()?;
     let item = match args.arguments.as_slice() {
         [] => "null".to_owned(),
         [one] => one.clone(),
@@ -35,7 +37,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         format: Format::Values,
         items: Box::new(Once(Some(item))),
         identity: Identity::default(),
-        output: Output::new(Target::stdout(), None, None),
+        output: Output::new(Target::open(None, "the result")?, None, None),
         files: None,
         watcher: &mut watcher,
         notice: Notice::new(args.common.verbosity),
@@ -63,14 +65,14 @@ struct Said {
 
 impl Watcher for Said {
     fn failed(&mut self, _index: u64, failure: &Failure) {
-        eprintln!("wasmpool: the call failed: {}: {}", failure.kind.name(), Foreign::of(&failure.message));
+        tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), Foreign::of(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {
-                eprintln!("    in {}", Foreign::of(frame));
+                tell!("    in {}", Foreign::of(frame));
             }
             for printed in [&failure.printed.stdout, &failure.printed.stderr] {
                 if !printed.trim().is_empty() {
-                    eprintln!("{}", Quoted(printed));
+                    tell!("{}", Quoted(printed));
                 }
             }
         }
@@ -80,7 +82,7 @@ impl Watcher for Said {
 
     fn unprotected(&mut self, lacking: &[Part]) {
         if !self.quiet {
-            eprintln!("{}", without(lacking));
+            tell!("{}", without(lacking));
         }
     }
 

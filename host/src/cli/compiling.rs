@@ -2,12 +2,12 @@
 
 use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
-use crate::compile::Watch;
+use crate::compile::{Prepared, Watch};
+use crate::stdio::tell_text;
 use crate::text::Foreign;
 
 /// Says it on standard error, to whom it may concern.
@@ -37,12 +37,15 @@ impl<'a> Notice<'a> {
     }
 
     /// How the task was had.
-    pub fn had(&self, task: &str, compiled: Option<Duration>) {
+    pub fn had(&self, task: &str, prepared: &Prepared) {
         if self.verbose {
             let task = Foreign::of(task);
-            match compiled {
-                Some(time) => eprintln!("wasmpool: compiled {task} in {time:.1?}"),
-                None => eprintln!("wasmpool: {task} was compiled before; it comes from the cache"),
+            match prepared.compiled {
+                Some(time) => tell!("wasmpool: compiled {task} in {time:.1?}"),
+                None => tell!("wasmpool: {task} was compiled before; it comes from the cache"),
+            }
+            if let Some(why) = &prepared.unkept {
+                tell!("wasmpool: it will be compiled again the next time: {}", Foreign::of(why));
             }
         }
     }
@@ -52,16 +55,16 @@ impl Watch for Notice<'_> {
     fn compiling(&mut self) {
         if self.passing {
             self.shown = true;
-            eprint!("wasmpool: compiling the task …");
+            tell_text("wasmpool: compiling the task …");
         } else if self.verbose {
-            eprintln!("wasmpool: compiling the task");
+            tell!("wasmpool: compiling the task");
         }
     }
 
     fn compiled(&mut self) {
         if std::mem::take(&mut self.shown) {
             // To the start of the line, and clear it.
-            eprint!("\r\x1b[K");
+            tell_text("\r\x1b[K");
         }
     }
 

@@ -1,18 +1,14 @@
 //! `wasmpool doctor`: a table of the sandbox's layers, as a worker has them on this machine.
 
-use std::io::{self, Write};
-
 use super::exit::{Exit, Stop};
 use crate::sandbox::{self, Diagnosis, Layer, Part};
 
 pub fn doctor() -> Result<Exit, Stop> {
     let diagnosis = sandbox::diagnose()?;
-    match io::stdout().write_all(describe(&diagnosis).as_bytes()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::OutputClosed),
-        Err(e) => return Err(format!("cannot write the table: {e}").into()),
-        Ok(()) => {}
+    match super::print(&describe(&diagnosis)).map_err(|e| format!("cannot write the table: {e}"))? {
+        Exit::Success if diagnosis.strict.is_err() => Ok(Exit::Sandbox),
+        exit => Ok(exit),
     }
-    Ok(if diagnosis.strict.is_ok() { Exit::Success } else { Exit::Sandbox })
 }
 
 fn describe(diagnosis: &Diagnosis) -> String {

@@ -1,8 +1,8 @@
 //! `wasmpool inspect` and `wasmpool compile`.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::apart::ReadFiles;
 use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
@@ -19,6 +19,7 @@ const LONGEST: usize = 2500;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (wasm, manifest) = locate(args)?;
+    ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_stdout()?;
     let prepared = prepare(args, &wasm, &Cache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();
@@ -52,11 +53,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
         }
         section(&mut out, "what the plugin asks for", &manifest.sentences());
     }
-    match io::stdout().write_all(out.as_bytes()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
-        Err(e) => Err(format!("cannot write the description: {e}").into()),
-        Ok(()) => Ok(Exit::Success),
-    }
+    super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())
 }
 
 /// The task's file, and the manifest that names it.
@@ -97,16 +94,18 @@ fn line(export: &ExportLine) -> String {
 
 pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let cache = Cache::of_user();
-    let Some(directory) = cache.directory() else {
-        return Err("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME".to_owned().into());
-    };
+    let directory = cache.directory()?;
     let (wasm, _) = locate(args)?;
     let prepared = prepare(args, &wasm, &cache)?;
+    if let Some(why) = prepared.unkept {
+        let path = Foreign::of(&args.task);
+        return Err(format!("{path} can be compiled, but what was compiled is not kept: {why}").into());
+    }
     if !args.verbosity.quiet {
         let path = Foreign::of(&args.task);
         match prepared.compiled {
-            Some(time) => eprintln!("compiled {path} in {time:.1?} into {}", Foreign::of(directory)),
-            None => eprintln!("{path} is already compiled in {}", Foreign::of(directory)),
+            Some(time) => tell!("compiled {path} in {time:.1?} into {}", Foreign::of(&directory)),
+            None => tell!("{path} is already compiled in {}", Foreign::of(&directory)),
         }
     }
     Ok(Exit::Success)

@@ -1,11 +1,13 @@
 //! The command line: thin over the rest of the crate.
 
+mod apart;
 mod args;
 mod call;
 mod compiling;
 mod doctor;
 mod exec;
 mod exit;
+mod given;
 mod inspect;
 mod map;
 mod plugin;
@@ -15,27 +17,34 @@ mod several;
 mod stream;
 pub(crate) mod units;
 
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::text::{Foreign, Lines};
 use args::{Arguments, Command};
 use exit::{Exit, Stop};
 
+pub use crate::stdio::note_closed as note_closed_streams;
+use crate::stdio::{Stdout, tell_text};
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     crate::keep_freed_memory();
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(e) => {
-            // Help that was asked for goes to standard output and is no error.
-            let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = plainly(e).print();
-            return if asked { ExitCode::SUCCESS } else { Exit::Usage.into() };
-        }
+    block_size_signal();
+    let parsed = Arguments::command().try_get_matches().and_then(|matches| {
+        let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut Arguments::command()))?;
+        Ok((matches, arguments))
+    });
+    let (matches, arguments) = match parsed {
+        Ok(parsed) => parsed,
+        Err(e) => return explain(e).into(),
     };
+    given::tell_what_the_environment_gives(&matches, &arguments.command);
     let result = match arguments.command {
         Command::Map(mut map) => plugin::settle_map(&mut map).map_err(Stop::from).and_then(|()| map::map(&map)),
         Command::Exec(mut exec) => plugin::settle_exec(&mut exec).map_err(Stop::from).and_then(|()| exec::exec(&exec)),
@@ -47,7 +56,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Stop { exit, message }) => {
-            eprintln!("wasmpool: {}", Lines(&message));
+            tell!("wasmpool: {}", Lines(&message));
             exit.into()
         }
     }
@@ -61,5 +70,48 @@ fn plainly(error: clap::Error) -> clap::Error {
     match Arguments::try_parse_from(shown) {
         Err(plain) if !as_said => plain,
         _ => error,
+    }
+}
+
+/// A limit on the size of files is told by the write that meets it, not by the signal that would end the process. It is
+/// blocked before there are other threads, so in all of them; children get an empty mask again.
+fn block_size_signal() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    // Without it such a limit ends the run in another way.
+    let _ = set.thread_block();
+}
+
+/// Prints what was asked for, to standard output, or what is wrong with the command line.
+fn explain(e: clap::Error) -> Exit {
+    let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let e = plainly(e);
+    let text = |terminal: bool| match terminal && takes_colours() {
+        true => e.render().ansi().to_string(),
+        false => e.render().to_string(),
+    };
+    if !asked {
+        let text = text(io::stderr().is_terminal());
+        tell_text(&text);
+        return Exit::Usage;
+    }
+    print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
+        tell!("wasmpool: cannot write to standard output: {}", Foreign::of(&e.to_string()));
+        Exit::Usage
+    })
+}
+
+/// Whether a terminal is to be sent colours.
+fn takes_colours() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
+/// Writes all that a command prints to standard output.
+fn print(text: &str) -> io::Result<Exit> {
+    match Stdout.write_all(text.as_bytes()) {
+        Ok(()) => Ok(Exit::Success),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
+        Err(e) => Err(e),
     }
 }

@@ -1,8 +1,9 @@
 //! What a task gets in the end: the command line and the file of `--policy`, narrowed by the plugin's manifest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{CallArgs, Common, Exec, Map};
+use crate::links::{Writable, links_to};
 use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
 use crate::text::{Foreign, few};
 
@@ -22,21 +23,27 @@ pub fn settle_map(map: &mut Map) -> Result<(), String> {
         }
     }
     match &mut map.task {
-        Some(task) if map.tasks.is_empty() => take_manifest(&mut map.common, task, Some(&mut map.function)),
-        _ => Ok(()),
+        Some(task) if map.tasks.is_empty() => take_manifest(&mut map.common, task, Some(&mut map.function))?,
+        _ => {}
     }
+    tell_links_to_grants(&map.common);
+    Ok(())
 }
 
 /// The same for `exec`.
 pub fn settle_exec(exec: &mut Exec) -> Result<(), String> {
     take_policy(&mut exec.common)?;
-    take_manifest(&mut exec.common, &mut exec.task, None)
+    take_manifest(&mut exec.common, &mut exec.task, None)?;
+    tell_links_to_grants(&exec.common);
+    Ok(())
 }
 
 /// The same for `call`.
 pub fn settle_call(call: &mut CallArgs) -> Result<(), String> {
     take_policy(&mut call.common)?;
-    take_manifest(&mut call.common, &mut call.task, None)
+    take_manifest(&mut call.common, &mut call.task, None)?;
+    tell_links_to_grants(&call.common);
+    Ok(())
 }
 
 fn take_policy(common: &mut Common) -> Result<(), String> {
@@ -58,6 +65,10 @@ fn take_manifest(common: &mut Common, task: &mut PathBuf, function: Option<&mut 
     let Some((manifest, wasm)) = Manifest::find(task)? else {
         return Ok(());
     };
+    common.plugin = Some(manifest.path.clone());
+    if !common.verbosity.quiet {
+        tell_links_to_task(task, &wasm);
+    }
     *task = wasm;
     if let Some(function) = function
         && function.is_none()
@@ -72,26 +83,75 @@ fn take_manifest(common: &mut Common, task: &mut PathBuf, function: Option<&mut 
     }
     let (shown, more) = few(&missing, TOLD);
     for (what, option) in shown {
-        eprintln!(
-            "wasmpool: the plugin asks {}, and goes without; {} grants it",
-            Foreign::of(what),
-            Foreign::of(option)
-        );
+        tell!("wasmpool: the plugin asks {}, and goes without; {} grants it", Foreign::of(what), Foreign::of(option));
     }
     if more > 0 {
-        eprintln!("wasmpool: the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them");
+        tell!("wasmpool: the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them");
     }
     let (shown, more) = few(&withheld, TOLD);
     for what in shown {
-        eprintln!("wasmpool: the plugin does not ask for {}, and is not given it", Foreign::of(what));
+        tell!("wasmpool: the plugin does not ask for {}, and is not given it", Foreign::of(what));
     }
     if more > 0 {
-        eprintln!("wasmpool: the plugin does not ask for {more} more things that are given, and does not get them");
+        tell!("wasmpool: the plugin does not ask for {more} more things that are given, and does not get them");
     }
     for what in short {
-        eprintln!("wasmpool: the plugin asks for {what}");
+        tell!("wasmpool: the plugin asks for {what}");
     }
     Ok(())
+}
+
+/// Tells where a plugin's task is in truth, if links lead there: its author may have made them.
+fn tell_links_to_task(named: &Path, wasm: &Path) {
+    let directory = if named.is_dir() { named } else { directory_of(named) };
+    let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);
+    if let (Ok(links), Ok(real)) = (links_to(wasm), wasm.canonicalize())
+        && links.iter().any(leads_on)
+    {
+        tell!("wasmpool: the plugin {} goes by a link: its task is {}", Foreign::of(named), Foreign::of(&real));
+    }
+}
+
+/// Tells what a task is given in truth, where a directory is granted by a link: that of a plugin's own directory, and one in
+/// a directory that is granted for writing, may be a stranger's.
+fn tell_links_to_grants(common: &Common) {
+    if common.verbosity.quiet {
+        return;
+    }
+    let directories = common.grants.grants().directories;
+    let writable = Writable::of(&directories);
+    for directory in &directories {
+        let host = &directory.host;
+        let in_plugin =
+            |link: &PathBuf| common.plugin.as_deref().is_some_and(|path| is_below(link, directory_of(path)));
+        let links = links_to(host).unwrap_or_default();
+        let is_link = canonical_name(host).is_some_and(|name| links.contains(&name));
+        if (is_link || writable.link_to(host).is_some() || links.iter().any(in_plugin))
+            && let Ok(real) = host.canonicalize()
+        {
+            tell!(
+                "wasmpool: --dir {}::{} goes by a link: the task is given {}",
+                Foreign::of(host),
+                Foreign::of(&directory.guest),
+                Foreign::of(&real)
+            );
+        }
+    }
+}
+
+/// The directory that a file is in, as its path says.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A path whose last part may be a link, and no other is.
+fn canonical_name(path: &Path) -> Option<PathBuf> {
+    Some(directory_of(path).canonicalize().ok()?.join(path.file_name()?))
+}
+
+/// Whether a link, whose own path has none, lies in a directory.
+fn is_below(link: &Path, directory: &Path) -> bool {
+    directory.canonicalize().is_ok_and(|directory| link.starts_with(directory))
 }
 
 /// Takes the smaller of each limit, and says which the plugin wants larger.

@@ -83,7 +83,7 @@ impl Progress {
     pub fn finish(&self, counts: &Counts) {
         match &self.shown {
             Some(Shown::Bar(bar)) => bar.finish_and_clear(),
-            Some(Shown::Lines) => eprintln!("wasmpool: {}", self.line(counts)),
+            Some(Shown::Lines) => tell!("wasmpool: {}", self.line(counts)),
             None => {}
         }
     }
@@ -105,7 +105,7 @@ impl Progress {
         if counts.failures() == 0 {
             return;
         }
-        eprintln!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
+        tell!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
     }
 
     /// Tells a person of a failure of `what`, unless there were many.
@@ -124,7 +124,7 @@ impl Progress {
     pub fn say(&self, message: &str) {
         match &self.shown {
             Some(Shown::Bar(bar)) => bar.println(message),
-            _ => eprintln!("{message}"),
+            _ => tell!("{message}"),
         }
     }
 }
@@ -200,8 +200,8 @@ impl Watcher for Progress {
                 bar.tick();
             }
             _ => match expected {
-                Some(expected) => eprintln!("wasmpool: {line}, some {expected} in all"),
-                None => eprintln!("wasmpool: {line}"),
+                Some(expected) => tell!("wasmpool: {line}, some {expected} in all"),
+                None => tell!("wasmpool: {line}"),
             },
         }
         Some(every)

@@ -171,7 +171,7 @@ pub fn prepare(
     notice: &mut Notice<'_>,
 ) -> Result<Prepared, Error> {
     let prepared = compile::prepare(&Program::Own, task, &Wanted::of(call), cache, fresh, notice)?;
-    notice.had(task.name(), prepared.compiled);
+    notice.had(task.name(), &prepared);
     Ok(prepared)
 }
 
@@ -198,10 +198,7 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
     // Blocked in every thread that is started from here on; children get an empty mask again.
-    // SIGXFSZ is heard by nobody: a limit on the size of files is told by the write that meets it.
-    let mut blocked = set;
-    blocked.add(Signal::SIGXFSZ);
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None).map_err(std::io::Error::from)?;
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(std::io::Error::from)?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut times = 0;
         while let Ok(signal) = set.wait() {

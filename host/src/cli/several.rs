@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::apart::{self, ReadFiles};
 use super::args::Map;
 use super::exit::{Exit, Stop};
 use super::map::item_call;
@@ -24,6 +25,7 @@ use crate::compile::{Cache, Prepared, Wasm};
 use crate::error::Error;
 use crate::grants::Opened;
 use crate::input::{Fan, Inputs};
+use crate::links::Writable;
 use crate::outcome::{Counts, Failure, Kind};
 use crate::output::merge::{Merger, News, framed};
 use crate::output::{Lines, Watcher};
@@ -42,8 +44,13 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let inputs: Vec<PathBuf> = map.task.iter().chain(&map.input).cloned().collect();
     check(map, &inputs)?;
     let inputs = Inputs::open(&inputs)?;
+    let tasks = map.tasks.iter().flatten().map(|task| task.file.as_path());
+    let read = ReadFiles::of_tasks(tasks, &map.common).and_inputs(inputs.same_files());
+    apart::check(&read, &map.items, &Writable::of(&map.common.grants.grants().directories))?;
     let size = inputs.size();
-    let target = output(&map.items, &inputs)?.results;
+    let output = output(&map.items)?;
+    let inputs = inputs.but(output.same_files());
+    let target = output.results;
     let progress = Progress::new(map.items.progress, &map.common, size);
     let mut items = items(&map.items, &map.common, inputs, &progress)?;
     let columns = columns(&mut *items)?;
@@ -422,8 +429,8 @@ impl Board {
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
             let (name, done, failed) = (Foreign::of(name), counts.done, counts.failures());
             match failed {
-                0 => eprintln!("wasmpool: task {name}: {done} items done, 0 failed"),
-                _ => eprintln!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
+                0 => tell!("wasmpool: task {name}: {done} items done, 0 failed"),
+                _ => tell!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
             }
         }
         Ok(match self.halt.filter(|_| known.halted) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::apart::{self, ReadFiles};
 use super::args::{Common, Delimiter, InputFormat, Items as Options, OutputFormat, Progress as When};
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::grants::Directory;
 use crate::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
+use crate::links::Writable;
 use crate::outcome::Counts;
 use crate::output::{Files, Format, Output, Target};
 use crate::policy::{Call, Columns, Halt, ResultForm};
@@ -38,9 +40,12 @@ pub struct Stream<'a> {
 pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let Stream { task, input, options, common, output_format, delimiter, call, identity } = stream;
     let inputs = Inputs::open(input)?;
+    let read = ReadFiles::of_tasks([task], common).and_inputs(inputs.same_files());
+    apart::check(&read, options, &Writable::of(&common.grants.grants().directories))?;
     let size = inputs.size();
     let files = files(options, &call)?;
-    let output = output(options, &inputs)?;
+    let output = output(options)?;
+    let inputs = inputs.but(output.same_files());
     let mut progress = Progress::new(options.progress, common, size);
     let mut items = items(options, common, inputs, &progress)?;
     let columns = columns(&mut *items)?;
@@ -86,7 +91,7 @@ pub fn notice(options: &Options, common: &Common) -> Notice<'static> {
 
 pub fn tell_halted(halt: Halt, counts: &Counts) {
     let (failed, done) = (counts.failures(), counts.done);
-    eprintln!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
+    tell!("wasmpool: halted by --halt {halt} after {failed} failures in {done} items");
 }
 
 pub fn workers(options: &Options) -> usize {
@@ -138,36 +143,22 @@ pub fn formed(call: Call, options: &Options, output: OutputFormat) -> Call {
     }
 }
 
-/// Opens what is written, which is nothing that is also read or written as something else.
-pub fn output(options: &Options, inputs: &Inputs) -> Result<Output, String> {
-    let results = Target::open(options.output.as_deref(), "the output")?;
-    let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
-    let read = inputs.same_files();
-    let also_read = |target: &Target| target.same().is_some_and(|file| read.contains(&file));
-    let refuse = |option, path: &Option<PathBuf>, what| {
-        let path = Foreign::of(path.as_deref().unwrap_or(Path::new("-")));
-        Err(format!("{option} {path} is also {what}, which would be lost; name another file"))
-    };
-    if also_read(&results) {
-        return refuse("--output", &options.output, "an input");
-    }
-    if failed.as_ref().is_some_and(also_read) {
-        return refuse("--failed", &options.failed, "an input");
-    }
-    if failed.as_ref().and_then(Target::same).is_some_and(|file| results.same() == Some(file)) {
-        return refuse("--failed", &options.failed, "the output");
-    }
+/// Opens what is written. What is also read, or written as something else, was refused ([`apart::check`]).
+pub fn output(options: &Options) -> Result<Output, String> {
     if options.resume && options.journal.is_none() {
         return Err("--resume goes on with the run of a journal: name it with --journal FILE".to_owned());
     }
+    let results = Target::open(options.output.as_deref(), "the output")?;
+    let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
     let journal = options.journal.as_deref().map(|path| Journal::open(path, options.resume)).transpose()?;
-    if let Some(file) = journal.as_ref().and_then(Journal::same) {
-        let written = [Some(&results), failed.as_ref()].into_iter().flatten().filter_map(Target::same);
-        if read.iter().copied().chain(written).any(|other| other == file) {
-            return refuse("--journal", &options.journal, "an input or an output");
-        }
+    let output = Output::new(results, failed, journal);
+    let files = output.same_files();
+    // Links to one file that was not there are seen only now.
+    let twice = files.iter().enumerate().any(|(n, file)| files.iter().skip(n + 1).any(|other| other == file));
+    match twice {
+        true => Err("--output, --failed and --journal have to lead to files of their own".to_owned()),
+        false => Ok(output),
     }
-    Ok(Output::new(results, failed, journal))
 }
 
 /// Opens the directory of results that go to files of their own.
@@ -181,7 +172,17 @@ fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
     if options.journal.is_some() {
         return Err("--results keeps no journal; use -o FILE with --journal, or --results without".to_owned());
     }
-    Files::create(directory, call.limits.max_output).map(Some)
+    let files = Files::create(directory, call.limits.max_output)?;
+    let written = [("--output", &options.output), ("--failed", &options.failed), ("--journal", &options.journal)];
+    for (option, path) in written.iter().filter_map(|(option, path)| Some((option, path.as_deref()?))) {
+        if files.may_replace(path) {
+            let path = Foreign::of(path);
+            return Err(format!(
+                "{option} {path} has the name of a result in the directory of --results; name another file"
+            ));
+        }
+    }
+    Ok(Some(files))
 }
 
 /// All that the results of a run depend on, besides its task and input; and that they are kept in files or are not.
@@ -191,10 +192,10 @@ fn identity_of(
     output: &Output,
     of_command: impl Iterator<Item = (&'static str, String)>,
 ) -> Identity {
-    let kind = |target: Option<&Target>| match target.map(Target::same) {
+    let kind = |target: Option<&Target>| match target.map(Target::can_be_cut) {
         None => "",
-        Some(None) => "a pipe or device",
-        Some(Some(_)) => "a file",
+        Some(false) => "a pipe or device",
+        Some(true) => "a file",
     };
     let lines = |values: Vec<String>| values.join(" ");
     let (grants, limits) = (&common.grants, common.limits());

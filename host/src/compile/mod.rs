@@ -26,6 +26,7 @@ use crate::lane::control::Control;
 use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
 use crate::spawn::{self, Child, Program, Waited};
+use crate::stdio::Stdin;
 use crate::text::Foreign;
 
 /// What a task is.
@@ -110,6 +111,8 @@ pub struct Prepared {
     pub hash: String,
     /// How long compiling it took just now; `None` if it was found.
     pub compiled: Option<Duration>,
+    /// Why the cache did not keep what was compiled just now, if it did not.
+    pub unkept: Option<String>,
 }
 
 /// Whoever waits for a task to be compiled.
@@ -196,7 +199,7 @@ impl Wasm {
     /// [`Error::Task`] names the file.
     pub fn of_argument(path: &Path) -> Result<Wasm, Error> {
         match path.to_str() {
-            Some("-") => Wasm::read(&mut io::stdin(), "-".to_owned()),
+            Some("-") => Wasm::read(&mut Stdin, "-".to_owned()),
             _ => Wasm::of_file(path),
         }
     }
@@ -287,7 +290,7 @@ pub fn prepare(
     };
     for profile in wanted.profile.all() {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
-            return Ok(Prepared { artifact, meta, hash, compiled: None });
+            return Ok(Prepared { artifact, meta, hash, compiled: None, unkept: None });
         }
     }
     let start = Instant::now();
@@ -297,10 +300,11 @@ pub fn prepare(
         other => other,
     })?;
     let compiled = Some(start.elapsed());
-    if meta.init != Some(InitOnce::SnapshotOfNow) {
-        cache.put(&hash, &artifact, &meta);
-    }
-    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled })
+    let kept = match meta.init {
+        Some(InitOnce::SnapshotOfNow) => Err("its init saw what may be otherwise in another run".to_owned()),
+        _ => cache.put(&hash, &artifact, &meta),
+    };
+    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled, unkept: kept.err() })
 }
 
 fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {

@@ -1,14 +1,16 @@
 //! Items that are files: each line of the input is a path, the item is what is in it.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::{Batch, Inputs, Items, LineItems};
 use crate::failed::{self, Named, Raw};
 use crate::lane::frame::ItemTag;
+use crate::output::SameFile;
 use crate::text::Foreign;
 
 /// Bytes of files after which a batch is full.
@@ -25,13 +27,16 @@ pub struct FileItems {
     /// Paths that were read and not yet opened, or why one could not be read.
     waiting: VecDeque<Result<Vec<u8>, String>>,
     longest: usize,
+    /// Files that the run writes to.
+    written: Vec<SameFile>,
     more: bool,
 }
 
 impl FileItems {
     pub fn new(inputs: Inputs, longest: usize) -> FileItems {
+        let written = inputs.written().to_vec();
         let paths = LineItems::new(inputs, b'\n', true, 1 << 20);
-        FileItems { paths, waiting: VecDeque::new(), longest, more: true }
+        FileItems { paths, waiting: VecDeque::new(), longest, written, more: true }
     }
 
     /// Reads more paths.
@@ -78,7 +83,7 @@ impl Items for FileItems {
 impl FileItems {
     fn push_file(&self, path: &[u8], batch: &mut Batch) {
         let name = Path::new(std::ffi::OsStr::from_bytes(path));
-        match read(name, self.longest) {
+        match read(name, self.longest, &self.written) {
             Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
             Ok(bytes) => batch.push_whole(bytes.into()),
             Err(e) => {
@@ -88,13 +93,44 @@ impl FileItems {
     }
 }
 
-fn read(path: &Path, longest: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(longest as u64 + 1).read_to_end(&mut bytes)?;
+/// Reads a file whole, if it is one: what is no file on a disk may have no end, or keep the run waiting for ever.
+fn read(path: &Path, longest: usize, written: &[SameFile]) -> io::Result<Vec<u8>> {
+    // Looked at before it is opened, as opening a FIFO or a device is an event to whoever is behind it; and once more when
+    // it is open, as it may be another by then.
+    check(&fs::metadata(path)?, longest, written)?;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    check(&metadata, longest, written)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_or(0, |len| len + 1));
+    // It may grow while it is read.
+    file.take(longest as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > longest {
-        return Err(io::Error::other(format!(
-            "it is larger than the memory of an instance ({longest} bytes, --memory)"
-        )));
+        return Err(too_long(longest));
     }
     Ok(bytes)
+}
+
+fn check(metadata: &Metadata, longest: usize, written: &[SameFile]) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a directory"),
+        () if kind.is_fifo() => Some("a FIFO"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    };
+    if let Some(what) = what {
+        return Err(io::Error::other(format!("it is {what}; an item is what is in a file on a disk")));
+    }
+    if metadata.len() > longest as u64 {
+        return Err(too_long(longest));
+    }
+    if SameFile::of_metadata(metadata).is_some_and(|file| written.contains(&file)) {
+        return Err(io::Error::other("it is written to by this run"));
+    }
+    Ok(())
+}
+
+fn too_long(longest: usize) -> io::Error {
+    io::Error::other(format!("it is larger than the memory of an instance ({longest} bytes, --memory)"))
 }

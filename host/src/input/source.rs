@@ -1,18 +1,21 @@
 //! Where input comes from, and the thread that reads it.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::Items;
 use super::mark::Encoding;
 use crate::journal::Tally;
 use crate::output::SameFile;
+use crate::stdio::Stdin;
 use crate::supervisor::{Event, Sender};
 use crate::text::Foreign;
 
@@ -20,6 +23,8 @@ use crate::text::Foreign;
 #[derive(Debug)]
 pub struct Inputs {
     left: VecDeque<(PathBuf, Source)>,
+    /// Files that the run writes to. None of them is read, whatever it is called by then.
+    written: Vec<SameFile>,
     /// Bytes read so far, for whoever shows progress.
     read: Arc<AtomicU64>,
     encoding: Encoding,
@@ -31,30 +36,31 @@ pub struct Inputs {
 #[derive(Debug)]
 enum Source {
     Stdin,
-    File(File),
+    /// Not opened yet: there may be more of them than a process may have open, and a FIFO waits for its writer.
+    Named {
+        file: Option<SameFile>,
+        size: Option<u64>,
+    },
+    Open(File),
 }
 
 impl Inputs {
-    /// Opens all of them, so that one that is missing is known before anything runs. None, or `-`, is standard input.
+    /// Looks at all of them, so that one that cannot be read is known before anything runs. None, or `-`, is standard input.
     pub fn open(paths: &[PathBuf]) -> Result<Inputs, String> {
         let stdin = [PathBuf::from("-")];
         let paths = if paths.is_empty() { &stdin } else { paths };
         let mut left = VecDeque::new();
         for path in paths {
             let source = if path == Path::new("-") {
+                Stdin.check()?;
                 Source::Stdin
             } else {
-                let cannot = |e: io::Error| format!("cannot read the input {}: {e}", Foreign::of(path));
-                let file = File::open(path).map_err(cannot)?;
-                if file.metadata().map_err(cannot)?.is_dir() {
-                    return Err(format!("the input {} is a directory; name its files", Foreign::of(path)));
-                }
-                Source::File(file)
+                look_at(path)?
             };
             left.push_back((path.clone(), source));
         }
         let (current, encoding) = (PathBuf::new(), Encoding::Bytes);
-        Ok(Inputs { left, read: Arc::default(), encoding, current, at_start: true })
+        Ok(Inputs { left, written: Vec::new(), read: Arc::default(), encoding, current, at_start: true })
     }
 
     /// Bytes of all inputs, where that is known.
@@ -62,8 +68,8 @@ impl Inputs {
         self.left
             .iter()
             .map(|(_, source)| match source {
-                Source::File(file) => file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len()),
-                Source::Stdin => None,
+                Source::Named { size, .. } => *size,
+                Source::Stdin | Source::Open(_) => None,
             })
             .sum()
     }
@@ -71,8 +77,9 @@ impl Inputs {
     /// The files on a disk among them.
     pub fn same_files(&self) -> Vec<SameFile> {
         let of = |source: &Source| match source {
-            Source::Stdin => io::stdin().as_fd().try_clone_to_owned().ok().and_then(|fd| SameFile::of(&File::from(fd))),
-            Source::File(file) => SameFile::of(file),
+            Source::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
+            Source::Named { file, .. } => *file,
+            Source::Open(file) => SameFile::of(file),
         };
         self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
@@ -80,6 +87,16 @@ impl Inputs {
     /// Counts what is read in `read`.
     pub fn counted(self, read: Arc<AtomicU64>) -> Inputs {
         Inputs { read, ..self }
+    }
+
+    /// Never reads what the run writes to.
+    pub fn but(self, written: Vec<SameFile>) -> Inputs {
+        Inputs { written, ..self }
+    }
+
+    /// The files that are not read, because the run writes to them.
+    pub fn written(&self) -> &[SameFile] {
+        &self.written
     }
 
     /// Takes each of them for a text that is written like this.
@@ -148,24 +165,60 @@ impl Inputs {
         let Some((path, source)) = self.left.front_mut() else {
             return Ok(0);
         };
-        let result = loop {
-            let result = match source {
-                Source::Stdin => io::stdin().lock().read(block),
-                Source::File(file) => file.read(block),
-            };
-            match result {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        match result {
+        match source.read(block, path, &self.written) {
             Ok(count) => {
                 self.read.fetch_add(count as u64, Ordering::Relaxed);
                 Ok(count)
             }
-            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(path)))),
+            Err(e) => {
+                let name = if path == Path::new("-") { Path::new("standard input") } else { path };
+                Err(io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(name))))
+            }
         }
     }
+}
+
+impl Source {
+    fn read(&mut self, block: &mut [u8], path: &Path, written: &[SameFile]) -> io::Result<usize> {
+        if let Source::Named { .. } = self {
+            let file = File::open(path)?;
+            if SameFile::of(&file).is_some_and(|file| written.contains(&file)) {
+                return Err(io::Error::other("it is written to by this run"));
+            }
+            *self = Source::Open(file);
+        }
+        loop {
+            let result = match self {
+                Source::Open(file) => file.read(block),
+                _ => Stdin.read(block),
+            };
+            match result {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Finds out whether an input is there and can be read, without keeping it open. Of what is no file on a disk only the
+/// rights are looked at: opening a FIFO and closing it again would end its writer.
+fn look_at(path: &Path) -> Result<Source, String> {
+    let cannot = |e: io::Error| format!("cannot read the input {}: {e}", Foreign::of(path));
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Err(format!("the input {} is a directory; name its files", Foreign::of(path)));
+    }
+    if kind.is_socket() {
+        return Err(format!("the input {} is a socket; name a file or a pipe", Foreign::of(path)));
+    }
+    if kind.is_file() {
+        File::open(path).map_err(cannot)?;
+    } else {
+        access(path, AccessFlags::R_OK).map_err(|e| cannot(e.into()))?;
+    }
+    let file = SameFile::of_metadata(&metadata);
+    Ok(Source::Named { file, size: file.map(|_| metadata.len()) })
 }
 
 /// Reads items whenever one more batch is asked for, until there are no more or nobody asks. A run that goes on where

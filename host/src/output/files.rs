@@ -1,20 +1,24 @@
 //! Results in files of their own (`--results`): what is more than memory should hold.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
+use crate::aside::{Aside, Directory, is_aside};
 use crate::scheduler::WorkerId;
 use crate::text::Foreign;
 
+/// Beginning of the name of a result that is not whole.
+const UNFINISHED: &str = ".part-";
+
 /// A directory with a file for each item that succeeded, named by its index. A file is there whole or not at all.
+///
+/// The directory is opened once, and no link in it is followed: a task that may write to it cannot lead results elsewhere.
 #[derive(Debug)]
 pub struct Files {
-    directory: PathBuf,
+    path: PathBuf,
+    directory: Directory,
     /// Bytes of a result, at most.
     most: u64,
     /// Results of which parts have come.
@@ -23,20 +27,40 @@ pub struct Files {
 
 #[derive(Debug)]
 struct Begun {
-    file: NamedTempFile,
+    aside: Aside,
     bytes: u64,
 }
 
 impl Files {
-    /// Makes the directory, or takes one that is empty.
-    pub fn create(directory: &Path, most: u64) -> Result<Files, String> {
-        let shown = Foreign::of(directory);
+    /// Makes the directory, or takes one that holds nothing but what a run that was killed had begun to write there.
+    pub fn create(path: &Path, most: u64) -> Result<Files, String> {
+        let shown = Foreign::of(path);
         let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
-        fs::create_dir_all(directory).map_err(failed)?;
-        if fs::read_dir(directory).map_err(failed)?.next().is_some() {
+        fs::create_dir_all(path).map_err(failed)?;
+        let directory = Directory::open(path).map_err(failed)?;
+        if !directory.lock() {
+            return Err(format!("another run writes its results to the directory {shown}; name a new one"));
+        }
+        let (mut left, mut other) = (Vec::new(), None);
+        directory
+            .each(|name| match is_aside(name, UNFINISHED) && directory.look_at(name).is_ok_and(|found| found.is_file) {
+                true => left.push(name.to_owned()),
+                false => other = Some(name.to_owned()),
+            })
+            .map_err(failed)?;
+        if other.is_some() {
             return Err(format!("the directory {shown} of --results is not empty; name a new one, or empty it"));
         }
-        Ok(Files { directory: directory.to_owned(), most, begun: BTreeMap::new() })
+        left.iter().try_for_each(|name| directory.remove(name)).map_err(failed)?;
+        Ok(Files { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
+    }
+
+    /// Whether a file of this path lies in the directory, where a result could take its name.
+    pub fn may_replace(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
+        let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        is_ours && parent.is_some_and(|parent| self.directory.is(parent))
     }
 
     /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.
@@ -52,15 +76,12 @@ impl Files {
         if begun.bytes > self.most {
             return Ok(false);
         }
-        begun.file.write_all(bytes)?;
+        begun.aside.file.write_all(bytes)?;
         Ok(true)
     }
 
-    /// A file without a name that counts, which goes if nobody gives it one.
     fn begin(&self) -> io::Result<Begun> {
-        let mut like_any = tempfile::Builder::new();
-        like_any.prefix(".part-").permissions(Permissions::from_mode(0o666));
-        Ok(Begun { file: like_any.tempfile_in(&self.directory)?, bytes: 0 })
+        Ok(Begun { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
     }
 
     /// Ends a result with the bytes that are still missing, and says where it is.
@@ -69,10 +90,10 @@ impl Files {
             Some(begun) => begun,
             None => self.begin()?,
         };
-        begun.file.write_all(rest)?;
-        let path = self.directory.join(index.to_string());
-        begun.file.persist(&path)?;
-        Ok(path)
+        begun.aside.file.write_all(rest)?;
+        let name = index.to_string();
+        begun.aside.place(&name)?;
+        Ok(self.path.join(name))
     }
 
     /// Drops what has come of a result that is none.

@@ -1,6 +1,6 @@
 //! Where bytes go: standard output or a file, and how much of it is whole.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fresh::{self, Fresh};
 use crate::journal::sync_directory;
+use crate::stdio::Stdout;
 use crate::text::Foreign;
 
 /// Where results go, or failed items.
@@ -47,6 +48,7 @@ impl Target {
     /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
     pub fn open(path: Option<&Path>, what: &str) -> Result<Target, String> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            Stdout.check().map_err(|wrong| format!("cannot write {what}: {wrong}"))?;
             return Ok(Target::stdout());
         };
         let (file, fresh) = fresh::open_or_make(File::options().write(true), path)
@@ -61,9 +63,14 @@ impl Target {
     /// The file it is, where that is a file on a disk.
     pub fn same(&self) -> Option<SameFile> {
         match &self.to {
-            To::Stdout => None,
+            To::Stdout => Stdout.duplicate().ok().and_then(|file| SameFile::of(&file)),
             To::File { file, .. } => SameFile::of(file),
         }
+    }
+
+    /// Whether a run that goes on can take away what was written and not promised. Standard output never is cut.
+    pub fn can_be_cut(&self) -> bool {
+        matches!(&self.to, To::File { file, .. } if SameFile::of(file).is_some())
     }
 
     /// How much of it is whole, if all that was written is.
@@ -77,6 +84,15 @@ impl Target {
             To::File { path, file, .. } if self.same().is_some() => {
                 let result = file.sync_data().and_then(|()| if first { sync_directory(path) } else { Ok(()) });
                 result.map_err(|e| name(path, e))
+            }
+            To::Stdout if self.same().is_some() => {
+                let result = Stdout.duplicate().and_then(|file| {
+                    file.sync_data()?;
+                    // Where its path cannot be found out, or is not ours to look at, the file is all there is to sync.
+                    let path = fs::read_link("/proc/self/fd/1").ok().filter(|_| first);
+                    path.map_or(Ok(()), |path| sync_directory(&path).or(Ok(())))
+                });
+                result.map_err(|e| io::Error::new(e.kind(), format!("standard output: {e}")))
             }
             _ => Ok(()),
         }
@@ -137,9 +153,10 @@ impl Target {
         self.begin()?;
         match &mut self.to {
             To::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()?;
+                Stdout.write_all(bytes).map_err(|e| match e.kind() {
+                    io::ErrorKind::BrokenPipe => e,
+                    kind => io::Error::new(kind, format!("standard output: {e}")),
+                })?;
             }
             To::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
         }
@@ -161,6 +178,10 @@ pub struct SameFile(u64, u64);
 
 impl SameFile {
     pub fn of(file: &File) -> Option<SameFile> {
-        file.metadata().ok().filter(Metadata::is_file).map(|m| SameFile(m.dev(), m.ino()))
+        file.metadata().ok().as_ref().and_then(SameFile::of_metadata)
+    }
+
+    pub fn of_metadata(metadata: &Metadata) -> Option<SameFile> {
+        metadata.is_file().then(|| SameFile(metadata.dev(), metadata.ino()))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rangemap::RangeSet;
 
-use super::target::Target;
+use super::target::{SameFile, Target};
 use crate::journal::{COMMIT_EVERY, Identity, Journal, Start, Written};
 use crate::outcome::Counts;
 use crate::supervisor::{Event, Group, Sender};
@@ -35,6 +35,13 @@ struct Uncommitted {
 impl Output {
     pub fn new(results: Target, failed: Option<Target>, journal: Option<Journal>) -> Output {
         Output { results, failed, journal, uncommitted: Uncommitted::default() }
+    }
+
+    /// The files on a disk among all that is written.
+    pub fn same_files(&self) -> Vec<SameFile> {
+        let targets = [Some(&self.results), self.failed.as_ref()];
+        let journal = self.journal.as_ref().and_then(Journal::same);
+        targets.into_iter().flatten().filter_map(Target::same).chain(journal).collect()
     }
 
     /// Finds out where a run begins, or goes on with its journal. Nothing is touched yet.

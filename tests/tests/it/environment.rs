@@ -53,3 +53,53 @@ fn more_is_said_by_the_environment_too() {
     let output = map(&wat(SQUARE)).env("WASMPOOL_VERBOSE", "1").input("3\n").run().exits(0);
     assert!(output.stderr.contains("task.wat"), "{}", output.stderr);
 }
+
+#[test]
+fn a_sandbox_that_the_environment_takes_away_is_told() {
+    let task = wat(SQUARE);
+    for value in ["off", "best-effort"] {
+        let commands = [
+            map(&task).input("3\n"),
+            map(&task).arg("-q").input("3\n"),
+            wasmpool().arg("call").task(&task).args(["square", "3"]),
+            wasmpool().arg("inspect").task(&task),
+            wasmpool().arg("compile").task(&task),
+        ];
+        for run in commands {
+            let output = run.env("WASMPOOL_SANDBOX", value).run().exits(0);
+            let told = format!("WASMPOOL_SANDBOX={value} is set in the environment");
+            assert!(output.stderr.contains(&told), "{}", output.stderr);
+        }
+        // What stands on the command line is seen there.
+        for run in [
+            map(&task).args(["--sandbox", value]),
+            map(&task).args(["--sandbox", value]).env("WASMPOOL_SANDBOX", "off"),
+        ] {
+            let output = run.input("3\n").run().exits(0);
+            assert!(!output.stderr.contains("WASMPOOL_SANDBOX"), "{}", output.stderr);
+        }
+    }
+    let output = map(&task).env("WASMPOOL_SANDBOX", "strict").input("3\n").run().exits(0);
+    assert_eq!(output.stderr, "");
+}
+
+#[test]
+fn what_the_environment_grants_is_told() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "").expect("written");
+    let directory = format!("{}::/d", folder.path().display());
+    for (variable, value, shown) in [
+        ("WASMPOOL_DIR", &*directory, &*directory),
+        ("WASMPOOL_ALLOW_NET", "127.0.0.1:1", "127.0.0.1:1"),
+        ("WASMPOOL_POLICY", &*policy.to_string_lossy(), &*policy.to_string_lossy()),
+        ("WASMPOOL_SCRATCH", "/tmp", "/tmp"),
+        ("WASMPOOL_ENV", "KEY=secret", "KEY"),
+    ] {
+        let run = || map(&wat(SQUARE)).env(variable, value).input("3\n");
+        let output = run().run().exits(0);
+        assert!(output.stderr.contains(&format!("{variable}={shown}\n")), "{}", output.stderr);
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+        assert_eq!(run().arg("-q").run().exits(0).stderr, "");
+    }
+}

@@ -1,10 +1,17 @@
 //! `--input-format`: where an item ends and what it is.
 
+use std::fs::File;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::guest::{Task, wat};
-use crate::support::run::map;
+use crate::support::run::{Run, map};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
 
 #[track_caller]
@@ -112,6 +119,97 @@ fn files_are_read_whole_and_one_that_is_missing_fails_alone() {
     let values: Vec<_> = [0, 2, 3].map(|index: usize| records[index].value()).into();
     assert_eq!(values, [&json!("YWJj"), &json!(""), &json!("/wD+")]);
     assert!(records[1].message().contains("missing"), "{}", records[1].message());
+}
+
+#[test]
+fn what_is_no_file_on_a_disk_fails_as_an_item_and_is_not_waited_for() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name);
+    mkfifo(&path("fifo"), Mode::S_IRWXU).expect("a FIFO");
+    let _socket = UnixListener::bind(path("socket")).expect("a socket");
+    std::fs::create_dir(path("directory")).expect("made");
+    std::fs::write(path("file"), "abc").expect("written");
+    symlink("fifo", path("link")).expect("a link");
+    symlink("file", path("good-link")).expect("a link");
+    symlink("circle", path("circle")).expect("a link");
+    let large = File::create(path("large")).expect("a file");
+    large.set_len(1 << 40).expect("a hole");
+    let paths: [(PathBuf, Option<&str>); 11] = [
+        (path("fifo"), Some("it is a FIFO")),
+        (path("link"), Some("it is a FIFO")),
+        (path("socket"), Some("it is a socket")),
+        (path("directory"), Some("it is a directory")),
+        ("/dev/zero".into(), Some("it is a device")),
+        ("/dev/stdin".into(), Some("it is a FIFO")),
+        (path("circle"), Some("Too many levels of symbolic links")),
+        (path("large"), Some("is larger than")),
+        ("/proc/self/mem".into(), Some("cannot read the file")),
+        (path("file"), None),
+        (path("good-link"), None),
+    ];
+    let input: String = paths.iter().map(|(path, _)| format!("{}\n", path.display())).collect();
+    let run = map(&wat(echo_bytes())).args(["--input-format", "files", "--output-format", "records"]);
+    let output = run.input(input).run().exits(1);
+    for ((path, says), record) in paths.iter().zip(output.records()) {
+        match says {
+            None => assert_eq!(record.value(), &json!("YWJj"), "{}", path.display()),
+            Some(says) => {
+                assert_eq!(record.kind(), "invalid-input");
+                assert!(record.message().contains(says), "{}: {}", path.display(), record.message());
+            }
+        }
+    }
+}
+
+#[test]
+fn more_inputs_than_a_process_may_have_open_are_read_each_in_its_turn() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let mut run = map(&wat(SQUARE)).most_descriptors(100).args(["-j", "1"]);
+    let mut wanted = String::new();
+    for n in 0..1000 {
+        let path = folder.path().join(n.to_string());
+        std::fs::write(&path, format!("{n}\n")).expect("written");
+        wanted += &format!("{}\n", n * n);
+        run = run.arg(path);
+    }
+    assert_eq!(run.run().exits(0).text(), wanted);
+}
+
+#[test]
+fn an_input_may_be_a_pipe_by_a_name() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    for path in [&first, &second] {
+        mkfifo(path, Mode::S_IRWXU).expect("a FIFO");
+    }
+    let host = |run: Run| {
+        let mut host = run.start();
+        host.end_input();
+        host
+    };
+    let mut waiting = host(map(&wat(SQUARE)).arg(&first).arg(&second));
+    // Each of them waits for its reader, and writes once.
+    std::fs::write(&first, "3\n").expect("it is read");
+    assert_eq!(waiting.line().as_deref(), Some("9"));
+    std::fs::write(&second, "4\n").expect("it is read");
+    assert_eq!((waiting.line().as_deref(), waiting.code()), (Some("16"), 0));
+    let output = map(&wat(SQUARE)).args(["/dev/stdin", "/dev/fd/0"]).input("3\n").run().exits(0);
+    assert_eq!(output.text(), "9\n");
+}
+
+#[test]
+fn inputs_that_cannot_be_read_are_known_before_anything_runs() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("good"), "1\n").expect("written");
+    let _socket = UnixListener::bind(path("socket")).expect("a socket");
+    symlink("nowhere", path("dangling")).expect("a link");
+    for (name, says) in
+        [("missing", "No such file"), ("dangling", "No such file"), ("socket", "is a socket"), (".", "is a directory")]
+    {
+        let output = map(&wat(SQUARE)).arg(path("good")).arg(path(name)).run().exits(2);
+        assert!(output.stderr.contains(says) && output.text().is_empty(), "{name}: {}", output.stderr);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod apart;
 mod arguments;
 mod backpressure;
 mod batch;
@@ -36,16 +37,19 @@ mod journal;
 mod languages;
 mod leftovers;
 mod limits;
+mod links;
 mod manifest;
 mod memory;
 mod order;
 mod output_formats;
 mod progress;
 mod records;
+mod results;
 mod retries;
 mod round_trip;
 mod scratch;
 mod several;
+mod streams;
 mod third_party;
 mod timeouts;
 mod values;

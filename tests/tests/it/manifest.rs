@@ -215,3 +215,34 @@ fn several_tasks_of_one_run_have_no_manifests_of_their_own() {
     let output = wasmpool().args(["map", "--task", &task, "--scratch=/tmp"]).input("\"env\"\n").run().exits(2);
     assert!(output.stderr.contains("task a") && output.stderr.contains("manifest"), "{}", output.stderr);
 }
+
+#[test]
+fn where_a_plugin_and_its_own_directories_are_in_truth_is_told_if_links_lead_there() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = TempDir::new().expect("a temporary directory");
+    let secret = elsewhere.path().canonicalize().expect("it is there");
+    let plugin = Plugin::new("[grants]\ndir = ['/in']\n");
+    let map = |task: &Path, args: &[&str]| of(task, args, &["env"]).run().exits(0).stderr;
+    // A directory of the plugin's own that its author has made a link of, and one further down.
+    symlink(&secret, plugin.path("data")).expect("a link");
+    std::fs::create_dir(secret.join("below")).expect("made");
+    for (name, real) in [("data", secret.clone()), ("data/below", secret.join("below"))] {
+        let dir = format!("--dir={}::/in", plugin.path(name).display());
+        let said = map(&plugin.path(""), &[&dir]);
+        assert!(said.contains(&format!("the task is given {}\n", real.display())), "{said}");
+    }
+    assert_eq!(map(&plugin.path(""), &[&plugin.dir("/in")]), "");
+    // The plugin itself.
+    let link = elsewhere.path().join("link");
+    symlink(plugin.path(""), &link).expect("a link");
+    let real = plugin.path("reach.wasm").canonicalize().expect("it is there");
+    for task in [link.clone(), link.join("plugin.toml"), link.join("reach.wasm")] {
+        let said = map(&task, &[&plugin.dir("/in")]);
+        assert!(said.contains(&format!("its task is {}\n", real.display())), "{said}");
+    }
+    // Its wasm.
+    std::fs::rename(plugin.path("reach.wasm"), secret.join("other.wasm")).expect("moved");
+    symlink(secret.join("other.wasm"), plugin.path("reach.wasm")).expect("a link");
+    let said = map(&plugin.path(""), &[&plugin.dir("/in")]);
+    assert!(said.contains(&format!("its task is {}\n", secret.join("other.wasm").display())), "{said}");
+}

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::Signal;
@@ -10,24 +9,9 @@ use nix::sys::signal::Signal;
 use crate::support::bombs::nested;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Run, map, wasmpool};
+use crate::support::terminal::terminal;
 use crate::support::until;
 use crate::support::wat::SQUARE;
-
-/// A terminal: the side a person sees, and the side a program has.
-fn terminal() -> (File, OwnedFd) {
-    let (mut master, mut slave) = (-1, -1);
-    // SAFETY: both numbers outlive the call, and the other arguments may be null.
-    let done = unsafe {
-        libc::openpty(&raw mut master, &raw mut slave, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())
-    };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-    for descriptor in [master, slave] {
-        // SAFETY: changes a flag of a descriptor that is ours; other tests start children.
-        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
-    }
-    // SAFETY: both are open, and nobody else's.
-    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
-}
 
 /// What appears on the terminal, from now on.
 fn watch(mut master: File) -> Arc<Mutex<String>> {

@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("wasmpool-probes: {e}");
+            tell!("wasmpool-probes: {e}");
             ExitCode::FAILURE
         }
     }

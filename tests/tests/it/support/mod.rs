@@ -9,6 +9,7 @@ pub mod pressure;
 pub mod process;
 pub mod record;
 pub mod run;
+pub mod terminal;
 pub mod tree;
 pub mod wat;
 

@@ -103,6 +103,41 @@ impl Run {
         self
     }
 
+    pub fn stdin_from(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
+    pub fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// Starts it without this one of its standard streams.
+    pub fn without(mut self, stream: i32) -> Self {
+        // SAFETY: close is async-signal-safe, and the descriptor is the child's own.
+        unsafe {
+            self.command.pre_exec(move || match libc::close(stream) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        self
+    }
+
+    /// No more descriptors than this may be open at a time.
+    pub fn most_descriptors(mut self, count: u64) -> Self {
+        let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
+        // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
+        unsafe {
+            self.command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        self
+    }
+
     pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
         self.command.stderr(stderr);
         self
@@ -145,8 +180,9 @@ impl Run {
         let mut host = self.start();
         host.end_input();
         let mut bytes = Vec::new();
-        let mut pipe = host.stdout.take().expect("standard output is a pipe");
-        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        if let Some(mut pipe) = host.stdout.take() {
+            pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        }
         let code = host.code();
         let stderr = host.stderr();
         Output { code, bytes, stderr }

@@ -13,7 +13,7 @@ const PRINTS: [&str; 8] =
 const TYPES: [&str; 3] = ["Foreign::of(", "Lines(", "Quoted("];
 
 /// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
-const OURS: [&str; 33] = [
+const OURS: [&str; 35] = [
     "message",
     "&message",
     "time",
@@ -29,6 +29,8 @@ const OURS: [&str; 33] = [
     "failed",
     "halt",
     "text",
+    "&text",
+    "variable",
     "out.as_bytes()",
     "counts.done",
     "counts.failures()",

@@ -1,0 +1,223 @@
+//! Files that are written aside, and get their names once they are whole.
+//!
+//! Everything here goes by a descriptor of the directory, and follows no link: whatever becomes of the directory's path, or
+//! is put into it, no other file is written to or removed.
+
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+/// A directory that is open.
+#[derive(Clone, Debug)]
+pub struct Directory(Arc<File>);
+
+/// A file in a directory, under a name that means nothing. It goes when this is dropped, unless it was given one.
+#[derive(Debug)]
+pub struct Aside {
+    pub file: File,
+    directory: Directory,
+    name: Option<String>,
+}
+
+/// What is known of something in a directory without opening it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    pub is_file: bool,
+    pub owner: u32,
+    pub len: u64,
+    pub modified: SystemTime,
+}
+
+/// Digits of the number in a name that means nothing.
+const DIGITS: usize = 16;
+
+impl Directory {
+    /// Opens a directory of this path; links in it are followed.
+    pub fn open(path: &Path) -> io::Result<Directory> {
+        open(rustix::fs::CWD, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+            .map(|file| Directory(file.into()))
+    }
+
+    /// Opens a directory in this one, which it is not a link to. It is made if it is not there and `mode` says how.
+    pub fn below(&self, name: &str, mode: Option<u32>) -> io::Result<Directory> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match open(&*self.0, name, flags, Mode::empty()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && mode.is_some() => {
+                match rustix::fs::mkdirat(&*self.0, name, Mode::from_raw_mode(mode.unwrap_or_default())) {
+                    // Made by another at the same time.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(e.into()),
+                }
+                open(&*self.0, name, flags, Mode::empty())
+            }
+            opened => opened,
+        }
+        .map(|file| Directory(file.into()))
+    }
+
+    /// Whether a path leads to this directory.
+    pub fn is(&self, path: &Path) -> bool {
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        self.metadata().map(id).ok().is_some_and(|this| std::fs::metadata(path).map(id).ok() == Some(this))
+    }
+
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.0.metadata()
+    }
+
+    /// Keeps others that call this out, as long as the directory is open. `false` if another has done so. Where the file
+    /// system knows no locks, everybody has one.
+    pub fn lock(&self) -> bool {
+        !matches!(self.0.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+    }
+
+    /// Opens a file in it for reading, unless it is a link. Does not wait for the other end of a FIFO.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = open(&*self.0, name, flags, Mode::empty())?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        Ok(file)
+    }
+
+    /// Makes a file with a name that begins with `prefix` and is nobody's.
+    pub fn aside(&self, prefix: &str, mode: u32) -> io::Result<Aside> {
+        loop {
+            let number = RandomState::new().build_hasher().finish();
+            let name = format!("{prefix}{number:0width$x}", width = DIGITS);
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            match open(&*self.0, &name, flags, Mode::from_raw_mode(mode)) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return Ok(Aside { file: made?, directory: self.clone(), name: Some(name) }),
+            }
+        }
+    }
+
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&*self.0, name, AtFlags::empty())?)
+    }
+
+    /// Calls `each` with all that is in it. Names that are no text are told as they can be shown; none of ours is such.
+    pub fn each(&self, mut each: impl FnMut(&str)) -> io::Result<()> {
+        for entry in Dir::read_from(&*self.0)? {
+            let entry = entry?;
+            let name = String::from_utf8_lossy(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                each(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what has this name, which may be a link.
+    pub fn look_at(&self, name: &str) -> io::Result<Found> {
+        let stat: Stat = rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
+        Ok(Found {
+            is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            owner: stat.st_uid,
+            len: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_mtime_nsec),
+        })
+    }
+}
+
+impl Aside {
+    /// Gives the file its name. What had it before loses it.
+    pub fn place(mut self, name: &str) -> io::Result<()> {
+        if let Some(aside) = &self.name {
+            let directory = &*self.directory.0;
+            rustix::fs::renameat(directory, aside.as_str(), directory, name)?;
+            self.name = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = self.directory.remove(name);
+        }
+    }
+}
+
+/// Whether a name is one that [`Directory::aside`] gives.
+pub fn is_aside(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|number| {
+        number.len() == DIGITS && number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn open(directory: impl AsFd, path: impl rustix::path::Arg, flags: OFlags, mode: Mode) -> io::Result<File> {
+    loop {
+        match rustix::fs::openat(&directory, path.as_cow_c_str()?, flags | OFlags::CLOEXEC, mode) {
+            Err(Errno::INTR) => {}
+            opened => return Ok(opened?.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_whole_under_its_name_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::open(folder.path()).expect("a directory");
+        let names = || {
+            let mut names = Vec::new();
+            directory.each(|name| names.push(name.to_owned())).expect("it can be read");
+            names
+        };
+        let mut aside = directory.aside(".part-", 0o600).expect("made");
+        aside.file.write_all(b"whole").expect("written");
+        assert!(names().iter().all(|name| is_aside(name, ".part-")) && names().len() == 1);
+        drop(aside);
+        assert_eq!(names(), Vec::<String>::new());
+        let mut aside = directory.aside(".part-", 0o600).expect("made");
+        aside.file.write_all(b"whole").expect("written");
+        aside.place("7").expect("named");
+        assert_eq!(names(), ["7"]);
+        assert_eq!(fs::read(folder.path().join("7")).expect("it is there"), b"whole");
+    }
+
+    #[test]
+    fn no_link_is_followed_and_what_it_leads_to_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").expect("written");
+        fs::create_dir(folder.path().join("elsewhere")).expect("made");
+        fs::create_dir(folder.path().join("ours")).expect("made");
+        symlink(&victim, folder.path().join("ours/7")).expect("a link");
+        symlink("../elsewhere", folder.path().join("ours/below")).expect("a link");
+        let directory = Directory::open(&folder.path().join("ours")).expect("a directory");
+        assert!(directory.open_file("7").is_err());
+        assert!(directory.below("below", Some(0o700)).is_err());
+        directory.aside(".part-", 0o600).expect("made").place("7").expect("named");
+        assert_eq!(fs::read(&victim).expect("it is there"), b"precious");
+        assert!(fs::symlink_metadata(folder.path().join("ours/7")).expect("it is there").is_file());
+    }
+
+    #[test]
+    fn only_names_of_our_own_are_taken_for_one() {
+        assert!(is_aside(".new-00ff00ff00ff00ff", ".new-"));
+        for other in [".new-", ".new-abc", ".new-00ff00ff00ff00ff0", ".new-00ff00ff00ff00fg", "new-00ff00ff00ff00ff"] {
+            assert!(!is_aside(other, ".new-"), "{other}");
+        }
+    }
+}

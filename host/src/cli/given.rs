@@ -1,0 +1,70 @@
+//! What the environment says without the command line showing it, told where it opens something to a task.
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::args::{Command, Sandbox, Verbosity};
+use crate::policy::SandboxMode;
+use crate::text::Foreign;
+
+/// Options by which a task may reach something, by their names in the parser, with their variables.
+const GRANTS: [(&str, &str); 5] = [
+    ("directories", "WASMPOOL_DIR"),
+    ("peers", "WASMPOOL_ALLOW_NET"),
+    ("policy", "WASMPOOL_POLICY"),
+    ("scratch", "WASMPOOL_SCRATCH"),
+    ("env", "WASMPOOL_ENV"),
+];
+
+/// Tells of them. A sandbox that the environment takes away is told even where little is to be said.
+pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) {
+    let Some((_, matches)) = matches.subcommand() else {
+        return;
+    };
+    let (sandbox, verbosity) = match command {
+        Command::Map(map) => (&map.common.sandbox, map.common.verbosity),
+        Command::Exec(exec) => (&exec.common.sandbox, exec.common.verbosity),
+        Command::Call(call) => (&call.common.sandbox, call.common.verbosity),
+        Command::Inspect(task) | Command::Compile(task) => (&task.sandbox, task.verbosity),
+        Command::Doctor => return,
+    };
+    let from_environment = |name: &str| {
+        let known = matches.try_contains_id(name).is_ok();
+        known && matches.value_source(name) == Some(ValueSource::EnvVariable)
+    };
+    if from_environment("mode") {
+        tell_sandbox(sandbox);
+    }
+    let grants = GRANTS.iter().filter(|(name, _)| from_environment(name)).map(|(_, variable)| *variable);
+    tell_grants(grants, verbosity);
+}
+
+fn tell_sandbox(sandbox: &Sandbox) {
+    match sandbox.mode {
+        SandboxMode::Strict => {}
+        SandboxMode::BestEffort => {
+            tell!(
+                "wasmpool: WASMPOOL_SANDBOX=best-effort is set in the environment: layers of the sandbox that are missing are left out"
+            );
+        }
+        SandboxMode::Off => {
+            tell!("wasmpool: WASMPOOL_SANDBOX=off is set in the environment: tasks run without the sandbox");
+        }
+    }
+}
+
+fn tell_grants(variables: impl Iterator<Item = &'static str>, verbosity: Verbosity) {
+    if verbosity.quiet {
+        return;
+    }
+    for variable in variables {
+        let value = std::env::var_os(variable).unwrap_or_default();
+        let value = value.to_string_lossy();
+        let shown = match variable {
+            // Its values may be nobody's business.
+            "WASMPOOL_ENV" => value.lines().filter_map(|line| line.split('=').next()).collect::<Vec<_>>().join(", "),
+            _ => value.lines().collect::<Vec<_>>().join(", "),
+        };
+        tell!("wasmpool: the environment grants the task something: {variable}={}", Foreign::of(&shown));
+    }
+}

@@ -1,0 +1,175 @@
+//! Links that a task may have made, on the way to a file that the host is about to write.
+//!
+//! A task that is granted a directory for writing (`--dir …:rw`) can put a link into it, in this run or one before, where
+//! the user has something written later. The host must not follow it: it may write where the task may not.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::grants::Directory;
+
+/// Links that are followed before it is said that there are too many, as in the kernel.
+const MOST: usize = 40;
+
+/// Directories in which a task may make links.
+#[derive(Debug, Default)]
+pub struct Writable(Vec<(u64, u64)>);
+
+impl Writable {
+    /// Those of them that are granted for writing.
+    pub fn of(directories: &[Directory]) -> Writable {
+        let granted = directories.iter().filter(|directory| directory.writable);
+        Writable(granted.filter_map(|directory| fs::metadata(&directory.host).ok().map(id)).collect())
+    }
+
+    /// Whether a directory, whose path has no links in it, is one of these or lies below one.
+    fn holds(&self, directory: &Path) -> bool {
+        directory.ancestors().any(|above| fs::metadata(above).is_ok_and(|metadata| self.0.contains(&id(metadata))))
+    }
+
+    /// The first link on the way to `path` that lies in one of them.
+    pub fn link_to(&self, path: &Path) -> Option<PathBuf> {
+        let links = if self.0.is_empty() { Vec::new() } else { links_to(path).unwrap_or_default() };
+        links.into_iter().find(|link| link.parent().is_some_and(|directory| self.holds(directory)))
+    }
+}
+
+/// The link that `path` is, or is led to by being one, whose target is relative and leads out of the link's own directory.
+/// It is what a task can make of a link in any run before this, in a directory that is not granted now.
+pub fn leads_out(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let target = fs::read_link(&path).ok()?;
+        if target.is_relative() && climbs(&target) {
+            return Some(path);
+        }
+        path = path.parent()?.join(target);
+    }
+    None
+}
+
+/// Whether a relative path leads above where it starts.
+fn climbs(path: &Path) -> bool {
+    let mut depth = 0_i32;
+    path.components().any(|part| {
+        depth += match part {
+            Component::ParentDir => -1,
+            Component::Normal(_) => 1,
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => 0,
+        };
+        depth < 0
+    })
+}
+
+fn id(metadata: Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// All links that are followed on the way to `path`, each with no other link in its own path. The way ends at what is not
+/// there, and at the links of `/proc`, which lead to what is open and not to a path.
+pub fn links_to(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut links = Vec::new();
+    let mut at = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
+    let mut rest: VecDeque<OsString> = parts(path).collect();
+    while let Some(part) = rest.pop_front() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&part);
+        match fs::symlink_metadata(&next) {
+            Err(_) => break,
+            Ok(found) if found.is_symlink() && next.starts_with("/proc") => break,
+            Ok(found) if found.is_symlink() && links.len() == MOST => break,
+            Ok(found) if found.is_symlink() => {
+                let target = fs::read_link(&next)?;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                parts(&target).rev().for_each(|part| rest.push_front(part));
+                links.push(next);
+            }
+            Ok(_) => at = next,
+        }
+    }
+    Ok(links)
+}
+
+fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_out_of_its_directory_is_told_from_others() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = |name: &str| folder.path().join(name);
+        for (target, name, leads_out) in [
+            ("../victim", "up", true),
+            ("below/../../victim", "down-and-up", true),
+            ("up", "twice", true),
+            ("below/victim", "down", false),
+            ("below/../victim", "beside", false),
+            ("/dev/null", "absolute", false),
+            ("circle", "circle", false),
+        ] {
+            symlink(target, path(name)).expect("a link");
+            assert_eq!(super::leads_out(&path(name)).is_some(), leads_out, "{target}");
+        }
+        for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"] {
+            assert_eq!(super::leads_out(Path::new(name)), None, "{name}");
+        }
+        assert_eq!(super::leads_out(&path("nothing")), None);
+    }
+
+    #[test]
+    fn a_link_that_a_task_may_have_made_is_found_wherever_it_is_on_the_way() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let root = folder.path().canonicalize().expect("it is there");
+        for directory in ["granted/below", "users"] {
+            fs::create_dir_all(root.join(directory)).expect("made");
+        }
+        fs::write(root.join("users/victim"), "").expect("written");
+        symlink("../users/victim", root.join("granted/file")).expect("a link");
+        symlink("../users", root.join("granted/directory")).expect("a link");
+        symlink("../../users/new", root.join("granted/below/dangling")).expect("a link");
+        symlink(root.join("granted"), root.join("users/by-user")).expect("a link");
+        symlink("victim", root.join("users/latest")).expect("a link");
+        symlink("circle", root.join("granted/circle")).expect("a link");
+        let granted = |writable| {
+            let host = root.join("granted");
+            Writable::of(&[Directory { host, guest: "/d".to_owned(), writable }])
+        };
+        for (path, link) in [
+            ("granted/file", Some("granted/file")),
+            ("granted/directory/new", Some("granted/directory")),
+            ("granted/below/../directory/x", Some("granted/directory")),
+            ("granted/below/dangling", Some("granted/below/dangling")),
+            ("users/by-user/file", Some("granted/file")),
+            ("granted/circle", Some("granted/circle")),
+            ("granted/new", None),
+            ("users/by-user/new", None),
+            ("users/latest", None),
+            ("users/victim", None),
+            ("nowhere/at/all", None),
+        ] {
+            let found = granted(true).link_to(&root.join(path));
+            assert_eq!(found, link.map(|link| root.join(link)), "{path}");
+            assert_eq!(granted(false).link_to(&root.join(path)), None);
+        }
+        assert_eq!(granted(true).link_to(Path::new("/dev/stdout")), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a run writes is nothing that it reads, nor two things at once; else it is refused before anything is touched.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::guest::wat;
+use crate::support::run::{Output, Run, wasmpool};
+use crate::support::wat::SQUARE;
+
+/// A directory with all the files of a run, and other names for each.
+struct Place(TempDir);
+
+const FILES: [(&str, &str); 4] = [
+    ("task.wat", SQUARE),
+    ("items", "3\n4\n"),
+    ("policy.toml", "[limits]\ntimeout = '10s'\n"),
+    ("plugin.toml", "wasm = 'task.wat'\n"),
+];
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(TempDir::new().expect("a temporary directory"));
+        for (name, text) in FILES {
+            std::fs::write(place.path(name), text).expect("written");
+            symlink(name, place.path(&format!("link-{name}"))).expect("a link");
+            std::fs::hard_link(place.path(name), place.path(&format!("hard-{name}"))).expect("a link");
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn map(&self) -> Run {
+        wasmpool()
+            .arg("map")
+            .arg(self.path("task.wat"))
+            .arg(self.path("items"))
+            .arg("--policy")
+            .arg(self.path("policy.toml"))
+    }
+
+    /// Every name that is there, with what it leads to.
+    fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = std::fs::read_dir(self.0.path()).expect("a directory");
+        let mut all: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .map(|path| (path.clone(), std::fs::read(path).expect("a file")))
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Refused, and nothing is touched or made.
+    #[track_caller]
+    fn refused(&self, run: Run, says: &str) -> Output {
+        let before = self.all();
+        let output = run.run().exits(2);
+        assert!(output.stderr.contains(says), "{says} is not in: {}", output.stderr);
+        assert_eq!(self.all(), before, "{}", output.stderr);
+        output
+    }
+}
+
+#[test]
+fn a_file_that_the_run_reads_is_not_written_under_any_name() {
+    let place = Place::new();
+    let what = ["the task", "an input", "the file of --policy", "the plugin's manifest"];
+    for option in ["--output", "--failed", "--journal"] {
+        for ((name, _), what) in FILES.iter().zip(what) {
+            for other in [(*name).to_owned(), format!("link-{name}"), format!("hard-{name}")] {
+                place.refused(place.map().arg(option).arg(place.path(&other)), &format!("is also {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_standard_input_comes_from_is_not_written() {
+    let place = Place::new();
+    for option in ["--output", "--failed", "--journal"] {
+        for name in [place.path("items"), "/dev/stdin".into(), "/proc/self/fd/0".into()] {
+            let run = wasmpool().arg("map").arg(place.path("task.wat")).arg(option).arg(name);
+            place.refused(run.stdin_from(File::open(place.path("items")).expect("it is there")), "is also an input");
+        }
+    }
+    let run = wasmpool().args(["map", "-"]).arg(place.path("items")).arg("-o").arg(place.path("task.wat"));
+    place.refused(run.stdin_from(File::open(place.path("task.wat")).expect("it is there")), "is also the task");
+}
+
+#[test]
+fn standard_output_that_is_read_by_the_run_is_refused_as_cat_does() {
+    let place = Place::new();
+    let append = |path: &Path| OpenOptions::new().append(true).open(path).expect("it is there");
+    let what = ["the task", "an input", "the file of --policy", "the plugin's manifest"];
+    for ((name, _), what) in FILES.iter().zip(what) {
+        let output = place.refused(
+            place.map().stdout_to(append(&place.path(name))),
+            &format!("standard output is also {what}: input file is output file"),
+        );
+        assert_eq!(output.text(), "");
+    }
+    let run = wasmpool().arg("map").arg(place.path("task.wat"));
+    let run = run.stdin_from(File::open(place.path("items")).expect("it is there"));
+    place.refused(run.stdout_to(append(&place.path("items"))), "input file is output file");
+    let alone = wat(SQUARE);
+    let several = wasmpool().arg("map").arg("--task").arg(format!("a={}", alone.path().display()));
+    place
+        .refused(several.arg(place.path("items")).stdout_to(append(&place.path("items"))), "input file is output file");
+    for run in [
+        wasmpool().arg("inspect").arg(place.path("task.wat")),
+        wasmpool().arg("call").arg(place.path("task.wat")).args(["square", "3"]),
+    ] {
+        place.refused(run.stdout_to(append(&place.path("task.wat"))), "input file is output file");
+    }
+}
+
+#[test]
+fn what_is_no_file_on_a_disk_may_be_read_and_written() {
+    let place = Place::new();
+    let null = || OpenOptions::new().read(true).write(true).open("/dev/null").expect("it is there");
+    let run = wasmpool().arg("map").arg(place.path("task.wat"));
+    run.stdin_from(null()).stdout_to(null()).run().exits(0);
+    let run = place.map().args(["-o", "/dev/null", "--failed", "/dev/null"]);
+    run.run().exits(0);
+    let output = place.map().args(["--failed", "/dev/stderr", "-o", "/dev/stdout"]).run().exits(0);
+    assert_eq!(output.text(), "9\n16\n");
+}
+
+#[test]
+fn two_things_are_not_written_to_one_file() {
+    let place = Place::new();
+    std::fs::write(place.path("there"), "precious").expect("written");
+    symlink("there", place.path("link")).expect("a link");
+    let both = |one: &str, a: &str, other: &str, b: &str| {
+        let run = place.map().arg(one).arg(place.path(a)).arg(other).arg(place.path(b));
+        place.refused(run, "is also ");
+    };
+    for (one, other) in [("--output", "--failed"), ("--output", "--journal"), ("--failed", "--journal")] {
+        for (a, b) in [("there", "there"), ("there", "link"), ("new", "new"), ("new", "./new")] {
+            both(one, a, other, b);
+            both(one, b, other, a);
+        }
+    }
+    let there = || OpenOptions::new().append(true).open(place.path("there")).expect("it is there");
+    place.refused(place.map().arg("--failed").arg(place.path("there")).stdout_to(there()), "is also standard output");
+    place.map().arg("-o").arg(place.path("link")).stderr_to(there()).run().exits(2);
+    let said = std::fs::read_to_string(place.path("there")).expect("it is there");
+    assert!(said.starts_with("precious") && said.contains("is also standard error"), "{said}");
+    std::fs::write(place.path("there"), "precious").expect("written");
+    // As `> all 2>&1`: a shell's user means that.
+    place.map().stdout_to(there()).stderr_to(there()).run().exits(0);
+    assert_eq!(std::fs::read_to_string(place.path("there")).expect("it is there"), "precious9\n16\n");
+}
+
+#[test]
+fn a_file_that_becomes_the_output_is_not_read_as_an_item_or_an_input() {
+    let place = Place::new();
+    let output = place.path("results");
+    std::fs::write(&output, "").expect("written");
+    let paths = format!("{}\n{}\n", place.path("items").display(), output.display());
+    let run = wasmpool().arg("map").arg(place.path("task.wat")).args(["--input-format", "files", "-o"]).arg(&output);
+    let ended = run.args(["--output-format", "records"]).input(paths).run().exits(1);
+    let records = crate::support::record::records(&std::fs::read_to_string(&output).expect("it is there"));
+    assert!(records[1].message().contains("is written to by this run"), "{}", ended.stderr);
+}

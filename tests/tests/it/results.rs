@@ -1,0 +1,108 @@
+//! `--results DIR`: what a run that was killed had begun does not stand in the way of the next.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::support::guest::{Task, wat};
+use crate::support::run::{Run, wasmpool};
+use crate::support::until;
+
+/// A command that writes a block to its standard output again and again, for ever where its item begins with an `x`.
+fn writes() -> Task {
+    wat(r#"
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 1024))
+    (i32.store (i32.const 4) (i32.const 64))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 4) (i32.const 65536))
+    (loop $more
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (br_if $more (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 120))))))"#)
+}
+
+fn exec(results: &Path) -> Run {
+    wasmpool()
+        .arg("exec")
+        .task(&writes())
+        .args(["--input-format", "lines", "--max-output", "1GiB", "--results"])
+        .arg(results)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a directory");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_a_directory_that_the_next_takes() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    let mut host = exec(&results).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    input.write_all(b"x\n").expect("it reads");
+    until("a result that has begun", || {
+        fs::read_dir(&results).ok()?.next()?.ok()?.metadata().ok().filter(|part| part.len() > 0)
+    });
+    host.signal(Signal::SIGKILL);
+    host.wait();
+    let left = names(&results);
+    assert!(left.len() == 1 && left[0].starts_with(".part-"), "{left:?}");
+    exec(&results).input("1\n2\n").run().exits(0);
+    assert_eq!(names(&results), ["0", "1"]);
+    // What a run has finished stays its own.
+    let output = exec(&results).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("is not empty"), "{}", output.stderr);
+}
+
+#[test]
+fn two_runs_do_not_share_a_directory_of_results() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let mut host = exec(folder.path()).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    input.write_all(b"x\n").expect("it reads");
+    let _begun = until("a result that has begun", || fs::read_dir(folder.path()).ok()?.next()?.ok());
+    let output = exec(folder.path()).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("another run"), "{}", output.stderr);
+    assert_eq!(names(folder.path()).len(), 1);
+    host.signal(Signal::SIGKILL);
+    host.wait();
+}
+
+#[test]
+fn what_only_looks_like_a_begun_result_is_left_alone() {
+    for name in [".part-mine", ".part-0123456789abcdef.txt", "part-0123456789abcdef", ".part-0123456789ABCDEF"] {
+        let folder = TempDir::new().expect("a temporary directory");
+        fs::write(folder.path().join(name), "precious").expect("written");
+        exec(folder.path()).input("1\n").run().exits(2);
+        assert_eq!(fs::read_to_string(folder.path().join(name)).expect("it is there"), "precious");
+    }
+    let folder = TempDir::new().expect("a temporary directory");
+    symlink("/etc/passwd", folder.path().join(".part-0123456789abcdef")).expect("a link");
+    exec(folder.path()).input("1\n").run().exits(2);
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
+#[test]
+fn no_other_file_of_the_run_has_the_name_of_a_result() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    for option in ["--output", "--failed"] {
+        let output = exec(&results).arg(option).arg(results.join("0")).input("1\n").run().exits(2);
+        assert!(output.stderr.contains("name of a result"), "{}", output.stderr);
+        assert_eq!(names(&results), Vec::<String>::new());
+    }
+    exec(&results).arg("-o").arg(results.join("list")).input("1\n").run().exits(0);
+    assert_eq!(names(&results), ["0", "list"]);
+}
