@@ -24,8 +24,9 @@ fn in_the_middle_of(task: &str, item: &str) -> Host {
 
 /// Sends the signal and waits until the host has taken it: two that wait together are one.
 fn interrupt(host: &Host, signal: Signal) {
-    host.signal(signal);
+    // Looked at first: the signal may end it at once.
     let process = host.process();
+    host.signal(signal);
     until("the host takes the signal", || {
         if !process.lives() {
             return Some(());
