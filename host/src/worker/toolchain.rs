@@ -116,25 +116,25 @@ pub fn refusal(imports: &[ImportType<'_>]) -> String {
     if more > 0 {
         names += &format!(" and {more} more");
     }
-    let way_out = imports.iter().find_map(way_out).map_or_else(String::new, |way| format!("; {way}"));
+    let of_env = imports.iter().any(|import| import.module() == MODULE);
+    let undefined = "what is declared and defined nowhere is imported from `env`: link what defines it";
+    let way_out = imports.iter().find_map(way_out).or(of_env.then_some(undefined));
+    let way_out = way_out.map_or_else(String::new, |way| format!("; {way}"));
     format!("the task imports {names}, which nothing here provides: only WASI can be imported{way_out}")
 }
 
 /// How a toolchain that leaves such an import builds without it.
 fn way_out(import: &ImportType<'_>) -> Option<&'static str> {
-    let (module, name) = (import.module(), import.name());
-    let is_emscripten = ["emscripten_", "_emscripten_", "invoke_", "__cxa_", "__syscall_"];
-    Some(match module {
-        "wbg" => "it was built for JavaScript by wasm-bindgen: build it without, for wasm32-wasip2 or wasm32-wasip1",
-        _ if module.starts_with("__wbindgen") || module.ends_with("_bg.js") => {
-            "it was built for JavaScript by wasm-bindgen: build it without, for wasm32-wasip2 or wasm32-wasip1"
-        }
-        "go" | "gojs" => "it was built for a browser: Go builds for WASI with GOOS=wasip1 GOARCH=wasm",
-        "a" => "it was built for JavaScript by Emscripten, which builds for WASI with -sSTANDALONE_WASM",
-        MODULE if is_emscripten.iter().any(|start| name.starts_with(start)) => {
-            "it was built for JavaScript by Emscripten, which builds for WASI with -sSTANDALONE_WASM"
-        }
-        MODULE => "what is declared and defined nowhere is imported from `env`: link what defines it",
-        _ => return None,
-    })
+    const BINDGEN: &str =
+        "it was built for JavaScript by wasm-bindgen: build it without, for wasm32-wasip2 or wasm32-wasip1";
+    const EMSCRIPTEN: &str = "it was built for JavaScript by Emscripten, which builds for WASI with -sSTANDALONE_WASM";
+    const GO: &str = "it was built for a browser: Go builds for WASI with GOOS=wasip1 GOARCH=wasm";
+    let of_emscripten = ["emscripten_", "_emscripten_", "invoke_", "__cxa_", "__syscall_"];
+    match import.module() {
+        "wbg" => Some(BINDGEN),
+        module if module.starts_with("__wbindgen") || module.ends_with("_bg.js") => Some(BINDGEN),
+        "go" | "gojs" => Some(GO),
+        MODULE if of_emscripten.iter().any(|start| import.name().starts_with(start)) => Some(EMSCRIPTEN),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! `--init`: run before the first item of an instance.
 
-use crate::support::guest::wat;
+use crate::support::guest::{built, wat};
 use crate::support::run::{map, wasmpool};
 use crate::support::wat::{SQUARE, component, initialised, lift};
 
@@ -91,6 +91,18 @@ fn an_init_that_never_ends_is_ended() {
     ));
     let output = map(&task).args(["--init", "7", "--timeout", "100ms"]).input("1\n").run().exits(2);
     assert!(output.stderr.contains("cannot be initialised"), "{}", output.stderr);
+}
+
+/// Whether it runs once, where a snapshot is taken, or in each instance.
+#[test]
+fn the_reason_that_an_init_gives_for_its_end_is_told() {
+    for isolate in ["item", "worker"] {
+        // "trap", as base64.
+        let run = map(&built("stateful")).args(["--isolate", isolate, "--init", "\"dHJhcA==\""]);
+        let output = run.args(["--input-format", "lines"]).input("1\n").run().exits(2);
+        let said = "cannot be initialised: init was asked to trap, at ";
+        assert!(output.stderr.contains(said), "{isolate}: {}", output.stderr);
+    }
 }
 
 #[test]

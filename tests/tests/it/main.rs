@@ -52,6 +52,7 @@ mod several;
 mod streams;
 mod third_party;
 mod timeouts;
+mod toolchains;
 mod values;
 mod voice;
 mod wasi_files;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::guest::{built, wat};
+use crate::support::guest::{Task, built, wat};
 use crate::support::record::Record;
 use crate::support::run::{Run, map};
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
@@ -67,6 +67,115 @@ fn a_panic_says_why_in_what_the_guest_wrote() {
     assert_eq!(records[0].kind(), "trap");
     let written = records[0].get("stderr").and_then(|text| text.as_str());
     assert!(written.is_some_and(|text| text.contains("panicked")), "{:?}", records[0]);
+}
+
+#[test]
+fn the_message_of_a_panic_is_what_it_says_with_the_trap_behind_it() {
+    let records = records(map(&built("misbehave")), "\"panic\"\n\"trap\"\n");
+    let message = records[0].message();
+    assert!(message.starts_with("asked to panic, at ") && message.contains("lib.rs:"), "{message}");
+    assert!(message.ends_with("(wasm trap: wasm `unreachable` instruction executed)"), "{message}");
+    // What one item said is not the reason of the next.
+    assert_eq!(records[1].message(), "wasm trap: wasm `unreachable` instruction executed");
+}
+
+/// A function of a core module that prints this so many times to standard error, and then does this.
+fn prints_and(text: &str, times: u32, body: &str) -> Task {
+    let (length, bytes) = (text.len(), text.replace('\n', "\\n"));
+    wat(format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 16) "{bytes}")
+          (func (export "f") (param i64) (result i64)
+            (local $left i32)
+            (i32.store (i32.const 0) (i32.const 16))
+            (i32.store (i32.const 4) (i32.const {length}))
+            (local.set $left (i32.const {times}))
+            (loop $more
+              (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+              (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+            {body}))"#
+    ))
+}
+
+#[test]
+fn the_reason_is_what_was_said_last_however_much_was_said_before() {
+    // More than the 64 KiB of it that a record keeps.
+    let task = prints_and("not this\nfatal: this one\n", 10_000, "unreachable");
+    let records = records(map(&task), "1\n");
+    assert!(records[0].message().starts_with("fatal: this one (wasm trap"), "{}", records[0].message());
+}
+
+#[test]
+fn what_was_printed_is_no_reason_of_a_trap_that_nobody_asked_for() {
+    let task = prints_and("careful\n", 1, "(i64.div_s (i64.const 1) (i64.const 0))");
+    let failed = &records(map(&task), "1\n")[0];
+    assert!(failed.message().contains("zero") && !failed.message().contains("careful"), "{}", failed.message());
+    assert_eq!(failed.get("stderr"), Some(&json!("careful\n")));
+}
+
+#[test]
+fn what_was_said_before_memory_ran_out_or_before_an_exit_is_its_reason() {
+    let grow = "(drop (memory.grow (i32.const 65535))) unreachable";
+    let task = prints_and("memory allocation of 7 bytes failed\n", 1, grow);
+    let failed = &records(map(&task), "1\n")[0];
+    assert_eq!(failed.kind(), "memory");
+    assert!(failed.message().ends_with("memory allocation of 7 bytes failed"), "{}", failed.message());
+    let task = prints_and("panic: boom\n\ngoroutine 1 [running]:\n", 1, "(call $exit (i32.const 2)) unreachable");
+    let failed = &records(map(&task), "1\n")[0];
+    assert_eq!((failed.kind(), failed.get("code")), ("exit", Some(&json!(2))));
+    assert!(failed.message().ends_with(": panic: boom"), "{}", failed.message());
+}
+
+#[test]
+fn what_a_start_function_says_is_the_reason_that_there_is_no_instance() {
+    let task = wat(r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 16) "no table of contents\n")
+          (func (export "_initialize")
+            (i32.store (i32.const 0) (i32.const 16))
+            (i32.store (i32.const 4) (i32.const 21))
+            (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+            unreachable)
+          (func (export "f") (param i64) (result i64) (local.get 0)))"#);
+    let failed = &records(map(&task), "1\n")[0];
+    assert!(failed.message().starts_with("no table of contents (wasm trap"), "{}", failed.message());
+    assert_eq!(failed.get("stderr"), Some(&json!("no table of contents\n")));
+}
+
+#[test]
+fn what_was_not_granted_is_listed_with_a_failure_and_advised_where_it_can_be_the_cause() {
+    // A panic looks for a variable, which would not have helped.
+    let panic = &records(map(&built("misbehave")), "\"panic\"\n")[0];
+    assert_eq!(panic.get("denied"), Some(&json!(["variables of the environment (--env NAME=VALUE)"])));
+    assert!(!panic.message().contains("--env"), "{}", panic.message());
+    // An `err` that speaks of something else, of a guest that has looked for a directory, and one of a file.
+    let reach = |order: &str| {
+        let run = map(&built("reach")).args(["-j", "1", "--isolate", "worker"]);
+        records(run, &format!("\"read:/etc/passwd\"\n{order}\n")).remove(1)
+    };
+    let unknown = reach("\"dance:now\"");
+    assert!(!unknown.message().contains("--dir"), "{}", unknown.message());
+    let file = reach("\"read:/etc/hosts\"");
+    assert!(file.message().contains("--dir HOST::GUEST"), "{}", file.message());
+    assert_eq!(file.get("denied"), Some(&json!(["a directory (--dir HOST::GUEST[:ro|:rw])"])));
+    let name = &records(map(&built("reach")), "\"resolve:example.org:80\"\n")[0];
+    let denied = name.get("denied").expect("a list").to_string();
+    assert!(denied.contains("example.org") && denied.contains("--allow-net HOST:PORT"), "{denied}");
+    // A success, and an item that does not fit, have no such list.
+    let fine = records(map(&built("misbehave")).args(["--isolate", "worker"]), "\"ok:1\"\n7\n");
+    assert!(fine.iter().all(|record| record.get("denied").is_none()), "{fine:?}");
+}
+
+#[test]
+fn a_connection_to_another_peer_than_the_granted_one_is_listed_by_its_address() {
+    let run = map(&built("reach")).args(["--allow-net", "127.0.0.1:9"]);
+    let failed = &records(run, "\"connect:127.0.0.1:10\"\n")[0];
+    let denied = failed.get("denied").unwrap_or_else(|| panic!("{failed:?}")).to_string();
+    assert!(denied.contains("127.0.0.1:10"), "{denied}");
 }
 
 #[test]
