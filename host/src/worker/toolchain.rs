@@ -72,8 +72,9 @@ pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) ->
 
 /// `abort(message, file, line, column)`.
 fn abort(mut caller: Caller<'_, State>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
-    let message = string(&mut caller, message).unwrap_or_else(|| "it aborted".to_owned());
-    let file = string(&mut caller, file).map_or_else(String::new, |file| file + ":");
+    let mut said = |at| string(&mut caller, at).filter(|text| !text.trim().is_empty());
+    let message = said(message).unwrap_or_else(|| "it aborted".to_owned());
+    let file = said(file).map_or_else(String::new, |file| file + ":");
     Err(Aborted(format!("{message}, at {file}{line}:{column}")).into())
 }
 
