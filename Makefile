@@ -54,11 +54,14 @@ endif
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
 	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: full_disk,faults:: -- full_disk --nocapture)
 
-lint: ## Formatting, clippy, licences
+lint: ## Formatting, clippy, licences, known advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets --features wasmpool/probes -- -D warnings
 	cd guest && $(CARGO) fmt --all --check
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: left out"; fi
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then echo "left out: licences and advisories: cargo-deny is not installed" >&2; \
+	else $(CARGO) deny check bans licenses sources && \
+	    if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
+	    else echo "left out: advisories: their list (github.com/rustsec/advisory-db) cannot be had" >&2; fi; fi
 
 dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
 	$(CARGO) build --profile dist --locked -p wasmpool

@@ -6,6 +6,8 @@
 mod lane;
 #[path = "../../host/src/memfd.rs"]
 mod memfd;
+#[path = "../../host/src/refused.rs"]
+mod refused;
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;

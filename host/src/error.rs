@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::pool::ItemError;
+use crate::surroundings::told;
 use crate::text::{Foreign, Lines};
 
 /// Why a run could not start or go on, or what a call of a pool came to.
@@ -28,7 +29,7 @@ pub enum Error {
     )]
     Sandbox(String),
     /// A worker or compile process cannot be started.
-    #[error("cannot start a worker process: {0}")]
+    #[error("cannot start a worker process: {}", told(.0))]
     Spawn(#[source] io::Error),
     /// Workers end before they are ready, again and again.
     #[error(
@@ -70,14 +71,14 @@ pub enum Error {
     #[error("{}", Lines(.0))]
     Journal(String),
     /// The system refused something that the run needs.
-    #[error("{0}")]
+    #[error("{}", told(.0))]
     System(#[from] io::Error),
 }
 
 impl Error {
     /// The same once more, for another that waits for the same thing.
     pub(crate) fn again(&self) -> Error {
-        let io = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        let io = |e: &io::Error| io::Error::new(e.kind(), told(e));
         match self {
             Error::Task(message) => Error::Task(message.clone()),
             Error::Artifact(message) => Error::Artifact(message.clone()),

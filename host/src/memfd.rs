@@ -14,7 +14,9 @@ pub fn create(name: &std::ffi::CStr) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     // Kernels before 6.3 don't know the no-exec seal.
-    let fd = memfd_create(name, flags | no_exec).or_else(|_| memfd_create(name, flags))?;
+    let fd = memfd_create(name, flags | no_exec)
+        .or_else(|_| memfd_create(name, flags))
+        .map_err(|e| crate::refused::refused("memfd_create", e.into()))?;
     Ok(File::from(fd))
 }
 

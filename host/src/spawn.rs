@@ -94,6 +94,7 @@ pub enum Waited {
 pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Error> {
     let failed = |e: io::Error| Error::Spawn(e);
     let mut command = Command::new(program.path());
+    let nowhere = nowhere(false).map_err(failed)?;
     command
         .arg0(MARK)
         .arg(role.name())
@@ -103,11 +104,11 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Er
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::from(socket))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stdout(Stdio::from(nowhere.try_clone().map_err(failed)?))
+        .stderr(Stdio::from(nowhere));
     #[cfg(feature = "probes")]
     crate::sandbox::probes::weaken(&mut command);
-    let mut child = command.spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(without_proc).map_err(failed)?;
     match pidfd_open(child.id()) {
         Ok(pidfd) => Ok(Child { child, pidfd }),
         Err(e) => {
@@ -118,11 +119,31 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Er
     }
 }
 
+/// The binary itself is found by `/proc`.
+fn without_proc(error: io::Error) -> io::Error {
+    match std::fs::metadata("/proc/self/exe") {
+        Err(e) if error.kind() == io::ErrorKind::NotFound => io::Error::other(format!(
+            "there is no /proc here, by which a program finds its own binary (/proc/self/exe: {e})"
+        )),
+        _ => error,
+    }
+}
+
+/// A descriptor that says nothing, or takes everything and keeps it nowhere: `/dev/null`. Where there is none, it is a pipe
+/// that nobody holds the other end of.
+pub fn nowhere(reading: bool) -> io::Result<OwnedFd> {
+    if let Ok(null) = File::options().read(reading).write(!reading).open("/dev/null") {
+        return Ok(null.into());
+    }
+    let (from, to) = io::pipe()?;
+    Ok(if reading { from.into() } else { to.into() })
+}
+
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the system call takes two numbers and returns a descriptor or -1.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        return Err(crate::refused::refused("pidfd_open", io::Error::last_os_error()));
     }
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })

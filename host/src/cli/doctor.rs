@@ -7,6 +7,7 @@ pub fn doctor() -> Result<Exit, Stop> {
     let diagnosis = sandbox::diagnose()?;
     match super::print(&describe(&diagnosis)).map_err(|e| format!("cannot write the table: {e}"))? {
         Exit::Success if diagnosis.strict.is_err() => Ok(Exit::Sandbox),
+        Exit::Success if !diagnosis.surroundings.in_the_way.is_empty() => Ok(Exit::Usage),
         exit => Ok(exit),
     }
 }
@@ -36,7 +37,14 @@ fn describe(diagnosis: &Diagnosis) -> String {
             told.push(remedy);
         }
     }
+    for what in &diagnosis.surroundings.narrow {
+        out += &format!("\nnarrow: {what}\n");
+    }
+    for what in &diagnosis.surroundings.in_the_way {
+        out += &format!("\nNOTHING RUNS HERE: {what}\n");
+    }
     out += match &diagnosis.strict {
+        Ok(()) if !diagnosis.surroundings.in_the_way.is_empty() => "\n--sandbox strict: would run here but for that\n",
         Ok(()) => "\n--sandbox strict: runs here\n",
         Err(_) => "\n--sandbox strict: refuses to run here; --sandbox best-effort runs with what there is\n",
     };

@@ -6,6 +6,7 @@
 mod cache;
 mod process;
 mod snapshot;
+mod threads;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -27,6 +28,7 @@ use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
 use crate::spawn::{self, Child, Program, Waited};
 use crate::stdio::Stdin;
+use crate::surroundings::{told, told_end};
 use crate::text::Foreign;
 
 /// What a task is.
@@ -156,6 +158,11 @@ enum Reply {
     Refused(String),
     /// The sandbox lacks a layer that has to hold.
     Unprotected(String),
+    /// Nothing can be compiled here, by this error of the system where it was one.
+    Unable {
+        why: String,
+        errno: Option<i32>,
+    },
     #[cfg(feature = "probes")]
     Probed(sandbox::probes::Outcome),
 }
@@ -241,7 +248,7 @@ impl Wasm {
 }
 
 fn unreadable(name: &str, e: &io::Error) -> Error {
-    Error::Task(format!("cannot read the task {name}: {e}"))
+    Error::Task(format!("cannot read the task {name}: {}", told(e)))
 }
 
 /// What an artifact depends on besides the wasm.
@@ -330,7 +337,7 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
 
 /// Runs the compile process.
 fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
-    let io = |e: io::Error| Error::Task(format!("cannot compile it: {e}"));
+    let io = |e: io::Error| Error::Task(format!("cannot compile it: {}", told(&e)));
     let artifact = crate::memfd::create(c"wasmpool-artifact").map_err(io)?;
     let reply = crate::memfd::create(c"wasmpool-reply").map_err(io)?;
     let (control, theirs) = Control::pair().map_err(io)?;
@@ -357,11 +364,15 @@ fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Wat
         }
         Ok(Reply::Refused(message)) => Err(Error::Task(message)),
         Ok(Reply::Unprotected(message)) => Err(Error::Sandbox(message)),
+        Ok(Reply::Unable { why, errno }) => {
+            let errno = errno.map(|number| format!(": {}", told(&io::Error::from_raw_os_error(number))));
+            Err(Error::System(io::Error::other(why + &errno.unwrap_or_default())))
+        }
         #[cfg(feature = "probes")]
         Ok(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
         Err(_) => Err(Error::Task(match sandbox::why_compiling_ended(status) {
             Some(why) => format!("compiling it {why}"),
-            None => format!("the compile process ended without an answer ({status})"),
+            None => format!("the compile process ended without an answer ({})", told_end(status)),
         })),
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use wasmtime::component::Component;
@@ -12,11 +12,13 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
 use super::snapshot::{self, Init, Snapshot};
+use super::threads::Threads;
 use super::{Description, ExportLine, Format, InitOnce, Meta, Reply, Request};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
 use crate::sandbox::{self, Plan};
+use crate::surroundings;
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -34,28 +36,23 @@ fn serve(control: &Control) -> io::Result<()> {
     let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
-    let plan = Plan::new(
-        request.sandbox,
-        if request.init.is_some() { sandbox::Role::CompileAndInit } else { sandbox::Role::Compile },
-        sandbox::Limits::of_compiler(),
-        sandbox::Openings::default(),
-    );
-    #[cfg(feature = "probes")]
-    let plan = Plan { without: request.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
-    let answer = match sandbox::enter_loading(plan) {
-        Err(e) => Reply::Unprotected(e.to_string()),
+    let answer = match enter(&request) {
+        Err(reply) => *reply,
         #[cfg(feature = "probes")]
         Ok(_) if request.probe.is_some() => Reply::Probed(sandbox::probes::attempt(&request.probe.unwrap_or_default())),
-        Ok(_) => {
+        Ok(threads) => {
+            let _entered = threads.enter();
             let mut bytes = Vec::new();
             let mut wasm = File::from(wasm);
             wasm.seek(SeekFrom::Start(0))?;
             wasm.read_to_end(&mut bytes)?;
-            match panic::catch_unwind(|| compile(&bytes, request.profile, request.init.as_ref())) {
-                Ok(Ok((code, meta))) => {
-                    File::from(artifact).write_all(&code)?;
-                    Reply::Compiled(meta)
-                }
+            match panic::catch_unwind(AssertUnwindSafe(|| {
+                compile(&bytes, request.profile, request.init.as_ref(), &threads)
+            })) {
+                Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
+                    Ok(()) => Reply::Compiled(meta),
+                    Err(e) => unable("what was compiled cannot be kept", &e),
+                },
                 Ok(Err(message)) => Reply::Refused(brief(&message)),
                 Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
             }
@@ -63,6 +60,34 @@ fn serve(control: &Control) -> io::Result<()> {
     };
     serde_json::to_writer(File::from(reply), &answer)?;
     Ok(())
+}
+
+/// The host says which limit the error comes from: in the sandbox nobody can ask.
+fn unable(why: &str, error: &io::Error) -> Reply {
+    Reply::Unable { why: why.to_owned(), errno: error.raw_os_error() }
+}
+
+/// Enters the sandbox, all of it: the task is not read before.
+fn enter(request: &Request) -> Result<Threads, Box<Reply>> {
+    for possible in [surroundings::executable_memory(), surroundings::enough_to_run()] {
+        possible.map_err(|why| Reply::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
+    }
+    // Counted while files can be read: they may say that there are fewer.
+    let compiling = crate::spawn::processors();
+    let limits = sandbox::Limits::of_compiler(compiling);
+    let (role, limits) = match request.init {
+        Some(_) => (sandbox::Role::CompileAndInit, limits.with_memories_on_demand()),
+        None => (sandbox::Role::Compile, limits),
+    };
+    let plan = Plan::new(request.sandbox, role, limits, sandbox::Openings::default());
+    #[cfg(feature = "probes")]
+    let plan = plan.weakened(request.probe.as_ref());
+    let refused = |e: sandbox::Refused| Box::new(Reply::Unprotected(e.to_string()));
+    let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
+    let threads = Threads::start(compiling, request.init.is_some())
+        .map_err(|e| unable("the compile process cannot start its threads", &e))?;
+    sandbox.enter_serving().map_err(refused)?;
+    Ok(threads)
 }
 
 /// What is said of a compiler that panicked.
@@ -87,7 +112,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>) -> Result<(Vec<u8>, Meta), String> {
+fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>, threads: &Threads) -> Result<(Vec<u8>, Meta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
@@ -96,7 +121,7 @@ fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>) -> Result<(Vec<u
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
-    match snapshot::take(&wasm, init).map_err(|e| format!("the task cannot be initialised: {e}"))? {
+    match snapshot::take(&wasm, init, threads).map_err(|e| format!("the task cannot be initialised: {e}"))? {
         Snapshot::Taken { wasm, pure } => {
             let (artifact, meta) = compile_first(&wasm, profile)?;
             let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });

@@ -6,7 +6,6 @@
 //! snapshot impossible; `init` then runs in every instance.
 
 use std::pin::pin;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use wasmtime::{Engine, OptLevel, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::InitOnce;
+use super::threads::Threads;
 use crate::engine::{Features, Profile};
 use crate::worker::{Initialised, State, imports_async};
 
@@ -68,7 +68,7 @@ pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
 /// # Errors
 ///
 /// What is wrong with `init`: it is not there, does not take this argument, trapped, or returned an error.
-pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
+pub fn take(wasm: &[u8], init: &Init, threads: &Threads) -> Result<Snapshot, String> {
     // A snapshot has to be possible before anything runs: what `init` does is not done twice.
     let wizer = Wizer::new();
     let (context, instrumented) = match wizer.instrument_component(wasm) {
@@ -92,7 +92,7 @@ pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
         return Ok(Snapshot::Impossible(ASYNC.to_owned()));
     }
     let Initialised { store, instance } =
-        within(init.timeout, &engine, || crate::worker::initialise(&component, &init.json, init.memory))?;
+        threads.within(init.timeout, &engine, || crate::worker::initialise(&component, &init.json, init.memory))?;
     if !store.data().holds_nothing() {
         return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
     }
@@ -104,22 +104,6 @@ pub fn take(wasm: &[u8], init: &Init) -> Result<Snapshot, String> {
         Poll::Ready(Ok(wasm)) => Snapshot::Taken { wasm, pure },
         Poll::Ready(Err(e)) => Snapshot::Impossible(format!("{e:#}")),
         Poll::Pending => Snapshot::Impossible("reading the state of the task never ends".to_owned()),
-    })
-}
-
-/// Does something that a guest may do for ever, for so long.
-fn within<T>(time: Duration, engine: &Engine, run: impl FnOnce() -> T) -> T {
-    let (done, over) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // Dropping the sender ends the wait.
-            if over.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                engine.increment_epoch();
-            }
-        });
-        let result = run();
-        drop(done);
-        result
     })
 }
 

@@ -1,6 +1,8 @@
 //! What the kernel lets the process use, whatever runs in it.
 //!
-//! Address space is not limited: wasm reserves far more of it than it ever touches.
+//! Wasm reserves far more address space than it ever touches, so its limit is counted from what a process has reserved
+//! before anything of a stranger's is read. It bounds what the limit of memory does not count: memory that is shared or
+//! grows downwards, and page tables, which take 1/512 of the address space that is touched.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -19,6 +21,8 @@ pub struct Limits {
     pub data: u64,
     /// Bytes a file may have. Nothing but memory files can be reached; a worker writes none.
     pub file: u64,
+    /// Bytes of address space besides what the process has when it enters the sandbox.
+    pub room: u64,
     /// Seconds of CPU time, over all threads.
     pub cpu: Option<u64>,
 }
@@ -31,6 +35,12 @@ const DESCRIPTORS: rlim_t = 64;
 const OVERHEAD: u64 = 1 << 30;
 /// Seconds between the signal that says which limit was met and the one that says nothing.
 const CPU_GRACE: rlim_t = 5;
+/// Address space for an artifact, and for what allocators and threads reserve and do not use.
+const UNUSED: u64 = 8 << 30;
+/// Address space of a process that makes memories of a guest when it needs them: 4 GiB and more for each.
+const ON_DEMAND: u64 = 1 << 40;
+/// What an allocator reserves for a thread, and its stack.
+const PER_THREAD: u64 = 132 << 20;
 /// Decoded values take up to forty times the memory of their encoded bytes.
 const PER_OUTPUT_BYTE: u64 = 64;
 
@@ -38,12 +48,20 @@ impl Limits {
     /// For a worker whose guest may have so much memory and give so large results.
     pub fn of_worker(memory: u64, max_output: u64) -> Limits {
         let data = memory.saturating_add(max_output.saturating_mul(PER_OUTPUT_BYTE)).saturating_add(OVERHEAD);
-        Limits { data, file: 0, cpu: None }
+        Limits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None }
     }
 
-    /// For a compile process: enough for the largest interpreters that were seen, not enough to take a machine down.
-    pub fn of_compiler() -> Limits {
-        Limits { data: 4 << 30, file: 2 << 30, cpu: Some(600) }
+    /// For a compile process of so many threads: enough for the largest interpreters that were seen, not enough to take a
+    /// machine down.
+    pub fn of_compiler(threads: usize) -> Limits {
+        let data = 4 << 30;
+        let room = data + UNUSED + PER_THREAD.saturating_mul(threads as u64);
+        Limits { data, file: 2 << 30, room, cpu: Some(600) }
+    }
+
+    /// For a process that makes a guest's memories when it needs them, in place of reserving them before.
+    pub fn with_memories_on_demand(self) -> Limits {
+        Limits { room: self.room.saturating_add(ON_DEMAND), ..self }
     }
 }
 
@@ -64,11 +82,20 @@ pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errn
             Part::DataLimit,
             lower(Resource::RLIMIT_DATA, limits.data).and_then(|()| lower(Resource::RLIMIT_STACK, STACK)),
         ),
+        (Part::AddressLimit, reserved().and_then(|now| lower(Resource::RLIMIT_AS, now.saturating_add(limits.room)))),
     ];
     if let Some(seconds) = limits.cpu {
         results.push((Part::CpuLimit, lower_to(Resource::RLIMIT_CPU, seconds, seconds + CPU_GRACE)));
     }
     results
+}
+
+/// Bytes of address space that this process has.
+fn reserved() -> Result<u64, Errno> {
+    let text = std::fs::read_to_string("/proc/self/statm").map_err(|_| Errno::ENOENT)?;
+    let pages: u64 = text.split(' ').next().and_then(|word| word.parse().ok()).ok_or(Errno::EINVAL)?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.unwrap_or(4096);
+    Ok(pages.saturating_mul(page.unsigned_abs()))
 }
 
 /// Neither processes nor threads from here on.
@@ -78,10 +105,13 @@ pub fn no_more_threads() -> Result<(), Errno> {
 
 /// What ended a compile process that did not answer, in words that follow "compiling it". `None` if no limit did.
 pub fn why_compiling_ended(status: ExitStatus) -> Option<String> {
-    let limits = Limits::of_compiler();
+    let limits = Limits::of_compiler(0);
     match Signal::try_from(status.signal()?).ok()? {
         // An allocation that fails aborts. What else would, a stack that overflows, does not: see `fault_plainly`.
-        Signal::SIGABRT => Some(format!("needs more than the {} GiB of memory it may have", limits.data >> 30)),
+        Signal::SIGABRT => Some(match crate::surroundings::memory() {
+            Some(limit) => format!("needs more memory than it may have: {limit}"),
+            None => format!("needs more than the {} GiB of memory it may have", limits.data >> 30),
+        }),
         Signal::SIGXFSZ => Some(format!("gives more than {} GiB", limits.file >> 30)),
         Signal::SIGXCPU => limits.cpu.map(|seconds| format!("took more than {seconds} s of CPU time and was ended")),
         // Not by the host, which would say so.

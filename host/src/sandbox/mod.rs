@@ -6,10 +6,12 @@
 //! 1. [`start`]: inherited descriptors closed, death with the host (before anything else).
 //! 2. [`enter_loading`]: limits, namespaces with an empty root, privileges, Landlock, and a first seccomp filter. After
 //!    it the artifact is loaded: what a compile process wrote is not trusted either.
-//! 3. [`enter_serving`]: a second, narrower filter before the first guest code runs. No new executable memory from here.
+//! 3. [`Sandbox::enter_serving`]: a second, narrower filter before the first guest code runs. No new executable memory from
+//!    here.
 //!
-//! A compile process takes the first two steps and stays there.
+//! A compile process takes the same steps; the third comes when it has all its threads, before it reads the task.
 
+mod arguments;
 mod doctor;
 mod landlock;
 mod limits;
@@ -21,6 +23,7 @@ mod report;
 mod scratch;
 mod seccomp;
 mod start;
+mod steps;
 mod syscalls;
 
 use std::collections::BTreeSet;
@@ -35,7 +38,8 @@ pub use doctor::{Diagnosis, diagnose, run as run_doctor};
 pub use limits::{Limits, fault_plainly, why_compiling_ended};
 pub use report::{Layer, Part, Report};
 pub use start::own_socket;
-pub use syscalls::Role;
+pub use steps::Role;
+use steps::Step;
 
 /// What grants leave open.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +75,9 @@ pub struct Plan {
     /// Layers left out, to show that each of them holds something. Release builds lack it.
     #[cfg(feature = "probes")]
     pub without: Vec<Layer>,
+    /// System calls that are not filtered, to show that their lines hold something.
+    #[cfg(feature = "probes")]
+    pub free: Vec<libc::c_long>,
 }
 
 impl Plan {
@@ -82,7 +89,28 @@ impl Plan {
             openings,
             #[cfg(feature = "probes")]
             without: Vec::new(),
+            #[cfg(feature = "probes")]
+            free: Vec::new(),
         }
+    }
+
+    /// Goes without what a probe is to be tried without.
+    #[cfg(feature = "probes")]
+    pub fn weakened(self, probe: Option<&probes::Probe>) -> Plan {
+        let Some(probe) = probe else {
+            return self;
+        };
+        Plan { without: probe.without.clone(), free: probe.free.clone(), ..self }
+    }
+
+    #[cfg(feature = "probes")]
+    fn free(&self) -> &[libc::c_long] {
+        &self.free
+    }
+
+    #[cfg(not(feature = "probes"))]
+    fn free(&self) -> &[libc::c_long] {
+        &[]
     }
 
     #[cfg(feature = "probes")]
@@ -161,7 +189,11 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
         report.add_all(landlock::enter(&plan.openings, scratch));
     }
     if plan.has(Layer::Seccomp) {
-        report.add(Part::LoadingFilter, seccomp::enter(syscalls::Step::loading(plan.role, &plan.openings)));
+        let filtered =
+            report.note(Part::LoadingFilter, seccomp::enter(Step::loading(plan.role, &plan.openings), plan.free()));
+        if filtered && plan.openings.ports.is_empty() {
+            report.held.push(Part::NoSockets);
+        }
     }
     if plan.mode == SandboxMode::Strict {
         report.meets_strict(&plan).map_err(Refused)?;
@@ -201,8 +233,8 @@ impl Sandbox {
             self.report.add(Part::NoProcesses, limits::no_more_threads());
         }
         if self.plan.has(Layer::Seccomp) {
-            self.report
-                .add(Part::ServingFilter, seccomp::enter(syscalls::Step::serving(self.plan.role, &self.plan.openings)));
+            let step = Step::serving(self.plan.role, &self.plan.openings);
+            self.report.add(Part::ServingFilter, seccomp::enter(step, self.plan.free()));
         }
         match self.plan.mode {
             SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(Refused),

@@ -1,7 +1,7 @@
 //! Views of the system that are empty: no network, no processes' shared memory, no files.
 //!
 //! There is no PID namespace: only a child of ours could enter one, and one more process per worker would buy little, as
-//! nothing that takes a process id passes the seccomp filter and Landlock keeps signals inside.
+//! nothing that takes the id of another process passes the seccomp filter and Landlock keeps signals inside.
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

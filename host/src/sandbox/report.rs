@@ -55,6 +55,7 @@ pub enum Part {
     DescriptorLimit,
     LockLimit,
     DataLimit,
+    AddressLimit,
     CpuLimit,
     NoProcesses,
     UserNamespace,
@@ -72,6 +73,7 @@ pub enum Part {
     LandlockTcp,
     LandlockScopes,
     LoadingFilter,
+    NoSockets,
     ServingFilter,
 }
 
@@ -79,12 +81,14 @@ impl Part {
     pub fn layer(self) -> Layer {
         use Part::*;
         match self {
-            CoreLimit | FileLimit | DescriptorLimit | LockLimit | DataLimit | CpuLimit | NoProcesses => Layer::Limits,
+            CoreLimit | FileLimit | DescriptorLimit | LockLimit | DataLimit | AddressLimit | CpuLimit | NoProcesses => {
+                Layer::Limits
+            }
             UserNamespace | MountNamespace | NetworkNamespace | IpcNamespace | UtsNamespace | CgroupNamespace
             | EmptyRoot => Layer::Namespaces,
             Unprivileged | NoCapabilities | NoNewPrivileges | NotDumpable => Layer::Privileges,
             LandlockFiles | LandlockTcp | LandlockScopes => Layer::Landlock,
-            LoadingFilter | ServingFilter => Layer::Seccomp,
+            LoadingFilter | NoSockets | ServingFilter => Layer::Seccomp,
         }
     }
 
@@ -96,6 +100,7 @@ impl Part {
             Part::DescriptorLimit => "few descriptors",
             Part::LockLimit => "no locked memory",
             Part::DataLimit => "limit of memory",
+            Part::AddressLimit => "limit of address space",
             Part::CpuLimit => "limit of CPU time",
             Part::NoProcesses => "no new processes",
             Part::UserNamespace => "user namespace",
@@ -113,17 +118,19 @@ impl Part {
             Part::LandlockTcp => "Landlock: no TCP",
             Part::LandlockScopes => "Landlock: no signals, no abstract sockets",
             Part::LoadingFilter => "system calls, while loading",
+            Part::NoSockets => "no sockets, while loading and after",
             Part::ServingFilter => "system calls, before the first item",
         }
     }
 
-    /// What has to hold under `--sandbox strict`, by itself or because one of `others` does.
+    /// What has to hold under `--sandbox strict`, by itself or because another does.
     fn substitute(self) -> Substitute {
         match self {
-            Part::EmptyRoot => Substitute::Or(Part::LandlockFiles),
-            Part::LandlockFiles => Substitute::Or(Part::EmptyRoot),
-            Part::NetworkNamespace => Substitute::Or(Part::LandlockTcp),
-            Part::LandlockTcp => Substitute::Or(Part::NetworkNamespace),
+            Part::EmptyRoot => Substitute::Or(&[Part::LandlockFiles]),
+            Part::LandlockFiles => Substitute::Or(&[Part::EmptyRoot]),
+            // Where no peer is granted, sockets are not allowed at all.
+            Part::NetworkNamespace => Substitute::Or(&[Part::LandlockTcp, Part::NoSockets]),
+            Part::LandlockTcp => Substitute::Or(&[Part::NetworkNamespace, Part::NoSockets]),
             part => match part.layer() {
                 Layer::Namespaces | Layer::Landlock => Substitute::NotRequired,
                 _ => Substitute::None,
@@ -151,8 +158,8 @@ impl Part {
 enum Substitute {
     /// Required.
     None,
-    /// Required unless the other holds.
-    Or(Part),
+    /// Required unless one of the others holds.
+    Or(&'static [Part]),
     NotRequired,
 }
 
@@ -201,7 +208,7 @@ impl Report {
     pub fn excused(&self, part: Part) -> bool {
         match part.substitute() {
             Substitute::None => false,
-            Substitute::Or(other) => self.holds(other),
+            Substitute::Or(others) => others.iter().any(|&other| self.holds(other)),
             Substitute::NotRequired => true,
         }
     }

@@ -2,21 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use libc::{c_int, c_long};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, apply_filter_all_threads,
 };
 
-use super::syscalls::{Only, Step};
+use super::arguments::{Is, Rule};
+use super::steps::Step;
+use super::syscalls::Soft;
 
 type Error = Box<dyn std::error::Error>;
 
-/// Puts a step's filter on top of those that hold already, in all threads.
-pub fn enter(step: Step) -> Result<(), Error> {
-    for program in soft(step)? {
-        apply_filter_all_threads(&program)?;
+/// Puts a step's filter on top of those that hold already, in all threads. The calls in `free` are not filtered: only tests
+/// name any.
+pub fn enter(step: Step, free: &[c_long]) -> Result<(), Error> {
+    let soft: Vec<Soft> = step.soft().into_iter().filter(|soft| !free.contains(&soft.number)).collect();
+    for soft in &soft {
+        apply_filter_all_threads(&failing(soft)?)?;
     }
-    apply_filter_all_threads(&hard(step)?)?;
+    let unfiltered: Vec<c_long> = free.iter().copied().chain(soft.iter().map(|soft| soft.number)).collect();
+    apply_filter_all_threads(&hard(step, &unfiltered)?)?;
     Ok(())
 }
 
@@ -24,61 +30,62 @@ fn arch() -> Result<TargetArch, Error> {
     Ok(TargetArch::try_from(std::env::consts::ARCH)?)
 }
 
-/// Allows what the step's lines allow; everything else ends the process.
-fn hard(step: Step) -> Result<BpfProgram, Error> {
+/// Allows what the step's lines allow; everything else ends the process. A soft call is answered by its own filter; the
+/// strictest answer counts, so this one lets it pass.
+fn hard(step: Step, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut any = Vec::new();
+    let mut any = unfiltered.to_vec();
     for call in step.calls() {
         let lines = rules.entry(call.number).or_default();
-        match of(call.only)? {
-            Some(more) => lines.extend(more),
-            None => any.push(call.number),
+        for rule in call.only {
+            lines.extend(each(rule)?);
+        }
+        if call.only.is_empty() {
+            any.push(call.number);
         }
     }
-    // A soft call is answered by its own filter; the strictest answer counts, so this one must not end the process.
-    any.extend(step.soft().iter().map(|soft| soft.number));
     // An empty list of rules stands for: whatever the arguments.
     rules.extend(any.into_iter().map(|number| (number, Vec::new())));
     Ok(SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch()?)?.try_into()?)
 }
 
-/// One filter for each call that fails softly: a filter has one answer.
-fn soft(step: Step) -> Result<Vec<BpfProgram>, Error> {
-    let program = |number, errno: i32| -> Result<BpfProgram, Error> {
-        let rules = BTreeMap::from([(number, Vec::new())]);
-        let answer = SeccompAction::Errno(errno.unsigned_abs());
-        Ok(SeccompFilter::new(rules, SeccompAction::Allow, answer, arch()?)?.try_into()?)
-    };
-    step.soft().into_iter().map(|soft| program(soft.number, soft.errno)).collect()
+/// A filter for one call that fails softly: a filter has one answer.
+fn failing(soft: &Soft) -> Result<BpfProgram, Error> {
+    let rules = if soft.only.is_empty() { Vec::new() } else { each(soft.only)? };
+    let answer = SeccompAction::Errno(soft.errno.unsigned_abs());
+    let rules = BTreeMap::from([(soft.number, rules)]);
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, answer, arch()?)?.try_into()?)
 }
 
-/// The rules for arguments; `None` if all are fine.
-fn of(only: Only) -> Result<Option<Vec<SeccompRule>>, Error> {
-    let one = |argument, op, value| -> Result<SeccompRule, Error> {
-        // Flags and numbers are 32 bits wide in the kernel, whatever stands in the rest of the register.
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
-        Ok(SeccompRule::new(vec![condition])?)
+/// A rule of the table as those of the filter, where an argument has one value: all combinations.
+fn each(rule: Rule) -> Result<Vec<SeccompRule>, Error> {
+    let mut all: Vec<Vec<SeccompCondition>> = vec![Vec::new()];
+    for &(argument, is) in rule {
+        let mut more = Vec::new();
+        for way in ways(argument, is)? {
+            more.extend(all.iter().map(|conditions| [conditions.clone(), way.clone()].concat()));
+        }
+        all = more;
+    }
+    all.into_iter().map(|conditions| Ok(SeccompRule::new(conditions)?)).collect()
+}
+
+/// The ways for an argument to be what it must be; each is conditions that must all hold.
+fn ways(argument: u8, is: Is) -> Result<Vec<Vec<SeccompCondition>>, Error> {
+    let own = std::process::id().cast_signed();
+    let compare = |op, value: c_int| -> Result<SeccompCondition, Error> {
+        let value = u64::from(value.cast_unsigned());
+        Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?)
     };
-    Ok(Some(match only {
-        Only::Any => return Ok(None),
-        Only::Masked { argument, mask, value } => vec![one(argument, SeccompCmpOp::MaskedEq(mask), value)?],
-        Only::OneOf { argument, values } => {
-            values.iter().map(|&value| one(argument, SeccompCmpOp::Eq, value)).collect::<Result<_, _>>()?
+    Ok(match is {
+        Is::In(values) => {
+            values.iter().map(|&value| Ok(vec![compare(SeccompCmpOp::Eq, value)?])).collect::<Result<_, Error>>()?
         }
-        Only::Tcp => {
-            let condition = |argument, op, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value);
-            let kinds = [libc::AF_INET, libc::AF_INET6].into_iter().flat_map(|f| [(f, 0), (f, libc::IPPROTO_TCP)]);
-            kinds
-                .map(|(family, protocol)| -> Result<SeccompRule, Error> {
-                    Ok(SeccompRule::new(vec![
-                        condition(0, SeccompCmpOp::Eq, family as u64)?,
-                        // Without the flags that come with it.
-                        condition(1, SeccompCmpOp::MaskedEq(0xf), libc::SOCK_STREAM as u64)?,
-                        condition(2, SeccompCmpOp::Eq, protocol as u64)?,
-                    ])?)
-                })
-                .collect::<Result<_, _>>()?
+        Is::With { bits, value } => {
+            vec![vec![compare(SeccompCmpOp::MaskedEq(u64::from((!bits).cast_unsigned())), value)?]]
         }
-        Only::OwnProcess => vec![one(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?],
-    }))
+        Is::Null => vec![vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?]],
+        Is::OwnProcess => vec![vec![compare(SeccompCmpOp::Eq, own)?]],
+        Is::OtherProcess => vec![vec![compare(SeccompCmpOp::Ne, own)?, compare(SeccompCmpOp::Ne, 0)?]],
+    })
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-use nix::sys::signal::Signal;
+use libc::c_int;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{Pid, getppid};
 
 /// The host, as it says on our command line.
@@ -31,16 +33,41 @@ pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
         let _ = HOST.set(host);
     }
     die_with_host()?;
+    // It says which limit ended a process. The host has blocked it, or whoever started the host ignores it.
+    let mut size = SigSet::empty();
+    size.add(Signal::SIGXFSZ);
+    size.thread_unblock()?;
+    // SAFETY: the default action runs none of our code.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigDfl)? };
     if holds(super::Layer::Inheritance) {
-        // SAFETY: closes numbers that nothing in this process owns yet.
-        if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        close_others()?;
     }
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let null = std::fs::File::open("/dev/null")?;
-    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdin(crate::spawn::nowhere(true)?)?;
     Ok(socket)
+}
+
+/// Closes all descriptors but the standard streams.
+fn close_others() -> io::Result<()> {
+    const FIRST: c_int = 3;
+    // SAFETY: closes numbers that nothing in this process owns yet.
+    if unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) } == 0 {
+        return Ok(());
+    }
+    // Old containers forbid that call.
+    let numbers = match std::fs::read_dir("/proc/self/fd") {
+        // The descriptor that reads the directory is among them, and closed by then.
+        Ok(open) => open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect::<Vec<c_int>>(),
+        Err(_) => {
+            let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            (FIRST..c_int::try_from(most).map_err(io::Error::other)?).collect()
+        }
+    };
+    for number in numbers.into_iter().filter(|number| *number >= FIRST) {
+        // SAFETY: as above. One that is not open is none to close.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
 }
 
 #[cfg(feature = "probes")]

@@ -32,6 +32,7 @@ use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
 use crate::sandbox::Part;
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::surroundings::told_end;
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
 pub use chunks::{Group, Item};
@@ -502,7 +503,7 @@ impl<'a> Supervisor<'a> {
         }
         self.last_loss = match &process.broken {
             Some(broken) => broken.clone(),
-            None => status.to_string(),
+            None => told_end(status),
         };
         if !process.retired {
             self.sink.worker_lost(id, &self.last_loss);
@@ -601,7 +602,7 @@ impl<'a> Supervisor<'a> {
                 };
                 let message = match &loss.broken {
                     Some(broken) => broken.clone(),
-                    None => format!("the worker process ended under this item ({})", loss.status),
+                    None => format!("the worker process ended under this item ({})", told_end(loss.status)),
                 };
                 let mut failure = Failure::new(Kind::WorkerLost, message);
                 failure.signal = loss.status.signal();

@@ -135,7 +135,12 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
             needs.initial_memory, call.limits.memory
         )));
     }
-    engine::for_worker(meta.profile, meta.needs, setup.swap).map_err(task_error)
+    engine::for_worker(meta.profile, meta.needs, setup.swap).map_err(|e| {
+        LoadError::Task(match crate::surroundings::memory() {
+            Some(limit) => format!("{e:#}; {limit}"),
+            None => format!("{e:#}"),
+        })
+    })
 }
 
 /// Loads the task in `artifact`, to which `path` leads as well.

@@ -33,6 +33,7 @@ use crate::lane::control::Control;
 use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
 use crate::sandbox::{self, Plan};
+use crate::surroundings;
 pub use init::{Initialised, initialise};
 use load::LoadError;
 pub use load::imports_async;
@@ -97,6 +98,9 @@ fn serve(control: &'static Control) -> io::Result<()> {
         LoadError::Task(message) => control.send(&Started::Unusable(shorten(message)), &[]),
         LoadError::Artifact(message) => control.send(&Started::BadArtifact(shorten(message)), &[]),
     };
+    if let Err(why) = surroundings::enough_to_run() {
+        return control.send(&Started::Unusable(why), &[]);
+    }
     // The engine reads nothing but settings; it opens what it needs of /proc before that goes away.
     let engine = match load::engine(&setup) {
         Ok(engine) => engine,
@@ -106,6 +110,10 @@ fn serve(control: &'static Control) -> io::Result<()> {
         Ok(sandbox) => sandbox,
         Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
     };
+    #[cfg(feature = "probes")]
+    if let Some(probe) = setup.probe.as_ref().filter(|probe| probe.loading) {
+        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+    }
     let wasi = sandbox.take_scratch().and_then(|scratch| {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
@@ -119,7 +127,11 @@ fn serve(control: &'static Control) -> io::Result<()> {
     };
     let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
-        Err(e) => return failed(e),
+        // That would fail for any task.
+        Err(e) => match surroundings::executable_memory() {
+            Err(why) => return control.send(&Started::Unusable(why), &[]),
+            Ok(()) => return failed(e),
+        },
     };
     drop(artifact);
     let timers = if setup.meta.waits() { Some(timers(setup.call.given.writing())?) } else { None };
@@ -155,23 +167,27 @@ fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
         owner: given.owner,
     };
     let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);
+    // Where it is known what an instance needs, that was reserved with the engine.
+    let limits = if setup.meta.needs.is_some() { limits } else { limits.with_memories_on_demand() };
     let plan = Plan::new(setup.call.sandbox, role, limits, openings);
     #[cfg(feature = "probes")]
-    let plan = Plan { without: setup.probe.iter().flat_map(|p| p.without.clone()).collect(), ..plan };
+    let plan = plan.weakened(setup.probe.as_ref());
     plan
 }
 
 /// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a
 /// time when the sandbox allows none any more.
 ///
-/// Where a directory may be written to, one more thread does the writing, for the same reasons.
-fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
+/// Where a directory may be written to, one more thread does the writing, for the same reasons. Both run when this returns:
+/// what threads do at their start is not allowed any more, either.
+pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all();
     if writing {
         builder.max_blocking_threads(1).thread_keep_alive(Duration::MAX);
     }
     let runtime = builder.build()?;
+    runtime.block_on(runtime.spawn(async {})).map_err(io::Error::other)?;
     if writing {
         runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
     }

@@ -99,6 +99,11 @@ impl Runner {
         Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
     }
 
+    /// Makes the scratch directory new for the item that begins.
+    pub fn begin(&self) -> io::Result<()> {
+        self.scratch.as_ref().map_or(Ok(()), Scratch::renew)
+    }
+
     /// Whether the last item left nothing in its scratch directory.
     pub fn left_nothing(&self) -> io::Result<bool> {
         self.scratch.as_ref().map_or(Ok(true), Scratch::is_empty)

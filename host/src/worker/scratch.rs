@@ -8,7 +8,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, openat, seek, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Timespec, Timestamps, UTIME_NOW, futimens, openat, seek,
+    unlinkat,
+};
 use rustix::io::Errno;
 
 /// Emptying takes no longer. A worker that cannot do it in this time ends, and another takes its place: its directory
@@ -44,6 +47,14 @@ impl Scratch {
             }
         }
         Ok(true)
+    }
+
+    /// Has its times say now, when an item begins. They would tell it what the one before set, and when that wrote.
+    ///
+    /// Costs less than a microsecond.
+    pub fn renew(&self) -> io::Result<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        Ok(futimens(&self.root, &Timestamps { last_access: now, last_modification: now })?)
     }
 
     /// Removes what is in it.

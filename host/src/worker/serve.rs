@@ -35,6 +35,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             let start = if last.1 == lane.sleeps() { last.0 } else { now() };
             lane.start(start);
             began.get_or_insert(start);
+            runner.begin()?;
             if runner.writes_to_lane() {
                 runner.lane = Some(lane.lend_output());
             }
@@ -116,6 +117,7 @@ fn serve_call(
 ) -> io::Result<bool> {
     let start = now();
     lane.start(start);
+    runner.begin()?;
     let mut each = None;
     let answered = runner.run_batch(items, |result, out| {
         let each = each.get_or_insert_with(|| (now() - start) / items.len().max(1) as u64);

@@ -1,9 +1,11 @@
 //! The program `wasmpool-probes`, as tests call it:
 //!
-//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [PROBE…]`: each probe in a real worker (or compile
-//!   process) of its own; a line of JSON for each.
+//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [--loading]
+//!   [--free] [PROBE…]`: each probe in a real worker (or compile process) of its own; a line of JSON for each. With `--free`
+//!   only those are tried that name system calls, and these are not filtered.
 //! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, says its process id, and waits to be killed.
 //! - `cost N`: how long a worker takes from its start until it is ready, with the sandbox and without, N times each.
+//! - `emulated [SETTING…] COMMAND…`: runs a command in other surroundings; see [`emulated::run`].
 //! - `contained [--no-landlock] COMMAND…`: runs a command as if in a container.
 
 use std::fs::File;
@@ -18,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::list::{ATTEMPTS, Refusal};
-use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, layers};
+use super::list::{Attempt, Refusal, all};
+use super::{FOR_EVER, LEAKED, Outcome, Probe, Targets, WITHOUT, contained, emulated, layers};
 use crate::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm};
 use crate::engine::Profile;
 use crate::grants::{Directory, Grants, Opened, Peer};
@@ -58,6 +60,8 @@ struct Options {
     directory: bool,
     scratch: bool,
     peer: bool,
+    loading: bool,
+    free: bool,
     rest: Vec<String>,
 }
 
@@ -71,6 +75,8 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
         directory: false,
         scratch: false,
         peer: false,
+        loading: false,
+        free: false,
         rest: Vec::new(),
     };
     let mut words = arguments.iter();
@@ -83,6 +89,8 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
             "--dir" => options.directory = true,
             "--scratch" => options.scratch = true,
             "--peer" => options.peer = true,
+            "--loading" => options.loading = true,
+            "--free" => options.free = true,
             "--no-landlock" => options.landlock = false,
             _ => {
                 options.rest.push(word.clone());
@@ -94,7 +102,10 @@ fn options(arguments: &[String]) -> Result<Options, Error> {
 }
 
 fn run(arguments: &[String]) -> Result<(), Error> {
-    let (command, rest) = arguments.split_first().ok_or("name a command: try, orphan, cost, contained")?;
+    let (command, rest) = arguments.split_first().ok_or("name a command: try, orphan, cost, contained, emulated")?;
+    if command == "emulated" {
+        return emulated::run(rest);
+    }
     let options = options(rest)?;
     // SAFETY: no other thread runs yet.
     unsafe {
@@ -167,12 +178,15 @@ fn try_all(options: &Options) -> Result<(), Error> {
         directory: directory.path().display().to_string(),
     };
     let grants = grants(options, directory.path())?;
-    let wanted = |name: &str| options.rest.is_empty() || options.rest.iter().any(|w| w == name);
+    let named = |name: &str| options.rest.is_empty() || options.rest.iter().any(|w| w == name);
+    let wanted = |attempt: &Attempt| named(attempt.name) && (!options.free || !attempt.calls.is_empty());
     let mut out = io::stdout().lock();
-    for attempt in ATTEMPTS.iter().filter(|attempt| wanted(attempt.name)) {
+    for attempt in all().filter(|attempt| wanted(attempt)) {
         std::fs::write(directory.path().join("victim"), "")?;
         let without = layers(&options.without);
-        let probe = Probe { name: attempt.name.to_owned(), without, targets: targets.clone() };
+        let free = if options.free { attempt.calls.to_vec() } else { Vec::new() };
+        let loading = options.loading;
+        let probe = Probe { name: attempt.name.to_owned(), without, free, loading, targets: targets.clone() };
         let answer =
             if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, &grants, probe)? };
         let (outcome, detail) = match answer {
@@ -236,7 +250,7 @@ fn orphan(options: &Options) -> Result<(), Error> {
     let directory = tempfile::tempdir()?;
     let prepared = prepare(directory.path(), PLAIN, options.mode)?;
     drop(directory);
-    let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), targets: Targets::default() };
+    let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), ..Probe::default() };
     let worker = start(&prepared, options.mode, &Opened::default(), Some(probe))?;
     writeln!(io::stdout(), "{}", worker.child.pid())?;
     let mut line = String::new();

@@ -9,12 +9,14 @@ use nix::errno::Errno;
 
 use super::{LEAKED, SECRET, Targets};
 
-type Tried = Result<(), Errno>;
+pub type Tried = Result<(), Errno>;
 
 pub struct Attempt {
     pub name: &'static str,
     /// How strict refuses it.
     pub refusal: Refusal,
+    /// The calls whose lines refuse it, where these are all that does.
+    pub calls: &'static [c_long],
     pub run: fn(&Targets) -> Tried,
 }
 
@@ -27,19 +29,19 @@ pub enum Refusal {
 }
 
 const fn killed(name: &'static str, run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Killed, run }
+    Attempt { name, refusal: Refusal::Killed, calls: &[], run }
 }
 
 const fn fails(name: &'static str, run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Fails, run }
+    Attempt { name, refusal: Refusal::Fails, calls: &[], run }
 }
 
-/// Makes a system call.
+/// Makes a system call. Every argument is as wide as a register: of a narrower one the rest may be anything.
 macro_rules! sys {
     ($number:expr $(, $argument:expr)*) => {{
         // SAFETY: arguments are numbers, or pointers to what lives until the end of the statement; calls that change this
         // process are made by probes, after which it ends.
-        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        let result = unsafe { libc::syscall($number $(, $argument as c_long)*) };
         if result < 0 { Err(Errno::last()) } else { Ok(result) }
     }};
 }
@@ -62,21 +64,28 @@ fn from_any_descriptor(text: &str, flags: c_int) -> Tried {
         .map_or(Err(Errno::EACCES), ignore)
 }
 
-fn socket(family: c_int, kind: c_int) -> Result<c_long, Errno> {
+pub(super) use sys;
+
+/// All there are.
+pub fn all() -> impl Iterator<Item = &'static Attempt> {
+    ATTEMPTS.iter().chain(super::arguments::ATTEMPTS)
+}
+
+pub fn socket(family: c_int, kind: c_int) -> Result<c_long, Errno> {
     sys!(libc::SYS_socket, family, kind, 0)
 }
 
-fn ignore<T>(result: Result<T, Errno>) -> Tried {
+pub fn ignore<T>(result: Result<T, Errno>) -> Tried {
     result.map(drop)
 }
 
-fn page(protection: c_int) -> Result<c_long, Errno> {
+pub fn page(protection: c_int) -> Result<c_long, Errno> {
     sys!(libc::SYS_mmap, 0, 4096, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
 }
 
-const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
+pub const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
 
-pub const ATTEMPTS: &[Attempt] = &[
+const ATTEMPTS: &[Attempt] = &[
     // Files.
     fails("open /etc/passwd", |_| open("/etc/passwd", libc::O_RDONLY)),
     fails("open a file by a way up", |_| open("../../../../etc/passwd", libc::O_RDONLY)),
@@ -279,6 +288,14 @@ pub const ATTEMPTS: &[Attempt] = &[
         Some(_) => Ok(()),
         None => Err(Errno::ENOENT),
     }),
+    fails("touch 16 TiB of address space", |_| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        ignore(sys!(libc::SYS_mmap, 0, 16u64 << 40, libc::PROT_READ, flags, -1, 0))
+    }),
+    killed("share 64 GiB of memory with itself", |_| {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        ignore(sys!(libc::SYS_mmap, 0, 64u64 << 30, RW, flags, -1, 0))
+    }),
     fails("take 64 GiB of memory", |_| {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         ignore(sys!(libc::SYS_mmap, 0, 64u64 << 30, RW, flags, -1, 0))
@@ -286,7 +303,7 @@ pub const ATTEMPTS: &[Attempt] = &[
 ];
 
 /// Tries each of the descriptors that a worker may have.
-fn any(attempt: impl Fn(c_int) -> Result<c_long, Errno>) -> Tried {
+pub fn any(attempt: impl FnMut(c_int) -> Result<c_long, Errno>) -> Tried {
     (3..16).map(attempt).find(Result::is_ok).unwrap_or(Err(Errno::EBADF)).map(drop)
 }
 

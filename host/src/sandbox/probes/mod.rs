@@ -1,10 +1,12 @@
 //! What a compromised worker would try, tried from inside a real one. Only with the feature `probes`, which releases lack.
 //!
 //! [`list`] is what is tried; [`driver`] is the host of it, the program `wasmpool-probes`; [`contained`] is a setting like a
-//! container's.
+//! container's, [`emulated`] are others.
 
+mod arguments;
 mod contained;
 mod driver;
+mod emulated;
 mod list;
 
 use std::process::Command;
@@ -20,6 +22,10 @@ pub struct Probe {
     pub name: String,
     /// Layers its sandbox goes without.
     pub without: Vec<Layer>,
+    /// System calls that its sandbox does not filter.
+    pub free: Vec<libc::c_long>,
+    /// It is tried while the task is loaded.
+    pub loading: bool,
     pub targets: Targets,
 }
 
@@ -50,7 +56,7 @@ pub fn attempt(probe: &Probe) -> Outcome {
             std::hint::spin_loop();
         }
     }
-    let Some(attempt) = list::ATTEMPTS.iter().find(|attempt| attempt.name == probe.name) else {
+    let Some(attempt) = list::all().find(|attempt| attempt.name == probe.name) else {
         return Outcome::Refused("there is no such probe".to_owned());
     };
     match (attempt.run)(&probe.targets) {

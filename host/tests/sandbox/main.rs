@@ -6,6 +6,9 @@
 //! Not every machine has every layer: containers forbid namespaces, and old kernels know little of Landlock. What cannot be
 //! shown on this one is left out, and said to be. Where nothing is missing, nothing is left out.
 
+mod surroundings;
+mod survivors;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write, stderr};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -145,7 +148,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn assert_all_refused(tried: &BTreeMap<String, Tried>, user: User) {
-    assert!(tried.len() >= 95, "only {} probes ran", tried.len());
+    assert!(tried.len() >= 133, "only {} probes ran", tried.len());
     for (probe, tried) in tried {
         let fine = match tried.expected.as_str() {
             "killed" => tried.outcome == "killed",
@@ -238,8 +241,38 @@ fn a_compromised_compiler_gets_nothing_but_what_compiling_takes() {
     let programs = programs();
     for user in strict_users(&programs, "all that a compiler could try") {
         let tried = programs.attempt(user, &["try", "--compile"]);
-        // It compiles in threads, and loads what it compiled to describe it.
+        // It loads what it compiled, to describe it. The threads that compile run already.
+        assert_eq!(through(&tried), ["make memory executable"], "as {user:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_still_loads_its_task_gets_nothing_but_what_loading_takes() {
+    let programs = programs();
+    for user in strict_users(&programs, "all that a loading worker could try") {
+        let tried = programs.attempt(user, &["try", "--loading"]);
+        assert_eq!(through(&tried), ["make memory executable"], "as {user:?}");
+        let tried = programs.attempt(user, &["try", "--loading", "--timers"]);
+        // The one that drives the timers is started after the task is loaded.
         assert_eq!(through(&tried), ["a thread", "make memory executable"], "as {user:?}");
+    }
+}
+
+/// What stands on a line of the table is refused by that line alone: without it, and with all other layers, the call gets
+/// through. Root's workers are other users than root, which by itself refuses some of it.
+#[test]
+fn calls_are_refused_by_what_they_are_asked_for() {
+    let programs = programs();
+    for user in strict_users(&programs, "calls by their arguments") {
+        let root = user == User::Own && nix::unistd::geteuid().is_root();
+        let mode: &[&str] = if root { &["--mode", "best-effort", "--without", "privileges"] } else { &[] };
+        for process in [&[][..], &["--loading"], &["--compile"], &["--peer"], &["--dir"], &["--scratch"]] {
+            let tried = programs.attempt(user, &[&["try", "--free"], mode, process].concat());
+            assert!(tried.len() >= 38, "only {} probes ran", tried.len());
+            for (probe, tried) in &tried {
+                assert_eq!(tried.outcome, "succeeded", "{probe} in {process:?} as {user:?}: {}", tried.detail);
+            }
+        }
     }
 }
 
@@ -284,6 +317,7 @@ fn holds_by_itself(layer: &str, part: &str, others: &[&str], probe: &str, users:
 
 const DESCRIPTORS: &str = "no descriptors, no environment";
 const MEMORY: &str = "limit of memory";
+const ADDRESSES: &str = "limit of address space";
 const FILTER: &str = "system calls, while loading";
 const LANDLOCK_FILES: &str = "Landlock: no files";
 const LANDLOCK_TCP: &str = "Landlock: no TCP";
@@ -308,6 +342,13 @@ fn without_an_empty_environment_a_worker_reads_the_hosts() {
 #[test]
 fn without_limits_a_worker_takes_the_machines_memory() {
     holds_by_itself("limits", MEMORY, &[], "take 64 GiB of memory", &users());
+}
+
+#[test]
+fn without_limits_a_worker_touches_the_whole_address_space() {
+    holds_by_itself("limits", ADDRESSES, &[], "touch 16 TiB of address space", &users());
+    // Where the filter lets it pass, the limit holds what is not counted as a process's own memory.
+    holds_by_itself("limits", ADDRESSES, &["seccomp"], "share 64 GiB of memory with itself", &users());
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! The stretches of a process's life that have a filter of their own.
+
+use serde::{Deserialize, Serialize};
+
+use super::Openings;
+
+/// What a sandboxed process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    Worker,
+    /// A worker whose task imports WASI: one more thread drives its timers.
+    WorkerWithTimers,
+    Compile,
+    /// A compile process that runs a task's `init` once.
+    CompileAndInit,
+}
+
+/// A stretch of a process's life. Its filter comes on top of the earlier ones, so it can only take away: what a later step
+/// needs stands in every step before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step(u16);
+
+/// A worker from the arrival of its setup until its task is loaded.
+pub const LOAD: Step = Step(1);
+/// A worker that runs items.
+pub const SERVE: Step = Step(2);
+/// A compile process, all the time.
+pub const COMPILE: Step = Step(4);
+/// Threads are made: those that compile, or the one that drives timers. Later steps make none.
+pub const STARTS: Step = Step(8);
+/// Another step follows.
+pub const NEXT: Step = Step(16);
+/// The thread that drives timers runs.
+pub const TIMERS: Step = Step(32);
+/// WASI is linked and called in a compile process.
+pub const INIT: Step = Step(64);
+
+/// Directories are granted, or a scratch one.
+pub const FILES: Step = Step(128);
+/// Some of them for writing.
+pub const WRITES: Step = Step(256);
+/// Peers are granted.
+pub const PEERS: Step = Step(512);
+
+/// A worker, all the time.
+pub const WORK: Step = LOAD.and(SERVE);
+/// Every process, all the time.
+pub const ALL: Step = WORK.and(COMPILE);
+
+impl Step {
+    /// The step of a process that waits for nothing of a stranger's any more: from here on it loads or compiles.
+    pub fn loading(role: Role, openings: &Openings) -> Step {
+        let step = match role {
+            Role::Worker => LOAD,
+            Role::WorkerWithTimers => LOAD.and(TIMERS).and(STARTS),
+            Role::Compile => COMPILE.and(STARTS),
+            Role::CompileAndInit => COMPILE.and(STARTS).and(TIMERS).and(INIT),
+        };
+        step.and(NEXT).with(openings)
+    }
+
+    /// The last step of a process: a worker's task is loaded, a compile process has all its threads.
+    pub fn serving(role: Role, openings: &Openings) -> Step {
+        let step = match role {
+            Role::Worker => SERVE,
+            Role::WorkerWithTimers => SERVE.and(TIMERS),
+            Role::Compile => COMPILE,
+            Role::CompileAndInit => COMPILE.and(TIMERS).and(INIT),
+        };
+        step.with(openings)
+    }
+
+    fn with(self, openings: &Openings) -> Step {
+        let when = |granted: bool, more: Step| if granted { more } else { Step(0) };
+        self.and(when(openings.files(), FILES))
+            .and(when(openings.writing(), WRITES))
+            .and(when(!openings.ports.is_empty(), PEERS))
+    }
+
+    pub const fn and(self, other: Step) -> Step {
+        Step(self.0 | other.0)
+    }
+
+    pub fn overlaps(self, other: Step) -> bool {
+        self.0 & other.0 != 0
+    }
+}

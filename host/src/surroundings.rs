@@ -1,0 +1,228 @@
+//! What the surroundings of a process keep it from: limits of the shell, a system call that is refused, memory that may not
+//! be executed. Errors of the system name the limit that was met; here are the words that name where it comes from.
+
+use std::io;
+use std::num::NonZero;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+/// A limit that a shell sets, as what it bounds and how it is asked for.
+struct Limit {
+    resource: Resource,
+    what: &'static str,
+    command: &'static str,
+    /// Whether it counts bytes.
+    bytes: bool,
+}
+
+const FILES: Limit = Limit {
+    resource: Resource::RLIMIT_FSIZE,
+    what: "a file, also one in memory that is handed to a worker, may have",
+    command: "ulimit -f",
+    bytes: true,
+};
+const DESCRIPTORS: Limit = Limit {
+    resource: Resource::RLIMIT_NOFILE,
+    what: "a process may have this many descriptors:",
+    command: "ulimit -n",
+    bytes: false,
+};
+const PROCESSES: Limit = Limit {
+    resource: Resource::RLIMIT_NPROC,
+    what: "a user may have this many processes and threads:",
+    command: "ulimit -u",
+    bytes: false,
+};
+const ADDRESSES: Limit = Limit {
+    resource: Resource::RLIMIT_AS,
+    what: "the address space of a process is limited to",
+    command: "ulimit -v",
+    bytes: true,
+};
+const DATA: Limit = Limit {
+    resource: Resource::RLIMIT_DATA,
+    what: "the memory of a process is limited to",
+    command: "ulimit -d",
+    bytes: true,
+};
+const STACK: Limit = Limit {
+    resource: Resource::RLIMIT_STACK,
+    what: "the stack of a process is limited to",
+    command: "ulimit -s",
+    bytes: true,
+};
+
+impl Limit {
+    /// Its number, where there is one. A process can raise it up to the hard limit by itself, and wasmpool's do so for the
+    /// stack only.
+    fn value(&self) -> Option<u64> {
+        let (soft, hard) = getrlimit(self.resource).ok()?;
+        let limit = if self.resource == Resource::RLIMIT_STACK { hard } else { soft };
+        (limit != RLIM_INFINITY).then_some(limit)
+    }
+
+    fn said(&self) -> Option<String> {
+        let value = self.value()?;
+        let amount = if self.bytes { amount(value) } else { value.to_string() };
+        Some(format!("{} {amount} here ({})", self.what, self.command))
+    }
+}
+
+fn amount(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
+/// An error of the system, with the limit that it may come from.
+pub fn told(error: &io::Error) -> String {
+    match behind(error) {
+        Some(limit) => format!("{error}; {limit}"),
+        None => error.to_string(),
+    }
+}
+
+fn behind(error: &io::Error) -> Option<String> {
+    match Errno::from_raw(error.raw_os_error()?) {
+        Errno::EMFILE => DESCRIPTORS.said(),
+        // A thread has no room for its stack, or is one too many.
+        Errno::EAGAIN => memory().or_else(|| {
+            let limit = PROCESSES.said().filter(|_| !geteuid().is_root());
+            let also = "a container may allow fewer (pids.max)";
+            Some(limit.map_or_else(|| also.to_owned(), |limit| format!("{limit}, and {also}")))
+        }),
+        Errno::ENOMEM => memory(),
+        Errno::EFBIG => FILES.said(),
+        _ => None,
+    }
+}
+
+/// The limits of the shell that memory has.
+pub fn memory() -> Option<String> {
+    let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(Limit::said).collect();
+    (!both.is_empty()).then(|| both.join(", and "))
+}
+
+/// How a process ended, with what may have ended it.
+pub fn told_end(status: ExitStatus) -> String {
+    match behind_end(status) {
+        Some(why) => format!("{status}; {why}"),
+        None => status.to_string(),
+    }
+}
+
+fn behind_end(status: ExitStatus) -> Option<String> {
+    match Signal::try_from(status.signal()?).ok()? {
+        Signal::SIGABRT => memory(),
+        Signal::SIGSEGV | Signal::SIGBUS => {
+            STACK.value().filter(|stack| *stack < USUAL_STACK).and_then(|_| STACK.said())
+        }
+        Signal::SIGXFSZ => FILES.said(),
+        Signal::SIGSYS => Some("it made a system call that is not allowed".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether memory can become executable, which machine code has to be.
+///
+/// # Errors
+///
+/// What forbids it, and how to have it allowed.
+pub fn executable_memory() -> Result<(), String> {
+    const LENGTH: usize = 4096;
+    let Some(length) = NonZero::new(LENGTH) else {
+        return Ok(());
+    };
+    let (data, private) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
+    let code = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    // SAFETY: a page of our own, which nobody else knows.
+    let made = unsafe {
+        mmap_anonymous(None, length, data, private).and_then(|page| {
+            let made = mprotect(page, LENGTH, code);
+            munmap(page, LENGTH)?;
+            made
+        })
+    };
+    made.map_err(|e| {
+        format!(
+            "memory cannot be made executable here ({}), and WebAssembly is run as machine code: a service of systemd needs \
+             MemoryDenyWriteExecute=no, and nothing may have set PR_SET_MDWE",
+            e.desc()
+        )
+    })
+}
+
+/// Stack that a process has, where nobody limits it further.
+const USUAL_STACK: u64 = 8 << 20;
+/// Stack that a process needs to run wasm, which itself may use half a megabyte.
+const LEAST_STACK: u64 = 1 << 20;
+
+/// Whether wasm can run in a process like this one.
+///
+/// # Errors
+///
+/// What is in the way.
+pub fn enough_to_run() -> Result<(), String> {
+    match STACK.value() {
+        Some(stack) if stack < LEAST_STACK => {
+            Err(format!("{}: running WebAssembly takes {}", STACK.said().unwrap_or_default(), amount(LEAST_STACK)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What `doctor` says of the surroundings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Nothing runs like this.
+    pub in_the_way: Vec<String>,
+    /// Some tasks do not run like this, or not as many workers.
+    pub narrow: Vec<String>,
+}
+
+/// Descriptors that a run with one worker has open, besides its input and output.
+const FEWEST_DESCRIPTORS: usize = 12;
+
+/// Has the host, as `doctor`, make what a run takes: what it hands to a worker, descriptors and a thread.
+///
+/// # Errors
+///
+/// What cannot be had.
+pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+    let descriptors = || -> io::Result<Vec<OwnedFd>> {
+        (0..FEWEST_DESCRIPTORS).map(|_| io::stderr().as_fd().try_clone_to_owned()).collect()
+    };
+    handed_over()
+        .and_then(|()| descriptors().map(drop))
+        .and_then(|()| std::thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join())))
+        .map_err(|e| told(&e))
+}
+
+/// Below these, something that is usual does not work: a task of some tens of megabytes, the workers of a large machine, or
+/// the memory that `--memory` allows.
+const ENOUGH: [(&Limit, u64); 5] =
+    [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, 256), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
+
+/// Looks at this process, which has entered no sandbox.
+pub fn look() -> Surroundings {
+    let handed_over = crate::memfd::create(c"wasmpool-doctor").map(drop).map_err(|e| told(&e));
+    let needed = [executable_memory(), enough_to_run(), handed_over];
+    let in_the_way = needed.into_iter().filter_map(Result::err).collect();
+    let narrow = ENOUGH.iter().filter(|(limit, enough)| {
+        // Root may have any number of processes.
+        let binds = limit.resource != Resource::RLIMIT_NPROC || !geteuid().is_root();
+        binds && limit.value().is_some_and(|value| value < *enough)
+    });
+    Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).collect() }
+}

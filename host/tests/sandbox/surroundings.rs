@@ -1,0 +1,208 @@
+//! What a shell limits, a service's settings forbid or a container lacks: `doctor` finds it, the error of a run names it,
+//! and what can be done without is done without.
+
+use super::*;
+
+/// Runs `wasmpool` in surroundings that a machine does not have.
+fn in_these(programs: &Programs, user: User, settings: &[&str], arguments: &[&str]) -> Output {
+    let wasmpool = programs.wasmpool.to_str().unwrap();
+    programs.probes(user, &[&["emulated"], settings, &[wasmpool], arguments].concat()).output().unwrap()
+}
+
+/// What a run says that cannot be, and what `doctor` says; each must hold these words. Nothing is printed as a result.
+fn refused(settings: &[&str], users: &[User], words: &[&str], doctors: &[&str]) {
+    let programs = programs();
+    let task = task(&programs);
+    for &user in users {
+        let output = in_these(&programs, user, settings, &["call", &task, "f", "3"]);
+        let message = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{settings:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{settings:?} as {user:?} does not say {word}: {message}");
+        }
+        let output = in_these(&programs, user, settings, &["doctor"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_ne!(output.status.code(), Some(0), "{settings:?}: {said}");
+        for word in doctors {
+            assert!(said.contains(word), "doctor does not say {word}, {settings:?} as {user:?}: {said}");
+        }
+    }
+}
+
+/// It runs, and `doctor` says this besides.
+fn runs(settings: &[&str], users: &[User], doctors: &[&str]) {
+    let programs = programs();
+    let task = task(&programs);
+    for &user in users {
+        let output = in_these(&programs, user, settings, &["call", &task, "f", "3"]);
+        assert_eq!(text(&output.stdout), "9\n", "{settings:?} as {user:?}: {}", text(&output.stderr));
+        let output = in_these(&programs, user, settings, &["doctor"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{settings:?} as {user:?}: {said}");
+        for word in doctors {
+            assert!(said.contains(word), "doctor does not say {word}, {settings:?} as {user:?}: {said}");
+        }
+    }
+}
+
+fn root() -> Vec<User> {
+    if nix::unistd::geteuid().is_root() { vec![User::Own] } else { Vec::new() }
+}
+
+#[test]
+fn memory_that_may_not_be_executed_is_named() {
+    // PR_SET_MDWE is as old as Linux 6.3.
+    // SAFETY: asks, by numbers.
+    let known = unsafe { libc::prctl(66, 0, 0, 0, 0) } >= 0;
+    let settings: &[&str] = if known { &["--mdwe", "--no-executable-memory"] } else { &["--no-executable-memory"] };
+    for setting in settings {
+        let words = ["executable", "MemoryDenyWriteExecute"];
+        refused(&[setting], &users(), &words, &words);
+    }
+}
+
+#[test]
+fn a_task_that_was_compiled_before_names_it_too() {
+    let programs = programs();
+    let task = task(&programs);
+    let cache = programs.probes.with_file_name("cache");
+    let run = |settings: &[&str]| {
+        let wasmpool = programs.wasmpool.to_str().unwrap();
+        let words = [&["emulated"], settings, &[wasmpool, "call", &task, "f", "3"]].concat();
+        programs.probes(User::Own, &words).env("WASMPOOL_CACHE_DIR", &cache).output().unwrap()
+    };
+    assert_eq!(text(&run(&[]).stdout), "9\n");
+    let output = run(&["--no-executable-memory"]);
+    let message = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && message.contains("MemoryDenyWriteExecute"), "{message}");
+}
+
+#[test]
+fn a_call_that_nothing_works_without_is_named() {
+    for call in ["memfd_create", "pidfd_open"] {
+        for errno in ["ENOSYS", "EPERM"] {
+            refused(&["--refuse", &format!("{call}={errno}")], &users(), &[call], &[call]);
+        }
+    }
+}
+
+#[test]
+fn where_there_is_no_proc_that_is_said() {
+    refused(&["--no-proc"], &root(), &["there is no /proc"], &["there is no /proc"]);
+}
+
+#[test]
+fn what_can_be_done_without_is_done_without() {
+    for errno in ["ENOSYS", "EPERM"] {
+        runs(&["--refuse", &format!("close_range={errno}")], &users(), &[]);
+    }
+    runs(&["--no-null"], &root(), &[]);
+    runs(&["--read-only"], &root(), &[]);
+}
+
+#[test]
+fn without_close_range_descriptors_are_closed_all_the_same() {
+    let programs = programs();
+    for user in users() {
+        let path = programs.probes.to_str().unwrap();
+        let mode = Doctor::here(&programs, user).mode();
+        let probe = "read what the host left open";
+        let words = ["emulated", "--refuse", "close_range=EPERM", path, "try", "--mode", mode, probe];
+        let tried = programs.attempt(user, &words);
+        assert_eq!(tried[probe].outcome, "refused", "as {user:?}");
+    }
+}
+
+#[test]
+fn a_limit_of_the_shell_that_lets_nothing_run_is_named() {
+    for (limit, option) in [
+        ("s=65536", "ulimit -s"),
+        ("s=524288", "ulimit -s"),
+        ("v=400000000", "ulimit -v"),
+        ("v=3000000000", "ulimit -v"),
+    ] {
+        refused(&["--limit", limit], &users(), &[option], &[option]);
+    }
+}
+
+#[test]
+fn a_limit_of_the_shell_that_a_run_meets_is_named() {
+    let programs = programs();
+    let task = task(&programs);
+    let ordinary = *users().last().unwrap();
+    for (limit, option, user) in [
+        ("f=0", "ulimit -f", ordinary),
+        ("f=4096", "ulimit -f", ordinary),
+        ("f=102400", "ulimit -f", ordinary),
+        ("n=6", "ulimit -n", ordinary),
+        ("n=9", "ulimit -n", ordinary),
+        ("d=3000000", "ulimit -d", ordinary),
+    ] {
+        let output = in_these(&programs, user, &["--limit", limit], &["call", &task, "f", "3"]);
+        let message = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{limit}: {message}");
+        assert!(message.contains(option), "{limit}: {message}");
+        let output = in_these(&programs, user, &["--limit", limit], &["doctor"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains(option), "doctor does not say {option} of {limit}: {said}");
+    }
+}
+
+#[test]
+fn a_limit_of_processes_is_named() {
+    let ordinary = *users().last().unwrap();
+    if ordinary == User::Own && nix::unistd::geteuid().is_root() {
+        return;
+    }
+    refused(&["--limit", "u=1"], &[ordinary], &["ulimit -u", "pids.max"], &["ulimit -u"]);
+}
+
+#[test]
+fn limits_of_the_shell_that_leave_room_let_it_run_and_doctor_tells_of_them() {
+    for (limit, option) in [
+        ("s=2097152", ""),
+        ("v=12000000000", "ulimit -v"),
+        ("f=50000000", "ulimit -f"),
+        ("n=40", "ulimit -n"),
+        ("d=300000000", "ulimit -d"),
+    ] {
+        runs(&["--limit", limit], &users(), &[option]);
+    }
+}
+
+#[test]
+fn in_a_container_on_a_kernel_whose_landlock_knows_no_network_strict_runs() {
+    let programs = programs();
+    let task = task(&programs);
+    let (probes, wasmpool) = (programs.probes.to_str().unwrap(), programs.wasmpool.to_str().unwrap());
+    for user in users() {
+        if landlock_here() < 1 {
+            left_out("strict in a container on an older kernel", user, "there is no Landlock here");
+            continue;
+        }
+        for version in ["1", "3"] {
+            let older = ["emulated", "--landlock", version, probes, "contained"];
+            let run = |words: &[&str]| programs.probes(user, &[&older, words].concat()).output().unwrap();
+            let doctor = run(&[wasmpool, "doctor"]);
+            let table = text(&doctor.stdout);
+            assert_eq!(
+                doctor.status.code(),
+                Some(0),
+                "Landlock {version} as {user:?}: {table}{}",
+                text(&doctor.stderr)
+            );
+            for part in ["Landlock: no TCP ", "network namespace "] {
+                let line = table.lines().find(|line| line.contains(part)).unwrap();
+                assert!(line.contains("no, not required"), "Landlock {version} as {user:?}: {line}");
+            }
+            let output = run(&[wasmpool, "call", &task, "f", "3"]);
+            assert_eq!(text(&output.stdout), "9\n", "{}", text(&output.stderr));
+            let tried = programs.attempt(user, &[&older, &[probes, "try"][..]].concat());
+            assert_all_refused(&tried, user);
+            // A peer takes sockets: nothing would keep a worker to its port.
+            let output = run(&[wasmpool, "call", "--allow-net", "127.0.0.1:9", &task, "f", "3"]);
+            let message = text(&output.stderr);
+            assert!(output.status.code() == Some(4) && message.contains("Landlock: no TCP"), "{message}");
+        }
+    }
+}
