@@ -122,8 +122,8 @@ pub struct Call {
     pub sandbox: SandboxMode,
     pub given: Given,
     pub item_form: Form,
-    /// What a function is to be held against before it gets any row.
-    pub columns: Option<Columns>,
+    /// What a function is to be held against before it gets any row: each header there is, with the file that has it.
+    pub columns: Vec<(String, Columns)>,
     /// Commands write more than is kept in memory: what they write leaves in parts.
     pub in_parts: bool,
     /// Items may be lines of `--failed`, whose item is meant then.

@@ -262,7 +262,7 @@ pub fn items(
     })
 }
 
-/// The columns of the first rows, so that a function that none of them can fit is known before it gets any.
-pub fn columns(items: &mut dyn Items) -> Result<Option<Columns>, Error> {
+/// The columns of all files, so that a function that they cannot fit is known before it gets any row.
+pub fn columns(items: &mut dyn Items) -> Result<Vec<(String, Columns)>, Error> {
     items.columns().map_err(|e| Error::Input(e.to_string()))
 }

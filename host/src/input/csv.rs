@@ -6,7 +6,7 @@ use csv_core::{ReadRecordResult, Reader};
 
 use super::lines::BLOCK;
 use super::row::{self, Quotes};
-use super::{Batch, Inputs, Items};
+use super::{Batch, Encoding, Inputs, Items};
 use crate::failed::Raw;
 use crate::policy::Columns;
 use crate::text::Foreign;
@@ -77,6 +77,22 @@ impl CsvItems {
             line: 1,
             ahead: None,
         }
+    }
+
+    /// Reads up to the first row. What comes with it is kept.
+    fn first_columns(&mut self) -> io::Result<Option<(String, Columns)>> {
+        let mut ahead = Batch::default();
+        let mut more = true;
+        while more && matches!(self.header, Header::Unread) {
+            more = self.read(&mut ahead)?;
+        }
+        self.ahead = Some((ahead, more));
+        let columns = match &self.header {
+            Header::Unread => return Ok(None),
+            Header::Names { names, .. } => Columns::Named(names.clone()),
+            Header::Cells(count) => Columns::Counted(*count),
+        };
+        Ok(Some((self.inputs.name(), columns)))
     }
 
     /// Reads a block of rows. `false` when there are no more.
@@ -301,17 +317,15 @@ impl Items for CsvItems {
         }
     }
 
-    fn columns(&mut self) -> io::Result<Option<Columns>> {
-        let mut ahead = Batch::default();
-        let mut more = true;
-        while more && matches!(self.header, Header::Unread) {
-            more = self.read(&mut ahead)?;
+    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+        let behind = self.inputs.behind();
+        let mut all: Vec<(String, Columns)> = self.first_columns()?.into_iter().collect();
+        for path in behind {
+            let inputs = Inputs::open(&[path]).map_err(io::Error::other)?.written_in(Encoding::Utf8);
+            let first = CsvItems::new(inputs, self.longest, self.cut).first_columns()?;
+            let new = first.filter(|(_, columns)| all.iter().all(|(_, known)| known != columns));
+            all.extend(new);
         }
-        self.ahead = Some((ahead, more));
-        Ok(match &self.header {
-            Header::Unread => None,
-            Header::Names { names, .. } => Some(Columns::Named(names.clone())),
-            Header::Cells(count) => Some(Columns::Counted(*count)),
-        })
+        Ok(all)
     }
 }

@@ -183,9 +183,10 @@ pub trait Items: Send {
     /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
 
-    /// Reads as far as is needed to know the columns, where items are rows: `None` where they are not, or there are none.
-    fn columns(&mut self) -> io::Result<Option<Columns>> {
-        Ok(None)
+    /// Reads as far as is needed to know the columns, where items are rows: those of each file that has others than the ones
+    /// before it, with its name.
+    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+        Ok(Vec::new())
     }
 
     /// Reads until there is an item. Says how the input ended, if it did: then the batch is the last, and may be empty.

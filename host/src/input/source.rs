@@ -104,6 +104,12 @@ impl Inputs {
         Inputs { encoding, ..self }
     }
 
+    /// The files behind the one that is read, as far as they can be looked at beforehand.
+    pub fn behind(&self) -> Vec<PathBuf> {
+        let paths = self.left.iter().skip(1).map(|(path, _)| path);
+        paths.filter(|path| path.as_os_str() != "-" && path.is_file()).cloned().collect()
+    }
+
     /// What messages call the one that was read last.
     pub fn name(&self) -> String {
         match self.current.to_str() {

@@ -137,9 +137,12 @@ impl Target {
     /// does nothing.
     pub fn begin(&mut self) -> io::Result<()> {
         if let To::File { path, file, begun: begun @ false, fresh } = &mut self.to {
-            if file.metadata()?.is_file() {
+            let metadata = file.metadata()?;
+            if metadata.is_file() {
                 let end = self.written;
-                file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(|e| name(path, e))?;
+                // A file that is as it should be keeps its times.
+                let cut = if metadata.len() == end { Ok(()) } else { file.set_len(end) };
+                cut.and_then(|()| file.seek(SeekFrom::Start(end))).map_err(|e| name(path, e))?;
             }
             *begun = true;
             if let Some(fresh) = fresh.take() {

@@ -149,20 +149,20 @@ pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> R
         Format::Component => component(engine, path, setup),
         Format::Core => core(engine, artifact, &setup.call),
     }?;
-    if let Some(columns) = &setup.call.columns {
-        check_columns(&task, columns)?;
-    }
+    check_columns(&task, &setup.call.columns)?;
     Ok(task)
 }
 
-/// Says of CSV whose rows can none of them fit what is the matter, once and before any is run.
-fn check_columns(task: &Task, columns: &Columns) -> Result<(), LoadError> {
+/// Says of files of CSV whose rows can none of them fit what is the matter, once and before any is run.
+fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadError> {
     match task.manner {
         Manner::Command => Ok(()),
-        Manner::Bytes | Manner::FallibleBytes => Err(LoadError::Task(
+        Manner::Bytes | Manner::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
             "the function takes bytes, and rows of CSV are objects; --input-format lines gives it each line".to_owned(),
         )),
-        _ => value::columns::check(&task.params, columns).map_err(LoadError::Task),
+        _ => columns.iter().try_for_each(|(file, columns)| {
+            value::columns::check(&task.params, columns).map_err(|what| LoadError::Task(format!("{file}: {what}")))
+        }),
     }
 }
 

@@ -56,6 +56,17 @@ fn a_header_that_lacks_columns_is_refused_before_the_first_row_with_all_of_them(
 }
 
 #[test]
+fn the_header_of_every_file_is_looked_at_before_the_first_row_of_any() {
+    let (_folder, good) = file(ORDERS);
+    let (_other, bad) = file(ORDERS.replace("weight-kg", "weight"));
+    let run = |files: &[&PathBuf]| map(&weigh()).args(["--input-format", "csv"]).args(files).run();
+    assert_eq!(run(&[&good, &good]).exits(0).lines().len(), 4);
+    refused(run(&[&good, &good, &bad]), &[&format!("{}: the CSV lacks", bad.display()), "`weight-kg: f64`"]);
+    let (_utf_16, bad) = file(b"\xff\xfea\0");
+    refused(run(&[&good, &bad]), &["is UTF-16"]);
+}
+
+#[test]
 fn another_delimiter_is_named_and_works_once_it_is_given() {
     for (delimiter, name) in [(";", "';'"), ("\t", "'\\t'"), ("|", "'|'")] {
         let input = ORDERS.replace(',', delimiter);
