@@ -1,4 +1,4 @@
-//! Files that are made before it is known whether the run will take place.
+//! Files and directories that are made before it is known whether the run will take place.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -26,6 +26,30 @@ impl Fresh {
     /// Lets the file stay.
     pub fn keep(self) {
         std::mem::forget(self);
+    }
+}
+
+/// A directory that is about to be made. It is removed when this is dropped, if there is nothing in it.
+#[derive(Debug)]
+pub struct FreshDirectory(Option<PathBuf>);
+
+impl FreshDirectory {
+    /// Remembers it, if it is named and is not there yet.
+    pub fn of(path: Option<&Path>) -> FreshDirectory {
+        FreshDirectory(path.filter(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned))
+    }
+
+    /// Lets it stay.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for FreshDirectory {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_dir(path);
+        }
     }
 }
 
@@ -60,6 +84,28 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn only_a_directory_that_was_made_here_and_is_empty_is_removed_again() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("results");
+        let make = || {
+            let made = FreshDirectory::of(Some(&path));
+            fs::create_dir_all(&path).expect("it is made");
+            made
+        };
+        drop(make());
+        assert!(!path.exists());
+        make().keep();
+        drop(make());
+        assert!(path.exists());
+        fs::remove_dir(&path).expect("it is empty");
+        let made = make();
+        fs::write(path.join("0"), "x").expect("written");
+        drop(made);
+        assert!(path.exists());
+        drop(FreshDirectory::of(None));
+    }
 
     #[test]
     fn only_a_file_that_was_made_here_and_is_empty_is_removed_again() {

@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::error::Error;
+use crate::fresh::FreshDirectory;
 use crate::grants::Directory;
 use crate::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
@@ -43,6 +44,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let read = ReadFiles::of_tasks([task], common).and_inputs(inputs.same_files());
     apart::check(&read, options, &Writable::of(&common.grants.grants().directories))?;
     let size = inputs.size();
+    let made = FreshDirectory::of(options.results.as_deref());
     let files = files(options, &call)?;
     let output = output(options)?;
     let inputs = inputs.but(output.same_files());
@@ -66,6 +68,9 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
         watcher: &mut progress,
         notice: notice(options, common),
     });
+    if result.is_ok() {
+        made.keep();
+    }
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
     let (exit, counts) = result?;

@@ -116,7 +116,8 @@ fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>, threads: &Thread
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
-    let wasm = wat::parse_bytes(bytes)
+    // Some editors put a byte order mark in front of a text.
+    let wasm = wat::parse_bytes(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, map};
-use crate::support::wat::{component, echo_bytes, echo_string, lift, minus};
+use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
 
 /// `weigh: func(order: order) -> f64`, of a record with a text and an option in it: the weight.
 fn weigh() -> Task {
@@ -243,6 +243,11 @@ fn a_byte_order_mark_in_front_of_a_text_is_no_part_of_it() {
     );
     let run = map(&wat(echo_string())).args(["--input-format", "nul"]).input(format!("{mark}a\0"));
     assert_eq!(run.run().exits(0).text(), "\"\u{feff}a\"\n");
+}
+
+#[test]
+fn a_task_in_text_may_have_a_byte_order_mark_too() {
+    assert_eq!(map(&wat(format!("\u{feff}{SQUARE}"))).input("3\n").run().exits(0).text(), "9\n");
 }
 
 #[test]

@@ -523,7 +523,11 @@ fn a_run_that_never_begins_leaves_no_files_behind() {
         place.run(&wat(SQUARE)).args(["-f", "none"]).input("1\n").run().exits(2);
         place.run(&wat(SQUARE)).args(["--dir", "/no/such::/x"]).input("1\n").run().exits(2);
         assert_eq!(place.all(), []);
+        map(&task).arg("--results").arg(place.path("results")).input("1\n").run().exits(2);
+        assert!(!place.path("results").exists());
     }
+    map(&wat(SQUARE)).arg("--results").arg(place.path("results")).input("").run().exits(0);
+    assert!(place.path("results").exists());
 }
 
 #[test]
