@@ -4,10 +4,12 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker};
+use wasmtime::component::types::{Component as ComponentType, ComponentItem};
+use wasmtime::component::{
+    Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker, ResourceType,
+};
 use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker, Module};
-use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::{I32Exit, p2};
 
 use super::Setup;
 use super::denied::{self, Missed};
@@ -246,9 +248,10 @@ pub fn link_component(
     }
     // The runtime may define more than is provided here.
     linker.allow_shadowing(true);
+    let shared = shared_resources(&ty, engine);
     for (name, item) in ty.imports(engine) {
         if name.starts_with("wasi:") && !is_provided(name) {
-            deny(&mut linker.root(), name, name, &item.ty, engine).map_err(task_error)?;
+            deny(&mut linker.root(), name, name, &item.ty, &shared, engine).map_err(task_error)?;
         }
         wasi::link_names(&mut linker, name).map_err(task_error)?;
         denied::link(&mut linker, name, &call.given).map_err(task_error)?;
@@ -341,6 +344,7 @@ fn deny(
     name: &str,
     path: &str,
     item: &ComponentItem,
+    shared: &[(ResourceType, ResourceType)],
     engine: &Engine,
 ) -> wasmtime::Result<()> {
     match item {
@@ -362,12 +366,14 @@ fn deny(
         ComponentItem::ComponentInstance(instance) => {
             let mut inner = linker.instance(name)?;
             for (item, ty) in instance.exports(engine) {
-                deny(&mut inner, item, &format!("{path}#{item}"), &ty.ty, engine)?;
+                deny(&mut inner, item, &format!("{path}#{item}"), &ty.ty, shared, engine)?;
             }
             Ok(())
         }
-        ComponentItem::Resource(_) => {
-            linker.resource(name, wasmtime::component::ResourceType::host::<Denied>(), |_, _| Ok(()))
+        ComponentItem::Resource(resource) => {
+            let of_another = shared.iter().find(|(imported, _)| imported == resource);
+            let ty = of_another.map_or_else(ResourceType::host::<Denied>, |(_, provided)| *provided);
+            linker.resource(name, ty, |_, _| Ok(()))
         }
         _ => Ok(()),
     }
@@ -375,6 +381,30 @@ fn deny(
 
 /// A resource of an interface that is not provided: there is never one.
 enum Denied {}
+
+/// Resources that are provided and that interfaces which are not make use of, as `wasi:http` does of streams: as the
+/// component imports them, and as the runtime has them.
+fn shared_resources(ty: &ComponentType, engine: &Engine) -> Vec<(ResourceType, ResourceType)> {
+    let mut shared = Vec::new();
+    for (interface, item) in ty.imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = &item.ty else {
+            continue;
+        };
+        for (name, item) in instance.exports(engine) {
+            let provided = match (exports::unversioned(interface), name) {
+                ("wasi:io/error", "error") => ResourceType::host::<p2::IoError>(),
+                ("wasi:io/poll", "pollable") => ResourceType::host::<p2::DynPollable>(),
+                ("wasi:io/streams", "input-stream") => ResourceType::host::<p2::DynInputStream>(),
+                ("wasi:io/streams", "output-stream") => ResourceType::host::<p2::DynOutputStream>(),
+                _ => continue,
+            };
+            if let ComponentItem::Resource(imported) = item.ty {
+                shared.push((imported, provided));
+            }
+        }
+    }
+    shared
+}
 
 /// Whether an import is more than types.
 fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {

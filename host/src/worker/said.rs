@@ -10,7 +10,11 @@ const MOST: usize = 1000;
 pub fn reason(said: &str) -> Option<String> {
     let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
     // An interpreter tells of an exception first, and then of its own end.
-    let found = python(&lines).or_else(|| rust(&lines)).or_else(|| go(&lines)).or_else(|| last(&lines))?;
+    let found = python(&lines)
+        .or_else(|| rust(&lines))
+        .or_else(|| go(&lines))
+        .or_else(|| spidermonkey(&lines))
+        .or_else(|| last(&lines))?;
     let found = found.trim();
     (!found.is_empty()).then(|| cut(found))
 }
@@ -75,21 +79,33 @@ fn literal(text: &str) -> Option<String> {
     serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
 }
 
+/// What Zig says, whose panics look like those of Go, in place of a stack.
+const NO_TRACE: &str = "Cannot print stack trace";
+
 /// Of a panic or a fatal error, all before the stacks of the goroutines.
 fn go(lines: &[&str]) -> Option<String> {
     let is_head = |line: &&str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
     let head = lines.iter().position(is_head)?;
-    let is_behind = |line: &&str| line.is_empty() || line.starts_with("[signal ") || line.starts_with("goroutine ");
+    let is_behind = |line: &&str| {
+        line.is_empty() || ["[signal ", "[tinygo: ", "goroutine ", NO_TRACE].iter().any(|start| line.starts_with(start))
+    };
     let said: Vec<&str> = lines.get(head..)?.iter().copied().take_while(|line| !is_behind(line)).collect();
     // Go indents what an error says on further lines.
     Some(said.join("\n").replace("\n\t", "\n"))
+}
+
+/// Of an exception that a runtime of SpiderMonkey tells, its message and its place: `bad weight, at quote@source.js:4:9`.
+fn spidermonkey(lines: &[&str]) -> Option<String> {
+    let head = lines.iter().rposition(|line| *line == "Stack:")?;
+    let (message, frame) = (lines.get(head.checked_sub(1)?)?, lines.get(head + 1)?.trim());
+    frame.contains('@').then(|| format!("{message}, at {frame}"))
 }
 
 /// The last line that is no frame of a stack.
 fn last(lines: &[&str]) -> Option<String> {
     let is_frame = |line: &&str| {
         line.starts_with(char::is_whitespace)
-            || ["at ", "note: ", "#", "[tinygo: ", "Stack:", "Stack trace:", "stack backtrace:"]
+            || ["at ", "note: ", "#", "[tinygo: ", "Stack:", "Stack trace:", "stack backtrace:", NO_TRACE]
                 .iter()
                 .any(|start| line.starts_with(start))
     };
@@ -164,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn an_exception_of_spidermonkey_is_its_message_and_place() {
+        is_told(
+            "careful\nodd number: x\nStack:\n  half@source.js:4:9\n  export_half@/sources/initializer.js:63:15\n\n\
+             Redirecting call to abort() to mozalloc_abort\n\n",
+            "odd number: x, at half@source.js:4:9",
+        );
+    }
+
+    #[test]
     fn a_go_panic_is_all_before_the_goroutines() {
         let stack = "\ngoroutine 1 [running]:\nmain.main()\n\t/go/main.go:5 +0x16\n";
         is_told(&format!("panic: boom\n{stack}"), "panic: boom");
@@ -176,10 +201,14 @@ mod tests {
             &format!("fatal error: all goroutines are asleep - deadlock!\n{stack}"),
             "fatal error: all goroutines are asleep - deadlock!",
         );
-        is_told(
-            "panic: runtime error: nil map\n[tinygo: panic at /main.go:5:10]\n",
-            "panic: runtime error: nil map\n[tinygo: panic at /main.go:5:10]",
-        );
+        is_told("panic: runtime error: nil map\n[tinygo: panic at /main.go:5:10]\n", "panic: runtime error: nil map");
+    }
+
+    #[test]
+    fn a_zig_panic_is_its_message() {
+        let none = "Cannot print stack trace: debug info unavailable for target\n";
+        is_told(&format!("panic: integer overflow\n{none}"), "panic: integer overflow");
+        is_told(&format!("thread 1 panic: integer overflow\n{none}"), "thread 1 panic: integer overflow");
     }
 
     #[test]

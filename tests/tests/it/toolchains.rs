@@ -96,3 +96,23 @@ fn other_imports_are_all_named_with_how_to_build_without_them() {
         wasmpool().arg("inspect").task(&task).run().exits(0);
     }
 }
+
+/// Components of JavaScript import `wasi:http` as they come, which makes use of streams.
+#[test]
+fn an_interface_that_is_not_provided_may_speak_of_resources_of_one_that_is() {
+    let task = wat(r#"(component
+      (import "wasi:io/streams@0.2.0" (instance $streams
+        (export "input-stream" (type (sub resource)))
+        (export "output-stream" (type (sub resource)))))
+      (alias export $streams "input-stream" (type $in))
+      (alias export $streams "output-stream" (type $out))
+      (import "wasi:http/types@0.2.0" (instance
+        (export "in" (type $i (eq $in)))
+        (export "out" (type (eq $out)))
+        (export "body" (type $body (sub resource)))
+        (export "[method]body.stream" (func (param "self" (borrow $body)) (result (own $i))))))
+      (core module $m (func (export "same") (param i32) (result i32) (local.get 0)))
+      (core instance $i (instantiate $m))
+      (func (export "same") (param "x" u32) (result u32) (canon lift (core func $i "same"))))"#);
+    assert_eq!(map(&task).input("7\n").run().exits(0).values(), [7]);
+}
