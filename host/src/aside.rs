@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// A directory that is open.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ impl Directory {
     }
 
     /// Opens a file in it for reading, unless it is a link. Does not wait for the other end of a FIFO.
-    pub fn open_file(&self, name: &str) -> io::Result<File> {
+    pub fn open_file(&self, name: impl Arg) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = open(&*self.0, name, flags, Mode::empty())?;
         if !file.metadata()?.is_file() {
@@ -102,7 +103,23 @@ impl Directory {
         }
     }
 
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    /// Makes a file of this name, which nothing has.
+    pub fn make(&self, name: impl Arg) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        open(&*self.0, name, flags, Mode::from_raw_mode(0o666))
+    }
+
+    /// Gives what has one name another. What had that before loses it.
+    pub fn rename(&self, name: impl Arg, to: impl Arg) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&*self.0, name, &*self.0, to)?)
+    }
+
+    /// Makes sure that files are found again that were made here or renamed.
+    pub fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    pub fn remove(&self, name: impl Arg) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&*self.0, name, AtFlags::empty())?)
     }
 
@@ -119,7 +136,7 @@ impl Directory {
     }
 
     /// Looks at what has this name, which may be a link.
-    pub fn look_at(&self, name: &str) -> io::Result<Found> {
+    pub fn look_at(&self, name: impl Arg) -> io::Result<Found> {
         let stat: Stat = rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
         Ok(Found {
@@ -135,8 +152,7 @@ impl Aside {
     /// Gives the file its name. What had it before loses it.
     pub fn place(mut self, name: &str) -> io::Result<()> {
         if let Some(aside) = &self.name {
-            let directory = &*self.directory.0;
-            rustix::fs::renameat(directory, aside.as_str(), directory, name)?;
+            self.directory.rename(aside.as_str(), name)?;
             self.name = None;
         }
         Ok(())
@@ -146,7 +162,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            let _ = self.directory.remove(name);
+            let _ = self.directory.remove(name.as_str());
         }
     }
 }
@@ -158,9 +174,9 @@ pub fn is_aside(name: &str, prefix: &str) -> bool {
     })
 }
 
-fn open(directory: impl AsFd, path: impl rustix::path::Arg, flags: OFlags, mode: Mode) -> io::Result<File> {
+fn open(directory: impl AsFd, path: impl Arg, flags: OFlags, mode: Mode) -> io::Result<File> {
     loop {
-        match rustix::fs::openat(&directory, path.as_cow_c_str()?, flags | OFlags::CLOEXEC, mode) {
+        match rustix::fs::openat(&directory, &*path.as_cow_c_str()?, flags | OFlags::CLOEXEC, mode) {
             Err(Errno::INTR) => {}
             opened => return Ok(opened?.into()),
         }

@@ -12,6 +12,7 @@ mod identity;
 mod input;
 mod state;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read as _};
 use std::mem;
@@ -26,6 +27,7 @@ pub use input::{Left, Tally};
 use state::{Entry, State};
 pub use state::{Read, Written};
 
+use crate::aside::Directory;
 use crate::fresh::{self, Fresh};
 use crate::outcome::Counts;
 use crate::output::{Extent, SameFile};
@@ -43,9 +45,12 @@ const LOCK_AGAIN: Duration = Duration::from_millis(25);
 /// A journal that is this process's own.
 #[derive(Debug)]
 pub struct Journal {
-    /// As the user named it, and where the links of that lead.
+    /// As the user named it.
     path: PathBuf,
-    place: PathBuf,
+    /// Where the links of that lead: the directory, whatever becomes of its path, and the name there. A task that may write
+    /// to the directory above cannot lead the journal elsewhere.
+    directory: Directory,
+    name_there: OsString,
     file: File,
     /// It was not there before, and nothing is in it yet.
     fresh: Option<Fresh>,
@@ -82,6 +87,8 @@ impl Journal {
             return Err(format!("the journal {name} is no file on a disk; name one"));
         }
         let place = fs::canonicalize(path).map_err(cannot)?;
+        let directory = Directory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+        let name_there = place.file_name().unwrap_or_default().to_owned();
         lock(&file, path)?;
         let size = file.metadata().map_err(cannot)?.len();
         if size > 0 && !resume {
@@ -106,7 +113,8 @@ impl Journal {
         };
         Ok(Journal {
             path: path.to_owned(),
-            place,
+            directory,
+            name_there,
             file,
             fresh,
             chain,
@@ -216,7 +224,7 @@ impl Journal {
         // What a failed attempt left behind is written over.
         self.file.write_all_at(&bytes, self.size).and_then(|()| self.file.sync_data()).map_err(|e| self.name(e))?;
         if fresh {
-            sync_directory(&self.place).map_err(|e| self.name(e))?;
+            self.directory.sync().map_err(|e| self.name(e))?;
         }
         self.chain = chain;
         self.size += bytes.len() as u64;
@@ -241,38 +249,39 @@ impl Journal {
     /// there is one or the other. Where there is no room for two, this one goes on.
     fn rewrite(&mut self) -> io::Result<()> {
         self.rewrite_at = self.size.max(SMALL / 2) * 2;
-        let mut name = self.place.clone().into_os_string();
-        name.push(".new");
-        let path = PathBuf::from(name);
-        let Ok(mut file) = self.make_beside(&path) else {
+        let mut beside = self.name_there.clone();
+        beside.push(".new");
+        let Ok(mut file) = self.make_beside(&beside) else {
             return Ok(());
         };
-        let renamed = self.write_to(&mut file).and_then(|written| fs::rename(&path, &self.place).map(|()| written));
+        let renamed = self
+            .write_to(&mut file)
+            .and_then(|written| self.directory.rename(&*beside, &*self.name_there).map(|()| written));
         let Ok((chain, size)) = renamed else {
-            let _ = fs::remove_file(&path);
+            let _ = self.directory.remove(&*beside);
             return Ok(());
         };
         self.file = file;
         self.chain = chain;
         self.size = size;
         self.rewrite_at = size.max(SMALL / 2) * 2;
-        sync_directory(&self.place)
+        self.directory.sync()
     }
 
     /// Makes the file that is to take the place of the journal, with its owner's permissions. One that another run left
     /// when it was killed is removed; what is nobody's leftover, or a link, is let be.
-    fn make_beside(&self, path: &Path) -> io::Result<File> {
-        if fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+    fn make_beside(&self, name: &OsStr) -> io::Result<File> {
+        if self.directory.look_at(name).is_ok_and(|found| found.is_file) {
             let mut begin = Vec::new();
-            File::open(path)?.take(format::ANY_MARK.len() as u64).read_to_end(&mut begin)?;
+            self.directory.open_file(name)?.take(format::ANY_MARK.len() as u64).read_to_end(&mut begin)?;
             if !format::ANY_MARK.starts_with(&begin) {
                 return Err(io::Error::from(io::ErrorKind::AlreadyExists));
             }
-            fs::remove_file(path)?;
+            self.directory.remove(name)?;
         }
-        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        let file = self.directory.make(name)?;
         let ready = file.set_permissions(self.file.metadata()?.permissions()).and_then(|()| Ok(file.try_lock()?));
-        ready.inspect_err(|_| drop(fs::remove_file(path))).map(|()| file)
+        ready.inspect_err(|_| drop(self.directory.remove(name))).map(|()| file)
     }
 
     /// Writes all that the journal says to another file.
@@ -430,6 +439,25 @@ mod tests {
         bytes.truncate(at.parse().expect("a number"));
         fs::write(&path, &bytes).expect("written");
         assert!(!Journal::open(&path, true).expect("it is whole").state.done.is_empty());
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_stays_in_its_directory_whatever_takes_the_place_of_that() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("granted")).expect("made");
+        fs::create_dir(at("elsewhere")).expect("made");
+        fs::write(at("elsewhere/journal"), "mine").expect("written");
+        let path = after(&at("granted"), 3);
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        fs::rename(at("granted"), at("moved")).expect("moved");
+        std::os::unix::fs::symlink("elsewhere", at("granted")).expect("a link");
+        journal.rewrite().expect("it can be written anew");
+        journal.commit(written(3), Vec::new()).expect("it goes on");
+        assert_eq!(fs::read(at("elsewhere/journal")).expect("it is there"), b"mine");
+        assert_eq!(fs::read_dir(at("elsewhere")).expect("a directory").count(), 1);
+        assert_eq!(fs::metadata(at("moved/journal")).expect("it is there").len(), journal.size);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tempfile::TempDir;
 
+use crate::support::binary;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Run, map, wasmpool};
 use crate::support::terminal::terminal;
@@ -222,4 +223,27 @@ fn wrong_use_that_nobody_hears_of_is_still_wrong_use() {
     for run in [wasmpool().arg("mapp"), map(&wat("(module")).input("3\n"), wasmpool().arg("map")] {
         assert_eq!(run.stderr_to(unread()).stdout_to(Stdio::null()).run().code, 2);
     }
+}
+
+#[test]
+fn standard_output_that_is_a_file_is_synced_before_the_journal_promises_what_is_in_it() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().canonicalize().expect("it is there").join(name);
+    std::fs::write(path("items"), "3\n4\n").expect("written");
+    let task = wat(SQUARE);
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync", "-o"]).arg(path("calls")).arg(binary());
+    command.arg("map").arg(task.path()).arg(path("items")).arg("--journal").arg(path("journal"));
+    command.stdout(File::create(path("results")).expect("a file")).stderr(Stdio::null());
+    match command.status() {
+        Ok(status) if status.success() => {}
+        ended => {
+            println!("left out: strace cannot be used here ({ended:?})");
+            return;
+        }
+    }
+    let calls = std::fs::read_to_string(path("calls")).expect("it is there");
+    let first = |name: &str| calls.lines().position(|call| call.contains(&format!("<{}>", path(name).display())));
+    let (results, journal) = (first("results"), first("journal"));
+    assert!(results.is_some() && journal.is_some() && results < journal, "{calls}");
 }
