@@ -192,14 +192,19 @@ fn input_that_cannot_be_read_from_standard_input_is_an_error_and_not_empty() {
 fn a_non_blocking_output_is_waited_for() {
     let (mut reader, writer) = pipe().expect("a pipe");
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("our end of the pipe");
+    let other_end = writer.try_clone().expect("another descriptor");
     let items = "3\n".repeat(100_000);
     let mut host = map(&wat(SQUARE)).stdout_to(writer).input(items).start();
-    until("a pipe that has filled up", || {
-        let mut waiting: libc::c_int = 0;
-        // SAFETY: writes one number, which outlives the call.
-        unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
-        (waiting > 32_768).then_some(())
+    // Full for a while: the program has tried to write more.
+    let mut looks = 0;
+    until("a pipe that is full", || {
+        let mut state = libc::pollfd { fd: other_end.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one such structure, which outlives the call.
+        let full = unsafe { libc::poll(&raw mut state, 1, 0) } == 0;
+        looks = if full { looks + 1 } else { 0 };
+        (looks == 50).then_some(())
     });
+    drop(other_end);
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("it is text");
     assert_eq!((text.lines().count(), host.code()), (100_000, 0), "{}", host.stderr());
