@@ -287,7 +287,7 @@ fn what_is_wrong_with_an_item_is_told_without_its_orders() {
         let quoted = format!("\"{}\"", text.replace('"', "\"\""));
         let mut csv = format!("{quoted},b\n").into_bytes();
         csv.extend(b"\xff,1\nx,y\nx\n");
-        let run = map(&task).args(["-f", "echo-record", "--input-format", "csv"]).input(csv).run().exits(1);
+        let run = map(&task).args(["-f", "echo-record", "--input-format", "csv"]).input(csv).run().exits(2);
         speaks_for_itself(&run, &text);
         let source = file("task.wat", format!("(module\n{text} (oops").as_bytes());
         speaks_for_itself(&map(&source).input("1\n").run().exits(2), &text);
