@@ -92,7 +92,7 @@ impl Cache {
         if let Ok(place) = &self.place
             && let Ok(entries) = entries(place, false)
         {
-            let _ = entries.remove(&name(hash, profile));
+            let _ = entries.remove(name(hash, profile));
         }
     }
 }

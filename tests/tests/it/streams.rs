@@ -127,7 +127,8 @@ fn printing(task: &Task, command: &Task) -> Vec<Run> {
 #[test]
 fn results_that_cannot_be_written_are_an_error_of_every_command() {
     let (task, command) = (wat(SQUARE), wat(COMMAND));
-    let states: [(&str, fn(Run) -> Run, &str); 4] = [
+    type State = (&'static str, fn(Run) -> Run, &'static str);
+    let states: [State; 4] = [
         ("a full disk", |run| run.stdout_to(full_disk()), "No space left"),
         ("a terminal that went away", |run| run.stdout_to(hung_up()), "Input/output error"),
         ("closed", |run| run.without(libc::STDOUT_FILENO), ""),
