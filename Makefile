@@ -52,7 +52,7 @@ else
 endif
 
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
-	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: full_disk,faults:: -- full_disk --nocapture)
+	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: scarcity:: full_disk,faults:: -- scarcity:: full_disk --nocapture)
 
 lint: ## Formatting, clippy, licences, known advisories
 	$(CARGO) fmt --all --check

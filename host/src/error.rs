@@ -58,6 +58,11 @@ pub enum Error {
     /// A pool that still takes calls cannot be waited for.
     #[error("the pool is still open: close or terminate it before joining it")]
     StillOpen,
+    /// The pool belongs to another process, from which this one was forked off: it has no workers here.
+    #[error(
+        "the pool was built before this process was forked off, and belongs to its parent: build one after the fork"
+    )]
+    Forked,
     /// The user or the system asked to stop before anything ran.
     #[error("interrupted")]
     Interrupted,
@@ -78,7 +83,10 @@ pub enum Error {
 impl Error {
     /// The same once more, for another that waits for the same thing.
     pub(crate) fn again(&self) -> Error {
-        let io = |e: &io::Error| io::Error::new(e.kind(), told(e));
+        let io = |e: &io::Error| match e.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(e.kind(), e.to_string()),
+        };
         match self {
             Error::Task(message) => Error::Task(message.clone()),
             Error::Artifact(message) => Error::Artifact(message.clone()),
@@ -93,6 +101,7 @@ impl Error {
             Error::WaitTimeout => Error::WaitTimeout,
             Error::Unfinished => Error::Unfinished,
             Error::StillOpen => Error::StillOpen,
+            Error::Forked => Error::Forked,
             Error::Interrupted => Error::Interrupted,
             Error::Journal(message) => Error::Journal(message.clone()),
             Error::Input(message) => Error::Input(message.clone()),

@@ -14,6 +14,7 @@ mod stdio;
 mod aside;
 #[doc(hidden)]
 pub mod cli;
+mod clock;
 mod compile;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod policy;
 mod pool;
 mod refused;
 mod sandbox;
+mod scarce;
 mod scheduler;
 mod spawn;
 mod supervisor;

@@ -4,20 +4,26 @@
 //! standard input; nothing else. What it does about descriptors that somebody left open is its first act
 //! ([`crate::worker_entry`]).
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child as StdChild, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use crate::error::Error;
+use crate::clock::Clock;
+use crate::surroundings::told_end;
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +79,59 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// The children of this process that live, by their handles.
+static CHILDREN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+fn children() -> MutexGuard<'static, BTreeSet<RawFd>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a signal to all children. One that a terminal sends does not reach them: they have process groups of their own.
+pub fn signal_children(signal: Signal) {
+    for &pidfd in children().iter() {
+        send(pidfd, signal);
+    }
+}
+
 /// A child process. Dropping it kills it and waits for its end.
 #[derive(Debug)]
 pub struct Child {
-    child: StdChild,
+    pid: u32,
     pidfd: OwnedFd,
+    /// The process that started it: one that is forked off has this value too, and no child.
+    parent: u32,
+}
+
+/// How a child ended. That is not known where somebody else has taken note of its end: a program that waits for all of its
+/// children, or the kernel where SIGCHLD is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended(Option<ExitStatus>);
+
+impl Ended {
+    pub fn signal(self) -> Option<i32> {
+        self.0?.signal()
+    }
+
+    pub fn code(self) -> Option<i32> {
+        self.0?.code()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => f.write_str(&told_end(status)),
+            None => {
+                f.write_str("how is not known: SIGCHLD is ignored, or something else waits for all child processes")
+            }
+        }
+    }
 }
 
 /// What waiting for a child came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    Ended(ExitStatus),
+    Ended(Ended),
     /// It runs, though the time is over.
     Late,
     /// It runs, but nobody wants it any more.
@@ -91,10 +139,9 @@ pub enum Waited {
 }
 
 /// Starts `program` in `role`, with `socket` as its standard input. The process dies with the thread that calls this.
-pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Error> {
-    let failed = |e: io::Error| Error::Spawn(e);
+pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child> {
     let mut command = Command::new(program.path());
-    let nowhere = nowhere(false).map_err(failed)?;
+    let nowhere = nowhere(false)?;
     command
         .arg0(MARK)
         .arg(role.name())
@@ -104,17 +151,22 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> Result<Child, Er
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::from(socket))
-        .stdout(Stdio::from(nowhere.try_clone().map_err(failed)?))
+        .stdout(Stdio::from(nowhere.try_clone()?))
         .stderr(Stdio::from(nowhere));
     #[cfg(feature = "probes")]
     crate::sandbox::probes::weaken(&mut command);
-    let mut child = command.spawn().map_err(without_proc).map_err(failed)?;
-    match pidfd_open(child.id()) {
-        Ok(pidfd) => Ok(Child { child, pidfd }),
+    let mut child = command.spawn().map_err(without_proc)?;
+    match own_pidfd(child.id()) {
+        Ok(pidfd) => {
+            children().insert(pidfd.as_raw_fd());
+            Ok(Child { pid: child.id(), pidfd, parent: std::process::id() })
+        }
+        // Its number may be another's by now.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => Err(e),
         Err(e) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(failed(e))
+            Err(e)
         }
     }
 }
@@ -139,6 +191,13 @@ pub fn nowhere(reading: bool) -> io::Result<OwnedFd> {
     Ok(if reading { from.into() } else { to.into() })
 }
 
+/// A handle on a child that was just started. Where somebody else has noted its end already, its number may be another's.
+fn own_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let pidfd = pidfd_open(pid)?;
+    waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)?;
+    Ok(pidfd)
+}
+
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the system call takes two numbers and returns a descriptor or -1.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -149,28 +208,50 @@ fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Signals the process of an open handle, never another that got its number. One that has ended needs no signal.
+fn send(pidfd: RawFd, signal: Signal) {
+    let none: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: takes numbers, and a null siginfo, which is allowed.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal as i32, none, 0) };
+}
+
 impl Child {
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
-    /// Kills this very process, never another that got its number. One that has ended needs no killing.
     pub fn kill(&self) {
-        let none: *const libc::siginfo_t = std::ptr::null();
-        // SAFETY: the descriptor is open as long as `self`; a null siginfo is allowed.
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
+        if self.is_ours() {
+            send(self.pidfd.as_raw_fd(), Signal::SIGKILL);
+        }
+    }
+
+    /// Whether this is the process that started it. One that was forked off must leave it alone.
+    fn is_ours(&self) -> bool {
+        self.parent == std::process::id()
     }
 
     /// Waits for the end of a process that is known to have ended or to be killed.
-    pub fn reap(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+    pub fn reap(&self) -> Ended {
+        loop {
+            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+                Ok(WaitStatus::Exited(_, code)) => return Ended(Some(ExitStatus::from_raw((code & 0xff) << 8))),
+                Ok(WaitStatus::Signaled(_, signal, core)) => {
+                    return Ended(Some(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7)));
+                }
+                Err(Errno::EINTR) => {}
+                _ => return Ended(None),
+            }
+        }
     }
 
     /// Waits for its end, for `timeout`, or until `stop` is readable.
-    pub fn wait_at_most(&mut self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
-        let deadline = Instant::now() + timeout;
+    pub fn wait_at_most(&self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
+        /// Where the kernel has no memory to wait with.
+        const AGAIN: Duration = Duration::from_millis(10);
+        let clock = Clock::start();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(clock.elapsed());
             let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let mut awaited = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
             awaited.extend(stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
@@ -178,9 +259,10 @@ impl Child {
                 Ok(0) if left.is_zero() => return Ok(Waited::Late),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) if awaited.first().and_then(PollFd::any) == Some(true) => {
-                    return self.child.wait().map(Waited::Ended);
+                    return Ok(Waited::Ended(self.reap()));
                 }
                 Ok(_) => return Ok(Waited::Stopped),
+                Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -195,7 +277,10 @@ impl AsFd for Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.kill();
-        let _ = self.child.wait();
+        if self.is_ours() {
+            children().remove(&self.pidfd.as_raw_fd());
+            self.kill();
+            self.reap();
+        }
     }
 }

@@ -5,6 +5,7 @@
 pub struct Figures {
     pub items: u64,
     pub spawned: u64,
+    pub refused: u64,
     pub deaths: u64,
     pub kills: u64,
     pub settled: u64,
@@ -14,6 +15,7 @@ pub struct Figures {
     pub resized: u64,
     pub taken_up: u64,
     pub calls: u64,
+    pub given_up: u64,
     pub signals: u64,
     pub gave_up: u64,
     pub events: u64,
@@ -26,6 +28,7 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.items += other.items;
         self.spawned += other.spawned;
+        self.refused += other.refused;
         self.deaths += other.deaths;
         self.kills += other.kills;
         self.settled += other.settled;
@@ -35,6 +38,7 @@ impl Figures {
         self.resized += other.resized;
         self.taken_up += other.taken_up;
         self.calls += other.calls;
+        self.given_up += other.given_up;
         self.signals += other.signals;
         self.gave_up += other.gave_up;
         self.events += other.events;
@@ -46,11 +50,12 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} items, {} workers started, {} lost, {} killed for being late, {} signals, \
-             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, \
+            "{} items, {} workers started, {} refused, {} lost, {} killed for being late, {} signals, \
+             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, {} items given up, \
              {} changes of the number of workers, {} events",
             self.items,
             self.spawned,
+            self.refused,
             self.deaths,
             self.kills,
             self.signals,
@@ -61,6 +66,7 @@ impl std::fmt::Display for Figures {
             self.halted,
             self.taken_up,
             self.calls,
+            self.given_up,
             self.resized,
             self.events
         )

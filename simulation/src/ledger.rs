@@ -1,6 +1,7 @@
 //! What became of each item, and whether that is what the scheduler promises.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use crate::outcome::Kind;
 use crate::policy::{Failures, Halt, Manner};
@@ -59,6 +60,8 @@ pub struct Ledger {
     /// Workers that hold more than one.
     holding_several: usize,
     chunks: BTreeMap<u64, Gathered>,
+    /// Items that callers gave up.
+    given_up: BTreeSet<u64>,
     deaths: BTreeMap<WorkerId, (Death, Option<u64>)>,
     /// Chunks that were emitted to their end.
     ended: BTreeSet<u64>,
@@ -84,6 +87,7 @@ impl Ledger {
             held: BTreeMap::new(),
             holding_several: 0,
             chunks: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             deaths: BTreeMap::new(),
             ended: BTreeSet::new(),
             emitted: 0,
@@ -152,6 +156,29 @@ impl Ledger {
             let held = self.held.entry(worker).or_default();
             held.push_back(index);
             self.holding_several += usize::from(held.len() == 2);
+        }
+        Ok(())
+    }
+
+    /// Nobody wants these items any more.
+    pub fn give_up(&mut self, items: Range<u64>) {
+        self.given_up.extend(items);
+    }
+
+    pub fn is_given_up(&self, index: u64) -> bool {
+        self.given_up.contains(&index)
+    }
+
+    /// The next items of the input are a chunk that no worker gets.
+    pub fn skip(&mut self, chunk: u64, count: u32) -> Result<(), Violation> {
+        for index in chunk..chunk + u64::from(count) {
+            promise!(index == self.given_out, "item {index} is skipped when it is the turn of {}", self.given_out);
+            promise!(self.is_given_up(index), "item {index} is skipped, though somebody wants it");
+            self.given_out += 1;
+            self.items.push(Item::default());
+            let cost = self.cost(index);
+            self.input += cost;
+            self.waiting = self.waiting.checked_sub(cost).ok_or_else(|| format!("item {index} was never read"))?;
         }
         Ok(())
     }
@@ -233,9 +260,11 @@ impl Ledger {
     ) -> Result<(), Violation> {
         if blame == Blame::Cancelled {
             let cut = self.halted == Some(Manner::Now) && !self.world.config.resumable;
-            promise!(cut, "item {index} is cancelled, but nothing was cut short");
+            let given_up = self.is_given_up(index);
+            promise!(cut || given_up, "item {index} is cancelled, but nothing was cut short, nor given up");
             return self.became(chunk, index, Became::Blamed(blame), attempts, bytes);
         }
+        promise!(!self.is_given_up(index), "item {index} is blamed ({blame:?}), though nobody wants it");
         let (death, next) = worker
             .and_then(|id| self.deaths.get(&id))
             .ok_or_else(|| format!("item {index} is blamed for worker {worker:?}, which nobody lost"))?;

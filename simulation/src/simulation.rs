@@ -5,13 +5,14 @@ mod outside;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::figures::Figures;
 use crate::ledger::{Death, Ledger};
 use crate::policy::Manner;
 use crate::random::{Random, mix};
-use crate::scheduler::{Action, Blame, Ending, Scheduler, Time, Verdict, WorkerId};
+use crate::scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 use crate::trace::Trace;
 use crate::worker::{Doing, Worker};
 use crate::world::World;
@@ -19,8 +20,10 @@ use crate::{Violation, promise};
 
 /// How often the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Starts that fail in a row until the run gives up, those of workers that somebody killed counting for a twentieth.
-const FAILED_STARTS: u32 = 5 * 20;
+/// Starts that fail in a row before the run may give up, those of workers that somebody killed counting for a quarter, and
+/// how long it has to try at least.
+const FAILED_STARTS: u32 = 5 * 4;
+const TRIES: Duration = Duration::from_secs(2);
 
 /// Something that happens at a time.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +47,8 @@ enum Event {
     Written,
     /// A caller brings items.
     Call,
+    /// A caller gives up what has no outcome yet.
+    CallerLeaves,
     /// There are to be so many workers.
     Resize(usize),
     /// The user asks for an end.
@@ -64,6 +69,7 @@ enum Mail {
     InputEnd,
     /// What another run has left.
     TakenUp,
+    Unwanted(Range<u64>),
     Workers(usize),
     Written(u64),
     OutputClosed,
@@ -82,6 +88,8 @@ struct Known {
     ordered: Option<u64>,
     /// When an outcome was last taken from it, or it was given items while it had none.
     quiet_since: Time,
+    /// Since when it was seen to be in items that nobody wants.
+    unwanted_since: Option<Time>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -115,6 +123,9 @@ pub struct Simulation {
     caller_comes: bool,
     /// One came while others waited, and whether the host knows.
     several_callers: bool,
+    /// Items before this one were given up, or never are; how often callers still leave.
+    left_to: u64,
+    leaves_left: u32,
     knows_of_several: bool,
     /// Workers that are allowed, how many at most were at any time, and how many beyond them still finish.
     allowed: usize,
@@ -136,7 +147,9 @@ pub struct Simulation {
     resizes_left: u32,
     /// Weight of the starts that failed since one was seen to succeed.
     failed_starts: u32,
-    has_to_give_up: bool,
+    /// When a worker was last seen to get ready, and to end.
+    ready_at: Time,
+    lived_at: Time,
     /// Outcomes had to wait for the output at some time: then deadlines do too.
     was_full: bool,
 }
@@ -162,6 +175,8 @@ impl Simulation {
             wanted: 0,
             caller_comes: false,
             several_callers: false,
+            left_to: 0,
+            leaves_left: 20,
             knows_of_several: false,
             allowed: world.config.workers,
             most_allowed: world.config.workers,
@@ -179,7 +194,8 @@ impl Simulation {
             stops_left: 20,
             resizes_left: 20,
             failed_starts: 0,
-            has_to_give_up: false,
+            ready_at: Time::ZERO,
+            lived_at: Time::ZERO,
             was_full: false,
             world,
         };
@@ -190,6 +206,7 @@ impl Simulation {
             simulation.scheduler.serve_on_demand();
             simulation.next_caller();
         }
+        simulation.schedule_leave();
         simulation.schedule_resize();
         simulation.schedule_signal();
         simulation.schedule_host_stop();
@@ -213,7 +230,10 @@ impl Simulation {
         match end {
             End::Complete => self.ledger.complete(self.scheduler.items())?,
             End::GaveUp => {
-                promise!(self.has_to_give_up, "it gives up, though workers do start");
+                promise!(self.staying() == 0, "it gives up, though {} workers live", self.staying());
+                let (tried, alone) = (self.now - self.ready_at, self.now - self.lived_at);
+                let hopeless = self.failed_starts >= FAILED_STARTS && tried >= TRIES;
+                promise!(hopeless || alone >= PATIENCE, "it gives up after {alone:?} without a worker");
                 self.figures.gave_up = 1;
             }
             End::OutputClosed => {}
@@ -366,7 +386,6 @@ impl Simulation {
         if self.act()? {
             return Ok(Some(End::GaveUp));
         }
-        promise!(!self.has_to_give_up, "it does not give up, though no worker starts");
         self.check()?;
         if self.scheduler.finished() {
             return Ok(Some(End::Complete));
@@ -428,6 +447,11 @@ impl Simulation {
                     if self.scheduler.takes_input() {
                         self.take_up();
                     }
+                }
+                Mail::Unwanted(items) => {
+                    self.figures.given_up += items.end - items.start;
+                    self.ledger.give_up(items.clone());
+                    self.scheduler.unwanted(items, self.now);
                 }
                 Mail::Workers(workers) => self.resize(workers),
                 Mail::Written(bytes) => {
@@ -492,6 +516,7 @@ impl Simulation {
                 return Ok(());
             }
             self.failed_starts = 0;
+            self.ready_at = self.now;
             self.scheduler.worker_ready(id, self.now);
             known.ready = true;
         }
@@ -565,12 +590,16 @@ impl Simulation {
         self.figures.deaths += 1;
         let killed = !worker.exited;
         if worker.doing == Doing::Loading {
-            self.failed_starts += if killed { 1 } else { 20 };
-            self.has_to_give_up |= self.failed_starts >= FAILED_STARTS;
+            self.failed_starts += match known.ends {
+                true => FAILED_STARTS / 2,
+                false if killed => 1,
+                false => FAILED_STARTS / 5,
+            };
         }
+        self.lived_at = self.now;
         let death = Death { in_work: worker.in_work(), honest: !worker.liar, ordered: known.ordered };
         self.ledger.lost(id, death)?;
-        self.scheduler.worker_lost(id, killed);
+        self.scheduler.worker_lost(id, killed, self.now);
         Ok(())
     }
 
@@ -631,6 +660,7 @@ impl Simulation {
                     }
                     self.dies_soon(id);
                 }
+                Action::Skip { chunk, count } => self.ledger.skip(chunk, count)?,
                 Action::Split { chunk, at } => self.ledger.split(chunk, at)?,
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     match blame {
@@ -689,6 +719,13 @@ impl Simulation {
 
     fn spawn(&mut self, id: WorkerId) -> Result<(), Violation> {
         let faults = &self.world.faults;
+        let outage = faults.no_room.as_ref().is_some_and(|outage| outage.contains(&self.now));
+        if outage || self.random.per_mille(faults.refused_spawns) {
+            promise!(!self.workers.contains_key(&id), "worker {id} is started twice");
+            self.figures.refused += 1;
+            self.scheduler.spawn_failed(id, true, self.now);
+            return Ok(());
+        }
         let mut worker = Worker::new(self.random.per_mille(faults.liars));
         worker.bad_start = self.random.per_mille(faults.dead_starts);
         worker.talks = worker.liar && self.random.per_mille(faults.talkers);
@@ -721,9 +758,15 @@ impl Simulation {
         let late = self.late_by(&worker, &known);
         let config = &self.world.config;
         let limit = if worker.doing == Doing::Loading { config.start_timeout } else { config.timeout };
-        promise!(late >= limit || worker.liar, "worker {id} is killed after {late:?}, {limit:?} are allowed");
+        let unwanted = next.is_some_and(|index| self.ledger.is_given_up(index));
+        promise!(
+            late >= limit || worker.liar || unwanted,
+            "worker {id} is killed after {late:?}, {limit:?} are allowed"
+        );
         promise!(next.is_some() || worker.doing == Doing::Loading, "worker {id} is killed with nothing to do");
-        self.in_time(id, &worker, late, limit)?;
+        if !unwanted {
+            self.in_time(id, &worker, late, limit)?;
+        }
         promise!(!known.ends, "worker {id} is killed, though it has to end already");
         known.ends = true;
         known.ordered = next;

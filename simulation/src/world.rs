@@ -1,6 +1,7 @@
 //! What a seed's world is like: the run's settings, its items, and what goes wrong in it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::outcome::Kind;
@@ -52,6 +53,9 @@ pub struct Faults {
     /// Of 1000 workers, how many die as they start, never get ready, lie about what they do, answer what nobody asked.
     pub dead_starts: u32,
     pub hung_starts: u32,
+    /// Of 1000 starts, how many are refused; and when all are, for want of room.
+    pub refused_spawns: u32,
+    pub no_room: Option<Range<Duration>>,
     pub liars: u32,
     pub talkers: u32,
     /// Average time between two stops of the host itself.
@@ -73,6 +77,8 @@ pub struct Input {
 pub struct Callers {
     /// A caller comes only when all before it were answered; else after a pause.
     pub one_by_one: bool,
+    /// Average time between two that give up what they asked for.
+    pub leave_every: Option<Duration>,
 }
 
 /// How the output is taken.
@@ -182,13 +188,21 @@ impl World {
                 // A few of all, or nearly all: then the run is given up.
                 dead_starts: if may(random, 20) { random.between(500, 1_000) as u32 } else { rate(random, 150) },
                 hung_starts: rate(random, 60),
+                refused_spawns: rate(random, 300),
+                no_room: may(random, 150).then(|| {
+                    let start = ms(random.magnitude(500));
+                    start..start + ms(random.magnitude(40_000))
+                }),
                 liars: rate(random, 500),
                 talkers: rate(random, 100),
                 host_stops_every: may(random, 150).then(|| ms(random.between(20, 500))),
                 overloaded: may(random, 150),
             }
         };
-        let callers = may(random, 250).then(|| Callers { one_by_one: may(random, 500) });
+        let callers = may(random, 250).then(|| Callers {
+            one_by_one: may(random, 500),
+            leave_every: may(random, 400).then(|| us(200 + random.magnitude(100_000))),
+        });
         let left = match callers.is_none() && may(random, 100) {
             true => (0..random.below(6)).map(|_| (random.magnitude(30).max(1), may(random, 500))).collect(),
             false => Vec::new(),

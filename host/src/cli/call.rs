@@ -8,7 +8,7 @@ use super::args::CallArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::map;
-use super::progress::without;
+use super::progress::{short_of_workers, without};
 use super::run::{Run, run};
 use crate::compile::Wasm;
 use crate::input::{Batch, Items};
@@ -41,6 +41,7 @@ pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
         files: None,
         watcher: &mut watcher,
         notice: Notice::new(args.common.verbosity),
+        ends_at_once: true,
     })?;
     // Arguments that don't fit are wrong usage here, where a person wrote them.
     let misfit = counts.failed.contains_key(&Kind::InvalidInput);
@@ -79,6 +80,12 @@ impl Watcher for Said {
     }
 
     fn worker_lost(&mut self, _worker: WorkerId, _how: &str) {}
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        if !self.quiet {
+            eprintln!("{}", short_of_workers(living, why));
+        }
+    }
 
     fn unprotected(&mut self, lacking: &[Part]) {
         if !self.quiet {

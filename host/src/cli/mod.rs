@@ -14,6 +14,7 @@ mod plugin;
 mod progress;
 mod run;
 mod several;
+mod signals;
 mod stream;
 pub(crate) mod units;
 
@@ -36,6 +37,7 @@ use crate::stdio::{Stdout, tell_text};
 pub fn main() -> ExitCode {
     crate::keep_freed_memory();
     block_size_signal();
+    signals::hear_of_children();
     let parsed = Arguments::command().try_get_matches().and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut Arguments::command()))?;
         Ok((matches, arguments))

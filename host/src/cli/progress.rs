@@ -1,6 +1,6 @@
 //! What a person sees of a run, on standard error: the bar, the first failures, the sum.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::outcome::{Counts, Failure};
 use crate::output::Watcher;
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
+use crate::surroundings::told;
 use crate::text::Foreign;
 
 /// Failures that are told as they happen.
@@ -135,6 +136,15 @@ pub fn kinds(counts: &Counts) -> String {
     kinds.join(", ")
 }
 
+/// What is said where workers cannot be started.
+pub fn short_of_workers(living: usize, why: &io::Error) -> String {
+    let why = told(why);
+    match living {
+        0 => format!("wasmpool: cannot start a worker process: {why}; it is tried again"),
+        _ => format!("wasmpool: cannot start more than {living} worker processes: {why}; the run goes on with these"),
+    }
+}
+
 /// What is said of a sandbox that lacks something.
 pub fn without(lacking: &[Part]) -> String {
     let names: Vec<&str> = lacking.iter().map(|part| part.name()).collect();
@@ -166,6 +176,12 @@ impl Watcher for Progress {
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         if self.verbose {
             self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, Foreign::of(how)));
+        }
+    }
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        if !self.quiet {
+            self.say(&short_of_workers(living, why));
         }
     }
 

@@ -1,15 +1,13 @@
 //! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::mpsc;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::Signal;
 
 use super::compiling::Notice;
 use super::exit::Exit;
+use super::signals::watch_signals;
 use crate::compile::{self, Cache, Prepared, Wanted, Wasm};
 use crate::error::Error;
 use crate::grants::{Grants, Opened};
@@ -18,6 +16,7 @@ use crate::journal::{Identity, Journal, Start};
 use crate::outcome::Counts;
 use crate::output::{self, Besides, Files, Format, Lines, Output, Printer, Watcher};
 use crate::policy::Call;
+use crate::scarce::{patiently, start_thread};
 use crate::scheduler::Config;
 use crate::spawn::Program;
 use crate::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
@@ -38,19 +37,23 @@ pub struct Run<'a> {
     pub watcher: &'a mut dyn Watcher,
     /// Told of compiling.
     pub notice: Notice<'a>,
+    /// The first Ctrl-C ends it, as the second ends others: nothing of it would be of use.
+    pub ends_at_once: bool,
 }
 
 /// Runs it. What failed is counted; an error means that there is nothing to count.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
-    let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice } = run;
+    let tells = if run.ends_at_once { 2 } else { 1 };
+    let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
+        run;
     let Opened { given, directories } = grants.open()?;
     call.given = given;
-    let (mailbox, requests) = Mailbox::new()?;
+    let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();
-    let signals = watch_signals(move |signal| supervisor.send(Event::Signal(signal)))?;
+    let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.until(&signals.came);
     // They start beside what comes now.
-    let spares = Spares::started(Program::Own, config.workers)?;
+    let spares = Spares::started(Program::Own, config.workers);
     let cache = Cache::of_user();
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -67,13 +70,11 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     config.resumable = journaled;
     let tally = output.journal.as_mut().map(Journal::tally);
     let reader = mailbox.sender();
-    thread::Builder::new().name("input".to_owned()).spawn(move || input::feed(items, tally, &requests, &reader))?;
+    start_thread("input", move || input::feed(items, tally, &requests, &reader))?;
     let failed = output.failed.is_some().then_some(call.item_form);
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
-    let writing = thread::Builder::new()
-        .name("output".to_owned())
-        .spawn(move || output::write_all(output, &to_write, &writer))?;
+    let writing = start_thread("output", move || output::write_all(output, &to_write, &writer))?;
     let lines = Lines::new(format).deterministic(call.deterministic);
     let besides = Besides { failed, journal: journaled, files };
     let mut printer = Printer::new(lines, counts, besides, results, mailbox.sender(), watcher);
@@ -97,7 +98,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let mut ended = None;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
-        if let Ok(mut written) = writing.join() {
+        if let Ok(Some(mut written)) = writing.join() {
             written.end().map_err(Error::Output)?;
             ended = Some(written);
         }
@@ -112,8 +113,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     }
     let exit = match end {
         End::Interrupted(signal) => Exit::Signal(signal),
-        // Nobody terminates a run of the command but by a signal.
-        End::Terminated => Exit::Signal(Signal::SIGTERM as i32),
+        // Nobody terminates a run of one task but by a signal, nor sets it aside.
+        End::Terminated | End::GivenUp => Exit::Signal(Signal::SIGTERM as i32),
         End::OutputClosed => Exit::OutputClosed,
         End::Halted(_) => Exit::Halted,
         End::InputFailed(message) => return Err(Error::Input(message)),
@@ -173,45 +174,4 @@ pub fn prepare(
     let prepared = compile::prepare(&Program::Own, task, &Wanted::of(call), cache, fresh, notice)?;
     notice.had(task.name(), &prepared);
     Ok(prepared)
-}
-
-/// Signals for whom the mailbox is not open yet.
-pub struct Signals {
-    /// Readable once there was one.
-    pub came: EventFd,
-    last: AtomicI32,
-}
-
-impl Signals {
-    /// The last one, or 0.
-    pub fn last(&self) -> i32 {
-        self.last.load(Ordering::Relaxed)
-    }
-}
-
-/// SIGINT and SIGTERM become events: the first ends the run in good order, the second at once.
-pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
-    let came = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(std::io::Error::from)?;
-    let signals = Arc::new(Signals { came, last: AtomicI32::new(0) });
-    let told = signals.clone();
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGINT);
-    set.add(Signal::SIGTERM);
-    // Blocked in every thread that is started from here on; children get an empty mask again.
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(std::io::Error::from)?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut times = 0;
-        while let Ok(signal) = set.wait() {
-            times += if signal == Signal::SIGINT { 1 } else { 2 };
-            told.last.store(signal as i32, Ordering::Relaxed);
-            let _ = told.came.write(1);
-            tell(signal as i32);
-            if times >= 2 {
-                // Whoever writes may be stuck on a reader that is gone: the second means now.
-                thread::sleep(std::time::Duration::from_millis(500));
-                std::process::exit(128 + signal as i32);
-            }
-        }
-    })?;
-    Ok(signals)
 }

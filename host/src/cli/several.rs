@@ -18,7 +18,8 @@ use super::args::Map;
 use super::exit::{Exit, Stop};
 use super::map::item_call;
 use super::progress::{Progress, kinds};
-use super::run::{Signals, Work, prepare, watch_signals};
+use super::run::{Work, prepare};
+use super::signals::{Signals, watch_signals};
 use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use crate::compile::{Cache, Prepared, Wasm};
@@ -32,6 +33,7 @@ use crate::output::{Lines, Watcher};
 use crate::policy::{Call, Failures, Halt, Manner};
 use crate::pool::shares::{Claim, share};
 use crate::sandbox::Part;
+use crate::scarce::{patiently, start_thread};
 use crate::scheduler::{Config, WorkerId};
 use crate::spawn::Program;
 use crate::supervisor::{End, Event, Group, Mailbox, Record, Sender, Sink, Spares, Value};
@@ -58,7 +60,13 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let mut mailboxes = Vec::new();
     for task in 0..map.tasks().count() {
         let asked = fan.clone();
-        let mailbox = Mailbox::asking(Box::new(move |_| asked.ask(task))).map_err(Error::from)?;
+        let asking = || {
+            Mailbox::asking(Box::new({
+                let asked = asked.clone();
+                move |_| asked.ask(task)
+            }))
+        };
+        let mailbox = patiently(None, asking).map_err(Error::from)?;
         fan.add(mailbox.sender());
         mailboxes.push(mailbox);
     }
@@ -69,7 +77,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
     let budget = workers(&map.items).max(map.tasks().count());
-    let spares = Spares::started(Program::Own, budget)?;
+    let spares = Spares::started(Program::Own, budget);
     let Opened { given, directories } = map.common.grants.grants().open()?;
     let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
@@ -77,7 +85,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let cache = Cache::of_user();
     let mut tasks = Vec::new();
     for NamedTask { name, file } in map.tasks() {
-        let wasm = Wasm::of_argument(file).map_err(|e| of_task(name, e))?;
+        let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;
         match prepare(&wasm, &call, &cache, false, &mut notice(&map.items, &map.common).until(&signals.came)) {
             Ok(prepared) => tasks.push((wasm, prepared)),
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
@@ -101,7 +109,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
             }
             result
         };
-        thread::Builder::new().name("output".to_owned()).spawn(write).map_err(Error::from)?
+        start_thread("output", write).map_err(Error::from)?
     };
     {
         let (fan, news) = (fan.clone(), news.clone());
@@ -111,7 +119,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
                 let _ = news.send(News::Read(count));
             });
         };
-        thread::Builder::new().name("input".to_owned()).spawn(read).map_err(Error::from)?;
+        start_thread("input", read).map_err(Error::from)?;
     }
     let crew = Crew { map, call: &call, directories: &directories, cache: &cache, spares, fan: &fan, board: &board };
     let result = crew.run(tasks, mailboxes, &senders, &news, budget, &signals);
@@ -120,7 +128,8 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let input = if whole { fan.wait_for_end() } else { Ok(()) };
     fan.close();
     let _ = news.send(News::End);
-    let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes broke down")));
+    let written = writing.join().ok().flatten();
+    let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
     let exit = board.end(map, written, signals.last(), result)?;
     input.map_err(Error::Input)?;
     Ok(exit)
@@ -196,6 +205,7 @@ impl Crew<'_> {
     ) -> Result<(), Stop> {
         let mut staff = Staff::new(budget, senders);
         let mut failed = Ok(());
+        let mut given_up = 0;
         thread::scope(|scope| {
             let (ended, ends) = mpsc::channel();
             for (task, ((wasm, prepared), mailbox)) in tasks.into_iter().zip(mailboxes).enumerate() {
@@ -223,7 +233,16 @@ impl Crew<'_> {
             drop(ended);
             loop {
                 match ends.recv_timeout(SHARE_EVERY) {
-                    Ok((task, Ok(()))) => staff.left(task),
+                    Ok((task, Ok(None))) => staff.left(task),
+                    // The others go on, as long as there is one.
+                    Ok((task, Ok(Some(e)))) => {
+                        staff.left(task);
+                        given_up += 1;
+                        if given_up == self.map.tasks().count() && failed.is_ok() {
+                            let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
+                            failed = Err(of_task(name, e));
+                        }
+                    }
                     Ok((task, Err(e))) => {
                         staff.left(task);
                         // The first to fail says why; the others are ended for it.
@@ -242,6 +261,7 @@ impl Crew<'_> {
         failed
     }
 
+    /// Runs one task. Returns why it was given up, if it was: its workers cannot be had.
     fn run_task(
         &self,
         task: usize,
@@ -250,7 +270,7 @@ impl Crew<'_> {
         mailbox: &Mailbox,
         news: &mpsc::Sender<News>,
         signals: &Signals,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Error>, Error> {
         let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
         let mut outcomes = Outcomes {
             task,
@@ -260,6 +280,7 @@ impl Crew<'_> {
             counts: Counts::default(),
             shown: 0,
             set_aside: None,
+            given_up: None,
             news,
             fan: self.fan,
             board: self.board,
@@ -268,7 +289,7 @@ impl Crew<'_> {
         let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
         outcomes.show();
         let next = match &end {
-            Ok(End::Halted(_)) if !self.board.is_halted() => {
+            Ok(End::GivenUp | End::Halted(_)) if !self.board.is_halted() => {
                 let failure = outcomes.set_aside();
                 self.fan.leave(task);
                 News::SetAside { task, from: outcomes.counts.done, failure }
@@ -277,7 +298,7 @@ impl Crew<'_> {
         };
         let _ = news.send(next);
         match end {
-            Ok(_) | Err(Error::Interrupted) => Ok(()),
+            Ok(_) | Err(Error::Interrupted) => Ok(outcomes.given_up.take()),
             Err(e) => Err(e),
         }
     }
@@ -342,13 +363,14 @@ struct Known {
     counts: Vec<Counts>,
     halted: bool,
     told_lacking: bool,
+    told_short: bool,
 }
 
 impl Board {
     fn new(map: &Map, progress: Progress, supervisors: Vec<Sender>) -> Board {
         let names: Vec<String> = map.tasks().map(|task| task.name.clone()).collect();
         let counts = vec![Counts::default(); names.len()];
-        let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false });
+        let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false, told_short: false });
         Board { halt: map.items.halt.0, after: map.set_aside, names, supervisors, state }
     }
 
@@ -465,6 +487,8 @@ struct Outcomes<'a> {
     shown: u64,
     /// Why it was set aside.
     set_aside: Option<Failure>,
+    /// Why it was given up.
+    given_up: Option<Error>,
     news: &'a mpsc::Sender<News>,
     fan: &'a Fan,
     board: &'a Board,
@@ -484,11 +508,14 @@ impl Outcomes<'_> {
 
     /// What becomes of items that the task is not given. The first time, a person is told.
     fn set_aside(&mut self) -> Failure {
-        let Outcomes { counts, board, name, .. } = self;
+        let Outcomes { counts, board, name, given_up, .. } = self;
         let new = || {
             let (failed, done) = (counts.failures(), counts.done);
             let option = board.after.map_or_else(String::new, |after| format!(" (--set-aside {after})"));
-            let why = format!("{failed} of its {done} items failed{option}");
+            let why = match given_up {
+                Some(e) => e.to_string(),
+                None => format!("{failed} of its {done} items failed{option}"),
+            };
             if !board.known().progress.is_quiet() {
                 let name = Foreign::of(name);
                 board.known().progress.say(&format!("wasmpool: task {name} is set aside: {why}"));
@@ -524,6 +551,19 @@ impl Sink for Outcomes<'_> {
 
     fn worker_ready(&mut self) {
         self.fan.ready(self.task);
+    }
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        let mut known = self.board.known();
+        if !std::mem::replace(&mut known.told_short, true) {
+            known.progress.short_of_workers(living, why);
+        }
+    }
+
+    /// The other tasks go on without it.
+    fn sets_aside(&mut self, why: &Error) -> bool {
+        self.given_up = Some(why.again());
+        true
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

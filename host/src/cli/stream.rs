@@ -67,6 +67,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
         files,
         watcher: &mut progress,
         notice: notice(options, common),
+        ends_at_once: false,
     });
     if result.is_ok() {
         made.keep();

@@ -26,9 +26,10 @@ use crate::error::Error;
 use crate::lane::control::Control;
 use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
+use crate::scarce::patiently;
 use crate::spawn::{self, Child, Program, Waited};
 use crate::stdio::Stdin;
-use crate::surroundings::{told, told_end};
+use crate::surroundings::told;
 use crate::text::Foreign;
 
 /// What a task is.
@@ -315,7 +316,7 @@ pub fn prepare(
 }
 
 fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
-    let mut wasm = crate::memfd::create(c"wasmpool-task")?;
+    let mut wasm = patiently(None, || crate::memfd::create(c"wasmpool-task"))?;
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; 64 << 10];
     let mut length = 0;
@@ -338,12 +339,23 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
 /// Runs the compile process.
 fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
     let io = |e: io::Error| Error::Task(format!("cannot compile it: {}", told(&e)));
-    let artifact = crate::memfd::create(c"wasmpool-artifact").map_err(io)?;
-    let reply = crate::memfd::create(c"wasmpool-reply").map_err(io)?;
-    let (control, theirs) = Control::pair().map_err(io)?;
-    let mut child = spawn::start(program, spawn::Role::Compile, theirs)?;
-    control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]).map_err(io)?;
-    let waited = wait(&mut child, watch).map_err(io);
+    let started = patiently(watch.stop(), || {
+        let artifact = crate::memfd::create(c"wasmpool-artifact")?;
+        let reply = crate::memfd::create(c"wasmpool-reply")?;
+        let (control, theirs) = Control::pair()?;
+        let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
+        Ok((artifact, reply, control, child))
+    });
+    let (artifact, reply, control, child) = match started {
+        Err(Error::System(e)) => return Err(io(e)),
+        started => started?,
+    };
+    match control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
+        // It has ended: how is asked below.
+        Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+        sent => sent.map_err(io)?,
+    }
+    let waited = wait(&child, watch).map_err(io);
     watch.compiled();
     // Whatever runs on is killed with `child`.
     let status = match waited? {
@@ -372,12 +384,12 @@ fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Wat
         Ok(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
         Err(_) => Err(Error::Task(match sandbox::why_compiling_ended(status) {
             Some(why) => format!("compiling it {why}"),
-            None => format!("the compile process ended without an answer ({})", told_end(status)),
+            None => format!("the compile process ended without an answer ({status})"),
         })),
     }
 }
 
-fn wait(child: &mut Child, watch: &mut dyn Watch) -> io::Result<Waited> {
+fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {
     match child.wait_at_most(LONG, watch.stop())? {
         Waited::Late => {
             watch.compiling();
@@ -394,7 +406,7 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let artifact = crate::memfd::create(c"artifact")?;
     let mut reply = crate::memfd::create(c"reply")?;
     let (control, theirs) = Control::pair()?;
-    let mut child = spawn::start(&Program::Own, spawn::Role::Compile, theirs).map_err(io::Error::other)?;
+    let child = spawn::start(&Program::Own, spawn::Role::Compile, theirs)?;
     let request = Request { probe: Some(probe), ..Request::new(Profile::default(), mode, None) };
     control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;

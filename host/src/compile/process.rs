@@ -12,7 +12,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
 use super::snapshot::{self, Init, Snapshot};
-use super::threads::Threads;
+use super::threads::{Late, Threads};
 use super::{Description, ExportLine, Format, InitOnce, Meta, Reply, Request};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
@@ -36,6 +36,9 @@ fn serve(control: &Control) -> io::Result<()> {
     let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
+    let reply = File::from(reply);
+    // In the sandbox it could have no second descriptor.
+    let late = late(&reply)?;
     let answer = match enter(&request) {
         Err(reply) => *reply,
         #[cfg(feature = "probes")]
@@ -47,7 +50,7 @@ fn serve(control: &Control) -> io::Result<()> {
             wasm.seek(SeekFrom::Start(0))?;
             wasm.read_to_end(&mut bytes)?;
             match panic::catch_unwind(AssertUnwindSafe(|| {
-                compile(&bytes, request.profile, request.init.as_ref(), &threads)
+                compile(&bytes, request.profile, request.init.as_ref(), &threads, late)
             })) {
                 Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
                     Ok(()) => Reply::Compiled(meta),
@@ -58,7 +61,7 @@ fn serve(control: &Control) -> io::Result<()> {
             }
         }
     };
-    serde_json::to_writer(File::from(reply), &answer)?;
+    serde_json::to_writer(&reply, &answer)?;
     Ok(())
 }
 
@@ -112,7 +115,28 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>, threads: &Threads) -> Result<(Vec<u8>, Meta), String> {
+fn cannot_initialise(why: &str) -> String {
+    format!("the task cannot be initialised: {why}")
+}
+
+/// What ends the process where `init` has not ended a while after its time, as one that waits in a call of the host does not.
+fn late(reply: &File) -> io::Result<Late> {
+    let reply = reply.try_clone()?;
+    Ok(Box::new(move || {
+        let refused = Reply::Refused(cannot_initialise("it did not end within --timeout"));
+        let _ = serde_json::to_writer(&reply, &refused);
+        // SAFETY: ends the process, whatever its other threads do.
+        unsafe { libc::_exit(0) }
+    }))
+}
+
+fn compile(
+    bytes: &[u8],
+    profile: Profile,
+    init: Option<&Init>,
+    threads: &Threads,
+    late: Late,
+) -> Result<(Vec<u8>, Meta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
@@ -122,7 +146,7 @@ fn compile(bytes: &[u8], profile: Profile, init: Option<&Init>, threads: &Thread
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
-    match snapshot::take(&wasm, init, threads).map_err(|e| format!("the task cannot be initialised: {e}"))? {
+    match snapshot::take(&wasm, init, threads, late).map_err(|e| cannot_initialise(&e))? {
         Snapshot::Taken { wasm, pure } => {
             let (artifact, meta) = compile_first(&wasm, profile)?;
             let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });

@@ -15,7 +15,7 @@ use wasmtime::{Engine, OptLevel, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::InitOnce;
-use super::threads::Threads;
+use super::threads::{Late, Threads};
 use crate::engine::{Features, Profile};
 use crate::worker::{Initialised, State, imports_async};
 
@@ -63,12 +63,13 @@ pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
     }
 }
 
-/// Runs `init` once and takes a snapshot.
+/// Runs `init` once and takes a snapshot. Calls `late` where it has not ended a while after its time, as one that waits in a
+/// call of the host does not.
 ///
 /// # Errors
 ///
 /// What is wrong with `init`: it is not there, does not take this argument, trapped, or returned an error.
-pub fn take(wasm: &[u8], init: &Init, threads: &Threads) -> Result<Snapshot, String> {
+pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<Snapshot, String> {
     // A snapshot has to be possible before anything runs: what `init` does is not done twice.
     let wizer = Wizer::new();
     let (context, instrumented) = match wizer.instrument_component(wasm) {
@@ -91,8 +92,8 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads) -> Result<Snapshot, Str
     if imports_async(&component, &engine) {
         return Ok(Snapshot::Impossible(ASYNC.to_owned()));
     }
-    let Initialised { store, instance } =
-        threads.within(init.timeout, &engine, || crate::worker::initialise(&component, &init.json, init.memory))?;
+    let run = || crate::worker::initialise(&component, &init.json, init.memory);
+    let Initialised { store, instance } = threads.within(init.timeout, &engine, late, run)?;
     if !store.data().holds_nothing() {
         return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
     }

@@ -23,7 +23,14 @@ struct Order {
     engine: Engine,
     time: Duration,
     over: Receiver<()>,
+    late: Late,
 }
+
+/// What is done where a guest does not end then, as one that waits in a call of the host.
+pub type Late = Box<dyn FnOnce() + Send>;
+
+/// How long a guest that computes has to notice that its time is over.
+const UNWINDING: Duration = Duration::from_secs(1);
 
 impl Threads {
     /// Starts as many as are to compile, and those for `init` where that is run.
@@ -39,11 +46,11 @@ impl Threads {
     }
 
     /// Does something that a guest may do for ever, for so long.
-    pub fn within<T>(&self, time: Duration, engine: &Engine, run: impl FnOnce() -> T) -> T {
+    pub fn within<T>(&self, time: Duration, engine: &Engine, late: Late, run: impl FnOnce() -> T) -> T {
         let (done, over) = mpsc::channel();
         if let Some(init) = &self.init {
             // The thread ends with the process.
-            let _ = init.alarm.send(Order { engine: engine.clone(), time, over });
+            let _ = init.alarm.send(Order { engine: engine.clone(), time, over, late });
         }
         let result = run();
         drop(done);
@@ -65,10 +72,15 @@ fn alarm() -> io::Result<Sender<Order>> {
     let (started, runs) = mpsc::channel();
     std::thread::Builder::new().spawn(move || {
         drop(started);
-        for Order { engine, time, over } in taken {
+        for Order { engine, time, over, late } in taken {
             // Dropping the other end ends the wait.
-            if over.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                engine.increment_epoch();
+            let is_over = |time| over.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+            if is_over(time) {
+                continue;
+            }
+            engine.increment_epoch();
+            if !is_over(UNWINDING) {
+                late();
             }
         }
     })?;

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -17,6 +19,9 @@ use super::worker::Bell;
 const MAX_MESSAGE: usize = 16 << 10;
 /// Most descriptors of one message.
 const MAX_FDS: usize = 32;
+/// When a message is tried again that the kernel had no memory for, and how often.
+const AGAIN: Duration = Duration::from_millis(1);
+const SENDS: u32 = 100;
 /// The message that only wakes.
 const BELL: &[u8] = b"b";
 
@@ -52,12 +57,15 @@ impl Control {
         let bytes = serde_json::to_vec(message)?;
         if fds.is_empty() {
             // A process in the sandbox has no call that sends more than bytes.
-            nix::sys::socket::send(self.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL)?;
+            let send = || nix::sys::socket::send(self.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+            at_last(SENDS, || send().map(|_| ()))?;
             return Ok(());
         }
         let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
-        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+        let send =
+            || sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None);
+        at_last(SENDS, || send().map(|_| ()))?;
         Ok(())
     }
 
@@ -73,6 +81,9 @@ impl Control {
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
                 Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
+                // What is there stays there, and whoever waits for it is woken again.
+                Err(e) if is_short(e) && dont_wait => return Ok(Incoming::Nothing),
+                Err(e) if is_short(e) => thread::park_timeout(AGAIN),
                 Err(e) => return Err(e.into()),
             }
         };
@@ -102,6 +113,10 @@ impl Control {
                     (message.bytes, fds)
                 }
                 Err(Errno::EINTR) => continue,
+                Err(e) if is_short(e) => {
+                    thread::park_timeout(AGAIN);
+                    continue;
+                }
                 Err(Errno::ECONNRESET) => return Ok(None),
                 Err(e) => return Err(e.into()),
             };
@@ -112,12 +127,15 @@ impl Control {
         }
     }
 
-    /// Wakes the other side. A full socket is a bell already rung.
+    /// Wakes the other side. A full socket is a bell already rung; an error that passes is one that has still to be.
     pub fn ring(&self) -> io::Result<()> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        match nix::sys::socket::send(self.socket.as_raw_fd(), BELL, flags) {
-            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
-            Err(e) => Err(e.into()),
+        loop {
+            match nix::sys::socket::send(self.socket.as_raw_fd(), BELL, flags) {
+                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
     }
 }
@@ -136,7 +154,30 @@ impl Bell for Control {
         }
     }
 
+    /// A bell that was forgotten would leave both sides asleep.
     fn ring(&self) -> io::Result<()> {
-        Control::ring(self)
+        at_last(u32::MAX, || Control::ring(self).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default())))?;
+        Ok(())
+    }
+}
+
+/// Whether the kernel has no memory for a message at the moment.
+fn is_short(e: Errno) -> bool {
+    matches!(e, Errno::ENOBUFS | Errno::ENOMEM)
+}
+
+/// Does something that may be interrupted, or find the kernel without memory for so many times.
+fn at_last(times: u32, act: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
+    let mut short = 0;
+    loop {
+        match act() {
+            Err(Errno::EINTR) => {}
+            Err(e) if is_short(e) && short < times => {
+                short += 1;
+                // A wait that the sandbox knows.
+                thread::park_timeout(AGAIN);
+            }
+            result => return result,
+        }
     }
 }

@@ -63,6 +63,8 @@ pub trait Watcher {
     fn goes_on(&mut self, _counts: &Counts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Workers cannot be started, and so many others are there.
+    fn short_of_workers(&mut self, living: usize, why: &io::Error);
     fn unprotected(&mut self, lacking: &[Part]);
     /// Returns when it wants to be told again.
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
@@ -263,6 +265,10 @@ impl Sink for Printer<'_> {
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         self.watcher.worker_lost(worker, how);
+    }
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        self.watcher.short_of_workers(living, why);
     }
 
     fn unprotected(&mut self, lacking: &[Part]) {

@@ -174,6 +174,11 @@ impl Group {
         }
     }
 
+    /// Refuses a process that was forked off from the pool's: see [`Shared::check_owner`].
+    pub fn check_owner(&self) -> Result<(), Error> {
+        self.shared.check_owner()
+    }
+
     // ---- jobs --------------------------------------------------------------------------------------------------------
 
     /// A job is to come. Called with the lock that says whether the group may still take one.
@@ -228,7 +233,8 @@ impl Group {
         self.settle(job, job.seal());
     }
 
-    /// Ends a job: items that no worker was given are forgotten, outcomes of the others will be.
+    /// Ends a job: items that no worker was given are forgotten, outcomes of the others will be, and workers that stay in
+    /// them are ended.
     pub fn cancel(&self, job: &Arc<Job>) {
         // Items may run code of whoever brought them when they are dropped: not under the locks.
         let (forgotten, _items) = {
@@ -241,7 +247,12 @@ impl Group {
             forgotten
         };
         self.finished(forgotten);
-        self.settle(job, job.end(Ended::Cancelled));
+        let told = job.end(Ended::Cancelled);
+        let in_work = told.over;
+        self.settle(job, told);
+        if in_work {
+            self.tell(Event::Unwanted);
+        }
     }
 
     /// Has the jobs whose items are read by the thread that calls this take no more.
@@ -494,6 +505,13 @@ impl Sink for Outcomes {
         let mut jobs = self.routes.values().map(|waiting| &waiting.route.job);
         let first = jobs.next();
         first.is_some_and(|first| jobs.any(|job| !Arc::ptr_eq(first, job)))
+    }
+
+    fn unwanted(&mut self) -> Vec<Range<u64>> {
+        self.learn_routes();
+        let ended =
+            self.routes.values().map(|waiting| &waiting.route).filter(|route| route.job.state().ended().is_some());
+        ended.map(|route| route.start..route.start + route.count).collect()
     }
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}

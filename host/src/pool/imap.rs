@@ -200,6 +200,10 @@ impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
             return Some(Ok(outcome));
         }
         let (group, job) = self.work.clone()?;
+        if let Err(e) = group.check_owner() {
+            (self.work, self.items) = (None, None);
+            return Some(Err(e));
+        }
         if self.items.is_some() {
             job.read_here();
             self.top_up(&group, &job);
@@ -232,7 +236,7 @@ impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
 
 impl<I: Iterator<Item: Argument>> Drop for Lazy<I> {
     fn drop(&mut self) {
-        if let Some((group, job)) = &self.work {
+        if let Some((group, job)) = self.work.as_ref().filter(|(group, _)| group.check_owner().is_ok()) {
             group.cancel(job);
         }
     }

@@ -1,9 +1,10 @@
 //! The thread that starts worker processes ahead of time.
 
 use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crate::error::Error;
+use crate::scarce::start_thread;
 use crate::supervisor::Spares;
 
 /// Processes die with the thread that started them, so this one lives as long as the pool. Dropping it ends what nobody
@@ -11,7 +12,9 @@ use crate::supervisor::Spares;
 #[derive(Debug)]
 pub(super) struct Keeper {
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<()>>>,
+    /// The process whose thread it is.
+    owner: u32,
 }
 
 impl Keeper {
@@ -19,20 +22,20 @@ impl Keeper {
         let (stop, stopped) = mpsc::channel::<()>();
         spares.announce(count);
         let keep = move || {
-            // What cannot be started now is told by whoever needs it.
-            let _ = spares.start();
+            spares.start();
             let _ = stopped.recv();
             spares.clear();
         };
-        let thread = thread::Builder::new().name("wasmpool-start".to_owned()).spawn(keep).map_err(Error::Spawn)?;
-        Ok(Keeper { stop: Some(stop), thread: Some(thread) })
+        let thread = start_thread("wasmpool-start", keep).map_err(Error::Spawn)?;
+        Ok(Keeper { stop: Some(stop), thread: Some(thread), owner: std::process::id() })
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop = None;
-        if let Some(thread) = self.thread.take() {
+        // A process that was forked off has no such thread to wait for.
+        if let Some(thread) = self.thread.take().filter(|_| self.owner == std::process::id()) {
             let _ = thread.join();
         }
     }

@@ -48,6 +48,9 @@ use keeper::Keeper;
 /// standard streams and the working directory alone. A worker that dies costs the item it was running, which fails as
 /// [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
 ///
+/// A process that is forked off has no use of the pool: calls there are [`Error::Forked`], and dropping it leaves the
+/// parent's processes alone.
+///
 /// ```no_run
 /// use wasmpool::Pool;
 ///
@@ -93,6 +96,7 @@ impl Pool {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn task(&self, task: impl Into<Task>) -> Result<Function, Error> {
+        self.function.shared.check_owner()?;
         if self.function.shared.is_closing() {
             return Err(Error::Closed);
         }
@@ -216,6 +220,7 @@ impl Pool {
 
     fn join_until(&self, timeout: Option<Duration>) -> Result<(), Error> {
         let shared = &self.function.shared;
+        shared.check_owner()?;
         if !shared.is_closing() {
             return Err(Error::StillOpen);
         }
@@ -239,6 +244,9 @@ impl Deref for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if !self.function.shared.is_ours() {
+            return;
+        }
         self.terminate();
         // Their processes are reaped before the thread ends that has started some of them.
         self.function.shared.wait(None);

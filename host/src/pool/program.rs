@@ -21,6 +21,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
+use crate::scarce::patiently;
 use crate::spawn::{self, Program, Role, Waited};
 use crate::text::Foreign;
 
@@ -100,8 +101,10 @@ fn other(path: &Path) -> Result<Program, Error> {
 
 /// What a binary says its version is, if it is one of ours.
 fn ask(program: &Program) -> Result<Option<String>, Error> {
-    let (control, theirs) = Control::pair()?;
-    let mut child = spawn::start(program, Role::Version, theirs)?;
+    let (control, child) = patiently(None, || {
+        let (control, theirs) = Control::pair()?;
+        Ok::<_, Error>((control, spawn::start(program, Role::Version, theirs).map_err(Error::Spawn)?))
+    })?;
     match child.wait_at_most(PATIENCE, None)? {
         Waited::Ended(_) => {}
         // Killed when dropped.

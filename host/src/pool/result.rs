@@ -71,6 +71,7 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn get(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
+        self.group.check_owner()?;
         let state = self.job.wait_until_over(deadline(timeout.into()));
         if state.is_over() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
     }
@@ -85,7 +86,7 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn wait(&self, timeout: impl Into<Option<Duration>>) -> bool {
-        self.job.wait_until_over(deadline(timeout.into())).is_over()
+        self.group.check_owner().is_ok() && self.job.wait_until_over(deadline(timeout.into())).is_over()
     }
 
     /// Whether the result is there.
@@ -98,7 +99,7 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn ready(&self) -> bool {
-        self.job.state().is_over()
+        self.group.check_owner().is_ok() && self.job.state().is_over()
     }
 
     /// Whether the call succeeded.
@@ -117,12 +118,14 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn successful(&self) -> Result<bool, Error> {
+        self.group.check_owner()?;
         let state = self.job.state();
         if state.is_over() { Ok((self.read)(&state).is_ok()) } else { Err(Error::Unfinished) }
     }
 
     /// Gives the call up: what is not known of it by now becomes a failure of kind `cancelled`. Items that no worker was
-    /// given do not run; one that runs is not stopped, but nobody waits for it. Says whether that changed anything.
+    /// given do not run, and a worker that stays in one is ended, so that other calls do not wait for it. Says whether that
+    /// changed anything.
     ///
     /// ```
     /// # use wasmpool::{Error, Kind, Pool};
@@ -133,6 +136,9 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
+        if self.group.check_owner().is_err() {
+            return false;
+        }
         let was_over = self.ready();
         self.group.cancel(&self.job);
         !was_over
@@ -182,6 +188,10 @@ impl<T: 'static> AsyncResult<T> {
     }
 
     fn call_back(self, call: impl FnOnce(Result<T, Error>) + Send + 'static) -> AsyncResult<T> {
+        if let Err(e) = self.group.check_owner() {
+            call(Err(e));
+            return self;
+        }
         let (job, read) = (self.job.clone(), self.read);
         let callback = Callback(Box::new(move || {
             let result = read(&job.state());
@@ -199,6 +209,9 @@ impl<T> Future for AsyncResult<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        if let Err(e) = self.group.check_owner() {
+            return Poll::Ready(Err(e));
+        }
         let mut state = self.job.state();
         if state.is_over() {
             return Poll::Ready((self.read)(&state));

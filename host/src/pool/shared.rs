@@ -14,6 +14,7 @@ use super::shares::{Claim, share};
 use crate::error::Error;
 use crate::policy::{Call, ResultForm};
 use crate::sandbox::Part;
+use crate::scarce::patiently;
 use crate::spawn::Program;
 use crate::supervisor::{Event, Spares};
 use crate::value::Form;
@@ -37,6 +38,8 @@ impl Key {
 }
 
 pub(super) struct Shared {
+    /// The process that built the pool, whose threads serve it.
+    owner: u32,
     pub program: Program,
     pub spares: Spares,
     pub callbacks: Callbacks,
@@ -74,6 +77,7 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub fn new(program: Program, workers: usize) -> Shared {
         Shared {
+            owner: std::process::id(),
             spares: Spares::new(program.clone()),
             program,
             callbacks: Callbacks::default(),
@@ -96,8 +100,23 @@ impl Shared {
         self.closing.load(Ordering::SeqCst)
     }
 
+    /// Refuses a process that was forked off from the pool's: it has none of its threads, whose locks may be held for ever.
+    pub fn check_owner(&self) -> Result<(), Error> {
+        if self.is_ours() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    pub fn is_ours(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
     /// The group for a call, which is told that a job is to come.
     pub fn group(self: &Arc<Shared>, key: Key, spec: &Arc<Spec>) -> Result<Arc<Group>, Error> {
+        self.check_owner()?;
+        // Tried again without the lock: others may have groups.
+        patiently(None, || self.find_group(key.clone(), spec))
+    }
+
+    fn find_group(self: &Arc<Shared>, key: Key, spec: &Arc<Spec>) -> Result<Arc<Group>, Error> {
         let mut central = self.lock();
         if self.is_closing() {
             return Err(Error::Closed);
@@ -133,6 +152,9 @@ impl Shared {
 
     /// Changes how many workers there are in all.
     pub fn resize(&self, workers: usize) {
+        if !self.is_ours() {
+            return;
+        }
         let mut central = self.lock();
         if workers < self.budget.swap(workers, Ordering::SeqCst) {
             self.spares.clear();
@@ -154,12 +176,18 @@ impl Shared {
     }
 
     pub fn lacking(&self) -> Vec<String> {
+        if !self.is_ours() {
+            return Vec::new();
+        }
         self.lock().unprotected.iter().cloned().collect()
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------------
 
     pub fn close(&self) {
+        if !self.is_ours() {
+            return;
+        }
         let central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
         for entry in central.groups.values().filter(|entry| entry.group.is_idle()) {
@@ -168,6 +196,9 @@ impl Shared {
     }
 
     pub fn terminate(&self) {
+        if !self.is_ours() {
+            return;
+        }
         let mut central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
         let groups: Vec<Arc<Group>> = central.groups.drain().map(|(_, entry)| entry.group).collect();

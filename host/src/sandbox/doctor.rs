@@ -12,7 +12,7 @@ use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
 use crate::policy::SandboxMode;
 use crate::spawn;
-use crate::surroundings::{self, Surroundings, told_end};
+use crate::surroundings::{self, Surroundings};
 
 /// What was found.
 #[derive(Debug)]
@@ -44,15 +44,12 @@ fn plan() -> Plan {
 /// Asks a child.
 pub fn diagnose() -> Result<Diagnosis, Error> {
     let (control, theirs) = Control::pair()?;
-    let mut child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs)?;
+    let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::Spawn)?;
     let Told { report, mut surroundings } = match control.receive::<Told>(false)? {
         Incoming::Message(told) => told,
         Incoming::Bell | Incoming::Closed | Incoming::Nothing => {
-            let status = child.reap()?;
-            return Err(Error::Sandbox(format!(
-                "a process that entered it did not live to tell ({})",
-                told_end(status)
-            )));
+            let status = child.reap();
+            return Err(Error::Sandbox(format!("a process that entered it did not live to tell ({status})")));
         }
     };
     let lane = || HostLane::create(crate::policy::Limits::default().max_output).map(drop);

@@ -4,15 +4,13 @@
 //! before anything of a stranger's is read. It bounds what the limit of memory does not count: memory that is shared or
 //! grows downwards, and page tables, which take 1/512 of the address space that is touched.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 
 use super::{Openings, Part};
+use crate::spawn::Ended;
 
 /// The limits that differ between processes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -104,9 +102,9 @@ pub fn no_more_threads() -> Result<(), Errno> {
 }
 
 /// What ended a compile process that did not answer, in words that follow "compiling it". `None` if no limit did.
-pub fn why_compiling_ended(status: ExitStatus) -> Option<String> {
+pub fn why_compiling_ended(ended: Ended) -> Option<String> {
     let limits = Limits::of_compiler(0);
-    match Signal::try_from(status.signal()?).ok()? {
+    match Signal::try_from(ended.signal()?).ok()? {
         // An allocation that fails aborts. What else would, a stack that overflows, does not: see `fault_plainly`.
         Signal::SIGABRT => Some(match crate::surroundings::memory() {
             Some(limit) => format!("needs more memory than it may have: {limit}"),

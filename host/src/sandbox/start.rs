@@ -25,6 +25,13 @@ pub(super) fn die_with_host() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel's memory killer choose this process rather than its host, whose loss would be the loss of all its work.
+/// Where there is no /proc, nothing can be said to it.
+fn die_before_host() {
+    const FIRST: &[u8] = b"1000";
+    let _ = std::fs::write("/proc/self/oom_score_adj", FIRST);
+}
+
 /// Takes the socket that is this process's standard input, and closes every other descriptor that somebody left open.
 /// `host` is its process id, as it stands on the command line.
 pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
@@ -33,6 +40,7 @@ pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
         let _ = HOST.set(host);
     }
     die_with_host()?;
+    die_before_host();
     // It says which limit ended a process. The host has blocked it, or whoever started the host ignores it.
     let mut size = SigSet::empty();
     size.add(Signal::SIGXFSZ);

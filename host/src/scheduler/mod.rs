@@ -8,6 +8,7 @@
 //! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent again;
 //! * an item that killed its worker twice is not given to a third;
 //! * in ordered runs outcomes are emitted by index;
+//! * as long as a worker lives, no other that is lost or cannot be started ends the run;
 //! * bytes read but not yet written stay within [`Config::window`], but for the item at the head;
 //! * what an event costs does not grow with the number of workers.
 //!
@@ -15,16 +16,22 @@
 //! their sizes.
 
 mod roster;
+mod setback;
 mod sizing;
 #[cfg(test)]
 mod tests;
+mod unwanted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use roster::{Roster, Worker};
+use setback::{Dud, Setback};
+#[allow(unused_imports, reason = "the simulation has no use for `pause`")]
+pub use setback::{PATIENCE, pause};
 pub use sizing::ChunkSize;
 use sizing::Sizer;
+use unwanted::{GRACE, Unwanted};
 
 use crate::outcome::Kind;
 use crate::policy::{Halt, Manner, RETRY_ON};
@@ -34,10 +41,8 @@ pub type Time = Duration;
 /// A worker process; numbers are never used again within a run.
 pub type WorkerId = u32;
 
-/// Workers that ended by themselves before they were ready, in a row, after which the run gives up: something is wrong
-/// with the task or the machine. One that somebody killed counts for less: that may be bad luck.
-const MAX_FAILED_STARTS: u32 = 5;
-const KILLED_STARTS_PER_FAILED: u32 = 20;
+/// Time a worker has to become ready, which takes milliseconds. What `init` may take comes on top, where it runs then.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Times a chunk goes back without an item of it having started, before its first item is blamed after all.
 const MAX_BOUNCES: u32 = 3;
 /// Workers that one item may kill: the second might have died by chance, a third is not tried.
@@ -91,7 +96,7 @@ impl Config {
             resumable: false,
             max_tasks_per_worker: None,
             timeout,
-            start_timeout: timeout.saturating_add(Duration::from_secs(60)),
+            start_timeout: START_TIMEOUT,
             window: WINDOW + workers * WINDOW_PER_WORKER,
         }
     }
@@ -104,7 +109,7 @@ pub enum Blame {
     WorkerLost,
     /// It did not end in time and its worker had to be killed.
     Timeout,
-    /// The run was halted while it was in work, or before.
+    /// The run was halted while it was in work, or before; or nobody wanted it any more.
     Cancelled,
 }
 
@@ -135,6 +140,8 @@ pub enum Action {
     Spawn(WorkerId),
     /// Give it `count` items from `chunk` on. Those that were never sent come from the head of the input.
     Send { worker: WorkerId, chunk: u64, count: u32 },
+    /// The next `count` items from the head of the input are `chunk`, which no worker is given.
+    Skip { chunk: u64, count: u32 },
     /// Kill it. The loss is reported back as any other.
     Kill(WorkerId),
     /// It has done its share: let it end.
@@ -145,7 +152,7 @@ pub enum Action {
     Settle { chunk: u64, index: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32, elapsed: Duration },
     /// Print what `chunk` has gathered since the last time; it is complete if `done`, and not heard of again.
     Emit { chunk: u64, done: bool },
-    /// Workers end before they are ready, again and again: give up.
+    /// No worker lives, and none can be started or gets ready, again and again: give up.
     GiveUp,
 }
 
@@ -181,7 +188,7 @@ pub struct Scheduler {
     actions: VecDeque<Action>,
     workers: Roster,
     next_worker: WorkerId,
-    failed_starts: u32,
+    setback: Setback,
     /// Sizes of the items that were read and not yet given out.
     pending: VecDeque<u32>,
     pending_bytes: usize,
@@ -193,6 +200,7 @@ pub struct Scheduler {
     returned: BTreeSet<u64>,
     /// Chunks with something to emit (unordered runs).
     fresh: Vec<u64>,
+    unwanted: Unwanted,
     /// Bytes of chunks in the window, and of outcomes emitted but not yet written.
     held: usize,
     unwritten: usize,
@@ -222,7 +230,7 @@ impl Scheduler {
             actions: VecDeque::new(),
             workers: Roster::default(),
             next_worker: 0,
-            failed_starts: 0,
+            setback: Setback::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             next_index: 0,
@@ -230,6 +238,7 @@ impl Scheduler {
             window: BTreeMap::new(),
             returned: BTreeSet::new(),
             fresh: Vec::new(),
+            unwanted: Unwanted::default(),
             held: 0,
             unwritten: 0,
             stopping: false,
@@ -326,7 +335,7 @@ impl Scheduler {
 
     /// A worker has loaded the task and waits for items.
     pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
-        self.failed_starts = 0;
+        self.setback.ready();
         self.now = self.now.max(now);
         // One that says so again gains no time by it.
         if self.workers.get(id).is_none_or(|worker| worker.ready) {
@@ -335,6 +344,7 @@ impl Scheduler {
         self.workers.change(id, |worker| {
             worker.ready = true;
             worker.since = now;
+            worker.excused = Duration::ZERO;
         });
         // The start had a deadline; what comes now gets its own.
         self.workers.no_alarm(id);
@@ -379,11 +389,17 @@ impl Scheduler {
         self.workers.due(now)
     }
 
-    /// Whether the worker's item in work is out of time, as far as is known.
+    /// Whether the worker's item in work is out of time, or its start, as far as is known.
     pub fn is_late(&self, id: WorkerId, now: Time) -> bool {
         self.workers.get(id).is_some_and(|w| {
-            w.ready && w.killed.is_none() && !w.chunks.is_empty() && now.saturating_sub(w.since) >= self.config.timeout
+            let at_work = !w.ready || !w.chunks.is_empty();
+            at_work && w.killed.is_none() && now.saturating_sub(w.since) >= w.limit(&self.config)
         })
+    }
+
+    /// Whether a worker has not said yet that it is ready.
+    pub fn is_starting(&self, id: WorkerId) -> bool {
+        self.workers.get(id).is_some_and(|worker| !worker.ready)
     }
 
     /// A worker waited for a processor for `waited`, since it was last asked: an overloaded machine is not the item's
@@ -439,6 +455,11 @@ impl Scheduler {
         }
         if again {
             self.take_out(id, key, index);
+        }
+        if !self.unwanted.is_empty() {
+            self.note_unwanted(id, now);
+        }
+        if again {
             return Verdict::Retry { chunk: key, index };
         }
         Verdict::Keep { chunk: key, index, attempts }
@@ -446,16 +467,18 @@ impl Scheduler {
 
     /// A worker process ended, for whatever reason; all outcomes that it had delivered were told before.
     /// `killed` says that it was ended by SIGKILL.
-    pub fn worker_lost(&mut self, id: WorkerId, killed: bool) {
+    pub fn worker_lost(&mut self, id: WorkerId, killed: bool, now: Time) {
+        self.now = self.now.max(now);
         let Some(worker) = self.workers.remove(id) else {
             return;
         };
         if !worker.ready {
-            self.failed_starts += if killed { 1 } else { KILLED_STARTS_PER_FAILED };
-            if self.failed_starts >= MAX_FAILED_STARTS * KILLED_STARTS_PER_FAILED && !self.given_up {
-                self.given_up = true;
-                self.actions.push_back(Action::GiveUp);
-            }
+            let dud = match (worker.killed, killed) {
+                (Some(_), _) => Dud::Late,
+                (None, true) => Dud::Killed,
+                (None, false) => Dud::Ended,
+            };
+            self.setback.dud(dud, self.workers.any_lives(), now);
         }
         // It was killed for being late with an item, whatever its status page says; should it have answered that one
         // meanwhile, the next is not to blame.
@@ -490,6 +513,7 @@ impl Scheduler {
     /// tell the time before each round of orders: what is given out in it has its time from then on.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.setback.tick(now);
         for id in self.workers.due(now) {
             self.workers.no_alarm(id);
             let waits_for_output = self.throttled(id);
@@ -499,7 +523,8 @@ impl Scheduler {
                     worker.since = now;
                 }
                 let late = now.saturating_sub(worker.since) >= worker.limit(config);
-                let kill = late && worker.killed.is_none();
+                let unwanted = worker.unwanted_since.is_some_and(|since| now.saturating_sub(since) >= GRACE);
+                let kill = (late || unwanted) && worker.killed.is_none();
                 if kill {
                     worker.killed = Some(worker.finished);
                 }
@@ -518,7 +543,9 @@ impl Scheduler {
             && worker.killed.is_none()
             && (!worker.ready || !worker.chunks.is_empty())
         {
-            self.workers.alarm(id, worker.since.saturating_add(worker.limit(&self.config)));
+            let limit = worker.since.saturating_add(worker.limit(&self.config));
+            let unwanted = worker.unwanted_since.map(|since| since.saturating_add(GRACE));
+            self.workers.alarm(id, unwanted.map_or(limit, |at| at.min(limit)));
         }
     }
 
@@ -527,7 +554,7 @@ impl Scheduler {
     /// When to call [`Scheduler::tick`] next, at the latest. It may find nothing to do: a deadline that was put off is
     /// seen to be so only when it comes.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.workers.next_alarm()
+        self.workers.next_alarm().into_iter().chain(self.setback.next_try()).min()
     }
 
     /// Whether items that are read will have outcomes: it was not told to stop.
@@ -591,6 +618,10 @@ impl Scheduler {
 
     /// The next order, after the events so far.
     pub fn next_action(&mut self) -> Option<Action> {
+        // What it cancels is accounted for before it is emitted.
+        if self.actions.is_empty() {
+            self.drop_unwanted();
+        }
         if self.actions.is_empty() {
             self.halt();
             self.emit();
@@ -620,6 +651,12 @@ impl Scheduler {
         if halt.manner == Manner::Now {
             self.cut_short();
         }
+    }
+
+    /// Ends the run where it is, since nothing can run any more.
+    pub fn give_up(&mut self) {
+        self.stop();
+        self.cut_short();
     }
 
     /// Kills what runs. Items that were given out and have no outcome are cancelled, or left to the run that goes on.
@@ -669,7 +706,13 @@ impl Scheduler {
         }
         .min(self.config.workers);
         self.standing = self.standing.max(wanted);
-        for _ in self.workers.staying()..wanted {
+        let missing = wanted.saturating_sub(self.workers.staying());
+        if missing > 0 && self.setback.is_hopeless(self.now) && !self.workers.any_lives() {
+            self.given_up = true;
+            self.actions.push_back(Action::GiveUp);
+            return;
+        }
+        for _ in 0..self.setback.allowed(missing) {
             let id = self.next_worker;
             self.next_worker += 1;
             let left = self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1);
@@ -678,8 +721,23 @@ impl Scheduler {
         }
     }
 
+    /// A worker that was ordered could not be started: it is tried again, with one at a time, and the run goes on with the
+    /// workers there are. `passes` says whether that may be otherwise soon.
+    pub fn spawn_failed(&mut self, id: WorkerId, passes: bool, now: Time) {
+        self.now = self.now.max(now);
+        self.workers.remove(id);
+        let workers = &mut self.workers;
+        // Where there is no room for one, there is none for those behind it.
+        self.actions.retain(|action| match action {
+            Action::Spawn(other) => workers.remove(*other).is_none(),
+            _ => true,
+        });
+        self.setback.refused(passes, self.workers.any_lives(), now);
+    }
+
     /// Tells when a worker that was ordered has been started, for its start to be timed.
     pub fn worker_spawned(&mut self, id: WorkerId, now: Time) {
+        self.setback.started(now);
         self.workers.change(id, |worker| worker.since = now);
         self.set_alarm(id);
     }
@@ -842,7 +900,9 @@ impl Scheduler {
         if first && !in_work && done == 0 {
             chunk.bounces += 1;
         }
-        let blamed = first && (in_work || chunk.bounces > MAX_BOUNCES);
+        let bounces = chunk.bounces;
+        let unwanted = !self.unwanted.is_empty() && self.is_unwanted(next);
+        let blamed = first && (in_work || bounces > MAX_BOUNCES) && !unwanted;
         // The part without outcomes is a chunk of its own from here on.
         self.split(key, next);
         if !blamed {

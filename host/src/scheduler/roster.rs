@@ -27,6 +27,8 @@ pub(super) struct Worker {
     pub since: Time,
     /// What `since` was put off by while the worker waited for a processor.
     pub excused: Time,
+    /// Since when it has been in items that nobody wants.
+    pub unwanted_since: Option<Time>,
     /// It is on its way out, by an order: what it had answered by then.
     pub killed: Option<u64>,
     /// When its deadline is looked at next: never later than the deadline, but earlier where that was put off since.
@@ -172,6 +174,11 @@ impl Roster {
     /// A worker that has done its share and holds nothing.
     pub fn spent(&self) -> Option<WorkerId> {
         self.spent.first().copied()
+    }
+
+    /// Whether there is a worker. One that was ordered to end makes room by it.
+    pub fn any_lives(&self) -> bool {
+        !self.workers.is_empty()
     }
 
     /// Workers that are not ready.

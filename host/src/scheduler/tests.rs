@@ -35,7 +35,7 @@ fn a_lost_worker_costs_only_the_item_in_work() {
     scheduler.observed(0, 1, 1, Time::ZERO, Time::ZERO);
     scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
     scheduler.observed(0, 2, 2, Time::ZERO, Time::ZERO);
-    scheduler.worker_lost(0, true);
+    scheduler.worker_lost(0, true, Time::ZERO);
     let actions = actions(&mut scheduler);
     let settled: Vec<u64> = actions
         .iter()
@@ -53,7 +53,7 @@ fn a_lost_worker_costs_only_the_item_in_work() {
 #[test]
 fn a_worker_that_dies_between_items_costs_none() {
     let mut scheduler = with_four_items(config());
-    scheduler.worker_lost(0, true);
+    scheduler.worker_lost(0, true, Time::ZERO);
     assert!(!actions(&mut scheduler).iter().any(|a| matches!(a, Action::Settle { .. })));
     scheduler.worker_ready(1, Time::ZERO);
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 1, chunk: 0, count: 4 }]);
@@ -68,7 +68,7 @@ fn the_worker_of_an_item_that_is_late_is_killed() {
     assert_eq!(actions(&mut scheduler), []);
     scheduler.tick(ms(150));
     assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
-    scheduler.worker_lost(0, true);
+    scheduler.worker_lost(0, true, Time::ZERO);
     let blamed = actions(&mut scheduler).into_iter().find_map(|a| match a {
         Action::Settle { index, blame, elapsed, .. } => Some((index, blame, elapsed)),
         _ => None,
@@ -86,7 +86,7 @@ fn an_item_that_began_when_the_late_one_had_just_been_answered_is_not_blamed_for
     // It had answered before the signal came, and begun the next.
     scheduler.outcome(0, Ending::Final, ms(100), ms(100));
     scheduler.observed(0, 2, 2, ms(100), ms(100));
-    scheduler.worker_lost(0, true);
+    scheduler.worker_lost(0, true, Time::ZERO);
     assert!(!actions(&mut scheduler).iter().any(|a| matches!(a, Action::Settle { .. })));
     scheduler.worker_ready(1, ms(101));
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 1, chunk: 1, count: 3 }]);
@@ -127,7 +127,7 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
     let mut scheduler = with_four_items(Config { retries: 9, ..config() });
     for worker in 0..2 {
         scheduler.observed(worker, 1, 1, Time::ZERO, Time::ZERO);
-        scheduler.worker_lost(worker, false);
+        scheduler.worker_lost(worker, false, Time::ZERO);
         let actions = actions(&mut scheduler);
         let settled = actions.iter().any(|a| matches!(a, Action::Settle { index: 0, attempts: 2, .. }));
         assert_eq!(settled, worker == 1, "{actions:?}");
@@ -136,15 +136,136 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
     }
 }
 
+/// Plays a scheduler of two workers, of which each start comes to what `start` says, for so many seconds; says when it gave
+/// up, if it did.
+fn starts(seconds: u64, mut start: impl FnMut(&mut Scheduler, WorkerId, Time)) -> Option<Time> {
+    let mut scheduler = Scheduler::new(Config { workers: 2, ..config() });
+    scheduler.input(&[1; 8]);
+    let mut now = Time::ZERO;
+    while now < Duration::from_secs(seconds) {
+        scheduler.tick(now);
+        while let Some(action) = scheduler.next_action() {
+            match action {
+                Action::Spawn(id) => start(&mut scheduler, id, now),
+                Action::GiveUp => return Some(now),
+                _ => {}
+            }
+        }
+        now = scheduler.next_deadline().unwrap_or(Duration::MAX).max(now + Duration::from_millis(1));
+    }
+    None
+}
+
+fn dies(scheduler: &mut Scheduler, id: WorkerId, now: Time) {
+    scheduler.worker_spawned(id, now);
+    scheduler.worker_lost(id, false, now);
+}
+
+fn gets_ready(scheduler: &mut Scheduler, id: WorkerId, now: Time) {
+    scheduler.worker_spawned(id, now);
+    scheduler.worker_ready(id, now);
+}
+
 #[test]
 fn workers_that_never_get_ready_end_the_run() {
-    let mut scheduler = Scheduler::new(config());
-    scheduler.input(&[1]);
-    for worker in 0..MAX_FAILED_STARTS {
-        assert!(actions(&mut scheduler).contains(&Action::Spawn(worker)));
-        scheduler.worker_lost(worker, false);
+    let mut tries = 0;
+    let gave_up = starts(60, |scheduler, id, now| {
+        tries += 1;
+        dies(scheduler, id, now);
+    });
+    assert!(gave_up.is_some_and(|at| at < Duration::from_secs(5)), "{gave_up:?}");
+    assert!((5..20).contains(&tries), "{tries} tries");
+}
+
+#[test]
+fn workers_that_cannot_be_started_end_the_run_after_its_patience() {
+    let mut tries = 0;
+    let gave_up = starts(600, |scheduler, id, now| {
+        tries += 1;
+        scheduler.spawn_failed(id, true, now);
+    });
+    let most = PATIENCE + Duration::from_secs(2);
+    assert!(gave_up.is_some_and(|at| (PATIENCE..most).contains(&at)), "{gave_up:?}");
+    assert!(tries < 60, "{tries} tries");
+    // What will not pass is not waited for.
+    assert_eq!(starts(600, |scheduler, id, now| scheduler.spawn_failed(id, false, now)), Some(Time::ZERO));
+}
+
+#[test]
+fn a_lack_that_passes_ends_no_run() {
+    for outage in [1, 20] {
+        let mut started = 0;
+        let gave_up = starts(60, |scheduler, id, now| {
+            if now < Duration::from_secs(outage) {
+                return scheduler.spawn_failed(id, true, now);
+            }
+            started += 1;
+            gets_ready(scheduler, id, now);
+        });
+        assert_eq!((gave_up, started), (None, 2), "after {outage} s without room");
     }
-    assert!(actions(&mut scheduler).contains(&Action::GiveUp));
+    // The same where there is room for the process, and not for what it needs then.
+    let gave_up = starts(60, |scheduler, id, now| match now < Duration::from_secs(1) {
+        true => dies(scheduler, id, now),
+        false => gets_ready(scheduler, id, now),
+    });
+    assert_eq!(gave_up, None);
+}
+
+#[test]
+fn as_long_as_a_worker_lives_none_that_fails_ends_the_run() {
+    for fails in [dies, |scheduler: &mut Scheduler, id, now| scheduler.spawn_failed(id, false, now)] {
+        let gave_up = starts(600, |scheduler, id, now| match id {
+            0 => gets_ready(scheduler, id, now),
+            _ => fails(scheduler, id, now),
+        });
+        assert_eq!(gave_up, None);
+    }
+}
+
+#[test]
+fn the_end_of_the_last_worker_makes_room_for_another() {
+    let mut scheduler = Scheduler::new(Config { workers: 2, ..config() });
+    scheduler.input(&[1; 8]);
+    let minute = Duration::from_secs(60);
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
+    gets_ready(&mut scheduler, 0, Time::ZERO);
+    for now in (0..60).map(Duration::from_secs) {
+        scheduler.tick(now);
+        for action in actions(&mut scheduler) {
+            match action {
+                Action::Spawn(id) => scheduler.spawn_failed(id, true, now),
+                Action::GiveUp => panic!("given up after {now:?}, with a worker"),
+                _ => {}
+            }
+        }
+    }
+    scheduler.worker_lost(0, false, minute);
+    scheduler.tick(minute + Duration::from_secs(1));
+    let actions = actions(&mut scheduler);
+    assert!(actions.iter().any(|action| matches!(action, Action::Spawn(_))), "{actions:?}");
+}
+
+#[test]
+fn a_worker_that_does_not_get_ready_in_time_is_replaced() {
+    let mut scheduler = Scheduler::new(config());
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(0)]);
+    scheduler.worker_spawned(0, Time::ZERO);
+    let limit = config().start_timeout;
+    scheduler.tick(limit);
+    assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
+    scheduler.worker_lost(0, true, limit);
+    let later = limit + Duration::from_secs(1);
+    scheduler.tick(later);
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(1)]);
+    // It takes its time, too: that is tried no more often than it has to be.
+    scheduler.worker_spawned(1, later);
+    let most = later + limit + Duration::from_secs(3);
+    scheduler.tick(later + limit);
+    assert_eq!(actions(&mut scheduler), [Action::Kill(1)]);
+    scheduler.worker_lost(1, true, most);
+    scheduler.tick(most);
+    assert_eq!(actions(&mut scheduler), [Action::GiveUp]);
 }
 
 #[test]
@@ -204,7 +325,7 @@ fn a_bounced_item_leaves_nothing_to_those_behind_it() {
     let mut scheduler = with_four_items(config());
     let mut worker = 0;
     let mut lose = |scheduler: &mut Scheduler| {
-        scheduler.worker_lost(worker, true);
+        scheduler.worker_lost(worker, true, Time::ZERO);
         worker += 1;
         let settled = actions(scheduler).iter().any(|a| matches!(a, Action::Settle { .. }));
         scheduler.worker_ready(worker, Time::ZERO);

@@ -27,6 +27,8 @@ pub enum Event {
     Refused(String),
     /// So many bytes of results have left.
     Written(usize),
+    /// Somebody has given up a call: the sink knows which items that are.
+    Unwanted,
     /// So many workers may run from now on.
     Workers(usize),
     /// Nobody reads the results any more.

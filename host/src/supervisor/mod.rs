@@ -9,10 +9,9 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -20,6 +19,7 @@ use nix::sys::signal::Signal;
 
 pub use mailbox::{Event, Mailbox, Sender};
 
+use crate::clock::Clock;
 use crate::compile::Prepared;
 use crate::error::Error;
 use crate::input::Batch;
@@ -31,8 +31,9 @@ use crate::lane::region::Want;
 use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
 use crate::sandbox::Part;
+use crate::scarce::{self, patiently};
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
-use crate::surroundings::told_end;
+use crate::spawn::Ended;
 use crate::worker::{Setup, Started};
 use chunks::Chunks;
 pub use chunks::{Group, Item};
@@ -96,10 +97,21 @@ pub trait Sink {
     fn several_callers(&mut self) -> bool {
         false
     }
+    /// Items that were given and that nobody wants any more: see [`Scheduler::unwanted`]. Asked after [`Event::Unwanted`].
+    fn unwanted(&mut self) -> Vec<Range<u64>> {
+        Vec::new()
+    }
     /// A worker has loaded the task. Told of each.
     fn worker_ready(&mut self) {}
     /// A worker process ended, like this, though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Workers could not be started, twice in a row, and `living` others are there. It is tried again. Told once.
+    fn short_of_workers(&mut self, _living: usize, _why: &io::Error) {}
+    /// No worker can be had any more, for this reason. Says whether all items that were given out get an outcome now, as
+    /// cancelled, so that the run ends like any other.
+    fn sets_aside(&mut self, _why: &Error) -> bool {
+        false
+    }
     /// Workers run without these parts of the sandbox. Told once.
     fn unprotected(&mut self, lacking: &[Part]);
     /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
@@ -117,6 +129,8 @@ pub enum End {
     Terminated,
     /// Too much failed.
     Halted(Halt),
+    /// No worker can be had, and [`Sink::sets_aside`] wanted that to be the end.
+    GivenUp,
     /// The input could not be read to its end; what was read has its outcomes.
     InputFailed(String),
     /// Nobody reads the results any more.
@@ -126,7 +140,7 @@ pub enum End {
 /// How a worker ended.
 #[derive(Debug)]
 struct Loss {
-    status: ExitStatus,
+    ended: Ended,
     /// What it did wrong, if that is why it was killed.
     broken: Option<String>,
     /// What the item in work had printed.
@@ -144,6 +158,8 @@ enum Gone {
 /// A run of one task over one input.
 pub struct Supervisor<'a> {
     scheduler: Scheduler,
+    /// Time to become ready, and what of that is for `init`.
+    start_timeout: [Duration; 2],
     setting: Setting<'a>,
     sink: &'a mut dyn Sink,
     mailbox: &'a Mailbox,
@@ -151,10 +167,17 @@ pub struct Supervisor<'a> {
     workers: BTreeMap<WorkerId, Process>,
     spares: Spares,
     chunks: Chunks,
-    start: Instant,
+    clock: Clock,
     /// How workers ended whose items are not settled yet.
     losses: BTreeMap<WorkerId, Loss>,
     last_loss: String,
+    /// Why no worker could be started, and how often in a row.
+    refusal: Option<io::Error>,
+    refusals: u32,
+    told_short: bool,
+    /// There are items that nobody wants any more.
+    unwanted: bool,
+    given_up: bool,
     /// How long the host was stopped, and perhaps its workers with it. No item is late for that.
     stood_still: Cell<Duration>,
     /// When the clock was last looked at.
@@ -177,21 +200,31 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn Sink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
+        let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         let tell_waiting = (config.resumable && config.ordered).then_some(COMMIT_EVERY);
+        // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
+        let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
+        let start_timeout = config.start_timeout.saturating_add(init);
+        let config = Config { start_timeout, ..config };
         Ok(Supervisor {
+            start_timeout: [start_timeout, init],
             scheduler: Scheduler::new(config),
-            setting: setting(prepared, call, directories)?,
+            setting: patiently(None, || setting(prepared, call, directories))?,
             sink,
             mailbox,
             epoll,
             workers: BTreeMap::new(),
             spares,
             chunks: Chunks::default(),
-            start: Instant::now(),
+            clock: Clock::start(),
             losses: BTreeMap::new(),
             last_loss: String::new(),
+            refusal: None,
+            refusals: 0,
+            told_short: false,
+            unwanted: false,
+            given_up: false,
             stood_still: Cell::default(),
             looked: Cell::default(),
             interrupted: None,
@@ -231,6 +264,10 @@ impl<'a> Supervisor<'a> {
                 return Ok(end);
             }
             self.hear_workers()?;
+            if std::mem::take(&mut self.unwanted) {
+                let now = self.now();
+                self.sink.unwanted().into_iter().for_each(|items| self.scheduler.unwanted(items, now));
+            }
             // Only now: an outcome that is there already is not late, however late it is heard.
             self.watch_the_clock();
             self.scheduler.several_callers(self.sink.several_callers());
@@ -247,6 +284,9 @@ impl<'a> Supervisor<'a> {
             let tell = self.tell_waiting();
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most.into_iter().chain(tell).min())?;
+        }
+        if self.given_up {
+            return Ok(End::GivenUp);
         }
         Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
             (Some(signal), ..) => End::Interrupted(signal),
@@ -275,7 +315,7 @@ impl<'a> Supervisor<'a> {
     /// The time, where the host meant to sleep for so long since it was last looked at. At work it looks again in far less
     /// than [`STOOD_STILL`], so that a host that is stopped then is found out, too.
     fn time_after(&self, asked: Duration) -> Time {
-        let now = self.start.elapsed();
+        let now = self.clock.elapsed();
         let over = now.saturating_sub(self.looked.replace(now)).saturating_sub(asked);
         if over > STOOD_STILL {
             self.stood_still.set(self.stood_still.get() + over);
@@ -294,6 +334,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Event::InputPause => self.scheduler.input_pauses(),
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
+                Event::Unwanted => self.unwanted = true,
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(End::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
@@ -360,7 +401,7 @@ impl<'a> Supervisor<'a> {
                 Ok(()) => {
                     self.workers.insert(id, process);
                 }
-                Err(Gone::Ended) => self.bury(id, process)?,
+                Err(Gone::Ended) => self.bury(id, process),
                 Err(Gone::Run(e)) => return Err(e),
             }
         }
@@ -451,7 +492,7 @@ impl<'a> Supervisor<'a> {
         }
         process.lane.received();
         if process.lane.worker_sleeps_for(Want::Room) {
-            let _ = process.control.ring();
+            process.ring();
         }
         if process.lane.moved() > 0 {
             self.scheduler.progress(id, self.now());
@@ -493,8 +534,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// A worker is gone: what it delivered was taken, what it held goes elsewhere.
-    fn bury(&mut self, id: WorkerId, mut process: Process) -> Result<(), Error> {
-        let status = process.child.reap()?;
+    fn bury(&mut self, id: WorkerId, mut process: Process) {
+        let ended = process.child.reap();
         // Nothing new can come; what came before its end still counts.
         if process.broken.is_none()
             && let Err(e) = self.receive(id, &mut process)
@@ -503,7 +544,12 @@ impl<'a> Supervisor<'a> {
         }
         self.last_loss = match &process.broken {
             Some(broken) => broken.clone(),
-            None => told_end(status),
+            None if process.late_start => {
+                let [all, init] = self.start_timeout.map(|time| time.as_secs_f64());
+                let init = if init > 0.0 { format!(", of which `init` has {init} s") } else { String::new() };
+                format!("one was not ready within {all} s{init}")
+            }
+            None => ended.to_string(),
         };
         if !process.retired {
             self.sink.worker_lost(id, &self.last_loss);
@@ -511,9 +557,9 @@ impl<'a> Supervisor<'a> {
         self.sink.forget_parts(id);
         let broken = process.broken.take();
         let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        self.scheduler.worker_lost(id, status.signal() == Some(Signal::SIGKILL as i32));
-        self.losses.insert(id, Loss { status, broken, printed: Printed { stdout, stderr } });
-        Ok(())
+        let killed = ended.signal() == Some(Signal::SIGKILL as i32);
+        self.scheduler.worker_lost(id, killed, self.now());
+        self.losses.insert(id, Loss { ended, broken, printed: Printed { stdout, stderr } });
     }
 
     fn watch_the_clock(&mut self) {
@@ -540,7 +586,7 @@ impl<'a> Supervisor<'a> {
     fn act(&mut self) -> Result<(), Error> {
         while let Some(action) = self.scheduler.next_action() {
             match action {
-                Action::Spawn(id) => self.spawn(id)?,
+                Action::Spawn(id) => self.spawn(id),
                 Action::Send { worker, chunk, count } => {
                     let data = self.chunks.send(chunk, count);
                     if let Some(process) = self.workers.get_mut(&worker) {
@@ -549,11 +595,14 @@ impl<'a> Supervisor<'a> {
                 }
                 // Late with an item, or all it was given is answered: its end needs no waiting for.
                 Action::Kill(id) | Action::Retire(id) => {
+                    let starting = self.scheduler.is_starting(id);
                     if let Some(process) = self.workers.get_mut(&id) {
                         process.retired = true;
+                        process.late_start = starting;
                         process.child.kill();
                     }
                 }
+                Action::Skip { chunk, count } => drop(self.chunks.send(chunk, count)),
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
@@ -565,7 +614,17 @@ impl<'a> Supervisor<'a> {
                         self.sink.emit(group);
                     }
                 }
-                Action::GiveUp => return Err(Error::Workers(std::mem::take(&mut self.last_loss))),
+                Action::GiveUp => {
+                    let why = match self.refusal.take() {
+                        Some(e) => Error::Spawn(e),
+                        None => Error::Workers(std::mem::take(&mut self.last_loss)),
+                    };
+                    if !self.sink.sets_aside(&why) {
+                        return Err(why);
+                    }
+                    self.given_up = true;
+                    self.scheduler.give_up();
+                }
             }
         }
         self.losses.clear();
@@ -578,16 +637,35 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn spawn(&mut self, id: WorkerId) -> Result<(), Error> {
+    fn spawn(&mut self, id: WorkerId) {
+        match self.start_worker(id) {
+            Ok(process) => {
+                self.workers.insert(id, process);
+                (self.refusal, self.refusals) = (None, 0);
+                self.scheduler.worker_spawned(id, self.now());
+            }
+            Err(e) => {
+                self.refusals += 1;
+                // Once may be a moment's bad luck.
+                if self.refusals > 1 && !std::mem::replace(&mut self.told_short, true) {
+                    self.sink.short_of_workers(self.workers.len(), &e);
+                }
+                self.scheduler.spawn_failed(id, scarce::passes(&e), self.now());
+                self.refusal = Some(e);
+            }
+        }
+    }
+
+    fn start_worker(&self, id: WorkerId) -> io::Result<Process> {
         let process = Process::start(&self.setting, self.spares.take()?)?;
+        if !self.workers.is_empty() {
+            process.leaves_room()?;
+        }
         let interest = |flags| EpollEvent::new(flags, u64::from(id) << 1);
-        self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN)).map_err(io::Error::from)?;
+        self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN))?;
         let ended = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id) << 1 | 1);
-        self.epoll.add(process.child.as_fd(), ended).map_err(io::Error::from)?;
-        self.workers.insert(id, process);
-        let now = self.now();
-        self.scheduler.worker_spawned(id, now);
-        Ok(())
+        self.epoll.add(process.child.as_fd(), ended)?;
+        Ok(process)
     }
 
     /// The failure of an item that no worker answered.
@@ -602,11 +680,11 @@ impl<'a> Supervisor<'a> {
                 };
                 let message = match &loss.broken {
                     Some(broken) => broken.clone(),
-                    None => format!("the worker process ended under this item ({})", told_end(loss.status)),
+                    None => format!("the worker process ended under this item ({})", loss.ended),
                 };
                 let mut failure = Failure::new(Kind::WorkerLost, message);
-                failure.signal = loss.status.signal();
-                failure.code = loss.status.code();
+                failure.signal = loss.ended.signal();
+                failure.code = loss.ended.code();
                 failure
             }
         };
@@ -631,7 +709,7 @@ impl<'a> Supervisor<'a> {
             awake |= process.lane.has_outcomes(several) && !self.throttled(id);
             awake |= process.can_pump();
         }
-        if goes_on {
+        if goes_on || self.workers.values().any(|process| process.owes_bell) {
             wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
         }
         let timeout = match wait {

@@ -1,19 +1,21 @@
 //! One worker process, as the supervisor has it.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::time::{ClockId, clock_gettime};
 
 use super::chunks::Piece;
-use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::lane::frame::{self, ChunkHeader};
 use crate::lane::host::{Broken, HostLane};
 use crate::lane::region::{LONG, Want};
+use crate::scarce;
 use crate::scheduler::Time;
 use crate::spawn::{self, Child, Program, Role};
 use crate::worker::{Start, Started};
@@ -42,6 +44,10 @@ pub struct Process {
     pub ended: bool,
     /// It was told to end.
     pub retired: bool,
+    /// It was, since it did not get ready in time.
+    pub late_start: bool,
+    /// It has still to be woken: the system had no room for that.
+    pub owes_bell: bool,
     /// It broke the protocol, like this.
     pub broken: Option<String>,
     /// Time it was known to have waited for a processor.
@@ -65,7 +71,7 @@ pub struct Spare {
 }
 
 impl Spare {
-    fn start(program: &Program) -> Result<Spare, Error> {
+    fn start(program: &Program) -> io::Result<Spare> {
         let (control, theirs) = Control::pair()?;
         Ok(Spare { child: spawn::start(program, Role::Worker, theirs)?, control })
     }
@@ -96,11 +102,11 @@ impl Spares {
 
     /// With some that are started now, by the thread that calls this: no more of `workers` than can get on beside each
     /// other.
-    pub fn started(program: Program, workers: usize) -> Result<Spares, Error> {
+    pub fn started(program: Program, workers: usize) -> Spares {
         let spares = Spares::new(program);
         spares.announce(workers.min(spawn::processors()));
-        spares.start()?;
-        Ok(spares)
+        spares.start();
+        spares
     }
 
     /// Says how many are to be started ahead of time. Who takes one from now on has it from these, not on top.
@@ -108,12 +114,12 @@ impl Spares {
         self.stock().to_come += count;
     }
 
-    /// Starts those that were announced.
-    pub fn start(&self) -> Result<(), Error> {
+    /// Starts those that were announced, as far as there is room: what cannot be started now, whoever needs it tries again.
+    pub fn start(&self) {
         loop {
             let mut stock = self.stock();
             if stock.to_come == 0 {
-                return Ok(());
+                return;
             }
             stock.to_come -= 1;
             stock.starting += 1;
@@ -121,13 +127,12 @@ impl Spares {
             let started = Spare::start(&self.program);
             let mut stock = self.stock();
             stock.starting -= 1;
-            let result = started.map(|spare| stock.ready.push(spare));
-            if result.is_err() {
-                stock.to_come = 0;
+            match started {
+                Ok(spare) => stock.ready.push(spare),
+                Err(_) => stock.to_come = 0,
             }
             drop(stock);
             self.stock.1.notify_all();
-            result?;
         }
     }
 
@@ -144,7 +149,7 @@ impl Spares {
         self.stock.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self) -> Result<Spare, Error> {
+    pub(super) fn take(&self) -> io::Result<Spare> {
         let mut stock = self.stock();
         loop {
             if let Some(spare) = stock.ready.pop() {
@@ -161,7 +166,7 @@ impl Spares {
 }
 
 impl Process {
-    pub fn start(setting: &Setting<'_>, spare: Spare) -> Result<Process, Error> {
+    pub fn start(setting: &Setting<'_>, spare: Spare) -> io::Result<Process> {
         let Spare { child, control } = spare;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
@@ -178,6 +183,8 @@ impl Process {
             rung: false,
             ended: false,
             retired: false,
+            late_start: false,
+            owes_bell: false,
             broken: None,
             waited: Duration::ZERO,
             outbox: VecDeque::new(),
@@ -241,11 +248,29 @@ impl Process {
                 self.outbox.pop_front();
             }
         }
-        if moved && self.lane.worker_sleeps_for(Want::Input) {
-            // A worker that is gone is noticed elsewhere.
-            let _ = self.control.ring();
+        if self.owes_bell || (moved && self.lane.worker_sleeps_for(Want::Input)) {
+            self.ring();
         }
         Ok(())
+    }
+
+    /// Wakes the worker. Where that cannot be done now, the next [`Process::pump`] does it.
+    pub fn ring(&mut self) {
+        // A worker that is gone is noticed elsewhere.
+        self.owes_bell = self.control.ring().is_err_and(|e| scarce::passes(&e));
+    }
+
+    /// Fails where this process's descriptors leave no room for other files than those of workers.
+    pub fn leaves_room(&self) -> io::Result<()> {
+        /// What the rest of a run may need at a time.
+        const OTHERS: u64 = 8;
+        // The kernel gives the lowest that is free: so many at least are in use.
+        let used = self.child.as_fd().as_raw_fd().unsigned_abs();
+        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        match u64::from(used) + OTHERS < most {
+            true => Ok(()),
+            false => Err(Errno::EMFILE.into()),
+        }
     }
 
     /// Whether [`Process::pump`] would get on. A worker rings for room only where it sees the host asleep, so whoever

@@ -3,8 +3,10 @@
 //! Workers are the `wasmpool` command. Nothing here sleeps to be in time: a test waits for what it needs.
 
 mod bytes;
+mod cancel;
 mod failures;
 mod plugins;
+mod processes;
 mod program;
 mod python;
 mod support;

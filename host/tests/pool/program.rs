@@ -2,29 +2,16 @@
 
 use std::env;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use wasmpool::{Error, Pool};
 
-use crate::support::{SQUARES, beside_others};
-
-/// Set where this test runs as a process of its own.
-const INNER: &str = "POOL_TEST_INNER";
+use crate::support::{INNER, SQUARES, again, beside_others};
 
 fn refused(built: Result<Pool, Error>) -> String {
     match built {
         Err(Error::WorkerBinary(message)) => message,
         other => panic!("{other:?}"),
     }
-}
-
-/// Runs a test of this file in a process of its own, with another environment.
-fn again(test: &str, change: impl FnOnce(&mut Command)) {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env(INNER, "1");
-    change(&mut command);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

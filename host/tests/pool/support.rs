@@ -1,6 +1,7 @@
 //! Pools whose workers are the command under test, and their processes.
 
 use std::fs;
+use std::process::Command;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,18 @@ pub fn builder(task: impl Into<Task>) -> PoolBuilder {
 
 pub fn pool(task: impl Into<Task>) -> Pool {
     builder(task).workers(2).build().expect("the pool is built")
+}
+
+/// Set where this test runs as a process of its own.
+pub const INNER: &str = "POOL_TEST_INNER";
+
+/// Runs a test in a process of its own, with another environment.
+pub fn again(test: &str, change: impl FnOnce(&mut Command)) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(INNER, "1");
+    change(&mut command);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 static MACHINE: RwLock<()> = RwLock::new(());

@@ -31,7 +31,25 @@ impl Simulation {
                 );
             }
         }
+        self.check_unwanted()?;
         self.check_service()
+    }
+
+    /// No worker stays for long in items that nobody wants.
+    fn check_unwanted(&mut self) -> Result<(), Violation> {
+        /// With what the host needs to notice.
+        const GRACE: Duration = Duration::from_millis(101);
+        if self.world.callers.as_ref().is_none_or(|callers| callers.leave_every.is_none()) {
+            return Ok(());
+        }
+        for (&id, (worker, known)) in &mut self.workers {
+            let next = self.ledger.next_of(id).filter(|_| !worker.dead && !known.ends);
+            let unwanted = next.is_some_and(|index| self.ledger.is_given_up(index));
+            known.unwanted_since = unwanted.then(|| known.unwanted_since.unwrap_or(self.now));
+            let long = known.unwanted_since.map_or(Duration::ZERO, |since| self.now - since);
+            promise!(long <= GRACE + self.world.latency, "worker {id} is in items that nobody wants for {long:?}");
+        }
+        Ok(())
     }
 
     /// How many workers there are.
@@ -72,7 +90,10 @@ impl Simulation {
         let alone = waiting > 0 && self.given == self.called && self.read == self.given;
         if alone && self.ledger.given_out() == self.ledger.emitted() && self.allowed > 0 {
             let staying = |(worker, known): &&(Worker, Known)| !worker.dead && !known.ends;
-            promise!(self.workers.values().any(|worker| staying(&worker)), "no worker is started for {waiting} items");
+            // One that failed to start is tried again.
+            let started =
+                self.scheduler.next_deadline().is_some() || self.workers.values().any(|worker| staying(&worker));
+            promise!(started, "no worker is started for {waiting} items");
             let idle = self.workers.values().filter(staying).any(|(_, known)| known.ready && !known.old);
             promise!(!idle, "{waiting} items wait, alone, while a worker has nothing to do");
         }

@@ -26,6 +26,10 @@ impl Simulation {
                 self.write_next();
             }
             Event::Call => self.call(),
+            Event::CallerLeaves => {
+                self.leave();
+                self.schedule_leave();
+            }
             Event::Resize(workers) => {
                 self.post(Mail::Workers(workers));
                 self.schedule_resize();
@@ -100,6 +104,27 @@ impl Simulation {
         let one_by_one = self.world.callers.as_ref().is_some_and(|callers| callers.one_by_one);
         if !one_by_one && self.called < self.world.items {
             self.next_caller();
+        }
+    }
+
+    pub(super) fn schedule_leave(&mut self) {
+        let every = self.world.callers.as_ref().and_then(|callers| callers.leave_every);
+        if let Some(every) = every
+            && self.leaves_left > 0
+        {
+            self.leaves_left -= 1;
+            let at = self.now + self.random.time(every * 2);
+            self.schedule(at, Event::CallerLeaves);
+        }
+    }
+
+    /// A caller gives some items up, wherever they are: all that were given to the host, for others it never is.
+    fn leave(&mut self) {
+        if self.left_to < self.given {
+            let start = self.random.between(self.left_to, self.given - 1);
+            let end = (start + self.random.magnitude(50).max(1)).min(self.given);
+            self.left_to = end;
+            self.post(Mail::Unwanted(start..end));
         }
     }
 

@@ -1,8 +1,8 @@
-//! Faults under a real run: processes that are killed and stopped, memory and disks that run out, readers that are slow or
-//! leave. Every item still has its outcome, and nothing stays behind.
+//! Faults under a real run: processes that are killed and stopped; memory, processes, descriptors and disks that run out;
+//! readers that are slow or leave; a parent that has no ear for children. Every item still has its outcome, and nothing stays behind.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::support::alone::alone;
 use crate::support::guest::wat;
 use crate::support::host::Host;
-use crate::support::pressure::{NoMemory, SmallDisk};
+use crate::support::pressure::{Descriptors, NoMemory, Processes, SmallDisk};
 use crate::support::process::{Process, adopt_orphans, descendants, workers};
 use crate::support::record::Record;
 use crate::support::run::map;
@@ -39,6 +39,10 @@ enum Fault {
     StopForGood,
     /// A worker can have no more memory.
     NoMemory,
+    /// A worker is killed while no process can be started, for so long.
+    NoProcess(Duration),
+    /// A worker is killed while the host can have no descriptor, for so long.
+    NoDescriptor(Duration),
     /// The host is stopped, and goes on after so long.
     StopHost(Duration),
     /// Nobody reads the results for so long.
@@ -49,7 +53,11 @@ impl Fault {
     /// The kinds in turn, so that each comes in every run; which worker and how long is drawn.
     fn nth(index: u64, random: &mut Rng) -> Fault {
         let length = Duration::from_millis(random.u64(1..=60));
+        // Long enough now and then for many tries.
+        let outage = if index % 100 < 20 { Duration::from_secs(1) } else { length };
         match index % 20 {
+            1 => Fault::NoDescriptor(outage),
+            11 => Fault::NoProcess(outage),
             3 => Fault::StopForGood,
             5 | 13 => Fault::NoMemory,
             7 | 17 => Fault::StopHost(length),
@@ -65,6 +73,8 @@ impl Fault {
             Fault::Stop(_) => "worker stopped and continued",
             Fault::StopForGood => "worker stopped for good",
             Fault::NoMemory => "worker without memory",
+            Fault::NoProcess(_) => "no process to be had",
+            Fault::NoDescriptor(_) => "no descriptor to be had",
             Fault::StopHost(_) => "host stopped and continued",
             Fault::SlowReader(_) => "reader paused",
         }
@@ -76,19 +86,32 @@ struct Saboteur {
     host: i32,
     random: Rng,
     no_memory: Option<NoMemory>,
+    processes: Option<Processes>,
     continuing: Vec<JoinHandle<()>>,
     done: BTreeMap<&'static str, u64>,
 }
 
 impl Saboteur {
-    fn new(host: i32, seed: u64) -> Self {
+    fn new(host: &Host, seed: u64) -> Self {
         let no_memory = NoMemory::new();
         if no_memory.is_none() {
             eprintln!(
                 "no control group can be made here: in place of want of memory, workers are killed as it would kill them"
             );
         }
-        Self { host, random: Rng::with_seed(seed), no_memory, continuing: Vec::new(), done: BTreeMap::new() }
+        let processes = Processes::new();
+        match &processes {
+            Some(group) => group.take(host),
+            None => eprintln!("no control group can be made here: processes are always to be had"),
+        }
+        Self {
+            host: host.pid(),
+            random: Rng::with_seed(seed),
+            no_memory,
+            processes,
+            continuing: Vec::new(),
+            done: BTreeMap::new(),
+        }
     }
 
     /// Some worker, whatever it is doing. What has not become another program yet is still the host: the thread that starts
@@ -127,6 +150,23 @@ impl Saboteur {
                     None => worker.send(Signal::SIGKILL),
                 }
             }
+            Fault::NoProcess(length) => {
+                if let Some(group) = &self.processes {
+                    group.allow(Some(1));
+                }
+                self.worker().send(Signal::SIGKILL);
+                sleep(length);
+                if let Some(group) = &self.processes {
+                    group.allow(None);
+                }
+            }
+            Fault::NoDescriptor(length) => {
+                let descriptors = Descriptors::of(&Process::living(self.host).expect("the host runs"));
+                descriptors.allow(3);
+                self.worker().send(Signal::SIGKILL);
+                sleep(length);
+                descriptors.allow_all();
+            }
             Fault::StopHost(length) => {
                 let host = Process::living(self.host).expect("the host runs");
                 host.send(Signal::SIGSTOP);
@@ -140,6 +180,11 @@ impl Saboteur {
     fn count(&self, faults: &[Fault]) -> u64 {
         faults.iter().filter_map(|fault| self.done.get(fault.name())).sum()
     }
+}
+
+/// A pipe whose reader is gone.
+fn nobody() -> PipeWriter {
+    std::io::pipe().expect("a pipe").1
 }
 
 #[test]
@@ -167,8 +212,11 @@ fn one_outcome_for_every_item(seed: u64) {
             Ok(())
         })
         .limit(HANG * 10)
+        // Nobody reads what it says, and its parent ignores how children end.
+        .stderr_to(nobody())
+        .ignoring(Signal::SIGCHLD)
         .start();
-    let mut saboteur = Saboteur::new(host.pid(), seed);
+    let mut saboteur = Saboteur::new(&host, seed);
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let mut struck = 0;
     let mut peak = 0;
@@ -203,7 +251,7 @@ fn one_outcome_for_every_item(seed: u64) {
     // A fault costs the one item that was in work, at most.
     assert_eq!(struck, faults);
     let any = Duration::ZERO;
-    let killed = saboteur.count(&[Fault::Kill, Fault::NoMemory]);
+    let killed = saboteur.count(&[Fault::Kill, Fault::NoMemory, Fault::NoProcess(any), Fault::NoDescriptor(any)]);
     let stopped = saboteur.count(&[Fault::Stop(any), Fault::StopForGood]);
     for (kind, count) in kinds {
         let most = match kind.as_str() {
@@ -229,7 +277,7 @@ fn a_reader_that_leaves_amid_faults_ends_the_run_quietly() {
             }
         })
         .start();
-    let mut saboteur = Saboteur::new(host.pid(), 1);
+    let mut saboteur = Saboteur::new(&host, 1);
     for _ in 0..10 {
         assert_eq!(host.line().as_deref(), Some("9"));
         saboteur.worker().send(Signal::SIGKILL);

@@ -124,3 +124,31 @@ fn an_init_that_no_snapshot_can_be_taken_of_runs_in_each_instance() {
     let inspected = wasmpool().arg("inspect").task(&task).run().exits(0);
     assert!(inspected.text().contains("init: runs in each instance (unsupported `table.set`"), "{}", inspected.text());
 }
+
+#[test]
+fn an_init_that_sleeps_in_the_host_has_no_more_time_than_an_item() {
+    let task = wat(r#"
+(component
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (alias outer 1 $pollable (type $outer))
+    (export "pollable" (type $pollable (eq $outer)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core module $m
+    (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+    (import "host" "block" (func $block (param i32)))
+    (func (export "init") (param i64)
+      (call $block (call $subscribe (i64.const 3600000000000))))
+    (func (export "same") (param i64) (result i64) (local.get 0)))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "subscribe" (func $subscribe)) (export "block" (func $block))))))
+  (func (export "init") (param "base" s64) (canon lift (core func $i "init")))
+  (func (export "same") (param "item" s64) (result s64) (canon lift (core func $i "same"))))"#);
+    let output = map(&task).args(["--init", "7", "--timeout", "500ms"]).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("cannot be initialised: it did not end within --timeout"), "{}", output.stderr);
+}

@@ -1,6 +1,8 @@
 //! Ctrl-C once and twice, and the polite kill.
 
 use std::io::Write;
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,7 +10,7 @@ use nix::unistd::Pid;
 use crate::support::guest::wat;
 use crate::support::host::Host;
 use crate::support::record::Record;
-use crate::support::run::map;
+use crate::support::run::{map, wasmpool};
 use crate::support::until;
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
 
@@ -146,4 +148,88 @@ fn what_a_polite_kill_cuts_short_is_whole_lines() {
         }
     }
     assert_eq!(host.code(), 143);
+}
+
+#[test]
+fn a_signal_that_was_ignored_before_stays_ignored() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut host = map(&wat(SQUARE)).ignoring(signal).start();
+        let mut input = host.stdin.take().expect("a pipe");
+        for item in 1..=3_u64 {
+            host.signal(signal);
+            writeln!(input, "{item}").expect("the host reads");
+            assert_eq!(host.line(), Some((item * item).to_string()), "after {signal}");
+        }
+        drop(input);
+        assert_eq!(host.line(), None);
+        assert_eq!(host.code(), 0);
+    }
+}
+
+#[test]
+fn the_first_ctrl_c_ends_a_call() {
+    let mut host =
+        wasmpool().arg("call").task(&wat(SPIN_IF_NEGATIVE)).args(["--timeout", "10m", "go", "--", "-1"]).start();
+    host.busy_worker();
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 130);
+    host.leaves_nothing_behind(&[]);
+}
+
+#[test]
+fn the_first_ctrl_c_ends_a_run_that_still_reads_its_task() {
+    let square = wat(SQUARE);
+    let several = [format!("a={}", square.path().display()), "b=-".to_owned()];
+    let input = square.path();
+    let runs = [
+        wasmpool().args(["map", "-"]).arg(input),
+        wasmpool().args(["map", "--task", &several[0], "--task", &several[1]]).arg(input),
+        wasmpool().args(["call", "-", "square", "3"]),
+    ];
+    for run in runs {
+        let mut host = run.start();
+        let process = host.process();
+        // It sleeps in the read, with nothing else to do.
+        until("it waits for its task", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", process.pid)).unwrap_or_default();
+            (call.starts_with("0 0x0 ") && process.state() == Some('S')).then_some(())
+        });
+        host.signal(Signal::SIGINT);
+        assert_eq!(host.line(), None);
+        assert_eq!(host.code(), 130);
+        host.leaves_nothing_behind(&[]);
+    }
+}
+
+/// Longer than an item may take: what is tested.
+const BREAK: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_terminal_s_stop_stops_the_workers_too_and_makes_no_item_late() {
+    let mut host = map(&wat(COUNT_TO))
+        .args(["--timeout", "1s", "-j", "2", "-c", "1"])
+        .input("100000000\n".repeat(20))
+        .job()
+        .start();
+    for round in 0..2 {
+        let worker = host.busy_worker();
+        kill(Pid::from_raw(-host.pid()), Signal::SIGTSTP).expect("the group is there");
+        until("the host is stopped", || (host.process().state() == Some('T')).then_some(()));
+        let workers = host.workers();
+        assert!(workers.contains(&worker));
+        until("its workers are", || workers.iter().all(|w| w.state() == Some('T')).then_some(()));
+        let ticks = worker.ticks();
+        sleep(BREAK);
+        assert_eq!(worker.ticks(), ticks, "it does nothing meanwhile");
+        kill(Pid::from_raw(-host.pid()), Signal::SIGCONT).expect("the group is there");
+        for _ in 0..5 {
+            assert_eq!(host.line().as_deref(), Some("100000000"), "in round {round}: {}", host.said());
+        }
+    }
+    for _ in 0..10 {
+        assert_eq!(host.line().as_deref(), Some("100000000"));
+    }
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 0, "{}", host.said());
 }

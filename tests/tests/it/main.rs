@@ -47,6 +47,7 @@ mod records;
 mod results;
 mod retries;
 mod round_trip;
+mod scarcity;
 mod scratch;
 mod several;
 mod streams;

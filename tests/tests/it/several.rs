@@ -9,8 +9,8 @@ use crate::support::alone::alone;
 use crate::support::guest::{Task, file, wat};
 use crate::support::record::Record;
 use crate::support::run::{Run, wasmpool};
-use crate::support::until;
-use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
+use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE, component, lift};
+use crate::support::{HANG, until};
 
 /// `go(i64) -> i64`: negative items trap, others are doubled.
 const TRAP_IF_NEGATIVE: &str = r#"
@@ -257,4 +257,28 @@ fn memory_does_not_grow_with_the_input_of_several_tasks() {
     let (low, high) = (peak(600_000), peak(2_000_000));
     // The windows, which may not have been full at first, and nothing of what takes many times that: all items or outcomes.
     assert!(high <= low + (16 << 20), "{low} bytes, then {high}");
+}
+
+#[test]
+fn a_task_whose_workers_never_get_ready_is_set_aside_and_the_others_go_on() {
+    let init = lift("init", r#"(param "base" s64)"#);
+    let add = |body: &str| {
+        let add = r#"(func (export "add") (param i64) (result i64) (local.get 0))"#;
+        wat(component(&format!("{body}{add}"), &[init.clone(), lift("add", r#"(param "item" s64) (result s64)"#)]))
+    };
+    let good = add(r#"(func (export "init") (param i64))"#);
+    let stuck = add(r#"(func (export "init") (param i64) (loop $l (br $l)))"#);
+    let args = ["--init", "7", "--isolate", "worker", "--timeout", "1s", "-j", "2"];
+    let output =
+        tasks(&[("good", &good), ("stuck", &stuck)]).args(args).input(numbers(100)).limit(HANG * 3).run().exits(1);
+    let records = output.records();
+    assert_eq!(records.len(), 200);
+    for record in &records {
+        let wanted = if name(record) == "good" { "ok" } else { "cancelled" };
+        assert_eq!(record.kind(), wanted, "{record:?}");
+    }
+    assert!(output.stderr.contains("task stuck is set aside: workers end before they are ready"), "{}", output.stderr);
+    // With no task left there is nothing to go on with.
+    let output = tasks(&[("stuck", &stuck)]).args(args).input(numbers(100)).limit(HANG * 3).run().exits(2);
+    assert!(output.stderr.contains("`init` has 1 s"), "{}", output.stderr);
 }

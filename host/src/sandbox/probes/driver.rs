@@ -233,7 +233,7 @@ fn ask_worker(
     let mut worker = start(prepared, mode, grants, Some(probe))?;
     match worker.control.receive::<Started>(false)? {
         Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
-        Incoming::Closed => Ok(Err(worker.child.reap()?.to_string())),
+        Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
         other => Err(format!("the worker answered something else: {other:?}").into()),
     }
 }

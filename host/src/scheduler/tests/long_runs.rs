@@ -96,7 +96,7 @@ fn an_item_gets_no_third_worker_though_it_failed_otherwise_between() {
         match end {
             "dies" => {
                 scheduler.observed(worker, 1, scheduler_started(&scheduler, worker) + 1, Time::ZERO, Time::ZERO);
-                scheduler.worker_lost(worker, true);
+                scheduler.worker_lost(worker, true, Time::ZERO);
                 worker += 1;
             }
             _ => assert!(matches!(fail(&mut scheduler, worker, Kind::Trap), Verdict::Retry { .. })),

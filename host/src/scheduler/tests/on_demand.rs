@@ -75,7 +75,7 @@ fn workers_are_started_as_there_is_work_and_then_kept() {
     assert_eq!(spawned(&take(&mut scheduler, 1)), [0]);
     assert_eq!(spawned(&take(&mut scheduler, 9)), [1, 2]);
     for id in [0, 1, 2] {
-        scheduler.worker_lost(id, true);
+        scheduler.worker_lost(id, true, Time::ZERO);
     }
     assert_eq!(spawned(&actions(&mut scheduler)).len(), 3, "lost ones are replaced");
 }
@@ -184,14 +184,14 @@ fn fewer_workers_means_that_idle_ones_end_and_others_finish() {
     answer(&mut scheduler, 1, MS, MS);
     scheduler.set_workers(2);
     assert_eq!(retired(&actions(&mut scheduler)), [1]);
-    scheduler.worker_lost(1, true);
+    scheduler.worker_lost(1, true, Time::ZERO);
     scheduler.set_workers(0);
     assert_eq!(actions(&mut scheduler).iter().filter(|a| matches!(a, Action::Retire(_) | Action::Spawn(_))).count(), 0);
     answer(&mut scheduler, 0, MS, MS);
     answer(&mut scheduler, 2, MS, MS);
     assert_eq!(retired(&actions(&mut scheduler)), [0, 2]);
-    scheduler.worker_lost(0, true);
-    scheduler.worker_lost(2, true);
+    scheduler.worker_lost(0, true, Time::ZERO);
+    scheduler.worker_lost(2, true, Time::ZERO);
     assert_eq!(spawned(&actions(&mut scheduler)), [0; 0]);
     scheduler.set_workers(2);
     assert_eq!(spawned(&actions(&mut scheduler)), [0; 0], "there is no work for them");

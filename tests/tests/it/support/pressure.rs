@@ -1,13 +1,16 @@
-//! Resources that run out: memory for a process, room on a disk. Both need rights that not every machine gives.
+//! Resources that run out: memory, room on a disk, processes, descriptors. Most need rights that not every machine gives.
 
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use super::host::Host;
 use super::process::Process;
+use super::until;
 
 /// A control group in which there is next to no memory: what is moved there gets along without more, or dies.
 pub struct NoMemory {
@@ -70,5 +73,132 @@ impl Drop for SmallDisk {
         let place = CString::new(self.folder.path().as_os_str().as_bytes()).expect("a path");
         // SAFETY: the pointer is to a string that lives through the call.
         unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// A control group of one kind, in which a run can be put.
+struct Group {
+    folder: PathBuf,
+}
+
+impl Group {
+    /// Makes it, where this user may: `kind` as version 1 calls it, `file` with something that can be written there.
+    fn new(kind: &str, files: &[&str]) -> Option<(Self, PathBuf)> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("wasmpool-test-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        [format!("/sys/fs/cgroup/{kind}"), "/sys/fs/cgroup".to_owned()].into_iter().find_map(|root| {
+            let folder = Path::new(&root).join(&name);
+            fs::create_dir(&folder).ok()?;
+            let made = Self { folder };
+            let file = files.iter().map(|file| made.folder.join(file)).find(|file| file.exists())?;
+            Some((made, file))
+        })
+    }
+
+    /// Moves a program and all below it there.
+    fn take(&self, host: &Host) {
+        let mut family = host.descendants();
+        family.insert(0, host.process());
+        for process in family.into_iter().filter(Process::lives) {
+            let _ = fs::write(self.folder.join("cgroup.procs"), process.pid.to_string());
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Whoever ended there may not have left yet.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.folder).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+/// A control group in which the number of processes and threads can be limited.
+pub struct Processes {
+    group: Group,
+    limit: PathBuf,
+}
+
+impl Processes {
+    pub fn new() -> Option<Self> {
+        let (group, limit) = Group::new("pids", &["pids.max"])?;
+        Some(Self { group, limit })
+    }
+
+    pub fn take(&self, host: &Host) {
+        self.group.take(host);
+    }
+
+    /// No more than so many from now on, or any number.
+    pub fn allow(&self, most: Option<u64>) {
+        let most = most.map_or_else(|| "max".to_owned(), |most| most.to_string());
+        fs::write(&self.limit, most).expect("the limit can be set");
+    }
+}
+
+/// A control group in which memory can be limited.
+pub struct Memory {
+    group: Group,
+    limit: PathBuf,
+}
+
+impl Memory {
+    pub fn new() -> Option<Self> {
+        let (group, limit) = Group::new("memory", &["memory.limit_in_bytes", "memory.max"])?;
+        Some(Self { group, limit })
+    }
+
+    pub fn take(&self, host: &Host) {
+        self.group.take(host);
+    }
+
+    /// No more than so many bytes from now on, or any number. The kernel tries to take back what is used beyond them, and
+    /// may refuse where it cannot.
+    pub fn allow(&self, most: Option<u64>) {
+        let unlimited = if self.limit.ends_with("memory.max") { "max" } else { "-1" };
+        let most = most.map_or_else(|| unlimited.to_owned(), |most| most.to_string());
+        until("the limit can be set", || fs::write(&self.limit, &most).ok());
+    }
+
+    /// Processes that were killed for want of memory.
+    pub fn kills(&self) -> u64 {
+        let text = |file| fs::read_to_string(self.group.folder.join(file)).unwrap_or_default();
+        let events = text("memory.oom_control") + &text("memory.events");
+        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        count.unwrap_or(0)
+    }
+}
+
+/// The descriptors that a program may have, as they are changed while it runs.
+pub struct Descriptors {
+    pid: i32,
+    before: libc::rlimit,
+}
+
+impl Descriptors {
+    pub fn of(process: &Process) -> Self {
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: only writes the old limit, to a place that outlives the call.
+        let done = unsafe { libc::prlimit(process.pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        Self { pid: process.pid, before }
+    }
+
+    fn set(&self, limit: libc::rlimit) {
+        // SAFETY: only reads the new limit, from a place that outlives the call.
+        let done = unsafe { libc::prlimit(self.pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    pub fn allow(&self, most: u64) {
+        self.set(libc::rlimit { rlim_cur: most, ..self.before });
+    }
+
+    pub fn allow_all(&self) {
+        self.set(self.before);
     }
 }

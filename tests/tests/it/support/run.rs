@@ -5,8 +5,12 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,6 +28,8 @@ pub struct Run {
     limit: Duration,
     temporary: TempDir,
     tasks: Vec<Task>,
+    /// It is to stay in the session of the tests.
+    job: Arc<AtomicBool>,
 }
 
 /// What a run came to.
@@ -49,14 +55,19 @@ pub fn wasmpool() -> Run {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // SAFETY: setsid is async-signal-safe, and nothing else happens between fork and exec.
+    let job = Arc::new(AtomicBool::new(false));
+    let is_job = Arc::clone(&job);
+    // SAFETY: both calls are async-signal-safe, and nothing else happens between fork and exec.
     unsafe {
-        command.pre_exec(|| {
-            nix::unistd::setsid()?;
+        command.pre_exec(move || {
+            match is_job.load(Ordering::Relaxed) {
+                true => nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?,
+                false => drop(nix::unistd::setsid()?),
+            }
             Ok(())
         });
     }
-    Run { command, feed: None, limit: HANG, temporary, tasks: Vec::new() }
+    Run { command, feed: None, limit: HANG, temporary, tasks: Vec::new(), job }
 }
 
 /// `wasmpool map TASK`.
@@ -153,6 +164,37 @@ impl Run {
                 _ => Err(std::io::Error::last_os_error()),
             });
         }
+        self
+    }
+
+    /// It may have so many descriptors.
+    pub fn descriptors(mut self, most: u64) -> Self {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
+        unsafe {
+            self.command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        self
+    }
+
+    /// As its parent ignores this signal, so does it.
+    pub fn ignoring(mut self, signal: Signal) -> Self {
+        // SAFETY: signal is async-signal-safe, and to ignore one runs none of our code.
+        unsafe {
+            self.command.pre_exec(move || {
+                nix::sys::signal::signal(signal, SigHandler::SigIgn)?;
+                Ok(())
+            });
+        }
+        self
+    }
+
+    /// As a job of a shell, which could continue it: it is in a group of its own in the session of the tests.
+    pub fn job(self) -> Self {
+        self.job.store(true, Ordering::Relaxed);
         self
     }
 

@@ -1,0 +1,104 @@
+//! Signals of a run: Ctrl-C and the polite kill become events, ^Z stops the workers too.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
+
+use crate::clock;
+use crate::error::Error;
+use crate::scarce::start_thread;
+use crate::spawn::signal_children;
+
+/// How long the end of a run may take once it was asked for twice: whoever writes may be stuck on a reader that is gone.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Signals for whom the mailbox is not open yet.
+pub struct Signals {
+    /// Readable once there was one.
+    pub came: EventFd,
+    last: AtomicI32,
+    /// The first ends the program at once: there is nothing to finish.
+    at_once: AtomicBool,
+}
+
+impl Signals {
+    /// The last one, or 0.
+    pub fn last(&self) -> i32 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Does something that nobody has to wait for who wants an end, such as a read before anything runs.
+    pub fn leaving_at_once<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.at_once.store(true, Ordering::SeqCst);
+        let done = act();
+        self.at_once.store(false, Ordering::SeqCst);
+        done
+    }
+}
+
+/// Has children be waited for. A parent that ignores SIGCHLD hands that down, and the kernel would forget how they ended.
+pub fn hear_of_children() {
+    // SAFETY: the default action runs none of our code.
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// Tells of SIGINT and SIGTERM from now on, unless they were ignored when this program was started, as by `nohup` or for a
+/// job in the background of a script: then they stay so. The second ends the program soon, whatever it does.
+pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
+    let came = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(io::Error::from)?;
+    let signals = Arc::new(Signals { came, last: AtomicI32::new(0), at_once: AtomicBool::new(false) });
+    let told = signals.clone();
+    let heard = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGTSTP];
+    let heard: SigSet = heard.into_iter().filter(|&signal| !is_ignored(signal)).collect();
+    // Blocked in every thread that is started from here on; children get an empty mask again.
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&heard), None).map_err(io::Error::from)?;
+    start_thread("signals", move || {
+        let mut times = 0;
+        while let Ok(signal) = heard.wait() {
+            if signal == Signal::SIGTSTP {
+                suspend();
+                continue;
+            }
+            times += if signal == Signal::SIGINT { 1 } else { 2 };
+            told.last.store(signal as i32, Ordering::Relaxed);
+            if told.at_once.load(Ordering::SeqCst) {
+                std::process::exit(128 + signal as i32);
+            }
+            let _ = told.came.write(1);
+            tell(signal as i32);
+            if times >= 2 {
+                std::thread::sleep(LAST_WORDS);
+                std::process::exit(128 + signal as i32);
+            }
+        }
+    })?;
+    Ok(signals)
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with no new action, the call only writes the present one, in full where it succeeds.
+    unsafe {
+        libc::sigaction(signal as i32, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Stops this process as the signal does by itself, and its children with it: a terminal's ^Z does not reach them. Returns
+/// when it goes on; no time has passed for it then.
+fn suspend() {
+    clock::suspend(|| {
+        signal_children(Signal::SIGSTOP);
+        // Blocked here as everywhere, it waits for the mask. Where nobody could continue this process, it does nothing.
+        let _ = raise(Signal::SIGTSTP);
+        let stop = SigSet::from(Signal::SIGTSTP);
+        let _ = stop.thread_unblock();
+        let _ = stop.thread_block();
+        signal_children(Signal::SIGCONT);
+    });
+}

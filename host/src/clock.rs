@@ -1,0 +1,73 @@
+//! Time that stands still while the program is suspended, as by ^Z.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+static SUSPENSIONS: Mutex<Suspensions> = Mutex::new(Suspensions { since: None, before: Duration::ZERO });
+
+struct Suspensions {
+    /// When the one began that has not ended.
+    since: Option<Instant>,
+    /// How long all others took.
+    before: Duration,
+}
+
+impl Suspensions {
+    fn until(&self, now: Instant) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+}
+
+fn suspensions() -> MutexGuard<'static, Suspensions> {
+    SUSPENSIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has all clocks stand still while `stopped` runs.
+pub fn suspend(stopped: impl FnOnce()) {
+    suspensions().since = Some(Instant::now());
+    stopped();
+    let mut suspensions = suspensions();
+    suspensions.before = suspensions.until(Instant::now());
+    suspensions.since = None;
+}
+
+/// Tells how long the program has run since a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+    /// Suspensions before.
+    suspended: Duration,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        let suspensions = suspensions();
+        let start = Instant::now();
+        Clock { start, suspended: suspensions.until(start) }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        let suspensions = suspensions();
+        let now = Instant::now();
+        let suspended = suspensions.until(now).saturating_sub(self.suspended);
+        now.saturating_duration_since(self.start).saturating_sub(suspended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_still_while_the_program_is_suspended() {
+        let (wall, clock) = (Instant::now(), Clock::start());
+        let during = Duration::from_millis(50);
+        suspend(|| {
+            let before = clock.elapsed();
+            std::thread::sleep(during);
+            assert_eq!(clock.elapsed(), before);
+        });
+        assert!(clock.elapsed() + during <= wall.elapsed());
+        assert!(Clock::start().elapsed() < wall.elapsed());
+    }
+}

@@ -1,0 +1,126 @@
+//! Items that nobody waits for any more: those that no worker has begun do not run, and a worker that stays in one is ended,
+//! so that whoever comes next need not wait for it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{Action, Blame, Chunk, ITEM_OVERHEAD, Scheduler, Time, WorkerId};
+
+/// How long a worker may go on with items that nobody wants. Another one takes some of that time to start, too.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// Ranges of items, which do not overlap.
+#[derive(Debug, Default)]
+pub(super) struct Unwanted {
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Unwanted {
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn add(&mut self, items: Range<u64>) {
+        let end = self.ends.entry(items.start).or_default();
+        *end = (*end).max(items.end);
+    }
+
+    /// Returns where the range ends that an item is in.
+    fn end_of(&self, index: u64) -> Option<u64> {
+        self.ends.range(..=index).next_back().map(|(_, &end)| end).filter(|&end| index < end)
+    }
+
+    /// Forgets all that lie before an item.
+    fn forget_before(&mut self, index: u64) {
+        self.ends.retain(|_, end| *end > index);
+    }
+}
+
+impl Scheduler {
+    /// Nobody wants the outcomes of these items any more: they get one all the same, as cancelled where they have none.
+    /// What overlaps was told before, as the same range.
+    pub fn unwanted(&mut self, items: Range<u64>, now: Time) {
+        self.now = self.now.max(now);
+        self.unwanted.add(items);
+        self.forget_answered();
+        for id in self.workers.ids() {
+            self.note_unwanted(id, now);
+        }
+    }
+
+    /// Forgets those that lie before all that have no outcome yet.
+    fn forget_answered(&mut self) {
+        let first = self.window.first_key_value().map_or(self.next_index, |(&key, _)| key);
+        self.unwanted.forget_before(first);
+    }
+
+    /// Looks whether the item that a worker has in work is wanted, where not all are.
+    pub(super) fn note_unwanted(&mut self, id: WorkerId, now: Time) {
+        let in_work = self.workers.get(id).and_then(|worker| {
+            let key = worker.chunks.front()?;
+            Some(key + u64::from(self.window.get(key)?.done))
+        });
+        let unwanted = in_work.is_some_and(|index| self.unwanted.end_of(index).is_some());
+        self.workers.change(id, |worker| {
+            worker.unwanted_since = unwanted.then(|| worker.unwanted_since.unwrap_or(now));
+        });
+        if unwanted {
+            self.set_alarm(id);
+        }
+    }
+
+    pub(super) fn is_unwanted(&self, index: u64) -> bool {
+        self.unwanted.end_of(index).is_some()
+    }
+
+    /// Cancels what nobody wants and no worker has, as far as it is next.
+    pub(super) fn drop_unwanted(&mut self) {
+        if self.unwanted.is_empty() {
+            return;
+        }
+        self.forget_answered();
+        let returned: Vec<u64> = self.returned.iter().copied().filter(|&key| self.is_unwanted(key)).collect();
+        for key in returned {
+            self.drop_returned(key);
+        }
+        while !self.pending.is_empty()
+            && let Some(end) = self.unwanted.end_of(self.next_index)
+        {
+            self.skip(usize::try_from(end - self.next_index).unwrap_or(usize::MAX));
+        }
+    }
+
+    fn drop_returned(&mut self, key: u64) {
+        let (Some(end), Some(chunk)) = (self.unwanted.end_of(key), self.window.get(&key)) else {
+            return;
+        };
+        let whole = key + u64::from(chunk.count);
+        if end < whole {
+            self.split(key, end);
+            self.returned.insert(end);
+        }
+        self.returned.remove(&key);
+        self.cancel(key, end.min(whole));
+    }
+
+    /// Takes so many items off the input, or all that were read.
+    fn skip(&mut self, most: usize) {
+        let sizes: Vec<u32> = self.pending.drain(..most.min(self.pending.len())).collect();
+        let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
+        self.pending_bytes -= input;
+        let (key, count) = (self.next_index, u32::try_from(sizes.len()).unwrap_or(u32::MAX));
+        self.next_index += u64::from(count);
+        self.held += input;
+        self.window.insert(key, Chunk::new(count, input));
+        self.actions.push_back(Action::Skip { chunk: key, count });
+        self.cancel(key, self.next_index);
+    }
+
+    fn cancel(&mut self, key: u64, end: u64) {
+        let attempts = self.window.get(&key).map_or(1, |chunk| chunk.attempts);
+        for _ in key..end {
+            self.settle(key, Blame::Cancelled, None, attempts, Duration::ZERO);
+        }
+    }
+}

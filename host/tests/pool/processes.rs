@@ -1,0 +1,114 @@
+//! A program that embeds the pool has processes and signals of its own.
+
+use std::env;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use wasmpool::{AsyncResult, Error, Imap, Kind, Pool};
+
+use crate::support::{INNER, SPIN, SQUARES, again, alone, beside_others, builder, busy, pool, until, workers};
+
+fn is_forked<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Forked))
+}
+
+/// Uses in every way what a process that was forked off has of its parent's pool, and drops it.
+fn use_all(pool: Pool, result: AsyncResult<i64>, mut lazy: Imap<std::ops::RangeFrom<i64>, i64>) -> bool {
+    // Some may still be there from before.
+    let lazy_ends = lazy.by_ref().take(100_000).find_map(Result::err).is_some_and(|e| matches!(e, Error::Forked));
+    let told = [
+        is_forked(pool.apply::<_, i64>(3)),
+        is_forked(pool.map::<_, i64>(0..10)),
+        is_forked(pool.apply_async::<_, i64>(3)),
+        is_forked(pool.imap::<_, i64>(0..10).collect::<Result<Vec<i64>, Error>>()),
+        is_forked(pool.task(SPIN)),
+        is_forked(result.get(None)),
+        is_forked(result.successful()),
+        !result.wait(None) && !result.ready() && !result.cancel(),
+        lazy_ends,
+    ];
+    pool.resize(4);
+    pool.close();
+    let joined = is_forked(pool.join());
+    pool.terminate();
+    drop((lazy, result, pool));
+    told.iter().all(|&told| told) && joined
+}
+
+#[test]
+fn a_process_that_is_forked_off_is_told_that_it_has_no_pool_and_leaves_that_of_its_parent_alone() {
+    let _alone = alone();
+    let pool = pool(SQUARES);
+    let result = pool.apply_async::<_, i64>(7).unwrap();
+    assert_eq!(result.get(None).unwrap(), 49);
+    let mut lazy = pool.imap::<_, i64>(1i64..);
+    assert_eq!(lazy.next().unwrap().unwrap(), 1);
+    let before = workers();
+    // SAFETY: the child uses the pool, which is what is tested, and then ends without a word to the harness.
+    let child = match unsafe { libc::fork() } {
+        0 => {
+            let right = use_all(pool, result, lazy);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(!right)) }
+        }
+        child => Pid::from_raw(child),
+    };
+    let status = until("the process that was forked off ends", || match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::StillAlive) => None,
+        other => Some(other),
+    });
+    assert_eq!(status, Ok(WaitStatus::Exited(child, 0)));
+    assert_eq!(lazy.next().unwrap().unwrap(), 4);
+    assert_eq!(pool.apply::<_, i64>(3).unwrap(), 9);
+    assert!(before.iter().all(|worker| worker.lives()));
+}
+
+/// One worker after the other is late, or killed: each costs one item.
+fn loses_one_item_with_each_worker() {
+    let pool = builder(SPIN).workers(1).build().expect("the pool is built");
+    let kind = |result: Result<i64, Error>| match result {
+        Err(Error::Item(e)) => e.kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(pool.timeout(Duration::from_millis(300)).apply(-1)), Kind::Timeout);
+    for item in 0..3 {
+        let endless = pool.apply_async::<_, i64>(-1).unwrap();
+        busy(1)[0].kill();
+        assert_eq!(kind(endless.get(None)), Kind::WorkerLost);
+        assert_eq!(pool.apply::<_, i64>(item).unwrap(), item);
+    }
+    drop(pool);
+    until("all processes have ended", || workers().is_empty().then_some(()));
+}
+
+#[test]
+fn a_program_that_ignores_the_end_of_its_children_loses_one_item_with_each_worker() {
+    if env::var_os(INNER).is_none() {
+        let _beside = beside_others();
+        let test = "processes::a_program_that_ignores_the_end_of_its_children_loses_one_item_with_each_worker";
+        return again(test, |_| {});
+    }
+    // SAFETY: to ignore a signal runs none of our code.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
+    loses_one_item_with_each_worker();
+}
+
+#[test]
+fn a_program_that_waits_for_all_its_children_loses_one_item_with_each_worker() {
+    if env::var_os(INNER).is_none() {
+        let _beside = beside_others();
+        let test = "processes::a_program_that_waits_for_all_its_children_loses_one_item_with_each_worker";
+        return again(test, |_| {});
+    }
+    std::thread::spawn(|| {
+        loop {
+            if waitpid(Pid::from_raw(-1), None) == Err(Errno::ECHILD) {
+                std::thread::yield_now();
+            }
+        }
+    });
+    loses_one_item_with_each_worker();
+}

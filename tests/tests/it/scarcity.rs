@@ -1,0 +1,210 @@
+//! A system that has no room for a moment, or for all that was asked for: the run goes on with what there is.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::bombs::nested;
+use crate::support::guest::{Task, wat};
+use crate::support::host::Host;
+use crate::support::pressure::{Descriptors, Memory, Processes};
+use crate::support::process::Process;
+use crate::support::record::Record;
+use crate::support::run::map;
+use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
+use crate::support::{HANG, until};
+
+/// How long there is no room: what is tested, and not waited for by anything.
+const OUTAGE: Duration = Duration::from_secs(1);
+
+/// Items of a run each of whose workers serves one.
+const ITEMS: usize = 60;
+
+/// A run that starts a process for each item, after some of its results.
+fn starting_processes() -> Host {
+    let mut host = map(&wat(COUNT_TO))
+        .args(["-j", "2", "-c", "1", "--max-tasks-per-worker", "1"])
+        .input("100000\n".repeat(ITEMS))
+        .start();
+    (0..5).for_each(|_| assert_eq!(host.line().as_deref(), Some("100000")));
+    host
+}
+
+/// All its other results come, and it says once what it lacked.
+#[track_caller]
+fn goes_on(host: &mut Host, lack: &str) {
+    for nth in 5..ITEMS {
+        assert_eq!(host.line().as_deref(), Some("100000"), "result {nth}; {}", host.said());
+    }
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 0, "{}", host.said());
+    let said = host.stderr();
+    assert_eq!(said.matches("cannot start").count(), 1, "{said}");
+    assert!(said.contains(lack), "{said}");
+}
+
+#[test]
+fn a_second_without_room_for_a_process_ends_no_run() {
+    let Some(group) = Processes::new() else {
+        eprintln!("no control group can be made here: left out");
+        return;
+    };
+    let mut host = starting_processes();
+    group.take(&host);
+    group.allow(Some(1));
+    sleep(OUTAGE);
+    group.allow(None);
+    goes_on(&mut host, "pids.max");
+}
+
+#[test]
+fn a_second_without_a_descriptor_ends_no_run() {
+    let mut host = starting_processes();
+    let descriptors = Descriptors::of(&host.process());
+    descriptors.allow(3);
+    sleep(OUTAGE);
+    descriptors.allow_all();
+    goes_on(&mut host, "ulimit -n");
+}
+
+#[test]
+fn with_room_for_few_workers_a_run_has_few_and_says_so_once() {
+    let mut host = map(&wat(SQUARE)).args(["-j", "40", "-c", "1"]).descriptors(40).input("3\n".repeat(2000)).start();
+    (0..2000).for_each(|_| assert_eq!(host.line().as_deref(), Some("9"), "{}", host.said()));
+    assert_eq!(host.code(), 0);
+    let said = host.stderr();
+    assert!(said.lines().count() <= 1, "{said}");
+}
+
+#[test]
+fn a_machine_that_never_has_room_is_told_of_with_its_reason() {
+    let Some(group) = Processes::new() else {
+        eprintln!("no control group can be made here: left out");
+        return;
+    };
+    let mut host = map(&wat(SPIN_IF_NEGATIVE)).args(["-j", "1", "--timeout", "10m"]).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut input, b"-1\n").expect("the host reads");
+    let worker = host.busy_worker();
+    group.take(&host);
+    group.allow(Some(1));
+    worker.send(Signal::SIGKILL);
+    std::io::Write::write_all(&mut input, b"3\n").expect("the host reads");
+    assert_eq!(host.code(), 2);
+    let said = host.stderr();
+    assert!(said.contains("it is tried again"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("wasmpool: cannot start a worker process: Resource")), "{said}");
+    host.leaves_nothing_behind(&[]);
+}
+
+#[test]
+fn a_host_whose_parent_ignores_the_end_of_children_loses_one_item_with_each_worker() {
+    for limit in ["300ms", "10m"] {
+        let mut host = map(&wat(SPIN_IF_NEGATIVE))
+            .args(["-j", "1", "-c", "3", "--output-format", "records", "--timeout", limit])
+            .ignoring(Signal::SIGCHLD)
+            .input("1\n-1\n2\n3\n")
+            .start();
+        if limit == "10m" {
+            host.busy_worker().send(Signal::SIGKILL);
+        }
+        let kinds: Vec<String> =
+            std::iter::from_fn(|| host.line()).map(|l| Record::read(&l).kind().to_owned()).collect();
+        let lost = if limit == "10m" { "worker-lost" } else { "timeout" };
+        assert_eq!(kinds, ["ok", lost, "ok", "ok"], "{}", host.said());
+        assert_eq!(host.code(), 1);
+        host.leaves_nothing_behind(&[]);
+    }
+}
+
+/// `touch(i64) -> i64`: writes to so many pages of 64 KiB, then counts for a while.
+const TOUCH: &str = r#"
+(module
+  (memory 1)
+  (func (export "touch") (param $pages i64) (result i64)
+    (local $at i64)
+    (drop (memory.grow (i32.wrap_i64 (local.get $pages))))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.mul (i32.wrap_i64 (local.get $pages)) (i32.const 65536)))
+    (loop $l
+      (local.set $at (i64.add (local.get $at) (i64.const 1)))
+      (br_if $l (i64.lt_u (local.get $at) (i64.const 50000000))))
+    (local.get $pages)))"#;
+
+#[test]
+fn the_memory_killer_takes_workers_and_never_their_host() {
+    let Some(group) = Memory::new() else {
+        eprintln!("no control group can be made here: left out");
+        return;
+    };
+    // 60 MiB each, in four workers.
+    let mut host =
+        map(&wat(TOUCH)).args(["-j", "4", "-c", "1", "--output-format", "records"]).input("960\n".repeat(120)).start();
+    assert_eq!(Record::read(&host.line().expect("a record")).kind(), "ok");
+    group.take(&host);
+    group.allow(Some(100 << 20));
+    until("the killer has struck", || (group.kills() >= 3).then_some(()));
+    group.allow(None);
+    let mut kinds: Vec<String> = Vec::new();
+    for index in 1..120 {
+        let record = Record::read(&host.line().unwrap_or_else(|| panic!("a record: {}", host.said())));
+        assert_eq!(record.index(), index);
+        kinds.push(record.kind().to_owned());
+    }
+    assert_eq!(host.line(), None);
+    let lost = kinds.iter().filter(|kind| *kind == "worker-lost").count();
+    assert!(kinds.iter().all(|kind| kind == "ok" || kind == "worker-lost"), "{kinds:?}");
+    assert!(lost as u64 <= group.kills(), "{lost} items lost");
+    assert_eq!(host.code(), i32::from(lost > 0));
+    host.leaves_nothing_behind(&[]);
+}
+
+fn oom_score(process: &Process) -> i32 {
+    let text = String::from_utf8(process.read("oom_score_adj")).expect("text");
+    text.trim().parse().expect("a number")
+}
+
+#[test]
+fn workers_are_the_first_that_the_memory_killer_takes() {
+    let mut host = map(&wat(SPIN_IF_NEGATIVE)).args(["-j", "1", "--timeout", "10m"]).start();
+    std::io::Write::write_all(host.stdin.as_mut().expect("a pipe"), b"-1\n").expect("the host reads");
+    assert_eq!(oom_score(&host.busy_worker()), 1000);
+    let own = Process::living(std::process::id().cast_signed()).expect("this process");
+    assert_eq!(oom_score(&host.process()), oom_score(&own));
+}
+
+/// A child of the host in this role.
+fn child(host: &Host, role: &str) -> Process {
+    until(role, || {
+        host.descendants().into_iter().find(|process| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+            line.starts_with(format!("wasmpool-child\0{role}\0").as_bytes())
+        })
+    })
+}
+
+/// A task that compiles for a while: loops in loops, each of which adds one.
+fn slow_to_compile() -> Task {
+    nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", 25_000)
+}
+
+#[test]
+fn a_compile_process_goes_before_its_host_too() {
+    let host = map(&slow_to_compile()).env("WASMPOOL_CACHE_DIR", "").start();
+    let compiler = child(&host, "compile");
+    until("the compile process has said so", || (oom_score(&compiler) == 1000).then_some(()));
+}
+
+#[test]
+fn a_worker_that_is_stopped_before_it_is_ready_is_replaced() {
+    // Workers are started while the task is compiled.
+    let mut host =
+        map(&slow_to_compile()).args(["-j", "1"]).env("WASMPOOL_CACHE_DIR", "").input("3\n3\n").limit(HANG * 2).start();
+    let stopped = child(&host, "worker");
+    stopped.send(Signal::SIGSTOP);
+    for _ in 0..2 {
+        assert_eq!(host.line().as_deref(), Some("25003"), "{}", host.said());
+    }
+    assert_eq!(host.code(), 0);
+    assert!(!stopped.lives());
+}
