@@ -233,7 +233,9 @@ impl Simulation {
                 promise!(self.staying() == 0, "it gives up, though {} workers live", self.staying());
                 let (tried, alone) = (self.now - self.ready_at, self.now - self.lived_at);
                 let hopeless = self.failed_starts >= FAILED_STARTS && tried >= TRIES;
-                promise!(hopeless || alone >= PATIENCE, "it gives up after {alone:?} without a worker");
+                // The last try while one lived may have been a pause ago.
+                let patient = alone + Duration::from_secs(1) >= PATIENCE;
+                promise!(hopeless || patient, "it gives up after {alone:?} without a worker");
                 self.figures.gave_up = 1;
             }
             End::OutputClosed => {}

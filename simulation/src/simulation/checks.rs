@@ -38,7 +38,7 @@ impl Simulation {
     /// No worker stays for long in items that nobody wants.
     fn check_unwanted(&mut self) -> Result<(), Violation> {
         /// With what the host needs to notice.
-        const GRACE: Duration = Duration::from_millis(101);
+        const GRACE: Duration = Duration::from_millis(105);
         if self.world.callers.as_ref().is_none_or(|callers| callers.leave_every.is_none()) {
             return Ok(());
         }
@@ -46,7 +46,8 @@ impl Simulation {
             let next = self.ledger.next_of(id).filter(|_| !worker.dead && !known.ends);
             let unwanted = next.is_some_and(|index| self.ledger.is_given_up(index));
             known.unwanted_since = unwanted.then(|| known.unwanted_since.unwrap_or(self.now));
-            let long = known.unwanted_since.map_or(Duration::ZERO, |since| self.now - since);
+            // Between two looks it may have been in others.
+            let long = known.unwanted_since.map_or(Duration::ZERO, |since| self.now - since.max(known.quiet_since));
             promise!(long <= GRACE + self.world.latency, "worker {id} is in items that nobody wants for {long:?}");
         }
         Ok(())
