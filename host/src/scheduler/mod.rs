@@ -794,6 +794,8 @@ impl Scheduler {
 
     /// The next chunk to run, of at most `most` items: one that came back before a new one.
     fn next_chunk(&mut self, most: u64) -> Option<(u64, u32)> {
+        // What was behind the one before may be unwanted.
+        self.drop_unwanted();
         if let Some(key) = self.returned.pop_first() {
             let count = self.window.get(&key)?.count;
             if u64::from(count) > most {
