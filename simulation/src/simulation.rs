@@ -230,12 +230,14 @@ impl Simulation {
         match end {
             End::Complete => self.ledger.complete(self.scheduler.items())?,
             End::GaveUp => {
-                promise!(self.staying() == 0, "it gives up, though {} workers live", self.staying());
+                let ready = |(worker, known): &&(Worker, Known)| known.ready && !worker.dead && !known.ends;
+                let ready = self.workers.values().filter(ready).count();
+                promise!(ready == 0, "it gives up, though {ready} workers are ready");
                 let (tried, alone) = (self.now - self.ready_at, self.now - self.lived_at);
                 let hopeless = self.failed_starts >= FAILED_STARTS && tried >= TRIES;
                 // The last try while one lived may have been a pause ago.
                 let patient = alone + Duration::from_secs(1) >= PATIENCE;
-                promise!(hopeless || patient, "it gives up after {alone:?} without a worker");
+                promise!(hopeless || patient && self.staying() == 0, "it gives up after {alone:?} without a worker");
                 self.figures.gave_up = 1;
             }
             End::OutputClosed => {}

@@ -478,7 +478,7 @@ impl Scheduler {
                 (None, true) => Dud::Killed,
                 (None, false) => Dud::Ended,
             };
-            self.setback.dud(dud, self.workers.any_lives(), now);
+            self.setback.dud(dud, self.workers.any_ready(), now);
         }
         // It was killed for being late with an item, whatever its status page says; should it have answered that one
         // meanwhile, the next is not to blame.
@@ -707,7 +707,8 @@ impl Scheduler {
         .min(self.config.workers);
         self.standing = self.standing.max(wanted);
         let missing = wanted.saturating_sub(self.workers.staying());
-        if missing > 0 && self.setback.is_hopeless(self.now) && !self.workers.any_lives() {
+        let (lives, ready) = (self.workers.any_lives(), self.workers.any_ready());
+        if wanted > 0 && self.setback.is_hopeless(lives, ready, self.now) {
             self.given_up = true;
             self.actions.push_back(Action::GiveUp);
             return;

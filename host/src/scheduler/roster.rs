@@ -181,6 +181,11 @@ impl Roster {
         !self.workers.is_empty()
     }
 
+    /// Whether a worker is ready, and was not ordered to end.
+    pub fn any_ready(&self) -> bool {
+        self.busy > 0 || self.free.iter().any(|free| !free.is_empty())
+    }
+
     /// Workers that are not ready.
     pub fn starting(&self) -> Vec<WorkerId> {
         self.workers.iter().filter(|(_, worker)| !worker.ready).map(|(&id, _)| id).collect()

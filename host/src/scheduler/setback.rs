@@ -52,9 +52,9 @@ struct Streak {
 }
 
 impl Streak {
-    /// Patience is for the time in which no worker `lives`: one that ends makes room.
-    fn add(&mut self, lives: bool, now: Time) {
-        if self.failures == 0 || lives {
+    /// Patience begins anew as long as there is a reason to `hope`.
+    fn add(&mut self, hope: bool, now: Time) {
+        if self.failures == 0 || hope {
             self.since = now;
         }
         self.failures = self.failures.saturating_add(1);
@@ -74,7 +74,8 @@ pub(super) struct Setback {
 }
 
 impl Setback {
-    /// A worker could not be started, while others live or not. `passes` says whether that may be otherwise soon.
+    /// A worker could not be started, while another `lives` or not: one that ends makes room. `passes` says whether it may be
+    /// otherwise soon.
     pub fn refused(&mut self, passes: bool, lives: bool, now: Time) {
         self.refused.add(lives, now);
         self.for_good = !passes && !lives;
@@ -91,9 +92,9 @@ impl Setback {
         }
     }
 
-    /// A worker ended before it was ready, while others live or not.
-    pub fn dud(&mut self, dud: Dud, lives: bool, now: Time) {
-        self.duds.add(lives, now);
+    /// A worker ended before it was ready, while another is `ready` or not.
+    pub fn dud(&mut self, dud: Dud, ready: bool, now: Time) {
+        self.duds.add(ready, now);
         self.weight = self.weight.saturating_add(dud.weight());
         self.wait(now);
     }
@@ -128,11 +129,11 @@ impl Setback {
         }
     }
 
-    /// Says whether to give up, if no worker lives.
-    pub fn is_hopeless(&self, now: Time) -> bool {
+    /// Says whether to give up, going by whether a worker lives, and whether one is ready.
+    pub fn is_hopeless(&self, lives: bool, ready: bool, now: Time) -> bool {
         let lasts = |streak: &Streak, patience| streak.failures > 0 && now.saturating_sub(streak.since) >= patience;
-        self.for_good
-            || lasts(&self.refused, PATIENCE)
-            || (self.weight >= MOST_DUDS && lasts(&self.duds, DUDS_PATIENCE))
+        let no_room = self.for_good || lasts(&self.refused, PATIENCE);
+        let no_use = self.weight >= MOST_DUDS && lasts(&self.duds, DUDS_PATIENCE);
+        (no_room && !lives) || (no_use && !ready)
     }
 }
