@@ -83,7 +83,7 @@ impl Watcher for Said {
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {
         if !self.quiet {
-            eprintln!("{}", short_of_workers(living, why));
+            tell!("{}", short_of_workers(living, why));
         }
     }
 

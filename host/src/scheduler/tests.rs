@@ -139,7 +139,8 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
 /// Plays a scheduler of two workers, of which each start comes to what `start` says, for so many seconds; says when it gave
 /// up, if it did.
 fn starts(seconds: u64, mut start: impl FnMut(&mut Scheduler, WorkerId, Time)) -> Option<Time> {
-    let mut scheduler = Scheduler::new(Config { workers: 2, ..config() });
+    let timeout = Duration::from_secs(3600);
+    let mut scheduler = Scheduler::new(Config { workers: 2, timeout, ..config() });
     scheduler.input(&[1; 8]);
     let mut now = Time::ZERO;
     while now < Duration::from_secs(seconds) {
@@ -225,7 +226,8 @@ fn as_long_as_a_worker_lives_none_that_fails_ends_the_run() {
 
 #[test]
 fn the_end_of_the_last_worker_makes_room_for_another() {
-    let mut scheduler = Scheduler::new(Config { workers: 2, ..config() });
+    let timeout = Duration::from_secs(3600);
+    let mut scheduler = Scheduler::new(Config { workers: 2, timeout, ..config() });
     scheduler.input(&[1; 8]);
     let minute = Duration::from_secs(60);
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
@@ -263,7 +265,7 @@ fn a_worker_that_does_not_get_ready_in_time_is_replaced() {
     assert_eq!(actions(&mut scheduler), [Action::Kill(1), Action::Spawn(2)]);
     scheduler.worker_spawned(2, later);
     scheduler.worker_lost(1, true, later);
-    scheduler.tick(later + Duration::from_secs(1));
+    scheduler.tick(later);
     assert_eq!(actions(&mut scheduler), [Action::GiveUp]);
 }
 
