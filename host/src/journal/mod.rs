@@ -31,6 +31,7 @@ use crate::aside::Directory;
 use crate::fresh::{self, Fresh};
 use crate::outcome::Counts;
 use crate::output::{Extent, SameFile};
+use crate::scarce::{passes, patiently};
 use crate::supervisor::Group;
 use crate::text::Foreign;
 
@@ -280,7 +281,9 @@ impl Journal {
             self.directory.remove(name)?;
         }
         let file = self.directory.make(name)?;
-        let ready = file.set_permissions(self.file.metadata()?.permissions()).and_then(|()| Ok(file.try_lock()?));
+        let ready = file
+            .set_permissions(self.file.metadata()?.permissions())
+            .and_then(|()| patiently(None, || file.try_lock().map_err(io::Error::from)));
         ready.inspect_err(|_| drop(self.directory.remove(name))).map(|()| file)
     }
 
@@ -317,9 +320,17 @@ fn or_none(value: &str) -> &str {
 
 fn lock(file: &File, path: &Path) -> Result<(), String> {
     let name = Foreign::of(path);
+    let mut lack = None;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_AGAIN),
+            Err(TryLockError::WouldBlock) => {
+                lack = None;
+                thread::sleep(LOCK_AGAIN);
+            }
+            Err(TryLockError::Error(e)) if passes(&e) => {
+                lack = Some(e);
+                thread::sleep(LOCK_AGAIN);
+            }
             Err(TryLockError::Error(e)) => return Err(format!("cannot lock the journal {name}: {e}")),
             Ok(()) => {
                 // It may have been written anew under that name while it was opened.
@@ -329,7 +340,10 @@ fn lock(file: &File, path: &Path) -> Result<(), String> {
             }
         }
     }
-    Err(format!("another run uses the journal {name}; wait for its end, or name another"))
+    Err(match lack {
+        Some(e) => format!("cannot lock the journal {name}: {e}"),
+        None => format!("another run uses the journal {name}; wait for its end, or name another"),
+    })
 }
 
 /// Makes sure that a file that was made is found in its directory again.

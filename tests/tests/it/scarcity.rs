@@ -173,16 +173,6 @@ fn workers_are_the_first_that_the_memory_killer_takes() {
     assert_eq!(oom_score(&host.process()), oom_score(&own));
 }
 
-/// A child of the host in this role.
-fn child(host: &Host, role: &str) -> Process {
-    until(role, || {
-        host.descendants().into_iter().find(|process| {
-            let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
-            line.starts_with(format!("wasmpool-child\0{role}\0").as_bytes())
-        })
-    })
-}
-
 /// A task that compiles for a while: loops in loops, each of which adds one.
 fn slow_to_compile() -> Task {
     nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", 25_000)
@@ -191,7 +181,7 @@ fn slow_to_compile() -> Task {
 #[test]
 fn a_compile_process_goes_before_its_host_too() {
     let host = map(&slow_to_compile()).env("WASMPOOL_CACHE_DIR", "").start();
-    let compiler = child(&host, "compile");
+    let compiler = host.child("compile");
     until("the compile process has said so", || (oom_score(&compiler) == 1000).then_some(()));
 }
 
@@ -200,7 +190,7 @@ fn a_worker_that_is_stopped_before_it_is_ready_is_replaced() {
     // Workers are started while the task is compiled.
     let mut host =
         map(&slow_to_compile()).args(["-j", "1"]).env("WASMPOOL_CACHE_DIR", "").input("3\n3\n").limit(HANG * 2).start();
-    let stopped = child(&host, "worker");
+    let stopped = host.child("worker");
     stopped.send(Signal::SIGSTOP);
     for _ in 0..2 {
         assert_eq!(host.line().as_deref(), Some("25003"), "{}", host.said());

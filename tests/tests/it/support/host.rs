@@ -75,6 +75,16 @@ impl Host {
         workers(self.pid())
     }
 
+    /// Waits for a child of it that is one of ours, in this role: `worker` or `compile`.
+    pub fn child(&self, role: &str) -> Process {
+        let line = format!("wasmpool-child\0{role}\0");
+        until(role, || {
+            // It may be gone by now.
+            let read = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+            self.descendants().into_iter().find(|process| read(process).starts_with(line.as_bytes()))
+        })
+    }
+
     /// Every process below it at this moment.
     pub fn descendants(&self) -> Vec<Process> {
         descendants(self.pid())
