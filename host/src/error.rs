@@ -114,3 +114,27 @@ impl Error {
         Error::Journal(format!("cannot write the journal: {e}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_or_a_task_says_is_no_line_of_ours() {
+        let said = || "bad\nwasmpool: all is well\u{1b}[2J\n\n\n".to_owned();
+        for error in [
+            Error::Task(said()),
+            Error::Artifact(said()),
+            Error::Grant(said()),
+            Error::Sandbox(said()),
+            Error::Workers(said()),
+            Error::WorkerBinary(said()),
+            Error::Input(said()),
+            Error::Journal(said()),
+        ] {
+            let shown = error.to_string();
+            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
+            assert!(shown.lines().skip(1).all(|line| line.starts_with("  ")), "{shown}");
+        }
+    }
+}

@@ -57,26 +57,31 @@ impl Display for Missed {
 }
 
 /// What guests say, in one language or another, who miss a file, a peer or a variable.
-const OF_FILES: [&str; 17] = [
+const OF_FILES: [&str; 22] = [
     "no such file",
-    "not found",
+    "file not found",
+    "entity not found",
     "notfound",
     "noent",
     "no-entry",
     "directory",
     "preopen",
-    "pre-open",
+    "pre-opened",
     "bad file",
     "file descriptor",
     "badf",
     "permission",
     "not permitted",
-    "acces",
+    "eacces",
+    "access denied",
     "notcapable",
     "not capable",
-    " open ",
+    "cannot open",
+    "can't open",
+    "failed to open",
+    "unable to open",
 ];
-const OF_PEERS: [&str; 14] = [
+const OF_PEERS: [&str; 16] = [
     "network",
     "connect",
     "socket",
@@ -89,7 +94,9 @@ const OF_PEERS: [&str; 14] = [
     "host",
     "permission",
     "not permitted",
-    "acces",
+    "eacces",
+    "access denied",
+    "access-denied",
     "refused",
 ];
 const OF_VARIABLES: [&str; 6] = ["environ", "variable", "notpresent", "not set", "getenv", "env var"];
@@ -271,7 +278,13 @@ mod tests {
 
     #[test]
     fn no_grant_is_advised_where_the_failure_speaks_of_something_else() {
-        for said in ["ValueError: bad weight", "panic: boom", "odd number, at assembly/index.ts:3:7"] {
+        for said in [
+            "ValueError: bad weight",
+            "panic: boom",
+            "odd number, at assembly/index.ts:3:7",
+            "can't access property \"foo\" of null, at half@source.js:3:26",
+            "the key was not found",
+        ] {
             for kind in [Kind::Trap, Kind::Exit, Kind::Error] {
                 for missed in [Missed::Directories, Missed::Path, Missed::Environment, Missed::Socket] {
                     is_advised(missed, kind, Some(said), false);

@@ -664,7 +664,7 @@ fn returned_error(error: Option<(&Shape, &Val)>) -> Failure {
     }
     let json = String::from_utf8_lossy(&json).into_owned();
     let message = match value {
-        Val::String(message) => message.clone(),
+        Val::String(message) if !message.is_empty() => message.clone(),
         _ => format!("the task returned err: {json}"),
     };
     let mut failure = Failure::new(Kind::Error, message);

@@ -156,6 +156,15 @@ fn whatever_is_printed_is_ours_or_goes_through_the_types_for_foreign_text() {
     assert!(places > 15, "only {places} places were found: this test looks for others than there are");
 }
 
+/// Whether it is a terminal may be asked elsewhere; what is written goes through one place, whose users are looked at above.
+#[test]
+fn standard_error_is_written_to_in_one_place() {
+    for (path, code) in sources() {
+        let written = code.replace("stderr().is_terminal()", "").replace("stderr().as_fd()", "");
+        assert!(path.ends_with("stdio.rs") || !written.contains("stderr()"), "{}: use tell!", path.display());
+    }
+}
+
 #[test]
 fn paths_are_shown_through_the_type_for_foreign_text() {
     for (path, code) in sources() {
