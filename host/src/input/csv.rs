@@ -288,7 +288,9 @@ impl CsvItems {
         };
         let line = line + count_lines(text.get(..place).unwrap_or_default());
         let name = self.inputs.name();
-        io::Error::other(format!("{name}:{line}: a quote opens in this row of the CSV and is never closed"))
+        io::Error::other(format!(
+            "{name}:{line}: a quote opens in this row of the CSV and is never closed; close it, or double it where it is part of the text"
+        ))
     }
 
     #[cold]

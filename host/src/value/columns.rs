@@ -1,5 +1,7 @@
 //! The columns of CSV, held against a function before it gets any row.
 
+use std::collections::HashMap;
+
 use super::misfit::shorten;
 use super::names::Names;
 use super::params::Params;
@@ -54,10 +56,12 @@ fn wanted(params: &Params) -> Option<&Fields> {
 
 fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
     let there = Names::new(names.to_vec());
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    names.iter().for_each(|name| *times.entry(name).or_default() += 1);
     let mut known = 0;
     let mut missing = Vec::new();
     for (name, shape) in fields.iter() {
-        match names.iter().filter(|column| *column == name).count() {
+        match times.get(name).copied().unwrap_or_default() {
             0 if shape.may_be_missing() => {}
             0 => missing.push((name, shape)),
             1 => known += 1,
@@ -67,6 +71,7 @@ fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
     if missing.is_empty() && known > 0 {
         return Ok(());
     }
+    let delimiter = delimiter(fields, names, known);
     let lacking = match missing.is_empty() {
         true => format!(
             "the CSV has none of the columns that the function takes: {}",
@@ -75,17 +80,28 @@ fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
         false => format!(
             "the CSV lacks columns that the function wants: {}",
             list(missing.iter().map(|(name, shape)| {
-                let near = there.near(name).map(|near| format!(" (is it `{}`?)", shorten(near)));
+                let near = there
+                    .near(name)
+                    .filter(|_| delimiter.is_none())
+                    .map(|near| format!(" (is it `{}`?)", shorten(near)));
                 quoted(name, shape) + &near.unwrap_or_default()
             }))
         ),
     };
     let found = list(names.iter().map(|name| format!("`{}`", shorten(name))));
-    Err(format!("{lacking}; it has {found}{}", hint(fields, names, known)))
+    let hint = match delimiter {
+        Some(name) => format!("; its columns seem to be separated by {name}: --csv-delimiter {name}"),
+        None if known == 0 => {
+            "; the first row is taken for the names of the columns: where it is data, --no-header takes cells in this order"
+                .to_owned()
+        }
+        None => String::new(),
+    };
+    Err(format!("{lacking}; it has {found}{hint}"))
 }
 
-/// What may be the matter with a header in which nothing, or not all, was found.
-fn hint(fields: &Fields, names: &[String], known: usize) -> String {
+/// Returns what a header in which not all was found seems to be separated by, as the command line names it.
+fn delimiter(fields: &Fields, names: &[String], known: usize) -> Option<&'static str> {
     let fits = |part: &str| fields.names.find(part.trim().trim_matches('"'), 0).is_some();
     // Cells may hold the comma that was taken for the delimiter.
     let header = names.join(",");
@@ -96,14 +112,7 @@ fn hint(fields: &Fields, names: &[String], known: usize) -> String {
         [one] => DELIMITERS.iter().find(|(delimiter, _)| one.contains(*delimiter)),
         _ => None,
     };
-    match separated.or_else(alone) {
-        Some((_, name)) => format!("; its columns seem to be separated by {name}: --csv-delimiter {name}"),
-        None if known == 0 => {
-            "; its first row names the columns, and where it is data, --no-header takes cells in the order of these"
-                .to_owned()
-        }
-        None => String::new(),
-    }
+    separated.or_else(alone).map(|(_, name)| *name)
 }
 
 fn by_place(fields: &Fields, count: usize) -> Result<(), String> {
