@@ -11,6 +11,8 @@ use crate::failed::Raw;
 use crate::policy::Columns;
 use crate::text::Foreign;
 
+/// Bytes after which a batch is full: each row holds the names of its columns, and may be much longer than it was.
+const BATCH: usize = 1 << 20;
 /// Bytes of a row's text that are kept, to be written down where it cannot be read.
 const KEPT: usize = 16 << 20;
 /// Lines that a misplaced quote may swallow before nothing that follows is taken for what it looks like.
@@ -41,7 +43,10 @@ pub struct CsvItems {
     reader: Reader,
     /// Of the current file.
     header: Header,
+    /// Bytes that were read, of which those between these places were not yet looked at.
     block: Vec<u8>,
+    fed: usize,
+    filled: usize,
     /// Cells of the row being read: their bytes, and where each ends.
     cells: Vec<u8>,
     used: usize,
@@ -66,6 +71,8 @@ impl CsvItems {
             reader: row::reader(cut.delimiter),
             header: Header::Unread,
             block: vec![0; BLOCK],
+            fed: 0,
+            filled: 0,
             cells: vec![0; 1024],
             used: 0,
             ends: vec![0; 64],
@@ -95,20 +102,27 @@ impl CsvItems {
         Ok(Some((self.inputs.name(), columns)))
     }
 
-    /// Reads a block of rows. `false` when there are no more.
+    /// Reads a block of rows, or goes on with one that was too much for a batch. `false` when there are no more.
     fn read(&mut self, batch: &mut Batch) -> io::Result<bool> {
-        let mut block = std::mem::take(&mut self.block);
-        match self.inputs.read(&mut block)? {
-            None => return Ok(false),
-            Some(0) => self.end_file(batch)?,
-            Some(count) => self.feed(block.get(..count).unwrap_or_default(), batch)?,
+        if self.fed == self.filled {
+            match self.inputs.read(&mut self.block)? {
+                None => return Ok(false),
+                Some(0) => {
+                    self.end_file(batch)?;
+                    return Ok(true);
+                }
+                Some(count) => (self.fed, self.filled) = (0, count),
+            }
         }
+        let block = std::mem::take(&mut self.block);
+        let fed = self.feed(block.get(self.fed..self.filled).unwrap_or_default(), batch);
         self.block = block;
+        self.fed += fed?;
         Ok(true)
     }
 
-    /// Feeds bytes to the parser.
-    fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> io::Result<()> {
+    /// Feeds bytes to the parser until the batch is full, and says how many.
+    fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> io::Result<usize> {
         // The row being read begins at one, and the parser is at the other.
         let (mut start, mut at) = (0, 0);
         loop {
@@ -129,10 +143,13 @@ impl CsvItems {
                 ReadRecordResult::Record => {
                     self.end_row(text, batch)?;
                     start = at;
+                    if batch.size() >= BATCH {
+                        return Ok(at);
+                    }
                 }
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => {
                     self.keep(text);
-                    return Ok(());
+                    return Ok(bytes.len());
                 }
             }
         }
@@ -261,7 +278,12 @@ impl CsvItems {
         let (open, close) = (line_of(open), line_of(close));
         let name = self.inputs.name();
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        if lines.len() > SWALLOWED || !self.whole || matches!(self.header, Header::Unread) {
+        let names = match &self.header {
+            Header::Names { keys, .. } => keys.iter().map(String::len).sum(),
+            Header::Unread | Header::Cells(_) => 0,
+        };
+        let many = lines.len() > SWALLOWED || lines.len() * names > KEPT;
+        if many || !self.whole || matches!(self.header, Header::Unread) {
             return Err(io::Error::other(format!(
                 "{name}:{open}: a quote opens in this row of the CSV and is closed in line {close}, in front of other \
                  text; is one missing, or one too many?"

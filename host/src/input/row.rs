@@ -41,19 +41,23 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
     if text.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Err("the row of CSV is empty".to_owned());
     }
-    let (mut cells, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 2]);
+    let (mut cells, mut ends) = (vec![0; text.len() + 1], vec![0; 64]);
+    let (mut used, mut ended, mut rest, mut is_at_end) = (0, 0, text, false);
     let mut reader = reader(delimiter);
-    let (result, read, used, count) = reader.read_record(text, &mut cells, &mut ends);
-    let (rest, mut ended) = (text.get(read..).unwrap_or_default(), count);
-    if result == ReadRecordResult::InputEmpty {
-        // A newline ends any row but one in which a quote is open.
-        let (cells, ends) = (cells.get_mut(used..).unwrap_or_default(), ends.get_mut(count..).unwrap_or_default());
-        let (result, _, _, more) = reader.read_record(b"\n", cells, ends);
-        if result != ReadRecordResult::Record {
-            return Err("a quote opens in the row of CSV and is not closed".to_owned());
-        }
+    let rest = loop {
+        let (free, left) = (cells.get_mut(used..).unwrap_or_default(), ends.get_mut(ended..).unwrap_or_default());
+        let (result, read, written, more) = reader.read_record(rest, free, left);
+        rest = rest.get(read..).unwrap_or_default();
+        used += written;
         ended += more;
-    }
+        match result {
+            ReadRecordResult::Record => break rest,
+            ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
+            // A newline ends any row but one in which a quote is open.
+            ReadRecordResult::InputEmpty if !is_at_end => (rest, is_at_end) = (b"\n", true),
+            _ => return Err("a quote opens in the row of CSV and is not closed".to_owned()),
+        }
+    };
     if !rest.trim_ascii().is_empty() {
         return Err("there is more than one row of CSV".to_owned());
     }

@@ -1,5 +1,6 @@
 //! CSV as it comes: other delimiters, no header, a header that does not fit, quotes that are not in pairs.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -176,6 +177,23 @@ fn a_row_without_an_end_is_no_more_than_an_instance_could_hold() {
     let (_folder, path) = file(String::from("from,take\n1,2\n3,\"") + &"x".repeat(3 << 20));
     let output = map(&wat(minus())).args(["--input-format", "csv", "--memory", "2MiB"]).arg(&path).run().exits(2);
     assert!(output.stderr.contains("rows.csv:3: this row of the CSV is longer than the memory"), "{}", output.stderr);
+}
+
+#[test]
+fn long_names_of_columns_do_not_fill_the_memory_however_short_the_rows_are() {
+    let name = "x".repeat(100_000);
+    let rows = 100_000;
+    let input = format!("item,{name}\n{}", "a,b\na\n".repeat(rows / 2));
+    let mut host = map(&wat(echo_string())).args(["--input-format", "csv", "-q", "-j", "1"]).start();
+    let mut pipe = host.stdin.take().expect("a pipe");
+    // What is not read, as nobody reads the output, need not be written.
+    std::thread::spawn(move || drop(pipe.write_all(input.as_bytes())));
+    let mut most = 0;
+    for _ in 0..200 {
+        assert_eq!(host.line().as_deref(), Some("\"a\""));
+        most = most.max(host.process().status_bytes("VmHWM"));
+    }
+    assert!(most < 300 << 20, "{most} bytes");
 }
 
 #[test]
