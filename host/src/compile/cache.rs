@@ -117,8 +117,9 @@ fn is_entry(name: &str) -> bool {
         && matches!(versions[..], [ours, engines, profile] if is_version(ours) && is_version(engines) && is_profile(profile))
 }
 
+/// Whether a text may be what some version calls a profile: words of small letters.
 fn is_profile(name: &str) -> bool {
-    name.starts_with("lean") || name.starts_with("full")
+    name.split('-').all(|word| !word.is_empty() && word.bytes().all(|letter| letter.is_ascii_lowercase()))
 }
 
 /// Opens the directory of entries below this place, and makes it where it is to be `made`. Nobody but this user could have
@@ -138,15 +139,14 @@ fn entries(place: &Path, made: bool) -> Result<Directory, String> {
 
 fn is_ours(directory: &Directory, path: &Path) -> Result<(), String> {
     let metadata = directory.metadata().map_err(|e| format!("cannot open the cache {}: {e}", Foreign::of(path)))?;
-    let refused = |why: &str| {
-        let path = Foreign::of(path);
-        Err(format!("the cache {path} is not used: {why}; name a directory of your own with WASMPOOL_CACHE_DIR"))
-    };
+    let path = Foreign::of(path);
+    let refused =
+        |why: &str| Err(format!("the cache {path} is not used: {why}; or name another with WASMPOOL_CACHE_DIR"));
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return refused("it belongs to somebody else");
+        return refused("it belongs to somebody else; make it your own");
     }
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return refused("others may write to it (chmod go-w takes that from them)");
+        return refused("others may write to it; make it yours alone (chmod go-w)");
     }
     Ok(())
 }
@@ -270,6 +270,8 @@ mod tests {
             format!("{hash}-backup"),
             format!("{hash}-2020-01-01"),
             format!("{hash}-0.1.0-48.0.8-"),
+            format!("{hash}-0.1.0-48.0.8-lean.tar"),
+            format!("{hash}-0.1.0-48.0.8-lean-1"),
             format!("{hash}-0.1.0-48.0-lean"),
             format!("{}-0.1.0-48.0.8-lean", hash.to_uppercase()),
             format!("x{hash}-0.1.0-48.0.8-lean"),
