@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
@@ -76,7 +77,8 @@ impl Limit {
     }
 }
 
-fn amount(bytes: u64) -> String {
+/// Bytes as a person reads them.
+pub fn amount(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} bytes"),
         1024..1_048_576 => format!("{} KiB", bytes >> 10),
@@ -225,4 +227,60 @@ pub fn look() -> Surroundings {
         binds && limit.value().is_some_and(|value| value < *enough)
     });
     Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).collect() }
+}
+
+/// Bytes of memory that this process and all it starts may have together: the least that the cgroups say it is in.
+pub fn memory_of_all() -> Option<u64> {
+    let memberships = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    files_of_limits(&memberships)
+        .filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
+        // The first version of cgroups has a number for none.
+        .filter(|bytes| *bytes < 1 << 60)
+        .min()
+}
+
+/// The files that may hold such a limit, of the cgroups that a process is in and of those above them.
+fn files_of_limits(memberships: &str) -> impl Iterator<Item = PathBuf> {
+    memberships.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, own) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let (roots, file): (&[&str], _) = match controllers {
+            "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.max"),
+            some if some.split(',').any(|one| one == "memory") => (&["/sys/fs/cgroup/memory"], "memory.limit_in_bytes"),
+            _ => (&[], ""),
+        };
+        let own = Path::new(own.trim_start_matches('/'));
+        roots.iter().flat_map(move |root| own.ancestors().map(move |group| Path::new(root).join(group).join(file)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(memberships: &str) -> Vec<String> {
+        files_of_limits(memberships).map(|file| file.display().to_string()).collect()
+    }
+
+    #[test]
+    fn limits_of_memory_are_looked_for_in_all_cgroups_above() {
+        assert_eq!(
+            files("5:cpu:/x\n4:hugetlb,memory:/a/b\n"),
+            [
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+        assert_eq!(
+            files("0::/user.slice"),
+            [
+                "/sys/fs/cgroup/user.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/unified/user.slice/memory.max",
+                "/sys/fs/cgroup/unified/memory.max",
+            ]
+        );
+        assert!(files("1:name=systemd:/\n\nnonsense").is_empty());
+    }
 }

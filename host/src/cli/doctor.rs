@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Stop};
 use crate::sandbox::{self, Diagnosis, Layer, Part};
+use crate::surroundings;
 
 pub fn doctor() -> Result<Exit, Stop> {
     let diagnosis = sandbox::diagnose()?;
@@ -37,6 +38,13 @@ fn describe(diagnosis: &Diagnosis) -> String {
             told.push(remedy);
         }
     }
+    out += &match surroundings::memory_of_all() {
+        Some(bytes) => {
+            format!("\nmemory of all workers together: at most {}, by a cgroup\n", surroundings::amount(bytes))
+        }
+        None => "\nmemory of all workers together: no limit that can be seen (docs/security.md says how to set one)\n"
+            .to_owned(),
+    };
     for what in &diagnosis.surroundings.narrow {
         out += &format!("\nnarrow: {what}\n");
     }

@@ -206,3 +206,39 @@ fn in_a_container_on_a_kernel_whose_landlock_knows_no_network_strict_runs() {
         }
     }
 }
+
+/// A cgroup with a limit of memory, where these tests may make one. It is removed again.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(bytes: u64) -> Option<Group> {
+        let name = format!("wasmpool-test-{}", std::process::id());
+        let kinds = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        kinds.into_iter().find_map(|(root, file)| {
+            let group = Group(Path::new(root).join(&name));
+            std::fs::create_dir(&group.0).ok()?;
+            std::fs::write(group.0.join(file), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn doctor_tells_of_a_cgroup_that_limits_the_memory_of_all() {
+    let programs = programs();
+    let Some(group) = Group::new(3 << 30) else {
+        left_out("a limit of a cgroup", User::Own, "none can be made here");
+        return;
+    };
+    let mut command = Command::new("sh");
+    let script = "echo $$ > \"$1/cgroup.procs\" && exec \"$2\" doctor";
+    let output = command.args(["-c", script, "sh"]).arg(&group.0).arg(&programs.wasmpool).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.contains("memory of all workers together: at most 3 GiB"), "{said}{}", text(&output.stderr));
+}
