@@ -116,6 +116,11 @@ pub fn memory() -> Option<String> {
     (!both.is_empty()).then(|| both.join(", and "))
 }
 
+/// The limit of the shell on files, where it is below this.
+pub fn files_below(bytes: u64) -> Option<String> {
+    FILES.value().filter(|limit| *limit < bytes).and_then(|_| FILES.said())
+}
+
 /// How a process ended, with what may have ended it.
 pub fn told_end(status: ExitStatus) -> String {
     match behind_end(status) {

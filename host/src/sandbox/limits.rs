@@ -110,7 +110,10 @@ pub fn why_compiling_ended(ended: Ended) -> Option<String> {
             Some(limit) => format!("needs more memory than it may have: {limit}"),
             None => format!("needs more than the {} GiB of memory it may have", limits.data >> 30),
         }),
-        Signal::SIGXFSZ => Some(format!("gives more than {} GiB", limits.file >> 30)),
+        Signal::SIGXFSZ => Some(match crate::surroundings::files_below(limits.file) {
+            Some(limit) => format!("gives more than fits: {limit}"),
+            None => format!("gives more than {} GiB", limits.file >> 30),
+        }),
         Signal::SIGXCPU => limits.cpu.map(|seconds| format!("took more than {seconds} s of CPU time and was ended")),
         // Not by the host, which would say so.
         Signal::SIGKILL => {
