@@ -230,7 +230,7 @@ fn ask_worker(
     grants: &Opened,
     probe: Probe,
 ) -> Result<Result<Outcome, String>, Error> {
-    let mut worker = start(prepared, mode, grants, Some(probe))?;
+    let worker = start(prepared, mode, grants, Some(probe))?;
     match worker.control.receive::<Started>(false)? {
         Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
         Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
