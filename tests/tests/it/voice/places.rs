@@ -13,7 +13,7 @@ const PRINTS: [&str; 8] =
 const TYPES: [&str; 3] = ["Foreign::of(", "Lines(", "Quoted("];
 
 /// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
-const OURS: [&str; 35] = [
+const OURS: &[&str] = &[
     "message",
     "&message",
     "time",
@@ -38,6 +38,8 @@ const OURS: [&str; 35] = [
     "failure.kind.name()",
     "kinds(counts)",
     "self.line(counts)",
+    "short_of_workers(living, why)",
+    "&short_of_workers(living, why)",
     "without(lacking)",
     "&without(lacking)",
     "worker + 1",
