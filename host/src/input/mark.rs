@@ -55,7 +55,7 @@ mod tests {
             (Bytes, b"\xef\xbb\xbf1", Ok(0)),
             (Utf8, b"\xff\xfe1\0", Err("UTF-16")),
             (Utf8, b"\xff\xfe\x3a\x4e", Err("UTF-16")),
-            (Utf8, b"\xfe\xff\0001", Err("UTF-16")),
+            (Utf8, b"\xfe\xff\x0001", Err("UTF-16")),
             (Lines, b"\xff\xfea\0", Err("UTF-16")),
             (Lines, b"\xff\xfe\0\0", Err("UTF-32")),
             (Lines, b"\xff\xfe\nplain", Ok(0)),

@@ -55,11 +55,11 @@ fn echo() -> Task {
 fn braces_are_passed_as_they_are_where_something_else_stands_for_the_item() {
     let exec = |args: &[&str]| wasmpool().arg("exec").task(&echo()).args(["--input-format", "lines"]).args(args);
     let output = exec(&["-I", "@", "--", "-exec", "{}", "{#}", "a@b"]).input("x{}\n").run().exits(0);
-    assert!(output.text().ends_with("\0-exec\0{}\00\0ax{}b\0"), "{:?}", output.text());
+    assert!(output.text().ends_with("\0-exec\0{}\x000\0ax{}b\0"), "{:?}", output.text());
     let args = ["-I", "@", "--replace-index", "%", "--", "{}", "{#}", "%@"];
     let output = exec(&args).input("x\ny\n").run().exits(0);
     assert!(
-        output.text().contains("\0{}\0{#}\00x\0") && output.text().ends_with("\0{}\0{#}\01y\0"),
+        output.text().contains("\0{}\0{#}\x000x\0") && output.text().ends_with("\0{}\0{#}\x001y\0"),
         "{:?}",
         output.text()
     );
