@@ -10,6 +10,7 @@ use super::imap::{Imap, Lazy};
 use super::job::{Ended, Failed, Job, Order, Outcome, State};
 use super::result::AsyncResult;
 use super::shared::{Key, Shared};
+use super::spelled;
 use super::task::Loaded;
 use super::value::{Argument, Returned, Star};
 use crate::error::Error;
@@ -65,14 +66,14 @@ impl Default for Settings {
 
 impl Settings {
     pub fn bind(&mut self, name: &str, value: &impl Serialize) {
-        match serde_json::to_string(value) {
+        match spelled::text(value) {
             Ok(json) => self.call.args.push((name.to_owned(), json)),
             Err(e) => self.wrong = Some(format!("the argument {name} ({e})")),
         }
     }
 
     pub fn init(&mut self, argument: &impl Serialize) {
-        match serde_json::to_string(argument) {
+        match spelled::text(argument) {
             Ok(json) => self.call.init = Some(json),
             Err(e) => self.wrong = Some(format!("the argument of init ({e})")),
         }

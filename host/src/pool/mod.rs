@@ -18,6 +18,7 @@ mod program;
 mod result;
 mod shared;
 pub(crate) mod shares;
+mod spelled;
 mod task;
 mod value;
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::function::BATCH_BYTES;
+use super::spelled;
 use crate::input::Batch;
 use crate::lane::host::LARGE;
 use crate::policy::ResultForm;
@@ -62,7 +63,7 @@ impl<T: Serialize> Argument for T {
     }
 
     fn write(item: Self, batch: &mut Batch) {
-        batch.push_written(|bytes| serde_json::to_writer(bytes, &item).map_err(|e| unwritable(&e)));
+        batch.push_written(|bytes| spelled::write(&item, bytes).map_err(|e| unwritable(&e)));
     }
 }
 
@@ -108,7 +109,7 @@ impl<T: Serialize> Argument for Star<T> {
     fn write(item: Self, batch: &mut Batch) {
         batch.push_written(|bytes| {
             let start = bytes.len();
-            serde_json::to_writer(&mut *bytes, &item.0).map_err(|e| unwritable(&e))?;
+            spelled::write(&item.0, bytes).map_err(|e| unwritable(&e))?;
             let tuple = bytes.get(start..).unwrap_or_default();
             if tuple.first() != Some(&b'[') {
                 return Err("starmap takes tuples of arguments; map takes items as they are".to_owned());
@@ -128,8 +129,9 @@ impl<T: Serialize> Argument for Star<T> {
 
 /// What a result can be read as: anything that is `serde`'s `Deserialize` without borrowing, and [`Bytes`].
 ///
-/// A result that does not fit is a failure of kind `invalid-output` of that item. JSON has no number for NaN and the
-/// infinities: they come as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, which an `f64` does not read.
+/// A result that does not fit is a failure of kind `invalid-output` of that item. NaN and the infinities, for which JSON has
+/// no number, are read as floats wherever the type has one. Where it says nothing of them, as in a `serde_json::Value` or an
+/// untagged enum, they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 pub trait Returned: Sized {
     #[doc(hidden)]
     fn form() -> ResultForm;
@@ -143,7 +145,7 @@ impl<T: DeserializeOwned> Returned for T {
     }
 
     fn read(bytes: bytes::Bytes) -> Result<T, String> {
-        serde_json::from_slice(&bytes).map_err(|e| format!("the result is not of the type that it is wanted as: {e}"))
+        spelled::read(&bytes).map_err(|e| format!("the result is not of the type that it is wanted as: {e}"))
     }
 }
 

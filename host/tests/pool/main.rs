@@ -5,6 +5,7 @@
 mod bytes;
 mod cancel;
 mod failures;
+mod floats;
 mod plugins;
 mod processes;
 mod program;
