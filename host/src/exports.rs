@@ -15,8 +15,8 @@ pub struct Export {
     pub name: String,
     pub params: Vec<(String, Shape)>,
     pub result: Option<Shape>,
-    /// Why it cannot be called with values, where it cannot.
-    pub unsupported: Option<String>,
+    /// Why it cannot be called with values, where it cannot: then `params` and `result` are not all there are.
+    pub unsupported: Option<Unsupported>,
     pub is_async: bool,
     /// It is a core module's, which speaks of numbers in core types.
     pub is_core: bool,
@@ -42,6 +42,14 @@ const PLUMBING: [&str; 12] = [
 /// Interfaces that toolchains add: componentize-py exports one of this name.
 const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
 
+/// A function with a parameter or a result that no value can be given for.
+#[derive(Debug)]
+pub struct Unsupported {
+    pub why: String,
+    /// The whole type: parameters and result.
+    ty: String,
+}
+
 impl Export {
     /// The name as a user would write it: `name` or `interface/name`.
     pub fn path(&self) -> String {
@@ -57,10 +65,14 @@ impl Export {
             true => core_text(shape),
             false => shape.wit(),
         };
-        let params: Vec<String> = self.params.iter().map(|(n, s)| format!("{n}: {}", wit(s))).collect();
-        let result = self.result.as_ref().map(|r| format!(" -> {}", wit(r))).unwrap_or_default();
+        let ty = match &self.unsupported {
+            Some(Unsupported { ty, .. }) => ty.clone(),
+            None => {
+                in_words(self.params.iter().map(|(name, shape)| (&**name, wit(shape))), self.result.as_ref().map(wit))
+            }
+        };
         let r#async = if self.is_async { "async " } else { "" };
-        format!("{}: {async}func({}){result}", shown(&self.path()), params.join(", "))
+        format!("{}: {async}func{ty}", shown(&self.path()))
     }
 
     /// Whether it runs a component that is a command.
@@ -119,14 +131,24 @@ pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
     exports
 }
 
+/// A function's type: its parameters, each with the text of its type, and that of its result.
+fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<String>) -> String {
+    let params: Vec<String> = params.map(|(name, ty)| format!("{name}: {ty}")).collect();
+    let result = result.map(|result| format!(" -> {result}")).unwrap_or_default();
+    format!("({}){result}", params.join(", "))
+}
+
 fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> Export {
-    let mut unsupported = None;
-    let mut shape = |what: &str, ty: &Type| {
-        Shape::of(ty).map_err(|e| unsupported.get_or_insert(format!("{what} is {e}")).clone()).ok()
-    };
+    let mut why = None;
+    let mut shape =
+        |what: &str, ty: &Type| Shape::of(ty).map_err(|e| why.get_or_insert(format!("{what} is {e}")).clone()).ok();
     let params: Vec<(String, Shape)> =
         func.params().filter_map(|(n, ty)| Some((n.to_owned(), shape(&format!("parameter `{n}`"), &ty)?))).collect();
     let result = func.results().next().and_then(|ty| shape("the result", &ty));
+    let unsupported = why.map(|why| {
+        let result = func.results().next().map(|ty| crate::value::spell(&ty));
+        Unsupported { why, ty: in_words(func.params().map(|(name, ty)| (name, crate::value::spell(&ty))), result) }
+    });
     Export {
         interface: interface.map(str::to_owned),
         name: name.to_owned(),
@@ -150,20 +172,27 @@ pub fn of_module(module: &Module) -> Vec<Export> {
 }
 
 fn of_core_func(name: &str, ty: &FuncType) -> Export {
-    let mut unsupported = None;
+    let mut why = None;
     let mut shape = |ty: ValType| match ty {
         ValType::I32 => Some(Shape::S32),
         ValType::I64 => Some(Shape::S64),
         ValType::F32 => Some(Shape::F32),
         ValType::F64 => Some(Shape::F64),
         other => {
-            unsupported = Some(format!("it has a parameter or result of type {other}, which has no JSON form"));
+            why.get_or_insert_with(|| format!("it has a parameter or result of type {other}, which has no JSON form"));
             None
         }
     };
     let params = ty.params().enumerate().filter_map(|(i, ty)| Some((format!("p{i}"), shape(ty)?))).collect();
     let mut results: Vec<Shape> = ty.results().filter_map(shape).collect();
     let result = if results.len() > 1 { Some(Shape::Tuple(results)) } else { results.pop() };
+    let unsupported = why.map(|why| {
+        let names: Vec<String> = (0..ty.params().len()).map(|i| format!("p{i}")).collect();
+        let params = names.iter().zip(ty.params()).map(|(name, ty)| (&**name, ty.to_string()));
+        let mut results: Vec<String> = ty.results().map(|ty| ty.to_string()).collect();
+        let result = if results.len() > 1 { Some(format!("({})", results.join(", "))) } else { results.pop() };
+        Unsupported { why, ty: in_words(params, result) }
+    });
     Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
 }
 
@@ -188,7 +217,9 @@ pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Exp
         None => the_only_one(exports)?,
     };
     match &chosen.unsupported {
-        Some(why) => Err(format!("the function `{}` cannot be called with values: {why}", Foreign::of(&chosen.path()))),
+        Some(Unsupported { why, .. }) => {
+            Err(format!("the function `{}` cannot be called with values: {why}", Foreign::of(&chosen.path())))
+        }
         None => Ok(chosen),
     }
 }

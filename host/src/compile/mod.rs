@@ -3,6 +3,7 @@
 //! [`prepare`] takes a task and returns its artifact in a sealed memfd: from the cache, or made by a compile process
 //! that gets the wasm in one memfd and writes the artifact into another.
 
+mod bounds;
 mod cache;
 mod process;
 mod snapshot;

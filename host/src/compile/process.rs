@@ -11,6 +11,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
+use super::bounds;
 use super::snapshot::{self, Init, Snapshot};
 use super::threads::{Late, Threads};
 use super::{Description, ExportLine, Format, InitOnce, Meta, Reply, Request};
@@ -160,12 +161,14 @@ fn compile(
 }
 
 /// The fifth to eighth byte tell a component from a core module.
-fn is_component(wasm: &[u8]) -> bool {
+pub fn is_component(wasm: &[u8]) -> bool {
     wasm.get(6..8) == Some(&[1, 0])
 }
 
 /// Compiles it with the first profile that can.
 fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
+    let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
+    let wasm = checked.as_deref().unwrap_or(wasm);
     let mut last = String::new();
     // To a core module the last one is the same as the one before.
     let profiles = profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
@@ -243,7 +246,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
             name: cut(&e.path(), LONGEST),
             signature: cut(&e.signature(), LONGEST),
             users: e.is_users(),
-            unsupported: e.unsupported.as_ref().map(|why| cut(why, LONGEST)),
+            unsupported: e.unsupported.as_ref().map(|unsupported| cut(&unsupported.why, LONGEST)),
         })
         .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
         .collect();

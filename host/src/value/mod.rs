@@ -40,6 +40,7 @@ pub use encode::{EncodeError, encode_string};
 pub use misfit::Misfit;
 pub use params::Params;
 pub use shape::Shape;
+pub use wit::spell;
 
 /// How the bytes of an item are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

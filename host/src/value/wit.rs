@@ -2,6 +2,7 @@
 
 use super::shape::Shape;
 use std::fmt::{self, Display, Formatter, Write};
+use wasmtime::component::Type;
 
 /// The longest that a type is spelled inside a message.
 const BRIEF: usize = 120;
@@ -21,22 +22,90 @@ impl Shape {
 
 /// The text of `what`, cut at a length that fits a message.
 pub(super) fn brief(what: impl Display) -> String {
-    let mut brief = Brief(String::new());
+    let mut brief = Brief { text: String::new(), most: BRIEF };
     if write!(brief, "{what}").is_err() {
-        brief.0.push('…');
+        brief.text.push('…');
     }
-    brief.0
+    brief.text
 }
 
-/// Stops the writing at [`BRIEF`] bytes, so that a huge type is not spelled
+/// The longest that a type is spelled for which there is no shape.
+const LONGEST: usize = 2000;
+
+/// The type as WIT text, also where it has no shape: resources have no name
+/// here.
+pub fn spell(ty: &Type) -> String {
+    let mut brief = Brief { text: String::new(), most: LONGEST };
+    if spell_to(ty, &mut brief).is_err() {
+        brief.text.push('…');
+    }
+    brief.text
+}
+
+/// A type of parts, such as `tuple<u8, string>`.
+fn spell_parts(name: &str, parts: impl IntoIterator<Item = Option<Type>>, out: &mut Brief) -> fmt::Result {
+    write!(out, "{name}<")?;
+    for (at, part) in parts.into_iter().enumerate() {
+        out.write_str(if at == 0 { "" } else { ", " })?;
+        match part {
+            Some(part) => spell_to(&part, out)?,
+            None => out.write_str("_")?,
+        }
+    }
+    out.write_str(">")
+}
+
+/// A type of parts with names, such as `record { a: u8 }`.
+fn spell_named<'a>(name: &str, parts: impl Iterator<Item = (&'a str, Option<Type>)>, out: &mut Brief) -> fmt::Result {
+    write!(out, "{name} {{ ")?;
+    for (at, (part, ty)) in parts.enumerate() {
+        write!(out, "{}{part}", if at == 0 { "" } else { ", " })?;
+        if let Some(ty) = ty {
+            out.write_str(": ")?;
+            spell_to(&ty, out)?;
+        }
+    }
+    out.write_str(" }")
+}
+
+fn spell_to(ty: &Type, out: &mut Brief) -> fmt::Result {
+    match ty {
+        Type::Own(_) => out.write_str("resource"),
+        Type::Borrow(_) => out.write_str("borrow<resource>"),
+        Type::ErrorContext => out.write_str("error-context"),
+        Type::Future(future) => spell_parts("future", [future.ty()], out),
+        Type::Stream(stream) => spell_parts("stream", [stream.ty()], out),
+        Type::List(list) => spell_parts("list", [Some(list.ty())], out),
+        Type::FixedLengthList(list) => {
+            out.write_str("list<")?;
+            spell_to(&list.ty(), out)?;
+            write!(out, ", {}>", list.len())
+        }
+        Type::Map(map) => spell_parts("map", [Some(map.key()), Some(map.value())], out),
+        Type::Option(option) => spell_parts("option", [Some(option.ty())], out),
+        Type::Result(result) => spell_parts("result", [result.ok(), result.err()], out),
+        Type::Tuple(tuple) => spell_parts("tuple", tuple.types().map(Some), out),
+        Type::Record(record) => spell_named("record", record.fields().map(|field| (field.name, Some(field.ty))), out),
+        Type::Variant(variant) => spell_named("variant", variant.cases().map(|case| (case.name, case.ty)), out),
+        plain => match Shape::of(plain) {
+            Ok(shape) => write!(out, "{shape}"),
+            Err(_) => out.write_str("…"),
+        },
+    }
+}
+
+/// Stops the writing at so many bytes, so that a huge type is not spelled
 /// out only to be cut.
-struct Brief(String);
+struct Brief {
+    text: String,
+    most: usize,
+}
 
 impl Write for Brief {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = BRIEF.saturating_sub(self.0.len());
+        let room = self.most.saturating_sub(self.text.len());
         let end = text.floor_char_boundary(room);
-        self.0.push_str(&text[..end]);
+        self.text.push_str(&text[..end]);
         if end == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }

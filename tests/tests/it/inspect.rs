@@ -46,3 +46,37 @@ fn what_is_no_task_is_refused() {
     }
     wasmpool().args(["inspect", "/nowhere/task.wasm"]).run().exits(2);
 }
+
+#[test]
+fn a_function_that_cannot_be_called_is_shown_with_all_its_parameters() {
+    let module = r#"
+(module
+  (func (export "mixed") (param i32 v128 f64 externref) (result i64 v128) unreachable)
+  (func (export "only") (param funcref)))"#;
+    let component = r#"
+(component
+  (type $hidden (resource (rep i32)))
+  (export $thing "thing" (type $hidden))
+  (core module $m
+    (func (export "take") (param i32 i32 i32) (result i32) unreachable)
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+  (core instance $i (instantiate $m))
+  (func (export "take") (param "by" u32) (param "them" (list (own $thing))) (result (tuple u8 (own $thing)))
+    (canon lift (core func $i "take") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+    for (task, signatures) in [
+        (
+            module,
+            &[
+                "mixed: func(p0: i32, p1: v128, p2: f64, p3: (ref null extern)) -> (i64, v128)",
+                "only: func(p0: (ref null func))",
+            ][..],
+        ),
+        (component, &["take: func(by: u32, them: list<resource>) -> tuple<u8, resource>"]),
+    ] {
+        let output = wasmpool().arg("inspect").task(&wat(task)).run().exits(0);
+        for signature in signatures {
+            assert!(output.text().contains(signature), "{signature} in {}", output.text());
+        }
+    }
+}
