@@ -95,6 +95,21 @@ pub struct Needs {
     pub initial_table: u64,
 }
 
+impl Needs {
+    /// Bytes of the largest memory and the largest table an instance starts with.
+    pub fn initial_bytes(&self) -> u64 {
+        self.initial_memory.saturating_add(self.initial_table.saturating_mul(TABLE_ELEMENT))
+    }
+
+    /// Bytes that a pool keeps for tables.
+    pub fn pooled_tables(&self) -> u64 {
+        let elements = self.initial_table.max(TABLE_ELEMENTS as u64);
+        elements.saturating_mul(TABLE_ELEMENT).saturating_mul(self.tables.into())
+    }
+}
+
+/// Bytes of an element of a table.
+pub const TABLE_ELEMENT: u64 = 8;
 /// Core instances a pool allows: they cost nothing until they are used, and a Python guest has dozens.
 const CORE_INSTANCES: u32 = 1000;
 /// Elements a table may grow to in a pool.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
-use crate::compile::{Prepared, Watch};
+use crate::compile::{InitOnce, Prepared, Watch};
 use crate::stdio::tell_text;
 use crate::text::Foreign;
 
@@ -46,6 +46,9 @@ impl<'a> Notice<'a> {
             }
             if let Some(why) = &prepared.unkept {
                 tell!("wasmpool: it will be compiled again the next time: {}", Foreign::of(why));
+            }
+            if let Some(InitOnce::EachTime(why)) = &prepared.meta.init {
+                tell!("wasmpool: there is no snapshot: init runs in each instance ({})", Foreign::of(why));
             }
         }
     }

@@ -2,8 +2,8 @@
 //! copies on write.
 //!
 //! Wizer takes the state of all memories and numbers out of an instance and writes it into the module. What it cannot take
-//! (tables that code writes to, and the like) and what would not be true of another instance (handles of WASI) make a
-//! snapshot impossible; `init` then runs in every instance.
+//! (tables that code writes to, and the like) and what would not be true of another instance (handles of WASI, random
+//! numbers, from which maps of many languages draw their order) make a snapshot impossible; `init` then runs in every instance.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -93,7 +93,11 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
         return Ok(Snapshot::Impossible(ASYNC.to_owned()));
     }
     let run = || crate::worker::initialise(&component, &init.json, init.memory);
-    let Initialised { store, instance } = threads.within(init.timeout, &engine, late, run)?;
+    let Initialised { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
+    // Nobody could tell which numbers in its memory came of them.
+    if asked {
+        return Ok(Snapshot::Impossible("`init` asks for random numbers, which all items would share".to_owned()));
+    }
     if !store.data().holds_nothing() {
         return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
     }

@@ -40,7 +40,7 @@ const ON_DEMAND: u64 = 1 << 40;
 /// What an allocator reserves for a thread, and its stack.
 const PER_THREAD: u64 = 132 << 20;
 /// Decoded values take up to forty times the memory of their encoded bytes.
-const PER_OUTPUT_BYTE: u64 = 64;
+pub const PER_OUTPUT_BYTE: u64 = 64;
 
 impl Limits {
     /// For a worker whose guest may have so much memory and give so large results.

@@ -35,7 +35,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::policy::SandboxMode;
 pub use doctor::{Diagnosis, diagnose, run as run_doctor};
-pub use limits::{Limits, fault_plainly, why_compiling_ended};
+pub use limits::{Limits, PER_OUTPUT_BYTE, fault_plainly, why_compiling_ended};
 pub use report::{Layer, Part, Report};
 pub use start::own_socket;
 pub use steps::Role;

@@ -19,6 +19,7 @@ mod p3 {
     pub use wasmtime_wasi::sockets::{TcpSocket, UdpSocket};
 }
 
+use super::charges;
 use super::state::State;
 use crate::exports::unversioned;
 use crate::grants::Given;
@@ -150,6 +151,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &Given)
     match unversioned(interface) {
         "wasi:filesystem/preopens" if !given.has_directories() => {
             linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
+                store.data().meter.call()?;
                 store.data_mut().miss(Missed::Directories);
                 Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
             })?;
@@ -185,11 +187,21 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &Given)
         "wasi:cli/environment" if given.env.is_empty() => {
             // An interface is defined here as a whole, or not at all.
             let mut environment = linker.instance(interface)?;
-            environment.func_wrap("get-arguments", |store, ()| Ok((store.data().arguments().to_vec(),)))?;
+            environment.func_wrap("get-arguments", |store, ()| {
+                let state: &State = store.data();
+                state.meter.call()?;
+                charges::told(state)?;
+                Ok((state.arguments().to_vec(),))
+            })?;
             // By its names in 0.2 and in 0.3.
-            environment.func_wrap("initial-cwd", |_, ()| Ok((None::<String>,)))?;
-            environment.func_wrap("get-initial-cwd", |_, ()| Ok((None::<String>,)))?;
+            for name in ["initial-cwd", "get-initial-cwd"] {
+                environment.func_wrap(name, |store, ()| {
+                    store.data().meter.call()?;
+                    Ok((None::<String>,))
+                })?;
+            }
             environment.func_wrap("get-environment", |mut store, ()| {
+                store.data().meter.call()?;
                 store.data_mut().miss(Missed::Environment);
                 Ok((Vec::<(String, String)>::new(),))
             })?;
@@ -210,6 +222,7 @@ where
     (Result<Socket, Code>,): ComponentNamedList + Lower + 'static,
 {
     instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, (_,): (Family,)| {
+        store.data().meter.call()?;
         store.data_mut().miss(Missed::Socket);
         Ok((Err(denied()),))
     })
@@ -228,12 +241,14 @@ pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &Given)
         if !given.has_directories() && (name.starts_with("path_") || name.starts_with("fd_prestat_")) {
             let is_look = name.starts_with("fd_prestat_");
             linker.func_new(import.module(), name, ty, move |mut caller, _, results| {
+                caller.data().meter.call()?;
                 caller.data_mut().miss(if is_look { Missed::Directories } else { Missed::Path });
                 results.fill(Val::I32(BADF));
                 Ok(())
             })?;
         } else if given.env.is_empty() && name == "environ_sizes_get" {
             linker.func_wrap(import.module(), name, |mut caller: Caller<'_, State>, count: u32, bytes: u32| {
+                caller.data().meter.call()?;
                 caller.data_mut().miss(Missed::Environment);
                 let memory = caller.get_export("memory").and_then(Extern::into_memory);
                 let memory = memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))?;

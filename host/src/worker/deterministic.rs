@@ -14,12 +14,14 @@ use rand_core::TryRng;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime::{Caller, Extern, Linker as CoreLinker};
 use wasmtime_wasi::filesystem::WasiFilesystemView;
-use wasmtime_wasi::p2::bindings::sync::filesystem::types::{
+use wasmtime_wasi::p2::bindings::filesystem::types::{
     Descriptor, DescriptorStat, DirectoryEntry, ErrorCode, HostDescriptor, HostDirectoryEntryStream, PathFlags,
 };
-use wasmtime_wasi::p2::{DynPollable, FsResult, Pollable, subscribe};
+use wasmtime_wasi::p2::{DynPollable, FsError, FsResult, Pollable, subscribe};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView};
 
+use super::charges::{FILES, answer, define};
+use super::meter::{self, Meter};
 use super::state::State;
 use crate::exports::unversioned;
 
@@ -29,8 +31,6 @@ const WALL: Duration = Duration::from_secs(946_684_800);
 const STEP: u64 = 10_000;
 /// What random numbers are derived from. Another text is another version of the results.
 const SEED: &str = "wasmpool 2026-11-21 deterministic random numbers";
-/// The version of WASI 0.2 that the runtime provides.
-const FILESYSTEM: &str = "wasi:filesystem/types@0.2.12";
 
 /// The monotonic clock of an instance.
 #[derive(Clone, Debug, Default)]
@@ -168,30 +168,37 @@ impl TryRng for Numbers {
 }
 
 /// Gives an instance its clocks and numbers.
-pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock) {
+pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock, meter: &Meter) {
+    let numbers = |of: &[u8]| meter::Numbers { meter: meter.clone(), of: Numbers::new(of) };
     builder
         .wall_clock(Wall)
         .monotonic_clock(clock.clone())
-        .secure_random(Numbers::new(b"secure"))
-        .insecure_random(Numbers::new(b"insecure"))
+        .secure_random(numbers(b"secure"))
+        .insecure_random(numbers(b"insecure"))
         .insecure_random_seed(0x7761_736d_706f_6f6c);
 }
 
 /// Answers in place of the runtime where it would wait for real time, or tell what differs from machine to machine: of
 /// files their times and the order of their names. `interface` is imported by a component; `linker` may have it defined
 /// already.
-pub fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+pub fn link(linker: &mut Linker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:clocks/monotonic-clock" => link_clock(linker, interface),
-        "wasi:filesystem/types" => link_files(linker),
+        "wasi:filesystem/types" => link_files(linker, is_async),
         _ => Ok(()),
     }
 }
 
 fn link_clock(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     let mut clock = linker.instance(interface)?;
-    clock.func_wrap("now", |store, ()| Ok((store.data().clock().look(),)))?;
-    clock.func_wrap("resolution", |_, ()| Ok((STEP,)))?;
+    clock.func_wrap("now", |store, ()| {
+        store.data().meter.call()?;
+        Ok((store.data().clock().look(),))
+    })?;
+    clock.func_wrap("resolution", |store, ()| {
+        store.data().meter.call()?;
+        Ok((STEP,))
+    })?;
     clock.func_wrap("subscribe-instant", |mut store, (when,): (u64,)| Ok((timer(store.data_mut(), when)?,)))?;
     clock.func_wrap("subscribe-duration", |mut store, (time,): (u64,)| {
         let when = store.data().clock().times().now.saturating_add(time);
@@ -209,18 +216,19 @@ fn timer(state: &mut State, when: u64) -> wasmtime::Result<Resource<DynPollable>
 /// The names in a directory that were not yet asked for.
 struct Entries(std::vec::IntoIter<DirectoryEntry>);
 
-fn link_files(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut files = linker.instance(FILESYSTEM)?;
+fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()> {
+    let mut files = linker.instance(FILES)?;
     files.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut store, resource| {
         store.data_mut().ctx().table.delete(Resource::<Entries>::new_own(resource))?;
         Ok(())
     })?;
-    files.func_wrap("[method]descriptor.read-directory", |mut store, (directory,): (Resource<Descriptor>,)| {
-        let state: &mut State = store.data_mut();
-        match told(entries(state, directory))? {
-            Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
-            Err(code) => Ok((Err(code),)),
-        }
+    define(&mut files, is_async, "[method]descriptor.read-directory", |state, (directory,)| {
+        Box::pin(async move {
+            match answer(entries(state, directory).await)? {
+                Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
+                Err(code) => Ok((Err(code),)),
+            }
+        })
     })?;
     files.func_wrap(
         "[method]directory-entry-stream.read-directory-entry",
@@ -229,38 +237,33 @@ fn link_files(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok((Ok::<_, ErrorCode>(next),))
         },
     )?;
-    files.func_wrap("[method]descriptor.stat", |mut store, (file,): (Resource<Descriptor>,)| {
-        Ok((told(store.data_mut().filesystem().stat(file))?.map(without_times),))
+    define(&mut files, is_async, "[method]descriptor.stat", |state, (file,)| {
+        Box::pin(async move { Ok((answer(state.filesystem().stat(file).await)?.map(without_times),)) })
     })?;
-    files.func_wrap(
-        "[method]descriptor.stat-at",
-        |mut store, (directory, flags, path): (Resource<Descriptor>, PathFlags, String)| {
-            Ok((told(store.data_mut().filesystem().stat_at(directory, flags, path))?.map(without_times),))
-        },
-    )
-}
-
-/// An error as the guest is told of it; others end it.
-fn told<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(e) => e.downcast().map(|code| Err(code.into())),
-    }
+    define(&mut files, is_async, "[method]descriptor.stat-at", |state, params| {
+        let (directory, flags, path): (Resource<Descriptor>, PathFlags, String) = params;
+        Box::pin(async move {
+            state.meter.bytes(path.len())?;
+            Ok((answer(state.filesystem().stat_at(directory, flags, path).await)?.map(without_times),))
+        })
+    })
 }
 
 /// All entries of a directory, by name.
-fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
+async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
+    let meter = state.meter.clone();
     let mut files = state.filesystem();
-    let stream = files.read_directory(directory)?;
+    let stream = files.read_directory(directory).await?;
     let mut entries = Vec::new();
     let all = loop {
-        match files.read_directory_entry(Resource::new_borrow(stream.rep())) {
+        match files.read_directory_entry(Resource::new_borrow(stream.rep())).await {
             Ok(Some(entry)) => entries.push(entry),
             Ok(None) => break Ok(()),
             Err(e) => break Err(e),
         }
+        meter.each(1).map_err(FsError::trap)?;
     };
-    HostDirectoryEntryStream::drop(&mut files, stream).map_err(wasmtime_wasi::p2::FsError::trap)?;
+    HostDirectoryEntryStream::drop(&mut files, stream).map_err(FsError::trap)?;
     all?;
     entries.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(entries)
@@ -291,12 +294,14 @@ pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "wasi_snapshot_preview1",
         "poll_oneoff",
-        |mut caller: Caller<'_, State>, given: u32, events: u32, count: u32, told: u32| -> i32 {
+        |mut caller: Caller<'_, State>, given: u32, events: u32, count: u32, told: u32| -> wasmtime::Result<i32> {
             let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-                return FAULT;
+                return Ok(FAULT);
             };
             let (bytes, state) = memory.data_and_store_mut(&mut caller);
-            poll_oneoff(bytes, &state.clock(), given, events, count, told).unwrap_or(FAULT)
+            state.meter.call()?;
+            state.meter.each(count as usize)?;
+            Ok(poll_oneoff(bytes, &state.clock(), given, events, count, told).unwrap_or(FAULT))
         },
     )?;
     Ok(())

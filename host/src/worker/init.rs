@@ -1,20 +1,23 @@
 //! A task's `init`: run in each instance, or once for the snapshot that all instances start from.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
 
 use super::load;
 use super::state::State;
-use super::wasi::Wasi;
+use super::wasi::{self, Wasi};
 use crate::exports;
-use crate::policy::Call;
+use crate::policy::{Call, Limits};
 
 /// An instance whose `init` has run.
 pub struct Initialised {
     pub store: Store<State>,
     pub instance: Instance,
+    /// It asked for random numbers.
+    pub asked: bool,
 }
 
 /// Instantiates a component without any grants and runs its `init`. The engine's epoch, once raised, ends it.
@@ -26,8 +29,14 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
-    let linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
-    let mut store = Store::new(engine, State::new(memory, Arc::new(Wasi::silent()), None));
+    let mut linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for (interface, _) in component.component_type().imports(engine) {
+        wasi::link_asked(&mut linker, interface, &asked).map_err(|e| format!("{e:#}"))?;
+    }
+    let wasi = Wasi::silent(&asked);
+    let limits = Limits { memory, ..Limits::default() };
+    let mut store = Store::new(engine, State::new(&limits, Arc::new(wasi), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
     let run = |store: &mut Store<State>| {
@@ -36,7 +45,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
         Ok(instance)
     };
     match run(&mut store) {
-        Ok(instance) => Ok(Initialised { store, instance }),
+        Ok(instance) => Ok(Initialised { store, instance, asked: asked.load(Ordering::Relaxed) }),
         Err(e) => Err(std::mem::take(&mut super::run::blame(&e, &store).message)),
     }
 }

@@ -12,6 +12,7 @@ use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker,
 use wasmtime_wasi::{I32Exit, p2};
 
 use super::Setup;
+use super::charges;
 use super::denied::{self, Missed};
 use super::numbers::Signature;
 use super::state::State;
@@ -129,21 +130,28 @@ fn task_error(e: impl fmt::Display) -> LoadError {
 /// Makes the engine for a task.
 pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
     let Setup { meta, call, .. } = setup;
+    let memory = call.limits.memory;
     if let Some(needs) = meta.needs
-        && needs.initial_memory > call.limits.memory
+        && needs.initial_bytes() > memory
     {
         return Err(LoadError::Task(format!(
-            "the task starts with {} bytes of memory, more than the {} bytes it may have; allow more with --memory",
-            needs.initial_memory, call.limits.memory
+            "the task starts with {} bytes of memory and a table of {}, more than the {memory} bytes it may have; allow \
+             more with --memory",
+            needs.initial_memory, needs.initial_table
         )));
     }
-    engine::for_worker(meta.profile, meta.needs, setup.swap).map_err(|e| {
+    // What a pool keeps for tables is taken at once, whether it is used or not.
+    let needs = meta.needs.filter(|needs| needs.pooled_tables() <= memory.max(MOST_POOLED));
+    engine::for_worker(meta.profile, needs, setup.swap).map_err(|e| {
         LoadError::Task(match crate::surroundings::memory() {
             Some(limit) => format!("{e:#}; {limit}"),
             None => format!("{e:#}"),
         })
     })
 }
+
+/// Bytes of tables that a pool may keep, whatever the task may have of memory.
+const MOST_POOLED: u64 = 64 << 20;
 
 /// Loads the task in `artifact`, to which `path` leads as well.
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
@@ -254,9 +262,12 @@ pub fn link_component(
             deny(&mut linker.root(), name, name, &item.ty, &shared, engine).map_err(task_error)?;
         }
         wasi::link_names(&mut linker, name).map_err(task_error)?;
+        if call.limits.fuel.is_some() && is_provided(name) {
+            charges::link(&mut linker, name, is_async).map_err(task_error)?;
+        }
         denied::link(&mut linker, name, &call.given).map_err(task_error)?;
         if call.deterministic {
-            deterministic::link(&mut linker, name).map_err(task_error)?;
+            deterministic::link(&mut linker, name, is_async).map_err(task_error)?;
         }
     }
     Ok(linker)
@@ -510,6 +521,11 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
         match interface {
             PREVIEW1 => wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?,
             _ => wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?,
+        }
+        match interface {
+            _ if call.limits.fuel.is_none() => {}
+            PREVIEW1 => charges::link_preview1(linker)?,
+            _ => charges::link_unstable(linker)?,
         }
         // Wasmtime's own takes a code of 126 and more for a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;

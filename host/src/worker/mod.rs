@@ -3,6 +3,7 @@
 //! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long as
 //! the socket does.
 
+mod charges;
 mod command;
 mod denied;
 mod deterministic;
@@ -10,6 +11,7 @@ mod deterministic;
 mod hostile;
 mod init;
 mod load;
+mod meter;
 mod numbers;
 mod run;
 mod said;

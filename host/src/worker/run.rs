@@ -11,6 +11,7 @@ use wasmtime_wasi::I32Exit;
 use super::command::{Captured, Invocation, Parts};
 use super::denied;
 use super::load::{Manner, Pre, Returns, Task};
+use super::meter::Meter;
 use super::numbers::{Number, OfNumber, OfNumbers};
 use super::scratch::Scratch;
 use super::state::State;
@@ -24,6 +25,7 @@ use crate::lane::frame::{ItemTag, OutcomeTag};
 use crate::lane::worker::Output;
 use crate::outcome::{Beside, Encoding, Failure, Kind};
 use crate::policy::{Call, ResultForm};
+use crate::sandbox;
 use crate::value::{self, EncodeError, Form, Shape};
 
 /// Frames of a guest's stack that a record tells.
@@ -350,10 +352,8 @@ impl Runner {
         let (Callee::Number(function, _) | Callee::CoreNumber(function, _)) = &live.callee else {
             return Ok(false);
         };
-        match function.call(&mut live.store, number, out) {
-            Some(called) => called.map(|()| true).map_err(|e| blame(&e, &live.store)),
-            None => Ok(false),
-        }
+        let called = Meter::during(&mut live.store, |store| function.call(store, number, out).transpose());
+        called.map(|called| called.is_some()).map_err(|e| blame(&e, &live.store))
     }
 
     /// The same for a batch of them: the result of each.
@@ -368,10 +368,10 @@ impl Runner {
         let Callee::Numbers(function, _) = &live.callee else {
             return Ok(None);
         };
-        let Some(called) = function.call(&mut live.store, &numbers) else {
+        let called = Meter::during(&mut live.store, |store| function.call(store, &numbers).transpose());
+        let Some(texts) = called.map_err(|e| blame(&e, &live.store))? else {
             return Ok(None);
         };
-        let texts = called.map_err(|e| blame(&e, &live.store))?;
         as_many(texts.len(), items.len()).map(|()| Some(texts))
     }
 
@@ -410,6 +410,7 @@ impl Runner {
         if let Some(live) = &mut self.live {
             live.store.data_mut().limiter.refused = false;
             if let Some(fuel) = self.call.limits.fuel {
+                live.store.data().meter.reset();
                 live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
             }
         } else {
@@ -492,14 +493,15 @@ fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<Beside>>) {
 }
 
 fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<Invocation>) -> Result<Live, Failure> {
-    let mut store = Store::new(&task.engine, State::new(call.limits.memory, Arc::clone(wasi), invocation));
+    let mut store = Store::new(&task.engine, State::new(&call.limits, Arc::clone(wasi), invocation));
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
     }
     // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
-    store.set_hostcall_fuel(usize::try_from(call.limits.max_output).unwrap_or(usize::MAX).max(128 << 20));
-    match make(task, &mut store) {
+    let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE);
+    store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX).max(128 << 20));
+    match Meter::during(&mut store, |store| make(task, store)) {
         Ok(callee) => Ok(Live { store, callee }),
         Err(e) => {
             let mut failure = blame(&e, &store);
@@ -557,7 +559,8 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let arguments: Vec<wasmtime::Val> = arguments.iter().map(core_value).collect();
             debug_assert_eq!(arguments.len(), shapes.len());
             let mut returned = vec![wasmtime::Val::I32(0); *results];
-            function.call(&mut live.store, &arguments, &mut returned).map_err(|e| blame(&e, &live.store))?;
+            Meter::during(&mut live.store, |store| function.call(store, &arguments, &mut returned))
+                .map_err(|e| blame(&e, &live.store))?;
             let mut returned: Vec<Val> = returned.iter().map(component_value).collect();
             Ok(if returned.len() > 1 { Some(Val::Tuple(returned)) } else { returned.pop() })
         }
@@ -565,10 +568,10 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
             let mut returned = [Val::Bool(false)];
             let count = usize::from(task.returns.fallible || task.returns.value.is_some());
             let slots = returned.get_mut(..count).unwrap_or_default();
-            match task.is_async {
-                false => function.call(&mut live.store, arguments, slots),
-                true => block_on(function.call_async(&mut live.store, arguments, slots)),
-            }
+            Meter::during(&mut live.store, |store| match task.is_async {
+                false => function.call(store, arguments, slots),
+                true => block_on(function.call_async(store, arguments, slots)),
+            })
             .map_err(|e| blame(&e, &live.store))?;
             let [value] = returned;
             Ok((count == 1).then_some(value))
@@ -581,11 +584,11 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
 fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
     let store = &mut live.store;
     let ended = match &live.callee {
-        Callee::Start(start) => start.call(&mut *store, ()).map(|()| 0),
-        Callee::Run(run) => match is_async {
-            false => run.call(&mut *store, ()),
-            true => block_on(run.call_async(&mut *store, ())),
-        }
+        Callee::Start(start) => Meter::during(store, |store| start.call(store, ())).map(|()| 0),
+        Callee::Run(run) => Meter::during(store, |store| match is_async {
+            false => run.call(store, ()),
+            true => block_on(run.call_async(store, ())),
+        })
         .map(|(result,)| i32::from(result.is_err())),
         _ => return Err(other_kind()),
     };
@@ -609,8 +612,8 @@ fn exit(code: i32) -> Failure {
 fn call_bytes(live: &mut Live, item: &[u8]) -> Result<(), Failure> {
     let store = &mut live.store;
     let result = match live.callee {
-        Callee::Bytes(function) => call_typed(function, store, item).map(Ok),
-        Callee::FallibleBytes(function) => call_typed(function, store, item),
+        Callee::Bytes(function) => Meter::during(store, |store| call_typed(function, store, item)).map(Ok),
+        Callee::FallibleBytes(function) => Meter::during(store, |store| call_typed(function, store, item)),
         _ => return Err(other_kind()),
     };
     match result {
@@ -771,7 +774,7 @@ pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
             (Kind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
         }
         None if text.contains("fuel allocated for hostcalls") => {
-            (Kind::OutputTooLarge, "the result is larger than the host takes".to_owned())
+            (Kind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())
         }
         trap => {
             let trap = match trap {

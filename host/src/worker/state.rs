@@ -19,20 +19,23 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
 use super::deterministic::{self, Clock};
+use super::meter::{self, Meter};
 use super::said;
 use super::wasi::Wasi;
+use crate::engine::TABLE_ELEMENT;
 use crate::lane::PRINTED;
 use crate::lane::worker::PrintedPage;
 use crate::outcome::Printed;
+use crate::policy::Limits;
 
 /// Bytes that are kept of the end of a stream.
 const END: usize = 16 << 10;
-/// Elements a table may grow to.
-const TABLE_ELEMENTS: usize = 1 << 20;
 
 /// The data of a store.
 pub struct State {
     pub limiter: Limiter,
+    /// What calls of the host cost.
+    pub meter: Meter,
     /// Made when the guest first calls WASI: most never do.
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
@@ -50,9 +53,10 @@ pub struct State {
 const MOST_MISSED: usize = 16;
 
 impl State {
-    pub fn new(memory: u64, grants: Arc<Wasi>, invocation: Option<Invocation>) -> State {
+    pub fn new(limits: &Limits, grants: Arc<Wasi>, invocation: Option<Invocation>) -> State {
         State {
-            limiter: Limiter { left: usize::try_from(memory).unwrap_or(usize::MAX), refused: false },
+            limiter: Limiter { left: usize::try_from(limits.memory).unwrap_or(usize::MAX), refused: false },
+            meter: Meter::new(limits.fuel),
             wasi: None,
             p1: None,
             grants,
@@ -94,6 +98,13 @@ impl State {
         self.invocation.as_ref().map_or(&[], |invocation| &invocation.arguments)
     }
 
+    /// How many variables and arguments it is told of, and their bytes.
+    pub fn told(&self) -> (usize, usize) {
+        let (variables, arguments) = (self.grants.variables(), self.arguments());
+        let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        (variables.len() + arguments.len(), bytes + arguments.iter().map(String::len).sum::<usize>())
+    }
+
     /// Whether the guest has called WASI.
     pub fn used_wasi(&self) -> bool {
         self.wasi.is_some() || self.p1.is_some()
@@ -131,36 +142,44 @@ impl State {
         stdout.take();
     }
 
-    /// The state of preview 1.
+    /// The state of preview 1, for a call of it.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
-        let State { p1, grants, invocation, clock, .. } = self;
-        p1.get_or_insert_with(|| Box::new(builder(grants, clock, invocation.as_ref()).build_p1()))
+        self.meter.call_or_unwind();
+        let State { p1, grants, invocation, clock, meter, .. } = self;
+        p1.get_or_insert_with(|| Box::new(builder(grants, clock, meter, invocation.as_ref()).build_p1()))
     }
 }
 
 /// WASI for one instance.
-fn builder(grants: &Wasi, clock: &OnceCell<Clock>, invocation: Option<&Invocation>) -> WasiCtxBuilder {
-    let mut builder = grants.builder();
+fn builder(grants: &Wasi, clock: &OnceCell<Clock>, meter: &Meter, invocation: Option<&Invocation>) -> WasiCtxBuilder {
+    let mut builder = grants.builder(meter);
     if grants.deterministic {
-        deterministic::fix(&mut builder, clock.get_or_init(Clock::default));
+        deterministic::fix(&mut builder, clock.get_or_init(Clock::default), meter);
     }
     if let Some(Invocation { arguments, stdin, stdout }) = invocation {
         let [printer, _] = &grants.printers;
-        builder.args(arguments).stdin(MemoryInputPipe::new(stdin.clone())).stdout(printer.capturing(stdout));
+        let printer = printer.counting(meter);
+        builder
+            .args(arguments)
+            .stdin(meter::Input { meter: meter.clone(), of: MemoryInputPipe::new(stdin.clone()) })
+            .stdout(printer.capturing(stdout));
     }
     builder
 }
 
 impl WasiView for State {
+    /// Every call of WASI comes by here.
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let State { wasi, grants, invocation, clock, .. } = self;
-        let context = || Box::new((builder(grants, clock, invocation.as_ref()).build(), ResourceTable::new()));
+        self.meter.call_or_unwind();
+        let State { wasi, grants, invocation, clock, meter, .. } = self;
+        let context = || Box::new((builder(grants, clock, meter, invocation.as_ref()).build(), ResourceTable::new()));
         let wasi = wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
 }
 
-/// Holds an instance to its memory, summed over all its memories (wasmtime's own limit is for each).
+/// Holds an instance to its memory, summed over all its memories, tables and collected values (wasmtime's own limit is for
+/// each).
 #[derive(Debug)]
 pub struct Limiter {
     left: usize,
@@ -170,13 +189,7 @@ pub struct Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        if more > self.left || maximum.is_some_and(|m| desired > m) {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.left -= more;
-        Ok(true)
+        Ok(self.take(desired.saturating_sub(current), maximum.is_none_or(|most| desired <= most)))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -184,8 +197,22 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|m| desired <= m))
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // What the table's own type, or its slot in the pool, has no room for is no want of memory.
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        Ok(self.take(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT as usize), true))
+    }
+}
+
+impl Limiter {
+    /// Takes so many bytes, if they are there and `fits`.
+    fn take(&mut self, bytes: usize, fits: bool) -> bool {
+        let left = self.left.checked_sub(bytes).filter(|_| fits);
+        self.refused |= left.is_none();
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 }
 
@@ -198,6 +225,8 @@ pub struct Printer {
     end: Option<Arc<Mutex<Vec<u8>>>>,
     /// Gets all of it, where it is the value.
     captured: Option<Captured>,
+    /// Counts what is written as a stream of WASI 0.3. The others count calls by what they are given.
+    meter: Meter,
 }
 
 impl Printer {
@@ -212,7 +241,12 @@ impl Printer {
 
     /// The same, of a command.
     fn capturing(&self, captured: &Captured) -> Printer {
-        Printer { page: self.page.clone(), end: None, captured: Some(captured.clone()) }
+        Printer { end: None, captured: Some(captured.clone()), ..self.clone() }
+    }
+
+    /// The same, counting.
+    pub fn counting(&self, meter: &Meter) -> Printer {
+        Printer { meter: meter.clone(), ..self.clone() }
     }
 
     fn print(&self, bytes: &[u8]) -> Result<(), TooMuch> {
@@ -289,6 +323,9 @@ impl Pollable for Printer {
 
 impl tokio::io::AsyncWrite for Printer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Err(e) = self.meter.bytes(bytes.len()) {
+            return Poll::Ready(Err(io::Error::other(e)));
+        }
         Poll::Ready(self.print(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 

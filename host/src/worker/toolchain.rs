@@ -55,14 +55,19 @@ pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) ->
         let name = import.name();
         match name {
             "abort" => linker.func_wrap(MODULE, name, abort)?,
-            "emscripten_notify_memory_growth" => linker.func_wrap(MODULE, name, |_: i32| {})?,
-            "seed" => linker.func_wrap(MODULE, name, move || seed(deterministic))?,
+            "emscripten_notify_memory_growth" => {
+                linker.func_wrap(MODULE, name, |caller: Caller<'_, State>, _: i32| caller.data().meter.call())?
+            }
+            "seed" => linker.func_wrap(MODULE, name, move |caller: Caller<'_, State>| seed(&caller, deterministic))?,
             "trace" => linker.func_wrap(MODULE, name, trace)?,
             _ => {
                 let is_error = matches!(name, "console.error" | "console.warn");
                 linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, State>, text: u32| {
+                    caller.data().meter.call()?;
                     let text = string(&mut caller, text).unwrap_or_default();
+                    caller.data().meter.bytes(text.len())?;
                     caller.data_mut().print(is_error, &format!("{text}\n"));
+                    Ok(())
                 })?
             }
         };
@@ -80,19 +85,32 @@ fn abort(mut caller: Caller<'_, State>, message: u32, file: u32, line: u32, colu
 
 /// `trace(message, count, …)`, with so many of the five numbers.
 #[expect(clippy::too_many_arguments, reason = "the guest's toolchain says which")]
-fn trace(mut caller: Caller<'_, State>, message: u32, count: u32, a: f64, b: f64, c: f64, d: f64, e: f64) {
+fn trace(
+    mut caller: Caller<'_, State>,
+    message: u32,
+    count: u32,
+    a: f64,
+    b: f64,
+    c: f64,
+    d: f64,
+    e: f64,
+) -> wasmtime::Result<()> {
+    caller.data().meter.call()?;
     let message = string(&mut caller, message).unwrap_or_default();
     let numbers: Vec<String> = [a, b, c, d, e].iter().take(count as usize).map(f64::to_string).collect();
+    caller.data().meter.bytes(message.len())?;
     caller.data_mut().print(true, &format!("trace: {message} {}\n", numbers.join(", ")));
+    Ok(())
 }
 
 /// What numbers that look random start from.
-fn seed(deterministic: bool) -> f64 {
-    match deterministic {
+fn seed(caller: &Caller<'_, State>, deterministic: bool) -> wasmtime::Result<f64> {
+    caller.data().meter.call()?;
+    Ok(match deterministic {
         true => 946_684_800.0,
         // Each hasher has keys of its own, which come from the system.
         false => (RandomState::new().build_hasher().finish() >> 11) as f64,
-    }
+    })
 }
 
 /// A string of AssemblyScript's: UTF-16, with its length in bytes before it. `None` for null, and for what is none.

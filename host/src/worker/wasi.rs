@@ -1,17 +1,23 @@
 //! What a guest's WASI leads to: nothing, but what was granted.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rand_core::{Rng, TryRng};
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
+use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
 use super::denied::Missed;
+use super::meter::{Meter, Numbers};
 use super::state::{Printer, State};
+use crate::exports::unversioned;
 use crate::grants::GivenPeer;
 use crate::policy::Call;
 use crate::text::Foreign;
@@ -35,6 +41,8 @@ pub struct Wasi {
     pub printers: [Printer; 2],
     /// Addresses that connections were to be made to and that are not granted, to a bound.
     refused: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    /// Becomes true when the guest asks for random numbers, where somebody wants to know.
+    asked: Option<Arc<AtomicBool>>,
 }
 
 /// Refused addresses that are kept until they are taken.
@@ -66,12 +74,14 @@ impl Wasi {
             deterministic: call.deterministic,
             printers,
             refused: Arc::default(),
+            asked: None,
         }))
     }
 
-    /// Without any grants, and with nobody to read what is printed.
-    pub fn silent() -> Wasi {
-        Wasi { printers: [Printer::default(), Printer::default().with_end()], ..Wasi::default() }
+    /// Without any grants, and with nobody to read what is printed. This becomes true when the guest asks for random numbers.
+    pub fn silent(asked: &Arc<AtomicBool>) -> Wasi {
+        let asked = Some(Arc::clone(asked));
+        Wasi { asked, printers: [Printer::default(), Printer::default().with_end()], ..Wasi::default() }
     }
 
     /// The addresses that were refused since they were last taken.
@@ -82,10 +92,22 @@ impl Wasi {
         }
     }
 
+    /// The variables of the environment.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// WASI for one instance: no arguments, and what was granted.
-    pub fn builder(&self) -> WasiCtxBuilder {
+    pub fn builder(&self, meter: &Meter) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
-        let [stdout, stderr] = self.printers.clone();
+        let [stdout, stderr] = self.printers.each_ref().map(|printer| printer.counting(meter));
+        if let Some(asked) = &self.asked {
+            let numbers = || Asked { asked: Arc::clone(asked), of: thread_rng() };
+            builder.secure_random(numbers()).insecure_random(numbers());
+        } else if meter.is_counting() {
+            let numbers = || Numbers { meter: meter.clone(), of: thread_rng() };
+            builder.secure_random(numbers()).insecure_random(numbers());
+        }
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
         for (path, guest, permissions) in &self.directories {
             // It could be opened when the worker started. A process that has run out of descriptors since goes without.
@@ -133,6 +155,50 @@ impl Wasi {
     }
 }
 
+/// Random numbers that remember that they were asked for.
+struct Asked<R> {
+    asked: Arc<AtomicBool>,
+    of: R,
+}
+
+impl<R> Asked<R> {
+    fn ask(&mut self) -> &mut R {
+        self.asked.store(true, Ordering::Relaxed);
+        &mut self.of
+    }
+}
+
+impl<R: Rng> TryRng for Asked<R> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.ask().next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.ask().next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.ask().fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+/// Remembers that a component asked for what random numbers start from: `interface` is one that it imports, which `linker`
+/// has defined already.
+pub fn link_asked(linker: &mut Linker<State>, interface: &str, asked: &Arc<AtomicBool>) -> wasmtime::Result<()> {
+    if unversioned(interface) != "wasi:random/insecure-seed" {
+        return Ok(());
+    }
+    let asked = Arc::clone(asked);
+    linker.instance(interface)?.func_wrap("insecure-seed", move |_, ()| {
+        asked.store(true, Ordering::Relaxed);
+        let mut numbers = thread_rng();
+        Ok(((numbers.next_u64(), numbers.next_u64()),))
+    })
+}
+
 /// The addresses that a lookup found and that were not yet asked for.
 struct Addresses(std::vec::IntoIter<IpAddr>);
 
@@ -149,19 +215,23 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
 /// That of WASI 0.3.
 fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     linker.instance(interface)?.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
-        let found = accessor.with(|mut access| look_up(access.data_mut(), &name));
-        let found = found.map(|addresses| addresses.into_iter().map(p3::IpAddress::from).collect::<Vec<_>>());
-        Box::pin(std::future::ready(Ok((found.ok_or(p3::ErrorCode::NameUnresolvable),))))
+        let found = accessor.with(|mut access| look_up(access.data_mut(), &name)).map(|found| {
+            let addresses = found.map(|addresses| addresses.into_iter().map(p3::IpAddress::from).collect::<Vec<_>>());
+            (addresses.ok_or(p3::ErrorCode::NameUnresolvable),)
+        });
+        Box::pin(std::future::ready(found))
     })
 }
 
 /// The addresses of a name, or the knowledge that it was not granted.
-fn look_up(state: &mut State, name: &str) -> Option<Vec<IpAddr>> {
+fn look_up(state: &mut State, name: &str) -> wasmtime::Result<Option<Vec<IpAddr>>> {
+    state.meter.call()?;
+    state.meter.bytes(name.len())?;
     let found = state.grants().look_up(name);
     if found.is_none() {
         state.miss(Missed::Name(Foreign::of(name).to_string()));
     }
-    found
+    Ok(found)
 }
 
 /// That of WASI 0.2.
@@ -173,7 +243,7 @@ fn link_sync_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
     })?;
     names.func_wrap("resolve-addresses", |mut store, (_, name): (Resource<Network>, String)| {
         let state: &mut State = store.data_mut();
-        let Some(addresses) = look_up(state, &name) else {
+        let Some(addresses) = look_up(state, &name)? else {
             return Ok((Err(ErrorCode::NameUnresolvable),));
         };
         Ok((Ok(state.ctx().table.push(Addresses(addresses.into_iter()))?),))

@@ -152,3 +152,70 @@ fn an_init_that_sleeps_in_the_host_has_no_more_time_than_an_item() {
     let output = map(&task).args(["--init", "7", "--timeout", "500ms"]).input("1\n").run().exits(2);
     assert!(output.stderr.contains("cannot be initialised: it did not end within --timeout"), "{}", output.stderr);
 }
+
+/// `init` or an item draws a number by this import and keeps it; `drawn` returns it.
+fn draws(interface: &str, name: &str, ty: &str, core: &str, draw: &str, in_init: bool) -> String {
+    let (by_init, by_item) = if in_init { (draw, "") } else { ("", draw) };
+    format!(
+        r#"
+(component
+  (import "{interface}" (instance $random (export "{name}" (func {ty}))))
+  (core module $libc (memory (export "m") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "m" (core memory $m))
+  (alias core export $libc "realloc" (core func $realloc))
+  (core func $it (canon lower (func $random "{name}") (memory $m) (realloc $realloc)))
+  (core module $code
+    (import "" "m" (memory 1))
+    (import "" "it" (func $it {core}))
+    (global $drawn (mut i64) (i64.const 0))
+    (func (export "init") (param i32) {by_init})
+    (func (export "drawn") (result i64) {by_item} (global.get $drawn)))
+  (core instance $i (instantiate $code (with "" (instance (export "m" (memory $m)) (export "it" (func $it))))))
+  (func (export "init") (param "n" u32) (canon lift (core func $i "init")))
+  (func (export "drawn") (result u64) (canon lift (core func $i "drawn"))))"#
+    )
+}
+
+#[test]
+fn items_share_no_random_numbers_that_init_drew() {
+    for (interface, name, ty, core, draw) in [
+        ("random", "get-random-u64", "(result u64)", "(result i64)", "(global.set $drawn (call $it))"),
+        ("insecure", "get-insecure-random-u64", "(result u64)", "(result i64)", "(global.set $drawn (call $it))"),
+        (
+            "random",
+            "get-random-bytes",
+            r#"(param "len" u64) (result (list u8))"#,
+            "(param i64 i32)",
+            "(call $it (i64.const 8) (i32.const 16)) (global.set $drawn (i64.load (i32.const 1024)))",
+        ),
+        // What maps of Rust draw their order from.
+        (
+            "insecure-seed",
+            "insecure-seed",
+            "(result (tuple u64 u64))",
+            "(param i32)",
+            "(call $it (i32.const 16)) (global.set $drawn (i64.load (i32.const 16)))",
+        ),
+    ] {
+        let interface = format!("wasi:random/{interface}@0.2.0");
+        let task = wat(draws(&interface, name, ty, core, draw, true));
+        let run = |args: &[&str]| {
+            let args = [&["--init", "1", "-j", "2", "-v"], args].concat();
+            map(&task).args(args).input("null\n".repeat(20)).run().exits(0)
+        };
+        let output = run(&[]);
+        let drawn: std::collections::BTreeSet<&str> = output.text().lines().collect();
+        assert_eq!(drawn.len(), 20, "{name}");
+        assert!(output.stderr.contains("`init` asks for random numbers"), "{}", output.stderr);
+        // There they are to be the same.
+        let fixed = run(&["--deterministic"]);
+        assert_eq!(fixed.text().lines().collect::<std::collections::BTreeSet<_>>().len(), 1, "{name}");
+        // Where only items draw, one `init` does for all.
+        let task = wat(draws(&interface, name, ty, core, draw, false));
+        let output = map(&task).args(["--init", "1", "-j", "1", "-v"]).input("null\n".repeat(20)).run().exits(0);
+        assert_eq!(output.text().lines().collect::<std::collections::BTreeSet<_>>().len(), 20, "{name}");
+        assert!(!output.stderr.contains("random numbers"), "{}", output.stderr);
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::support::guest::{built, wat};
 use crate::support::run::map;
-use crate::support::wat::{COUNT_TO, repeat};
+use crate::support::wat::{COUNT_TO, component, lift, repeat};
 
 /// Grows by so many pages of 64 KiB, and traps where that is refused.
 const GROW: &str = r#"
@@ -38,6 +38,67 @@ fn memory_up_to_the_limit_is_given_and_beyond_it_refused() {
 fn memory_is_counted_over_all_memories_of_an_instance() {
     let kinds = kinds(GROW_TWO, &["--memory", "4MiB"], "0\n60\n70\n100\n2\n");
     assert_eq!(kinds, ["ok", "ok", "memory", "memory", "ok"]);
+}
+
+/// `n` tables of functions, each of so many elements; `f` grows the first by its item, and traps where that is refused.
+fn tables(n: usize, elements: usize) -> String {
+    let tables: String = (0..n).map(|i| format!("(table $t{i} {elements} funcref)")).collect();
+    format!(
+        r#"
+(module {tables}
+  (func (export "f") (param i32) (result i32)
+    (if (i32.eq (table.grow $t0 (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable))
+    (table.size $t0)))"#
+    )
+}
+
+#[test]
+fn tables_are_memory() {
+    // An element has 8 bytes: 10,000 of them are less than 128 KiB, 20,000 more. A growth of nothing is none.
+    assert_eq!(kinds(&tables(1, 1), &["--memory", "128KiB"], "0\n10000\n19000\n1\n"), ["ok", "ok", "memory", "ok"]);
+    // Over all tables, and from the start.
+    let many = kinds(&tables(60, 10_000_000), &[], "0\n1\n");
+    assert_eq!(many, ["memory", "memory"]);
+    assert_eq!(kinds(&tables(3, 1_000_000), &["--memory", "25MiB"], "0\n"), ["ok"]);
+    assert_eq!(kinds(&tables(4, 1_000_000), &["--memory", "25MiB"], "0\n"), ["memory"]);
+    // Beside memory.
+    let both = r#"
+(module (memory 16) (table $t 1 funcref)
+  (func (export "f") (param i32) (result i32)
+    (if (i32.eq (table.grow $t (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable))
+    (table.size $t)))"#;
+    assert_eq!(kinds(both, &["--memory", "1088KiB"], "1\n8000\n9000\n"), ["ok", "ok", "memory"]);
+}
+
+#[test]
+fn a_table_that_can_never_fit_is_refused_with_the_option_that_allows_it() {
+    let output = map(&wat(tables(1, 1_000_000))).args(["--memory", "1MiB"]).input("0\n").run().exits(2);
+    assert!(output.stderr.contains("--memory") && output.stderr.contains("1000000"), "{}", output.stderr);
+}
+
+#[test]
+fn a_growth_beyond_what_a_table_may_have_is_no_want_of_memory() {
+    let task = r#"
+(module (table $t 1 5 funcref)
+  (func (export "f") (param i32) (result i32)
+    (if (i32.eq (table.grow $t (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable))
+    (table.size $t)))"#;
+    assert_eq!(kinds(task, &[], "4\n5\n"), ["ok", "trap"]);
+}
+
+#[test]
+fn collected_values_are_memory() {
+    // A list of arrays of 4 KiB, so many of them.
+    let task = r#"
+(module
+  (type $bytes (array (mut i8)))
+  (type $node (struct (field (ref $bytes)) (field (ref null $node))))
+  (func (export "f") (param $n i32) (result i32) (local $all (ref null $node))
+    (loop $l
+      (local.set $all (struct.new $node (array.new $bytes (i32.const 1) (i32.const 4096)) (local.get $all)))
+      (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (i32.const 1)))"#;
+    assert_eq!(kinds(task, &["--memory", "4MiB"], "10\n100\n5000\n10\n"), ["ok", "ok", "memory", "ok"]);
 }
 
 #[test]
@@ -101,11 +162,85 @@ fn the_default_limit_of_a_result_is_16_mib() {
     assert_eq!(kinds, ["ok", "output-too-large", "ok"]);
 }
 
+/// A function of this result, which is stored at 16 as a list from 1,024 on of as many elements as its item says.
+fn list_of(ty: &str, size: usize) -> String {
+    let body = format!(
+        r#"
+    (func (export "list") (param $count i32) (result i32) (local $at i32)
+      (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
+        (i32.mul (local.get $count) (i32.const {size}))))
+      (i32.store (i32.const 16) (local.get $at))
+      (i32.store (i32.const 20) (local.get $count))
+      (i32.const 16))"#
+    );
+    component(&body, &[lift("list", &format!(r#"(param "count" u32) (result (list {ty}))"#))])
+}
+
+#[test]
+fn bytes_and_lists_are_given_up_to_the_limit_by_any_function() {
+    for (ty, size, count, too_many, output) in [
+        ("u8", 1, 16_000_000, 17_000_000, "raw"),
+        ("u8", 1, 12_000_000, 13_000_000, "records"),
+        ("u16", 2, 8_000_000, 9_000_000, "records"),
+        ("bool", 1, 2_500_000, 3_000_000, "records"),
+        ("(option u8)", 2, 3_000_000, 4_000_000, "records"),
+        ("(tuple u8 u8)", 2, 2_500_000, 3_000_000, "records"),
+    ] {
+        let args = ["-j", "1", "--output-format", output, "--delimiter", "none"];
+        let run = map(&wat(list_of(ty, size))).args(args).input(format!("{count}\n{too_many}\n2\n")).run().exits(1);
+        assert!(run.stderr.contains("output-too-large") && run.stderr.contains("1 of 3 items"), "{ty}: {}", run.stderr);
+        if output == "raw" {
+            assert_eq!(run.bytes.len(), count + 2, "{ty}");
+        }
+    }
+    let more = ["-j", "1", "--output-format", "raw", "--delimiter", "none", "--max-output", "30M"];
+    assert_eq!(map(&wat(list_of("u8", 1))).args(more).input("29000000\n").run().exits(0).bytes.len(), 29_000_000);
+}
+
 #[test]
 fn sizes_are_understood_in_both_manners() {
     // 65536 bytes are 64KiB and more than 64k.
     for (size, wanted) in [("1MiB", "ok"), ("1M", "ok"), ("64k", "output-too-large")] {
         let kinds = kinds(&repeat(), &["--max-output", size], "65000\n");
         assert_eq!(kinds, [wanted], "with {size}");
+    }
+}
+
+#[test]
+fn a_bulk_operation_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
+    // Each is given how many; what is within bounds and takes more fuel than there is runs out of it.
+    let task = |operation: &str| {
+        format!(
+            r#"
+(module
+  (memory $m 16) (memory $w i64 16) (table $t 100000 funcref) (table $u 100000 externref)
+  (data $d "abcdefgh") (elem $e func $f $f)
+  (func $f (export "f") (param $n i64) (result i32) {operation} (i32.const 1)))"#
+        )
+    };
+    let n = "(i32.wrap_i64 (local.get $n))";
+    let zero = "(i32.const 0)";
+    for operation in [
+        format!("(memory.fill $m {zero} {zero} {n})"),
+        format!("(memory.fill $w (i64.const 0) {zero} (local.get $n))"),
+        format!("(memory.copy $m $m {zero} (i32.const 8) {n})"),
+        format!("(memory.copy $w $w (i64.const 8) (i64.const 0) (local.get $n))"),
+        format!("(memory.copy $w $m (i64.const 8) {zero} {n})"),
+        format!("(memory.init $m $d {zero} {zero} {n})"),
+        format!("(table.fill $t {zero} (ref.null func) {n})"),
+        format!("(table.fill $u {zero} (ref.null extern) {n})"),
+        format!("(table.copy $t $t {zero} (i32.const 8) {n})"),
+        format!("(table.init $t $e {zero} {zero} {n})"),
+    ] {
+        let task = task(&operation);
+        // Some are within bounds with 50,000, and none is with 2,000,000.
+        let input = "1\n2000000\n4294967295\n-1\n1\n";
+        assert_eq!(kinds(&task, &["--fuel", "5000"], input), ["ok", "trap", "trap", "trap", "ok"], "{operation}");
+        let output = map(&wat(&*task)).args(["--fuel", "5000", "--deterministic"]).input(input).run().exits(1);
+        assert!(output.stderr.contains("3 of 5 items failed: 3 trap"), "{operation}: {}", output.stderr);
+        if !operation.contains(".init") {
+            assert_eq!(kinds(&task, &["--fuel", "5000"], "50000\n"), ["fuel"], "{operation}");
+            assert_eq!(kinds(&task, &["--fuel", "500000"], "50000\n"), ["ok"], "{operation}");
+        }
     }
 }

@@ -28,6 +28,7 @@ mod functions;
 mod grants;
 mod guests;
 mod halt;
+mod host_calls;
 mod init;
 mod input_formats;
 mod inspect;

@@ -1,0 +1,325 @@
+//! Calls of WASI that are asked for much, with [what they cost](super::meter) counted before they are made.
+//!
+//! Each takes the place of the runtime's function, and calls what that calls.
+
+use std::pin::Pin;
+
+use wasmtime::component::{ComponentNamedList, Lift, Linker as ComponentLinker, LinkerInstance, Lower, Resource};
+use wasmtime::{AsContextMut, Caller, Extern, Linker as CoreLinker, Memory, StoreContextMut};
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi::cli::WasiCliView;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::cli::environment::Host as Environment;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::bindings::io::poll::Host as Poll;
+use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream, HostOutputStream};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, FsResult, StreamResult};
+use wiggle::GuestMemory;
+
+use super::meter::Meter;
+use super::run::block_on;
+use super::state::State;
+use crate::exports::unversioned;
+
+/// A version of WASI 0.2: that of the runtime, under which functions can be had one by one.
+macro_rules! runtime {
+    ($interface:literal) => {
+        concat!("wasi:", $interface, "@0.2.12")
+    };
+}
+
+/// The files of WASI 0.2.
+pub const FILES: &str = runtime!("filesystem/types");
+const STREAMS: &str = runtime!("io/streams");
+const POLL: &str = runtime!("io/poll");
+const ENVIRONMENT: &str = runtime!("cli/environment");
+/// Bytes that a read has room for, at most, whatever it is asked for.
+const MOST_READ: u64 = 64 << 10;
+
+/// What a function of the host comes to.
+pub type Answer<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
+
+/// Defines a function of the host that may wait.
+pub fn define<P, R>(
+    instance: &mut LinkerInstance<'_, State>,
+    is_async: bool,
+    name: &str,
+    answer: for<'a> fn(&'a mut State, P) -> Answer<'a, R>,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lift + Send + 'static,
+    R: ComponentNamedList + Lower + Send + 'static,
+{
+    match is_async {
+        false => instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, params: P| {
+            block_on(answer(store.data_mut(), params))
+        }),
+        true => instance.func_wrap_async(name, move |mut store, params: P| {
+            Box::new(async move { answer(store.data_mut(), params).await })
+        }),
+    }
+}
+
+/// Counts what an interface is asked for that a component imports. `linker` has it defined already.
+pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
+    // Those of WASI 0.3 count calls, random numbers and the bytes of streams.
+    if interface.contains("@0.3.") {
+        return Ok(());
+    }
+    match unversioned(interface) {
+        "wasi:filesystem/types" => link_files(&mut linker.instance(FILES)?, is_async),
+        "wasi:io/streams" => link_streams(&mut linker.instance(STREAMS)?, is_async),
+        "wasi:io/poll" => define(&mut linker.instance(POLL)?, is_async, "poll", |state, (list,)| {
+            Box::pin(async move {
+                state.meter.each(Vec::<Resource<DynPollable>>::len(&list))?;
+                Ok((Poll::poll(state.ctx().table, list).await?,))
+            })
+        }),
+        "wasi:cli/environment" => link_environment(&mut linker.instance(ENVIRONMENT)?, is_async),
+        _ => Ok(()),
+    }
+}
+
+fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+    define(instance, is_async, "get-environment", |state, ()| {
+        Box::pin(async move {
+            told(state)?;
+            Ok((Environment::get_environment(&mut state.cli())?,))
+        })
+    })?;
+    define(instance, is_async, "get-arguments", |state, ()| {
+        Box::pin(async move {
+            told(state)?;
+            Ok((Environment::get_arguments(&mut state.cli())?,))
+        })
+    })
+}
+
+/// Counts the variables and the arguments that a task is told of.
+pub fn told(state: &State) -> wasmtime::Result<()> {
+    let (texts, bytes) = state.told();
+    state.meter.each(texts)?;
+    state.meter.bytes(bytes)
+}
+
+/// Counts what a call takes, and makes it.
+macro_rules! files {
+    ($instance:ident, $is_async:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) counts $bytes:expr;)*) => {$(
+        define($instance, $is_async, concat!("[method]descriptor.", $name), |state, params| {
+            let (descriptor, $($arg),*): (Resource<Descriptor>, $($ty),*) = params;
+            Box::pin(async move {
+                state.meter.bytes($bytes)?;
+                Ok((answer(HostDescriptor::$method(&mut state.filesystem(), descriptor, $($arg),*).await)?,))
+            })
+        })?;
+    )*};
+}
+
+fn link_files(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+    files! { instance, is_async:
+        "read" read(len: u64, offset: u64) counts len.min(MOST_READ) as usize;
+        "write" write(bytes: Vec<u8>, offset: u64) counts bytes.len();
+        "stat-at" stat_at(flags: PathFlags, path: String) counts path.len();
+        "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
+            counts path.len();
+        "create-directory-at" create_directory_at(path: String) counts path.len();
+        "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
+            counts old.len() + new.len();
+        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) counts path.len();
+        "readlink-at" readlink_at(path: String) counts path.len();
+        "remove-directory-at" remove_directory_at(path: String) counts path.len();
+        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) counts old.len() + new.len();
+        "symlink-at" symlink_at(old: String, new: String) counts old.len() + new.len();
+        "unlink-file-at" unlink_file_at(path: String) counts path.len();
+        "metadata-hash-at" metadata_hash_at(flags: PathFlags, path: String) counts path.len();
+    }
+    Ok(())
+}
+
+/// An error as the guest is told of it; others end it.
+pub fn answer<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) => e.downcast().map(Err),
+    }
+}
+
+/// The same of a stream.
+fn answer_stream<T>(state: &mut State, result: StreamResult<T>) -> wasmtime::Result<Result<T, streams::StreamError>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) => state.ctx().table.convert_stream_error(e).map(Err),
+    }
+}
+
+/// Makes a call of a stream, and counts the bytes it moved.
+macro_rules! streams {
+    ($instance:ident, $is_async:ident, $kind:literal, $of:ident, $own:ty:
+        $($name:literal $method:ident($($arg:ident: $ty:ty),*) $(.$await:ident)? counts $moved:ident => $bytes:expr;)*) => {$(
+        define($instance, $is_async, concat!("[method]", $kind, ".", $name), |state, params| {
+            let (stream, $($arg),*): (Resource<$own>, $($ty),*) = params;
+            Box::pin(async move {
+                let moved = $of::$method(state.ctx().table, stream, $($arg),*) $(.$await)?;
+                if let Ok($moved) = &moved {
+                    state.meter.bytes($bytes)?;
+                }
+                Ok((answer_stream(state, moved)?,))
+            })
+        })?;
+    )*};
+}
+
+fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+    // None moves more than is in an item, a buffer of the runtime or the guest's memory.
+    streams! { instance, is_async, "input-stream", HostInputStream, DynInputStream:
+        "read" read(len: u64) counts bytes => bytes.len();
+        "blocking-read" blocking_read(len: u64).await counts bytes => bytes.len();
+        "skip" skip(len: u64) counts bytes => *bytes as usize;
+        "blocking-skip" blocking_skip(len: u64).await counts bytes => *bytes as usize;
+    }
+    streams! { instance, is_async, "output-stream", HostOutputStream, DynOutputStream:
+        "write-zeroes" write_zeroes(len: u64) counts _written => len as usize;
+        "blocking-write-zeroes-and-flush" blocking_write_zeroes_and_flush(len: u64).await counts _written => len as usize;
+        "splice" splice(from: Resource<DynInputStream>, len: u64) counts bytes => *bytes as usize;
+        "blocking-splice" blocking_splice(from: Resource<DynInputStream>, len: u64).await counts bytes => *bytes as usize;
+    }
+    define(instance, is_async, "[method]output-stream.write", |state, params| {
+        let (stream, bytes): (Resource<DynOutputStream>, Vec<u8>) = params;
+        Box::pin(async move {
+            state.meter.bytes(bytes.len())?;
+            let written = HostOutputStream::write(state.ctx().table, stream, bytes);
+            Ok((answer_stream(state, written)?,))
+        })
+    })?;
+    define(instance, is_async, "[method]output-stream.blocking-write-and-flush", |state, params| {
+        let (stream, bytes): (Resource<DynOutputStream>, Vec<u8>) = params;
+        Box::pin(async move {
+            state.meter.bytes(bytes.len())?;
+            let written = HostOutputStream::blocking_write_and_flush(state.ctx().table, stream, bytes).await;
+            Ok((answer_stream(state, written)?,))
+        })
+    })
+}
+
+/// The memory of the module that calls.
+fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
+    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+    memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
+}
+
+/// Counts the buffers of a list of so many, and the bytes of the first that is not empty: the runtime takes no more.
+fn buffers(meter: &Meter, memory: &[u8], list: i32, count: i32) -> wasmtime::Result<()> {
+    const BUFFER: usize = 8;
+    let (list, count) = (list as u32 as usize, count as u32 as usize);
+    meter.each(count)?;
+    let all = memory.get(list..).unwrap_or_default();
+    let lengths = all.chunks_exact(BUFFER).take(count).filter_map(|buffer| buffer.last_chunk().copied());
+    let first = lengths.map(u32::from_le_bytes).find(|length| *length > 0);
+    meter.bytes(first.unwrap_or(0) as usize)
+}
+
+/// Counts what a call of preview 1 takes, and makes it.
+macro_rules! core {
+    ($linker:ident, $module:literal, $functions:ident:
+        $($name:ident($($arg:ident: $ty:ty),*) $(.$await:ident)? counts |$meter:ident, $memory:ident| $count:expr;)*) => {$(
+        $linker.func_wrap(
+            $module,
+            stringify!($name),
+            |mut caller: Caller<'_, State>, $($arg: $ty),*| -> wasmtime::Result<i32> {
+                let fuel = caller.as_context_mut().hostcall_fuel();
+                let memory = memory(&mut caller)?;
+                let (bytes, state) = memory.data_and_store_mut(&mut caller);
+                {
+                    let ($meter, $memory) = (&state.meter, &*bytes);
+                    let _ = $memory;
+                    $count?;
+                }
+                let context = state.p1();
+                $functions::Context::set_hostcall_fuel(context, fuel);
+                let mut memory = GuestMemory::Unshared(bytes);
+                block_on(async { $functions::calls::$name(context, &mut memory, $($arg),*) $(.$await)? })
+            },
+        )?;
+    )*};
+}
+
+/// Those of preview 1 and of what was there before it that are asked for the same.
+macro_rules! core_files {
+    ($linker:ident, $module:literal, $functions:ident) => {
+        core! { $linker, $module, $functions:
+            fd_write(fd: i32, list: i32, count: i32, told: i32).await counts |meter, memory| buffers(meter, memory, list, count);
+            fd_pwrite(fd: i32, list: i32, count: i32, at: i64, told: i32).await
+                counts |meter, memory| buffers(meter, memory, list, count);
+            fd_read(fd: i32, list: i32, count: i32, told: i32).await counts |meter, memory| buffers(meter, memory, list, count);
+            fd_pread(fd: i32, list: i32, count: i32, at: i64, told: i32).await
+                counts |meter, memory| buffers(meter, memory, list, count);
+            fd_readdir(fd: i32, buffer: i32, len: i32, from: i64, told: i32).await
+                counts |meter, memory| meter.bytes(len as u32 as usize);
+            poll_oneoff(given: i32, events: i32, count: i32, told: i32).await
+                counts |meter, memory| meter.each(count as u32 as usize);
+            path_create_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, told: i32).await
+                counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, access: i64, change: i64, which: i32).await
+                counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_link(fd: i32, flags: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
+                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
+            path_open(fd: i32, flags: i32, path: i32, len: i32, how: i32, base: i64, inherited: i64, what: i32, told: i32).await
+                counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_readlink(fd: i32, path: i32, len: i32, buffer: i32, room: i32, told: i32).await
+                counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_remove_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_rename(fd: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
+                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
+            path_symlink(old: i32, old_len: i32, fd: i32, new: i32, new_len: i32).await
+                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
+            path_unlink_file(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+        }
+    };
+}
+
+/// The functions of preview 1, and what they are called with.
+mod preview1 {
+    pub use wasmtime_wasi::p1::wasi_snapshot_preview1 as calls;
+    pub use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as Context;
+}
+
+/// Those of what was there before.
+mod unstable {
+    pub use wasmtime_wasi::p0::wasi_unstable as calls;
+    pub use wasmtime_wasi::p0::wasi_unstable::WasiUnstable as Context;
+}
+
+/// The same for a core module that imports preview 1. `linker` may have it defined already.
+pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+    core_files!(linker, "wasi_snapshot_preview1", preview1);
+    link_told(linker, "wasi_snapshot_preview1")
+}
+
+/// The same for what was there before preview 1.
+pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+    core_files!(linker, "wasi_unstable", unstable);
+    link_told(linker, "wasi_unstable")
+}
+
+/// Counts variables and arguments.
+fn link_told(linker: &mut CoreLinker<State>, module: &str) -> wasmtime::Result<()> {
+    macro_rules! told {
+        ($($name:ident)*) => {$(
+            linker.func_wrap(
+                module,
+                stringify!($name),
+                |mut caller: Caller<'_, State>, first: i32, second: i32| -> wasmtime::Result<i32> {
+                    let memory = memory(&mut caller)?;
+                    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+                    told(state)?;
+                    preview1::calls::$name(state.p1(), &mut GuestMemory::Unshared(bytes), first, second)
+                },
+            )?;
+        )*};
+    }
+    told! { args_get args_sizes_get environ_get environ_sizes_get }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! What calls of the host cost an item whose instructions are counted: else a guest could buy any time with few of them.
+//!
+//! A call counts [`CALL`], and more by what it is asked for: [`EACH`] for each thing, and one for each byte. That is about
+//! the time it takes, told in instructions, and the same on any machine. Where it is known before a call of WASI what it will
+//! cost, [`super::charges`] counts it; here is the count, and what cannot be had otherwise: random numbers and bytes of a
+//! stream.
+
+use std::convert::Infallible;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use rand_core::{Rng, TryRng};
+use tokio::io::{AsyncRead, ReadBuf};
+use wasmtime::{Store, Trap};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream};
+use wasmtime_wasi::p2::InputStream;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+
+use super::state::State;
+
+/// What any call of the host counts.
+const CALL: u64 = 500;
+/// What each thing counts that a call is asked for: a subscription, a buffer, an entry of a directory, a variable.
+const EACH: u64 = 100;
+
+/// How much of an item's fuel calls of the host may still take; of an item without such a limit, nothing. Clones count
+/// together.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Option<Arc<Count>>);
+
+#[derive(Debug)]
+struct Count {
+    most: AtomicU64,
+    left: AtomicU64,
+}
+
+/// What unwinds a call of the host that has no way to fail.
+struct Spent;
+
+impl Meter {
+    /// That of an item with so much fuel, if it has a limit.
+    pub fn new(fuel: Option<u64>) -> Meter {
+        Meter(fuel.map(|fuel| Arc::new(Count { most: fuel.into(), left: fuel.into() })))
+    }
+
+    /// Whether there is a limit.
+    pub fn is_counting(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Starts anew, for another item.
+    pub fn reset(&self) {
+        if let Some(count) = &self.0 {
+            count.left.store(count.most.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::OutOfFuel`] where there is no more.
+    pub fn call(&self) -> wasmtime::Result<()> {
+        self.take(CALL)
+    }
+
+    /// Counts so many things, besides the call.
+    pub fn each(&self, things: usize) -> wasmtime::Result<()> {
+        self.take((things as u64).saturating_mul(EACH))
+    }
+
+    /// Counts so many bytes, besides the call.
+    pub fn bytes(&self, bytes: usize) -> wasmtime::Result<()> {
+        self.take(bytes as u64)
+    }
+
+    fn take(&self, units: u64) -> wasmtime::Result<()> {
+        let Some(count) = &self.0 else {
+            return Ok(());
+        };
+        // Whatever did not fit, nothing does after it.
+        let left = count.left.load(Ordering::Relaxed).checked_sub(units);
+        count.left.store(left.unwrap_or(0), Ordering::Relaxed);
+        if left.is_none() { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
+    }
+
+    /// Counts a call in a place that has no way to fail: where there is no fuel for it, it unwinds to [`Meter::during`].
+    pub fn call_or_unwind(&self) {
+        unwind_without(self.call());
+    }
+
+    fn bytes_or_unwind(&self, bytes: usize) {
+        unwind_without(self.bytes(bytes));
+    }
+
+    /// What was taken.
+    fn spent(&self) -> u64 {
+        let taken = |count: &Arc<Count>| count.most.load(Ordering::Relaxed) - count.left.load(Ordering::Relaxed);
+        self.0.as_ref().map_or(0, taken)
+    }
+
+    /// Makes a call of the guest, which ends where its instructions and its calls of the host have used up their fuel.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::OutOfFuel`] then. Nothing may be called in the store any more.
+    pub fn during<T>(
+        store: &mut Store<State>,
+        call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        if !store.data().meter.is_counting() {
+            return call(store);
+        }
+        // The runtime takes what unwinds a call of the host through the guest; who called lets go of the store.
+        let value = match catch_unwind(AssertUnwindSafe(|| call(store))) {
+            Ok(result) => result?,
+            Err(thrown) if thrown.is::<Spent>() => return Err(Trap::OutOfFuel.into()),
+            Err(thrown) => resume_unwind(thrown),
+        };
+        // Each stayed below the limit; so must both together.
+        let left = store.get_fuel()?;
+        if left < store.data().meter.spent() { Err(Trap::OutOfFuel.into()) } else { Ok(value) }
+    }
+}
+
+fn unwind_without(taken: wasmtime::Result<()>) {
+    if taken.is_err() {
+        resume_unwind(Box::new(Spent));
+    }
+}
+
+/// Random numbers that are counted.
+pub struct Numbers<R> {
+    pub meter: Meter,
+    pub of: R,
+}
+
+impl<R: Rng> TryRng for Numbers<R> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        // The runtime draws one for each byte that is asked for.
+        self.meter.bytes_or_unwind(1);
+        Ok(self.of.next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.meter.bytes_or_unwind(1);
+        Ok(self.of.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.meter.bytes_or_unwind(bytes.len());
+        self.of.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+/// Standard input whose bytes are counted where they are read as a stream of WASI 0.3. The others count calls by what they
+/// ask for.
+pub struct Input {
+    pub meter: Meter,
+    pub of: MemoryInputPipe,
+}
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Input {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(InputStreamOf { meter: self.meter.clone(), of: self.of.clone() })
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.of.clone())
+    }
+}
+
+struct InputStreamOf {
+    meter: Meter,
+    of: MemoryInputPipe,
+}
+
+impl AsyncRead for InputStreamOf {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.of).poll_read(context, into);
+        self.meter.bytes_or_unwind(into.filled().len() - before);
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_leaves_nothing() {
+        let meter = Meter::new(Some(CALL + 10));
+        assert!(meter.call().is_ok());
+        assert_eq!(meter.spent(), CALL);
+        assert!(meter.clone().bytes(11).is_err());
+        assert!(meter.bytes(1).is_err());
+        meter.reset();
+        assert!(meter.call().is_ok() && meter.bytes(10).is_ok() && meter.each(0).is_ok());
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted() {
+        let meter = Meter::new(None);
+        assert!(meter.bytes(usize::MAX).is_ok() && meter.each(usize::MAX).is_ok());
+        assert_eq!(meter.spent(), 0);
+    }
+}
