@@ -8,7 +8,7 @@ BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo test simulate faults lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo test simulate faults conformance lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -36,6 +36,7 @@ test: guests ## Run every test
 	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
 	$(MAKE) build
 	$(RUN_TESTS) --workspace
+	$(MAKE) conformance CONFORMANCE=--short
 	$(CARGO) test --release --locked -p wasmpool --doc
 	cd guest && $(CARGO) test --locked -p wasmpool-guest
 
@@ -53,6 +54,17 @@ endif
 
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
 	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: scarcity:: full_disk,faults:: -- scarcity:: full_disk --nocapture)
+
+# `make conformance CONFORMANCE=memory` takes the scripts whose name begins like that; --deterministic counts instructions.
+CONFORMANCE ?=
+
+conformance: build ## Hold the program to the WebAssembly specification's own tests (some minutes)
+	$(CARGO) build --release --locked -p wasmpool-conformance
+	@suite=$$(tests/third-party/fetch testsuite); case $$? in \
+	    0) target/release/conformance $${suite#* } $(CONFORMANCE) ;; \
+	    3) echo "left out: the specification's tests cannot be had" >&2 ;; \
+	    *) exit 1 ;; \
+	esac
 
 lint: ## Formatting, clippy, licences, known advisories
 	$(CARGO) fmt --all --check
