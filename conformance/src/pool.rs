@@ -42,7 +42,8 @@ impl Runs {
         let outcomes = pool.map_each::<_, u32>(steps.iter().copied()).map_err(|e| e.to_string())?;
         let came = outcomes.into_iter().map(|outcome| match outcome {
             Ok(value) => Came::Value(value),
-            Err(e) if e.kind == Kind::Trap => Came::Trap(e.message.clone()),
+            // A module that asks for more memory than it may have here, and then traps, traps.
+            Err(e) if matches!(e.kind, Kind::Trap | Kind::Memory) => Came::Trap(e.message.clone()),
             Err(e) => Came::Other(e.to_string()),
         });
         Ok(came.collect())

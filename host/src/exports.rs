@@ -133,7 +133,7 @@ pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
 
 /// A function's type: its parameters, each with the text of its type, and that of its result.
 fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<String>) -> String {
-    let params: Vec<String> = params.map(|(name, ty)| format!("{name}: {ty}")).collect();
+    let params: Vec<String> = params.map(|(n, ty)| format!("{n}: {ty}")).collect();
     let result = result.map(|result| format!(" -> {result}")).unwrap_or_default();
     format!("({}){result}", params.join(", "))
 }

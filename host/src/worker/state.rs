@@ -210,7 +210,8 @@ impl Limiter {
     /// Takes so many bytes, if they are there and `fits`.
     fn take(&mut self, bytes: usize, fits: bool) -> bool {
         let left = self.left.checked_sub(bytes).filter(|_| fits);
-        self.refused |= left.is_none();
+        // What the memory's own type has no room for is no want of memory.
+        self.refused |= fits && left.is_none();
         self.left = left.unwrap_or(self.left);
         left.is_some()
     }

@@ -156,7 +156,7 @@ fn what_is_printed_is_counted_by_its_bytes() {
         counts(&preview1(module, WRITE, many), 100_000);
     }
     // By WASI 0.3 a command prints the bytes of its item, which it has read.
-    let item = format!("{}\n", "x".repeat(100_000));
+    let item = format!("\"{}\"\n", "x".repeat(100_000));
     let run = |fuel: &str| {
         let run = wasmpool().arg("exec").task(&built("wasi3")).args(["--output-format", "records", "--fuel", fuel]);
         run.input(item.clone()).run().kinds()

@@ -77,7 +77,13 @@ fn a_table_that_can_never_fit_is_refused_with_the_option_that_allows_it() {
 }
 
 #[test]
-fn a_growth_beyond_what_a_table_may_have_is_no_want_of_memory() {
+fn a_growth_beyond_what_a_table_or_memory_declares_is_no_want_of_memory() {
+    let task = r#"
+(module (memory 1 5)
+  (func (export "f") (param i32) (result i32)
+    (if (i32.eq (memory.grow (local.get 0)) (i32.const -1)) (then unreachable))
+    (memory.size)))"#;
+    assert_eq!(kinds(task, &[], "4\n5\n"), ["ok", "trap"]);
     let task = r#"
 (module (table $t 1 5 funcref)
   (func (export "f") (param i32) (result i32)
