@@ -1,4 +1,4 @@
-//! A worker that sends whatever it likes over its socket, descriptors included.
+//! A worker that sends whatever it likes over its socket, descriptors included, at any moment of its life.
 #![no_main]
 #![allow(dead_code, unused_imports)]
 
@@ -8,42 +8,125 @@ mod lane;
 mod memfd;
 #[path = "../../host/src/refused.rs"]
 mod refused;
+mod sandbox;
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
 use arbitrary::Arbitrary;
 use lane::control::{Control, Incoming};
+use lane::life::{Life, News, Started};
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use serde::Deserialize;
+use sandbox::Part;
 
-/// The shape of what the host reads from a worker.
-#[derive(Deserialize, Debug)]
-enum Started {
-    Ready,
-    Unusable(String),
-    BadArtifact(String),
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// Anything.
+    Bytes(Vec<u8>),
+    /// One of the messages there are, and its text.
+    Message(u8, String),
+    Bell,
+    /// The host goes to sleep, or finds something.
+    Sleep,
+    Found,
 }
 
 #[derive(Arbitrary, Debug)]
-struct Message {
-    bytes: Vec<u8>,
+struct Move {
+    step: Step,
     descriptors: u8,
+    /// The host reads the socket behind it.
+    read: bool,
 }
 
-fuzz_target!(|messages: Vec<Message>| {
+fn message(which: u8, text: String) -> Started {
+    let lacking = vec![Part::NetworkNamespace; text.len() % 3];
+    match which % 7 {
+        0 => Started::Entered { lacking },
+        1 => Started::Loaded { lacking },
+        2 => Started::Ready { lacking },
+        3 => Started::Unprotected(text),
+        4 => Started::Unusable(text),
+        5 => Started::BadArtifact(text),
+        _ => Started::Uninitialised(text),
+    }
+}
+
+/// What the host made of a worker.
+#[derive(Default)]
+struct Heard {
+    ready: u32,
+    refused: u32,
+    broken: bool,
+}
+
+/// As the supervisor does it. Nothing is believed of a worker that was out of turn.
+fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
+    for _ in 0..64 {
+        let news = match host.receive::<Started>(true) {
+            Ok(Incoming::Message(said)) => life.hear(said),
+            Ok(Incoming::Bell) => life.rung().map(|()| None),
+            Ok(Incoming::Nothing | Incoming::Closed) => return,
+            Err(_) => {
+                heard.broken = true;
+                return;
+            }
+        };
+        match news {
+            Ok(Some(News::Ready { .. })) => heard.ready += 1,
+            Ok(Some(News::Refused(refusal))) => {
+                assert!(refusal.message().len() <= 16 << 10);
+                heard.refused += 1;
+            }
+            Ok(None) => {}
+            Err(_) => heard.broken = true,
+        }
+        if heard.broken {
+            return;
+        }
+    }
+}
+
+fuzz_target!(|input: (bool, Vec<Move>)| {
+    let (inits, moves) = input;
     let (host, worker) = Control::pair().expect("a socket pair");
+    let mut life = Life::new(inits);
+    let mut heard = Heard::default();
     let before = std::fs::read_dir("/proc/self/fd").expect("a list").count();
-    for message in messages.iter().take(16) {
-        let fds = vec![worker.as_raw_fd(); usize::from(message.descriptors % 12)];
+    for Move { step, descriptors, read: reads } in moves.into_iter().take(64) {
+        let bytes = match step {
+            Step::Bytes(bytes) => bytes,
+            Step::Message(which, text) => serde_json::to_vec(&message(which, text)).expect("it can be written"),
+            Step::Bell => b"b".to_vec(),
+            Step::Sleep => {
+                life.may_ring();
+                continue;
+            }
+            Step::Found => {
+                life.had_reason();
+                continue;
+            }
+        };
+        // Few have some: those cost the worker.
+        let fds = vec![worker.as_raw_fd(); usize::from(descriptors.saturating_sub(243))];
         let rights = [ControlMessage::ScmRights(&fds)];
         let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let _ = sendmsg::<()>(worker.as_raw_fd(), &[IoSlice::new(&message.bytes)], control, flags, None);
-        while let Ok(Incoming::Message(..) | Incoming::Bell) = host.receive::<Started>(true) {}
+        let sent = sendmsg::<()>(worker.as_raw_fd(), &[IoSlice::new(&bytes)], control, flags, None).is_ok();
+        if reads {
+            read(&host, &mut life, &mut heard);
+            assert!(heard.broken || !sent || fds.is_empty(), "descriptors cost the worker");
+        }
+        if heard.broken {
+            break;
+        }
     }
+    read(&host, &mut life, &mut heard);
+    assert!(heard.ready + heard.refused <= 1, "it was ready, or refused, once");
     // No descriptor that a worker sent stays open in the host.
+    drop(worker);
+    while !matches!(host.receive::<Started>(true), Ok(Incoming::Closed | Incoming::Nothing)) {}
     let after = std::fs::read_dir("/proc/self/fd").expect("a list").count();
-    assert_eq!(before, after);
+    assert_eq!(before, after + 1);
 });

@@ -10,6 +10,7 @@ mod memfd;
 mod refused;
 #[path = "../../host/src/outcome.rs"]
 mod outcome;
+mod sandbox;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use arbitrary::Arbitrary;
 use lane::host::{HostLane, Received};
 use lane::region::{NEVER, Region};
 use libfuzzer_sys::fuzz_target;
-use outcome::{Failure, Printed};
+use outcome::{Beside, Failure};
 
 const MAX: u64 = 1 << 20;
 
@@ -38,6 +39,11 @@ enum Attack {
     WideFrom(u64),
     WideFromHere(i8),
     Widen,
+    /// The header of a chunk goes out, and is taken back; the worker says so much of turns.
+    Chunk,
+    TakeBack,
+    Turns(u64),
+    Turn(u8, u64),
 }
 
 fn poke(region: &Region, at: usize, bytes: &[u8]) {
@@ -100,17 +106,25 @@ fuzz_target!(|attacks: Vec<Attack>| {
                             assert_eq!(payload.len(), header.len as usize);
                             // What the supervisor does with it.
                             if let Ok(failure) = serde_json::from_slice::<Failure>(&payload) {
+                                assert!(failure.trace.len() + failure.denied.len() <= 128);
                                 let line = serde_json::to_string(&failure).expect("it was just read");
                                 let guests = failure.error.as_ref().is_some_and(|e| e.get().contains('\n'));
                                 assert!(guests || !line.contains('\n'));
                             }
-                            let _ = serde_json::from_slice::<Printed>(&payload);
+                            let _ = serde_json::from_slice::<Beside>(&payload);
                         }
                         Ok(Received::Nothing) => break,
                         Err(_) => return,
                     }
                 }
             }
+            Attack::Chunk if host.send_header(&[1; 16]).is_err() => return,
+            Attack::Chunk => {}
+            Attack::TakeBack => {
+                let _ = host.take_back();
+            }
+            Attack::Turns(turn) => status.turns.0.0.iter().for_each(|of| of.store(turn, Ordering::SeqCst)),
+            Attack::Turn(nth, turn) => status.turns.0.0[usize::from(nth % 16)].store(turn, Ordering::SeqCst),
             Attack::Send(count) => match host.send(&vec![1; count.into()]) {
                 Ok(sent) => assert!(sent <= usize::from(count)),
                 Err(_) => return,

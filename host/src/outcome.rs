@@ -5,9 +5,11 @@
 mod kind;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 pub use kind::Kind;
@@ -29,6 +31,7 @@ impl Printed {
 
 /// What is told of a success beside its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ToldBeside")]
 pub struct Beside {
     /// A command's exit code, where it is not 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +62,7 @@ pub struct Failure(Box<Details>);
 
 /// The kind of a failure, and what is known about it. Serialized it is the part of a record that says so.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "ToldDetails")]
 pub struct Details {
     pub kind: Kind,
     pub message: String,
@@ -78,6 +82,86 @@ pub struct Details {
     pub denied: Vec<String>,
     #[serde(flatten)]
     pub printed: Printed,
+}
+
+/// A [`Beside`] as it is read. A worker wrote it: a member that is none of these is refused before it is read, and none
+/// comes twice, so that what is read takes no more memory than its text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldBeside {
+    #[serde(default)]
+    code: Option<i32>,
+    #[serde(default)]
+    encoding: Option<Encoding>,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    stderr: String,
+}
+
+impl From<ToldBeside> for Beside {
+    fn from(told: ToldBeside) -> Beside {
+        let ToldBeside { code, encoding, stdout, stderr } = told;
+        Beside { code, encoding, printed: Printed { stdout, stderr } }
+    }
+}
+
+/// [`Details`] as they are read, as above.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldDetails {
+    kind: Kind,
+    message: String,
+    #[serde(default)]
+    error: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "few")]
+    trace: Vec<String>,
+    #[serde(default)]
+    code: Option<i32>,
+    #[serde(default)]
+    signal: Option<i32>,
+    #[serde(default, deserialize_with = "few")]
+    denied: Vec<String>,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    stderr: String,
+}
+
+impl From<ToldDetails> for Details {
+    fn from(told: ToldDetails) -> Details {
+        let ToldDetails { kind, message, error, trace, code, signal, denied, stdout, stderr } = told;
+        Details { kind, message, error, trace, code, signal, denied, printed: Printed { stdout, stderr } }
+    }
+}
+
+/// Texts of a list in a failure, at most: an empty one takes three bytes on its way, and eight times as many in memory.
+const MOST_TEXTS: usize = 64;
+
+/// Reads a list of no more than [`MOST_TEXTS`].
+fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MOST_TEXTS} texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                if texts.len() == MOST_TEXTS {
+                    return Err(A::Error::invalid_length(MOST_TEXTS + 1, &self));
+                }
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    from.deserialize_seq(Few)
 }
 
 impl Failure {
@@ -142,5 +226,44 @@ impl Counts {
         let failed =
             self.failed.iter().map(|(kind, count)| (*kind, count - of(kind))).filter(|(_, n)| *n > 0).collect();
         Counts { done: self.done - before.done, failed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_of_a_failure_is_read_as_it_was() {
+        let mut failure = Failure::new(Kind::Error, "m");
+        failure.error = RawValue::from_string(r#"{"a":[1]}"#.to_owned()).ok();
+        failure.trace = vec!["f".to_owned(); 20];
+        failure.denied = vec!["d".to_owned()];
+        failure.code = Some(3);
+        failure.printed = Printed { stdout: "o".to_owned(), stderr: "e".to_owned() };
+        let json = serde_json::to_string(&failure).unwrap();
+        let read: Failure = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), json);
+        let beside = Beside { code: Some(1), encoding: Some(Encoding::Base64), printed: failure.printed.clone() };
+        let json = serde_json::to_string(&beside).unwrap();
+        assert_eq!(serde_json::from_str::<Beside>(&json).unwrap(), beside);
+    }
+
+    #[test]
+    fn members_that_no_failure_has_are_refused_rather_than_kept() {
+        let beside = [r#""x":0"#, r#""x":[[],[],[]]"#, r#""stdout":"","stdout":"""#, r#""code":1e99"#];
+        for member in beside {
+            serde_json::from_str::<Beside>(&format!("{{{member}}}")).unwrap_err();
+            let failure = format!(r#"{{"kind":"trap","message":"",{member}}}"#);
+            serde_json::from_str::<Failure>(&failure).unwrap_err();
+        }
+        for list in ["trace", "denied"] {
+            let of = |texts: usize| {
+                let texts = vec![r#""""#; texts].join(",");
+                serde_json::from_str::<Failure>(&format!(r#"{{"kind":"trap","message":"","{list}":[{texts}]}}"#))
+            };
+            of(MOST_TEXTS).unwrap();
+            of(MOST_TEXTS + 1).unwrap_err();
+        }
     }
 }

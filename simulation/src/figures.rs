@@ -11,6 +11,7 @@ pub struct Figures {
     pub settled: u64,
     pub retries: u64,
     pub cancelled: u64,
+    pub taken_back: u64,
     pub halted: u64,
     pub resized: u64,
     pub taken_up: u64,
@@ -34,6 +35,7 @@ impl Figures {
         self.settled += other.settled;
         self.retries += other.retries;
         self.cancelled += other.cancelled;
+        self.taken_back += other.taken_back;
         self.halted += other.halted;
         self.resized += other.resized;
         self.taken_up += other.taken_up;
@@ -51,7 +53,7 @@ impl std::fmt::Display for Figures {
         write!(
             f,
             "{} items, {} workers started, {} refused, {} lost, {} killed for being late, {} signals, \
-             {} items blamed, {} run again, {} cancelled, {} runs given up, {} halted, {} taken up, {} calls, {} items given up, \
+             {} items blamed, {} run again, {} cancelled, {} chunks taken back, {} runs given up, {} halted, {} taken up, {} calls, {} items given up, \
              {} changes of the number of workers, {} events",
             self.items,
             self.spawned,
@@ -62,6 +64,7 @@ impl std::fmt::Display for Figures {
             self.settled,
             self.retries,
             self.cancelled,
+            self.taken_back,
             self.gave_up,
             self.halted,
             self.taken_up,

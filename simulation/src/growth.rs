@@ -55,7 +55,7 @@ pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
                 }
             }
             *answered += u64::from(count);
-            scheduler.progress(id, now);
+            scheduler.progress(id, 10, now);
         }
         scheduler.tick(now);
         std::hint::black_box(scheduler.next_deadline());

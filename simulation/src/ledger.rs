@@ -183,6 +183,25 @@ impl Ledger {
         Ok(())
     }
 
+    /// A worker will not run these items, the last that it was given.
+    pub fn taken_back(&mut self, worker: WorkerId, chunk: u64) -> Result<(), Violation> {
+        let held = self.held.entry(worker).or_default();
+        let before = held.len();
+        let kept = held.iter().position(|&index| index == chunk);
+        let taken = held.split_off(kept.ok_or_else(|| format!("chunk {chunk} is taken back, which {worker} has not"))?);
+        promise!(!held.is_empty(), "chunk {chunk} is taken back from worker {worker}, which has nothing else");
+        self.holding_several -= usize::from(before > 1 && held.len() <= 1);
+        for index in taken {
+            self.item(index)?.holder = None;
+        }
+        Ok(())
+    }
+
+    /// Whether a worker holds this item.
+    pub fn holds(&self, worker: WorkerId, index: u64) -> bool {
+        self.held.get(&worker).is_some_and(|items| items.contains(&index))
+    }
+
     /// The item that a worker has to answer next.
     pub fn next_of(&self, worker: WorkerId) -> Option<u64> {
         self.held.get(&worker)?.front().copied()

@@ -90,6 +90,12 @@ struct Known {
     quiet_since: Time,
     /// Since when it was seen to be in items that nobody wants.
     unwanted_since: Option<Time>,
+    /// When it was given items while it had none, how many it was given since, and their bytes.
+    busy_since: Time,
+    given: u64,
+    bytes: u64,
+    /// The chunk that it was given last, while it had another.
+    behind: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -550,7 +556,11 @@ impl Simulation {
         {
             moved = true;
             known.quiet_since = self.now;
-            match self.scheduler.outcome(id, outcome.ending, outcome.elapsed, self.now) {
+            let elapsed = match worker.liar && self.random.per_mille(200) {
+                true => Duration::from_nanos(self.random.below(u64::MAX)),
+                false => outcome.elapsed,
+            };
+            match self.scheduler.outcome(id, outcome.ending, elapsed, self.now) {
                 Verdict::Keep { chunk, index, attempts } => {
                     let honest = worker.liar || index == outcome.index;
                     promise!(honest, "worker {id} answered item {}, which is taken for {index}", outcome.index);
@@ -573,8 +583,13 @@ impl Simulation {
                 }
             }
         }
-        if moved {
-            self.scheduler.progress(id, self.now);
+        if worker.liar {
+            // It takes what it was sent bit by bit, and says each time that nothing is in work.
+            let bytes = self.random.below(1 + known.bytes.min(64));
+            known.bytes -= bytes;
+            self.scheduler.progress(id, bytes, self.now);
+        } else if moved {
+            self.scheduler.progress(id, 1, self.now);
         }
         Ok(false)
     }
@@ -582,10 +597,11 @@ impl Simulation {
     fn observe(&mut self, id: WorkerId, worker: &mut Worker) {
         let (mut attempt, mut started, mut since) = worker.status();
         if worker.liar {
-            worker.attempt += self.random.below(2);
+            // New starts without end, at any time or just now; or that nothing ever began.
+            worker.attempt += self.random.below(3);
             attempt = worker.attempt;
-            started = worker.answered + self.random.below(3);
-            since = self.random.time(self.now * 2);
+            started = if self.random.per_mille(300) { 0 } else { worker.answered + self.random.below(3) };
+            since = if self.random.per_mille(500) { self.now } else { self.random.time(self.now * 2) };
         }
         self.scheduler.observed(id, attempt, started, since, self.now);
     }
@@ -643,15 +659,20 @@ impl Simulation {
                     let idle = self.ledger.holds_nothing(id);
                     self.may_have(id, idle)?;
                     self.ledger.send(id, chunk, count)?;
+                    let items = chunk..chunk + u64::from(count);
+                    let bytes = items.map(|index| u64::from(self.world.size(index))).sum::<u64>();
                     let Some((worker, known)) = self.workers.get_mut(&id) else {
                         return Err(format!("items go to worker {id}, which is gone"));
                     };
                     promise!(worker.doing != Doing::Loading, "items go to worker {id}, which is not ready");
                     promise!(!known.ends, "items go to worker {id}, which has to end");
                     known.old = false;
+                    known.behind = (!idle).then_some(chunk);
                     if idle {
-                        known.quiet_since = now;
+                        *known = Known { quiet_since: now, busy_since: now, given: 0, bytes: 0, ..*known };
                     }
+                    known.given += u64::from(count);
+                    known.bytes += bytes;
                     if worker.queue(chunk, count) {
                         self.wake_worker(id);
                     }
@@ -665,6 +686,19 @@ impl Simulation {
                     self.dies_soon(id);
                 }
                 Action::Skip { chunk, count } => self.ledger.skip(chunk, count)?,
+                Action::TakeBack { worker: id, chunk } => {
+                    let Some((worker, known)) = self.workers.get_mut(&id) else {
+                        return Err(format!("chunk {chunk} is taken back from worker {id}, which is gone"));
+                    };
+                    promise!(!known.ends, "chunk {chunk} is taken back from worker {id}, which has to end");
+                    if worker.take_back(chunk, &mut self.random) {
+                        self.figures.taken_back += 1;
+                        known.given = known.given.saturating_sub(1);
+                        known.behind = None;
+                        self.ledger.taken_back(id, chunk)?;
+                        self.scheduler.taken_back(id, chunk);
+                    }
+                }
                 Action::Split { chunk, at } => self.ledger.split(chunk, at)?,
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     match blame {
@@ -770,6 +804,8 @@ impl Simulation {
         promise!(next.is_some() || worker.doing == Doing::Loading, "worker {id} is killed with nothing to do");
         if !unwanted {
             self.in_time(id, &worker, late, limit)?;
+            self.in_time_whatever_it_says(id, &worker, &known)?;
+            self.nothing_waited_behind(id, &worker, &known)?;
         }
         promise!(!known.ends, "worker {id} is killed, though it has to end already");
         known.ends = true;

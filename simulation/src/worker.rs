@@ -113,6 +113,25 @@ impl Worker {
         self.doing == Doing::Idle
     }
 
+    /// The host takes back a chunk that waits behind another; says `false` where it was begun. One that lies says anything,
+    /// and runs it or not.
+    pub fn take_back(&mut self, chunk: u64, random: &mut Random) -> bool {
+        if self.liar && random.per_mille(500) {
+            return random.per_mille(500);
+        }
+        if self.has_begun(chunk) {
+            return false;
+        }
+        let at = self.queue.iter().position(|&(first, _)| first == chunk);
+        at.is_some_and(|at| self.queue.remove(at).is_some())
+    }
+
+    /// Whether it has begun this chunk.
+    pub fn has_begun(&self, chunk: u64) -> bool {
+        let at = self.queue.iter().position(|&(first, _)| first == chunk);
+        at.is_none_or(|at| at == 0 && (self.singles > 0 || matches!(self.doing, Doing::Running { .. })))
+    }
+
     /// The item it is in the middle of, and whether it is alone in its call.
     pub fn in_work(&self) -> Option<(u64, bool)> {
         match self.doing {

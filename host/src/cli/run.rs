@@ -75,7 +75,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
     let writing = start_thread("output", move || output::write_all(output, &to_write, &writer))?;
-    let lines = Lines::new(format).deterministic(call.deterministic);
+    let lines = Lines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
     let besides = Besides { failed, journal: journaled, files };
     let mut printer = Printer::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };

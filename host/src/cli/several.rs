@@ -276,7 +276,8 @@ impl Crew<'_> {
             task,
             name,
             lines: Lines::of_task(format(self.map.output_format(), self.map.delimiter), name)
-                .deterministic(self.call.deterministic),
+                .deterministic(self.call.deterministic)
+                .within(self.call.limits.max_output),
             counts: Counts::default(),
             shown: 0,
             set_aside: None,

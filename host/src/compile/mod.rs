@@ -24,7 +24,7 @@ pub use snapshot::Init;
 
 use crate::engine::{Needs, Profile};
 use crate::error::Error;
-use crate::lane::control::Control;
+use crate::lane::control::{Control, Incoming};
 use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
 use crate::scarce::patiently;
@@ -152,15 +152,27 @@ impl Request {
     }
 }
 
+/// What it says over the socket before it reads the task, and nothing afterwards: a task that takes it over cannot have it
+/// say that the sandbox is not to be had.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Entered,
+    /// The sandbox lacks a layer that has to hold.
+    Unprotected(String),
+    /// Nothing can be compiled here, by this error of the system where it was one.
+    Unable {
+        why: String,
+        errno: Option<i32>,
+    },
+}
+
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Compiled(Meta),
     /// The task is wrong.
     Refused(String),
-    /// The sandbox lacks a layer that has to hold.
-    Unprotected(String),
-    /// Nothing can be compiled here, by this error of the system where it was one.
+    /// What was compiled cannot be kept, by this error of the system where it was one.
     Unable {
         why: String,
         errno: Option<i32>,
@@ -366,27 +378,63 @@ fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Wat
         }
         Waited::Stopped => return Err(Error::Interrupted),
     };
-    let mut text = String::new();
-    let mut reply = reply;
-    reply.seek(SeekFrom::Start(0)).map_err(io)?;
-    reply.take(MOST_REPLY).read_to_string(&mut text).map_err(io)?;
-    match serde_json::from_str::<Reply>(&text) {
-        Ok(Reply::Compiled(meta)) => {
+    let ended = || {
+        Error::Task(match sandbox::why_compiling_ended(status) {
+            Some(why) => format!("compiling it {why}"),
+            None => format!("the compile process ended without an answer ({status})"),
+        })
+    };
+    match control.receive::<Entry>(true) {
+        Ok(Incoming::Message(Entry::Entered)) => {}
+        Ok(Incoming::Message(Entry::Unprotected(message))) => return Err(Error::Sandbox(message)),
+        Ok(Incoming::Message(Entry::Unable { why, errno })) => return Err(unable(&why, errno)),
+        _ => return Err(ended()),
+    }
+    match read_reply(reply, request.profile).map_err(io)? {
+        Some(Reply::Compiled(meta)) => {
             crate::memfd::seal(&artifact).map_err(io)?;
             Ok((artifact, meta))
         }
-        Ok(Reply::Refused(message)) => Err(Error::Task(message)),
-        Ok(Reply::Unprotected(message)) => Err(Error::Sandbox(message)),
-        Ok(Reply::Unable { why, errno }) => {
-            let errno = errno.map(|number| format!(": {}", told(&io::Error::from_raw_os_error(number))));
-            Err(Error::System(io::Error::other(why + &errno.unwrap_or_default())))
-        }
+        Some(Reply::Refused(message)) => Err(Error::Task(message)),
+        Some(Reply::Unable { why, errno }) => Err(unable(&why, errno)),
         #[cfg(feature = "probes")]
-        Ok(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
-        Err(_) => Err(Error::Task(match sandbox::why_compiling_ended(status) {
-            Some(why) => format!("compiling it {why}"),
-            None => format!("the compile process ended without an answer ({status})"),
-        })),
+        Some(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
+        None => Err(ended()),
+    }
+}
+
+/// Nothing can be compiled here: what the compile process says of that, and the system's error in our words.
+fn unable(why: &str, errno: Option<i32>) -> Error {
+    let errno = errno.map(|number| format!(": {}", told(&io::Error::from_raw_os_error(number))));
+    Error::System(io::Error::other(format!("{}{}", Foreign::of(why), errno.unwrap_or_default())))
+}
+
+/// Reads what the compile process answered; `None` for what no honest one answers that was asked for this profile.
+fn read_reply(mut reply: File, asked: Profile) -> io::Result<Option<Reply>> {
+    let mut bytes = Vec::new();
+    reply.seek(SeekFrom::Start(0))?;
+    reply.take(MOST_REPLY).read_to_end(&mut bytes)?;
+    Ok(match serde_json::from_slice(&bytes) {
+        // Workers make their engine as it says, and count instructions, or not.
+        Ok(Reply::Compiled(meta)) if !asked.all().contains(&meta.profile) => None,
+        Ok(Reply::Refused(message)) => Some(Reply::Refused(brief(&message))),
+        Ok(reply) => Some(reply),
+        Err(_) => None,
+    })
+}
+
+/// Returns a message as a person can read it. That of a text form quotes a line, which may be all of the text.
+fn brief(message: &str) -> String {
+    const LINES: usize = 20;
+    const COLUMNS: usize = 400;
+    message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns so many characters of a text.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+        None => text.to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use wasmtime::{Engine, Module, ResourcesRequired};
 use super::bounds;
 use super::snapshot::{self, Init, Snapshot};
 use super::threads::{Late, Threads};
-use super::{Description, ExportLine, Format, InitOnce, Meta, Reply, Request};
+use super::{Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief, cut};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
@@ -40,41 +40,39 @@ fn serve(control: &Control) -> io::Result<()> {
     let reply = File::from(reply);
     // In the sandbox it could have no second descriptor.
     let late = late(&reply)?;
-    let answer = match enter(&request) {
-        Err(reply) => *reply,
-        #[cfg(feature = "probes")]
-        Ok(_) if request.probe.is_some() => Reply::Probed(sandbox::probes::attempt(&request.probe.unwrap_or_default())),
-        Ok(threads) => {
-            let _entered = threads.enter();
-            let mut bytes = Vec::new();
-            let mut wasm = File::from(wasm);
-            wasm.seek(SeekFrom::Start(0))?;
-            wasm.read_to_end(&mut bytes)?;
-            match panic::catch_unwind(AssertUnwindSafe(|| {
-                compile(&bytes, request.profile, request.init.as_ref(), &threads, late)
-            })) {
-                Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
-                    Ok(()) => Reply::Compiled(meta),
-                    Err(e) => unable("what was compiled cannot be kept", &e),
-                },
-                Ok(Err(message)) => Reply::Refused(brief(&message)),
-                Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
-            }
-        }
+    let threads = match enter(&request) {
+        Ok(threads) => threads,
+        Err(entry) => return control.write(&*entry),
     };
-    serde_json::to_writer(&reply, &answer)?;
-    Ok(())
-}
-
-/// The host says which limit the error comes from: in the sandbox nobody can ask.
-fn unable(why: &str, error: &io::Error) -> Reply {
-    Reply::Unable { why: why.to_owned(), errno: error.raw_os_error() }
+    control.write(&Entry::Entered)?;
+    #[cfg(feature = "probes")]
+    if let Some(probe) = &request.probe {
+        let tried = sandbox::probes::attempt(probe);
+        return Ok(serde_json::to_writer(&reply, &Reply::Probed(tried))?);
+    }
+    let _entered = threads.enter();
+    let mut bytes = Vec::new();
+    let mut wasm = File::from(wasm);
+    wasm.seek(SeekFrom::Start(0))?;
+    wasm.read_to_end(&mut bytes)?;
+    let compiled = panic::catch_unwind(AssertUnwindSafe(|| {
+        compile(&bytes, request.profile, request.init.as_ref(), &threads, late)
+    }));
+    let answer = match compiled {
+        Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
+            Ok(()) => Reply::Compiled(meta),
+            Err(e) => Reply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() },
+        },
+        Ok(Err(message)) => Reply::Refused(brief(&message)),
+        Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
+    };
+    Ok(serde_json::to_writer(&reply, &answer)?)
 }
 
 /// Enters the sandbox, all of it: the task is not read before.
-fn enter(request: &Request) -> Result<Threads, Box<Reply>> {
+fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
     for possible in [surroundings::executable_memory(), surroundings::enough_to_run()] {
-        possible.map_err(|why| Reply::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
+        possible.map_err(|why| Entry::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
     }
     // Counted while files can be read: they may say that there are fewer.
     let compiling = crate::spawn::processors();
@@ -86,10 +84,16 @@ fn enter(request: &Request) -> Result<Threads, Box<Reply>> {
     let plan = Plan::new(request.sandbox, role, limits, sandbox::Openings::default());
     #[cfg(feature = "probes")]
     let plan = plan.weakened(request.probe.as_ref());
-    let refused = |e: sandbox::Refused| Box::new(Reply::Unprotected(e.to_string()));
+    let refused = |e: sandbox::Refused| Box::new(Entry::Unprotected(cut(&e.to_string(), LONGEST)));
     let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
     let threads = Threads::start(compiling, request.init.is_some())
-        .map_err(|e| unable("the compile process cannot start its threads", &e))?;
+        // The host says which limit the error comes from: in the sandbox nobody can ask.
+        .map_err(|e| {
+            Box::new(Entry::Unable {
+                why: "the compile process cannot start its threads".to_owned(),
+                errno: e.raw_os_error(),
+            })
+        })?;
     sandbox.enter_serving().map_err(refused)?;
     Ok(threads)
 }
@@ -99,21 +103,6 @@ fn broken_down(panicked: &(dyn Any + Send)) -> String {
     let words = panicked.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
     format!("the compiler broke down on it: {words}")
-}
-
-/// A message as a person can read it. That of a text form quotes a line, which may be all of the text.
-fn brief(message: &str) -> String {
-    const LINES: usize = 20;
-    const COLUMNS: usize = 400;
-    message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
-}
-
-/// So many characters of a text.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
-        None => text.to_owned(),
-    }
 }
 
 fn cannot_initialise(why: &str) -> String {

@@ -69,15 +69,34 @@ impl Control {
         Ok(())
     }
 
-    /// The next message; waits for one unless `dont_wait`. Descriptors that a worker may send with it are closed by the
-    /// kernel: the host takes none.
+    /// Sends a message by a system call that a compile process has in its sandbox, too.
+    pub fn write(&self, message: &impl Serialize) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        nix::unistd::write(&self.socket, &bytes)?;
+        Ok(())
+    }
+
+    /// Receives the next message; waits for one unless `dont_wait`. Descriptors that come with it are closed by the kernel:
+    /// whoever calls this takes none.
+    ///
+    /// # Errors
+    ///
+    /// For a message that is no `M`, that is longer than any may be, or that has descriptors with it, as well.
     pub fn receive<M: DeserializeOwned>(&self, dont_wait: bool) -> io::Result<Incoming<M>> {
         let mut bytes = [0; MAX_MESSAGE];
         let mut flags = MsgFlags::empty();
         flags.set(MsgFlags::MSG_DONTWAIT, dont_wait);
         let count = loop {
-            match recv(self.socket.as_raw_fd(), &mut bytes, flags) {
-                Ok(count) => break count,
+            let mut iov = [IoSliceMut::new(&mut bytes)];
+            match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, None, flags) {
+                Ok(message) if message.flags.contains(MsgFlags::MSG_TRUNC) => {
+                    return Err(io::Error::other("it is longer than any can be"));
+                }
+                // There was no room for them, and none were to come.
+                Ok(message) if message.flags.contains(MsgFlags::MSG_CTRUNC) => {
+                    return Err(io::Error::other("descriptors came with it"));
+                }
+                Ok(message) => break message.bytes,
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
                 Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
@@ -147,10 +166,16 @@ impl AsFd for Control {
 }
 
 impl Bell for Control {
+    /// By `recv`, which a worker may call that serves items. Whatever the host sends it then is a bell.
     fn wait(&self) -> io::Result<()> {
-        match self.receive::<serde::de::IgnoredAny>(false)? {
-            Incoming::Closed => Err(io::ErrorKind::BrokenPipe.into()),
-            _ => Ok(()),
+        let mut bytes = [0; BELL.len()];
+        loop {
+            return match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+                Ok(0) | Err(Errno::ECONNRESET) => Err(io::ErrorKind::BrokenPipe.into()),
+                Ok(_) => Ok(()),
+                Err(Errno::EINTR) => continue,
+                Err(e) => Err(e.into()),
+            };
         }
     }
 

@@ -65,7 +65,17 @@ pub struct HostLane {
     drained: bool,
     /// Longest payload that is believed.
     max_payload: u64,
-    moved: u64,
+    /// Bytes that were taken from the input, and from the output, since that was last asked.
+    moved: Moved,
+    /// Chunks whose headers were sent.
+    chunks: u64,
+}
+
+/// Bytes that moved through a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub input: u64,
+    pub output: u64,
 }
 
 impl HostLane {
@@ -87,7 +97,8 @@ impl HostLane {
             payload: Vec::new(),
             drained: true,
             max_payload,
-            moved: 0,
+            moved: Moved::default(),
+            chunks: 0,
         };
         Ok((lane, fd))
     }
@@ -114,18 +125,25 @@ impl HostLane {
         if taken < self.taken || taken > self.head {
             return Err(Broken("it took input that was not there"));
         }
-        self.moved += taken - self.taken;
+        self.moved.input += taken - self.taken;
         self.taken = taken;
         Ok(())
     }
 
-    /// Sends all of `bytes` or, where there is no room for that, nothing.
-    pub fn send_whole(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+    /// Sends the header of a chunk or, where there is no room for all of that, nothing.
+    pub fn send_header(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
         self.note_taken()?;
         if self.room_beyond(self.taken) < bytes.len() {
             return Ok(false);
         }
+        self.chunks += 1;
         Ok(self.send(bytes)? == bytes.len())
+    }
+
+    /// Takes back the chunk whose header was sent last; says `false` where the worker has begun it. It reads it, and passes
+    /// over it.
+    pub fn take_back(&self) -> bool {
+        self.region.status().turns.0.take_back(self.chunks)
     }
 
     /// Whether there is something to be taken now. Where the worker goes on without a word, it pays to let outcomes gather:
@@ -260,7 +278,7 @@ impl HostLane {
     }
 
     /// Bytes that moved through the lane in either direction since it was last asked.
-    pub fn moved(&mut self) -> u64 {
+    pub fn moved(&mut self) -> Moved {
         std::mem::take(&mut self.moved)
     }
 
@@ -341,7 +359,7 @@ impl HostLane {
             wide.as_ptr().copy_to_nonoverlapping(to.add(narrow), count - narrow);
         }
         self.tail += count as u64;
-        self.moved += count as u64;
+        self.moved.output += count as u64;
         if self.tail - self.told > RING as u64 / 8 {
             self.tell();
         }

@@ -2,12 +2,13 @@
 //!
 //! The region has a status page, an input ring and an output ring, and for large items a wide one of each ([`region`]);
 //! what is in the rings is described in [`frame`]. The socket ([`control`]) carries descriptors and the few messages of a
-//! worker's life, wakes a side that sleeps, and says when the peer is gone. Nothing that a worker writes is believed by the
+//! worker's life ([`life`]), wakes a side that sleeps, and says when the peer is gone. Nothing that a worker writes is believed by the
 //! host ([`host`]).
 
 pub mod control;
 pub mod frame;
 pub mod host;
+pub mod life;
 pub(crate) mod region;
 pub mod worker;
 

@@ -88,6 +88,38 @@ pub struct WorkerStatus {
 pub struct Status {
     pub host: Line<HostStatus>,
     pub worker: Line<WorkerStatus>,
+    /// Which chunks the worker has begun, and which the host has taken back before that: whoever is first.
+    pub turns: Line<Turns>,
+}
+
+/// Chunks whose turns are kept, by their number: far more than a worker holds at a time.
+const TURNS: usize = 16;
+
+/// For each chunk, by its number from 1 on, whether it was begun (twice the number) or taken back (one more).
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Turns(pub [AtomicU64; TURNS]);
+
+impl Turns {
+    fn of(&self, chunk: u64) -> Option<&AtomicU64> {
+        self.0.get((chunk % TURNS as u64) as usize)
+    }
+
+    /// Begins a chunk; says `false` where it was taken back, which the worker has then passed.
+    pub fn begin(&self, chunk: u64) -> bool {
+        self.of(chunk).is_none_or(|turn| turn.swap(chunk << 1, Ordering::AcqRel) != (chunk << 1 | 1))
+    }
+
+    /// Takes a chunk back; says `false` where it was begun. A worker that lies about that answers for what it holds.
+    pub fn take_back(&self, chunk: u64) -> bool {
+        self.of(chunk).is_some_and(|turn| {
+            let before = turn.load(Ordering::Acquire);
+            // One that was taken back and is not passed keeps its place.
+            let is_free = before >> 1 < chunk && before & 1 == 0;
+            let taken = chunk << 1 | 1;
+            is_free && turn.compare_exchange(before, taken, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        })
+    }
 }
 
 /// No position: nothing was ever long.

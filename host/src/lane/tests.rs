@@ -34,6 +34,19 @@ impl Bell for Host<'_> {
     }
 }
 
+/// A bell that nobody needs: all is there.
+struct Silent;
+
+impl Bell for Silent {
+    fn wait(&self) -> io::Result<()> {
+        panic!("nothing is to be waited for")
+    }
+
+    fn ring(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn pair() -> (HostLane, OwnedFd) {
     HostLane::create(MAX).unwrap()
 }
@@ -320,4 +333,40 @@ fn a_lane_cannot_be_made_smaller_or_larger() {
     let (_host, fd) = pair();
     assert!(nix::unistd::ftruncate(&fd, 0).is_err());
     assert!(nix::unistd::ftruncate(&fd, 1 << 30).is_err());
+}
+
+#[test]
+fn a_chunk_is_begun_or_taken_back_and_never_both() {
+    let (mut host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    for chunk in 1..1_000 {
+        assert!(host.send_header(&[0; 16]).unwrap());
+        worker.take::<16>(&Silent).unwrap();
+        match chunk % 3 {
+            0 => assert!(worker.begin_chunk() && !host.take_back()),
+            1 => assert!(host.take_back() && !worker.begin_chunk() && !host.take_back()),
+            _ => assert!(worker.begin_chunk()),
+        }
+    }
+    // Two at the same time: one of them.
+    let region = Region::map(&fd).unwrap();
+    let turns = &region.status().turns.0;
+    for chunk in 1_000..1_500 {
+        let (taken, begun) = std::thread::scope(|scope| {
+            let begun = scope.spawn(|| turns.begin(chunk));
+            (turns.take_back(chunk), begun.join().unwrap())
+        });
+        assert!(begun != taken, "chunk {chunk}: begun {begun}, taken back {taken}");
+    }
+}
+
+#[test]
+fn whatever_a_worker_writes_about_turns_the_host_only_fails_to_take_back() {
+    let (mut host, fd) = pair();
+    let worker = Region::map(&fd).unwrap();
+    for lie in [0, 1, 2, 3, u64::MAX, u64::MAX - 1, 1 << 63] {
+        host.send_header(&[0; 16]).unwrap();
+        worker.status().turns.0.0.iter().for_each(|turn| turn.store(lie, Ordering::SeqCst));
+        let _ = host.take_back();
+    }
 }

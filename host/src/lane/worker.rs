@@ -29,6 +29,8 @@ pub struct WorkerLane {
     /// Items answered, and attempts made.
     answered: u64,
     attempt: u64,
+    /// Chunks whose headers were taken.
+    chunks: u64,
     /// Bytes of the item that is staged, and the item, gathered piece by piece, where it is too large for the ring.
     staged: usize,
     gathered: Option<Vec<u8>>,
@@ -178,6 +180,7 @@ impl WorkerLane {
             output: Output { region, rings: region.output(), head: 0, tail: 0, placed: 0 },
             answered: 0,
             attempt: 0,
+            chunks: 0,
             staged: 0,
             gathered: None,
             sleeps: Cell::new(0),
@@ -207,6 +210,24 @@ impl WorkerLane {
             self.consume(next);
         }
         self.gathered = Some(gathered);
+        Ok(())
+    }
+
+    /// Begins the chunk whose header was taken; says `false` where the host has taken it back, to be passed over.
+    pub fn begin_chunk(&mut self) -> bool {
+        self.chunks += 1;
+        self.region.status().turns.0.begin(self.chunks)
+    }
+
+    /// Passes over the next `len` bytes of input.
+    pub fn skip(&mut self, mut len: usize, bell: &impl Bell) -> io::Result<()> {
+        while len > 0 {
+            let next = len.min(self.size() / 2);
+            self.wait_for(next, bell)?;
+            self.consume(next);
+            len -= next;
+            self.ring_if_due(bell)?;
+        }
         Ok(())
     }
 

@@ -121,16 +121,30 @@ pub struct Lines {
     label: String,
     /// Records do not tell what differs from run to run: which worker, and how long.
     deterministic: bool,
+    /// Bytes of the records of one outcome (`--flatten`).
+    most: usize,
 }
+
+/// The records of one outcome that has several take no more than so many times `--max-output`. A record is longer than a short
+/// value by a hundred bytes, and three million numbers fit into 16 MiB.
+const RECORDS: u64 = 4;
+/// What the records of one outcome may take in any case: with them stands what the guest printed.
+const RECORDS_AT_LEAST: u64 = 1 << 20;
 
 impl Lines {
     pub fn new(format: Format) -> Lines {
-        Lines { format, label: String::new(), deterministic: false }
+        Lines { format, label: String::new(), deterministic: false, most: usize::MAX }
     }
 
     /// Those of one task of several.
     pub fn of_task(format: Format, task: &str) -> Lines {
-        Lines { format, label: record::label(task), deterministic: false }
+        Lines { label: record::label(task), ..Lines::new(format) }
+    }
+
+    /// Those of outcomes that are no longer than this.
+    pub fn within(self, max_output: u64) -> Lines {
+        let most = max_output.saturating_mul(RECORDS).saturating_add(RECORDS_AT_LEAST);
+        Lines { most: usize::try_from(most).unwrap_or(usize::MAX), ..self }
     }
 
     /// The same, of a run whose records are to be the same in every other.
@@ -170,18 +184,33 @@ impl Lines {
     /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
     fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
-        let beside = value.beside.as_deref();
+        let mut beside = value.beside.as_deref();
         let result = match value.encoded {
             Encoded::One(element) => self.element(record, beside, element, to),
             Encoded::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
-                self.element(record, beside, Cow::Borrowed(element), to)
+                // What was printed is the call's, and told once.
+                self.element(record, beside.take(), Cow::Borrowed(element), to)?;
+                if to.len() - start > self.most { Err(self.too_many_records()) } else { Ok(()) }
             }),
         };
         if result.is_err() {
+            // The room for it may be far more than what stays needs.
             to.truncate(start);
+            to.shrink_to(2 * start);
         }
         result
+    }
+
+    fn too_many_records(&self) -> Failure {
+        Failure::new(
+            Kind::OutputTooLarge,
+            format!(
+                "the records of its elements are longer than {} bytes, {RECORDS} times --max-output; allow more with \
+                 --max-output, or take --output-format values",
+                self.most
+            ),
+        )
     }
 
     fn element(
@@ -288,7 +317,9 @@ fn one_json_value(element: &[u8]) -> Result<(), Failure> {
     if memchr::memchr2(b'\n', b'\r', element).is_some() {
         return Err(invalid("the worker sent a value of several lines"));
     }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(element) {
+    // A parser that skips a string does not look whether it is one.
+    let text = str::from_utf8(element).map_err(|_| invalid("the worker sent a value that is not UTF-8"))?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Ok(()),
         Err(_) => Err(invalid("the worker sent a value that is not JSON")),
     }

@@ -51,6 +51,14 @@ const MAX_KILLS: u32 = 2;
 const DEPTH: usize = 2;
 /// Times its timeout that an item may wait for a processor beyond it.
 const MOST_EXCUSED: u32 = 9;
+/// What a worker may take between items by its own word, such as to wake up and to clear away what one has left. All that
+/// it claims beyond that goes off the time of its items.
+const SLACK: Duration = Duration::from_secs(4);
+/// Bytes of items that a worker has to take from its lane in a second, lest they come out of the time of an item.
+const INPUT_RATE: u64 = 4 << 20;
+/// An item that is in work for so long, or for this part of its time, is not waited for by a chunk behind it.
+const LONG: Duration = Duration::from_millis(100);
+const LONG_PART: u32 = 4;
 /// Bytes read and not yet written: so many, and so many more for each worker.
 const WINDOW: usize = 2 << 20;
 const WINDOW_PER_WORKER: usize = 512 << 10;
@@ -146,6 +154,9 @@ pub enum Action {
     Kill(WorkerId),
     /// It has done its share: let it end.
     Retire(WorkerId),
+    /// Its item in work takes long: if it has not begun `chunk`, which waits behind, see to it that it never will, and tell
+    /// [`Scheduler::taken_back`].
+    TakeBack { worker: WorkerId, chunk: u64 },
     /// The items of `chunk` from index `at` on are a chunk of their own now, known by `at`.
     Split { chunk: u64, at: u64 },
     /// The next item of `chunk` has this outcome.
@@ -362,10 +373,11 @@ impl Scheduler {
     /// What a worker's status page says: that it has answered or is running its `started`th item, and that its
     /// `attempt`th try began at `since`.
     ///
-    /// The worker may lie. A start is believed once, never later than now and never earlier than what was seen before,
-    /// and tries without an answer are counted, so that a lie buys little time.
+    /// The worker may lie. A start is believed once for each answer, never later than now, never earlier than what was seen
+    /// before, and never later than what the worker holds would have left of its time: see [`Worker::reckon`].
     pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
-        let window = &self.window;
+        let (batch, timeout) = (self.config.batch, self.config.timeout);
+        let slack = self.slack_of(id);
         self.workers.change(id, |worker| {
             worker.started = started;
             // What a late one begins while it is being killed changes nothing.
@@ -374,13 +386,22 @@ impl Scheduler {
             }
             worker.attempt = attempt;
             worker.tries += 1;
-            // Only a batch is tried more than once without an answer, and then once for each of its items at most.
-            let most = 2 + worker.chunks.front().and_then(|c| window.get(c)).map_or(0, |c| c.count);
-            if worker.tries <= most {
-                worker.since = since.clamp(worker.since, now.max(worker.since));
-                worker.excused = Duration::ZERO;
+            // Only a batch is tried twice without an answer: as a whole, and then its first item.
+            if worker.tries <= if batch { 2 } else { 1 } {
+                worker.reckon(timeout, slack);
+                worker.since = since.clamp(worker.since, now.min(worker.latest).max(worker.since));
             }
         });
+    }
+
+    /// What a worker may take besides the time of the items in the chunk at its front: where these are a batch, they are
+    /// tried as a whole first.
+    fn slack_of(&self, id: WorkerId) -> Duration {
+        let front = || self.workers.get(id).and_then(|worker| self.window.get(worker.chunks.front()?));
+        match self.config.batch && front().is_some_and(|chunk| chunk.count - chunk.done > 1) {
+            true => self.config.timeout.saturating_add(SLACK),
+            false => SLACK,
+        }
     }
 
     /// Workers whose deadline may have come: look at their status pages, and tell [`Scheduler::observed`], before
@@ -405,20 +426,23 @@ impl Scheduler {
     /// A worker waited for a processor for `waited`, since it was last asked: an overloaded machine is not the item's
     /// fault. How much of that is excused has a bound, for a machine may stay overloaded.
     pub fn excuse(&mut self, id: WorkerId, waited: Duration, now: Time) {
-        let timeout = self.config.timeout;
+        let (timeout, slack) = (self.config.timeout, self.slack_of(id));
         self.workers.change(id, |worker| {
+            worker.reckon(timeout, slack);
             let most = timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
             let excused = waited.min(now.saturating_sub(worker.since)).min(most);
+            worker.put_off(excused);
             worker.excused += excused;
-            worker.since += excused;
         });
     }
 
-    /// Bytes moved between host and worker without an item in work: it is alive.
-    pub fn progress(&mut self, id: WorkerId, now: Time) {
+    /// A worker took so many bytes of items without one in work. A large item has its time once it is there, so they put that
+    /// off, by as long as they may take. What a worker delivers puts off nothing: an outcome is the end of an item or none.
+    pub fn progress(&mut self, id: WorkerId, bytes: u64, now: Time) {
         self.workers.change(id, |worker| {
             if worker.started <= worker.finished {
-                worker.since = worker.since.max(now);
+                let took = Duration::from_micros(bytes.saturating_mul(1_000_000) / INPUT_RATE);
+                worker.put_off(took.min(now.saturating_sub(worker.since)));
             }
         });
     }
@@ -436,7 +460,9 @@ impl Scheduler {
         worker.unanswered = worker.unanswered.saturating_sub(1);
         worker.tries = 0;
         worker.since = worker.since.max(now);
-        self.sizer.measured(elapsed);
+        let was_long = worker.long;
+        // It may lie, and no item takes longer.
+        self.sizer.measured(elapsed.min(self.config.timeout));
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
         let again = matches!(ending, Ending::Failed(kind)
@@ -452,6 +478,10 @@ impl Scheduler {
         if chunk.done == chunk.count {
             chunk.worker = None;
             self.workers.change(id, |worker| worker.chunks.pop_front());
+        }
+        if was_long {
+            self.workers.change(id, |worker| worker.long = false);
+            self.set_alarm(id);
         }
         if again {
             self.take_out(id, key, index);
@@ -484,7 +514,8 @@ impl Scheduler {
         // meanwhile, the next is not to blame.
         let timed_out = worker.killed == Some(worker.finished);
         let in_work = timed_out || (worker.killed.is_none() && worker.started > worker.finished);
-        let elapsed = self.now.saturating_sub(worker.since) + worker.excused;
+        let excused = if worker.reckoned == worker.finished { worker.excused } else { Duration::ZERO };
+        let elapsed = self.now.saturating_sub(worker.since) + excused;
         for (position, &key) in worker.chunks.iter().enumerate() {
             self.give_back(id, key, position == 0, in_work, timed_out, elapsed);
         }
@@ -517,22 +548,25 @@ impl Scheduler {
         for id in self.workers.due(now) {
             self.workers.no_alarm(id);
             let waits_for_output = self.throttled(id);
-            let config = &self.config;
-            let kill = self.workers.change(id, |worker| {
+            let (config, patience) = (&self.config, self.patience());
+            let action = self.workers.change(id, |worker| {
                 if worker.ready && (worker.chunks.is_empty() || waits_for_output) {
-                    worker.since = now;
+                    worker.put_off(now.saturating_sub(worker.since));
                 }
-                let late = now.saturating_sub(worker.since) >= worker.limit(config);
+                let passed = now.saturating_sub(worker.since);
+                if worker.killed.is_some() {
+                    return None;
+                }
                 let unwanted = worker.unwanted_since.is_some_and(|since| now.saturating_sub(since) >= GRACE);
-                let kill = (late || unwanted) && worker.killed.is_none();
-                if kill {
+                if unwanted || passed >= worker.limit(config) {
                     worker.killed = Some(worker.finished);
+                    return Some(Action::Kill(id));
                 }
-                kill
+                let was_long = std::mem::replace(&mut worker.long, worker.ready && passed >= patience);
+                let behind = worker.chunks.get(1).copied().filter(|_| worker.long && !was_long);
+                behind.map(|chunk| Action::TakeBack { worker: id, chunk })
             });
-            if kill == Some(true) {
-                self.actions.push_back(Action::Kill(id));
-            }
+            self.actions.extend(action.flatten());
             self.set_alarm(id);
         }
     }
@@ -543,9 +577,37 @@ impl Scheduler {
             && worker.killed.is_none()
             && (!worker.ready || !worker.chunks.is_empty())
         {
-            let limit = worker.since.saturating_add(worker.limit(&self.config));
+            let limit = worker.limit(&self.config);
+            let next = if worker.ready && !worker.long { self.patience().min(limit) } else { limit };
+            let next = worker.since.saturating_add(next);
             let unwanted = worker.unwanted_since.map(|since| since.saturating_add(GRACE));
-            self.workers.alarm(id, unwanted.map_or(limit, |at| at.min(limit)));
+            self.workers.alarm(id, unwanted.map_or(next, |at| at.min(next)));
+        }
+    }
+
+    /// How long an item may be in work before nothing waits behind it any more.
+    fn patience(&self) -> Duration {
+        LONG.min(self.config.timeout / LONG_PART)
+    }
+
+    /// A worker will not begin this chunk, which waited behind another: it goes elsewhere.
+    pub fn taken_back(&mut self, id: WorkerId, key: u64) {
+        let Some(chunk) = self.window.get_mut(&key) else {
+            return;
+        };
+        let count = u64::from(chunk.count);
+        let taken = self.workers.change(id, |worker| {
+            let waits = worker.chunks.len() > 1 && worker.chunks.back() == Some(&key);
+            if waits {
+                worker.chunks.pop_back();
+                worker.unanswered -= count;
+                worker.left += count;
+            }
+            waits
+        });
+        if taken == Some(true) {
+            chunk.worker = None;
+            self.returned.insert(key);
         }
     }
 
@@ -779,10 +841,12 @@ impl Scheduler {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.worker = Some(id);
         }
-        let now = self.now;
+        let (now, timeout) = (self.now, self.config.timeout);
+        let slack = if self.config.batch && count > 1 { timeout.saturating_add(SLACK) } else { SLACK };
         self.workers.change(id, |worker| {
             if worker.chunks.is_empty() {
                 worker.since = worker.since.max(now);
+                worker.reckon_anew(slack);
             }
             worker.chunks.push_back(key);
             worker.unanswered += u64::from(count);

@@ -25,10 +25,16 @@ pub(super) struct Worker {
     pub tries: u32,
     /// When the item in work began, or the last progress was seen.
     pub since: Time,
-    /// What `since` was put off by while the worker waited for a processor.
+    /// What `since` was put off by while the worker waited for a processor, for this item.
     pub excused: Time,
     /// Since when it has been in items that nobody wants.
     pub unwanted_since: Option<Time>,
+    /// The latest time at which the item in work is believed to have begun, and how many were answered when that was
+    /// reckoned; see [`Worker::reckon`].
+    pub latest: Time,
+    pub reckoned: u64,
+    /// Its item in work takes long: no chunk waits behind it.
+    pub long: bool,
     /// It is on its way out, by an order: what it had answered by then.
     pub killed: Option<u64>,
     /// When its deadline is looked at next: never later than the deadline, but earlier where that was put off since.
@@ -55,10 +61,36 @@ impl Worker {
         if self.ready { config.timeout } else { config.start_timeout }
     }
 
+    /// Begins to reckon, with nothing in work before this: `slack` is what it may take besides the time of items.
+    pub fn reckon_anew(&mut self, slack: Time) {
+        self.latest = self.since.saturating_add(slack);
+        self.reckoned = self.finished;
+        self.excused = Time::ZERO;
+    }
+
+    /// Reckons how late the item in work may be said to have begun. What items before it left of their time is added to that,
+    /// but never beyond `slack`: so however a worker lies, it has for what it holds the time of as many items, and `slack`
+    /// once.
+    pub fn reckon(&mut self, timeout: Time, slack: Time) {
+        let answered = self.finished - self.reckoned;
+        if answered > 0 {
+            let theirs = timeout.saturating_mul(u32::try_from(answered).unwrap_or(u32::MAX));
+            let latest = self.latest.saturating_add(theirs);
+            self.reckon_anew(slack);
+            self.latest = self.latest.min(latest);
+        }
+    }
+
+    /// Puts its deadline off by what is no fault of its own.
+    pub fn put_off(&mut self, by: Time) {
+        self.since = self.since.saturating_add(by);
+        self.latest = self.latest.saturating_add(by);
+    }
+
     fn standing(&self) -> Standing {
         let (alive, busy) = (self.killed.is_none(), !self.chunks.is_empty());
         Standing {
-            free: (alive && self.ready && !self.retiring).then_some(self.chunks.len()),
+            free: (alive && self.ready && !self.retiring && !self.long).then_some(self.chunks.len()),
             spent: alive && self.ready && self.retiring && !busy,
             staying: alive && !self.retiring,
             busy: alive && busy,

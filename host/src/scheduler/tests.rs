@@ -107,6 +107,12 @@ fn a_worker_that_lies_about_its_starts_does_not_live_longer_for_it() {
         }
     }
     assert!(killed.is_some_and(|at| at <= 130), "killed at {killed:?} ms");
+    // Nor where many items are left.
+    let mut scheduler = with_four_items(config());
+    (0..3).for_each(|n| assert!(scheduler.outcome(0, Ending::Final, ms(0), ms(n)) != Verdict::Unexpected));
+    let claim = |scheduler: &mut Scheduler, now: Time| scheduler.observed(0, now.as_micros() as u64, 4, now, now);
+    let killed = killed_at(&mut scheduler, 3..10_000, claim);
+    assert!(killed.is_some_and(|at| at <= 130), "killed at {killed:?} ms");
 }
 
 #[test]
@@ -316,9 +322,126 @@ fn an_item_that_comes_after_a_long_pause_has_its_full_time() {
     scheduler.input_ended();
     scheduler.tick(ms(5_000));
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 0, chunk: 0, count: 4 }]);
-    scheduler.tick(ms(5_001));
+    assert_eq!(killed_at(&mut scheduler, 5_001..6_000, |_, _| ()), Some(5_100));
+}
+
+/// When the worker is killed, where so much happens every millisecond.
+fn killed_at(
+    scheduler: &mut Scheduler,
+    mut during: std::ops::Range<u64>,
+    mut happens: impl FnMut(&mut Scheduler, Time),
+) -> Option<u64> {
+    during.find(|&now| {
+        let now = Duration::from_millis(now);
+        happens(scheduler, now);
+        scheduler.tick(now);
+        actions(scheduler).contains(&Action::Kill(0))
+    })
+}
+
+#[test]
+fn bytes_that_come_one_by_one_do_not_count_as_life() {
+    let mut scheduler = with_four_items(config());
+    // It says that nothing is in work, and has answered nothing.
+    let drip = |scheduler: &mut Scheduler, now| {
+        scheduler.observed(0, 0, 0, now, now);
+        scheduler.progress(0, 1, now);
+    };
+    assert_eq!(killed_at(&mut scheduler, 0..10_000, drip), Some(100));
+}
+
+#[test]
+fn a_large_item_has_its_time_once_it_is_there() {
+    let mut scheduler = with_four_items(config());
+    let takes = |scheduler: &mut Scheduler, now| {
+        if now < Duration::from_millis(500) {
+            scheduler.progress(0, 1 << 20, now);
+        }
+    };
+    assert_eq!(killed_at(&mut scheduler, 0..10_000, takes), Some(599));
+}
+
+#[test]
+fn a_batch_is_tried_as_a_whole_and_then_item_by_item() {
+    let mut scheduler = with_four_items(Config { batch: true, ..config() });
+    let ms = Duration::from_millis;
+    scheduler.observed(0, 1, 1, ms(0), ms(0));
+    assert_eq!(killed_at(&mut scheduler, 0..90, |_, _| ()), None);
+    scheduler.observed(0, 2, 1, ms(90), ms(90));
+    assert_eq!(killed_at(&mut scheduler, 90..180, |_, _| ()), None);
+    // A third start without an answer is none.
+    scheduler.observed(0, 3, 1, ms(180), ms(180));
+    assert_eq!(killed_at(&mut scheduler, 180..1_000, |_, _| ()), Some(190));
+}
+
+#[test]
+fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_all() {
+    let timeout = Duration::from_secs(10);
+    let mut scheduler = with_four_items(Config { timeout, ..config() });
+    let (mut item, mut attempt) = (0, 0);
+    // It begins each item as late as is believed, and answers at the last moment.
+    let late = |scheduler: &mut Scheduler, now: Time| {
+        let (_, worker) = (item, scheduler.workers.get(0).expect("it is not lost"));
+        let (since, latest) = (worker.since, worker.latest);
+        if attempt == item && now + Duration::from_millis(1) >= latest.min(since + timeout) {
+            attempt += 1;
+            scheduler.observed(0, attempt, attempt, now, now);
+        } else if attempt > item && item < 3 && now + Duration::from_millis(1) >= since + timeout {
+            item += 1;
+            scheduler.outcome(0, Ending::Final, timeout, now);
+        }
+    };
+    let killed = killed_at(&mut scheduler, 0..100_000, late).expect("it is killed");
+    assert!((40_000..=44_000).contains(&killed), "killed after {killed} ms");
+}
+
+/// A scheduler whose only worker has chunks of one item, 1 in work and 2 behind it, since 0 ms.
+fn with_one_behind() -> Scheduler {
+    let mut scheduler = Scheduler::new(Config { chunk: ChunkSize::Fixed(1), workers: 2, ..config() });
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
+    scheduler.worker_ready(0, Time::ZERO);
+    scheduler.input(&[1]);
+    actions(&mut scheduler);
+    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
+    scheduler.input(&[1; 2]);
+    let sent = |chunk| Action::Send { worker: 0, chunk, count: 1 };
+    assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 0, done: true }, sent(1), sent(2)]);
+    scheduler
+}
+
+#[test]
+fn a_chunk_does_not_wait_behind_an_item_that_takes_long() {
+    let mut scheduler = with_one_behind();
+    let ms = Duration::from_millis;
+    scheduler.tick(ms(24));
     assert_eq!(actions(&mut scheduler), []);
-    assert_eq!(scheduler.next_deadline(), Some(ms(5_100)));
+    scheduler.tick(ms(25));
+    assert_eq!(actions(&mut scheduler), [Action::TakeBack { worker: 0, chunk: 2 }]);
+    scheduler.taken_back(0, 2);
+    // Nor does another that comes, until the long one is answered.
+    scheduler.input(&[1]);
+    assert_eq!(actions(&mut scheduler), []);
+    scheduler.worker_ready(1, ms(30));
+    let sent = |worker, chunk| Action::Send { worker, chunk, count: 1 };
+    assert_eq!(actions(&mut scheduler), [sent(1, 2), sent(1, 3)]);
+    scheduler.outcome(0, Ending::Final, ms(40), ms(40));
+    scheduler.input(&[1]);
+    assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 1, done: true }, sent(0, 4)]);
+}
+
+#[test]
+fn a_chunk_that_was_begun_stays_where_it_is() {
+    let mut scheduler = with_one_behind();
+    let ms = Duration::from_millis;
+    scheduler.tick(ms(25));
+    assert_eq!(actions(&mut scheduler), [Action::TakeBack { worker: 0, chunk: 2 }]);
+    // The caller found that it was; what it says too late changes nothing.
+    scheduler.outcome(0, Ending::Final, ms(25), ms(26));
+    scheduler.taken_back(0, 2);
+    scheduler.worker_ready(1, ms(30));
+    assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 1, done: true }]);
+    let verdict = scheduler.outcome(0, Ending::Final, ms(1), ms(31));
+    assert_eq!(verdict, Verdict::Keep { chunk: 2, index: 2, attempts: 1 });
 }
 
 #[test]

@@ -26,7 +26,8 @@ use crate::input::Batch;
 use crate::journal::{COMMIT_EVERY, Left};
 use crate::lane::LOOK_EVERY;
 use crate::lane::frame::{ChunkHeader, OutcomeTag, PART};
-use crate::lane::host::Received;
+use crate::lane::host::{Moved, Received};
+use crate::lane::life::{News, Refusal};
 use crate::lane::region::Want;
 use crate::outcome::{Beside, Failure, Kind, Printed};
 use crate::policy::{Call, Halt};
@@ -34,7 +35,8 @@ use crate::sandbox::Part;
 use crate::scarce::{self, patiently};
 use crate::scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 use crate::spawn::Ended;
-use crate::worker::{Setup, Started};
+use crate::text::Foreign;
+use crate::worker::Setup;
 use chunks::Chunks;
 pub use chunks::{Group, Item};
 pub use process::Spares;
@@ -186,6 +188,8 @@ pub struct Supervisor<'a> {
     input_error: Option<String>,
     asked_for_input: bool,
     told_lacking: bool,
+    /// Some worker has become ready with this artifact.
+    proven: bool,
     /// When outcomes that wait are told of next, where they are.
     tell_waiting: Option<Time>,
 }
@@ -231,6 +235,7 @@ impl<'a> Supervisor<'a> {
             input_error: None,
             asked_for_input: false,
             told_lacking: false,
+            proven: false,
             tell_waiting,
         })
     }
@@ -243,6 +248,7 @@ impl<'a> Supervisor<'a> {
     /// Takes another artifact, after an [`Error::Artifact`]. What was read from the input is kept: nothing ran.
     pub fn exchange(&mut self, prepared: &Prepared, call: &Call) -> Result<(), Error> {
         self.setting = setting(prepared, call, self.setting.directories)?;
+        self.proven = false;
         for id in self.scheduler.forget_starting() {
             self.workers.remove(&id);
         }
@@ -410,25 +416,13 @@ impl<'a> Supervisor<'a> {
 
     fn hear(&mut self, id: WorkerId, process: &mut Process) -> Result<(), Gone> {
         let ended = process.ended;
-        if process.rung {
-            process.rung = false;
+        // Of one that is told to end nothing is of interest but its outcomes.
+        if (std::mem::take(&mut process.rung) || ended) && !process.retired {
             match process.read_messages() {
-                Ok(Some(Started::Ready { lacking })) => {
-                    if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
-                        self.sink.unprotected(&lacking);
-                    }
-                    self.scheduler.worker_ready(id, self.now());
-                    self.sink.worker_ready();
-                }
-                Ok(Some(Started::Unusable(message))) => return Err(Gone::Run(Error::Task(message))),
-                Ok(Some(Started::Unprotected(message))) => return Err(Gone::Run(Error::Sandbox(message))),
-                #[cfg(feature = "probes")]
-                Ok(Some(Started::Probed(_))) => {}
-                Ok(Some(Started::BadArtifact(message))) => return Err(Gone::Run(Error::Artifact(message))),
+                Ok(Some(News::Ready { lacking })) => self.begin(id, &lacking),
+                Ok(Some(News::Refused(refusal))) => self.refused(process, &refusal)?,
                 Ok(None) => {}
-                Err(e) => {
-                    process.broken = Some(e.to_string());
-                }
+                Err(e) => process.broken = Some(e),
             }
         }
         if process.broken.is_none()
@@ -440,6 +434,37 @@ impl<'a> Supervisor<'a> {
             process.child.kill();
         }
         if ended || process.broken.is_some() { Err(Gone::Ended) } else { Ok(()) }
+    }
+
+    /// A worker has loaded the task.
+    fn begin(&mut self, id: WorkerId, lacking: &[Part]) {
+        if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
+            self.sink.unprotected(lacking);
+        }
+        self.proven = true;
+        self.scheduler.worker_ready(id, self.now());
+        self.sink.worker_ready();
+    }
+
+    /// A worker says why it will never serve items. The first to load a task speaks for all. Where another has loaded the
+    /// same, and perhaps run items of it, that is no more than a start that failed: the next may succeed.
+    fn refused(&self, process: &mut Process, refusal: &Refusal) -> Result<(), Gone> {
+        let message = refusal.message();
+        let failed_start = match refusal {
+            Refusal::NotNarrowed(_) => "its sandbox could not be narrowed",
+            _ if self.proven => "it could not start as others did",
+            _ => "",
+        };
+        if !failed_start.is_empty() {
+            process.broken = Some(format!("{failed_start}: {}", Foreign::of(message)));
+            return Ok(());
+        }
+        Err(Gone::Run(match refusal {
+            Refusal::Unprotected(_) | Refusal::NotNarrowed(_) => Error::Sandbox(message.to_owned()),
+            Refusal::Unusable(_) => Error::Task(message.to_owned()),
+            Refusal::BadArtifact(_) => Error::Artifact(message.to_owned()),
+            Refusal::Uninitialised(_) => Error::Task(format!("the task cannot be initialised: {message}")),
+        }))
     }
 
     /// Takes the outcomes that are there.
@@ -494,8 +519,12 @@ impl<'a> Supervisor<'a> {
         if process.lane.worker_sleeps_for(Want::Room) {
             process.ring();
         }
-        if process.lane.moved() > 0 {
-            self.scheduler.progress(id, self.now());
+        let moved = process.lane.moved();
+        if moved != Moved::default() || self.throttled(id) {
+            process.had_reason_to_ring();
+        }
+        if moved.input > 0 {
+            self.scheduler.progress(id, moved.input, self.now());
         }
         Ok(())
     }
@@ -557,7 +586,7 @@ impl<'a> Supervisor<'a> {
         self.sink.forget_parts(id);
         let broken = process.broken.take();
         let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let killed = ended.signal() == Some(Signal::SIGKILL as i32);
+        let killed = ended.signal() == Some(Signal::SIGKILL as i32) && broken.is_none();
         self.scheduler.worker_lost(id, killed, self.now());
         self.losses.insert(id, Loss { ended, broken, printed: Printed { stdout, stderr } });
     }
@@ -603,6 +632,11 @@ impl<'a> Supervisor<'a> {
                     }
                 }
                 Action::Skip { chunk, count } => drop(self.chunks.send(chunk, count)),
+                Action::TakeBack { worker, chunk } => {
+                    if self.workers.get_mut(&worker).is_some_and(|process| process.take_back(chunk)) {
+                        self.scheduler.taken_back(worker, chunk);
+                    }
+                }
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
@@ -702,11 +736,12 @@ impl<'a> Supervisor<'a> {
         let mut wait = deadline.into_iter().chain(at_most).min();
         let mut awake = self.mailbox.announce_sleep(self.scheduler.short_of_room());
         let mut goes_on = false;
-        for (&id, process) in &self.workers {
+        for (&id, process) in &mut self.workers {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
-            process.lane.announce_sleep(true);
-            awake |= process.lane.has_outcomes(several) && !self.throttled(id);
+            process.announce_sleep(true);
+            let throttled = !self.setting.in_parts && self.scheduler.throttled(id);
+            awake |= process.lane.has_outcomes(several) && !throttled;
             awake |= process.can_pump();
         }
         if goes_on || self.workers.values().any(|process| process.owes_bell) {
@@ -737,8 +772,8 @@ impl<'a> Supervisor<'a> {
                 process.ended |= event.data() & 1 == 1;
             }
         }
-        for process in self.workers.values() {
-            process.lane.announce_sleep(false);
+        for process in self.workers.values_mut() {
+            process.announce_sleep(false);
         }
         Ok(())
     }
@@ -758,6 +793,7 @@ fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> 
         directories,
         max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
         in_parts: call.in_parts,
+        inits: call.init.is_some(),
     })
 }
 

@@ -14,11 +14,12 @@ use super::chunks::Piece;
 use crate::lane::control::{Control, Incoming};
 use crate::lane::frame::{self, ChunkHeader};
 use crate::lane::host::{Broken, HostLane};
+use crate::lane::life::{Life, News, Started};
 use crate::lane::region::{LONG, Want};
 use crate::scarce;
 use crate::scheduler::Time;
 use crate::spawn::{self, Child, Program, Role};
-use crate::worker::{Start, Started};
+use crate::worker::Start;
 
 /// What all workers of a run are given.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Setting<'a> {
     pub max_payload: u64,
     /// Values leave in parts.
     pub in_parts: bool,
+    /// Workers run the task's `init` before they are ready.
+    pub inits: bool,
 }
 
 /// A worker process with its lane. Dropping it ends the process.
@@ -48,8 +51,10 @@ pub struct Process {
     pub late_start: bool,
     /// It has still to be woken: the system had no room for that.
     pub owes_bell: bool,
-    /// It broke the protocol, like this.
+    /// It broke the protocol, like this, or said why it will never be ready.
     pub broken: Option<String>,
+    /// What it may still say.
+    life: Life,
     /// Time it was known to have waited for a processor.
     waited: Duration,
     /// What has still to go into the lane.
@@ -186,19 +191,27 @@ impl Process {
             late_start: false,
             owes_bell: false,
             broken: None,
+            life: Life::new(setting.inits),
             waited: Duration::ZERO,
             outbox: VecDeque::new(),
         })
     }
 
-    /// Reads the socket empty. Bells say nothing but that the socket was read.
-    pub fn read_messages(&mut self) -> Result<Option<Started>, String> {
-        let mut started = None;
-        // A worker has little to say: one that never stops is not heard out.
+    /// Reads the socket empty, and returns what follows from that.
+    ///
+    /// # Errors
+    ///
+    /// The worker said what no worker says, or not at that moment.
+    pub fn read_messages(&mut self) -> Result<Option<News>, String> {
+        let mut news = None;
+        // A worker has little to say: one that never stops is not heard out, and the others have their turn.
         for _ in 0..64 {
             match self.control.receive::<Started>(true) {
-                Ok(Incoming::Message(message)) => started = Some(message),
-                Ok(Incoming::Bell) => {}
+                Ok(Incoming::Message(said)) => {
+                    let heard = self.life.hear(said).map_err(|e| e.to_string())?;
+                    news = heard.or(news);
+                }
+                Ok(Incoming::Bell) => self.life.rung().map_err(|e| e.to_string())?,
                 Ok(Incoming::Nothing) => break,
                 Ok(Incoming::Closed) => {
                     // Its end is told by the process itself; a live one that hangs up is of no use.
@@ -208,7 +221,20 @@ impl Process {
                 Err(e) => return Err(format!("the worker sent a message that cannot be read: {e}")),
             }
         }
-        Ok(started)
+        Ok(news)
+    }
+
+    /// Says whether the host is about to sleep: see [`HostLane::announce_sleep`].
+    pub fn announce_sleep(&mut self, sleeps: bool) {
+        if sleeps {
+            self.life.may_ring();
+        }
+        self.lane.announce_sleep(sleeps);
+    }
+
+    /// The host found something of the worker, or takes nothing for now: its bells are not in vain.
+    pub fn had_reason_to_ring(&mut self) {
+        self.life.had_reason();
     }
 
     /// Queues a chunk.
@@ -216,6 +242,24 @@ impl Process {
         let long = items.iter().any(|piece| piece.longest() > LONG);
         self.outbox.push_back(Part::Header(chunk.to_bytes(), long));
         self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
+    }
+
+    /// Sees to it that the worker never begins this chunk, which was queued last. Says `false` where it may have.
+    pub fn take_back(&mut self, chunk: u64) -> bool {
+        let header = |part: &Part| match part {
+            Part::Header(bytes, _) => Some(ChunkHeader::from_bytes(*bytes).first),
+            Part::Items(..) => None,
+        };
+        match self.outbox.iter().rposition(|part| header(part).is_some()) {
+            // Nothing of it was sent.
+            Some(at) if self.outbox.get(at).and_then(header) == Some(chunk) => {
+                self.outbox.truncate(at);
+                true
+            }
+            Some(_) => false,
+            // What is not sent of its items has to follow: the worker passes over all of them.
+            None => self.lane.take_back(),
+        }
     }
 
     /// Moves as much as fits into the lane, and wakes the worker if it sleeps.
@@ -227,7 +271,7 @@ impl Process {
                     if *long {
                         self.lane.widen();
                     }
-                    match self.lane.send_whole(bytes)? {
+                    match self.lane.send_header(bytes)? {
                         true => true,
                         false => break,
                     }

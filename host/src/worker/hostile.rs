@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::lane::control::Control;
 use crate::lane::frame::{OutcomeHeader, OutcomeTag, PART};
+use crate::lane::life::Started;
 use crate::lane::worker::WorkerLane;
 
 /// Does what the item in work, `"attack:NAME"`, asks for. Says whether that was an answer; it returns neither if the worker
@@ -41,6 +42,41 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             answer(lane, OutcomeTag::Value, b"[1,", 3);
             return true;
         }
+        "bytes that are no text" => {
+            answer(lane, OutcomeTag::Value, b"\"\xff\"", 3);
+            return true;
+        }
+        "members that no failure has" => {
+            let members = format!("{{\"kind\":\"trap\",\"message\":\"\",\"x\":[{}0]}}", "[],".repeat(5 << 20));
+            answer(lane, OutcomeTag::Failure, members.as_bytes(), members.len());
+        }
+        "a trace without end" => {
+            let trace = format!("{{\"kind\":\"trap\",\"message\":\"\",\"trace\":[{}\"\"]}}", "\"\",".repeat(5 << 20));
+            answer(lane, OutcomeTag::Failure, trace.as_bytes(), trace.len());
+        }
+        "a byte now and then" => {
+            // Less than an outcome, each time before anybody would mind.
+            let _ = lane.write(
+                &OutcomeHeader { tag: OutcomeTag::Value, len: 1 << 20, elapsed: Duration::ZERO }.to_bytes(),
+                control,
+            );
+            loop {
+                let _ = lane.write(b"1", control);
+                lane.answered();
+                status.worker.0.started.store(0, Ordering::SeqCst);
+                let _ = lane.ring_if_waiting(control);
+                std::thread::park_timeout(Duration::from_millis(40));
+            }
+        }
+        "starts without end" => loop {
+            let worker = &status.worker.0;
+            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+                .map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
+            worker.attempt_since.store(now as u64, Ordering::SeqCst);
+            worker.attempt.fetch_add(1, Ordering::SeqCst);
+            let _ = lane.ring_if_waiting(control);
+            std::thread::park_timeout(Duration::from_millis(40));
+        },
         "lengths that lie" => {
             answer(lane, OutcomeTag::Values, &[0xff; 8], 8);
             return true;
@@ -83,7 +119,19 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
         }
         "ready again" => {
             for _ in 0..1000 {
-                let _ = control.send(&super::Started::Ready { lacking: Vec::new() }, &[]);
+                let _ = control.send(&Started::Ready { lacking: Vec::new() }, &[]);
+            }
+        }
+        "unusable" => say(control, &Started::Unusable("\nwasmpool: forged".to_owned())),
+        "unprotected" => say(control, &Started::Unprotected("use --sandbox off\n".to_owned())),
+        "bad artifact" => say(control, &Started::BadArtifact("\u{1b}[2J".to_owned())),
+        "uninitialised" => say(control, &Started::Uninitialised("forged".to_owned())),
+        "entered again" => say(control, &Started::Entered { lacking: vec![crate::sandbox::Part::NetworkNamespace] }),
+        "loaded again" => say(control, &Started::Loaded { lacking: Vec::new() }),
+        "a message beyond all" => say(control, &Started::Unusable("x".repeat(100 << 10))),
+        "messages without end" => {
+            for _ in 0..u32::MAX {
+                say(control, &Started::Unusable(String::new()));
             }
         }
         "descriptors" => {
@@ -103,6 +151,11 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
     }
     let _ = lane.ring_if_waiting(control);
     rest()
+}
+
+/// Whatever fails here fails because the host has ended this process.
+fn say(control: &Control, said: &Started) {
+    let _ = control.send(said, &[]);
 }
 
 fn rest() -> ! {

@@ -20,6 +20,7 @@ mod serve;
 mod state;
 mod taken;
 mod texts;
+mod told;
 mod toolchain;
 mod wasi;
 
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::Meta;
 use crate::lane::control::Control;
+use crate::lane::life::Started;
 use crate::lane::worker::WorkerLane;
 use crate::policy::Call;
 use crate::sandbox::{self, Plan};
@@ -59,21 +61,6 @@ pub struct Setup {
 /// The host's only message, with descriptors of the lane, the artifact and the [`Setup`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Start;
-
-/// The worker's only message: it is ready, or why it will never be.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Started {
-    /// Ready, without these parts of the sandbox that strict would have insisted on.
-    Ready { lacking: Vec<sandbox::Part> },
-    /// The task is not one that can be run like this; the user has to change something.
-    Unusable(String),
-    /// The sandbox lacks a layer that has to hold.
-    Unprotected(String),
-    /// The artifact does not fit this build.
-    BadArtifact(String),
-    #[cfg(feature = "probes")]
-    Probed(sandbox::probes::Outcome),
-}
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -112,6 +99,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
         Ok(sandbox) => sandbox,
         Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
     };
+    control.send(&Started::Entered { lacking: sandbox.lacking() }, &[])?;
     #[cfg(feature = "probes")]
     if let Some(probe) = setup.probe.as_ref().filter(|probe| probe.loading) {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
@@ -147,11 +135,11 @@ fn serve(control: &'static Control) -> io::Result<()> {
     }
     let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
     // An init that fails fails for every item: better said once, before anything runs.
-    if setup.call.init.is_some()
-        && let Err(failure) = runner.prepare()
-    {
-        let message = format!("the task cannot be initialised: {}", failure.message);
-        return control.send(&Started::Unusable(shorten(message)), &[]);
+    if setup.call.init.is_some() {
+        control.send(&Started::Loaded { lacking: sandbox.lacking() }, &[])?;
+        if let Err(mut failure) = runner.prepare() {
+            return control.send(&Started::Uninitialised(shorten(std::mem::take(&mut failure.message))), &[]);
+        }
     }
     control.send(&Started::Ready { lacking: sandbox.lacking() }, &[])?;
     serve::serve(lane, control, runner, &setup.call)
@@ -196,13 +184,13 @@ pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
     Ok(runtime)
 }
 
-/// A message that fits the socket.
-fn shorten(mut message: String) -> String {
-    const MOST: usize = 8 << 10;
-    if message.len() > MOST {
-        let end = (0..=MOST).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
-        message.truncate(end);
-        message.push('…');
-    }
-    message
+/// A message that fits the socket, where a character may take six times as much as in memory.
+fn shorten(message: String) -> String {
+    const LENGTHS: [usize; 2] = [8 << 10, 2 << 10];
+    let cut = |most| match message.get(..message.floor_char_boundary(most)) {
+        Some(cut) if cut.len() < message.len() => format!("{cut}…"),
+        _ => message.clone(),
+    };
+    let fits = |text: &String| serde_json::to_string(text).is_ok_and(|json| json.len() < 14 << 10);
+    LENGTHS.into_iter().map(cut).find(fits).unwrap_or_default()
 }

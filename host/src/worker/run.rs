@@ -17,6 +17,7 @@ use super::scratch::Scratch;
 use super::state::State;
 use super::taken::{Place, Taken};
 use super::texts::Texts;
+use super::told;
 use super::toolchain::Aborted;
 use super::wasi::Wasi;
 use crate::failed;
@@ -325,7 +326,7 @@ impl Runner {
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
             let place = Place { form, lane, most, out: empty };
-            let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item)));
+            let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item, most)));
             let Place { lane, out: taken, .. } = place.ok_or_else(other_kind)?;
             (self.lane, *out) = (lane, taken);
             return called.map(|()| OutcomeTag::Value);
@@ -398,11 +399,12 @@ impl Runner {
 
     /// Calls the function, and takes an outer `result` off what it returns.
     fn call_values(&mut self, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+        let most = self.most();
         self.live()?;
         let Some(live) = &mut self.live else {
             return Ok(None);
         };
-        open_result(call(live, &self.task, arguments)?, &self.task.returns)
+        open_result(call(live, &self.task, arguments)?, &self.task.returns, most)
     }
 
     /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
@@ -609,7 +611,7 @@ fn exit(code: i32) -> Failure {
     failure
 }
 
-fn call_bytes(live: &mut Live, item: &[u8]) -> Result<(), Failure> {
+fn call_bytes(live: &mut Live, item: &[u8], most: usize) -> Result<(), Failure> {
     let store = &mut live.store;
     let result = match live.callee {
         Callee::Bytes(function) => Meter::during(store, |store| call_typed(function, store, item)).map(Ok),
@@ -618,7 +620,7 @@ fn call_bytes(live: &mut Live, item: &[u8]) -> Result<(), Failure> {
     };
     match result {
         Ok(Ok(Taken)) => Ok(()),
-        Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))))),
+        Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))), most)),
         Err(e) => Err(blame(&e, store)),
     }
 }
@@ -647,28 +649,37 @@ fn as_many(results: usize, items: usize) -> Result<(), Failure> {
 }
 
 /// Takes the outer `result` off.
-fn open_result(returned: Option<Val>, returns: &Returns) -> Result<Option<Val>, Failure> {
+fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<Option<Val>, Failure> {
     match returned {
         Some(Val::Result(result)) if returns.fallible => match result {
             Ok(value) => Ok(value.map(|v| *v)),
-            Err(error) => Err(returned_error(returns.error.as_ref().zip(error.as_deref()))),
+            Err(error) => Err(returned_error(returns.error.as_ref().zip(error.as_deref()), most)),
         },
         other => Ok(other),
     }
 }
 
-fn returned_error(error: Option<(&Shape, &Val)>) -> Failure {
+fn returned_error(error: Option<(&Shape, &Val)>, most: usize) -> Failure {
     let Some((shape, value)) = error else {
         return Failure::new(Kind::Error, "the task returned err");
     };
     let mut json = Vec::new();
-    if let Err(e) = shape.encode(value, &mut json) {
-        return Failure::new(Kind::InvalidOutput, e.to_string());
+    let is_text = matches!(value, Val::String(_));
+    if let Err(e) = shape.encode_within(value, told::most_of_err(most, is_text), &mut json) {
+        return match e {
+            EncodeError::TooLarge { .. } => Failure::new(
+                Kind::OutputTooLarge,
+                format!(
+                    "the `err` that the task returned is longer, as it is told, than the {most} bytes of --max-output"
+                ),
+            ),
+            EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+        };
     }
     let json = String::from_utf8_lossy(&json).into_owned();
     let message = match value {
         Val::String(message) if !message.is_empty() => message.clone(),
-        _ => format!("the task returned err: {json}"),
+        _ => told::message_of_err(&json),
     };
     let mut failure = Failure::new(Kind::Error, message);
     failure.error = serde_json::value::RawValue::from_string(json).ok();

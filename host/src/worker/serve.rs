@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::run::{Batch, Runner};
+use super::told;
 use crate::lane::LOOK_EVERY;
 use crate::lane::control::Control;
 use crate::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
@@ -20,6 +21,14 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
     let mut last = (0, u64::MAX);
     loop {
         let ChunkHeader { first, count } = ChunkHeader::from_bytes(lane.take(control)?);
+        if !lane.begin_chunk() {
+            for _ in 0..count {
+                let (_, len) = frame::read_item_header(lane.take(control)?);
+                lane.skip(len, control)?;
+            }
+            last = (0, u64::MAX);
+            continue;
+        }
         if call.isolate == Isolate::Chunk {
             runner.discard();
         }
@@ -141,7 +150,7 @@ fn answer(
         Ok(tag) => (*tag, lane.placed()),
         Err(failure) => {
             out.clear();
-            serde_json::to_writer(&mut *out, failure)?;
+            serde_json::to_writer(&mut *out, &*told::bounded(failure))?;
             (OutcomeTag::Failure, 0)
         }
     };

@@ -133,6 +133,47 @@ impl Simulation {
         self.now.saturating_sub(known.quiet_since.max(began))
     }
 
+    /// Whatever a worker says, it is dealt with when what it holds has had its time, by the host's clock, and 5 s; and each
+    /// single item within 5 s of its own.
+    pub(super) fn in_time_whatever_it_says(
+        &self,
+        id: WorkerId,
+        worker: &Worker,
+        known: &Known,
+    ) -> Result<(), Violation> {
+        let (faults, timeout) = (&self.world.faults, self.world.config.timeout);
+        // What keeps the host, or the output, from taking outcomes puts deadlines off; a start has another.
+        if self.was_full || faults.host_stops_every.is_some() || worker.doing == Doing::Loading {
+            return Ok(());
+        }
+        // Few bytes, and machines that are busy: not its word.
+        let aside = Duration::from_secs(5) + self.world.latency;
+        let excused = if faults.overloaded { timeout * 9 } else { Duration::ZERO };
+        // A batch is tried as a whole before its items are.
+        let whole = if self.world.config.batch { timeout } else { Duration::ZERO };
+        let item = self.now.saturating_sub(known.quiet_since);
+        let most = timeout + whole + excused + aside;
+        promise!(item <= most, "worker {id} is left alone with an item for {item:?}, its time is {timeout:?}");
+        let all = self.now.saturating_sub(known.busy_since);
+        let items = u32::try_from(known.given).unwrap_or(u32::MAX);
+        let most = (timeout + excused) * items + whole + aside;
+        promise!(all <= most, "worker {id} is left alone for {all:?} with {items} items of {timeout:?} each");
+        Ok(())
+    }
+
+    /// No chunk waited behind an item until that was out of time, unless it was begun.
+    pub(super) fn nothing_waited_behind(&self, id: WorkerId, worker: &Worker, known: &Known) -> Result<(), Violation> {
+        let Some(behind) = known.behind.filter(|&chunk| self.ledger.holds(id, chunk)) else {
+            return Ok(());
+        };
+        let begun = worker.has_begun(behind);
+        // By the time it was looked at, too little was left of the item's.
+        let delayed = self.was_full || self.world.faults.host_stops_every.is_some() || worker.liar;
+        let quick = self.world.config.timeout < 4 * self.world.latency.max(Duration::from_millis(1));
+        promise!(begun || delayed || quick, "chunk {behind} waits in worker {id} behind an item until that is late");
+        Ok(())
+    }
+
     /// A worker that is dealt with for being late is so no later than it had to be.
     pub(super) fn in_time(
         &self,

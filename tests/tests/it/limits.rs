@@ -1,8 +1,9 @@
 //! Memory, fuel, size of a result: each limit is an item's, and what it stops has its name.
 
 use crate::support::guest::{built, wat};
+use crate::support::record::Record;
 use crate::support::run::map;
-use crate::support::wat::{COUNT_TO, component, lift, repeat};
+use crate::support::wat::{COUNT_TO, component, lift, long_err, repeat};
 
 /// Grows by so many pages of 64 KiB, and traps where that is refused.
 const GROW: &str = r#"
@@ -249,4 +250,20 @@ fn a_bulk_operation_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
             assert_eq!(kinds(&task, &["--fuel", "500000"], "50000\n"), ["ok"], "{operation}");
         }
     }
+}
+
+#[test]
+fn an_err_is_bounded_as_a_value_is_and_costs_no_worker() {
+    for args in [&["-c", "1"][..], &["-c", "9"], &["--isolate", "worker"]] {
+        let run = map(&wat(long_err())).args(["--output-format", "records", "-j", "1"]).args(args);
+        let records = run.input("9000000\n8\n100000000\n8000000\n8\n").run().exits(1).records();
+        let kinds: Vec<&str> = records.iter().map(Record::kind).collect();
+        assert_eq!(kinds, ["output-too-large", "error", "output-too-large", "error", "error"], "{args:?}");
+        assert!(records.iter().all(|record| record.get("worker") == records[0].get("worker")), "{args:?}");
+        let told = |name| records[3].get(name).and_then(|text| text.as_str()).map_or(0, str::len);
+        assert_eq!([told("message"), told("error")], [8_000_000; 2]);
+    }
+    // What is short is told, however little a value may be.
+    let run = map(&wat(long_err())).args(["--output-format", "records", "--max-output", "10"]);
+    assert_eq!(run.input("1000\n").run().exits(1).kinds(), ["error"]);
 }

@@ -1,5 +1,8 @@
 //! `--timeout` ends whatever an item does, and nothing but that item.
 
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
 use crate::support::guest::{Task, built, wat};
 use crate::support::run::map;
 use crate::support::wat::SPIN_IF_NEGATIVE;
@@ -95,4 +98,21 @@ fn a_batch_out_of_time_costs_only_the_item_to_blame() {
     let args = ["--batch", "--timeout", "200ms", "-j", "1", "-c", "2"];
     let kinds = kinds(&task, &args, "1\n2\n-3\n4\n5\n6\n");
     assert_eq!(kinds, ["ok", "ok", "timeout", "ok", "ok", "ok"]);
+}
+
+#[test]
+fn items_queued_behind_one_that_hangs_do_not_wait_for_its_timeout() {
+    let mut host = map(&wat(SPIN_IF_NEGATIVE))
+        .args(["-j", "2", "-c", "1", "--unordered", "--timeout", "10m"])
+        .limit(Duration::from_secs(90))
+        .start();
+    let mut input = host.stdin.take().expect("a pipe");
+    // So many quick ones that each worker has a chunk behind the one in work, as that one comes.
+    let items: String = (1..=2_000).chain([-1]).chain(2_001..=4_000).map(|item| format!("{item}\n")).collect();
+    input.write_all(items.as_bytes()).expect("the host reads");
+    drop(input);
+    let mut output = host.stdout.take().expect("a pipe");
+    for nth in 0..4_000 {
+        assert!(output.skip_until(b'\n').expect("a pipe can be read") > 0, "only {nth} outcomes came");
+    }
 }

@@ -27,9 +27,10 @@ use crate::engine::Profile;
 use crate::grants::{Directory, Grants, Opened, Peer};
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
+use crate::lane::life::Started;
 use crate::policy::{Call, SandboxMode};
 use crate::spawn::{self, Child, Program};
-use crate::worker::{Setup, Start, Started};
+use crate::worker::{Setup, Start};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -129,6 +130,16 @@ struct Worker {
     _lane: HostLane,
 }
 
+impl Worker {
+    /// What it says once it is in the sandbox.
+    fn hear(&self) -> io::Result<Incoming<Started>> {
+        match self.control.receive(false)? {
+            Incoming::Message(Started::Entered { .. }) => self.control.receive(false),
+            other => Ok(other),
+        }
+    }
+}
+
 fn start(prepared: &Prepared, mode: SandboxMode, grants: &Opened, probe: Option<Probe>) -> Result<Worker, Error> {
     let call = Call { sandbox: mode, given: grants.given.clone(), ..Call::default() };
     let setup = crate::memfd::of_json(
@@ -146,7 +157,7 @@ fn start(prepared: &Prepared, mode: SandboxMode, grants: &Opened, probe: Option<
 
 fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
     let worker = start(prepared, mode, &Opened::default(), None)?;
-    match worker.control.receive::<Started>(false)? {
+    match worker.hear()? {
         Incoming::Message(Started::Ready { .. }) => Ok(worker),
         other => Err(format!("the worker did not become ready: {other:?}").into()),
     }
@@ -231,7 +242,7 @@ fn ask_worker(
     probe: Probe,
 ) -> Result<Result<Outcome, String>, Error> {
     let worker = start(prepared, mode, grants, Some(probe))?;
-    match worker.control.receive::<Started>(false)? {
+    match worker.hear()? {
         Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
         Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
         other => Err(format!("the worker answered something else: {other:?}").into()),

@@ -196,6 +196,69 @@ pub fn below() -> String {
     )
 }
 
+/// `many: func(count: u32) -> list<u8>`: so many zeros, having printed 64 KiB of U+0001.
+pub fn printing_many() -> String {
+    r#"
+(component
+  (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+  (alias export $errors "error" (type $error))
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (export "output-stream" (type $stream (sub resource)))
+    (alias outer 1 $error (type $outer))
+    (export "error" (type $error (eq $outer)))
+    (type $failed (variant (case "last-operation-failed" (own $error)) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $failed)))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $stream))
+  (import "wasi:cli/stdout@0.2.0" (instance $stdout
+    (alias outer 1 $stream (type $outer))
+    (export "output-stream" (type $stream (eq $outer)))
+    (export "get-stdout" (func (result (own $stream))))))
+  (core module $memory (memory (export "memory") 1024))
+  (core instance $m (instantiate $memory))
+  (core func $get-stdout (canon lower (func $stdout "get-stdout")))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory (core memory $m "memory"))))
+  (core module $main
+    (import "m" "memory" (memory 1024))
+    (import "w" "get-stdout" (func $get-stdout (result i32)))
+    (import "w" "write" (func $write (param i32 i32 i32 i32)))
+    (func (export "many") (param $count i32) (result i32)
+      (local $stdout i32) (local $i i32)
+      (local.set $stdout (call $get-stdout))
+      (memory.fill (i32.const 4096) (i32.const 1) (i32.const 4096))
+      (loop $l
+        (call $write (local.get $stdout) (i32.const 4096) (i32.const 4096) (i32.const 64))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 16))))
+      (i32.store (i32.const 16) (i32.const 65536))
+      (i32.store (i32.const 20) (local.get $count))
+      (i32.const 16)))
+  (core instance $i (instantiate $main
+    (with "m" (instance $m))
+    (with "w" (instance (export "get-stdout" (func $get-stdout)) (export "write" (func $write))))))
+  (func (export "many") (param "count" u32) (result (list u8))
+    (canon lift (core func $i "many") (memory (core memory $m "memory")))))"#
+        .to_owned()
+}
+
+/// `long-err: func(length: u32) -> result<u32, string>`: always an `err`, so many times the letter a.
+pub fn long_err() -> String {
+    component(
+        r#"
+    (func (export "long-err") (param $length i32) (result i32)
+      (local $at i32)
+      (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $length)))
+      (memory.fill (local.get $at) (i32.const 97) (local.get $length))
+      (i32.store (i32.const 16) (i32.const 1))
+      (i32.store (i32.const 20) (local.get $at))
+      (i32.store (i32.const 24) (local.get $length))
+      (i32.const 16))"#,
+        &[lift("long-err", r#"(param "length" u32) (result (result u32 (error string)))"#)],
+    )
+}
+
 /// `even: func(item: s64) -> option<s64>`: its item if it is even.
 pub fn even() -> String {
     component(
