@@ -61,7 +61,7 @@ CONFORMANCE ?=
 conformance: build ## Hold the program to the WebAssembly specification's own tests (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-conformance
 	@suite=$$(tests/third-party/fetch testsuite); case $$? in \
-	    0) target/release/conformance $${suite#* } $(CONFORMANCE) ;; \
+	    0) WASMPOOL_CACHE_DIR= target/release/conformance $${suite#* } $(CONFORMANCE) ;; \
 	    3) echo "left out: the specification's tests cannot be had" >&2 ;; \
 	    *) exit 1 ;; \
 	esac

@@ -19,12 +19,11 @@ use pool::Runs;
 use report::Report;
 
 /// What of the suite is taken: the language, and what was proposed and is part of it now, or is supported all the same.
-const TAKEN: [&str; 11] = [
+const TAKEN: [&str; 10] = [
     "wasm-v3",
     "proposals/bulk-memory",
     "proposals/exceptions",
     "proposals/extended-const",
-    "proposals/function-references",
     "proposals/gc",
     "proposals/memory64",
     "proposals/multi-memory",
@@ -36,6 +35,9 @@ const TAKEN: [&str; 11] = [
 /// Proposals that the engine does not support.
 const UNSUPPORTED: [&str; 5] =
     ["compact-import-section", "custom-descriptors", "custom-page-sizes", "threads", "wide-arithmetic"];
+
+/// A script that is there in a newer form, and refuses what the language has allowed since.
+const OLDER: &str = "proposals/memory64/binary.wast";
 
 /// A part of each kind of test, for some seconds.
 const SHORT: [&str; 16] = [
@@ -81,6 +83,10 @@ fn main() -> ExitCode {
         wanted.is_empty() || wanted.iter().any(|start| last.starts_with(start))
     };
     for (name, path) in scripts(&folder).into_iter().filter(|(name, _)| is_wanted(name)) {
+        if name == OLDER {
+            report.leave_out_file(&name, "wasm-v3 has a newer form of it");
+            continue;
+        }
         match fs::read_to_string(&path) {
             Ok(text) => script::run(&name, &text, &runs, &mut report),
             Err(e) => report.fail(&name, &e.to_string()),

@@ -131,7 +131,9 @@ fn compile(
         return Err("it is empty, not WebAssembly".to_owned());
     }
     // Some editors put a byte order mark in front of a text.
-    let wasm = wat::parse_bytes(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+    // A mark may stand before a text; what is binary begins with a zero.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
+    let wasm = wat::parse_bytes(text.unwrap_or(bytes))
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);

@@ -245,3 +245,12 @@ fn what_cannot_be_compiled_is_refused() {
     assert!(!output.stderr.is_empty());
     assert_eq!(cache.files(), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn a_byte_order_mark_stands_before_text_alone() {
+    let marked = |bytes: &[u8]| file("task", &[b"\xef\xbb\xbf", bytes].concat());
+    let text = marked(crate::support::wat::SQUARE.as_bytes());
+    assert_eq!(map(&text).input("3\n").run().exits(0).text(), "9\n");
+    let binary = marked(&crate::support::wat::SQUARE_BINARY);
+    map(&binary).input("3\n").run().exits(2);
+}
