@@ -67,8 +67,9 @@ fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
         let news = match host.receive::<Started>(true) {
             Ok(Incoming::Message(said)) => life.hear(said),
             Ok(Incoming::Bell) => life.rung().map(|()| None),
-            Ok(Incoming::Nothing | Incoming::Closed) => return,
-            Err(_) => {
+            Ok(Incoming::Nothing) => return,
+            // An empty message says the same as the end of the socket: either costs the worker.
+            Ok(Incoming::Closed) | Err(_) => {
                 heard.broken = true;
                 return;
             }

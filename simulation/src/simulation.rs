@@ -14,7 +14,7 @@ use crate::policy::Manner;
 use crate::random::{Random, mix};
 use crate::scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 use crate::trace::Trace;
-use crate::worker::{Doing, Worker};
+use crate::worker::{Doing, Lie, Worker};
 use crate::world::World;
 use crate::{Violation, promise};
 
@@ -597,11 +597,18 @@ impl Simulation {
     fn observe(&mut self, id: WorkerId, worker: &mut Worker) {
         let (mut attempt, mut started, mut since) = worker.status();
         if worker.liar {
-            // New starts without end, at any time or just now; or that nothing ever began.
-            worker.attempt += self.random.below(3);
+            worker.attempt += match worker.lie {
+                Lie::Anything => self.random.below(3),
+                Lie::Starts => 1,
+                Lie::Drip => 0,
+            };
             attempt = worker.attempt;
-            started = if self.random.per_mille(300) { 0 } else { worker.answered + self.random.below(3) };
-            since = if self.random.per_mille(500) { self.now } else { self.random.time(self.now * 2) };
+            started = match worker.lie {
+                Lie::Anything => worker.answered + self.random.below(3),
+                Lie::Starts => worker.answered + 1,
+                Lie::Drip => 0,
+            };
+            since = if worker.lie == Lie::Anything { self.random.time(self.now * 2) } else { self.now };
         }
         self.scheduler.observed(id, attempt, started, since, self.now);
     }
@@ -767,6 +774,11 @@ impl Simulation {
         let mut worker = Worker::new(self.random.per_mille(faults.liars));
         worker.bad_start = self.random.per_mille(faults.dead_starts);
         worker.talks = worker.liar && self.random.per_mille(faults.talkers);
+        worker.lie = match self.random.below(3) {
+            0 => Lie::Starts,
+            1 => Lie::Drip,
+            _ => Lie::Anything,
+        };
         let hangs = self.random.per_mille(faults.hung_starts);
         let known = Known { quiet_since: self.now, ..Known::default() };
         promise!(!self.is_cut_short(), "worker {id} is started after all was cut short");

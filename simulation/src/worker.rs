@@ -53,6 +53,17 @@ pub struct Stepped {
     pub rang: bool,
 }
 
+/// What a worker claims that lies about what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Anything.
+    Anything,
+    /// At each look, that it has just begun something new.
+    Starts,
+    /// That nothing is in work, while bytes come and go.
+    Drip,
+}
+
 #[derive(Debug)]
 pub struct Worker {
     pub doing: Doing,
@@ -73,6 +84,7 @@ pub struct Worker {
     pub attempt: u64,
     pub since: Time,
     pub liar: bool,
+    pub lie: Lie,
     /// When its next step comes; those of other numbers are old.
     pub step_at: Option<Time>,
     pub step_number: u32,
@@ -99,6 +111,7 @@ impl Worker {
             attempt: 0,
             since: Time::ZERO,
             liar,
+            lie: Lie::Anything,
             step_at: None,
             step_number: 0,
             bad_start: false,

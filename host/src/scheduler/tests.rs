@@ -379,14 +379,14 @@ fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_al
     let timeout = Duration::from_secs(10);
     let mut scheduler = with_four_items(Config { timeout, ..config() });
     let (mut item, mut attempt) = (0, 0);
-    // It begins each item as late as is believed, and answers at the last moment.
+    // It says that each item begins when its time is nearly up, and answers at the last moment.
     let late = |scheduler: &mut Scheduler, now: Time| {
-        let (_, worker) = (item, scheduler.workers.get(0).expect("it is not lost"));
-        let (since, latest) = (worker.since, worker.latest);
-        if attempt == item && now + Duration::from_millis(1) >= latest.min(since + timeout) {
+        let since = scheduler.workers.get(0).expect("it is not lost").since;
+        let is_late = now + Duration::from_millis(1) >= since + timeout;
+        if attempt == item && is_late {
             attempt += 1;
             scheduler.observed(0, attempt, attempt, now, now);
-        } else if attempt > item && item < 3 && now + Duration::from_millis(1) >= since + timeout {
+        } else if attempt > item && item < 3 && is_late {
             item += 1;
             scheduler.outcome(0, Ending::Final, timeout, now);
         }
