@@ -245,10 +245,12 @@ pub fn memory_of_all() -> Option<u64> {
 }
 
 /// The files that may hold such a limit, of the cgroups that a process is in and of those above them.
-fn files_of_limits(memberships: &str) -> impl Iterator<Item = PathBuf> {
-    memberships.lines().flat_map(|line| {
+fn files_of_limits<'a>(memberships: &'a str) -> impl Iterator<Item = PathBuf> {
+    let fields = |line: &'a str| {
         let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, own) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        Some((fields.next()?, fields.next()?))
+    };
+    memberships.lines().filter_map(fields).flat_map(|(controllers, own)| {
         let (roots, file): (&[&str], _) = match controllers {
             "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.max"),
             some if some.split(',').any(|one| one == "memory") => (&["/sys/fs/cgroup/memory"], "memory.limit_in_bytes"),
