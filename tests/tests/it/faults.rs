@@ -367,7 +367,8 @@ fn outcomes_of_a_worker_that_dies_are_kept_though_there_is_no_room_for_them_yet(
                 return Some((now[idle].1.clone(), now[busy].1.clone()));
             }
         }
-        if used(0) != Some(0) && used(1) != Some(0) {
+        // A worker that came after the last look has to be known before it can be compared.
+        if used(0).is_none() || used(1).is_none() || (used(0) != Some(0) && used(1) != Some(0)) {
             before = now.into_iter().map(|(ticks, worker)| (worker, ticks)).collect();
         }
         None
