@@ -263,6 +263,8 @@ fn orphan(options: &Options) -> Result<(), Error> {
     drop(directory);
     let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), ..Probe::default() };
     let worker = start(&prepared, options.mode, &Opened::default(), Some(probe))?;
+    // It says that it entered the sandbox before it computes, and would end where nobody is there to hear it.
+    worker.control.receive::<Started>(false)?;
     writeln!(io::stdout(), "{}", worker.child.pid())?;
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
