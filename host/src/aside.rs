@@ -7,7 +7,6 @@ use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+use crate::place::FileId;
 
 /// A directory that is open.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ impl Directory {
 
     /// Whether a path leads to this directory.
     pub fn is(&self, path: &Path) -> bool {
-        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let id = |metadata: Metadata| FileId::of(&metadata);
         self.metadata().map(id).ok().is_some_and(|this| std::fs::metadata(path).map(id).ok() == Some(this))
     }
 

@@ -1,22 +1,23 @@
 //! Files and directories that are made before it is known whether the run will take place.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::place::FileId;
 
 /// A file that this process made and that nobody has written to. It is removed when this is dropped, so that a run that is
 /// refused leaves nothing behind.
 #[derive(Debug)]
 pub struct Fresh {
     path: PathBuf,
-    id: (u64, u64),
+    id: FileId,
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
         // Somebody may have put another file in its place, or something into it.
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id && found.len() == 0) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| FileId::of(&found) == self.id && found.len() == 0) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -68,15 +69,11 @@ pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Opt
             }
             made => {
                 let file = made?;
-                let id = id(&file.metadata()?);
+                let id = FileId::of(&file.metadata()?);
                 return Ok((file, Some(Fresh { path: path.to_owned(), id })));
             }
         }
     }
-}
-
-fn id(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
 }
 
 #[cfg(test)]

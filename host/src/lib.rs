@@ -30,6 +30,7 @@ mod manifest;
 mod memfd;
 mod outcome;
 mod output;
+mod place;
 mod policy;
 mod pool;
 mod refused;

@@ -5,30 +5,36 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::grants::Directory;
+use crate::place::FileId;
 
 /// Links that are followed before it is said that there are too many, as in the kernel.
 const MOST: usize = 40;
 
 /// Directories in which a task may make links.
 #[derive(Debug, Default)]
-pub struct Writable(Vec<(u64, u64)>);
+pub struct Writable(Vec<FileId>);
 
 impl Writable {
     /// Those of them that are granted for writing.
     pub fn of(directories: &[Directory]) -> Writable {
         let granted = directories.iter().filter(|directory| directory.writable);
-        Writable(granted.filter_map(|directory| fs::metadata(&directory.host).ok().map(id)).collect())
+        Writable(
+            granted
+                .filter_map(|directory| fs::metadata(&directory.host).ok().map(|metadata| FileId::of(&metadata)))
+                .collect(),
+        )
     }
 
     /// Whether a directory, whose path has no links in it, is one of these or lies below one.
     fn holds(&self, directory: &Path) -> bool {
-        directory.ancestors().any(|above| fs::metadata(above).is_ok_and(|metadata| self.0.contains(&id(metadata))))
+        directory
+            .ancestors()
+            .any(|above| fs::metadata(above).is_ok_and(|metadata| self.0.contains(&FileId::of(&metadata))))
     }
 
     /// The first link on the way to `path` that lies in one of them.
@@ -63,10 +69,6 @@ fn climbs(path: &Path) -> bool {
         };
         depth < 0
     })
-}
-
-fn id(metadata: Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
 }
 
 /// All links that are followed on the way to `path`, each with no other link in its own path. The way ends at what is not

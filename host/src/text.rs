@@ -160,6 +160,14 @@ impl Display for Quoted<'_> {
     }
 }
 
+/// Returns so many characters of a text, as they are.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+        None => text.to_owned(),
+    }
+}
+
 /// The first of a list that may be of any length, and how many it leaves out.
 pub fn few<T>(all: &[T], most: usize) -> (&[T], usize) {
     let shown = all.get(..most).unwrap_or(all);

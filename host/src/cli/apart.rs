@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Common, Items};
 use crate::links::{Writable, leads_out};
 use crate::output::SameFile;
+use crate::place::canonical_name;
 use crate::stdio::{Stderr, Stdin, Stdout};
 use crate::text::Foreign;
 
@@ -133,9 +134,6 @@ impl Written {
         if let Ok(metadata) = fs::metadata(path) {
             return SameFile::of_metadata(&metadata).map(Written::There);
         }
-        // By its directory, as `x` and `./x` are the same.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = directory.canonicalize().ok().zip(path.file_name()).map(|(directory, name)| directory.join(name));
-        Some(Written::ToBeMade(name.unwrap_or_else(|| path.to_owned())))
+        Some(Written::ToBeMade(canonical_name(path).unwrap_or_else(|| path.to_owned())))
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::{CallArgs, Common, Exec, Map};
 use crate::links::{Writable, links_to};
 use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
+use crate::place::{canonical_name, directory_of};
 use crate::text::{Foreign, few};
 
 /// Things that a plugin asks for, or is not given, that are told one by one.
@@ -137,16 +138,6 @@ fn tell_links_to_grants(common: &Common) {
             );
         }
     }
-}
-
-/// The directory that a file is in, as its path says.
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A path whose last part may be a link, and no other is.
-fn canonical_name(path: &Path) -> Option<PathBuf> {
-    Some(directory_of(path).canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// Whether a link, whose own path has none, lies in a directory.

@@ -31,7 +31,7 @@ use crate::scarce::patiently;
 use crate::spawn::{self, Child, Program, Waited};
 use crate::stdio::Stdin;
 use crate::surroundings::told;
-use crate::text::Foreign;
+use crate::text::{Foreign, cut};
 
 /// What a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -428,14 +428,6 @@ fn brief(message: &str) -> String {
     const LINES: usize = 20;
     const COLUMNS: usize = 400;
     message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
-}
-
-/// Returns so many characters of a text.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
-        None => text.to_owned(),
-    }
 }
 
 fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {

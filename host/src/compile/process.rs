@@ -14,12 +14,13 @@ use wasmtime::{Engine, Module, ResourcesRequired};
 use super::bounds;
 use super::snapshot::{self, Init, Snapshot};
 use super::threads::{Late, Threads};
-use super::{Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief, cut};
+use super::{Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
 use crate::sandbox::{self, Plan};
 use crate::surroundings;
+use crate::text::cut;
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -130,8 +131,7 @@ fn compile(
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
-    // Some editors put a byte order mark in front of a text.
-    // A mark may stand before a text; what is binary begins with a zero.
+    // Some editors put a byte order mark in front of a text; what is binary begins with a zero.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
     let wasm = wat::parse_bytes(text.unwrap_or(bytes))
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;

@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read as _};
 use std::mem;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +31,7 @@ use crate::aside::Directory;
 use crate::fresh::{self, Fresh};
 use crate::outcome::Counts;
 use crate::output::{Extent, SameFile};
+use crate::place::{FileId, directory_of};
 use crate::scarce::{passes, patiently};
 use crate::supervisor::Group;
 use crate::text::Foreign;
@@ -310,7 +311,8 @@ fn damaged(path: &Path, at: u64, first: bool) -> String {
         false => format!(", cut it there (truncate -s {at} {name}) to have done again what was done since"),
     };
     format!(
-        "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew;          nothing was touched"
+        "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew; \
+         nothing was touched"
     )
 }
 
@@ -334,7 +336,7 @@ fn lock(file: &File, path: &Path) -> Result<(), String> {
             Err(TryLockError::Error(e)) => return Err(format!("cannot lock the journal {name}: {e}")),
             Ok(()) => {
                 // It may have been written anew under that name while it was opened.
-                let of = |m: fs::Metadata| (m.dev(), m.ino());
+                let of = |metadata: fs::Metadata| FileId::of(&metadata);
                 let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
                 return same.then_some(()).ok_or_else(|| format!("another run uses the journal {name}"));
             }
@@ -348,8 +350,7 @@ fn lock(file: &File, path: &Path) -> Result<(), String> {
 
 /// Makes sure that a file that was made is found in its directory again.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(directory_of(path))?.sync_all()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::aside::{Aside, Directory, is_aside};
+use crate::place::directory_of;
 use crate::scheduler::WorkerId;
 use crate::text::Foreign;
 
@@ -59,8 +60,7 @@ impl Files {
     pub fn may_replace(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
-        let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-        is_ours && parent.is_some_and(|parent| self.directory.is(parent))
+        is_ours && self.directory.is(directory_of(path))
     }
 
     /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::fresh::{self, Fresh};
 use crate::journal::sync_directory;
+use crate::place::FileId;
 use crate::stdio::Stdout;
 use crate::text::Foreign;
 
@@ -177,7 +178,7 @@ fn name(path: &Path, e: io::Error) -> io::Error {
 
 /// A file on a disk, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SameFile(u64, u64);
+pub struct SameFile(FileId);
 
 impl SameFile {
     pub fn of(file: &File) -> Option<SameFile> {
@@ -185,6 +186,6 @@ impl SameFile {
     }
 
     pub fn of_metadata(metadata: &Metadata) -> Option<SameFile> {
-        metadata.is_file().then(|| SameFile(metadata.dev(), metadata.ino()))
+        metadata.is_file().then(|| SameFile(FileId::of(metadata)))
     }
 }

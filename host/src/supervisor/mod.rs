@@ -529,10 +529,8 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Whether a worker's outcomes are left with it for now. Where values leave in parts, they never are: an item in work
-    /// would wait for whoever reads the results, in its own time.
     fn throttled(&self, id: WorkerId) -> bool {
-        !self.setting.in_parts && self.scheduler.throttled(id)
+        leaves_outcomes(&self.setting, &self.scheduler, id)
     }
 
     /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
@@ -740,7 +738,7 @@ impl<'a> Supervisor<'a> {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
             process.announce_sleep(true);
-            let throttled = !self.setting.in_parts && self.scheduler.throttled(id);
+            let throttled = leaves_outcomes(&self.setting, &self.scheduler, id);
             awake |= process.lane.has_outcomes(several) && !throttled;
             awake |= process.can_pump();
         }
@@ -777,6 +775,12 @@ impl<'a> Supervisor<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a worker's outcomes are left with it for now. Where values leave in parts, they never are: an item in work would
+/// wait for whoever reads the results, in its own time.
+fn leaves_outcomes(setting: &Setting<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
+    !setting.in_parts && scheduler.throttled(id)
 }
 
 fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> Result<Setting<'a>, Error> {

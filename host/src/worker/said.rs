@@ -3,6 +3,8 @@
 //! Each language has a form of its own. What has none of them ends in the line that says why, with frames of a stack behind
 //! it at most.
 
+use crate::text::cut;
+
 /// Characters of it that a message tells.
 const MOST: usize = 1000;
 
@@ -16,14 +18,7 @@ pub fn reason(said: &str) -> Option<String> {
         .or_else(|| spidermonkey(&lines))
         .or_else(|| last(&lines))?;
     let found = found.trim();
-    (!found.is_empty()).then(|| cut(found))
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
-        None => text.to_owned(),
-    }
+    (!found.is_empty()).then(|| cut(found, MOST))
 }
 
 /// Of a traceback, what stands behind its frames: `ValueError: bad weight`.

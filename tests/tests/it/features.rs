@@ -117,7 +117,7 @@ fn a_sync_function_may_wait_for_an_async_one_inside() {
 #[test]
 fn so_may_init() {
     for isolate in ["item", "chunk", "worker"] {
-        let output = map(&wat(&waits_inside("global.get $sum")))
+        let output = map(&wat(waits_inside("global.get $sum")))
             .args(["-j", "1", "--init", "3", "--isolate", isolate])
             .input("null\nnull\n")
             .run()

@@ -203,7 +203,7 @@ fn one_argument_is_one_grant_whatever_is_in_it() {
     let tree = tree();
     let inside = tree.path("in").display().to_string();
     let two = format!("--dir={inside}::/in\n{inside}::/other");
-    refused("read:/other/a.txt", &[two.clone()]);
+    refused("read:/other/a.txt", std::slice::from_ref(&two));
     refused("read:/in/a.txt", &[two]);
     let output = reach("env", &["--allow-net=127.0.0.1:80\n127.0.0.1:81".to_owned()]).exits(2);
     assert!(output.stderr.contains("HOST:PORT"), "{}", output.stderr);

@@ -231,7 +231,7 @@ fn a_bulk_operation_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
         format!("(memory.fill $m {zero} {zero} {n})"),
         format!("(memory.fill $w (i64.const 0) {zero} (local.get $n))"),
         format!("(memory.copy $m $m {zero} (i32.const 8) {n})"),
-        format!("(memory.copy $w $w (i64.const 8) (i64.const 0) (local.get $n))"),
+        "(memory.copy $w $w (i64.const 8) (i64.const 0) (local.get $n))".to_owned(),
         format!("(memory.copy $w $m (i64.const 8) {zero} {n})"),
         format!("(memory.init $m $d {zero} {zero} {n})"),
         format!("(table.fill $t {zero} (ref.null func) {n})"),
