@@ -2,7 +2,7 @@
 //! a file's name, a message of a worker.
 //!
 //! Such text must neither order a terminal about nor pass for a line of ours. [`Foreign`] shows it on one line and [`Lines`]
-//! shows a message that holds some of it on several. Every place that shows such text goes through one of them; the test
+//! shows a message that holds some of it on several; [`Word`] shows it in a command that is meant to be pasted. Every place that shows such text goes through one of them; the test
 //! `voice` keeps a list of all places.
 
 use std::ffi::OsStr;
@@ -160,6 +160,49 @@ impl Display for Quoted<'_> {
     }
 }
 
+/// Shows a path, or any other text, as one word of a command that the user may paste into a POSIX shell: quoted where it
+/// has to be, never cut, and with what a terminal obeys or a reader does not see spelled out (`$'\012'`, as `ls` does).
+#[derive(Clone, Copy, Debug)]
+pub struct Word<'a>(&'a [u8]);
+
+impl<'a> Word<'a> {
+    /// Takes what [`Foreign::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Word<'a> {
+        Word(text.as_ref().as_bytes())
+    }
+}
+
+impl Display for Word<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(byte);
+        if !self.0.is_empty() && self.0.iter().all(is_plain) {
+            return self.0.iter().try_for_each(|&byte| f.write_char(byte.into()));
+        }
+        f.write_str("'")?;
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\'' => f.write_str("'\\''")?,
+                    c if is_visible(c) && !is_mark(c) => f.write_char(c)?,
+                    c => spell_out(c.encode_utf8(&mut [0; 4]).as_bytes(), f)?,
+                }
+            }
+            spell_out(chunk.invalid(), f)?;
+        }
+        f.write_str("'")
+    }
+}
+
+/// Writes bytes in a quoting of their own, between two parts of a quoted word.
+fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    f.write_str("'$'")?;
+    bytes.iter().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
+    f.write_str("''")
+}
+
 /// Returns so many characters of a text, as they are.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
@@ -251,6 +294,15 @@ mod tests {
         }
 
         #[test]
+        fn a_word_of_a_shell_is_one_line_that_messages_leave_as_it_is(bytes in any::<Vec<u8>>(), text in texts()) {
+            for bytes in [&bytes, text.as_bytes()] {
+                let word = Word::of(OsStr::from_bytes(bytes)).to_string();
+                prop_assert!(!word.contains(is_hostile), "{word:?}");
+                prop_assert_eq!(Foreign::of(&word).at_most(usize::MAX).to_string(), word);
+            }
+        }
+
+        #[test]
         fn plain_text_stays_as_it_is(text in "[ -~äñ書🦀]{0,200}") {
             prop_assert_eq!(shown(&text), text);
         }
@@ -262,6 +314,45 @@ mod tests {
         assert_eq!(shown("\u{202e}x\u{e0041}\u{3164}"), "\\u{202e}x\\u{e0041}\\u{3164}");
         assert_eq!(Foreign::of(OsStr::from_bytes(b"a\xff\xed\xa0\x80")).to_string(), "a\\xff\\xed\\xa0\\x80");
         assert_eq!(shown("C:\\x \"é\" e\u{301} हिन्दी"), "C:\\x \"é\" e\u{301} हिन्दी");
+    }
+
+    /// What a shell takes words for.
+    fn read_by(shell: &str, words: &[String]) -> Option<Vec<u8>> {
+        let command = format!("printf '%s\\0' {}", words.join(" "));
+        let output = std::process::Command::new(shell).arg("-c").arg(command).env("LC_ALL", "C").output().ok()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(output.stdout)
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_the_text_to_the_letter_and_starts_nothing() {
+        let texts = [
+            "a b",
+            "it's",
+            "''",
+            "",
+            "$(touch x)",
+            "`id`",
+            "a;b&c|d>e",
+            "~",
+            "#",
+            "*?[a]",
+            "\\n",
+            "!1",
+            "-x=ä🦀",
+            "=ls",
+        ];
+        let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
+        let wanted: Vec<u8> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
+        assert_eq!(read_by("sh", &words), Some(wanted));
+        assert_eq!(Word::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
+        // The quoting of what cannot be seen came into POSIX in 2024.
+        let hostile: Vec<&[u8]> = vec![b"a\nb", b"\xff'\x1b[2J", "e\u{301}\u{202e}7".as_bytes(), b"\n", b"\x017"];
+        let words: Vec<_> = hostile.iter().map(|text| Word::of(OsStr::from_bytes(text)).to_string()).collect();
+        let wanted: Vec<u8> = hostile.iter().flat_map(|text| [text, &[0][..]].concat()).collect();
+        if let Some(read) = read_by("bash", &words) {
+            assert_eq!(read, wanted, "{words:?}");
+        }
     }
 
     #[test]

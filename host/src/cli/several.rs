@@ -37,7 +37,7 @@ use crate::scarce::{patiently, start_thread};
 use crate::scheduler::{Config, WorkerId};
 use crate::spawn::Program;
 use crate::supervisor::{End, Event, Group, Mailbox, Record, Sender, Sink, Spares, Value};
-use crate::text::Foreign;
+use crate::text::{Foreign, Word};
 
 /// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
 const SHARE_EVERY: Duration = Duration::from_millis(200);
@@ -149,7 +149,8 @@ fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
     if let Some(task) = inputs.iter().find(|input| is_wasm(input)) {
         let file = Foreign::of(task);
         return Err(format!(
-            "{file} is a task, and with --task all that stands without a name is input: write --task NAME={file}"
+            "{file} is a task, and with --task all that stands without a name is input: write --task NAME={}",
+            Word::of(task)
         ));
     }
     let alone = |option, why| {

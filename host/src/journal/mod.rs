@@ -34,7 +34,7 @@ use crate::output::{Extent, SameFile};
 use crate::place::{FileId, directory_of};
 use crate::scarce::{passes, patiently};
 use crate::supervisor::Group;
-use crate::text::Foreign;
+use crate::text::{Foreign, Word};
 
 /// How long what was done may wait to be kept.
 pub const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -308,7 +308,9 @@ fn damaged(path: &Path, at: u64, first: bool) -> String {
     let name = Foreign::of(path);
     let cut = match first {
         true => String::new(),
-        false => format!(", cut it there (truncate -s {at} {name}) to have done again what was done since"),
+        false => {
+            format!(", cut it there (truncate -s {at} -- {}) to have done again what was done since", Word::of(path))
+        }
     };
     format!(
         "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew; \
@@ -440,9 +442,12 @@ mod tests {
     #[test]
     fn a_journal_that_was_damaged_is_refused_with_the_place_and_the_way_out() {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let path = after(folder.path(), 3);
+        // The way out is pasted into a shell, whatever the path is.
+        let place = folder.path().join("it's $(here); #\n");
+        fs::create_dir(&place).expect("made");
+        let path = after(&place, 3);
         let whole = fs::read(&path).expect("it is there");
-        let mut bytes = whole.clone();
+        let mut bytes = whole;
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&path, &bytes).expect("written");
@@ -450,9 +455,10 @@ mod tests {
         assert!(message.contains("journal is damaged at byte ") && message.contains("truncate -s "), "{message}");
         assert_eq!(fs::read(&path).expect("it is there"), bytes);
         // The way out works.
-        let at = message.split("truncate -s ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number");
-        bytes.truncate(at.parse().expect("a number"));
-        fs::write(&path, &bytes).expect("written");
+        let (_, advice) = message.split_once("(truncate").expect("an advice");
+        let (arguments, _) = advice.split_once(") to have done again").expect("an advice");
+        let ended = std::process::Command::new("bash").arg("-c").arg(format!("truncate{arguments}")).status();
+        assert!(ended.expect("there is a shell").success(), "{message}");
         assert!(!Journal::open(&path, true).expect("it is whole").state.done.is_empty());
     }
 

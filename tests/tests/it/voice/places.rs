@@ -10,7 +10,7 @@ const PRINTS: [&str; 8] =
     ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
 
 /// What shows foreign text, in front of it.
-const TYPES: [&str; 3] = ["Foreign::of(", "Lines(", "Quoted("];
+const TYPES: [&str; 4] = ["Foreign::of(", "Lines(", "Quoted(", "Word::of("];
 
 /// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
 const OURS: &[&str] = &[
