@@ -133,7 +133,6 @@ fn link_files(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmt
         "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) counts old.len() + new.len();
         "symlink-at" symlink_at(old: String, new: String) counts old.len() + new.len();
         "unlink-file-at" unlink_file_at(path: String) counts path.len();
-        "metadata-hash-at" metadata_hash_at(flags: PathFlags, path: String) counts path.len();
     }
     Ok(())
 }
@@ -255,13 +254,9 @@ macro_rules! core_files {
             fd_read(fd: i32, list: i32, count: i32, told: i32).await counts |meter, memory| buffers(meter, memory, list, count);
             fd_pread(fd: i32, list: i32, count: i32, at: i64, told: i32).await
                 counts |meter, memory| buffers(meter, memory, list, count);
-            fd_readdir(fd: i32, buffer: i32, len: i32, from: i64, told: i32).await
-                counts |meter, memory| meter.bytes(len as u32 as usize);
             poll_oneoff(given: i32, events: i32, count: i32, told: i32).await
                 counts |meter, memory| meter.each(count as u32 as usize);
             path_create_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
-            path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, told: i32).await
-                counts |meter, memory| meter.bytes(len as u32 as usize);
             path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, access: i64, change: i64, which: i32).await
                 counts |meter, memory| meter.bytes(len as u32 as usize);
             path_link(fd: i32, flags: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
@@ -281,13 +276,13 @@ macro_rules! core_files {
 }
 
 /// The functions of preview 1, and what they are called with.
-mod preview1 {
+pub mod preview1 {
     pub use wasmtime_wasi::p1::wasi_snapshot_preview1 as calls;
     pub use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as Context;
 }
 
 /// Those of what was there before.
-mod unstable {
+pub mod unstable {
     pub use wasmtime_wasi::p0::wasi_unstable as calls;
     pub use wasmtime_wasi::p0::wasi_unstable::WasiUnstable as Context;
 }

@@ -16,7 +16,7 @@ use super::charges;
 use super::denied::{self, Missed};
 use super::numbers::Signature;
 use super::state::State;
-use super::{deterministic, toolchain, wasi};
+use super::{deterministic, file_numbers, toolchain, wasi};
 use crate::compile::{Format, InitOnce, Meta};
 use crate::engine;
 use crate::exports::{self, Export};
@@ -264,6 +264,9 @@ pub fn link_component(
         wasi::link_names(&mut linker, name).map_err(task_error)?;
         if call.limits.fuel.is_some() && is_provided(name) {
             charges::link(&mut linker, name, is_async).map_err(task_error)?;
+        }
+        if is_provided(name) {
+            file_numbers::link(&mut linker, name, is_async).map_err(task_error)?;
         }
         denied::link(&mut linker, name, &call.given).map_err(task_error)?;
         if call.deterministic {
@@ -526,6 +529,10 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
             _ if call.limits.fuel.is_none() => {}
             PREVIEW1 => charges::link_preview1(linker)?,
             _ => charges::link_unstable(linker)?,
+        }
+        match interface {
+            PREVIEW1 => file_numbers::link_preview1(linker)?,
+            _ => file_numbers::link_unstable(linker)?,
         }
         // Wasmtime's own takes a code of 126 and more for a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;

@@ -7,6 +7,8 @@ mod charges;
 mod command;
 mod denied;
 mod deterministic;
+mod directory;
+mod file_numbers;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;

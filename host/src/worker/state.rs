@@ -19,6 +19,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
 use super::deterministic::{self, Clock};
+use super::file_numbers::{FileNumbers, NoMemory};
 use super::meter::{self, Meter};
 use super::said;
 use super::wasi::Wasi;
@@ -42,6 +43,8 @@ pub struct State {
     grants: Arc<Wasi>,
     /// Where the run is deterministic; made when it is first looked at.
     clock: OnceCell<Clock>,
+    /// Made when the guest first asks which file one is.
+    numbers: Option<FileNumbers>,
     /// Of a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
@@ -61,6 +64,7 @@ impl State {
             p1: None,
             grants,
             clock: OnceCell::new(),
+            numbers: None,
             invocation,
             missed: BTreeSet::new(),
             printed: false,
@@ -117,6 +121,20 @@ impl State {
 
     pub fn clock(&self) -> Clock {
         self.clock.get_or_init(Clock::default).clone()
+    }
+
+    pub fn is_deterministic(&self) -> bool {
+        self.grants.deterministic
+    }
+
+    /// Returns the instance's own number for what the kernel's number of a file was hashed to.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory left for it.
+    pub fn file_number(&mut self, file: (u64, u64)) -> Result<(u64, u64), NoMemory> {
+        let numbers = self.numbers.get_or_insert_with(|| FileNumbers::new(self.grants.deterministic));
+        numbers.of(file, &mut self.limiter)
     }
 
     pub fn grants(&self) -> Arc<Wasi> {
@@ -182,7 +200,8 @@ impl WasiView for State {
 /// each).
 #[derive(Debug)]
 pub struct Limiter {
-    left: usize,
+    /// Bytes that it may still take.
+    pub left: usize,
     /// A growth was refused: what fails after this failed for want of memory.
     pub refused: bool,
 }
@@ -208,7 +227,7 @@ impl ResourceLimiter for Limiter {
 
 impl Limiter {
     /// Takes so many bytes, if they are there and `fits`.
-    fn take(&mut self, bytes: usize, fits: bool) -> bool {
+    pub fn take(&mut self, bytes: usize, fits: bool) -> bool {
         let left = self.left.checked_sub(bytes).filter(|_| fits);
         // What the memory's own type has no room for is no want of memory.
         self.refused |= fits && left.is_none();

@@ -404,3 +404,64 @@ fn no_descriptor_of_preview_1_opens_what_lies_above_it() {
         assert_eq!(output.records()[0].get("code"), Some(&descriptor.into()), "{path}");
     }
 }
+
+#[test]
+fn files_are_told_apart_by_numbers_that_are_the_commands_own() {
+    let given = Granted::new();
+    let verbs = owned(&["inode:/in/a", "inode:/in/deep/../a", "inode:/in/deep/b"]);
+    let numbers = |preview, args: &[&str]| -> Vec<String> {
+        let output = exec(preview)
+            .args(given.0.grants())
+            .args(args)
+            .args(["--", "inode:/in/deep/b", "{}", "inode:/in/a"])
+            .input(verbs.iter().map(|verb| format!("{verb}\0")).collect::<String>())
+            .run()
+            .exits(0);
+        output.text().lines().map(str::to_owned).collect()
+    };
+    for preview in PREVIEWS {
+        let told = numbers(preview, &["--input-format", "nul"]);
+        let [b, a, a_once_more, b_in_another, respelled, a_in_another, ..] = told.as_slice() else {
+            panic!("three numbers for each item: {told:?}");
+        };
+        assert_eq!((a, respelled), (a_once_more, a_in_another), "{preview}");
+        assert_ne!(a, b, "{preview}");
+        // An item cannot know files by the numbers of another.
+        assert_ne!((b, a), (b_in_another, respelled), "{preview}");
+        let told = numbers(preview, &["--input-format", "nul", "--deterministic"]);
+        assert_eq!(told, ["1", "2", "2", "1", "2", "2", "1", "1", "2"], "{preview}");
+    }
+}
+
+#[test]
+fn the_number_of_a_file_does_not_tell_how_many_were_made_before() {
+    for preview in PREVIEWS {
+        let run = |before: &str| {
+            let output = exec(preview)
+                .args(["--scratch", "/s", "--deterministic", "-j", "1", "-c", "2", "--input-format", "nul"])
+                .args(["--", "write:/s/a=1", "{}", "inode:/s/a"])
+                .input(format!("{before}\0inode:/s\0"))
+                .run()
+                .exits(0);
+            output.text().lines().last().map(str::to_owned)
+        };
+        assert_eq!(run("many:/s=900"), run("inode:/s"), "{preview}");
+    }
+}
+
+#[test]
+fn a_deterministic_command_reads_a_directory_by_name_and_finds_no_times() {
+    let mut wanted: Vec<String> = (0..1500).map(|n| format!("a name of some length {:x}", n * 7919 % 16384)).collect();
+    let files: Vec<(String, &str)> = wanted.iter().map(|name| (format!("in/{name}"), "")).collect();
+    let tree = Tree::new(&[], &files.iter().map(|(name, text)| (name.as_str(), *text)).collect::<Vec<_>>());
+    wanted.sort();
+    for preview in PREVIEWS {
+        let output = exec(preview)
+            .args(tree.grants())
+            .args(["--deterministic", "--", "names:/in", &format!("modified:/in/{}", wanted[0])])
+            .input("null\n")
+            .run()
+            .exits(0);
+        assert_eq!(output.text(), format!("{}\n0ns\n", wanted.join(" ")), "{preview}");
+    }
+}
