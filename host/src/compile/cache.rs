@@ -132,8 +132,16 @@ fn entries(place: &Path, made: bool) -> Result<Directory, String> {
     let outer = Directory::open(place).map_err(cannot)?;
     // Who may write to the outer one could put another directory of this user's in the place of the inner one.
     is_ours(&outer, place)?;
-    let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(cannot)?;
-    is_ours(&inner, &place.join(ENTRIES))?;
+    let path = place.join(ENTRIES);
+    let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(|e| {
+        let shown = Foreign::of(&path);
+        match fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
+            // Opened by a flag that follows no link, its error speaks of what it is not.
+            true => format!("the cache {shown} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR"),
+            false => format!("cannot open the cache {shown}: {e}"),
+        }
+    })?;
+    is_ours(&inner, &path)?;
     Ok(inner)
 }
 

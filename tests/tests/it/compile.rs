@@ -192,6 +192,8 @@ fn links_in_a_cache_are_not_followed() {
     symlink(elsewhere.path(), folder.path().join("wasmpool-artifacts")).expect("a link");
     let output = cache(folder.path()).exits(2);
     assert!(output.stderr.contains("is not kept"), "{}", output.stderr);
+    let said = format!("the cache {} is not used: it is a link", folder.path().join("wasmpool-artifacts").display());
+    assert!(output.stderr.contains(&said), "{}", output.stderr);
     assert_eq!(below(elsewhere.path()), Vec::<PathBuf>::new());
     fs::remove_file(folder.path().join("wasmpool-artifacts")).expect("a link");
     cache(folder.path()).exits(0);
