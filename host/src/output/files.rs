@@ -65,6 +65,10 @@ impl Files {
 
     /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.
     pub fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
+        self.append(worker, bytes).map_err(|e| self.name(e))
+    }
+
+    fn append(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
         if !self.begun.contains_key(&worker) {
             let begun = self.begin()?;
             self.begun.insert(worker, begun);
@@ -86,6 +90,10 @@ impl Files {
 
     /// Ends a result with the bytes that are still missing, and says where it is.
     pub fn finish(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
+        self.end(worker, index, rest).map_err(|e| self.name(e))
+    }
+
+    fn end(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
         let mut begun = match self.begun.remove(&worker) {
             Some(begun) => begun,
             None => self.begin()?,
@@ -94,6 +102,10 @@ impl Files {
         let name = index.to_string();
         begun.aside.place(&name)?;
         Ok(self.path.join(name))
+    }
+
+    fn name(&self, e: io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
     }
 
     /// Drops what has come of a result that is none.

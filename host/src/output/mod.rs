@@ -42,6 +42,8 @@ pub struct Printer<'a> {
     writer: mpsc::Sender<Message>,
     /// Told when a file cannot be written.
     supervisor: Sender,
+    /// One could not be, so that the run ends: what comes now has no outcome any more.
+    broken: bool,
     /// Told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
 }
@@ -79,33 +81,39 @@ impl<'a> Printer<'a> {
         supervisor: Sender,
         watcher: &'a mut dyn Watcher,
     ) -> Self {
-        Printer { lines, counts, besides, writer, supervisor, watcher }
+        Printer { lines, counts, besides, writer, supervisor, broken: false, watcher }
     }
 
-    /// Puts a value into its file: what is printed is where that is.
-    fn file<'v>(&mut self, record: &Record<'_>, result: Result<Value<'v>, Failure>) -> Result<Value<'v>, Failure> {
+    /// Puts a value into its file: what is printed is where that is. Returns `None` where it cannot be written.
+    fn file<'v>(
+        &mut self,
+        record: &Record<'_>,
+        result: Result<Value<'v>, Failure>,
+    ) -> Option<Result<Value<'v>, Failure>> {
         let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
-            return result;
+            return Some(result);
         };
-        let value = result.inspect_err(|_| files.forget(worker))?;
+        let value = match result.inspect_err(|_| files.forget(worker)) {
+            Ok(value) => value,
+            failed => return Some(failed),
+        };
         let Encoded::One(rest) = &value.encoded else {
-            return Err(invalid("the worker sent several values for one file"));
+            return Some(Err(invalid("the worker sent several values for one file")));
         };
-        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e))?;
+        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e)).ok()?;
         let shown = path.to_string_lossy();
         let mut printed = Vec::new();
         match self.lines.format {
             Format::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
             Format::Values | Format::Records => encode_string(&shown, &mut printed),
         }
-        Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value })
+        Some(Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value }))
     }
 
-    /// Ends the run for it.
-    fn cannot_write(&self, e: io::Error) -> Failure {
-        let failure = invalid(&format!("its result cannot be written: {e}"));
+    /// Ends the run. A full disk is no fault of the item's: it has no outcome, and nor has any that comes after it.
+    fn cannot_write(&mut self, e: io::Error) {
+        self.broken = true;
         self.supervisor.send(Event::OutputFailed(e));
-        failure
     }
 
     pub fn counts(&self) -> &Counts {
@@ -248,7 +256,12 @@ impl Lines {
 
 impl Sink for Printer<'_> {
     fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
-        let result = self.file(&record, result);
+        if self.broken {
+            return true;
+        }
+        let Some(result) = self.file(&record, result) else {
+            return true;
+        };
         self.lines.reduce(&mut record);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
@@ -276,8 +289,8 @@ impl Sink for Printer<'_> {
     }
 
     fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> bool {
-        let Some(files) = &mut self.besides.files else {
-            return false;
+        let Some(files) = self.besides.files.as_mut().filter(|_| !self.broken) else {
+            return self.broken;
         };
         // A file that cannot be written ends the run, not the worker.
         files.part(worker, bytes).unwrap_or_else(|e| {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Run, wasmpool};
 use crate::support::until;
+use crate::support::wat::echo_string;
 
 /// A command that writes a block to its standard output again and again, for ever where its item begins with an `x`.
 fn writes() -> Task {
@@ -105,4 +106,55 @@ fn no_other_file_of_the_run_has_the_name_of_a_result() {
     }
     exec(&results).arg("-o").arg(results.join("list")).input("1\n").run().exits(0);
     assert_eq!(names(&results), ["0", "list"]);
+}
+
+#[test]
+fn a_result_in_a_file_of_its_own_is_no_item_of_the_same_run() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let (results, item) = (folder.path().join("results"), folder.path().join("item"));
+    fs::write(&item, "1").expect("written");
+    symlink("results/0", folder.path().join("link")).expect("a link");
+    let run = wasmpool().arg("exec").task(&writes()).args(["--input-format", "files", "--output-format", "records"]);
+    let mut host = run.arg("--results").arg(&results).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    writeln!(input, "{}", item.display()).expect("it reads");
+    until("the first result", || results.join("0").exists().then_some(()));
+    for name in ["results/0", "link", "results/../results/0"] {
+        writeln!(input, "{}", folder.path().join(name).display()).expect("it reads");
+    }
+    drop(input);
+    assert!(host.line().is_some_and(|line| line.contains("\"ok\"")));
+    for _ in 0..3 {
+        let line = host.line().expect("a record");
+        assert!(line.contains("it is written to by this run"), "{line}");
+    }
+    assert_eq!(host.code(), 1);
+}
+
+#[test]
+fn a_result_for_which_there_is_no_room_ends_the_run_and_is_no_failure_of_its_item() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let lines = |items: &[usize]| items.iter().map(|len| "a".repeat(*len) + "\n").collect::<String>();
+    let items = lines(&[3, 2_000_000, 3, 3]);
+    let map = |name: &str| {
+        let run = wasmpool().arg("map").task(&wat(echo_string())).args(["--input-format", "lines"]);
+        run.arg("--results").arg(folder.path().join(name)).input(items.clone())
+    };
+    let runs = [
+        ("map", map("map").args(["--output-format", "records"])),
+        ("raw", map("raw").args(["--output-format", "raw", "--halt", "now"])),
+        // What the second writes has no end.
+        ("exec", exec(&folder.path().join("exec")).args(["--output-format", "records"]).input("1\nx\n2\n")),
+    ];
+    for (name, run) in runs {
+        let (out, failed) = (folder.path().join(format!("{name}.out")), folder.path().join(format!("{name}.failed")));
+        let run = run.arg("-o").arg(&out).arg("--failed").arg(&failed).args(["-j", "1", "-c", "1"]);
+        let output = run.largest_file(1 << 20).run().exits(2);
+        let expected = format!("cannot write the results: {}: File too large", folder.path().join(name).display());
+        assert!(output.stderr.contains(&expected), "{name}: {}", output.stderr);
+        assert!(!output.stderr.contains("item"), "{name}: {}", output.stderr);
+        assert!(!fs::read_to_string(&out).expect("it is there").contains("invalid-output"), "{name}");
+        assert_eq!(fs::read_to_string(&failed).unwrap_or_default(), "", "{name}");
+        assert_eq!(names(&folder.path().join(name)), ["0"], "{name}");
+    }
 }
