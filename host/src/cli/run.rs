@@ -59,7 +59,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,
     };
-    let start = output.start(identity.of("task", prepared.hash.clone())).map_err(Error::Journal)?;
+    let start = match output.start(identity.of("task", prepared.hash.clone()), &|| signals.last() != 0) {
+        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+        start => start?,
+    };
     let (counts, finished) = match start {
         Start::Fresh => (Counts::default(), false),
         Start::Behind { counts, finished, .. } => (counts, finished),

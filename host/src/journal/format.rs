@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What a journal begins with. The number changes with anything that is in a record.
-const MARK: &[u8] = b"wasmpool journal 2\n";
+const MARK: &[u8] = b"wasmpool journal 3\n";
 /// What a journal of any version begins with.
 pub const ANY_MARK: &[u8] = b"wasmpool journal ";
 /// Bytes that are the journal's own and that nobody can guess. They stand in front of every record, so that one is found
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_journal_of_another_version_is_known_for_one() {
-        assert_eq!(read_back(b"wasmpool journal 1\nabc").1, Found::OtherVersion);
+        assert_eq!(read_back(b"wasmpool journal 2\nabc").1, Found::OtherVersion);
         let mut chain = Chain::new();
         let mut bytes = chain.head();
         chain.append(&"not such a record", &mut bytes).expect("it can be written to memory");

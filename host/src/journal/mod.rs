@@ -128,6 +128,11 @@ impl Journal {
         })
     }
 
+    /// Whether it is of a run that has begun: the files that it was told of are that run's own.
+    pub fn is_begun(&self) -> bool {
+        self.state.is_begun()
+    }
+
     /// The file it is.
     pub fn same(&self) -> Option<SameFile> {
         SameFile::of(&self.file)

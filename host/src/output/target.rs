@@ -1,12 +1,12 @@
 //! Where bytes go: standard output or a file, and how much of it is whole.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::fresh::{self, Fresh};
 use crate::journal::sync_directory;
 use crate::place::FileId;
@@ -18,8 +18,8 @@ use crate::text::Foreign;
 pub struct Target {
     to: To,
     written: u64,
-    /// The end of what was written.
-    end: Vec<u8>,
+    /// The hash of all that was written, where a journal has to know it.
+    hasher: Option<blake3::Hasher>,
 }
 
 #[derive(Debug)]
@@ -35,15 +35,16 @@ enum To {
     },
 }
 
-/// How much of a target is whole: so many bytes, the last of which have this hash, so that another file is not taken for it.
+/// How much of a target is whole: so many bytes, which have this hash, so that neither another file nor one that was changed
+/// is taken for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     bytes: u64,
-    end: [u8; 32],
+    hash: [u8; 32],
 }
 
-/// Bytes at the end of what was written that are looked at again.
-const END: usize = 4096;
+/// Bytes of a file that are looked at again at a time.
+const BLOCK: usize = 1 << 20;
 
 impl Target {
     /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
@@ -58,7 +59,13 @@ impl Target {
     }
 
     pub fn stdout() -> Target {
-        Target { to: To::Stdout, written: 0, end: Vec::new() }
+        Target { to: To::Stdout, written: 0, hasher: None }
+    }
+
+    /// The same, for a run with a journal: where it is a file, all that is written to it is hashed.
+    pub fn hashed(self) -> Target {
+        let hasher = self.can_be_cut().then(blake3::Hasher::new);
+        Target { hasher, ..self }
     }
 
     /// The file it is, where that is a file on a disk.
@@ -76,7 +83,8 @@ impl Target {
 
     /// How much of it is whole, if all that was written is.
     pub fn extent(&self) -> Extent {
-        Extent { bytes: self.written, end: blake3::hash(&self.end).into() }
+        let hash = self.hasher.as_ref().map_or_else(|| blake3::hash(b""), blake3::Hasher::finalize);
+        Extent { bytes: self.written, hash: hash.into() }
     }
 
     /// Makes sure that what was written stays, where that can be had; for the first time, that the file itself does.
@@ -100,37 +108,43 @@ impl Target {
     }
 
     /// Is to go on behind what another run has written: a file keeps that, and loses what follows once there is something
-    /// to write. Behind a run that has `finished` nothing can follow.
-    pub fn go_on(&mut self, extent: &Extent, finished: bool) -> Result<(), String> {
+    /// to write. Behind a run that has `finished` nothing can follow. The whole file is read and held against its hash, unless
+    /// `interrupted` says that nobody wants that any more.
+    pub fn go_on(&mut self, extent: &Extent, finished: bool, interrupted: &dyn Fn() -> bool) -> Result<(), Error> {
         self.written = extent.bytes;
-        if self.same().is_none() {
-            return Ok(());
-        }
-        let To::File { path, file, fresh, .. } = &mut self.to else {
+        let Some(same) = self.same() else {
             return Ok(());
         };
-        let name = Foreign::of(&*path);
-        let cannot = |e: io::Error| format!("cannot go on with {name}: {e}");
-        let length = file.metadata().map_err(cannot)?.len();
-        let other = |how: String| {
-            format!(
+        let To::File { path, file, fresh, .. } = &self.to else {
+            return Ok(());
+        };
+        let name = Foreign::of(path);
+        let cannot = |e: io::Error| Error::Journal(format!("cannot go on with {name}: {e}"));
+        let other = |how: &str| {
+            Error::Journal(format!(
                 "{name} is not what the journal says was written: {how}; put it back, or remove the journal to start anew"
-            )
+            ))
         };
         if fresh.is_some() && extent.bytes > 0 {
-            return Err(other("it is not there".to_owned()));
+            return Err(other("it is not there"));
         }
+        let length = file.metadata().map_err(cannot)?.len();
         if length < extent.bytes || (finished && length > extent.bytes) {
-            return Err(other(format!("it has {length} bytes, of {}", extent.bytes)));
+            return Err(other(&format!("it has {length} bytes, of {}", extent.bytes)));
         }
-        let mut end = vec![0; END.min(usize::try_from(extent.bytes).unwrap_or(END))];
-        let from = extent.bytes - end.len() as u64;
+        if extent.bytes == 0 {
+            return Ok(());
+        }
         // It is open for writing alone, as a target may be a pipe.
-        File::open(&*path).and_then(|file| file.read_exact_at(&mut end, from)).map_err(cannot)?;
-        if extent.bytes > 0 && blake3::hash(&end).as_bytes() != &extent.end {
-            return Err(other(format!("its bytes up to {} are others", extent.bytes)));
+        let there = File::open(path).map_err(cannot)?;
+        if SameFile::of(&there) != Some(same) {
+            return Err(other("it is another file by now"));
         }
-        self.end = end;
+        let hasher = hash_begin(&there, extent.bytes, interrupted).map_err(cannot)?.ok_or(Error::Interrupted)?;
+        if hasher.finalize().as_bytes() != &extent.hash {
+            return Err(other(&format!("its bytes up to {} are others", extent.bytes)));
+        }
+        self.hasher = Some(hasher);
         Ok(())
     }
 
@@ -165,11 +179,29 @@ impl Target {
             To::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
         }
         self.written += bytes.len() as u64;
-        let kept = self.end.len().min(END.saturating_sub(bytes.len()));
-        self.end.drain(..self.end.len() - kept);
-        self.end.extend_from_slice(bytes.get(bytes.len().saturating_sub(END)..).unwrap_or_default());
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         Ok(())
     }
+}
+
+/// Hashes so many bytes of a file, or returns `None` once that is interrupted.
+fn hash_begin(mut file: &File, bytes: u64, interrupted: &dyn Fn() -> bool) -> io::Result<Option<blake3::Hasher>> {
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; BLOCK.min(usize::try_from(bytes).unwrap_or(BLOCK))];
+    let mut left = bytes;
+    while left > 0 {
+        if interrupted() {
+            return Ok(None);
+        }
+        let most = block.len().min(usize::try_from(left).unwrap_or(BLOCK));
+        let part = block.get_mut(..most).unwrap_or_default();
+        file.read_exact(part)?;
+        hasher.update(part);
+        left -= part.len() as u64;
+    }
+    Ok(Some(hasher))
 }
 
 fn name(path: &Path, e: io::Error) -> io::Error {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rangemap::RangeSet;
 
 use super::target::{SameFile, Target};
+use crate::error::Error;
 use crate::journal::{COMMIT_EVERY, Identity, Journal, Start, Written};
 use crate::outcome::Counts;
 use crate::supervisor::{Event, Group, Sender};
@@ -19,6 +20,8 @@ pub struct Output {
     /// Failed items with their input.
     pub failed: Option<Target>,
     pub journal: Option<Journal>,
+    /// The journal is to say that the files are this run's before anything is written to them.
+    claiming: bool,
     uncommitted: Uncommitted,
 }
 
@@ -34,7 +37,17 @@ struct Uncommitted {
 
 impl Output {
     pub fn new(results: Target, failed: Option<Target>, journal: Option<Journal>) -> Output {
-        Output { results, failed, journal, uncommitted: Uncommitted::default() }
+        let (results, failed) = match journal {
+            Some(_) => (results.hashed(), failed.map(Target::hashed)),
+            None => (results, failed),
+        };
+        Output { results, failed, journal, claiming: false, uncommitted: Uncommitted::default() }
+    }
+
+    /// The same, with a journal that says so before the first byte is written: what stands in the files is then known to be
+    /// this run's own, even where it is killed at once, and is not held to be the user's by the run that goes on.
+    pub fn claiming(self, claiming: bool) -> Output {
+        Output { claiming, ..self }
     }
 
     /// The files on a disk among all that is written.
@@ -44,15 +57,16 @@ impl Output {
         targets.into_iter().flatten().filter_map(Target::same).chain(journal).collect()
     }
 
-    /// Finds out where a run begins, or goes on with its journal. Nothing is touched yet.
-    pub fn start(&mut self, identity: Identity) -> Result<Start, String> {
+    /// Finds out where a run begins, or goes on with its journal. Nothing is touched yet. To look at what was written takes as
+    /// long as reading it, unless it is `interrupted`.
+    pub fn start(&mut self, identity: Identity, interrupted: &dyn Fn() -> bool) -> Result<Start, Error> {
         let Some(journal) = &mut self.journal else {
             return Ok(Start::Fresh);
         };
-        let start = journal.begin(identity)?;
+        let start = journal.begin(identity).map_err(Error::Journal)?;
         if let Start::Behind { results, failed, finished, .. } = &start {
-            self.results.go_on(results, *finished)?;
-            self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed, *finished))?;
+            self.results.go_on(results, *finished, interrupted)?;
+            self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed, *finished, interrupted))?;
         }
         Ok(start)
     }
@@ -78,9 +92,27 @@ impl Output {
         }
     }
 
+    /// Empties the files, and tells the journal that they are this run's, before anything else is told or written.
+    fn claim(&mut self) -> Result<(), Refused> {
+        if !std::mem::take(&mut self.claiming) || self.journal.as_ref().is_none_or(Journal::is_begun) {
+            return Ok(());
+        }
+        self.results.begin().map_err(Refused::Failed)?;
+        self.failed.as_mut().map_or(Ok(()), Target::begin).map_err(Refused::Failed)?;
+        let told = std::mem::take(&mut self.uncommitted);
+        self.uncommitted.since = Some(Instant::now());
+        let claimed = self.commit();
+        self.uncommitted = told;
+        claimed
+    }
+
     /// Tells the journal of what was written, once that is on disk.
     fn commit(&mut self) -> Result<(), Refused> {
-        let Some(journal) = self.journal.as_mut().filter(|_| self.uncommitted.since.is_some()) else {
+        if self.uncommitted.since.is_none() {
+            return Ok(());
+        }
+        self.claim()?;
+        let Some(journal) = &mut self.journal else {
             return Ok(());
         };
         let Uncommitted { items, counts, waiting, .. } = std::mem::take(&mut self.uncommitted);
@@ -188,6 +220,7 @@ impl Output {
             }
         }
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(Refused::Journal)?;
+        self.claim()?;
         self.write(&results, &failed)?;
         told.into_iter().for_each(|told| self.note(told));
         supervisor.written(results.len() + failed.len());

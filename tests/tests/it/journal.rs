@@ -642,6 +642,43 @@ fn an_output_that_lost_something_is_refused() {
 }
 
 #[test]
+fn an_output_that_was_changed_anywhere_is_refused() {
+    let task = wat(SEVENTH_TRAPS);
+    let items: Vec<i64> = (1..20_000).collect();
+    let place = Place::new();
+    place.run(&task).input(lines(items.iter().copied())).run().exits(1);
+    for (name, more) in ["out", "failed"].into_iter().flat_map(|name| [(name, vec![]), (name, vec![3])]) {
+        let whole = fs::read(place.path(name)).expect("it is there");
+        assert!(whole.len() > 3 << 13, "too little to have an end that is far from its beginning");
+        for at in [0, 1 << 13, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(place.path(name), &changed).expect("changed");
+            let before = place.all();
+            let output =
+                place.run(&task).input(lines(items.iter().copied().chain(more.iter().copied()))).run().exits(2);
+            assert!(output.stderr.contains("are others"), "{name}, byte {at}: {}", output.stderr);
+            assert_eq!(place.all(), before, "{name}, byte {at}");
+        }
+        fs::write(place.path(name), &whole).expect("put back");
+    }
+    place.run(&task).input(lines(items.iter().copied().chain([3]))).run().exits(1);
+    assert_eq!(place.read("out"), doubled(&items) + "6\n");
+}
+
+#[test]
+fn a_journal_of_the_version_before_is_refused_and_left_as_it_is() {
+    let place = begun();
+    let mut journal = fs::read(place.path("journal")).expect("it is there");
+    journal[..19].copy_from_slice(b"wasmpool journal 2\n");
+    fs::write(place.path("journal"), &journal).expect("written");
+    let before = place.all();
+    let output = place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(2);
+    assert!(output.stderr.contains("is of another version of wasmpool"), "{}", output.stderr);
+    assert_eq!(place.all(), before);
+}
+
+#[test]
 fn what_was_written_and_not_promised_is_cut_off() {
     let place = begun();
     for name in ["out", "failed"] {
