@@ -74,6 +74,16 @@ fn climbs(path: &Path) -> bool {
 /// All links that are followed on the way to `path`, each with no other link in its own path. The way ends at what is not
 /// there, and at the links of `/proc`, which lead to what is open and not to a path.
 pub fn links_to(path: &Path) -> io::Result<Vec<PathBuf>> {
+    way_to(path).map(|(links, _)| links)
+}
+
+/// Returns where a path leads, without links, as far as something is there.
+pub fn leads_to(path: &Path) -> io::Result<PathBuf> {
+    way_to(path).map(|(_, end)| end)
+}
+
+/// The links on the way to `path`, and where the way ends.
+fn way_to(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
     let mut links = Vec::new();
     let mut at = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
     let mut rest: VecDeque<OsString> = parts(path).collect();
@@ -98,7 +108,7 @@ pub fn links_to(path: &Path) -> io::Result<Vec<PathBuf>> {
             Ok(_) => at = next,
         }
     }
-    Ok(links)
+    Ok((links, at))
 }
 
 fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {

@@ -1,14 +1,18 @@
 //! What a run writes is nothing that it reads, or writes as something else: found out before anything is touched.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::args::{Common, Items};
+use super::args::{Common, InputFormat, Items};
+use super::within::Granted;
+use crate::grants::Directory;
+use crate::input::{Inputs, find_listed};
 use crate::links::{Writable, leads_out};
 use crate::output::SameFile;
 use crate::place::canonical_name;
 use crate::stdio::{Stderr, Stdin, Stdout};
-use crate::text::Foreign;
+use crate::text::{Foreign, Word};
 
 /// Files that a run reads, each with what it is to the run.
 #[derive(Debug, Default)]
@@ -54,36 +58,56 @@ impl ReadFiles {
         self.0.iter().find(|(other, _)| *other == file).map(|(_, what)| *what)
     }
 
-    /// Refuses standard output where it is one of them, as `cat` does: what is read would never end, or is overwritten.
-    pub fn check_stdout(&self) -> Result<(), String> {
-        match standard_output().and_then(|file| self.what(file)) {
-            Some(what) => {
-                Err(format!("standard output is also {what}: input file is output file; redirect it to another file"))
-            }
+    /// Refuses standard output where it is one of them, as `cat` does: what is read would never end, or is overwritten. And
+    /// standard error, whose messages would be among what is read.
+    pub fn check_streams(&self) -> Result<(), String> {
+        if let Some(what) = standard_output().and_then(|file| self.what(file)) {
+            return Err(format!(
+                "standard output is also {what}: input file is output file; redirect it to another file"
+            ));
+        }
+        self.check_messages()
+    }
+
+    fn check_messages(&self) -> Result<(), String> {
+        match standard_error().and_then(|file| self.what(file)) {
+            Some(what) => Err(format!(
+                "standard error is also {what}, into which messages such as this are written; redirect it to another file"
+            )),
             None => Ok(()),
         }
     }
 }
 
-/// Refuses what would write over something of the run's own, or where a task may have led it.
-pub fn check(read: &ReadFiles, items: &Items, writable: &Writable) -> Result<(), String> {
-    let named = |path: &Option<PathBuf>| path.clone().filter(|path| path.as_os_str() != "-");
+/// Refuses what would write over something of the run's own, where a task may have led it, or where the task reaches it.
+pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(), String> {
     let written = [
         ("--output", named(&items.output), "the output"),
         ("--failed", named(&items.failed), "the file of --failed"),
-        ("--journal", items.journal.clone(), "the journal"),
+        ("--journal", items.journal.as_deref(), "the journal"),
     ];
-    if named(&items.output).is_none() {
-        read.check_stdout()?;
+    match named(&items.output) {
+        None => read.check_streams()?,
+        Some(_) => read.check_messages()?,
     }
+    let (writable, granted) = (Writable::of(granted), Granted::of(granted));
+    let may_be_written = |option: &str, path: &Path| {
+        check_links(option, path, &writable)?;
+        granted.check(option, path)
+    };
     let mut before: Vec<(Written, &str)> = match named(&items.output) {
         None => standard_output().map(|file| (Written::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),
     };
-    let errors = Stderr.duplicate().ok().and_then(|file| SameFile::of(&file));
-    for (option, path, what) in written.iter().filter_map(|(option, path, what)| Some((option, path.as_ref()?, what))) {
+    let errors = standard_error();
+    for (option, path, what) in written.iter().filter_map(|(option, path, what)| Some((option, (*path)?, what))) {
         let Some(file) = Written::of(path) else {
-            check_links(option, path, writable)?;
+            check_links(option, path, &writable)?;
+            // Of a pipe that has a name a task may take what was meant for others. A device is no other for who names it.
+            let is_fifo = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+            if is_fifo {
+                granted.check(option, path)?;
+            }
             continue;
         };
         let mut other = before.iter().find(|(other, _)| *other == file).map(|(_, other)| *other);
@@ -95,10 +119,65 @@ pub fn check(read: &ReadFiles, items: &Items, writable: &Writable) -> Result<(),
             let path = Foreign::of(path);
             return Err(format!("{option} {path} is also {other}, which would be lost; name another file"));
         }
-        check_links(option, path, writable)?;
+        may_be_written(option, path)?;
         before.push((file, what));
     }
-    items.results.iter().try_for_each(|path| check_links("--results", path, writable))
+    items.results.iter().try_for_each(|path| may_be_written("--results", path))?;
+    granted.check_streams()
+}
+
+/// The lists of `--input-format files`, to be looked through before anything is written over.
+#[derive(Debug)]
+pub struct Lists(Option<Result<Inputs, String>>);
+
+impl Lists {
+    /// Those among the inputs.
+    pub fn of(items: &Items, inputs: &Inputs) -> Lists {
+        Lists((items.input_format == InputFormat::Files).then(|| inputs.again()))
+    }
+
+    /// Whether there are any.
+    pub fn are_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Refuses to write over a file that they name, and over any where that cannot be known: whoever writes a list into a pipe
+    /// may be about to name it.
+    pub fn check(self, items: &Items) -> Result<(), String> {
+        let written = [("--output", named(&items.output)), ("--failed", named(&items.failed))];
+        let at_stake: Vec<(SameFile, &str, &Path)> =
+            written.into_iter().filter_map(|(option, path)| Some((lost_if_cut(path?)?, option, path?))).collect();
+        let (Some(lists), Some((_, option, path))) = (self.0, at_stake.first()) else {
+            return Ok(());
+        };
+        let lists = lists.map_err(|list| {
+            let (path, word) = (Foreign::of(path), Word::of(path));
+            format!(
+                "{option} {path} holds something, and may itself be an item: {list} is no file on a disk, so the paths in it \
+                 are not known yet; name another file, remove this one (rm -- {word}), or give the paths in a file"
+            )
+        })?;
+        let files: Vec<SameFile> = at_stake.iter().map(|(file, ..)| *file).collect();
+        let Some((found, listed)) = find_listed(lists, &files).map_err(|e| format!("cannot read the input: {e}"))?
+        else {
+            return Ok(());
+        };
+        let (option, path) = at_stake
+            .iter()
+            .find(|(file, ..)| *file == found)
+            .map_or(("--output", listed.as_path()), |(_, option, path)| (*option, *path));
+        let (path, listed) = (Foreign::of(path), Foreign::of(&listed));
+        Err(format!("{option} {path} is also an item ({listed} in the list), which would be lost; name another file"))
+    }
+}
+
+/// The file that a path leads to, if it is one on a disk that holds something.
+fn lost_if_cut(path: &Path) -> Option<SameFile> {
+    fs::metadata(path).ok().filter(|metadata| metadata.len() > 0).as_ref().and_then(SameFile::of_metadata)
+}
+
+fn named(path: &Option<PathBuf>) -> Option<&Path> {
+    path.as_deref().filter(|path| path.as_os_str() != "-")
 }
 
 fn check_links(option: &str, path: &Path, writable: &Writable) -> Result<(), String> {
@@ -113,6 +192,10 @@ fn check_links(option: &str, path: &Path, writable: &Writable) -> Result<(), Str
 
 fn standard_output() -> Option<SameFile> {
     Stdout.duplicate().ok().and_then(|file| SameFile::of(&file))
+}
+
+fn standard_error() -> Option<SameFile> {
+    Stderr.duplicate().ok().and_then(|file| SameFile::of(&file))
 }
 
 fn of_path(path: &Path) -> Option<SameFile> {

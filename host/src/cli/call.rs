@@ -22,7 +22,7 @@ use crate::text::{Foreign, Quoted};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     args.check()?;
-    ReadFiles::of_tasks([args.task.as_path()], &args.common).check_stdout()?;
+    ReadFiles::of_tasks([args.task.as_path()], &args.common).check_streams()?;
     let item = match args.arguments.as_slice() {
         [] => "null".to_owned(),
         [one] => one.clone(),

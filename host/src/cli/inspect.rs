@@ -19,7 +19,7 @@ const LONGEST: usize = 2500;
 
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (wasm, manifest) = locate(args)?;
-    ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_stdout()?;
+    ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_streams()?;
     let prepared = prepare(args, &wasm, &Cache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();

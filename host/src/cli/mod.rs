@@ -17,6 +17,7 @@ mod several;
 mod signals;
 mod stream;
 pub(crate) mod units;
+mod within;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

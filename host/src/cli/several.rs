@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::apart::{self, ReadFiles};
+use super::apart::{self, Lists, ReadFiles};
 use super::args::Map;
 use super::exit::{Exit, Stop};
 use super::map::item_call;
@@ -26,7 +26,6 @@ use crate::compile::{Cache, Prepared, Wasm};
 use crate::error::Error;
 use crate::grants::Opened;
 use crate::input::{Fan, Inputs};
-use crate::links::Writable;
 use crate::outcome::{Counts, Failure, Kind};
 use crate::output::merge::{Merger, News, framed};
 use crate::output::{Lines, Watcher};
@@ -48,14 +47,14 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let inputs = Inputs::open(&inputs)?;
     let tasks = map.tasks.iter().flatten().map(|task| task.file.as_path());
     let read = ReadFiles::of_tasks(tasks, &map.common).and_inputs(inputs.same_files());
-    apart::check(&read, &map.items, &Writable::of(&map.common.grants.grants().directories))?;
-    let size = inputs.size();
-    let output = output(&map.items)?;
-    let inputs = inputs.but(output.same_files());
-    let target = output.results;
+    apart::check(&read, &map.items, &map.common.grants.grants().directories)?;
+    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(&map.items, &inputs));
     let progress = Progress::new(map.items.progress, &map.common, size);
     let mut items = items(&map.items, &map.common, inputs, &progress)?;
     let columns = columns(&mut *items)?;
+    let output = output(&map.items, lists)?;
+    written.set(output.same_files(), None);
+    let target = output.results;
     let fan = Arc::new(Fan::new());
     let mut mailboxes = Vec::new();
     for task in 0..map.tasks().count() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apart::{self, ReadFiles};
+use super::apart::{self, Lists, ReadFiles};
 use super::args::{Common, Delimiter, InputFormat, Items as Options, OutputFormat, Progress as When};
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
@@ -14,7 +14,6 @@ use crate::fresh::FreshDirectory;
 use crate::grants::Directory;
 use crate::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
 use crate::journal::{Identity, Journal};
-use crate::links::Writable;
 use crate::outcome::Counts;
 use crate::output::{Files, Format, Output, Target};
 use crate::policy::{Call, Columns, Halt, ResultForm};
@@ -42,15 +41,16 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let Stream { task, input, options, common, output_format, delimiter, call, identity } = stream;
     let inputs = Inputs::open(input)?;
     let read = ReadFiles::of_tasks([task], common).and_inputs(inputs.same_files());
-    apart::check(&read, options, &Writable::of(&common.grants.grants().directories))?;
-    let size = inputs.size();
-    let made = FreshDirectory::of(options.results.as_deref());
-    let files = files(options, &call)?;
-    let output = output(options)?;
-    let inputs = inputs.but(output.same_files());
+    apart::check(&read, options, &common.grants.grants().directories)?;
+    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
     let mut progress = Progress::new(options.progress, common, size);
     let mut items = items(options, common, inputs, &progress)?;
+    // This may wait for who writes the input, and be interrupted: nothing is touched or made before.
     let columns = columns(&mut *items)?;
+    let made = FreshDirectory::of(options.results.as_deref());
+    let files = files(options, &call)?;
+    let output = output(options, lists)?;
+    written.set(output.same_files(), options.results.as_deref());
     let formats = [
         ("--output-format", format!("{output_format:?}").to_lowercase()),
         ("--delimiter", format!("{delimiter:?}").to_lowercase()),
@@ -150,14 +150,18 @@ pub fn formed(call: Call, options: &Options, output: OutputFormat) -> Call {
 }
 
 /// Opens what is written. What is also read, or written as something else, was refused ([`apart::check`]).
-pub fn output(options: &Options) -> Result<Output, String> {
+pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
     if options.resume && options.journal.is_none() {
         return Err("--resume goes on with the run of a journal: name it with --journal FILE".to_owned());
     }
+    let journal = options.journal.as_deref().map(|path| Journal::open(path, options.resume)).transpose()?;
+    let claims = lists.are_there();
+    if !journal.as_ref().is_some_and(Journal::is_begun) {
+        lists.check(options)?;
+    }
     let results = Target::open(options.output.as_deref(), "the output")?;
     let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
-    let journal = options.journal.as_deref().map(|path| Journal::open(path, options.resume)).transpose()?;
-    let output = Output::new(results, failed, journal);
+    let output = Output::new(results, failed, journal).claiming(claims);
     let files = output.same_files();
     // Links to one file that was not there are seen only now.
     let twice = files.iter().enumerate().any(|(n, file)| files.iter().skip(n + 1).any(|other| other == file));

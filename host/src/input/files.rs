@@ -1,13 +1,14 @@
 //! Items that are files: each line of the input is a path, the item is what is in it.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Batch, Inputs, Items, LineItems};
+use super::{Batch, Inputs, Items, LineItems, WrittenTo};
 use crate::failed::{self, Named, Raw};
 use crate::lane::frame::ItemTag;
 use crate::output::SameFile;
@@ -27,16 +28,14 @@ pub struct FileItems {
     /// Paths that were read and not yet opened, or why one could not be read.
     waiting: VecDeque<Result<Vec<u8>, String>>,
     longest: usize,
-    /// Files that the run writes to.
-    written: Vec<SameFile>,
+    written: WrittenTo,
     more: bool,
 }
 
 impl FileItems {
     pub fn new(inputs: Inputs, longest: usize) -> FileItems {
-        let written = inputs.written().to_vec();
-        let paths = LineItems::new(inputs, b'\n', true, 1 << 20);
-        FileItems { paths, waiting: VecDeque::new(), longest, written, more: true }
+        let written = inputs.written();
+        FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, more: true }
     }
 
     /// Reads more paths.
@@ -93,11 +92,43 @@ impl FileItems {
     }
 }
 
+/// The lines of lists.
+fn paths(lists: Inputs) -> LineItems {
+    LineItems::new(lists, b'\n', true, 1 << 20)
+}
+
+/// Reads lists to their end, or to the first path that leads to one of these files, and returns that. It keeps one block of a
+/// list, and opens no other file.
+pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
+    let mut paths = paths(lists);
+    let mut more = true;
+    while more {
+        let mut batch = Batch::default();
+        more = paths.next(&mut batch)?;
+        let lines = batch.iter().filter(|(tag, _)| *tag == ItemTag::Item).map(|(_, line)| line);
+        let mut found = lines.filter_map(|line| {
+            let path = match failed::read_named(line) {
+                None => line.to_vec(),
+                Some(Named::Path(path)) => path.to_vec(),
+                Some(Named::Item(_) | Named::Other) => return None,
+            };
+            let path = PathBuf::from(OsString::from_vec(path));
+            let file = fs::metadata(&path).ok().as_ref().and_then(SameFile::of_metadata)?;
+            files.contains(&file).then_some((file, path))
+        });
+        if let Some(found) = found.next() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a file whole, if it is one: what is no file on a disk may have no end, or keep the run waiting for ever.
-fn read(path: &Path, longest: usize, written: &[SameFile]) -> io::Result<Vec<u8>> {
+fn read(path: &Path, longest: usize, written: &WrittenTo) -> io::Result<Vec<u8>> {
     // Looked at before it is opened, as opening a FIFO or a device is an event to whoever is behind it; and once more when
     // it is open, as it may be another by then.
     check(&fs::metadata(path)?, longest, written)?;
+    written.check_path(path)?;
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     check(&metadata, longest, written)?;
@@ -110,7 +141,7 @@ fn read(path: &Path, longest: usize, written: &[SameFile]) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
-fn check(metadata: &Metadata, longest: usize, written: &[SameFile]) -> io::Result<()> {
+fn check(metadata: &Metadata, longest: usize, written: &WrittenTo) -> io::Result<()> {
     let kind = metadata.file_type();
     let what = match () {
         () if kind.is_file() => None,
@@ -125,10 +156,7 @@ fn check(metadata: &Metadata, longest: usize, written: &[SameFile]) -> io::Resul
     if metadata.len() > longest as u64 {
         return Err(too_long(longest));
     }
-    if SameFile::of_metadata(metadata).is_some_and(|file| written.contains(&file)) {
-        return Err(io::Error::other("it is written to by this run"));
-    }
-    Ok(())
+    written.check(metadata)
 }
 
 fn too_long(longest: usize) -> io::Error {

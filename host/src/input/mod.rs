@@ -7,16 +7,18 @@ mod lines;
 mod mark;
 pub mod row;
 mod source;
+mod written;
 
 use std::io;
 use std::ops::Range;
 
 pub use csv::{CsvItems, Cut};
 pub use fan::Fan;
-pub use files::FileItems;
+pub use files::{FileItems, find_listed};
 pub use lines::LineItems;
 pub use mark::Encoding;
 pub use source::{Inputs, feed};
+pub use written::WrittenTo;
 
 use bytes::Bytes;
 

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use std::sync::mpsc::Receiver;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::Items;
 use super::mark::Encoding;
+use super::{Items, WrittenTo};
 use crate::journal::Tally;
 use crate::output::SameFile;
 use crate::stdio::Stdin;
@@ -23,8 +23,7 @@ use crate::text::Foreign;
 #[derive(Debug)]
 pub struct Inputs {
     left: VecDeque<(PathBuf, Source)>,
-    /// Files that the run writes to. None of them is read, whatever it is called by then.
-    written: Vec<SameFile>,
+    written: WrittenTo,
     /// Bytes read so far, for whoever shows progress.
     read: Arc<AtomicU64>,
     encoding: Encoding,
@@ -42,6 +41,8 @@ enum Source {
         size: Option<u64>,
     },
     Open(File),
+    /// A file whose own place is somebody else's, to be read from here.
+    From(File, u64),
 }
 
 impl Inputs {
@@ -60,7 +61,7 @@ impl Inputs {
             left.push_back((path.clone(), source));
         }
         let (current, encoding) = (PathBuf::new(), Encoding::Bytes);
-        Ok(Inputs { left, written: Vec::new(), read: Arc::default(), encoding, current, at_start: true })
+        Ok(Inputs { left, written: WrittenTo::default(), read: Arc::default(), encoding, current, at_start: true })
     }
 
     /// Bytes of all inputs, where that is known.
@@ -69,7 +70,7 @@ impl Inputs {
             .iter()
             .map(|(_, source)| match source {
                 Source::Named { size, .. } => *size,
-                Source::Stdin | Source::Open(_) => None,
+                Source::Stdin | Source::Open(_) | Source::From(..) => None,
             })
             .sum()
     }
@@ -79,7 +80,7 @@ impl Inputs {
         let of = |source: &Source| match source {
             Source::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
             Source::Named { file, .. } => *file,
-            Source::Open(file) => SameFile::of(file),
+            Source::Open(file) | Source::From(file, _) => SameFile::of(file),
         };
         self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
@@ -89,14 +90,25 @@ impl Inputs {
         Inputs { read, ..self }
     }
 
-    /// Never reads what the run writes to.
-    pub fn but(self, written: Vec<SameFile>) -> Inputs {
-        Inputs { written, ..self }
+    /// What the run writes to, to be said before the first item is read.
+    pub fn written(&self) -> WrittenTo {
+        self.written.clone()
     }
 
-    /// The files that are not read, because the run writes to them.
-    pub fn written(&self) -> &[SameFile] {
-        &self.written
+    /// The same, to be read once more from where they begin, by somebody who does not disturb whoever reads these. An error is
+    /// the name of one that is gone once it is read: it is no file on a disk.
+    pub fn again(&self) -> Result<Inputs, String> {
+        let again = |(path, source): &(PathBuf, Source)| {
+            let source = match source {
+                Source::Named { file: Some(file), size } => Some(Source::Named { file: Some(*file), size: *size }),
+                Source::Stdin => Source::stdin_from_here(),
+                Source::Named { file: None, .. } | Source::Open(_) | Source::From(..) => None,
+            };
+            source.map(|source| (path.clone(), source)).ok_or_else(|| name(path))
+        };
+        let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
+        let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
+        Ok(Inputs { left, written, read, encoding: self.encoding, current, at_start: true })
     }
 
     /// Takes each of them for a text that is written like this.
@@ -112,10 +124,7 @@ impl Inputs {
 
     /// What messages call the one that was read last.
     pub fn name(&self) -> String {
-        match self.current.to_str() {
-            Some("-") => "standard input".to_owned(),
-            _ => Foreign::of(&self.current).to_string(),
-        }
+        name(&self.current)
     }
 
     /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a text
@@ -177,25 +186,40 @@ impl Inputs {
                 Ok(count)
             }
             Err(e) => {
-                let name = if path == Path::new("-") { Path::new("standard input") } else { path };
-                Err(io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(name))))
+                let name = name(path);
+                Err(io::Error::new(e.kind(), format!("{name}: {e}")))
             }
         }
     }
 }
 
+/// What messages call an input.
+fn name(path: &Path) -> String {
+    match path.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => Foreign::of(path).to_string(),
+    }
+}
+
 impl Source {
-    fn read(&mut self, block: &mut [u8], path: &Path, written: &[SameFile]) -> io::Result<usize> {
+    /// Standard input from where it is, where that is a file on a disk.
+    fn stdin_from_here() -> Option<Source> {
+        let mut file = Stdin.duplicate().ok()?;
+        SameFile::of(&file)?;
+        let from = file.stream_position().ok()?;
+        Some(Source::From(file, from))
+    }
+
+    fn read(&mut self, block: &mut [u8], path: &Path, written: &WrittenTo) -> io::Result<usize> {
         if let Source::Named { .. } = self {
             let file = File::open(path)?;
-            if SameFile::of(&file).is_some_and(|file| written.contains(&file)) {
-                return Err(io::Error::other("it is written to by this run"));
-            }
+            written.check(&file.metadata()?)?;
             *self = Source::Open(file);
         }
         loop {
             let result = match self {
                 Source::Open(file) => file.read(block),
+                Source::From(file, at) => file.read_at(block, *at).inspect(|count| *at += *count as u64),
                 _ => Stdin.read(block),
             };
             match result {

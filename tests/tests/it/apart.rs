@@ -1,13 +1,16 @@
 //! What a run writes is nothing that it reads, nor two things at once; else it is refused before anything is touched.
 
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::support::guest::wat;
 use crate::support::run::{Output, Run, wasmpool};
+use crate::support::until;
 use crate::support::wat::SQUARE;
 
 /// A directory with all the files of a run, and other names for each.
@@ -155,6 +158,133 @@ fn two_things_are_not_written_to_one_file() {
     // As `> all 2>&1`: a shell's user means that.
     place.map().stdout_to(there()).stderr_to(there()).run().exits(0);
     assert_eq!(std::fs::read_to_string(place.path("there")).expect("it is there"), "precious9\n16\n");
+}
+
+#[test]
+fn standard_error_that_is_read_by_the_run_is_refused() {
+    let place = Place::new();
+    let append = |path: &Path| OpenOptions::new().append(true).open(path).expect("it is there");
+    let what = ["the task", "an input", "the file of --policy", "the plugin's manifest"];
+    for ((name, text), what) in FILES.iter().zip(what) {
+        for results in [&["-o", "/dev/null"][..], &[]] {
+            place.map().args(results).stderr_to(append(&place.path(name))).run().exits(2);
+            // The one thing that is written is why.
+            let after = std::fs::read_to_string(place.path(name)).expect("it is there");
+            let said = after.strip_prefix(text).expect("it is as it was");
+            assert!(said.contains(&format!("standard error is also {what}")), "{said}");
+            std::fs::write(place.path(name), text).expect("written");
+        }
+    }
+}
+
+/// A run over a list of files, with records.
+fn over_files(place: &Place) -> Run {
+    let run = wasmpool().arg("map").arg(place.path("task.wat"));
+    run.args(["--input-format", "files", "--output-format", "records"])
+}
+
+/// A file of the user's, and all that may lead to it.
+fn precious(place: &Place) -> [String; 4] {
+    std::fs::write(place.path("there"), "precious").expect("written");
+    symlink("there", place.path("link")).expect("a link");
+    std::fs::hard_link(place.path("there"), place.path("hard")).expect("a link");
+    ["there", "./there", "link", "hard"].map(|name| place.path(name).display().to_string())
+}
+
+#[test]
+fn a_file_that_a_list_names_is_not_written_over_under_any_name() {
+    let place = Place::new();
+    let names = precious(&place);
+    // It is the last of many, which no block of the list holds together.
+    let others = format!("{}\n", place.path("items").display()).repeat(20_000);
+    for (option, named) in ["--output", "--failed"].into_iter().flat_map(|o| names.iter().map(move |n| (o, n))) {
+        for listed in &names {
+            std::fs::write(place.path("list"), format!("{others}{listed}")).expect("written");
+            let run = over_files(&place).arg(place.path("list")).arg(option).arg(named);
+            place.refused(run, "is also an item");
+        }
+    }
+    let stdin = || File::open(place.path("list")).expect("it is there");
+    place.refused(over_files(&place).stdin_from(stdin()).arg("-o").arg(&names[0]), "is also an item");
+    // A line of `--failed` names a file, too.
+    let later = place.path("later");
+    let run = over_files(&place).input(later.display().to_string()).arg("--failed").arg(place.path("failed"));
+    run.run().exits(1);
+    std::fs::write(&later, "precious").expect("written");
+    place.refused(over_files(&place).arg(place.path("failed")).arg("-o").arg(&later), "is also an item");
+    std::fs::write(place.path("list"), &names[0]).expect("written");
+    let alone = wat(SQUARE);
+    let several = wasmpool().arg("map").arg("--task").arg(format!("a={}", alone.path().display()));
+    let several = several.args(["--input-format", "files", "-o"]).arg(&names[0]);
+    place.refused(several.arg(place.path("list")), "is also an item");
+}
+
+#[test]
+fn a_list_that_is_looked_through_is_then_read_from_where_it_began() {
+    let place = Place::new();
+    precious(&place);
+    let item = place.path("items").display().to_string();
+    std::fs::write(place.path("list"), format!("{item}\n{item}\n{item}\n")).expect("written");
+    over_files(&place).arg(place.path("list")).arg("-o").arg(place.path("there")).run().exits(1);
+    let records =
+        || crate::support::record::records(&std::fs::read_to_string(place.path("there")).expect("it is there"));
+    assert_eq!(records().len(), 3);
+    let mut list = File::open(place.path("list")).expect("it is there");
+    std::io::Seek::seek(&mut list, std::io::SeekFrom::Start(item.len() as u64 + 1)).expect("a file");
+    over_files(&place).stdin_from(list).arg("-o").arg(place.path("there")).run().exits(1);
+    assert_eq!(records().len(), 2);
+}
+
+#[test]
+fn a_file_that_holds_something_is_not_written_over_while_a_pipe_may_still_name_it() {
+    let place = Place::new();
+    let names = precious(&place);
+    for option in ["--output", "--failed"] {
+        for listed in [&names[0], &names[3], &place.path("items").display().to_string()] {
+            let run = over_files(&place).arg(option).arg(&names[1]).input(listed.clone());
+            let said = place.refused(run, "standard input is no file on a disk").stderr;
+            assert!(said.contains("remove this one (rm -- "), "{said}");
+        }
+    }
+    // What is not there, or empty, cannot be lost; and what names no files takes none.
+    let item = place.path("items").display().to_string();
+    over_files(&place).arg("-o").arg(place.path("new")).input(item).run().exits(1);
+    place.map().arg("-o").arg(place.path("there")).run().exits(0);
+    assert_eq!(std::fs::read_to_string(place.path("there")).expect("it is there"), "9\n16\n");
+}
+
+#[test]
+fn a_run_over_files_that_was_killed_at_once_goes_on_with_a_list_from_a_pipe() {
+    let place = Place::new();
+    let item = format!("{}\n", place.path("items").display());
+    let run = || {
+        let run = over_files(&place).arg("-o").arg(place.path("out")).arg("--failed").arg(place.path("failed"));
+        run.arg("--resume").arg("--journal").arg(place.path("journal"))
+    };
+    let mut host = run().start();
+    let mut input = host.stdin.take().expect("a pipe");
+    input.write_all(item.as_bytes()).expect("it reads");
+    until("something is written", || std::fs::metadata(place.path("out")).ok().filter(|out| out.len() > 0));
+    host.signal(Signal::SIGKILL);
+    host.wait();
+    run().input(item.repeat(2)).run().exits(1);
+    let records = crate::support::record::records(&std::fs::read_to_string(place.path("out")).expect("it is there"));
+    assert_eq!(records.len(), 2);
+}
+
+#[test]
+fn a_run_that_is_interrupted_while_it_waits_for_a_header_has_made_nothing() {
+    let place = Place::new();
+    let before = place.all();
+    let run = wasmpool().arg("map").arg(place.path("task.wat")).args(["--input-format", "csv"]);
+    let run = run.arg("-o").arg(place.path("new")).arg("--failed").arg(place.path("failed"));
+    let mut host = run.arg("--journal").arg(place.path("journal")).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    // No pipe holds so much: it is in the middle of the first row.
+    input.write_all(&[b'x'; 300_000]).expect("it reads");
+    host.signal(Signal::SIGINT);
+    host.wait();
+    assert_eq!(place.all(), before);
 }
 
 #[test]
