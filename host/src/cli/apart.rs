@@ -12,7 +12,7 @@ use crate::links::{Writable, leads_out};
 use crate::output::SameFile;
 use crate::place::canonical_name;
 use crate::stdio::{Stderr, Stdin, Stdout};
-use crate::text::{Foreign, Word};
+use crate::text::Foreign;
 
 /// Files that a run reads, each with what it is to the run.
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(
         before.push((file, what));
     }
     items.results.iter().try_for_each(|path| may_be_written("--results", path))?;
-    granted.check_streams()
+    granted.check_streams(named(&items.output).is_none())
 }
 
 /// The lists of `--input-format files`, to be looked through before anything is written over.
@@ -151,10 +151,10 @@ impl Lists {
             return Ok(());
         };
         let lists = lists.map_err(|list| {
-            let (path, word) = (Foreign::of(path), Word::of(path));
+            let path = Foreign::of(path);
             format!(
                 "{option} {path} holds something, and may itself be an item: {list} is no file on a disk, so the paths in it \
-                 are not known yet; name another file, remove this one (rm -- {word}), or give the paths in a file"
+                 are not known yet; name another file, give the paths in a file, or remove this one if nobody needs it"
             )
         })?;
         let files: Vec<SameFile> = at_stake.iter().map(|(file, ..)| *file).collect();

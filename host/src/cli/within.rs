@@ -40,13 +40,13 @@ impl<'a> Granted<'a> {
         }
     }
 
-    /// Refuses a standard stream that was redirected to a file in one of them.
-    pub fn check_streams(&self) -> Result<(), String> {
+    /// Refuses a standard stream that was redirected to a file in one of them: output where `results` go there, and error.
+    pub fn check_streams(&self, results: bool) -> Result<(), String> {
         let of_stream = |number: i32| {
             let path = PathBuf::from(format!("/proc/self/fd/{number}"));
             fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()).then(|| self.holding(&path)).flatten()
         };
-        if let Some(directory) = of_stream(libc::STDOUT_FILENO) {
+        if let Some(directory) = of_stream(libc::STDOUT_FILENO).filter(|_| results) {
             return Err(format!("standard output goes to a file in {}; redirect it elsewhere", told(directory)));
         }
         // Messages are no results: to read them is of no use to a task, to change them is.

@@ -242,8 +242,7 @@ fn a_file_that_holds_something_is_not_written_over_while_a_pipe_may_still_name_i
     for option in ["--output", "--failed"] {
         for listed in [&names[0], &names[3], &place.path("items").display().to_string()] {
             let run = over_files(&place).arg(option).arg(&names[1]).input(listed.clone());
-            let said = place.refused(run, "standard input is no file on a disk").stderr;
-            assert!(said.contains("remove this one (rm -- "), "{said}");
+            place.refused(run, "standard input is no file on a disk");
         }
     }
     // What is not there, or empty, cannot be lost; and what names no files takes none.

@@ -111,7 +111,8 @@ fn what_a_run_writes_lies_in_no_directory_that_the_task_is_given() {
     }
     map(&tree).stderr_to(file("out/there")).run().exits(2);
     // Beside them, and in what is granted to nobody, all may lie; so may messages where they can only be read.
-    map(&tree).arg("-o").arg(tree.path("results/out")).stderr_to(file("in/there")).run().exits(0);
+    let run = map(&tree).arg("-o").arg(tree.path("results/out")).stdout_to(file("out/there"));
+    run.stderr_to(file("in/there")).run().exits(0);
     for name in ["out/new", "out/below/new", "in/new", "out/new/deep"] {
         assert!(!tree.path(name).exists(), "{name}");
     }
