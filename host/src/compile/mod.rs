@@ -5,6 +5,7 @@
 
 mod bounds;
 mod cache;
+mod copies;
 mod process;
 mod snapshot;
 mod threads;

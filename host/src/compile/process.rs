@@ -11,10 +11,10 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module, ResourcesRequired};
 
-use super::bounds;
 use super::snapshot::{self, Init, Snapshot};
 use super::threads::{Late, Threads};
 use super::{Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief};
+use super::{bounds, copies};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
@@ -160,12 +160,17 @@ pub fn is_component(wasm: &[u8]) -> bool {
 fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
     let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
     let wasm = checked.as_deref().unwrap_or(wasm);
+    let counted = if profile.fuel { copies::count(wasm) } else { Ok(None) };
+    let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(wasm);
     let mut last = String::new();
     // To a core module the last one is the same as the one before.
     let profiles = profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
     for profile in profiles {
         match compile_as(wasm, profile) {
-            Ok(done) => return Ok(done),
+            Ok(done) => match counted {
+                Ok(_) => return Ok(done),
+                Err(e) => return Err(format!("what its components copy to each other cannot be counted: {e}")),
+            },
             // The widest has the last word: others complain of what they leave out, not of what is wrong.
             Err(e) => last = format!("it is not valid WebAssembly: {e:#}"),
         }

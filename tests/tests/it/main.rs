@@ -13,6 +13,7 @@ mod call;
 mod chaos;
 mod compile;
 mod compile_bombs;
+mod copies;
 mod csv;
 mod death;
 mod deterministic;
