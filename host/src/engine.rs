@@ -1,7 +1,9 @@
 //! The engine's settings: what compiling and running must agree on, and the pool of one instance a worker runs in.
 
 use serde::{Deserialize, Serialize};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+};
 
 /// What an engine supports beyond what plain tasks need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,11 +79,39 @@ impl Profile {
             .memory_init_cow(true)
             .cranelift_nan_canonicalization(self.deterministic)
             .relaxed_simd_deterministic(self.deterministic);
+        if self.fuel {
+            config.operator_cost(costs());
+        }
         config
     }
 
     pub fn engine(self) -> wasmtime::Result<Engine> {
         Engine::new(&self.config())
+    }
+}
+
+/// Returns what instructions count. One is about as long as a nanosecond; those for which the runtime is called, or the stack
+/// searched, took twenty to eighty times as long as others. Operations on many bytes or elements count each besides.
+fn costs() -> OperatorCost {
+    const ALLOCATES: u8 = 20;
+    OperatorCost {
+        Throw: 150,
+        ThrowRef: 150,
+        MemoryGrow: 100,
+        TableGrow: 100,
+        MemoryFill: 10,
+        MemoryCopy: 10,
+        MemoryInit: 10,
+        TableInit: 10,
+        RefFunc: 20,
+        StructNew: ALLOCATES,
+        StructNewDefault: ALLOCATES,
+        ArrayNew: ALLOCATES,
+        ArrayNewDefault: ALLOCATES,
+        ArrayNewFixed: ALLOCATES,
+        ArrayNewData: ALLOCATES,
+        ArrayNewElem: ALLOCATES,
+        ..OperatorCost::new()
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! The engine charges `memory.fill`, `table.copy` and their like by what they are asked for, and looks then whether they may.
 //! So one beyond its bounds, which does nothing but trap, could use up all fuel first, and be told as that. In front of each
-//! is put the check that it makes itself, and a trap of the same kind; all other bytes of a module stay as they are.
+//! is put the check that it makes itself, and a trap of the same kind; all other bytes of a module stay as they are. One of
+//! arrays is left to trap by itself, at the cost of one element.
 
-use wasm_encoder::{BlockType, Encode, Instruction, MemArg, Module, RawSection, ValType};
+use wasm_encoder::{BlockType, Encode, HeapType, Instruction, MemArg, Module, RawSection, RefType, ValType};
 use wasmparser::{
     BinaryReader, CodeSectionReader, CompositeInnerType, DataKind, ElementItems, MemoryType, Operator, Parser, Payload,
-    TableType, TypeRef,
+    StorageType, TableType, TypeRef,
 };
 
 /// The task with these checks. `None` where it needs none, or is nothing that could be read.
@@ -69,6 +70,8 @@ fn module(wasm: &[u8]) -> Option<Vec<u8>> {
 struct Known {
     /// How many parameters the functions of each type have.
     params: Vec<usize>,
+    /// What the arrays of each type hold.
+    arrays: Vec<Option<StorageType>>,
     /// The types of those that are defined.
     functions: Vec<u32>,
     memories: Vec<MemoryType>,
@@ -94,6 +97,10 @@ impl Known {
                     self.params.push(match &ty.composite_type.inner {
                         CompositeInnerType::Func(ty) => ty.params().len(),
                         _ => 0,
+                    });
+                    self.arrays.push(match &ty.composite_type.inner {
+                        CompositeInnerType::Array(ty) => Some(ty.0.element_type),
+                        _ => None,
                     });
                 }
             }
@@ -205,6 +212,12 @@ fn is_bulk(operator: &Operator<'_>) -> bool {
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
             | Operator::TableInit { .. }
+            | Operator::ArrayFill { .. }
+            | Operator::ArrayCopy { .. }
+            | Operator::ArrayInitData { .. }
+            | Operator::ArrayInitElem { .. }
+            | Operator::ArrayNewData { .. }
+            | Operator::ArrayNewElem { .. }
     )
 }
 
@@ -264,8 +277,95 @@ impl Checks<'_> {
                 let bounds = [(Table(table), 0), (segment, 1)];
                 self.operands(&[address, ValType::I32, ValType::I32], &bounds, Table(table))
             }
-            _ => Some(()),
+            ref other => self.check_array(other),
         }
+    }
+
+    /// The same for one of arrays.
+    fn check_array(&mut self, operator: &Operator<'_>) -> Option<()> {
+        const I32: ValType = ValType::I32;
+        let bytes = |data: u32| self.known.data.get(data as usize).copied();
+        let elements = |segment: u32| self.known.elements.get(segment as usize).copied();
+        let (types, spans) = match *operator {
+            Operator::ArrayFill { array_type_index: ty } => {
+                let value = self.known.arrays.get(ty as usize).copied()??;
+                let value = value.unpack().try_into().ok()?;
+                (vec![array(ty), I32, value, I32], vec![Span { from: 1, of: Within::Array(0) }])
+            }
+            Operator::ArrayCopy { array_type_index_dst: to, array_type_index_src: from } => (
+                vec![array(to), I32, array(from), I32, I32],
+                vec![Span { from: 1, of: Within::Array(0) }, Span { from: 3, of: Within::Array(2) }],
+            ),
+            Operator::ArrayInitData { array_type_index: ty, array_data_index: data } => {
+                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
+                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
+            }
+            Operator::ArrayInitElem { array_type_index: ty, array_elem_index: segment } => {
+                let of = Within::Segment { length: elements(segment)?, each: 1 };
+                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
+            }
+            Operator::ArrayNewData { array_type_index: ty, array_data_index: data } => {
+                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
+                (vec![I32, I32], vec![Span { from: 0, of }])
+            }
+            Operator::ArrayNewElem { array_elem_index: segment, .. } => {
+                let of = Within::Segment { length: elements(segment)?, each: 1 };
+                (vec![I32, I32], vec![Span { from: 0, of }])
+            }
+            _ => return Some(()),
+        };
+        self.narrow(&types, &spans)
+    }
+
+    /// Bytes of what an array of this type holds.
+    fn each(&self, array: u32) -> Option<u64> {
+        Some(match self.known.arrays.get(array as usize).copied()?? {
+            StorageType::I8 => 1,
+            StorageType::I16 => 2,
+            StorageType::Val(wasmparser::ValType::I32 | wasmparser::ValType::F32) => 4,
+            StorageType::Val(wasmparser::ValType::V128) => 16,
+            StorageType::Val(_) => 8,
+        })
+    }
+
+    /// Takes the operands of an operation, the last of which is how many, and gives them back: as they were, or, where one of
+    /// `spans` is too long, as one element that lies beyond it, so that the operation traps as it would have.
+    fn narrow(&mut self, types: &[ValType], spans: &[Span]) -> Option<()> {
+        let operands: Vec<u32> = types.iter().enumerate().map(|(at, ty)| self.local(at, *ty)).collect();
+        let count = *operands.last()?;
+        for local in operands.iter().rev() {
+            self.emit(&Instruction::LocalSet(*local));
+        }
+        for span in spans {
+            let from = *operands.get(span.from)?;
+            self.wide(count, ValType::I32);
+            if let Within::Segment { each, .. } = span.of {
+                self.emit(&Instruction::I64Const(i64::try_from(each).ok()?));
+                self.emit(&Instruction::I64Mul);
+            }
+            self.wide(from, ValType::I32);
+            self.emit(&Instruction::I64Add);
+            match span.of {
+                Within::Array(at) => {
+                    self.emit(&Instruction::LocalGet(*operands.get(at)?));
+                    // A null traps here as it does there.
+                    self.emit(&Instruction::ArrayLen);
+                    self.emit(&Instruction::I64ExtendI32U);
+                }
+                Within::Segment { length, .. } => self.emit(&Instruction::I64Const(i64::try_from(length).ok()?)),
+            }
+            self.emit(&Instruction::I64GtU);
+            self.emit(&Instruction::If(BlockType::Empty));
+            for (local, value) in [(from, -1), (count, 1)] {
+                self.emit(&Instruction::I32Const(value));
+                self.emit(&Instruction::LocalSet(local));
+            }
+            self.emit(&Instruction::End);
+        }
+        for local in operands {
+            self.emit(&Instruction::LocalGet(local));
+        }
+        Some(())
     }
 
     /// The type of its addresses.
@@ -372,6 +472,27 @@ impl Checks<'_> {
     }
 }
 
+/// Elements that an operation of arrays touches.
+struct Span {
+    /// The operand that says where they begin.
+    from: usize,
+    of: Within,
+}
+
+/// What they have to lie in.
+#[derive(Clone, Copy)]
+enum Within {
+    /// The array that is this operand.
+    Array(usize),
+    /// A segment of so many bytes, or elements, and how many each element of the array takes of them.
+    Segment { length: u64, each: u64 },
+}
+
+/// The type of a reference to an array of this type.
+fn array(ty: u32) -> ValType {
+    ValType::Ref(RefType { nullable: true, heap_type: HeapType::Concrete(ty) })
+}
+
 /// How many may be copied between these is of the narrower type.
 fn narrower(one: ValType, other: ValType) -> ValType {
     if one == ValType::I64 && other == ValType::I64 { ValType::I64 } else { ValType::I32 }
@@ -400,12 +521,22 @@ mod tests {
             "(table $t 1 externref) (table $f i64 1 funcref) (elem $e func) (func \
              (table.fill $t (i32.const 0) (ref.null extern) (i32.const 9)) (table.copy $f $f (i64.const 0) (i64.const 0) (i64.const 1)) \
              (table.init $f $e (i64.const 0) (i32.const 0) (i32.const 1)))",
+            "(type $b (array (mut i8))) (type $w (array (mut i64))) (type $r (array (mut (ref func)))) (data $d \"abc\") \
+             (elem $e func $f) (elem declare func $f) (func $f (param $b (ref $b)) (param $w (ref null $w)) (param $r (ref $r)) \
+             (array.fill $b (local.get $b) (i32.const 0) (i32.const 1) (i32.const 9)) \
+             (array.fill $w (local.get $w) (i32.const 0) (i64.const 1) (i32.const 9)) \
+             (block (array.fill $r (local.get $r) (i32.const 0) (ref.func $f) (i32.const 9))) \
+             (array.copy $b $b (local.get $b) (i32.const 0) (local.get $b) (i32.const 0) (i32.const 9)) \
+             (array.init_data $w $d (local.get $w) (i32.const 0) (i32.const 0) (i32.const 9)) \
+             (array.init_elem $r $e (local.get $r) (i32.const 0) (i32.const 0) (i32.const 9)) \
+             (drop (array.new_data $w $d (i32.const 0) (i32.const 9))) (drop (array.new_elem $r $e (i32.const 0) (i32.const 9))))",
         ] {
             for text in [format!("(module {module})"), format!("(component (core module {module}))")] {
                 let wasm = wat::parse_str(&text).expect("wasm");
                 let checked = check_first(&wasm).unwrap_or_else(|| panic!("{text} has a bulk operation"));
                 let mut config = wasmtime::Config::new();
-                let engine = wasmtime::Engine::new(config.wasm_component_model(true)).expect("an engine");
+                config.wasm_component_model(true).wasm_function_references(true).wasm_gc(true);
+                let engine = wasmtime::Engine::new(&config).expect("an engine");
                 let valid = match super::super::process::is_component(&checked) {
                     true => wasmtime::component::Component::from_binary(&engine, &checked).map(|_| ()),
                     false => wasmtime::Module::validate(&engine, &checked),

@@ -27,6 +27,11 @@ const CALL: u64 = 500;
 /// What each thing counts that a call is asked for: a subscription, a buffer, an entry of a directory, a variable.
 const EACH: u64 = 100;
 
+/// Bytes of values that a unit pays for, and those that cost nothing. A guest that writes what it gives has paid more: a
+/// byte of it is a value of some forty.
+const VALUES: u64 = 64;
+const FREE_VALUES: u64 = 64 << 10;
+
 /// How much of an item's fuel calls of the host may still take; of an item without such a limit, nothing. Clones count
 /// together.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +55,13 @@ impl Meter {
     /// Whether there is a limit.
     pub fn is_counting(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Bytes that the values may take which a call takes from the guest, where there is a limit: what an item's fuel pays for,
+    /// each value and each byte of a text a part of one unit.
+    pub fn values(&self) -> Option<u64> {
+        let count = self.0.as_ref()?;
+        Some(count.most.load(Ordering::Relaxed).saturating_mul(VALUES).saturating_add(FREE_VALUES))
     }
 
     /// Starts anew, for another item.

@@ -501,8 +501,9 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
     }
     // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
-    let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE);
-    store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX).max(128 << 20));
+    let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE).max(128 << 20);
+    let values = store.data().meter.values().map_or(values, |paid| paid.min(values));
+    store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX));
     match Meter::during(&mut store, |store| make(task, store)) {
         Ok(callee) => Ok(Live { store, callee }),
         Err(e) => {
@@ -763,6 +764,11 @@ fn component_value(value: &wasmtime::Val) -> Val {
     }
 }
 
+/// Whether it is its fuel that bounds the values it may give, and not the size of a result.
+fn spends_its_fuel(store: &Store<State>) -> bool {
+    store.data().meter.values().is_some_and(|paid| paid == store.hostcall_fuel() as u64)
+}
+
 /// The failure that an error of the runtime stands for.
 pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
@@ -783,6 +789,9 @@ pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
         _ if refused => {
             let reason = reason.unwrap_or(text);
             (Kind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
+        }
+        None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
+            (Kind::Fuel, "it has more values than its --fuel pays for".to_owned())
         }
         None if text.contains("fuel allocated for hostcalls") => {
             (Kind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())

@@ -214,6 +214,97 @@ fn sizes_are_understood_in_both_manners() {
 }
 
 #[test]
+fn an_operation_for_which_the_runtime_is_called_counts_as_many() {
+    for (declared, operation, each) in [
+        ("(memory 1)", "(drop (memory.grow (i32.const 0)))", 100),
+        ("(memory 1 2)", "(drop (memory.grow (i32.const 60000)))", 100),
+        ("(table $t 1 funcref)", "(drop (table.grow $t (ref.null func) (i32.const 0)))", 100),
+        ("(tag $e)", "(block $b (try_table (catch_all $b) (throw $e)))", 150),
+        ("(elem declare func $f)", "(drop (ref.func $f))", 20),
+        ("(type $s (struct (field i32)))", "(drop (struct.new $s (i32.const 1)))", 20),
+        ("(type $a (array i8))", "(drop (array.new_default $a (i32.const 1)))", 20),
+    ] {
+        let task = format!(
+            r#"
+(module {declared}
+  (func $f (export "f") (param $n i32) (result i32)
+    (loop $l {operation} (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (i32.const 1)))"#
+        );
+        let fuel = (each * 1000).to_string();
+        assert_eq!(kinds(&task, &["--fuel", &fuel], "100\n1000\n100\n"), ["ok", "fuel", "ok"], "{operation}");
+    }
+}
+
+#[test]
+fn fuel_bounds_the_values_that_the_host_takes() {
+    let large = "1000000\n10\n";
+    for (ty, size) in [("u8", 1), ("u64", 8), ("(tuple u8 u8)", 2), ("(option u8)", 2)] {
+        let task = list_of(ty, size);
+        assert_eq!(kinds(&task, &["--fuel", "10000"], large), ["fuel", "ok"], "{ty}");
+        assert_eq!(kinds(&task, &["--fuel", "10000000"], large), ["ok", "ok"], "{ty}");
+    }
+}
+
+#[test]
+fn an_operation_of_arrays_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
+    let task = |operation: &str| {
+        format!(
+            r#"
+(module
+  (type $b (array (mut i8))) (type $w (array (mut i64))) (type $r (array (mut funcref)))
+  (data $d "abcdefghijklmnop") (elem $e func $f $f)
+  (global $b (mut (ref null $b)) (ref.null $b))
+  (global $w (mut (ref null $w)) (ref.null $w))
+  (global $r (mut (ref null $r)) (ref.null $r))
+  (func $init
+    (global.set $b (array.new_default $b (i32.const 100000)))
+    (global.set $w (array.new_default $w (i32.const 100000)))
+    (global.set $r (array.new_default $r (i32.const 100000))))
+  (start $init)
+  (func $f (export "f") (param $n i32) (result i32) {operation} (i32.const 1)))"#
+        )
+    };
+    let n = "(local.get $n)";
+    let zero = "(i32.const 0)";
+    let one = "(i32.const 1)";
+    for operation in [
+        format!("(array.fill $b (global.get $b) {one} {one} {n})"),
+        format!("(array.fill $w (global.get $w) {zero} (i64.const 1) {n})"),
+        format!("(array.fill $r (global.get $r) {zero} (ref.func $f) {n})"),
+        format!("(array.copy $b $b (global.get $b) {zero} (global.get $b) {one} {n})"),
+        format!("(array.copy $w $w (global.get $w) {one} (global.get $w) {zero} {n})"),
+        format!("(array.init_data $w $d (global.get $w) {zero} {zero} {n})"),
+        format!("(array.init_elem $r $e (global.get $r) {zero} {zero} {n})"),
+        format!("(drop (array.new_data $w $d {zero} {n}))"),
+        format!("(drop (array.new_elem $r $e {zero} {n}))"),
+    ] {
+        let task = task(&operation);
+        let input = "1\n2000000\n-1\n1\n";
+        assert_eq!(kinds(&task, &["--fuel", "310000"], input), ["ok", "trap", "trap", "ok"], "{operation}");
+        if operation.contains(".fill") || operation.contains(".copy") {
+            assert_eq!(kinds(&task, &["--fuel", "310000"], "50000\n"), ["fuel"], "{operation}");
+            assert_eq!(kinds(&task, &["--fuel", "900000"], "50000\n"), ["ok"], "{operation}");
+        }
+    }
+    // What cannot be is told in the engine's words for it.
+    let said = |operation: &str| {
+        map(&wat(task(operation)))
+            .args(["--output-format", "records", "--fuel", "310000"])
+            .input("2000000\n")
+            .run()
+            .exits(1)
+    };
+    let beyond = |operation: &str, words: &str| {
+        let output = said(operation);
+        assert!(output.text().contains(words), "{operation}: {}", output.text());
+    };
+    beyond(&format!("(array.fill $b (global.get $b) {zero} {one} {n})"), "out of bounds array access");
+    beyond(&format!("(array.fill $b (ref.null $b) {zero} {one} {n})"), "null reference");
+    beyond(&format!("(drop (array.new_data $w $d {zero} {n}))"), "out of bounds");
+}
+
+#[test]
 fn a_bulk_operation_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
     // Each is given how many; what is within bounds and takes more fuel than there is runs out of it.
     let task = |operation: &str| {
