@@ -1,7 +1,6 @@
 //! What a run writes is nothing that it reads, or writes as something else: found out before anything is touched.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::args::{Common, InputFormat, Items};
@@ -79,8 +78,9 @@ impl ReadFiles {
     }
 }
 
-/// Refuses what would write over something of the run's own, where a task may have led it, or where the task reaches it.
-pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(), String> {
+/// Refuses what would write over something of the run's own, or where a task may have led it.
+pub fn check(read: &ReadFiles, items: &Items, common: &Common) -> Result<(), String> {
+    let granted = common.grants.grants().directories;
     let written = [
         ("--output", named(&items.output), "the output"),
         ("--failed", named(&items.failed), "the file of --failed"),
@@ -90,11 +90,7 @@ pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(
         None => read.check_streams()?,
         Some(_) => read.check_messages()?,
     }
-    let (writable, granted) = (Writable::of(granted), Granted::of(granted));
-    let may_be_written = |option: &str, path: &Path| {
-        check_links(option, path, &writable)?;
-        granted.check(option, path)
-    };
+    let writable = Writable::of(&granted);
     let mut before: Vec<(Written, &str)> = match named(&items.output) {
         None => standard_output().map(|file| (Written::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),
@@ -103,11 +99,6 @@ pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(
     for (option, path, what) in written.iter().filter_map(|(option, path, what)| Some((option, (*path)?, what))) {
         let Some(file) = Written::of(path) else {
             check_links(option, path, &writable)?;
-            // Of a pipe that has a name a task may take what was meant for others. A device is no other for who names it.
-            let is_fifo = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-            if is_fifo {
-                granted.check(option, path)?;
-            }
             continue;
         };
         let mut other = before.iter().find(|(other, _)| *other == file).map(|(_, other)| *other);
@@ -119,11 +110,28 @@ pub fn check(read: &ReadFiles, items: &Items, granted: &[Directory]) -> Result<(
             let path = Foreign::of(path);
             return Err(format!("{option} {path} is also {other}, which would be lost; name another file"));
         }
-        may_be_written(option, path)?;
+        check_links(option, path, &writable)?;
         before.push((file, what));
     }
-    items.results.iter().try_for_each(|path| may_be_written("--results", path))?;
-    granted.check_streams(named(&items.output).is_none())
+    items.results.iter().try_for_each(|path| check_links("--results", path, &writable))?;
+    if !common.verbosity.quiet {
+        tell_what_is_within(items, &granted);
+    }
+    Ok(())
+}
+
+/// Tells what the run writes where the task may write too.
+fn tell_what_is_within(items: &Items, granted: &[Directory]) {
+    let granted = Granted::of(granted);
+    match named(&items.output) {
+        None => granted.tell_of_output(),
+        Some(path) => granted.tell("--output", path),
+    }
+    let named = [("--failed", named(&items.failed)), ("--journal", items.journal.as_deref())];
+    let results = items.results.iter().map(|path| ("--results", path.as_path()));
+    for (option, path) in named.into_iter().filter_map(|(option, path)| Some((option, path?))).chain(results) {
+        granted.tell(option, path);
+    }
 }
 
 /// The lists of `--input-format files`, to be looked through before anything is written over.

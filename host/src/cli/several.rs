@@ -47,7 +47,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let inputs = Inputs::open(&inputs)?;
     let tasks = map.tasks.iter().flatten().map(|task| task.file.as_path());
     let read = ReadFiles::of_tasks(tasks, &map.common).and_inputs(inputs.same_files());
-    apart::check(&read, &map.items, &map.common.grants.grants().directories)?;
+    apart::check(&read, &map.items, &map.common)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(&map.items, &inputs));
     let progress = Progress::new(map.items.progress, &map.common, size);
     let mut items = items(&map.items, &map.common, inputs, &progress)?;

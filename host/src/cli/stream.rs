@@ -41,7 +41,7 @@ pub fn stream(stream: Stream<'_>) -> Result<Exit, Stop> {
     let Stream { task, input, options, common, output_format, delimiter, call, identity } = stream;
     let inputs = Inputs::open(input)?;
     let read = ReadFiles::of_tasks([task], common).and_inputs(inputs.same_files());
-    apart::check(&read, options, &common.grants.grants().directories)?;
+    apart::check(&read, options, common)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
     let mut progress = Progress::new(options.progress, common, size);
     let mut items = items(options, common, inputs, &progress)?;

@@ -1,10 +1,9 @@
-//! What a run writes lies where the task cannot reach it.
+//! What a run writes where its task may write too.
 //!
-//! A task that may write there could change the results of other items while the run goes on, and its own journal. One that
-//! may only read there sees what became of other items, so that no item is by itself any more.
+//! Such a task could change the results of other items while the run goes on, and its own journal. The user may want just
+//! that, as with a directory for everything that the run makes: so it is told, and not refused.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::grants::Directory;
@@ -12,53 +11,33 @@ use crate::links::leads_to;
 use crate::place::FileId;
 use crate::text::Foreign;
 
-/// Directories that the task is given.
+/// Directories that the task may write to.
 #[derive(Debug)]
-pub struct Granted<'a>(Vec<(FileId, u64, &'a Directory)>);
+pub struct Granted<'a>(Vec<(FileId, &'a Directory)>);
 
 impl<'a> Granted<'a> {
     pub fn of(directories: &'a [Directory]) -> Granted<'a> {
-        let there = |directory: &'a Directory| {
-            let metadata = fs::metadata(&directory.host).ok()?;
-            Some((FileId::of(&metadata), metadata.dev(), directory))
-        };
-        Granted(directories.iter().filter_map(there).collect())
+        let there = |directory: &'a Directory| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory));
+        Granted(directories.iter().filter(|directory| directory.writable).filter_map(there).collect())
     }
 
-    /// Refuses what an option names where it lies in one of them, or is to be made there.
-    pub fn check(&self, option: &str, path: &Path) -> Result<(), String> {
-        let shown = Foreign::of(path);
+    /// Tells that what an option names lies in one of them, or is to be made there.
+    pub fn tell(&self, option: &str, path: &Path) {
         if let Some(directory) = self.holding(path) {
-            return Err(format!("{option} {shown} lies in {}; name one that does not", told(directory)));
-        }
-        match self.may_link(path) {
-            Some(directory) => Err(format!(
-                "{option} {shown} has several names (hard links), and one of them may lie in {}; name another file",
-                told(directory)
-            )),
-            None => Ok(()),
+            tell!("wasmpool: {option} {} lies in {}", Foreign::of(path), told(directory));
         }
     }
 
-    /// Refuses a standard stream that was redirected to a file in one of them: output where `results` go there, and error.
-    pub fn check_streams(&self, results: bool) -> Result<(), String> {
-        let of_stream = |number: i32| {
-            let path = PathBuf::from(format!("/proc/self/fd/{number}"));
-            fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()).then(|| self.holding(&path)).flatten()
-        };
-        if let Some(directory) = of_stream(libc::STDOUT_FILENO).filter(|_| results) {
-            return Err(format!("standard output goes to a file in {}; redirect it elsewhere", told(directory)));
-        }
-        // Messages are no results: to read them is of no use to a task, to change them is.
-        match of_stream(libc::STDERR_FILENO).filter(|directory| directory.writable) {
-            Some(directory) => {
-                Err(format!("standard error goes to a file in {}; redirect it elsewhere", told(directory)))
-            }
-            None => Ok(()),
+    /// Tells the same of a file that standard output was redirected to.
+    pub fn tell_of_output(&self) {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", libc::STDOUT_FILENO));
+        let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        if let Some(directory) = is_file.then(|| self.holding(&path)).flatten() {
+            tell!("wasmpool: standard output goes to a file in {}", told(directory));
         }
     }
 
-    /// The one that a path leads into, if one does; of several the one that may be written to.
+    /// The one that a path leads into, if one does.
     fn holding(&self, path: &Path) -> Option<&'a Directory> {
         if self.0.is_empty() {
             return None;
@@ -67,22 +46,11 @@ impl<'a> Granted<'a> {
         let place = if path.exists() { path.canonicalize() } else { leads_to(path) }.ok()?;
         let above: Vec<FileId> =
             place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|found| FileId::of(&found)).collect();
-        let holding = self.0.iter().filter(|(id, ..)| above.contains(id)).map(|(.., directory)| *directory);
-        holding.max_by_key(|directory| directory.writable)
-    }
-
-    /// One in which a file may have another name.
-    fn may_link(&self, path: &Path) -> Option<&'a Directory> {
-        let metadata = fs::metadata(path).ok().filter(|metadata| metadata.is_file() && metadata.nlink() > 1)?;
-        self.0.iter().find(|(_, device, _)| *device == metadata.dev()).map(|(.., directory)| *directory)
+        self.0.iter().find(|(id, _)| above.contains(id)).map(|(_, directory)| *directory)
     }
 }
 
 fn told(directory: &Directory) -> String {
-    let (mode, reach) = match directory.writable {
-        true => (":rw", "which the task may write to while the run goes on"),
-        false => ("", "where the task could read what became of other items"),
-    };
     let (host, guest) = (Foreign::of(&directory.host), Foreign::of(&directory.guest));
-    format!("the directory of --dir {host}::{guest}{mode}, {reach}")
+    format!("the directory of --dir {host}::{guest}:rw, where the task can change it while the run goes on")
 }
