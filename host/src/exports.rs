@@ -4,7 +4,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
-use crate::text::{Foreign, few};
+use crate::text::{Foreign, Name, few};
 use crate::value::Shape;
 
 /// An exported function.
@@ -218,7 +218,7 @@ pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Exp
     };
     match &chosen.unsupported {
         Some(Unsupported { why, .. }) => {
-            Err(format!("the function `{}` cannot be called with values: {why}", Foreign::of(&chosen.path())))
+            Err(format!("the function {} cannot be called with values: {why}", Name::of(&chosen.path())))
         }
         None => Ok(chosen),
     }
@@ -233,14 +233,12 @@ fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String
     match named.as_slice() {
         [one] => Ok(one),
         [] => Err(unknown(exports, wanted)),
-        several => {
-            Err(format!("`{}` could be any of these; name one in full:\n{}", Foreign::of(wanted), list(several)))
-        }
+        several => Err(format!("{} could be any of these; name one in full:\n{}", Name::of(wanted), list(several))),
     }
 }
 
 fn unknown(exports: &[Export], wanted: &str) -> String {
-    let mut message = format!("the task has no function `{}`", Foreign::of(wanted));
+    let mut message = format!("the task has no function {}", Name::of(wanted));
     let near = exports
         .iter()
         .flat_map(|e| [e.path(), e.name.clone()])
@@ -248,7 +246,7 @@ fn unknown(exports: &[Export], wanted: &str) -> String {
         .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((_, name)) = near {
-        message += &format!("; did you mean `{}`?", Foreign::of(&name));
+        message += &format!("; did you mean {}?", Name::of(&name));
     }
     match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
         [] => message + "\nit exports no function at all",
@@ -300,11 +298,12 @@ pub fn command(exports: &[Export]) -> Result<&Export, String> {
     })
 }
 
-/// A name as a list shows it: in quotes where it could be read as more than a name.
-fn shown(name: &str) -> String {
-    match name.contains([' ', '`']) {
-        true => format!("`{}`", Foreign::of(name)),
-        false => Foreign::of(name).to_string(),
+/// Returns a name as a list shows it: in backticks where it could be read as more, or less, than a name.
+pub fn shown(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-:/@.#[]$+".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => Foreign::of(name).to_string(),
+        false => Name::of(name).to_string(),
     }
 }
 

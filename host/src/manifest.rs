@@ -3,18 +3,17 @@
 //! The same stranger wrote the manifest and the wasm, so a manifest gives nothing: it names the function, and *asks* for
 //! limits and grants. What the plugin gets is what it asks for **and** the user gives, and of each limit the smaller.
 
+mod read;
+
 use std::fmt::Display;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::cli::units;
+use crate::cli::units::bytes_said;
 use crate::grants::{Directory, Grants, Peer};
-use crate::text::{Foreign, few};
+use crate::text::{Foreign, Name, Word, few};
 
 /// The name of a manifest.
 pub const NAME: &str = "plugin.toml";
@@ -22,22 +21,19 @@ pub const NAME: &str = "plugin.toml";
 /// Asks of one kind that are told one by one.
 const LISTED: usize = 10;
 
-/// Bytes of a manifest that are read. The host reads it itself.
-const LONGEST: u64 = 64 << 10;
-
 /// Limits as a file has them. What it does not name is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Wall time of one item.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "read::duration")]
     pub timeout: Option<Duration>,
     /// Bytes of one instance's memory.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "read::size")]
     pub memory: Option<u64>,
     pub fuel: Option<u64>,
     /// Bytes of one result.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "read::size")]
     pub max_output: Option<u64>,
 }
 
@@ -63,14 +59,14 @@ pub struct Manifest {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Asks {
     /// Names of variables; their values are the user's.
-    #[serde(deserialize_with = "variables")]
+    #[serde(deserialize_with = "read::variables")]
     pub env: Vec<String>,
     /// Directories under the plugin's own names for them, and whether it asks to write.
-    #[serde(deserialize_with = "asked_directories")]
+    #[serde(deserialize_with = "read::asked_directories")]
     pub dir: Vec<(String, bool)>,
-    #[serde(deserialize_with = "peers")]
+    #[serde(deserialize_with = "read::asked_peers")]
     pub allow_net: Vec<Peer>,
-    #[serde(deserialize_with = "scratch")]
+    #[serde(deserialize_with = "read::asked_scratch")]
     pub scratch: Option<String>,
 }
 
@@ -86,13 +82,13 @@ pub struct Policy {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gives {
-    #[serde(deserialize_with = "given_variables")]
+    #[serde(deserialize_with = "read::given_variables")]
     env: Vec<(String, String)>,
-    #[serde(deserialize_with = "given_directories")]
+    #[serde(deserialize_with = "read::given_directories")]
     dir: Vec<Directory>,
-    #[serde(deserialize_with = "peers")]
+    #[serde(deserialize_with = "read::peers")]
     allow_net: Vec<Peer>,
-    #[serde(deserialize_with = "scratch")]
+    #[serde(deserialize_with = "read::scratch")]
     scratch: Option<String>,
 }
 
@@ -132,14 +128,14 @@ impl Manifest {
                 "there is no {path}: name a .wasm or .wat file, a {NAME}, or a directory that holds one"
             ));
         }
-        let manifest: Manifest = read(&path)?;
+        let manifest: Manifest = read::file(&path)?;
         let manifest = Manifest { path: path.clone(), ..manifest };
         let in_directory = manifest.wasm.components().all(|part| matches!(part, Component::Normal(_)));
         if !in_directory || manifest.wasm.as_os_str().is_empty() {
             return Err(format!(
                 "{}: `wasm` has to be a file below the directory of the manifest, not {}",
                 Foreign::of(&path),
-                Foreign::of(&manifest.wasm)
+                Name::of(&manifest.wasm)
             ));
         }
         let wasm = path.with_file_name(&manifest.wasm);
@@ -155,7 +151,7 @@ impl Manifest {
         for (name, value) in given.env {
             match asks.env.contains(&name) {
                 true => grants.env.push((name, value)),
-                false => withheld.push(format!("--env {}=…", Foreign::of(&name))),
+                false => withheld.push(format!("--env {}=…", Word::of(&name))),
             }
         }
         for directory in given.directories {
@@ -174,12 +170,12 @@ impl Manifest {
         for peer in given.peers {
             match asks.allow_net.iter().any(|asked| same_peer(asked, &peer)) {
                 true => grants.peers.push(peer),
-                false => withheld.push(format!("--allow-net {}", address(&peer))),
+                false => withheld.push(format!("--allow-net {}", Word::of(&address(&peer)))),
             }
         }
         match given.scratch {
             Some(name) if asks.scratch.as_ref() == Some(&name) => grants.scratch = Some(name),
-            Some(name) => withheld.push(format!("--scratch {}", Foreign::of(&name))),
+            Some(name) => withheld.push(format!("--scratch {}", Word::of(&name))),
             None => {}
         }
         for (ask, option) in asks.each() {
@@ -251,35 +247,36 @@ impl Ask<'_> {
 impl Display for Ask<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ask::Variable(name) => write!(f, "to be told the variable {}", Foreign::of(name)),
+            Ask::Variable(name) => write!(f, "to be told the variable {}", Name::of(name)),
             Ask::Directory(name, false) => {
-                write!(f, "to read files below a directory it calls {}", Foreign::of(name))
+                write!(f, "to read files below a directory it calls {}", Name::of(name))
             }
             Ask::Directory(name, true) => {
-                write!(f, "to read, change and delete files below a directory it calls {}", Foreign::of(name))
+                write!(f, "to read, change and delete files below a directory it calls {}", Name::of(name))
             }
-            Ask::Peer(peer) => write!(f, "to connect to {}", address(peer)),
+            Ask::Peer(peer) => write!(f, "to connect to {}", Name::of(&address(peer))),
             Ask::Scratch(name) => {
-                write!(f, "for a directory to write to, empty at each item, which it calls {}", Foreign::of(name))
+                write!(f, "for a directory to write to, empty at each item, which it calls {}", Name::of(name))
             }
         }
     }
 }
 
 impl Asks {
-    /// All of it, with the option that gives each. What can do most comes first.
+    /// All of it, with the option that gives each, as it can be pasted. What can do most comes first.
     fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
-        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Foreign::of(name))));
+        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Word::of(name))));
         let directory = |(name, writes): &'_ (String, bool)| {
             let mode = if *writes { ":rw" } else { "" };
-            format!("--dir HOST::{}{mode}", Foreign::of(name))
+            format!("--dir {}", Word::of(&format!("HOST::{name}{mode}")))
         };
         let directories = |writes| {
             let of_kind = self.dir.iter().filter(move |(_, asked)| *asked == writes);
             of_kind.map(move |one| (Ask::Directory(&one.0, one.1), directory(one)))
         };
-        let peers = self.allow_net.iter().map(|peer| (Ask::Peer(peer), format!("--allow-net {}", address(peer))));
-        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {}", Foreign::of(name))));
+        let peers = self.allow_net.iter();
+        let peers = peers.map(|peer| (Ask::Peer(peer), format!("--allow-net {}", Word::of(&address(peer)))));
+        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {}", Word::of(name))));
         directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(variables)
     }
 }
@@ -291,7 +288,7 @@ impl Policy {
     ///
     /// As for a manifest.
     pub fn of_file(path: &Path) -> Result<Policy, String> {
-        let mut policy: Policy = read(path)?;
+        let mut policy: Policy = read::file(path)?;
         for directory in &mut policy.grants.dir {
             directory.host = path.parent().unwrap_or(Path::new("")).join(&directory.host);
         }
@@ -318,94 +315,18 @@ fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let shown = Foreign::of(path);
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
-    read.map_err(|e| format!("cannot read {shown}: {e}"))?;
-    if text.len() as u64 > LONGEST {
-        return Err(format!("{shown} is longer than {} KiB", LONGEST >> 10));
-    }
-    toml::from_str(&text).map_err(|e| format!("{shown}: {}", e.to_string().trim_end()))
-}
-
 /// A directory as it stands on the command line.
 fn said(directory: &Directory) -> String {
-    let mode = if directory.writable { ":rw" } else { "" };
-    format!("{}::{}{mode}", Foreign::of(&directory.host), Foreign::of(&directory.guest))
+    let Directory { host, guest, writable } = directory;
+    let mode = if *writable { ":rw" } else { "" };
+    let mut granted = host.clone().into_os_string();
+    granted.push(format!("::{guest}{mode}"));
+    Word::of(&granted).to_string()
 }
 
 fn address(peer: &Peer) -> String {
-    let host = Foreign::of(&peer.host);
-    match peer.host.contains(':') {
-        true => format!("[{host}]:{}", peer.port),
-        false => format!("{host}:{}", peer.port),
-    }
-}
-
-/// A size as it is written.
-pub fn bytes_said(bytes: u64) -> String {
-    [(30, "GiB"), (20, "MiB"), (10, "KiB")]
-        .into_iter()
-        .find(|(shift, _)| bytes >> shift > 0 && (bytes >> shift) << shift == bytes)
-        .map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
-}
-
-/// A value that is read as the command line reads it.
-fn one<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, D::Error> {
-    read(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
-}
-
-/// A list of them.
-fn many<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
-    texts.iter().map(|text| read(text).map_err(|e| D::Error::custom(format!("{text:?}: {e}")))).collect()
-}
-
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    one(from, units::duration)
-}
-
-fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    one(from, units::size)
-}
-
-fn scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    one(from, units::scratch)
-}
-
-fn peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::Error> {
-    many(from, units::peer)
-}
-
-fn given_variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
-    many(from, units::variable)
-}
-
-fn given_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Directory>, D::Error> {
-    many(from, units::directory)
-}
-
-fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    many(from, |name| match name.contains('=') || name.is_empty() {
-        true => Err("a plugin asks for a variable by its name; the value is the user's to give".to_owned()),
-        false => Ok(name.to_owned()),
-    })
-}
-
-fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, bool)>, D::Error> {
-    many(from, |text| {
-        let (name, writes) = match text.strip_suffix(":rw") {
-            Some(name) => (name, true),
-            None => (text.strip_suffix(":ro").unwrap_or(text), false),
-        };
-        match name.is_empty() || name.contains("::") {
-            true => Err("a plugin asks for a directory by its own name for it, such as /data, with :rw behind it to \
-                         write there; which one of the host that is, is the user's to say"
-                .to_owned()),
-            false => Ok((name.to_owned(), writes)),
-        }
-    })
+    let Peer { host, port } = peer;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -415,7 +336,7 @@ mod tests {
     use super::*;
 
     fn manifest(text: &str) -> Result<Manifest, String> {
-        toml::from_str(text).map_err(|e| e.to_string())
+        read::text(text)
     }
 
     fn directories() -> impl Strategy<Value = Vec<(u8, bool)>> {
@@ -482,11 +403,11 @@ mod tests {
         assert_eq!(manifest.limits.memory, Some(64 << 20));
         let sentences = manifest.sentences().join("\n");
         for part in [
-            "It asks to read files below a directory it calls /data.",
-            "It asks to read, change and delete files below a directory it calls /out.",
-            "It asks to connect to api.example.org:443.",
-            "It asks to be told the variable LANG.",
-            "empty at each item, which it calls /tmp.",
+            "It asks to read files below a directory it calls `/data`.",
+            "It asks to read, change and delete files below a directory it calls `/out`.",
+            "It asks to connect to `api.example.org:443`.",
+            "It asks to be told the variable `LANG`.",
+            "empty at each item, which it calls `/tmp`.",
             "5s for each item, 64 MiB of memory, 1000 instructions",
         ] {
             assert!(sentences.contains(part), "{part} is not in:\n{sentences}");

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use crate::cli::units::bytes_said;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -72,18 +73,8 @@ impl Limit {
 
     fn said(&self) -> Option<String> {
         let value = self.value()?;
-        let amount = if self.bytes { amount(value) } else { value.to_string() };
+        let amount = if self.bytes { bytes_said(value) } else { value.to_string() };
         Some(format!("{} {amount} here ({})", self.what, self.command))
-    }
-}
-
-/// Bytes as a person reads them.
-pub fn amount(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} bytes"),
-        1024..1_048_576 => format!("{} KiB", bytes >> 10),
-        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
-        _ => format!("{} GiB", bytes >> 30),
     }
 }
 
@@ -183,7 +174,7 @@ const LEAST_STACK: u64 = 1 << 20;
 pub fn enough_to_run() -> Result<(), String> {
     match STACK.value() {
         Some(stack) if stack < LEAST_STACK => {
-            Err(format!("{}: running WebAssembly takes {}", STACK.said().unwrap_or_default(), amount(LEAST_STACK)))
+            Err(format!("{}: running WebAssembly takes {}", STACK.said().unwrap_or_default(), bytes_said(LEAST_STACK)))
         }
         _ => Ok(()),
     }

@@ -2,8 +2,9 @@
 //! a file's name, a message of a worker.
 //!
 //! Such text must neither order a terminal about nor pass for a line of ours. [`Foreign`] shows it on one line and [`Lines`]
-//! shows a message that holds some of it on several; [`Word`] shows it in a command that is meant to be pasted. Every place that shows such text goes through one of them; the test
-//! `voice` keeps a list of all places.
+//! shows a message that holds some of it on several; [`Name`] shows it in a sentence of ours, and [`Word`] in a command that
+//! is meant to be pasted. Every place that shows such text goes through one of them; the test `voice` keeps a list of all
+//! places.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write};
@@ -49,6 +50,29 @@ impl Display for Foreign<'_> {
         // It ends where there is no more room.
         let _ = escape(self.bytes, &mut cut);
         f.write_char('…')
+    }
+}
+
+/// Shows foreign text in a sentence of ours: as [`Foreign`] does, in backticks, so that a reader sees where it ends. A
+/// backtick in it is spelled out.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a>(Foreign<'a>);
+
+impl<'a> Name<'a> {
+    /// Takes what [`Foreign::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Name<'a> {
+        Name(Foreign::of(text))
+    }
+
+    /// The same, with so many characters of it shown.
+    pub fn at_most(self, most: usize) -> Name<'a> {
+        Name(self.0.at_most(most))
+    }
+}
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0.to_string().replace('`', "\\u{60}"))
     }
 }
 
@@ -299,6 +323,16 @@ mod tests {
                 let word = Word::of(OsStr::from_bytes(bytes)).to_string();
                 prop_assert!(!word.contains(is_hostile), "{word:?}");
                 prop_assert_eq!(Foreign::of(&word).at_most(usize::MAX).to_string(), word);
+            }
+        }
+
+        #[test]
+        fn a_name_ends_where_its_second_backtick_is(bytes in any::<Vec<u8>>(), text in texts()) {
+            for bytes in [&bytes, text.as_bytes()] {
+                let name = Name::of(OsStr::from_bytes(bytes)).to_string();
+                prop_assert!(!name.contains(is_hostile), "{name:?}");
+                prop_assert!(name.starts_with('`') && name.ends_with('`') && name.matches('`').count() == 2, "{name:?}");
+                prop_assert_eq!(Foreign::of(&name).at_most(WIDEST).to_string(), name);
             }
         }
 

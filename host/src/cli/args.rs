@@ -347,7 +347,7 @@ pub struct Common {
     /// and records tell neither worker nor time
     #[arg(long, env = "WASMPOOL_DETERMINISTIC", value_parser = BoolishValueParser::new())]
     pub deterministic: bool,
-    /// Wall time of one item (ms, s, m, h) [default: 30s]
+    /// Wall time of one item (ms, s, m, h), without what it waits for a processor, up to nine times as long [default: 30s]
     #[arg(long, value_name = "DURATION", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
     pub timeout: Option<Duration>,
     /// Linear memory of one instance (KiB MiB GiB, k M G) [default: 256MiB]

@@ -1,8 +1,9 @@
 //! `wasmpool doctor`: a table of the sandbox's layers, as a worker has them on this machine.
 
 use super::exit::{Exit, Stop};
+use super::units::bytes_said;
 use crate::sandbox::{self, Diagnosis, Layer, Part};
-use crate::surroundings;
+use crate::text::Foreign;
 
 pub fn doctor() -> Result<Exit, Stop> {
     let diagnosis = sandbox::diagnose()?;
@@ -16,7 +17,7 @@ pub fn doctor() -> Result<Exit, Stop> {
 fn describe(diagnosis: &Diagnosis) -> String {
     let release =
         nix::sys::utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned());
-    let mut out = format!("kernel: {release}\n\n{:<13}{:<42}here\n", "layer", "what");
+    let mut out = format!("kernel: {}\n\n{:<13}{:<42}here\n", Foreign::of(&release), "layer", "what");
     let row = |layer: Layer, what: &str, here: &str| format!("{:<13}{what:<42}{here}\n", layer.name());
     out += &row(Layer::Inheritance, "no descriptors, no environment", "yes");
     out += &row(Layer::Death, "ends with its host", "yes");
@@ -38,9 +39,9 @@ fn describe(diagnosis: &Diagnosis) -> String {
             told.push(remedy);
         }
     }
-    out += &match surroundings::memory_of_all() {
+    out += &match crate::surroundings::memory_of_all() {
         Some(bytes) => {
-            format!("\nmemory of all workers together: at most {}, by a cgroup\n", surroundings::amount(bytes))
+            format!("\nmemory of all workers together: at most {}, by a cgroup\n", bytes_said(bytes))
         }
         None => "\nmemory of all workers together: no limit that can be seen (docs/security.md says how to set one)\n"
             .to_owned(),

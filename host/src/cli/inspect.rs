@@ -6,12 +6,14 @@ use super::apart::ReadFiles;
 use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
+use super::units::bytes_said;
 use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
 use crate::engine::Profile;
 use crate::error::Error;
+use crate::exports;
 use crate::manifest::Manifest;
 use crate::spawn::Program;
-use crate::text::{Foreign, few};
+use crate::text::{Foreign, Name, few};
 
 /// Lines of one list, and characters of each.
 const LISTED: usize = 1000;
@@ -31,7 +33,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
     if let Some(command) = &meta.description.command {
-        out += &format!("command: {}, which wasmpool exec runs\n", Foreign::of(command));
+        out += &format!("command: {}, which wasmpool exec runs\n", exports::shown(command));
     }
     section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "imports", &meta.description.imports);
@@ -44,12 +46,12 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
         None => {}
     }
     if let Some(needs) = meta.needs {
-        out += &format!("memory at start: {} KiB\n", needs.initial_memory >> 10);
+        out += &format!("memory at start: {}\n", bytes_said(needs.initial_memory));
     }
     // Last, so that nothing of the stranger's can push it off the screen.
     if let Some(manifest) = &manifest {
         if let Some(function) = &manifest.function {
-            out += &format!("function of the plugin: {}\n", Foreign::of(function));
+            out += &format!("function of the plugin: {}\n", Name::of(function));
         }
         section(&mut out, "what the plugin asks for", &manifest.sentences());
     }

@@ -22,8 +22,8 @@ mod within;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -39,8 +39,8 @@ pub fn main() -> ExitCode {
     crate::keep_freed_memory();
     block_size_signal();
     signals::hear_of_children();
-    let parsed = Arguments::command().try_get_matches().and_then(|matches| {
-        let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut Arguments::command()))?;
+    let parsed = command().try_get_matches().and_then(|matches| {
+        let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });
     let (matches, arguments) = match parsed {
@@ -65,15 +65,35 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The same error, with the arguments as they can be shown: names of files may be a stranger's, and clap repeats them as
-/// they are.
-fn plainly(error: clap::Error) -> clap::Error {
-    let shown: Vec<String> = std::env::args_os().map(|argument| Foreign::of(&argument).to_string()).collect();
-    let as_said = std::env::args_os().zip(&shown).all(|(said, shown)| said == **shown);
-    match Arguments::try_parse_from(shown) {
-        Err(plain) if !as_said => plain,
-        _ => error,
+/// The command line, whose help does not show what variables of the environment hold: that may be a secret, or a stranger's.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
+}
+
+/// Returns the same error with what it repeats of arguments and the environment escaped: scripts put names of files there,
+/// which may be a stranger's.
+fn plainly(mut error: clap::Error) -> clap::Error {
+    let escaped = |text: &String| Foreign::of(text).to_string();
+    let mut as_said = true;
+    let mut shown = Vec::new();
+    for (kind, value) in error.context() {
+        let plain = match value {
+            ContextValue::String(text) => ContextValue::String(escaped(text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(escaped).collect()),
+            _ => continue,
+        };
+        as_said &= plain == *value;
+        shown.push((kind, plain));
     }
+    // What it suggests repeats it too, among orders for colours.
+    if let (false, Some(ContextValue::StyledStrs(texts))) = (as_said, error.get(ContextKind::Suggested)) {
+        let plain = texts.iter().map(|text| escaped(&text.to_string()).into());
+        shown.push((ContextKind::Suggested, ContextValue::StyledStrs(plain.collect())));
+    }
+    for (kind, value) in shown {
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// A limit on the size of files is told by the write that meets it, not by the signal that would end the process. It is

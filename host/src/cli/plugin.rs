@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{CallArgs, Common, Exec, Map};
+use super::units::bytes_said;
 use crate::links::{Writable, links_to};
-use crate::manifest::{Limits, Manifest, Narrowed, Policy, bytes_said};
+use crate::manifest::{Limits, Manifest, Narrowed, Policy};
 use crate::place::{canonical_name, directory_of};
-use crate::text::{Foreign, few};
+use crate::text::{Foreign, Word, few};
 
 /// Things that a plugin asks for, or is not given, that are told one by one.
 const TOLD: usize = 10;
@@ -19,7 +20,8 @@ pub fn settle_map(map: &mut Map) -> Result<(), String> {
             let (name, file) = (Foreign::of(&task.name), Foreign::of(&task.file));
             return Err(format!(
                 "task {name}: {file} is a plugin with a manifest of its own, and several tasks of one run have the same \
-                 limits and grants; run it by itself (wasmpool map {file})"
+                 limits and grants; run it by itself (wasmpool map {})",
+                Word::of(&task.file)
             ));
         }
     }
@@ -84,7 +86,8 @@ fn take_manifest(common: &mut Common, task: &mut PathBuf, function: Option<&mut 
     }
     let (shown, more) = few(&missing, TOLD);
     for (what, option) in shown {
-        tell!("wasmpool: the plugin asks {}, and goes without; {} grants it", Foreign::of(what), Foreign::of(option));
+        // Both were made to be shown, and the option to be pasted, so it is not cut.
+        tell!("wasmpool: the plugin asks {what}, and goes without; {option} grants it");
     }
     if more > 0 {
         tell!("wasmpool: the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them");

@@ -11,11 +11,30 @@ use clap::parser::ValueSource;
 use crate::grants::{Directory, Peer};
 use crate::outcome::Kind;
 use crate::policy::{Failures, Halt, Manner};
+use crate::text::{Foreign, Word};
 
 /// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)
         .map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
+}
+
+/// Returns a number of bytes as messages write it. A round one is written as [`size`] reads it: `64 KiB`; another is written
+/// with the exact number behind it: `7.9 GiB (8589930496 bytes)`.
+pub fn bytes_said(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    // Up to this a number is easily read as it stands.
+    const SHORT: u64 = 10_000;
+    let exact = UNITS.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    match (exact, UNITS.iter().find(|(shift, _)| bytes >> shift > 0)) {
+        (Some((shift, unit)), _) if bytes >> shift < SHORT => format!("{} {unit}", bytes >> shift),
+        (_, Some((shift, unit))) if bytes >= SHORT => {
+            // Rounded down: a limit must not look wider than it is.
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
+        }
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 /// A duration: a number with `ms`, `s`, `m` or `h`.
@@ -98,8 +117,10 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
 /// A binding: `NAME=JSON`.
 fn binding(text: &str) -> Result<(String, String), String> {
     let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
-    serde_json::from_str::<serde::de::IgnoredAny>(json)
-        .map_err(|e| format!("the value of {name} is not JSON ({e}); a string needs quotes: {name}='\"text\"'"))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| {
+        let shown = Foreign::of(name);
+        format!("the value of {shown} is not JSON ({e}); a string needs quotes: {}='\"text\"'", Word::of(name))
+    })?;
     Ok((name.to_owned(), json.to_owned()))
 }
 
@@ -259,6 +280,25 @@ mod tests {
         assert_eq!(size("1k"), Ok(1000));
         assert_eq!(size("12"), Ok(12));
         assert!(size("lots").is_err());
+    }
+
+    #[test]
+    fn a_number_of_bytes_is_written_so_that_it_can_be_read_and_is_exact() {
+        for (bytes, said) in [
+            (0, "0 bytes"),
+            (1000, "1000 bytes"),
+            (9_999, "9999 bytes"),
+            (65_536, "64 KiB"),
+            (65_537, "64.0 KiB (65537 bytes)"),
+            (1536 << 20, "1536 MiB"),
+            (10_001 << 10, "9.7 MiB (10241024 bytes)"),
+            (8_589_930_496, "7.9 GiB (8589930496 bytes)"),
+            (16 << 40, "16 TiB"),
+            (u64::MAX, "16777215.9 TiB (18446744073709551615 bytes)"),
+        ] {
+            assert_eq!(bytes_said(bytes), said);
+        }
+        assert_eq!(size(&bytes_said(64 << 20)), Ok(64 << 20));
     }
 
     #[test]

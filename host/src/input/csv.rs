@@ -7,6 +7,7 @@ use csv_core::{ReadRecordResult, Reader};
 use super::lines::BLOCK;
 use super::row::{self, Quotes};
 use super::{Batch, Encoding, Inputs, Items};
+use crate::cli::units::bytes_said;
 use crate::failed::Raw;
 use crate::policy::Columns;
 use crate::text::Foreign;
@@ -319,9 +320,9 @@ impl CsvItems {
     fn too_long(&mut self, end: &[u8]) -> io::Error {
         let (_, line) = self.text(end);
         io::Error::other(format!(
-            "{}:{line}: this row of the CSV is longer than the memory of an instance ({} bytes, --memory); is a quote missing?",
+            "{}:{line}: this row of the CSV is longer than the memory of an instance ({}, --memory); is a quote missing?",
             self.inputs.name(),
-            self.longest
+            bytes_said(self.longest as u64)
         ))
     }
 }

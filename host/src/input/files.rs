@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Batch, Inputs, Items, LineItems, WrittenTo};
+use crate::cli::units::bytes_said;
 use crate::failed::{self, Named, Raw};
 use crate::lane::frame::ItemTag;
 use crate::output::SameFile;
@@ -160,5 +161,5 @@ fn check(metadata: &Metadata, longest: usize, written: &WrittenTo) -> io::Result
 }
 
 fn too_long(longest: usize) -> io::Error {
-    io::Error::other(format!("it is larger than the memory of an instance ({longest} bytes, --memory)"))
+    io::Error::other(format!("it is larger than the memory of an instance ({}, --memory)", bytes_said(longest as u64)))
 }

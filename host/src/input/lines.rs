@@ -5,6 +5,7 @@ use std::io;
 use memchr::memchr;
 
 use super::{Batch, Inputs, Items};
+use crate::cli::units::bytes_said;
 use crate::failed::Raw;
 
 /// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
@@ -40,8 +41,8 @@ impl LineItems {
             let length = self.partial.len() + self.dropped + rest.len();
             batch.push_unreadable(
                 &format!(
-                    "the item is {length} bytes long, more than the memory of an instance ({} bytes, --memory)",
-                    self.longest
+                    "the item is {length} bytes long, more than the memory of an instance ({}, --memory)",
+                    bytes_said(self.longest as u64)
                 ),
                 &Raw::Nothing,
             );

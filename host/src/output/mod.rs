@@ -17,6 +17,7 @@ pub use files::Files;
 pub use target::{Extent, SameFile, Target};
 pub use writer::{Message, Output, write_all};
 
+use crate::cli::units::bytes_said;
 use crate::outcome::{Beside, Counts, Failure, Kind};
 use crate::sandbox::Part;
 use crate::scheduler::WorkerId;
@@ -214,9 +215,9 @@ impl Lines {
         Failure::new(
             Kind::OutputTooLarge,
             format!(
-                "the records of its elements are longer than {} bytes, {RECORDS} times --max-output; allow more with \
+                "the records of its elements are longer than {}, {RECORDS} times --max-output; allow more with \
                  --max-output, or take --output-format values",
-                self.most
+                bytes_said(self.most as u64)
             ),
         )
     }

@@ -10,6 +10,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 
 use super::{Openings, Part};
+use crate::cli::units::bytes_said;
 use crate::spawn::Ended;
 
 /// The limits that differ between processes.
@@ -108,11 +109,11 @@ pub fn why_compiling_ended(ended: Ended) -> Option<String> {
         // An allocation that fails aborts. What else would, a stack that overflows, does not: see `fault_plainly`.
         Signal::SIGABRT => Some(match crate::surroundings::memory() {
             Some(limit) => format!("needs more memory than it may have: {limit}"),
-            None => format!("needs more than the {} GiB of memory it may have", limits.data >> 30),
+            None => format!("needs more than the {} of memory it may have", bytes_said(limits.data)),
         }),
         Signal::SIGXFSZ => Some(match crate::surroundings::files_below(limits.file) {
             Some(limit) => format!("gives more than fits: {limit}"),
-            None => format!("gives more than {} GiB", limits.file >> 30),
+            None => format!("gives more than {}", bytes_said(limits.file)),
         }),
         Signal::SIGXCPU => limits.cpu.map(|seconds| format!("took more than {seconds} s of CPU time and was ended")),
         // Not by the host, which would say so.

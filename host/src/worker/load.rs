@@ -17,11 +17,12 @@ use super::denied::{self, Missed};
 use super::numbers::Signature;
 use super::state::State;
 use super::{deterministic, file_numbers, toolchain, wasi};
+use crate::cli::units::bytes_said;
 use crate::compile::{Format, InitOnce, Meta};
 use crate::engine;
 use crate::exports::{self, Export};
 use crate::policy::{Call, Columns};
-use crate::text::Foreign;
+use crate::text::{Foreign, Name};
 use crate::value::{self, Params, Shape};
 
 /// A task that is ready to be instantiated.
@@ -135,9 +136,10 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
         && needs.initial_bytes() > memory
     {
         return Err(LoadError::Task(format!(
-            "the task starts with {} bytes of memory and a table of {}, more than the {memory} bytes it may have; allow \
-             more with --memory",
-            needs.initial_memory, needs.initial_table
+            "the task starts with {} of memory and a table of {}, more than the {} it may have; allow more with --memory",
+            bytes_said(needs.initial_memory),
+            needs.initial_table,
+            bytes_said(memory)
         )));
     }
     // What a pool keeps for tables is taken at once, whether it is used or not.
@@ -220,7 +222,7 @@ fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex,
 }
 
 fn lost(export: &Export) -> LoadError {
-    LoadError::Task(format!("the export `{}` is not to be found in the task", Foreign::of(&export.path())))
+    LoadError::Task(format!("the export {} is not to be found in the task", Name::of(&export.path())))
 }
 
 /// Links what the task imports, and nothing else.
@@ -238,8 +240,8 @@ pub fn link_component(
             uses_wasi |= is_provided(name);
         } else if needs_something(&item.ty, engine) {
             return Err(LoadError::Task(format!(
-                "the task imports `{}`, which nothing here provides: only WASI interfaces can be imported",
-                Foreign::of(name)
+                "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
+                Name::of(name)
             )));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
             // An interface of types alone: an empty instance satisfies it.
@@ -366,7 +368,8 @@ fn deny(
             let path = path.to_owned();
             let denied = move |state: &mut State| {
                 state.miss(Missed::Interface(path.clone()));
-                let message = format!("the task called `{path}`, which is not provided here; no option grants it");
+                let message =
+                    format!("the task called {}, which is not provided here; no option grants it", Name::of(&path));
                 Err(wasmtime::Error::msg(message))
             };
             match function.async_() {

@@ -20,6 +20,7 @@ use super::texts::Texts;
 use super::told;
 use super::toolchain::Aborted;
 use super::wasi::Wasi;
+use crate::cli::units::bytes_said;
 use crate::failed;
 use crate::lane::control::Control;
 use crate::lane::frame::{ItemTag, OutcomeTag};
@@ -671,7 +672,8 @@ fn returned_error(error: Option<(&Shape, &Val)>, most: usize) -> Failure {
             EncodeError::TooLarge { .. } => Failure::new(
                 Kind::OutputTooLarge,
                 format!(
-                    "the `err` that the task returned is longer, as it is told, than the {most} bytes of --max-output"
+                    "the `err` that the task returned is longer, as it is told, than the {} of --max-output",
+                    bytes_said(most as u64)
                 ),
             ),
             EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
@@ -688,7 +690,10 @@ fn returned_error(error: Option<(&Shape, &Val)>, most: usize) -> Failure {
 }
 
 fn too_large(most: usize) -> Failure {
-    Failure::new(Kind::OutputTooLarge, format!("the result is longer than the {most} bytes of --max-output"))
+    Failure::new(
+        Kind::OutputTooLarge,
+        format!("the result is longer than the {} of --max-output", bytes_said(most as u64)),
+    )
 }
 
 fn encode(

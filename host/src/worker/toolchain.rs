@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use wasmtime::{Caller, Extern, ExternType, ImportType, Linker, Module};
 
 use super::state::State;
-use crate::text::{Foreign, few};
+use crate::text::{Name, few};
 
 /// Where they are imported from.
 const MODULE: &str = "env";
@@ -129,7 +129,7 @@ fn string(caller: &mut Caller<'_, State>, at: u32) -> Option<String> {
 pub fn refusal(imports: &[ImportType<'_>]) -> String {
     let (shown, more) = few(imports, NAMED);
     let named = |import: &ImportType<'_>| {
-        format!("`{}` from `{}`", Foreign::of(import.name()).at_most(80), Foreign::of(import.module()).at_most(80))
+        format!("{} from {}", Name::of(import.name()).at_most(80), Name::of(import.module()).at_most(80))
     };
     let mut names = shown.iter().map(named).collect::<Vec<_>>().join(", ");
     if more > 0 {

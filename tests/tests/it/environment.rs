@@ -17,8 +17,8 @@ fn every_option_has_a_variable() {
             .collect();
         assert!(options.contains(&"sandbox"), "{options:?}");
         for option in options {
-            let variable = format!("[env: WASMPOOL_{}=", option.to_uppercase().replace('-', "_"));
-            assert!(help.text().contains(&variable), "{command} has no {variable}]");
+            let variable = format!("[env: WASMPOOL_{}]", option.to_uppercase().replace('-', "_"));
+            assert!(help.text().contains(&variable), "{command} has no {variable}");
         }
     }
 }

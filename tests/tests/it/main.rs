@@ -17,6 +17,7 @@ mod copies;
 mod csv;
 mod death;
 mod deterministic;
+mod documents;
 mod environment;
 mod exec;
 mod exit_codes;

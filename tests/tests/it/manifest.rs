@@ -106,7 +106,7 @@ fn of_each_limit_the_smaller_holds() {
     let output = Plugin::new("[limits]\nfuel = 100000").map(&["--fuel", "100000000000"], &spin).run();
     assert_eq!(endings(&output), ["fuel"]);
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"").map(&["--memory", "64KiB"], &["env"]).run().exits(2);
-    assert!(output.stderr.contains("65536 bytes it may have"), "{}", output.stderr);
+    assert!(output.stderr.contains("the 64 KiB it may have"), "{}", output.stderr);
     // What it wants more of is told.
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"\ntimeout = \"1h\"").map(&[], &["env"]).run().exits(0);
     for named in ["1 GiB of memory", "256 MiB", "--memory", "1h for each item", "--timeout"] {
@@ -196,10 +196,10 @@ fn inspect_says_what_a_plugin_asks_for_in_words() {
     );
     let output = wasmpool().arg("inspect").arg(plugin.path("reach.wasm")).run().exits(0);
     for sentence in [
-        "It asks to read files below a directory it calls /data.",
-        "It asks to connect to api.example.org:443.",
+        "It asks to read files below a directory it calls `/data`.",
+        "It asks to connect to `api.example.org:443`.",
         "no more than 5s for each item",
-        "function of the plugin: act",
+        "function of the plugin: `act`",
     ] {
         assert!(output.text().contains(sentence), "{sentence}: {}", output.text());
     }

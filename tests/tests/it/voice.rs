@@ -185,9 +185,10 @@ fn a_manifest_speaks_for_itself_alone() {
         // A manifest has a bound of its own.
         let text: String = text.chars().take(1000).collect();
         let spelled = in_toml(&text);
-        let name = in_toml(&text.replace(['=', ':'], ""));
+        let name: String = text.chars().filter(|c| !c.is_control() && *c != ':').take(60).collect();
+        let name = in_toml(&name);
         let good = format!(
-            "wasm = \"reach.wasm\"\nfunction = \"{spelled}\"\n[grants]\nenv = [\"{name}\"]\ndir = [\"{name}:rw\"]\n"
+            "wasm = \"reach.wasm\"\nfunction = \"{spelled}\"\n[grants]\ndir = [\"{name}:rw\"]\nscratch = \"{name}\"\n"
         );
         let (_folder, path) = plugin(&good);
         let run = wasmpool().arg("map").arg(&path).args(["--env=A=1", "--dir=/tmp::/b"]).input("\"env\"\n").run();
@@ -200,11 +201,125 @@ fn a_manifest_speaks_for_itself_alone() {
             format!("wasm = \"reach.wasm\"\n\"{spelled}\" = 1"),
             format!("wasm = \"reach.wasm\"\n[limits]\nmemory = \"{spelled}\""),
             format!("wasm = \"reach.wasm\"\n[grants]\nallow-net = [\"{spelled}\"]"),
+            format!("wasm = \"reach.wasm\"\n[grants]\nallow-net = [\"{spelled}:80\"]"),
+            format!("wasm = \"reach.wasm\"\n[grants]\nenv = [\"{spelled}\"]"),
             format!("wasm = {text}"),
         ] {
             let (_folder, path) = plugin(&bad);
-            speaks_for_itself(&wasmpool().arg("map").arg(&path).input("\"env\"\n").run().exits(2), &text);
+            let run = wasmpool().arg("map").arg(&path).input("\"env\"\n").run().exits(2);
+            speaks_for_itself(&run, &text);
+            assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+            let run = map(&built("reach")).arg("--policy").arg(&path).input("\"env\"\n").run().exits(2);
+            speaks_for_itself(&run, &text);
+            assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         }
+    }
+}
+
+/// What a shell makes of a part of a command line.
+fn words(shell: &str, line: &str) -> Vec<String> {
+    let mut command = std::process::Command::new(shell);
+    let output = command.arg("-c").arg(format!("printf '%s\\0' {line}")).output().expect("a shell");
+    assert!(output.status.success(), "{line}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split_terminator('\0').map(str::to_owned).collect()
+}
+
+#[test]
+fn what_a_plugin_asks_for_is_no_sentence_of_ours_and_safe_to_paste() {
+    for name in [
+        "/data, and for nothing else. It asks for no files",
+        "/it's `$(touch pwned)` \"$HOME\" ; touch pwned #",
+        "/a`, and goes without; rm -rf ~ grants it",
+        "~",
+        "/日本語\u{202e}\u{200b}",
+    ] {
+        let (folder, path) = plugin(&format!(
+            "wasm = \"reach.wasm\"\n[grants]\ndir = [\"{0}:rw\"]\nscratch = \"{0}x\"\n",
+            in_toml(name)
+        ));
+        let shown = wasmpool().arg("inspect").arg(&path).run().exits(0);
+        let asked: Vec<&str> = shown.text().lines().filter(|line| line.starts_with("  It asks")).collect();
+        assert_eq!(asked.len(), 2, "{}", shown.text());
+        for line in asked {
+            let (_, quoted) = line.split_once(" calls `").expect("a name in quotes");
+            assert_eq!((quoted.matches('`').count(), quoted.ends_with("`.")), (1, true), "{line}");
+        }
+        let run = wasmpool().arg("map").arg(&path).input("\"env\"\n").run().exits(0);
+        speaks_for_itself(&run, name);
+        let options = run.stderr.lines().map(|line| {
+            let (_, option) = line.split_once("`, and goes without; ").expect("an option");
+            words("bash", option.strip_suffix(" grants it").expect("an option"))
+        });
+        let wanted = [["--dir".to_owned(), format!("HOST::{name}:rw")], ["--scratch".to_owned(), format!("{name}x")]];
+        assert_eq!(options.collect::<Vec<_>>(), wanted, "{}", run.stderr);
+        let given = wasmpool().arg("map").arg(&path).args(["--scratch", &format!("{name}x")]).input("\"env\"\n").run();
+        assert_eq!(given.exits(0).stderr.lines().count(), 1);
+        drop(folder);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_task_is_told_on_one_line_whatever_its_names_are() {
+    let forged = in_wat(format!("a\n  wasmpool: {FORGED}\u{1b}[2J").as_bytes());
+    let text = map(&wat(format!("(module (func (call $\"{forged}\")))"))).input("1\n").run().exits(2);
+    let drawn = |line: &str| ["     --> ", "      |", "    1 | "].iter().any(|start| line.starts_with(start));
+    assert!(text.stderr.lines().skip(1).all(drawn), "{}", text.stderr);
+    for wrong in [
+        format!("(module (func (export \"{forged}\")) (func (export \"{forged}\")))"),
+        format!("(component (import \"{forged}\" (func)))"),
+        format!("(module (import \"{forged}\" \"{forged}\" (func)) (func (export \"f\")))"),
+    ] {
+        let run = map(&wat(wrong)).input("null\n").run().exits(2);
+        speaks_for_itself(&run, &forged);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_name_that_is_empty_or_looks_like_more_is_quoted() {
+    for name in ["", " ", "a: func()", "none)", "a`b", "ä", "a\u{202e}"] {
+        let shown = wasmpool().arg("inspect").task(&named(name, true)).run().exits(0);
+        let quoted = shown.lines().into_iter().filter(|line| line.starts_with("  `")).count();
+        // With a letter before it, what is empty is a name like others.
+        assert_eq!(quoted, if name.is_empty() { 2 } else { 3 }, "{}", shown.text());
+    }
+    let shown = wasmpool().arg("inspect").task(&named("plain-name_1", true)).run().exits(0);
+    assert!(shown.text().contains("\n  plain-name_1: func") && !shown.text().contains('`'), "{}", shown.text());
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_told_without_the_orders_in_it() {
+    let task = built("identity");
+    for text in hostile() {
+        // Some options' values are paths, of which the system takes no more.
+        let text: String = text.replace('\0', "").chars().take(4000).collect();
+        let wrong = |run: Run| {
+            let run = run.input("1\n").run().exits(2);
+            is_plain(&run.stderr, &text);
+            assert!(!run.stderr.lines().any(|line| line.trim_start().starts_with(FORGED)), "{}", run.stderr);
+            let shown: String = run.stderr.lines().next().unwrap_or_default().chars().take(6).collect();
+            assert_eq!(shown, "error:", "{}", run.stderr);
+        };
+        for variable in
+            ["TIMEOUT", "MEMORY", "ENV", "DIR", "ALLOW_NET", "ARG", "INIT", "WORKERS", "OUTPUT_FORMAT", "HALT"]
+        {
+            wrong(map(&task).env(&format!("WASMPOOL_{variable}"), &text));
+        }
+        wrong(map(&task).env("WASMPOOL_ARG", format!("{}=x", text.replace('\n', "\r"))));
+        for option in ["--timeout", "--dir", "--output-format", "--workers", "--retry-on", "--no-such"] {
+            wrong(map(&task).arg(format!("{option}={text}")));
+        }
+        wrong(map(&task).arg(format!("--arg={text}=x")));
+        wrong(map(&task).arg(format!("--{text}")));
+        wrong(wasmpool().arg(&text));
+        let help = wasmpool()
+            .args(["map", "--help"])
+            .env("WASMPOOL_DIR", &text)
+            .env("WASMPOOL_ENV", "KEY=secret")
+            .run()
+            .exits(0);
+        assert!(!help.text().contains(FORGED) && !help.text().contains("secret"), "{}", help.text());
     }
 }
 
@@ -219,7 +334,7 @@ fn a_manifest_that_asks_for_a_thousand_things_is_told_in_a_few_lines() {
     let shown = wasmpool().arg("inspect").arg(&path).run().exits(0);
     is_plain(shown.text(), "a thousand");
     // What can do most is told, and nothing of the task comes behind it.
-    assert!(shown.text().contains("990 more") && shown.text().contains("calls /secret"), "{}", shown.text());
+    assert!(shown.text().contains("990 more") && shown.text().contains("calls `/secret`"), "{}", shown.text());
     let of_task = shown.text().find("\nimports:").expect("the imports");
     assert!(of_task < shown.text().find("what the plugin asks for").expect("what it asks for"), "{}", shown.text());
 }

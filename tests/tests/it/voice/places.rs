@@ -10,7 +10,7 @@ const PRINTS: [&str; 8] =
     ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
 
 /// What shows foreign text, in front of it.
-const TYPES: [&str; 4] = ["Foreign::of(", "Lines(", "Quoted(", "Word::of("];
+const TYPES: [&str; 5] = ["Foreign::of(", "Lines(", "Quoted(", "Word::of(", "Name::of("];
 
 /// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
 const OURS: &[&str] = &[
@@ -174,6 +174,30 @@ fn paths_are_shown_through_the_type_for_foreign_text() {
     }
 }
 
+/// A parser's error repeats keys and values as they are, over several lines.
+#[test]
+fn errors_of_parsers_of_a_stranger_s_text_are_shown_in_parts() {
+    let mut places = 0;
+    for (path, code) in sources() {
+        for parser in ["toml::from_", "wat::parse_", "::from_binary("] {
+            for (at, _) in code.match_indices(parser) {
+                let here = code.get(at..).unwrap_or_default();
+                let rest = here.split("\n}\n").next().unwrap_or_default();
+                let shown = match parser {
+                    "toml::from_" => rest.contains("e.message()") && !rest.contains("e.to_string()"),
+                    "wat::parse_" => rest.contains("with_its_place(&e.to_string())"),
+                    // What is passed on as it came is looked at by those who call.
+                    _ => rest.lines().next().is_some_and(|line| line.ends_with(")?;")),
+                };
+                assert!(shown, "{}: an error is shown as it came: {rest}", path.display());
+                places += 1;
+            }
+        }
+        assert!(!code.contains("it is not valid WebAssembly: {e"), "{}", path.display());
+    }
+    assert!(places >= 4, "only {places} places were found");
+}
+
 /// Here names of a stranger's are made part of messages.
 #[test]
 fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
@@ -181,7 +205,9 @@ fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
         sources().iter().filter(|(path, _)| path.ends_with("exports.rs") || path.ends_with("manifest.rs"))
     {
         for name in ["name", "wanted", "function", "guest"] {
-            assert!(!code.contains(&format!("{{{name}}}")), "{}: {{{name}}}", path.display());
+            let shown = code.replace("Word::of(&format!(\"HOST::{name}{mode}\"))", "");
+            let shown = shown.replace("format!(\"::{guest}{mode}\")", "");
+            assert!(!shown.contains(&format!("{{{name}}}")), "{}: {{{name}}}", path.display());
         }
     }
 }
