@@ -3,7 +3,7 @@
 //! Everything here goes by a descriptor of the directory, and follows no link: whatever becomes of the directory's path, or
 //! is put into it, no other file is written to or removed.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::path::Arg;
 
 use crate::place::FileId;
+use crate::scarce::patiently;
 
 /// A directory that is open.
 #[derive(Clone, Debug)]
@@ -78,7 +79,12 @@ impl Directory {
     /// Keeps others that call this out, as long as the directory is open. `false` if another has done so. Where the file
     /// system knows no locks, everybody has one.
     pub fn lock(&self) -> bool {
-        !matches!(self.0.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+        let locked = || match self.0.try_lock() {
+            Err(TryLockError::Error(e)) => Err(e),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Ok(()) => Ok(true),
+        };
+        patiently(None, locked).unwrap_or(true)
     }
 
     /// Opens a file in it for reading, unless it is a link. Does not wait for the other end of a FIFO.

@@ -11,6 +11,8 @@ use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::scarce::patiently;
+use crate::surroundings::told;
 use crate::text::Foreign;
 
 /// Directories that can be granted to a task. Each is a descriptor in every worker.
@@ -99,8 +101,10 @@ impl Grants {
         let mut opened = Opened { given, ..Opened::default() };
         let mut owners = BTreeSet::new();
         for Directory { host, guest, writable } in &self.directories {
-            let failed = |e| Error::Grant(format!("cannot open the directory {} of --dir: {e}", Foreign::of(host)));
-            let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host).map_err(failed)?;
+            let failed =
+                |e| Error::Grant(format!("cannot open the directory {} of --dir: {}", Foreign::of(host), told(&e)));
+            let open = || File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host);
+            let directory = patiently(None, open).map_err(failed)?;
             let metadata = directory.metadata().map_err(failed)?;
             owners.insert((metadata.uid(), metadata.gid()));
             opened.directories.push(directory.into());

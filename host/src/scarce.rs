@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 
 use crate::error::Error;
 use crate::scheduler::{PATIENCE, pause};
@@ -66,8 +67,15 @@ pub fn patiently<T, E: Lack>(stop: Option<BorrowedFd<'_>>, mut attempt: impl FnM
     attempt()
 }
 
+/// Wakes whoever waits for an event, also where that cannot be done for a moment: a bell that is forgotten leaves both asleep.
+pub fn ring(event: &EventFd) {
+    while matches!(event.write(1), Err(Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM)) {
+        thread::yield_now();
+    }
+}
+
 /// Waits so long, or until `stop` is readable, which it tells.
-fn wait(time: Duration, stop: Option<BorrowedFd<'_>>) -> bool {
+pub fn wait(time: Duration, stop: Option<BorrowedFd<'_>>) -> bool {
     let Some(stop) = stop else {
         thread::sleep(time);
         return false;

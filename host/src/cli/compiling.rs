@@ -7,14 +7,16 @@ use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
 use crate::compile::{InitOnce, Prepared, Watch};
+use crate::error::Error;
 use crate::stdio::tell_text;
-use crate::text::Foreign;
+use crate::text::{Foreign, Lines};
 
 /// Says it on standard error, to whom it may concern.
 pub struct Notice<'a> {
     /// On a terminal, words that go away again.
     passing: bool,
     verbose: bool,
+    quiet: bool,
     /// They are on the terminal now.
     shown: bool,
     stop: Option<&'a EventFd>,
@@ -23,7 +25,8 @@ pub struct Notice<'a> {
 impl<'a> Notice<'a> {
     pub fn new(verbosity: Verbosity) -> Notice<'a> {
         let passing = stderr().is_terminal() && !verbosity.quiet;
-        Notice { passing, verbose: verbosity.verbose > 0 && !verbosity.quiet, shown: false, stop: None }
+        let Verbosity { verbose, quiet } = verbosity;
+        Notice { passing, verbose: verbose > 0 && !quiet, quiet, shown: false, stop: None }
     }
 
     /// Shows nothing that moves, as for `--progress never`.
@@ -33,7 +36,8 @@ impl<'a> Notice<'a> {
 
     /// Gives up when this is readable.
     pub fn until(self, stop: &EventFd) -> Notice<'_> {
-        Notice { stop: Some(stop), passing: self.passing, verbose: self.verbose, shown: self.shown }
+        let Notice { passing, verbose, quiet, shown, stop: _ } = self;
+        Notice { stop: Some(stop), passing, verbose, quiet, shown }
     }
 
     /// How the task was had.
@@ -55,6 +59,12 @@ impl<'a> Notice<'a> {
 }
 
 impl Watch for Notice<'_> {
+    fn again(&mut self, why: &Error) {
+        if !self.quiet {
+            tell!("wasmpool: {}; it is tried again", Lines(&why.to_string()));
+        }
+    }
+
     fn compiling(&mut self) {
         if self.passing {
             self.shown = true;

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, si
 
 use crate::clock;
 use crate::error::Error;
-use crate::scarce::start_thread;
+use crate::scarce::{patiently, ring, start_thread};
 use crate::spawn::signal_children;
 
 /// How long the end of a run may take once it was asked for twice: whoever writes may be stuck on a reader that is gone.
@@ -50,7 +50,8 @@ pub fn hear_of_children() {
 /// Tells of SIGINT and SIGTERM from now on, unless they were ignored when this program was started, as by `nohup` or for a
 /// job in the background of a script: then they stay so. The second ends the program soon, whatever it does.
 pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
-    let came = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(io::Error::from)?;
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let came = patiently(None, || EventFd::from_flags(flags).map_err(io::Error::from))?;
     let signals = Arc::new(Signals { came, last: AtomicI32::new(0), at_once: AtomicBool::new(false) });
     let told = signals.clone();
     let heard = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGTSTP];
@@ -69,7 +70,7 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
             if told.at_once.load(Ordering::SeqCst) {
                 std::process::exit(128 + signal as i32);
             }
-            let _ = told.came.write(1);
+            ring(&told.came);
             tell(signal as i32);
             if times >= 2 {
                 std::thread::sleep(LAST_WORDS);

@@ -23,12 +23,14 @@ pub use cache::Cache;
 pub use process::run;
 pub use snapshot::Init;
 
+use crate::cli::units::bytes_said;
 use crate::engine::{Needs, Profile};
 use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::policy::{Call, Isolate, SandboxMode};
 use crate::sandbox;
-use crate::scarce::patiently;
+use crate::scarce::{self, passes, patiently};
+use crate::scheduler::{PATIENCE, pause};
 use crate::spawn::{self, Child, Program, Waited};
 use crate::stdio::Stdin;
 use crate::surroundings::told;
@@ -122,6 +124,8 @@ pub struct Prepared {
 
 /// Whoever waits for a task to be compiled.
 pub trait Watch {
+    /// There is no room for it at the moment, or it was killed: it is tried again. Told once.
+    fn again(&mut self, _why: &Error) {}
     /// It takes longer than [`LONG`]. Told once.
     fn compiling(&mut self);
     /// It is over, well or not.
@@ -130,7 +134,11 @@ pub trait Watch {
     fn stop(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// What the compile process is asked for; descriptors of the wasm, the artifact to be and the reply come with it.
+/// The only message to the compile process, with descriptors of its [`Request`], the wasm, the artifact to be and the reply.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begin;
+
+/// What the compile process is asked for. The argument of an `init` may be of any length.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     profile: Profile,
@@ -317,7 +325,7 @@ pub fn prepare(
     }
     let start = Instant::now();
     let request = Request::new(wanted.profile, wanted.sandbox, wanted.init.clone());
-    let (artifact, meta) = compile(program, &wasm.file, request, watch).map_err(|e| match e {
+    let (artifact, meta) = compile(program, &wasm.file, &request, watch).map_err(|e| match e {
         Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
         other => other,
     })?;
@@ -341,7 +349,7 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
         };
         length += count as u64;
         if length > MOST_WASM {
-            return Err(io::Error::other(format!("it is larger than {} GiB", MOST_WASM >> 30)));
+            return Err(io::Error::other(format!("it is larger than {}", bytes_said(MOST_WASM))));
         }
         hasher.update(read);
         wasm.write_all(read)?;
@@ -350,64 +358,128 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
     Ok((wasm, hasher.finalize().to_hex().to_string()))
 }
 
-/// Runs the compile process.
-fn compile(program: &Program, wasm: &File, request: Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
-    let io = |e: io::Error| Error::Task(format!("cannot compile it: {}", told(&e)));
-    let started = patiently(watch.stop(), || {
-        let artifact = crate::memfd::create(c"wasmpool-artifact")?;
-        let reply = crate::memfd::create(c"wasmpool-reply")?;
-        let (control, theirs) = Control::pair()?;
-        let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
-        Ok((artifact, reply, control, child))
-    });
-    let (artifact, reply, control, child) = match started {
-        Err(Error::System(e)) => return Err(io(e)),
-        started => started?,
-    };
-    match control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
+/// Why there is no artifact, and whether another try may give one.
+struct Lack {
+    why: Error,
+    again: Again,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Never,
+    /// Something is lacking that there may soon be more of.
+    Room,
+    /// Somebody killed the process, most often the kernel, for want of memory.
+    Killed,
+}
+
+impl From<Error> for Lack {
+    fn from(why: Error) -> Lack {
+        let again = if scarce::Lack::passes(&why) { Again::Room } else { Again::Never };
+        Lack { why, again }
+    }
+}
+
+impl From<io::Error> for Lack {
+    fn from(e: io::Error) -> Lack {
+        let again = if passes(&e) { Again::Room } else { Again::Never };
+        Lack { why: Error::Task(format!("cannot compile it: {}", told(&e))), again }
+    }
+}
+
+/// How often the process may be killed: compiling takes long, and a task that needs more memory than there is will not
+/// be better off.
+const MOST_KILLS: u32 = 3;
+
+/// Runs the compile process; again where it came to nothing for what passes, as starts of workers are tried again.
+fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
+    let (mut kills, mut since, mut told) = (0, None, false);
+    for failures in 1.. {
+        let Lack { why, again } = match compile_once(program, wasm, request, watch) {
+            Ok(done) => return Ok(done),
+            Err(lack) => lack,
+        };
+        kills += u32::from(again == Again::Killed);
+        let lasts = since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+        let ends = match again {
+            Again::Never => true,
+            Again::Room => lasts,
+            Again::Killed => kills >= MOST_KILLS,
+        };
+        if ends {
+            return Err(why);
+        }
+        // Once may be a moment's bad luck.
+        if failures > 1 && !std::mem::replace(&mut told, true) {
+            watch.again(&why);
+        }
+        if scarce::wait(pause(failures), watch.stop()) {
+            return Err(Error::Interrupted);
+        }
+    }
+    Err(Error::Interrupted)
+}
+
+/// Runs the compile process once.
+fn compile_once(
+    program: &Program,
+    wasm: &File,
+    request: &Request,
+    watch: &mut dyn Watch,
+) -> Result<(File, Meta), Lack> {
+    let asked = crate::memfd::of_json(c"wasmpool-request", request)?;
+    let artifact = crate::memfd::create(c"wasmpool-artifact")?;
+    let reply = crate::memfd::create(c"wasmpool-reply")?;
+    let (control, theirs) = Control::pair()?;
+    let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
+    match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
         // It has ended: how is asked below.
         Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
-        sent => sent.map_err(io)?,
+        sent => sent?,
     }
-    let waited = wait(&child, watch).map_err(io);
+    let waited = wait(&child, watch);
     watch.compiled();
     // Whatever runs on is killed with `child`.
     let status = match waited? {
         Waited::Ended(status) => status,
         Waited::Late => {
-            return Err(Error::Task(format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs())));
+            let late = format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs());
+            return Err(Error::Task(late).into());
         }
-        Waited::Stopped => return Err(Error::Interrupted),
+        Waited::Stopped => return Err(Error::Interrupted.into()),
     };
-    let ended = || {
-        Error::Task(match sandbox::why_compiling_ended(status) {
+    let ended = || Lack {
+        why: Error::Task(match sandbox::why_compiling_ended(status) {
             Some(why) => format!("compiling it {why}"),
             None => format!("the compile process ended without an answer ({status})"),
-        })
+        }),
+        again: if status.signal() == Some(libc::SIGKILL) { Again::Killed } else { Again::Never },
     };
     match control.receive::<Entry>(true) {
         Ok(Incoming::Message(Entry::Entered)) => {}
-        Ok(Incoming::Message(Entry::Unprotected(message))) => return Err(Error::Sandbox(message)),
+        Ok(Incoming::Message(Entry::Unprotected(message))) => return Err(Error::Sandbox(message).into()),
         Ok(Incoming::Message(Entry::Unable { why, errno })) => return Err(unable(&why, errno)),
         _ => return Err(ended()),
     }
-    match read_reply(reply, request.profile).map_err(io)? {
+    match read_reply(reply, request.profile)? {
         Some(Reply::Compiled(meta)) => {
-            crate::memfd::seal(&artifact).map_err(io)?;
+            crate::memfd::seal(&artifact)?;
             Ok((artifact, meta))
         }
-        Some(Reply::Refused(message)) => Err(Error::Task(message)),
+        Some(Reply::Refused(message)) => Err(Error::Task(message).into()),
         Some(Reply::Unable { why, errno }) => Err(unable(&why, errno)),
         #[cfg(feature = "probes")]
-        Some(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned())),
+        Some(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned()).into()),
         None => Err(ended()),
     }
 }
 
 /// Nothing can be compiled here: what the compile process says of that, and the system's error in our words.
-fn unable(why: &str, errno: Option<i32>) -> Error {
-    let errno = errno.map(|number| format!(": {}", told(&io::Error::from_raw_os_error(number))));
-    Error::System(io::Error::other(format!("{}{}", Foreign::of(why), errno.unwrap_or_default())))
+fn unable(why: &str, errno: Option<i32>) -> Lack {
+    let error = errno.map(io::Error::from_raw_os_error);
+    let again = if error.as_ref().is_some_and(passes) { Again::Room } else { Again::Never };
+    let error = error.map(|error| format!(": {}", told(&error))).unwrap_or_default();
+    Lack { why: Error::System(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
 }
 
 /// Reads what the compile process answered; `None` for what no honest one answers that was asked for this profile.
@@ -450,7 +522,8 @@ pub fn probe(probe: sandbox::probes::Probe, mode: SandboxMode) -> io::Result<Res
     let (control, theirs) = Control::pair()?;
     let child = spawn::start(&Program::Own, spawn::Role::Compile, theirs)?;
     let request = Request { probe: Some(probe), ..Request::new(Profile::default(), mode, None) };
-    control.send(&request, &[wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
+    let request = crate::memfd::of_json(c"request", &request)?;
+    control.send(&Begin, &[request.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;
     let mut text = String::new();
     reply.seek(SeekFrom::Start(0))?;

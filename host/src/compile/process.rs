@@ -9,18 +9,18 @@ use std::process::ExitCode;
 
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::{Engine, Module, ResourcesRequired};
+use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
 
 use super::snapshot::{self, Init, Snapshot};
 use super::threads::{Late, Threads};
-use super::{Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief};
+use super::{Begin, Description, Entry, ExportLine, Format, InitOnce, Meta, Reply, Request, brief};
 use super::{bounds, copies};
 use crate::engine::{Needs, Profile};
 use crate::exports::{self, Export};
 use crate::lane::control::Control;
 use crate::sandbox::{self, Plan};
 use crate::surroundings;
-use crate::text::cut;
+use crate::text::{Foreign, cut};
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -32,12 +32,13 @@ pub fn run(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve(control: &Control) -> io::Result<()> {
-    let Some((request, fds)) = control.receive_descriptors::<Request>()? else {
+    let Some((Begin, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
-    let Ok([wasm, artifact, reply]) = <[OwnedFd; 3]>::try_from(fds) else {
+    let Ok([request, wasm, artifact, reply]) = <[OwnedFd; 4]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
+    let request: Request = crate::memfd::read_json(request)?;
     let reply = File::from(reply);
     // In the sandbox it could have no second descriptor.
     let late = late(&reply)?;
@@ -106,6 +107,19 @@ fn broken_down(panicked: &(dyn Any + Send)) -> String {
     format!("the compiler broke down on it: {words}")
 }
 
+/// What is wrong with a text form: on one line, and below it the line of the text, as its parser draws it. Names in the text
+/// may have line breaks in them.
+fn with_its_place(error: &str) -> String {
+    let drawn = error.rfind("\n     --> ");
+    let (message, drawing) = drawn.and_then(|at| error.split_at_checked(at)).unwrap_or((error, ""));
+    format!("{}{}", on_one_line(message), drawing.trim_end())
+}
+
+/// What the runtime says of a task, whose names are part of it as they are.
+fn on_one_line(message: &str) -> Foreign<'_> {
+    Foreign::of(message.trim_end()).at_most(LONGEST)
+}
+
 fn cannot_initialise(why: &str) -> String {
     format!("the task cannot be initialised: {why}")
 }
@@ -134,7 +148,7 @@ fn compile(
     // Some editors put a byte order mark in front of a text; what is binary begins with a zero.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
     let wasm = wat::parse_bytes(text.unwrap_or(bytes))
-        .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", e.to_string().trim_end()))?;
+        .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", with_its_place(&e.to_string())))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
@@ -172,7 +186,7 @@ fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), Strin
                 Err(e) => return Err(format!("what its components copy to each other cannot be counted: {e}")),
             },
             // The widest has the last word: others complain of what they leave out, not of what is wrong.
-            Err(e) => last = format!("it is not valid WebAssembly: {e:#}"),
+            Err(e) => last = format!("it is not valid WebAssembly: {}", on_one_line(&format!("{e:#}"))),
         }
     }
     Err(last)
@@ -187,7 +201,8 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
         }
         let needs = component.resources_required().map(needs);
         let imports = imports(&component, &engine);
-        let wasi = uses_wasi(&imports);
+        let wasi = imports.iter().any(|name| name.starts_with("wasi"));
+        let imports = imports.iter().map(|name| exports::shown(name)).collect();
         let exports = exports::of_component(&component, &engine);
         let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
         let description = Description { init, ..describe(&exports, imports) };
@@ -195,8 +210,9 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
     } else {
         let module = Module::from_binary(&engine, wasm)?;
         let needs = Some(needs(module.resources_required()));
-        let imports: Vec<String> = module.imports().map(|i| format!("{}/{}", i.module(), i.name())).collect();
-        let wasi = uses_wasi(&imports);
+        let wasi = module.imports().any(|import| import.module().starts_with("wasi"));
+        let named = |of: ImportType<'_>| format!("{}/{}", exports::shown(of.module()), exports::shown(of.name()));
+        let imports: Vec<String> = module.imports().map(named).collect();
         let description = describe(&exports::of_module(&module), imports);
         Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, init: None, description }))
     }
@@ -211,10 +227,6 @@ fn needs(required: ResourcesRequired) -> Needs {
         tables: required.num_tables,
         initial_table: required.max_initial_table_size.unwrap_or(0),
     }
-}
-
-fn uses_wasi(imports: &[String]) -> bool {
-    imports.iter().any(|import| import.starts_with("wasi"))
 }
 
 /// Bytes of a description, about. The host holds it, so a task must not have it grow with its functions and types.

@@ -72,7 +72,7 @@ impl Control {
     /// Sends a message by a system call that a compile process has in its sandbox, too.
     pub fn write(&self, message: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        nix::unistd::write(&self.socket, &bytes)?;
+        at_last(SENDS, || nix::unistd::write(&self.socket, &bytes).map(|_| ()))?;
         Ok(())
     }
 
@@ -174,6 +174,10 @@ impl Bell for Control {
                 Ok(0) | Err(Errno::ECONNRESET) => Err(io::ErrorKind::BrokenPipe.into()),
                 Ok(_) => Ok(()),
                 Err(Errno::EINTR) => continue,
+                Err(e) if is_short(e) => {
+                    thread::park_timeout(AGAIN);
+                    continue;
+                }
                 Err(e) => Err(e.into()),
             };
         }

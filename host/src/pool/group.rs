@@ -26,6 +26,7 @@ use crate::lane::host::LARGE;
 use crate::outcome::{Failure, Kind};
 use crate::policy::Call;
 use crate::sandbox::Part;
+use crate::scarce::ring;
 use crate::scheduler::{Config, WorkerId};
 use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
 
@@ -282,7 +283,7 @@ impl Group {
     /// Ends all jobs, kills the workers, and lets the thread go.
     pub fn terminate(&self) {
         self.end(Ended::Cancelled);
-        let _ = self.stop.write(1);
+        ring(&self.stop);
         self.tell(Event::Terminate);
     }
 

@@ -1,7 +1,8 @@
 //! What a worker gets on this machine: a real child enters the sandbox and says so.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::lane::control::{Control, Incoming};
 use crate::lane::host::HostLane;
 use crate::policy::SandboxMode;
-use crate::spawn;
+use crate::spawn::{self, Waited};
 use crate::surroundings::{self, Surroundings};
 
 /// What was found.
@@ -45,7 +46,15 @@ fn plan() -> Plan {
 pub fn diagnose() -> Result<Diagnosis, Error> {
     let (control, theirs) = Control::pair()?;
     let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::Spawn)?;
-    let Told { report, mut surroundings } = match control.receive::<Told>(false)? {
+    if child.wait_at_most(DEADLINE, Some(control.as_fd()))? == Waited::Late {
+        let (seconds, pid) = (DEADLINE.as_secs(), child.pid());
+        return Err(Error::Sandbox(format!(
+            "the process that enters it, as a worker does (process {pid}), has not said within {seconds} s what it got: \
+             it was {}",
+            doing(pid)
+        )));
+    }
+    let Told { report, mut surroundings } = match control.receive::<Told>(true)? {
         Incoming::Message(told) => told,
         Incoming::Bell | Incoming::Closed | Incoming::Nothing => {
             let status = child.reap();
@@ -56,6 +65,22 @@ pub fn diagnose() -> Result<Diagnosis, Error> {
     surroundings.in_the_way.extend(surroundings::try_out(lane).err());
     let strict = report.meets_strict(&plan());
     Ok(Diagnosis { report, strict, surroundings })
+}
+
+/// How long the child may take, which is done in milliseconds.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Says what keeps a process, as far as the kernel tells everybody.
+fn doing(pid: u32) -> &'static str {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its name, in parentheses, may hold anything.
+    match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        Some('T' | 't') => "stopped by a signal or a debugger",
+        Some('D') => "kept in a system call, as by a disk or a file system that does not answer",
+        Some('S') => "waiting in a system call",
+        Some('R') => "running, or waiting for a processor",
+        _ => "in a state that is not known",
+    }
 }
 
 /// The child.

@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::input::Batch;
 use crate::journal::Left;
 use crate::policy::Halt;
+use crate::scarce::ring;
 
 /// What happened outside.
 #[derive(Debug)]
@@ -141,7 +142,7 @@ impl Sender {
 
     /// Has it look.
     pub fn wake(&self) {
-        let _ = self.wake.write(1);
+        ring(&self.wake);
     }
 
     /// Tells the supervisor. If it is gone, nobody needs to know.

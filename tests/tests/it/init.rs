@@ -13,6 +13,20 @@ fn every_item_of_pristine_instances_sees_what_init_did() {
 }
 
 #[test]
+fn the_argument_of_init_may_be_as_long_as_an_argument_can_be() {
+    // Spaces belong to JSON as it stands, and so to what is handed on.
+    let long = format!("{}7", " ".repeat(120_000));
+    for isolate in ["item", "worker"] {
+        let run = map(&wat(initialised())).args(["--init", &long, "--isolate", isolate, "-j", "1"]);
+        assert_eq!(run.input("1\n").run().exits(0).values(), [8], "{isolate}");
+    }
+    // Of bytes, and wrong: the error does not repeat it.
+    let wrong = map(&wat(initialised())).args(["--init", &format!("\"{}\"", "x".repeat(120_000))]);
+    let said = wrong.input("1\n").run().exits(2).stderr;
+    assert!(said.len() < 2000, "{} bytes: {}", said.len(), said.chars().take(300).collect::<String>());
+}
+
+#[test]
 fn init_runs_once_for_an_instance_that_is_kept() {
     let task = wat(initialised());
     for (isolate, wanted) in [("item", [7, 7, 7, 7]), ("chunk", [7, 1007, 7, 1007]), ("worker", [7, 1007, 2007, 3007])]

@@ -11,7 +11,7 @@ use crate::support::host::Host;
 use crate::support::pressure::{Descriptors, Memory, Processes};
 use crate::support::process::Process;
 use crate::support::record::Record;
-use crate::support::run::map;
+use crate::support::run::{map, wasmpool};
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
 use crate::support::{HANG, until};
 
@@ -197,4 +197,106 @@ fn a_worker_that_is_stopped_before_it_is_ready_is_replaced() {
     }
     assert_eq!(host.code(), 0);
     assert!(!stopped.lives());
+}
+
+/// A run of a task that compiles for a while, which has said nothing yet.
+fn compiling(input: &str) -> Host {
+    map(&slow_to_compile()).args(["-j", "1"]).env("WASMPOOL_CACHE_DIR", "").input(input).limit(HANG * 2).start()
+}
+
+#[test]
+fn a_compile_process_that_is_killed_once_is_started_again() {
+    let mut host = compiling("3\n");
+    host.child("compile").send(Signal::SIGKILL);
+    assert_eq!(host.line().as_deref(), Some("25003"), "{}", host.said());
+    assert_eq!(host.code(), 0);
+}
+
+#[test]
+fn a_compile_process_that_is_killed_each_time_ends_the_run_with_the_reason() {
+    let mut host = compiling("3\n");
+    let mut killed: Vec<i32> = Vec::new();
+    for _ in 0..3 {
+        let next =
+            until("another compile process", || Some(host.child("compile")).filter(|p| !killed.contains(&p.pid)));
+        next.send(Signal::SIGKILL);
+        killed.push(next.pid);
+    }
+    assert_eq!(host.code(), 2);
+    let said = host.stderr();
+    assert!(said.contains("it is tried again"), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("compiling it was ended by the system") && last.contains("memory"), "{said}");
+    host.leaves_nothing_behind(&[]);
+}
+
+#[test]
+fn a_second_without_room_for_the_threads_of_a_compile_process_ends_no_run() {
+    let Some(group) = Processes::new() else {
+        eprintln!("no control group can be made here: left out");
+        return;
+    };
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("in.jsonl");
+    std::fs::write(&input, "3\n").expect("written");
+    // It waits for its task.
+    let mut host = wasmpool().args(["map", "-"]).arg(&input).env("WASMPOOL_CACHE_DIR", "").limit(HANG * 2).start();
+    group.take(&host);
+    group.allow(Some(1));
+    let mut stdin = host.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut stdin, SQUARE.as_bytes()).expect("it reads its task");
+    drop(stdin);
+    sleep(OUTAGE);
+    group.allow(None);
+    assert_eq!(host.line().as_deref(), Some("9"), "{}", host.said());
+    assert_eq!(host.code(), 0);
+}
+
+#[test]
+fn a_second_without_a_descriptor_for_what_is_granted_ends_no_run() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let granted = format!("--dir={}::/in", folder.path().display());
+    let mut host = wasmpool().args(["call", &granted, "-", "square", "3"]).start();
+    let process = host.process();
+    until("it reads its task", || {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("it runs");
+        let mut paths = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        paths.any(|path| path.to_string_lossy().contains("wasmpool-task")).then_some(())
+    });
+    let descriptors = Descriptors::of(&process);
+    descriptors.allow(3);
+    let mut stdin = host.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut stdin, SQUARE.as_bytes()).expect("it reads its task");
+    drop(stdin);
+    sleep(OUTAGE);
+    descriptors.allow_all();
+    assert_eq!(host.line().as_deref(), Some("9"), "{}", host.said());
+    assert_eq!(host.code(), 0, "{}", host.said());
+}
+
+#[test]
+fn doctor_says_what_its_own_process_hangs_in() {
+    loop {
+        let mut host = wasmpool().arg("doctor").limit(HANG * 2).start();
+        let line = b"wasmpool-child\0doctor\0";
+        let cmdline = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        let is_it = |process: &Process| cmdline(process).starts_with(line);
+        let found = until("the process, or the end", || {
+            let found = host.descendants().into_iter().find(is_it);
+            found.map(Some).or_else(|| host.has_ended().then_some(None))
+        });
+        let Some(stopped) = found else {
+            continue;
+        };
+        stopped.send(Signal::SIGSTOP);
+        let code = host.code();
+        if code == 0 {
+            // It had answered before.
+            continue;
+        }
+        let said = host.stderr();
+        assert!(said.contains(&format!("process {}", stopped.pid)) && said.contains("stopped by a signal"), "{said}");
+        assert!(!stopped.lives());
+        break;
+    }
 }

@@ -119,6 +119,11 @@ impl Host {
         Some(line)
     }
 
+    /// Whether it has ended, and has not been waited for.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the program is our child").is_some()
+    }
+
     /// Closes standard input: the input ends here.
     pub fn end_input(&mut self) {
         self.stdin = None;
