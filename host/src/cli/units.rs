@@ -114,12 +114,16 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
     }
 }
 
+/// Characters of a name that is repeated in an advice, which is not cut.
+const LONGEST_ADVICE: usize = 300;
+
 /// A binding: `NAME=JSON`.
 fn binding(text: &str) -> Result<(String, String), String> {
     let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
     serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| {
-        let shown = Foreign::of(name);
-        format!("the value of {shown} is not JSON ({e}); a string needs quotes: {}='\"text\"'", Word::of(name))
+        let (shown, word) = (Foreign::of(name), Word::of(name).to_string());
+        let word = if word.len() > LONGEST_ADVICE { "NAME" } else { &word };
+        format!("the value of {shown} is not JSON ({e}); a string needs quotes: {word}='\"text\"'")
     })?;
     Ok((name.to_owned(), json.to_owned()))
 }
