@@ -18,6 +18,8 @@ fn the_argument_of_init_may_be_as_long_as_an_argument_can_be() {
     let long = format!("{}7", " ".repeat(120_000));
     for isolate in ["item", "worker"] {
         let run = map(&wat(initialised())).args(["--init", &long, "--isolate", isolate, "-j", "1"]);
+        // Nothing was initialised before.
+        let run = run.env("WASMPOOL_CACHE_DIR", "");
         assert_eq!(run.input("1\n").run().exits(0).values(), [8], "{isolate}");
     }
     // Of bytes, and wrong: the error does not repeat it.
