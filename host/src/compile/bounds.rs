@@ -5,7 +5,9 @@
 //! is put the check that it makes itself, and a trap of the same kind; all other bytes of a module stay as they are. One of
 //! arrays is left to trap by itself, at the cost of one element.
 
-use wasm_encoder::{BlockType, Encode, HeapType, Instruction, MemArg, Module, RawSection, RefType, ValType};
+mod arrays;
+
+use wasm_encoder::{BlockType, Encode, Instruction, MemArg, Module, RawSection, ValType};
 use wasmparser::{
     BinaryReader, CodeSectionReader, CompositeInnerType, DataKind, ElementItems, MemoryType, Operator, Parser, Payload,
     StorageType, TableType, TypeRef,
@@ -281,93 +283,6 @@ impl Checks<'_> {
         }
     }
 
-    /// The same for one of arrays.
-    fn check_array(&mut self, operator: &Operator<'_>) -> Option<()> {
-        const I32: ValType = ValType::I32;
-        let bytes = |data: u32| self.known.data.get(data as usize).copied();
-        let elements = |segment: u32| self.known.elements.get(segment as usize).copied();
-        let (types, spans) = match *operator {
-            Operator::ArrayFill { array_type_index: ty } => {
-                let value = self.known.arrays.get(ty as usize).copied()??;
-                let value = value.unpack().try_into().ok()?;
-                (vec![array(ty), I32, value, I32], vec![Span { from: 1, of: Within::Array(0) }])
-            }
-            Operator::ArrayCopy { array_type_index_dst: to, array_type_index_src: from } => (
-                vec![array(to), I32, array(from), I32, I32],
-                vec![Span { from: 1, of: Within::Array(0) }, Span { from: 3, of: Within::Array(2) }],
-            ),
-            Operator::ArrayInitData { array_type_index: ty, array_data_index: data } => {
-                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
-                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
-            }
-            Operator::ArrayInitElem { array_type_index: ty, array_elem_index: segment } => {
-                let of = Within::Segment { length: elements(segment)?, each: 1 };
-                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
-            }
-            Operator::ArrayNewData { array_type_index: ty, array_data_index: data } => {
-                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
-                (vec![I32, I32], vec![Span { from: 0, of }])
-            }
-            Operator::ArrayNewElem { array_elem_index: segment, .. } => {
-                let of = Within::Segment { length: elements(segment)?, each: 1 };
-                (vec![I32, I32], vec![Span { from: 0, of }])
-            }
-            _ => return Some(()),
-        };
-        self.narrow(&types, &spans)
-    }
-
-    /// Bytes of what an array of this type holds.
-    fn each(&self, array: u32) -> Option<u64> {
-        Some(match self.known.arrays.get(array as usize).copied()?? {
-            StorageType::I8 => 1,
-            StorageType::I16 => 2,
-            StorageType::Val(wasmparser::ValType::I32 | wasmparser::ValType::F32) => 4,
-            StorageType::Val(wasmparser::ValType::V128) => 16,
-            StorageType::Val(_) => 8,
-        })
-    }
-
-    /// Takes the operands of an operation, the last of which is how many, and gives them back: as they were, or, where one of
-    /// `spans` is too long, as one element that lies beyond it, so that the operation traps as it would have.
-    fn narrow(&mut self, types: &[ValType], spans: &[Span]) -> Option<()> {
-        let operands: Vec<u32> = types.iter().enumerate().map(|(at, ty)| self.local(at, *ty)).collect();
-        let count = *operands.last()?;
-        for local in operands.iter().rev() {
-            self.emit(&Instruction::LocalSet(*local));
-        }
-        for span in spans {
-            let from = *operands.get(span.from)?;
-            self.wide(count, ValType::I32);
-            if let Within::Segment { each, .. } = span.of {
-                self.emit(&Instruction::I64Const(i64::try_from(each).ok()?));
-                self.emit(&Instruction::I64Mul);
-            }
-            self.wide(from, ValType::I32);
-            self.emit(&Instruction::I64Add);
-            match span.of {
-                Within::Array(at) => {
-                    self.emit(&Instruction::LocalGet(*operands.get(at)?));
-                    // A null traps here as it does there.
-                    self.emit(&Instruction::ArrayLen);
-                    self.emit(&Instruction::I64ExtendI32U);
-                }
-                Within::Segment { length, .. } => self.emit(&Instruction::I64Const(i64::try_from(length).ok()?)),
-            }
-            self.emit(&Instruction::I64GtU);
-            self.emit(&Instruction::If(BlockType::Empty));
-            for (local, value) in [(from, -1), (count, 1)] {
-                self.emit(&Instruction::I32Const(value));
-                self.emit(&Instruction::LocalSet(local));
-            }
-            self.emit(&Instruction::End);
-        }
-        for local in operands {
-            self.emit(&Instruction::LocalGet(local));
-        }
-        Some(())
-    }
-
     /// The type of its addresses.
     fn address(&self, of: Bounded) -> Option<ValType> {
         let is_64 = match of {
@@ -470,27 +385,6 @@ impl Checks<'_> {
     fn emit(&mut self, instruction: &Instruction<'_>) {
         instruction.encode(&mut self.code);
     }
-}
-
-/// Elements that an operation of arrays touches.
-struct Span {
-    /// The operand that says where they begin.
-    from: usize,
-    of: Within,
-}
-
-/// What they have to lie in.
-#[derive(Clone, Copy)]
-enum Within {
-    /// The array that is this operand.
-    Array(usize),
-    /// A segment of so many bytes, or elements, and how many each element of the array takes of them.
-    Segment { length: u64, each: u64 },
-}
-
-/// The type of a reference to an array of this type.
-fn array(ty: u32) -> ValType {
-    ValType::Ref(RefType { nullable: true, heap_type: HeapType::Concrete(ty) })
 }
 
 /// How many may be copied between these is of the narrower type.

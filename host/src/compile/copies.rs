@@ -6,16 +6,18 @@
 //! goes through a stream has its room already: behind each read and write is put one that counts what went through it. Other
 //! functions that the engine gives a component, as those that make a resource or a stream, count as long as they take.
 
+mod counters;
+
 use std::collections::HashMap;
 
 use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, component_utils};
 use wasm_encoder::{
-    Alias, BlockType, CanonicalFunctionSection, CanonicalOption as Encoded, CodeSection, Component,
-    ComponentAliasSection, ComponentOuterAliasKind, ExportKind, ExportSection, Function, FunctionSection,
-    ImportSection, InstanceSection, InstructionSink, ModuleArg, NestedComponentSection, RawSection, TypeSection,
-    ValType,
+    Alias, CanonicalFunctionSection, CanonicalOption as Encoded, Component, ComponentAliasSection,
+    ComponentOuterAliasKind, ExportKind, InstanceSection, ModuleArg, NestedComponentSection, RawSection,
 };
 use wasmparser::{CanonicalFunction, CanonicalOption, ComponentAlias, CustomSectionReader, Instance, Parser, Payload};
+
+use self::counters::{MODULES, NAME, OF_REALLOC, counter, modules};
 
 /// Returns the component with what is copied within it counted. `None` where nothing is.
 ///
@@ -69,160 +71,6 @@ fn uses(wasm: &[u8]) -> Option<Uses> {
 }
 
 const CORE_MODULE: u8 = 1;
-/// The name under which a module that counts is given a function, and gives one.
-const NAME: &str = "counted";
-/// The modules that count, by their indices: one for each `realloc`, one for reads and writes of streams, and then one for each
-/// of [`BUILTINS`].
-const OF_REALLOC: u32 = 0;
-const OF_STREAMS: u32 = 1;
-const OF_BUILTINS: u32 = 2;
-const MODULES: u32 = OF_BUILTINS + BUILTINS.len() as u32;
-
-/// A function of the engine: how many numbers of 32 bits it takes, what it returns, and what it counts.
-#[derive(PartialEq, Eq)]
-struct Builtin(usize, Option<ValType>, u32);
-
-/// A resource takes some 50 ns, what may wait or be waited for some 200.
-const RESOURCE: u32 = 50;
-const WAITS: u32 = 200;
-const BUILTINS: [Builtin; 8] = [
-    Builtin(1, Some(ValType::I32), RESOURCE),
-    Builtin(1, None, RESOURCE),
-    Builtin(0, Some(ValType::I64), WAITS),
-    Builtin(0, Some(ValType::I32), WAITS),
-    Builtin(1, Some(ValType::I32), WAITS),
-    Builtin(1, None, WAITS),
-    Builtin(2, Some(ValType::I32), WAITS),
-    Builtin(2, None, WAITS),
-];
-
-/// Returns which module counts for a function of the engine. `None` for those that take no time to speak of, and for one that
-/// calls a function of another component, which counts its own.
-fn counter(canonical: &CanonicalFunction) -> Option<u32> {
-    use CanonicalFunction as F;
-    let builtin = match canonical {
-        F::StreamRead { .. } | F::StreamWrite { .. } => return Some(OF_STREAMS),
-        F::ResourceNew { .. } => Builtin(1, Some(ValType::I32), RESOURCE),
-        F::ResourceDrop { .. } => Builtin(1, None, RESOURCE),
-        F::StreamNew { .. } | F::FutureNew { .. } => Builtin(0, Some(ValType::I64), WAITS),
-        F::WaitableSetNew | F::ThreadYield { .. } => Builtin(0, Some(ValType::I32), WAITS),
-        F::StreamCancelRead { .. }
-        | F::StreamCancelWrite { .. }
-        | F::FutureCancelRead { .. }
-        | F::FutureCancelWrite { .. }
-        | F::SubtaskCancel { .. } => Builtin(1, Some(ValType::I32), WAITS),
-        F::StreamDropReadable { .. }
-        | F::StreamDropWritable { .. }
-        | F::FutureDropReadable { .. }
-        | F::FutureDropWritable { .. }
-        | F::WaitableSetDrop
-        | F::SubtaskDrop => Builtin(1, None, WAITS),
-        F::FutureRead { .. } | F::FutureWrite { .. } | F::WaitableSetWait { .. } | F::WaitableSetPoll { .. } => {
-            Builtin(2, Some(ValType::I32), WAITS)
-        }
-        F::WaitableJoin => Builtin(2, None, WAITS),
-        _ => return None,
-    };
-    let at = BUILTINS.iter().position(|known| *known == builtin)?;
-    Some(OF_BUILTINS + at as u32)
-}
-
-fn modules() -> Vec<Vec<u8>> {
-    let builtins = BUILTINS.iter().map(of_builtin);
-    [of_realloc(), of_streams()].into_iter().chain(builtins).collect()
-}
-/// Bytes that are counted at a time; fewer are not, besides the call.
-const BYTES: u32 = 1 << SHIFT;
-const SHIFT: u32 = 8;
-/// Instructions that a turn of the loop takes besides those that are only counted.
-const TURN: u32 = 8;
-
-/// What each read and write of a stream counts, besides what it moves: the engine looks for who waits for it.
-const MOVE: u32 = 500;
-
-/// Returns the module whose function counts the size that a `realloc` is asked for, and then calls that.
-fn of_realloc() -> Vec<u8> {
-    const SIZE: u32 = 3;
-    const LEFT: u32 = 4;
-    let mut body = Function::new([(1, ValType::I32)]);
-    let mut code = body.instructions();
-    code.local_get(SIZE).i32_const(SHIFT as i32).i32_shr_u().local_set(LEFT);
-    spend(&mut code, LEFT);
-    forward(&mut code, 4);
-    code.end();
-    module(4, Some(ValType::I32), &body)
-}
-
-/// Returns the module whose function reads or writes, and then counts what was moved. What is moved while nobody waits is
-/// counted by whoever comes second.
-fn of_streams() -> Vec<u8> {
-    const RETURNED: u32 = 3;
-    const LEFT: u32 = 4;
-    /// What is returned where nothing was moved yet.
-    const BLOCKED: i32 = -1;
-    /// Where the count begins in what is returned else.
-    const COUNT: i32 = 4;
-    let mut body = Function::new([(2, ValType::I32)]);
-    let mut code = body.instructions();
-    waste(&mut code, MOVE);
-    forward(&mut code, 3);
-    code.local_tee(RETURNED).i32_const(BLOCKED).i32_ne().if_(BlockType::Empty);
-    code.local_get(RETURNED).i32_const(COUNT + SHIFT as i32).i32_shr_u().local_set(LEFT);
-    spend(&mut code, LEFT);
-    code.end().local_get(RETURNED).end();
-    module(3, Some(ValType::I32), &body)
-}
-
-/// Returns the module whose function counts, and then calls a function of the engine.
-fn of_builtin(Builtin(parameters, result, counts): &Builtin) -> Vec<u8> {
-    let mut body = Function::new([]);
-    let mut code = body.instructions();
-    waste(&mut code, *counts);
-    forward(&mut code, *parameters as u32);
-    code.end();
-    module(*parameters, *result, &body)
-}
-
-/// Returns a module with a function of this body, which calls the one that it imports.
-fn module(parameters: usize, result: Option<ValType>, body: &Function) -> Vec<u8> {
-    let mut types = TypeSection::new();
-    types.ty().function(vec![ValType::I32; parameters], result);
-    let mut imports = ImportSection::new();
-    imports.import("", NAME, wasm_encoder::EntityType::Function(0));
-    let mut functions = FunctionSection::new();
-    functions.function(0);
-    let mut exports = ExportSection::new();
-    exports.export(NAME, ExportKind::Func, 1);
-    let mut codes = CodeSection::new();
-    codes.function(body);
-    let mut module = wasm_encoder::Module::new();
-    module.section(&types).section(&imports).section(&functions).section(&exports).section(&codes);
-    module.finish()
-}
-
-/// Uses up [`BYTES`] instructions as often as this local says.
-fn spend(code: &mut InstructionSink<'_>, left: u32) {
-    code.block(BlockType::Empty).loop_(BlockType::Empty);
-    code.local_get(left).i32_eqz().br_if(1);
-    waste(code, BYTES - TURN);
-    code.local_get(left).i32_const(1).i32_sub().local_set(left);
-    code.br(0).end().end();
-}
-
-/// Uses up so many instructions: the engine adds them up when it compiles them, and runs none.
-fn waste(code: &mut InstructionSink<'_>, instructions: u32) {
-    for _ in 0..instructions {
-        code.i32_const(0).drop();
-    }
-}
-
-/// Calls the imported function with the same parameters.
-fn forward(code: &mut InstructionSink<'_>, parameters: u32) {
-    for parameter in 0..parameters {
-        code.local_get(parameter);
-    }
-    code.call(0);
-}
 
 /// It is not valid, which the engine says better.
 #[derive(Debug, thiserror::Error)]
@@ -446,7 +294,7 @@ mod tests {
     const CORE: &str = r#"(core module $m (memory (export "m") 1)
         (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)) (func (export "f") (param i32 i32)))
         (core instance $i (instantiate $m)) (alias core export $i "m" (core memory $mem))
-        (func $f (param "s" string) (canon lift (core func $i "f") (memory $mem) (realloc (func $i "realloc"))))"#;
+        (func $f (param "s" string) (canon lift (core func $i "f") (memory $mem) (realloc (core func $i "realloc"))))"#;
 
     #[test]
     fn only_what_has_components_in_it_changes() {
@@ -465,10 +313,10 @@ mod tests {
                      (core instance $o (instantiate $o)) (alias core export $o \"b\" (core func $b))
                      (func $g (canon lift (core func $b)))
                      (func $h (param \"s\" (list string)) (canon lift (core func $i \"f\") (memory $mem)
-                       string-encoding=utf16 (realloc (func $i \"realloc\"))))
+                       string-encoding=utf16 (realloc (core func $i \"realloc\"))))
                      (export \"f\" (func $f)) (export \"g\" (func $g)) (export \"h\" (func $h)))
                    {CORE} (core instance $more (instantiate $outer)) (instance $c (instantiate $in))
-                   (core func $low (canon lower (func $c \"f\") (memory $mem) (realloc (func $i \"realloc\"))))
+                   (core func $low (canon lower (func $c \"f\") (memory $mem) (realloc (core func $i \"realloc\"))))
                    (export \"own\" (func $f)) (export \"g\" (func $c \"g\")) (export \"h\" (func $c \"h\")))"
             ),
             format!(

@@ -118,7 +118,8 @@ fn whatever_components_pass_counts_by_its_bytes() {
 #[test]
 fn a_task_that_only_passes_on_ends_when_its_fuel_does() {
     let task = passing("string", BYTES, "", "");
-    let run = map(&wat(task)).args(["--deterministic", "--fuel", "100000000"]).input("1\n1000000000000\n1\n").run().exits(1);
+    let run =
+        map(&wat(task)).args(["--deterministic", "--fuel", "100000000"]).input("1\n1000000000000\n1\n").run().exits(1);
     assert!(run.stderr.contains("1 of 3 items failed: 1 fuel"), "{}", run.stderr);
 }
 
