@@ -1,24 +1,15 @@
 //! A worker that sends whatever it likes over its socket, descriptors included, at any moment of its life.
 #![no_main]
-#![allow(dead_code, unused_imports)]
-
-#[path = "../../host/src/lane/mod.rs"]
-mod lane;
-#[path = "../../host/src/memfd.rs"]
-mod memfd;
-#[path = "../../host/src/refused.rs"]
-mod refused;
-mod sandbox;
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
 use arbitrary::Arbitrary;
-use lane::control::{Control, Incoming};
-use lane::life::{Life, News, Started};
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::lane::life::{Life, News, Started};
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use sandbox::Part;
+use wasmpool_core::layer::Part;
 
 #[derive(Arbitrary, Debug)]
 enum Step {

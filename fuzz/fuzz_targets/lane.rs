@@ -1,25 +1,14 @@
 //! A worker that writes whatever it likes into the memory it shares with the host.
 #![no_main]
-#![allow(dead_code, unused_imports)]
-
-#[path = "../../host/src/lane/mod.rs"]
-mod lane;
-#[path = "../../host/src/memfd.rs"]
-mod memfd;
-#[path = "../../host/src/refused.rs"]
-mod refused;
-#[path = "../../host/src/outcome.rs"]
-mod outcome;
-mod sandbox;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use arbitrary::Arbitrary;
-use lane::host::{HostLane, Received};
-use lane::region::{NEVER, Region};
+use wasmpool_ipc::lane::host::{HostLane, Received};
+use wasmpool_ipc::lane::region::{NEVER, Region};
 use libfuzzer_sys::fuzz_target;
-use outcome::{Beside, Failure};
+use wasmpool_core::outcome::{Beside, Failure};
 
 const MAX: u64 = 1 << 20;
 

@@ -1,5 +1,9 @@
 //! The `wasmpool` command.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod cli;
+
 use std::process::ExitCode;
 
 /// Runs before the standard library opens `/dev/null` for streams that are closed.
@@ -7,9 +11,9 @@ use std::process::ExitCode;
 // SAFETY: the section holds functions that take nothing, or what `main` takes, and return nothing; this one is such a
 // function, and needs nothing that is set up later.
 #[unsafe(link_section = ".init_array")]
-static NOTE_CLOSED_STREAMS: extern "C" fn() = wasmpool::cli::note_closed_streams;
+static NOTE_CLOSED_STREAMS: extern "C" fn() = wasmpool_run::stdio::note_closed;
 
 fn main() -> ExitCode {
     wasmpool::worker_entry();
-    wasmpool::cli::main()
+    cli::main()
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::scheduler::{Action, ChunkSize, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+use wasmpool_scheduler::{Action, ChunkSize, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 
 /// Items that one read brings.
 const BATCH: u64 = 1_000;

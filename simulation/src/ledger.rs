@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use crate::outcome::Kind;
-use crate::policy::{Failures, Halt, Manner};
-use crate::scheduler::{Blame, Ending, WorkerId};
 use crate::world::{Nature, World};
 use crate::{Violation, promise};
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::policy::{Failures, Halt, Manner};
+use wasmpool_scheduler::{Blame, Ending, WorkerId};
 
 /// Times a chunk may go back without an item of it having started, before its first item may be blamed.
 const BOUNCES: u32 = 3;

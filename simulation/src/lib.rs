@@ -10,13 +10,7 @@
 mod figures;
 pub mod growth;
 mod ledger;
-#[path = "../../host/src/outcome/kind.rs"]
-pub mod outcome;
-#[path = "../../host/src/policy/halt.rs"]
-pub mod policy;
 mod random;
-#[path = "../../host/src/scheduler/mod.rs"]
-pub mod scheduler;
 mod simulation;
 mod trace;
 mod worker;

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::figures::Figures;
 use crate::ledger::{Death, Ledger};
-use crate::policy::Manner;
 use crate::random::{Random, mix};
-use crate::scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 use crate::trace::Trace;
 use crate::worker::{Doing, Lie, Worker};
 use crate::world::World;
 use crate::{Violation, promise};
+use wasmpool_core::policy::Manner;
+use wasmpool_scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 
 /// How often the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

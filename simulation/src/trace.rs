@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 
 use crate::random::mix;
-use crate::scheduler::Time;
+use wasmpool_scheduler::Time;
 
 #[derive(Debug, Default)]
 pub struct Trace {

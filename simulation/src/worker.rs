@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::outcome::Kind;
 use crate::random::Random;
-use crate::scheduler::{Ending, Time};
 use crate::world::{Nature, World};
+use wasmpool_core::outcome::Kind;
+use wasmpool_scheduler::{Ending, Time};
 
 /// An outcome on its way to the host.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::outcome::Kind;
-use crate::policy::{Failures, Halt, Manner, RETRY_ON};
 use crate::random::{Random, mix};
-use crate::scheduler::{ChunkSize, Config};
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::policy::{Failures, Halt, Manner, RETRY_ON};
+use wasmpool_scheduler::{ChunkSize, Config};
 
 /// What an item costs the scheduler's account besides its bytes.
 const ITEM_OVERHEAD: u64 = 16;

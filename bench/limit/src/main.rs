@@ -3,10 +3,6 @@
 //!
 //! Prints what the loop alone did, as JSON. Loading the task and reading the items are not counted.
 
-/// The very settings of a worker, not a copy of them that could fall behind.
-#[allow(dead_code, reason = "what compiling a task for the cache needs is not used here")]
-#[path = "../../../host/src/engine.rs"]
-mod engine;
 mod items;
 mod task;
 

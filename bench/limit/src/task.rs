@@ -7,8 +7,11 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 use wasmtime::{Error, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::engine::{self, Needs, Profile};
+use wasmpool_core::artifact::{Needs, Profile};
+use wasmpool_sandbox::surroundings::has_swap;
+// The very settings of a worker, not a copy of them that could fall behind.
 use crate::items::Item;
+use wasmpool_worker::engine;
 
 /// The memory an instance may have; wasmpool's default.
 const MEMORY: usize = 256 << 20;
@@ -34,7 +37,7 @@ impl Artifact {
     }
 
     fn with(profile: Profile, task: &Path, kept: Option<&Path>) -> Result<Artifact> {
-        let engine = profile.engine()?;
+        let engine = engine::compiling(profile)?;
         let kept = kept.map(|path| path.with_extension(profile.name()));
         let component = match &kept {
             // SAFETY: the user says that the file is what this program wrote, and that nobody changes it.
@@ -65,7 +68,7 @@ pub struct Task {
 
 impl Task {
     pub fn load(artifact: &Artifact, function: &str) -> Result<Task> {
-        let engine = engine::for_worker(artifact.profile, artifact.needs, engine::has_swap())?;
+        let engine = engine::for_worker(artifact.profile, artifact.needs, has_swap())?;
         // SAFETY: `Artifact` holds nothing but what wasmtime serialised.
         let component = unsafe { Component::deserialize(&engine, &artifact.code)? };
         let mut linker = Linker::new(&engine);

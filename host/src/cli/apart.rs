@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Common, InputFormat, Items};
 use super::within::Granted;
-use crate::grants::Directory;
-use crate::input::{Inputs, find_listed};
-use crate::links::{Writable, leads_out};
-use crate::output::SameFile;
-use crate::place::canonical_name;
-use crate::stdio::{Stderr, Stdin, Stdout};
-use crate::text::Foreign;
+use wasmpool_core::text::Foreign;
+use wasmpool_run::grants::Directory;
+use wasmpool_run::input::{Inputs, find_listed};
+use wasmpool_run::links::{Writable, leads_out};
+use wasmpool_run::place::SameFile;
+use wasmpool_run::place::canonical_name;
+use wasmpool_run::stdio::{Stderr, Stdin, Stdout};
 
 /// Files that a run reads, each with what it is to the run.
 #[derive(Debug, Default)]

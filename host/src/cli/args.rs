@@ -7,10 +7,36 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::units::{self, Each};
-use crate::grants::{self, Directory, Peer};
-use crate::outcome::Kind;
-use crate::policy::{Call, Failures, Isolate, Limits, SandboxMode};
-use crate::scheduler::ChunkSize;
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::policy::{Call, Failures, Isolate, Limits, SandboxMode};
+use wasmpool_run::grants::{self, Directory, Peer};
+use wasmpool_scheduler::ChunkSize;
+
+/// The values of `--isolate`, and what each means.
+const ISOLATE: units::Choices<Isolate, 3> = [
+    (
+        "item",
+        Isolate::Item,
+        "A fresh instance for every item: nothing an item leaves behind is seen by another. Costs some 6–20 µs an item",
+    ),
+    ("chunk", Isolate::Chunk, "A fresh instance for every chunk of consecutive items"),
+    ("worker", Isolate::Worker, "One instance for the life of the worker process, replaced only after a trap"),
+];
+
+/// The values of `--sandbox`, and what each means.
+const SANDBOX: units::Choices<SandboxMode, 3> = [
+    (
+        "strict",
+        SandboxMode::Strict,
+        "Refuse to run where a required layer is missing. Costs 1–2 ms for each worker process that starts",
+    ),
+    (
+        "best-effort",
+        SandboxMode::BestEffort,
+        "Use the layers there are, and say what is missing. Wrong for code of strangers",
+    ),
+    ("off", SandboxMode::Off, "None but a process with nothing inherited. Only for tasks that are trusted"),
+];
 
 /// multiprocessing.Pool for untrusted WebAssembly
 #[derive(Debug, Parser)]
@@ -274,7 +300,7 @@ pub struct Verbosity {
 #[derive(Debug, Args)]
 pub struct Sandbox {
     /// Refuse to run where a layer of the sandbox is missing, use those there are, or none
-    #[arg(long = "sandbox", value_name = "MODE", value_enum, default_value_t = SandboxMode::Strict, env = "WASMPOOL_SANDBOX")]
+    #[arg(long = "sandbox", value_name = "MODE", value_parser = units::one_of(&SANDBOX), default_value = "strict", env = "WASMPOOL_SANDBOX")]
     pub mode: SandboxMode,
 }
 
@@ -320,7 +346,7 @@ impl Grants {
 #[derive(Debug, Args)]
 pub struct Calling {
     /// How often an instance starts from pristine memory
-    #[arg(long, value_enum, default_value_t = Isolate::Item, env = "WASMPOOL_ISOLATE")]
+    #[arg(long, value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
     pub isolate: Isolate,
     /// Argument of the task's `init` export, run before the first item of an instance
     #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::time::Duration;
+use wasmpool_run::tell;
 
 use super::apart::ReadFiles;
 use super::args::CallArgs;
@@ -10,15 +11,16 @@ use super::exit::{Exit, Stop};
 use super::map;
 use super::progress::{short_of_workers, without};
 use super::run::{Run, run};
-use crate::compile::Wasm;
-use crate::input::{Batch, Items};
-use crate::journal::Identity;
-use crate::outcome::{Counts, Failure, Kind};
-use crate::output::{Format, Output, Target, Watcher};
-use crate::policy::Call;
-use crate::sandbox::Part;
-use crate::scheduler::{Config, WorkerId};
-use crate::text::{Foreign, Quoted};
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Counts, Failure, Kind};
+use wasmpool_core::policy::Call;
+use wasmpool_core::text::{Foreign, Quoted};
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::compile::Wasm;
+use wasmpool_run::input::Items;
+use wasmpool_run::journal::Identity;
+use wasmpool_run::output::{Format, Output, Target, Watcher};
+use wasmpool_scheduler::{Config, WorkerId};
 
 pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
     args.check()?;

@@ -2,14 +2,16 @@
 
 use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, BorrowedFd};
+use wasmpool_run::tell;
 
 use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
-use crate::compile::{InitOnce, Prepared, Watch};
-use crate::error::Error;
-use crate::stdio::tell_text;
-use crate::text::{Foreign, Lines};
+use wasmpool_core::artifact::InitOnce;
+use wasmpool_core::text::{Foreign, Lines};
+use wasmpool_run::compile::{Prepared, Watch};
+use wasmpool_run::error::Error;
+use wasmpool_run::stdio::tell_text;
 
 /// Says it on standard error, to whom it may concern.
 pub struct Notice<'a> {

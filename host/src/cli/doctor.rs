@@ -1,16 +1,76 @@
 //! `wasmpool doctor`: a table of the sandbox's layers, as a worker has them on this machine.
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use super::exit::{Exit, Stop};
-use super::units::bytes_said;
-use crate::sandbox::{self, Diagnosis, Layer, Part};
-use crate::text::Foreign;
+use wasmpool_core::layer::{Layer, Part};
+use wasmpool_core::text::{Foreign, bytes_said};
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::lane::host::HostLane;
+use wasmpool_run::error::Error;
+use wasmpool_run::spawn::{self, Waited};
+use wasmpool_sandbox::Report;
+use wasmpool_sandbox::doctor::{Told, plan};
+use wasmpool_sandbox::surroundings::{self, Surroundings};
+
+/// What was found.
+#[derive(Debug)]
+struct Diagnosis {
+    /// What a worker that takes what it can get got.
+    report: Report,
+    /// What strict lacks, in words.
+    strict: Result<(), String>,
+    surroundings: Surroundings,
+}
 
 pub fn doctor() -> Result<Exit, Stop> {
-    let diagnosis = sandbox::diagnose()?;
+    let diagnosis = diagnose()?;
     match super::print(&describe(&diagnosis)).map_err(|e| format!("cannot write the table: {e}"))? {
         Exit::Success if diagnosis.strict.is_err() => Ok(Exit::Sandbox),
         Exit::Success if !diagnosis.surroundings.in_the_way.is_empty() => Ok(Exit::Usage),
         exit => Ok(exit),
+    }
+}
+
+/// Asks a child.
+fn diagnose() -> Result<Diagnosis, Error> {
+    let (control, theirs) = Control::pair()?;
+    let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::Spawn)?;
+    if child.wait_at_most(DEADLINE, Some(control.as_fd()))? == Waited::Late {
+        let (seconds, pid) = (DEADLINE.as_secs(), child.pid());
+        return Err(Error::Sandbox(format!(
+            "the process that enters it, as a worker does (process {pid}), has not said within {seconds} s what it got: \
+             it was {}",
+            doing(pid)
+        )));
+    }
+    let Told { report, mut surroundings } = match control.receive::<Told>(true)? {
+        Incoming::Message(told) => told,
+        Incoming::Bell | Incoming::Closed | Incoming::Nothing => {
+            let status = child.reap();
+            return Err(Error::Sandbox(format!("a process that entered it did not live to tell ({status})")));
+        }
+    };
+    let lane = || HostLane::create(wasmpool_core::policy::Limits::default().max_output).map(drop);
+    surroundings.in_the_way.extend(surroundings::try_out(lane).err());
+    let strict = report.meets_strict(&plan());
+    Ok(Diagnosis { report, strict, surroundings })
+}
+
+/// How long the child may take, which is done in milliseconds.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Says what keeps a process, as far as the kernel tells everybody.
+fn doing(pid: u32) -> &'static str {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its name, in parentheses, may hold anything.
+    match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        Some('T' | 't') => "stopped by a signal or a debugger",
+        Some('D') => "kept in a system call, as by a disk or a file system that does not answer",
+        Some('S') => "waiting in a system call",
+        Some('R') => "running, or waiting for a processor",
+        _ => "in a state that is not known",
     }
 }
 
@@ -39,7 +99,7 @@ fn describe(diagnosis: &Diagnosis) -> String {
             told.push(remedy);
         }
     }
-    out += &match crate::surroundings::memory_of_all() {
+    out += &match surroundings::memory_of_all() {
         Some(bytes) => {
             format!("\nmemory of all workers together: at most {}, by a cgroup\n", bytes_said(bytes))
         }

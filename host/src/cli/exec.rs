@@ -3,7 +3,7 @@
 use super::args::{Delimiter, Exec};
 use super::exit::{Exit, Stop};
 use super::stream::{Stream, stream};
-use crate::policy::{Call, Command};
+use wasmpool_core::policy::{Call, Command};
 
 pub fn exec(exec: &Exec) -> Result<Exit, Stop> {
     exec.check()?;

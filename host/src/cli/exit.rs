@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::error::Error;
+use wasmpool_run::error::Error;
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

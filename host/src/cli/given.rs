@@ -2,10 +2,11 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use wasmpool_run::tell;
 
 use super::args::{Command, Sandbox, Verbosity};
-use crate::policy::SandboxMode;
-use crate::text::Foreign;
+use wasmpool_core::policy::SandboxMode;
+use wasmpool_core::text::Foreign;
 
 /// Options by which a task may reach something, by their names in the parser, with their variables.
 const GRANTS: [(&str, &str); 5] = [

@@ -1,19 +1,18 @@
 //! `wasmpool inspect` and `wasmpool compile`.
 
 use std::path::{Path, PathBuf};
+use wasmpool_run::tell;
 
 use super::apart::ReadFiles;
 use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
-use super::units::bytes_said;
-use crate::compile::{self, Cache, ExportLine, Format, InitOnce, Prepared, Wanted, Wasm};
-use crate::engine::Profile;
-use crate::error::Error;
-use crate::exports;
-use crate::manifest::Manifest;
-use crate::spawn::Program;
-use crate::text::{Foreign, Name, few};
+use super::manifest::Manifest;
+use wasmpool_core::artifact::{ExportLine, Format, InitOnce, Profile};
+use wasmpool_core::text::{Foreign, Name, bytes_said, few, shown};
+use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
+use wasmpool_run::error::Error;
+use wasmpool_run::spawn::Program;
 
 /// Lines of one list, and characters of each.
 const LISTED: usize = 1000;
@@ -33,7 +32,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
     if let Some(command) = &meta.description.command {
-        out += &format!("command: {}, which wasmpool exec runs\n", exports::shown(command));
+        out += &format!("command: {}, which wasmpool exec runs\n", shown(command));
     }
     section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
     section(&mut out, "imports", &meta.description.imports);

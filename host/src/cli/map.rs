@@ -4,7 +4,7 @@ use super::args::{Calling, Common, Map};
 use super::exit::{Exit, Stop};
 use super::several::several;
 use super::stream::{Stream, stream};
-use crate::policy::Call;
+use wasmpool_core::policy::Call;
 
 pub fn map(map: &Map) -> Result<Exit, Stop> {
     map.check()?;

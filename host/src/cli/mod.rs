@@ -7,9 +7,13 @@ mod compiling;
 mod doctor;
 mod exec;
 mod exit;
+mod fan;
+mod feed;
 mod given;
 mod inspect;
+mod manifest;
 mod map;
+mod merge;
 mod plugin;
 mod progress;
 mod run;
@@ -21,22 +25,22 @@ mod within;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use wasmpool_run::tell;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::text::{Foreign, Lines};
 use args::{Arguments, Command};
 use exit::{Exit, Stop};
+use wasmpool_core::text::{Foreign, Lines};
 
-pub use crate::stdio::note_closed as note_closed_streams;
-use crate::stdio::{Stdout, tell_text};
+use wasmpool_run::stdio::{Stdout, tell_text};
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    crate::keep_freed_memory();
+    wasmpool_run::allocator::keep_freed_memory();
     block_size_signal();
     signals::hear_of_children();
     let parsed = command().try_get_matches().and_then(|matches| {

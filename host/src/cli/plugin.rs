@@ -1,13 +1,13 @@
 //! What a task gets in the end: the command line and the file of `--policy`, narrowed by the plugin's manifest.
 
 use std::path::{Path, PathBuf};
+use wasmpool_run::tell;
 
 use super::args::{CallArgs, Common, Exec, Map};
-use super::units::bytes_said;
-use crate::links::{Writable, links_to};
-use crate::manifest::{Limits, Manifest, Narrowed, Policy};
-use crate::place::{canonical_name, directory_of};
-use crate::text::{Foreign, Word, few};
+use super::manifest::{Limits, Manifest, Narrowed, Policy};
+use wasmpool_core::text::{Foreign, Word, bytes_said, few};
+use wasmpool_run::links::{Writable, links_to};
+use wasmpool_run::place::{canonical_name, directory_of};
 
 /// Things that a plugin asks for, or is not given, that are told one by one.
 const TOLD: usize = 10;

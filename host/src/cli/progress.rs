@@ -4,16 +4,17 @@ use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use wasmpool_run::tell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{Common, Progress as When};
-use crate::outcome::{Counts, Failure};
-use crate::output::Watcher;
-use crate::sandbox::Part;
-use crate::scheduler::WorkerId;
-use crate::surroundings::told;
-use crate::text::Foreign;
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Counts, Failure};
+use wasmpool_core::text::Foreign;
+use wasmpool_run::output::Watcher;
+use wasmpool_sandbox::surroundings::told;
+use wasmpool_scheduler::WorkerId;
 
 /// Failures that are told as they happen.
 const TOLD: u32 = 5;

@@ -7,19 +7,20 @@ use nix::sys::signal::Signal;
 
 use super::compiling::Notice;
 use super::exit::Exit;
+use super::feed::feed;
 use super::signals::watch_signals;
-use crate::compile::{self, Cache, Prepared, Wanted, Wasm};
-use crate::error::Error;
-use crate::grants::{Grants, Opened};
-use crate::input::{self, Items};
-use crate::journal::{Identity, Journal, Start};
-use crate::outcome::Counts;
-use crate::output::{self, Besides, Files, Format, Lines, Output, Printer, Watcher};
-use crate::policy::Call;
-use crate::scarce::{patiently, start_thread};
-use crate::scheduler::Config;
-use crate::spawn::Program;
-use crate::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
+use wasmpool_core::outcome::Counts;
+use wasmpool_core::policy::Call;
+use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
+use wasmpool_run::error::Error;
+use wasmpool_run::grants::{Grants, OpenedGrants};
+use wasmpool_run::input::Items;
+use wasmpool_run::journal::{Identity, Journal, Start};
+use wasmpool_run::output::{self, Besides, Files, Format, Lines, Output, Printer, Watcher};
+use wasmpool_run::scarce::{patiently, start_thread};
+use wasmpool_run::spawn::Program;
+use wasmpool_run::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
+use wasmpool_scheduler::Config;
 
 /// All that a run is made of.
 pub struct Run<'a> {
@@ -46,7 +47,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let tells = if run.ends_at_once { 2 } else { 1 };
     let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
         run;
-    let Opened { given, directories } = grants.open()?;
+    let OpenedGrants { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();
@@ -73,7 +74,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     config.resumable = journaled;
     let tally = output.journal.as_mut().map(Journal::tally);
     let reader = mailbox.sender();
-    start_thread("input", move || input::feed(items, tally, &requests, &reader))?;
+    start_thread("input", move || feed(items, tally, &requests, &reader))?;
     let failed = output.failed.is_some().then_some(call.item_form);
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();

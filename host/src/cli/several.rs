@@ -12,31 +12,34 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use wasmpool_run::tell;
 
 use super::apart::{self, Lists, ReadFiles};
 use super::args::Map;
 use super::exit::{Exit, Stop};
+use super::fan::Fan;
 use super::map::item_call;
+use super::merge::{Merger, News, framed};
 use super::progress::{Progress, kinds};
 use super::run::{Work, prepare};
 use super::signals::{Signals, watch_signals};
 use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
-use crate::compile::{Cache, Prepared, Wasm};
-use crate::error::Error;
-use crate::grants::Opened;
-use crate::input::{Fan, Inputs};
-use crate::outcome::{Counts, Failure, Kind};
-use crate::output::merge::{Merger, News, framed};
-use crate::output::{Lines, Watcher};
-use crate::policy::{Call, Failures, Halt, Manner};
-use crate::pool::shares::{Claim, share};
-use crate::sandbox::Part;
-use crate::scarce::{patiently, start_thread};
-use crate::scheduler::{Config, WorkerId};
-use crate::spawn::Program;
-use crate::supervisor::{End, Event, Group, Mailbox, Record, Sender, Sink, Spares, Value};
-use crate::text::{Foreign, Word};
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Counts, Failure, Kind};
+use wasmpool_core::policy::{Call, Failures, Halt, Manner};
+use wasmpool_core::text::{Foreign, Word};
+use wasmpool_run::compile::{Cache, Prepared, Wasm};
+use wasmpool_run::error::Error;
+use wasmpool_run::grants::OpenedGrants;
+use wasmpool_run::input::Inputs;
+use wasmpool_run::output::{Lines, Watcher};
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::scarce::{patiently, start_thread};
+use wasmpool_run::spawn::Program;
+use wasmpool_run::supervisor::{End, Event, Mailbox, Record, Sender, Sink, Spares, Value};
+use wasmpool_scheduler::shares::{Claim, share};
+use wasmpool_scheduler::{Config, WorkerId};
 
 /// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
 const SHARE_EVERY: Duration = Duration::from_millis(200);
@@ -77,7 +80,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     })?;
     let budget = workers(&map.items).max(map.tasks().count());
     let spares = Spares::started(Program::Own, budget);
-    let Opened { given, directories } = map.common.grants.grants().open()?;
+    let OpenedGrants { given, directories } = map.common.grants.grants().open()?;
     let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
     call.columns = columns;
@@ -528,7 +531,12 @@ impl Outcomes<'_> {
 }
 
 impl Sink for Outcomes<'_> {
-    fn record(&mut self, mut record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut Group) -> bool {
+    fn record(
+        &mut self,
+        mut record: Record<'_>,
+        result: Result<Value<'_>, Failure>,
+        to: &mut RenderedOutcomes,
+    ) -> bool {
         let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
@@ -545,7 +553,7 @@ impl Sink for Outcomes<'_> {
         false
     }
 
-    fn emit(&mut self, group: Group) {
+    fn emit(&mut self, group: RenderedOutcomes) {
         // A merger that is gone has said why.
         let _ = self.news.send(News::Outcomes { task: self.task, group });
     }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
 
-use crate::clock;
-use crate::error::Error;
-use crate::scarce::{patiently, ring, start_thread};
-use crate::spawn::signal_children;
+use wasmpool_run::clock;
+use wasmpool_run::error::Error;
+use wasmpool_run::scarce::{patiently, ring, start_thread};
+use wasmpool_run::spawn::signal_children;
 
 /// How long the end of a run may take once it was asked for twice: whoever writes may be stuck on a reader that is gone.
 const LAST_WORDS: Duration = Duration::from_millis(500);

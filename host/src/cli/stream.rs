@@ -1,6 +1,7 @@
 //! What `map` and `exec` share: items in, through a task, outcomes out.
 
 use std::path::{Path, PathBuf};
+use wasmpool_run::tell;
 
 use super::apart::{self, Lists, ReadFiles};
 use super::args::{Common, Delimiter, InputFormat, Items as Options, OutputFormat, Progress as When};
@@ -8,19 +9,19 @@ use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::run::{Run, run};
-use crate::compile::Wasm;
-use crate::error::Error;
-use crate::fresh::FreshDirectory;
-use crate::grants::Directory;
-use crate::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
-use crate::journal::{Identity, Journal};
-use crate::outcome::Counts;
-use crate::output::{Files, Format, Output, Target};
-use crate::policy::{Call, Columns, Halt, ResultForm};
-use crate::scheduler::Config;
-use crate::spawn;
-use crate::text::Foreign;
-use crate::value::Form;
+use wasmpool_core::outcome::Counts;
+use wasmpool_core::policy::Form;
+use wasmpool_core::policy::{Call, Columns, Halt, ResultForm};
+use wasmpool_core::text::Foreign;
+use wasmpool_run::compile::Wasm;
+use wasmpool_run::error::Error;
+use wasmpool_run::fresh::FreshDirectory;
+use wasmpool_run::grants::Directory;
+use wasmpool_run::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
+use wasmpool_run::journal::{Identity, Journal};
+use wasmpool_run::output::{Files, Format, Output, Target};
+use wasmpool_sandbox::surroundings;
+use wasmpool_scheduler::Config;
 
 /// A command that runs one task over many items.
 pub struct Stream<'a> {
@@ -103,7 +104,7 @@ pub fn tell_halted(halt: Halt, counts: &Counts) {
 pub fn workers(options: &Options) -> usize {
     match options.workers {
         Some(workers) => workers as usize,
-        None => spawn::processors(),
+        None => surroundings::processors(),
     }
 }
 

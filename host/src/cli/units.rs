@@ -5,36 +5,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Arg;
-use clap::builder::TypedValueParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
-use crate::grants::{Directory, Peer};
-use crate::outcome::Kind;
-use crate::policy::{Failures, Halt, Manner};
-use crate::text::{Foreign, Word};
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::policy::{Failures, Halt, Manner};
+use wasmpool_core::text::{Foreign, Word};
+use wasmpool_run::grants::{Directory, Peer};
+
+/// The values that an option may have: how each is written, what it stands for, and what it means.
+pub type Choices<T, const N: usize> = [(&'static str, T, &'static str); N];
+
+/// Takes one of these values.
+pub fn one_of<T: Copy + Send + Sync, const N: usize>(
+    choices: &'static Choices<T, N>,
+) -> impl TypedValueParser<Value = T> {
+    let written = choices.iter().map(|(name, _, help)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(written).try_map(|said| {
+        let choice = choices.iter().find(|(name, ..)| *name == said);
+        choice.map(|(_, value, _)| *value).ok_or("there is no such value")
+    })
+}
 
 /// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)
         .map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
-}
-
-/// Returns a number of bytes as messages write it. A round one is written as [`size`] reads it: `64 KiB`; another is written
-/// with the exact number behind it: `7.9 GiB (8589930496 bytes)`.
-pub fn bytes_said(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    // Up to this a number is easily read as it stands.
-    const SHORT: u64 = 10_000;
-    let exact = UNITS.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
-    match (exact, UNITS.iter().find(|(shift, _)| bytes >> shift > 0)) {
-        (Some((shift, unit)), _) if bytes >> shift < SHORT => format!("{} {unit}", bytes >> shift),
-        (_, Some((shift, unit))) if bytes >= SHORT => {
-            // Rounded down: a limit must not look wider than it is.
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
-        }
-        _ => format!("{bytes} bytes"),
-    }
 }
 
 /// A duration: a number with `ms`, `s`, `m` or `h`.
@@ -264,8 +260,8 @@ pub fn named_task(text: &str) -> Result<NamedTask, String> {
 }
 
 /// A chunk size: `auto` or a number from 1.
-pub fn chunk_size(text: &str) -> Result<crate::scheduler::ChunkSize, String> {
-    use crate::scheduler::ChunkSize;
+pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, String> {
+    use wasmpool_scheduler::ChunkSize;
     match (text, text.parse::<u32>()) {
         ("auto", _) => Ok(ChunkSize::Auto),
         (_, Ok(n @ 1..)) => Ok(ChunkSize::Fixed(n)),
@@ -275,6 +271,8 @@ pub fn chunk_size(text: &str) -> Result<crate::scheduler::ChunkSize, String> {
 
 #[cfg(test)]
 mod tests {
+    use wasmpool_core::text::bytes_said;
+
     use super::*;
 
     #[test]

@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use wasmpool_run::tell;
 
-use crate::grants::Directory;
-use crate::links::leads_to;
-use crate::place::FileId;
-use crate::text::Foreign;
+use wasmpool_core::text::Foreign;
+use wasmpool_run::grants::Directory;
+use wasmpool_run::links::leads_to;
+use wasmpool_run::place::FileId;
 
 /// Directories that the task may write to.
 #[derive(Debug)]

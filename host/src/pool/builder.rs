@@ -9,10 +9,10 @@ use super::keeper::Keeper;
 use super::program;
 use super::shared::Shared;
 use super::task::{Loaded, Task};
-use crate::compile::Wanted;
-use crate::error::Error;
-use crate::policy::{Call, Isolate, SandboxMode};
-use crate::spawn;
+use wasmpool_core::policy::{Call, Isolate, SandboxMode};
+use wasmpool_run::compile::Wanted;
+use wasmpool_run::error::Error;
+use wasmpool_sandbox::surroundings;
 
 /// Sets what a [`Pool`] is to be, and builds it. See [`Pool::builder`].
 ///
@@ -123,7 +123,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, Error> {
         let PoolBuilder { task, workers, worker_binary, settings } = self;
         settings.check()?;
-        let processors = spawn::processors();
+        let processors = surroundings::processors();
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
         let shared = Arc::new(Shared::new(program, workers));

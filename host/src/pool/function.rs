@@ -13,12 +13,12 @@ use super::shared::{Key, Shared};
 use super::spelled;
 use super::task::Loaded;
 use super::value::{Argument, Returned, Star};
-use crate::error::Error;
-use crate::grants::Grants;
-use crate::input::Batch;
-use crate::outcome::{Failure, Kind};
-use crate::policy::{Call, Isolate};
-use crate::scheduler::ChunkSize;
+use wasmpool_core::outcome::{Failure, Kind};
+use wasmpool_core::policy::{Call, Isolate};
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::error::Error;
+use wasmpool_run::grants::Grants;
+use wasmpool_scheduler::ChunkSize;
 
 /// Items and bytes that are handed over together.
 const BATCH_ITEMS: usize = 256;
@@ -226,7 +226,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn chunk_size($($receiver)*, items: u32) -> Self {
-            $self.with(|settings| settings.chunk = crate::scheduler::ChunkSize::Fixed(items.max(1)))
+            $self.with(|settings| settings.chunk = wasmpool_scheduler::ChunkSize::Fixed(items.max(1)))
         }
 
         /// Items that `map` and `imap` read ahead of the outcome that is taken next: as `buffersize` of Python's
@@ -278,7 +278,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_dir($($receiver)*, host: impl Into<std::path::PathBuf>, guest: &str, writable: bool) -> Self {
-            let directory = crate::grants::Directory { host: host.into(), guest: guest.to_owned(), writable };
+            let directory = wasmpool_run::grants::Directory { host: host.into(), guest: guest.to_owned(), writable };
             $self.with(|settings| settings.grants.directories.push(directory))
         }
 
@@ -305,7 +305,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_net($($receiver)*, host: &str, port: u16) -> Self {
-            let peer = crate::grants::Peer { host: host.to_owned(), port };
+            let peer = wasmpool_run::grants::Peer { host: host.to_owned(), port };
             $self.with(|settings| settings.grants.peers.push(peer))
         }
     };
@@ -379,8 +379,8 @@ impl Function {
 
     fn group(
         &self,
-        item_form: crate::value::Form,
-        result_form: crate::policy::ResultForm,
+        item_form: wasmpool_core::policy::Form,
+        result_form: wasmpool_core::policy::ResultForm,
     ) -> Result<Arc<Group>, Error> {
         self.spec.settings.check()?;
         let key = Key { spec: self.key.clone(), item_form, result_form };

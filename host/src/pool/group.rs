@@ -18,17 +18,18 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::function::{Settings, Spec};
 use super::job::{Ended, Failed, Job, Told};
 use super::shared::{Key, Shared};
-use crate::compile::Wanted;
-use crate::error::Error;
-use crate::grants::Opened;
-use crate::input::Batch;
-use crate::lane::host::LARGE;
-use crate::outcome::{Failure, Kind};
-use crate::policy::Call;
-use crate::sandbox::Part;
-use crate::scarce::ring;
-use crate::scheduler::{Config, WorkerId};
-use crate::supervisor::{self, Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Failure, Kind};
+use wasmpool_core::policy::Call;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::lane::host::LARGE;
+use wasmpool_run::compile::Wanted;
+use wasmpool_run::error::Error;
+use wasmpool_run::grants::OpenedGrants;
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::scarce::ring;
+use wasmpool_run::supervisor::{Encoded, End, Event, Mailbox, Record, Sender, Sink, Supervisor, Value};
+use wasmpool_scheduler::{Config, WorkerId};
 
 /// Bytes that the supervisor is given at once, or a little more.
 const MOST_BYTES: usize = 512 << 10;
@@ -332,7 +333,7 @@ impl Group {
     fn serve(self: &Arc<Group>, start: Start) -> Result<End, Error> {
         large_results_come_and_go();
         let Start { mailbox, routes, spec } = start;
-        let Opened { given, directories } = spec.settings.grants.open()?;
+        let OpenedGrants { given, directories } = spec.settings.grants.open()?;
         let call = Call { given, ..self.key.call(&spec.settings) };
         let wanted = Wanted::of(&call);
         let mut prepared = spec.task.prepare(&wanted, Some(&self.stop))?;
@@ -479,7 +480,7 @@ impl Outcomes {
 }
 
 impl Sink for Outcomes {
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut supervisor::Group) -> bool {
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut RenderedOutcomes) -> bool {
         if !self.current.contains(&record.index) {
             self.turn_to(record.index);
         }
@@ -498,7 +499,7 @@ impl Sink for Outcomes {
         succeeded
     }
 
-    fn emit(&mut self, _: supervisor::Group) {}
+    fn emit(&mut self, _: RenderedOutcomes) {}
 
     fn several_callers(&mut self) -> bool {
         self.learn_routes();

@@ -13,8 +13,8 @@ use super::function::{is_full, read};
 use super::group::Group;
 use super::job::{Job, Order, Outcome, State};
 use super::value::{Argument, Returned};
-use crate::error::Error;
-use crate::input::Batch;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::error::Error;
 
 /// Items that are read ahead before it is known how large results are.
 const BEFORE_FIRST: u64 = 256;

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::ItemError;
 use super::callbacks::Callback;
-use crate::error::Error;
-use crate::input::Batch;
-use crate::outcome::Failure;
+use wasmpool_core::outcome::Failure;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::error::Error;
 
 /// What became of an item, before it is read as a value.
 pub(super) type Outcome = Result<Bytes, Failed>;

@@ -3,9 +3,9 @@
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use crate::error::Error;
-use crate::scarce::start_thread;
-use crate::supervisor::Spares;
+use wasmpool_run::error::Error;
+use wasmpool_run::scarce::start_thread;
+use wasmpool_run::supervisor::Spares;
 
 /// Processes die with the thread that started them, so this one lives as long as the pool. Dropping it ends what nobody
 /// has taken.

@@ -11,13 +11,11 @@ mod callbacks;
 mod function;
 mod group;
 mod imap;
-mod item_error;
 mod job;
 mod keeper;
 mod program;
 mod result;
 mod shared;
-pub(crate) mod shares;
 mod spelled;
 mod task;
 mod value;
@@ -29,15 +27,15 @@ use std::time::Duration;
 pub use builder::PoolBuilder;
 pub use function::Function;
 pub use imap::Imap;
-pub use item_error::ItemError;
 pub use program::{may_start_own_binary, tell_version};
 pub use result::AsyncResult;
 pub use task::Task;
 pub use value::{Argument, Bytes, Returned};
+pub use wasmpool_core::item_error::ItemError;
 
-use crate::error::Error;
 use function::Settings;
 use keeper::Keeper;
+use wasmpool_run::error::Error;
 
 /// A pool of sandboxed worker processes that functions of WebAssembly are mapped over.
 ///

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::error::Error;
-use crate::lane::control::{Control, Incoming};
-use crate::scarce::patiently;
-use crate::spawn::{self, Program, Role, Waited};
-use crate::text::Foreign;
+use wasmpool_core::text::Foreign;
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_run::error::Error;
+use wasmpool_run::scarce::patiently;
+use wasmpool_run::spawn::{self, Program, Role, Waited};
 
 /// The name of the installed command.
 const COMMAND: &str = "wasmpool";

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::callbacks::Callback;
 use super::group::Group;
 use super::job::{Job, State};
-use crate::error::Error;
+use wasmpool_run::error::Error;
 
 /// The result of [`apply_async`](crate::Function::apply_async), [`map_async`](crate::Function::map_async) or
 /// [`starmap_async`](crate::Function::starmap_async). Dropping it changes nothing: the call goes on.

@@ -10,14 +10,14 @@ use std::time::Instant;
 use super::callbacks::Callbacks;
 use super::function::{Settings, Spec};
 use super::group::Group;
-use super::shares::{Claim, share};
-use crate::error::Error;
-use crate::policy::{Call, ResultForm};
-use crate::sandbox::Part;
-use crate::scarce::patiently;
-use crate::spawn::Program;
-use crate::supervisor::{Event, Spares};
-use crate::value::Form;
+use wasmpool_core::layer::Part;
+use wasmpool_core::policy::Form;
+use wasmpool_core::policy::{Call, ResultForm};
+use wasmpool_run::error::Error;
+use wasmpool_run::scarce::patiently;
+use wasmpool_run::spawn::Program;
+use wasmpool_run::supervisor::{Event, Spares};
+use wasmpool_scheduler::shares::{Claim, share};
 
 /// Groups that are kept, with nothing to do. Each costs a thread, and its workers where there is room for them.
 const MOST_IDLE: usize = 16;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::eventfd::EventFd;
 
-use crate::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm, Watch};
-use crate::error::Error;
-use crate::spawn::Program;
+use wasmpool_run::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm, Watch};
+use wasmpool_run::error::Error;
+use wasmpool_run::spawn::Program;
 
 /// Artifacts of one task that are kept; an `init` with another argument makes another.
 const MOST_MADE: usize = 16;

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 
 use super::function::BATCH_BYTES;
 use super::spelled;
-use crate::input::Batch;
-use crate::lane::host::LARGE;
-use crate::policy::ResultForm;
-use crate::value::Form;
+use wasmpool_core::policy::Form;
+use wasmpool_core::policy::ResultForm;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::lane::host::LARGE;
 
 /// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
 /// than the way into the worker needs. As a result it takes strings, too.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Known, Simulation};
-use crate::scheduler::{ChunkSize, Time, WorkerId};
 use crate::worker::{Doing, Worker};
 use crate::{Violation, promise};
+use wasmpool_scheduler::{ChunkSize, Time, WorkerId};
 
 impl Simulation {
     /// What holds whenever the host goes to sleep.

@@ -1,7 +1,7 @@
 //! What happens outside of the host and of workers at work: who reads and writes, calls, signals and resizes.
 
 use super::{Event, Mail, Simulation};
-use crate::scheduler::WorkerId;
+use wasmpool_scheduler::WorkerId;
 
 impl Simulation {
     /// What happens outside of the host and of workers at work.

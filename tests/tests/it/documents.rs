@@ -34,7 +34,15 @@ fn is_there(document: &Path, path: &str) -> bool {
     let root = workspace();
     let below = ["host/src", "host", "tests/tests/it", "tests", "guest"].map(|folder| root.join(folder));
     let beside = document.parent().expect("a folder").to_owned();
-    [beside, root].iter().chain(&below).any(|folder| folder.join(path).exists())
+    let crates: Vec<PathBuf> = std::fs::read_dir(root.join("host/crates"))
+        .expect("the crates")
+        .map(|folder| folder.expect("a crate").path().join("src"))
+        .collect();
+    // Of a crate with its name in front.
+    let of_crate = path.split_once('/').map(|(name, rest)| root.join("host/crates").join(name).join("src").join(rest));
+    let folders = [beside, root];
+    folders.iter().chain(&below).chain(&crates).any(|folder| folder.join(path).exists())
+        || of_crate.is_some_and(|file| file.exists())
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod interrupt;
 mod isolate;
 mod journal;
 mod languages;
+mod layers;
 mod leftovers;
 mod limits;
 mod links;

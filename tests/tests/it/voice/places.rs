@@ -49,6 +49,7 @@ const OURS: &[&str] = &[
     "format_args!($($arg)*)",
     "option",
     "directory",
+    "told(directory)",
     "count",
     "workers",
 ];
@@ -68,9 +69,10 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     files(&workspace().join("host/src"), &mut found);
+    files(&workspace().join("host/crates"), &mut found);
     let left_out = |path: &PathBuf| {
         let path = path.to_string_lossy();
-        ["/tests", "/probes", "/hostile.rs", "/text.rs"].iter().any(|part| path.contains(part))
+        ["/tests", "/probes", "/wasmpool-probes", "/hostile.rs", "/text.rs"].iter().any(|part| path.contains(part))
     };
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a file of the source");

@@ -1,0 +1,360 @@
+//! Failed items as lines that `map` reads again: the record of the failure, with the item in it.
+//!
+//! A line begins with [`MARK`], so that an ordinary item costs a look at its first bytes and no more.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::item::ItemTag;
+use crate::json;
+use crate::outcome::{Failure, Kind};
+use crate::policy::Form;
+use crate::row;
+
+/// The member that says what a line is; the first, in compact JSON, as we write it and `jq -c` leaves it.
+pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
+
+/// What `input` holds, and how the item is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Input {
+    /// The item itself, JSON.
+    Json,
+    /// An item that was to be JSON and is not: its text, or the base64 of its bytes.
+    JsonText,
+    JsonBase64,
+    /// An item of bytes: its text where it is UTF-8, else the base64.
+    Text,
+    Base64,
+    /// A row of CSV, as an object of its cells, or an array of them.
+    Row,
+    /// A row of CSV that could not be cut into the cells that are wanted: its text, or the base64 of its bytes. `columns`
+    /// and `delimiter` say how it is to be cut.
+    CsvText,
+    CsvBase64,
+    /// A file that could not be read: its path.
+    Path,
+    PathBase64,
+    /// Null: there is no item, and `message` says why.
+    Unreadable,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    form: Input,
+    #[serde(borrow)]
+    input: &'a RawValue,
+    /// Null where there is no header.
+    #[serde(borrow, default)]
+    columns: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    delimiter: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+impl Line<'_> {
+    /// The bytes that `input` spells.
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self.form {
+            Input::JsonBase64 | Input::Base64 | Input::CsvBase64 | Input::PathBase64 => {
+                json::decode_bytes(self.input.get())
+            }
+            _ => serde_json::from_str::<String>(self.input.get()).ok().map(String::into_bytes),
+        }
+    }
+
+    /// A row of CSV as the object of its cells, or the array of them.
+    fn row(&self, text: &[u8]) -> Result<Vec<u8>, String> {
+        let columns: Option<Vec<String>> =
+            self.columns.map(|columns| serde_json::from_str(columns.get())).transpose().map_err(|e| e.to_string())?;
+        let delimiter: Option<String> = self.delimiter.and_then(|it| serde_json::from_str(it.get()).ok());
+        let delimiter = delimiter.and_then(|it| it.bytes().next()).unwrap_or(b',');
+        row::of_text(text, delimiter, columns.as_deref())
+    }
+}
+
+/// An item's bytes, and how they are to be read.
+pub type Given<'a> = (Cow<'a, [u8]>, Form);
+
+/// The item of a line; `None` if the bytes are no such line, but an item themselves.
+pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
+    let line = parse(item)?;
+    let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(Kind::InvalidInput, message)));
+    let bytes = |form| Some(Ok((Cow::Owned(line.bytes()?), form)));
+    match line.form {
+        Input::Json => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Json))),
+        Input::Row => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Csv))),
+        Input::JsonText | Input::JsonBase64 => bytes(Form::Json),
+        Input::Text | Input::Base64 => bytes(Form::Bytes),
+        Input::CsvText | Input::CsvBase64 => match line.row(&line.bytes()?) {
+            Ok(row) => Some(Ok((Cow::Owned(row), Form::Csv))),
+            Err(message) => invalid(message.into()),
+        },
+        // A line of input must not name what the host opens, unless the user has said that the input names files.
+        Input::Path | Input::PathBase64 => {
+            let hint = "; --input-format files reads it again";
+            let known = line.message.ends_with(hint);
+            invalid(if known { line.message } else { format!("{}{hint}", line.message).into() })
+        }
+        Input::Unreadable => invalid(line.message),
+    }
+}
+
+/// What a line says where lines name files.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The file, which is to be read again.
+    Path(Vec<u8>),
+    /// What was in it.
+    Item(Vec<u8>),
+    /// It is of a run whose input named no files.
+    Other,
+}
+
+/// The same as [`read`], for an input whose lines name files.
+pub fn read_named(item: &[u8]) -> Option<Named> {
+    let line = parse(item)?;
+    Some(match line.form {
+        Input::Path | Input::PathBase64 => Named::Path(line.bytes()?),
+        Input::Text | Input::Base64 => Named::Item(line.bytes()?),
+        _ => Named::Other,
+    })
+}
+
+fn parse(item: &[u8]) -> Option<Line<'_>> {
+    let item = item.trim_ascii_start();
+    if !item.starts_with(MARK) {
+        return None;
+    }
+    serde_json::from_slice(item).ok()
+}
+
+/// What could not be read as an item, as it stood in the input.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw<'a> {
+    /// There is nothing, or too much of it to be kept.
+    Nothing,
+    /// The path of a file.
+    Path(&'a [u8]),
+    /// A line of an earlier run, whose item is meant.
+    Line(&'a [u8]),
+    /// A row of CSV, the columns it was to have, where they have names, and what separates them.
+    Row { text: &'a [u8], columns: Option<&'a [String]>, delimiter: u8 },
+}
+
+impl Raw<'_> {
+    /// Appends the members of a line that hold it.
+    fn append(&self, to: &mut Vec<u8>) {
+        match *self {
+            Raw::Nothing => member(Input::Unreadable, b"null", to),
+            Raw::Line(line) => match parse(line) {
+                Some(line) => again(&line, to),
+                None => Raw::Nothing.append(to),
+            },
+            Raw::Path(path) => text_or_base64(path, Input::Path, Input::PathBase64, to),
+            Raw::Row { text, columns, delimiter } => {
+                text_or_base64(text, Input::CsvText, Input::CsvBase64, to);
+                if let Some(columns) = columns {
+                    to.extend_from_slice(b",\"columns\":");
+                    // Strings do not fail to be written to memory.
+                    let _ = serde_json::to_writer(&mut *to, columns);
+                }
+                if delimiter != b',' {
+                    to.extend_from_slice(b",\"delimiter\":");
+                    json::encode_string(char::from(delimiter).encode_utf8(&mut [0; 4]), to);
+                }
+            }
+        }
+    }
+}
+
+/// Appends what takes the place of an item that could not be read: why, and what stood there. The reason goes to a worker,
+/// as every outcome comes from one; the rest is kept for the line of a failed item.
+pub fn unreadable(reason: &str, raw: &Raw<'_>, to: &mut Vec<u8>) {
+    to.extend_from_slice(&(reason.len() as u32).to_ne_bytes());
+    to.extend_from_slice(reason.as_bytes());
+    raw.append(to);
+}
+
+/// Takes both apart again.
+pub fn split_unreadable(item: &[u8]) -> (&[u8], &[u8]) {
+    let parts = item
+        .split_first_chunk()
+        .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?));
+    parts.unwrap_or_default()
+}
+
+/// Begins a line: the mark, and the item, which came in this form. An item that is such a line itself is taken out of it,
+/// so that lines do not grow from run to run.
+pub fn begin(tag: ItemTag, item: &[u8], form: Form, to: &mut Vec<u8>) {
+    to.extend_from_slice(MARK);
+    match (tag, form) {
+        (ItemTag::Unreadable, _) => match split_unreadable(item).1 {
+            [] => Raw::Nothing.append(to),
+            members => to.extend_from_slice(members),
+        },
+        (ItemTag::Item, Form::Csv) => member(Input::Row, item.trim_ascii(), to),
+        (ItemTag::Item, Form::Bytes) => text_or_base64(item, Input::Text, Input::Base64, to),
+        (ItemTag::Item, Form::Json) => match (parse(item), std::str::from_utf8(item)) {
+            (Some(line), _) => again(&line, to),
+            (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => member(Input::Json, item.trim_ascii(), to),
+            (None, _) => text_or_base64(item, Input::JsonText, Input::JsonBase64, to),
+        },
+    }
+}
+
+/// The members of a line that hold its item.
+fn again(line: &Line<'_>, to: &mut Vec<u8>) {
+    member(line.form, line.input.get().as_bytes(), to);
+    for (name, value) in [("columns", line.columns), ("delimiter", line.delimiter)] {
+        if let Some(value) = value {
+            to.extend_from_slice(format!(",\"{name}\":{}", value.get()).as_bytes());
+        }
+    }
+}
+
+fn text_or_base64(bytes: &[u8], as_text: Input, as_base64: Input, to: &mut Vec<u8>) {
+    let mut quoted = Vec::new();
+    let form = match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            json::encode_string(text, &mut quoted);
+            as_text
+        }
+        Err(_) => {
+            json::encode_bytes(bytes, &mut quoted);
+            as_base64
+        }
+    };
+    member(form, &quoted, to);
+}
+
+fn member(form: Input, input: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(b"\"form\":");
+    // Names of cases do not fail to be written to memory.
+    let _ = serde_json::to_writer(&mut *to, &form);
+    to.extend_from_slice(b",\"input\":");
+    to.extend_from_slice(input);
+}
+
+fn is_one_line_of_json(text: &str) -> bool {
+    !text.contains(['\n', '\r']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A whole line, of a trap.
+    fn line(tag: ItemTag, item: &[u8], form: Form) -> Vec<u8> {
+        let mut line = Vec::new();
+        begin(tag, item, form, &mut line);
+        line.extend_from_slice(
+            b",\"index\":7,\"status\":\"failed\",\"kind\":\"trap\",\"message\":\"why\",\"more\":[]}",
+        );
+        line
+    }
+
+    fn forms() -> impl Strategy<Value = Form> {
+        prop_oneof![Just(Form::Json), Just(Form::Bytes)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_one_line_of_json_and_is_read_as_the_item_it_was(item in any::<Vec<u8>>(), form in forms()) {
+            let line = line(ItemTag::Item, &item, form);
+            prop_assert!(!line.contains(&b'\n'));
+            prop_assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
+            let (read, as_form) = read(&line).expect("a line of ours").expect("it can be read");
+            prop_assert_eq!(as_form, form);
+            if form == Form::Bytes {
+                prop_assert_eq!(&*read, &item[..]);
+            } else {
+                prop_assert_eq!(read.trim_ascii(), item.trim_ascii());
+            }
+        }
+
+        #[test]
+        fn json_stands_in_the_line_as_it_stood_in_the_input(text in "[ -~]{0,40}", number in any::<f64>()) {
+            for item in [serde_json::to_string(&text).unwrap_or_default(), format!("[ {number} ,1.0]")] {
+                let line = String::from_utf8(line(ItemTag::Item, item.as_bytes(), Form::Json)).unwrap_or_default();
+                let stands = format!(r#"{{"wasmpool":"failed","form":"json","input":{item},"index""#);
+                prop_assert!(line.starts_with(&stands), "{}", line);
+            }
+        }
+
+        #[test]
+        fn a_line_that_fails_again_is_not_wrapped_again(item in any::<Vec<u8>>(), form in forms()) {
+            let once = line(ItemTag::Item, &item, form);
+            prop_assert_eq!(&line(ItemTag::Item, &once, Form::Json), &once);
+        }
+
+        #[test]
+        fn other_items_are_left_alone(item in any::<Vec<u8>>(), rest in "[ -~]{0,30}") {
+            prop_assert!(read(&item).is_none());
+            prop_assert!(read(MARK).is_none());
+            let record = format!(r#"{{"index":1,"status":"failed",{}"#, rest);
+            prop_assert!(read(record.as_bytes()).is_none());
+        }
+    }
+
+    fn unread(raw: &Raw<'_>) -> Vec<u8> {
+        let mut item = Vec::new();
+        unreadable("why not", raw, &mut item);
+        assert_eq!(split_unreadable(&item).0, b"why not");
+        line(ItemTag::Unreadable, &item, Form::Bytes)
+    }
+
+    #[test]
+    fn an_item_that_is_nowhere_fails_again_for_the_same_reason() {
+        for line in [unread(&Raw::Nothing), line(ItemTag::Unreadable, b"", Form::Json)] {
+            let failure = read(&line).expect("a line of ours").expect_err("it has no item");
+            assert_eq!((failure.kind, &*failure.message), (Kind::InvalidInput, "why"));
+            assert!(line.starts_with(br#"{"wasmpool":"failed","form":"unreadable","input":null,"#));
+        }
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_cut_is_kept_as_it_stood_and_is_read_once_it_is_mended() {
+        let columns = ["first".to_owned(), "second".to_owned()];
+        let line = unread(&Raw::Row { text: b"a;\"b\";c", columns: Some(&columns), delimiter: b';' });
+        let text = String::from_utf8(line.clone()).expect("text");
+        let begins = r#"{"wasmpool":"failed","form":"csv-text","input":"a;\"b\";c","columns":["first","second"],"delimiter":";","#;
+        assert!(text.starts_with(begins), "{text}");
+        let failure = read(&line).expect("a line of ours").expect_err("it is not mended");
+        assert!(failure.message.contains("3 cells"), "{}", failure.message);
+        // What fails again is written as it was.
+        assert_eq!(super::tests::line(ItemTag::Item, &line, Form::Json), line);
+        let mended = text.replace(";c\"", "\"");
+        let (row, form) = read(mended.as_bytes()).expect("a line of ours").expect("it is mended");
+        assert_eq!((&*row, form), (&br#"{"first":"a","second":"b"}"#[..], Form::Csv));
+    }
+
+    #[test]
+    fn a_row_that_is_not_text_or_has_no_header_is_kept_too() {
+        let line = unread(&Raw::Row { text: b"a,\xff", columns: None, delimiter: b',' });
+        let failure = read(&line).expect("a line of ours").expect_err("it is not text");
+        assert!(failure.message.contains("not UTF-8"), "{}", failure.message);
+        let line = unread(&Raw::Row { text: b"a,b", columns: None, delimiter: b',' });
+        let (row, form) = read(&line).expect("a line of ours").expect("it can be read");
+        assert_eq!((&*row, form), (&br#"["a","b"]"#[..], Form::Csv));
+    }
+
+    #[test]
+    fn a_path_is_kept_and_opened_only_where_lines_name_files() {
+        for path in [&b"no/such"[..], b"\xff"] {
+            let line = unread(&Raw::Path(path));
+            assert_eq!(read_named(&line), Some(Named::Path(path.to_vec())));
+            let failure = read(&line).expect("a line of ours").expect_err("it is not opened");
+            assert!(failure.message.contains("--input-format files"), "{}", failure.message);
+        }
+        let line = super::tests::line(ItemTag::Item, b"\xff\x01", Form::Bytes);
+        assert_eq!(read_named(&line), Some(Named::Item(b"\xff\x01".to_vec())));
+        assert_eq!(read_named(&super::tests::line(ItemTag::Item, b"1", Form::Json)), Some(Named::Other));
+        assert_eq!(read_named(b"a/path"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The layers that keep a worker in, and what each consists of.
+
+use serde::{Deserialize, Serialize};
+
+/// A layer of the sandbox, in the order they are entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layer {
+    /// Nothing is inherited from the host.
+    Inheritance,
+    /// The process dies with the host.
+    Death,
+    Limits,
+    Namespaces,
+    Privileges,
+    Landlock,
+    Seccomp,
+}
+
+impl Layer {
+    pub const ALL: [Layer; 7] = [
+        Layer::Inheritance,
+        Layer::Death,
+        Layer::Limits,
+        Layer::Namespaces,
+        Layer::Privileges,
+        Layer::Landlock,
+        Layer::Seccomp,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Inheritance => "inheritance",
+            Layer::Death => "death",
+            Layer::Limits => "limits",
+            Layer::Namespaces => "namespaces",
+            Layer::Privileges => "privileges",
+            Layer::Landlock => "landlock",
+            Layer::Seccomp => "seccomp",
+        }
+    }
+
+    #[cfg(feature = "probes")]
+    pub fn from_name(name: &str) -> Option<Layer> {
+        Layer::ALL.into_iter().find(|layer| layer.name() == name)
+    }
+}
+
+/// One thing that holds or doesn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    CoreLimit,
+    FileLimit,
+    DescriptorLimit,
+    LockLimit,
+    DataLimit,
+    AddressLimit,
+    CpuLimit,
+    NoProcesses,
+    UserNamespace,
+    MountNamespace,
+    NetworkNamespace,
+    IpcNamespace,
+    UtsNamespace,
+    CgroupNamespace,
+    EmptyRoot,
+    Unprivileged,
+    NoCapabilities,
+    NoNewPrivileges,
+    NotDumpable,
+    LandlockFiles,
+    LandlockTcp,
+    LandlockScopes,
+    LoadingFilter,
+    NoSockets,
+    ServingFilter,
+}
+
+impl Part {
+    pub fn layer(self) -> Layer {
+        use Part::*;
+        match self {
+            CoreLimit | FileLimit | DescriptorLimit | LockLimit | DataLimit | AddressLimit | CpuLimit | NoProcesses => {
+                Layer::Limits
+            }
+            UserNamespace | MountNamespace | NetworkNamespace | IpcNamespace | UtsNamespace | CgroupNamespace
+            | EmptyRoot => Layer::Namespaces,
+            Unprivileged | NoCapabilities | NoNewPrivileges | NotDumpable => Layer::Privileges,
+            LandlockFiles | LandlockTcp | LandlockScopes => Layer::Landlock,
+            LoadingFilter | NoSockets | ServingFilter => Layer::Seccomp,
+        }
+    }
+
+    /// What it is, for `doctor` and for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::CoreLimit => "no core dumps",
+            Part::FileLimit => "limit of file sizes",
+            Part::DescriptorLimit => "few descriptors",
+            Part::LockLimit => "no locked memory",
+            Part::DataLimit => "limit of memory",
+            Part::AddressLimit => "limit of address space",
+            Part::CpuLimit => "limit of CPU time",
+            Part::NoProcesses => "no new processes",
+            Part::UserNamespace => "user namespace",
+            Part::MountNamespace => "mount namespace",
+            Part::NetworkNamespace => "network namespace",
+            Part::IpcNamespace => "IPC namespace",
+            Part::UtsNamespace => "host name namespace",
+            Part::CgroupNamespace => "cgroup namespace",
+            Part::EmptyRoot => "empty root directory",
+            Part::Unprivileged => "not root",
+            Part::NoCapabilities => "no capabilities",
+            Part::NoNewPrivileges => "no new privileges",
+            Part::NotDumpable => "not traceable",
+            Part::LandlockFiles => "Landlock: no files",
+            Part::LandlockTcp => "Landlock: no TCP",
+            Part::LandlockScopes => "Landlock: no signals, no abstract sockets",
+            Part::LoadingFilter => "system calls, while loading",
+            Part::NoSockets => "no sockets, while loading and after",
+            Part::ServingFilter => "system calls, before the first item",
+        }
+    }
+
+    /// What has to hold under `--sandbox strict`, by itself or because another does.
+    pub fn substitute(self) -> Substitute {
+        match self {
+            Part::EmptyRoot => Substitute::Or(&[Part::LandlockFiles]),
+            Part::LandlockFiles => Substitute::Or(&[Part::EmptyRoot]),
+            // Where no peer is granted, sockets are not allowed at all.
+            Part::NetworkNamespace => Substitute::Or(&[Part::LandlockTcp, Part::NoSockets]),
+            Part::LandlockTcp => Substitute::Or(&[Part::NetworkNamespace, Part::NoSockets]),
+            part => match part.layer() {
+                Layer::Namespaces | Layer::Landlock => Substitute::NotRequired,
+                _ => Substitute::None,
+            },
+        }
+    }
+
+    /// How to get it where it is missing.
+    pub fn remedy(self) -> &'static str {
+        match self.layer() {
+            Layer::Namespaces => {
+                "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
+                 kernel.apparmor_restrict_unprivileged_userns=0); in a container they are usually forbidden, and Landlock \
+                 stands in"
+            }
+            Layer::Landlock => {
+                "a kernel with Landlock (5.13 for files, 6.7 for TCP, 6.12 for scopes) and `landlock` in its lsm= list"
+            }
+            Layer::Seccomp => "a kernel with CONFIG_SECCOMP_FILTER",
+            _ => "run it where these system calls are not forbidden",
+        }
+    }
+}
+
+/// What stands in for a part under `--sandbox strict`.
+pub enum Substitute {
+    /// Required.
+    None,
+    /// Required unless one of the others holds.
+    Or(&'static [Part]),
+    NotRequired,
+}

@@ -1,0 +1,18 @@
+//! Plain data that the parts of wasmpool share: what the user said, what is known of a task, what became of an item, and how
+//! foreign text is shown.
+
+#![forbid(unsafe_code)]
+
+pub mod artifact;
+pub mod failed;
+pub mod guest_grants;
+pub mod item;
+pub mod item_error;
+pub mod json;
+pub mod layer;
+pub mod outcome;
+pub mod policy;
+#[cfg(feature = "probes")]
+pub mod probe;
+pub mod row;
+pub mod text;

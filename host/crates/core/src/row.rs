@@ -1,0 +1,179 @@
+//! A row of CSV: its cells as JSON, and its quotes.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use crate::json;
+
+/// A reader of rows that are cut like this.
+pub fn reader(delimiter: u8) -> Reader {
+    ReaderBuilder::new().delimiter(delimiter).build()
+}
+
+/// Appends a row as a JSON object of strings, by names that stand in JSON with a colon. An error is the number of the cell
+/// that is not UTF-8.
+pub fn object(keys: &[String], cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
+    for (at, (key, cell)) in keys.iter().zip(cells).enumerate() {
+        to.push(if at == 0 { b'{' } else { b',' });
+        to.extend_from_slice(key.as_bytes());
+        json::encode_string(std::str::from_utf8(cell).map_err(|_| at)?, to);
+    }
+    to.push(b'}');
+    Ok(())
+}
+
+/// The same as an array, where the columns have no names.
+pub fn array(cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
+    for (at, cell) in cells.iter().enumerate() {
+        to.push(if at == 0 { b'[' } else { b',' });
+        json::encode_string(std::str::from_utf8(cell).map_err(|_| at)?, to);
+    }
+    to.push(b']');
+    Ok(())
+}
+
+/// The name of a column as it stands in [`object`].
+pub fn key(name: &str) -> String {
+    serde_json::Value::from(name).to_string() + ":"
+}
+
+/// Cuts a text that is to be one row of these columns, and says why it is none.
+pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result<Vec<u8>, String> {
+    if text.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Err("the row of CSV is empty".to_owned());
+    }
+    let (mut cells, mut ends) = (vec![0; text.len() + 1], vec![0; 64]);
+    let (mut used, mut ended, mut rest, mut is_at_end) = (0, 0, text, false);
+    let mut reader = reader(delimiter);
+    let rest = loop {
+        let (free, left) = (cells.get_mut(used..).unwrap_or_default(), ends.get_mut(ended..).unwrap_or_default());
+        let (result, read, written, more) = reader.read_record(rest, free, left);
+        rest = rest.get(read..).unwrap_or_default();
+        used += written;
+        ended += more;
+        match result {
+            ReadRecordResult::Record => break rest,
+            ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
+            // A newline ends any row but one in which a quote is open.
+            ReadRecordResult::InputEmpty if !is_at_end => (rest, is_at_end) = (b"\n", true),
+            _ => return Err("a quote opens in the row of CSV and is not closed".to_owned()),
+        }
+    };
+    if !rest.trim_ascii().is_empty() {
+        return Err("there is more than one row of CSV".to_owned());
+    }
+    let cells = split(&cells, ends.get(..ended).unwrap_or_default());
+    let mut row = Vec::new();
+    let written = match columns {
+        Some(columns) if columns.len() != cells.len() => {
+            return Err(format!("the row of CSV has {} cells, its header has {}", cells.len(), columns.len()));
+        }
+        Some(columns) => object(&columns.iter().map(|name| key(name)).collect::<Vec<_>>(), &cells, &mut row),
+        None => array(&cells, &mut row),
+    };
+    written.map(|()| row).map_err(|at| format!("the row of CSV is not UTF-8 in cell {}", at + 1))
+}
+
+/// The cells that end at these places.
+pub fn split<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
+    let mut start = 0;
+    let cell = |&end: &usize| bytes.get(std::mem::replace(&mut start, end)..end).unwrap_or_default();
+    ends.iter().map(cell).collect()
+}
+
+/// What is wrong with the quotes of a row. Places are bytes of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quotes {
+    /// Nothing that would have swallowed a line.
+    Fine,
+    /// The one that opens there is not closed.
+    Open(usize),
+    /// The one that opens there has lines behind it, and is closed there in front of other text: most likely it was to open
+    /// nothing, and is "closed" by one that was to open a cell further down.
+    Broken { open: usize, close: usize },
+}
+
+/// Looks at the quotes of a row as the reader does: one that does not begin a cell is a character like any other.
+pub fn quotes(text: &[u8], delimiter: u8) -> Quotes {
+    let mut at = 0;
+    loop {
+        if text.get(at) == Some(&b'"') {
+            let open = at;
+            at += 1;
+            let close = loop {
+                let rest = text.get(at..).unwrap_or_default();
+                let Some(found) = memchr::memchr(b'"', rest) else {
+                    return Quotes::Open(open);
+                };
+                at += found + 1;
+                if text.get(at) != Some(&b'"') {
+                    break at - 1;
+                }
+                at += 1;
+            };
+            let ends = text.get(at).is_none_or(|&next| next == delimiter || next == b'\n' || next == b'\r');
+            if !ends && text.get(open..close).is_some_and(|cell| cell.contains(&b'\n')) {
+                return Quotes::Broken { open, close };
+            }
+        }
+        let rest = text.get(at..).unwrap_or_default();
+        match memchr::memchr(delimiter, rest) {
+            Some(found) => at += found + 1,
+            None => return Quotes::Fine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_quote_that_swallows_lines_is_found_and_one_that_does_not_is_let_be() {
+        for (text, wanted) in [
+            (&b"a,b"[..], Quotes::Fine),
+            (b"a,\"b\nc\",d", Quotes::Fine),
+            (b"a,\"say \"\"hi\"\"\nyes\",d\r", Quotes::Fine),
+            (b"a,5\" pipe,\"x\"y,d", Quotes::Fine),
+            (b"9,\"DE,9.5\n10,DE,10.5\n", Quotes::Open(2)),
+            (b"9,\"DE,9.5\n10,\"DE\",10.5", Quotes::Broken { open: 2, close: 13 }),
+            (b"\"", Quotes::Open(0)),
+            (b"\"a\"\"", Quotes::Open(0)),
+        ] {
+            assert_eq!(quotes(text, b','), wanted, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_that_is_written_by_the_book_is_read_as_its_cells(
+            cells in proptest::collection::vec("[a-c,;\"\n\r ä]{0,6}", 1..5), semicolon in any::<bool>(),
+        ) {
+            prop_assume!(cells != [""]);
+            let delimiter = if semicolon { b';' } else { b',' };
+            let quoted: Vec<String> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+            let text = quoted.join(if semicolon { ";" } else { "," });
+            prop_assert_eq!(quotes(text.as_bytes(), delimiter), Quotes::Fine);
+            let row = of_text(text.as_bytes(), delimiter, None).expect("it is a row");
+            prop_assert_eq!(serde_json::from_slice::<Vec<String>>(&row).expect("JSON"), cells);
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_row_says_what_it_is() {
+        let columns = ["x".to_owned(), "y".to_owned()];
+        for (text, says) in [
+            (&b""[..], "empty"),
+            (b"a", "has 1 cells, its header has 2"),
+            (b"a,b,c", "has 3 cells"),
+            (b"a,\"b", "is not closed"),
+            (b"a,b\nc,d", "more than one row"),
+            (b"a,\xff", "not UTF-8 in cell 2"),
+        ] {
+            let message = of_text(text, b',', Some(&columns)).expect_err("it is none");
+            assert!(message.contains(says), "{message}");
+        }
+        assert_eq!(of_text(b"a,b\r\n", b',', Some(&columns)).as_deref(), Ok(&br#"{"x":"a","y":"b"}"#[..]));
+    }
+}

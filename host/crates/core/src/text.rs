@@ -1,0 +1,447 @@
+//! Text that somebody else chose, as a person is shown it: the names in a task, what a guest prints, a plugin's manifest,
+//! a file's name, a message of a worker.
+//!
+//! Such text must neither order a terminal about nor pass for a line of ours. [`Foreign`] shows it on one line and [`Lines`]
+//! shows a message that holds some of it on several; [`Name`] shows it in a sentence of ours, and [`Word`] in a command that
+//! is meant to be pasted. Every place that shows such text goes through one of them; the test `voice` keeps a list of all
+//! places.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Display, Formatter, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// Characters that one line shows, where nothing else is said.
+const MOST: usize = 300;
+/// Characters of a line of our own, which may hold several foreign parts.
+const WIDEST: usize = 2000;
+/// Lines of one message.
+const MOST_LINES: usize = 40;
+/// Marks that may stand over one letter. No language needs more, and a heap of them covers the lines above and below.
+const MOST_MARKS: usize = 4;
+
+/// Shows foreign text on one line, to a bound, with all that a terminal obeys or a reader does not see as escapes: `\n`,
+/// `\u{1b}`, `\xff` for a byte that is no UTF-8. Everything else, a backslash too, stays as it is, so that showing it twice
+/// shows the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign<'a> {
+    bytes: &'a [u8],
+    most: usize,
+}
+
+impl<'a> Foreign<'a> {
+    /// Takes a text, a name of the system or a path.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Foreign<'a> {
+        Foreign { bytes: text.as_ref().as_bytes(), most: MOST }
+    }
+
+    /// The same, with so many characters of it shown.
+    pub fn at_most(self, most: usize) -> Foreign<'a> {
+        Foreign { most, ..self }
+    }
+}
+
+impl Display for Foreign<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut cut = Cut { left: self.most, to: None };
+        if escape(self.bytes, &mut cut).is_ok() {
+            return escape(self.bytes, f);
+        }
+        let mut cut = Cut { left: self.most.saturating_sub(1), to: Some(f) };
+        // It ends where there is no more room.
+        let _ = escape(self.bytes, &mut cut);
+        f.write_char('…')
+    }
+}
+
+/// Shows foreign text in a sentence of ours: as [`Foreign`] does, in backticks, so that a reader sees where it ends. A
+/// backtick in it is spelled out.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a>(Foreign<'a>);
+
+impl<'a> Name<'a> {
+    /// Takes what [`Foreign::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Name<'a> {
+        Name(Foreign::of(text))
+    }
+
+    /// The same, with so many characters of it shown.
+    pub fn at_most(self, most: usize) -> Name<'a> {
+        Name(self.0.at_most(most))
+    }
+}
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0.to_string().replace('`', "\\u{60}"))
+    }
+}
+
+/// Passes on whole pieces as long as there is room for them.
+struct Cut<'a, 'f> {
+    left: usize,
+    to: Option<&'a mut Formatter<'f>>,
+}
+
+impl Write for Cut<'_, '_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.left = self.left.checked_sub(piece.chars().count()).ok_or(fmt::Error)?;
+        self.to.as_mut().map_or(Ok(()), |to| to.write_str(piece))
+    }
+}
+
+/// Writes each character, or what stands for it, as one piece.
+fn escape(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
+    // Nothing stands before the first character that a mark could stand over.
+    let mut marks = MOST_MARKS;
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mark = is_mark(c);
+            let plain = is_visible(c) && !(mark && marks >= MOST_MARKS);
+            marks = match (plain, mark) {
+                (true, true) => marks + 1,
+                (true, false) => 0,
+                (false, _) => MOST_MARKS,
+            };
+            match plain {
+                true => to.write_str(c.encode_utf8(&mut [0; 4]))?,
+                false => to.write_str(&c.escape_default().to_string())?,
+            }
+        }
+        for byte in chunk.invalid() {
+            to.write_str(&format!("\\x{byte:02x}"))?;
+            marks = MOST_MARKS;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a reader sees a character. Rust's own tables know what is no control, no format, no private and no unassigned
+/// one, and no space but the usual; they count letters and marks that have no shape.
+pub fn is_visible(c: char) -> bool {
+    let shapeless = matches!(
+        c,
+        '\u{34f}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{ffa0}'
+            | '\u{e0100}'..='\u{e01ef}'
+    );
+    matches!(c, ' '..='~')
+        || !c.is_ascii() && !shapeless && ['a', c].iter().collect::<String>().escape_debug().nth(1) == Some(c)
+}
+
+/// Whether a visible character stands over, or joins, the one before it: `{:?}` escapes it where it comes first.
+fn is_mark(c: char) -> bool {
+    !c.is_ascii() && c.escape_debug().next() != Some(c)
+}
+
+/// Shows a message that is ours and may hold foreign text, or was written by a process that we do not trust: each line
+/// escaped as by [`Foreign`], all but the first indented by two characters at least, to a bound of lines. Only the first
+/// line of what is printed can be taken for ours, and there stands what we put before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a>(pub &'a str);
+
+impl Display for Lines<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let lines = || self.0.lines().filter(|line| !line.trim().is_empty());
+        let count = lines().count();
+        let shown = if count > MOST_LINES { MOST_LINES - 1 } else { count };
+        for (at, line) in lines().take(shown).enumerate() {
+            match at {
+                0 => {}
+                _ if line.starts_with("  ") => f.write_str("\n")?,
+                _ => f.write_str("\n  ")?,
+            }
+            write!(f, "{}", Foreign::of(line).at_most(WIDEST))?;
+        }
+        match count - shown {
+            0 => Ok(()),
+            more => write!(f, "\n  … and {more} more lines"),
+        }
+    }
+}
+
+/// Shows what a guest wrote, each line behind a bar. Of very many lines it shows the last: there a guest says what ended it.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let count = self.0.lines().count();
+        let earlier = count.saturating_sub(MOST_LINES);
+        if earlier > 0 {
+            writeln!(f, "  | … {earlier} lines before")?;
+        }
+        for (at, line) in self.0.lines().enumerate().skip(earlier) {
+            write!(f, "  | {}{}", Foreign::of(line), if at + 1 < count { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Shows a path, or any other text, as one word of a command that the user may paste into a POSIX shell: quoted where it
+/// has to be, never cut, and with what a terminal obeys or a reader does not see spelled out (`$'\012'`, as `ls` does).
+#[derive(Clone, Copy, Debug)]
+pub struct Word<'a>(&'a [u8]);
+
+impl<'a> Word<'a> {
+    /// Takes what [`Foreign::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Word<'a> {
+        Word(text.as_ref().as_bytes())
+    }
+}
+
+impl Display for Word<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(byte);
+        if !self.0.is_empty() && self.0.iter().all(is_plain) {
+            return self.0.iter().try_for_each(|&byte| f.write_char(byte.into()));
+        }
+        f.write_str("'")?;
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\'' => f.write_str("'\\''")?,
+                    c if is_visible(c) && !is_mark(c) => f.write_char(c)?,
+                    c => spell_out(c.encode_utf8(&mut [0; 4]).as_bytes(), f)?,
+                }
+            }
+            spell_out(chunk.invalid(), f)?;
+        }
+        f.write_str("'")
+    }
+}
+
+/// Writes bytes in a quoting of their own, between two parts of a quoted word.
+fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    f.write_str("'$'")?;
+    bytes.iter().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
+    f.write_str("''")
+}
+
+/// Returns so many characters of a text, as they are.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+        None => text.to_owned(),
+    }
+}
+
+/// Returns a message as a person can read it. That of a text form quotes a line, which may be all of the text.
+pub fn brief(message: &str) -> String {
+    const LINES: usize = 20;
+    const COLUMNS: usize = 400;
+    message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
+}
+
+/// The first of a list that may be of any length, and how many it leaves out.
+pub fn few<T>(all: &[T], most: usize) -> (&[T], usize) {
+    let shown = all.get(..most).unwrap_or(all);
+    (shown, all.len() - shown.len())
+}
+
+/// Returns a number of bytes as messages write it. A round one is written as options take it: `64 KiB`; another is written
+/// with the exact number behind it: `7.9 GiB (8589930496 bytes)`.
+pub fn bytes_said(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    // Up to this a number is easily read as it stands.
+    const SHORT: u64 = 10_000;
+    let exact = UNITS.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    match (exact, UNITS.iter().find(|(shift, _)| bytes >> shift > 0)) {
+        (Some((shift, unit)), _) if bytes >> shift < SHORT => format!("{} {unit}", bytes >> shift),
+        (_, Some((shift, unit))) if bytes >= SHORT => {
+            // Rounded down: a limit must not look wider than it is.
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
+        }
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+/// Returns a name as a list shows it: in backticks where it could be read as more, or less, than a name.
+pub fn shown(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-:/@.#[]$+".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => Foreign::of(name).to_string(),
+        false => Name::of(name).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Foreign::of(text).to_string()
+    }
+
+    /// What could order a terminal about, turn what stands beside it, or not be seen at all.
+    fn is_hostile(c: char) -> bool {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{200b}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}'
+                    | '\u{61c}'
+                    | '\u{feff}'
+                    | '\u{ad}'
+                    | '\u{e0000}'..='\u{e0fff}'
+            )
+    }
+
+    /// Any text, with much of what is hostile in it.
+    fn texts() -> impl Strategy<Value = String> {
+        let hostile = prop::sample::select(vec![
+            '\n',
+            '\r',
+            '\t',
+            '\0',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{200b}',
+            '\u{e0041}',
+            '\u{301}',
+            '\u{61c}',
+            ' ',
+        ]);
+        let any = prop_oneof![hostile, any::<char>(), prop::char::range(' ', '~')];
+        prop::collection::vec(any, 0..400).prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_is_one_bounded_line_of_what_can_be_seen(bytes in any::<Vec<u8>>(), text in texts(), most in 1..400_usize) {
+            for bytes in [&bytes, text.as_bytes()] {
+                let shown = Foreign::of(OsStr::from_bytes(bytes)).at_most(most).to_string();
+                prop_assert!(!shown.contains(is_hostile), "{shown:?}");
+                prop_assert!(shown.chars().count() <= most, "{shown:?}");
+                prop_assert_eq!(Foreign::of(&shown).at_most(most).to_string(), shown.clone());
+            }
+        }
+
+        #[test]
+        fn of_a_message_only_the_first_line_is_not_indented(text in texts()) {
+            let shown = Lines(&text).to_string();
+            prop_assert!(!shown.contains(|c| is_hostile(c) && c != '\n'), "{shown:?}");
+            prop_assert!(shown.lines().skip(1).all(|line| line.starts_with("  ")), "{shown:?}");
+            prop_assert!(shown.lines().count() <= MOST_LINES);
+            let again = Lines(&shown).to_string();
+            prop_assert_eq!(again, shown);
+        }
+
+        #[test]
+        fn what_is_quoted_stands_behind_a_bar(text in texts()) {
+            let shown = Quoted(&text).to_string();
+            prop_assert!(shown.lines().all(|line| line.starts_with("  | ")), "{shown:?}");
+            prop_assert!(!shown.contains(|c| is_hostile(c) && c != '\n'), "{shown:?}");
+        }
+
+        #[test]
+        fn a_word_of_a_shell_is_one_line_that_messages_leave_as_it_is(bytes in any::<Vec<u8>>(), text in texts()) {
+            for bytes in [&bytes, text.as_bytes()] {
+                let word = Word::of(OsStr::from_bytes(bytes)).to_string();
+                prop_assert!(!word.contains(is_hostile), "{word:?}");
+                prop_assert_eq!(Foreign::of(&word).at_most(usize::MAX).to_string(), word);
+            }
+        }
+
+        #[test]
+        fn a_name_ends_where_its_second_backtick_is(bytes in any::<Vec<u8>>(), text in texts()) {
+            for bytes in [&bytes, text.as_bytes()] {
+                let name = Name::of(OsStr::from_bytes(bytes)).to_string();
+                prop_assert!(!name.contains(is_hostile), "{name:?}");
+                prop_assert!(name.starts_with('`') && name.ends_with('`') && name.matches('`').count() == 2, "{name:?}");
+                prop_assert_eq!(Foreign::of(&name).at_most(WIDEST).to_string(), name);
+            }
+        }
+
+        #[test]
+        fn plain_text_stays_as_it_is(text in "[ -~äñ書🦀]{0,200}") {
+            prop_assert_eq!(shown(&text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_spelled_out() {
+        assert_eq!(shown("a\nb\t\u{1b}[2J"), "a\\nb\\t\\u{1b}[2J");
+        assert_eq!(shown("\u{202e}x\u{e0041}\u{3164}"), "\\u{202e}x\\u{e0041}\\u{3164}");
+        assert_eq!(Foreign::of(OsStr::from_bytes(b"a\xff\xed\xa0\x80")).to_string(), "a\\xff\\xed\\xa0\\x80");
+        assert_eq!(shown("C:\\x \"é\" e\u{301} हिन्दी"), "C:\\x \"é\" e\u{301} हिन्दी");
+    }
+
+    /// What a shell takes words for.
+    fn read_by(shell: &str, words: &[String]) -> Option<Vec<u8>> {
+        let command = format!("printf '%s\\0' {}", words.join(" "));
+        let output = std::process::Command::new(shell).arg("-c").arg(command).env("LC_ALL", "C").output().ok()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(output.stdout)
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_the_text_to_the_letter_and_starts_nothing() {
+        let texts = [
+            "a b",
+            "it's",
+            "''",
+            "",
+            "$(touch x)",
+            "`id`",
+            "a;b&c|d>e",
+            "~",
+            "#",
+            "*?[a]",
+            "\\n",
+            "!1",
+            "-x=ä🦀",
+            "=ls",
+        ];
+        let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
+        let wanted: Vec<u8> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
+        assert_eq!(read_by("sh", &words), Some(wanted));
+        assert_eq!(Word::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
+        // The quoting of what cannot be seen came into POSIX in 2024.
+        let hostile: Vec<&[u8]> = vec![b"a\nb", b"\xff'\x1b[2J", "e\u{301}\u{202e}7".as_bytes(), b"\n", b"\x017"];
+        let words: Vec<_> = hostile.iter().map(|text| Word::of(OsStr::from_bytes(text)).to_string()).collect();
+        let wanted: Vec<u8> = hostile.iter().flat_map(|text| [text, &[0][..]].concat()).collect();
+        if let Some(read) = read_by("bash", &words) {
+            assert_eq!(read, wanted, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn marks_do_not_pile_up() {
+        let pile = format!("e{}", "\u{301}".repeat(100));
+        assert_eq!(shown(&pile).matches('\u{301}').count(), MOST_MARKS);
+        assert!(shown("\u{301}").is_ascii());
+    }
+
+    #[test]
+    fn what_is_too_long_ends_in_an_ellipsis() {
+        assert_eq!(Foreign::of("abcdef").at_most(4).to_string(), "abc…");
+        assert_eq!(Foreign::of("abcd").at_most(4).to_string(), "abcd");
+        assert_eq!(Foreign::of("a\u{1b}").at_most(4).to_string(), "a…");
+    }
+
+    #[test]
+    fn very_many_lines_are_counted() {
+        let text = "x\n".repeat(1000);
+        assert!(Lines(&text).to_string().ends_with("… and 961 more lines"), "{}", Lines(&text));
+        assert!(Quoted(&text).to_string().starts_with("  | … 960 lines before\n"));
+        assert_eq!(few(&[1, 2, 3], 2), (&[1, 2][..], 1));
+    }
+}

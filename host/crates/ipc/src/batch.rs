@@ -1,0 +1,204 @@
+//! Items as they are read, in the form in which they go into a lane.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
+use wasmpool_core::failed::{self, Raw};
+
+/// Items in the form in which they go into a lane: each behind its header.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub bytes: Vec<u8>,
+    /// What the last item has behind its header, where that is in memory of its own: it is large, and was not copied.
+    pub last: Bytes,
+    /// Size of each item, without its header.
+    pub sizes: Vec<u32>,
+}
+
+const TOO_LONG: &str = "the item is longer than 4 GiB";
+/// Most bytes that are foreseen for items that have not come.
+const ROOM: usize = 128 << 10;
+/// Most characters of the reason why an item could not be read.
+const REASON: usize = 4096;
+
+impl Batch {
+    /// Appends an item.
+    pub fn push(&mut self, item: &[u8]) {
+        self.append(ItemTag::Item, item);
+    }
+
+    /// Appends an item without copying it. The next one would, so this is for what fills a batch.
+    pub fn push_whole(&mut self, item: Bytes) {
+        let Ok(len) = u32::try_from(item.len()) else {
+            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
+        };
+        self.copy_last();
+        if self.is_empty() {
+            // Room that was made for others would be kept as long as the item.
+            self.bytes = Vec::new();
+        }
+        self.bytes.extend_from_slice(&item_header(ItemTag::Item, len));
+        self.sizes.push(len);
+        self.last = item;
+    }
+
+    /// Makes the last item like the others, so that more can follow.
+    fn copy_last(&mut self) {
+        if !self.last.is_empty() {
+            self.bytes.extend_from_slice(&std::mem::take(&mut self.last));
+        }
+    }
+
+    /// Appends an item that `write` appends to what is there; what it says instead becomes a failure of kind
+    /// `invalid-input`.
+    pub fn push_written(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) {
+        self.copy_last();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; ITEM_HEADER]);
+        let written = write(&mut self.bytes);
+        let len = u32::try_from(self.bytes.len().saturating_sub(start + ITEM_HEADER));
+        match (written, len) {
+            (Ok(()), Ok(len)) => {
+                if let Some(header) = self.bytes.get_mut(start..).and_then(|item| item.first_chunk_mut()) {
+                    *header = item_header(ItemTag::Item, len);
+                }
+                self.sizes.push(len);
+            }
+            (written, _) => {
+                self.bytes.truncate(start);
+                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()), &Raw::Nothing);
+            }
+        }
+    }
+
+    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. What stood
+    /// there is kept for `--failed`.
+    pub fn push_unreadable(&mut self, reason: &str, raw: &Raw<'_>) {
+        let reason = match reason.char_indices().nth(REASON) {
+            Some((end, _)) => reason.get(..end).unwrap_or_default(),
+            None => reason,
+        };
+        let mut item = Vec::new();
+        failed::unreadable(reason, raw, &mut item);
+        self.append(ItemTag::Unreadable, &item);
+    }
+
+    fn append(&mut self, tag: ItemTag, bytes: &[u8]) {
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
+        };
+        self.copy_last();
+        self.bytes.reserve(ITEM_HEADER + bytes.len());
+        self.bytes.extend_from_slice(&item_header(tag, len));
+        self.bytes.extend_from_slice(bytes);
+        self.sizes.push(len);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// Bytes of all items, with their headers.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.last.len()
+    }
+
+    /// Takes what is there, and makes room for as much again: small items would else be moved each time there is no more.
+    pub fn take(&mut self) -> Batch {
+        let bytes = (self.bytes.len() + self.bytes.len() / 8).min(ROOM);
+        let (bytes, sizes) = (Vec::with_capacity(bytes), Vec::with_capacity(self.sizes.len()));
+        std::mem::replace(self, Batch { bytes, sizes, last: Bytes::new() })
+    }
+}
+
+/// Bytes of items of these sizes, each behind its header.
+pub fn with_headers(sizes: &[u32]) -> usize {
+    sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum()
+}
+
+/// Some items of a batch.
+#[derive(Debug)]
+pub struct Part<'a> {
+    pub bytes: &'a [u8],
+    /// As in the batch.
+    pub last: Bytes,
+    pub sizes: &'a [u32],
+}
+
+impl Batch {
+    /// The items with these numbers in the batch.
+    pub fn part(&self, items: Range<usize>) -> Part<'_> {
+        let sizes = self.sizes.get(items.clone()).unwrap_or_default();
+        let start = with_headers(self.sizes.get(..items.start).unwrap_or_default());
+        let end = (start + with_headers(sizes)).min(self.bytes.len());
+        let last = if !sizes.is_empty() && items.end == self.sizes.len() { self.last.clone() } else { Bytes::new() };
+        Part { bytes: self.bytes.get(start..end).unwrap_or_default(), last, sizes }
+    }
+
+    /// Appends items of another batch.
+    pub fn append_part(&mut self, part: Part<'_>) {
+        if part.sizes.is_empty() {
+            return;
+        }
+        self.copy_last();
+        self.bytes.extend_from_slice(part.bytes);
+        self.sizes.extend_from_slice(part.sizes);
+        self.last = part.last;
+    }
+
+    /// The items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ItemTag, &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let (header, behind) = rest.split_first_chunk::<ITEM_HEADER>()?;
+            let (tag, len) = read_item_header(*header);
+            let (item, others) = behind.split_at_checked(len).unwrap_or((&self.last, &[]));
+            rest = others;
+            Some((tag, item))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_batch_and_all_parts_of_it_hold_the_items_whether_copied_or_not(
+            items in proptest::collection::vec((any::<bool>(), any::<bool>(), "[a-z]{0,9}"), 0..20),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut batch = Batch::default();
+            let mut expected = Vec::new();
+            for (whole, readable, item) in &items {
+                match (readable, whole) {
+                    (true, true) => batch.push_whole(Bytes::copy_from_slice(item.as_bytes())),
+                    (true, false) => batch.push(item.as_bytes()),
+                    (false, _) => batch.push_unreadable(item, &Raw::Path(item.as_bytes())),
+                }
+                let mut unread = Vec::new();
+                failed::unreadable(item, &Raw::Path(item.as_bytes()), &mut unread);
+                expected.push(match readable {
+                    true => (ItemTag::Item, item.as_bytes().to_vec()),
+                    false => (ItemTag::Unreadable, unread),
+                });
+            }
+            let expected: Vec<(ItemTag, &[u8])> = expected.iter().map(|(tag, item)| (*tag, &**item)).collect();
+            prop_assert_eq!(batch.iter().collect::<Vec<_>>(), &expected[..]);
+            prop_assert_eq!(batch.size(), with_headers(&batch.sizes));
+            let cut = cut.index(items.len() + 1);
+            let mut parts = Batch::default();
+            parts.append_part(batch.part(0..cut));
+            prop_assert_eq!(parts.iter().collect::<Vec<_>>(), &expected[..cut]);
+            parts.append_part(batch.part(cut..items.len()));
+            parts.append_part(batch.part(cut..cut));
+            prop_assert_eq!(parts.iter().collect::<Vec<_>>(), &expected[..]);
+            prop_assert_eq!(parts.size(), batch.size());
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What travels in a lane. Both sides are the same binary, so numbers are in the machine's own order.
+//!
+//! Host to worker, per chunk: a [`ChunkHeader`], then per item an [`ItemHeader`] and its bytes.
+//! Worker to host, per item and in the order of the items: an [`OutcomeHeader`] and its bytes. An outcome carries no index:
+//! a worker can only speak of the next item it was given.
+
+use std::time::Duration;
+
+pub use wasmpool_core::item::ItemTag;
+
+pub const CHUNK_HEADER: usize = 16;
+pub const ITEM_HEADER: usize = 8;
+pub const OUTCOME_HEADER: usize = 16;
+
+/// Which items follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkHeader {
+    /// The index of the first.
+    pub first: u64,
+    pub count: u32,
+}
+
+impl ChunkHeader {
+    pub fn to_bytes(self) -> [u8; CHUNK_HEADER] {
+        (u128::from(self.first) | u128::from(self.count) << 64).to_ne_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; CHUNK_HEADER]) -> ChunkHeader {
+        let word = u128::from_ne_bytes(bytes);
+        ChunkHeader { first: word as u64, count: (word >> 64) as u32 }
+    }
+}
+
+pub fn item_header(tag: ItemTag, len: u32) -> [u8; ITEM_HEADER] {
+    let tag = match tag {
+        ItemTag::Item => 0u64,
+        ItemTag::Unreadable => 1,
+    };
+    (u64::from(len) | tag << 32).to_ne_bytes()
+}
+
+pub fn read_item_header(bytes: [u8; ITEM_HEADER]) -> (ItemTag, usize) {
+    let word = u64::from_ne_bytes(bytes);
+    let tag = if word >> 32 == 0 { ItemTag::Item } else { ItemTag::Unreadable };
+    (tag, (word & u64::from(u32::MAX)) as usize)
+}
+
+/// What the bytes of an outcome are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeTag {
+    /// The encoded value.
+    Value,
+    /// Encoded values (`--flatten`), each behind its length as four bytes.
+    Values,
+    /// A [`wasmpool_core::outcome::Failure`] as JSON.
+    Failure,
+    /// Four bytes of length, what is told beside it as JSON ([`wasmpool_core::outcome::Beside`]), then the encoded value.
+    ValueAndBeside,
+    ValuesAndBeside,
+    /// No outcome: the next [`PART`] bytes of the value of the item in work, which is more than is kept in memory.
+    Part,
+}
+
+/// Bytes of a part: as many in each, so that nobody is kept busy with crumbs.
+pub const PART: usize = 64 << 10;
+
+const TAGS: [OutcomeTag; 6] = [
+    OutcomeTag::Value,
+    OutcomeTag::Values,
+    OutcomeTag::Failure,
+    OutcomeTag::ValueAndBeside,
+    OutcomeTag::ValuesAndBeside,
+    OutcomeTag::Part,
+];
+
+/// Length and kind of an outcome, and how long the item ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeHeader {
+    pub tag: OutcomeTag,
+    pub len: u32,
+    pub elapsed: Duration,
+}
+
+impl OutcomeHeader {
+    pub fn to_bytes(self) -> [u8; OUTCOME_HEADER] {
+        let tag = TAGS.iter().position(|&t| t == self.tag).unwrap_or(0) as u64;
+        let first = u64::from(self.len) | tag << 32;
+        let ns = u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX);
+        (u128::from(first) | u128::from(ns) << 64).to_ne_bytes()
+    }
+
+    /// `None` for bytes that no header of ours has.
+    pub fn from_bytes(bytes: [u8; OUTCOME_HEADER]) -> Option<OutcomeHeader> {
+        let word = u128::from_ne_bytes(bytes);
+        let tag = TAGS.get((word >> 32) as u32 as usize).copied()?;
+        Some(OutcomeHeader { tag, len: word as u32, elapsed: Duration::from_nanos((word >> 64) as u64) })
+    }
+}

@@ -1,0 +1,317 @@
+//! What a worker says of its life over the socket, and at which moment it may say what.
+//!
+//! A worker becomes less trustworthy step by step. Until it has entered its sandbox it has run our code alone. Then it reads
+//! the artifact, which a compile process made that a stranger's wasm may have taken over. Then it runs code of the task. So
+//! each message is believed only where an honest worker would send it, and only as far as the worker could know it by
+//! then. Whatever else comes costs this worker, and nobody else.
+
+use serde::{Deserialize, Serialize};
+
+use wasmpool_core::layer::Part;
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Started {
+    /// It is in the sandbox, and reads from here on what strangers have made. Strict would have insisted on these parts.
+    Entered { lacking: Vec<Part> },
+    /// It has the task, and is about to run its `init`: said only where there is one to run.
+    Loaded { lacking: Vec<Part> },
+    /// It waits for items.
+    Ready { lacking: Vec<Part> },
+    /// The sandbox lacks a layer that has to hold.
+    Unprotected(String),
+    /// The task is not one that can be run like this; the user has to change something.
+    Unusable(String),
+    /// The artifact does not fit this build.
+    BadArtifact(String),
+    /// The task's `init` failed.
+    Uninitialised(String),
+    #[cfg(feature = "probes")]
+    Probed(wasmpool_core::probe::Outcome),
+}
+
+/// How far a worker has come, going by what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was sent the task, and has said nothing.
+    Entering,
+    /// It reads the artifact.
+    Loading,
+    /// It runs the task's `init`.
+    Initialising,
+    /// It serves items, and has nothing more to say.
+    Serving,
+    /// It said why it never will.
+    Over,
+}
+
+/// Why a worker will never serve items.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unprotected(String),
+    /// The sandbox cannot be narrowed for serving. It read the artifact by then: not a word to end the run on.
+    NotNarrowed(String),
+    Unusable(String),
+    BadArtifact(String),
+    Uninitialised(String),
+}
+
+impl Refusal {
+    /// What it said.
+    pub fn message(&self) -> &str {
+        match self {
+            Refusal::Unprotected(message)
+            | Refusal::NotNarrowed(message)
+            | Refusal::Unusable(message)
+            | Refusal::BadArtifact(message)
+            | Refusal::Uninitialised(message) => message,
+        }
+    }
+}
+
+/// What follows from a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// It waits for items, and runs without these parts of the sandbox.
+    Ready {
+        lacking: Vec<Part>,
+    },
+    Refused(Refusal),
+}
+
+/// The worker said something that was not due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker broke the protocol: {0}")]
+pub struct OutOfTurn(pub &'static str);
+
+/// Bells that can be on their way at a time, at most. A worker rings once for each time the host goes to sleep; where there
+/// are many workers the host may go to sleep some times before it reads this one's socket.
+const MOST_BELLS: u32 = 512;
+/// Bells in a row for which the host finds nothing. An honest worker rings in vain once or twice, as it goes to sleep itself.
+const MOST_IN_VAIN: u32 = 1_000;
+
+/// Follows what a worker says.
+#[derive(Debug)]
+pub struct Life {
+    stage: Stage,
+    /// It has an `init` to run.
+    inits: bool,
+    lacking: Vec<Part>,
+    /// Bells that are due, and those in a row that led to nothing.
+    bells: u32,
+    in_vain: u32,
+}
+
+impl Life {
+    /// That of a worker that is sent a task; `inits` says that it may have an `init` to run.
+    pub fn new(inits: bool) -> Life {
+        Life { stage: Stage::Entering, inits, lacking: Vec::new(), bells: 0, in_vain: 0 }
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfTurn`] for one that is not due: the worker has to go.
+    pub fn hear(&mut self, said: Started) -> Result<Option<News>, OutOfTurn> {
+        match (self.stage, said) {
+            (Stage::Entering, Started::Entered { lacking }) => {
+                self.note(lacking);
+                self.stage = Stage::Loading;
+                Ok(None)
+            }
+            (Stage::Loading, Started::Loaded { lacking }) if self.inits => {
+                self.note(lacking);
+                self.stage = Stage::Initialising;
+                Ok(None)
+            }
+            (Stage::Loading, Started::Ready { lacking }) => {
+                self.note(lacking);
+                Ok(Some(self.ready()))
+            }
+            // Code of the task has run: what is missing of the sandbox was said before.
+            (Stage::Initialising, Started::Ready { .. }) => Ok(Some(self.ready())),
+            (Stage::Entering, Started::Unprotected(message)) => self.refuse(Refusal::Unprotected(message)),
+            (Stage::Loading, Started::Unprotected(message)) => self.refuse(Refusal::NotNarrowed(message)),
+            (Stage::Entering | Stage::Loading, Started::Unusable(message)) => self.refuse(Refusal::Unusable(message)),
+            (Stage::Loading, Started::BadArtifact(message)) => self.refuse(Refusal::BadArtifact(message)),
+            (Stage::Initialising, Started::Uninitialised(message)) => self.refuse(Refusal::Uninitialised(message)),
+            _ => {
+                self.stage = Stage::Over;
+                Err(OutOfTurn("it said something that was not due"))
+            }
+        }
+    }
+
+    fn ready(&mut self) -> News {
+        self.stage = Stage::Serving;
+        News::Ready { lacking: std::mem::take(&mut self.lacking) }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<Option<News>, OutOfTurn> {
+        self.stage = Stage::Over;
+        Ok(Some(News::Refused(refusal)))
+    }
+
+    fn note(&mut self, lacking: Vec<Part>) {
+        for part in lacking {
+            if !self.lacking.contains(&part) {
+                self.lacking.push(part);
+            }
+        }
+    }
+
+    /// The host is about to sleep: it may be rung once for that.
+    pub fn may_ring(&mut self) {
+        self.bells = (self.bells + 1).min(MOST_BELLS);
+    }
+
+    /// Takes a bell.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfTurn`] for one that nobody can have asked for.
+    pub fn rung(&mut self) -> Result<(), OutOfTurn> {
+        if self.stage != Stage::Serving {
+            return Err(OutOfTurn("it rang before it was ready"));
+        }
+        self.bells = self.bells.checked_sub(1).ok_or(OutOfTurn("it rang more often than the host slept"))?;
+        self.in_vain += 1;
+        if self.in_vain > MOST_IN_VAIN {
+            return Err(OutOfTurn("it rings and rings, and has nothing"));
+        }
+        Ok(())
+    }
+
+    /// The host found something, or takes nothing for now: bells before this one were not in vain.
+    pub fn had_reason(&mut self) {
+        self.in_vain = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part() -> Part {
+        Part::NetworkNamespace
+    }
+
+    /// Every message.
+    fn all() -> Vec<Started> {
+        let text = || "text".to_owned();
+        vec![
+            Started::Entered { lacking: vec![] },
+            Started::Loaded { lacking: vec![] },
+            Started::Ready { lacking: vec![] },
+            Started::Unprotected(text()),
+            Started::Unusable(text()),
+            Started::BadArtifact(text()),
+            Started::Uninitialised(text()),
+        ]
+    }
+
+    /// A worker at this stage.
+    fn at(stage: Stage, inits: bool) -> Life {
+        let mut life = Life::new(inits);
+        let way: &[Started] = match stage {
+            Stage::Entering => &[],
+            Stage::Loading => &[Started::Entered { lacking: vec![] }],
+            Stage::Initialising => &[Started::Entered { lacking: vec![] }, Started::Loaded { lacking: vec![] }],
+            Stage::Serving => &[Started::Entered { lacking: vec![] }, Started::Ready { lacking: vec![] }],
+            Stage::Over => &[Started::Unusable(String::new())],
+        };
+        for said in way {
+            // Through JSON, as it travels.
+            let said = serde_json::from_str(&serde_json::to_string(said).unwrap()).unwrap();
+            life.hear(said).unwrap();
+        }
+        assert_eq!(life.stage, stage);
+        life
+    }
+
+    const STAGES: [Stage; 5] = [Stage::Entering, Stage::Loading, Stage::Initialising, Stage::Serving, Stage::Over];
+
+    #[test]
+    fn each_message_is_believed_only_at_the_moment_an_honest_worker_sends_it() {
+        for inits in [false, true] {
+            for stage in STAGES.into_iter().filter(|&stage| inits || stage != Stage::Initialising) {
+                for (nth, said) in all().into_iter().enumerate() {
+                    let name = format!("{said:?} while {stage:?}, init {inits}");
+                    let due = match stage {
+                        Stage::Entering => [true, false, false, true, true, false, false],
+                        Stage::Loading => [false, inits, true, true, true, true, false],
+                        Stage::Initialising => [false, false, true, false, false, false, true],
+                        Stage::Serving | Stage::Over => [false; 7],
+                    };
+                    let heard = at(stage, inits).hear(said);
+                    assert_eq!(heard.is_ok(), due[nth], "{name}: {heard:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn that_there_is_no_sandbox_is_believed_only_of_who_has_read_nothing_yet() {
+        let refused = |stage, inits| at(stage, inits).hear(Started::Unprotected("m".to_owned()));
+        let news = |refusal| Ok(Some(News::Refused(refusal)));
+        assert_eq!(refused(Stage::Entering, false), news(Refusal::Unprotected("m".to_owned())));
+        assert_eq!(refused(Stage::Loading, false), news(Refusal::NotNarrowed("m".to_owned())));
+        assert!(refused(Stage::Initialising, true).is_err() && refused(Stage::Serving, true).is_err());
+    }
+
+    #[test]
+    fn whoever_was_out_of_turn_is_believed_nothing_afterwards() {
+        for stage in STAGES {
+            let mut life = at(stage, true);
+            life.hear(Started::Entered { lacking: vec![] }).ok();
+            life.hear(Started::Entered { lacking: vec![] }).unwrap_err();
+            for said in all() {
+                life.hear(said).unwrap_err();
+            }
+            life.may_ring();
+            life.rung().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_the_sandbox_lacks_is_believed_only_from_before_the_task_ran() {
+        let mut life = Life::new(true);
+        life.hear(Started::Entered { lacking: vec![part()] }).unwrap();
+        life.hear(Started::Loaded { lacking: vec![part(), Part::ServingFilter] }).unwrap();
+        let ready = life.hear(Started::Ready { lacking: vec![Part::NotDumpable] });
+        assert_eq!(ready, Ok(Some(News::Ready { lacking: vec![part(), Part::ServingFilter] })));
+    }
+
+    #[test]
+    fn a_bell_is_due_once_for_each_time_the_host_sleeps() {
+        let mut life = at(Stage::Serving, false);
+        life.rung().unwrap_err();
+        for _ in 0..10 {
+            life.may_ring();
+        }
+        for _ in 0..10 {
+            life.rung().unwrap();
+        }
+        life.rung().unwrap_err();
+        for stage in [Stage::Entering, Stage::Loading, Stage::Initialising] {
+            let mut life = at(stage, true);
+            life.may_ring();
+            life.rung().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn bells_for_which_there_is_nothing_do_not_keep_the_host_busy_for_ever() {
+        let mut life = at(Stage::Serving, false);
+        let mut ring = |reason: bool| {
+            life.may_ring();
+            if reason {
+                life.had_reason();
+            }
+            life.rung()
+        };
+        assert!((0..10 * MOST_IN_VAIN).all(|_| ring(true).is_ok()));
+        assert!((0..10 * MOST_IN_VAIN).any(|_| ring(false).is_err()));
+    }
+}

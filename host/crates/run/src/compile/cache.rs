@@ -1,0 +1,290 @@
+//! Artifacts on disk, so that a task is compiled once.
+//!
+//! Entries lie in a directory of the cache's own ([`ENTRIES`]) below the one that the user names or that is the custom, so
+//! that nothing of the user's is ever among them; and only what has the name of an entry is looked at, counted or removed.
+//! An artifact is machine code: a directory that somebody else owns or may write to is refused, and left as it is. An entry
+//! holds the artifact, then what is known about it and a checksum; one that is damaged or of another build is passed over
+//! and made again. Entries are written aside and renamed into place. What fails here never ends a run: the task is compiled
+//! instead.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Meta;
+use crate::aside::{Directory, is_aside};
+use wasmpool_core::artifact::Profile;
+use wasmpool_core::text::Foreign;
+
+/// The directory of entries. Those of older versions lie in the user's cache directory itself; they
+/// are left alone.
+const ENTRIES: &str = "wasmpool-artifacts";
+/// Bytes of all entries together; the ones not used for the longest time go first.
+const MOST: u64 = 2 << 30;
+/// Beginning of the name of an entry that is being written.
+const UNFINISHED: &str = ".new-";
+/// What every entry ends with: length of the meta data, checksum, this.
+const MAGIC: &[u8; 8] = b"wasmpl03";
+const TRAILER: u64 = 8 + 32 + 8;
+/// Rights of anybody but the owner to change something.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// A cache of artifacts.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Where it is, or why it is nowhere.
+    place: Result<PathBuf, &'static str>,
+}
+
+impl Cache {
+    /// The user's cache: in `$WASMPOOL_CACHE_DIR`, else `wasmpool` in `$XDG_CACHE_HOME` or `~/.cache`.
+    pub fn of_user() -> Cache {
+        let place = match std::env::var_os("WASMPOOL_CACHE_DIR") {
+            Some(own) if own.is_empty() => Err("the cache is switched off: WASMPOOL_CACHE_DIR is empty"),
+            Some(own) => Ok(PathBuf::from(own)),
+            None => dirs::cache_dir()
+                .map(|directory| directory.join("wasmpool"))
+                .ok_or("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME"),
+        };
+        Cache { place }
+    }
+
+    /// Where entries are; an error says why there are none.
+    pub fn directory(&self) -> Result<PathBuf, String> {
+        Ok(self.place.clone()?.join(ENTRIES))
+    }
+
+    /// The artifact in sealed memory, if there is a sound one.
+    pub fn get(&self, hash: &str, profile: Profile) -> Option<(OwnedFd, Meta)> {
+        let place = self.place.as_ref().ok()?;
+        let entries = entries(place, false).ok()?;
+        let name = name(hash, profile);
+        let file = entries.open_file(&name).ok()?;
+        match read(&file) {
+            Ok(found) => {
+                // Used now: it goes last when room is needed.
+                let _ = file.set_modified(std::time::SystemTime::now());
+                Some(found)
+            }
+            Err(_) => {
+                let _ = entries.remove(&name);
+                None
+            }
+        }
+    }
+
+    /// Keeps an artifact, or says why it was not kept.
+    pub fn put(&self, hash: &str, artifact: &File, meta: &Meta) -> Result<(), String> {
+        let place = self.place.as_ref().map_err(|&why| why.to_owned())?;
+        let entries = entries(place, true)?;
+        let name = name(hash, meta.profile);
+        write(&entries, &name, artifact, meta)
+            .map_err(|e| format!("cannot write to the cache {}: {e}", Foreign::of(&place.join(ENTRIES))))?;
+        let _ = trim(&entries, &name);
+        Ok(())
+    }
+
+    /// Forgets an artifact that could not be loaded.
+    pub fn remove(&self, hash: &str, profile: Profile) {
+        if let Ok(place) = &self.place
+            && let Ok(entries) = entries(place, false)
+        {
+            let _ = entries.remove(name(hash, profile));
+        }
+    }
+}
+
+/// The name of an entry. It tells all that an artifact depends on besides the machine's processor, which the engine checks
+/// when it loads it.
+fn name(hash: &str, profile: Profile) -> String {
+    format!("{hash}-{}-{}-{}", env!("CARGO_PKG_VERSION"), wasmpool_core::artifact::WASMTIME, profile.name())
+}
+
+/// Whether a name is that of an entry, of this version or another.
+fn is_entry(name: &str) -> bool {
+    let Some((hash, rest)) = name.split_once('-') else {
+        return false;
+    };
+    let versions = rest.splitn(3, '-').collect::<Vec<_>>();
+    let is_version = |text: &str| {
+        text.split('.').count() == 3 && text.split('.').all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    hash.len() == 64
+        && hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        && matches!(versions[..], [ours, engines, profile] if is_version(ours) && is_version(engines) && is_profile(profile))
+}
+
+/// Whether a text may be what some version calls a profile: words of small letters.
+fn is_profile(name: &str) -> bool {
+    name.split('-').all(|word| !word.is_empty() && word.bytes().all(|letter| letter.is_ascii_lowercase()))
+}
+
+/// Opens the directory of entries below this place, and makes it where it is to be `made`. Nobody but this user could have
+/// put something into it.
+fn entries(place: &Path, made: bool) -> Result<Directory, String> {
+    let cannot = |e: io::Error| format!("cannot open the cache {}: {e}", Foreign::of(place));
+    if made && fs::metadata(place).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(cannot)?;
+    }
+    let outer = Directory::open(place).map_err(cannot)?;
+    // Who may write to the outer one could put another directory of this user's in the place of the inner one.
+    is_ours(&outer, place)?;
+    let path = place.join(ENTRIES);
+    let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(|e| {
+        let shown = Foreign::of(&path);
+        match fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
+            // Opened by a flag that follows no link, its error speaks of what it is not.
+            true => format!("the cache {shown} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR"),
+            false => format!("cannot open the cache {shown}: {e}"),
+        }
+    })?;
+    is_ours(&inner, &path)?;
+    Ok(inner)
+}
+
+fn is_ours(directory: &Directory, path: &Path) -> Result<(), String> {
+    let metadata = directory.metadata().map_err(|e| format!("cannot open the cache {}: {e}", Foreign::of(path)))?;
+    let path = Foreign::of(path);
+    let refused =
+        |why: &str| Err(format!("the cache {path} is not used: {why}; or name another with WASMPOOL_CACHE_DIR"));
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return refused("it belongs to somebody else; make it your own");
+    }
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return refused("others may write to it; make it yours alone (chmod go-w)");
+    }
+    Ok(())
+}
+
+fn read(file: &File) -> io::Result<(OwnedFd, Meta)> {
+    let damaged = || io::Error::other("the entry is damaged");
+    let about = file.metadata()?;
+    if about.uid() != nix::unistd::geteuid().as_raw() || about.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(io::Error::other("the entry may be somebody else's"));
+    }
+    let end = about.len().checked_sub(TRAILER).ok_or_else(damaged)?;
+    let mut trailer = [0; TRAILER as usize];
+    file.read_exact_at(&mut trailer, end)?;
+    let (meta_len, rest) = trailer.split_at(8);
+    let (checksum, magic) = rest.split_at(32);
+    let meta_len = u64::from_ne_bytes(meta_len.try_into().map_err(|_| damaged())?);
+    let code = end.checked_sub(meta_len).ok_or_else(damaged)?;
+    if magic != MAGIC {
+        return Err(damaged());
+    }
+    let mut artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; 256 << 10];
+    let mut source = file;
+    let mut left = code;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        let part = block.get_mut(..want).ok_or_else(damaged)?;
+        source.read_exact(part)?;
+        hasher.update(part);
+        artifact.write_all(part)?;
+        left -= want as u64;
+    }
+    let mut meta = vec![0; usize::try_from(meta_len).map_err(|_| damaged())?];
+    source.read_exact(&mut meta)?;
+    hasher.update(&meta);
+    if hasher.finalize().as_bytes() != checksum {
+        return Err(damaged());
+    }
+    wasmpool_ipc::memfd::seal(&artifact)?;
+    Ok((artifact.into(), serde_json::from_slice(&meta)?))
+}
+
+fn write(entries: &Directory, name: &str, artifact: &File, meta: &Meta) -> io::Result<()> {
+    let mut aside = entries.aside(UNFINISHED, 0o600)?;
+    let file = &mut aside.file;
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; 256 << 10];
+    let mut at = 0;
+    loop {
+        let count = artifact.read_at(&mut block, at)?;
+        let Some(part @ [_, ..]) = block.get(..count) else {
+            break;
+        };
+        hasher.update(part);
+        file.write_all(part)?;
+        at += count as u64;
+    }
+    let meta = serde_json::to_vec(meta)?;
+    hasher.update(&meta);
+    file.write_all(&meta)?;
+    file.write_all(&(meta.len() as u64).to_ne_bytes())?;
+    file.write_all(hasher.finalize().as_bytes())?;
+    file.write_all(MAGIC)?;
+    aside.place(name)
+}
+
+/// What a process that was killed while it wrote has left behind is removed after so long.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other runs
+/// may do the same at the same time.
+fn trim(entries: &Directory, newest: &str) -> io::Result<()> {
+    let user = nix::unistd::geteuid().as_raw();
+    let mut names = Vec::new();
+    entries.each(|name| {
+        if is_entry(name) || is_aside(name, UNFINISHED) {
+            names.push(name.to_owned());
+        }
+    })?;
+    let mut found: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| Some((entries.look_at(&name).ok()?, name)))
+        .filter(|(found, _)| found.is_file && found.owner == user)
+        .map(|(found, name)| (found.modified, found.len, name))
+        .collect();
+    found.sort();
+    let mut total: u64 = found.iter().map(|entry| entry.1).sum();
+    for (modified, len, name) in found {
+        let unfinished = is_aside(&name, UNFINISHED);
+        let abandoned = unfinished && modified.elapsed().is_ok_and(|age| age > ABANDONED);
+        if name == newest || !(abandoned || (total > MOST && !unfinished)) {
+            continue;
+        }
+        // Where it is gone, another run was quicker.
+        let _ = entries.remove(&name);
+        total -= len;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_this_program_wrote_is_taken_for_an_entry() {
+        let hash = blake3::hash(b"task").to_hex();
+        for fuel in [false, true] {
+            for deterministic in [false, true] {
+                for profile in (Profile { fuel, deterministic, ..Profile::default() }).all() {
+                    assert!(is_entry(&name(&hash, profile)));
+                }
+            }
+        }
+        assert!(is_entry(&format!("{hash}-0.1.0-48.0.8-lean")));
+        for other in [
+            "backup.tar".to_owned(),
+            hash.to_string(),
+            format!("{hash}.tar"),
+            format!("{hash}-backup"),
+            format!("{hash}-2020-01-01"),
+            format!("{hash}-0.1.0-48.0.8-"),
+            format!("{hash}-0.1.0-48.0.8-lean.tar"),
+            format!("{hash}-0.1.0-48.0.8-lean-1"),
+            format!("{hash}-0.1.0-48.0-lean"),
+            format!("{}-0.1.0-48.0.8-lean", hash.to_uppercase()),
+            format!("x{hash}-0.1.0-48.0.8-lean"),
+        ] {
+            assert!(!is_entry(&other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Wasm to machine code, in a process of its own: the host never looks inside a module.
+//!
+//! [`prepare`] takes a task and returns its artifact in a sealed memfd: from the cache, or made by a compile process
+//! that gets the wasm in one memfd and writes the artifact into another.
+
+mod cache;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use cache::Cache;
+
+use crate::error::Error;
+use crate::scarce::{self, passes, patiently};
+use crate::spawn::{self, Child, Program, Waited};
+use crate::stdio::Stdin;
+use wasmpool_core::artifact::{InitOnce, Meta, Profile};
+use wasmpool_core::policy::{Call, Isolate, SandboxMode};
+use wasmpool_core::text::bytes_said;
+use wasmpool_core::text::{Foreign, brief};
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::messages::{Begin, Entry, Init, Reply, Request};
+use wasmpool_sandbox as sandbox;
+use wasmpool_sandbox::surroundings::told;
+use wasmpool_scheduler::{PATIENCE, pause};
+
+/// A compiled task.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Sealed against writing.
+    pub artifact: OwnedFd,
+    pub meta: Meta,
+    /// The hash of the wasm, and of what `init` was given.
+    pub hash: String,
+    /// How long compiling it took just now; `None` if it was found.
+    pub compiled: Option<Duration>,
+    /// Why the cache did not keep what was compiled just now, if it did not.
+    pub unkept: Option<String>,
+}
+
+/// Whoever waits for a task to be compiled.
+pub trait Watch {
+    /// There is no room for it at the moment, or it was killed: it is tried again. Told once.
+    fn again(&mut self, _why: &Error) {}
+    /// It takes longer than [`LONG`]. Told once.
+    fn compiling(&mut self);
+    /// It is over, well or not.
+    fn compiled(&mut self);
+    /// What becomes readable when it is not wanted any more.
+    fn stop(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// How much wall time compiling may take. 100 MB of plain code took 200 s on two busy processors.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// What takes longer is worth a word to whoever waits.
+const LONG: Duration = Duration::from_millis(500);
+/// Bytes of a task. No valid module is larger; what is would fill the machine's memory, outside all limits.
+const MOST_WASM: u64 = 1 << 30;
+/// Bytes of a reply that are read. A compile process that keeps its own bounds needs less.
+const MOST_REPLY: u64 = 4 << 20;
+
+/// Nobody waits who would have to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn compiling(&mut self) {}
+
+    fn compiled(&mut self) {}
+
+    fn stop(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A task as its author made it: wasm or its text form, in sealed memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Wasm {
+    file: Arc<File>,
+    hash: String,
+    name: String,
+}
+
+impl Wasm {
+    /// Reads what a command line names: a file, or standard input for `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] names the file.
+    pub fn of_argument(path: &Path) -> Result<Wasm, Error> {
+        match path.to_str() {
+            Some("-") => Wasm::read(&mut Stdin, "-".to_owned()),
+            _ => Wasm::of_file(path),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] names the file.
+    pub fn of_file(path: &Path) -> Result<Wasm, Error> {
+        let name = Foreign::of(path).to_string();
+        let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(io::Error::other("it is a directory; name a .wasm or .wat file")),
+            false => Ok(file),
+        });
+        match opened {
+            Ok(mut file) => Wasm::read(&mut file, name),
+            Err(e) => Err(unreadable(&name, &e)),
+        }
+    }
+
+    /// Takes bytes that are in memory.
+    pub fn of_bytes(mut bytes: &[u8]) -> Result<Wasm, Error> {
+        Wasm::read(&mut bytes, "the task".to_owned())
+    }
+
+    /// Copies all of it into sealed memory, and hashes it on the way.
+    fn read(source: &mut dyn Read, name: String) -> Result<Wasm, Error> {
+        match copy(source) {
+            Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name }),
+            Err(e) => Err(unreadable(&name, &e)),
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn unreadable(name: &str, e: &io::Error) -> Error {
+    Error::Task(format!("cannot read the task {name}: {}", told(e)))
+}
+
+/// What an artifact depends on besides the wasm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The leanest that does.
+    pub profile: Profile,
+    /// Of the compile process.
+    pub sandbox: SandboxMode,
+    /// Leaves the task as this leaves it.
+    pub init: Option<Init>,
+}
+
+impl Wanted {
+    pub fn of(call: &Call) -> Wanted {
+        // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
+        // What it saw of the clock would stand in a snapshot.
+        let once = call.isolate != Isolate::Worker && call.given.is_empty() && !call.deterministic;
+        let init = call.init.as_ref().filter(|_| once).map(|json| Init {
+            json: json.clone(),
+            memory: call.limits.memory,
+            timeout: call.limits.timeout,
+        });
+        let profile =
+            Profile { fuel: call.limits.fuel.is_some(), deterministic: call.deterministic, ..Profile::default() };
+        Wanted { profile, sandbox: call.sandbox, init }
+    }
+}
+
+/// Finds or makes the artifact of a task. The compile process is of `program`.
+///
+/// # Errors
+///
+/// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if nobody waits any more.
+pub fn prepare(
+    program: &Program,
+    wasm: &Wasm,
+    wanted: &Wanted,
+    cache: &Cache,
+    fresh: bool,
+    watch: &mut dyn Watch,
+) -> Result<Prepared, Error> {
+    let hash = match &wanted.init {
+        Some(init) => init.hash(&wasm.hash),
+        None => wasm.hash.clone(),
+    };
+    for profile in wanted.profile.all() {
+        if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
+            return Ok(Prepared { artifact, meta, hash, compiled: None, unkept: None });
+        }
+    }
+    let start = Instant::now();
+    let request = Request::new(wanted.profile, wanted.sandbox, wanted.init.clone());
+    let (artifact, meta) = compile(program, &wasm.file, &request, watch).map_err(|e| match e {
+        Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
+        other => other,
+    })?;
+    let compiled = Some(start.elapsed());
+    let kept = match meta.init {
+        Some(InitOnce::SnapshotOfNow) => Err("its init saw what may be otherwise in another run".to_owned()),
+        _ => cache.put(&hash, &artifact, &meta),
+    };
+    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled, unkept: kept.err() })
+}
+
+fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
+    let mut wasm = patiently(None, || wasmpool_ipc::memfd::create(c"wasmpool-task"))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        let count = source.read(&mut block)?;
+        let Some(read @ [_, ..]) = block.get(..count) else {
+            break;
+        };
+        length += count as u64;
+        if length > MOST_WASM {
+            return Err(io::Error::other(format!("it is larger than {}", bytes_said(MOST_WASM))));
+        }
+        hasher.update(read);
+        wasm.write_all(read)?;
+    }
+    wasmpool_ipc::memfd::seal(&wasm)?;
+    Ok((wasm, hasher.finalize().to_hex().to_string()))
+}
+
+/// Why there is no artifact, and whether another try may give one.
+struct Lack {
+    why: Error,
+    again: Again,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Never,
+    /// Something is lacking that there may soon be more of.
+    Room,
+    /// Somebody killed the process, most often the kernel, for want of memory.
+    Killed,
+}
+
+impl From<Error> for Lack {
+    fn from(why: Error) -> Lack {
+        let again = if scarce::Lack::passes(&why) { Again::Room } else { Again::Never };
+        Lack { why, again }
+    }
+}
+
+impl From<io::Error> for Lack {
+    fn from(e: io::Error) -> Lack {
+        let again = if passes(&e) { Again::Room } else { Again::Never };
+        Lack { why: Error::Task(format!("cannot compile it: {}", told(&e))), again }
+    }
+}
+
+/// How often the process may be killed: compiling takes long, and a task that needs more memory than there is will not
+/// be better off.
+const MOST_KILLS: u32 = 3;
+
+/// Runs the compile process; again where it came to nothing for what passes, as starts of workers are tried again.
+fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
+    let (mut kills, mut since, mut told) = (0, None, false);
+    for failures in 1.. {
+        let Lack { why, again } = match compile_once(program, wasm, request, watch) {
+            Ok(done) => return Ok(done),
+            Err(lack) => lack,
+        };
+        kills += u32::from(again == Again::Killed);
+        let lasts = since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+        let ends = match again {
+            Again::Never => true,
+            Again::Room => lasts,
+            Again::Killed => kills >= MOST_KILLS,
+        };
+        if ends {
+            return Err(why);
+        }
+        // Once may be a moment's bad luck.
+        if failures > 1 && !std::mem::replace(&mut told, true) {
+            watch.again(&why);
+        }
+        if scarce::wait(pause(failures), watch.stop()) {
+            return Err(Error::Interrupted);
+        }
+    }
+    Err(Error::Interrupted)
+}
+
+/// Runs the compile process once.
+fn compile_once(
+    program: &Program,
+    wasm: &File,
+    request: &Request,
+    watch: &mut dyn Watch,
+) -> Result<(File, Meta), Lack> {
+    let asked = wasmpool_ipc::memfd::of_json(c"wasmpool-request", request)?;
+    let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
+    let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply")?;
+    let (control, theirs) = Control::pair()?;
+    let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
+    match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
+        // It has ended: how is asked below.
+        Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+        sent => sent?,
+    }
+    let waited = wait(&child, watch);
+    watch.compiled();
+    // Whatever runs on is killed with `child`.
+    let status = match waited? {
+        Waited::Ended(status) => status,
+        Waited::Late => {
+            let late = format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs());
+            return Err(Error::Task(late).into());
+        }
+        Waited::Stopped => return Err(Error::Interrupted.into()),
+    };
+    let ended = || Lack {
+        why: Error::Task(match sandbox::why_compiling_ended(status) {
+            Some(why) => format!("compiling it {why}"),
+            None => format!("the compile process ended without an answer ({status})"),
+        }),
+        again: if status.signal() == Some(libc::SIGKILL) { Again::Killed } else { Again::Never },
+    };
+    match control.receive::<Entry>(true) {
+        Ok(Incoming::Message(Entry::Entered)) => {}
+        Ok(Incoming::Message(Entry::Unprotected(message))) => return Err(Error::Sandbox(message).into()),
+        Ok(Incoming::Message(Entry::Unable { why, errno })) => return Err(unable(&why, errno)),
+        _ => return Err(ended()),
+    }
+    match read_reply(reply, request.profile)? {
+        Some(Reply::Compiled(meta)) => {
+            wasmpool_ipc::memfd::seal(&artifact)?;
+            Ok((artifact, meta))
+        }
+        Some(Reply::Refused(message)) => Err(Error::Task(message).into()),
+        Some(Reply::Unable { why, errno }) => Err(unable(&why, errno)),
+        #[cfg(feature = "probes")]
+        Some(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned()).into()),
+        None => Err(ended()),
+    }
+}
+
+/// Nothing can be compiled here: what the compile process says of that, and the system's error in our words.
+fn unable(why: &str, errno: Option<i32>) -> Lack {
+    let error = errno.map(io::Error::from_raw_os_error);
+    let again = if error.as_ref().is_some_and(passes) { Again::Room } else { Again::Never };
+    let error = error.map(|error| format!(": {}", told(&error))).unwrap_or_default();
+    Lack { why: Error::System(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
+}
+
+/// Reads what the compile process answered; `None` for what no honest one answers that was asked for this profile.
+fn read_reply(mut reply: File, asked: Profile) -> io::Result<Option<Reply>> {
+    let mut bytes = Vec::new();
+    reply.seek(SeekFrom::Start(0))?;
+    reply.take(MOST_REPLY).read_to_end(&mut bytes)?;
+    Ok(match serde_json::from_slice(&bytes) {
+        // Workers make their engine as it says, and count instructions, or not.
+        Ok(Reply::Compiled(meta)) if !asked.all().contains(&meta.profile) => None,
+        Ok(Reply::Refused(message)) => Some(Reply::Refused(brief(&message))),
+        Ok(reply) => Some(reply),
+        Err(_) => None,
+    })
+}
+
+fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {
+    match child.wait_at_most(LONG, watch.stop())? {
+        Waited::Late => {
+            watch.compiling();
+            child.wait_at_most(TIMEOUT - LONG, watch.stop())
+        }
+        other => Ok(other),
+    }
+}
+
+/// Has a compile process try something; `Err` is how it ended instead of answering.
+#[cfg(feature = "probes")]
+pub fn probe(
+    probe: wasmpool_core::probe::Probe,
+    mode: SandboxMode,
+) -> io::Result<Result<wasmpool_core::probe::Outcome, String>> {
+    let wasm = wasmpool_ipc::memfd::create(c"wasm")?;
+    let artifact = wasmpool_ipc::memfd::create(c"artifact")?;
+    let mut reply = wasmpool_ipc::memfd::create(c"reply")?;
+    let (control, theirs) = Control::pair()?;
+    let child = spawn::start(&Program::Own, spawn::Role::Compile, theirs)?;
+    let request = Request { probe: Some(probe), ..Request::new(Profile::default(), mode, None) };
+    let request = wasmpool_ipc::memfd::of_json(c"request", &request)?;
+    control.send(&Begin, &[request.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
+    let waited = child.wait_at_most(TIMEOUT, None)?;
+    let mut text = String::new();
+    reply.seek(SeekFrom::Start(0))?;
+    reply.read_to_string(&mut text)?;
+    match serde_json::from_str(&text) {
+        Ok(Reply::Probed(outcome)) => Ok(Ok(outcome)),
+        _ => Ok(Err(match waited {
+            Waited::Ended(status) => status.to_string(),
+            Waited::Late | Waited::Stopped => String::new(),
+        })),
+    }
+}

@@ -1,0 +1,356 @@
+//! Items from CSV: the first row names the columns, every other row is an object; without such a row each is an array.
+
+use std::io;
+
+use csv_core::{ReadRecordResult, Reader};
+
+use super::lines::BLOCK;
+use super::{Batch, Encoding, Inputs, Items};
+use wasmpool_core::failed::Raw;
+use wasmpool_core::policy::Columns;
+use wasmpool_core::row::{self, Quotes};
+use wasmpool_core::text::Foreign;
+use wasmpool_core::text::bytes_said;
+
+/// Bytes after which a batch is full: each row holds the names of its columns, and may be much longer than it was.
+const BATCH: usize = 1 << 20;
+/// Bytes of a row's text that are kept, to be written down where it cannot be read.
+const KEPT: usize = 16 << 20;
+/// Lines that a misplaced quote may swallow before nothing that follows is taken for what it looks like.
+const SWALLOWED: usize = 1000;
+
+/// How CSV is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    pub delimiter: u8,
+    /// The first row names the columns.
+    pub header: bool,
+}
+
+/// What is known of the rows of a file.
+enum Header {
+    /// Its first row was not yet read.
+    Unread,
+    /// The names of the columns, and each as JSON with its colon.
+    Names { names: Vec<String>, keys: Vec<String> },
+    /// They have no names, and so many cells.
+    Cells(usize),
+}
+
+/// Reads rows and makes JSON of strings of them; cells become other types where the task wants them.
+pub struct CsvItems {
+    inputs: Inputs,
+    cut: Cut,
+    reader: Reader,
+    /// Of the current file.
+    header: Header,
+    /// Bytes that were read, of which those between these places were not yet looked at.
+    block: Vec<u8>,
+    fed: usize,
+    filled: usize,
+    /// Cells of the row being read: their bytes, and where each ends.
+    cells: Vec<u8>,
+    used: usize,
+    ends: Vec<usize>,
+    columns: usize,
+    longest: usize,
+    /// The text of that row in the blocks before this one, and whether that is all of it.
+    text: Vec<u8>,
+    whole: bool,
+    /// How many rows the file had, and the line in which the last one ended.
+    row: u64,
+    line: u64,
+    /// Rows that were read to find the columns, and whether more can follow.
+    ahead: Option<(Batch, bool)>,
+}
+
+impl CsvItems {
+    pub fn new(inputs: Inputs, longest: usize, cut: Cut) -> CsvItems {
+        CsvItems {
+            inputs,
+            cut,
+            reader: row::reader(cut.delimiter),
+            header: Header::Unread,
+            block: vec![0; BLOCK],
+            fed: 0,
+            filled: 0,
+            cells: vec![0; 1024],
+            used: 0,
+            ends: vec![0; 64],
+            columns: 0,
+            longest,
+            text: Vec::new(),
+            whole: true,
+            row: 0,
+            line: 1,
+            ahead: None,
+        }
+    }
+
+    /// Reads up to the first row. What comes with it is kept.
+    fn first_columns(&mut self) -> io::Result<Option<(String, Columns)>> {
+        let mut ahead = Batch::default();
+        let mut more = true;
+        while more && matches!(self.header, Header::Unread) {
+            more = self.read(&mut ahead)?;
+        }
+        self.ahead = Some((ahead, more));
+        let columns = match &self.header {
+            Header::Unread => return Ok(None),
+            Header::Names { names, .. } => Columns::Named(names.clone()),
+            Header::Cells(count) => Columns::Counted(*count),
+        };
+        Ok(Some((self.inputs.name(), columns)))
+    }
+
+    /// Reads a block of rows, or goes on with one that was too much for a batch. `false` when there are no more.
+    fn read(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        if self.fed == self.filled {
+            match self.inputs.read(&mut self.block)? {
+                None => return Ok(false),
+                Some(0) => {
+                    self.end_file(batch)?;
+                    return Ok(true);
+                }
+                Some(count) => (self.fed, self.filled) = (0, count),
+            }
+        }
+        let block = std::mem::take(&mut self.block);
+        let fed = self.feed(block.get(self.fed..self.filled).unwrap_or_default(), batch);
+        self.block = block;
+        self.fed += fed?;
+        Ok(true)
+    }
+
+    /// Feeds bytes to the parser until the batch is full, and says how many.
+    fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> io::Result<usize> {
+        // The row being read begins at one, and the parser is at the other.
+        let (mut start, mut at) = (0, 0);
+        loop {
+            let cells = self.cells.get_mut(self.used..).unwrap_or_default();
+            let ends = self.ends.get_mut(self.columns..).unwrap_or_default();
+            let (result, read, written, ended) =
+                self.reader.read_record(bytes.get(at..).unwrap_or_default(), cells, ends);
+            at += read;
+            self.used += written;
+            self.columns += ended;
+            let text = bytes.get(start..at).unwrap_or_default();
+            match result {
+                ReadRecordResult::OutputFull if self.cells.len() > self.longest => return Err(self.too_long(text)),
+                ReadRecordResult::OutputFull => {
+                    self.cells.resize((self.cells.len() * 2).min(self.longest + 1), 0);
+                }
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record => {
+                    self.end_row(text, batch)?;
+                    start = at;
+                    if batch.size() >= BATCH {
+                        return Ok(at);
+                    }
+                }
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {
+                    self.keep(text);
+                    return Ok(bytes.len());
+                }
+            }
+        }
+    }
+
+    fn end_file(&mut self, batch: &mut Batch) -> io::Result<()> {
+        // A newline ends any row but one in which a quote is open, and none is no row.
+        self.feed(b"\n", batch)?;
+        if self.used > 0 || self.columns > 0 {
+            return Err(self.open_quote());
+        }
+        // Every file has a header of its own.
+        self.reader.reset();
+        self.header = Header::Unread;
+        self.row = 0;
+        self.next_row();
+        Ok(())
+    }
+
+    fn end_row(&mut self, mut text: &[u8], batch: &mut Batch) -> io::Result<()> {
+        self.row += 1;
+        if self.reader.line() - self.line > 1 {
+            if self.end_broken_row(text, batch)? {
+                self.next_row();
+                return Ok(());
+            }
+            // It is kept as a whole now.
+            text = b"";
+        }
+        let cells = row::split(&self.cells, self.ends.get(..self.columns).unwrap_or_default());
+        let count = cells.len();
+        let problem = match &self.header {
+            Header::Unread if self.cut.header => {
+                let names: Vec<String> =
+                    cells.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+                let keys = names.iter().map(|name| row::key(name)).collect();
+                self.header = Header::Names { names, keys };
+                None
+            }
+            Header::Names { names, .. } if names.len() != count => {
+                Some(format!("has {count} cells, its header has {}", names.len()))
+            }
+            Header::Cells(wanted) if *wanted != count => Some(format!("has {count} cells, the first row has {wanted}")),
+            Header::Names { names, keys } => {
+                let mut row = Vec::new();
+                let written = row::object(keys, &cells, &mut row);
+                written.map(|()| batch.push(&row)).err().map(|at| {
+                    let name = names.get(at).map_or("", |name| name);
+                    format!("is not UTF-8 in column `{}`", Foreign::of(name))
+                })
+            }
+            Header::Unread | Header::Cells(_) => {
+                let mut row = Vec::new();
+                let written = row::array(&cells, &mut row);
+                self.header = Header::Cells(count);
+                written.map(|()| batch.push(&row)).err().map(|at| format!("is not UTF-8 in cell {}", at + 1))
+            }
+        };
+        if let Some(problem) = problem {
+            self.push_unreadable(&problem, text, batch);
+        }
+        self.next_row();
+        Ok(())
+    }
+
+    fn next_row(&mut self) {
+        self.used = 0;
+        self.columns = 0;
+        self.text.clear();
+        self.whole = true;
+        self.line = self.reader.line();
+    }
+
+    /// Keeps the text of a row whose end was not yet read.
+    fn keep(&mut self, text: &[u8]) {
+        let kept = text.get(..KEPT.min(self.longest).saturating_sub(self.text.len())).unwrap_or(text);
+        self.text.extend_from_slice(kept);
+        self.whole &= kept.len() == text.len();
+    }
+
+    /// The text of the row, which ends with this, and the line it begins in.
+    fn text(&mut self, end: &[u8]) -> (Vec<u8>, u64) {
+        self.keep(end);
+        let mut text = std::mem::take(&mut self.text);
+        // Blank lines are no rows.
+        let blank = text.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let line = self.line + count_lines(text.get(..blank).unwrap_or_default());
+        text.drain(..blank);
+        for end in [b'\n', b'\r'] {
+            text.pop_if(|last| *last == end);
+        }
+        (text, line)
+    }
+
+    #[cold]
+    fn push_unreadable(&mut self, problem: &str, end: &[u8], batch: &mut Batch) {
+        let (text, line) = self.text(end);
+        let mut reason = format!("row {} of the CSV ({}:{line}) {problem}", self.row, self.inputs.name());
+        let lines = count_lines(&text);
+        if lines > 0 {
+            reason += &format!("; it goes on to line {}, as a quoted cell may", line + lines);
+        }
+        batch.push_unreadable(&reason, &if self.whole { self.raw(&text) } else { Raw::Nothing });
+    }
+
+    fn raw<'a>(&'a self, text: &'a [u8]) -> Raw<'a> {
+        let columns = match &self.header {
+            Header::Names { names, .. } => Some(&**names),
+            Header::Unread | Header::Cells(_) => None,
+        };
+        Raw::Row { text, columns, delimiter: self.cut.delimiter }
+    }
+
+    /// Looks at a row of several lines. Where a quote has made it of what were rows of their own, each of its lines is an
+    /// item that could not be read, and `true` is returned; an error, where these are too many to be sure of what follows.
+    #[cold]
+    fn end_broken_row(&mut self, end: &[u8], batch: &mut Batch) -> io::Result<bool> {
+        let (text, line) = self.text(end);
+        let line_of = |place: usize| line + count_lines(text.get(..place).unwrap_or_default());
+        let Quotes::Broken { open, close } = row::quotes(&text, self.cut.delimiter) else {
+            // It is needed once more where it has too few or too many cells.
+            self.text = text;
+            self.line = line;
+            return Ok(false);
+        };
+        let (open, close) = (line_of(open), line_of(close));
+        let name = self.inputs.name();
+        let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+        let names = match &self.header {
+            Header::Names { keys, .. } => keys.iter().map(String::len).sum(),
+            Header::Unread | Header::Cells(_) => 0,
+        };
+        let many = lines.len() > SWALLOWED || lines.len() * names > KEPT;
+        if many || !self.whole || matches!(self.header, Header::Unread) {
+            return Err(io::Error::other(format!(
+                "{name}:{open}: a quote opens in this row of the CSV and is closed in line {close}, in front of other \
+                 text; is one missing, or one too many?"
+            )));
+        }
+        for (at, text) in (line..).zip(&lines) {
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            let reason = format!(
+                "line {at} of {name} is in a quoted cell that opens in line {open} and is closed in line {close}, in front of \
+                 other text; is a quote missing, or one too many?"
+            );
+            batch.push_unreadable(&reason, &self.raw(text));
+        }
+        self.row += lines.len() as u64 - 1;
+        Ok(true)
+    }
+
+    #[cold]
+    fn open_quote(&mut self) -> io::Error {
+        let (text, line) = self.text(b"");
+        let place = match row::quotes(&text, self.cut.delimiter) {
+            Quotes::Open(at) => at,
+            _ => 0,
+        };
+        let line = line + count_lines(text.get(..place).unwrap_or_default());
+        let name = self.inputs.name();
+        io::Error::other(format!(
+            "{name}:{line}: a quote opens in this row of the CSV and is never closed; close it, or double it where it is part of the text"
+        ))
+    }
+
+    #[cold]
+    fn too_long(&mut self, end: &[u8]) -> io::Error {
+        let (_, line) = self.text(end);
+        io::Error::other(format!(
+            "{}:{line}: this row of the CSV is longer than the memory of an instance ({}, --memory); is a quote missing?",
+            self.inputs.name(),
+            bytes_said(self.longest as u64)
+        ))
+    }
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).count() as u64
+}
+
+impl Items for CsvItems {
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        match self.ahead.take() {
+            Some((ahead, more)) => {
+                batch.append_part(ahead.part(0..ahead.sizes.len()));
+                Ok(more)
+            }
+            None => self.read(batch),
+        }
+    }
+
+    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+        let behind = self.inputs.behind();
+        let mut all: Vec<(String, Columns)> = self.first_columns()?.into_iter().collect();
+        for path in behind {
+            let inputs = Inputs::open(&[path]).map_err(io::Error::other)?.written_in(Encoding::Utf8);
+            let first = CsvItems::new(inputs, self.longest, self.cut).first_columns()?;
+            let new = first.filter(|(_, columns)| all.iter().all(|(_, known)| known != columns));
+            all.extend(new);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,165 @@
+//! Items that are files: each line of the input is a path, the item is what is in it.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Batch, Inputs, Items, LineItems, WrittenTo};
+use crate::place::SameFile;
+use wasmpool_core::failed::{self, Named, Raw};
+use wasmpool_core::item::ItemTag;
+use wasmpool_core::text::Foreign;
+use wasmpool_core::text::bytes_said;
+
+/// Bytes of files after which a batch is full.
+const BATCH: usize = 256 << 10;
+
+/// Said of a line of `--failed` that names no file.
+const OTHER: &str =
+    "the line is a failed item of a run whose input named no files; without --input-format files it is run again";
+
+/// Reads paths, then files. A line of `--failed` is the file that it names, or what was in that.
+#[derive(Debug)]
+pub struct FileItems {
+    paths: LineItems,
+    /// Paths that were read and not yet opened, or why one could not be read.
+    waiting: VecDeque<Result<Vec<u8>, String>>,
+    longest: usize,
+    written: WrittenTo,
+    more: bool,
+}
+
+impl FileItems {
+    pub fn new(inputs: Inputs, longest: usize) -> FileItems {
+        let written = inputs.written();
+        FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, more: true }
+    }
+
+    /// Reads more paths.
+    fn read_paths(&mut self) -> io::Result<()> {
+        let mut batch = Batch::default();
+        self.more = self.paths.next(&mut batch)?;
+        self.waiting.extend(batch.iter().map(|(tag, path)| match tag {
+            ItemTag::Item => Ok(path.to_vec()),
+            ItemTag::Unreadable => Err(String::from_utf8_lossy(failed::split_unreadable(path).0).into_owned()),
+        }));
+        Ok(())
+    }
+}
+
+impl Items for FileItems {
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        while batch.size() < BATCH {
+            let Some(path) = self.waiting.pop_front() else {
+                // What was opened goes out before another read that may block.
+                if !batch.is_empty() || !self.more {
+                    return Ok(self.more);
+                }
+                self.read_paths()?;
+                return Ok(self.more || !self.waiting.is_empty());
+            };
+            let path = match path {
+                Ok(path) => path,
+                Err(reason) => {
+                    batch.push_unreadable(&reason, &Raw::Nothing);
+                    continue;
+                }
+            };
+            match failed::read_named(&path) {
+                None => self.push_file(&path, batch),
+                Some(Named::Path(path)) => self.push_file(&path, batch),
+                Some(Named::Item(item)) => batch.push(&item),
+                Some(Named::Other) => batch.push_unreadable(OTHER, &Raw::Line(&path)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl FileItems {
+    fn push_file(&self, path: &[u8], batch: &mut Batch) {
+        let name = Path::new(std::ffi::OsStr::from_bytes(path));
+        match read(name, self.longest, &self.written) {
+            Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
+            Ok(bytes) => batch.push_whole(bytes.into()),
+            Err(e) => {
+                batch.push_unreadable(&format!("cannot read the file {}: {e}", Foreign::of(name)), &Raw::Path(path));
+            }
+        }
+    }
+}
+
+/// The lines of lists.
+fn paths(lists: Inputs) -> LineItems {
+    LineItems::new(lists, b'\n', true, 1 << 20)
+}
+
+/// Reads lists to their end, or to the first path that leads to one of these files, and returns that. It keeps one block of a
+/// list, and opens no other file.
+pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
+    let mut paths = paths(lists);
+    let mut more = true;
+    while more {
+        let mut batch = Batch::default();
+        more = paths.next(&mut batch)?;
+        let lines = batch.iter().filter(|(tag, _)| *tag == ItemTag::Item).map(|(_, line)| line);
+        let mut found = lines.filter_map(|line| {
+            let path = match failed::read_named(line) {
+                None => line.to_vec(),
+                Some(Named::Path(path)) => path.to_vec(),
+                Some(Named::Item(_) | Named::Other) => return None,
+            };
+            let path = PathBuf::from(OsString::from_vec(path));
+            let file = fs::metadata(&path).ok().as_ref().and_then(SameFile::of_metadata)?;
+            files.contains(&file).then_some((file, path))
+        });
+        if let Some(found) = found.next() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a file whole, if it is one: what is no file on a disk may have no end, or keep the run waiting for ever.
+fn read(path: &Path, longest: usize, written: &WrittenTo) -> io::Result<Vec<u8>> {
+    // Looked at before it is opened, as opening a FIFO or a device is an event to whoever is behind it; and once more when
+    // it is open, as it may be another by then.
+    check(&fs::metadata(path)?, longest, written)?;
+    written.check_path(path)?;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    check(&metadata, longest, written)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_or(0, |len| len + 1));
+    // It may grow while it is read.
+    file.take(longest as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > longest {
+        return Err(too_long(longest));
+    }
+    Ok(bytes)
+}
+
+fn check(metadata: &Metadata, longest: usize, written: &WrittenTo) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a directory"),
+        () if kind.is_fifo() => Some("a FIFO"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    };
+    if let Some(what) = what {
+        return Err(io::Error::other(format!("it is {what}; an item is what is in a file on a disk")));
+    }
+    if metadata.len() > longest as u64 {
+        return Err(too_long(longest));
+    }
+    written.check(metadata)
+}
+
+fn too_long(longest: usize) -> io::Error {
+    io::Error::other(format!("it is larger than the memory of an instance ({}, --memory)", bytes_said(longest as u64)))
+}

@@ -1,0 +1,120 @@
+//! Items that end at a delimiter: lines, JSON lines, NUL-terminated strings.
+
+use std::io;
+
+use memchr::memchr;
+
+use super::{Batch, Inputs, Items};
+use wasmpool_core::failed::Raw;
+use wasmpool_core::text::bytes_said;
+
+/// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
+pub const BLOCK: usize = 256 << 10;
+/// Most memory that is made ready for an item before it has come.
+const FORESEEN: usize = 4 << 20;
+
+/// Cuts input at a delimiter.
+#[derive(Debug)]
+pub struct LineItems {
+    inputs: Inputs,
+    delimiter: u8,
+    /// Lines of nothing but white space are no items (JSON lines).
+    skip_blank: bool,
+    /// Longest item; what is longer could not be handed to the task anyway.
+    longest: usize,
+    block: Vec<u8>,
+    /// The beginning of an item whose end was not yet read, and how many bytes of it were dropped.
+    partial: Vec<u8>,
+    dropped: usize,
+    /// Size of the last such item, within bounds: the next is likely to be like it.
+    last: usize,
+}
+
+impl LineItems {
+    pub fn new(inputs: Inputs, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
+        let block = vec![0; BLOCK];
+        LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0, last: 0 }
+    }
+
+    fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
+        if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
+            let length = self.partial.len() + self.dropped + rest.len();
+            batch.push_unreadable(
+                &format!(
+                    "the item is {length} bytes long, more than the memory of an instance ({}, --memory)",
+                    bytes_said(self.longest as u64)
+                ),
+                &Raw::Nothing,
+            );
+            self.partial = Vec::new();
+            self.dropped = 0;
+            self.last = 0;
+            return;
+        }
+        if self.partial.is_empty() {
+            if !self.is_blank(rest) {
+                batch.push(rest);
+            }
+            return;
+        }
+        let mut item = std::mem::take(&mut self.partial);
+        item.extend_from_slice(rest);
+        self.last = item.len().min(FORESEEN);
+        let blank = self.is_blank(&item);
+        if item.capacity() > BLOCK {
+            if !blank {
+                batch.push_whole(item.into());
+            }
+            return;
+        }
+        if !blank {
+            batch.push(&item);
+        }
+        item.clear();
+        self.partial = item;
+    }
+
+    /// Keeps the beginning of an item, or more of it.
+    fn begin_item(&mut self, bytes: &[u8]) {
+        if self.partial.len() + bytes.len() > self.longest {
+            self.dropped += bytes.len();
+        } else if !bytes.is_empty() {
+            if self.partial.is_empty() {
+                self.partial.reserve(self.last.max(bytes.len()));
+            }
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn is_blank(&self, item: &[u8]) -> bool {
+        self.skip_blank && item.trim_ascii().is_empty()
+    }
+}
+
+impl Items for LineItems {
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        let mut block = std::mem::take(&mut self.block);
+        let read = self.inputs.read(&mut block)?;
+        match read {
+            None => return Ok(false),
+            // The last item of a file needs no delimiter.
+            Some(0) => {
+                if !self.partial.is_empty() || self.dropped > 0 {
+                    self.end_item(&[], batch);
+                }
+            }
+            Some(count) => {
+                let mut rest = block.get(..count).unwrap_or_default();
+                batch.bytes.reserve(rest.len() * 2);
+                while let Some(at) = memchr(self.delimiter, rest) {
+                    let (item, behind) = rest.split_at(at);
+                    self.end_item(item, batch);
+                    rest = behind.get(1..).unwrap_or_default();
+                }
+                self.begin_item(rest);
+            }
+        }
+        self.block = block;
+        Ok(true)
+    }
+}

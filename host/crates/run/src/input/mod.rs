@@ -1,0 +1,46 @@
+//! Input, cut into items: lazily, a block at a time, and never more than was asked for.
+
+mod csv;
+mod files;
+mod lines;
+mod mark;
+mod source;
+mod written;
+
+use std::io;
+
+pub use csv::{CsvItems, Cut};
+pub use files::{FileItems, find_listed};
+pub use lines::LineItems;
+pub use mark::Encoding;
+pub use source::Inputs;
+pub use written::WrittenTo;
+
+use wasmpool_core::policy::Columns;
+use wasmpool_ipc::batch::Batch;
+
+/// Something that yields items.
+pub trait Items: Send {
+    /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
+    fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
+
+    /// Reads as far as is needed to know the columns, where items are rows: those of each file that has others than the ones
+    /// before it, with its name.
+    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+        Ok(Vec::new())
+    }
+
+    /// Reads until there is an item. Says how the input ended, if it did: then the batch is the last, and may be empty.
+    fn next_batch(&mut self) -> (Batch, Option<Result<(), String>>) {
+        let mut batch = Batch::default();
+        let end = loop {
+            match self.next(&mut batch) {
+                Ok(true) if batch.is_empty() => {}
+                Ok(true) => break None,
+                Ok(false) => break Some(Ok(())),
+                Err(e) => break Some(Err(e.to_string())),
+            }
+        };
+        (batch, end)
+    }
+}

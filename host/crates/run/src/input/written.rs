@@ -1,0 +1,51 @@
+//! Files that the run writes to: none of them is read, whatever it is called.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::place::SameFile;
+
+/// What a run writes to. It is known once that is open; inputs are looked at before.
+#[derive(Clone, Debug, Default)]
+pub struct WrittenTo(Arc<OnceLock<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    files: Vec<SameFile>,
+    /// The directory of `--results`, without links.
+    results: Option<PathBuf>,
+}
+
+impl WrittenTo {
+    /// Says what it is, once.
+    pub fn set(&self, files: Vec<SameFile>, results: Option<&Path>) {
+        let results = results.and_then(|path| path.canonicalize().ok());
+        let _ = self.0.set(Known { files, results });
+    }
+
+    /// Refuses a file that is one of them.
+    pub fn check(&self, metadata: &Metadata) -> io::Result<()> {
+        let same = SameFile::of_metadata(metadata);
+        match self.0.get().zip(same).is_some_and(|(known, file)| known.files.contains(&file)) {
+            true => Err(refused()),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a path that leads to a result in a file of its own.
+    pub fn check_path(&self, path: &Path) -> io::Result<()> {
+        let Some(results) = self.0.get().and_then(|known| known.results.as_deref()) else {
+            return Ok(());
+        };
+        match path.canonicalize()?.parent() == Some(results) {
+            true => Err(refused()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn refused() -> io::Error {
+    io::Error::other("it is written to by this run")
+}

@@ -1,0 +1,248 @@
+//! How the input of a run that goes on is found to be the one it had, and which of its items are left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rangemap::RangeSet;
+
+use super::state::Read;
+use crate::input::Items;
+use crate::rendered::RenderedOutcomes;
+use crate::resume::ResumePoint;
+use wasmpool_ipc::batch::{Batch, Part};
+
+/// Counts and hashes items as they are read. The clone that the journal's keeper has sees how far that is.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    hasher: blake3::Hasher,
+    items: u64,
+    read: Arc<Mutex<Read>>,
+    /// The input was not yet found to be the one that is expected.
+    unsure: Arc<AtomicBool>,
+    expected: Option<Box<Expected>>,
+}
+
+/// What the input has to begin with.
+#[derive(Clone, Debug)]
+struct Expected {
+    read: Read,
+    /// Items whose outcomes are known.
+    known: RangeSet<u64>,
+    waiting: Vec<RenderedOutcomes>,
+}
+
+impl Tally {
+    /// What [`Tally::take_up`] will look for.
+    pub fn expect(&mut self, read: Read, known: RangeSet<u64>, waiting: Vec<RenderedOutcomes>) {
+        *lock(&self.read) = read.clone();
+        self.unsure.store(true, Ordering::Release);
+        self.expected = Some(Box::new(Expected { read, known, waiting }));
+    }
+
+    /// Whether the input has a beginning to be looked for.
+    pub fn expects(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// Whether the input was not yet found to be the one that is expected: nothing may be touched before.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Acquire)
+    }
+
+    /// Looks for none.
+    pub fn forget(&mut self) {
+        self.expected = None;
+    }
+
+    /// The input that was read so far, all of it before anybody heard of it.
+    pub fn read(&self) -> Read {
+        lock(&self.read).clone()
+    }
+
+    /// Items were read, and nobody was told of them yet.
+    pub fn add(&mut self, batch: &Batch) {
+        self.hash(&batch.part(0..batch.sizes.len()));
+        *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
+    }
+
+    fn hash(&mut self, part: &Part<'_>) {
+        self.hasher.update(part.bytes).update(&part.last);
+        self.items += part.sizes.len() as u64;
+    }
+
+    /// Reads the beginning that is expected, and returns what is left to do of it; an error if the input has another.
+    ///
+    /// Items that have their outcome are dropped as they are read. The others were in work when the run ended, or waited
+    /// for a worker: its window has bounded them.
+    pub fn take_up(&mut self, items: &mut dyn Items) -> Result<ResumePoint, String> {
+        let Some(expected) = self.expected.take() else {
+            return Ok(ResumePoint::default());
+        };
+        let Expected { read, known, waiting } = *expected;
+        let mut holes: Vec<(u64, Batch)> = Vec::new();
+        loop {
+            let mut batch = Batch::default();
+            let more = match self.items < read.items {
+                true => items.next(&mut batch).map_err(|e| format!("cannot read the input: {e}"))?,
+                false => true,
+            };
+            let (first, count) = (self.items, batch.sizes.len());
+            let within = usize::try_from(read.items - first).unwrap_or(usize::MAX).min(count);
+            self.hash(&batch.part(0..within));
+            let looked_at = first..first + within as u64;
+            let gaps = (within > 0).then(|| known.gaps(&looked_at));
+            for gap in gaps.into_iter().flatten() {
+                let part = batch.part((gap.start - first) as usize..(gap.end - first) as usize);
+                match holes.last_mut() {
+                    Some((start, hole)) if *start + hole.sizes.len() as u64 == gap.start => hole.append_part(part),
+                    _ => {
+                        let mut hole = Batch::default();
+                        hole.append_part(part);
+                        holes.push((gap.start, hole));
+                    }
+                }
+            }
+            if self.items < read.items {
+                if !more {
+                    return Err(differs(&read, &format!("ends after {}", self.items)));
+                }
+                continue;
+            }
+            if read.items > 0 && <[u8; 32]>::from(self.hasher.finalize()) != read.hash {
+                return Err(differs(&read, "has others there"));
+            }
+            // What follows is new, and what leads up to it is no different from it.
+            let (next, mut rest) = match holes.pop_if(|(start, hole)| *start + hole.sizes.len() as u64 == read.items) {
+                Some((start, hole)) => (start, hole),
+                None => (read.items, Batch::default()),
+            };
+            let tail = batch.part(within..count);
+            self.hash(&tail);
+            rest.append_part(tail);
+            *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
+            self.unsure.store(false, Ordering::Release);
+            return Ok(ResumePoint { waiting, holes, next, rest });
+        }
+    }
+}
+
+fn differs(read: &Read, how: &str) -> String {
+    format!(
+        "the input is not the one that the journal is of: that one began with {} items, and this one {how}; give the same \
+         input, or name another journal",
+        read.items
+    )
+}
+
+/// The lock holds plain data: a thread that died over it has left it whole.
+fn lock(read: &Mutex<Read>) -> std::sync::MutexGuard<'_, Read> {
+    read.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Yields items in batches of these sizes, over and over.
+    struct InBatches {
+        items: Vec<Vec<u8>>,
+        at: usize,
+        sizes: Vec<usize>,
+        turn: usize,
+    }
+
+    impl InBatches {
+        fn new(items: &[Vec<u8>], sizes: &[usize]) -> InBatches {
+            InBatches { items: items.to_vec(), at: 0, sizes: sizes.to_vec(), turn: 0 }
+        }
+    }
+
+    impl Items for InBatches {
+        fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+            let size = self.sizes.get(self.turn % self.sizes.len()).copied().unwrap_or(1);
+            self.turn += 1;
+            let until = (self.at + size).min(self.items.len());
+            self.items[self.at..until].iter().for_each(|item| batch.push(item));
+            self.at = until;
+            Ok(self.at < self.items.len())
+        }
+    }
+
+    /// The tally of a run that has read `count` items, and knows the outcomes of some.
+    fn after(items: &[Vec<u8>], count: usize, known: &RangeSet<u64>) -> Tally {
+        let mut before = Tally::default();
+        let mut batch = Batch::default();
+        items[..count].iter().for_each(|item| batch.push(item));
+        before.add(&batch);
+        let mut tally = Tally::default();
+        tally.expect(before.read(), known.clone(), Vec::new());
+        tally
+    }
+
+    fn unpacked(first: u64, batch: &Batch) -> Vec<(u64, Vec<u8>)> {
+        (first..).zip(batch.iter().map(|(_, item)| item.to_vec())).collect()
+    }
+
+    /// Items, how many of them were read, the sizes of batches, and stretches of items: first and length.
+    type Input = (Vec<Vec<u8>>, usize, Vec<usize>, Vec<(u64, u64)>);
+
+    fn inputs() -> impl Strategy<Value = Input> {
+        let item = proptest::collection::vec(any::<u8>(), 0..6);
+        let sizes = proptest::collection::vec(0..9usize, 1..5).prop_map(|mut sizes| {
+            sizes.push(1);
+            sizes
+        });
+        let known = proptest::collection::vec((0..60u64, 1..12u64), 0..6);
+        (proptest::collection::vec(item, 0..60), any::<usize>(), sizes, known).prop_map(
+            |(items, count, sizes, known)| {
+                let count = count % (items.len() + 1);
+                (items, count, sizes, known)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_what_is_not_known_and_nothing_else((items, count, sizes, known) in inputs()) {
+            let known: RangeSet<u64> = known
+                .into_iter()
+                .map(|(first, length)| first..(first + length).min(count as u64))
+                .filter(|range| !range.is_empty())
+                .collect();
+            let mut source = InBatches::new(&items, &sizes);
+            let mut tally = after(&items, count, &known);
+            let left = tally.take_up(&mut source).expect("it is the same input");
+            let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
+            for (first, hole) in &left.holes {
+                // Something that is known stands behind each.
+                prop_assert!(known.contains(&(first + hole.sizes.len() as u64)));
+                found.extend(unpacked(*first, hole));
+            }
+            found.extend(unpacked(left.next, &left.rest));
+            let wanted: Vec<(u64, Vec<u8>)> = items[..source.at]
+                .iter()
+                .enumerate()
+                .map(|(n, item)| (n as u64, item.clone()))
+                .filter(|(n, _)| !known.contains(n))
+                .collect();
+            prop_assert_eq!(found, wanted);
+            // And it goes on counting where it is.
+            prop_assert_eq!(tally.read(), after(&items, source.at, &RangeSet::new()).read());
+        }
+
+        #[test]
+        fn an_input_that_begins_otherwise_is_refused((items, count, sizes, _) in inputs(), at in any::<usize>()) {
+            prop_assume!(count > 0);
+            let tally = after(&items, count, &RangeSet::new());
+            let mut other = items.clone();
+            other[at % count].push(1);
+            prop_assert!(tally.clone().take_up(&mut InBatches::new(&other, &sizes)).is_err());
+            let short = &items[..at % count];
+            prop_assert!(tally.clone().take_up(&mut InBatches::new(short, &sizes)).is_err());
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! What a run has done, kept on disk, so that another can go on where it was killed.
+//!
+//! The thread that writes results keeps it: it writes, syncs what it wrote, and then tells the journal how much of it is
+//! whole and which items it stands for (`output/writer.rs`). So a journal never promises what is not there; what is there
+//! and not promised is cut off. Records are gathered for [`COMMIT_EVERY`](crate::resume::COMMIT_EVERY), so that syncing costs the run little.
+//!
+//! [`format`] has the bytes, [`state`] what they add up to, [`identity`] which run they are of, and [`input`] how the input
+//! is found to be the same again.
+
+mod format;
+mod identity;
+mod input;
+mod state;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufReader, Read as _};
+use std::mem;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use format::{Chain, Found};
+pub use identity::Identity;
+pub use input::Tally;
+use state::{Entry, State};
+pub use state::{Read, Written};
+
+use crate::aside::Directory;
+use crate::fresh::{self, Fresh};
+use crate::place::{Extent, FileId, SameFile};
+use crate::rendered::RenderedOutcomes;
+use crate::scarce::{passes, patiently};
+use wasmpool_core::outcome::Counts;
+use wasmpool_core::text::{Foreign, Word};
+
+/// Bytes of a journal that are let be: from there on it is written anew when it has doubled.
+const SMALL: u64 = 16 << 20;
+/// A lock may outlive its process for a moment: a child that is just being started holds it until it becomes a program.
+const LOCK_TRIES: u32 = 20;
+const LOCK_AGAIN: Duration = Duration::from_millis(25);
+
+/// A journal that is this process's own.
+#[derive(Debug)]
+pub struct Journal {
+    /// As the user named it.
+    path: PathBuf,
+    /// Where the links of that lead: the directory, whatever becomes of its path, and the name there. A task that may write
+    /// to the directory above cannot lead the journal elsewhere.
+    directory: Directory,
+    name_there: OsString,
+    file: File,
+    /// It was not there before, and nothing is in it yet.
+    fresh: Option<Fresh>,
+    chain: Chain,
+    /// Bytes of it that are whole.
+    size: u64,
+    /// It is as it was found.
+    untouched: bool,
+    /// The size at which it is written anew.
+    rewrite_at: u64,
+    state: State,
+    tally: Tally,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// At the first item.
+    Fresh,
+    /// Behind what is done: counts of that, how far the results and the failed items are whole, and whether that was all
+    /// there was.
+    Behind { counts: Counts, results: Extent, failed: Extent, finished: bool },
+}
+
+impl Journal {
+    /// Opens a journal, or makes one, and keeps others from it. One that holds something is only taken to `resume`. Until
+    /// there is something to keep it stays as it is, and one that was made here goes again.
+    pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
+        let name = Foreign::of(path);
+        let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
+        let (file, fresh) = fresh::open_or_make(File::options().read(true).write(true), path).map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if !metadata.is_file() {
+            return Err(format!("the journal {name} is no file on a disk; name one"));
+        }
+        let place = fs::canonicalize(path).map_err(cannot)?;
+        let directory = Directory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+        let name_there = place.file_name().unwrap_or_default().to_owned();
+        lock(&file, path)?;
+        let size = file.metadata().map_err(cannot)?.len();
+        if size > 0 && !resume {
+            return Err(format!(
+                "the journal {name} is of a run already: --resume goes on with it; to start anew, remove it or name another"
+            ));
+        }
+        let mut state = State::default();
+        let each = |entries: Vec<Entry>| entries.into_iter().for_each(|entry| state.apply(entry));
+        let found = format::read(BufReader::new(&file), size, each).map_err(cannot)?;
+        // Without the first record nothing was promised.
+        let (state, size, chain) = match found {
+            Found::Whole { whole, chain } if state.is_begun() => (state, whole, chain),
+            Found::Whole { .. } | Found::Nothing => (State::default(), 0, Chain::new()),
+            Found::Foreign => return Err(format!("the file {name} is no journal; name another")),
+            Found::OtherVersion => {
+                return Err(format!(
+                    "the journal {name} is of another version of wasmpool: finish its run with that one, or name another"
+                ));
+            }
+            Found::Damaged { at, first } => return Err(damaged(path, at, first)),
+        };
+        Ok(Journal {
+            path: path.to_owned(),
+            directory,
+            name_there,
+            file,
+            fresh,
+            chain,
+            size,
+            untouched: true,
+            rewrite_at: SMALL,
+            state,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Whether it is of a run that has begun: the files that it was told of are that run's own.
+    pub fn is_begun(&self) -> bool {
+        self.state.is_begun()
+    }
+
+    /// The file it is.
+    pub fn same(&self) -> Option<SameFile> {
+        SameFile::of(&self.file)
+    }
+
+    /// Begins the run of this identity, or goes on with it. A journal of another run is refused, and left as it is.
+    pub fn begin(&mut self, identity: Identity) -> Result<Start, String> {
+        let Some(theirs) = &self.state.identity else {
+            self.state.identity = Some(identity);
+            return Ok(Start::Fresh);
+        };
+        if let Some((name, ours, theirs)) = identity.difference(theirs) {
+            let what = match name {
+                "task" => "another task (its content is not the same)".to_owned(),
+                _ => format!(
+                    "a run with {name} {}, and this one has {}",
+                    Foreign::of(or_none(theirs)),
+                    Foreign::of(or_none(ours))
+                ),
+            };
+            return Err(format!(
+                "the journal {} is of {what}; run it as before, or name another journal",
+                Foreign::of(&self.path)
+            ));
+        }
+        let State { written, waiting, finished, .. } = &self.state;
+        let mut counts = written.counts.clone();
+        waiting.values().for_each(|group| counts.add(&group.counts));
+        let known = self.state.done.iter().cloned().chain(waiting.values().map(|group| group.items.clone()));
+        let waiting = waiting.values().cloned().collect();
+        self.tally.expect(written.read.clone(), known.collect(), waiting);
+        let (results, failed) = (written.results.clone(), written.failed.clone());
+        Ok(Start::Behind { counts, results, failed, finished: finished.is_some() })
+    }
+
+    /// Whoever reads the input keeps this.
+    pub fn tally(&mut self) -> Tally {
+        let theirs = self.tally.clone();
+        self.tally.forget();
+        theirs
+    }
+
+    /// The input that was read so far.
+    pub fn read(&self) -> Read {
+        self.tally.read()
+    }
+
+    /// Whether it is known that the run will take place: before, nothing may be touched.
+    pub fn is_sure(&self) -> bool {
+        !self.tally.is_unsure()
+    }
+
+    /// Counts of what was written.
+    pub fn counts(&self) -> &Counts {
+        &self.state.written.counts
+    }
+
+    /// Keeps what was written, which is on disk, and what waits. On return this is on disk as well.
+    pub fn commit(&mut self, written: Written, waiting: Vec<RenderedOutcomes>) -> io::Result<()> {
+        let entries = [Entry::Written(written)].into_iter().chain(waiting.into_iter().map(Entry::Waiting));
+        self.append(entries.collect())
+    }
+
+    /// Says of a run that had finished that it goes on, as its input has grown. Called before anything is written, so that
+    /// what follows in the files then is known to be ours.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        match self.state.finished {
+            Some(_) => self.append(vec![Entry::Written(self.state.written.clone())]),
+            None => Ok(()),
+        }
+    }
+
+    /// Every item has its outcome, and the command ends with this code.
+    pub fn finish(&mut self, code: u8) -> io::Result<()> {
+        match self.state.finished == Some(code) {
+            true => Ok(()),
+            false => self.append(vec![Entry::Finished(code)]),
+        }
+    }
+
+    /// Appends a record of these.
+    fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+        let fresh = self.size == 0;
+        if mem::take(&mut self.untouched) {
+            self.begin_to_write().map_err(|e| self.name(e))?;
+        }
+        let mut bytes = Vec::new();
+        let mut chain = self.chain.clone();
+        if fresh {
+            bytes = chain.head();
+            let begun = self.state.identity.iter().cloned().map(Entry::Began);
+            chain.append(&begun.chain(entries.iter().cloned()).collect::<Vec<_>>(), &mut bytes)?;
+        } else {
+            chain.append(&entries, &mut bytes)?;
+        }
+        // What a failed attempt left behind is written over.
+        self.file.write_all_at(&bytes, self.size).and_then(|()| self.file.sync_data()).map_err(|e| self.name(e))?;
+        if fresh {
+            self.directory.sync().map_err(|e| self.name(e))?;
+        }
+        self.chain = chain;
+        self.size += bytes.len() as u64;
+        entries.into_iter().for_each(|entry| self.state.apply(entry));
+        if self.size >= self.rewrite_at {
+            self.rewrite().map_err(|e| self.name(e))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off what was never promised, and writes anew what runs before have gathered: else a journal would grow with
+    /// every run that is killed.
+    fn begin_to_write(&mut self) -> io::Result<()> {
+        if let Some(fresh) = self.fresh.take() {
+            fresh.keep();
+        }
+        self.file.set_len(self.size)?;
+        if self.size > 0 { self.rewrite() } else { Ok(()) }
+    }
+
+    /// Writes a new journal that says the same in one record, and puts it in the place of this one, so that at any moment
+    /// there is one or the other. Where there is no room for two, this one goes on.
+    fn rewrite(&mut self) -> io::Result<()> {
+        self.rewrite_at = self.size.max(SMALL / 2) * 2;
+        let mut beside = self.name_there.clone();
+        beside.push(".new");
+        let Ok(mut file) = self.make_beside(&beside) else {
+            return Ok(());
+        };
+        let renamed = self
+            .write_to(&mut file)
+            .and_then(|written| self.directory.rename(&*beside, &*self.name_there).map(|()| written));
+        let Ok((chain, size)) = renamed else {
+            let _ = self.directory.remove(&*beside);
+            return Ok(());
+        };
+        self.file = file;
+        self.chain = chain;
+        self.size = size;
+        self.rewrite_at = size.max(SMALL / 2) * 2;
+        self.directory.sync()
+    }
+
+    /// Makes the file that is to take the place of the journal, with its owner's permissions. One that another run left
+    /// when it was killed is removed; what is nobody's leftover, or a link, is let be.
+    fn make_beside(&self, name: &OsStr) -> io::Result<File> {
+        if self.directory.look_at(name).is_ok_and(|found| found.is_file) {
+            let mut begin = Vec::new();
+            self.directory.open_file(name)?.take(format::ANY_MARK.len() as u64).read_to_end(&mut begin)?;
+            if !format::ANY_MARK.starts_with(&begin) {
+                return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+            }
+            self.directory.remove(name)?;
+        }
+        let file = self.directory.make(name)?;
+        let ready = file
+            .set_permissions(self.file.metadata()?.permissions())
+            .and_then(|()| patiently(None, || file.try_lock().map_err(io::Error::from)));
+        ready.inspect_err(|_| drop(self.directory.remove(name))).map(|()| file)
+    }
+
+    /// Writes all that the journal says to another file.
+    fn write_to(&self, file: &mut File) -> io::Result<(Chain, u64)> {
+        let mut chain = Chain::new();
+        let mut bytes = chain.head();
+        chain.append(&self.state.entries(), &mut bytes)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
+        Ok((chain, bytes.len() as u64))
+    }
+
+    fn name(&self, e: io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
+    }
+}
+
+/// Says of a journal that something whole stands in it behind what is not.
+fn damaged(path: &Path, at: u64, first: bool) -> String {
+    let name = Foreign::of(path);
+    let cut = match first {
+        true => String::new(),
+        false => {
+            format!(", cut it there (truncate -s {at} -- {}) to have done again what was done since", Word::of(path))
+        }
+    };
+    format!(
+        "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew; \
+         nothing was touched"
+    )
+}
+
+fn or_none(value: &str) -> &str {
+    if value.is_empty() { "none" } else { value }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), String> {
+    let name = Foreign::of(path);
+    let mut lack = None;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                lack = None;
+                thread::sleep(LOCK_AGAIN);
+            }
+            Err(TryLockError::Error(e)) if passes(&e) => {
+                lack = Some(e);
+                thread::sleep(LOCK_AGAIN);
+            }
+            Err(TryLockError::Error(e)) => return Err(format!("cannot lock the journal {name}: {e}")),
+            Ok(()) => {
+                // It may have been written anew under that name while it was opened.
+                let of = |metadata: fs::Metadata| FileId::of(&metadata);
+                let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
+                return same.then_some(()).ok_or_else(|| format!("another run uses the journal {name}"));
+            }
+        }
+    }
+    Err(match lack {
+        Some(e) => format!("cannot lock the journal {name}: {e}"),
+        None => format!("another run uses the journal {name}; wait for its end, or name another"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(first: u64) -> RenderedOutcomes {
+        let counts = Counts { done: 1, ..Counts::default() };
+        RenderedOutcomes { items: first..first + 1, counts, results: vec![b'x'; 100], failed: Vec::new() }
+    }
+
+    fn written(done: u64) -> Written {
+        let counts = Counts { done: done + 1, ..Counts::default() };
+        Written { items: std::iter::once(done..done + 1).collect(), counts, ..Written::default() }
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_says_the_same_and_stays_locked() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("journal");
+        let mut journal = Journal::open(&path, false).expect("a new one");
+        let identity = Identity::new([("task", "a".to_owned())]);
+        assert!(matches!(journal.begin(identity.clone()), Ok(Start::Fresh)));
+        for done in 0..1000 {
+            journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
+        }
+        let (long, state) = (journal.size, journal.state.clone());
+        journal.rewrite().expect("it can be written anew");
+        assert!(journal.size < long / 100, "{} of {long} bytes", journal.size);
+        assert!(Journal::open(&path, true).is_err_and(|e| e.contains("another run")));
+        journal.commit(written(1000), Vec::new()).expect("it goes on");
+        drop(journal);
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert_eq!(journal.state.done, std::iter::once(0..1001).collect());
+        assert_eq!(journal.state.waiting.len(), 1);
+        assert_eq!(state.waiting.keys().copied().collect::<Vec<_>>(), [1000, 1001]);
+        assert!(matches!(journal.begin(identity), Ok(Start::Behind { counts, .. }) if counts.done == 1002));
+    }
+
+    /// A journal in this folder in which a run of one item after another has been, the last in this record.
+    fn after(folder: &Path, items: u64) -> PathBuf {
+        let path = folder.join("journal");
+        let mut journal = Journal::open(&path, true).expect("it is there, or new");
+        assert!(journal.begin(Identity::default()).is_ok());
+        for done in 0..items {
+            journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
+        }
+        path
+    }
+
+    #[test]
+    fn a_journal_does_not_grow_with_the_runs_that_are_killed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 1000);
+        for run in 0..15 {
+            let mut journal = Journal::open(&path, true).expect("it is there");
+            assert!(matches!(journal.begin(Identity::default()), Ok(Start::Behind { .. })));
+            for done in 0..1000 {
+                journal.commit(written(1000 * run + done), Vec::new()).expect("it can be written");
+            }
+        }
+        let size = fs::metadata(&path).expect("it is there").len();
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        journal.commit(written(15_000), Vec::new()).expect("it can be written");
+        assert!(journal.size < size / 100, "{} of {size} bytes", journal.size);
+        assert_eq!(journal.state.done, std::iter::once(0..15_001).collect());
+    }
+
+    #[test]
+    fn what_is_opened_and_not_gone_on_with_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        let mut bytes = fs::read(&path).expect("it is there");
+        bytes.extend_from_slice(b"torn");
+        fs::write(&path, &bytes).expect("written");
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(Identity::new([("task", "other".to_owned())])).is_err());
+        drop(journal);
+        assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        let other = folder.path().join("other");
+        drop(Journal::open(&other, true).expect("a new one"));
+        assert!(!other.exists());
+    }
+
+    #[test]
+    fn a_journal_that_was_damaged_is_refused_with_the_place_and_the_way_out() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        // The way out is pasted into a shell, whatever the path is.
+        let place = folder.path().join("it's $(here); #\n");
+        fs::create_dir(&place).expect("made");
+        let path = after(&place, 3);
+        let whole = fs::read(&path).expect("it is there");
+        let mut bytes = whole;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, &bytes).expect("written");
+        let message = Journal::open(&path, true).expect_err("it is damaged");
+        assert!(message.contains("journal is damaged at byte ") && message.contains("truncate -s "), "{message}");
+        assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        // The way out works.
+        let (_, advice) = message.split_once("(truncate").expect("an advice");
+        let (arguments, _) = advice.split_once(") to have done again").expect("an advice");
+        let ended = std::process::Command::new("bash").arg("-c").arg(format!("truncate{arguments}")).status();
+        assert!(ended.expect("there is a shell").success(), "{message}");
+        assert!(!Journal::open(&path, true).expect("it is whole").state.done.is_empty());
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_stays_in_its_directory_whatever_takes_the_place_of_that() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("granted")).expect("made");
+        fs::create_dir(at("elsewhere")).expect("made");
+        fs::write(at("elsewhere/journal"), "mine").expect("written");
+        let path = after(&at("granted"), 3);
+        let mut journal = Journal::open(&path, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        fs::rename(at("granted"), at("moved")).expect("moved");
+        std::os::unix::fs::symlink("elsewhere", at("granted")).expect("a link");
+        journal.rewrite().expect("it can be written anew");
+        journal.commit(written(3), Vec::new()).expect("it goes on");
+        assert_eq!(fs::read(at("elsewhere/journal")).expect("it is there"), b"mine");
+        assert_eq!(fs::read_dir(at("elsewhere")).expect("a directory").count(), 1);
+        assert_eq!(fs::metadata(at("moved/journal")).expect("it is there").len(), journal.size);
+    }
+
+    #[test]
+    fn what_stands_where_a_journal_is_written_anew_is_replaced_only_if_it_is_a_leftover() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        let (beside, precious) = (folder.path().join("journal.new"), folder.path().join("precious"));
+        fs::write(&precious, "mine").expect("written");
+        let go_on = |done| {
+            let mut journal = Journal::open(&path, true).expect("it is there");
+            assert!(journal.begin(Identity::default()).is_ok());
+            journal.commit(written(done), Vec::new()).expect("it can be written");
+        };
+        fs::write(&beside, "mine too").expect("written");
+        go_on(3);
+        assert_eq!(fs::read(&beside).expect("it is there"), b"mine too");
+        fs::remove_file(&beside).expect("removed");
+        std::os::unix::fs::symlink(&precious, &beside).expect("a link");
+        go_on(4);
+        assert_eq!(fs::read(&precious).expect("it is there"), b"mine");
+        fs::remove_file(&beside).expect("removed");
+        // A run that was killed in the middle of it.
+        fs::write(&beside, &fs::read(&path).expect("it is there")[..70]).expect("written");
+        go_on(5);
+        assert!(!beside.exists());
+        let journal = Journal::open(&path, true).expect("it is there");
+        assert_eq!(journal.state.done, std::iter::once(0..6).collect());
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_stays_where_a_link_leads_and_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = after(folder.path(), 3);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("journal", &link).expect("a link");
+        let mut journal = Journal::open(&link, true).expect("it is there");
+        assert!(journal.begin(Identity::default()).is_ok());
+        journal.commit(written(3), Vec::new()).expect("it can be written");
+        assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
+        assert!(Journal::open(&path, true).is_err_and(|e| e.contains("another run")));
+    }
+
+    #[test]
+    fn a_journal_grows_no_further_than_twice_what_it_says() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(&folder.path().join("journal"), false).expect("a new one");
+        assert!(journal.begin(Identity::default()).is_ok());
+        journal.rewrite_at = 10_000;
+        let mut largest = 0;
+        for done in 0..200 {
+            journal.rewrite_at = journal.rewrite_at.min(10_000);
+            journal.commit(written(done), Vec::new()).expect("it can be written");
+            largest = largest.max(journal.size);
+        }
+        assert!(largest < 11_000, "{largest}");
+    }
+}

@@ -1,0 +1,142 @@
+//! What a journal says once all of it was read.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rangemap::RangeSet;
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use crate::place::Extent;
+use crate::rendered::RenderedOutcomes;
+use wasmpool_core::outcome::Counts;
+
+/// The beginning of the input: so many items, and the hash of their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    pub items: u64,
+    pub hash: [u8; 32],
+}
+
+/// What was written, and on which beginning of the input it rests. `items` are those that were not told of before, all
+/// else is of the run so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub items: Vec<Range<u64>>,
+    pub counts: Counts,
+    pub results: Extent,
+    pub failed: Extent,
+    pub read: Read,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// Which run this is.
+    Began(Identity),
+    Written(Written),
+    /// Outcomes that wait for others before them.
+    Waiting(RenderedOutcomes),
+    /// Every item has its outcome, and the command ended with this code. The input may have grown since: then others
+    /// follow.
+    Finished(u8),
+}
+
+/// The sum of the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub identity: Option<Identity>,
+    /// Items whose outcomes were written.
+    pub done: RangeSet<u64>,
+    /// All but the items.
+    pub written: Written,
+    /// By their first item.
+    pub waiting: BTreeMap<u64, RenderedOutcomes>,
+    pub finished: Option<u8>,
+}
+
+impl State {
+    pub fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::Began(identity) => self.identity = Some(identity),
+            Entry::Written(mut written) => {
+                self.done.extend(written.items.drain(..).filter(|items| !items.is_empty()));
+                self.written = written;
+                let done = &self.done;
+                self.waiting.retain(|first, _| !done.contains(first));
+                self.finished = None;
+            }
+            Entry::Waiting(group) => {
+                self.finished = None;
+                if !group.items.is_empty() && !self.done.contains(&group.items.start) {
+                    self.waiting.insert(group.items.start, group);
+                }
+            }
+            Entry::Finished(code) => self.finished = Some(code),
+        }
+    }
+
+    /// Whether it is known which run it is, and what it has done.
+    pub fn is_begun(&self) -> bool {
+        self.identity.is_some() && (self.written != Written::default() || self.finished.is_some())
+    }
+
+    /// The records that lead here, as few as possible.
+    pub fn entries(&self) -> Vec<Entry> {
+        let written = Written { items: self.done.iter().cloned().collect(), ..self.written.clone() };
+        let mut entries: Vec<Entry> = self.identity.iter().cloned().map(Entry::Began).collect();
+        entries.push(Entry::Written(written));
+        entries.extend(self.waiting.values().cloned().map(Entry::Waiting));
+        entries.extend(self.finished.map(Entry::Finished));
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn group() -> impl Strategy<Value = RenderedOutcomes> {
+        (0..100u64, 1..5u64, any::<Vec<u8>>()).prop_map(|(first, count, results)| RenderedOutcomes {
+            items: first..first + count,
+            counts: Counts { done: count, ..Counts::default() },
+            results,
+            failed: Vec::new(),
+        })
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let items =
+            proptest::collection::vec((0..100u64, 0..10u64).prop_map(|(first, count)| first..first + count), 0..4);
+        prop_oneof![
+            group().prop_map(Entry::Waiting),
+            (items, any::<u64>()).prop_map(|(items, done)| {
+                Entry::Written(Written { items, counts: Counts { done, ..Counts::default() }, ..Written::default() })
+            }),
+            any::<u8>().prop_map(Entry::Finished),
+            "[a-z]{0,5}".prop_map(|name| Entry::Began(Identity::new([("task", name)]))),
+        ]
+    }
+
+    fn sum(entries: impl IntoIterator<Item = Entry>) -> State {
+        let mut state = State::default();
+        entries.into_iter().for_each(|entry| state.apply(entry));
+        state
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewritten_journal_says_the_same(entries in proptest::collection::vec(entry(), 0..20)) {
+            let state = sum(entries);
+            prop_assert_eq!(sum(state.entries()), state);
+        }
+
+        #[test]
+        fn what_was_written_waits_no_longer(entries in proptest::collection::vec(entry(), 0..20)) {
+            let state = sum(entries);
+            prop_assert!(state.waiting.keys().all(|first| !state.done.contains(first)));
+        }
+    }
+}

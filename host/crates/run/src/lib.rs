@@ -1,0 +1,24 @@
+//! The host's side of a run: starts and supervises child processes, reads input, writes results, and keeps a journal.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+pub mod stdio;
+
+pub mod allocator;
+pub mod aside;
+pub mod clock;
+pub mod compile;
+pub mod error;
+pub mod fresh;
+pub mod grants;
+pub mod input;
+pub mod journal;
+pub mod links;
+pub mod output;
+pub mod place;
+pub mod rendered;
+pub mod resume;
+pub mod scarce;
+pub mod spawn;
+pub mod supervisor;

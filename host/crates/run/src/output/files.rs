@@ -1,0 +1,115 @@
+//! Results in files of their own (`--results`): what is more than memory should hold.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::aside::{Aside, Directory, is_aside};
+use crate::place::directory_of;
+use wasmpool_core::text::Foreign;
+use wasmpool_scheduler::WorkerId;
+
+/// Beginning of the name of a result that is not whole.
+const UNFINISHED: &str = ".part-";
+
+/// A directory with a file for each item that succeeded, named by its index. A file is there whole or not at all.
+///
+/// The directory is opened once, and no link in it is followed: a task that may write to it cannot lead results elsewhere.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    directory: Directory,
+    /// Bytes of a result, at most.
+    most: u64,
+    /// Results of which parts have come.
+    begun: BTreeMap<WorkerId, Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    aside: Aside,
+    bytes: u64,
+}
+
+impl Files {
+    /// Makes the directory, or takes one that holds nothing but what a run that was killed had begun to write there.
+    pub fn create(path: &Path, most: u64) -> Result<Files, String> {
+        let shown = Foreign::of(path);
+        let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
+        fs::create_dir_all(path).map_err(failed)?;
+        let directory = Directory::open(path).map_err(failed)?;
+        if !directory.lock() {
+            return Err(format!("another run writes its results to the directory {shown}; name a new one"));
+        }
+        let (mut left, mut other) = (Vec::new(), None);
+        directory
+            .each(|name| match is_aside(name, UNFINISHED) && directory.look_at(name).is_ok_and(|found| found.is_file) {
+                true => left.push(name.to_owned()),
+                false => other = Some(name.to_owned()),
+            })
+            .map_err(failed)?;
+        if other.is_some() {
+            return Err(format!("the directory {shown} of --results is not empty; name a new one, or empty it"));
+        }
+        left.iter().try_for_each(|name| directory.remove(name)).map_err(failed)?;
+        Ok(Files { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
+    }
+
+    /// Whether a file of this path lies in the directory, where a result could take its name.
+    pub fn may_replace(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
+        is_ours && self.directory.is(directory_of(path))
+    }
+
+    /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.
+    pub fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
+        self.append(worker, bytes).map_err(|e| self.name(e))
+    }
+
+    fn append(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
+        if !self.begun.contains_key(&worker) {
+            let begun = self.begin()?;
+            self.begun.insert(worker, begun);
+        }
+        let Some(begun) = self.begun.get_mut(&worker) else {
+            return Ok(false);
+        };
+        begun.bytes += bytes.len() as u64;
+        if begun.bytes > self.most {
+            return Ok(false);
+        }
+        begun.aside.file.write_all(bytes)?;
+        Ok(true)
+    }
+
+    fn begin(&self) -> io::Result<Begun> {
+        Ok(Begun { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
+    }
+
+    /// Ends a result with the bytes that are still missing, and says where it is.
+    pub fn finish(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
+        self.end(worker, index, rest).map_err(|e| self.name(e))
+    }
+
+    fn end(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
+        let mut begun = match self.begun.remove(&worker) {
+            Some(begun) => begun,
+            None => self.begin()?,
+        };
+        begun.aside.file.write_all(rest)?;
+        let name = index.to_string();
+        begun.aside.place(&name)?;
+        Ok(self.path.join(name))
+    }
+
+    fn name(&self, e: io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
+    }
+
+    /// Drops what has come of a result that is none.
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.begun.remove(&worker);
+    }
+}

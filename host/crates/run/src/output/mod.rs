@@ -1,0 +1,380 @@
+//! Outcomes as lines: what a user reads, and the thread that writes it.
+
+mod escaped;
+mod files;
+mod record;
+mod target;
+mod writer;
+
+use std::borrow::Cow;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::mpsc;
+use std::time::Duration;
+
+pub use files::Files;
+pub use target::Target;
+pub use writer::{Message, Output, write_all};
+
+use crate::rendered::RenderedOutcomes;
+use crate::supervisor::{Encoded, Event, Record, Sender, Sink, Value, split_off};
+use wasmpool_core::json::encode_string;
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Beside, Counts, Failure, Kind};
+use wasmpool_core::policy::Form;
+use wasmpool_core::text::bytes_said;
+use wasmpool_scheduler::WorkerId;
+
+/// How outcomes are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The bare result as JSON, one per line; failed items are left out.
+    Values,
+    /// One record per item.
+    Records,
+    /// Strings and bytes as they are, each followed by the delimiter.
+    Raw { delimiter: Option<u8> },
+}
+
+/// Prints outcomes in one of the formats, and counts them.
+pub struct Printer<'a> {
+    lines: Lines,
+    counts: Counts,
+    besides: Besides,
+    writer: mpsc::Sender<Message>,
+    /// Told when a file cannot be written.
+    supervisor: Sender,
+    /// One could not be, so that the run ends: what comes now has no outcome any more.
+    broken: bool,
+    /// Told each failure, and that time passes.
+    watcher: &'a mut dyn Watcher,
+}
+
+/// What is written besides the lines.
+#[derive(Debug, Default)]
+pub struct Besides {
+    /// The form of the items, where failed ones are to be written down.
+    pub failed: Option<Form>,
+    /// A journal is written, which is told of outcomes that print nothing, too.
+    pub journal: bool,
+    /// Where values go, of which only the paths are printed then.
+    pub files: Option<Files>,
+}
+
+/// Somebody who follows a run, on standard error or elsewhere.
+pub trait Watcher {
+    /// The run goes on where another ended, with these counts.
+    fn goes_on(&mut self, _counts: &Counts) {}
+    fn failed(&mut self, index: u64, failure: &Failure);
+    fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Workers cannot be started, and so many others are there.
+    fn short_of_workers(&mut self, living: usize, why: &io::Error);
+    fn unprotected(&mut self, lacking: &[Part]);
+    /// Returns when it wants to be told again.
+    fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
+}
+
+impl<'a> Printer<'a> {
+    pub fn new(
+        lines: Lines,
+        counts: Counts,
+        besides: Besides,
+        writer: mpsc::Sender<Message>,
+        supervisor: Sender,
+        watcher: &'a mut dyn Watcher,
+    ) -> Self {
+        Printer { lines, counts, besides, writer, supervisor, broken: false, watcher }
+    }
+
+    /// Puts a value into its file: what is printed is where that is. Returns `None` where it cannot be written.
+    fn file<'v>(
+        &mut self,
+        record: &Record<'_>,
+        result: Result<Value<'v>, Failure>,
+    ) -> Option<Result<Value<'v>, Failure>> {
+        let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
+            return Some(result);
+        };
+        let value = match result.inspect_err(|_| files.forget(worker)) {
+            Ok(value) => value,
+            failed => return Some(failed),
+        };
+        let Encoded::One(rest) = &value.encoded else {
+            return Some(Err(invalid("the worker sent several values for one file")));
+        };
+        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e)).ok()?;
+        let shown = path.to_string_lossy();
+        let mut printed = Vec::new();
+        match self.lines.format {
+            Format::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
+            Format::Values | Format::Records => encode_string(&shown, &mut printed),
+        }
+        Some(Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value }))
+    }
+
+    /// Ends the run. A full disk is no fault of the item's: it has no outcome, and nor has any that comes after it.
+    fn cannot_write(&mut self, e: io::Error) {
+        self.broken = true;
+        self.supervisor.send(Event::OutputFailed(e));
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// How outcomes become lines.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    format: Format,
+    /// The members of a record that name its task, where there are several.
+    label: String,
+    /// Records do not tell what differs from run to run: which worker, and how long.
+    deterministic: bool,
+    /// Bytes of the records of one outcome (`--flatten`).
+    most: usize,
+}
+
+/// The records of one outcome that has several take no more than so many times `--max-output`. A record is longer than a short
+/// value by a hundred bytes, and three million numbers fit into 16 MiB.
+const RECORDS: u64 = 4;
+/// What the records of one outcome may take in any case: with them stands what the guest printed.
+const RECORDS_AT_LEAST: u64 = 1 << 20;
+
+impl Lines {
+    pub fn new(format: Format) -> Lines {
+        Lines { format, label: String::new(), deterministic: false, most: usize::MAX }
+    }
+
+    /// Those of one task of several.
+    pub fn of_task(format: Format, task: &str) -> Lines {
+        Lines { label: record::label(task), ..Lines::new(format) }
+    }
+
+    /// Those of outcomes that are no longer than this.
+    pub fn within(self, max_output: u64) -> Lines {
+        let most = max_output.saturating_mul(RECORDS).saturating_add(RECORDS_AT_LEAST);
+        Lines { most: usize::try_from(most).unwrap_or(usize::MAX), ..self }
+    }
+
+    /// The same, of a run whose records are to be the same in every other.
+    pub fn deterministic(self, deterministic: bool) -> Lines {
+        Lines { deterministic, ..self }
+    }
+
+    /// Leaves of a record what is told.
+    pub fn reduce(&self, record: &mut Record<'_>) {
+        if self.deterministic {
+            record.elapsed = Duration::ZERO;
+            record.worker = None;
+        }
+    }
+
+    /// Appends what an outcome is printed as, and says why it is a failure if it is one.
+    pub fn outcome(
+        &self,
+        record: &Record<'_>,
+        result: Result<Value<'_>, Failure>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let result = result.and_then(|value| self.value(record, value, to));
+        if let (Format::Records, Err(failure)) = (self.format, &result) {
+            record::failed(record, &self.label, failure, to);
+        }
+        result
+    }
+
+    /// Appends what an item is printed as that nobody tried to run.
+    pub fn untried(&self, index: u64, failure: &Failure, to: &mut Vec<u8>) {
+        if self.format == Format::Records {
+            record::untried(index, &self.label, failure, to);
+        }
+    }
+
+    /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
+    fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+        let start = to.len();
+        let mut beside = value.beside.as_deref();
+        let result = match value.encoded {
+            Encoded::One(element) => self.element(record, beside, element, to),
+            Encoded::Many(many) => elements(many).try_for_each(|element| {
+                let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
+                // What was printed is the call's, and told once.
+                self.element(record, beside.take(), Cow::Borrowed(element), to)?;
+                if to.len() - start > self.most { Err(self.too_many_records()) } else { Ok(()) }
+            }),
+        };
+        if result.is_err() {
+            // The room for it may be far more than what stays needs.
+            to.truncate(start);
+            to.shrink_to(2 * start);
+        }
+        result
+    }
+
+    fn too_many_records(&self) -> Failure {
+        Failure::new(
+            Kind::OutputTooLarge,
+            format!(
+                "the records of its elements are longer than {}, {RECORDS} times --max-output; allow more with \
+                 --max-output, or take --output-format values",
+                bytes_said(self.most as u64)
+            ),
+        )
+    }
+
+    fn element(
+        &self,
+        record: &Record<'_>,
+        beside: Option<&Beside>,
+        element: Cow<'_, [u8]>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Raw { delimiter: Some(delimiter) } => {
+                if memchr::memchr(delimiter, &element).is_some() {
+                    let name = if delimiter == 0 { "a NUL" } else { "a newline" };
+                    return Err(invalid(&format!(
+                        "the result holds {name}, the delimiter of the output (--delimiter)"
+                    )));
+                }
+                append(element, to);
+                to.push(delimiter);
+            }
+            Format::Raw { delimiter: None } => append(element, to),
+            Format::Values => {
+                one_json_value(&element)?;
+                append(element, to);
+                to.push(b'\n');
+            }
+            Format::Records => {
+                one_json_value(&element)?;
+                record::ok(record, &self.label, &element, beside, to);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Printer<'_> {
+    fn record(
+        &mut self,
+        mut record: Record<'_>,
+        result: Result<Value<'_>, Failure>,
+        to: &mut RenderedOutcomes,
+    ) -> bool {
+        if self.broken {
+            return true;
+        }
+        let Some(result) = self.file(&record, result) else {
+            return true;
+        };
+        self.lines.reduce(&mut record);
+        let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
+            self.counts.count(None);
+            to.counts.count(None);
+            return true;
+        };
+        self.counts.count(Some(failure.kind));
+        to.counts.count(Some(failure.kind));
+        self.watcher.failed(record.index, &failure);
+        if let Some(form) = self.besides.failed {
+            record::failed_item(&mut record, &failure, form, &mut to.failed);
+        }
+        false
+    }
+
+    fn emit(&mut self, group: RenderedOutcomes) {
+        if group.bytes() > 0 || self.besides.journal {
+            // A writer that is gone has said why.
+            let _ = self.writer.send(Message::Next(group));
+        }
+    }
+
+    fn wait(&mut self, group: RenderedOutcomes) {
+        let _ = self.writer.send(Message::Waiting(group));
+    }
+
+    fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> bool {
+        let Some(files) = self.besides.files.as_mut().filter(|_| !self.broken) else {
+            return self.broken;
+        };
+        // A file that cannot be written ends the run, not the worker.
+        files.part(worker, bytes).unwrap_or_else(|e| {
+            self.cannot_write(e);
+            true
+        })
+    }
+
+    fn forget_parts(&mut self, worker: WorkerId) {
+        if let Some(files) = &mut self.besides.files {
+            files.forget(worker);
+        }
+    }
+
+    fn worker_lost(&mut self, worker: WorkerId, how: &str) {
+        self.watcher.worker_lost(worker, how);
+    }
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        self.watcher.short_of_workers(living, why);
+    }
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        self.watcher.unprotected(lacking);
+    }
+
+    fn tick(&mut self, items: u64) -> Option<Duration> {
+        self.watcher.tick(items, &self.counts)
+    }
+}
+
+/// One line is one outcome, and one JSON value: no guest can forge a second, or the rest of a record.
+fn one_json_value(element: &[u8]) -> Result<(), Failure> {
+    if is_integer(element) {
+        return Ok(());
+    }
+    if memchr::memchr2(b'\n', b'\r', element).is_some() {
+        return Err(invalid("the worker sent a value of several lines"));
+    }
+    // A parser that skips a string does not look whether it is one.
+    let text = str::from_utf8(element).map_err(|_| invalid("the worker sent a value that is not UTF-8"))?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid("the worker sent a value that is not JSON")),
+    }
+}
+
+/// The commonest values are seen to be one at a glance.
+fn is_integer(element: &[u8]) -> bool {
+    match element.strip_prefix(b"-").unwrap_or(element) {
+        [b'0'] => true,
+        [b'1'..=b'9', digits @ ..] => digits.len() < 20 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+fn invalid(message: &str) -> Failure {
+    Failure::new(Kind::InvalidOutput, message)
+}
+
+/// The values of an outcome; `None` for bytes that are not values behind their lengths.
+fn elements(many: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut many = Some(many);
+    std::iter::from_fn(move || {
+        let bytes = many.take().filter(|bytes| !bytes.is_empty())?;
+        let Some((element, rest)) = split_off(bytes) else {
+            return Some(None);
+        };
+        many = Some(rest);
+        Some(Some(element))
+    })
+}
+
+/// Appends by moving where it can.
+fn append(element: Cow<'_, [u8]>, to: &mut Vec<u8>) {
+    match element {
+        Cow::Owned(element) if to.is_empty() => *to = element,
+        element => to.extend_from_slice(&element),
+    }
+}

@@ -1,0 +1,244 @@
+//! Starting our own binary, or another of the same version, as a worker or compiler.
+//!
+//! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
+//! standard input; nothing else. What it does about descriptors that somebody left open is its first act
+//! ([`crate::worker_entry`]).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+use crate::clock::Clock;
+use wasmpool_sandbox::nowhere;
+use wasmpool_sandbox::surroundings::Ended;
+
+/// What a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Worker,
+    Compile,
+    /// Enters a worker's sandbox and says what it got.
+    Doctor,
+    /// Says which version it is.
+    Version,
+}
+
+/// What is executed.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// This very binary.
+    Own,
+    /// Another, kept open: it is the one that was looked at, whatever becomes of its path.
+    Other(Arc<File>),
+}
+
+impl Program {
+    /// A link to the binary itself: not a path that somebody could have replaced.
+    fn path(&self) -> PathBuf {
+        match self {
+            Program::Own => PathBuf::from("/proc/self/exe"),
+            // The child looks this up among the descriptors that it has until it becomes the other program.
+            Program::Other(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+        }
+    }
+}
+
+/// The first word of a child's command line, by which [`crate::worker_entry`] knows it.
+pub const MARK: &str = "wasmpool-child";
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Worker => "worker",
+            Role::Compile => "compile",
+            Role::Doctor => "doctor",
+            Role::Version => "version",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Role> {
+        [Role::Worker, Role::Compile, Role::Doctor, Role::Version].into_iter().find(|r| r.name() == name)
+    }
+}
+
+/// The children of this process that live, by their handles.
+static CHILDREN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+fn children() -> MutexGuard<'static, BTreeSet<RawFd>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a signal to all children. One that a terminal sends does not reach them: they have process groups of their own.
+pub fn signal_children(signal: Signal) {
+    for &pidfd in children().iter() {
+        send(pidfd, signal);
+    }
+}
+
+/// A child process. Dropping it kills it and waits for its end.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    pidfd: OwnedFd,
+    /// The process that started it: one that is forked off has this value too, and no child.
+    parent: u32,
+}
+
+/// What waiting for a child came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    Ended(Ended),
+    /// It runs, though the time is over.
+    Late,
+    /// It runs, but nobody wants it any more.
+    Stopped,
+}
+
+/// Starts `program` in `role`, with `socket` as its standard input. The process dies with the thread that calls this.
+pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new(program.path());
+    let nowhere = nowhere(false)?;
+    command
+        .arg0(MARK)
+        .arg(role.name())
+        // Whose end it has to notice.
+        .arg(std::process::id().to_string())
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::from(nowhere.try_clone()?))
+        .stderr(Stdio::from(nowhere));
+    #[cfg(feature = "probes")]
+    wasmpool_sandbox::probes::weaken(&mut command);
+    let mut child = command.spawn().map_err(without_proc)?;
+    match own_pidfd(child.id()) {
+        Ok(pidfd) => {
+            children().insert(pidfd.as_raw_fd());
+            Ok(Child { pid: child.id(), pidfd, parent: std::process::id() })
+        }
+        // Its number may be another's by now.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => Err(e),
+        Err(e) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(e)
+        }
+    }
+}
+
+/// The binary itself is found by `/proc`.
+fn without_proc(error: io::Error) -> io::Error {
+    match std::fs::metadata("/proc/self/exe") {
+        Err(e) if error.kind() == io::ErrorKind::NotFound => io::Error::other(format!(
+            "there is no /proc here, by which a program finds its own binary (/proc/self/exe: {e})"
+        )),
+        _ => error,
+    }
+}
+
+/// A handle on a child that was just started. Where somebody else has noted its end already, its number may be another's.
+fn own_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let pidfd = pidfd_open(pid)?;
+    waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)?;
+    Ok(pidfd)
+}
+
+fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the system call takes two numbers and returns a descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(wasmpool_ipc::refused::refused("pidfd_open", io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Signals the process of an open handle, never another that got its number. One that has ended needs no signal.
+fn send(pidfd: RawFd, signal: Signal) {
+    let none: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: takes numbers, and a null siginfo, which is allowed.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal as i32, none, 0) };
+}
+
+impl Child {
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn kill(&self) {
+        if self.is_ours() {
+            send(self.pidfd.as_raw_fd(), Signal::SIGKILL);
+        }
+    }
+
+    /// Whether this is the process that started it. One that was forked off must leave it alone.
+    fn is_ours(&self) -> bool {
+        self.parent == std::process::id()
+    }
+
+    /// Waits for the end of a process that is known to have ended or to be killed.
+    pub fn reap(&self) -> Ended {
+        loop {
+            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+                Ok(WaitStatus::Exited(_, code)) => return Ended::known(ExitStatus::from_raw((code & 0xff) << 8)),
+                Ok(WaitStatus::Signaled(_, signal, core)) => {
+                    return Ended::known(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7));
+                }
+                Err(Errno::EINTR) => {}
+                _ => return Ended::unknown(),
+            }
+        }
+    }
+
+    /// Waits for its end, for `timeout`, or until `stop` is readable.
+    pub fn wait_at_most(&self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
+        /// Where the kernel has no memory to wait with.
+        const AGAIN: Duration = Duration::from_millis(10);
+        let clock = Clock::start();
+        loop {
+            let left = timeout.saturating_sub(clock.elapsed());
+            let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut awaited = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            awaited.extend(stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
+            match poll(&mut awaited, wait) {
+                Ok(0) if left.is_zero() => return Ok(Waited::Late),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) if awaited.first().and_then(PollFd::any) == Some(true) => {
+                    return Ok(Waited::Ended(self.reap()));
+                }
+                Ok(_) => return Ok(Waited::Stopped),
+                Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            children().remove(&self.pidfd.as_raw_fd());
+            self.kill();
+            self.reap();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The command's standard streams, in whatever state it was given them.
+//!
+//! The standard library's own are not used for anything that counts: its macros panic where nobody reads standard error any
+//! more, and it takes a stream that is closed, or open the other way, for one that swallows everything or is empty. Here
+//! results and input meet every error. Messages are dropped where they cannot be written: nobody loses results for them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+
+/// Writes a line of a message to standard error, or drops it. Takes what `format!` takes.
+#[macro_export]
+macro_rules! tell {
+    ($($message:tt)*) => { $crate::stdio::tell_line(format_args!($($message)*)) };
+}
+
+/// How long a message waits for a reader of standard error that is slow, where that is non-blocking.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A bit for each of the three streams that was closed when the process began.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Notes which standard streams are closed. The standard library opens `/dev/null` in the place of such a stream before
+/// `main` runs, so this has to be called before that: the command has it among its initialisers.
+pub extern "C" fn note_closed() {
+    for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: asks for the flags of a descriptor, which need not be open.
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
+            CLOSED.fetch_or(1 << stream, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_closed(stream: i32) -> bool {
+    CLOSED.load(Ordering::Relaxed) & (1 << stream) != 0
+}
+
+/// Standard output, unbuffered.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdout;
+
+/// Standard input, unbuffered.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdin;
+
+/// Standard error.
+#[derive(Clone, Copy, Debug)]
+pub struct Stderr;
+
+impl Stderr {
+    /// Another descriptor of it.
+    pub fn duplicate(self) -> io::Result<File> {
+        duplicate(libc::STDERR_FILENO, &io::stderr())
+    }
+}
+
+impl Stdout {
+    /// Another descriptor of it.
+    pub fn duplicate(self) -> io::Result<File> {
+        duplicate(libc::STDOUT_FILENO, &io::stdout())
+    }
+
+    /// Says why nothing can be written to it, where that is known beforehand.
+    pub fn check(self) -> Result<(), String> {
+        match wrong(libc::STDOUT_FILENO, &io::stdout(), OFlag::O_WRONLY) {
+            Some(wrong) => Err(format!("standard output {wrong}; redirect it, or name a file with -o")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Stdin {
+    /// Another descriptor of it.
+    pub fn duplicate(self) -> io::Result<File> {
+        duplicate(libc::STDIN_FILENO, &io::stdin())
+    }
+
+    /// Says why nothing can be read from it, where that is known beforehand.
+    pub fn check(self) -> Result<(), String> {
+        match wrong(libc::STDIN_FILENO, &io::stdin(), OFlag::O_RDONLY) {
+            Some(wrong) => Err(format!("standard input {wrong}; redirect it, or name a file")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn duplicate(number: i32, stream: &impl AsFd) -> io::Result<File> {
+    match is_closed(number) {
+        true => Err(Errno::EBADF.into()),
+        false => stream.as_fd().try_clone_to_owned().map(File::from),
+    }
+}
+
+/// What is wrong with a stream that has to be open in this way, or in both.
+fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<&'static str> {
+    if is_closed(number) {
+        return Some("is closed");
+    }
+    let flags = OFlag::from_bits_retain(fcntl(stream, FcntlArg::F_GETFL).ok()?);
+    let open = flags & OFlag::O_ACCMODE;
+    if flags.contains(OFlag::O_PATH) || (open != way && open != OFlag::O_RDWR) {
+        return Some(if way == OFlag::O_RDONLY { "is not open for reading" } else { "is not open for writing" });
+    }
+    let kind = SFlag::from_bits_truncate(fstat(stream).ok()?.st_mode) & SFlag::S_IFMT;
+    (kind == SFlag::S_IFDIR).then_some("is a directory")
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if is_closed(libc::STDOUT_FILENO) {
+            return Err(Errno::EBADF.into());
+        }
+        let stdout = io::stdout();
+        until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || nix::unistd::write(&stdout, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        if is_closed(libc::STDIN_FILENO) {
+            return Err(Errno::EBADF.into());
+        }
+        let stdin = io::stdin();
+        until_ready(stdin.as_fd(), PollFlags::POLLIN, None, || nix::unistd::read(&stdin, block))
+    }
+}
+
+/// Tries until it is done, or fails for good. A stream that another program has made non-blocking, which shares it, is waited
+/// for, at most until the deadline.
+fn until_ready(
+    stream: BorrowedFd<'_>,
+    ready: PollFlags,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut() -> nix::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        match attempt() {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Err(Errno::EAGAIN.into());
+                }
+                let wait = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
+                match poll(&mut [PollFd::new(stream, ready)], wait) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// The last message was not taken in time: the next ones do not wait for a reader that has stopped.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Writes a message to standard error as it stands, or drops what of it cannot be written.
+pub fn tell_text(message: &str) {
+    let stderr = io::stderr();
+    let patience = if UNREAD.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+    let deadline = Some(Instant::now() + patience);
+    let mut rest = message.as_bytes();
+    while !rest.is_empty() {
+        let written = until_ready(stderr.as_fd(), PollFlags::POLLOUT, deadline, || nix::unistd::write(&stderr, rest));
+        match written {
+            Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
+            Ok(0) | Err(_) => {
+                UNREAD.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+    UNREAD.store(false, Ordering::Relaxed);
+}
+
+/// Writes a line of a message to standard error, or drops it. In one write, so that lines of several programs stay whole.
+pub fn tell_line(message: fmt::Arguments<'_>) {
+    tell_text(&format!("{message}\n"));
+}

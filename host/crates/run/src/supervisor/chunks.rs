@@ -1,0 +1,298 @@
+//! The bytes of items that are in work, and of outcomes that are not yet printed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::rendered::{Mark, RenderedOutcomes};
+use wasmpool_ipc::batch::{Batch, with_headers};
+use wasmpool_ipc::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
+
+/// An item whose outcome is known, to be looked up by whoever wants its bytes.
+#[derive(Debug)]
+pub struct Item<'a> {
+    pieces: &'a [Piece],
+    cursor: &'a mut Cursor,
+    /// Its place in the chunk.
+    nth: usize,
+}
+
+impl Item<'_> {
+    pub fn bytes(&mut self) -> Option<(ItemTag, &[u8])> {
+        self.cursor.find(self.pieces, self.nth)
+    }
+}
+
+/// Where in a chunk the last item was found: the next is likely to be right behind it.
+#[derive(Debug, Default)]
+struct Cursor {
+    piece: usize,
+    /// Items in the pieces before.
+    before: usize,
+    /// Items and bytes of this piece before that item.
+    item: usize,
+    offset: usize,
+}
+
+impl Cursor {
+    fn find<'a>(&mut self, pieces: &'a [Piece], nth: usize) -> Option<(ItemTag, &'a [u8])> {
+        if nth < self.before + self.item {
+            *self = Cursor::default();
+        }
+        while nth >= self.before + pieces.get(self.piece)?.len() {
+            let before = self.before + pieces.get(self.piece)?.len();
+            *self = Cursor { piece: self.piece + 1, before, item: 0, offset: 0 };
+        }
+        let piece = pieces.get(self.piece)?;
+        while self.before + self.item < nth {
+            self.offset += *piece.batch.sizes.get(piece.first + self.item)? as usize + ITEM_HEADER;
+            self.item += 1;
+        }
+        let (tag, len) = read_item_header(*piece.rest(self.offset).first_chunk()?);
+        Some((tag, piece.rest(self.offset + ITEM_HEADER).get(..len)?))
+    }
+}
+
+/// A part of a batch, as it goes into a lane.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub batch: Rc<Batch>,
+    pub start: usize,
+    pub end: usize,
+    /// The items in it, as indices into the batch's sizes.
+    first: usize,
+    last: usize,
+}
+
+impl Piece {
+    fn whole(batch: Batch) -> Piece {
+        let (end, last) = (batch.size(), batch.sizes.len());
+        Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }
+    }
+
+    /// Bytes from this one on, as many as stand in a row: up to the end, or up to where its last item has memory of its own.
+    pub fn rest(&self, from: usize) -> &[u8] {
+        let (bytes, last) = (&self.batch.bytes, &self.batch.last);
+        let (from, end) = (self.start + from, self.end.min(bytes.len()));
+        let rest = if from < bytes.len() { bytes.get(from..end) } else { last.get(from - bytes.len()..) };
+        rest.unwrap_or_default()
+    }
+
+    /// Bytes of it, all told.
+    pub fn size(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Cuts it in front of its `count`th item.
+    fn split(&mut self, count: usize) -> Piece {
+        let bytes: usize = self.sizes(count);
+        let rest = Piece {
+            batch: self.batch.clone(),
+            start: self.start + bytes,
+            end: self.end,
+            first: self.first + count,
+            last: self.last,
+        };
+        self.end = rest.start;
+        self.last = rest.first;
+        rest
+    }
+
+    /// Bytes of the first `count` items.
+    fn sizes(&self, count: usize) -> usize {
+        with_headers(self.batch.sizes.get(self.first..self.first + count).unwrap_or_default())
+    }
+
+    /// Bytes of its longest item.
+    pub fn longest(&self) -> usize {
+        let sizes = self.batch.sizes.get(self.first..self.last).unwrap_or_default();
+        sizes.iter().max().map_or(0, |&size| size as usize)
+    }
+
+    fn len(&self) -> usize {
+        self.last - self.first
+    }
+}
+
+#[derive(Debug, Default)]
+struct Chunk {
+    input: Vec<Piece>,
+    output: RenderedOutcomes,
+    cursor: Cursor,
+    /// How far the output was told of as waiting, and how far it was when that was last looked at.
+    told: Mark,
+    seen: Mark,
+}
+
+/// All chunks that the scheduler knows, by the index of their first item, and the items that are not yet in one.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    pending: VecDeque<Piece>,
+    chunks: BTreeMap<u64, Chunk>,
+}
+
+impl Chunks {
+    /// Takes items that were read.
+    pub fn add(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            self.pending.push_back(Piece::whole(batch));
+        }
+    }
+
+    pub fn drop_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The items of a chunk. One that is new is made of the next `count` that were read.
+    pub fn send(&mut self, chunk: u64, count: u32) -> Vec<Piece> {
+        let pending = &mut self.pending;
+        let chunk = self.chunks.entry(chunk).or_insert_with(|| {
+            let (input, _) = take(pending, count as usize);
+            Chunk { input, ..Chunk::default() }
+        });
+        chunk.input.clone()
+    }
+
+    /// Makes the items from index `at` on a chunk of their own.
+    pub fn split(&mut self, chunk: u64, at: u64) {
+        let Some(whole) = self.chunks.get_mut(&chunk) else {
+            return;
+        };
+        let mut pieces = VecDeque::from(std::mem::take(&mut whole.input));
+        let (front, _) = take(&mut pieces, (at - chunk) as usize);
+        whole.input = front;
+        if !pieces.is_empty() {
+            self.chunks.insert(at, Chunk { input: pieces.into(), ..Chunk::default() });
+        }
+    }
+
+    /// The item of this index, which is the next of a chunk to have its outcome, and where that is appended.
+    pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut RenderedOutcomes) {
+        let Chunk { input, output, cursor, .. } = self.chunks.entry(chunk).or_default();
+        output.take_in(index);
+        (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
+    }
+
+    /// Takes items that make a chunk of their own.
+    pub fn restore(&mut self, chunk: u64, batch: Batch) {
+        self.chunks.insert(chunk, Chunk { input: vec![Piece::whole(batch)], ..Chunk::default() });
+    }
+
+    /// Takes outcomes that are known to wait, as a chunk of their own.
+    pub fn restore_output(&mut self, output: RenderedOutcomes) {
+        let told = output.mark();
+        self.chunks.insert(output.items.start, Chunk { output, seen: told.clone(), told, ..Chunk::default() });
+    }
+
+    /// What has waited since this was last asked, or `all` that waits; each outcome is told once.
+    pub fn waiting(&mut self, all: bool) -> Vec<RenderedOutcomes> {
+        let mut waiting = Vec::new();
+        for chunk in self.chunks.values_mut() {
+            let now = chunk.output.mark();
+            let until = if all { now.clone() } else { std::mem::replace(&mut chunk.seen, now) };
+            if until.items > chunk.told.items {
+                waiting.push(chunk.output.between(&chunk.told, &until));
+                chunk.told = until;
+            }
+        }
+        waiting
+    }
+
+    /// What a chunk has gathered; it is forgotten if it is complete.
+    pub fn take_output(&mut self, chunk: u64, done: bool) -> RenderedOutcomes {
+        if done {
+            return self.chunks.remove(&chunk).map(|c| c.output).unwrap_or_default();
+        }
+        let Some(chunk) = self.chunks.get_mut(&chunk) else {
+            return RenderedOutcomes::default();
+        };
+        chunk.told = Mark::default();
+        chunk.seen = Mark::default();
+        std::mem::take(&mut chunk.output)
+    }
+}
+
+/// Takes the next `count` items off.
+fn take(pieces: &mut VecDeque<Piece>, count: usize) -> (Vec<Piece>, usize) {
+    let mut taken = Vec::new();
+    let mut left = count;
+    while left > 0 {
+        let Some(mut piece) = pieces.pop_front() else {
+            break;
+        };
+        if piece.len() > left {
+            let rest = piece.split(left);
+            pieces.push_front(rest);
+        }
+        left -= piece.len();
+        taken.push(piece);
+    }
+    (taken, count - left)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use std::ops::Range;
+
+    use super::*;
+    use wasmpool_ipc::lane::frame::item_header;
+
+    /// What a worker gets of these pieces.
+    fn sent(pieces: &[Piece]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            let mut done = 0;
+            while done < piece.size() {
+                bytes.extend_from_slice(piece.rest(done));
+                done += piece.rest(done).len();
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_send_and_show_the_items_of_their_batches(
+            batches in proptest::collection::vec((proptest::collection::vec("[a-z]{0,9}", 1..6), "[A-Z]{0,9}"), 1..6),
+            sizes in proptest::collection::vec(1..5u32, 40),
+            split in any::<prop::sample::Index>(),
+        ) {
+            let mut chunks = Chunks::default();
+            let mut items = Vec::new();
+            for (copied, whole) in batches {
+                let mut batch = Batch::default();
+                copied.iter().for_each(|item| batch.push(item.as_bytes()));
+                batch.push_whole(Bytes::copy_from_slice(whole.as_bytes()));
+                items.extend(copied);
+                items.push(whole);
+                chunks.add(batch);
+            }
+            let wire = |range: Range<usize>| -> Vec<u8> {
+                let item = |item: &String| [&item_header(ItemTag::Item, item.len() as u32)[..], item.as_bytes()].concat();
+                items[range].iter().flat_map(item).collect()
+            };
+            let mut first = 0;
+            for size in sizes {
+                let end = (first + size as usize).min(items.len());
+                if first == end {
+                    break;
+                }
+                prop_assert_eq!(sent(&chunks.send(first as u64, size)), wire(first..end));
+                let at = first + split.index(end - first);
+                if at > first {
+                    chunks.split(first as u64, at as u64);
+                    prop_assert_eq!(sent(&chunks.send(first as u64, 0)), wire(first..at));
+                    prop_assert_eq!(sent(&chunks.send(at as u64, 0)), wire(at..end));
+                }
+                for (nth, expected) in items.iter().enumerate().take(end).skip(first) {
+                    let chunk = if nth < at { first } else { at };
+                    let (mut item, _) = chunks.settle(chunk as u64, nth as u64);
+                    prop_assert_eq!(item.bytes(), Some((ItemTag::Item, expected.as_bytes())));
+                }
+                first = end;
+            }
+        }
+    }
+}

@@ -1,0 +1,846 @@
+//! The I/O shell round the scheduler: one thread that waits for workers, input, output and time, tells the scheduler what
+//! happened, and does what it orders.
+
+mod chunks;
+mod mailbox;
+mod process;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
+
+pub use mailbox::{Event, Mailbox, Sender};
+
+use crate::clock::Clock;
+use crate::compile::Prepared;
+use crate::error::Error;
+use crate::rendered::RenderedOutcomes;
+use crate::resume::{COMMIT_EVERY, ResumePoint};
+use crate::scarce::{self, patiently};
+use chunks::Chunks;
+pub use chunks::Item;
+pub use process::Spares;
+use process::{Process, Setting};
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Beside, Failure, Kind, Printed};
+use wasmpool_core::policy::{Call, Halt};
+use wasmpool_core::text::Foreign;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::lane::LOOK_EVERY;
+use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
+use wasmpool_ipc::lane::host::{Moved, Received};
+use wasmpool_ipc::lane::life::{News, Refusal};
+use wasmpool_ipc::lane::region::Want;
+use wasmpool_ipc::messages::Setup;
+use wasmpool_sandbox::surroundings::Ended;
+use wasmpool_scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+
+/// Parts that are taken from one worker before the others have their turn.
+const PARTS: u32 = 16;
+/// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
+const OUTCOME_EXTRAS: u64 = 1 << 20;
+/// The longest sleep while a deadline runs.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// So much more than it meant to sleep between two looks at the clock says that the host was stopped.
+const STOOD_STILL: Duration = Duration::from_millis(100);
+/// The mailbox's number among the things waited for; workers have their own.
+const MAILBOX: u64 = u64::MAX;
+
+/// Whose outcome it is, as it reaches whoever wants the results.
+#[derive(Debug)]
+pub struct Record<'a> {
+    pub item: Item<'a>,
+    pub index: u64,
+    pub worker: Option<WorkerId>,
+    pub attempts: u32,
+    pub elapsed: Duration,
+}
+
+/// A success: encoded values (one, but for `--flatten`), and what the guest printed.
+#[derive(Debug)]
+pub struct Value<'a> {
+    pub encoded: Encoded<'a>,
+    /// Boxed, since most have none.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What the worker encoded; not yet looked at by anybody.
+#[derive(Debug)]
+pub enum Encoded<'a> {
+    /// Owned where it is large: then it need not be copied once more.
+    One(Cow<'a, [u8]>),
+    /// Each behind its length in four bytes.
+    Many(&'a [u8]),
+}
+
+/// Where results go.
+pub trait Sink {
+    /// Appends what this outcome is printed as, and says whether it is a success: a value that cannot be printed is a failure.
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut RenderedOutcomes) -> bool;
+    /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
+    fn emit(&mut self, group: RenderedOutcomes);
+    /// These outcomes wait for others before them. Told only in runs that may be taken up again.
+    fn wait(&mut self, _group: RenderedOutcomes) {}
+    /// The item in work in this worker has written more of its value, which its outcome ends. Says `false` where that
+    /// cannot be, or is too much.
+    fn part(&mut self, _worker: WorkerId, _bytes: &[u8]) -> bool {
+        false
+    }
+    /// What this worker has written of a value is of no use any more.
+    fn forget_parts(&mut self, _worker: WorkerId) {}
+    /// Whether items that were given and have no outcome yet are of several callers: see [`Scheduler::several_callers`].
+    fn several_callers(&mut self) -> bool {
+        false
+    }
+    /// Items that were given and that nobody wants any more: see [`Scheduler::unwanted`]. Asked after [`Event::Unwanted`].
+    fn unwanted(&mut self) -> Vec<Range<u64>> {
+        Vec::new()
+    }
+    /// A worker has loaded the task. Told of each.
+    fn worker_ready(&mut self) {}
+    /// A worker process ended, like this, though nobody had asked it to.
+    fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Workers could not be started, twice in a row, and `living` others are there. It is tried again. Told once.
+    fn short_of_workers(&mut self, _living: usize, _why: &io::Error) {}
+    /// No worker can be had any more, for this reason. Says whether all items that were given out get an outcome now, as
+    /// cancelled, so that the run ends like any other.
+    fn sets_aside(&mut self, _why: &Error) -> bool {
+        false
+    }
+    /// Workers run without these parts of the sandbox. Told once.
+    fn unprotected(&mut self, lacking: &[Part]);
+    /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
+    fn tick(&mut self, items: u64) -> Option<Duration>;
+}
+
+/// How a run ended that was not cut short by an [`Error`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// Every item has its outcome.
+    Complete,
+    /// Interrupted by this signal; what ran was finished.
+    Interrupted(i32),
+    /// It was told to stop at once.
+    Terminated,
+    /// Too much failed.
+    Halted(Halt),
+    /// No worker can be had, and [`Sink::sets_aside`] wanted that to be the end.
+    GivenUp,
+    /// The input could not be read to its end; what was read has its outcomes.
+    InputFailed(String),
+    /// Nobody reads the results any more.
+    OutputClosed,
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+struct Loss {
+    ended: Ended,
+    /// What it did wrong, if that is why it was killed.
+    broken: Option<String>,
+    /// What the item in work had printed.
+    printed: Printed,
+}
+
+/// Why a worker is not heard of again.
+enum Gone {
+    /// Its process ended, or has to.
+    Ended,
+    /// It said something that ends the run.
+    Run(Error),
+}
+
+/// A run of one task over one input.
+pub struct Supervisor<'a> {
+    scheduler: Scheduler,
+    /// Time to become ready, and what of that is for `init`.
+    start_timeout: [Duration; 2],
+    setting: Setting<'a>,
+    sink: &'a mut dyn Sink,
+    mailbox: &'a Mailbox,
+    epoll: Epoll,
+    workers: BTreeMap<WorkerId, Process>,
+    spares: Spares,
+    chunks: Chunks,
+    clock: Clock,
+    /// How workers ended whose items are not settled yet.
+    losses: BTreeMap<WorkerId, Loss>,
+    last_loss: String,
+    /// Why no worker could be started, and how often in a row.
+    refusal: Option<io::Error>,
+    refusals: u32,
+    told_short: bool,
+    /// There are items that nobody wants any more.
+    unwanted: bool,
+    given_up: bool,
+    /// How long the host was stopped, and perhaps its workers with it. No item is late for that.
+    stood_still: Cell<Duration>,
+    /// When the clock was last looked at.
+    looked: Cell<Duration>,
+    interrupted: Option<i32>,
+    input_error: Option<String>,
+    asked_for_input: bool,
+    told_lacking: bool,
+    /// Some worker has become ready with this artifact.
+    proven: bool,
+    /// When outcomes that wait are told of next, where they are.
+    tell_waiting: Option<Time>,
+}
+
+impl<'a> Supervisor<'a> {
+    pub fn new(
+        prepared: &Prepared,
+        call: &Call,
+        directories: &'a [OwnedFd],
+        config: Config,
+        spares: Spares,
+        sink: &'a mut dyn Sink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
+        let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
+        epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
+        let tell_waiting = (config.resumable && config.ordered).then_some(COMMIT_EVERY);
+        // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
+        let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
+        let start_timeout = config.start_timeout.saturating_add(init);
+        let config = Config { start_timeout, ..config };
+        Ok(Supervisor {
+            start_timeout: [start_timeout, init],
+            scheduler: Scheduler::new(config),
+            setting: patiently(None, || setting(prepared, call, directories))?,
+            sink,
+            mailbox,
+            epoll,
+            workers: BTreeMap::new(),
+            spares,
+            chunks: Chunks::default(),
+            clock: Clock::start(),
+            losses: BTreeMap::new(),
+            last_loss: String::new(),
+            refusal: None,
+            refusals: 0,
+            told_short: false,
+            unwanted: false,
+            given_up: false,
+            stood_still: Cell::default(),
+            looked: Cell::default(),
+            interrupted: None,
+            input_error: None,
+            asked_for_input: false,
+            told_lacking: false,
+            proven: false,
+            tell_waiting,
+        })
+    }
+
+    /// Serves whoever asks, rather than one input to its end: see [`Scheduler::serve_on_demand`].
+    pub fn serve_on_demand(&mut self) {
+        self.scheduler.serve_on_demand();
+    }
+
+    /// Takes another artifact, after an [`Error::Artifact`]. What was read from the input is kept: nothing ran.
+    pub fn exchange(&mut self, prepared: &Prepared, call: &Call) -> Result<(), Error> {
+        self.setting = setting(prepared, call, self.setting.directories)?;
+        self.proven = false;
+        for id in self.scheduler.forget_starting() {
+            self.workers.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Runs until every item has its outcome and all of it is written, or the run is cut short.
+    pub fn run(&mut self) -> Result<End, Error> {
+        let end = self.run_to_end();
+        if self.tell_waiting.is_some() {
+            self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
+        }
+        end
+    }
+
+    fn run_to_end(&mut self) -> Result<End, Error> {
+        loop {
+            if let Some(end) = self.read_mail()? {
+                return Ok(end);
+            }
+            self.hear_workers()?;
+            if std::mem::take(&mut self.unwanted) {
+                let now = self.now();
+                self.sink.unwanted().into_iter().for_each(|items| self.scheduler.unwanted(items, now));
+            }
+            // Only now: an outcome that is there already is not late, however late it is heard.
+            self.watch_the_clock();
+            self.scheduler.several_callers(self.sink.several_callers());
+            self.act()?;
+            if self.scheduler.finished() {
+                break;
+            }
+            if !self.asked_for_input && self.scheduler.wants_input() {
+                self.asked_for_input = true;
+                if self.mailbox.ask_for_input(self.scheduler.wanted()) {
+                    continue;
+                }
+            }
+            let tell = self.tell_waiting();
+            let at_most = self.sink.tick(self.scheduler.items());
+            self.sleep(at_most.into_iter().chain(tell).min())?;
+        }
+        if self.given_up {
+            return Ok(End::GivenUp);
+        }
+        Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
+            (Some(signal), ..) => End::Interrupted(signal),
+            (None, Some(halt), _) => End::Halted(halt),
+            (None, None, Some(message)) => End::InputFailed(message),
+            (None, None, None) => End::Complete,
+        })
+    }
+
+    /// Tells now and then of outcomes that wait, so that they are not lost with this process. Returns when it is time again.
+    fn tell_waiting(&mut self) -> Option<Duration> {
+        let (due, now) = (self.tell_waiting?, self.now());
+        if now < due {
+            return Some(due - now);
+        }
+        self.tell_waiting = Some(now + COMMIT_EVERY);
+        self.chunks.waiting(false).into_iter().for_each(|group| self.sink.wait(group));
+        Some(COMMIT_EVERY)
+    }
+
+    /// Time since the start, which stands still while the host does.
+    fn now(&self) -> Time {
+        self.time_after(Duration::ZERO)
+    }
+
+    /// The time, where the host meant to sleep for so long since it was last looked at. At work it looks again in far less
+    /// than [`STOOD_STILL`], so that a host that is stopped then is found out, too.
+    fn time_after(&self, asked: Duration) -> Time {
+        let now = self.clock.elapsed();
+        let over = now.saturating_sub(self.looked.replace(now)).saturating_sub(asked);
+        if over > STOOD_STILL {
+            self.stood_still.set(self.stood_still.get() + over);
+        }
+        now.saturating_sub(self.stood_still.get())
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------------
+
+    fn read_mail(&mut self) -> Result<Option<End>, Error> {
+        for event in self.mailbox.take() {
+            match event {
+                Event::Input(batch) => {
+                    self.asked_for_input = false;
+                    self.take_input(batch);
+                }
+                Event::InputPause => self.scheduler.input_pauses(),
+                Event::Halt(halt) => self.scheduler.halt_by(halt),
+                Event::Unwanted => self.unwanted = true,
+                Event::Workers(workers) => self.scheduler.set_workers(workers),
+                Event::Terminate => return Ok(Some(End::Terminated)),
+                Event::InputEnd => self.scheduler.input_ended(),
+                // What was read before is finished first.
+                Event::InputFailed(message) => {
+                    self.input_error = Some(message);
+                    self.scheduler.input_ended();
+                }
+                Event::TakenUp(left) => {
+                    self.asked_for_input = false;
+                    self.take_up(left);
+                }
+                Event::Refused(message) => return Err(Error::Journal(message)),
+                Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
+                Event::Written(bytes) => self.scheduler.written(bytes),
+                Event::OutputClosed => return Ok(Some(End::OutputClosed)),
+                Event::OutputFailed(e) => return Err(Error::Output(e)),
+                Event::Signal(signal) => {
+                    // The first Ctrl-C ends the run in good order; a second, or SIGTERM, ends it now.
+                    if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
+                        return Ok(Some(End::Interrupted(signal)));
+                    }
+                    self.interrupted = Some(signal);
+                    self.scheduler.stop();
+                    self.chunks.drop_pending();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_input(&mut self, batch: Batch) {
+        if self.scheduler.takes_input() {
+            self.scheduler.input(&batch.sizes);
+            self.chunks.add(batch);
+        }
+    }
+
+    /// Goes on where another run ended.
+    fn take_up(&mut self, left: ResumePoint) {
+        if !self.scheduler.takes_input() {
+            return;
+        }
+        for group in left.waiting {
+            self.scheduler.restore_done(group.items.start, group.items.end, group.bytes());
+            self.chunks.restore_output(group);
+        }
+        for (first, batch) in left.holes {
+            self.scheduler.restore(first, &batch.sizes);
+            self.chunks.restore(first, batch);
+        }
+        self.scheduler.go_on_at(left.next);
+        self.take_input(left.rest);
+    }
+
+    /// Takes what workers have delivered, and notices which are gone.
+    fn hear_workers(&mut self) -> Result<(), Error> {
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            let Some(mut process) = self.workers.remove(&id) else {
+                continue;
+            };
+            match self.hear(id, &mut process) {
+                Ok(()) => {
+                    self.workers.insert(id, process);
+                }
+                Err(Gone::Ended) => self.bury(id, process),
+                Err(Gone::Run(e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, id: WorkerId, process: &mut Process) -> Result<(), Gone> {
+        let ended = process.ended;
+        // Of one that is told to end nothing is of interest but its outcomes.
+        if (std::mem::take(&mut process.rung) || ended) && !process.retired {
+            match process.read_messages() {
+                Ok(Some(News::Ready { lacking })) => self.begin(id, &lacking),
+                Ok(Some(News::Refused(refusal))) => self.refused(process, &refusal)?,
+                Ok(None) => {}
+                Err(e) => process.broken = Some(e),
+            }
+        }
+        if process.broken.is_none()
+            && let Err(e) = self.receive(id, process)
+        {
+            process.broken = Some(e.to_string());
+        }
+        if process.broken.is_some() && !ended {
+            process.child.kill();
+        }
+        if ended || process.broken.is_some() { Err(Gone::Ended) } else { Ok(()) }
+    }
+
+    /// A worker has loaded the task.
+    fn begin(&mut self, id: WorkerId, lacking: &[Part]) {
+        if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
+            self.sink.unprotected(lacking);
+        }
+        self.proven = true;
+        self.scheduler.worker_ready(id, self.now());
+        self.sink.worker_ready();
+    }
+
+    /// A worker says why it will never serve items. The first to load a task speaks for all. Where another has loaded the
+    /// same, and perhaps run items of it, that is no more than a start that failed: the next may succeed.
+    fn refused(&self, process: &mut Process, refusal: &Refusal) -> Result<(), Gone> {
+        let message = refusal.message();
+        let failed_start = match refusal {
+            Refusal::NotNarrowed(_) => "its sandbox could not be narrowed",
+            _ if self.proven => "it could not start as others did",
+            _ => "",
+        };
+        if !failed_start.is_empty() {
+            process.broken = Some(format!("{failed_start}: {}", Foreign::of(message)));
+            return Ok(());
+        }
+        Err(Gone::Run(match refusal {
+            Refusal::Unprotected(_) | Refusal::NotNarrowed(_) => Error::Sandbox(message.to_owned()),
+            Refusal::Unusable(_) => Error::Task(message.to_owned()),
+            Refusal::BadArtifact(_) => Error::Artifact(message.to_owned()),
+            Refusal::Uninitialised(_) => Error::Task(format!("the task cannot be initialised: {message}")),
+        }))
+    }
+
+    /// Takes the outcomes that are there.
+    fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), wasmpool_ipc::lane::host::Broken> {
+        self.observe(id, process);
+        let mut now = self.now();
+        let mut parts = 0;
+        for count in 1u32.. {
+            // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
+            if self.throttled(id) && !process.ended {
+                break;
+            }
+            // Looking at the clock costs as much as taking an outcome.
+            if count % 64 == 0 {
+                now = self.now();
+            }
+            match process.lane.receive()? {
+                Received::Nothing => break,
+                Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
+                    if payload.len() != PART || !self.sink.part(id, &payload) {
+                        return Err(wasmpool_ipc::lane::host::Broken("it sent parts of a value that cannot be"));
+                    }
+                    // The others have their turn.
+                    parts += 1;
+                    if parts == PARTS && !process.ended {
+                        break;
+                    }
+                }
+                Received::Outcome(header, mut payload) => {
+                    let outcome = parse(header.tag, &mut payload)?;
+                    let ending = match &outcome {
+                        Err(failure) => Ending::Failed(failure.kind),
+                        Ok(_) => Ending::Final,
+                    };
+                    match self.scheduler.outcome(id, ending, header.elapsed, now) {
+                        Verdict::Unexpected => {
+                            return Err(wasmpool_ipc::lane::host::Broken("it answered more items than it was given"));
+                        }
+                        Verdict::Retry { chunk, index } => {
+                            self.sink.forget_parts(id);
+                            self.chunks.split(chunk, index);
+                            self.chunks.split(index, index + 1);
+                        }
+                        Verdict::Keep { chunk, index, attempts } => {
+                            self.keep(chunk, index, Some(id), attempts, header.elapsed, outcome);
+                        }
+                    }
+                }
+            }
+        }
+        process.lane.received();
+        if process.lane.worker_sleeps_for(Want::Room) {
+            process.ring();
+        }
+        let moved = process.lane.moved();
+        if moved != Moved::default() || self.throttled(id) {
+            process.had_reason_to_ring();
+        }
+        if moved.input > 0 {
+            self.scheduler.progress(id, moved.input, self.now());
+        }
+        Ok(())
+    }
+
+    fn throttled(&self, id: WorkerId) -> bool {
+        leaves_outcomes(&self.setting, &self.scheduler, id)
+    }
+
+    /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
+    fn keep(
+        &mut self,
+        chunk: u64,
+        index: u64,
+        worker: Option<WorkerId>,
+        attempts: u32,
+        elapsed: Duration,
+        result: Result<Value<'_>, Failure>,
+    ) {
+        let (item, group) = self.chunks.settle(chunk, index);
+        let before = group.bytes();
+        let succeeded = self.sink.record(Record { item, index, worker, attempts, elapsed }, result, group);
+        let bytes = group.bytes() - before;
+        self.scheduler.kept(chunk, bytes);
+        if !succeeded {
+            self.scheduler.failed();
+        }
+    }
+
+    /// Tells the scheduler what the status page says.
+    fn observe(&mut self, id: WorkerId, process: &mut Process) {
+        let claim = process.lane.claim();
+        let since = process.since_start(claim.since_ns, self.now());
+        self.scheduler.observed(id, claim.attempt, claim.started, since, self.now());
+    }
+
+    /// A worker is gone: what it delivered was taken, what it held goes elsewhere.
+    fn bury(&mut self, id: WorkerId, mut process: Process) {
+        let ended = process.child.reap();
+        // Nothing new can come; what came before its end still counts.
+        if process.broken.is_none()
+            && let Err(e) = self.receive(id, &mut process)
+        {
+            process.broken = Some(e.to_string());
+        }
+        self.last_loss = match &process.broken {
+            Some(broken) => broken.clone(),
+            None if process.late_start => {
+                let [all, init] = self.start_timeout.map(|time| time.as_secs_f64());
+                let init = if init > 0.0 { format!(", of which `init` has {init} s") } else { String::new() };
+                format!("one was not ready within {all} s{init}")
+            }
+            None => ended.to_string(),
+        };
+        if !process.retired {
+            self.sink.worker_lost(id, &self.last_loss);
+        }
+        self.sink.forget_parts(id);
+        let broken = process.broken.take();
+        let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let killed = ended.signal() == Some(Signal::SIGKILL as i32) && broken.is_none();
+        self.scheduler.worker_lost(id, killed, self.now());
+        self.losses.insert(id, Loss { ended, broken, printed: Printed { stdout, stderr } });
+    }
+
+    fn watch_the_clock(&mut self) {
+        let now = self.now();
+        for id in self.scheduler.due(now) {
+            let Some(mut process) = self.workers.remove(&id) else {
+                continue;
+            };
+            // It may have been throttled when it was heard, and no longer be: what it has answered is not late.
+            if let Err(e) = self.receive(id, &mut process) {
+                process.broken = Some(e.to_string());
+                process.child.kill();
+            }
+            if self.scheduler.is_late(id, now) {
+                self.scheduler.excuse(id, process.waited_for_cpu(), now);
+            }
+            self.workers.insert(id, process);
+        }
+        self.scheduler.tick(now);
+    }
+
+    // ---- orders ------------------------------------------------------------------------------------------------------
+
+    fn act(&mut self) -> Result<(), Error> {
+        while let Some(action) = self.scheduler.next_action() {
+            match action {
+                Action::Spawn(id) => self.spawn(id),
+                Action::Send { worker, chunk, count } => {
+                    let data = self.chunks.send(chunk, count);
+                    if let Some(process) = self.workers.get_mut(&worker) {
+                        process.queue(ChunkHeader { first: chunk, count }, data);
+                    }
+                }
+                // Late with an item, or all it was given is answered: its end needs no waiting for.
+                Action::Kill(id) | Action::Retire(id) => {
+                    let starting = self.scheduler.is_starting(id);
+                    if let Some(process) = self.workers.get_mut(&id) {
+                        process.retired = true;
+                        process.late_start = starting;
+                        process.child.kill();
+                    }
+                }
+                Action::Skip { chunk, count } => drop(self.chunks.send(chunk, count)),
+                Action::TakeBack { worker, chunk } => {
+                    if self.workers.get_mut(&worker).is_some_and(|process| process.take_back(chunk)) {
+                        self.scheduler.taken_back(worker, chunk);
+                    }
+                }
+                Action::Split { chunk, at } => self.chunks.split(chunk, at),
+                Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
+                    let failure = self.failure(blame, worker);
+                    self.keep(chunk, index, worker, attempts, elapsed, Err(failure));
+                }
+                Action::Emit { chunk, done } => {
+                    let group = self.chunks.take_output(chunk, done);
+                    if !group.items.is_empty() {
+                        self.sink.emit(group);
+                    }
+                }
+                Action::GiveUp => {
+                    let why = match self.refusal.take() {
+                        Some(e) => Error::Spawn(e),
+                        None => Error::Workers(std::mem::take(&mut self.last_loss)),
+                    };
+                    if !self.sink.sets_aside(&why) {
+                        return Err(why);
+                    }
+                    self.given_up = true;
+                    self.scheduler.give_up();
+                }
+            }
+        }
+        self.losses.clear();
+        for (id, process) in &mut self.workers {
+            if let Err(e) = process.pump() {
+                process.broken = Some(format!("worker {id}: {e}"));
+                process.child.kill();
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, id: WorkerId) {
+        match self.start_worker(id) {
+            Ok(process) => {
+                self.workers.insert(id, process);
+                (self.refusal, self.refusals) = (None, 0);
+                self.scheduler.worker_spawned(id, self.now());
+            }
+            Err(e) => {
+                self.refusals += 1;
+                // Once may be a moment's bad luck.
+                if self.refusals > 1 && !std::mem::replace(&mut self.told_short, true) {
+                    self.sink.short_of_workers(self.workers.len(), &e);
+                }
+                self.scheduler.spawn_failed(id, scarce::passes(&e), self.now());
+                self.refusal = Some(e);
+            }
+        }
+    }
+
+    fn start_worker(&self, id: WorkerId) -> io::Result<Process> {
+        let process = Process::start(&self.setting, self.spares.take()?)?;
+        if !self.workers.is_empty() {
+            process.leaves_room()?;
+        }
+        let interest = |flags| EpollEvent::new(flags, u64::from(id) << 1);
+        self.epoll.add(process.control.as_fd(), interest(EpollFlags::EPOLLIN))?;
+        let ended = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id) << 1 | 1);
+        self.epoll.add(process.child.as_fd(), ended)?;
+        Ok(process)
+    }
+
+    /// The failure of an item that no worker answered.
+    fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
+        let loss = worker.and_then(|id| self.losses.get(&id));
+        let mut failure = match blame {
+            Blame::Cancelled => Failure::new(Kind::Cancelled, "the run was halted (--halt) before it ended"),
+            Blame::Timeout => Failure::new(Kind::Timeout, "it did not end within --timeout"),
+            Blame::WorkerLost => {
+                let Some(loss) = loss else {
+                    return Failure::new(Kind::WorkerLost, "the worker process ended under this item");
+                };
+                let message = match &loss.broken {
+                    Some(broken) => broken.clone(),
+                    None => format!("the worker process ended under this item ({})", loss.ended),
+                };
+                let mut failure = Failure::new(Kind::WorkerLost, message);
+                failure.signal = loss.ended.signal();
+                failure.code = loss.ended.code();
+                failure
+            }
+        };
+        if let Some(loss) = loss {
+            failure.printed = loss.printed.clone();
+        }
+        failure
+    }
+
+    // ---- waiting -----------------------------------------------------------------------------------------------------
+
+    fn sleep(&mut self, at_most: Option<Duration>) -> Result<(), Error> {
+        let now = self.now();
+        let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now).min(HEARTBEAT));
+        let mut wait = deadline.into_iter().chain(at_most).min();
+        let mut awake = self.mailbox.announce_sleep(self.scheduler.short_of_room());
+        let mut goes_on = false;
+        for (&id, process) in &mut self.workers {
+            let several = self.scheduler.has_several_in_work(id);
+            goes_on |= several;
+            process.announce_sleep(true);
+            let throttled = leaves_outcomes(&self.setting, &self.scheduler, id);
+            awake |= process.lane.has_outcomes(several) && !throttled;
+            awake |= process.can_pump();
+        }
+        if goes_on || self.workers.values().any(|process| process.owes_bell) {
+            wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
+        }
+        let timeout = match wait {
+            _ if awake => EpollTimeout::ZERO,
+            // Rounded up: waking early would only be to sleep again.
+            Some(wait) => {
+                EpollTimeout::try_from(wait.as_micros().div_ceil(1000).min(60_000) as i32).unwrap_or(EpollTimeout::NONE)
+            }
+            None => EpollTimeout::NONE,
+        };
+        let mut events = [EpollEvent::empty(); 64];
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(e) => return Err(io::Error::from(e).into()),
+        };
+        // With nothing to wait for there is nobody whose time would run.
+        self.time_after(wait.unwrap_or(Duration::MAX));
+        for event in events.iter().take(count) {
+            if event.data() == MAILBOX {
+                continue;
+            }
+            if let Some(process) = self.workers.get_mut(&((event.data() >> 1) as WorkerId)) {
+                process.rung |= event.data() & 1 == 0;
+                process.ended |= event.data() & 1 == 1;
+            }
+        }
+        for process in self.workers.values_mut() {
+            process.announce_sleep(false);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a worker's outcomes are left with it for now. Where values leave in parts, they never are: an item in work would
+/// wait for whoever reads the results, in its own time.
+fn leaves_outcomes(setting: &Setting<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
+    !setting.in_parts && scheduler.throttled(id)
+}
+
+fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> Result<Setting<'a>, Error> {
+    let setup = Setup {
+        meta: prepared.meta.clone(),
+        call: call.clone(),
+        swap: wasmpool_sandbox::surroundings::has_swap(),
+        #[cfg(feature = "probes")]
+        probe: None,
+    };
+    Ok(Setting {
+        artifact: prepared.artifact.try_clone()?,
+        setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
+        directories,
+        max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
+        in_parts: call.in_parts,
+        inits: call.init.is_some(),
+    })
+}
+
+impl Drop for Supervisor<'_> {
+    fn drop(&mut self) {
+        // All at once; what follows is only to wait for each.
+        for process in self.workers.values() {
+            process.child.kill();
+        }
+    }
+}
+
+/// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
+fn parse<'a>(
+    tag: OutcomeTag,
+    payload: &'a mut Cow<'_, [u8]>,
+) -> Result<Result<Value<'a>, Failure>, wasmpool_ipc::lane::host::Broken> {
+    let broken = wasmpool_ipc::lane::host::Broken("it sent an outcome that cannot be read");
+    let value = |encoded, beside| Ok(Ok(Value { encoded, beside }));
+    match tag {
+        OutcomeTag::Value => value(Encoded::One(std::mem::take(payload)), None),
+        OutcomeTag::Values => value(Encoded::Many(payload), None),
+        OutcomeTag::ValueAndBeside | OutcomeTag::ValuesAndBeside => {
+            let Some((beside, rest)) = split_off(payload) else {
+                return Err(broken);
+            };
+            let Ok(beside) = serde_json::from_slice(beside) else {
+                return Err(broken);
+            };
+            let one = tag == OutcomeTag::ValueAndBeside;
+            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, Some(beside))
+        }
+        OutcomeTag::Part => Err(broken),
+        OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {
+            Ok(failure) if failure.error.as_ref().is_none_or(|e| !e.get().contains(['\n', '\r'])) => Ok(Err(failure)),
+            _ => Err(broken),
+        },
+    }
+}
+
+/// Four bytes of length, so many bytes, and the rest.
+pub fn split_off(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_ne_bytes(*len) as usize)
+}

@@ -1,0 +1,25 @@
+//! What a child process that entered a worker's sandbox tells `wasmpool doctor`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, Openings, Plan, Report, Role};
+use crate::surroundings::Surroundings;
+use wasmpool_core::policy::SandboxMode;
+
+/// What the child tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    pub report: Report,
+    pub surroundings: Surroundings,
+}
+
+/// The sandbox that it enters.
+pub fn plan() -> Plan {
+    let limits = wasmpool_core::policy::Limits::default();
+    Plan::new(
+        SandboxMode::BestEffort,
+        Role::Worker,
+        Limits::of_worker(limits.memory, limits.max_output),
+        Openings::default(),
+    )
+}

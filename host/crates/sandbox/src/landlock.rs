@@ -1,0 +1,69 @@
+//! Landlock: no file can be opened by path, no TCP, but what is granted; no signal and no abstract socket outside.
+
+use std::os::fd::BorrowedFd;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+};
+
+use super::Openings;
+use wasmpool_core::layer::Part;
+
+/// The newest version of the interface this was tested with.
+const TESTED: ABI = ABI::V7;
+
+/// What each part needs.
+const PARTS: [(Part, ABI, &str); 3] = [
+    (Part::LandlockFiles, ABI::V1, "the kernel has no Landlock, or it is switched off"),
+    (Part::LandlockTcp, ABI::V4, "the kernel's Landlock is older than 6.7 and knows no network"),
+    (Part::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
+];
+
+pub fn enter(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Vec<(Part, Result<(), String>)> {
+    let status = restrict(openings, scratch);
+    let abi = match &status {
+        Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => *effective_abi,
+        Ok(_) | Err(_) => ABI::Unsupported,
+    };
+    PARTS
+        .into_iter()
+        .map(|(part, needed, why)| {
+            let result = match &status {
+                Err(e) => Err(e.to_string()),
+                Ok(_) if abi < needed => Err(why.to_owned()),
+                Ok(_) => Ok(()),
+            };
+            (part, result)
+        })
+        .collect()
+}
+
+fn restrict(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
+    // Whatever is handled and not granted is forbidden.
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(TESTED))?
+        .handle_access(AccessNet::from_all(TESTED))?
+        .scope(Scope::from_all(TESTED))?
+        .create()?;
+    let directories = openings.directories.iter().copied().chain(scratch.map(|directory| (directory, true)));
+    for (directory, writable) in directories {
+        let access = if writable { reading() | writing() } else { reading() };
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, access))?;
+    }
+    for &port in &openings.ports {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
+    ruleset.restrict_self()
+}
+
+fn reading() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// What WASI can do to files: no devices, no sockets, no pipes, nothing to execute.
+fn writing() -> BitFlags<AccessFs> {
+    use AccessFs::*;
+    WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer
+}

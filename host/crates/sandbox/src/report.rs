@@ -1,0 +1,74 @@
+//! Which parts of the sandbox a process really got.
+
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+use wasmpool_core::layer::{Part, Substitute};
+
+/// A part that could not be had.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Missing {
+    pub part: Part,
+    pub why: String,
+}
+
+/// What holds and what does not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub held: Vec<Part>,
+    pub missing: Vec<Missing>,
+}
+
+impl Report {
+    pub fn add(&mut self, part: Part, result: Result<(), impl ToString>) {
+        self.note(part, result);
+    }
+
+    /// Adds it, and says whether it holds.
+    pub fn note(&mut self, part: Part, result: Result<(), impl ToString>) -> bool {
+        match result {
+            Ok(()) => self.held.push(part),
+            Err(why) => {
+                self.missing.push(Missing { part, why: why.to_string() });
+                return false;
+            }
+        }
+        true
+    }
+
+    pub fn add_all<E: ToString>(&mut self, parts: impl IntoIterator<Item = (Part, Result<(), E>)>) {
+        for (part, result) in parts {
+            self.add(part, result);
+        }
+    }
+
+    pub fn holds(&self, part: Part) -> bool {
+        self.held.contains(&part)
+    }
+
+    /// Whether strict can do without `part`, which is missing.
+    pub fn excused(&self, part: Part) -> bool {
+        match part.substitute() {
+            Substitute::None => false,
+            Substitute::Or(others) => others.iter().any(|&other| self.holds(other)),
+            Substitute::NotRequired => true,
+        }
+    }
+
+    /// What strict needs and this process has not got.
+    pub fn lacking(&self, plan: &Plan) -> impl Iterator<Item = &Missing> {
+        self.missing.iter().filter(|missing| plan.has(missing.part.layer()) && !self.excused(missing.part))
+    }
+
+    /// Says what strict needs and this process has not got.
+    pub fn meets_strict(&self, plan: &Plan) -> Result<(), String> {
+        let lacking: Vec<String> = self
+            .lacking(plan)
+            .map(|missing| format!("{} ({}: {})", missing.part.layer().name(), missing.part.name(), missing.why))
+            .collect();
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => Err(lacking.join(", ")),
+        }
+    }
+}

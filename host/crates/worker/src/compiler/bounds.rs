@@ -1,0 +1,442 @@
+//! Where instructions are counted: bulk operations check their bounds before they are charged.
+//!
+//! The engine charges `memory.fill`, `table.copy` and their like by what they are asked for, and looks then whether they may.
+//! So one beyond its bounds, which does nothing but trap, could use up all fuel first, and be told as that. In front of each
+//! is put the check that it makes itself, and a trap of the same kind; all other bytes of a module stay as they are. One of
+//! arrays is left to trap by itself, at the cost of one element.
+
+mod arrays;
+
+use wasm_encoder::{BlockType, Encode, Instruction, MemArg, Module, RawSection, ValType};
+use wasmparser::{
+    BinaryReader, CodeSectionReader, CompositeInnerType, DataKind, ElementItems, MemoryType, Operator, Parser, Payload,
+    StorageType, TableType, TypeRef,
+};
+
+/// The task with these checks. `None` where it needs none, or is nothing that could be read.
+pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
+    match super::is_component(wasm) {
+        true => component(wasm),
+        false => module(wasm),
+    }
+}
+
+const CORE_MODULE: u8 = 1;
+const COMPONENT: u8 = 4;
+const CODE: u8 = 10;
+/// Bytes before the first section.
+const HEADER: usize = 8;
+
+/// The sections of a module or component: what kind each is, and what is in it.
+fn sections(wasm: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let mut reader = BinaryReader::new(wasm.get(HEADER..)?, 0);
+    let mut sections = Vec::new();
+    while !reader.eof() {
+        let kind = reader.read_u8().ok()?;
+        let length = reader.read_var_u32().ok()?;
+        sections.push((kind, reader.read_bytes(length as usize).ok()?));
+    }
+    Some(sections)
+}
+
+fn component(wasm: &[u8]) -> Option<Vec<u8>> {
+    let mut out = wasm.get(..HEADER)?.to_vec();
+    let mut changed = false;
+    for (kind, inside) in sections(wasm)? {
+        let within = match kind {
+            CORE_MODULE => module(inside),
+            COMPONENT => component(inside),
+            _ => None,
+        };
+        changed |= within.is_some();
+        out.push(kind);
+        within.as_deref().unwrap_or(inside).encode(&mut out);
+    }
+    changed.then_some(out)
+}
+
+fn module(wasm: &[u8]) -> Option<Vec<u8>> {
+    let known = Known::of(wasm)?;
+    let mut out = Module::new();
+    let mut changed = false;
+    for (id, inside) in sections(wasm)? {
+        let code = if id == CODE { known.code(inside)? } else { None };
+        changed |= code.is_some();
+        out.section(&RawSection { id, data: code.as_deref().unwrap_or(inside) });
+    }
+    changed.then(|| out.finish())
+}
+
+/// What has to be known of a module for its bulk operations.
+#[derive(Default)]
+struct Known {
+    /// How many parameters the functions of each type have.
+    params: Vec<usize>,
+    /// What the arrays of each type hold.
+    arrays: Vec<Option<StorageType>>,
+    /// The types of those that are defined.
+    functions: Vec<u32>,
+    memories: Vec<MemoryType>,
+    tables: Vec<TableType>,
+    /// Bytes of each data segment, and elements of each element segment.
+    data: Vec<u64>,
+    elements: Vec<u64>,
+}
+
+impl Known {
+    fn of(wasm: &[u8]) -> Option<Known> {
+        let mut known = Known::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            known.read(payload.ok()?)?;
+        }
+        Some(known)
+    }
+
+    fn read(&mut self, payload: Payload<'_>) -> Option<()> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter().flat_map(|group| group.into_iter().flat_map(|group| group.into_types())) {
+                    self.params.push(match &ty.composite_type.inner {
+                        CompositeInnerType::Func(ty) => ty.params().len(),
+                        _ => 0,
+                    });
+                    self.arrays.push(match &ty.composite_type.inner {
+                        CompositeInnerType::Array(ty) => Some(ty.0.element_type),
+                        _ => None,
+                    });
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    match import.ok()?.ty {
+                        TypeRef::Memory(ty) => self.memories.push(ty),
+                        TypeRef::Table(ty) => self.tables.push(ty),
+                        _ => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => self.functions = section.into_iter().collect::<Result<_, _>>().ok()?,
+            Payload::MemorySection(section) => {
+                for ty in section {
+                    self.memories.push(ty.ok()?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    self.tables.push(table.ok()?.ty);
+                }
+            }
+            Payload::DataSection(section) => {
+                for segment in section {
+                    let segment = segment.ok()?;
+                    // An active one is dropped before any code runs.
+                    let passive = matches!(segment.kind, DataKind::Passive);
+                    self.data.push(if passive { segment.data.len() as u64 } else { 0 });
+                }
+            }
+            Payload::ElementSection(section) => {
+                for segment in section {
+                    self.elements.push(match segment.ok()?.items {
+                        ElementItems::Functions(items) => items.count().into(),
+                        ElementItems::Expressions(_, items) => items.count().into(),
+                    });
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The code section, changed if it has to be.
+    fn code(&self, section: &[u8]) -> Option<Option<Vec<u8>>> {
+        let mut out = Vec::new();
+        let bodies = CodeSectionReader::new(BinaryReader::new(section, 0)).ok()?;
+        bodies.count().encode(&mut out);
+        let mut changed = false;
+        for (body, ty) in bodies.into_iter().zip(&self.functions) {
+            let body = body.ok()?;
+            let whole = section.get(body.range())?;
+            let params = *self.params.get(*ty as usize)?;
+            let with = self.body(&body, section, params)?;
+            changed |= with.is_some();
+            with.as_deref().unwrap_or(whole).encode(&mut out);
+        }
+        Some(changed.then_some(out))
+    }
+
+    /// A function's body, changed if it has to be.
+    fn body(&self, body: &wasmparser::FunctionBody<'_>, section: &[u8], params: usize) -> Option<Option<Vec<u8>>> {
+        let locals = body.get_locals_reader().ok()?;
+        let groups = locals.get_count();
+        let mut declared = 0;
+        for group in locals {
+            declared += group.ok()?.0;
+        }
+        let mut checks = Checks { known: self, first: params as u32 + declared, locals: Vec::new(), code: Vec::new() };
+        let mut operators = body.get_operators_reader().ok()?;
+        let (first, mut copied) = (operators.original_position(), operators.original_position());
+        while !operators.eof() {
+            let at = operators.original_position();
+            let operator = operators.read().ok()?;
+            if !is_bulk(&operator) {
+                continue;
+            }
+            checks.code.extend_from_slice(section.get(copied..at)?);
+            copied = at;
+            checks.check(&operator)?;
+        }
+        if checks.locals.is_empty() {
+            return Some(None);
+        }
+        let Checks { locals, code, .. } = checks;
+        let mut out = Vec::new();
+        (groups + locals.len() as u32).encode(&mut out);
+        // The groups there are stand between their count and the first instruction.
+        let mut count = BinaryReader::new(section.get(body.range().start..first)?, body.range().start);
+        count.read_var_u32().ok()?;
+        out.extend_from_slice(section.get(count.original_position()..first)?);
+        for (_, ty) in locals {
+            1_u32.encode(&mut out);
+            ty.encode(&mut out);
+        }
+        out.extend(code);
+        out.extend_from_slice(section.get(copied..body.range().end)?);
+        Some(Some(out))
+    }
+}
+
+fn is_bulk(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::MemoryFill { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+            | Operator::ArrayFill { .. }
+            | Operator::ArrayCopy { .. }
+            | Operator::ArrayInitData { .. }
+            | Operator::ArrayInitElem { .. }
+            | Operator::ArrayNewData { .. }
+            | Operator::ArrayNewElem { .. }
+    )
+}
+
+/// What has a size that is not to be passed.
+#[derive(Clone, Copy)]
+enum Bounded {
+    Memory(u32),
+    Table(u32),
+    /// A segment, which traps as what it is copied to.
+    Segment(u64),
+}
+
+/// A function's code with checks in it.
+struct Checks<'a> {
+    known: &'a Known,
+    /// The first local that the function does not have.
+    first: u32,
+    /// The types of those that it gets, each with the operand it is for: all checks use the same.
+    locals: Vec<(usize, ValType)>,
+    code: Vec<u8>,
+}
+
+impl Checks<'_> {
+    /// Puts a check before an operation.
+    fn check(&mut self, operator: &Operator<'_>) -> Option<()> {
+        use Bounded::{Memory, Segment, Table};
+        match *operator {
+            Operator::MemoryFill { mem } => {
+                let address = self.address(Memory(mem))?;
+                self.operands(&[address, ValType::I32, address], &[(Memory(mem), 0)], Memory(mem))
+            }
+            Operator::MemoryCopy { dst_mem, src_mem } => {
+                let (to, from) = (self.address(Memory(dst_mem))?, self.address(Memory(src_mem))?);
+                let bounds = [(Memory(dst_mem), 0), (Memory(src_mem), 1)];
+                self.operands(&[to, from, narrower(to, from)], &bounds, Memory(dst_mem))
+            }
+            Operator::MemoryInit { data_index, mem } => {
+                let segment = Segment(*self.known.data.get(data_index as usize)?);
+                let address = self.address(Memory(mem))?;
+                let bounds = [(Memory(mem), 0), (segment, 1)];
+                self.operands(&[address, ValType::I32, ValType::I32], &bounds, Memory(mem))
+            }
+            Operator::TableFill { table } => {
+                let address = self.address(Table(table))?;
+                let element = self.known.tables.get(table as usize)?.element_type;
+                let element = ValType::Ref(element.try_into().ok()?);
+                self.operands(&[address, element, address], &[(Table(table), 0)], Table(table))
+            }
+            Operator::TableCopy { dst_table, src_table } => {
+                let (to, from) = (self.address(Table(dst_table))?, self.address(Table(src_table))?);
+                let bounds = [(Table(dst_table), 0), (Table(src_table), 1)];
+                self.operands(&[to, from, narrower(to, from)], &bounds, Table(dst_table))
+            }
+            Operator::TableInit { elem_index, table } => {
+                let segment = Segment(*self.known.elements.get(elem_index as usize)?);
+                let address = self.address(Table(table))?;
+                let bounds = [(Table(table), 0), (segment, 1)];
+                self.operands(&[address, ValType::I32, ValType::I32], &bounds, Table(table))
+            }
+            ref other => self.check_array(other),
+        }
+    }
+
+    /// The type of its addresses.
+    fn address(&self, of: Bounded) -> Option<ValType> {
+        let is_64 = match of {
+            Bounded::Memory(memory) => self.known.memories.get(memory as usize)?.memory64,
+            Bounded::Table(table) => self.known.tables.get(table as usize)?.table64,
+            Bounded::Segment(_) => false,
+        };
+        Some(if is_64 { ValType::I64 } else { ValType::I32 })
+    }
+
+    /// Takes the three operands of an operation, the last of which is how many, and gives them back after a check that none of
+    /// `bounds` is passed from the operand on that it is told with.
+    fn operands(&mut self, types: &[ValType; 3], bounds: &[(Bounded, usize)], traps: Bounded) -> Option<()> {
+        let [first, second, third] = *types;
+        let operands = [self.local(0, first), self.local(1, second), self.local(2, third)];
+        let size = self.local(3, ValType::I64);
+        for local in operands.iter().rev() {
+            self.emit(&Instruction::LocalSet(*local));
+        }
+        let [.., count] = operands;
+        let count_type = types[2];
+        for (bounded, at) in bounds {
+            self.size(*bounded)?;
+            self.emit(&Instruction::LocalSet(size));
+            self.wide(count, count_type);
+            self.emit(&Instruction::LocalGet(size));
+            self.emit(&Instruction::I64GtU);
+            self.wide(*operands.get(*at)?, *types.get(*at)?);
+            self.emit(&Instruction::LocalGet(size));
+            self.wide(count, count_type);
+            self.emit(&Instruction::I64Sub);
+            self.emit(&Instruction::I64GtU);
+            self.emit(&Instruction::I32Or);
+            self.emit(&Instruction::If(BlockType::Empty));
+            self.trap(traps)?;
+            self.emit(&Instruction::End);
+        }
+        for local in operands {
+            self.emit(&Instruction::LocalGet(local));
+        }
+        Some(())
+    }
+
+    /// A local of this type for an operand.
+    fn local(&mut self, operand: usize, ty: ValType) -> u32 {
+        let at = self.locals.iter().position(|local| *local == (operand, ty)).unwrap_or_else(|| {
+            self.locals.push((operand, ty));
+            self.locals.len() - 1
+        });
+        self.first + at as u32
+    }
+
+    /// Pushes a size, of 64 bits.
+    fn size(&mut self, of: Bounded) -> Option<()> {
+        let is_narrow = self.address(of)? == ValType::I32;
+        match of {
+            Bounded::Segment(length) => {
+                self.emit(&Instruction::I64Const(i64::try_from(length).ok()?));
+                return Some(());
+            }
+            Bounded::Memory(memory) => self.emit(&Instruction::MemorySize(memory)),
+            Bounded::Table(table) => self.emit(&Instruction::TableSize(table)),
+        }
+        if is_narrow {
+            self.emit(&Instruction::I64ExtendI32U);
+        }
+        if let Bounded::Memory(memory) = of {
+            let page = self.known.memories.get(memory as usize)?.page_size_log2.unwrap_or(16);
+            self.emit(&Instruction::I64Const(page.into()));
+            self.emit(&Instruction::I64Shl);
+        }
+        Some(())
+    }
+
+    /// Pushes a local, of 64 bits.
+    fn wide(&mut self, local: u32, ty: ValType) {
+        self.emit(&Instruction::LocalGet(local));
+        if ty == ValType::I32 {
+            self.emit(&Instruction::I64ExtendI32U);
+        }
+    }
+
+    /// Traps as an access beyond it does, by one: nothing has so many bytes, or elements.
+    fn trap(&mut self, of: Bounded) -> Option<()> {
+        match self.address(of)? {
+            ValType::I64 => self.emit(&Instruction::I64Const(-1)),
+            _ => self.emit(&Instruction::I32Const(-1)),
+        }
+        match of {
+            Bounded::Memory(memory_index) => {
+                self.emit(&Instruction::I32Load8U(MemArg { offset: u32::MAX.into(), align: 0, memory_index }));
+            }
+            Bounded::Table(table) => self.emit(&Instruction::TableGet(table)),
+            Bounded::Segment(_) => return None,
+        }
+        self.emit(&Instruction::Drop);
+        Some(())
+    }
+
+    fn emit(&mut self, instruction: &Instruction<'_>) {
+        instruction.encode(&mut self.code);
+    }
+}
+
+/// How many may be copied between these is of the narrower type.
+fn narrower(one: ValType, other: ValType) -> ValType {
+    if one == ValType::I64 && other == ValType::I64 { ValType::I64 } else { ValType::I32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_bulk_operations_changes() {
+        let plain =
+            wat::parse_str("(module (memory 1) (func (param i32) (drop (i32.load (local.get 0)))))").expect("wasm");
+        assert!(check_first(&plain).is_none());
+        assert!(check_first(b"\0asm\x01\0\0\0\x0a\xff").is_none());
+    }
+
+    #[test]
+    fn what_changes_is_still_valid() {
+        for module in [
+            "(memory 1) (func (param i32 i32) (local i64 f32) (memory.fill (local.get 0) (i32.const 1) (local.get 1)) \
+             (memory.copy (local.get 0) (i32.const 1) (local.get 1)))",
+            "(memory i64 1) (memory $b 1) (func (memory.fill (i64.const 0) (i32.const 1) (i64.const -1)) \
+             (memory.copy 0 $b (i64.const 0) (i32.const 0) (i32.const 1)))",
+            "(memory 1) (data $d \"abc\") (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 9)) (data.drop $d))",
+            "(table $t 1 externref) (table $f i64 1 funcref) (elem $e func) (func \
+             (table.fill $t (i32.const 0) (ref.null extern) (i32.const 9)) (table.copy $f $f (i64.const 0) (i64.const 0) (i64.const 1)) \
+             (table.init $f $e (i64.const 0) (i32.const 0) (i32.const 1)))",
+            "(type $b (array (mut i8))) (type $w (array (mut i64))) (type $r (array (mut (ref func)))) (data $d \"abc\") \
+             (elem $e func $f) (elem declare func $f) (func $f (param $b (ref $b)) (param $w (ref null $w)) (param $r (ref $r)) \
+             (array.fill $b (local.get $b) (i32.const 0) (i32.const 1) (i32.const 9)) \
+             (array.fill $w (local.get $w) (i32.const 0) (i64.const 1) (i32.const 9)) \
+             (block (array.fill $r (local.get $r) (i32.const 0) (ref.func $f) (i32.const 9))) \
+             (array.copy $b $b (local.get $b) (i32.const 0) (local.get $b) (i32.const 0) (i32.const 9)) \
+             (array.init_data $w $d (local.get $w) (i32.const 0) (i32.const 0) (i32.const 9)) \
+             (array.init_elem $r $e (local.get $r) (i32.const 0) (i32.const 0) (i32.const 9)) \
+             (drop (array.new_data $w $d (i32.const 0) (i32.const 9))) (drop (array.new_elem $r $e (i32.const 0) (i32.const 9))))",
+        ] {
+            for text in [format!("(module {module})"), format!("(component (core module {module}))")] {
+                let wasm = wat::parse_str(&text).expect("wasm");
+                let checked = check_first(&wasm).unwrap_or_else(|| panic!("{text} has a bulk operation"));
+                let mut config = wasmtime::Config::new();
+                config.wasm_component_model(true).wasm_function_references(true).wasm_gc(true);
+                let engine = wasmtime::Engine::new(&config).expect("an engine");
+                let valid = match super::super::is_component(&checked) {
+                    true => wasmtime::component::Component::from_binary(&engine, &checked).map(|_| ()),
+                    false => wasmtime::Module::validate(&engine, &checked),
+                };
+                assert!(valid.is_ok(), "{text}: {valid:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The compile process: one task in, its artifact out.
+
+mod bounds;
+mod copies;
+mod snapshot;
+mod threads;
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
+
+use crate::engine;
+use crate::exports::{self, Export};
+use snapshot::Snapshot;
+use threads::{Late, Threads};
+use wasmpool_core::artifact::{Description, ExportLine, Format, InitOnce, Meta, Needs, Profile};
+use wasmpool_core::text::{Foreign, brief, cut, shown};
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::messages::{Begin, Entry, Init, Reply, Request};
+use wasmpool_sandbox::surroundings;
+use wasmpool_sandbox::{self as sandbox, Plan};
+
+/// Runs the process on the socket it was given.
+pub fn run(socket: OwnedFd) -> ExitCode {
+    let served = sandbox::fault_plainly().map_err(io::Error::from).and_then(|()| serve(&Control::from_fd(socket)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(control: &Control) -> io::Result<()> {
+    let Some((Begin, fds)) = control.receive_descriptors()? else {
+        return Ok(());
+    };
+    let Ok([request, wasm, artifact, reply]) = <[OwnedFd; 4]>::try_from(fds) else {
+        return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
+    };
+    let request: Request = wasmpool_ipc::memfd::read_json(request)?;
+    let reply = File::from(reply);
+    // In the sandbox it could have no second descriptor.
+    let late = late(&reply)?;
+    let threads = match enter(&request) {
+        Ok(threads) => threads,
+        Err(entry) => return control.write(&*entry),
+    };
+    control.write(&Entry::Entered)?;
+    #[cfg(feature = "probes")]
+    if let Some(probe) = &request.probe {
+        let tried = sandbox::probes::attempt(probe);
+        return Ok(serde_json::to_writer(&reply, &Reply::Probed(tried))?);
+    }
+    let _entered = threads.enter();
+    let mut bytes = Vec::new();
+    let mut wasm = File::from(wasm);
+    wasm.seek(SeekFrom::Start(0))?;
+    wasm.read_to_end(&mut bytes)?;
+    let compiled = panic::catch_unwind(AssertUnwindSafe(|| {
+        compile(&bytes, request.profile, request.init.as_ref(), &threads, late)
+    }));
+    let answer = match compiled {
+        Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
+            Ok(()) => Reply::Compiled(meta),
+            Err(e) => Reply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() },
+        },
+        Ok(Err(message)) => Reply::Refused(brief(&message)),
+        Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
+    };
+    Ok(serde_json::to_writer(&reply, &answer)?)
+}
+
+/// Enters the sandbox, all of it: the task is not read before.
+fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
+    for possible in [surroundings::executable_memory(), surroundings::enough_to_run()] {
+        possible.map_err(|why| Entry::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
+    }
+    // Counted while files can be read: they may say that there are fewer.
+    let compiling = wasmpool_sandbox::surroundings::processors();
+    let limits = sandbox::Limits::of_compiler(compiling);
+    let (role, limits) = match request.init {
+        Some(_) => (sandbox::Role::CompileAndInit, limits.with_memories_on_demand()),
+        None => (sandbox::Role::Compile, limits),
+    };
+    let plan = Plan::new(request.sandbox, role, limits, sandbox::Openings::default());
+    #[cfg(feature = "probes")]
+    let plan = plan.weakened(request.probe.as_ref());
+    let refused = |e: sandbox::Refused| Box::new(Entry::Unprotected(cut(&e.to_string(), LONGEST)));
+    let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
+    let threads = Threads::start(compiling, request.init.is_some())
+        // The host says which limit the error comes from: in the sandbox nobody can ask.
+        .map_err(|e| {
+            Box::new(Entry::Unable {
+                why: "the compile process cannot start its threads".to_owned(),
+                errno: e.raw_os_error(),
+            })
+        })?;
+    sandbox.enter_serving().map_err(refused)?;
+    Ok(threads)
+}
+
+/// What is said of a compiler that panicked.
+fn broken_down(panicked: &(dyn Any + Send)) -> String {
+    let words = panicked.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+    format!("the compiler broke down on it: {words}")
+}
+
+/// What is wrong with a text form: on one line, and below it the line of the text, as its parser draws it. Names in the text
+/// may have line breaks in them.
+fn with_its_place(error: &str) -> String {
+    let drawn = error.rfind("\n     --> ");
+    let (message, drawing) = drawn.and_then(|at| error.split_at_checked(at)).unwrap_or((error, ""));
+    format!("{}{}", on_one_line(message), drawing.trim_end())
+}
+
+/// What the runtime says of a task, whose names are part of it as they are.
+fn on_one_line(message: &str) -> Foreign<'_> {
+    Foreign::of(message.trim_end()).at_most(LONGEST)
+}
+
+fn cannot_initialise(why: &str) -> String {
+    format!("the task cannot be initialised: {why}")
+}
+
+/// What ends the process where `init` has not ended a while after its time, as one that waits in a call of the host does not.
+fn late(reply: &File) -> io::Result<Late> {
+    let reply = reply.try_clone()?;
+    Ok(Box::new(move || {
+        let refused = Reply::Refused(cannot_initialise("it did not end within --timeout"));
+        let _ = serde_json::to_writer(&reply, &refused);
+        // SAFETY: ends the process, whatever its other threads do.
+        unsafe { libc::_exit(0) }
+    }))
+}
+
+fn compile(
+    bytes: &[u8],
+    profile: Profile,
+    init: Option<&Init>,
+    threads: &Threads,
+    late: Late,
+) -> Result<(Vec<u8>, Meta), String> {
+    if bytes.is_empty() {
+        return Err("it is empty, not WebAssembly".to_owned());
+    }
+    // Some editors put a byte order mark in front of a text; what is binary begins with a zero.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
+    let wasm = wat::parse_bytes(text.unwrap_or(bytes))
+        .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", with_its_place(&e.to_string())))?;
+    let Some(init) = init.filter(|_| is_component(&wasm)) else {
+        return compile_first(&wasm, profile);
+    };
+    match snapshot::take(&wasm, init, threads, late).map_err(|e| cannot_initialise(&e))? {
+        Snapshot::Taken { wasm, pure } => {
+            let (artifact, meta) = compile_first(&wasm, profile)?;
+            let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });
+            Ok((artifact, Meta { init, ..meta }))
+        }
+        Snapshot::Impossible(why) => {
+            let (artifact, meta) = compile_first(&wasm, profile)?;
+            Ok((artifact, Meta { init: Some(InitOnce::EachTime(cut(&why, LONGEST))), ..meta }))
+        }
+    }
+}
+
+/// The fifth to eighth byte tell a component from a core module.
+pub fn is_component(wasm: &[u8]) -> bool {
+    wasm.get(6..8) == Some(&[1, 0])
+}
+
+/// Compiles it with the first profile that can.
+fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
+    let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
+    let wasm = checked.as_deref().unwrap_or(wasm);
+    let counted = if profile.fuel { copies::count(wasm) } else { Ok(None) };
+    let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(wasm);
+    let mut last = String::new();
+    // To a core module the last one is the same as the one before.
+    let profiles = profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
+    for profile in profiles {
+        match compile_as(wasm, profile) {
+            Ok(done) => match counted {
+                Ok(_) => return Ok(done),
+                Err(e) => return Err(format!("what its components copy to each other cannot be counted: {e}")),
+            },
+            // The widest has the last word: others complain of what they leave out, not of what is wrong.
+            Err(e) => last = format!("it is not valid WebAssembly: {}", on_one_line(&format!("{e:#}"))),
+        }
+    }
+    Err(last)
+}
+
+fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)> {
+    let engine = engine::compiling(profile)?;
+    if is_component(wasm) {
+        let component = Component::from_binary(&engine, wasm)?;
+        if !profile.is_async() && crate::imports_async(&component, &engine) {
+            return Err(wasmtime::Error::msg("what it imports of WASI 0.3 needs support for async functions"));
+        }
+        let needs = component.resources_required().map(needs);
+        let imports = imports(&component, &engine);
+        let wasi = imports.iter().any(|name| name.starts_with("wasi"));
+        let imports = imports.iter().map(|name| shown(name)).collect();
+        let exports = exports::of_component(&component, &engine);
+        let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
+        let description = Description { init, ..describe(&exports, imports) };
+        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, init: None, description }))
+    } else {
+        let module = Module::from_binary(&engine, wasm)?;
+        let needs = Some(needs(module.resources_required()));
+        let wasi = module.imports().any(|import| import.module().starts_with("wasi"));
+        let named = |of: ImportType<'_>| format!("{}/{}", shown(of.module()), shown(of.name()));
+        let imports: Vec<String> = module.imports().map(named).collect();
+        let description = describe(&exports::of_module(&module), imports);
+        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, init: None, description }))
+    }
+}
+
+fn needs(required: ResourcesRequired) -> Needs {
+    // Wasmtime counts memory in pages here.
+    const PAGE: u64 = 64 << 10;
+    Needs {
+        memories: required.num_memories,
+        initial_memory: required.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE),
+        tables: required.num_tables,
+        initial_table: required.max_initial_table_size.unwrap_or(0),
+    }
+}
+
+/// Bytes of a description, about. The host holds it, so a task must not have it grow with its functions and types.
+const DESCRIBED: usize = 512 << 10;
+/// Characters of a name or signature: types in types in types soon have a million.
+const LONGEST: usize = 2000;
+
+fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
+    let command = exports::command(exports).ok().map(|export| cut(&export.path(), LONGEST));
+    imports.sort();
+    imports.dedup();
+    let all = exports.len() + imports.len();
+    let mut room = DESCRIBED;
+    // What each takes besides its words.
+    let mut fits = |bytes: usize| {
+        let left = room.checked_sub(bytes + 64);
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let imports: Vec<String> =
+        imports.into_iter().map(|name| cut(&name, LONGEST)).take_while(|name| fits(name.len())).collect();
+    let exports: Vec<ExportLine> = exports
+        .iter()
+        .map(|e| ExportLine {
+            name: cut(&e.path(), LONGEST),
+            signature: cut(&e.signature(), LONGEST),
+            users: e.is_users(),
+            unsupported: e.unsupported.as_ref().map(|unsupported| cut(&unsupported.why, LONGEST)),
+        })
+        .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
+        .collect();
+    let left_out = all - imports.len() - exports.len();
+    Description { exports, command, imports, init: None, left_out }
+}
+
+/// The interfaces and functions a component imports; types alone need nothing.
+fn imports(component: &Component, engine: &Engine) -> Vec<String> {
+    component
+        .component_type()
+        .imports(engine)
+        .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}

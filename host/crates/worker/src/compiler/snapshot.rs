@@ -1,0 +1,141 @@
+//! A task as its `init` leaves it, as a task of its own: instances of it start initialised, from memory that the kernel
+//! copies on write.
+//!
+//! Wizer takes the state of all memories and numbers out of an instance and writes it into the module. What it cannot take
+//! (tables that code writes to, and the like) and what would not be true of another instance (handles of WASI, random
+//! numbers, from which maps of many languages draw their order) make a snapshot impossible; `init` then runs in every instance.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmtime::component::{Component, Instance, Lift, WasmList};
+use wasmtime::{Engine, OptLevel, Store};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use super::threads::{Late, Threads};
+use crate::engine;
+use crate::{Initialised, State, imports_async};
+use wasmpool_core::artifact::{Features, InitOnce, Profile};
+use wasmpool_ipc::messages::Init;
+
+/// What became of a snapshot.
+pub enum Snapshot {
+    Taken {
+        wasm: Vec<u8>,
+        /// It saw nothing of the world outside, such as the time: it would be the same on any other day.
+        pure: bool,
+    },
+    Impossible(String),
+}
+
+/// Why there is no snapshot of a task that waits for itself.
+const ASYNC: &str = "the task has or imports async functions";
+
+/// Whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
+pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
+    if profile.is_async() {
+        return InitOnce::EachTime(ASYNC.to_owned());
+    }
+    match Wizer::new().instrument_component(wasm) {
+        Ok(_) => InitOnce::Snapshot,
+        Err(e) => InitOnce::EachTime(format!("{e:#}")),
+    }
+}
+
+/// Runs `init` once and takes a snapshot. Calls `late` where it has not ended a while after its time, as one that waits in a
+/// call of the host does not.
+///
+/// # Errors
+///
+/// What is wrong with `init`: it is not there, does not take this argument, trapped, or returned an error.
+pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<Snapshot, String> {
+    // A snapshot has to be possible before anything runs: what `init` does is not done twice.
+    let wizer = Wizer::new();
+    let (context, instrumented) = match wizer.instrument_component(wasm) {
+        Ok(instrumented) => instrumented,
+        Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
+    };
+    // The widest profile whose functions need not be waited for, compiled as fast as can be: this instance is not the one
+    // whose speed counts. Its memory is no copy of a file, since the sandbox lets nobody make files. It looks at the epoch:
+    // this process is not killed for time.
+    let mut config = engine::config(Profile { features: Features::Collected, ..Profile::default() });
+    config.memory_init_cow(false).cranelift_opt_level(OptLevel::None).epoch_interruption(true);
+    let prepared = Engine::new(&config).and_then(|engine| {
+        let component = Component::from_binary(&engine, &instrumented)?;
+        Ok((engine, component))
+    });
+    let (engine, component) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
+    };
+    if imports_async(&component, &engine) {
+        return Ok(Snapshot::Impossible(ASYNC.to_owned()));
+    }
+    let run = || crate::initialise(&component, &init.json, init.memory);
+    let Initialised { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
+    // Nobody could tell which numbers in its memory came of them.
+    if asked {
+        return Ok(Snapshot::Impossible("`init` asks for random numbers, which all items would share".to_owned()));
+    }
+    if !store.data().holds_nothing() {
+        return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
+    }
+    let pure = !store.data().used_wasi();
+    let mut state = Live { store, instance };
+    // Nothing in it waits: `Live` answers at once.
+    let snapshot = pin!(wizer.snapshot_component(&context, &mut state));
+    Ok(match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(wasm)) => Snapshot::Taken { wasm, pure },
+        Poll::Ready(Err(e)) => Snapshot::Impossible(format!("{e:#}")),
+        Poll::Pending => Snapshot::Impossible("reading the state of the task never ends".to_owned()),
+    })
+}
+
+/// The initialised instance, as Wizer looks at it: through functions that it added to the task.
+struct Live {
+    store: Store<State>,
+    instance: Instance,
+}
+
+impl Live {
+    fn call<R: Lift + Send + Sync + 'static, T>(
+        &mut self,
+        interface: &str,
+        name: &str,
+        then: impl FnOnce(&Store<State>, R) -> T,
+    ) -> T {
+        let interface = self.instance.get_export_index(&mut self.store, None, interface);
+        let function = self.instance.get_export_index(&mut self.store, interface.as_ref(), name);
+        let result = function
+            .ok_or_else(|| wasmtime::Error::msg("there is no such function"))
+            .and_then(|function| self.instance.get_typed_func::<(), (R,)>(&mut self.store, function))
+            .and_then(|function| function.call(&mut self.store, ()));
+        match result {
+            Ok((value,)) => then(&self.store, value),
+            // The trait has no way to fail. The compile process tells of a panic.
+            Err(e) => panic!("the state of the initialised task cannot be read: {e:#}"),
+        }
+    }
+}
+
+impl ComponentInstanceState for Live {
+    async fn call_func_ret_list_u8(&mut self, interface: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        self.call(interface, name, |store, bytes: WasmList<u8>| contents(bytes.as_le_slice(store)));
+    }
+
+    async fn call_func_ret_s32(&mut self, interface: &str, name: &str) -> i32 {
+        self.call(interface, name, |_, value| value)
+    }
+
+    async fn call_func_ret_s64(&mut self, interface: &str, name: &str) -> i64 {
+        self.call(interface, name, |_, value| value)
+    }
+
+    async fn call_func_ret_f32(&mut self, interface: &str, name: &str) -> u32 {
+        self.call(interface, name, |_, value: f32| value.to_bits())
+    }
+
+    async fn call_func_ret_f64(&mut self, interface: &str, name: &str) -> u64 {
+        self.call(interface, name, |_, value: f64| value.to_bits())
+    }
+}

@@ -1,0 +1,90 @@
+//! The threads of a compile process. All of them run before it reads the task: from then on it can start none.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use tokio::runtime::{EnterGuard, Runtime};
+use wasmtime::Engine;
+
+/// What they are for: those that compile belong to rayon, which keeps them.
+pub struct Threads {
+    init: Option<ForInit>,
+}
+
+/// What running a task's `init` takes.
+struct ForInit {
+    timers: Runtime,
+    alarm: Sender<Order>,
+}
+
+/// An engine whose guests are to end when this time is over, unless the other end is dropped before.
+struct Order {
+    engine: Engine,
+    time: Duration,
+    over: Receiver<()>,
+    late: Late,
+}
+
+/// What is done where a guest does not end then, as one that waits in a call of the host.
+pub type Late = Box<dyn FnOnce() + Send>;
+
+/// How long a guest that computes has to notice that its time is over.
+const UNWINDING: Duration = Duration::from_secs(1);
+
+impl Threads {
+    /// Starts as many as are to compile, and those for `init` where that is run.
+    pub fn start(compiling: usize, init: bool) -> io::Result<Threads> {
+        rayon::ThreadPoolBuilder::new().num_threads(compiling).build_global().map_err(failed)?;
+        let init = if init { Some(ForInit { timers: crate::timers(false)?, alarm: alarm()? }) } else { None };
+        Ok(Threads { init })
+    }
+
+    /// Has timers of WASI driven by the thread that is there for it.
+    pub fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.init.as_ref().map(|init| init.timers.enter())
+    }
+
+    /// Does something that a guest may do for ever, for so long.
+    pub fn within<T>(&self, time: Duration, engine: &Engine, late: Late, run: impl FnOnce() -> T) -> T {
+        let (done, over) = mpsc::channel();
+        if let Some(init) = &self.init {
+            // The thread ends with the process.
+            let _ = init.alarm.send(Order { engine: engine.clone(), time, over, late });
+        }
+        let result = run();
+        drop(done);
+        result
+    }
+}
+
+/// The error of the system in it, where there is one.
+fn failed(error: rayon::ThreadPoolBuildError) -> io::Error {
+    let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
+    match source.and_then(io::Error::raw_os_error) {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::other(error),
+    }
+}
+
+fn alarm() -> io::Result<Sender<Order>> {
+    let (orders, taken) = mpsc::channel::<Order>();
+    let (started, runs) = mpsc::channel();
+    std::thread::Builder::new().spawn(move || {
+        drop(started);
+        for Order { engine, time, over, late } in taken {
+            // Dropping the other end ends the wait.
+            let is_over = |time| over.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+            if is_over(time) {
+                continue;
+            }
+            engine.increment_epoch();
+            if !is_over(UNWINDING) {
+                late();
+            }
+        }
+    })?;
+    // Nothing is ever sent: it is over when the thread has begun.
+    let _: Result<(), _> = runs.recv();
+    Ok(orders)
+}

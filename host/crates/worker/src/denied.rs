@@ -1,0 +1,321 @@
+//! What a task asks for that was not granted. It is answered as a machine answers that has none of it, since many programs
+//! look without need. If the item fails, its record lists it, and its message names the option that would have granted it
+//! where that can be why.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+
+use wasmtime::component::{ComponentNamedList, Lift, Linker as ComponentLinker, LinkerInstance, Lower, Resource};
+use wasmtime::{Caller, Extern, ExternType, Linker as CoreLinker, Module, StoreContextMut, Val};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
+use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
+use wasmtime_wasi::p2::bindings::sockets::udp::UdpSocket;
+
+/// Those of WASI 0.3.
+mod p3 {
+    pub use wasmtime_wasi::p3::bindings::sockets::types::{ErrorCode, IpAddressFamily};
+    pub use wasmtime_wasi::sockets::{TcpSocket, UdpSocket};
+}
+
+use super::charges;
+use super::state::State;
+use crate::exports::unversioned;
+use wasmpool_core::guest_grants::GuestGrants;
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::text::Foreign;
+
+/// Something that was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missed {
+    /// Whether there is a directory: many a runtime looks as it starts.
+    Directories,
+    /// Something in a directory.
+    Path,
+    Socket,
+    /// The address of a machine of this name.
+    Name(String),
+    /// A connection to this address.
+    Address(SocketAddr),
+    /// Variables: a panic looks for the one that asks for a backtrace.
+    Environment,
+    /// A function of an interface that is not provided.
+    Interface(String),
+}
+
+impl Display for Missed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Missed::Directories | Missed::Path => f.write_str("a directory (--dir HOST::GUEST[:ro|:rw])"),
+            Missed::Socket => f.write_str("the network (--allow-net HOST:PORT)"),
+            Missed::Name(name) => write!(f, "the network, for {} (--allow-net HOST:PORT)", Foreign::of(name)),
+            Missed::Address(address) => write!(f, "the network, for {address} (--allow-net HOST:PORT)"),
+            Missed::Environment => f.write_str("variables of the environment (--env NAME=VALUE)"),
+            Missed::Interface(function) => write!(f, "{} (no option grants it)", Foreign::of(function)),
+        }
+    }
+}
+
+/// What guests say, in one language or another, who miss a file, a peer or a variable.
+const OF_FILES: [&str; 22] = [
+    "no such file",
+    "file not found",
+    "entity not found",
+    "notfound",
+    "noent",
+    "no-entry",
+    "directory",
+    "preopen",
+    "pre-opened",
+    "bad file",
+    "file descriptor",
+    "badf",
+    "permission",
+    "not permitted",
+    "eacces",
+    "access denied",
+    "notcapable",
+    "not capable",
+    "cannot open",
+    "can't open",
+    "failed to open",
+    "unable to open",
+];
+const OF_PEERS: [&str; 16] = [
+    "network",
+    "connect",
+    "socket",
+    "address",
+    "resolve",
+    "resolution",
+    "look up",
+    "lookup",
+    "dns",
+    "host",
+    "permission",
+    "not permitted",
+    "eacces",
+    "access denied",
+    "access-denied",
+    "refused",
+];
+const OF_VARIABLES: [&str; 6] = ["environ", "variable", "notpresent", "not set", "getenv", "env var"];
+
+impl Missed {
+    /// Whether an item can have failed like this for want of it. Where the guest said why, that has to speak of such a
+    /// thing: many programs look for what they do not need. Where it said nothing, what it tried, and did not only look
+    /// for, may be why.
+    fn explains(&self, kind: Kind, said: Option<&str>) -> bool {
+        if !matches!(kind, Kind::Error | Kind::Exit | Kind::Trap) {
+            return false;
+        }
+        let speaks = |words: &[&str]| {
+            said.is_some_and(|said| {
+                let said = said.to_lowercase();
+                words.iter().any(|word| said.contains(word))
+            })
+        };
+        match self {
+            Missed::Directories => speaks(&OF_FILES),
+            Missed::Path => said.is_none() || speaks(&OF_FILES),
+            Missed::Socket | Missed::Name(_) | Missed::Address(_) => said.is_none() || speaks(&OF_PEERS),
+            Missed::Environment => said.is_none() && kind != Kind::Trap || speaks(&OF_VARIABLES),
+            // The trap that follows says so.
+            Missed::Interface(_) => false,
+        }
+    }
+}
+
+/// All of it, in words.
+pub fn list(missed: &BTreeSet<Missed>) -> Vec<String> {
+    let mut list: Vec<String> = missed.iter().map(Missed::to_string).collect();
+    list.dedup();
+    list
+}
+
+/// What to do about a failure of this kind, of which the guest said this, where it can be for want of a grant.
+pub fn advice(missed: &BTreeSet<Missed>, kind: Kind, said: Option<&str>) -> String {
+    let explaining: BTreeSet<Missed> = missed.iter().filter(|missed| missed.explains(kind, said)).cloned().collect();
+    match explaining.is_empty() {
+        true => String::new(),
+        false => format!("; it looked for what it was not granted: {}", list(&explaining).join(", ")),
+    }
+}
+
+/// The sockets of WASI 0.3 as the runtime has them, under which their functions can be had one by one.
+const SOCKETS: &str = "wasi:sockets/types@0.3.0";
+
+/// Answers for an interface that a component imports, where it was not granted. `linker` may have it defined already.
+pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestGrants) -> wasmtime::Result<()> {
+    match unversioned(interface) {
+        "wasi:filesystem/preopens" if !given.has_directories() => {
+            linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
+                store.data().meter.call()?;
+                store.data_mut().miss(Missed::Directories);
+                Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
+            })?;
+        }
+        "wasi:sockets/tcp-create-socket" if given.peers.is_empty() => {
+            refuse::<IpAddressFamily, Resource<TcpSocket>, _>(
+                &mut linker.instance(interface)?,
+                "create-tcp-socket",
+                || ErrorCode::AccessDenied,
+            )?;
+        }
+        "wasi:sockets/udp-create-socket" if given.peers.is_empty() => {
+            refuse::<IpAddressFamily, Resource<UdpSocket>, _>(
+                &mut linker.instance(interface)?,
+                "create-udp-socket",
+                || ErrorCode::AccessDenied,
+            )?;
+        }
+        "wasi:sockets/types" if given.peers.is_empty() => {
+            let mut sockets = linker.instance(SOCKETS)?;
+            let denied = || p3::ErrorCode::AccessDenied;
+            refuse::<p3::IpAddressFamily, Resource<p3::TcpSocket>, _>(
+                &mut sockets,
+                "[static]tcp-socket.create",
+                denied,
+            )?;
+            refuse::<p3::IpAddressFamily, Resource<p3::UdpSocket>, _>(
+                &mut sockets,
+                "[static]udp-socket.create",
+                denied,
+            )?;
+        }
+        "wasi:cli/environment" if given.env.is_empty() => {
+            // An interface is defined here as a whole, or not at all.
+            let mut environment = linker.instance(interface)?;
+            environment.func_wrap("get-arguments", |store, ()| {
+                let state: &State = store.data();
+                state.meter.call()?;
+                charges::told(state)?;
+                Ok((state.arguments().to_vec(),))
+            })?;
+            // By its names in 0.2 and in 0.3.
+            for name in ["initial-cwd", "get-initial-cwd"] {
+                environment.func_wrap(name, |store, ()| {
+                    store.data().meter.call()?;
+                    Ok((None::<String>,))
+                })?;
+            }
+            environment.func_wrap("get-environment", |mut store, ()| {
+                store.data().meter.call()?;
+                store.data_mut().miss(Missed::Environment);
+                Ok((Vec::<(String, String)>::new(),))
+            })?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Has a function that makes a socket say that there is none to be had.
+fn refuse<Family, Socket, Code>(
+    instance: &mut LinkerInstance<'_, State>,
+    name: &str,
+    denied: fn() -> Code,
+) -> wasmtime::Result<()>
+where
+    (Family,): ComponentNamedList + Lift + 'static,
+    (Result<Socket, Code>,): ComponentNamedList + Lower + 'static,
+{
+    instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, (_,): (Family,)| {
+        store.data().meter.call()?;
+        store.data_mut().miss(Missed::Socket);
+        Ok((Err(denied()),))
+    })
+}
+
+/// Preview 1 says so of a descriptor that is not there.
+const BADF: i32 = 8;
+
+/// The same for a core module.
+pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &GuestGrants) -> wasmtime::Result<()> {
+    for import in module.imports() {
+        let ExternType::Func(ty) = import.ty() else {
+            continue;
+        };
+        let name = import.name();
+        if !given.has_directories() && (name.starts_with("path_") || name.starts_with("fd_prestat_")) {
+            let is_look = name.starts_with("fd_prestat_");
+            linker.func_new(import.module(), name, ty, move |mut caller, _, results| {
+                caller.data().meter.call()?;
+                caller.data_mut().miss(if is_look { Missed::Directories } else { Missed::Path });
+                results.fill(Val::I32(BADF));
+                Ok(())
+            })?;
+        } else if given.env.is_empty() && name == "environ_sizes_get" {
+            linker.func_wrap(import.module(), name, |mut caller: Caller<'_, State>, count: u32, bytes: u32| {
+                caller.data().meter.call()?;
+                caller.data_mut().miss(Missed::Environment);
+                let memory = caller.get_export("memory").and_then(Extern::into_memory);
+                let memory = memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))?;
+                for at in [count, bytes] {
+                    memory.write(&mut caller, at as usize, &[0; 4])?;
+                }
+                Ok(0)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn is_advised(missed: Missed, kind: Kind, said: Option<&str>, wanted: bool) {
+        let advice = advice(&BTreeSet::from([missed.clone()]), kind, said);
+        assert_eq!(!advice.is_empty(), wanted, "{missed:?}, {kind:?}, {said:?}: {advice}");
+    }
+
+    #[test]
+    fn a_grant_is_advised_where_the_failure_speaks_of_what_it_would_give() {
+        for said in [
+            "FileNotFoundError: [Errno 44] No such file or directory: 'x'",
+            "failed to find a pre-opened file descriptor through which \"x\" could be opened",
+            "panic: open /x: Bad file number",
+            "called `Result::unwrap()` on an `Err` value: Os { code: 2, kind: PermissionDenied, message: \"Permission denied\" }",
+        ] {
+            is_advised(Missed::Directories, Kind::Trap, Some(said), true);
+        }
+        is_advised(
+            Missed::Environment,
+            Kind::Trap,
+            Some("called `Result::unwrap()` on an `Err` value: NotPresent"),
+            true,
+        );
+        is_advised(Missed::Name("a".to_owned()), Kind::Error, Some("failed to lookup address information"), true);
+    }
+
+    #[test]
+    fn no_grant_is_advised_where_the_failure_speaks_of_something_else() {
+        for said in [
+            "ValueError: bad weight",
+            "panic: boom",
+            "odd number, at assembly/index.ts:3:7",
+            "can't access property \"foo\" of null, at half@source.js:3:26",
+            "the key was not found",
+        ] {
+            for kind in [Kind::Trap, Kind::Exit, Kind::Error] {
+                for missed in [Missed::Directories, Missed::Path, Missed::Environment, Missed::Socket] {
+                    is_advised(missed, kind, Some(said), false);
+                }
+            }
+        }
+        is_advised(Missed::Path, Kind::Timeout, None, false);
+    }
+
+    #[test]
+    fn of_a_failure_without_a_word_what_was_tried_can_be_the_cause() {
+        is_advised(Missed::Path, Kind::Exit, None, true);
+        is_advised(Missed::Socket, Kind::Trap, None, true);
+        is_advised(Missed::Environment, Kind::Exit, None, true);
+        // What runtimes look for as they start.
+        is_advised(Missed::Environment, Kind::Trap, None, false);
+        is_advised(Missed::Directories, Kind::Exit, None, false);
+    }
+}

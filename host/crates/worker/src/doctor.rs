@@ -1,0 +1,34 @@
+//! What a worker gets on this machine: a child enters the sandbox and says so.
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use crate::engine;
+use wasmpool_core::artifact::{Needs, Profile};
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::memfd;
+use wasmpool_sandbox as sandbox;
+use wasmpool_sandbox::doctor::{Told, plan};
+use wasmpool_sandbox::surroundings;
+
+/// Runs the child on the socket it was given.
+pub fn run(socket: OwnedFd) -> ExitCode {
+    let control = Control::from_fd(socket);
+    let mut surroundings = surroundings::look(|| memfd::create(c"wasmpool-doctor").map(drop));
+    // The largest thing a worker asks for: address space for the memory of its task.
+    if let Err(e) = engine::for_worker(Profile::default(), Some(Needs::default()), false) {
+        let limit = surroundings::memory().unwrap_or_else(|| "the system gives no more".to_owned());
+        surroundings
+            .in_the_way
+            .push(format!("a worker cannot reserve address space for the memory of its task: {limit} ({e:#})"));
+    }
+    let Ok(mut sandbox) = sandbox::enter_loading(plan()) else {
+        return ExitCode::FAILURE;
+    };
+    // Best effort refuses nothing.
+    let _ = sandbox.enter_serving();
+    match control.send(&Told { report: sandbox.report().clone(), surroundings }, &[]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,100 @@
+//! The engine's settings: what compiling and running must agree on, and the pool of one instance a worker runs in.
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+};
+
+use wasmpool_core::artifact::{Needs, Profile, TABLE_ELEMENTS};
+
+/// The settings that compiled code depends on.
+pub fn config(profile: Profile) -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .consume_fuel(profile.fuel)
+        .concurrency_support(profile.is_async())
+        .wasm_component_model_async(profile.is_async())
+        .gc_support(profile.collects())
+        .wasm_function_references(profile.collects())
+        .wasm_gc(profile.collects())
+        .wasm_exceptions(profile.collects())
+        .memory_init_cow(true)
+        .cranelift_nan_canonicalization(profile.deterministic)
+        .relaxed_simd_deterministic(profile.deterministic);
+    if profile.fuel {
+        config.operator_cost(costs());
+    }
+    config
+}
+
+/// Returns what instructions count. One is about as long as a nanosecond; those for which the runtime is called, or the stack
+/// searched, took twenty to eighty times as long as others. Operations on many bytes or elements count each besides.
+fn costs() -> OperatorCost {
+    const ALLOCATES: u8 = 20;
+    OperatorCost {
+        Throw: 150,
+        ThrowRef: 150,
+        MemoryGrow: 100,
+        TableGrow: 100,
+        MemoryFill: 10,
+        MemoryCopy: 10,
+        MemoryInit: 10,
+        TableInit: 10,
+        RefFunc: 20,
+        StructNew: ALLOCATES,
+        StructNewDefault: ALLOCATES,
+        ArrayNew: ALLOCATES,
+        ArrayNewDefault: ALLOCATES,
+        ArrayNewFixed: ALLOCATES,
+        ArrayNewData: ALLOCATES,
+        ArrayNewElem: ALLOCATES,
+        ..OperatorCost::new()
+    }
+}
+
+/// Makes an engine that compiles.
+pub fn compiling(profile: Profile) -> wasmtime::Result<Engine> {
+    Engine::new(&config(profile))
+}
+
+/// Core instances a pool allows: they cost nothing until they are used, and a Python guest has dozens.
+const CORE_INSTANCES: u32 = 1000;
+/// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again, where the
+/// kernel can tell which pages were written; else clearing costs more than faulting. Measured with a Rust guest: 8 µs an
+/// item, against 10 µs with four times as much and 20 µs with none.
+const KEEP_RESIDENT: usize = 128 << 10;
+
+/// Stacks for calls that wait for something, of one instance: its own, and each call of the host that it has under way.
+/// They cost nothing until they are used.
+const STACKS: u32 = 64;
+
+/// Makes the engine of a worker: one instance at a time, in a slot that is reset between instances.
+pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtime::Result<Engine> {
+    let mut config = config(profile);
+    let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
+    if let Some(needs) = needs {
+        // Garbage-collected values, and exceptions, live in a memory of their own.
+        let collected = u32::from(profile.collects());
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(1)
+            .total_core_instances(CORE_INSTANCES)
+            .max_core_instances_per_component(CORE_INSTANCES)
+            .total_memories(needs.memories.max(1) + collected)
+            .max_memories_per_component(needs.memories.max(1))
+            .max_memories_per_module(needs.memories.max(1))
+            .total_tables(needs.tables.max(1))
+            .max_tables_per_component(needs.tables.max(1))
+            .max_tables_per_module(needs.tables.max(1))
+            .table_elements(usize::try_from(needs.initial_table)?.max(TABLE_ELEMENTS))
+            .max_component_instance_size(16 << 20)
+            .max_core_instance_size(16 << 20)
+            .total_stacks(if profile.is_async() { STACKS } else { 0 })
+            .total_gc_heaps(collected)
+            .linear_memory_keep_resident(keep_resident)
+            .table_keep_resident(keep_resident)
+            .pagemap_scan(if swap { Enabled::No } else { Enabled::Auto });
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    Engine::new(&config)
+}

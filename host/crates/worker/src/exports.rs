@@ -1,0 +1,313 @@
+//! What a task exports, and which of it a user means.
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Type};
+use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
+
+use crate::value::Shape;
+use wasmpool_core::text::{Name, few, shown};
+
+/// An exported function.
+#[derive(Debug)]
+pub struct Export {
+    /// The interface it is in, with package and version.
+    pub interface: Option<String>,
+    pub name: String,
+    pub params: Vec<(String, Shape)>,
+    pub result: Option<Shape>,
+    /// Why it cannot be called with values, where it cannot: then `params` and `result` are not all there are.
+    pub unsupported: Option<Unsupported>,
+    pub is_async: bool,
+    /// It is a core module's, which speaks of numbers in core types.
+    pub is_core: bool,
+}
+
+/// Functions that a message lists.
+const LISTED: usize = 20;
+/// Functions that toolchains add and no user calls.
+const PLUMBING: [&str; 12] = [
+    "_start",
+    "_initialize",
+    "init",
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "cabi_realloc",
+    "canonical_abi_realloc",
+    "canonical_abi_free",
+    "asyncify_start_unwind",
+    "asyncify_stop_unwind",
+];
+/// Interfaces that toolchains add: componentize-py exports one of this name.
+const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
+
+/// A function with a parameter or a result that no value can be given for.
+#[derive(Debug)]
+pub struct Unsupported {
+    pub why: String,
+    /// The whole type: parameters and result.
+    ty: String,
+}
+
+impl Export {
+    /// The name as a user would write it: `name` or `interface/name`.
+    pub fn path(&self) -> String {
+        match &self.interface {
+            Some(interface) => format!("{interface}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The type, in WIT's words.
+    pub fn signature(&self) -> String {
+        let wit = |shape: &Shape| match self.is_core {
+            true => core_text(shape),
+            false => shape.wit(),
+        };
+        let ty = match &self.unsupported {
+            Some(Unsupported { ty, .. }) => ty.clone(),
+            None => {
+                in_words(self.params.iter().map(|(name, shape)| (&**name, wit(shape))), self.result.as_ref().map(wit))
+            }
+        };
+        let r#async = if self.is_async { "async " } else { "" };
+        format!("{}: {async}func{ty}", shown(&self.path()))
+    }
+
+    /// Whether it runs a component that is a command.
+    fn is_run(&self) -> bool {
+        self.name == "run" && self.interface.as_deref().is_some_and(|i| unversioned(i) == "wasi:cli/run")
+    }
+
+    /// The numbers of its interface's version.
+    fn version(&self) -> Vec<u64> {
+        let version = self.interface.as_deref().and_then(|interface| interface.split_once('@')).map_or("", |(_, v)| v);
+        version.split(['.', '-']).map_while(|part| part.parse().ok()).collect()
+    }
+
+    /// Whether a user would call it: not what the toolchain or WASI itself asked for.
+    pub fn is_users(&self) -> bool {
+        match self.interface.as_deref() {
+            Some(i) => !i.starts_with("wasi:") && !PLUMBING_INTERFACES.contains(&i),
+            None => !PLUMBING.contains(&self.name.as_str()) && !self.name.starts_with("__"),
+        }
+    }
+
+    /// Whether `wanted` names it: `name`, or `interface/name` with or without package and version, or WIT's `#` form.
+    fn is_named(&self, wanted: &str) -> bool {
+        if wanted == self.name || wanted == self.path() {
+            return true;
+        }
+        let Some(interface) = &self.interface else {
+            return false;
+        };
+        let Some((wanted_interface, name)) = wanted.rsplit_once(['/', '#']) else {
+            return false;
+        };
+        let unversioned = interface.split('@').next().unwrap_or(interface);
+        let bare = unversioned.rsplit('/').next().unwrap_or(unversioned);
+        name == self.name && [interface.as_str(), unversioned, bare].contains(&wanted_interface)
+    }
+}
+
+/// The exported functions of a component, plain ones and those in interfaces.
+pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
+    let ty = component.component_type();
+    let mut exports = Vec::new();
+    for (name, item) in ty.exports(engine) {
+        match &item.ty {
+            ComponentItem::ComponentFunc(func) => exports.push(of_func(None, name, func)),
+            ComponentItem::ComponentInstance(instance) => {
+                for (inner, item) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(func) = &item.ty {
+                        exports.push(of_func(Some(name), inner, func));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    exports
+}
+
+/// A function's type: its parameters, each with the text of its type, and that of its result.
+fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<String>) -> String {
+    let params: Vec<String> = params.map(|(n, ty)| format!("{n}: {ty}")).collect();
+    let result = result.map(|result| format!(" -> {result}")).unwrap_or_default();
+    format!("({}){result}", params.join(", "))
+}
+
+fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> Export {
+    let mut why = None;
+    let mut shape =
+        |what: &str, ty: &Type| Shape::of(ty).map_err(|e| why.get_or_insert(format!("{what} is {e}")).clone()).ok();
+    let params: Vec<(String, Shape)> =
+        func.params().filter_map(|(n, ty)| Some((n.to_owned(), shape(&format!("parameter `{n}`"), &ty)?))).collect();
+    let result = func.results().next().and_then(|ty| shape("the result", &ty));
+    let unsupported = why.map(|why| {
+        let result = func.results().next().map(|ty| crate::value::spell(&ty));
+        Unsupported { why, ty: in_words(func.params().map(|(name, ty)| (name, crate::value::spell(&ty))), result) }
+    });
+    Export {
+        interface: interface.map(str::to_owned),
+        name: name.to_owned(),
+        params,
+        result,
+        unsupported,
+        is_async: func.async_(),
+        is_core: false,
+    }
+}
+
+/// The exported functions of a core module. Numbers are all they speak of.
+pub fn of_module(module: &Module) -> Vec<Export> {
+    module
+        .exports()
+        .filter_map(|export| match export.ty() {
+            ExternType::Func(ty) => Some(of_core_func(export.name(), &ty)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn of_core_func(name: &str, ty: &FuncType) -> Export {
+    let mut why = None;
+    let mut shape = |ty: ValType| match ty {
+        ValType::I32 => Some(Shape::S32),
+        ValType::I64 => Some(Shape::S64),
+        ValType::F32 => Some(Shape::F32),
+        ValType::F64 => Some(Shape::F64),
+        other => {
+            why.get_or_insert_with(|| format!("it has a parameter or result of type {other}, which has no JSON form"));
+            None
+        }
+    };
+    let params = ty.params().enumerate().filter_map(|(i, ty)| Some((format!("p{i}"), shape(ty)?))).collect();
+    let mut results: Vec<Shape> = ty.results().filter_map(shape).collect();
+    let result = if results.len() > 1 { Some(Shape::Tuple(results)) } else { results.pop() };
+    let unsupported = why.map(|why| {
+        let names: Vec<String> = (0..ty.params().len()).map(|i| format!("p{i}")).collect();
+        let params = names.iter().zip(ty.params()).map(|(name, ty)| (&**name, ty.to_string()));
+        let mut results: Vec<String> = ty.results().map(|ty| ty.to_string()).collect();
+        let result = if results.len() > 1 { Some(format!("({})", results.join(", "))) } else { results.pop() };
+        Unsupported { why, ty: in_words(params, result) }
+    });
+    Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
+}
+
+/// A core type's own name.
+fn core_text(shape: &Shape) -> String {
+    match shape {
+        Shape::S32 => "i32".to_owned(),
+        Shape::S64 => "i64".to_owned(),
+        Shape::Tuple(shapes) => format!("({})", shapes.iter().map(core_text).collect::<Vec<_>>().join(", ")),
+        other => other.wit(),
+    }
+}
+
+/// The function that is meant: the one of that name, or the only one a user would call.
+///
+/// # Errors
+///
+/// A message that names what there is.
+pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Export, String> {
+    let chosen = match wanted {
+        Some(wanted) => by_name(exports, wanted)?,
+        None => the_only_one(exports)?,
+    };
+    match &chosen.unsupported {
+        Some(Unsupported { why, .. }) => {
+            Err(format!("the function {} cannot be called with values: {why}", Name::of(&chosen.path())))
+        }
+        None => Ok(chosen),
+    }
+}
+
+fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String> {
+    // An exact name wins over the same name inside an interface.
+    if let Some(export) = exports.iter().find(|e| e.path() == wanted) {
+        return Ok(export);
+    }
+    let named: Vec<&Export> = exports.iter().filter(|e| e.is_named(wanted)).collect();
+    match named.as_slice() {
+        [one] => Ok(one),
+        [] => Err(unknown(exports, wanted)),
+        several => Err(format!("{} could be any of these; name one in full:\n{}", Name::of(wanted), list(several))),
+    }
+}
+
+fn unknown(exports: &[Export], wanted: &str) -> String {
+    let mut message = format!("the task has no function {}", Name::of(wanted));
+    let near = exports
+        .iter()
+        .flat_map(|e| [e.path(), e.name.clone()])
+        .map(|name| (strsim::jaro_winkler(&name, wanted), name))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((_, name)) = near {
+        message += &format!("; did you mean {}?", Name::of(&name));
+    }
+    match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
+        [] => message + "\nit exports no function at all",
+        some => message + "\nit exports:\n" + &list(some),
+    }
+}
+
+fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
+    let users: Vec<&Export> = exports.iter().filter(|e| e.is_users()).collect();
+    let callable: Vec<&Export> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
+    match (users.as_slice(), callable.as_slice()) {
+        ([one], _) | (_, [one]) => Ok(one),
+        ([], _) => {
+            let command = exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"));
+            Err(if command {
+                "the task exports no function to call; it is a WASI command, which wasmpool exec runs".to_owned()
+            } else {
+                "the task exports no function".to_owned()
+            })
+        }
+        (several, _) => {
+            Err(format!("the task exports several functions; name one with --function:\n{}", list(several)))
+        }
+    }
+}
+
+/// The function that initialises an instance: `init`, if it can be called.
+pub fn init(exports: &[Export]) -> Option<&Export> {
+    let inits = || exports.iter().filter(|export| export.name == "init" && export.unsupported.is_none());
+    let plain = inits().find(|export| export.interface.is_none());
+    plain.or_else(|| inits().find(|export| !export.path().starts_with("wasi:")))
+}
+
+/// The function that runs a command: `_start` of preview 1, or `wasi:cli/run` of the newest version there is.
+///
+/// # Errors
+///
+/// A message that says what the task is instead.
+pub fn command(exports: &[Export]) -> Result<&Export, String> {
+    let start = exports.iter().find(|export| export.is_core && export.name == "_start" && export.params.is_empty());
+    let newest = || exports.iter().filter(|export| export.is_run()).max_by_key(|export| export.version());
+    start.or_else(newest).ok_or_else(|| {
+        let users = exports.iter().filter(|export| export.is_users()).collect::<Vec<_>>();
+        let what = "the task is not a WASI command: it exports neither `_start` nor `wasi:cli/run`";
+        match users.is_empty() {
+            true => what.to_owned(),
+            false => format!("{what}; wasmpool map calls its functions:\n{}", list(&users)),
+        }
+    })
+}
+
+fn list(exports: &[&Export]) -> String {
+    let (shown, more) = few(exports, LISTED);
+    let mut lines: Vec<String> = shown.iter().map(|e| format!("  {}", e.signature())).collect();
+    if more > 0 {
+        lines.push(format!("  and {more} more; wasmpool inspect lists them"));
+    }
+    lines.join("\n")
+}
+
+/// The interface a name like `pkg:name/interface@1.2.3` is of, without its version.
+pub fn unversioned(interface: &str) -> &str {
+    interface.split('@').next().unwrap_or(interface)
+}

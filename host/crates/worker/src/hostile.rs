@@ -1,0 +1,167 @@
+//! A worker that breaks the protocol where an item says so: what a guest with native code could do to the host. Only with
+//! the feature `probes`, which releases lack.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
+use wasmpool_ipc::lane::life::Started;
+use wasmpool_ipc::lane::worker::WorkerLane;
+
+/// Does what the item in work, `"attack:NAME"`, asks for. Says whether that was an answer; it returns neither if the worker
+/// is to do nothing else from there on.
+pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
+    let item = String::from_utf8_lossy(lane.staged()).into_owned();
+    let Some(name) = item.strip_prefix("\"attack:") else {
+        return false;
+    };
+    // Whatever fails here fails because the host has ended this process.
+    let answer = |lane: &mut WorkerLane, tag, text: &[u8], len: usize| {
+        let header = OutcomeHeader { tag, len: len as u32, elapsed: Duration::ZERO };
+        let _ = lane.write(&header.to_bytes(), control);
+        let _ = lane.write(text, control);
+        lane.answered();
+    };
+    let status = lane.status();
+    match name.trim_end_matches('"') {
+        "a kind that is none" => {
+            let _ = lane.write(&[0xff; 16], control);
+            lane.answered();
+        }
+        "a length beyond all" => answer(lane, OutcomeTag::Value, b"1", u32::MAX as usize),
+        "several lines" => {
+            answer(lane, OutcomeTag::Value, b"1\n{\"index\":0}", 13);
+            return true;
+        }
+        "two values" => {
+            answer(lane, OutcomeTag::Value, b"1 2", 3);
+            return true;
+        }
+        "half a value" => {
+            answer(lane, OutcomeTag::Value, b"[1,", 3);
+            return true;
+        }
+        "bytes that are no text" => {
+            answer(lane, OutcomeTag::Value, b"\"\xff\"", 3);
+            return true;
+        }
+        "members that no failure has" => {
+            let members = format!("{{\"kind\":\"trap\",\"message\":\"\",\"x\":[{}0]}}", "[],".repeat(5 << 20));
+            answer(lane, OutcomeTag::Failure, members.as_bytes(), members.len());
+        }
+        "a trace without end" => {
+            let trace = format!("{{\"kind\":\"trap\",\"message\":\"\",\"trace\":[{}\"\"]}}", "\"\",".repeat(5 << 20));
+            answer(lane, OutcomeTag::Failure, trace.as_bytes(), trace.len());
+        }
+        "a byte now and then" => {
+            // Less than an outcome, each time before anybody would mind.
+            let _ = lane.write(
+                &OutcomeHeader { tag: OutcomeTag::Value, len: 1 << 20, elapsed: Duration::ZERO }.to_bytes(),
+                control,
+            );
+            loop {
+                let _ = lane.write(b"1", control);
+                lane.answered();
+                status.worker.0.started.store(0, Ordering::SeqCst);
+                let _ = lane.ring_if_waiting(control);
+                std::thread::park_timeout(Duration::from_millis(40));
+            }
+        }
+        "starts without end" => loop {
+            let worker = &status.worker.0;
+            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+                .map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
+            worker.attempt_since.store(now as u64, Ordering::SeqCst);
+            worker.attempt.fetch_add(1, Ordering::SeqCst);
+            let _ = lane.ring_if_waiting(control);
+            std::thread::park_timeout(Duration::from_millis(40));
+        },
+        "lengths that lie" => {
+            answer(lane, OutcomeTag::Values, &[0xff; 8], 8);
+            return true;
+        }
+        "a failure that is none" => answer(lane, OutcomeTag::Failure, b"{}", 2),
+        "a failure of several lines" => {
+            let text = b"{\"kind\":\"error\",\"message\":\"m\",\"error\":[1,\n2]}";
+            answer(lane, OutcomeTag::Failure, text, text.len());
+        }
+        "two answers" => (0..2).for_each(|_| answer(lane, OutcomeTag::Value, b"1", 1)),
+        "endless answers" => (0..u32::MAX).for_each(|_| answer(lane, OutcomeTag::Value, b"1", 1)),
+        "an answer without end" => {
+            answer(lane, OutcomeTag::Value, b"[", 1 << 20);
+            rest();
+        }
+        "a part of no value" => answer(lane, OutcomeTag::Part, &[b'1'; PART], PART),
+        "crumbs without end" => (0..u32::MAX).for_each(|_| answer(lane, OutcomeTag::Part, b"", 0)),
+        "output from nowhere" => status.worker.0.output_head.store(u64::MAX, Ordering::SeqCst),
+        "output taken back" => status.worker.0.output_head.store(0, Ordering::SeqCst),
+        "input from nowhere" => status.worker.0.input_tail.store(u64::MAX, Ordering::SeqCst),
+        "a claim to more" => {
+            let worker = &status.worker.0;
+            worker.started.store(u64::MAX, Ordering::SeqCst);
+            worker.attempt.store(u64::MAX, Ordering::SeqCst);
+            worker.attempt_since.store(u64::MAX, Ordering::SeqCst);
+        }
+        "bytes that change" => {
+            // The host copies before it looks: it sees one state or the other, or a mixture that is no JSON.
+            answer(lane, OutcomeTag::Value, b"1", 1);
+            let _ = lane.ring_if_waiting(control);
+            loop {
+                let _ = lane.write(&[0xff; 4096], control);
+            }
+        }
+        "no bell" => rest(),
+        "words that are none" => {
+            for _ in 0..1000 {
+                let _ = control.send(&["what", "is", "this"], &[]);
+            }
+        }
+        "ready again" => {
+            for _ in 0..1000 {
+                let _ = control.send(&Started::Ready { lacking: Vec::new() }, &[]);
+            }
+        }
+        "unusable" => say(control, &Started::Unusable("\nwasmpool: forged".to_owned())),
+        "unprotected" => say(control, &Started::Unprotected("use --sandbox off\n".to_owned())),
+        "bad artifact" => say(control, &Started::BadArtifact("\u{1b}[2J".to_owned())),
+        "uninitialised" => say(control, &Started::Uninitialised("forged".to_owned())),
+        "entered again" => {
+            say(control, &Started::Entered { lacking: vec![wasmpool_core::layer::Part::NetworkNamespace] })
+        }
+        "loaded again" => say(control, &Started::Loaded { lacking: Vec::new() }),
+        "a message beyond all" => say(control, &Started::Unusable("x".repeat(100 << 10))),
+        "messages without end" => {
+            for _ in 0..u32::MAX {
+                say(control, &Started::Unusable(String::new()));
+            }
+        }
+        "descriptors" => {
+            use std::os::fd::AsFd;
+            for _ in 0..100 {
+                let _ = control.send(&0, &[control.as_fd(), control.as_fd()]);
+            }
+        }
+        "bells without end" => loop {
+            let _ = control.ring();
+        },
+        "hanging up" => {
+            // The end of the process is an end of the socket, and the only one that the sandbox allows.
+            std::process::abort();
+        }
+        _ => return false,
+    }
+    let _ = lane.ring_if_waiting(control);
+    rest()
+}
+
+/// Whatever fails here fails because the host has ended this process.
+fn say(control: &Control, said: &Started) {
+    let _ = control.send(said, &[]);
+}
+
+fn rest() -> ! {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,77 @@
+//! A task's `init`: run in each instance, or once for the snapshot that all instances start from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasmtime::Store;
+use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
+
+use super::load;
+use super::state::State;
+use super::wasi::{self, Wasi};
+use crate::exports;
+use wasmpool_core::policy::{Call, Limits};
+
+/// An instance whose `init` has run.
+pub struct Initialised {
+    pub store: Store<State>,
+    pub instance: Instance,
+    /// It asked for random numbers.
+    pub asked: bool,
+}
+
+/// Instantiates a component without any grants and runs its `init`. The engine's epoch, once raised, ends it.
+///
+/// # Errors
+///
+/// In words that follow "the task cannot be initialised: ".
+pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Initialised, String> {
+    let engine = component.engine();
+    let exports = exports::of_component(component, engine);
+    let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
+    let mut linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for (interface, _) in component.component_type().imports(engine) {
+        wasi::link_asked(&mut linker, interface, &asked).map_err(|e| format!("{e:#}"))?;
+    }
+    let wasi = Wasi::silent(&asked);
+    let limits = Limits { memory, ..Limits::default() };
+    let mut store = Store::new(engine, State::new(&limits, Arc::new(wasi), None));
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(1);
+    let run = |store: &mut Store<State>| {
+        let instance = linker.instantiate(&mut *store, component)?;
+        call(store, &instance, &function, &arguments, false)?;
+        Ok(instance)
+    };
+    match run(&mut store) {
+        Ok(instance) => Ok(Initialised { store, instance, asked: asked.load(Ordering::Relaxed) }),
+        Err(e) => Err(std::mem::take(&mut super::run::blame(&e, &store).message)),
+    }
+}
+
+/// Calls `init`. An error that it returns is an error here.
+pub fn call(
+    store: &mut Store<State>,
+    instance: &Instance,
+    function: &ComponentExportIndex,
+    arguments: &[Val],
+    is_async: bool,
+) -> wasmtime::Result<()> {
+    let init = instance
+        .get_func(&mut *store, function)
+        .ok_or_else(|| wasmtime::Error::msg("the function `init` is not to be found"))?;
+    let mut results = vec![Val::Bool(false); init.ty(&*store).results().len()];
+    match is_async {
+        false => init.call(store, arguments, &mut results)?,
+        true => super::run::block_on(init.call_async(store, arguments, &mut results))?,
+    }
+    match results.first() {
+        Some(Val::Result(Err(error))) => Err(wasmtime::Error::msg(match error.as_deref() {
+            Some(Val::String(message)) => format!("init failed: {message}"),
+            Some(other) => format!("init failed: {other:?}"),
+            None => "init failed".to_owned(),
+        })),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,184 @@
+//! The worker process: loads one task, runs items one at a time, and answers.
+//!
+//! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long as
+//! the socket does.
+
+mod charges;
+mod command;
+pub mod compiler;
+mod denied;
+mod deterministic;
+mod directory;
+pub mod doctor;
+pub mod engine;
+mod exports;
+mod file_numbers;
+#[cfg(feature = "probes")]
+mod hostile;
+mod init;
+mod load;
+mod meter;
+mod numbers;
+mod run;
+mod said;
+mod scratch;
+mod serve;
+mod state;
+mod taken;
+mod texts;
+mod told;
+mod toolchain;
+pub mod value;
+mod wasi;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub use init::{Initialised, initialise};
+use load::LoadError;
+pub use load::imports_async;
+use scratch::Scratch;
+use state::Printer;
+pub use state::State;
+use wasi::Wasi;
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::lane::life::Started;
+use wasmpool_ipc::lane::worker::WorkerLane;
+use wasmpool_ipc::messages::{Setup, Start};
+use wasmpool_sandbox::surroundings;
+use wasmpool_sandbox::{self as sandbox, Plan};
+
+/// Runs the worker on the socket it was given.
+pub fn run(socket: OwnedFd) -> ExitCode {
+    // It lives as long as the process.
+    match serve(Box::leak(Box::new(Control::from_fd(socket)))) {
+        // The host going away is how a worker ends.
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+fn serve(control: &'static Control) -> io::Result<()> {
+    let Some((Start, fds)) = control.receive_descriptors()? else {
+        return Ok(());
+    };
+    let mut fds = fds.into_iter();
+    let (Some(lane), Some(artifact), Some(setup)) = (fds.next(), fds.next(), fds.next()) else {
+        return Err(io::Error::other("the host sent fewer descriptors than a worker needs"));
+    };
+    // Granted directories stay open as long as the process lives.
+    let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
+    let lane = WorkerLane::map(&lane)?;
+    let setup: Setup = wasmpool_ipc::memfd::read_json(setup)?;
+    let failed = |e| match e {
+        LoadError::Task(message) => control.send(&Started::Unusable(shorten(message)), &[]),
+        LoadError::Artifact(message) => control.send(&Started::BadArtifact(shorten(message)), &[]),
+    };
+    if let Err(why) = surroundings::enough_to_run() {
+        return control.send(&Started::Unusable(why), &[]);
+    }
+    // The engine reads nothing but settings; it opens what it needs of /proc before that goes away.
+    let engine = match load::engine(&setup) {
+        Ok(engine) => engine,
+        Err(e) => return failed(e),
+    };
+    let mut sandbox = match sandbox::enter_loading(plan(&setup, directories)) {
+        Ok(sandbox) => sandbox,
+        Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
+    };
+    control.send(&Started::Entered { lacking: sandbox.lacking() }, &[])?;
+    #[cfg(feature = "probes")]
+    if let Some(probe) = setup.probe.as_ref().filter(|probe| probe.loading) {
+        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+    }
+    let wasi = sandbox.take_scratch().and_then(|scratch| {
+        let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
+        let paths = granted.map(|directory| sandbox.path_of(directory));
+        let [stdout, stderr] = lane.printed().map(Printer::new);
+        let wasi = Wasi::new(&setup.call, paths, [stdout, stderr.with_end()])?;
+        Ok((wasi, scratch.map(Scratch::new)))
+    });
+    let (wasi, scratch) = match wasi {
+        Ok(wasi) => wasi,
+        Err(message) => return control.send(&Started::Unusable(shorten(message)), &[]),
+    };
+    let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
+        Ok(task) => task,
+        // That would fail for any task.
+        Err(e) => match surroundings::executable_memory() {
+            Err(why) => return control.send(&Started::Unusable(why), &[]),
+            Ok(()) => return failed(e),
+        },
+    };
+    drop(artifact);
+    let timers = if setup.meta.waits() { Some(timers(setup.call.given.writing())?) } else { None };
+    let _entered = timers.as_ref().map(|runtime| runtime.enter());
+    if let Err(e) = sandbox.enter_serving() {
+        return control.send(&Started::Unprotected(shorten(e.to_string())), &[]);
+    }
+    #[cfg(feature = "probes")]
+    if let Some(probe) = &setup.probe {
+        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+    }
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
+    // An init that fails fails for every item: better said once, before anything runs.
+    if setup.call.init.is_some() {
+        control.send(&Started::Loaded { lacking: sandbox.lacking() }, &[])?;
+        if let Err(mut failure) = runner.prepare() {
+            return control.send(&Started::Uninitialised(shorten(std::mem::take(&mut failure.message))), &[]);
+        }
+    }
+    control.send(&Started::Ready { lacking: sandbox.lacking() }, &[])?;
+    serve::serve(lane, control, runner, &setup.call)
+}
+
+fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
+    let role = if setup.meta.waits() { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
+    let limits = &setup.call.limits;
+    let given = &setup.call.given;
+    let writable = given.directories.iter().map(|directory| directory.writable);
+    let openings = sandbox::Openings {
+        directories: directories.iter().map(AsFd::as_fd).zip(writable).collect(),
+        ports: given.ports(),
+        scratch: given.scratch.as_ref().map(|_| limits.memory),
+        owner: given.owner,
+    };
+    let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);
+    // Where it is known what an instance needs, that was reserved with the engine.
+    let limits = if setup.meta.needs.is_some() { limits } else { limits.with_memories_on_demand() };
+    let plan = Plan::new(setup.call.sandbox, role, limits, openings);
+    #[cfg(feature = "probes")]
+    let plan = plan.weakened(setup.probe.as_ref());
+    plan
+}
+
+/// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a
+/// time when the sandbox allows none any more.
+///
+/// Where a directory may be written to, one more thread does the writing, for the same reasons. Both run when this returns:
+/// what threads do at their start is not allowed any more, either.
+pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    if writing {
+        builder.max_blocking_threads(1).thread_keep_alive(Duration::MAX);
+    }
+    let runtime = builder.build()?;
+    runtime.block_on(runtime.spawn(async {})).map_err(io::Error::other)?;
+    if writing {
+        runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
+    }
+    Ok(runtime)
+}
+
+/// A message that fits the socket, where a character may take six times as much as in memory.
+fn shorten(message: String) -> String {
+    const LENGTHS: [usize; 2] = [8 << 10, 2 << 10];
+    let cut = |most| match message.get(..message.floor_char_boundary(most)) {
+        Some(cut) if cut.len() < message.len() => format!("{cut}…"),
+        _ => message.clone(),
+    };
+    let fits = |text: &String| serde_json::to_string(text).is_ok_and(|json| json.len() < 14 << 10);
+    LENGTHS.into_iter().map(cut).find(fits).unwrap_or_default()
+}

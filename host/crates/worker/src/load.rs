@@ -1,0 +1,627 @@
+//! From an artifact to something that can be called: engine, linked task, chosen function.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use wasmtime::component::types::{Component as ComponentType, ComponentItem};
+use wasmtime::component::{
+    Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker, ResourceType,
+};
+use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker, Module};
+use wasmtime_wasi::{I32Exit, p2};
+
+use super::Setup;
+use super::charges;
+use super::denied::{self, Missed};
+use super::numbers::Signature;
+use super::state::State;
+use super::{deterministic, file_numbers, toolchain, wasi};
+use crate::engine;
+use crate::exports::{self, Export};
+use crate::value::{self, Params, Shape};
+use wasmpool_core::artifact::{Format, InitOnce, Meta};
+use wasmpool_core::policy::{Call, Columns};
+use wasmpool_core::text::bytes_said;
+use wasmpool_core::text::{Foreign, Name};
+
+/// A task that is ready to be instantiated.
+pub struct Task {
+    pub engine: Engine,
+    pub pre: Pre,
+    pub params: Params,
+    pub returns: Returns,
+    /// Which argument a batch's list is.
+    pub slot: usize,
+    pub manner: Manner,
+    /// It has async functions, or imports them: it is called through the async interface of the runtime.
+    pub is_async: bool,
+}
+
+impl Task {
+    /// One whose function runs a command.
+    fn command(engine: Engine, pre: Pre) -> Task {
+        let returns = Returns { fallible: false, value: None, error: None };
+        Task {
+            engine,
+            pre,
+            params: Params::new(Vec::new()),
+            returns,
+            slot: 0,
+            manner: Manner::Command,
+            is_async: false,
+        }
+    }
+}
+
+/// How an instance is made and its function found.
+pub enum Pre {
+    Component {
+        pre: ComponentPre<State>,
+        function: ComponentExportIndex,
+        init: Option<(ComponentExportIndex, Vec<wasmtime::component::Val>)>,
+    },
+    Core {
+        pre: CorePre<State>,
+        function: String,
+        shapes: Vec<Shape>,
+        results: usize,
+        reactor: bool,
+    },
+}
+
+/// How an item gets to the function, and its result back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As the values of its parameters.
+    Values,
+    /// The parameter and the result are bytes, which pass through untouched: no value is built.
+    Bytes,
+    /// The same, with a result that may be an error.
+    FallibleBytes,
+    /// The parameter and the result are integers.
+    Number(Signature),
+    /// The same, of lists of them, in a batch.
+    Numbers(Signature),
+    /// The function runs a command.
+    Command,
+}
+
+/// What comes back from a call.
+#[derive(Debug)]
+pub struct Returns {
+    /// An outer `result`, whose `err` is a failure.
+    pub fallible: bool,
+    pub value: Option<Shape>,
+    pub error: Option<Shape>,
+}
+
+impl Returns {
+    /// What a batch gives for each of its items.
+    pub fn element(&self) -> Option<&Shape> {
+        match &self.value {
+            Some(Shape::List(of)) => Some(of),
+            Some(Shape::Bytes) => Some(&Shape::U8),
+            _ => None,
+        }
+    }
+}
+
+/// Why a task cannot be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The user has to do something about it.
+    Task(String),
+    /// The artifact is of another build, or damaged: compile again.
+    Artifact(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Task(message) | LoadError::Artifact(message) => f.write_str(message),
+        }
+    }
+}
+
+fn task_error(e: impl fmt::Display) -> LoadError {
+    LoadError::Task(format!("{e:#}"))
+}
+
+/// Makes the engine for a task.
+pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
+    let Setup { meta, call, .. } = setup;
+    let memory = call.limits.memory;
+    if let Some(needs) = meta.needs
+        && needs.initial_bytes() > memory
+    {
+        return Err(LoadError::Task(format!(
+            "the task starts with {} of memory and a table of {}, more than the {} it may have; allow more with --memory",
+            bytes_said(needs.initial_memory),
+            needs.initial_table,
+            bytes_said(memory)
+        )));
+    }
+    // What a pool keeps for tables is taken at once, whether it is used or not.
+    let needs = meta.needs.filter(|needs| needs.pooled_tables() <= memory.max(MOST_POOLED));
+    engine::for_worker(meta.profile, needs, setup.swap).map_err(|e| {
+        LoadError::Task(match wasmpool_sandbox::surroundings::memory() {
+            Some(limit) => format!("{e:#}; {limit}"),
+            None => format!("{e:#}"),
+        })
+    })
+}
+
+/// Bytes of tables that a pool may keep, whatever the task may have of memory.
+const MOST_POOLED: u64 = 64 << 20;
+
+/// Loads the task in `artifact`, to which `path` leads as well.
+pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
+    let task = match setup.meta.format {
+        Format::Component => component(engine, path, setup),
+        Format::Core => core(engine, artifact, &setup.call),
+    }?;
+    check_columns(&task, &setup.call.columns)?;
+    Ok(task)
+}
+
+/// Says of files of CSV whose rows can none of them fit what is the matter, once and before any is run.
+fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadError> {
+    match task.manner {
+        Manner::Command => Ok(()),
+        Manner::Bytes | Manner::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
+            "the function takes bytes, and rows of CSV are objects; --input-format lines gives it each line".to_owned(),
+        )),
+        _ => columns.iter().try_for_each(|(file, columns)| {
+            value::columns::check(&task.params, columns).map_err(|what| LoadError::Task(format!("{file}: {what}")))
+        }),
+    }
+}
+
+fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadError> {
+    let Setup { meta: Meta { profile, init: once, .. }, call, .. } = setup;
+    let initialised = once.as_ref().is_some_and(InitOnce::is_done);
+    // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
+    // stays what was compiled.
+    let component =
+        unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let exports = exports::of_component(&component, &engine);
+    let export = match call.command {
+        Some(_) => exports::command(&exports),
+        None => exports::choose(&exports, call.function.as_deref()),
+    };
+    let export = export.map_err(LoadError::Task)?;
+    if call.deterministic && imports_async(&component, &engine) {
+        return Err(LoadError::Task("--deterministic cannot be had for a task that imports WASI 0.3".to_owned()));
+    }
+    let is_async = profile.is_async();
+    let linker = link_component(&engine, &component, call, is_async)?;
+    let pre = linker.instantiate_pre(&component).map_err(task_error)?;
+    let function = index(&component, export)?;
+    if call.command.is_some() {
+        return Ok(Task { is_async, ..Task::command(engine, Pre::Component { pre, function, init: None }) });
+    }
+    let init = match &call.init {
+        // A snapshot has it behind it.
+        _ if initialised => None,
+        Some(json) => Some(init(&component, &exports, json)?),
+        None => None,
+    };
+    let (params, slot) = params(export, call)?;
+    let returns = returns(export, call)?;
+    let manner = if is_async { Manner::Values } else { manner(export, call, &returns) };
+    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner, is_async })
+}
+
+fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex, LoadError> {
+    let interface = match &export.interface {
+        Some(interface) => Some(component.get_export_index(None, interface).ok_or_else(|| lost(export))?),
+        None => None,
+    };
+    component.get_export_index(interface.as_ref(), &export.name).ok_or_else(|| lost(export))
+}
+
+fn lost(export: &Export) -> LoadError {
+    LoadError::Task(format!("the export {} is not to be found in the task", Name::of(&export.path())))
+}
+
+/// Links what the task imports, and nothing else.
+pub fn link_component(
+    engine: &Engine,
+    component: &Component,
+    call: &Call,
+    is_async: bool,
+) -> Result<ComponentLinker<State>, LoadError> {
+    let mut linker = ComponentLinker::new(engine);
+    let ty = component.component_type();
+    let mut uses_wasi = false;
+    for (name, item) in ty.imports(engine) {
+        if name.starts_with("wasi:") {
+            uses_wasi |= is_provided(name);
+        } else if needs_something(&item.ty, engine) {
+            return Err(LoadError::Task(format!(
+                "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
+                Name::of(name)
+            )));
+        } else if let ComponentItem::ComponentInstance(_) = item.ty {
+            // An interface of types alone: an empty instance satisfies it.
+            linker.instance(name).map_err(task_error)?;
+        }
+    }
+    if uses_wasi {
+        match is_async {
+            false => wasmtime_wasi::p2::add_to_linker_sync(&mut linker),
+            true => wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+                .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker)),
+        }
+        .map_err(task_error)?;
+    }
+    // The runtime may define more than is provided here.
+    linker.allow_shadowing(true);
+    let shared = shared_resources(&ty, engine);
+    for (name, item) in ty.imports(engine) {
+        if name.starts_with("wasi:") && !is_provided(name) {
+            deny(&mut linker.root(), name, name, &item.ty, &shared, engine).map_err(task_error)?;
+        }
+        wasi::link_names(&mut linker, name).map_err(task_error)?;
+        if call.limits.fuel.is_some() && is_provided(name) {
+            charges::link(&mut linker, name, is_async).map_err(task_error)?;
+        }
+        if is_provided(name) {
+            file_numbers::link(&mut linker, name, is_async).map_err(task_error)?;
+        }
+        denied::link(&mut linker, name, &call.given).map_err(task_error)?;
+        if call.deterministic {
+            deterministic::link(&mut linker, name, is_async).map_err(task_error)?;
+        }
+    }
+    Ok(linker)
+}
+
+/// Whether it imports of WASI 0.3, some of whose functions are async.
+pub fn imports_async(component: &Component, engine: &Engine) -> bool {
+    let ty = component.component_type();
+    ty.imports(engine).any(|(name, _)| name.strip_prefix("wasi:").is_some_and(is_async_wasi))
+}
+
+/// Whether an interface of WASI is one that a task can call.
+fn is_provided(name: &str) -> bool {
+    let Some(interface) = name.strip_prefix("wasi:") else {
+        return false;
+    };
+    let provided = if is_async_wasi(interface) { &PROVIDED_ASYNC[..] } else { &PROVIDED[..] };
+    provided.contains(&exports::unversioned(interface))
+}
+
+/// Whether an interface is of WASI 0.3.
+fn is_async_wasi(interface: &str) -> bool {
+    interface.split_once('@').is_some_and(|(_, version)| version.starts_with("0.3."))
+}
+
+/// The interfaces of WASI 0.2 that a task can call, whatever their version.
+const PROVIDED: [&str; 27] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/stderr",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "cli/terminal-stderr",
+    "clocks/monotonic-clock",
+    "clocks/wall-clock",
+    "filesystem/preopens",
+    "filesystem/types",
+    "io/error",
+    "io/poll",
+    "io/streams",
+    "random/insecure",
+    "random/insecure-seed",
+    "random/random",
+    "sockets/instance-network",
+    "sockets/ip-name-lookup",
+    "sockets/network",
+    "sockets/tcp",
+    "sockets/tcp-create-socket",
+    "sockets/udp",
+    "sockets/udp-create-socket",
+];
+
+/// The same of WASI 0.3.
+const PROVIDED_ASYNC: [&str; 21] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stderr",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stderr",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "cli/types",
+    "clocks/monotonic-clock",
+    "clocks/system-clock",
+    "clocks/types",
+    "filesystem/preopens",
+    "filesystem/types",
+    "random/insecure",
+    "random/insecure-seed",
+    "random/random",
+    "sockets/ip-name-lookup",
+    "sockets/types",
+];
+
+/// Links an import of WASI that is not provided to failures: many guests import what they never call.
+fn deny(
+    linker: &mut wasmtime::component::LinkerInstance<'_, State>,
+    name: &str,
+    path: &str,
+    item: &ComponentItem,
+    shared: &[(ResourceType, ResourceType)],
+    engine: &Engine,
+) -> wasmtime::Result<()> {
+    match item {
+        ComponentItem::ComponentFunc(function) => {
+            let path = path.to_owned();
+            let denied = move |state: &mut State| {
+                state.miss(Missed::Interface(path.clone()));
+                let message =
+                    format!("the task called {}, which is not provided here; no option grants it", Name::of(&path));
+                Err(wasmtime::Error::msg(message))
+            };
+            match function.async_() {
+                false => linker.func_new(name, move |mut store, _, _, _| denied(store.data_mut())),
+                true => linker.func_new_concurrent(name, move |accessor, _, _, _| {
+                    let failed = accessor.with(|mut access| denied(access.data_mut()));
+                    Box::pin(std::future::ready(failed))
+                }),
+            }
+        }
+        ComponentItem::ComponentInstance(instance) => {
+            let mut inner = linker.instance(name)?;
+            for (item, ty) in instance.exports(engine) {
+                deny(&mut inner, item, &format!("{path}#{item}"), &ty.ty, shared, engine)?;
+            }
+            Ok(())
+        }
+        ComponentItem::Resource(resource) => {
+            let of_another = shared.iter().find(|(imported, _)| imported == resource);
+            let ty = of_another.map_or_else(ResourceType::host::<Denied>, |(_, provided)| *provided);
+            linker.resource(name, ty, |_, _| Ok(()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A resource of an interface that is not provided: there is never one.
+enum Denied {}
+
+/// Resources that are provided and that interfaces which are not make use of, as `wasi:http` does of streams: as the
+/// component imports them, and as the runtime has them.
+fn shared_resources(ty: &ComponentType, engine: &Engine) -> Vec<(ResourceType, ResourceType)> {
+    let mut shared = Vec::new();
+    for (interface, item) in ty.imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = &item.ty else {
+            continue;
+        };
+        for (name, item) in instance.exports(engine) {
+            let provided = match (exports::unversioned(interface), name) {
+                ("wasi:io/error", "error") => ResourceType::host::<p2::IoError>(),
+                ("wasi:io/poll", "pollable") => ResourceType::host::<p2::DynPollable>(),
+                ("wasi:io/streams", "input-stream") => ResourceType::host::<p2::DynInputStream>(),
+                ("wasi:io/streams", "output-stream") => ResourceType::host::<p2::DynOutputStream>(),
+                _ => continue,
+            };
+            if let ComponentItem::Resource(imported) = item.ty {
+                shared.push((imported, provided));
+            }
+        }
+    }
+    shared
+}
+
+/// Whether an import is more than types.
+fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {
+    match item {
+        ComponentItem::Type(_) => false,
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).any(|(_, item)| needs_something(&item.ty, engine))
+        }
+        _ => true,
+    }
+}
+
+pub fn init(
+    component: &Component,
+    exports: &[Export],
+    json: &str,
+) -> Result<(ComponentExportIndex, Vec<wasmtime::component::Val>), LoadError> {
+    let export = exports::init(exports)
+        .ok_or_else(|| LoadError::Task("--init is given, but the task exports no function `init`".to_owned()))?;
+    let mut values = Vec::new();
+    match export.params.as_slice() {
+        // Bytes that are not given as base64 or numbers are the JSON text itself, for the task to parse.
+        [(_, Shape::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
+            match crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Json) {
+                Ok(value) => values.push(value),
+                Err(_) => {
+                    serde_json::from_str::<serde::de::IgnoredAny>(json)
+                        .map_err(|e| LoadError::Task(format!("--init is not JSON: {e}")))?;
+                    values.extend(crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Bytes));
+                }
+            }
+        }
+        _ => {
+            Params::new(export.params.clone())
+                .decode(json.as_bytes(), crate::value::Form::Json, &mut values)
+                .map_err(|e| LoadError::Task(format!("--init does not fit `{}`: {e}", export.signature())))?;
+        }
+    }
+    Ok((index(component, export)?, values))
+}
+
+fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
+    let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
+    // SAFETY: as for components.
+    let module =
+        unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
+    let unknown: Vec<ImportType<'_>> = module
+        .imports()
+        .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::Task(toolchain::refusal(&unknown)));
+    }
+    if module.imports().len() > 0 {
+        link_preview1(&mut linker, &module, call).map_err(task_error)?;
+    }
+    let pre = linker.instantiate_pre(&module).map_err(task_error)?;
+    let exports = exports::of_module(&module);
+    if call.command.is_some() {
+        let function = exports::command(&exports).map_err(LoadError::Task)?.name.clone();
+        let pre = Pre::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
+        return Ok(Task::command(engine, pre));
+    }
+    let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
+    if call.init.is_some() {
+        return Err(LoadError::Task(
+            "--init needs a component; a core module's functions take only numbers".to_owned(),
+        ));
+    }
+    let (params, slot) = params(export, call)?;
+    let returns = returns(export, call)?;
+    let shapes = export.params.iter().map(|(_, s)| s.clone()).collect();
+    let results = match &export.result {
+        None => 0,
+        Some(Shape::Tuple(shapes)) => shapes.len(),
+        Some(_) => 1,
+    };
+    let manner = manner(export, call, &returns);
+    let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
+    let function = export.name.clone();
+    Ok(Task {
+        engine,
+        pre: Pre::Core { pre, function, shapes, results, reactor },
+        params,
+        slot,
+        returns,
+        manner,
+        is_async: false,
+    })
+}
+
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+const UNSTABLE: &str = "wasi_unstable";
+
+/// Links what a core module imports: preview 1 of WASI, or what was there before it.
+fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    for interface in [PREVIEW1, UNSTABLE] {
+        if module.imports().all(|import| import.module() != interface) {
+            continue;
+        }
+        match interface {
+            PREVIEW1 => wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?,
+            _ => wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?,
+        }
+        match interface {
+            _ if call.limits.fuel.is_none() => {}
+            PREVIEW1 => charges::link_preview1(linker)?,
+            _ => charges::link_unstable(linker)?,
+        }
+        match interface {
+            PREVIEW1 => file_numbers::link_preview1(linker)?,
+            _ => file_numbers::link_unstable(linker)?,
+        }
+        // Wasmtime's own takes a code of 126 and more for a trap.
+        linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
+    }
+    if call.deterministic {
+        deterministic::link_core(linker)?;
+    }
+    denied::link_core(linker, module, &call.given)?;
+    toolchain::link(linker, module, call.deterministic)?;
+    linker.define_unknown_imports_as_traps(module)
+}
+
+/// The parameters that an item has to fill, with what is bound; of a batch, those of one item.
+fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
+    let mut wanted = export.params.clone();
+    let is_bound = |name: &String| call.args.iter().any(|(bound, _)| bound == name);
+    let slot = wanted.iter().position(|(name, _)| !is_bound(name)).unwrap_or_default();
+    if call.batch
+        && let Some((_, shape)) = wanted.get_mut(slot)
+    {
+        *shape = match std::mem::replace(shape, Shape::U8) {
+            Shape::List(of) => *of,
+            Shape::Bytes => Shape::U8,
+            other => other,
+        };
+    }
+    let mut params = Params::new(wanted);
+    for (name, json) in &call.args {
+        params.bind(name, json.as_bytes()).map_err(|e| LoadError::Task(format!("--arg {}: {e}", Foreign::of(name))))?;
+    }
+    Ok((params, slot))
+}
+
+/// What comes back: the outer `result` is taken off, and what `--batch` and `--flatten` need is checked.
+fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
+    let returns = match export.result.clone() {
+        Some(Shape::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },
+        value => Returns { fallible: false, value, error: None },
+    };
+    let signature = export.signature();
+    if call.batch {
+        let unbound = export.params.iter().filter(|(name, _)| !call.args.iter().any(|(bound, _)| bound == name));
+        let takes: Vec<&Shape> = unbound.map(|(_, s)| s).collect();
+        if !matches!(takes.as_slice(), [Shape::List(_) | Shape::Bytes]) {
+            return Err(LoadError::Task(format!(
+                "--batch needs a function that takes one list of items, not `{signature}`"
+            )));
+        }
+        if !matches!(returns.value, Some(Shape::List(_) | Shape::Bytes)) {
+            return Err(LoadError::Task(format!(
+                "--batch needs a function that returns a list of results, not `{signature}`"
+            )));
+        }
+    }
+    let element = match (&returns.value, call.batch) {
+        (Some(Shape::List(of)), true) => Some(&**of),
+        (Some(Shape::Bytes), true) => Some(&Shape::U8),
+        (value, _) => value.as_ref(),
+    };
+    if call.flatten && !matches!(element, Some(Shape::List(_) | Shape::Bytes | Shape::Option(_))) {
+        return Err(LoadError::Task(format!(
+            "--flatten needs a function that returns a list or an option, not `{signature}`"
+        )));
+    }
+    Ok(returns)
+}
+
+fn manner(export: &Export, call: &Call, returns: &Returns) -> Manner {
+    if call.flatten || !call.args.is_empty() || export.is_async {
+        return Manner::Values;
+    }
+    if call.batch {
+        let signature = match (export.params.as_slice(), &returns.value, returns.fallible) {
+            ([(_, Shape::List(param))], Some(Shape::List(result)), false) => Signature::of(param, result),
+            _ => None,
+        };
+        return signature.map_or(Manner::Values, Manner::Numbers);
+    }
+    if let ([(_, param)], Some(result), false) = (export.params.as_slice(), &returns.value, returns.fallible)
+        && let Some(signature) = Signature::of(param, result)
+    {
+        return Manner::Number(signature);
+    }
+    match (export.params.as_slice(), &returns.value, returns.fallible, &returns.error) {
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Manner::Bytes,
+        ([(_, Shape::Bytes)], Some(Shape::Bytes), true, Some(Shape::String)) => Manner::FallibleBytes,
+        _ => Manner::Values,
+    }
+}

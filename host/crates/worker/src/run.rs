@@ -1,0 +1,827 @@
+//! One item through one instance: arguments in, result out, and what went wrong told by its kind.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
+use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::command::{Captured, Invocation, Parts};
+use super::denied;
+use super::load::{Manner, Pre, Returns, Task};
+use super::meter::Meter;
+use super::numbers::{Number, OfNumber, OfNumbers};
+use super::scratch::Scratch;
+use super::state::State;
+use super::taken::{Place, Taken};
+use super::texts::Texts;
+use super::told;
+use super::toolchain::Aborted;
+use super::wasi::Wasi;
+use crate::value::{self, EncodeError, Form, Shape};
+use wasmpool_core::failed;
+use wasmpool_core::json;
+use wasmpool_core::outcome::{Beside, Encoding, Failure, Kind};
+use wasmpool_core::policy::{Call, ResultForm};
+use wasmpool_core::text::bytes_said;
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
+use wasmpool_ipc::lane::worker::Output;
+use wasmpool_sandbox as sandbox;
+
+/// Frames of a guest's stack that a record tells.
+const TRACE: usize = 20;
+
+/// Items that run as one call.
+#[derive(Default)]
+pub struct Batch {
+    items: Texts,
+    tags: Vec<ItemTag>,
+}
+
+impl Batch {
+    pub fn push(&mut self, tag: ItemTag, item: &[u8]) {
+        self.items.push(|bytes| bytes.extend_from_slice(item));
+        self.tags.push(tag);
+    }
+
+    pub fn len(&self) -> usize {
+        self.tags.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ItemTag, &[u8])> {
+        self.tags.iter().copied().zip(self.items.iter())
+    }
+
+    /// The numbers that they are; `None` if one is not.
+    fn numbers(&self) -> Option<Vec<Number>> {
+        self.iter().map(|(tag, item)| if tag == ItemTag::Item { Number::read(item) } else { None }).collect()
+    }
+}
+
+/// Runs items of one task.
+pub struct Runner {
+    task: Task,
+    call: Call,
+    wasi: Arc<Wasi>,
+    scratch: Option<Scratch>,
+    live: Option<Live>,
+    arguments: Vec<Val>,
+    control: &'static Control,
+    /// While an item is in work of a task that [writes to it](Runner::writes_to_lane): takes what a command writes in
+    /// parts, or the bytes that a function returns, which are there, then, and not in `out`.
+    pub lane: Option<Output>,
+}
+
+/// An instance, and the function in it that items are given to.
+struct Live {
+    store: Store<State>,
+    callee: Callee,
+}
+
+/// A function of bytes. One that is typed for `'static` bytes also takes those that live as long as a call.
+type OfBytes<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
+
+enum Callee {
+    Component(ComponentFunc),
+    /// Bytes to bytes.
+    Bytes(OfBytes<Taken>),
+    FallibleBytes(OfBytes<Result<Taken, String>>),
+    Core(CoreFunc),
+    CoreNumber(Box<dyn OfNumber>, CoreFunc),
+    /// A function of numbers, which takes what is no plain number as one of values.
+    Number(Box<dyn OfNumber>, ComponentFunc),
+    Numbers(Box<dyn OfNumbers>, ComponentFunc),
+    /// A command of preview 1, and one that is a component.
+    Start(CoreTypedFunc<(), ()>),
+    Run(TypedFunc<(), (Result<(), ()>,)>),
+}
+
+impl Runner {
+    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>, control: &'static Control) -> Runner {
+        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
+    }
+
+    /// Makes the scratch directory new for the item that begins.
+    pub fn begin(&self) -> io::Result<()> {
+        self.scratch.as_ref().map_or(Ok(()), Scratch::renew)
+    }
+
+    /// Whether the last item left nothing in its scratch directory.
+    pub fn left_nothing(&self) -> io::Result<bool> {
+        self.scratch.as_ref().map_or(Ok(true), Scratch::is_empty)
+    }
+
+    /// Removes what the last item left in its scratch directory.
+    ///
+    /// # Errors
+    ///
+    /// No other item may run in this process: it has to end.
+    pub fn clear_away(&self) -> io::Result<()> {
+        self.scratch.as_ref().map_or(Ok(()), Scratch::empty)
+    }
+
+    /// Whether a result, or parts of it, can go to the lane before the item ends.
+    pub fn writes_to_lane(&self) -> bool {
+        match self.task.manner {
+            Manner::Bytes | Manner::FallibleBytes => true,
+            Manner::Command => self.call.in_parts,
+            _ => false,
+        }
+    }
+
+    /// Lets go of the instance: the next item starts from pristine memory.
+    pub fn discard(&mut self) {
+        // What it printed and no item has told of, as in `init`, goes with it.
+        if let Some(mut live) = self.live.take() {
+            live.store.data_mut().take_printed();
+        }
+    }
+
+    /// Makes an instance, so that a task that cannot start says so before it is given anything.
+    pub fn prepare(&mut self) -> Result<(), Failure> {
+        let live = self.instantiate(None)?;
+        // What `init` left is not there at the first item either, as it would not be at the second.
+        if live.store.data().used_wasi() {
+            let failed =
+                |e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"));
+            self.clear_away().map_err(failed)?;
+        }
+        self.live = Some(live);
+        Ok(())
+    }
+
+    /// Runs the item of this index and writes its encoded result to `out`, or places it in the lane that was lent.
+    pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        out.clear();
+        let (item, form) = self.open(tag, item)?;
+        let result = match self.task.manner {
+            Manner::Command => self
+                .execute(&item, form, index, out)
+                .map(|beside| (OutcomeTag::Value, (!beside.is_empty()).then(|| Box::new(beside)))),
+            _ => self.attempt(&item, form, out).map(plain),
+        };
+        self.conclude(result, out)
+    }
+
+    /// Runs a command on an item.
+    fn execute(&mut self, item: &[u8], form: Form, index: u64, out: &mut Vec<u8>) -> Result<Beside, Failure> {
+        let parts = self.lane.take().map(|lane| Parts { lane, control: self.control });
+        let stdout = Captured::new(self.most(), parts);
+        let code = self.execute_to(&stdout, item, form, index);
+        self.lane = stdout.give_back().map(|parts| parts.lane);
+        let Ok(bytes) = stdout.take() else {
+            return Err(too_large(self.most()));
+        };
+        let code = code?;
+        let (Some(command), Some(live)) = (&self.call.command, &mut self.live) else {
+            return Err(other_kind());
+        };
+        if !command.ok_codes.contains(&code) {
+            return Err(exit(code));
+        }
+        // It is the value.
+        live.store.data_mut().take_printed_output();
+        let mut beside = Beside { code: (code != 0).then_some(code), ..Beside::default() };
+        match (self.call.result_form, std::str::from_utf8(&bytes)) {
+            (ResultForm::Raw, _) => *out = bytes,
+            (ResultForm::Json, Ok(text)) => json::encode_string(text, out),
+            (ResultForm::Json, Err(_)) => {
+                beside.encoding = Some(Encoding::Base64);
+                json::encode_bytes(&bytes, out);
+            }
+        }
+        Ok(beside)
+    }
+
+    /// Runs it with this standard output, and says its exit code.
+    fn execute_to(&mut self, stdout: &Captured, item: &[u8], form: Form, index: u64) -> Result<i32, Failure> {
+        let command = self.call.command.as_ref().ok_or_else(other_kind)?;
+        let invocation = Invocation::new(command, item, form, index, stdout.clone())?;
+        let made = self.instantiate(Some(invocation))?;
+        run_command(self.live.insert(made), self.task.is_async)
+    }
+
+    /// Bytes of a result, at most.
+    fn most(&self) -> usize {
+        usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX)
+    }
+
+    fn instantiate(&self, invocation: Option<Invocation>) -> Result<Live, Failure> {
+        instantiate(&self.task, &self.call, &self.wasi, invocation)
+    }
+
+    /// The bytes of an item and how they are to be read: one that failed in an earlier run is taken out of its record.
+    fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::Given<'a>, Failure> {
+        if tag == ItemTag::Unreadable {
+            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(failed::split_unreadable(item).0)));
+        }
+        let again = self.call.takes_failed.then(|| failed::read(item)).flatten();
+        again.unwrap_or(Ok((Cow::Borrowed(item), self.call.item_form)))
+    }
+
+    /// Runs items as one call, and gives `answer` the outcome of each, in order, with its encoded result. Items that do
+    /// not fit fail alone. Says `false`, having answered nothing, if the call itself failed with more than one item in it,
+    /// so that nobody knows which to blame.
+    pub fn run_batch(
+        &mut self,
+        items: &Batch,
+        mut answer: impl FnMut(&Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut out = Vec::new();
+        match self.call_numbers(items) {
+            Ok(None) => {}
+            Ok(Some(texts)) => {
+                for text in texts.iter() {
+                    out.clear();
+                    out.extend_from_slice(text);
+                    let outcome = self.conclude(Ok(plain(OutcomeTag::Value)), &mut out);
+                    answer(&outcome, &mut out)?;
+                }
+                return Ok(true);
+            }
+            Err(failure) => return self.blame_batch(failure, vec![Ok(()); items.len()], items.len(), answer),
+        }
+        let mut arguments = Vec::new();
+        let mut elements = Vec::new();
+        let mut scratch = Vec::new();
+        let fits: Vec<Result<(), Failure>> = items
+            .iter()
+            .map(|(tag, item)| self.decode_element(tag, item, &mut scratch, &mut arguments, &mut elements))
+            .collect();
+        let count = elements.len();
+        let result = match elements.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.attempt_batch(arguments, elements),
+        };
+        let results = match result {
+            Ok(results) => results,
+            Err(failure) => return self.blame_batch(failure, fits, count, answer),
+        };
+        let mut results = results.iter();
+        for fit in fits {
+            out.clear();
+            let outcome = match fit {
+                Err(failure) => Err(failure),
+                Ok(()) => {
+                    let encoded = self.encode_to(self.task.returns.element(), results.next(), &mut out);
+                    self.conclude(encoded.map(plain), &mut out)
+                }
+            };
+            answer(&outcome, &mut out)?;
+        }
+        Ok(true)
+    }
+
+    /// Answers for a call that failed, with `count` items that fit in it: where that is one, it is to blame.
+    fn blame_batch(
+        &mut self,
+        failure: Failure,
+        fits: Vec<Result<(), Failure>>,
+        count: usize,
+        mut answer: impl FnMut(&Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut out = Vec::new();
+        let Err(failure) = self.conclude(Err(failure), &mut out) else {
+            return Ok(false);
+        };
+        if count != 1 {
+            return Ok(false);
+        }
+        for fit in fits {
+            answer(&fit.and_then(|()| Err(failure.clone())), &mut out)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads one item of a batch: its value goes to `elements`; `arguments` are the others, as the last item that fits
+    /// gives them.
+    fn decode_element(
+        &self,
+        tag: ItemTag,
+        item: &[u8],
+        scratch: &mut Vec<Val>,
+        arguments: &mut Vec<Val>,
+        elements: &mut Vec<Val>,
+    ) -> Result<(), Failure> {
+        let (item, form) = self.open(tag, item)?;
+        scratch.clear();
+        self.task
+            .params
+            .decode(&item, form, scratch)
+            .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
+        if let Some(slot) = scratch.get_mut(self.task.slot) {
+            elements.push(std::mem::replace(slot, Val::Bool(false)));
+        }
+        std::mem::swap(scratch, arguments);
+        Ok(())
+    }
+
+    fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        if form == Form::Json && self.call_number(item, out)? {
+            return Ok(OutcomeTag::Value);
+        }
+        if let Manner::Bytes | Manner::FallibleBytes = self.task.manner {
+            let item = plain_bytes(item, form)?;
+            let (form, most) = (self.call.result_form, self.most());
+            let (lane, empty) = (self.lane.take(), std::mem::take(out));
+            let place = Place { form, lane, most, out: empty };
+            let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item, most)));
+            let Place { lane, out: taken, .. } = place.ok_or_else(other_kind)?;
+            (self.lane, *out) = (lane, taken);
+            return called.map(|()| OutcomeTag::Value);
+        }
+        let mut arguments = std::mem::take(&mut self.arguments);
+        arguments.clear();
+        let result = match self.task.params.decode(item, form, &mut arguments) {
+            Ok(()) => self.call_values(&arguments),
+            Err(misfit) => Err(Failure::new(Kind::InvalidInput, misfit.to_string())),
+        };
+        self.arguments = arguments;
+        self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
+    }
+
+    /// Calls a function of a number with an item that is one. Says `false`, having called nothing, where it is not.
+    fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<bool, Failure> {
+        let Manner::Number(_) = self.task.manner else {
+            return Ok(false);
+        };
+        let Some(number) = Number::read(item) else {
+            return Ok(false);
+        };
+        let live = self.live()?;
+        let (Callee::Number(function, _) | Callee::CoreNumber(function, _)) = &live.callee else {
+            return Ok(false);
+        };
+        let called = Meter::during(&mut live.store, |store| function.call(store, number, out).transpose());
+        called.map(|called| called.is_some()).map_err(|e| blame(&e, &live.store))
+    }
+
+    /// The same for a batch of them: the result of each.
+    fn call_numbers(&mut self, items: &Batch) -> Result<Option<Texts>, Failure> {
+        let (Manner::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
+            return Ok(None);
+        };
+        let Some(numbers) = items.numbers() else {
+            return Ok(None);
+        };
+        let live = self.live()?;
+        let Callee::Numbers(function, _) = &live.callee else {
+            return Ok(None);
+        };
+        let called = Meter::during(&mut live.store, |store| function.call(store, &numbers).transpose());
+        let Some(texts) = called.map_err(|e| blame(&e, &live.store))? else {
+            return Ok(None);
+        };
+        as_many(texts.len(), items.len()).map(|()| Some(texts))
+    }
+
+    fn attempt_batch(&mut self, mut arguments: Vec<Val>, elements: Vec<Val>) -> Result<Vec<Val>, Failure> {
+        let count = elements.len();
+        if let Some(slot) = arguments.get_mut(self.task.slot) {
+            *slot = Val::List(elements);
+        }
+        let Some(Val::List(results)) = self.call_values(&arguments)? else {
+            return Err(Failure::new(Kind::InvalidOutput, "the function returned no list"));
+        };
+        as_many(results.len(), count).map(|()| results)
+    }
+
+    /// Writes a result in the wanted form.
+    fn encode_to(&self, shape: Option<&Shape>, value: Option<&Val>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        let most = self.most();
+        if self.call.flatten {
+            encode_elements(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Values)
+        } else {
+            encode(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Value)
+        }
+    }
+
+    /// Calls the function, and takes an outer `result` off what it returns.
+    fn call_values(&mut self, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+        let most = self.most();
+        self.live()?;
+        let Some(live) = &mut self.live else {
+            return Ok(None);
+        };
+        open_result(call(live, &self.task, arguments)?, &self.task.returns, most)
+    }
+
+    /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
+    fn live(&mut self) -> Result<&mut Live, Failure> {
+        if let Some(live) = &mut self.live {
+            live.store.data_mut().limiter.refused = false;
+            if let Some(fuel) = self.call.limits.fuel {
+                live.store.data().meter.reset();
+                live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+            }
+        } else {
+            self.prepare()?;
+        }
+        self.live.as_mut().ok_or_else(other_kind)
+    }
+
+    /// What every end of a call has in common: the bound on the result, what was printed, and that an instance that
+    /// trapped is not used again.
+    fn conclude(
+        &mut self,
+        result: Result<(OutcomeTag, Option<Box<Beside>>), Failure>,
+        out: &mut Vec<u8>,
+    ) -> Result<OutcomeTag, Failure> {
+        let (tag, beside) = match result {
+            Ok(_) if out.len() > self.most() => return Err(self.failed(too_large(self.most()))),
+            Ok(outcome) => outcome,
+            Err(failure) => return Err(self.failed(failure)),
+        };
+        let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
+        if printed.is_empty() && beside.is_none() {
+            return Ok(tag);
+        }
+        let beside = Beside { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
+        let beside = serde_json::to_vec(&beside).unwrap_or_default();
+        let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
+        front.extend(beside);
+        front.extend(self.lane.as_mut().map(Output::take_placed).unwrap_or_default());
+        out.splice(0..0, front);
+        Ok(match tag {
+            OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
+            _ => OutcomeTag::ValueAndBeside,
+        })
+    }
+
+    /// Says of a failure what can be said, and lets go of an instance that trapped.
+    #[cold]
+    fn failed(&mut self, mut failure: Failure) -> Failure {
+        if let Some(live) = &mut self.live {
+            tell(&mut failure, &mut live.store);
+        }
+        if spoils(failure.kind) {
+            self.live = None;
+        }
+        failure
+    }
+}
+
+/// Adds to a failure what its instance knows of it: what the guest printed, its reason, and what it missed.
+fn tell(failure: &mut Failure, store: &mut Store<State>) {
+    let reason = store.data().reason();
+    failure.printed = store.data_mut().take_printed();
+    if failure.kind == Kind::Exit
+        && let Some(reason) = &reason
+    {
+        failure.message += &format!(": {reason}");
+    }
+    if failure.kind == Kind::InvalidInput {
+        return;
+    }
+    let missed = store.data().missed();
+    let said = match failure.kind {
+        Kind::Error => failure.error.as_ref().map(|_| failure.message.clone()),
+        _ => reason,
+    };
+    let advice = denied::advice(missed, failure.kind, said.as_deref());
+    failure.denied = denied::list(missed);
+    failure.message += &advice;
+}
+
+/// Whether an instance may be in the middle of something after this failure.
+fn spoils(kind: Kind) -> bool {
+    !matches!(kind, Kind::Error | Kind::InvalidInput)
+}
+
+/// An outcome that has nothing beside it yet.
+fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<Beside>>) {
+    (tag, None)
+}
+
+fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<Invocation>) -> Result<Live, Failure> {
+    let mut store = Store::new(&task.engine, State::new(&call.limits, Arc::clone(wasi), invocation));
+    store.limiter(|state| &mut state.limiter);
+    if let Some(fuel) = call.limits.fuel {
+        store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+    }
+    // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
+    let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE).max(128 << 20);
+    let values = store.data().meter.values().map_or(values, |paid| paid.min(values));
+    store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX));
+    match Meter::during(&mut store, |store| make(task, store)) {
+        Ok(callee) => Ok(Live { store, callee }),
+        Err(e) => {
+            let mut failure = blame(&e, &store);
+            tell(&mut failure, &mut store);
+            Err(failure)
+        }
+    }
+}
+
+fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
+    match &task.pre {
+        Pre::Component { pre, function, init } => {
+            let instance = match task.is_async {
+                false => pre.instantiate(&mut *store)?,
+                true => block_on(pre.instantiate_async(&mut *store))?,
+            };
+            if let Some((init, arguments)) = init {
+                super::init::call(store, &instance, init, arguments, task.is_async)?;
+            }
+            let function = instance
+                .get_func(&mut *store, function)
+                .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
+            // The type is checked here, once for an instance.
+            Ok(match task.manner {
+                Manner::Values => Callee::Component(function),
+                Manner::Bytes => Callee::Bytes(function.typed(&*store)?),
+                Manner::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
+                Manner::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
+                Manner::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
+                Manner::Command => Callee::Run(function.typed(&*store)?),
+            })
+        }
+        Pre::Core { pre, function, reactor, .. } => {
+            let instance = pre.instantiate(&mut *store)?;
+            if *reactor {
+                instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
+            }
+            let function = instance
+                .get_func(&mut *store, function)
+                .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
+            Ok(match task.manner {
+                Manner::Command => Callee::Start(function.typed(&*store)?),
+                Manner::Number(signature) => {
+                    Callee::CoreNumber(signature.of_core_number(&function, &*store)?, function)
+                }
+                _ => Callee::Core(function),
+            })
+        }
+    }
+}
+
+fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+    match (&live.callee, &task.pre) {
+        (Callee::Core(function) | Callee::CoreNumber(_, function), Pre::Core { shapes, results, .. }) => {
+            let arguments: Vec<wasmtime::Val> = arguments.iter().map(core_value).collect();
+            debug_assert_eq!(arguments.len(), shapes.len());
+            let mut returned = vec![wasmtime::Val::I32(0); *results];
+            Meter::during(&mut live.store, |store| function.call(store, &arguments, &mut returned))
+                .map_err(|e| blame(&e, &live.store))?;
+            let mut returned: Vec<Val> = returned.iter().map(component_value).collect();
+            Ok(if returned.len() > 1 { Some(Val::Tuple(returned)) } else { returned.pop() })
+        }
+        (Callee::Component(function) | Callee::Number(_, function) | Callee::Numbers(_, function), _) => {
+            let mut returned = [Val::Bool(false)];
+            let count = usize::from(task.returns.fallible || task.returns.value.is_some());
+            let slots = returned.get_mut(..count).unwrap_or_default();
+            Meter::during(&mut live.store, |store| match task.is_async {
+                false => function.call(store, arguments, slots),
+                true => block_on(function.call_async(store, arguments, slots)),
+            })
+            .map_err(|e| blame(&e, &live.store))?;
+            let [value] = returned;
+            Ok((count == 1).then_some(value))
+        }
+        _ => Err(other_kind()),
+    }
+}
+
+/// Runs a command to its end, and says its exit code.
+fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
+    let store = &mut live.store;
+    let ended = match &live.callee {
+        Callee::Start(start) => Meter::during(store, |store| start.call(store, ())).map(|()| 0),
+        Callee::Run(run) => Meter::during(store, |store| match is_async {
+            false => run.call(store, ()),
+            true => block_on(run.call_async(store, ())),
+        })
+        .map(|(result,)| i32::from(result.is_err())),
+        _ => return Err(other_kind()),
+    };
+    ended.or_else(|e| match e.downcast_ref::<I32Exit>() {
+        Some(exit) => Ok(exit.0),
+        None => Err(blame(&e, store)),
+    })
+}
+
+/// Waits on the runtime that a worker has whose task may wait for something.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Handle::current().block_on(future)
+}
+
+fn exit(code: i32) -> Failure {
+    let mut failure = Failure::new(Kind::Exit, format!("the task ended with exit code {code}"));
+    failure.code = Some(code);
+    failure
+}
+
+fn call_bytes(live: &mut Live, item: &[u8], most: usize) -> Result<(), Failure> {
+    let store = &mut live.store;
+    let result = match live.callee {
+        Callee::Bytes(function) => Meter::during(store, |store| call_typed(function, store, item)).map(Ok),
+        Callee::FallibleBytes(function) => Meter::during(store, |store| call_typed(function, store, item)),
+        _ => return Err(other_kind()),
+    };
+    match result {
+        Ok(Ok(Taken)) => Ok(()),
+        Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))), most)),
+        Err(e) => Err(blame(&e, store)),
+    }
+}
+
+fn call_typed<'a, R: Lift + 'static>(
+    function: OfBytes<R, &'a [u8]>,
+    store: &mut Store<State>,
+    item: &'a [u8],
+) -> wasmtime::Result<R> {
+    function.call(store, (item,)).map(|(returned,)| returned)
+}
+
+fn other_kind() -> Failure {
+    Failure::new(Kind::Trap, "the function is of another kind of task")
+}
+
+/// The bytes that a JSON item spells, or the item itself.
+fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
+    value::decode_bytes(item, form).map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))
+}
+
+/// A batch has a result for each of its items.
+fn as_many(results: usize, items: usize) -> Result<(), Failure> {
+    let message = || format!("the function returned {results} results for {items} items");
+    if results == items { Ok(()) } else { Err(Failure::new(Kind::InvalidOutput, message())) }
+}
+
+/// Takes the outer `result` off.
+fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<Option<Val>, Failure> {
+    match returned {
+        Some(Val::Result(result)) if returns.fallible => match result {
+            Ok(value) => Ok(value.map(|v| *v)),
+            Err(error) => Err(returned_error(returns.error.as_ref().zip(error.as_deref()), most)),
+        },
+        other => Ok(other),
+    }
+}
+
+fn returned_error(error: Option<(&Shape, &Val)>, most: usize) -> Failure {
+    let Some((shape, value)) = error else {
+        return Failure::new(Kind::Error, "the task returned err");
+    };
+    let mut json = Vec::new();
+    let is_text = matches!(value, Val::String(_));
+    if let Err(e) = shape.encode_within(value, told::most_of_err(most, is_text), &mut json) {
+        return match e {
+            EncodeError::TooLarge { .. } => Failure::new(
+                Kind::OutputTooLarge,
+                format!(
+                    "the `err` that the task returned is longer, as it is told, than the {} of --max-output",
+                    bytes_said(most as u64)
+                ),
+            ),
+            EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+        };
+    }
+    let json = String::from_utf8_lossy(&json).into_owned();
+    let message = match value {
+        Val::String(message) if !message.is_empty() => message.clone(),
+        _ => told::message_of_err(&json),
+    };
+    let mut failure = Failure::new(Kind::Error, message);
+    failure.error = serde_json::value::RawValue::from_string(json).ok();
+    failure
+}
+
+fn too_large(most: usize) -> Failure {
+    Failure::new(
+        Kind::OutputTooLarge,
+        format!("the result is longer than the {} of --max-output", bytes_said(most as u64)),
+    )
+}
+
+fn encode(
+    shape: Option<&Shape>,
+    value: Option<&Val>,
+    form: ResultForm,
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let (Some(shape), Some(value)) = (shape, value) else {
+        if form == ResultForm::Json {
+            out.extend_from_slice(b"null");
+        }
+        return Ok(());
+    };
+    match form {
+        ResultForm::Json => shape.encode_within(value, most, out),
+        ResultForm::Raw => shape.encode_raw(value, out),
+    }
+    .map_err(|e| match e {
+        EncodeError::TooLarge { .. } => too_large(most),
+        EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+    })
+}
+
+/// Encodes each element of a list, or what an option holds, behind its length.
+fn encode_elements(
+    shape: Option<&Shape>,
+    value: Option<&Val>,
+    form: ResultForm,
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let (of, elements): (&Shape, &[Val]) = match (shape, value) {
+        (Some(Shape::List(of)), Some(Val::List(elements))) => (of, elements),
+        (Some(Shape::Bytes), Some(Val::List(elements))) => (&Shape::U8, elements),
+        (Some(Shape::Option(of)), Some(Val::Option(element))) => {
+            (of, element.as_deref().map(std::slice::from_ref).unwrap_or_default())
+        }
+        _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned neither a list nor an option")),
+    };
+    for element in elements {
+        let at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        encode(Some(of), Some(element), form, most, out)?;
+        if out.len() > most {
+            return Err(too_large(most));
+        }
+        let len = ((out.len() - at - 4) as u32).to_ne_bytes();
+        if let Some(slot) = out.get_mut(at..at + 4) {
+            slot.copy_from_slice(&len);
+        }
+    }
+    Ok(())
+}
+
+fn core_value(value: &Val) -> wasmtime::Val {
+    match value {
+        Val::S32(v) => wasmtime::Val::I32(*v),
+        Val::S64(v) => wasmtime::Val::I64(*v),
+        Val::Float32(v) => wasmtime::Val::F32(v.to_bits()),
+        Val::Float64(v) => wasmtime::Val::F64(v.to_bits()),
+        _ => wasmtime::Val::I32(0),
+    }
+}
+
+fn component_value(value: &wasmtime::Val) -> Val {
+    match value {
+        wasmtime::Val::I64(v) => Val::S64(*v),
+        wasmtime::Val::F32(v) => Val::Float32(f32::from_bits(*v)),
+        wasmtime::Val::F64(v) => Val::Float64(f64::from_bits(*v)),
+        other => Val::S32(other.i32().unwrap_or_default()),
+    }
+}
+
+/// Whether it is its fuel that bounds the values it may give, and not the size of a result.
+fn spends_its_fuel(store: &Store<State>) -> bool {
+    store.data().meter.values().is_some_and(|paid| paid == store.hostcall_fuel() as u64)
+}
+
+/// The failure that an error of the runtime stands for.
+pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return self::exit(exit.0);
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let text = format!("{:#}", error.root_cause());
+    let refused = store.data().limiter.refused;
+    // Whoever gives up says why, and then has nothing left but to trap.
+    let reason = match trap {
+        Some(Trap::UnreachableCodeReached) => store.data().reason(),
+        None if error.is::<wasmtime::ThrownException>() => store.data().reason(),
+        _ => error.downcast_ref::<Aborted>().map(Aborted::to_string),
+    };
+    let (kind, message) = match trap {
+        Some(Trap::Interrupt) => (Kind::Timeout, "it did not end within --timeout".to_owned()),
+        Some(Trap::OutOfFuel) => (Kind::Fuel, "it used up its --fuel".to_owned()),
+        _ if refused => {
+            let reason = reason.unwrap_or(text);
+            (Kind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
+        }
+        None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
+            (Kind::Fuel, "it has more values than its --fuel pays for".to_owned())
+        }
+        None if text.contains("fuel allocated for hostcalls") => {
+            (Kind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())
+        }
+        trap => {
+            let trap = match trap {
+                Some(trap) => trap.to_string(),
+                None if error.is::<Aborted>() => "the task called `abort`".to_owned(),
+                None => text,
+            };
+            (Kind::Trap, reason.map_or_else(|| trap.clone(), |reason| format!("{reason} ({trap})")))
+        }
+    };
+    let mut failure = Failure::new(kind, message);
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        failure.trace = backtrace
+            .frames()
+            .iter()
+            .take(TRACE)
+            .map(|frame| match frame.func_name() {
+                Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+                None => format!("<function {}>", frame.func_index()),
+            })
+            .collect();
+    }
+    failure
+}

@@ -1,0 +1,66 @@
+//! What is told of a failure, to a bound: names in a guest, and what it looks for, may be of any length.
+
+use std::borrow::Cow;
+
+use wasmpool_core::outcome::{Failure, Kind};
+use wasmpool_core::text::Foreign;
+
+/// Bytes of a message. That of an `err` is bounded as its payload is.
+const MESSAGE: usize = 8 << 10;
+/// Characters of a frame of the stack, and of something that was not granted.
+const LINE: usize = 400;
+/// Bytes of an `err` that are told whatever `--max-output` says, so that it cannot hide the reason of a failure.
+const ERR: usize = 64 << 10;
+
+/// Returns the failure as it is told: itself, but for one that says too much.
+pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
+    let lines = || failure.trace.iter().chain(&failure.denied);
+    let long_message = failure.kind != Kind::Error && failure.message.len() > MESSAGE;
+    if !long_message && lines().all(|line| line.len() <= LINE) {
+        return Cow::Borrowed(failure);
+    }
+    let mut failure = failure.clone();
+    if long_message {
+        let end = failure.message.floor_char_boundary(MESSAGE);
+        failure.message.truncate(end);
+        failure.message.push('…');
+    }
+    let failure_lines = &mut *failure;
+    for line in failure_lines.trace.iter_mut().chain(&mut failure_lines.denied).filter(|line| line.len() > LINE) {
+        *line = Foreign::of(line).at_most(LINE).to_string();
+    }
+    Cow::Owned(failure)
+}
+
+/// Returns how long the JSON of an `err` may be. A text is told twice: as the failure's message, and as its payload.
+pub fn most_of_err(most: usize, is_text: bool) -> usize {
+    let most = most.max(ERR);
+    if is_text { most / 2 } else { most }
+}
+
+/// Returns the message of an `err` that is no text, of this JSON.
+pub fn message_of_err(json: &str) -> String {
+    let cut = json.get(..json.floor_char_boundary(MESSAGE)).unwrap_or_default();
+    format!("the task returned err: {cut}{}", if cut.len() < json.len() { "…" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_no_more_than_fits_beside_a_value() {
+        let long = "\u{1}".repeat(1 << 20);
+        let mut failure = Failure::new(Kind::Trap, long.clone());
+        failure.trace = vec![long.clone(); 20];
+        failure.denied = vec![long.clone(); 32];
+        let json = serde_json::to_vec(&*bounded(&failure)).unwrap();
+        assert!(json.len() < 200 << 10, "{} bytes", json.len());
+        // All of a text that fits is told, but for that of an item that cannot be read.
+        let mut failure = Failure::new(Kind::Error, long.clone());
+        failure.trace = vec!["f".to_owned()];
+        assert_eq!((bounded(&failure).message.len(), &*bounded(&failure).trace), (long.len(), &["f".to_owned()][..]));
+        assert!(message_of_err(&long).len() < 9 << 10);
+        assert_eq!(message_of_err("[1]"), "the task returned err: [1]");
+    }
+}

@@ -1,0 +1,139 @@
+//! `list<u8>`, which is base64 in JSON, and items that are bytes themselves.
+
+use super::Form;
+use super::context::Context;
+use super::json::{self, Layout, single};
+use super::misfit::{Misfit, Problem, shorten};
+use super::shape::Shape;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use wasmpool_core::json::from_base64;
+use wasmtime::component::Val;
+
+/// Reads an item that a `list<u8>` is wanted of, without a [`Val`] per byte:
+/// for functions whose type is known to be bytes to bytes.
+///
+/// Costs one copy of the bytes where the item is JSON and none where it is the
+/// bytes themselves.
+///
+/// # Errors
+///
+/// As [`super::decode`] of [`Shape::Bytes`].
+pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Misfit> {
+    match form {
+        Form::Bytes => Ok(Cow::Borrowed(item)),
+        Form::Json => {
+            let context = Context::new();
+            context.read(item, Bytes(&context)).map(Cow::Owned)
+        }
+        Form::Csv => Err(Misfit::row(Shape::Bytes.wit_brief())),
+    }
+}
+
+/// Bytes as wasmtime wants them: a value each.
+pub(super) fn list(bytes: &[u8]) -> Val {
+    Val::List(bytes.iter().copied().map(Val::U8).collect())
+}
+
+/// Reads an item that is the bytes themselves.
+pub(super) fn value(shape: &Shape, item: &[u8]) -> Result<Val, Misfit> {
+    let misfit = |note: &str| {
+        Misfit::new(Problem::Type {
+            wanted: shape.wit_brief(),
+            found: format!("the text {}", shorten(&String::from_utf8_lossy(item))),
+            note: (!note.is_empty()).then(|| note.to_owned()),
+        })
+    };
+    if let Shape::Bytes = shape {
+        return Ok(list(item));
+    }
+    if let Shape::Option(inner) = shape {
+        let value = value(inner, item)?;
+        return Ok(Val::Option(Some(Box::new(value))));
+    }
+    let Ok(text) = std::str::from_utf8(item) else {
+        return Err(match shape {
+            Shape::String => misfit("it is not UTF-8; a list<u8> takes any bytes"),
+            _ => misfit(""),
+        });
+    };
+    match shape {
+        Shape::String => Ok(Val::String(text.to_owned())),
+        Shape::Char => single(text).map(Val::Char).ok_or_else(|| misfit("it has to be exactly one character")),
+        Shape::Enum(names) => match names.find(text, 0) {
+            Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
+            None => Err(misfit("")),
+        },
+        _ => Err(match json::value(shape, item, Layout::Json) {
+            Ok(_) => misfit("the item is text as it stands; --input-format jsonl reads it as JSON"),
+            Err(_) => misfit("the item is text as it stands"),
+        }),
+    }
+}
+
+/// Base64 or an array of numbers.
+struct Bytes<'a>(&'a Context);
+
+impl Bytes<'_> {
+    fn mismatch<E: Error>(&self, found: &str, note: Option<&str>) -> E {
+        self.0.mismatch(&Shape::Bytes, found, note)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Bytes<'_> {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<u8>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Bytes<'_> {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("base64 or an array of numbers")
+    }
+
+    fn visit_str<E: Error>(self, found: &str) -> Result<Vec<u8>, E> {
+        from_base64(found).map_err(|why| self.mismatch("a string", Some(&why)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::new();
+        loop {
+            let byte = json::Want::new(&Shape::U8, self.0);
+            let step = super::misfit::Step::Index(bytes.len());
+            match seq.next_element_seed(byte) {
+                Ok(Some(Val::U8(byte))) => bytes.push(byte),
+                Ok(_) => return Ok(bytes),
+                Err(error) => return Err(self.0.under(step, error)),
+            }
+        }
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Vec<u8>, E> {
+        Err(self.mismatch("a boolean", None))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Vec<u8>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Vec<u8>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Vec<u8>, E> {
+        Err(self.mismatch("a number", None))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<u8>, E> {
+        Err(self.mismatch("null", None))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<Vec<u8>, A::Error> {
+        Err(self.mismatch("an object", None))
+    }
+}

@@ -1,0 +1,221 @@
+//! The columns of CSV, held against a function before it gets any row.
+
+use std::collections::HashMap;
+
+use super::misfit::shorten;
+use super::names::Names;
+use super::params::Params;
+use super::shape::{Fields, Shape};
+use super::wit;
+use wasmpool_core::policy::Columns;
+
+/// What separates columns besides the comma, as the command line names it.
+const DELIMITERS: [(char, &str); 4] = [(';', "';'"), ('\t', "'\\t'"), ('|', "'|'"), (',', "','")];
+/// Names that a message lists.
+const SHOWN: usize = 30;
+
+/// Says what is wrong where no row can fit: every column that is missing, and those there are.
+///
+/// # Errors
+///
+/// A message for the user.
+pub fn check(params: &Params, columns: &Columns) -> Result<(), String> {
+    let Some(fields) = wanted(params) else {
+        return match columns {
+            Columns::Named(_) => Ok(()),
+            Columns::Counted(_) => {
+                Err("the function takes columns by any names, and --no-header gives them none".to_owned())
+            }
+        };
+    };
+    match columns {
+        _ if fields.shapes.is_empty() => Ok(()),
+        Columns::Named(names) => by_name(fields, names),
+        Columns::Counted(count) => by_place(fields, *count),
+    }
+}
+
+/// The fields that the cells of a row fill; `None` where names do not matter.
+fn wanted(params: &Params) -> Option<&Fields> {
+    let free = params.free();
+    let [shape] = &free.shapes[..] else {
+        return Some(free);
+    };
+    if !shape.is_row() {
+        return Some(free);
+    }
+    let mut shape = shape;
+    while let Shape::Option(inner) = shape {
+        shape = inner;
+    }
+    match shape {
+        Shape::Record(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
+    let there = Names::new(names.to_vec());
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    names.iter().for_each(|name| *times.entry(name).or_default() += 1);
+    let mut known = 0;
+    let mut missing = Vec::new();
+    for (name, shape) in fields.iter() {
+        match times.get(name).copied().unwrap_or_default() {
+            0 if shape.may_be_missing() => {}
+            0 => missing.push((name, shape)),
+            1 => known += 1,
+            _ => return Err(format!("the CSV has the column `{name}` twice; give one of them another name")),
+        }
+    }
+    if missing.is_empty() && known > 0 {
+        return Ok(());
+    }
+    let delimiter = delimiter(fields, names, known);
+    let lacking = match missing.is_empty() {
+        true => format!(
+            "the CSV has none of the columns that the function takes: {}",
+            list(fields.iter().map(|(name, shape)| quoted(name, shape)))
+        ),
+        false => format!(
+            "the CSV lacks columns that the function wants: {}",
+            list(missing.iter().map(|(name, shape)| {
+                let near = there
+                    .near(name)
+                    .filter(|_| delimiter.is_none())
+                    .map(|near| format!(" (is it `{}`?)", shorten(near)));
+                quoted(name, shape) + &near.unwrap_or_default()
+            }))
+        ),
+    };
+    let found = list(names.iter().map(|name| format!("`{}`", shorten(name))));
+    let hint = match delimiter {
+        Some(name) => format!("; its columns seem to be separated by {name}: --csv-delimiter {name}"),
+        None if known == 0 => {
+            "; the first row is taken for the names of the columns: where it is data, --no-header takes cells in this order"
+                .to_owned()
+        }
+        None => String::new(),
+    };
+    Err(format!("{lacking}; it has {found}{hint}"))
+}
+
+/// Returns what a header in which not all was found seems to be separated by, as the command line names it.
+fn delimiter(fields: &Fields, names: &[String], known: usize) -> Option<&'static str> {
+    let fits = |part: &str| fields.names.find(part.trim().trim_matches('"'), 0).is_some();
+    // Cells may hold the comma that was taken for the delimiter.
+    let header = names.join(",");
+    let separated = DELIMITERS.iter().find(|(delimiter, _)| {
+        header.contains(*delimiter) && header.split(*delimiter).filter(|part| fits(part)).count() > known
+    });
+    let alone = || match names {
+        [one] => DELIMITERS.iter().find(|(delimiter, _)| one.contains(*delimiter)),
+        _ => None,
+    };
+    separated.or_else(alone).map(|(_, name)| *name)
+}
+
+fn by_place(fields: &Fields, count: usize) -> Result<(), String> {
+    let least = fields.shapes.iter().rposition(|shape| !shape.may_be_missing()).map_or(0, |last| last + 1);
+    if (least..=fields.shapes.len()).contains(&count) {
+        return Ok(());
+    }
+    Err(format!(
+        "the rows of the CSV have {count} cells, and the function takes {}: {}; is it another --csv-delimiter?",
+        fields.shapes.len(),
+        list(fields.iter().map(|(name, shape)| quoted(name, shape)))
+    ))
+}
+
+fn quoted(name: &str, shape: &Shape) -> String {
+    format!("`{}`", wit::brief(wit::Field(name, shape)))
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.take(SHOWN + 1).collect();
+    if names.len() > SHOWN {
+        names.truncate(SHOWN);
+        names.push("…".to_owned());
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Params {
+        let coupon = Shape::Option(Box::new(Shape::String));
+        let fields =
+            [("order-id", Shape::U32), ("country", Shape::String), ("weight-kg", Shape::F64), ("coupon", coupon)];
+        let record = Fields::new(fields.map(|(name, shape)| (name.to_owned(), shape)));
+        Params::new(vec![("order".to_owned(), Shape::Record(record))])
+    }
+
+    fn named(header: &str) -> Result<(), String> {
+        check(&order(), &Columns::Named(header.split(',').map(str::to_owned).collect()))
+    }
+
+    #[track_caller]
+    fn says(result: Result<(), String>, parts: &[&str]) {
+        let message = result.expect_err("it does not fit");
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+
+    #[test]
+    fn a_header_with_all_that_is_wanted_fits_whatever_else_is_in_it() {
+        assert_eq!(named("note,weight-kg,order-id,country"), Ok(()));
+        assert_eq!(named("order-id,country,weight-kg,coupon"), Ok(()));
+    }
+
+    #[test]
+    fn all_missing_columns_are_named_at_once_with_those_there_are() {
+        let result = named("order_id,country,Weight,service");
+        says(
+            result,
+            &[
+                "`order-id: u32` (is it `order_id`?)",
+                "`weight-kg: f64` (is it `Weight`?)",
+                "it has `order_id`, `country`, `Weight`",
+            ],
+        );
+        says(named("order-id,order-id,country,weight-kg"), &["`order-id` twice"]);
+    }
+
+    #[test]
+    fn the_delimiter_that_a_header_seems_to_have_is_named() {
+        says(named("order-id;country;weight-kg;coupon"), &["--csv-delimiter ';'"]);
+        says(named("order-id\tcountry\tweight-kg"), &["--csv-delimiter '\\t'"]);
+        says(named("order-id;\"country\";x,y"), &["--csv-delimiter ';'"]);
+        says(named("a|b"), &["--csv-delimiter '|'"]);
+    }
+
+    #[test]
+    fn a_first_row_that_is_data_is_taken_for_what_it_may_be() {
+        says(named("0,AT,22.81,"), &["order-id", "it has `0`, `AT`, `22.81`", "--no-header"]);
+    }
+
+    #[test]
+    fn options_alone_fit_no_header_in_which_none_of_them_is() {
+        let params = Params::new(vec![("x".to_owned(), Shape::Option(Box::new(Shape::U8)))]);
+        says(check(&params, &Columns::Named(vec!["y".to_owned()])), &["none of the columns", "`x: option<u8>`"]);
+        assert_eq!(check(&params, &Columns::Named(vec!["x".to_owned()])), Ok(()));
+    }
+
+    #[test]
+    fn cells_without_names_are_counted() {
+        assert_eq!(check(&order(), &Columns::Counted(4)), Ok(()));
+        assert_eq!(check(&order(), &Columns::Counted(3)), Ok(()));
+        says(check(&order(), &Columns::Counted(2)), &["have 2 cells, and the function takes 4"]);
+        says(check(&order(), &Columns::Counted(5)), &["have 5 cells"]);
+    }
+
+    #[test]
+    fn what_takes_nothing_or_any_names_is_held_against_none() {
+        let any = Shape::Map(Box::new(Shape::String), Box::new(Shape::String));
+        let params = Params::new(vec![("row".to_owned(), any)]);
+        assert_eq!(check(&params, &Columns::Named(vec!["y".to_owned()])), Ok(()));
+        says(check(&params, &Columns::Counted(1)), &["--no-header gives them none"]);
+        assert_eq!(check(&Params::new(Vec::new()), &Columns::Named(vec!["y".to_owned()])), Ok(()));
+    }
+}

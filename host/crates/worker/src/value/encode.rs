@@ -1,0 +1,332 @@
+//! A value to JSON text: compact, one line.
+
+use super::shape::Shape;
+use serde::Serialize;
+use std::collections::HashMap;
+use wasmpool_core::json::base64;
+use wasmtime::component::Val;
+
+/// A value that cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Its text is longer than it may be.
+    #[error("the text of the result is longer than {limit} bytes")]
+    TooLarge {
+        /// The most that was allowed.
+        limit: usize,
+    },
+    /// It is not of the shape it is written by, which is a mistake in the
+    /// host: wasmtime makes values of a function's own result type.
+    #[error("the result has no {wanted} where the function's type has one; this is a mistake in wasmpool")]
+    NotOfShape {
+        /// The kind of type.
+        wanted: &'static str,
+    },
+}
+
+impl Shape {
+    /// Appends `val` as JSON without a line break.
+    ///
+    /// Costs about 10 ns for an integer and a copy for a string; nothing is
+    /// allocated but room in `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::NotOfShape`]; `out` then ends in part of a text.
+    pub fn encode(&self, val: &Val, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_within(val, usize::MAX, out)
+    }
+
+    /// As [`Shape::encode`], of at most `limit` bytes. The limit holds to
+    /// within one string or name, so that what a guest returns cannot grow
+    /// without bound by being written down.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]; `out` then ends in part of a text.
+    pub fn encode_within(&self, val: &Val, limit: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let end = out.len().saturating_add(limit);
+        let mut writer = Writer { out, end, limit };
+        writer.value(self, val)?;
+        writer.check()
+    }
+
+    /// Appends what a program that is no JSON reader wants: strings (also
+    /// characters and names) and bytes as they are, the rest as JSON. Such a
+    /// text may hold line breaks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shape::encode`].
+    pub fn encode_raw(&self, val: &Val, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match (self, val) {
+            (Self::String, Val::String(text)) => out.extend_from_slice(text.as_bytes()),
+            (Self::Char, Val::Char(c)) => {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            (Self::Bytes, Val::List(list)) => {
+                out.reserve(list.len());
+                for val in list {
+                    out.push(byte(val)?);
+                }
+            }
+            (Self::Option(inner), Val::Option(Some(val))) if !matches!(**inner, Self::Option(_)) => {
+                inner.encode_raw(val, out)?;
+            }
+            _ => {
+                let start = out.len();
+                self.encode(val, out)?;
+                // What else is a JSON string is a name, with nothing escaped.
+                if out.get(start) == Some(&b'"') {
+                    out.remove(start);
+                    out.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a map's key in a JSON object, without quotes.
+pub(super) fn key(val: &Val) -> Option<String> {
+    Some(match val {
+        Val::Bool(v) => v.to_string(),
+        Val::S8(v) => v.to_string(),
+        Val::U8(v) => v.to_string(),
+        Val::S16(v) => v.to_string(),
+        Val::U16(v) => v.to_string(),
+        Val::S32(v) => v.to_string(),
+        Val::U32(v) => v.to_string(),
+        Val::S64(v) => v.to_string(),
+        Val::U64(v) => v.to_string(),
+        Val::Char(v) => v.to_string(),
+        Val::String(v) => v.clone(),
+        _ => return None,
+    })
+}
+
+#[inline]
+fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    // Writing to a `Vec` does not fail, nor does a scalar or a string.
+    let _written = serde_json::to_writer(out, value);
+}
+
+fn byte(val: &Val) -> Result<u8, EncodeError> {
+    match val {
+        Val::U8(byte) => Ok(*byte),
+        _ => Err(EncodeError::NotOfShape { wanted: "u8" }),
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// How long `out` may get.
+    end: usize,
+    limit: usize,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+        let out = &mut *self.out;
+        match (shape, val) {
+            (Shape::Bool, Val::Bool(v)) => json(v, out),
+            (Shape::S8, Val::S8(v)) => json(v, out),
+            (Shape::U8, Val::U8(v)) => json(v, out),
+            (Shape::S16, Val::S16(v)) => json(v, out),
+            (Shape::U16, Val::U16(v)) => json(v, out),
+            (Shape::S32, Val::S32(v)) => json(v, out),
+            (Shape::U32, Val::U32(v)) => json(v, out),
+            (Shape::S64, Val::S64(v)) => json(v, out),
+            (Shape::U64, Val::U64(v)) => json(v, out),
+            (Shape::F32, Val::Float32(v)) if v.is_finite() => json(v, out),
+            (Shape::F32, Val::Float32(v)) => out.extend_from_slice(not_finite((*v).into())),
+            (Shape::F64, Val::Float64(v)) if v.is_finite() => json(v, out),
+            (Shape::F64, Val::Float64(v)) => out.extend_from_slice(not_finite(*v)),
+            (Shape::Char, Val::Char(v)) => json(v, out),
+            (Shape::String, Val::String(v)) => {
+                self.room(v.len())?;
+                json(v.as_str(), self.out);
+            }
+            (Shape::Bytes, Val::List(list)) => self.bytes(list)?,
+            (Shape::List(element), Val::List(list)) | (Shape::FixedList(element, _), Val::FixedLengthList(list)) => {
+                self.array(list.iter().map(|val| (&**element, val)))?;
+            }
+            (Shape::Tuple(shapes), Val::Tuple(list)) if shapes.len() == list.len() => {
+                self.array(shapes.iter().zip(list))?;
+            }
+            (Shape::Record(fields), Val::Record(list)) if fields.shapes.len() == list.len() => {
+                out.push(b'{');
+                for (at, (shape, (name, val))) in fields.shapes.iter().zip(list).enumerate() {
+                    self.member(at, name, shape, val)?;
+                }
+                self.out.push(b'}');
+            }
+            (Shape::Map(_, element), Val::Map(list)) => self.map(element, list)?,
+            (Shape::Variant(cases), Val::Variant(name, payload)) => {
+                let at = cases.names.find(name, 0);
+                let shape = at.and_then(|at| cases.payloads[at].as_ref());
+                match (at, shape, payload) {
+                    (Some(_), None, None) => json(name.as_str(), out),
+                    (Some(_), Some(shape), Some(val)) => self.single(name, shape, val)?,
+                    _ => return Err(not("variant")),
+                }
+            }
+            (Shape::Enum(_), Val::Enum(name)) => json(name.as_str(), out),
+            (Shape::Flags(_), Val::Flags(names)) => {
+                out.push(b'[');
+                for (at, name) in names.iter().enumerate() {
+                    self.next(at)?;
+                    json(name.as_str(), self.out);
+                }
+                self.out.push(b']');
+            }
+            (Shape::Option(_), Val::Option(None)) => out.extend_from_slice(b"null"),
+            (Shape::Option(inner), Val::Option(Some(val))) => match **inner {
+                Shape::Option(_) => self.single("some", inner, val)?,
+                _ => self.value(inner, val)?,
+            },
+            (Shape::Result { ok, .. }, Val::Result(Ok(val))) => self.side("ok", ok, val)?,
+            (Shape::Result { err, .. }, Val::Result(Err(val))) => self.side("err", err, val)?,
+            _ => return Err(not(kind(shape))),
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, list: &[Val]) -> Result<(), EncodeError> {
+        self.room(list.len())?;
+        self.out.push(b'"');
+        let mut part = [0; 3 * 256];
+        for vals in list.chunks(part.len()) {
+            for (byte_of, val) in part.iter_mut().zip(vals) {
+                *byte_of = byte(val)?;
+            }
+            base64(&part[..vals.len()], self.out);
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn array<'v>(&mut self, elements: impl Iterator<Item = (&'v Shape, &'v Val)>) -> Result<(), EncodeError> {
+        self.out.push(b'[');
+        for (at, (shape, val)) in elements.enumerate() {
+            self.next(at)?;
+            self.value(shape, val)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Of the values with one key, the last counts, and is written once.
+    fn map(&mut self, shape: &Shape, list: &[(Val, Val)]) -> Result<(), EncodeError> {
+        let mut names = Vec::new();
+        let mut last = HashMap::new();
+        for (at, (name, _)) in list.iter().enumerate() {
+            let name = key(name).ok_or(not("key of a map"))?;
+            last.insert(name.clone(), at);
+            names.push(name);
+        }
+        self.out.push(b'{');
+        let mut written = 0;
+        for (at, (name, (_, val))) in names.iter().zip(list).enumerate() {
+            if last.get(name) == Some(&at) {
+                self.member(written, name, shape, val)?;
+                written += 1;
+            }
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// The object of one member, by which a case is told.
+    fn single(&mut self, name: &str, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+        self.out.push(b'{');
+        self.member(0, name, shape, val)?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn side(&mut self, name: &str, shape: &Option<Box<Shape>>, val: &Option<Box<Val>>) -> Result<(), EncodeError> {
+        match (shape, val) {
+            (Some(shape), Some(val)) => self.single(name, shape, val),
+            (None, None) => {
+                self.out.push(b'{');
+                json(name, self.out);
+                self.out.extend_from_slice(b":null}");
+                Ok(())
+            }
+            _ => Err(not("result")),
+        }
+    }
+
+    fn member(&mut self, at: usize, name: &str, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+        self.next(at)?;
+        json(name, self.out);
+        self.out.push(b':');
+        self.value(shape, val)
+    }
+
+    /// Before the element at `at` of an array or object.
+    #[inline]
+    fn next(&mut self, at: usize) -> Result<(), EncodeError> {
+        if at > 0 {
+            self.out.push(b',');
+        }
+        self.check()
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), EncodeError> {
+        self.room(0)
+    }
+
+    #[inline]
+    fn room(&self, more: usize) -> Result<(), EncodeError> {
+        if self.out.len().saturating_add(more) > self.end {
+            return Err(EncodeError::TooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
+fn not_finite(v: f64) -> &'static [u8] {
+    if v.is_nan() {
+        b"\"NaN\""
+    } else if v > 0.0 {
+        b"\"Infinity\""
+    } else {
+        b"\"-Infinity\""
+    }
+}
+
+#[cold]
+fn not(wanted: &'static str) -> EncodeError {
+    EncodeError::NotOfShape { wanted }
+}
+
+/// The word that a type begins with.
+fn kind(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Bool => "bool",
+        Shape::S8 => "s8",
+        Shape::U8 => "u8",
+        Shape::S16 => "s16",
+        Shape::U16 => "u16",
+        Shape::S32 => "s32",
+        Shape::U32 => "u32",
+        Shape::S64 => "s64",
+        Shape::U64 => "u64",
+        Shape::F32 => "f32",
+        Shape::F64 => "f64",
+        Shape::Char => "char",
+        Shape::String => "string",
+        Shape::Bytes | Shape::List(_) | Shape::FixedList(..) => "list",
+        Shape::Map(..) => "map",
+        Shape::Tuple(_) => "tuple",
+        Shape::Record(_) => "record",
+        Shape::Variant(_) => "variant",
+        Shape::Enum(_) => "enum",
+        Shape::Flags(_) => "flags",
+        Shape::Option(_) => "option",
+        Shape::Result { .. } => "result",
+    }
+}

@@ -1,0 +1,199 @@
+//! JSON text to a value, in one pass.
+
+use super::bytes;
+use super::context::Context;
+use super::fields::unknown;
+use super::misfit::Misfit;
+use super::numbers::{self, integer};
+use super::shape::{Cases, Shape};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use wasmtime::component::Val;
+
+use wasmpool_core::json::from_base64;
+
+/// What an object's members are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Values in JSON, each member accounted for.
+    Json,
+    /// Cells of a row of CSV, of which some may not be wanted.
+    Row,
+}
+
+/// Reads one value from the whole of `json`.
+pub(super) fn value(shape: &Shape, json: &[u8], layout: Layout) -> Result<Val, Misfit> {
+    if let Some(integer) = numbers::bare_integer(shape, json) {
+        return Ok(integer);
+    }
+    let context = Context::new();
+    context.read(json, Want::new(shape, &context).laid_out(layout))
+}
+
+/// A value of one shape, wanted at the place that serde has come to. It is
+/// the seed that asks for it as well as the visitor that takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Want<'a> {
+    pub shape: &'a Shape,
+    pub context: &'a Context,
+    pub layout: Layout,
+}
+
+impl<'a> Want<'a> {
+    pub(super) fn new(shape: &'a Shape, context: &'a Context) -> Self {
+        Self { shape, context, layout: Layout::Json }
+    }
+
+    fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    pub(super) fn of(self, shape: &'a Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    #[cold]
+    pub(super) fn mismatch<E: Error>(self, found: &str, note: Option<&str>) -> E {
+        self.context.mismatch(self.shape, found, note)
+    }
+
+    #[cold]
+    pub(super) fn parts<E: Error>(self, what: String) -> E {
+        self.context.parts(self.shape.wit_brief(), what)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Want<'_> {
+    type Value = Val;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
+        match self.shape {
+            Shape::Option(_) => from.deserialize_option(self),
+            Shape::F32 | Shape::F64 => self.float(from),
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Want<'_> {
+    type Value = Val;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shape.wit_brief())
+    }
+
+    fn visit_bool<E: Error>(self, found: bool) -> Result<Val, E> {
+        match self.shape {
+            Shape::Bool => Ok(Val::Bool(found)),
+            _ => Err(self.mismatch("a boolean", None)),
+        }
+    }
+
+    #[inline]
+    fn visit_u64<E: Error>(self, found: u64) -> Result<Val, E> {
+        integer!(self.shape, found).ok_or_else(|| self.no_integer("a number"))
+    }
+
+    #[inline]
+    fn visit_i64<E: Error>(self, found: i64) -> Result<Val, E> {
+        integer!(self.shape, found).ok_or_else(|| self.no_integer("a number"))
+    }
+
+    fn visit_f64<E: Error>(self, found: f64) -> Result<Val, E> {
+        self.no_float(found)?;
+        self.visit_u64(0)
+    }
+
+    #[inline]
+    fn visit_str<E: Error>(self, found: &str) -> Result<Val, E> {
+        match self.shape {
+            Shape::String => Ok(Val::String(found.to_owned())),
+            Shape::Char => match single(found) {
+                Some(found) => Ok(Val::Char(found)),
+                None => Err(self.mismatch("a string", Some("it has to be exactly one character"))),
+            },
+            Shape::Bytes => match from_base64(found) {
+                Ok(found) => Ok(bytes::list(&found)),
+                Err(why) => Err(self.mismatch("a string", Some(&why))),
+            },
+            Shape::Enum(names) => match names.find(found, 0) {
+                Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
+                None => Err(self.parts(unknown("case", found, names))),
+            },
+            Shape::Variant(Cases { names, payloads }) => match names.find(found, 0) {
+                Some(at) => match &payloads[at] {
+                    None => Ok(Val::Variant(names.as_slice()[at].clone(), None)),
+                    Some(payload) => {
+                        let wanted = payload.wit_brief();
+                        let what = format!("`{found}` carries a {wanted}: {{\"{found}\": …}}");
+                        Err(self.parts(what))
+                    }
+                },
+                None => Err(self.parts(unknown("case", found, names))),
+            },
+            shape if shape.range().is_some() => {
+                let note = found.parse::<i128>().is_ok();
+                Err(self.mismatch("a string", note.then_some("a number has no quotes")))
+            }
+            _ => Err(self.mismatch("a string", None)),
+        }
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Val, E> {
+        Err(self.mismatch("null", None))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Val, E> {
+        Ok(Val::Option(None))
+    }
+
+    /// Only reached where an option is wanted.
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
+        let Shape::Option(inner) = self.shape else {
+            return Err(self.mismatch("a value", None));
+        };
+        if matches!(**inner, Shape::Option(_)) && self.layout == Layout::Json {
+            // An object with one member, which `visit_map` takes.
+            return from.deserialize_any(self);
+        }
+        let value = self.of(inner).deserialize(from)?;
+        Ok(Val::Option(Some(Box::new(value))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Val, A::Error> {
+        match self.shape {
+            Shape::List(element) => self.list(seq, element),
+            Shape::Bytes => self.list(seq, &Shape::U8),
+            Shape::Tuple(shapes) => {
+                let values = self.exactly(seq, shapes.len(), |at| &shapes[at])?;
+                Ok(Val::Tuple(values))
+            }
+            Shape::FixedList(element, length) => {
+                let length = usize::try_from(*length).unwrap_or(usize::MAX);
+                let values = self.exactly(seq, length, |_| element)?;
+                Ok(Val::FixedLengthList(values))
+            }
+            Shape::Flags(names) => self.flags(seq, names),
+            Shape::Record(fields) if self.layout == Layout::Row => self.cells(seq, fields),
+            _ => Err(self.mismatch("an array", None)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Val, A::Error> {
+        match self.shape {
+            Shape::Record(fields) => self.record(map, fields),
+            Shape::Variant(cases) => self.variant(map, cases),
+            Shape::Result { ok, err } => self.result(map, ok.as_deref(), err.as_deref()),
+            Shape::Map(key, value) => self.map(map, key, value),
+            Shape::Option(inner) if matches!(**inner, Shape::Option(_)) => self.some(map, inner),
+            _ => Err(self.mismatch("an object", None)),
+        }
+    }
+}
+
+/// The one character that a text consists of.
+pub(super) fn single(text: &str) -> Option<char> {
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none())
+}

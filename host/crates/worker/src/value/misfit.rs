@@ -1,0 +1,128 @@
+//! What is wrong with an item that does not fit the type wanted.
+
+use std::fmt::{self, Display, Formatter};
+use wasmpool_core::text::Foreign;
+
+/// How many characters of what was found a message shows.
+const SHOWN: usize = 60;
+
+/// How many steps of the way a message shows.
+const STEPS: usize = 16;
+
+/// An item that does not fit: where in the value, which WIT type was wanted
+/// and what was found there.
+///
+/// One pointer wide, so that the path of the items that do fit stays cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit(Box<Report>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Report {
+    /// The way to the place, innermost step first.
+    path: Vec<Step>,
+    problem: Problem,
+}
+
+/// One step into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The text itself, before any type is looked at.
+    Syntax(String),
+    /// The value found is not of the type wanted.
+    Type {
+        wanted: String,
+        /// What kind of thing was found, or its text once that is known.
+        found: String,
+        /// Why, where it is not plain from the two.
+        note: Option<String>,
+    },
+    /// The value is of the right kind, but something about its parts is wrong.
+    Parts { wanted: String, what: String },
+}
+
+impl Misfit {
+    pub(super) fn new(problem: Problem) -> Self {
+        let path = Vec::new();
+        Self(Box::new(Report { path, problem }))
+    }
+
+    /// A row of CSV where `wanted` has no columns.
+    pub(super) fn row(wanted: String) -> Self {
+        Self::new(Problem::Type {
+            wanted,
+            found: "a row of CSV".to_owned(),
+            note: Some("its columns fit a record, or parameters by name".to_owned()),
+        })
+    }
+
+    /// The same, seen from one step further out.
+    pub(super) fn push(&mut self, step: Step) {
+        self.0.path.push(step);
+    }
+
+    /// The way to the place, outermost step first.
+    pub(super) fn path(&self) -> impl Iterator<Item = &Step> {
+        self.0.path.iter().rev()
+    }
+
+    /// Shows the text that was found, in place of what kind of thing it is.
+    pub(super) fn show(&mut self, text: &str) {
+        if let Problem::Type { found, .. } = &mut self.0.problem {
+            *found = shorten(text);
+        }
+    }
+
+    /// Whether a text found would be shown.
+    pub(super) fn has_found(&self) -> bool {
+        matches!(self.0.problem, Problem::Type { .. })
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+impl Display for Misfit {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if !self.0.path.is_empty() {
+            write!(f, "at ")?;
+            for step in self.path().take(STEPS) {
+                write!(f, "{step}")?;
+            }
+            let more = if self.0.path.len() > STEPS { "…" } else { "" };
+            write!(f, "{more}: ")?;
+        }
+        match &self.0.problem {
+            Problem::Syntax(message) => f.write_str(message),
+            Problem::Type { wanted, found, note } => {
+                write!(f, "expected {wanted}, got {found}")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
+            }
+            Problem::Parts { wanted, what } => write!(f, "expected {wanted}: {what}"),
+        }
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(at) => write!(f, "[{at}]"),
+            Self::Key(key) if is_plain(key) => write!(f, ".{key}"),
+            Self::Key(key) => write!(f, "[\"{}\"]", shorten(key)),
+        }
+    }
+}
+
+fn is_plain(key: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !key.is_empty() && key.len() <= SHOWN && key.chars().all(plain)
+}
+
+/// The beginning of a text that somebody else wrote, fit for a terminal.
+pub(super) fn shorten(text: &str) -> String {
+    Foreign::of(text).at_most(SHOWN).to_string()
+}

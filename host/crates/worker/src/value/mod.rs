@@ -1,0 +1,61 @@
+//! WIT values and JSON text: how an item becomes the arguments of a call, and
+//! how the result of a call becomes a line of output.
+//!
+//! This runs once per item, so the type is planned once ([`Shape::of`]) and an
+//! item is then read straight from its text into [`Val`]s and written straight
+//! from them, with no tree of JSON values in between. What does not fit is a
+//! [`Misfit`], which says where in the value, which type was wanted and what
+//! was found.
+//!
+//! Nothing here allocates from a length that somebody claims: memory grows
+//! with the bytes of the item and with the type, no further.
+//!
+//! The mapping is that of the README's "JSON and WIT values".
+
+use wasmtime::component::Val;
+
+mod bytes;
+mod cell;
+pub mod columns;
+mod compound;
+mod context;
+mod encode;
+mod excerpt;
+mod fields;
+mod json;
+mod misfit;
+mod names;
+mod numbers;
+mod params;
+mod shape;
+
+mod wit;
+
+#[cfg(test)]
+mod tests;
+
+pub use bytes::decode_bytes;
+pub use encode::EncodeError;
+pub use misfit::Misfit;
+pub use params::Params;
+pub use shape::Shape;
+pub use wit::spell;
+
+pub use wasmpool_core::policy::Form;
+
+/// Reads one value of `shape` from the bytes of an item.
+///
+/// Costs what reading the text costs: about 20 ns for an integer, and for the
+/// rest the allocations that [`Val`] itself is made of.
+///
+/// # Errors
+///
+/// A [`Misfit`] where the text is not of that form or not of that type.
+pub fn decode(shape: &Shape, item: &[u8], form: Form) -> Result<Val, Misfit> {
+    match form {
+        Form::Json => json::value(shape, item, json::Layout::Json),
+        Form::Csv if shape.is_row() => json::value(shape, item, json::Layout::Row),
+        Form::Csv => Err(Misfit::row(shape.wit_brief())),
+        Form::Bytes => bytes::value(shape, item),
+    }
+}

@@ -1,0 +1,310 @@
+//! The program `wasmpool-probes`, as tests call it:
+//!
+//! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [--loading]
+//!   [--free] [PROBE…]`: each probe in a real worker (or compile process) of its own; a line of JSON for each. With `--free`
+//!   only those are tried that name system calls, and these are not filtered.
+//! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, says its process id, and waits to be killed.
+//! - `cost N`: how long a worker takes from its start until it is ready, with the sandbox and without, N times each.
+//! - `emulated [SETTING…] COMMAND…`: runs a command in other surroundings; see [`emulated::run`].
+//! - `contained [--no-landlock] COMMAND…`: runs a command as if in a container.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use wasmpool_run::tell;
+
+use crate::contained;
+use crate::emulated;
+use wasmpool_core::artifact::Profile;
+use wasmpool_core::policy::{Call, SandboxMode};
+use wasmpool_core::probe::{Outcome, Probe, Targets};
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::lane::host::HostLane;
+use wasmpool_ipc::lane::life::Started;
+use wasmpool_ipc::messages::{Setup, Start};
+use wasmpool_run::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm};
+use wasmpool_run::grants::{Directory, Grants, OpenedGrants, Peer};
+use wasmpool_run::spawn::{self, Child, Program};
+use wasmpool_sandbox::probes::list::{Attempt, Refusal, all};
+use wasmpool_sandbox::probes::{FOR_EVER, LEAKED, WITHOUT, layers};
+
+type Error = Box<dyn std::error::Error>;
+
+const PLAIN: &str = r#"(module (func (export "f") (param i64) (result i64) (local.get 0)))"#;
+const WITH_WASI: &str = r#"(module
+    (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+    (memory (export "memory") 1)
+    (func (export "f") (param i64) (result i64) (local.get 0)))"#;
+
+pub fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tell!("wasmpool-probes: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What stands before the names of probes.
+struct Options {
+    without: String,
+    mode: SandboxMode,
+    timers: bool,
+    compile: bool,
+    landlock: bool,
+    /// A writable directory, a scratch one, and a peer, are granted.
+    directory: bool,
+    scratch: bool,
+    peer: bool,
+    loading: bool,
+    free: bool,
+    rest: Vec<String>,
+}
+
+fn options(arguments: &[String]) -> Result<Options, Error> {
+    let mut options = Options {
+        without: String::new(),
+        mode: SandboxMode::Strict,
+        timers: false,
+        compile: false,
+        landlock: true,
+        directory: false,
+        scratch: false,
+        peer: false,
+        loading: false,
+        free: false,
+        rest: Vec::new(),
+    };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--without" => options.without = words.next().cloned().unwrap_or_default(),
+            "--mode" => options.mode = mode_of(words.next().map_or("", |w| w))?,
+            "--timers" => options.timers = true,
+            "--compile" => options.compile = true,
+            "--dir" => options.directory = true,
+            "--scratch" => options.scratch = true,
+            "--peer" => options.peer = true,
+            "--loading" => options.loading = true,
+            "--free" => options.free = true,
+            "--no-landlock" => options.landlock = false,
+            _ => {
+                options.rest.push(word.clone());
+                options.rest.extend(words.by_ref().cloned());
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn run(arguments: &[String]) -> Result<(), Error> {
+    let (command, rest) = arguments.split_first().ok_or("name a command: try, orphan, cost, contained, emulated")?;
+    if command == "emulated" {
+        return emulated::run(rest);
+    }
+    let options = options(rest)?;
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        std::env::set_var(WITHOUT, &options.without);
+        // No cache.
+        std::env::set_var("WASMPOOL_CACHE_DIR", "");
+    }
+    match command.as_str() {
+        "try" => try_all(&options),
+        "orphan" => orphan(&options),
+        "cost" => cost(options.rest.first().and_then(|n| n.parse().ok()).unwrap_or(200)),
+        "contained" => contained::run(options.landlock, &options.rest),
+        _ => Err("there is no such command".into()),
+    }
+}
+
+/// A worker that was started and given its task.
+struct Worker {
+    child: Child,
+    control: Control,
+    _lane: HostLane,
+}
+
+impl Worker {
+    /// What it says once it is in the sandbox.
+    fn hear(&self) -> io::Result<Incoming<Started>> {
+        match self.control.receive(false)? {
+            Incoming::Message(Started::Entered { .. }) => self.control.receive(false),
+            other => Ok(other),
+        }
+    }
+}
+
+fn mode_of(name: &str) -> Result<SandboxMode, Error> {
+    match name {
+        "strict" => Ok(SandboxMode::Strict),
+        "best-effort" => Ok(SandboxMode::BestEffort),
+        "off" => Ok(SandboxMode::Off),
+        _ => Err(format!("there is no mode {name}").into()),
+    }
+}
+
+fn start(prepared: &Prepared, mode: SandboxMode, grants: &OpenedGrants, probe: Option<Probe>) -> Result<Worker, Error> {
+    let call = Call { sandbox: mode, given: grants.given.clone(), ..Call::default() };
+    let setup = wasmpool_ipc::memfd::of_json(
+        c"setup",
+        &Setup { meta: prepared.meta.clone(), call, swap: wasmpool_sandbox::surroundings::has_swap(), probe },
+    )?;
+    let (control, theirs) = Control::pair()?;
+    let (lane, fd) = HostLane::create(1 << 20)?;
+    let child = spawn::start(&spawn::Program::Own, spawn::Role::Worker, theirs)?;
+    let mut fds = vec![fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()];
+    fds.extend(grants.directories.iter().map(AsFd::as_fd));
+    control.send(&Start, &fds)?;
+    Ok(Worker { child, control, _lane: lane })
+}
+
+fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
+    let worker = start(prepared, mode, &OpenedGrants::default(), None)?;
+    match worker.hear()? {
+        Incoming::Message(Started::Ready { .. }) => Ok(worker),
+        other => Err(format!("the worker did not become ready: {other:?}").into()),
+    }
+}
+
+fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
+    let path = directory.join("task.wat");
+    std::fs::write(&path, text)?;
+    let wanted = Wanted { profile: Profile::default(), sandbox: mode, init: None };
+    Ok(compile::prepare(&Program::Own, &Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
+}
+
+fn try_all(options: &Options) -> Result<(), Error> {
+    let directory = tempfile::tempdir()?;
+    // For everybody, whatever the umask says.
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777))?;
+    let mode = options.mode;
+    let prepared = prepare(directory.path(), if options.timers { WITH_WASI } else { PLAIN }, mode)?;
+    let sibling = ready(&prepared, mode)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let abstract_socket = format!("wasmpool-probes-{}", std::process::id());
+    let _unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_socket)?)?;
+    let _leaked = leak(directory.path())?;
+    let targets = Targets {
+        host: std::process::id().cast_signed(),
+        sibling: sibling.child.pid().cast_signed(),
+        port: listener.local_addr()?.port(),
+        abstract_socket,
+        directory: directory.path().display().to_string(),
+    };
+    let grants = grants(options, directory.path())?;
+    let named = |name: &str| options.rest.is_empty() || options.rest.iter().any(|w| w == name);
+    let wanted = |attempt: &Attempt| named(attempt.name) && (!options.free || !attempt.calls.is_empty());
+    let mut out = io::stdout().lock();
+    for attempt in all().filter(|attempt| wanted(attempt)) {
+        std::fs::write(directory.path().join("victim"), "")?;
+        let without = layers(&options.without);
+        let free = if options.free { attempt.calls.to_vec() } else { Vec::new() };
+        let loading = options.loading;
+        let probe = Probe { name: attempt.name.to_owned(), without, free, loading, targets: targets.clone() };
+        let answer =
+            if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, &grants, probe)? };
+        let (outcome, detail) = match answer {
+            Ok(Outcome::Succeeded) => ("succeeded", String::new()),
+            Ok(Outcome::Refused(why)) => ("refused", why),
+            Err(end) if end.contains("SIGSYS") => ("killed", end),
+            // It became another program, or something else it never should.
+            Err(end) => ("succeeded", end),
+        };
+        let expected = match attempt.refusal {
+            Refusal::Killed => "killed",
+            Refusal::Fails => "refused",
+        };
+        let line = serde_json::json!({
+            "probe": attempt.name, "outcome": outcome, "detail": detail, "expected": expected
+        });
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// A directory beside what is attacked, and a peer that nobody listens as.
+fn grants(options: &Options, beside: &std::path::Path) -> Result<OpenedGrants, Error> {
+    let mut grants = Grants::default();
+    if options.directory {
+        let host = beside.join("granted");
+        std::fs::create_dir(&host)?;
+        grants.directories.push(Directory { host, guest: "/granted".to_owned(), writable: true });
+    }
+    grants.scratch = options.scratch.then(|| "/scratch".to_owned());
+    if options.peer {
+        grants.peers.push(Peer { host: "127.0.0.1".to_owned(), port: 9 });
+    }
+    Ok(grants.open()?)
+}
+
+/// What came of a probe in a worker; `Err` is how the worker ended instead of answering.
+fn ask_worker(
+    prepared: &Prepared,
+    mode: SandboxMode,
+    grants: &OpenedGrants,
+    probe: Probe,
+) -> Result<Result<Outcome, String>, Error> {
+    let worker = start(prepared, mode, grants, Some(probe))?;
+    match worker.hear()? {
+        Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
+        Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
+        other => Err(format!("the worker answered something else: {other:?}").into()),
+    }
+}
+
+/// Leaves a file open in the way of careless programs, for children to inherit.
+fn leak(directory: &std::path::Path) -> Result<OwnedFd, Error> {
+    std::fs::write(directory.join("secret"), "a secret")?;
+    let file = File::open(directory.join("secret"))?;
+    // SAFETY: nothing of ours has this number.
+    Ok(unsafe { nix::unistd::dup2_raw(&file, LEAKED)? })
+}
+
+fn orphan(options: &Options) -> Result<(), Error> {
+    let directory = tempfile::tempdir()?;
+    let prepared = prepare(directory.path(), PLAIN, options.mode)?;
+    drop(directory);
+    let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), ..Probe::default() };
+    let worker = start(&prepared, options.mode, &OpenedGrants::default(), Some(probe))?;
+    // It says that it entered the sandbox before it computes, and would end where nobody is there to hear it.
+    worker.control.receive::<Started>(false)?;
+    writeln!(io::stdout(), "{}", worker.child.pid())?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(())
+}
+
+fn cost(times: usize) -> Result<(), Error> {
+    let directory = tempfile::tempdir()?;
+    for (name, text) in [("plain", PLAIN), ("timers", WITH_WASI)] {
+        let prepared = prepare(directory.path(), text, SandboxMode::Strict)?;
+        let mut taken = [(SandboxMode::Off, Vec::new()), (SandboxMode::Strict, Vec::new())];
+        for _ in 0..times {
+            for (mode, taken) in &mut taken {
+                let start = Instant::now();
+                let worker = ready(&prepared, *mode)?;
+                taken.push(start.elapsed());
+                drop(worker);
+            }
+        }
+        let [off, strict] = taken.map(|(_, taken)| median(taken));
+        let line = serde_json::json!({
+            "task": name, "off_us": off.as_micros() as u64, "strict_us": strict.as_micros() as u64, "times": times
+        });
+        writeln!(io::stdout(), "{line}")?;
+    }
+    Ok(())
+}
+
+fn median(mut taken: Vec<Duration>) -> Duration {
+    taken.sort();
+    taken.get(taken.len() / 2).copied().unwrap_or_default()
+}

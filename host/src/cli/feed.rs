@@ -1,0 +1,29 @@
+//! The thread that reads the input of a run.
+
+use std::sync::mpsc::Receiver;
+
+use wasmpool_run::input::Items;
+use wasmpool_run::journal::Tally;
+use wasmpool_run::supervisor::{Event, Sender};
+
+/// Reads items whenever one more batch is asked for, until there are no more or nobody asks. A run that goes on where
+/// another ended has a tally, which finds what is left of the items that were read then.
+pub fn feed(mut items: Box<dyn Items>, mut tally: Option<Tally>, requests: &Receiver<()>, supervisor: &Sender) {
+    while requests.recv().is_ok() {
+        if let Some(tally) = tally.as_mut().filter(|tally| tally.expects()) {
+            match tally.take_up(&mut *items) {
+                Ok(left) => supervisor.send(Event::TakenUp(left)),
+                Err(message) => return supervisor.send(Event::Refused(message)),
+            }
+            continue;
+        }
+        let (batch, end) = items.next_batch();
+        if let Some(tally) = &mut tally {
+            tally.add(&batch);
+        }
+        supervisor.send(Event::Input(batch));
+        if let Some(end) = end {
+            return supervisor.send(Event::of_end(end));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! What a plugin says of itself, and what the user says to it: `plugin.toml` beside the wasm, and the file of `--policy`.
+//!
+//! The same stranger wrote the manifest and the wasm, so a manifest gives nothing: it names the function, and *asks* for
+//! limits and grants. What the plugin gets is what it asks for **and** the user gives, and of each limit the smaller.
+
+mod read;
+
+use std::fmt::Display;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
+use wasmpool_run::grants::{Directory, Grants, Peer};
+
+/// The name of a manifest.
+pub const NAME: &str = "plugin.toml";
+
+/// Asks of one kind that are told one by one.
+const LISTED: usize = 10;
+
+/// Limits as a file has them. What it does not name is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Wall time of one item.
+    #[serde(deserialize_with = "read::duration")]
+    pub timeout: Option<Duration>,
+    /// Bytes of one instance's memory.
+    #[serde(deserialize_with = "read::size")]
+    pub memory: Option<u64>,
+    pub fuel: Option<u64>,
+    /// Bytes of one result.
+    #[serde(deserialize_with = "read::size")]
+    pub max_output: Option<u64>,
+}
+
+/// A plugin, as it describes itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// Where it was found.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// The task, in the manifest's directory.
+    wasm: PathBuf,
+    /// What is called where the user names no function.
+    pub function: Option<String>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub grants: Asks,
+}
+
+/// What a plugin asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Asks {
+    /// Names of variables; their values are the user's.
+    #[serde(deserialize_with = "read::variables")]
+    pub env: Vec<String>,
+    /// Directories under the plugin's own names for them, and whether it asks to write.
+    #[serde(deserialize_with = "read::asked_directories")]
+    pub dir: Vec<(String, bool)>,
+    #[serde(deserialize_with = "read::asked_peers")]
+    pub allow_net: Vec<Peer>,
+    #[serde(deserialize_with = "read::asked_scratch")]
+    pub scratch: Option<String>,
+}
+
+/// What the user gives, in a file in place of on the command line.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Policy {
+    pub limits: Limits,
+    pub grants: Gives,
+}
+
+/// Grants in the words of the command line.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gives {
+    #[serde(deserialize_with = "read::given_variables")]
+    env: Vec<(String, String)>,
+    #[serde(deserialize_with = "read::given_directories")]
+    dir: Vec<Directory>,
+    #[serde(deserialize_with = "read::peers")]
+    allow_net: Vec<Peer>,
+    #[serde(deserialize_with = "read::scratch")]
+    scratch: Option<String>,
+}
+
+/// What became of what a plugin asks for and a user gives.
+#[derive(Clone, Debug, Default)]
+pub struct Narrowed {
+    pub grants: Grants,
+    /// Asked for and not given: what it is, and the option that would give it.
+    pub missing: Vec<(String, String)>,
+    /// GuestGrants and not asked for, so withheld: as the user would say it.
+    pub withheld: Vec<String>,
+}
+
+impl Manifest {
+    /// The manifest that a task's path leads to: of a directory the one in it; of a manifest itself; of wasm the one beside
+    /// it, if that is about this very file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words that name it and the key.
+    pub fn find(task: &Path) -> Result<Option<(Manifest, PathBuf)>, String> {
+        let named = task.file_name().is_some_and(|name| name == NAME);
+        let path = if task.is_dir() {
+            task.join(NAME)
+        } else if named {
+            task.to_owned()
+        } else {
+            task.with_file_name(NAME)
+        };
+        let asked = named || task.is_dir();
+        if task.as_os_str() == "-" || !asked && !path.is_file() {
+            return Ok(None);
+        }
+        if !path.is_file() {
+            let path = Foreign::of(&path);
+            return Err(format!(
+                "there is no {path}: name a .wasm or .wat file, a {NAME}, or a directory that holds one"
+            ));
+        }
+        let manifest: Manifest = read::file(&path)?;
+        let manifest = Manifest { path: path.clone(), ..manifest };
+        let in_directory = manifest.wasm.components().all(|part| matches!(part, Component::Normal(_)));
+        if !in_directory || manifest.wasm.as_os_str().is_empty() {
+            return Err(format!(
+                "{}: `wasm` has to be a file below the directory of the manifest, not {}",
+                Foreign::of(&path),
+                Name::of(&manifest.wasm)
+            ));
+        }
+        let wasm = path.with_file_name(&manifest.wasm);
+        let about_it = asked || same(&wasm, task);
+        Ok(about_it.then_some((manifest, wasm)))
+    }
+
+    /// What the plugin gets of what is given.
+    pub fn narrow(&self, given: Grants) -> Narrowed {
+        let asks = &self.grants;
+        let mut narrowed = Narrowed::default();
+        let Narrowed { grants, missing, withheld } = &mut narrowed;
+        for (name, value) in given.env {
+            match asks.env.contains(&name) {
+                true => grants.env.push((name, value)),
+                false => withheld.push(format!("--env {}=…", Word::of(&name))),
+            }
+        }
+        for directory in given.directories {
+            match asks.dir.iter().find(|(name, _)| *name == directory.guest) {
+                Some((_, writes)) => {
+                    if directory.writable && !writes {
+                        withheld.push(format!("writing to --dir {}", said(&directory)));
+                    }
+                    let writable = directory.writable && *writes;
+                    grants.directories.push(Directory { writable, ..directory });
+                }
+                None => withheld.push(format!("--dir {}", said(&directory))),
+            }
+        }
+        let same_peer = |one: &Peer, other: &Peer| one.port == other.port && one.host.eq_ignore_ascii_case(&other.host);
+        for peer in given.peers {
+            match asks.allow_net.iter().any(|asked| same_peer(asked, &peer)) {
+                true => grants.peers.push(peer),
+                false => withheld.push(format!("--allow-net {}", Word::of(&address(&peer)))),
+            }
+        }
+        match given.scratch {
+            Some(name) if asks.scratch.as_ref() == Some(&name) => grants.scratch = Some(name),
+            Some(name) => withheld.push(format!("--scratch {}", Word::of(&name))),
+            None => {}
+        }
+        for (ask, option) in asks.each() {
+            let had = match &ask {
+                Ask::Variable(name) => grants.env.iter().any(|(given, _)| given == name),
+                Ask::Directory(name, writes) => {
+                    grants.directories.iter().any(|given| given.guest == **name && given.writable >= *writes)
+                }
+                Ask::Peer(peer) => grants.peers.iter().any(|given| same_peer(given, peer)),
+                Ask::Scratch(_) => grants.scratch.is_some(),
+            };
+            if !had {
+                missing.push((ask.to_string(), option));
+            }
+        }
+        narrowed
+    }
+
+    /// What it asks for, in sentences: of each kind the first ones, and how many more there are.
+    pub fn sentences(&self) -> Vec<String> {
+        let asks: Vec<Ask<'_>> = self.grants.each().map(|(ask, _)| ask).collect();
+        let mut sentences = Vec::new();
+        for of_kind in asks.chunk_by(|one, next| one.all_of() == next.all_of()) {
+            let (shown, more) = few(of_kind, LISTED);
+            sentences.extend(shown.iter().map(|ask| format!("It asks {ask}.")));
+            if let (1.., Some(ask)) = (more, of_kind.first()) {
+                sentences.push(format!("It asks {} {more} more; {NAME} has them all.", ask.all_of()));
+            }
+        }
+        if sentences.is_empty() {
+            sentences.push("It computes only: it asks for no files, no network and no variables.".to_owned());
+        }
+        let Limits { timeout, memory, fuel, max_output } = &self.limits;
+        let limits = [
+            timeout.map(|time| format!("{} for each item", humantime::format_duration(time))),
+            memory.map(|bytes| format!("{} of memory", bytes_said(bytes))),
+            fuel.map(|fuel| format!("{fuel} instructions for each item")),
+            max_output.map(|bytes| format!("results of {}", bytes_said(bytes))),
+        ];
+        let limits: Vec<String> = limits.into_iter().flatten().collect();
+        if !limits.is_empty() {
+            sentences.push(format!("It says that it needs no more than {}.", limits.join(", ")));
+        }
+        sentences
+    }
+}
+
+/// One thing that a plugin asks for. Shown as what it asks to do, behind "It asks".
+enum Ask<'a> {
+    Variable(&'a str),
+    Directory(&'a str, bool),
+    Peer(&'a Peer),
+    Scratch(&'a str),
+}
+
+impl Ask<'_> {
+    /// What it asks to do, of all of its kind.
+    fn all_of(&self) -> &'static str {
+        match self {
+            Ask::Directory(_, true) => "to read, change and delete files below directories:",
+            Ask::Directory(_, false) => "to read files below directories:",
+            Ask::Scratch(_) => "for directories to write to:",
+            Ask::Peer(_) => "to connect to peers:",
+            Ask::Variable(_) => "to be told variables:",
+        }
+    }
+}
+
+impl Display for Ask<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ask::Variable(name) => write!(f, "to be told the variable {}", Name::of(name)),
+            Ask::Directory(name, false) => {
+                write!(f, "to read files below a directory it calls {}", Name::of(name))
+            }
+            Ask::Directory(name, true) => {
+                write!(f, "to read, change and delete files below a directory it calls {}", Name::of(name))
+            }
+            Ask::Peer(peer) => write!(f, "to connect to {}", Name::of(&address(peer))),
+            Ask::Scratch(name) => {
+                write!(f, "for a directory to write to, empty at each item, which it calls {}", Name::of(name))
+            }
+        }
+    }
+}
+
+impl Asks {
+    /// All of it, with the option that gives each, as it can be pasted. What can do most comes first.
+    fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
+        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Word::of(name))));
+        let directory = |(name, writes): &'_ (String, bool)| {
+            let mode = if *writes { ":rw" } else { "" };
+            format!("--dir {}", Word::of(&format!("HOST::{name}{mode}")))
+        };
+        let directories = |writes| {
+            let of_kind = self.dir.iter().filter(move |(_, asked)| *asked == writes);
+            of_kind.map(move |one| (Ask::Directory(&one.0, one.1), directory(one)))
+        };
+        let peers = self.allow_net.iter();
+        let peers = peers.map(|peer| (Ask::Peer(peer), format!("--allow-net {}", Word::of(&address(peer)))));
+        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {}", Word::of(name))));
+        directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(variables)
+    }
+}
+
+impl Policy {
+    /// Reads it. Directories in it are beside it, where they are not absolute.
+    ///
+    /// # Errors
+    ///
+    /// As for a manifest.
+    pub fn of_file(path: &Path) -> Result<Policy, String> {
+        let mut policy: Policy = read::file(path)?;
+        for directory in &mut policy.grants.dir {
+            directory.host = path.parent().unwrap_or(Path::new("")).join(&directory.host);
+        }
+        Ok(policy)
+    }
+
+    /// Its grants beside those of the command line, which counts where both say something of the same name.
+    pub fn grants(self, said: Grants) -> Grants {
+        let Gives { env, dir, allow_net, scratch } = self.grants;
+        let env = env.into_iter().filter(|(name, _)| !said.env.iter().any(|(other, _)| other == name));
+        let directories = dir.into_iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
+        let peers = allow_net.into_iter().filter(|peer| !said.peers.contains(peer));
+        Grants {
+            env: env.chain(said.env.clone()).collect(),
+            directories: directories.chain(said.directories.clone()).collect(),
+            peers: peers.chain(said.peers.clone()).collect(),
+            scratch: said.scratch.or(scratch),
+        }
+    }
+}
+
+/// Whether both paths lead to one file.
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// A directory as it stands on the command line.
+fn said(directory: &Directory) -> String {
+    let Directory { host, guest, writable } = directory;
+    let mode = if *writable { ":rw" } else { "" };
+    let mut granted = host.clone().into_os_string();
+    granted.push(format!("::{guest}{mode}"));
+    Word::of(&granted).to_string()
+}
+
+fn address(peer: &Peer) -> String {
+    let Peer { host, port } = peer;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn manifest(text: &str) -> Result<Manifest, String> {
+        read::text(text)
+    }
+
+    fn directories() -> impl Strategy<Value = Vec<(u8, bool)>> {
+        prop::collection::vec((0..4u8, any::<bool>()), 0..4)
+    }
+
+    fn names() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(0..4u8, 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn a_plugin_gets_only_what_it_asks_for_and_is_given(
+            (asked_env, given_env) in (names(), names()),
+            (asked_dir, given_dir) in (directories(), directories()),
+            (asked_net, given_net) in (names(), names()),
+            (asked_scratch, given_scratch) in (prop::option::of(0..2u8), prop::option::of(0..2u8)),
+        ) {
+            let peer = |n: &u8| Peer { host: format!("host{n}"), port: 80 };
+            let asks = Asks {
+                env: asked_env.iter().map(|n| format!("V{n}")).collect(),
+                dir: asked_dir.iter().map(|(n, writes)| (format!("/{n}"), *writes)).collect(),
+                allow_net: asked_net.iter().map(peer).collect(),
+                scratch: asked_scratch.map(|n| format!("/s{n}")),
+            };
+            let directory = |(n, writable): &(u8, bool)| {
+                Directory { host: format!("/host/{n}").into(), guest: format!("/{n}"), writable: *writable }
+            };
+            let given = Grants {
+                env: given_env.iter().map(|n| (format!("V{n}"), "value".to_owned())).collect(),
+                directories: given_dir.iter().map(directory).collect(),
+                peers: given_net.iter().map(peer).collect(),
+                scratch: given_scratch.map(|n| format!("/s{n}")),
+            };
+            let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: Limits::default(), grants: asks.clone() };
+            let Narrowed { grants, missing, withheld } = manifest.narrow(given.clone());
+            for (name, value) in &grants.env {
+                prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));
+            }
+            for got in &grants.directories {
+                let as_given = |one: &Directory| one.host == got.host && one.guest == got.guest && one.writable >= got.writable;
+                prop_assert!(given.directories.iter().any(as_given));
+                prop_assert!(asks.dir.iter().any(|(name, writes)| *name == got.guest && *writes >= got.writable));
+            }
+            for peer in &grants.peers {
+                prop_assert!(asks.allow_net.contains(peer) && given.peers.contains(peer));
+            }
+            prop_assert!(grants.scratch.is_none() || grants.scratch == asks.scratch && grants.scratch == given.scratch);
+            // Nothing is withheld, and nothing missing, without a word.
+            let all = |g: &Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
+            prop_assert!(all(&grants) == all(&given) || !withheld.is_empty());
+            let asked_scratch_only = asks.scratch.is_some() && grants.scratch.is_none();
+            prop_assert!(!asked_scratch_only || missing.iter().any(|(_, option)| option.starts_with("--scratch")));
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_in_the_words_of_the_command_line() {
+        let manifest = manifest(
+            "wasm = 'x.wasm'\nfunction = 'check'\n[limits]\ntimeout = '5s'\nmemory = '64MiB'\nfuel = 1000\n\
+             [grants]\nenv = ['LANG']\ndir = ['/data', '/out:rw']\nallow-net = ['api.example.org:443']\nscratch = '/tmp'\n",
+        )
+        .unwrap();
+        assert_eq!(manifest.limits.memory, Some(64 << 20));
+        let sentences = manifest.sentences().join("\n");
+        for part in [
+            "It asks to read files below a directory it calls `/data`.",
+            "It asks to read, change and delete files below a directory it calls `/out`.",
+            "It asks to connect to `api.example.org:443`.",
+            "It asks to be told the variable `LANG`.",
+            "empty at each item, which it calls `/tmp`.",
+            "5s for each item, 64 MiB of memory, 1000 instructions",
+        ] {
+            assert!(sentences.contains(part), "{part} is not in:\n{sentences}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_with_what_is() {
+        for (text, named) in [
+            ("wasm = 'x'\nfunktion = 'f'", &["funktion", "function"][..]),
+            ("wasm = 'x'\n[limits]\ntime = '1s'", &["time", "timeout"]),
+            ("wasm = 'x'\n[grants]\ndirs = []", &["dirs", "dir"]),
+            ("wasm = 'x'\n[grants]\nenv = ['A=1']", &["A=1", "by its name"]),
+            ("wasm = 'x'\n[grants]\ndir = ['/etc::/data']", &["/etc::/data", "the user's to say"]),
+            ("wasm = 'x'\n[limits]\nmemory = 'lots'", &["memory", "256MiB"]),
+            ("function = 'f'", &["wasm"]),
+        ] {
+            let error = manifest(text).unwrap_err();
+            assert!(named.iter().all(|name| error.contains(name)), "{error}");
+        }
+    }
+}

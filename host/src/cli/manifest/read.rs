@@ -1,0 +1,238 @@
+//! Reading a manifest or a policy, and saying on one line what is wrong with it.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+
+use crate::cli::units;
+use wasmpool_core::text::bytes_said;
+use wasmpool_core::text::{Foreign, Name};
+use wasmpool_run::grants::{Directory, Peer};
+
+/// Bytes of a file that are read. The host reads it itself.
+const LONGEST: u64 = 64 << 10;
+/// Bytes of a name that a plugin asks by. The option that grants it has to fit on a screen, whatever is in the name.
+const LONGEST_NAME: usize = 255;
+/// Characters of a parser's message, which may quote a value.
+const LONGEST_MESSAGE: usize = 600;
+
+/// Returns what a file says.
+pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let shown = Foreign::of(path);
+    let mut content = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut content));
+    read.map_err(|e| format!("cannot read {shown}: {e}"))?;
+    if content.len() as u64 > LONGEST {
+        return Err(format!("{shown} is longer than {}", bytes_said(LONGEST)));
+    }
+    text(&content).map_err(|e| format!("{shown}: {e}"))
+}
+
+/// Returns what a text says. An error is one line: the parser's own draws the text, and repeats keys with their line breaks.
+pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|e: toml::de::Error| {
+        let place = e.span().and_then(|span| text.get(..span.start)).map(place_behind).unwrap_or_default();
+        // The key comes first, and behind it only keys of our own.
+        let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
+        match key {
+            Some((key, known)) => format!("{place}unknown key {}, expected {known}", Name::of(key)),
+            None => format!("{place}{}", Foreign::of(e.message()).at_most(LONGEST_MESSAGE)),
+        }
+    })
+}
+
+/// Says where a text goes on behind this, and of which key that is the value.
+fn place_behind(before: &str) -> String {
+    let line = before.matches('\n').count() + 1;
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let column = begun.chars().count() + 1;
+    let key = begun.split_once('=').map(|(key, _)| format!(", {}", Name::of(key.trim()))).unwrap_or_default();
+    format!("line {line}, column {column}{key}: ")
+}
+
+/// A value that is read as the command line reads it.
+fn one<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, D::Error> {
+    read(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+/// A list of them.
+fn many<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| read(text).map_err(|e| D::Error::custom(format!("{}: {e}", Name::of(text))))).collect()
+}
+
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    one(from, units::duration)
+}
+
+pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    one(from, units::size)
+}
+
+pub fn scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    one(from, units::scratch)
+}
+
+pub fn peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::Error> {
+    many(from, units::peer)
+}
+
+pub fn given_variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    many(from, units::variable)
+}
+
+pub fn given_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Directory>, D::Error> {
+    many(from, units::directory)
+}
+
+pub fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    many(from, |name| {
+        let name = short(name)?;
+        let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        match begins_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            true => Ok(name.to_owned()),
+            false => {
+                Err("a plugin asks for a variable by its name, of letters, digits and _, such as LANG; the value is \
+                          the user's to give"
+                    .to_owned())
+            }
+        }
+    })
+}
+
+pub fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, bool)>, D::Error> {
+    many(from, |text| {
+        let (name, writes) = match text.strip_suffix(":rw") {
+            Some(name) => (name, true),
+            None => (text.strip_suffix(":ro").unwrap_or(text), false),
+        };
+        match name.is_empty() || name.contains("::") {
+            true => Err("a plugin asks for a directory by its own name for it, such as /data, with :rw behind it to \
+                         write there; which one of the host that is, is the user's to say"
+                .to_owned()),
+            false => Ok((path(name)?, writes)),
+        }
+    })
+}
+
+pub fn asked_scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    one(from, |name| units::scratch(name).and_then(|name| path(&name)))
+}
+
+pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::Error> {
+    many(from, |text| {
+        let peer = units::peer(short(text)?)?;
+        match is_host(&peer.host) {
+            true => Ok(peer),
+            false => {
+                Err("the host has to be a name, of letters, digits, - and _ between dots, or an address".to_owned())
+            }
+        }
+    })
+}
+
+/// Whether it can be the name or the address of a machine.
+fn is_host(host: &str) -> bool {
+    let is_word = |text: &str, more: &[char]| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
+    };
+    // A zone is the name of a network interface.
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    match (address.parse::<IpAddr>(), zone) {
+        (Ok(_), None) => true,
+        (Ok(address), Some(zone)) => address.is_ipv6() && is_word(zone, &['-', '_', '.']),
+        (Err(_), Some(_)) => false,
+        (Err(_), None) => {
+            let name = host.strip_suffix('.').unwrap_or(host);
+            name.split('.').all(|label| label.len() <= 63 && !label.starts_with('-') && is_word(label, &['-', '_']))
+        }
+    }
+}
+
+/// A path by which a task can ask for something.
+fn path(name: &str) -> Result<String, String> {
+    match short(name)?.chars().any(char::is_control) {
+        true => Err("a path has no line breaks and no other control characters in it".to_owned()),
+        false => Ok(name.to_owned()),
+    }
+}
+
+fn short(name: &str) -> Result<&str, String> {
+    match name.len() > LONGEST_NAME {
+        true => Err(format!("it is longer than {LONGEST_NAME} bytes")),
+        false => Ok(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::manifest::Manifest;
+
+    fn refusal(text: &str) -> String {
+        super::text::<Manifest>(text).expect_err("it is wrong")
+    }
+
+    fn asking(grants: &str) -> String {
+        format!("wasm = 'x'\n[grants]\n{grants}")
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_on_one_line_with_its_place() {
+        let error = refusal("wasm = 'x'\n\"a\\n  wasmpool: fine `b`, expected c\" = 1");
+        let wanted =
+            r"line 2, column 1: unknown key `a\n  wasmpool: fine \u{60}b\u{60}, expected c`, expected one of `wasm`";
+        assert!(error.starts_with(wanted), "{error}");
+        for wrong in [
+            "wasm = \nx",
+            "wasm = 'x'\nlimits = \"a\\nb\"",
+            "[a\u{1b}\n",
+            "wasm = 'x'\n[limits]\nmemory = \"\"\"a\nb\"\"\"",
+        ] {
+            let error = refusal(wrong);
+            assert!(!error.contains(char::is_control) && error.contains("line "), "{error:?}");
+        }
+        assert!(refusal(&format!("{} = 1", "k".repeat(5000))).len() < 1000);
+    }
+
+    #[test]
+    fn what_nobody_can_mean_is_refused() {
+        for grants in [
+            "env = ['A B']",
+            "env = ['LANG, and for nothing else. It']",
+            "env = ['1A']",
+            "env = ['']",
+            "env = ['Ä']",
+            r#"env = ["A\n"]"#,
+            r#"dir = ["/a\nb"]"#,
+            r#"dir = ["/\u001b[2J:rw"]"#,
+            r#"dir = ["/a\u009b"]"#,
+            r#"scratch = "/a\rb""#,
+            "allow-net = ['a;b:80']",
+            "allow-net = ['-a:80']",
+            "allow-net = ['a..b:80']",
+            "allow-net = ['$(id):80']",
+            "allow-net = ['1.2.3.4%a:80']",
+            "allow-net = ['[::1%a b]:80']",
+        ] {
+            let error = refusal(&asking(grants));
+            assert!(error.starts_with("line 3, column "), "{grants}: {error}");
+        }
+        let long = "a".repeat(LONGEST_NAME + 1);
+        for grants in [format!("env = ['{long}']"), format!("dir = ['{long}']"), format!("scratch = '{long}'")] {
+            assert!(refusal(&asking(&grants)).contains("longer than 255 bytes"));
+        }
+    }
+
+    #[test]
+    fn what_somebody_can_mean_is_taken() {
+        let grants = "env = ['LANG', '_a1']\ndir = ['/Müll und mehr', '.:rw', \"it's\"]\nscratch = '/tmp dir'\n\
+                      allow-net = ['localhost:1', 'a_b-c.example.org.:443', '127.0.0.1:80', '[::1]:80', '[fe80::1%eth0]:80']";
+        super::text::<Manifest>(&asking(grants)).expect("it is right");
+    }
+}

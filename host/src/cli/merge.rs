@@ -1,0 +1,246 @@
+//! Outcomes of several tasks over one input, as one output.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use super::fan::Fan;
+use wasmpool_core::outcome::Failure;
+use wasmpool_run::output::{Lines, Target};
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::supervisor::{Record, Sender, Value};
+
+/// Bytes gathered for one write.
+const WRITE: usize = 256 << 10;
+/// Bytes of the length before what an item is printed as.
+const LENGTH: usize = 8;
+
+/// What the merger is told.
+#[derive(Debug)]
+pub enum News {
+    /// These outcomes of a task are next, each by [`framed`].
+    Outcomes { task: usize, group: RenderedOutcomes },
+    /// A task is not given items from this one on; they fail like this.
+    SetAside { task: usize, from: u64, failure: Failure },
+    /// Nothing more comes of a task, perhaps before the end of the input.
+    Ended { task: usize, cut: bool },
+    /// So many items were read. Told before any of them is run.
+    Read(u64),
+    /// Nothing more comes at all.
+    End,
+}
+
+/// Appends an outcome as the merger takes it: what it is printed as, which may be nothing, behind its length.
+pub fn framed(
+    lines: &Lines,
+    record: &Record<'_>,
+    result: Result<Value<'_>, Failure>,
+    to: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let start = to.len();
+    to.extend_from_slice(&[0; LENGTH]);
+    let result = lines.outcome(record, result, to);
+    let len = (to.len() - start - LENGTH) as u64;
+    if let Some(length) = to.get_mut(start..).and_then(|frame| frame.first_chunk_mut()) {
+        *length = len.to_ne_bytes();
+    }
+    result
+}
+
+/// Takes the first frame off.
+fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+    rest.split_at_checked(usize::try_from(u64::from_ne_bytes(*length)).ok()?)
+}
+
+/// Brings outcomes into order, and writes them: by item, and for each item in the order of the tasks; or as they come.
+///
+/// A task's window (see [`wasmpool_scheduler::Config::window`]) is what bounds its outcomes that wait for others.
+#[derive(Debug)]
+pub struct Merger {
+    ordered: bool,
+    tracks: Vec<Track>,
+    /// The task that is next, in ordered runs.
+    turn: usize,
+    read: u64,
+    /// A task ended before the input did: items that it was not given concern nobody.
+    cut: bool,
+    fan: Arc<Fan>,
+    target: Target,
+    buffer: Vec<u8>,
+}
+
+/// What comes of one task.
+#[derive(Debug)]
+struct Track {
+    lines: Lines,
+    supervisor: Sender,
+    waiting: VecDeque<Vec<u8>>,
+    /// Bytes of the first that were taken already.
+    taken: usize,
+    /// Bytes in the buffer, as the supervisor counts them.
+    gathered: usize,
+    state: State,
+    /// Items that were not given to it.
+    untried: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Live,
+    SetAside { next: u64, failure: Failure },
+    Ended,
+}
+
+impl Track {
+    /// Moves what the next item is printed as.
+    fn take(&mut self, to: &mut Vec<u8>) -> bool {
+        let Some(front) = self.waiting.front() else {
+            return false;
+        };
+        let Some((line, rest)) = split_frame(front.get(self.taken..).unwrap_or_default()) else {
+            return false;
+        };
+        to.extend_from_slice(line);
+        self.taken = front.len() - rest.len();
+        self.gathered += line.len() + LENGTH;
+        if rest.is_empty() {
+            self.waiting.pop_front();
+            self.taken = 0;
+        }
+        true
+    }
+
+    /// Prints the next item that was not given to it, if one of the `read` is left.
+    fn take_untried(&mut self, read: u64, to: &mut Vec<u8>) -> bool {
+        let State::SetAside { next, failure } = &mut self.state else {
+            return false;
+        };
+        if *next >= read {
+            return false;
+        }
+        self.lines.untried(*next, failure, to);
+        *next += 1;
+        self.untried += 1;
+        true
+    }
+}
+
+impl Merger {
+    /// For tasks by how they are printed, and who is told what of theirs has left.
+    pub fn new(ordered: bool, tasks: Vec<(Lines, Sender)>, fan: Arc<Fan>, target: Target) -> Merger {
+        let track = |(lines, supervisor)| Track {
+            lines,
+            supervisor,
+            waiting: VecDeque::new(),
+            taken: 0,
+            gathered: 0,
+            state: State::Live,
+            untried: 0,
+        };
+        let tracks = tasks.into_iter().map(track).collect();
+        Merger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, buffer: Vec::new() }
+    }
+
+    /// Writes what comes until there is no more, and returns how many items each task was not given.
+    pub fn run(mut self, news: &Receiver<News>) -> io::Result<Vec<u64>> {
+        'all: while let Ok(mut next) = news.recv() {
+            loop {
+                if matches!(next, News::End) {
+                    break 'all;
+                }
+                self.take(next)?;
+                next = match news.try_recv() {
+                    Ok(next) => next,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => break 'all,
+                };
+            }
+            self.write()?;
+        }
+        self.write()?;
+        self.target.begin()?;
+        Ok(self.tracks.iter().map(|track| track.untried).collect())
+    }
+
+    fn take(&mut self, news: News) -> io::Result<()> {
+        match news {
+            News::Outcomes { task, group } => {
+                if let Some(track) = self.tracks.get_mut(task) {
+                    track.waiting.push_back(group.results);
+                }
+            }
+            News::SetAside { task, from, failure } => self.change(task, State::SetAside { next: from, failure }),
+            News::Ended { task, cut } => {
+                self.cut |= cut;
+                self.change(task, State::Ended);
+            }
+            News::Read(read) => {
+                self.read = read;
+                self.fan.noted();
+            }
+            News::End => {}
+        }
+        if self.ordered { self.take_in_order() } else { self.take_all() }
+    }
+
+    fn change(&mut self, task: usize, state: State) {
+        if let Some(track) = self.tracks.get_mut(task) {
+            track.state = state;
+        }
+    }
+
+    fn take_all(&mut self) -> io::Result<()> {
+        for task in 0..self.tracks.len() {
+            while let Some(track) = self.tracks.get_mut(task)
+                && (track.take(&mut self.buffer) || track.take_untried(self.read, &mut self.buffer))
+            {
+                self.write_if_full()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in_order(&mut self) -> io::Result<()> {
+        let (read, cut) = (self.read, self.cut);
+        let goes_on = |track: &Track| match &track.state {
+            State::Live => true,
+            State::SetAside { next, .. } => !track.waiting.is_empty() || (!cut && *next < read),
+            State::Ended => !track.waiting.is_empty(),
+        };
+        // Where nobody can have an outcome of the next item, there may be no next item.
+        while self.turn > 0 || self.tracks.iter().any(goes_on) {
+            let Some(track) = self.tracks.get_mut(self.turn) else {
+                self.turn = 0;
+                continue;
+            };
+            let taken = track.take(&mut self.buffer) || track.take_untried(read, &mut self.buffer);
+            // Who has ended has nothing of this item: the run was cut short.
+            if !taken && !matches!(track.state, State::Ended) {
+                break;
+            }
+            self.turn += 1;
+            self.write_if_full()?;
+        }
+        Ok(())
+    }
+
+    fn write_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= WRITE { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.target.write(&self.buffer)?;
+            self.buffer.clear();
+        }
+        for track in &mut self.tracks {
+            let bytes = std::mem::take(&mut track.gathered);
+            if bytes > 0 {
+                track.supervisor.written(bytes);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Layers import downwards only: crates by what their manifests name, and the modules of a crate by what their files name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::workspace;
+
+/// Which crates each may name, the lowest first.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("core", &[]),
+    ("scheduler", &["core"]),
+    ("ipc", &["core"]),
+    ("sandbox", &["core"]),
+    ("worker", &["core", "ipc", "sandbox"]),
+    ("run", &["core", "ipc", "sandbox", "scheduler"]),
+    ("wasmpool", &["core", "ipc", "run", "sandbox", "scheduler", "worker"]),
+];
+
+fn crate_folder(name: &str) -> PathBuf {
+    match name {
+        "wasmpool" => workspace().join("host"),
+        name => workspace().join("host/crates").join(name),
+    }
+}
+
+/// The crates of ours that a manifest names.
+fn dependencies(manifest: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(manifest).expect("a manifest");
+    let names = text.lines().filter_map(|line| line.strip_prefix("wasmpool-")?.split(['.', ' ', '=']).next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_crate_names_only_crates_below_it() {
+    for (name, below) in ARROWS {
+        let named = dependencies(&crate_folder(name).join("Cargo.toml"));
+        assert_eq!(named, below.iter().map(|&name| name.to_owned()).collect(), "of {name}");
+    }
+    let crates = fs::read_dir(workspace().join("host/crates")).expect("a folder").count();
+    assert_eq!(crates + 1, ARROWS.len(), "each crate has its place among the layers");
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the source") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// Where a file stands in its crate, as the names of the modules that lead to it.
+fn module(root: &Path, file: &Path) -> Vec<String> {
+    let mut names: Vec<String> = file
+        .strip_prefix(root)
+        .expect("a file of the crate")
+        .with_extension("")
+        .iter()
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    if names.last().is_some_and(|name| ["mod", "lib", "main"].contains(&name.as_str())) {
+        names.pop();
+    }
+    names
+}
+
+/// The modules that a file names by `crate::…` or `super::…`, each as far as it is given.
+fn named(of: &[String], text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    for line in code {
+        let groups = line.split("crate::{").nth(1).is_some_and(|rest| rest.starts_with(char::is_lowercase));
+        assert!(!groups, "one module on a line, so that it is seen here: {line}");
+        for (start, word) in line.match_indices("crate::").chain(line.match_indices("super::")) {
+            let is_start =
+                !line.get(..start).is_some_and(|before| before.ends_with("super::") || before.ends_with('_'));
+            if !is_start {
+                continue;
+            }
+            let mut base = if word == "crate::" { Vec::new() } else { of.to_vec() };
+            let mut rest = line.get(start..).unwrap_or_default();
+            while let Some(behind) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = behind;
+            }
+            rest = rest.strip_prefix("crate::").unwrap_or(rest);
+            for part in rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).take(1) {
+                base.extend(part.split("::").filter(|name| !name.is_empty()).map(str::to_owned));
+            }
+            found.push(base);
+        }
+    }
+    found
+}
+
+/// Crates whose files at the top are one part together, beside their folders.
+const ONE_PART: [&str; 3] = ["sandbox", "scheduler", "worker"];
+
+/// The modules of a crate that name each other, in pairs. What lies in a folder is part of it.
+fn circles(name: &str) -> Vec<(String, String)> {
+    let root = &crate_folder(name).join("src");
+    let mut all = Vec::new();
+    files(root, &mut all);
+    let sources: Vec<(Vec<String>, String)> = all
+        .iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| (module(root, file), fs::read_to_string(file).expect("a file of the source")))
+        .collect();
+    let folders: BTreeSet<&str> = sources
+        .iter()
+        .filter(|(module, _)| module.len() > 1)
+        .filter_map(|(module, _)| module.first())
+        .map(String::as_str)
+        .collect();
+    let unit = |module: &[String]| -> String {
+        let is_apart = |first: &&String| !ONE_PART.contains(&name) || folders.contains(first.as_str());
+        module.first().filter(is_apart).cloned().unwrap_or_default()
+    };
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, text) in &sources {
+        let released = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        if module.iter().any(|name| name == "tests") {
+            continue;
+        }
+        let from = unit(module);
+        let to = named(module, released).into_iter().filter(|named| !named.is_empty()).map(|named| unit(&named));
+        arrows.entry(from.clone()).or_default().extend(to.filter(|to| *to != from));
+    }
+    let names = |from: &str, to: &str| arrows.get(from).is_some_and(|named| named.contains(to));
+    let pairs = arrows.iter().flat_map(|(from, to)| to.iter().map(move |to| (from.clone(), to.clone())));
+    pairs.filter(|(from, to)| from < to && names(to, from)).collect()
+}
+
+#[test]
+fn no_two_modules_of_a_crate_name_each_other() {
+    for (name, _) in ARROWS {
+        let found = circles(name);
+        assert!(found.is_empty(), "in {name}, where the empty name is that of the files at its top: {found:?}");
+    }
+}
