@@ -1,13 +1,18 @@
-//! What the documents name is there: files, targets of `make`, options; and the plugin that they show is what they say.
+//! What the documents name is there: files, chapters, targets of `make`, options. What they show is what the program does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::guest::built;
+use crate::support::guest::{built, built_in};
 use crate::support::run::wasmpool;
-use crate::support::workspace;
+use crate::support::{binary, workspace};
+
+/// The commands, of which each has a help of its own.
+const COMMANDS: [&str; 6] = ["map", "exec", "call", "inspect", "compile", "doctor"];
 
 /// All documents, but those of things from elsewhere.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -20,8 +25,13 @@ fn documents() -> Vec<(PathBuf, String)> {
         .filter(|path| !path.ends_with("CHANGELOG.md"))
         .map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a document")))
         .collect();
-    assert!(documents.len() >= 9, "only {} documents were found", documents.len());
+    assert!(documents.len() >= 12, "only {} documents were found", documents.len());
     documents
+}
+
+/// A document of the workspace, by its path there.
+fn document(path: &str) -> String {
+    std::fs::read_to_string(workspace().join(path)).expect("a document")
 }
 
 /// What stands between one text and the next other, wherever it does.
@@ -45,15 +55,43 @@ fn is_there(document: &Path, path: &str) -> bool {
         || of_crate.is_some_and(|file| file.exists())
 }
 
+/// The names by which links lead to the chapters of a text, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let titles = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    titles.map(|title| title.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
 #[test]
-fn links_lead_to_files() {
+fn links_lead_to_files_and_chapters() {
+    let mut chapters = 0;
     for (document, text) in documents() {
-        for link in between(&text, "](", ')') {
-            let path = link.split('#').next().unwrap_or_default();
-            let elsewhere = path.is_empty() || path.contains("://");
-            let there = document.parent().expect("a folder").join(path).exists();
-            assert!(elsewhere || there, "{}: {link}", document.display());
+        for link in between(&text, "](", ')').into_iter().filter(|link| !link.contains("://")) {
+            let (path, chapter) = link.split_once('#').unwrap_or((link, ""));
+            let file = document.parent().expect("a folder").join(path);
+            assert!(path.is_empty() || file.exists(), "{}: {link}", document.display());
+            if chapter.is_empty() {
+                continue;
+            }
+            chapters += 1;
+            let there =
+                if path.is_empty() { text.clone() } else { std::fs::read_to_string(&file).expect("a document") };
+            assert!(anchors(&there).contains(chapter), "{}: {link}", document.display());
         }
+    }
+    assert!(chapters > 20, "only {chapters} links to chapters were found");
+}
+
+#[test]
+fn the_readme_leads_to_every_document() {
+    let readme = document("README.md");
+    let root = workspace();
+    for (path, _) in documents() {
+        let name = path.strip_prefix(&root).expect("a document of the workspace").to_string_lossy().into_owned();
+        let led_to = readme.contains(&format!("]({name})")) || name == "README.md" || name.starts_with("demo/docs/");
+        assert!(led_to, "no link to {name}");
     }
 }
 
@@ -119,14 +157,15 @@ fn option(text: &str) -> Option<String> {
 
 #[test]
 fn options_are_there() {
-    let commands = ["map", "exec", "call", "inspect", "compile", "doctor"];
-    let helps = commands.map(|command| wasmpool().args([command, "--help"]).run().exits(0).text().to_owned());
+    let helps = COMMANDS.map(|command| wasmpool().args([command, "--help"]).run().exits(0).text().to_owned());
     let known: BTreeSet<String> = helps.iter().flat_map(|help| help.split_whitespace()).filter_map(option).collect();
+    // What is written for users, and tells of no other tool's options.
+    let of_users = ["README.md", "guest/README.md"].map(|name| workspace().join(name));
+    let docs = workspace().join("docs");
+    let of_users = |path: &Path| of_users.iter().any(|name| name == path) || path.starts_with(&docs);
     for (document, text) in documents() {
-        // What is written for users, and tells of no other tool's options.
-        let of_users = ["README.md", "docs/from-python.md", "docs/long-runs.md", "docs/security.md"]
-            .map(|name| workspace().join(name));
-        if !of_users.contains(&document) {
+        // It tells of the options of `make bench`.
+        if !of_users(&document) || document.ends_with("performance.md") {
             continue;
         }
         let promised = |line: &&str| !line.starts_with("Not there yet: ");
@@ -142,12 +181,76 @@ fn options_are_there() {
     }
 }
 
+/// What is known of an option of a command: its letter, and its value where none is given, if that is one word.
+#[derive(Debug, Default)]
+struct Known {
+    letter: Option<String>,
+    default: Option<String>,
+    variable: Option<String>,
+}
+
+/// The options that the help of each command lists, by command and name.
+fn options_of_help() -> BTreeMap<(String, String), Known> {
+    let mut options = BTreeMap::new();
+    for command in COMMANDS {
+        let help = wasmpool().args([command, "--help"]).run().exits(0).text().to_owned();
+        let mut name = None;
+        for line in help.lines().map(str::trim) {
+            let (letter, long) = match line.split_once(", ") {
+                Some((letter, rest)) if letter.len() == 2 && letter.starts_with('-') => (Some(letter.to_owned()), rest),
+                _ => (None, line),
+            };
+            if let Some(long) = option(long) {
+                let key = (command.to_owned(), long);
+                options.insert(key.clone(), Known { letter, ..Known::default() });
+                name = Some(key);
+            } else if let Some(known) = name.as_ref().and_then(|name| options.get_mut(name)) {
+                let within = |start: &str| Some(line.split_once(start)?.1.split(']').next()?.to_owned());
+                known.default = known.default.take().or(within("[default: ").filter(|value| !value.contains(' ')));
+                known.variable = known.variable.take().or(within("[env: "));
+            }
+        }
+    }
+    options
+}
+
+/// The rows of the reference's options: their names with letters, their commands, and what they are by default.
+fn options_of_reference() -> Vec<[String; 3]> {
+    let reference = document("docs/reference.md");
+    let (_, options) = reference.split_once("\n## Options\n").expect("the chapter");
+    let chapter = options.split("\n## ").next().expect("its text");
+    let cells = |row: &str| row.split(" | ").take(3).map(str::to_owned).collect::<Vec<_>>().try_into().expect("cells");
+    chapter.lines().filter_map(|line| line.strip_prefix("| `-")).map(|row| cells(&format!("`-{row}"))).collect()
+}
+
+#[test]
+fn the_reference_has_the_options_of_each_command() {
+    let mut left = options_of_help();
+    assert!(left.len() > 100, "only {} options were found in the helps", left.len());
+    for [names, commands, default] in options_of_reference() {
+        let words: Vec<&str> = between(&names, "`", '`').into_iter().filter(|text| text.starts_with('-')).collect();
+        let long = words.iter().find_map(|word| option(word)).expect("a long name");
+        let letter = words.iter().find(|word| !word.starts_with("--")).map(|&letter| letter.to_owned());
+        for command in commands.split(", ") {
+            let known = left.remove(&(command.to_owned(), long.clone()));
+            let known = known.unwrap_or_else(|| panic!("{command} has no {long}, or it stands there twice"));
+            assert_eq!(letter, known.letter, "the letter of {long}");
+            let value = known.default.unwrap_or_default();
+            assert!(default.contains(&value), "{long} of {command} is {value} by default, not {default}");
+            // It says by which name each can be set in the environment.
+            let variable = format!("WASMPOOL_{}", long.trim_start_matches('-').to_uppercase().replace('-', "_"));
+            let named = known.variable.unwrap_or_default();
+            assert!(named == variable || long == "--help", "{long} of {command}: {named}");
+        }
+    }
+    assert!(left.is_empty(), "not in the reference: {left:?}");
+}
+
 #[test]
 fn the_plugin_that_is_shown_asks_for_what_is_shown() {
-    let text = std::fs::read_to_string(workspace().join("README.md")).expect("it is there");
-    let (_, of_plugins) = text.split_once("\n## Plugins\n").expect("the chapter");
+    let text = document("docs/plugins.md");
     let block = |start: &str| {
-        let (_, rest) = of_plugins.split_once(start).expect("a block");
+        let (_, rest) = text.split_once(start).expect("a block");
         rest.split("\n```").next().expect("its end").to_owned()
     };
     let folder = TempDir::new().expect("a temporary directory");
@@ -160,4 +263,89 @@ fn the_plugin_that_is_shown_asks_for_what_is_shown() {
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .expect("the list");
     assert_eq!(asks.trim_end(), wanted);
+}
+
+/// The text of the first block of a document in this language.
+fn block<'a>(text: &'a str, language: &str) -> &'a str {
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("a block");
+    rest.split("```").next().expect("its end")
+}
+
+/// The commands that a document shows, each with what it prints.
+fn shown(text: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    for block in text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        for line in block.lines() {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push((command.to_owned(), String::new())),
+                (None, Some((_, printed))) => *printed += &format!("{line}\n"),
+                (None, None) => panic!("no command before {line}"),
+            }
+        }
+    }
+    commands
+}
+
+/// The text without what differs from run to run: the time that an item took, and its worker.
+fn without_times(text: &str) -> String {
+    ["\"elapsed_us\":", "\"worker\":"].iter().fold(text.to_owned(), |text, member| {
+        let mut parts = text.split(member);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |whole, part| whole + member + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+    })
+}
+
+/// A directory with what the examples name, as a reader has it after `make guests`.
+fn readers_directory() -> TempDir {
+    let folder = TempDir::new().expect("a temporary directory");
+    let readme = document("README.md");
+    for name in ["guest", "demo"] {
+        symlink(workspace().join(name), folder.path().join(name)).expect("a link");
+    }
+    std::fs::write(folder.path().join("square.wat"), block(&readme, "wat")).expect("written");
+    for name in ["bin", "squares", "photos"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a directory");
+    }
+    symlink(binary(), folder.path().join("bin/wasmpool")).expect("a link");
+    std::fs::write(folder.path().join("squares/plugin.toml"), block(&readme, "toml")).expect("written");
+    std::fs::copy(built("square").path(), folder.path().join("squares/square.wasm")).expect("a copy");
+    folder
+}
+
+/// What a shell prints for a command in the directory: results, then messages.
+fn printed(command: &str, folder: &Path) -> String {
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let programs = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&others));
+    let path = std::env::join_paths(programs).expect("paths");
+    let guests = built("square");
+    let guests = guests.path().parent().expect("a folder");
+    let mut shell = Command::new("sh");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WASMPOOL_")) {
+        shell.env_remove(name);
+    }
+    shell.args(["-c", command]).current_dir(folder).env("PATH", path).env("XDG_CACHE_HOME", folder.join("cache"));
+    let output = shell.env("G", guests).output().expect("a shell");
+    String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+}
+
+#[test]
+fn examples_print_what_is_shown() {
+    // Of tasks that no reader has; of a machine with a cgroup.
+    const OTHERS: [&str; 4] = ["factor.wasm", "solver.wasm", "size.wasm", "doctor"];
+    let folder = readers_directory();
+    let mut run = 0;
+    for name in ["README.md", "docs/reference.md", "docs/long-runs.md"] {
+        for (command, wanted) in shown(&document(name)) {
+            if let Some(file) = command.strip_prefix("cat ") {
+                std::fs::write(folder.path().join(file), &wanted).expect("written");
+            }
+            let has_guest = !command.contains("isbn-c.wasm") || built_in("c").is_some();
+            if has_guest && !OTHERS.iter().any(|other| command.contains(other)) {
+                run += 1;
+                let printed = printed(&command, folder.path());
+                assert_eq!(without_times(&printed), without_times(&wanted), "{name}: {command}");
+            }
+        }
+    }
+    assert!(run > 12, "only {run} examples were run");
 }
