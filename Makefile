@@ -5,6 +5,12 @@ GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
+# Our own packages: what is documented and held to the lints of documentation.
+OURS := -p wasmpool -p wasmpool-core -p wasmpool-ipc -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
+# An architecture that the tables of system calls have to fit, too. It is only checked, so that what C there is (of blake3) need
+# not be compiled: `true` stands in for a compiler that few have.
+OTHER := aarch64-unknown-linux-gnu
+
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
@@ -66,17 +72,33 @@ conformance: build ## Hold the program to the WebAssembly specification's own te
 	    *) exit 1 ;; \
 	esac
 
-lint: ## Formatting, clippy, licences, known advisories
+lint: ## Formatting, clippy, documentation, another architecture, licences, known advisories
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --workspace --all-targets --features wasmpool/probes -- -D warnings
 	cd guest && $(CARGO) fmt --all --check
+	cd fuzz && $(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --workspace --all-targets --features wasmpool/probes -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --no-deps --document-private-items $(OURS)
+	@rustup target list --installed 2>/dev/null | grep -qx $(OTHER) || rustup target add $(OTHER) >/dev/null 2>&1 || true
+	@if ! rustup target list --installed 2>/dev/null | grep -qx $(OTHER); then echo "left out: $(OTHER): its standard library cannot be had" >&2; \
+	else CC_aarch64_unknown_linux_gnu=true AR_aarch64_unknown_linux_gnu=true \
+	    $(CARGO) check --release --locked --target $(OTHER) -p wasmpool --features probes; fi
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then echo "left out: licences and advisories: cargo-deny is not installed" >&2; \
 	else $(CARGO) deny check bans licenses sources && \
 	    if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	    else echo "left out: advisories: their list (github.com/rustsec/advisory-db) cannot be had" >&2; fi; fi
 
+# Debug information goes into a file beside the program, which debuggers find by its name.
 dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
 	$(CARGO) build --profile dist --locked -p wasmpool
+	@objcopy=$$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null | head -1); \
+	objcopy=$${objcopy:-$$(command -v objcopy || command -v llvm-objcopy || true)}; \
+	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy" >&2; \
+	elif [ target/dist/wasmpool -nt target/dist/wasmpool.debug ]; then \
+	    rm -f target/dist/wasmpool.debug && \
+	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
+	    $$objcopy --strip-debug --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
+	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
+	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB\n", $$5 / 1e6 }'
 
 # All packages with one command: then what they share is built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".

@@ -6,6 +6,8 @@
 //!
 //! `conformance [--short] [--deterministic] FOLDER [NAME]…` takes the scripts whose name begins with one of these, or all.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 mod driver;
 mod pool;
 mod report;

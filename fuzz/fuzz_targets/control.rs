@@ -5,11 +5,11 @@ use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
 use arbitrary::Arbitrary;
-use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_ipc::lane::life::{Life, News, Started};
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use wasmpool_core::layer::Part;
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::lane::life::{Life, News, Started};
 
 #[derive(Arbitrary, Debug)]
 enum Step {

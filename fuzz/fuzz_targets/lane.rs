@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use arbitrary::Arbitrary;
-use wasmpool_ipc::lane::host::{HostLane, Received};
-use wasmpool_ipc::lane::region::{NEVER, Region};
 use libfuzzer_sys::fuzz_target;
 use wasmpool_core::outcome::{Beside, Failure};
+use wasmpool_ipc::lane::host::{HostLane, Received};
+use wasmpool_ipc::lane::region::{NEVER, Region};
 
 const MAX: u64 = 1 << 20;
 
@@ -19,7 +19,11 @@ enum Attack {
     InputTail(u64),
     Scribble(u16, Vec<u8>),
     /// A header that could be right, and the bytes behind it.
-    Outcome { tag: u8, len: u16, payload: Vec<u8> },
+    Outcome {
+        tag: u8,
+        len: u16,
+        payload: Vec<u8>,
+    },
     Status(u64, u64, u64),
     HostPage(u64, u64),
     Receive,

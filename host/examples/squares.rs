@@ -1,5 +1,7 @@
 //! Squares of the numbers on the command line: `cargo run --release --example squares -- 1 2 3`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 use wasmpool::{Error, Pool};
 
 fn main() -> Result<(), Error> {

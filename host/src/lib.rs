@@ -6,8 +6,6 @@
 //!
 //! This is the library behind the `wasmpool` command, too; see the README for what that does and ARCHITECTURE.md for how.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
 mod pool;
 
 pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, Returned, Task};

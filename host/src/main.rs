@@ -1,7 +1,5 @@
 //! The `wasmpool` command.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
 mod cli;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::world::{Nature, World};
 use crate::{Violation, promise};
 use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Failures, Halt, Manner};
+use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_scheduler::{Blame, Ending, WorkerId};
 
 /// Times a chunk may go back without an item of it having started, before its first item may be blamed.
@@ -71,7 +71,7 @@ pub struct Ledger {
     done: u64,
     failed: u64,
     was_too_much: bool,
-    halted: Option<Manner>,
+    halted: Option<HaltWhen>,
     /// Bytes read and not given out, given out and not all emitted, kept as outcomes, emitted and not written.
     waiting: u64,
     input: u64,
@@ -137,7 +137,7 @@ impl Ledger {
 
     pub fn send(&mut self, worker: WorkerId, chunk: u64, count: u32) -> Result<(), Violation> {
         promise!(count > 0, "worker {worker} is given a chunk without items");
-        promise!(self.halted != Some(Manner::Now), "worker {worker} is given items after all was cut short");
+        promise!(self.halted != Some(HaltWhen::Now), "worker {worker} is given items after all was cut short");
         for index in chunk..chunk + u64::from(count) {
             if index == self.given_out {
                 self.given_out += 1;
@@ -278,7 +278,7 @@ impl Ledger {
         bytes: u64,
     ) -> Result<(), Violation> {
         if blame == Blame::Cancelled {
-            let cut = self.halted == Some(Manner::Now) && !self.world.config.resumable;
+            let cut = self.halted == Some(HaltWhen::Now) && !self.world.config.resumable;
             let given_up = self.is_given_up(index);
             promise!(cut || given_up, "item {index} is cancelled, but nothing was cut short, nor given up");
             return self.became(chunk, index, Became::Blamed(blame), attempts, bytes);
@@ -335,7 +335,7 @@ impl Ledger {
         promise!(Some(halt) == self.world.config.halt, "it halts for {halt}, which nobody asked for");
         self.halted = Some(halt.manner);
         self.stop();
-        if halt.manner == Manner::Now {
+        if halt.manner == HaltWhen::Now {
             for index in std::mem::take(&mut self.held).into_values().flatten() {
                 self.item(index)?.holder = None;
             }
@@ -447,7 +447,7 @@ impl Ledger {
         promise!(self.given_out == items, "{} items were given out of {items}", self.given_out);
         let config = &self.world.config;
         // Another run may go on with what this one leaves.
-        let left = config.resumable && self.halted == Some(Manner::Now);
+        let left = config.resumable && self.halted == Some(HaltWhen::Now);
         if left {
             let next = self.items.get(self.emitted as usize);
             let gap = !config.ordered || next.is_none_or(|item| item.became.is_none());

@@ -1,5 +1,7 @@
 //! `simulate`: runs seeds, replays one, or tells how the scheduler's time grows.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,7 +15,7 @@ use crate::trace::Trace;
 use crate::worker::{Doing, Lie, Worker};
 use crate::world::World;
 use crate::{Violation, promise};
-use wasmpool_core::policy::Manner;
+use wasmpool_core::policy::HaltWhen;
 use wasmpool_scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 
 /// How often the host looks for outcomes while a worker may have some without ringing.
@@ -752,7 +752,7 @@ impl Simulation {
     }
 
     fn is_cut_short(&self) -> bool {
-        self.scheduler.halted().is_some_and(|halt| halt.manner == Manner::Now)
+        self.scheduler.halted().is_some_and(|halt| halt.manner == HaltWhen::Now)
     }
 
     fn write_next(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::random::{Random, mix};
 use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Failures, Halt, Manner, RETRY_ON};
+use wasmpool_core::policy::{Failures, Halt, HaltWhen, RETRY_ON};
 use wasmpool_scheduler::{ChunkSize, Config};
 
 /// What an item costs the scheduler's account besides its bytes.
@@ -158,7 +158,7 @@ impl World {
             retries: if may(random, 500) { random.below(4) as u32 } else { 0 },
             retry_on: if may(random, 600) { RETRY_ON.into() } else { some_of(random, &KINDS) },
             halt: may(random, 200).then(|| Halt {
-                manner: if may(random, 500) { Manner::Now } else { Manner::Soon },
+                manner: if may(random, 500) { HaltWhen::Now } else { HaltWhen::Soon },
                 after: match random.below(2) {
                     0 => Failures::Count(random.magnitude(20).max(1)),
                     _ => Failures::Percent(random.between(1, 60) as f64),

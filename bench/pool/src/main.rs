@@ -2,6 +2,8 @@
 //!
 //! Prints what the call alone took, as JSON: the pool is there before, as the limit's task is loaded before.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;

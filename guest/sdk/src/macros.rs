@@ -40,12 +40,7 @@ macro_rules! task {
         $crate::__export!($crate::runtime::run_bytes, $run);
     };
     (init: $init:path, run: $run:path $(,)?) => {
-        $crate::__export!(
-            $crate::runtime::init_bytes,
-            $init,
-            $crate::runtime::run_bytes_with,
-            $run
-        );
+        $crate::__export!($crate::runtime::init_bytes, $init, $crate::runtime::run_bytes_with, $run);
     };
 }
 
@@ -92,12 +87,7 @@ macro_rules! json_task {
         $crate::__export!($crate::runtime::run_json, $run);
     };
     (init: $init:path, run: $run:path $(,)?) => {
-        $crate::__export!(
-            $crate::runtime::init_json,
-            $init,
-            $crate::runtime::run_json_with,
-            $run
-        );
+        $crate::__export!($crate::runtime::init_json, $init, $crate::runtime::run_json_with, $run);
     };
 }
 

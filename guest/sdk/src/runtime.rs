@@ -83,10 +83,7 @@ where
 /// Keeps the state of this instance. A second `init` would change the task under
 /// items that are already done, so it is refused.
 fn keep<S: 'static>(state: S) -> Result<(), String> {
-    STATE.with(|slot| {
-        slot.set(Rc::new(state))
-            .map_err(|_| "init was called twice on one instance".to_owned())
-    })
+    STATE.with(|slot| slot.set(Rc::new(state)).map_err(|_| "init was called twice on one instance".to_owned()))
 }
 
 /// The state, made by `default` where the pool called no `init`.
@@ -102,8 +99,7 @@ fn state<S: 'static>(default: impl FnOnce() -> Result<(), String>) -> Result<Rc<
 }
 
 fn decode<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(json)
-        .map_err(|error| format!("{what} is not what was expected: {error}"))
+    serde_json::from_slice(json).map_err(|error| format!("{what} is not what was expected: {error}"))
 }
 
 fn encode<R: Serialize>(result: &R) -> Result<Vec<u8>, String> {
@@ -141,10 +137,7 @@ mod tests {
         if step == 0 {
             return Err("a step of 0".to_owned());
         }
-        Ok(Counter {
-            step,
-            sum: Cell::new(0),
-        })
+        Ok(Counter { step, sum: Cell::new(0) })
     }
 
     fn count(counter: &Counter, items: u32) -> Result<u32, String> {
@@ -163,10 +156,7 @@ mod tests {
 
     #[test]
     fn a_json_task_decodes_items_and_encodes_results() {
-        assert_eq!(
-            run_json(total, br#"{"price":1.5,"count":3}"#),
-            Ok(b"4.5".to_vec())
-        );
+        assert_eq!(run_json(total, br#"{"price":1.5,"count":3}"#), Ok(b"4.5".to_vec()));
     }
 
     #[test]

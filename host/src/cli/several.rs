@@ -27,7 +27,7 @@ use super::stream::{columns, config, format, formed, items, notice, output, tell
 use super::units::NamedTask;
 use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Counts, Failure, Kind};
-use wasmpool_core::policy::{Call, Failures, Halt, Manner};
+use wasmpool_core::policy::{Call, Failures, Halt, HaltWhen};
 use wasmpool_core::text::{Foreign, Word};
 use wasmpool_run::compile::{Cache, Prepared, Wasm};
 use wasmpool_run::error::Error;
@@ -384,7 +384,7 @@ impl Board {
 
     /// When a task ends by itself for its failures: then it is set aside.
     fn own_halt(&self) -> Option<Halt> {
-        self.after.map(|after| Halt { manner: Manner::Now, after })
+        self.after.map(|after| Halt { manner: HaltWhen::Now, after })
     }
 
     fn is_halted(&self) -> bool {

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
 use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Failures, Halt, Manner};
+use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{Foreign, Word};
 use wasmpool_run::grants::{Directory, Peer};
 
@@ -217,8 +217,8 @@ pub fn halt(text: &str) -> Result<MaybeHalt, String> {
     let (manner, after) = text.split_once(',').map_or((text, None), |(manner, after)| (manner, Some(after)));
     let manner = match manner.trim() {
         "never" if after.is_none() => return Ok(MaybeHalt(None)),
-        "soon" => Manner::Soon,
-        "now" => Manner::Now,
+        "soon" => HaltWhen::Soon,
+        "now" => HaltWhen::Now,
         _ => return Err(hint()),
     };
     let after = match after {
@@ -335,9 +335,9 @@ mod tests {
     fn a_halt_says_how_and_after_how_many_failures() {
         let halt_of = |text| halt(text).map(|halt| halt.0.map(|halt| (halt.manner, halt.after)));
         assert_eq!(halt_of("never"), Ok(None));
-        assert_eq!(halt_of("now"), Ok(Some((Manner::Now, Failures::Count(1)))));
-        assert_eq!(halt_of("soon,fail=10"), Ok(Some((Manner::Soon, Failures::Count(10)))));
-        assert_eq!(halt_of("now,fail=2.5%"), Ok(Some((Manner::Now, Failures::Percent(2.5)))));
+        assert_eq!(halt_of("now"), Ok(Some((HaltWhen::Now, Failures::Count(1)))));
+        assert_eq!(halt_of("soon,fail=10"), Ok(Some((HaltWhen::Soon, Failures::Count(10)))));
+        assert_eq!(halt_of("now,fail=2.5%"), Ok(Some((HaltWhen::Now, Failures::Percent(2.5)))));
         for wrong in [
             "",
             "later",

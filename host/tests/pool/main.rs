@@ -2,6 +2,8 @@
 //!
 //! Workers are the `wasmpool` command. Nothing here sleeps to be in time: a test waits for what it needs.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod bytes;
 mod cancel;
 mod failures;

@@ -2,6 +2,12 @@
 //!
 //! Each test is named after the promise it keeps. See `README.md` beside this crate's manifest for how to run them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends where something is not as it should be, and says what was left out"
+)]
+
 mod support;
 
 mod apart;

@@ -16,11 +16,7 @@ impl Guest for Fib {
 }
 
 fn fib(n: u32) -> u64 {
-    if n < 2 {
-        u64::from(n)
-    } else {
-        fib(n - 1) + fib(n - 2)
-    }
+    if n < 2 { u64::from(n) } else { fib(n - 1) + fib(n - 2) }
 }
 
 #[cfg(test)]

@@ -48,11 +48,7 @@ impl<'a> Fields<'a> {
 
     /// Goes on after a field: at the end, or past one space.
     fn rest(&mut self, rest: &'a str) -> Option<()> {
-        self.0 = if rest.is_empty() {
-            rest
-        } else {
-            rest.strip_prefix(' ')?
-        };
+        self.0 = if rest.is_empty() { rest } else { rest.strip_prefix(' ')? };
         Some(())
     }
 }

@@ -31,22 +31,9 @@ fn entry(line: &str) -> Option<Entry> {
         digits => Some(digits.parse().ok()?),
     };
     // The common format ends here; servers may add fields after the combined one.
-    let (referer, user_agent) = if fields.is_empty() {
-        (None, None)
-    } else {
-        (present(&fields.quoted()?), present(&fields.quoted()?))
-    };
-    Some(Entry {
-        host,
-        identity,
-        user,
-        time,
-        request,
-        status,
-        size,
-        referer,
-        user_agent,
-    })
+    let (referer, user_agent) =
+        if fields.is_empty() { (None, None) } else { (present(&fields.quoted()?), present(&fields.quoted()?)) };
+    Some(Entry { host, identity, user, time, request, status, size, referer, user_agent })
 }
 
 fn request(line: &str) -> Option<Request> {
@@ -60,11 +47,7 @@ fn request(line: &str) -> Option<Request> {
         Some((path, protocol)) if protocol.starts_with("HTTP/") => (path, Some(protocol)),
         _ => (rest, None),
     };
-    Some(Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        protocol: protocol.map(str::to_owned),
-    })
+    Some(Request { method: method.to_owned(), path: path.to_owned(), protocol: protocol.map(str::to_owned) })
 }
 
 fn present(field: &str) -> Option<String> {
@@ -75,8 +58,7 @@ fn present(field: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const COMMON: &str =
-        r#"192.0.2.7 - ada [10/Oct/2025:13:55:36 -0700] "GET /a b HTTP/1.1" 200 2326"#;
+    const COMMON: &str = r#"192.0.2.7 - ada [10/Oct/2025:13:55:36 -0700] "GET /a b HTTP/1.1" 200 2326"#;
 
     #[test]
     fn reads_the_common_format() {
@@ -86,10 +68,7 @@ mod tests {
         assert_eq!(entry.user.as_deref(), Some("ada"));
         assert_eq!(entry.time, "2025-10-10T13:55:36-07:00");
         let request = entry.request.unwrap();
-        assert_eq!(
-            (request.method.as_str(), request.path.as_str()),
-            ("GET", "/a b")
-        );
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/a b"));
         assert_eq!(request.protocol.as_deref(), Some("HTTP/1.1"));
         assert_eq!((entry.status, entry.size), (200, Some(2326)));
         assert_eq!((entry.referer, entry.user_agent), (None, None));
@@ -112,13 +91,7 @@ mod tests {
 
     #[test]
     fn what_is_no_log_line_is_none() {
-        for line in [
-            "",
-            "# comment",
-            "a b c",
-            &COMMON[..40],
-            &COMMON.replace("200", "2OO"),
-        ] {
+        for line in ["", "# comment", "a b c", &COMMON[..40], &COMMON.replace("200", "2OO")] {
             assert!(entry(line).is_none(), "{line}");
         }
     }

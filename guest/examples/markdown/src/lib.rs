@@ -12,10 +12,8 @@ wasmpool_guest::task!(run: render);
 
 fn render(item: &[u8]) -> Result<String, Utf8Error> {
     let source = std::str::from_utf8(item)?;
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_FOOTNOTES;
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_FOOTNOTES;
     let mut page = String::with_capacity(source.len() * 3 / 2);
     html::push_html(&mut page, Parser::new_ext(source, options));
     Ok(page)
@@ -27,10 +25,7 @@ mod tests {
 
     #[test]
     fn renders_commonmark_and_tables() {
-        assert_eq!(
-            render(b"# Hi *there*").unwrap(),
-            "<h1>Hi <em>there</em></h1>\n"
-        );
+        assert_eq!(render(b"# Hi *there*").unwrap(), "<h1>Hi <em>there</em></h1>\n");
         assert!(render(b"|a|\n|-|\n|1|").unwrap().contains("<td>1</td>"));
     }
 

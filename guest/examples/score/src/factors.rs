@@ -10,21 +10,12 @@ pub struct Factor {
 
 /// The factors that count in this strike, in the order above.
 pub fn of(strike: &Strike) -> Vec<Factor> {
-    let all = [
-        impact(strike),
-        damage(strike),
-        cost(strike),
-        phase(strike),
-        light(strike),
-    ];
+    let all = [impact(strike), damage(strike), cost(strike), phase(strike), light(strike)];
     all.into_iter().flatten().collect()
 }
 
 fn factor(points: u8, reason: impl Into<String>) -> Option<Factor> {
-    (points > 0).then(|| Factor {
-        points,
-        reason: reason.into(),
-    })
+    (points > 0).then(|| Factor { points, reason: reason.into() })
 }
 
 /// The energy of the impact, by a typical mass of the size class.
@@ -48,10 +39,7 @@ fn impact(strike: &Strike) -> Option<Factor> {
     let kilojoules = 0.5 * kilograms * metres_per_second * metres_per_second / 1000.0;
     // One point per kilojoule up to 35: about what certification asks of a windshield.
     let points = kilojoules.min(35.0) as u8;
-    factor(
-        points,
-        format!("{animal} animal at {knots} knots: {kilojoules:.0} kJ"),
-    )
+    factor(points, format!("{animal} animal at {knots} knots: {kilojoules:.0} kJ"))
 }
 
 fn damage(strike: &Strike) -> Option<Factor> {
@@ -96,12 +84,7 @@ mod tests {
 
     #[test]
     fn a_missing_speed_is_the_phases_usual_one() {
-        let strike = Strike {
-            phase: Phase::Climb,
-            speed_knots: None,
-            wildlife_size: Size::Medium,
-            ..quiet()
-        };
+        let strike = Strike { phase: Phase::Climb, speed_knots: None, wildlife_size: Size::Medium, ..quiet() };
         let factor = impact(&strike).unwrap();
         assert_eq!(factor.reason, "medium-sized animal at 180 knots: 3 kJ");
         assert_eq!(factor.points, 3);
@@ -109,13 +92,7 @@ mod tests {
 
     #[test]
     fn cost_counts_from_a_thousand_dollars_to_ten_million() {
-        let points = |cost_total| {
-            cost(&Strike {
-                cost_total,
-                ..quiet()
-            })
-            .map(|f| f.points)
-        };
+        let points = |cost_total| cost(&Strike { cost_total, ..quiet() }).map(|f| f.points);
         assert_eq!(points(999), None);
         assert_eq!(points(1_000), Some(3));
         assert_eq!(points(u64::MAX), Some(15));

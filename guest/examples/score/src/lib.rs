@@ -20,11 +20,7 @@ fn assess(strike: &Strike) -> Assessment {
     // Stable, so that factors of one weight keep their order and a run is
     // reproducible to the byte.
     factors.sort_by_key(|factor| std::cmp::Reverse(factor.points));
-    let risk = factors
-        .iter()
-        .map(|factor| factor.points)
-        .sum::<u8>()
-        .min(100);
+    let risk = factors.iter().map(|factor| factor.points).sum::<u8>().min(100);
     Assessment {
         risk,
         level: match risk {
@@ -82,11 +78,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_weightiest_reason_comes_first() {
-        let assessment = assess(&Strike {
-            time_of_day: TimeOfDay::Dusk,
-            damage: Damage::Minor,
-            ..quiet()
-        });
+        let assessment = assess(&Strike { time_of_day: TimeOfDay::Dusk, damage: Damage::Minor, ..quiet() });
         assert_eq!(assessment.reasons, ["minor damage", "poor light"]);
     }
 }

@@ -9,10 +9,7 @@ export!(SquareBatch);
 impl Guest for SquareBatch {
     fn square_batch(xs: Vec<i64>) -> Vec<i64> {
         xs.into_iter()
-            .map(|x| {
-                x.checked_mul(x)
-                    .unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits"))
-            })
+            .map(|x| x.checked_mul(x).unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits")))
             .collect()
     }
 }

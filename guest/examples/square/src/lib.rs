@@ -8,8 +8,7 @@ export!(Square);
 impl Guest for Square {
     fn square(x: i64) -> i64 {
         // A wrong answer would look like a right one; a trap fails this item only.
-        x.checked_mul(x)
-            .unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits"))
+        x.checked_mul(x).unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits"))
     }
 }
 

@@ -18,24 +18,18 @@ fn width(args: &[u8]) -> Result<u32, String> {
         "" => Ok(DEFAULT_WIDTH),
         text => match text.parse() {
             Ok(width) if width > 0 => Ok(width),
-            _ => Err(format!(
-                "the width is a whole number of pixels, not {text:?}"
-            )),
+            _ => Err(format!("the width is a whole number of pixels, not {text:?}")),
         },
     }
 }
 
 fn shrink(width: &u32, item: &[u8]) -> Result<Vec<u8>, String> {
-    let reader = ImageReader::new(Cursor::new(item))
-        .with_guessed_format()
-        .map_err(|error| error.to_string())?;
+    let reader = ImageReader::new(Cursor::new(item)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().ok_or("neither a PNG nor a JPEG image")?;
     let image = reader.decode().map_err(|error| error.to_string())?;
 
     let mut thumbnail = Cursor::new(Vec::new());
-    scale(image, *width)
-        .write_to(&mut thumbnail, format)
-        .map_err(|error| error.to_string())?;
+    scale(image, *width).write_to(&mut thumbnail, format).map_err(|error| error.to_string())?;
     Ok(thumbnail.into_inner())
 }
 
@@ -56,19 +50,13 @@ mod tests {
 
     fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        DynamicImage::new_rgb8(width, height)
-            .write_to(&mut bytes, format)
-            .unwrap();
+        DynamicImage::new_rgb8(width, height).write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }
 
     fn shape(bytes: &[u8]) -> (u32, u32, ImageFormat) {
         let image = image::load_from_memory(bytes).unwrap();
-        (
-            image.width(),
-            image.height(),
-            image::guess_format(bytes).unwrap(),
-        )
+        (image.width(), image.height(), image::guess_format(bytes).unwrap())
     }
 
     #[test]
@@ -89,10 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_an_error() {
-        assert_eq!(
-            shrink(&60, b"hello").unwrap_err(),
-            "neither a PNG nor a JPEG image"
-        );
+        assert_eq!(shrink(&60, b"hello").unwrap_err(), "neither a PNG nor a JPEG image");
         let cut = &picture(30, 30, ImageFormat::Png)[..40];
         assert!(shrink(&60, cut).is_err());
     }

@@ -31,9 +31,7 @@ impl Guest for Isbn {
 
 /// The last of ten may be an X, which is worth 10.
 fn digits(symbols: &[char]) -> Result<Vec<u32>, String> {
-    let is_ten = |index: usize, symbol: char| {
-        symbols.len() == 10 && index == 9 && symbol.eq_ignore_ascii_case(&'x')
-    };
+    let is_ten = |index: usize, symbol: char| symbols.len() == 10 && index == 9 && symbol.eq_ignore_ascii_case(&'x');
     let digit = |(index, &symbol): (usize, &char)| match symbol.to_digit(10) {
         Some(digit) => Ok(digit),
         None if is_ten(index, symbol) => Ok(10),
@@ -43,21 +41,12 @@ fn digits(symbols: &[char]) -> Result<Vec<u32>, String> {
 }
 
 fn check_of_10(body: &[u32]) -> u32 {
-    let sum: u32 = (2..=10)
-        .rev()
-        .zip(body)
-        .map(|(weight, digit)| weight * digit)
-        .sum();
+    let sum: u32 = (2..=10).rev().zip(body).map(|(weight, digit)| weight * digit).sum();
     (11 - sum % 11) % 11
 }
 
 fn check_of_13(body: &[u32]) -> u32 {
-    let sum: u32 = [1, 3]
-        .iter()
-        .cycle()
-        .zip(body)
-        .map(|(weight, digit)| weight * digit)
-        .sum();
+    let sum: u32 = [1, 3].iter().cycle().zip(body).map(|(weight, digit)| weight * digit).sum();
     (10 - sum % 10) % 10
 }
 
@@ -70,8 +59,5 @@ fn verify(check: u32, wanted: u32) -> Result<(), String> {
 }
 
 fn written(digits: &[u32]) -> String {
-    digits
-        .iter()
-        .map(|&digit| char::from_digit(digit, 10).unwrap_or('X'))
-        .collect()
+    digits.iter().map(|&digit| char::from_digit(digit, 10).unwrap_or('X')).collect()
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest_grants::GuestGrants;
 
-pub use halt::{Failures, Halt, Manner, RETRY_ON};
+pub use halt::{Failures, Halt, HaltWhen, RETRY_ON};
 
 /// How often an instance of the task starts from pristine memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,16 +28,16 @@ mod unwanted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use roster::{Roster, Worker};
+use roster::{Worker, WorkerTable};
 use setback::{Dud, Setback};
 #[allow(unused_imports, reason = "the simulation has no use for `pause`")]
 pub use setback::{PATIENCE, pause};
 pub use sizing::ChunkSize;
-use sizing::Sizer;
+use sizing::ChunkSizer;
 use unwanted::{GRACE, Unwanted};
 
 use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Halt, Manner, RETRY_ON};
+use wasmpool_core::policy::{Halt, HaltWhen, RETRY_ON};
 
 /// Time since the start of the run, as the caller tells it.
 pub type Time = Duration;
@@ -81,7 +81,7 @@ pub struct Config {
     pub retry_on: BTreeSet<Kind>,
     /// When failures end the run.
     pub halt: Option<Halt>,
-    /// The run may be taken up again: items that [`Manner::Now`] cuts off get no outcome, and nothing behind one is emitted.
+    /// The run may be taken up again: items that [`HaltWhen::Now`] cuts off get no outcome, and nothing behind one is emitted.
     pub resumable: bool,
     /// Replace a worker after so many items.
     pub max_tasks_per_worker: Option<u64>,
@@ -198,9 +198,9 @@ impl Chunk {
 #[derive(Debug)]
 pub struct Scheduler {
     config: Config,
-    sizer: Sizer,
+    sizer: ChunkSizer,
     actions: VecDeque<Action>,
-    workers: Roster,
+    workers: WorkerTable,
     next_worker: WorkerId,
     setback: Setback,
     /// Sizes of the items that were read and not yet given out.
@@ -239,10 +239,10 @@ pub struct Scheduler {
 impl Scheduler {
     pub fn new(config: Config) -> Self {
         Scheduler {
-            sizer: Sizer::new(config.chunk),
+            sizer: ChunkSizer::new(config.chunk),
             config,
             actions: VecDeque::new(),
-            workers: Roster::default(),
+            workers: WorkerTable::default(),
             next_worker: 0,
             setback: Setback::default(),
             pending: VecDeque::new(),
@@ -713,7 +713,7 @@ impl Scheduler {
         }
         self.halted = Some(halt);
         self.stop();
-        if halt.manner == Manner::Now {
+        if halt.manner == HaltWhen::Now {
             self.cut_short();
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Worker {
 
 /// What of a worker matters to the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Standing {
+struct WorkerState {
     free: Option<usize>,
     spent: bool,
     staying: bool,
@@ -87,9 +87,9 @@ impl Worker {
         self.latest = self.latest.saturating_add(by);
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> WorkerState {
         let (alive, busy) = (self.killed.is_none(), !self.chunks.is_empty());
-        Standing {
+        WorkerState {
             free: (alive && self.ready && !self.retiring && !self.long).then_some(self.chunks.len()),
             spent: alive && self.ready && self.retiring && !busy,
             staying: alive && !self.retiring,
@@ -100,7 +100,7 @@ impl Worker {
 
 /// All workers. See the module's head.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
+pub(super) struct WorkerTable {
     workers: BTreeMap<WorkerId, Worker>,
     /// Those that can take a chunk, by how many they hold.
     free: [BTreeSet<WorkerId>; DEPTH],
@@ -113,15 +113,15 @@ pub(super) struct Roster {
     staying_busy: usize,
 }
 
-impl Roster {
+impl WorkerTable {
     pub fn insert(&mut self, id: WorkerId, worker: Worker) {
-        self.count(id, Standing::default(), worker.standing());
+        self.count(id, WorkerState::default(), worker.standing());
         self.workers.insert(id, worker);
     }
 
     pub fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
-        self.count(id, worker.standing(), Standing::default());
+        self.count(id, worker.standing(), WorkerState::default());
         if let Some(at) = worker.alarm {
             self.alarms.remove(&(at, id));
         }
@@ -133,7 +133,7 @@ impl Roster {
     }
 
     /// A worker, to note how far it has come. Nothing may change that it is counted by, such as its chunks: that is what
-    /// [`Roster::change`] is for, which takes longer.
+    /// [`WorkerTable::change`] is for, which takes longer.
     pub fn progress(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.workers.get_mut(&id)
     }
@@ -150,7 +150,7 @@ impl Roster {
         Some(result)
     }
 
-    fn count(&mut self, id: WorkerId, before: Standing, after: Standing) {
+    fn count(&mut self, id: WorkerId, before: WorkerState, after: WorkerState) {
         let adjust = |number: &mut usize, was: bool, is: bool| *number = *number + usize::from(is) - usize::from(was);
         adjust(&mut self.staying, before.staying, after.staying);
         adjust(&mut self.busy, before.busy, after.busy);

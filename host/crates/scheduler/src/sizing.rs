@@ -27,7 +27,7 @@ pub enum ChunkSize {
 
 /// Measures items and cuts chunks.
 #[derive(Debug)]
-pub(super) struct Sizer {
+pub(super) struct ChunkSizer {
     size: ChunkSize,
     target: Duration,
     max_bytes: usize,
@@ -73,9 +73,9 @@ impl Average {
     }
 }
 
-impl Sizer {
+impl ChunkSizer {
     pub(super) fn new(size: ChunkSize) -> Self {
-        Sizer { size, target: TARGET, max_bytes: MAX_BYTES, item: None }
+        ChunkSizer { size, target: TARGET, max_bytes: MAX_BYTES, item: None }
     }
 
     /// Chunks are for callers who may come at any time.
@@ -153,7 +153,7 @@ mod tests {
     const FAST: Duration = Duration::from_nanos(500);
 
     fn after(items: impl IntoIterator<Item = Duration>) -> usize {
-        let mut sizer = Sizer::new(ChunkSize::Auto);
+        let mut sizer = ChunkSizer::new(ChunkSize::Auto);
         items.into_iter().for_each(|elapsed| sizer.measured(elapsed));
         sizer.auto()
     }

@@ -4,7 +4,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
-use crate::value::Shape;
+use crate::value::TypePlan;
 use wasmpool_core::text::{Name, few, shown};
 
 /// An exported function.
@@ -13,8 +13,8 @@ pub struct Export {
     /// The interface it is in, with package and version.
     pub interface: Option<String>,
     pub name: String,
-    pub params: Vec<(String, Shape)>,
-    pub result: Option<Shape>,
+    pub params: Vec<(String, TypePlan)>,
+    pub result: Option<TypePlan>,
     /// Why it cannot be called with values, where it cannot: then `params` and `result` are not all there are.
     pub unsupported: Option<Unsupported>,
     pub is_async: bool,
@@ -61,7 +61,7 @@ impl Export {
 
     /// The type, in WIT's words.
     pub fn signature(&self) -> String {
-        let wit = |shape: &Shape| match self.is_core {
+        let wit = |shape: &TypePlan| match self.is_core {
             true => core_text(shape),
             false => shape.wit(),
         };
@@ -141,8 +141,8 @@ fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<
 fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> Export {
     let mut why = None;
     let mut shape =
-        |what: &str, ty: &Type| Shape::of(ty).map_err(|e| why.get_or_insert(format!("{what} is {e}")).clone()).ok();
-    let params: Vec<(String, Shape)> =
+        |what: &str, ty: &Type| TypePlan::of(ty).map_err(|e| why.get_or_insert(format!("{what} is {e}")).clone()).ok();
+    let params: Vec<(String, TypePlan)> =
         func.params().filter_map(|(n, ty)| Some((n.to_owned(), shape(&format!("parameter `{n}`"), &ty)?))).collect();
     let result = func.results().next().and_then(|ty| shape("the result", &ty));
     let unsupported = why.map(|why| {
@@ -174,18 +174,18 @@ pub fn of_module(module: &Module) -> Vec<Export> {
 fn of_core_func(name: &str, ty: &FuncType) -> Export {
     let mut why = None;
     let mut shape = |ty: ValType| match ty {
-        ValType::I32 => Some(Shape::S32),
-        ValType::I64 => Some(Shape::S64),
-        ValType::F32 => Some(Shape::F32),
-        ValType::F64 => Some(Shape::F64),
+        ValType::I32 => Some(TypePlan::S32),
+        ValType::I64 => Some(TypePlan::S64),
+        ValType::F32 => Some(TypePlan::F32),
+        ValType::F64 => Some(TypePlan::F64),
         other => {
             why.get_or_insert_with(|| format!("it has a parameter or result of type {other}, which has no JSON form"));
             None
         }
     };
     let params = ty.params().enumerate().filter_map(|(i, ty)| Some((format!("p{i}"), shape(ty)?))).collect();
-    let mut results: Vec<Shape> = ty.results().filter_map(shape).collect();
-    let result = if results.len() > 1 { Some(Shape::Tuple(results)) } else { results.pop() };
+    let mut results: Vec<TypePlan> = ty.results().filter_map(shape).collect();
+    let result = if results.len() > 1 { Some(TypePlan::Tuple(results)) } else { results.pop() };
     let unsupported = why.map(|why| {
         let names: Vec<String> = (0..ty.params().len()).map(|i| format!("p{i}")).collect();
         let params = names.iter().zip(ty.params()).map(|(name, ty)| (&**name, ty.to_string()));
@@ -197,11 +197,11 @@ fn of_core_func(name: &str, ty: &FuncType) -> Export {
 }
 
 /// A core type's own name.
-fn core_text(shape: &Shape) -> String {
+fn core_text(shape: &TypePlan) -> String {
     match shape {
-        Shape::S32 => "i32".to_owned(),
-        Shape::S64 => "i64".to_owned(),
-        Shape::Tuple(shapes) => format!("({})", shapes.iter().map(core_text).collect::<Vec<_>>().join(", ")),
+        TypePlan::S32 => "i32".to_owned(),
+        TypePlan::S64 => "i64".to_owned(),
+        TypePlan::Tuple(shapes) => format!("({})", shapes.iter().map(core_text).collect::<Vec<_>>().join(", ")),
         other => other.wit(),
     }
 }

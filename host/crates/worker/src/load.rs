@@ -19,7 +19,7 @@ use super::state::State;
 use super::{deterministic, file_numbers, toolchain, wasi};
 use crate::engine;
 use crate::exports::{self, Export};
-use crate::value::{self, Params, Shape};
+use crate::value::{self, Params, TypePlan};
 use wasmpool_core::artifact::{Format, InitOnce, Meta};
 use wasmpool_core::policy::{Call, Columns};
 use wasmpool_core::text::bytes_said;
@@ -33,7 +33,7 @@ pub struct Task {
     pub returns: Returns,
     /// Which argument a batch's list is.
     pub slot: usize,
-    pub manner: Manner,
+    pub manner: CallStrategy,
     /// It has async functions, or imports them: it is called through the async interface of the runtime.
     pub is_async: bool,
 }
@@ -48,7 +48,7 @@ impl Task {
             params: Params::new(Vec::new()),
             returns,
             slot: 0,
-            manner: Manner::Command,
+            manner: CallStrategy::Command,
             is_async: false,
         }
     }
@@ -64,7 +64,7 @@ pub enum Pre {
     Core {
         pre: CorePre<State>,
         function: String,
-        shapes: Vec<Shape>,
+        shapes: Vec<TypePlan>,
         results: usize,
         reactor: bool,
     },
@@ -72,7 +72,7 @@ pub enum Pre {
 
 /// How an item gets to the function, and its result back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum CallStrategy {
     /// As the values of its parameters.
     Values,
     /// The parameter and the result are bytes, which pass through untouched: no value is built.
@@ -92,16 +92,16 @@ pub enum Manner {
 pub struct Returns {
     /// An outer `result`, whose `err` is a failure.
     pub fallible: bool,
-    pub value: Option<Shape>,
-    pub error: Option<Shape>,
+    pub value: Option<TypePlan>,
+    pub error: Option<TypePlan>,
 }
 
 impl Returns {
     /// What a batch gives for each of its items.
-    pub fn element(&self) -> Option<&Shape> {
+    pub fn element(&self) -> Option<&TypePlan> {
         match &self.value {
-            Some(Shape::List(of)) => Some(of),
-            Some(Shape::Bytes) => Some(&Shape::U8),
+            Some(TypePlan::List(of)) => Some(of),
+            Some(TypePlan::Bytes) => Some(&TypePlan::U8),
             _ => None,
         }
     }
@@ -168,8 +168,8 @@ pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> R
 /// Says of files of CSV whose rows can none of them fit what is the matter, once and before any is run.
 fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadError> {
     match task.manner {
-        Manner::Command => Ok(()),
-        Manner::Bytes | Manner::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
+        CallStrategy::Command => Ok(()),
+        CallStrategy::Bytes | CallStrategy::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
             "the function takes bytes, and rows of CSV are objects; --input-format lines gives it each line".to_owned(),
         )),
         _ => columns.iter().try_for_each(|(file, columns)| {
@@ -209,7 +209,7 @@ fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadErr
     };
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
-    let manner = if is_async { Manner::Values } else { manner(export, call, &returns) };
+    let manner = if is_async { CallStrategy::Values } else { manner(export, call, &returns) };
     Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner, is_async })
 }
 
@@ -444,13 +444,13 @@ pub fn init(
     let mut values = Vec::new();
     match export.params.as_slice() {
         // Bytes that are not given as base64 or numbers are the JSON text itself, for the task to parse.
-        [(_, Shape::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
-            match crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Json) {
+        [(_, TypePlan::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
+            match crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::Form::Json) {
                 Ok(value) => values.push(value),
                 Err(_) => {
                     serde_json::from_str::<serde::de::IgnoredAny>(json)
                         .map_err(|e| LoadError::Task(format!("--init is not JSON: {e}")))?;
-                    values.extend(crate::value::decode(&Shape::Bytes, json.as_bytes(), crate::value::Form::Bytes));
+                    values.extend(crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::Form::Bytes));
                 }
             }
         }
@@ -497,7 +497,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     let shapes = export.params.iter().map(|(_, s)| s.clone()).collect();
     let results = match &export.result {
         None => 0,
-        Some(Shape::Tuple(shapes)) => shapes.len(),
+        Some(TypePlan::Tuple(shapes)) => shapes.len(),
         Some(_) => 1,
     };
     let manner = manner(export, call, &returns);
@@ -556,9 +556,9 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
     if call.batch
         && let Some((_, shape)) = wanted.get_mut(slot)
     {
-        *shape = match std::mem::replace(shape, Shape::U8) {
-            Shape::List(of) => *of,
-            Shape::Bytes => Shape::U8,
+        *shape = match std::mem::replace(shape, TypePlan::U8) {
+            TypePlan::List(of) => *of,
+            TypePlan::Bytes => TypePlan::U8,
             other => other,
         };
     }
@@ -572,30 +572,30 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
 /// What comes back: the outer `result` is taken off, and what `--batch` and `--flatten` need is checked.
 fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     let returns = match export.result.clone() {
-        Some(Shape::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },
+        Some(TypePlan::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },
         value => Returns { fallible: false, value, error: None },
     };
     let signature = export.signature();
     if call.batch {
         let unbound = export.params.iter().filter(|(name, _)| !call.args.iter().any(|(bound, _)| bound == name));
-        let takes: Vec<&Shape> = unbound.map(|(_, s)| s).collect();
-        if !matches!(takes.as_slice(), [Shape::List(_) | Shape::Bytes]) {
+        let takes: Vec<&TypePlan> = unbound.map(|(_, s)| s).collect();
+        if !matches!(takes.as_slice(), [TypePlan::List(_) | TypePlan::Bytes]) {
             return Err(LoadError::Task(format!(
                 "--batch needs a function that takes one list of items, not `{signature}`"
             )));
         }
-        if !matches!(returns.value, Some(Shape::List(_) | Shape::Bytes)) {
+        if !matches!(returns.value, Some(TypePlan::List(_) | TypePlan::Bytes)) {
             return Err(LoadError::Task(format!(
                 "--batch needs a function that returns a list of results, not `{signature}`"
             )));
         }
     }
     let element = match (&returns.value, call.batch) {
-        (Some(Shape::List(of)), true) => Some(&**of),
-        (Some(Shape::Bytes), true) => Some(&Shape::U8),
+        (Some(TypePlan::List(of)), true) => Some(&**of),
+        (Some(TypePlan::Bytes), true) => Some(&TypePlan::U8),
         (value, _) => value.as_ref(),
     };
-    if call.flatten && !matches!(element, Some(Shape::List(_) | Shape::Bytes | Shape::Option(_))) {
+    if call.flatten && !matches!(element, Some(TypePlan::List(_) | TypePlan::Bytes | TypePlan::Option(_))) {
         return Err(LoadError::Task(format!(
             "--flatten needs a function that returns a list or an option, not `{signature}`"
         )));
@@ -603,25 +603,25 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     Ok(returns)
 }
 
-fn manner(export: &Export, call: &Call, returns: &Returns) -> Manner {
+fn manner(export: &Export, call: &Call, returns: &Returns) -> CallStrategy {
     if call.flatten || !call.args.is_empty() || export.is_async {
-        return Manner::Values;
+        return CallStrategy::Values;
     }
     if call.batch {
         let signature = match (export.params.as_slice(), &returns.value, returns.fallible) {
-            ([(_, Shape::List(param))], Some(Shape::List(result)), false) => Signature::of(param, result),
+            ([(_, TypePlan::List(param))], Some(TypePlan::List(result)), false) => Signature::of(param, result),
             _ => None,
         };
-        return signature.map_or(Manner::Values, Manner::Numbers);
+        return signature.map_or(CallStrategy::Values, CallStrategy::Numbers);
     }
     if let ([(_, param)], Some(result), false) = (export.params.as_slice(), &returns.value, returns.fallible)
         && let Some(signature) = Signature::of(param, result)
     {
-        return Manner::Number(signature);
+        return CallStrategy::Number(signature);
     }
     match (export.params.as_slice(), &returns.value, returns.fallible, &returns.error) {
-        ([(_, Shape::Bytes)], Some(Shape::Bytes), false, _) => Manner::Bytes,
-        ([(_, Shape::Bytes)], Some(Shape::Bytes), true, Some(Shape::String)) => Manner::FallibleBytes,
-        _ => Manner::Values,
+        ([(_, TypePlan::Bytes)], Some(TypePlan::Bytes), false, _) => CallStrategy::Bytes,
+        ([(_, TypePlan::Bytes)], Some(TypePlan::Bytes), true, Some(TypePlan::String)) => CallStrategy::FallibleBytes,
+        _ => CallStrategy::Values,
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, 
 
 use super::state::State;
 use super::texts::Texts;
-use crate::value::Shape;
+use crate::value::TypePlan;
 
 /// A function that takes and returns one number.
 pub trait OfNumber {
@@ -115,12 +115,12 @@ enum Type {
 }
 
 impl Type {
-    fn of(shape: &Shape) -> Option<Type> {
+    fn of(shape: &TypePlan) -> Option<Type> {
         match shape {
-            Shape::S32 => Some(Type::S32),
-            Shape::U32 => Some(Type::U32),
-            Shape::S64 => Some(Type::S64),
-            Shape::U64 => Some(Type::U64),
+            TypePlan::S32 => Some(Type::S32),
+            TypePlan::U32 => Some(Type::U32),
+            TypePlan::S64 => Some(Type::S64),
+            TypePlan::U64 => Some(Type::U64),
             _ => None,
         }
     }
@@ -148,7 +148,7 @@ macro_rules! with_types {
 
 impl Signature {
     /// That of a function that can be called like this.
-    pub fn of(param: &Shape, result: &Shape) -> Option<Signature> {
+    pub fn of(param: &TypePlan, result: &TypePlan) -> Option<Signature> {
         Some(Signature { param: Type::of(param)?, result: Type::of(result)? })
     }
 
@@ -192,7 +192,7 @@ mod tests {
     use wasmtime::component::Val;
 
     /// What the way of all items makes of it.
-    fn slowly(shape: &Shape, item: &str) -> Option<i128> {
+    fn slowly(shape: &TypePlan, item: &str) -> Option<i128> {
         match decode(shape, item.as_bytes(), Form::Json).ok()? {
             Val::S32(number) => Some(number.into()),
             Val::U32(number) => Some(number.into()),
@@ -215,10 +215,10 @@ mod tests {
         ) {
             let number = Number::read(item.as_bytes());
             for (shape, quickly) in [
-                (Shape::S32, number.and_then(i32::of).map(i128::from)),
-                (Shape::U32, number.and_then(u32::of).map(i128::from)),
-                (Shape::S64, number.and_then(i64::of).map(i128::from)),
-                (Shape::U64, number.and_then(u64::of).map(i128::from)),
+                (TypePlan::S32, number.and_then(i32::of).map(i128::from)),
+                (TypePlan::U32, number.and_then(u32::of).map(i128::from)),
+                (TypePlan::S64, number.and_then(i64::of).map(i128::from)),
+                (TypePlan::U64, number.and_then(u64::of).map(i128::from)),
             ] {
                 if let Some(number) = quickly {
                     prop_assert_eq!(Some(number), slowly(&shape, &item));

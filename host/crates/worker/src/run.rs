@@ -10,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::command::{Captured, Invocation, Parts};
 use super::denied;
-use super::load::{Manner, Pre, Returns, Task};
+use super::load::{CallStrategy, Pre, Returns, Task};
 use super::meter::Meter;
 use super::numbers::{Number, OfNumber, OfNumbers};
 use super::scratch::Scratch;
@@ -20,7 +20,7 @@ use super::texts::Texts;
 use super::told;
 use super::toolchain::Aborted;
 use super::wasi::Wasi;
-use crate::value::{self, EncodeError, Form, Shape};
+use crate::value::{self, EncodeError, Form, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Beside, Encoding, Failure, Kind};
@@ -126,8 +126,8 @@ impl Runner {
     /// Whether a result, or parts of it, can go to the lane before the item ends.
     pub fn writes_to_lane(&self) -> bool {
         match self.task.manner {
-            Manner::Bytes | Manner::FallibleBytes => true,
-            Manner::Command => self.call.in_parts,
+            CallStrategy::Bytes | CallStrategy::FallibleBytes => true,
+            CallStrategy::Command => self.call.in_parts,
             _ => false,
         }
     }
@@ -158,7 +158,7 @@ impl Runner {
         out.clear();
         let (item, form) = self.open(tag, item)?;
         let result = match self.task.manner {
-            Manner::Command => self
+            CallStrategy::Command => self
                 .execute(&item, form, index, out)
                 .map(|beside| (OutcomeTag::Value, (!beside.is_empty()).then(|| Box::new(beside)))),
             _ => self.attempt(&item, form, out).map(plain),
@@ -323,7 +323,7 @@ impl Runner {
         if form == Form::Json && self.call_number(item, out)? {
             return Ok(OutcomeTag::Value);
         }
-        if let Manner::Bytes | Manner::FallibleBytes = self.task.manner {
+        if let CallStrategy::Bytes | CallStrategy::FallibleBytes = self.task.manner {
             let item = plain_bytes(item, form)?;
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
@@ -345,7 +345,7 @@ impl Runner {
 
     /// Calls a function of a number with an item that is one. Says `false`, having called nothing, where it is not.
     fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<bool, Failure> {
-        let Manner::Number(_) = self.task.manner else {
+        let CallStrategy::Number(_) = self.task.manner else {
             return Ok(false);
         };
         let Some(number) = Number::read(item) else {
@@ -361,7 +361,7 @@ impl Runner {
 
     /// The same for a batch of them: the result of each.
     fn call_numbers(&mut self, items: &Batch) -> Result<Option<Texts>, Failure> {
-        let (Manner::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
+        let (CallStrategy::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
             return Ok(None);
         };
         let Some(numbers) = items.numbers() else {
@@ -390,7 +390,12 @@ impl Runner {
     }
 
     /// Writes a result in the wanted form.
-    fn encode_to(&self, shape: Option<&Shape>, value: Option<&Val>, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+    fn encode_to(
+        &self,
+        shape: Option<&TypePlan>,
+        value: Option<&Val>,
+        out: &mut Vec<u8>,
+    ) -> Result<OutcomeTag, Failure> {
         let most = self.most();
         if self.call.flatten {
             encode_elements(shape, value, self.call.result_form, most, out).map(|()| OutcomeTag::Values)
@@ -531,12 +536,12 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
             // The type is checked here, once for an instance.
             Ok(match task.manner {
-                Manner::Values => Callee::Component(function),
-                Manner::Bytes => Callee::Bytes(function.typed(&*store)?),
-                Manner::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
-                Manner::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
-                Manner::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
-                Manner::Command => Callee::Run(function.typed(&*store)?),
+                CallStrategy::Values => Callee::Component(function),
+                CallStrategy::Bytes => Callee::Bytes(function.typed(&*store)?),
+                CallStrategy::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
+                CallStrategy::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
+                CallStrategy::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
+                CallStrategy::Command => Callee::Run(function.typed(&*store)?),
             })
         }
         Pre::Core { pre, function, reactor, .. } => {
@@ -548,8 +553,8 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
             Ok(match task.manner {
-                Manner::Command => Callee::Start(function.typed(&*store)?),
-                Manner::Number(signature) => {
+                CallStrategy::Command => Callee::Start(function.typed(&*store)?),
+                CallStrategy::Number(signature) => {
                     Callee::CoreNumber(signature.of_core_number(&function, &*store)?, function)
                 }
                 _ => Callee::Core(function),
@@ -623,7 +628,7 @@ fn call_bytes(live: &mut Live, item: &[u8], most: usize) -> Result<(), Failure> 
     };
     match result {
         Ok(Ok(Taken)) => Ok(()),
-        Ok(Err(message)) => Err(returned_error(Some((&Shape::String, &Val::String(message))), most)),
+        Ok(Err(message)) => Err(returned_error(Some((&TypePlan::String, &Val::String(message))), most)),
         Err(e) => Err(blame(&e, store)),
     }
 }
@@ -662,7 +667,7 @@ fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<
     }
 }
 
-fn returned_error(error: Option<(&Shape, &Val)>, most: usize) -> Failure {
+fn returned_error(error: Option<(&TypePlan, &Val)>, most: usize) -> Failure {
     let Some((shape, value)) = error else {
         return Failure::new(Kind::Error, "the task returned err");
     };
@@ -698,7 +703,7 @@ fn too_large(most: usize) -> Failure {
 }
 
 fn encode(
-    shape: Option<&Shape>,
+    shape: Option<&TypePlan>,
     value: Option<&Val>,
     form: ResultForm,
     most: usize,
@@ -722,16 +727,16 @@ fn encode(
 
 /// Encodes each element of a list, or what an option holds, behind its length.
 fn encode_elements(
-    shape: Option<&Shape>,
+    shape: Option<&TypePlan>,
     value: Option<&Val>,
     form: ResultForm,
     most: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let (of, elements): (&Shape, &[Val]) = match (shape, value) {
-        (Some(Shape::List(of)), Some(Val::List(elements))) => (of, elements),
-        (Some(Shape::Bytes), Some(Val::List(elements))) => (&Shape::U8, elements),
-        (Some(Shape::Option(of)), Some(Val::Option(element))) => {
+    let (of, elements): (&TypePlan, &[Val]) = match (shape, value) {
+        (Some(TypePlan::List(of)), Some(Val::List(elements))) => (of, elements),
+        (Some(TypePlan::Bytes), Some(Val::List(elements))) => (&TypePlan::U8, elements),
+        (Some(TypePlan::Option(of)), Some(Val::Option(element))) => {
             (of, element.as_deref().map(std::slice::from_ref).unwrap_or_default())
         }
         _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned neither a list nor an option")),

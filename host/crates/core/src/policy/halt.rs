@@ -10,13 +10,13 @@ pub const RETRY_ON: [Kind; 2] = [Kind::WorkerLost, Kind::Timeout];
 /// When failures end a run, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Halt {
-    pub manner: Manner,
+    pub manner: HaltWhen,
     pub after: Failures,
 }
 
 /// How a run ends before its input does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum HaltWhen {
     /// No more input is taken; what workers were given is finished.
     Soon,
     /// What runs is killed.
@@ -58,8 +58,8 @@ impl fmt::Display for Failures {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let manner = match self.manner {
-            Manner::Soon => "soon",
-            Manner::Now => "now",
+            HaltWhen::Soon => "soon",
+            HaltWhen::Now => "now",
         };
         write!(f, "{manner},fail={}", self.after)
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn halt(after: Failures) -> Halt {
-        Halt { manner: Manner::Soon, after }
+        Halt { manner: HaltWhen::Soon, after }
     }
 
     #[test]

@@ -12,7 +12,7 @@ fn config() -> Config {
     Config { timeout: Duration::from_secs(1), ..super::config() }
 }
 
-fn halt(manner: Manner) -> Option<Halt> {
+fn halt(manner: HaltWhen) -> Option<Halt> {
     Some(Halt { manner, after: Failures::Count(1) })
 }
 
@@ -45,7 +45,7 @@ fn settled(actions: &[Action]) -> Vec<(u64, Blame)> {
 
 #[test]
 fn soon_finishes_what_was_given_out_and_takes_nothing_more() {
-    let mut scheduler = two_busy(Config { halt: halt(Manner::Soon), ..config() });
+    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Soon), ..config() });
     fail(&mut scheduler, 1, Kind::Trap);
     assert!(!actions(&mut scheduler).iter().any(|action| matches!(action, Action::Kill(_) | Action::Send { .. })));
     assert!(!scheduler.wants_input() && !scheduler.finished());
@@ -60,7 +60,7 @@ fn soon_finishes_what_was_given_out_and_takes_nothing_more() {
 
 #[test]
 fn now_kills_all_and_cancels_what_was_given_out() {
-    let mut scheduler = two_busy(Config { halt: halt(Manner::Now), ..config() });
+    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Now), ..config() });
     scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
     fail(&mut scheduler, 1, Kind::Trap);
     let orders = actions(&mut scheduler);
@@ -72,7 +72,7 @@ fn now_kills_all_and_cancels_what_was_given_out() {
 
 #[test]
 fn now_leaves_what_was_given_out_to_the_run_that_goes_on() {
-    let mut scheduler = two_busy(Config { halt: halt(Manner::Now), resumable: true, ..config() });
+    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Now), resumable: true, ..config() });
     scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
     fail(&mut scheduler, 1, Kind::Trap);
     let orders = actions(&mut scheduler);

@@ -3,8 +3,8 @@
 use super::Form;
 use super::context::Context;
 use super::json::{self, Layout, single};
-use super::misfit::{Misfit, Problem, shorten};
-use super::shape::Shape;
+use super::misfit::{DecodeError, Problem, shorten};
+use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -19,15 +19,15 @@ use wasmtime::component::Val;
 ///
 /// # Errors
 ///
-/// As [`super::decode`] of [`Shape::Bytes`].
-pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Misfit> {
+/// As [`super::decode`] of [`TypePlan::Bytes`].
+pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, DecodeError> {
     match form {
         Form::Bytes => Ok(Cow::Borrowed(item)),
         Form::Json => {
             let context = Context::new();
             context.read(item, Bytes(&context)).map(Cow::Owned)
         }
-        Form::Csv => Err(Misfit::row(Shape::Bytes.wit_brief())),
+        Form::Csv => Err(DecodeError::row(TypePlan::Bytes.wit_brief())),
     }
 }
 
@@ -37,31 +37,31 @@ pub(super) fn list(bytes: &[u8]) -> Val {
 }
 
 /// Reads an item that is the bytes themselves.
-pub(super) fn value(shape: &Shape, item: &[u8]) -> Result<Val, Misfit> {
+pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
     let misfit = |note: &str| {
-        Misfit::new(Problem::Type {
+        DecodeError::new(Problem::Type {
             wanted: shape.wit_brief(),
             found: format!("the text {}", shorten(&String::from_utf8_lossy(item))),
             note: (!note.is_empty()).then(|| note.to_owned()),
         })
     };
-    if let Shape::Bytes = shape {
+    if let TypePlan::Bytes = shape {
         return Ok(list(item));
     }
-    if let Shape::Option(inner) = shape {
+    if let TypePlan::Option(inner) = shape {
         let value = value(inner, item)?;
         return Ok(Val::Option(Some(Box::new(value))));
     }
     let Ok(text) = std::str::from_utf8(item) else {
         return Err(match shape {
-            Shape::String => misfit("it is not UTF-8; a list<u8> takes any bytes"),
+            TypePlan::String => misfit("it is not UTF-8; a list<u8> takes any bytes"),
             _ => misfit(""),
         });
     };
     match shape {
-        Shape::String => Ok(Val::String(text.to_owned())),
-        Shape::Char => single(text).map(Val::Char).ok_or_else(|| misfit("it has to be exactly one character")),
-        Shape::Enum(names) => match names.find(text, 0) {
+        TypePlan::String => Ok(Val::String(text.to_owned())),
+        TypePlan::Char => single(text).map(Val::Char).ok_or_else(|| misfit("it has to be exactly one character")),
+        TypePlan::Enum(names) => match names.find(text, 0) {
             Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
             None => Err(misfit("")),
         },
@@ -77,7 +77,7 @@ struct Bytes<'a>(&'a Context);
 
 impl Bytes<'_> {
     fn mismatch<E: Error>(&self, found: &str, note: Option<&str>) -> E {
-        self.0.mismatch(&Shape::Bytes, found, note)
+        self.0.mismatch(&TypePlan::Bytes, found, note)
     }
 }
 
@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for Bytes<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
         let mut bytes = Vec::new();
         loop {
-            let byte = json::Want::new(&Shape::U8, self.0);
+            let byte = json::ValueSeed::new(&TypePlan::U8, self.0);
             let step = super::misfit::Step::Index(bytes.len());
             match seq.next_element_seed(byte) {
                 Ok(Some(Val::U8(byte))) => bytes.push(byte),

@@ -3,8 +3,8 @@
 use super::bytes;
 use super::context::Context;
 use super::json::{self, Layout, single};
-use super::misfit::{Misfit, Problem, shorten};
-use super::shape::Shape;
+use super::misfit::{DecodeError, Problem, shorten};
+use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::fmt;
 use wasmtime::component::Val;
@@ -13,12 +13,12 @@ use wasmpool_core::json::from_base64;
 
 /// A cell wanted as a value of one shape.
 pub(super) struct Cell<'a> {
-    shape: &'a Shape,
+    shape: &'a TypePlan,
     context: &'a Context,
 }
 
 impl<'a> Cell<'a> {
-    pub(super) fn new(shape: &'a Shape, context: &'a Context) -> Self {
+    pub(super) fn new(shape: &'a TypePlan, context: &'a Context) -> Self {
         Self { shape, context }
     }
 }
@@ -45,43 +45,43 @@ impl Visitor<'_> for Cell<'_> {
 
 /// Reads a cell: numbers, booleans and names by their text, an empty cell as
 /// `none`, and what is made of parts as JSON.
-fn value(shape: &Shape, text: &str) -> Result<Val, Misfit> {
+fn value(shape: &TypePlan, text: &str) -> Result<Val, DecodeError> {
     let trimmed = text.trim();
     let found = match shape {
-        Shape::String => Some(Val::String(text.to_owned())),
-        Shape::Char => single(text).map(Val::Char),
-        Shape::Bool if trimmed.eq_ignore_ascii_case("true") => Some(Val::Bool(true)),
-        Shape::Bool if trimmed.eq_ignore_ascii_case("false") => Some(Val::Bool(false)),
-        Shape::Bool => None,
-        Shape::S8 => trimmed.parse().ok().map(Val::S8),
-        Shape::U8 => trimmed.parse().ok().map(Val::U8),
-        Shape::S16 => trimmed.parse().ok().map(Val::S16),
-        Shape::U16 => trimmed.parse().ok().map(Val::U16),
-        Shape::S32 => trimmed.parse().ok().map(Val::S32),
-        Shape::U32 => trimmed.parse().ok().map(Val::U32),
-        Shape::S64 => trimmed.parse().ok().map(Val::S64),
-        Shape::U64 => trimmed.parse().ok().map(Val::U64),
-        Shape::F32 => {
+        TypePlan::String => Some(Val::String(text.to_owned())),
+        TypePlan::Char => single(text).map(Val::Char),
+        TypePlan::Bool if trimmed.eq_ignore_ascii_case("true") => Some(Val::Bool(true)),
+        TypePlan::Bool if trimmed.eq_ignore_ascii_case("false") => Some(Val::Bool(false)),
+        TypePlan::Bool => None,
+        TypePlan::S8 => trimmed.parse().ok().map(Val::S8),
+        TypePlan::U8 => trimmed.parse().ok().map(Val::U8),
+        TypePlan::S16 => trimmed.parse().ok().map(Val::S16),
+        TypePlan::U16 => trimmed.parse().ok().map(Val::U16),
+        TypePlan::S32 => trimmed.parse().ok().map(Val::S32),
+        TypePlan::U32 => trimmed.parse().ok().map(Val::U32),
+        TypePlan::S64 => trimmed.parse().ok().map(Val::S64),
+        TypePlan::U64 => trimmed.parse().ok().map(Val::U64),
+        TypePlan::F32 => {
             let number = trimmed.parse().ok();
             let number = number.filter(|n: &f32| !n.is_infinite() || is_word(trimmed));
             number.map(Val::Float32)
         }
-        Shape::F64 => {
+        TypePlan::F64 => {
             let number = trimmed.parse().ok();
             let number = number.filter(|n: &f64| !n.is_infinite() || is_word(trimmed));
             number.map(Val::Float64)
         }
-        Shape::Enum(names) => {
+        TypePlan::Enum(names) => {
             let at = names.find(trimmed, 0);
             at.map(|at| Val::Enum(names.as_slice()[at].clone()))
         }
-        Shape::Option(_) if text.is_empty() => Some(Val::Option(None)),
-        Shape::Option(inner) => Some(Val::Option(Some(Box::new(value(inner, text)?)))),
-        Shape::Bytes if !trimmed.starts_with('[') => match from_base64(trimmed) {
+        TypePlan::Option(_) if text.is_empty() => Some(Val::Option(None)),
+        TypePlan::Option(inner) => Some(Val::Option(Some(Box::new(value(inner, text)?)))),
+        TypePlan::Bytes if !trimmed.starts_with('[') => match from_base64(trimmed) {
             Ok(found) => Some(bytes::list(&found)),
             Err(why) => return Err(misfit(shape, text, Some(why))),
         },
-        Shape::Variant(cases) => match cases.names.find(trimmed, 0) {
+        TypePlan::Variant(cases) => match cases.names.find(trimmed, 0) {
             Some(at) if cases.payloads[at].is_none() => Some(Val::Variant(cases.names.as_slice()[at].clone(), None)),
             _ => return json::value(shape, text.as_bytes(), Layout::Json),
         },
@@ -99,24 +99,28 @@ fn is_word(number: &str) -> bool {
 }
 
 #[cold]
-fn misfit(shape: &Shape, text: &str, note: Option<String>) -> Misfit {
-    Misfit::new(Problem::Type { wanted: shape.wit_brief(), found: format!("the cell \"{}\"", shorten(text)), note })
+fn misfit(shape: &TypePlan, text: &str, note: Option<String>) -> DecodeError {
+    DecodeError::new(Problem::Type {
+        wanted: shape.wit_brief(),
+        found: format!("the cell \"{}\"", shorten(text)),
+        note,
+    })
 }
 
 /// The key of a map, which JSON has as the name of a member.
-pub(super) fn key(shape: &Shape, name: &str) -> Option<Val> {
+pub(super) fn key(shape: &TypePlan, name: &str) -> Option<Val> {
     match shape {
-        Shape::String
-        | Shape::Char
-        | Shape::S8
-        | Shape::U8
-        | Shape::S16
-        | Shape::U16
-        | Shape::S32
-        | Shape::U32
-        | Shape::S64
-        | Shape::U64
-        | Shape::Bool => value(shape, name).ok(),
+        TypePlan::String
+        | TypePlan::Char
+        | TypePlan::S8
+        | TypePlan::U8
+        | TypePlan::S16
+        | TypePlan::U16
+        | TypePlan::S32
+        | TypePlan::U32
+        | TypePlan::S64
+        | TypePlan::U64
+        | TypePlan::Bool => value(shape, name).ok(),
         _ => None,
     }
 }

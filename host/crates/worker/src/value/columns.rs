@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::misfit::shorten;
 use super::names::Names;
 use super::params::Params;
-use super::shape::{Fields, Shape};
+use super::shape::{Fields, TypePlan};
 use super::wit;
 use wasmpool_core::policy::Columns;
 
@@ -45,11 +45,11 @@ fn wanted(params: &Params) -> Option<&Fields> {
         return Some(free);
     }
     let mut shape = shape;
-    while let Shape::Option(inner) = shape {
+    while let TypePlan::Option(inner) = shape {
         shape = inner;
     }
     match shape {
-        Shape::Record(fields) => Some(fields),
+        TypePlan::Record(fields) => Some(fields),
         _ => None,
     }
 }
@@ -127,7 +127,7 @@ fn by_place(fields: &Fields, count: usize) -> Result<(), String> {
     ))
 }
 
-fn quoted(name: &str, shape: &Shape) -> String {
+fn quoted(name: &str, shape: &TypePlan) -> String {
     format!("`{}`", wit::brief(wit::Field(name, shape)))
 }
 
@@ -145,11 +145,15 @@ mod tests {
     use super::*;
 
     fn order() -> Params {
-        let coupon = Shape::Option(Box::new(Shape::String));
-        let fields =
-            [("order-id", Shape::U32), ("country", Shape::String), ("weight-kg", Shape::F64), ("coupon", coupon)];
+        let coupon = TypePlan::Option(Box::new(TypePlan::String));
+        let fields = [
+            ("order-id", TypePlan::U32),
+            ("country", TypePlan::String),
+            ("weight-kg", TypePlan::F64),
+            ("coupon", coupon),
+        ];
         let record = Fields::new(fields.map(|(name, shape)| (name.to_owned(), shape)));
-        Params::new(vec![("order".to_owned(), Shape::Record(record))])
+        Params::new(vec![("order".to_owned(), TypePlan::Record(record))])
     }
 
     fn named(header: &str) -> Result<(), String> {
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn options_alone_fit_no_header_in_which_none_of_them_is() {
-        let params = Params::new(vec![("x".to_owned(), Shape::Option(Box::new(Shape::U8)))]);
+        let params = Params::new(vec![("x".to_owned(), TypePlan::Option(Box::new(TypePlan::U8)))]);
         says(check(&params, &Columns::Named(vec!["y".to_owned()])), &["none of the columns", "`x: option<u8>`"]);
         assert_eq!(check(&params, &Columns::Named(vec!["x".to_owned()])), Ok(()));
     }
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_takes_nothing_or_any_names_is_held_against_none() {
-        let any = Shape::Map(Box::new(Shape::String), Box::new(Shape::String));
+        let any = TypePlan::Map(Box::new(TypePlan::String), Box::new(TypePlan::String));
         let params = Params::new(vec![("row".to_owned(), any)]);
         assert_eq!(check(&params, &Columns::Named(vec!["y".to_owned()])), Ok(()));
         says(check(&params, &Columns::Counted(1)), &["--no-header gives them none"]);

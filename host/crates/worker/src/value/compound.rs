@@ -1,27 +1,27 @@
-//! Values made of parts: what a [`Want`] does with an array or an object.
+//! Values made of parts: what a [`ValueSeed`] does with an array or an object.
 
 use super::cell::{self, Cell};
 use super::encode;
 use super::fields::{self, Name, Naming, unknown};
-use super::json::{Layout, Want};
+use super::json::{Layout, ValueSeed};
 use super::misfit::{Step, shorten};
 use super::names::Names;
-use super::shape::{Cases, Fields, Shape};
+use super::shape::{Cases, Fields, TypePlan};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use wasmtime::component::Val;
 
-impl<'a> Want<'a> {
-    pub(super) fn list<'de, A: SeqAccess<'de>>(self, mut seq: A, element: &'a Shape) -> Result<Val, A::Error> {
+impl<'a> ValueSeed<'a> {
+    pub(super) fn list<'de, A: SeqAccess<'de>>(self, mut seq: A, element: &'a TypePlan) -> Result<Val, A::Error> {
         let want = self.of(element);
         match element {
-            Shape::S64 => return want.integers(seq, Val::S64),
-            Shape::U64 => return want.integers(seq, Val::U64),
-            Shape::S32 => return want.integers(seq, Val::S32),
-            Shape::U32 => return want.integers(seq, Val::U32),
-            Shape::U8 => return want.integers(seq, Val::U8),
+            TypePlan::S64 => return want.integers(seq, Val::S64),
+            TypePlan::U64 => return want.integers(seq, Val::U64),
+            TypePlan::S32 => return want.integers(seq, Val::S32),
+            TypePlan::U32 => return want.integers(seq, Val::U32),
+            TypePlan::U8 => return want.integers(seq, Val::U8),
             _ => {}
         }
         let mut values = Vec::new();
@@ -35,7 +35,7 @@ impl<'a> Want<'a> {
         self,
         mut seq: A,
         length: usize,
-        shape: impl Fn(usize) -> &'a Shape,
+        shape: impl Fn(usize) -> &'a TypePlan,
     ) -> Result<Vec<Val>, A::Error> {
         let wrong = |found: &str| {
             let note = format!("{found} where {length} are wanted");
@@ -106,8 +106,8 @@ impl<'a> Want<'a> {
     pub(super) fn result<'de, A: MapAccess<'de>>(
         self,
         mut map: A,
-        ok: Option<&'a Shape>,
-        err: Option<&'a Shape>,
+        ok: Option<&'a TypePlan>,
+        err: Option<&'a TypePlan>,
     ) -> Result<Val, A::Error> {
         let side = map.next_key::<Cow<'de, str>>()?;
         let value = match side.as_deref() {
@@ -134,7 +134,7 @@ impl<'a> Want<'a> {
     }
 
     /// `{"some": …}`, which tells a value of a nested option from its null.
-    pub(super) fn some<'de, A: MapAccess<'de>>(self, mut map: A, inner: &'a Shape) -> Result<Val, A::Error> {
+    pub(super) fn some<'de, A: MapAccess<'de>>(self, mut map: A, inner: &'a TypePlan) -> Result<Val, A::Error> {
         match map.next_key::<Cow<'de, str>>()?.as_deref() {
             Some("some") => {}
             _ => return Err(self.parts("it is null or {\"some\": …}".to_owned())),
@@ -149,7 +149,7 @@ impl<'a> Want<'a> {
         self,
         map: &mut A,
         case: &str,
-        payload: Option<&'a Shape>,
+        payload: Option<&'a TypePlan>,
     ) -> Result<Option<Box<Val>>, A::Error> {
         let Some(payload) = payload else {
             return match map.next_value::<&RawValue>()?.get() {
@@ -172,8 +172,8 @@ impl<'a> Want<'a> {
     pub(super) fn map<'de, A: MapAccess<'de>>(
         self,
         mut map: A,
-        key_shape: &'a Shape,
-        value_shape: &'a Shape,
+        key_shape: &'a TypePlan,
+        value_shape: &'a TypePlan,
     ) -> Result<Val, A::Error> {
         let mut seen = HashSet::new();
         let mut entries = Vec::new();
@@ -202,7 +202,7 @@ impl<'a> Want<'a> {
 
 /// The next element of an array; a misfit in it is at `at`.
 #[inline]
-fn next<'de, A: SeqAccess<'de>>(seq: &mut A, want: Want<'_>, at: usize) -> Result<Option<Val>, A::Error> {
+fn next<'de, A: SeqAccess<'de>>(seq: &mut A, want: ValueSeed<'_>, at: usize) -> Result<Option<Val>, A::Error> {
     seq.next_element_seed(want).map_err(|error| want.context.under(Step::Index(at), error))
 }
 

@@ -2,8 +2,8 @@
 //! beside them while the error unwinds and each level adds its step.
 
 use super::excerpt::excerpt;
-use super::misfit::{Misfit, Problem, Step};
-use super::shape::Shape;
+use super::misfit::{DecodeError, Problem, Step};
+use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Error};
 use std::cell::{Cell, RefCell};
 
@@ -14,7 +14,7 @@ const MOST_MISSING: u32 = 1 << 20;
 
 /// What the reading of one item shares.
 pub(super) struct Context {
-    misfit: RefCell<Option<Misfit>>,
+    misfit: RefCell<Option<DecodeError>>,
     missing: Cell<u32>,
 }
 
@@ -25,15 +25,15 @@ impl Context {
 
     /// Ends the reading with `misfit`.
     #[cold]
-    pub(super) fn fail<E: Error>(&self, misfit: Misfit) -> E {
+    pub(super) fn fail<E: Error>(&self, misfit: DecodeError) -> E {
         *self.misfit.borrow_mut() = Some(misfit);
         E::custom("misfit")
     }
 
     /// Something of kind `found` where `wanted` belongs.
     #[cold]
-    pub(super) fn mismatch<E: Error>(&self, wanted: &Shape, found: &str, note: Option<&str>) -> E {
-        self.fail(Misfit::new(Problem::Type {
+    pub(super) fn mismatch<E: Error>(&self, wanted: &TypePlan, found: &str, note: Option<&str>) -> E {
+        self.fail(DecodeError::new(Problem::Type {
             wanted: wanted.wit_brief(),
             found: found.to_owned(),
             note: note.map(str::to_owned),
@@ -43,7 +43,7 @@ impl Context {
     /// Something wrong about the parts of what was to be a `wanted`.
     #[cold]
     pub(super) fn parts<E: Error>(&self, wanted: String, what: String) -> E {
-        self.fail(Misfit::new(Problem::Parts { wanted, what }))
+        self.fail(DecodeError::new(Problem::Parts { wanted, what }))
     }
 
     /// The error goes out through `step`.
@@ -62,16 +62,16 @@ impl Context {
     }
 
     /// Reads the whole of `json` by `seed`.
-    pub(super) fn read<'j, S: DeserializeSeed<'j>>(&self, json: &'j [u8], seed: S) -> Result<S::Value, Misfit> {
+    pub(super) fn read<'j, S: DeserializeSeed<'j>>(&self, json: &'j [u8], seed: S) -> Result<S::Value, DecodeError> {
         let mut text = serde_json::Deserializer::from_slice(json);
         let value = seed.deserialize(&mut text);
         value.and_then(|value| text.end().map(|()| value)).map_err(|error| self.misfit(&error, json))
     }
 
     #[cold]
-    fn misfit(&self, error: &serde_json::Error, json: &[u8]) -> Misfit {
+    fn misfit(&self, error: &serde_json::Error, json: &[u8]) -> DecodeError {
         let Some(mut misfit) = self.misfit.take() else {
-            return Misfit::new(Problem::Syntax(syntax(error, json)));
+            return DecodeError::new(Problem::Syntax(syntax(error, json)));
         };
         if misfit.has_found()
             && let Some(text) = excerpt(json, misfit.path())

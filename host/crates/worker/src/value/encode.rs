@@ -1,6 +1,6 @@
 //! A value to JSON text: compact, one line.
 
-use super::shape::Shape;
+use super::shape::TypePlan;
 use serde::Serialize;
 use std::collections::HashMap;
 use wasmpool_core::json::base64;
@@ -24,7 +24,7 @@ pub enum EncodeError {
     },
 }
 
-impl Shape {
+impl TypePlan {
     /// Appends `val` as JSON without a line break.
     ///
     /// Costs about 10 ns for an integer and a copy for a string; nothing is
@@ -37,7 +37,7 @@ impl Shape {
         self.encode_within(val, usize::MAX, out)
     }
 
-    /// As [`Shape::encode`], of at most `limit` bytes. The limit holds to
+    /// As [`TypePlan::encode`], of at most `limit` bytes. The limit holds to
     /// within one string or name, so that what a guest returns cannot grow
     /// without bound by being written down.
     ///
@@ -57,7 +57,7 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// As [`Shape::encode`].
+    /// As [`TypePlan::encode`].
     pub fn encode_raw(&self, val: &Val, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match (self, val) {
             (Self::String, Val::String(text)) => out.extend_from_slice(text.as_bytes()),
@@ -126,43 +126,44 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+    fn value(&mut self, shape: &TypePlan, val: &Val) -> Result<(), EncodeError> {
         let out = &mut *self.out;
         match (shape, val) {
-            (Shape::Bool, Val::Bool(v)) => json(v, out),
-            (Shape::S8, Val::S8(v)) => json(v, out),
-            (Shape::U8, Val::U8(v)) => json(v, out),
-            (Shape::S16, Val::S16(v)) => json(v, out),
-            (Shape::U16, Val::U16(v)) => json(v, out),
-            (Shape::S32, Val::S32(v)) => json(v, out),
-            (Shape::U32, Val::U32(v)) => json(v, out),
-            (Shape::S64, Val::S64(v)) => json(v, out),
-            (Shape::U64, Val::U64(v)) => json(v, out),
-            (Shape::F32, Val::Float32(v)) if v.is_finite() => json(v, out),
-            (Shape::F32, Val::Float32(v)) => out.extend_from_slice(not_finite((*v).into())),
-            (Shape::F64, Val::Float64(v)) if v.is_finite() => json(v, out),
-            (Shape::F64, Val::Float64(v)) => out.extend_from_slice(not_finite(*v)),
-            (Shape::Char, Val::Char(v)) => json(v, out),
-            (Shape::String, Val::String(v)) => {
+            (TypePlan::Bool, Val::Bool(v)) => json(v, out),
+            (TypePlan::S8, Val::S8(v)) => json(v, out),
+            (TypePlan::U8, Val::U8(v)) => json(v, out),
+            (TypePlan::S16, Val::S16(v)) => json(v, out),
+            (TypePlan::U16, Val::U16(v)) => json(v, out),
+            (TypePlan::S32, Val::S32(v)) => json(v, out),
+            (TypePlan::U32, Val::U32(v)) => json(v, out),
+            (TypePlan::S64, Val::S64(v)) => json(v, out),
+            (TypePlan::U64, Val::U64(v)) => json(v, out),
+            (TypePlan::F32, Val::Float32(v)) if v.is_finite() => json(v, out),
+            (TypePlan::F32, Val::Float32(v)) => out.extend_from_slice(not_finite((*v).into())),
+            (TypePlan::F64, Val::Float64(v)) if v.is_finite() => json(v, out),
+            (TypePlan::F64, Val::Float64(v)) => out.extend_from_slice(not_finite(*v)),
+            (TypePlan::Char, Val::Char(v)) => json(v, out),
+            (TypePlan::String, Val::String(v)) => {
                 self.room(v.len())?;
                 json(v.as_str(), self.out);
             }
-            (Shape::Bytes, Val::List(list)) => self.bytes(list)?,
-            (Shape::List(element), Val::List(list)) | (Shape::FixedList(element, _), Val::FixedLengthList(list)) => {
+            (TypePlan::Bytes, Val::List(list)) => self.bytes(list)?,
+            (TypePlan::List(element), Val::List(list))
+            | (TypePlan::FixedList(element, _), Val::FixedLengthList(list)) => {
                 self.array(list.iter().map(|val| (&**element, val)))?;
             }
-            (Shape::Tuple(shapes), Val::Tuple(list)) if shapes.len() == list.len() => {
+            (TypePlan::Tuple(shapes), Val::Tuple(list)) if shapes.len() == list.len() => {
                 self.array(shapes.iter().zip(list))?;
             }
-            (Shape::Record(fields), Val::Record(list)) if fields.shapes.len() == list.len() => {
+            (TypePlan::Record(fields), Val::Record(list)) if fields.shapes.len() == list.len() => {
                 out.push(b'{');
                 for (at, (shape, (name, val))) in fields.shapes.iter().zip(list).enumerate() {
                     self.member(at, name, shape, val)?;
                 }
                 self.out.push(b'}');
             }
-            (Shape::Map(_, element), Val::Map(list)) => self.map(element, list)?,
-            (Shape::Variant(cases), Val::Variant(name, payload)) => {
+            (TypePlan::Map(_, element), Val::Map(list)) => self.map(element, list)?,
+            (TypePlan::Variant(cases), Val::Variant(name, payload)) => {
                 let at = cases.names.find(name, 0);
                 let shape = at.and_then(|at| cases.payloads[at].as_ref());
                 match (at, shape, payload) {
@@ -171,8 +172,8 @@ impl Writer<'_> {
                     _ => return Err(not("variant")),
                 }
             }
-            (Shape::Enum(_), Val::Enum(name)) => json(name.as_str(), out),
-            (Shape::Flags(_), Val::Flags(names)) => {
+            (TypePlan::Enum(_), Val::Enum(name)) => json(name.as_str(), out),
+            (TypePlan::Flags(_), Val::Flags(names)) => {
                 out.push(b'[');
                 for (at, name) in names.iter().enumerate() {
                     self.next(at)?;
@@ -180,13 +181,13 @@ impl Writer<'_> {
                 }
                 self.out.push(b']');
             }
-            (Shape::Option(_), Val::Option(None)) => out.extend_from_slice(b"null"),
-            (Shape::Option(inner), Val::Option(Some(val))) => match **inner {
-                Shape::Option(_) => self.single("some", inner, val)?,
+            (TypePlan::Option(_), Val::Option(None)) => out.extend_from_slice(b"null"),
+            (TypePlan::Option(inner), Val::Option(Some(val))) => match **inner {
+                TypePlan::Option(_) => self.single("some", inner, val)?,
                 _ => self.value(inner, val)?,
             },
-            (Shape::Result { ok, .. }, Val::Result(Ok(val))) => self.side("ok", ok, val)?,
-            (Shape::Result { err, .. }, Val::Result(Err(val))) => self.side("err", err, val)?,
+            (TypePlan::Result { ok, .. }, Val::Result(Ok(val))) => self.side("ok", ok, val)?,
+            (TypePlan::Result { err, .. }, Val::Result(Err(val))) => self.side("err", err, val)?,
             _ => return Err(not(kind(shape))),
         }
         Ok(())
@@ -206,7 +207,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn array<'v>(&mut self, elements: impl Iterator<Item = (&'v Shape, &'v Val)>) -> Result<(), EncodeError> {
+    fn array<'v>(&mut self, elements: impl Iterator<Item = (&'v TypePlan, &'v Val)>) -> Result<(), EncodeError> {
         self.out.push(b'[');
         for (at, (shape, val)) in elements.enumerate() {
             self.next(at)?;
@@ -217,7 +218,7 @@ impl Writer<'_> {
     }
 
     /// Of the values with one key, the last counts, and is written once.
-    fn map(&mut self, shape: &Shape, list: &[(Val, Val)]) -> Result<(), EncodeError> {
+    fn map(&mut self, shape: &TypePlan, list: &[(Val, Val)]) -> Result<(), EncodeError> {
         let mut names = Vec::new();
         let mut last = HashMap::new();
         for (at, (name, _)) in list.iter().enumerate() {
@@ -238,14 +239,14 @@ impl Writer<'_> {
     }
 
     /// The object of one member, by which a case is told.
-    fn single(&mut self, name: &str, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+    fn single(&mut self, name: &str, shape: &TypePlan, val: &Val) -> Result<(), EncodeError> {
         self.out.push(b'{');
         self.member(0, name, shape, val)?;
         self.out.push(b'}');
         Ok(())
     }
 
-    fn side(&mut self, name: &str, shape: &Option<Box<Shape>>, val: &Option<Box<Val>>) -> Result<(), EncodeError> {
+    fn side(&mut self, name: &str, shape: &Option<Box<TypePlan>>, val: &Option<Box<Val>>) -> Result<(), EncodeError> {
         match (shape, val) {
             (Some(shape), Some(val)) => self.single(name, shape, val),
             (None, None) => {
@@ -258,7 +259,7 @@ impl Writer<'_> {
         }
     }
 
-    fn member(&mut self, at: usize, name: &str, shape: &Shape, val: &Val) -> Result<(), EncodeError> {
+    fn member(&mut self, at: usize, name: &str, shape: &TypePlan, val: &Val) -> Result<(), EncodeError> {
         self.next(at)?;
         json(name, self.out);
         self.out.push(b':');
@@ -304,29 +305,29 @@ fn not(wanted: &'static str) -> EncodeError {
 }
 
 /// The word that a type begins with.
-fn kind(shape: &Shape) -> &'static str {
+fn kind(shape: &TypePlan) -> &'static str {
     match shape {
-        Shape::Bool => "bool",
-        Shape::S8 => "s8",
-        Shape::U8 => "u8",
-        Shape::S16 => "s16",
-        Shape::U16 => "u16",
-        Shape::S32 => "s32",
-        Shape::U32 => "u32",
-        Shape::S64 => "s64",
-        Shape::U64 => "u64",
-        Shape::F32 => "f32",
-        Shape::F64 => "f64",
-        Shape::Char => "char",
-        Shape::String => "string",
-        Shape::Bytes | Shape::List(_) | Shape::FixedList(..) => "list",
-        Shape::Map(..) => "map",
-        Shape::Tuple(_) => "tuple",
-        Shape::Record(_) => "record",
-        Shape::Variant(_) => "variant",
-        Shape::Enum(_) => "enum",
-        Shape::Flags(_) => "flags",
-        Shape::Option(_) => "option",
-        Shape::Result { .. } => "result",
+        TypePlan::Bool => "bool",
+        TypePlan::S8 => "s8",
+        TypePlan::U8 => "u8",
+        TypePlan::S16 => "s16",
+        TypePlan::U16 => "u16",
+        TypePlan::S32 => "s32",
+        TypePlan::U32 => "u32",
+        TypePlan::S64 => "s64",
+        TypePlan::U64 => "u64",
+        TypePlan::F32 => "f32",
+        TypePlan::F64 => "f64",
+        TypePlan::Char => "char",
+        TypePlan::String => "string",
+        TypePlan::Bytes | TypePlan::List(_) | TypePlan::FixedList(..) => "list",
+        TypePlan::Map(..) => "map",
+        TypePlan::Tuple(_) => "tuple",
+        TypePlan::Record(_) => "record",
+        TypePlan::Variant(_) => "variant",
+        TypePlan::Enum(_) => "enum",
+        TypePlan::Flags(_) => "flags",
+        TypePlan::Option(_) => "option",
+        TypePlan::Result { .. } => "result",
     }
 }

@@ -3,7 +3,7 @@
 
 use super::cell::Cell;
 use super::context::Context;
-use super::json::{Layout, Want};
+use super::json::{Layout, ValueSeed};
 use super::misfit::{Step, shorten};
 use super::names::Names;
 use super::shape::Fields;
@@ -51,7 +51,7 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
             return Err(parts(what));
         }
         let value = match naming.layout {
-            Layout::Json => map.next_value_seed(Want::new(&shapes[at], context)),
+            Layout::Json => map.next_value_seed(ValueSeed::new(&shapes[at], context)),
             Layout::Row => map.next_value_seed(Cell::new(&shapes[at], context)),
         };
         let value = value.map_err(|error| context.under(Step::Key(name()), error))?;

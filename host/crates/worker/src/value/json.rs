@@ -3,9 +3,9 @@
 use super::bytes;
 use super::context::Context;
 use super::fields::unknown;
-use super::misfit::Misfit;
+use super::misfit::DecodeError;
 use super::numbers::{self, integer};
-use super::shape::{Cases, Shape};
+use super::shape::{Cases, TypePlan};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use wasmtime::component::Val;
@@ -22,25 +22,25 @@ pub(super) enum Layout {
 }
 
 /// Reads one value from the whole of `json`.
-pub(super) fn value(shape: &Shape, json: &[u8], layout: Layout) -> Result<Val, Misfit> {
+pub(super) fn value(shape: &TypePlan, json: &[u8], layout: Layout) -> Result<Val, DecodeError> {
     if let Some(integer) = numbers::bare_integer(shape, json) {
         return Ok(integer);
     }
     let context = Context::new();
-    context.read(json, Want::new(shape, &context).laid_out(layout))
+    context.read(json, ValueSeed::new(shape, &context).laid_out(layout))
 }
 
 /// A value of one shape, wanted at the place that serde has come to. It is
 /// the seed that asks for it as well as the visitor that takes it.
 #[derive(Clone, Copy)]
-pub(super) struct Want<'a> {
-    pub shape: &'a Shape,
+pub(super) struct ValueSeed<'a> {
+    pub shape: &'a TypePlan,
     pub context: &'a Context,
     pub layout: Layout,
 }
 
-impl<'a> Want<'a> {
-    pub(super) fn new(shape: &'a Shape, context: &'a Context) -> Self {
+impl<'a> ValueSeed<'a> {
+    pub(super) fn new(shape: &'a TypePlan, context: &'a Context) -> Self {
         Self { shape, context, layout: Layout::Json }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Want<'a> {
         Self { layout, ..self }
     }
 
-    pub(super) fn of(self, shape: &'a Shape) -> Self {
+    pub(super) fn of(self, shape: &'a TypePlan) -> Self {
         Self { shape, ..self }
     }
 
@@ -63,20 +63,20 @@ impl<'a> Want<'a> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Want<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Val;
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
         match self.shape {
-            Shape::Option(_) => from.deserialize_option(self),
-            Shape::F32 | Shape::F64 => self.float(from),
+            TypePlan::Option(_) => from.deserialize_option(self),
+            TypePlan::F32 | TypePlan::F64 => self.float(from),
             _ => from.deserialize_any(self),
         }
     }
 }
 
-impl<'de> Visitor<'de> for Want<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Val;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Want<'_> {
 
     fn visit_bool<E: Error>(self, found: bool) -> Result<Val, E> {
         match self.shape {
-            Shape::Bool => Ok(Val::Bool(found)),
+            TypePlan::Bool => Ok(Val::Bool(found)),
             _ => Err(self.mismatch("a boolean", None)),
         }
     }
@@ -108,20 +108,20 @@ impl<'de> Visitor<'de> for Want<'_> {
     #[inline]
     fn visit_str<E: Error>(self, found: &str) -> Result<Val, E> {
         match self.shape {
-            Shape::String => Ok(Val::String(found.to_owned())),
-            Shape::Char => match single(found) {
+            TypePlan::String => Ok(Val::String(found.to_owned())),
+            TypePlan::Char => match single(found) {
                 Some(found) => Ok(Val::Char(found)),
                 None => Err(self.mismatch("a string", Some("it has to be exactly one character"))),
             },
-            Shape::Bytes => match from_base64(found) {
+            TypePlan::Bytes => match from_base64(found) {
                 Ok(found) => Ok(bytes::list(&found)),
                 Err(why) => Err(self.mismatch("a string", Some(&why))),
             },
-            Shape::Enum(names) => match names.find(found, 0) {
+            TypePlan::Enum(names) => match names.find(found, 0) {
                 Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
                 None => Err(self.parts(unknown("case", found, names))),
             },
-            Shape::Variant(Cases { names, payloads }) => match names.find(found, 0) {
+            TypePlan::Variant(Cases { names, payloads }) => match names.find(found, 0) {
                 Some(at) => match &payloads[at] {
                     None => Ok(Val::Variant(names.as_slice()[at].clone(), None)),
                     Some(payload) => {
@@ -150,10 +150,10 @@ impl<'de> Visitor<'de> for Want<'_> {
 
     /// Only reached where an option is wanted.
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
-        let Shape::Option(inner) = self.shape else {
+        let TypePlan::Option(inner) = self.shape else {
             return Err(self.mismatch("a value", None));
         };
-        if matches!(**inner, Shape::Option(_)) && self.layout == Layout::Json {
+        if matches!(**inner, TypePlan::Option(_)) && self.layout == Layout::Json {
             // An object with one member, which `visit_map` takes.
             return from.deserialize_any(self);
         }
@@ -163,30 +163,30 @@ impl<'de> Visitor<'de> for Want<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Val, A::Error> {
         match self.shape {
-            Shape::List(element) => self.list(seq, element),
-            Shape::Bytes => self.list(seq, &Shape::U8),
-            Shape::Tuple(shapes) => {
+            TypePlan::List(element) => self.list(seq, element),
+            TypePlan::Bytes => self.list(seq, &TypePlan::U8),
+            TypePlan::Tuple(shapes) => {
                 let values = self.exactly(seq, shapes.len(), |at| &shapes[at])?;
                 Ok(Val::Tuple(values))
             }
-            Shape::FixedList(element, length) => {
+            TypePlan::FixedList(element, length) => {
                 let length = usize::try_from(*length).unwrap_or(usize::MAX);
                 let values = self.exactly(seq, length, |_| element)?;
                 Ok(Val::FixedLengthList(values))
             }
-            Shape::Flags(names) => self.flags(seq, names),
-            Shape::Record(fields) if self.layout == Layout::Row => self.cells(seq, fields),
+            TypePlan::Flags(names) => self.flags(seq, names),
+            TypePlan::Record(fields) if self.layout == Layout::Row => self.cells(seq, fields),
             _ => Err(self.mismatch("an array", None)),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Val, A::Error> {
         match self.shape {
-            Shape::Record(fields) => self.record(map, fields),
-            Shape::Variant(cases) => self.variant(map, cases),
-            Shape::Result { ok, err } => self.result(map, ok.as_deref(), err.as_deref()),
-            Shape::Map(key, value) => self.map(map, key, value),
-            Shape::Option(inner) if matches!(**inner, Shape::Option(_)) => self.some(map, inner),
+            TypePlan::Record(fields) => self.record(map, fields),
+            TypePlan::Variant(cases) => self.variant(map, cases),
+            TypePlan::Result { ok, err } => self.result(map, ok.as_deref(), err.as_deref()),
+            TypePlan::Map(key, value) => self.map(map, key, value),
+            TypePlan::Option(inner) if matches!(**inner, TypePlan::Option(_)) => self.some(map, inner),
             _ => Err(self.mismatch("an object", None)),
         }
     }

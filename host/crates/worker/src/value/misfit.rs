@@ -14,7 +14,7 @@ const STEPS: usize = 16;
 ///
 /// One pointer wide, so that the path of the items that do fit stays cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit(Box<Report>);
+pub struct DecodeError(Box<Report>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Report {
@@ -46,7 +46,7 @@ pub(super) enum Problem {
     Parts { wanted: String, what: String },
 }
 
-impl Misfit {
+impl DecodeError {
     pub(super) fn new(problem: Problem) -> Self {
         let path = Vec::new();
         Self(Box::new(Report { path, problem }))
@@ -84,9 +84,9 @@ impl Misfit {
     }
 }
 
-impl std::error::Error for Misfit {}
+impl std::error::Error for DecodeError {}
 
-impl Display for Misfit {
+impl Display for DecodeError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if !self.0.path.is_empty() {
             write!(f, "at ")?;

@@ -1,10 +1,10 @@
 //! WIT values and JSON text: how an item becomes the arguments of a call, and
 //! how the result of a call becomes a line of output.
 //!
-//! This runs once per item, so the type is planned once ([`Shape::of`]) and an
+//! This runs once per item, so the type is planned once ([`TypePlan::of`]) and an
 //! item is then read straight from its text into [`Val`]s and written straight
 //! from them, with no tree of JSON values in between. What does not fit is a
-//! [`Misfit`], which says where in the value, which type was wanted and what
+//! [`DecodeError`], which says where in the value, which type was wanted and what
 //! was found.
 //!
 //! Nothing here allocates from a length that somebody claims: memory grows
@@ -36,9 +36,9 @@ mod tests;
 
 pub use bytes::decode_bytes;
 pub use encode::EncodeError;
-pub use misfit::Misfit;
+pub use misfit::DecodeError;
 pub use params::Params;
-pub use shape::Shape;
+pub use shape::TypePlan;
 pub use wit::spell;
 
 pub use wasmpool_core::policy::Form;
@@ -50,12 +50,12 @@ pub use wasmpool_core::policy::Form;
 ///
 /// # Errors
 ///
-/// A [`Misfit`] where the text is not of that form or not of that type.
-pub fn decode(shape: &Shape, item: &[u8], form: Form) -> Result<Val, Misfit> {
+/// A [`DecodeError`] where the text is not of that form or not of that type.
+pub fn decode(shape: &TypePlan, item: &[u8], form: Form) -> Result<Val, DecodeError> {
     match form {
         Form::Json => json::value(shape, item, json::Layout::Json),
         Form::Csv if shape.is_row() => json::value(shape, item, json::Layout::Row),
-        Form::Csv => Err(Misfit::row(shape.wit_brief())),
+        Form::Csv => Err(DecodeError::row(shape.wit_brief())),
         Form::Bytes => bytes::value(shape, item),
     }
 }

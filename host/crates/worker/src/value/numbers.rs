@@ -1,8 +1,8 @@
 //! Numbers: all 64 bits of an integer, and floats rounded once.
 
-use super::json::Want;
+use super::json::ValueSeed;
 use super::misfit::Step;
-use super::shape::Shape;
+use super::shape::TypePlan;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -14,14 +14,14 @@ use wasmtime::component::Val;
 macro_rules! integer {
     ($shape:expr, $n:expr) => {
         match $shape {
-            Shape::S64 => i64::try_from($n).ok().map(Val::S64),
-            Shape::U64 => u64::try_from($n).ok().map(Val::U64),
-            Shape::S32 => i32::try_from($n).ok().map(Val::S32),
-            Shape::U32 => u32::try_from($n).ok().map(Val::U32),
-            Shape::S16 => i16::try_from($n).ok().map(Val::S16),
-            Shape::U16 => u16::try_from($n).ok().map(Val::U16),
-            Shape::S8 => i8::try_from($n).ok().map(Val::S8),
-            Shape::U8 => u8::try_from($n).ok().map(Val::U8),
+            TypePlan::S64 => i64::try_from($n).ok().map(Val::S64),
+            TypePlan::U64 => u64::try_from($n).ok().map(Val::U64),
+            TypePlan::S32 => i32::try_from($n).ok().map(Val::S32),
+            TypePlan::U32 => u32::try_from($n).ok().map(Val::U32),
+            TypePlan::S16 => i16::try_from($n).ok().map(Val::S16),
+            TypePlan::U16 => u16::try_from($n).ok().map(Val::U16),
+            TypePlan::S8 => i8::try_from($n).ok().map(Val::S8),
+            TypePlan::U8 => u8::try_from($n).ok().map(Val::U8),
             _ => None,
         }
     };
@@ -31,7 +31,7 @@ pub(super) use integer;
 /// The most frequent item of all, an integer and nothing else, without the
 /// setting up of a parser. `None` is for the parser to look at.
 #[inline]
-pub(super) fn bare_integer(shape: &Shape, json: &[u8]) -> Option<Val> {
+pub(super) fn bare_integer(shape: &TypePlan, json: &[u8]) -> Option<Val> {
     /// Of so many digits, every number is within 64 bits.
     const DIGITS: usize = 18;
     let digits = json.strip_prefix(b"-").unwrap_or(json);
@@ -54,7 +54,7 @@ pub(super) fn bare_integer(shape: &Shape, json: &[u8]) -> Option<Val> {
     integer!(shape, value)
 }
 
-impl Want<'_> {
+impl ValueSeed<'_> {
     /// Floats are read from their text: by way of a double, an f32 would be
     /// rounded twice.
     pub(super) fn float<'de, D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
@@ -69,7 +69,7 @@ impl Want<'_> {
             },
         };
         let value = match self.shape {
-            Shape::F32 => number.parse().ok().map(Val::Float32),
+            TypePlan::F32 => number.parse().ok().map(Val::Float32),
             _ => number.parse().ok().map(Val::Float64),
         };
         match value {
@@ -130,7 +130,7 @@ impl Want<'_> {
 
 /// An integer of one type. What is none is left to `want` to complain about.
 struct Integer<'a, T> {
-    want: Want<'a>,
+    want: ValueSeed<'a>,
     of: PhantomData<T>,
 }
 

@@ -2,9 +2,9 @@
 
 use super::context::Context;
 use super::fields::{self, Naming, unknown};
-use super::json::{self, Layout, Want};
-use super::misfit::{Misfit, Problem, Step, shorten};
-use super::shape::{Fields, Shape};
+use super::json::{self, Layout, ValueSeed};
+use super::misfit::{DecodeError, Problem, Step, shorten};
+use super::shape::{Fields, TypePlan};
 use super::{Form, wit};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -34,17 +34,17 @@ pub enum BindError {
     Twice(String),
     /// The value is not of the parameter's type.
     #[error("parameter `{name}`: {misfit}")]
-    Misfit {
+    DecodeError {
         /// The parameter.
         name: String,
         /// What is wrong with the value.
-        misfit: Misfit,
+        misfit: DecodeError,
     },
 }
 
 impl Params {
     /// The parameters of a function, in their order.
-    pub fn new(params: Vec<(String, Shape)>) -> Self {
+    pub fn new(params: Vec<(String, TypePlan)>) -> Self {
         let all = Fields::new(params);
         Self { bound: vec![None; all.shapes.len()], slots: (0..all.shapes.len()).collect(), free: all.clone(), all }
     }
@@ -64,7 +64,7 @@ impl Params {
             return Err(BindError::Twice(shorten(name)));
         }
         let value = json::value(&self.all.shapes[at], json, Layout::Json);
-        let value = value.map_err(|misfit| BindError::Misfit { name: shorten(name), misfit })?;
+        let value = value.map_err(|misfit| BindError::DecodeError { name: shorten(name), misfit })?;
         self.bound[at] = Some(value);
         self.slots.retain(|slot| *slot != at);
         let names = self.all.names.as_slice();
@@ -89,8 +89,8 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// A [`Misfit`], with `out` in any state.
-    pub fn decode(&self, item: &[u8], form: Form, out: &mut Vec<Val>) -> Result<(), Misfit> {
+    /// A [`DecodeError`], with `out` in any state.
+    pub fn decode(&self, item: &[u8], form: Form, out: &mut Vec<Val>) -> Result<(), DecodeError> {
         out.clear();
         if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
             && (form != Form::Csv || shape.is_row())
@@ -103,7 +103,7 @@ impl Params {
             return Ok(());
         }
         if form == Form::Bytes {
-            return Err(Misfit::new(Problem::Type {
+            return Err(DecodeError::new(Problem::Type {
                 wanted: self.wanted(),
                 found: "the bytes of one item".to_owned(),
                 note: Some("bind the other parameters with --arg".to_owned()),
@@ -169,7 +169,7 @@ impl Arguments<'_> {
             (None, Layout::Json) => Some("an array of them or an object by name".to_owned()),
             (None, Layout::Row) => Some("an object by name".to_owned()),
         };
-        self.context.fail(Misfit::new(Problem::Type {
+        self.context.fail(DecodeError::new(Problem::Type {
             wanted: self.params.wanted(),
             found: found.to_owned(),
             note: by,
@@ -209,7 +209,7 @@ impl<'de> Visitor<'de> for Arguments<'_> {
         }
         let mut values = Vec::with_capacity(shapes.len());
         for (at, shape) in shapes.iter().enumerate() {
-            let value = seq.next_element_seed(Want::new(shape, self.context));
+            let value = seq.next_element_seed(ValueSeed::new(shape, self.context));
             match value.map_err(|error| self.context.under(Step::Index(at), error))? {
                 Some(value) => values.push(value),
                 None => {

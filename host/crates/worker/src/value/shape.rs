@@ -13,7 +13,7 @@ const DEEPEST: usize = 100;
 /// The plan of a WIT value type, made once per function, so that no item walks
 /// wasmtime's type handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum TypePlan {
     Bool,
     S8,
     U8,
@@ -29,20 +29,20 @@ pub enum Shape {
     String,
     /// `list<u8>`, which JSON spells in base64.
     Bytes,
-    List(Box<Shape>),
+    List(Box<TypePlan>),
     /// `list<T, N>`
-    FixedList(Box<Shape>, u32),
+    FixedList(Box<TypePlan>, u32),
     /// `map<K, V>`; the key is a `bool`, an integer, a `char` or a `string`.
-    Map(Box<Shape>, Box<Shape>),
-    Tuple(Vec<Shape>),
+    Map(Box<TypePlan>, Box<TypePlan>),
+    Tuple(Vec<TypePlan>),
     Record(Fields),
     Variant(Cases),
     Enum(Names),
     Flags(Names),
-    Option(Box<Shape>),
+    Option(Box<TypePlan>),
     Result {
-        ok: Option<Box<Shape>>,
-        err: Option<Box<Shape>>,
+        ok: Option<Box<TypePlan>>,
+        err: Option<Box<TypePlan>>,
     },
 }
 
@@ -52,7 +52,7 @@ pub struct Fields {
     /// What the fields are called.
     pub names: Names,
     /// Of the same length as `names`.
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<TypePlan>,
 }
 
 /// The cases of a variant.
@@ -61,7 +61,7 @@ pub struct Cases {
     /// What the cases are called.
     pub names: Names,
     /// Of the same length as `names`; a case may have no payload.
-    pub payloads: Vec<Option<Shape>>,
+    pub payloads: Vec<Option<TypePlan>>,
 }
 
 /// A type whose values cannot be written down as data.
@@ -92,13 +92,13 @@ fn at(place: &str) -> String {
 
 impl Fields {
     /// Fields of these names and shapes, in this order.
-    pub fn new(fields: impl IntoIterator<Item = (String, Shape)>) -> Self {
+    pub fn new(fields: impl IntoIterator<Item = (String, TypePlan)>) -> Self {
         let (names, shapes): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
         Self { names: Names::new(names), shapes }
     }
 
     /// Each field with its name, in the order of declaration.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Shape)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &TypePlan)> {
         let names = self.names.as_slice().iter().map(String::as_str);
         names.zip(&self.shapes)
     }
@@ -106,19 +106,19 @@ impl Fields {
 
 impl Cases {
     /// Cases of these names and payloads, in this order.
-    pub fn new(cases: impl IntoIterator<Item = (String, Option<Shape>)>) -> Self {
+    pub fn new(cases: impl IntoIterator<Item = (String, Option<TypePlan>)>) -> Self {
         let (names, payloads): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
         Self { names: Names::new(names), payloads }
     }
 
     /// Each case with its name, in the order of declaration.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Shape>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&TypePlan>)> {
         let names = self.names.as_slice().iter().map(String::as_str);
         names.zip(self.payloads.iter().map(Option::as_ref))
     }
 }
 
-impl Shape {
+impl TypePlan {
     /// Plans `ty`. Costs a walk of the whole type; done once per function.
     ///
     /// # Errors
@@ -167,48 +167,49 @@ struct Planner {
 }
 
 impl Planner {
-    fn plan(&mut self, ty: &Type) -> Result<Shape, Unsupported> {
+    fn plan(&mut self, ty: &Type) -> Result<TypePlan, Unsupported> {
         self.spend()?;
         Ok(match ty {
-            Type::Bool => Shape::Bool,
-            Type::S8 => Shape::S8,
-            Type::U8 => Shape::U8,
-            Type::S16 => Shape::S16,
-            Type::U16 => Shape::U16,
-            Type::S32 => Shape::S32,
-            Type::U32 => Shape::U32,
-            Type::S64 => Shape::S64,
-            Type::U64 => Shape::U64,
-            Type::Float32 => Shape::F32,
-            Type::Float64 => Shape::F64,
-            Type::Char => Shape::Char,
-            Type::String => Shape::String,
+            Type::Bool => TypePlan::Bool,
+            Type::S8 => TypePlan::S8,
+            Type::U8 => TypePlan::U8,
+            Type::S16 => TypePlan::S16,
+            Type::U16 => TypePlan::U16,
+            Type::S32 => TypePlan::S32,
+            Type::U32 => TypePlan::U32,
+            Type::S64 => TypePlan::S64,
+            Type::U64 => TypePlan::U64,
+            Type::Float32 => TypePlan::F32,
+            Type::Float64 => TypePlan::F64,
+            Type::Char => TypePlan::Char,
+            Type::String => TypePlan::String,
             Type::List(list) => match self.within("[]", &list.ty())? {
-                Shape::U8 => Shape::Bytes,
-                element => Shape::List(Box::new(element)),
+                TypePlan::U8 => TypePlan::Bytes,
+                element => TypePlan::List(Box::new(element)),
             },
-            Type::FixedLengthList(list) => Shape::FixedList(Box::new(self.within("[]", &list.ty())?), list.len()),
+            Type::FixedLengthList(list) => TypePlan::FixedList(Box::new(self.within("[]", &list.ty())?), list.len()),
             Type::Map(map) => {
                 let key = self.within("[key]", &map.key())?;
-                let spells_a_name = key.range().is_some() || matches!(key, Shape::Bool | Shape::Char | Shape::String);
+                let spells_a_name =
+                    key.range().is_some() || matches!(key, TypePlan::Bool | TypePlan::Char | TypePlan::String);
                 if !spells_a_name {
                     let place = self.place.concat();
                     return Err(Unsupported::Key { place });
                 }
                 let value = self.within("[]", &map.value())?;
-                Shape::Map(Box::new(key), Box::new(value))
+                TypePlan::Map(Box::new(key), Box::new(value))
             }
-            Type::Tuple(tuple) => Shape::Tuple(
+            Type::Tuple(tuple) => TypePlan::Tuple(
                 tuple
                     .types()
                     .enumerate()
                     .map(|(at, ty)| self.within(&format!("[{at}]"), &ty))
                     .collect::<Result<_, _>>()?,
             ),
-            Type::Record(record) => Shape::Record(Fields::new(
+            Type::Record(record) => TypePlan::Record(Fields::new(
                 record.fields().map(|field| self.named(field.name, &field.ty)).collect::<Result<Vec<_>, _>>()?,
             )),
-            Type::Variant(variant) => Shape::Variant(Cases::new(
+            Type::Variant(variant) => TypePlan::Variant(Cases::new(
                 variant
                     .cases()
                     .map(|case| match case.ty {
@@ -217,14 +218,14 @@ impl Planner {
                     })
                     .collect::<Result<Vec<_>, _>>()?,
             )),
-            Type::Enum(names) => Shape::Enum(self.names(names.names())?),
-            Type::Flags(names) => Shape::Flags(self.names(names.names())?),
-            Type::Option(option) => Shape::Option(Box::new(self.within("", &option.ty())?)),
+            Type::Enum(names) => TypePlan::Enum(self.names(names.names())?),
+            Type::Flags(names) => TypePlan::Flags(self.names(names.names())?),
+            Type::Option(option) => TypePlan::Option(Box::new(self.within("", &option.ty())?)),
             Type::Result(result) => {
                 let mut side = |place, ty: Option<Type>| -> Result<_, Unsupported> {
                     ty.map(|ty| self.within(place, &ty).map(Box::new)).transpose()
                 };
-                Shape::Result { ok: side(".ok", result.ok())?, err: side(".err", result.err())? }
+                TypePlan::Result { ok: side(".ok", result.ok())?, err: side(".err", result.err())? }
             }
             Type::Own(_) | Type::Borrow(_) => return Err(self.handle("resource")),
             Type::Future(_) => return Err(self.handle("future")),
@@ -233,7 +234,7 @@ impl Planner {
         })
     }
 
-    fn within(&mut self, step: &str, ty: &Type) -> Result<Shape, Unsupported> {
+    fn within(&mut self, step: &str, ty: &Type) -> Result<TypePlan, Unsupported> {
         if self.place.len() >= DEEPEST {
             return Err(Unsupported::TooLarge);
         }
@@ -245,7 +246,7 @@ impl Planner {
         shape
     }
 
-    fn named(&mut self, name: &str, ty: &Type) -> Result<(String, Shape), Unsupported> {
+    fn named(&mut self, name: &str, ty: &Type) -> Result<(String, TypePlan), Unsupported> {
         let shape = self.within(&format!(".{name}"), ty)?;
         Ok((name.to_owned(), shape))
     }

@@ -1,20 +1,20 @@
 //! A shape as WIT text, for messages and for `inspect`.
 
-use super::shape::Shape;
+use super::shape::TypePlan;
 use std::fmt::{self, Display, Formatter, Write};
 use wasmtime::component::Type;
 
 /// The longest that a type is spelled inside a message.
 const BRIEF: usize = 120;
 
-impl Shape {
+impl TypePlan {
     /// The type as WIT text, such as `list<tuple<u8, string>>`. What WIT
     /// declares by name is spelled out: `record { a: u8 }`.
     pub fn wit(&self) -> String {
         self.to_string()
     }
 
-    /// As [`Shape::wit`], cut where it gets too long for a message.
+    /// As [`TypePlan::wit`], cut where it gets too long for a message.
     pub(super) fn wit_brief(&self) -> String {
         brief(self)
     }
@@ -87,7 +87,7 @@ fn spell_to(ty: &Type, out: &mut Brief) -> fmt::Result {
         Type::Tuple(tuple) => spell_parts("tuple", tuple.types().map(Some), out),
         Type::Record(record) => spell_named("record", record.fields().map(|field| (field.name, Some(field.ty))), out),
         Type::Variant(variant) => spell_named("variant", variant.cases().map(|case| (case.name, case.ty)), out),
-        plain => match Shape::of(plain) {
+        plain => match TypePlan::of(plain) {
             Ok(shape) => write!(out, "{shape}"),
             Err(_) => out.write_str("…"),
         },
@@ -110,7 +110,7 @@ impl Write for Brief {
     }
 }
 
-impl Display for Shape {
+impl Display for TypePlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool => f.write_str("bool"),
@@ -167,7 +167,7 @@ impl Display for Shape {
 }
 
 /// `name: type`, as a field or a parameter is declared.
-pub(super) struct Field<'a>(pub &'a str, pub &'a Shape);
+pub(super) struct Field<'a>(pub &'a str, pub &'a TypePlan);
 
 impl Display for Field<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -175,7 +175,7 @@ impl Display for Field<'_> {
     }
 }
 
-struct Case<'a>(&'a str, Option<&'a Shape>);
+struct Case<'a>(&'a str, Option<&'a TypePlan>);
 
 impl Display for Case<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -11,44 +11,44 @@ use super::names::Names;
 use super::shape::{Cases, Fields};
 use super::*;
 
-fn json(shape: &Shape, text: &str) -> Result<Val, String> {
+fn json(shape: &TypePlan, text: &str) -> Result<Val, String> {
     decode(shape, text.as_bytes(), Form::Json).map_err(|misfit| misfit.to_string())
 }
 
-fn good(shape: &Shape, text: &str) -> Val {
+fn good(shape: &TypePlan, text: &str) -> Val {
     json(shape, text).unwrap()
 }
 
-fn misfit(shape: &Shape, text: &str) -> String {
+fn misfit(shape: &TypePlan, text: &str) -> String {
     json(shape, text).unwrap_err()
 }
 
-fn text(shape: &Shape, val: &Val) -> String {
+fn text(shape: &TypePlan, val: &Val) -> String {
     let mut out = Vec::new();
     shape.encode(val, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
-fn list(element: Shape) -> Shape {
-    Shape::List(Box::new(element))
+fn list(element: TypePlan) -> TypePlan {
+    TypePlan::List(Box::new(element))
 }
 
-fn option(inner: Shape) -> Shape {
-    Shape::Option(Box::new(inner))
+fn option(inner: TypePlan) -> TypePlan {
+    TypePlan::Option(Box::new(inner))
 }
 
 fn some(val: Val) -> Val {
     Val::Option(Some(Box::new(val)))
 }
 
-fn record(fields: &[(&str, Shape)]) -> Shape {
+fn record(fields: &[(&str, TypePlan)]) -> TypePlan {
     let fields = fields.iter().cloned();
-    Shape::Record(Fields::new(fields.map(|(name, s)| (name.to_owned(), s))))
+    TypePlan::Record(Fields::new(fields.map(|(name, s)| (name.to_owned(), s))))
 }
 
-fn variant(cases: &[(&str, Option<Shape>)]) -> Shape {
+fn variant(cases: &[(&str, Option<TypePlan>)]) -> TypePlan {
     let cases = cases.iter().cloned();
-    Shape::Variant(Cases::new(cases.map(|(name, s)| (name.to_owned(), s))))
+    TypePlan::Variant(Cases::new(cases.map(|(name, s)| (name.to_owned(), s))))
 }
 
 fn names(names: &[&str]) -> Names {
@@ -60,6 +60,6 @@ fn fields(fields: &[(&str, Val)]) -> Val {
     Val::Record(fields.map(|(name, v)| (name.to_owned(), v)).collect())
 }
 
-fn point() -> Shape {
-    record(&[("x", Shape::U8), ("y", Shape::U8)])
+fn point() -> TypePlan {
+    record(&[("x", TypePlan::U8), ("y", TypePlan::U8)])
 }

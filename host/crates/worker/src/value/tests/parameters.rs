@@ -1,13 +1,13 @@
 use super::*;
 use crate::value::params::BindError;
 
-fn params(list: &[(&str, Shape)]) -> Params {
+fn params(list: &[(&str, TypePlan)]) -> Params {
     let list = list.iter().cloned();
     Params::new(list.map(|(name, s)| (name.to_owned(), s)).collect())
 }
 
 fn two() -> Params {
-    params(&[("base", Shape::U8), ("exp", option(Shape::U8))])
+    params(&[("base", TypePlan::U8), ("exp", option(TypePlan::U8))])
 }
 
 fn call(params: &Params, item: &str, form: Form) -> Result<Vec<Val>, String> {
@@ -22,7 +22,7 @@ fn args(params: &Params, item: &str) -> Result<Vec<Val>, String> {
 
 #[test]
 fn one_parameter_takes_the_item_itself() {
-    let one = params(&[("xs", list(Shape::U8))]);
+    let one = params(&[("xs", list(TypePlan::U8))]);
     let xs = Val::List(vec![Val::U8(1), Val::U8(2)]);
     assert_eq!(args(&one, "[1,2]").unwrap(), [xs]);
 }
@@ -58,7 +58,7 @@ fn no_parameter_takes_only_null() {
 
 #[test]
 fn a_bound_parameter_leaves_the_rest_to_the_item() {
-    let mut params = params(&[("a", Shape::U8), ("b", Shape::U8), ("c", Shape::U8)]);
+    let mut params = params(&[("a", TypePlan::U8), ("b", TypePlan::U8), ("c", TypePlan::U8)]);
     params.bind("b", b"7").unwrap();
     let all = [Val::U8(1), Val::U8(7), Val::U8(3)];
     assert_eq!(args(&params, "[1,3]").unwrap(), all);
@@ -89,9 +89,9 @@ fn a_row_fills_parameters_by_name() {
     let row = r#"{"base":"2","exp":"3","comment":"x"}"#;
     let both = [Val::U8(2), some(Val::U8(3))];
     assert_eq!(call(&two(), row, Form::Csv).unwrap(), both);
-    let one = params(&[("base", Shape::U8)]);
+    let one = params(&[("base", TypePlan::U8)]);
     assert_eq!(call(&one, row, Form::Csv).unwrap(), [Val::U8(2)]);
-    let record = params(&[("p", super::record(&[("exp", Shape::U8)]))]);
+    let record = params(&[("p", super::record(&[("exp", TypePlan::U8)]))]);
     let wanted = [fields(&[("exp", Val::U8(3))])];
     assert_eq!(call(&record, row, Form::Csv).unwrap(), wanted);
     let what = call(&two(), "{}", Form::Csv).unwrap_err();
@@ -100,7 +100,7 @@ fn a_row_fills_parameters_by_name() {
 
 #[test]
 fn bytes_fill_exactly_one_parameter() {
-    let mut params = params(&[("text", Shape::String), ("n", Shape::U8)]);
+    let mut params = params(&[("text", TypePlan::String), ("n", TypePlan::U8)]);
     assert!(call(&params, "x", Form::Bytes).unwrap_err().contains("--arg"));
     params.bind("n", b"1").unwrap();
     let wanted = [Val::String("x".into()), Val::U8(1)];

@@ -5,7 +5,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Engine};
 
 /// The shape of the parameter of an imported function, declared in `types`.
-fn planned(types: &str, param: &str) -> Result<Shape, Unsupported> {
+fn planned(types: &str, param: &str) -> Result<TypePlan, Unsupported> {
     let mut config = Config::new();
     config.wasm_component_model_map(true);
     config.wasm_component_model_fixed_length_lists(true);
@@ -20,7 +20,7 @@ fn planned(types: &str, param: &str) -> Result<Shape, Unsupported> {
         panic!("no function");
     };
     let (_, ty) = function.params().next().unwrap();
-    Shape::of(&ty)
+    TypePlan::of(&ty)
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_type_is_planned_and_spelled_as_in_wit() {
     ] {
         assert_eq!(planned("", wat).unwrap().wit(), wit);
     }
-    assert_eq!(planned("", "(list u8)").unwrap(), Shape::Bytes);
+    assert_eq!(planned("", "(list u8)").unwrap(), TypePlan::Bytes);
 }
 
 #[test]

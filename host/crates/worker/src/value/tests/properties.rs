@@ -13,117 +13,117 @@ fn labels() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::btree_set(label(), 1..5).prop_map(|set| set.into_iter().collect())
 }
 
-fn scalar() -> impl Strategy<Value = Shape> {
+fn scalar() -> impl Strategy<Value = TypePlan> {
     prop::sample::select(vec![
-        Shape::Bool,
-        Shape::S8,
-        Shape::U8,
-        Shape::S16,
-        Shape::U16,
-        Shape::S32,
-        Shape::U32,
-        Shape::S64,
-        Shape::U64,
-        Shape::F32,
-        Shape::F64,
-        Shape::Char,
-        Shape::String,
-        Shape::Bytes,
+        TypePlan::Bool,
+        TypePlan::S8,
+        TypePlan::U8,
+        TypePlan::S16,
+        TypePlan::U16,
+        TypePlan::S32,
+        TypePlan::U32,
+        TypePlan::S64,
+        TypePlan::U64,
+        TypePlan::F32,
+        TypePlan::F64,
+        TypePlan::Char,
+        TypePlan::String,
+        TypePlan::Bytes,
     ])
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+fn shape() -> impl Strategy<Value = TypePlan> {
     let leaf = prop_oneof![
         8 => scalar(),
-        1 => labels().prop_map(|list| Shape::Enum(Names::new(list))),
-        1 => labels().prop_map(|list| Shape::Flags(Names::new(list))),
+        1 => labels().prop_map(|list| TypePlan::Enum(Names::new(list))),
+        1 => labels().prop_map(|list| TypePlan::Flags(Names::new(list))),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let boxed = inner.clone().prop_map(Box::new);
         let shapes = vec(inner.clone(), 4);
         let payloads = vec(maybe::of(inner.clone()), 4);
-        let key = prop::sample::select(vec![Shape::String, Shape::S8, Shape::Bool, Shape::Char]);
+        let key = prop::sample::select(vec![TypePlan::String, TypePlan::S8, TypePlan::Bool, TypePlan::Char]);
         prop_oneof![
-            2 => boxed.clone().prop_map(Shape::Option),
+            2 => boxed.clone().prop_map(TypePlan::Option),
             // A list of bytes is not planned as a list.
             1 => boxed.clone().prop_map(|inner| match *inner {
-                Shape::U8 => Shape::Bytes,
+                TypePlan::U8 => TypePlan::Bytes,
                 inner => list(inner),
             }),
-            1 => (boxed.clone(), 0..4_u32).prop_map(|(inner, n)| Shape::FixedList(inner, n)),
-            1 => (key, boxed.clone()).prop_map(|(key, value)| Shape::Map(Box::new(key), value)),
-            1 => vec(inner, 1..4).prop_map(Shape::Tuple),
+            1 => (boxed.clone(), 0..4_u32).prop_map(|(inner, n)| TypePlan::FixedList(inner, n)),
+            1 => (key, boxed.clone()).prop_map(|(key, value)| TypePlan::Map(Box::new(key), value)),
+            1 => vec(inner, 1..4).prop_map(TypePlan::Tuple),
             2 => (labels(), shapes).prop_map(|(names, shapes)| {
-                Shape::Record(Fields::new(names.into_iter().zip(shapes)))
+                TypePlan::Record(Fields::new(names.into_iter().zip(shapes)))
             }),
             1 => (labels(), payloads).prop_map(|(names, payloads)| {
-                Shape::Variant(Cases::new(names.into_iter().zip(payloads)))
+                TypePlan::Variant(Cases::new(names.into_iter().zip(payloads)))
             }),
             1 => (maybe::of(boxed.clone()), maybe::of(boxed))
-                .prop_map(|(ok, err)| Shape::Result { ok, err }),
+                .prop_map(|(ok, err)| TypePlan::Result { ok, err }),
         ]
     })
 }
 
-fn payload(shape: Option<&Shape>) -> BoxedStrategy<Option<Box<Val>>> {
+fn payload(shape: Option<&TypePlan>) -> BoxedStrategy<Option<Box<Val>>> {
     match shape {
         None => Just(None).boxed(),
         Some(shape) => value(shape).prop_map(|val| Some(Box::new(val))).boxed(),
     }
 }
 
-fn value(shape: &Shape) -> BoxedStrategy<Val> {
+fn value(shape: &TypePlan) -> BoxedStrategy<Val> {
     match shape.clone() {
-        Shape::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
-        Shape::S8 => any::<i8>().prop_map(Val::S8).boxed(),
-        Shape::U8 => any::<u8>().prop_map(Val::U8).boxed(),
-        Shape::S16 => any::<i16>().prop_map(Val::S16).boxed(),
-        Shape::U16 => any::<u16>().prop_map(Val::U16).boxed(),
-        Shape::S32 => any::<i32>().prop_map(Val::S32).boxed(),
-        Shape::U32 => any::<u32>().prop_map(Val::U32).boxed(),
-        Shape::S64 => any::<i64>().prop_map(Val::S64).boxed(),
-        Shape::U64 => any::<u64>().prop_map(Val::U64).boxed(),
-        Shape::F32 => any::<u32>().prop_map(|bits| Val::Float32(f32::from_bits(bits))).boxed(),
-        Shape::F64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
-        Shape::Char => any::<char>().prop_map(Val::Char).boxed(),
-        Shape::String => any::<String>().prop_map(Val::String).boxed(),
-        Shape::Bytes => vec(any::<u8>().prop_map(Val::U8), 0..9).prop_map(Val::List).boxed(),
-        Shape::List(inner) => vec(value(&inner), 0..4).prop_map(Val::List).boxed(),
-        Shape::FixedList(inner, n) => vec(value(&inner), n as usize).prop_map(Val::FixedLengthList).boxed(),
-        Shape::Map(key, inner) => vec((value(&key), value(&inner)), 0..4)
+        TypePlan::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
+        TypePlan::S8 => any::<i8>().prop_map(Val::S8).boxed(),
+        TypePlan::U8 => any::<u8>().prop_map(Val::U8).boxed(),
+        TypePlan::S16 => any::<i16>().prop_map(Val::S16).boxed(),
+        TypePlan::U16 => any::<u16>().prop_map(Val::U16).boxed(),
+        TypePlan::S32 => any::<i32>().prop_map(Val::S32).boxed(),
+        TypePlan::U32 => any::<u32>().prop_map(Val::U32).boxed(),
+        TypePlan::S64 => any::<i64>().prop_map(Val::S64).boxed(),
+        TypePlan::U64 => any::<u64>().prop_map(Val::U64).boxed(),
+        TypePlan::F32 => any::<u32>().prop_map(|bits| Val::Float32(f32::from_bits(bits))).boxed(),
+        TypePlan::F64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
+        TypePlan::Char => any::<char>().prop_map(Val::Char).boxed(),
+        TypePlan::String => any::<String>().prop_map(Val::String).boxed(),
+        TypePlan::Bytes => vec(any::<u8>().prop_map(Val::U8), 0..9).prop_map(Val::List).boxed(),
+        TypePlan::List(inner) => vec(value(&inner), 0..4).prop_map(Val::List).boxed(),
+        TypePlan::FixedList(inner, n) => vec(value(&inner), n as usize).prop_map(Val::FixedLengthList).boxed(),
+        TypePlan::Map(key, inner) => vec((value(&key), value(&inner)), 0..4)
             .prop_map(|mut list| {
                 list.sort_by_key(|(key, _)| format!("{key:?}"));
                 list.dedup_by(|a, b| a.0 == b.0);
                 Val::Map(list)
             })
             .boxed(),
-        Shape::Tuple(shapes) => {
+        TypePlan::Tuple(shapes) => {
             let each: Vec<_> = shapes.iter().map(value).collect();
             each.prop_map(Val::Tuple).boxed()
         }
-        Shape::Record(fields) => {
+        TypePlan::Record(fields) => {
             let each: Vec<_> = fields.shapes.iter().map(value).collect();
             let names = fields.names.as_slice().to_vec();
             each.prop_map(move |vals| Val::Record(names.iter().cloned().zip(vals).collect())).boxed()
         }
-        Shape::Variant(cases) => any::<Index>()
+        TypePlan::Variant(cases) => any::<Index>()
             .prop_flat_map(move |at| {
                 let at = at.index(cases.names.len());
                 let name = cases.names.as_slice()[at].clone();
                 payload(cases.payloads[at].as_ref()).prop_map(move |payload| Val::Variant(name.clone(), payload))
             })
             .boxed(),
-        Shape::Enum(names) => prop::sample::select(names.as_slice().to_vec()).prop_map(Val::Enum).boxed(),
-        Shape::Flags(names) => {
+        TypePlan::Enum(names) => prop::sample::select(names.as_slice().to_vec()).prop_map(Val::Enum).boxed(),
+        TypePlan::Flags(names) => {
             let all = names.as_slice().to_vec();
             let count = 0..=all.len();
             subsequence(all, count).prop_map(Val::Flags).boxed()
         }
-        Shape::Option(inner) => {
+        TypePlan::Option(inner) => {
             prop_oneof![Just(Val::Option(None)), value(&inner).prop_map(|val| Val::Option(Some(Box::new(val)))),]
                 .boxed()
         }
-        Shape::Result { ok, err } => prop_oneof![
+        TypePlan::Result { ok, err } => prop_oneof![
             payload(ok.as_deref()).prop_map(|val| Val::Result(Ok(val))),
             payload(err.as_deref()).prop_map(|val| Val::Result(Err(val))),
         ]
@@ -131,7 +131,7 @@ fn value(shape: &Shape) -> BoxedStrategy<Val> {
     }
 }
 
-fn shape_and_value() -> impl Strategy<Value = (Shape, Val)> {
+fn shape_and_value() -> impl Strategy<Value = (TypePlan, Val)> {
     shape().prop_flat_map(|shape| value(&shape).prop_map(move |val| (shape.clone(), val)))
 }
 
@@ -182,7 +182,7 @@ proptest! {
         item in vec(any::<u8>(), 0..64),
         likely in r#"[\[\]{}",:0-9eE.a-z\\ -]{0,40}"#,
     ) {
-        let params = Params::new(vec![("a".into(), shape.clone()), ("b".into(), Shape::U8)]);
+        let params = Params::new(vec![("a".into(), shape.clone()), ("b".into(), TypePlan::U8)]);
         for form in [Form::Json, Form::Csv, Form::Bytes] {
             for item in [&item[..], likely.as_bytes()] {
                 let _val = decode(&shape, item, form);
@@ -194,7 +194,7 @@ proptest! {
 
     #[test]
     fn a_cell_takes_what_the_type_is_written_as(val in any::<i64>(), float in any::<f64>()) {
-        let shape = record(&[("n", Shape::S64), ("x", Shape::F64)]);
+        let shape = record(&[("n", TypePlan::S64), ("x", TypePlan::F64)]);
         let row = format!(r#"{{"n":"{val}","x":"{float}"}}"#);
         let wanted = fields(&[("n", Val::S64(val)), ("x", Val::Float64(float))]);
         prop_assert_eq!(decode(&shape, row.as_bytes(), Form::Csv).unwrap(), wanted);
