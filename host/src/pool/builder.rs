@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Pool;
-use super::function::{Function, Settings, settings};
+use super::function::Function;
 use super::keeper::Keeper;
 use super::program;
+use super::settings::{Settings, settings};
 use super::shared::Shared;
 use super::task::{Loaded, Task};
-use wasmpool_core::policy::{Call, Isolate, SandboxMode};
+use wasmpool_core::policy::{Form, Isolate, ResultForm, SandboxMode};
 use wasmpool_run::compile::Wanted;
 use wasmpool_run::error::Error;
 use wasmpool_sandbox::surroundings;
@@ -88,7 +89,7 @@ impl PoolBuilder {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn function(mut self, name: &str) -> PoolBuilder {
-        self.settings.call.function = Some(name.to_owned());
+        self.settings.function = Some(name.to_owned());
         self
     }
 
@@ -102,11 +103,11 @@ impl PoolBuilder {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn sandbox(mut self, mode: SandboxMode) -> PoolBuilder {
-        self.settings.call.sandbox = mode;
+        self.settings.sandbox = mode;
         self
     }
 
-    settings!(self, self);
+    settings!(self, PoolBuilder, self);
 
     /// Builds the pool: finds the worker binary, opens what is granted, compiles the task or finds it in the cache.
     ///
@@ -138,6 +139,8 @@ impl PoolBuilder {
 pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Result<Function, Error> {
     let loaded = Loaded::read(task, shared.program.clone())?;
     let given = settings.grants.open()?.given;
-    loaded.prepare(&Wanted::of(&Call { given, ..settings.call.clone() }), None)?;
+    // What items and results are makes no difference to the artifact.
+    let call = settings.call(given, Form::default(), ResultForm::default());
+    loaded.prepare(&Wanted::of(&call), None)?;
     Ok(Function::new(shared.clone(), Arc::new(loaded), settings))
 }

@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::function::{is_full, read};
 use super::group::Group;
-use super::job::{Job, Order, Outcome, State};
+use super::job::{Job, JobState, Order, Outcome};
 use super::value::{Argument, Returned};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
@@ -160,7 +160,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
     }
 
     /// Takes what is there.
-    fn look(&mut self, state: &mut State) {
+    fn look(&mut self, state: &mut JobState) {
         state.drain(&mut self.ready);
         self.seen = Seen { known: state.known, came: state.came, usual: state.usual };
     }

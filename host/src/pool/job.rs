@@ -57,9 +57,9 @@ pub(super) enum Order {
 
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Items that no worker was given. Locked only by who holds the lock of the group's feed.
+    /// Items that no worker was given. Locked only by who holds the lock of the group's state.
     queue: Mutex<Queue>,
-    state: Mutex<State>,
+    state: Mutex<JobState>,
     changed: Condvar,
 }
 
@@ -117,7 +117,7 @@ impl Queue {
 
 /// Outcomes, and who waits for them.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct JobState {
     order: Order,
     /// In input order: those from the item `base` on that are known.
     slots: VecDeque<Option<Outcome>>,
@@ -144,22 +144,21 @@ pub(super) struct State {
 }
 
 /// Those who have to be told that a job is over.
-#[derive(Default)]
 #[must_use]
-pub(super) struct Told {
-    pub over: bool,
+pub(super) struct Listeners {
     pub wakers: Vec<Waker>,
     pub callbacks: Vec<Callback>,
 }
 
-impl State {
-    fn settle(&mut self) -> Told {
+impl JobState {
+    /// Returns those to be told, if it has just become known what became of it all.
+    fn settle(&mut self) -> Option<Listeners> {
         let complete = self.sealed && self.known == self.submitted;
         if self.over || !(complete || self.ended.is_some()) {
-            return Told::default();
+            return None;
         }
         self.over = true;
-        Told { over: true, wakers: std::mem::take(&mut self.wakers), callbacks: std::mem::take(&mut self.callbacks) }
+        Some(Listeners { wakers: std::mem::take(&mut self.wakers), callbacks: std::mem::take(&mut self.callbacks) })
     }
 
     pub fn is_over(&self) -> bool {
@@ -224,7 +223,7 @@ impl Job {
     pub fn new(order: Order) -> Job {
         Job {
             queue: Mutex::default(),
-            state: Mutex::new(State {
+            state: Mutex::new(JobState {
                 order,
                 slots: VecDeque::new(),
                 base: 0,
@@ -250,7 +249,7 @@ impl Job {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, JobState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -265,17 +264,17 @@ impl Job {
     }
 
     /// No more items come.
-    pub fn seal(&self) -> Told {
+    pub fn seal(&self) -> Option<Listeners> {
         let mut state = self.state();
         state.sealed = true;
         state.settle()
     }
 
     /// No more items can come from this very thread, which waits for the pool to end.
-    pub fn shut_own(&self) -> Told {
+    pub fn shut_own(&self) -> Option<Listeners> {
         let mut state = self.state();
         if state.sealed || state.reader != Some(thread::current().id()) {
-            return Told::default();
+            return None;
         }
         state.sealed = true;
         state.shut = true;
@@ -283,10 +282,10 @@ impl Job {
     }
 
     /// Takes outcomes of items that workers ran.
-    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> Told {
+    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> Option<Listeners> {
         let mut state = self.state();
         if state.ended.is_some() {
-            return Told::default();
+            return None;
         }
         for (index, outcome) in outcomes {
             let bytes = outcome.as_ref().map_or(0, |value| value.len() as u64);
@@ -307,7 +306,7 @@ impl Job {
             }
         }
         let told = state.settle();
-        let wake = state.waiting > 0 && (told.over || state.has_next());
+        let wake = state.waiting > 0 && (told.is_some() || state.has_next());
         // Woken any sooner, they might take this thread's processor, only to wait for the lock.
         drop(state);
         if wake {
@@ -317,10 +316,10 @@ impl Job {
     }
 
     /// Ends it: what is not known now never will be.
-    pub fn end(&self, ended: Ended) -> Told {
+    pub fn end(&self, ended: Ended) -> Option<Listeners> {
         let mut state = self.state();
         if state.over {
-            return Told::default();
+            return None;
         }
         state.ended = Some(ended);
         self.changed.notify_all();
@@ -328,16 +327,16 @@ impl Job {
     }
 
     /// Waits until an outcome can be had or none will come.
-    pub fn wait_for_next(&self) -> MutexGuard<'_, State> {
+    pub fn wait_for_next(&self) -> MutexGuard<'_, JobState> {
         self.wait(None, |state| state.has_next() || state.over || state.known == state.submitted)
     }
 
     /// Waits until it is over, or until the deadline.
-    pub fn wait_until_over(&self, deadline: Option<Instant>) -> MutexGuard<'_, State> {
+    pub fn wait_until_over(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
         self.wait(deadline, |state| state.over)
     }
 
-    fn wait(&self, deadline: Option<Instant>, enough: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait(&self, deadline: Option<Instant>, enough: impl Fn(&JobState) -> bool) -> MutexGuard<'_, JobState> {
         let mut state = self.state();
         while !enough(&state) {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -4,7 +4,7 @@
 //! supervisor on a thread of its own that serves whoever asks, for as long as it is asked. What a user waits for is a
 //! [`job`]: its items wait in the group's row, its outcomes with the job itself, so that somebody who takes none keeps
 //! nobody else waiting. [`shared`] is what the groups of a pool have in common: the number of processes, shared out by
-//! [`shares`], and their end.
+//! [`wasmpool_scheduler::shares`], and their end.
 
 mod builder;
 mod callbacks;
@@ -13,16 +13,19 @@ mod group;
 mod imap;
 mod job;
 mod keeper;
+mod outcomes;
 mod program;
 mod result;
+mod settings;
 mod shared;
 mod spelled;
 mod task;
 mod value;
 
 use std::fmt;
-use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 pub use builder::PoolBuilder;
 pub use function::Function;
@@ -33,15 +36,16 @@ pub use task::Task;
 pub use value::{Argument, Bytes, Returned};
 pub use wasmpool_core::item_error::ItemError;
 
-use function::Settings;
 use keeper::Keeper;
+use settings::{Settings, settings};
+use wasmpool_core::policy::Isolate;
 use wasmpool_run::error::Error;
 
 /// A pool of sandboxed worker processes that functions of WebAssembly are mapped over.
 ///
-/// It dereferences to the [`Function`] it was built with, which has [`map`](Function::map), [`imap`](Function::imap),
-/// [`apply`](Function::apply) and their kin. Several threads may use it at once. Dropping it ends all its processes; what
-/// runs is given up, as by [`terminate`](Pool::terminate).
+/// It calls the [`Function`] that it was built with by [`map`](Pool::map), [`imap`](Pool::imap), [`apply`](Pool::apply) and
+/// their kin. Several threads may use it at once. Dropping it ends all its processes; what runs is given up, as by
+/// [`terminate`](Pool::terminate).
 ///
 /// Calls block the thread that makes them, and need no runtime. The pool starts threads of its own; it leaves signals,
 /// standard streams and the working directory alone. A worker that dies costs the item it was running, which fails as
@@ -99,11 +103,7 @@ impl Pool {
         if self.function.shared.is_closing() {
             return Err(Error::Closed);
         }
-        let Settings { call, retries, max_tasks_per_worker, buffer, chunk, .. } = self.function.settings().clone();
-        let mut settings = Settings { retries, max_tasks_per_worker, buffer, chunk, ..Settings::default() };
-        settings.call.limits = call.limits;
-        settings.call.isolate = call.isolate;
-        settings.call.sandbox = call.sandbox;
+        let settings = self.function.settings().of_another_task();
         builder::load(&self.function.shared, &task.into(), settings)
     }
 
@@ -154,7 +154,7 @@ impl Pool {
     /// let result = pool.apply_async::<_, i64>(7)?;
     /// pool.close();
     /// assert!(matches!(pool.apply::<_, i64>(8), Err(Error::Closed)));
-    /// assert_eq!(result.get(None)?, 49);
+    /// assert_eq!(result.get()?, 49);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn close(&self) {
@@ -168,7 +168,7 @@ impl Pool {
     /// let pool = Pool::builder("examples/spin.wat").build()?;
     /// let result = pool.apply_async::<_, i64>(-1)?;
     /// pool.terminate();
-    /// assert!(matches!(result.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    /// assert!(matches!(result.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn terminate(&self) {
@@ -214,17 +214,17 @@ impl Pool {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), Error> {
-        self.join_until(Some(timeout))
+        self.join_until(result::deadline(timeout))
     }
 
-    fn join_until(&self, timeout: Option<Duration>) -> Result<(), Error> {
+    fn join_until(&self, deadline: Option<Instant>) -> Result<(), Error> {
         let shared = &self.function.shared;
         shared.check_owner()?;
         if !shared.is_closing() {
             return Err(Error::StillOpen);
         }
         shared.shut_own_jobs();
-        if !shared.wait(result::deadline(timeout)) {
+        if !shared.wait(deadline) {
             return Err(Error::WaitTimeout);
         }
         shared.spares.clear();
@@ -233,10 +233,105 @@ impl Pool {
     }
 }
 
-impl Deref for Pool {
-    type Target = Function;
+/// The function that the pool was built with, and all the ways to call it. [`Function`] says more of each.
+impl Pool {
+    fn with(&self, change: impl FnOnce(&mut Settings)) -> Function {
+        self.function.with(change)
+    }
 
-    fn deref(&self) -> &Function {
+    /// Another function of the same task, with the same limits. See [`Function::function`].
+    pub fn function(&self, name: &str) -> Function {
+        self.function.function(name)
+    }
+
+    settings!(self, Function, &self);
+
+    /// Applies the function to every item, and returns the results in the order of the items. See [`Function::map`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::map`].
+    pub fn map<A: Argument, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+        self.function.map(items)
+    }
+
+    /// Applies the function to every item, and returns what became of each. See [`Function::map_each`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::map_each`].
+    pub fn map_each<A: Argument, R: Returned>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<Result<R, ItemError>>, Error> {
+        self.function.map_each(items)
+    }
+
+    /// Applies the function to every tuple of arguments. See [`Function::starmap`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::starmap`].
+    pub fn starmap<A: Serialize, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+        self.function.starmap(items)
+    }
+
+    /// Returns results in the order of the items, as they are taken. See [`Function::imap`].
+    pub fn imap<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
+        self.function.imap(items)
+    }
+
+    /// Returns results as they finish. See [`Function::imap_unordered`].
+    pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
+        self.function.imap_unordered(items)
+    }
+
+    /// Starts what [`map`](Self::map) does, and returns at once. See [`Function::map_async`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::map_async`].
+    pub fn map_async<A: Argument, R: Returned>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<AsyncResult<Vec<R>>, Error> {
+        self.function.map_async(items)
+    }
+
+    /// Starts what [`starmap`](Self::starmap) does, and returns at once. See [`Function::starmap_async`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::starmap_async`].
+    pub fn starmap_async<A: Serialize, R: Returned>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<AsyncResult<Vec<R>>, Error> {
+        self.function.starmap_async(items)
+    }
+
+    /// Calls the function once, and blocks until its result is there. See [`Function::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::apply`].
+    pub fn apply<A: Argument, R: Returned>(&self, argument: A) -> Result<R, Error> {
+        self.function.apply(argument)
+    }
+
+    /// Starts what [`apply`](Self::apply) does, and returns at once. See [`Function::apply_async`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::apply_async`].
+    pub fn apply_async<A: Argument, R: Returned>(&self, argument: A) -> Result<AsyncResult<R>, Error> {
+        self.function.apply_async(argument)
+    }
+}
+
+/// The function that the pool was built with, for code that takes any.
+impl AsRef<Function> for Pool {
+    fn as_ref(&self) -> &Function {
         &self.function
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::callbacks::Callback;
 use super::group::Group;
-use super::job::{Job, State};
+use super::job::{Job, JobState};
 use wasmpool_run::error::Error;
 
 /// The result of [`apply_async`](crate::Function::apply_async), [`map_async`](crate::Function::map_async) or
@@ -45,21 +45,37 @@ use wasmpool_run::error::Error;
 pub struct AsyncResult<T> {
     group: Arc<Group>,
     job: Arc<Job>,
-    read: fn(&State) -> Result<T, Error>,
+    read: fn(&JobState) -> Result<T, Error>,
 }
 
 impl<T> AsyncResult<T> {
-    pub(super) fn new(group: Arc<Group>, job: Arc<Job>, read: fn(&State) -> Result<T, Error>) -> AsyncResult<T> {
+    pub(super) fn new(group: Arc<Group>, job: Arc<Job>, read: fn(&JobState) -> Result<T, Error>) -> AsyncResult<T> {
         AsyncResult { group, job, read }
     }
 
-    /// Waits for the result, for as long as `timeout` or, with `None`, as it takes. It can be had as often as it is wanted:
-    /// each time it is read anew from what the worker sent.
+    /// Waits for the result. It can be had as often as it is wanted: each time it is read anew from what the worker sent.
     ///
     /// # Errors
     ///
-    /// [`Error::WaitTimeout`] if it is not there in time; the call goes on. [`Error::Item`] with the first item, by index,
-    /// that failed.
+    /// [`Error::Item`] with the first item, by index, that failed; others of the pool or the task as a whole.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(7)?;
+    /// // Python: result.get()
+    /// assert_eq!(result.get()?, 49);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn get(&self) -> Result<T, Error> {
+        self.get_until(None)
+    }
+
+    /// Waits for the result as [`get`](Self::get) does, for as long as `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] if it is not there in time; the call goes on. Otherwise those of [`get`](Self::get).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -67,26 +83,51 @@ impl<T> AsyncResult<T> {
     /// let pool = Pool::builder("examples/spin.wat").build()?;
     /// let result = pool.apply_async::<_, i64>(-1)?;
     /// // Python: result.get(timeout=0.01)
-    /// assert!(matches!(result.get(Duration::from_millis(10)), Err(Error::WaitTimeout)));
+    /// assert!(matches!(result.get_timeout(Duration::from_millis(10)), Err(Error::WaitTimeout)));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn get(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, Error> {
+        self.get_until(deadline(timeout))
+    }
+
+    fn get_until(&self, deadline: Option<Instant>) -> Result<T, Error> {
         self.group.check_owner()?;
-        let state = self.job.wait_until_over(deadline(timeout.into()));
+        let state = self.job.wait_until_over(deadline);
         if state.is_over() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
     }
 
-    /// Waits until the result is there, or for `timeout`. Says whether it is.
+    /// Waits until the result is there, whether it is a success or not. A process that was forked off from the pool's does
+    /// not wait: [`get`](Self::get) says why.
     ///
     /// ```
     /// # use wasmpool::Pool;
     /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let result = pool.apply_async::<_, i64>(7)?;
     /// // Python: result.wait()
-    /// assert!(pool.apply_async::<_, i64>(7)?.wait(None));
+    /// result.wait();
+    /// assert!(result.ready());
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn wait(&self, timeout: impl Into<Option<Duration>>) -> bool {
-        self.group.check_owner().is_ok() && self.job.wait_until_over(deadline(timeout.into())).is_over()
+    pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits as [`wait`](Self::wait) does, for as long as `timeout`. Says whether the result is there.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// // Python: result.wait(0.01)
+    /// assert!(!pool.apply_async::<_, i64>(-1)?.wait_timeout(Duration::from_millis(10)));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(deadline(timeout))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        self.group.check_owner().is_ok() && self.job.wait_until_over(deadline).is_over()
     }
 
     /// Whether the result is there.
@@ -112,7 +153,7 @@ impl<T> AsyncResult<T> {
     /// # use wasmpool::Pool;
     /// let pool = Pool::builder("examples/divide.wat").build()?;
     /// let result = pool.apply_async::<_, i64>((1, 0))?;
-    /// result.wait(None);
+    /// result.wait();
     /// // Python: result.successful()
     /// assert!(!result.successful()?);
     /// # Ok::<(), wasmpool::Error>(())
@@ -132,7 +173,7 @@ impl<T> AsyncResult<T> {
     /// let pool = Pool::builder("examples/spin.wat").build()?;
     /// let result = pool.apply_async::<_, i64>(-1)?;
     /// assert!(result.cancel());
-    /// assert!(matches!(result.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    /// assert!(matches!(result.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
@@ -228,6 +269,6 @@ impl<T> fmt::Debug for AsyncResult<T> {
 }
 
 /// When a wait ends; a time too long to tell is no limit.
-pub(super) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }

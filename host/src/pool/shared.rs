@@ -4,15 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::callbacks::Callbacks;
-use super::function::{Settings, Spec};
-use super::group::Group;
+use super::group::{Group, Key};
 use wasmpool_core::layer::Part;
-use wasmpool_core::policy::Form;
-use wasmpool_core::policy::{Call, ResultForm};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::spawn::Program;
@@ -21,21 +18,6 @@ use wasmpool_scheduler::shares::{Claim, share};
 
 /// Groups that are kept, with nothing to do. Each costs a thread, and its workers where there is room for them.
 const MOST_IDLE: usize = 16;
-
-/// What makes calls the same, so that one worker process can serve them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub spec: Arc<str>,
-    pub item_form: Form,
-    pub result_form: ResultForm,
-}
-
-impl Key {
-    /// The call as a worker is told of it.
-    pub fn call(&self, settings: &Settings) -> Call {
-        Call { item_form: self.item_form, result_form: self.result_form, ..settings.call.clone() }
-    }
-}
 
 pub(super) struct Shared {
     /// The process that built the pool, whose threads serve it.
@@ -53,19 +35,14 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct Central {
-    groups: HashMap<Key, Entry>,
+    /// With what each needs and has of the workers.
+    groups: HashMap<Key, (Arc<Group>, Claim)>,
     /// Threads that have not ended, and those to be waited for.
     running: usize,
     threads: Vec<JoinHandle<()>>,
     /// Counts calls.
     clock: u64,
     unprotected: BTreeSet<String>,
-}
-
-struct Entry {
-    group: Arc<Group>,
-    workers: usize,
-    used: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -110,35 +87,31 @@ impl Shared {
     }
 
     /// The group for a call, which is told that a job is to come.
-    pub fn group(self: &Arc<Shared>, key: Key, spec: &Arc<Spec>) -> Result<Arc<Group>, Error> {
+    pub fn group(self: &Arc<Shared>, key: Key) -> Result<Arc<Group>, Error> {
         self.check_owner()?;
         // Tried again without the lock: others may have groups.
-        patiently(None, || self.find_group(key.clone(), spec))
+        patiently(None, || self.find_group(&key))
     }
 
-    fn find_group(self: &Arc<Shared>, key: Key, spec: &Arc<Spec>) -> Result<Arc<Group>, Error> {
+    fn find_group(self: &Arc<Shared>, key: &Key) -> Result<Arc<Group>, Error> {
         let mut central = self.lock();
         if self.is_closing() {
             return Err(Error::Closed);
         }
         central.clock += 1;
         let used = central.clock;
-        if let Some(entry) = central.groups.get_mut(&key) {
-            entry.used = used;
-            entry.group.expect_job();
-            return Ok(entry.group.clone());
+        if let Some((group, claim)) = central.groups.get_mut(key) {
+            claim.used = used;
+            group.expect_job();
+            return Ok(group.clone());
         }
         central.make_room();
-        let (group, start) = Group::new(key.clone(), self.clone(), spec.clone())?;
-        let group = Arc::new(group);
+        let (group, thread) = Group::start(key.clone(), self)?;
         group.expect_job();
-        let run = group.clone();
-        let thread =
-            thread::Builder::new().name("wasmpool".to_owned()).spawn(move || run.run(start)).map_err(Error::Spawn)?;
         central.threads.retain(|thread| !thread.is_finished());
         central.threads.push(thread);
         central.running += 1;
-        central.groups.insert(key, Entry { group: group.clone(), workers: 0, used });
+        central.groups.insert(key.clone(), (group.clone(), Claim { need: 0, held: 0, used }));
         Ok(group)
     }
 
@@ -164,7 +137,7 @@ impl Shared {
 
     pub fn group_ended(&self, group: &Arc<Group>) {
         let mut central = self.lock();
-        if central.groups.get(&group.key).is_some_and(|entry| Arc::ptr_eq(&entry.group, group)) {
+        if central.groups.get(&group.key).is_some_and(|(known, _)| Arc::ptr_eq(known, group)) {
             central.groups.remove(&group.key);
         }
         central.running -= 1;
@@ -190,8 +163,8 @@ impl Shared {
         }
         let central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
-        for entry in central.groups.values().filter(|entry| entry.group.is_idle()) {
-            entry.group.tell(Event::InputEnd);
+        for (group, _) in central.groups.values().filter(|(group, _)| group.is_idle()) {
+            group.tell(Event::InputEnd);
         }
     }
 
@@ -201,7 +174,7 @@ impl Shared {
         }
         let mut central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
-        let groups: Vec<Arc<Group>> = central.groups.drain().map(|(_, entry)| entry.group).collect();
+        let groups: Vec<Arc<Group>> = central.groups.drain().map(|(_, (group, _))| group).collect();
         drop(central);
         for group in groups {
             group.terminate();
@@ -229,7 +202,7 @@ impl Shared {
 
     /// The thread that calls this is about to wait: what it alone could go on with cannot.
     pub fn shut_own_jobs(&self) {
-        let groups: Vec<Arc<Group>> = self.lock().groups.values().map(|entry| entry.group.clone()).collect();
+        let groups: Vec<Arc<Group>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
         for group in groups {
             group.shut_own_jobs();
         }
@@ -239,17 +212,14 @@ impl Shared {
 impl Central {
     /// Shares out the workers anew, and tells groups whose share has changed.
     fn share(&mut self, budget: usize) {
-        let mut entries: Vec<&mut Entry> = self.groups.values_mut().collect();
-        let claim = |entry: &&mut Entry| Claim {
-            need: entry.group.outstanding().min(budget),
-            held: entry.workers,
-            used: entry.used,
-        };
-        let claims: Vec<Claim> = entries.iter().map(claim).collect();
-        for (entry, workers) in entries.iter_mut().zip(share(budget, &claims)) {
-            if entry.workers != workers {
-                entry.workers = workers;
-                entry.group.tell(Event::Workers(workers));
+        for (group, claim) in self.groups.values_mut() {
+            claim.need = group.outstanding().min(budget);
+        }
+        let claims: Vec<Claim> = self.groups.values().map(|(_, claim)| *claim).collect();
+        for ((group, claim), workers) in self.groups.values_mut().zip(share(budget, &claims)) {
+            if claim.held != workers {
+                claim.held = workers;
+                group.tell(Event::Workers(workers));
             }
         }
     }
@@ -260,11 +230,11 @@ impl Central {
             return;
         }
         let is_idle = |group: &Group| group.is_idle() && group.outstanding() == 0;
-        let idle = self.groups.iter().filter(|(_, entry)| is_idle(&entry.group)).min_by_key(|(_, entry)| entry.used);
+        let idle = self.groups.iter().filter(|(_, (group, _))| is_idle(group)).min_by_key(|(_, (_, claim))| claim.used);
         if let Some(key) = idle.map(|(key, _)| key.clone())
-            && let Some(entry) = self.groups.remove(&key)
+            && let Some((group, _)) = self.groups.remove(&key)
         {
-            entry.group.tell(Event::InputEnd);
+            group.tell(Event::InputEnd);
         }
     }
 }

@@ -31,8 +31,8 @@ fn items_behind_the_one_in_work_do_not_run_once_their_call_is_cancelled() {
     busy(1);
     let short = pool.map_async::<_, i64>(0..10).unwrap();
     assert!(endless.cancel());
-    assert!(matches!(endless.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
-    assert_eq!(short.get(None).unwrap(), Vec::from_iter(0..10));
+    assert!(matches!(endless.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    assert_eq!(short.get().unwrap(), Vec::from_iter(0..10));
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn a_function_that_is_not_there_fails_its_calls_and_no_others() {
     for _ in 0..3 {
         assert!(matches!(wrong.apply::<_, i64>(1), Err(Error::Task(message)) if message.contains("cube")));
     }
-    assert!(matches!(wrong.map_async::<_, i64>(0..5).unwrap().get(None), Err(Error::Task(_))));
+    assert!(matches!(wrong.map_async::<_, i64>(0..5).unwrap().get(), Err(Error::Task(_))));
     let mut lazy = wrong.imap::<_, i64>(0i64..);
     assert!(matches!(lazy.next(), Some(Err(Error::Task(_)))));
     assert!(lazy.next().is_none());

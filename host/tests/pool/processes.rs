@@ -25,9 +25,9 @@ fn use_all(pool: Pool, result: AsyncResult<i64>, mut lazy: Imap<std::ops::RangeF
         is_forked(pool.apply_async::<_, i64>(3)),
         is_forked(pool.imap::<_, i64>(0..10).collect::<Result<Vec<i64>, Error>>()),
         is_forked(pool.task(SPIN)),
-        is_forked(result.get(None)),
+        is_forked(result.get()),
         is_forked(result.successful()),
-        !result.wait(None) && !result.ready() && !result.cancel(),
+        !result.wait_timeout(Duration::MAX) && !result.ready() && !result.cancel(),
         lazy_ends,
     ];
     pool.resize(4);
@@ -43,7 +43,7 @@ fn a_process_that_is_forked_off_is_told_that_it_has_no_pool_and_leaves_that_of_i
     let _alone = alone();
     let pool = pool(SQUARES);
     let result = pool.apply_async::<_, i64>(7).unwrap();
-    assert_eq!(result.get(None).unwrap(), 49);
+    assert_eq!(result.get().unwrap(), 49);
     let mut lazy = pool.imap::<_, i64>(1i64..);
     assert_eq!(lazy.next().unwrap().unwrap(), 1);
     let before = workers();
@@ -77,7 +77,7 @@ fn loses_one_item_with_each_worker() {
     for item in 0..3 {
         let endless = pool.apply_async::<_, i64>(-1).unwrap();
         busy(1)[0].kill();
-        assert_eq!(kind(endless.get(None)), Kind::WorkerLost);
+        assert_eq!(kind(endless.get()), Kind::WorkerLost);
         assert_eq!(pool.apply::<_, i64>(item).unwrap(), item);
     }
     drop(pool);

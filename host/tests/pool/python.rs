@@ -123,14 +123,14 @@ fn map_async_and_starmap_async_return_at_once_and_call_back() {
         result.cancel();
     }
     pool.resize(4);
-    assert_eq!(result.get(None).unwrap(), [0, 1, 2]);
+    assert_eq!(result.get().unwrap(), [0, 1, 2]);
     assert_eq!(told.recv().unwrap(), [0, 1, 2]);
 
     let divide = pool.task(DIVIDE).unwrap();
     let (sender, told) = mpsc::channel();
     let result = divide.starmap_async::<_, i64>([(4, 2), (1, 0), (2, 0)]).unwrap();
     let result = result.error_callback(move |e| sender.send(e).unwrap()).callback(|_| panic!("it failed"));
-    assert!(matches!(result.get(None), Err(Error::Item(e)) if e.index == 1));
+    assert!(matches!(result.get(), Err(Error::Item(e)) if e.index == 1));
     assert!(matches!(told.recv().unwrap(), Error::Item(e) if e.index == 1));
 }
 
@@ -141,7 +141,7 @@ fn a_callback_that_panics_takes_nothing_down() {
     drop(pool.apply_async::<_, i64>(1).unwrap().callback(|_| panic!("on purpose, for the test")));
     let (sender, told) = mpsc::channel();
     let result = pool.apply_async::<_, i64>(2).unwrap();
-    result.wait(None);
+    result.wait();
     // Registered when all is over, it is called all the same.
     drop(result.callback(move |value| sender.send(value).unwrap()));
     assert_eq!(told.recv().unwrap(), 4);
@@ -244,8 +244,8 @@ fn apply_makes_one_call_and_apply_async_does_not_wait_for_it() {
     assert_eq!(pool.apply::<_, i64>(Named { exponent: 2, base: 10 }).unwrap(), 100);
     let results: Vec<_> = (0..50).map(|i| pool.apply_async::<_, i64>((i, 2)).unwrap()).collect();
     for (i, result) in (0i64..).zip(results) {
-        assert_eq!(result.get(None).unwrap(), i * i);
-        assert_eq!(result.get(None).unwrap(), i * i, "it can be had again");
+        assert_eq!(result.get().unwrap(), i * i);
+        assert_eq!(result.get().unwrap(), i * i, "it can be had again");
     }
 }
 
@@ -262,10 +262,10 @@ fn async_result_get_waits_as_long_as_the_timeout_and_the_task_goes_on() {
     let _beside = beside_others();
     let pool = pool(SPIN);
     let result = pool.apply_async::<_, i64>(-1).unwrap();
-    assert!(matches!(result.get(Duration::from_millis(20)), Err(Error::WaitTimeout)));
-    assert!(matches!(result.get(Duration::ZERO), Err(Error::WaitTimeout)));
+    assert!(matches!(result.get_timeout(Duration::from_millis(20)), Err(Error::WaitTimeout)));
+    assert!(matches!(result.get_timeout(Duration::ZERO), Err(Error::WaitTimeout)));
     let short = pool.timeout(Duration::from_millis(200)).apply_async::<_, i64>(-1).unwrap();
-    assert!(matches!(short.get(Duration::MAX), Err(Error::Item(e)) if e.kind == Kind::Timeout));
+    assert!(matches!(short.get_timeout(Duration::MAX), Err(Error::Item(e)) if e.kind == Kind::Timeout));
     assert!(!result.ready());
 }
 
@@ -276,14 +276,14 @@ fn async_result_cancel_ends_what_is_not_known() {
     let running = pool.apply_async::<_, i64>(-1).unwrap();
     let waiting = pool.map_async::<_, i64>(0..1000).unwrap();
     assert!(waiting.cancel() && !waiting.cancel());
-    assert!(matches!(waiting.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
+    assert!(matches!(waiting.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
     assert!(running.cancel());
     // The worker is still in the cancelled item; another gets on.
     pool.resize(2);
     let known = pool.apply_async::<_, i64>(5).unwrap();
-    assert_eq!(known.get(None).unwrap(), 5);
+    assert_eq!(known.get().unwrap(), 5);
     assert!(!known.cancel(), "what is known stays known");
-    assert_eq!(known.get(None).unwrap(), 5);
+    assert_eq!(known.get().unwrap(), 5);
 }
 
 #[test]
@@ -302,13 +302,14 @@ fn async_result_wait_ready_and_successful() {
     let _beside = beside_others();
     let pool = pool(SPIN);
     let result = pool.apply_async::<_, i64>(-1).unwrap();
-    assert!(!result.wait(Duration::from_millis(1)));
+    assert!(!result.wait_timeout(Duration::from_millis(1)));
     assert!(!result.ready());
     assert!(matches!(result.successful(), Err(Error::Unfinished)));
     let result = pool.apply_async::<_, i64>(1).unwrap();
-    assert!(result.wait(None) && result.ready() && result.successful().unwrap());
+    assert!(result.wait_timeout(Duration::MAX) && result.ready() && result.successful().unwrap());
     let failed = pool.apply_async::<_, i64>("no number").unwrap();
-    assert!(failed.wait(None) && !failed.successful().unwrap());
+    failed.wait();
+    assert!(failed.ready() && !failed.successful().unwrap());
 }
 
 #[test]
@@ -326,7 +327,7 @@ fn close_takes_no_new_tasks_and_finishes_those_there_are() {
     let mut late = pool.imap::<_, i64>(0..3);
     assert!(matches!(late.next(), Some(Err(Error::Closed))));
     assert!(late.next().is_none());
-    assert_eq!(result.get(None).unwrap().len(), 10_000);
+    assert_eq!(result.get().unwrap().len(), 10_000);
     assert_eq!(lazy.map(Result::unwrap).count(), 9_999, "what was begun is read to its end");
     pool.join().unwrap();
 }
@@ -336,18 +337,18 @@ fn terminate_stops_at_once_and_what_is_not_known_is_cancelled() {
     let _alone = alone();
     let pool = pool(SPIN);
     let known = pool.apply_async::<_, i64>(7).unwrap();
-    known.wait(None);
+    known.wait();
     let results = [pool.map_async::<_, i64>([-1, -2, 3]).unwrap(), pool.map_async::<_, i64>([-1]).unwrap()];
     let mut lazy = pool.imap::<_, i64>([-1, -2, -3]);
     busy(2);
     pool.terminate();
     for result in results {
         assert!(result.ready());
-        assert!(matches!(result.get(None), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
+        assert!(matches!(result.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
     }
     assert!(matches!(lazy.next(), Some(Err(Error::Item(e))) if e.kind == Kind::Cancelled));
     assert!(lazy.next().is_none());
-    assert_eq!(known.get(None).unwrap(), 7);
+    assert_eq!(known.get().unwrap(), 7);
     pool.join().unwrap();
     assert_eq!(workers(), [], "it leaves no process");
 }

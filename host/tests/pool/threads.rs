@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use wasmpool::Kind;
+use wasmpool::{Bytes, Error, Kind};
 
-use crate::support::{COUNT_TO, SPIN, SQUARES, alone, beside_others, builder, busy, pool, until, workers};
+use crate::support::{COUNT_TO, ECHO, SPIN, SQUARES, alone, beside_others, builder, busy, pool, until, workers};
 
 #[test]
 fn several_threads_use_one_pool_at_once() {
@@ -82,7 +82,7 @@ fn dropping_a_pool_leaves_no_process() {
     drop(pool);
     assert_eq!(workers(), []);
     for result in results {
-        assert!(matches!(result.get(None), Err(wasmpool::Error::Item(e)) if e.kind == Kind::Cancelled));
+        assert!(matches!(result.get(), Err(wasmpool::Error::Item(e)) if e.kind == Kind::Cancelled));
     }
     // A handle that is left over is of no use, and says so.
     assert!(matches!(function.apply::<_, i64>(1), Err(wasmpool::Error::Closed)));
@@ -104,7 +104,7 @@ fn callbacks_may_call_the_pool_and_drop_it() {
     });
     drop(shared);
     assert_eq!(told.recv().unwrap(), 81);
-    assert_eq!(result.get(None).unwrap(), 9);
+    assert_eq!(result.get().unwrap(), 9);
 }
 
 #[test]
@@ -149,4 +149,73 @@ fn a_result_can_be_awaited() {
         }
     });
     assert!(matches!(error, wasmpool::Error::Item(e) if e.kind == Kind::Timeout));
+}
+
+/// What a caller brings, and what panics when it is used on a thread of the pool.
+struct Panics;
+
+impl std::task::Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        // As much as is not copied.
+        &[7; 64 << 10]
+    }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if thread::current().name() == Some("wasmpool") {
+            panic!("an item that panics when it is dropped");
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_nobody_a_result() {
+    let _beside = beside_others();
+    let pool = pool(SQUARES);
+    let waker = Arc::new(Panics).into();
+    let (sender, told) = mpsc::channel();
+    let mut result = pool.apply_async::<_, i64>(3).unwrap();
+    if std::pin::Pin::new(&mut result).poll(&mut std::task::Context::from_waker(&waker)).is_pending() {
+        let result = result.callback(move |nine| sender.send(nine).unwrap());
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(9), "what comes behind the waker is called");
+        assert_eq!(result.get().unwrap(), 9);
+    }
+    assert_eq!(pool.apply::<_, i64>(4).unwrap(), 16);
+    pool.close();
+    pool.join_timeout(Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn a_panic_in_a_thread_of_the_pool_ends_its_calls_and_no_others() {
+    let _beside = beside_others();
+    let pool = pool(ECHO);
+    let other = pool.task(SPIN).unwrap();
+    let endless = other.apply_async::<_, i64>(-1).unwrap();
+    for _ in 0..3 {
+        let item = Bytes(bytes::Bytes::from_owner(Panics));
+        let waiting = pool.apply_async::<_, Bytes>(item).unwrap();
+        let second = pool.map_async::<_, Bytes>([(); 1000].map(|()| Bytes("x"))).unwrap();
+        // Known before the item is dropped, or not at all; but nobody waits for ever.
+        match waiting.get_timeout(Duration::from_secs(60)) {
+            Ok(echoed) => assert_eq!(echoed.len(), 64 << 10),
+            Err(Error::Bug(message)) => assert!(message.contains("panics when it is dropped"), "{message}"),
+            Err(e) => panic!("{e:?}"),
+        }
+        match second.get_timeout(Duration::from_secs(60)) {
+            Ok(echoed) => assert_eq!(echoed.len(), 1000),
+            Err(Error::Bug(_)) => {}
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+    assert!(!endless.ready(), "another call goes on");
+    assert_eq!(*pool.apply::<_, Bytes>(Bytes("y")).unwrap(), b"y");
+    pool.terminate();
+    pool.join_timeout(Duration::from_secs(60)).unwrap();
 }

@@ -14,7 +14,7 @@ use crate::guest_grants::GuestGrants;
 pub use halt::{Failures, Halt, HaltWhen, RETRY_ON};
 
 /// How often an instance of the task starts from pristine memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Isolate {
     /// A fresh instance for every item: nothing an item leaves behind is seen by another. Costs some 6–20 µs an item.
     #[default]
@@ -26,7 +26,7 @@ pub enum Isolate {
 }
 
 /// What one item may use. Each limit that is met ends that item, with a failure of its own kind, and nothing else.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall time of one item, from its start in the worker. Default 30 s.
     pub timeout: Duration,
@@ -84,7 +84,7 @@ pub enum ResultForm {
 }
 
 /// What must hold of the layers that keep a worker in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SandboxMode {
     /// Refuse to run where a required layer is missing. Costs 1–2 ms for each worker process that starts.
     #[default]

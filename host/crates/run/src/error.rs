@@ -1,6 +1,7 @@
 //! What can go wrong with a run or a pool as a whole. What goes wrong with an item is its [`wasmpool_core::outcome::Failure`].
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{Foreign, Lines};
@@ -78,6 +79,19 @@ pub enum Error {
     /// The system refused something that the run needs.
     #[error("{}", told(.0))]
     System(#[from] io::Error),
+    /// A thread of ours panicked: something that must hold does not. What is known of the run is not to be relied on.
+    #[error("this is a bug in wasmpool, please report it: {}", Lines(.0))]
+    Bug(String),
+}
+
+/// Does the work of a thread, and returns what it panicked with as an [`Error::Bug`] of whoever is `who`. The panic hook has
+/// printed where that was.
+pub fn caught<T>(who: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    // What it was at is not looked at again, but to be ended.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Error::Bug(format!("{who} broke down: {}", said.unwrap_or("it does not say why")))
+    })
 }
 
 impl Error {
@@ -107,6 +121,7 @@ impl Error {
             Error::Input(message) => Error::Input(message.clone()),
             Error::Output(e) => Error::Output(io(e)),
             Error::System(e) => Error::System(io(e)),
+            Error::Bug(message) => Error::Bug(message.clone()),
         }
     }
 

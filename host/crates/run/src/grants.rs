@@ -18,7 +18,7 @@ use wasmpool_sandbox::surroundings::told;
 pub const MOST_DIRECTORIES: usize = 16;
 
 /// What the user gives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Grants {
     /// Variables of the environment, and their values. The host's own are never seen.
     pub env: Vec<(String, String)>,
@@ -31,7 +31,7 @@ pub struct Grants {
 }
 
 /// A directory of the host, and all that is below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Directory {
     pub host: PathBuf,
     /// Its name in the guest.
@@ -40,7 +40,7 @@ pub struct Directory {
 }
 
 /// A machine and a TCP port on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// A name, which the host looks up once, or an address.
     pub host: String,

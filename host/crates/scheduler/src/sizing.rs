@@ -17,7 +17,7 @@ const MAX_BYTES_ALONE: usize = 512 << 10;
 const TRIFLE: Duration = Duration::from_micros(100);
 
 /// Items per chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChunkSize {
     /// A few milliseconds of work, from measured times; one item until something was measured.
     Auto,

@@ -1,0 +1,161 @@
+//! The way of outcomes from the supervisor to the jobs that wait for them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::group::Group;
+use super::job::{Failed, Job};
+use wasmpool_core::layer::Part;
+use wasmpool_core::outcome::{Failure, Kind};
+use wasmpool_ipc::lane::host::LARGE;
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::supervisor::{Encoded, Record, Sink, Value};
+use wasmpool_scheduler::WorkerId;
+
+/// Bytes of outcomes that share an allocation.
+const BLOCK: usize = 64 << 10;
+
+/// Whose the items from `start` on are.
+pub(super) struct Route {
+    pub start: u64,
+    pub count: u64,
+    pub job: Arc<Job>,
+    /// The index of the first within its job.
+    pub first: u64,
+    /// How many of them have no outcome yet.
+    pub left: u64,
+}
+
+/// Routes outcomes to their jobs.
+pub(super) struct Outcomes {
+    group: Arc<Group>,
+    news: Receiver<Route>,
+    /// By the index of their first item.
+    routes: BTreeMap<u64, Route>,
+    /// The items whose outcomes came last, and these.
+    current: Range<u64>,
+    gathered: Vec<(u64, Result<Kept, Failed>)>,
+    /// Bytes of outcomes that were gathered. Whoever takes outcomes frees them: were each allocated, that
+    /// thread and this would wait for each other's allocator all the time.
+    blocks: Vec<Vec<u8>>,
+}
+
+/// Where the bytes of an outcome that was gathered are.
+enum Kept {
+    Alone(Vec<u8>),
+    /// In the block of this number.
+    Shared(usize, Range<usize>),
+}
+
+impl Outcomes {
+    pub fn new(group: Arc<Group>, news: Receiver<Route>) -> Outcomes {
+        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
+    }
+
+    /// Makes the route of this item the current one.
+    fn turn_to(&mut self, index: u64) {
+        self.deliver();
+        self.learn_routes();
+        let (&start, route) = self.routes.range(..=index).next_back().expect("items were given before this one");
+        self.current = start..start + route.count;
+        assert!(self.current.contains(&index), "an outcome is of an item that was given");
+    }
+
+    /// Takes the outcome of this item, with a copy of its bytes in the last block, or in a new one where that is full.
+    fn copy(&mut self, index: u64, value: &[u8]) {
+        let count = self.blocks.len();
+        let (number, block) = match self.blocks.last_mut() {
+            Some(block) if block.len() + value.len() <= BLOCK => (count - 1, block),
+            _ => (count, self.blocks.push_mut(Vec::with_capacity(BLOCK))),
+        };
+        let start = block.len();
+        // First: behind the copy it would wait until all of that is written.
+        self.gathered.push((index, Ok(Kept::Shared(number, start..start + value.len()))));
+        block.extend_from_slice(value);
+    }
+
+    fn learn_routes(&mut self) {
+        for route in self.news.try_iter() {
+            self.routes.insert(route.start, route);
+        }
+    }
+
+    /// Hands over what was gathered.
+    fn deliver(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let count = self.gathered.len();
+        // First: who is told may call again at once, and would seem to need one worker more.
+        self.group.finished(count);
+        let route = self.routes.get_mut(&self.current.start).expect("outcomes are gathered for a route that is open");
+        // Someone may keep a small one for long.
+        let blocks: Vec<Bytes> = self.blocks.drain(..).map(|block| block.into_boxed_slice().into()).collect();
+        let outcome = |kept| match kept {
+            Kept::Alone(bytes) => bytes.into(),
+            Kept::Shared(number, range) => blocks[number].slice(range),
+        };
+        let (start, first) = (route.start, route.first);
+        let outcomes = self.gathered.drain(..);
+        let told = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
+        self.group.settle(&route.job, told);
+        route.left = route.left.checked_sub(count as u64).expect("an item has one outcome");
+        if route.left == 0 {
+            self.routes.remove(&self.current.start);
+            self.current = 0..0;
+        }
+    }
+}
+
+impl Sink for Outcomes {
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut RenderedOutcomes) -> bool {
+        if !self.current.contains(&record.index) {
+            self.turn_to(record.index);
+        }
+        let outcome = match result.map(|value| value.encoded) {
+            Ok(Encoded::One(value)) if value.len() < LARGE => {
+                self.copy(record.index, &value);
+                return true;
+            }
+            Ok(Encoded::One(value)) => Ok(Kept::Alone(value.into_owned())),
+            Ok(Encoded::Many(_)) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
+            Err(failure) => Err(failure),
+        }
+        .map_err(|failure| Failed { attempts: record.attempts, failure });
+        let succeeded = outcome.is_ok();
+        self.gathered.push((record.index, outcome));
+        succeeded
+    }
+
+    fn emit(&mut self, _: RenderedOutcomes) {}
+
+    fn several_callers(&mut self) -> bool {
+        self.learn_routes();
+        // A job may be over, and its items still in work.
+        let mut jobs = self.routes.values().map(|route| &route.job);
+        let first = jobs.next();
+        first.is_some_and(|first| jobs.any(|job| !Arc::ptr_eq(first, job)))
+    }
+
+    fn unwanted(&mut self) -> Vec<Range<u64>> {
+        self.learn_routes();
+        let ended = self.routes.values().filter(|route| route.job.state().ended().is_some());
+        ended.map(|route| route.start..route.start + route.count).collect()
+    }
+
+    fn worker_lost(&mut self, _: WorkerId, _: &str) {}
+
+    fn unprotected(&mut self, lacking: &[Part]) {
+        self.group.unprotected(lacking);
+    }
+
+    fn tick(&mut self, _: u64) -> Option<Duration> {
+        self.deliver();
+        None
+    }
+}

@@ -1,0 +1,342 @@
+//! What can be set of a call, and the methods that set it.
+
+use serde::Serialize;
+
+use super::spelled;
+use wasmpool_core::guest_grants::GuestGrants;
+use wasmpool_core::policy::{Call, Form, Isolate, Limits, ResultForm, SandboxMode};
+use wasmpool_run::error::Error;
+use wasmpool_run::grants::Grants;
+use wasmpool_scheduler::{ChunkSize, Config};
+
+/// What can be set of a call. Calls of one task with equal settings share worker processes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Settings {
+    pub function: Option<String>,
+    /// Parameters bound by name to a JSON value.
+    pub args: Vec<(String, String)>,
+    /// JSON argument of the task's `init`.
+    pub init: Option<String>,
+    pub isolate: Isolate,
+    pub limits: Limits,
+    pub sandbox: SandboxMode,
+    pub grants: Grants,
+    pub retries: u32,
+    pub max_tasks_per_worker: Option<u64>,
+    pub chunk: ChunkSize,
+    /// Items, and bytes, that a lazy call reads ahead.
+    pub buffer: (usize, usize),
+    /// What was set and cannot be.
+    pub wrong: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            function: None,
+            args: Vec::new(),
+            init: None,
+            isolate: Isolate::default(),
+            limits: Limits::default(),
+            sandbox: SandboxMode::default(),
+            grants: Grants::default(),
+            retries: 0,
+            max_tasks_per_worker: None,
+            chunk: ChunkSize::Auto,
+            buffer: (4096, 16 << 20),
+            wrong: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Sets the function. What is bound belongs to the one before.
+    pub fn function(&mut self, name: &str) {
+        self.function = Some(name.to_owned());
+        self.args.clear();
+    }
+
+    pub fn bind(&mut self, name: &str, value: &impl Serialize) {
+        match spelled::text(value) {
+            Ok(json) => self.args.push((name.to_owned(), json)),
+            Err(e) => self.wrong = Some(format!("the argument {name} ({e})")),
+        }
+    }
+
+    pub fn init(&mut self, argument: &impl Serialize) {
+        match spelled::text(argument) {
+            Ok(json) => self.init = Some(json),
+            Err(e) => self.wrong = Some(format!("the argument of init ({e})")),
+        }
+    }
+
+    /// Refuses what was set and cannot be.
+    pub fn check(&self) -> Result<(), Error> {
+        self.wrong.as_ref().map_or(Ok(()), |what| Err(Error::Argument(what.clone())))
+    }
+
+    /// Returns the settings of another task in the same pool: limits are kept, and nothing that belongs to this task.
+    pub fn of_another_task(&self) -> Settings {
+        let &Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, .. } = self;
+        Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, ..Settings::default() }
+    }
+
+    /// Returns the call as a worker is told of it.
+    pub fn call(&self, given: GuestGrants, item_form: Form, result_form: ResultForm) -> Call {
+        Call {
+            function: self.function.clone(),
+            args: self.args.clone(),
+            init: self.init.clone(),
+            isolate: self.isolate,
+            limits: self.limits,
+            sandbox: self.sandbox,
+            given,
+            item_form,
+            result_form,
+            ..Call::default()
+        }
+    }
+
+    /// Returns what the scheduler of a pool of so many workers is told.
+    pub fn config(&self, workers: usize, window: usize) -> Config {
+        Config {
+            // Told as soon as there are items.
+            workers: 0,
+            ordered: false,
+            chunk: self.chunk,
+            retries: self.retries,
+            max_tasks_per_worker: self.max_tasks_per_worker,
+            window,
+            ..Config::of_limits(self.limits.timeout, workers)
+        }
+    }
+}
+
+/// Methods that set something of a call: of a pool that is being built, of a function, and of a pool's own function.
+/// `with` is a method of theirs that changes the settings, and `$made` is what it returns.
+macro_rules! settings {
+    ($self:ident, $made:ty, $($receiver:tt)*) => {
+        /// Binds a parameter by name for every call, as `functools.partial` does: sent once to a worker, not with each
+        /// item. The items fill the others.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: pool.map(functools.partial(power, exponent=3), [1, 2, 3])
+        /// let pool = Pool::builder("examples/power.wat").bind("exponent", &3).build()?;
+        /// let cubes: Vec<i64> = pool.map([1, 2, 3])?;
+        /// assert_eq!(cubes, [1, 8, 27]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn bind($($receiver)*, name: &str, value: &impl serde::Serialize) -> $made {
+            $self.with(|settings| settings.bind(name, value))
+        }
+
+        /// The argument of the task's `init` export. With pristine instances its effect is there for every item; see
+        /// [`Isolate`].
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: Pool(initializer=init, initargs=(100,))
+        /// let pool = Pool::builder("examples/offset.wat").init(&100).build()?;
+        /// let sums: Vec<i64> = pool.map([1, 2])?;
+        /// assert_eq!(sums, [101, 102]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn init($($receiver)*, argument: &impl serde::Serialize) -> $made {
+            $self.with(|settings| settings.init(argument))
+        }
+
+        /// Wall time of one item, from its start in the worker. Default 30 s.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use wasmpool::{Error, Kind, Pool};
+        /// let pool = Pool::builder("examples/spin.wat").timeout(Duration::from_millis(100)).build()?;
+        /// match pool.apply::<_, i64>(-1) {
+        ///     Err(Error::Item(e)) => assert_eq!(e.kind, Kind::Timeout),
+        ///     other => panic!("{other:?}"),
+        /// }
+        /// # Ok::<(), Error>(())
+        /// ```
+        pub fn timeout($($receiver)*, timeout: std::time::Duration) -> $made {
+            $self.with(|settings| settings.limits.timeout = timeout.max(std::time::Duration::from_millis(1)))
+        }
+
+        /// Linear memory of one instance, in bytes. Default 256 MiB.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").memory(16 << 20).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn memory($($receiver)*, bytes: u64) -> $made {
+            $self.with(|settings| settings.limits.memory = bytes)
+        }
+
+        /// Instructions of one item, in wasmtime's units of fuel. Not limited by default, which costs nothing; a limit
+        /// doubles the time of call-heavy code.
+        ///
+        /// ```
+        /// # use wasmpool::{Error, Kind, Pool};
+        /// let pool = Pool::builder("examples/spin.wat").fuel(100_000).build()?;
+        /// match pool.apply::<_, i64>(-1) {
+        ///     Err(Error::Item(e)) => assert_eq!(e.kind, Kind::Fuel),
+        ///     other => panic!("{other:?}"),
+        /// }
+        /// # Ok::<(), Error>(())
+        /// ```
+        pub fn fuel($($receiver)*, fuel: u64) -> $made {
+            $self.with(|settings| settings.limits.fuel = Some(fuel))
+        }
+
+        /// Bytes of one encoded result. Default 16 MiB. The pool may hold as many results of this size as items are read
+        /// ahead before it notices that they are large.
+        ///
+        /// ```
+        /// # use wasmpool::{Bytes, Error, Kind, Pool};
+        /// let pool = Pool::builder("examples/echo.wat").max_output(1000).build()?;
+        /// match pool.apply::<_, Bytes>(Bytes(vec![0; 2000])) {
+        ///     Err(Error::Item(e)) => assert_eq!(e.kind, Kind::OutputTooLarge),
+        ///     other => panic!("{other:?}"),
+        /// }
+        /// # Ok::<(), Error>(())
+        /// ```
+        pub fn max_output($($receiver)*, bytes: u64) -> $made {
+            $self.with(|settings| settings.limits.max_output = bytes)
+        }
+
+        /// How often an instance starts from pristine memory. Default: for every item.
+        ///
+        /// ```
+        /// # use wasmpool::{Isolate, Pool};
+        /// let pool = Pool::builder("examples/counter.wat").workers(1).isolate(Isolate::Worker).build()?;
+        /// let counts: Vec<i64> = pool.map([(), (), ()])?;
+        /// assert_eq!(counts, [1, 2, 3]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn isolate($($receiver)*, isolate: Isolate) -> $made {
+            $self.with(|settings| settings.isolate = isolate)
+        }
+
+        /// How often an item is run again whose worker died or that ran out of time. Default 0.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").retries(2).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn retries($($receiver)*, retries: u32) -> $made {
+            $self.with(|settings| settings.retries = retries)
+        }
+
+        /// Replaces a worker process after so many items. The next one is started ahead of need. Default: never.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: Pool(maxtasksperchild=1000)
+        /// let pool = Pool::builder("examples/squares.wat").max_tasks_per_worker(1000).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn max_tasks_per_worker($($receiver)*, items: u64) -> $made {
+            $self.with(|settings| settings.max_tasks_per_worker = Some(items.max(1)))
+        }
+
+        /// Items per chunk. By default as many as make a few milliseconds of work, from measured times. A failure costs
+        /// one item, whatever the size of its chunk, and nothing waits for a chunk to fill.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: pool.map(square, range(10), chunksize=5)
+        /// let pool = Pool::builder("examples/squares.wat").chunk_size(5).build()?;
+        /// assert_eq!(pool.map::<_, i64>(0..10)?.len(), 10);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn chunk_size($($receiver)*, items: u32) -> $made {
+            $self.with(|settings| settings.chunk = wasmpool_scheduler::ChunkSize::Fixed(items.max(1)))
+        }
+
+        /// Items that `map` and `imap` read ahead of the outcome that is taken next: as `buffersize` of Python's
+        /// executors. Default 4096.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: executor.map(square, itertools.count(), buffersize=100)
+        /// let pool = Pool::builder("examples/squares.wat").buffer_size(100).build()?;
+        /// let first: Vec<i64> = pool.imap(0..).take(3).collect::<Result<_, _>>()?;
+        /// assert_eq!(first, [0, 1, 4]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn buffer_size($($receiver)*, items: usize) -> $made {
+            $self.with(|settings| settings.buffer.0 = items.max(1))
+        }
+
+        /// Bytes of items and results that `map` and `imap` hold ahead of the outcome that is taken next, going by the
+        /// size of the results that came so far; one item is always read. Default 16 MiB.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").buffer_bytes(1 << 20).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn buffer_bytes($($receiver)*, bytes: usize) -> $made {
+            $self.with(|settings| settings.buffer.1 = bytes.max(1))
+        }
+
+        /// Lets the task see a variable of the environment. It sees no others.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").grant_env("LANG", "C").build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn grant_env($($receiver)*, name: &str, value: &str) -> $made {
+            $self.with(|settings| settings.grants.env.push((name.to_owned(), value.to_owned())))
+        }
+
+        /// Lets the task reach the directory `host`, and all below it, as `guest`; to write there, too, if `writable`.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").grant_dir("examples", "/data", false).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn grant_dir($($receiver)*, host: impl Into<std::path::PathBuf>, guest: &str, writable: bool) -> $made {
+            let directory = wasmpool_run::grants::Directory { host: host.into(), guest: guest.to_owned(), writable };
+            $self.with(|settings| settings.grants.directories.push(directory))
+        }
+
+        /// Gives the task a directory, as `guest`, that it may write to and that is empty at each item. It lies in memory, a
+        /// worker's own, holds as many bytes as an instance may have of [`memory`](crate::Pool), and leaves nothing behind.
+        /// Costs some microseconds an item, and what is written has to be removed again.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").grant_scratch("/tmp").build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn grant_scratch($($receiver)*, guest: &str) -> $made {
+            $self.with(|settings| settings.grants.scratch = Some(guest.to_owned()))
+        }
+
+        /// Lets the task make TCP connections to `port` of `host`, a name or an address.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").grant_net("127.0.0.1", 8080).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn grant_net($($receiver)*, host: &str, port: u16) -> $made {
+            let peer = wasmpool_run::grants::Peer { host: host.to_owned(), port };
+            $self.with(|settings| settings.grants.peers.push(peer))
+        }
+    };
+}
+pub(super) use settings;
