@@ -4,14 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::{Common, InputFormat, Items};
+use super::stream::encoding_of;
 use super::within::Granted;
 use wasmpool_core::text::Foreign;
 use wasmpool_run::grants::Directory;
 use wasmpool_run::input::{Inputs, find_listed};
+use wasmpool_run::journal::beside;
 use wasmpool_run::links::{Writable, leads_out};
 use wasmpool_run::place::SameFile;
 use wasmpool_run::place::canonical_name;
-use wasmpool_run::stdio::{Stderr, Stdin, Stdout};
+use wasmpool_run::stdio::{Stderr, Stdin, Stdout, spare_standard_error};
 
 /// Files that a run reads, each with what it is to the run.
 #[derive(Debug, Default)]
@@ -70,9 +72,14 @@ impl ReadFiles {
 
     fn check_messages(&self) -> Result<(), String> {
         match standard_error().and_then(|file| self.what(file)) {
-            Some(what) => Err(format!(
-                "standard error is also {what}, into which messages such as this are written; redirect it to another file"
-            )),
+            Some(what) => {
+                // This very message must not be written there either.
+                spare_standard_error();
+                Err(format!(
+                    "standard error is also {what}, into which messages such as this would be written; redirect it to \
+                     another file"
+                ))
+            }
             None => Ok(()),
         }
     }
@@ -113,11 +120,33 @@ pub fn check(read: &ReadFiles, items: &Items, common: &Common) -> Result<(), Str
         check_links(option, path, &writable)?;
         before.push((file, what));
     }
+    if let Some(journal) = &items.journal {
+        check_beside(journal, read, &before)?;
+    }
     items.results.iter().try_for_each(|path| check_links("--results", path, &writable))?;
     if !common.verbosity.quiet {
         tell_what_is_within(items, &granted);
     }
     Ok(())
+}
+
+/// Refuses a journal where the file that is to take its place, now and then, is something else of the run's.
+fn check_beside(journal: &Path, read: &ReadFiles, written: &[(Written, &str)]) -> Result<(), String> {
+    let beside = beside(journal);
+    let Some(file) = Written::of(&beside) else {
+        return Ok(());
+    };
+    let other = written.iter().find(|(other, _)| *other == file).map(|(_, what)| *what);
+    let other = other.or(match file {
+        Written::There(file) => read.what(file),
+        Written::ToBeMade(_) => None,
+    });
+    let (journal, beside) = (Foreign::of(journal), Foreign::of(&beside));
+    other.map_or(Ok(()), |other| {
+        Err(format!(
+            "--journal {journal} is written anew as {beside}, which is also {other} and would be lost; name another file"
+        ))
+    })
 }
 
 /// Tells what the run writes where the task may write too.
@@ -141,7 +170,9 @@ pub struct Lists(Option<Result<Inputs, String>>);
 impl Lists {
     /// Those among the inputs.
     pub fn of(items: &Items, inputs: &Inputs) -> Lists {
-        Lists((items.input_format == InputFormat::Files).then(|| inputs.again()))
+        // A mark in front of the first path is no part of it.
+        let again = || inputs.again().map(|lists| lists.written_in(encoding_of(items.input_format)));
+        Lists((items.input_format == InputFormat::Files).then(again))
     }
 
     /// Whether there are any.

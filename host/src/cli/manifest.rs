@@ -6,6 +6,7 @@
 mod read;
 
 use std::fmt::Display;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -138,6 +139,10 @@ impl Manifest {
             ));
         }
         let wasm = path.with_file_name(&manifest.wasm);
+        // A FIFO or a device would have the user wait for ever, or take a task from somewhere else.
+        if asked && fs::metadata(&wasm).is_ok_and(|found| !found.is_file()) {
+            return Err(format!("{}: `wasm` has to be a file, and {} is none", Foreign::of(&path), Foreign::of(&wasm)));
+        }
         let about_it = asked || same(&wasm, task);
         Ok(about_it.then_some((manifest, wasm)))
     }

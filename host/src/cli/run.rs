@@ -47,6 +47,8 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let tells = if run.ends_at_once { 2 } else { 1 };
     let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
         run;
+    let cache = Cache::of_user();
+    cache.check(&grants)?;
     let OpenedGrants { given, directories } = grants.open()?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
@@ -55,7 +57,6 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let mut notice = notice.until(&signals.came);
     // They start beside what comes now.
     let spares = Spares::started(Program::Own, config.workers);
-    let cache = Cache::of_user();
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,
@@ -103,7 +104,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
         if let Ok(Some(mut written)) = writing.join() {
-            written.end().map_err(Error::Output)?;
+            // Of an input that could not be read from its beginning nothing ran, and what was there stays.
+            if !matches!(end, End::InputFailed(_)) || counts.done > before {
+                written.end().map_err(Error::Output)?;
+            }
             ended = Some(written);
         }
         for event in mailbox.take() {

@@ -80,11 +80,13 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     })?;
     let budget = workers(&map.items).max(map.tasks().count());
     let spares = Spares::started(Program::Own, budget);
-    let OpenedGrants { given, directories } = map.common.grants.grants().open()?;
+    let grants = map.common.grants.grants();
+    let cache = Cache::of_user();
+    cache.check(&grants)?;
+    let OpenedGrants { given, directories } = grants.open()?;
     let mut call = formed(item_call(map), &map.items, map.output_format());
     call.given = given;
     call.columns = columns;
-    let cache = Cache::of_user();
     let mut tasks = Vec::new();
     for NamedTask { name, file } in map.tasks() {
         let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;

@@ -257,12 +257,7 @@ pub fn items(
     if options.input_format != InputFormat::Csv && (cut.delimiter != b',' || !cut.header) {
         return Err("--csv-delimiter and --no-header say how CSV is cut: they want --input-format csv".to_owned());
     }
-    let encoding = match options.input_format {
-        InputFormat::Jsonl | InputFormat::Csv => Encoding::Utf8,
-        InputFormat::Lines | InputFormat::Files => Encoding::Lines,
-        InputFormat::Nul => Encoding::Bytes,
-    };
-    let inputs = inputs.counted(progress.bytes_read()).written_in(encoding);
+    let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(options.input_format));
     let longest = longest(common);
     Ok(match options.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
@@ -271,6 +266,15 @@ pub fn items(
         InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
         InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
     })
+}
+
+/// How the text of inputs in this format is written.
+pub fn encoding_of(format: InputFormat) -> Encoding {
+    match format {
+        InputFormat::Jsonl | InputFormat::Csv => Encoding::Utf8,
+        InputFormat::Lines | InputFormat::Files => Encoding::Lines,
+        InputFormat::Nul => Encoding::Bytes,
+    }
 }
 
 /// The columns of all files, so that a function that they cannot fit is known before it gets any row.

@@ -11,7 +11,7 @@ use super::settings::{Settings, settings};
 use super::shared::Shared;
 use super::task::{Loaded, Task};
 use wasmpool_core::policy::{Form, Isolate, ResultForm, SandboxMode};
-use wasmpool_run::compile::Wanted;
+use wasmpool_run::compile::{Cache, Wanted};
 use wasmpool_run::error::Error;
 use wasmpool_sandbox::surroundings;
 
@@ -138,6 +138,7 @@ impl PoolBuilder {
 /// Reads and compiles a task.
 pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Result<Function, Error> {
     let loaded = Loaded::read(task, shared.program.clone())?;
+    Cache::of_user().check(&settings.grants)?;
     let given = settings.grants.open()?.given;
     // What items and results are makes no difference to the artifact.
     let call = settings.call(given, Form::default(), ResultForm::default());

@@ -21,7 +21,7 @@ use super::task::Loaded;
 use wasmpool_core::layer::Part;
 use wasmpool_core::policy::{Form, ResultForm};
 use wasmpool_ipc::batch::Batch;
-use wasmpool_run::compile::Wanted;
+use wasmpool_run::compile::{Cache, Wanted};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::scarce::ring;
@@ -332,6 +332,7 @@ impl Group {
     fn serve(self: &Arc<Group>, mailbox: &Mailbox, routes: Receiver<Route>) -> Result<End, Error> {
         large_results_come_and_go();
         let Key { task, settings, item_form, result_form } = &self.key;
+        Cache::of_user().check(&settings.grants)?;
         let OpenedGrants { given, directories } = settings.grants.open()?;
         let call = settings.call(given, *item_form, *result_form);
         let wanted = Wanted::of(&call);

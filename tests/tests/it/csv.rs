@@ -278,3 +278,12 @@ fn a_text_in_utf_16_is_said_to_be_one_with_the_way_out() {
         assert!(output.stderr.contains(says), "{format}: {}", output.stderr);
     }
 }
+
+#[test]
+fn rows_before_one_that_ends_the_run_have_their_outcomes_however_few_there_are() {
+    // All of it is read at once, header and error included.
+    let rows = |from: u32, to: u32| (from..to).map(|n| format!("{n},x\n")).collect::<String>();
+    let text = format!("p0,c\n{}500,\"x\n{}2901,\"y\"\n", rows(0, 500), rows(501, 2901));
+    let output = csv(&wat(SQUARE), &[], &text).exits(2);
+    assert_eq!(output.text().lines().count(), 500, "{}", output.stderr);
+}

@@ -235,3 +235,53 @@ fn without_fuel_nothing_is_counted() {
     let task = preview1("wasi_snapshot_preview1", RANDOM, "(call $it (i32.const 0) (i32.const 1000000))");
     assert_eq!(ends(&task, &[], "20\n"), ["ok"]);
 }
+
+#[test]
+fn a_path_counts_the_links_that_it_may_lead_along() {
+    // A chain of links whose targets are as long as they can be, and a look at its end.
+    let links: String = (0..30)
+        .map(|n| {
+            let from = 60_000 + n * 16;
+            format!(
+                r#"(drop (call $symlink (i32.const 0) (i32.add (i32.const 3900) (i32.const 0)) (i32.const 3) (i32.const {from}) (i32.const 2)))"#
+            )
+        })
+        .collect();
+    let data: String = (0..30_u32)
+        .map(|n| format!(r#"(data (i32.const {}) "{}{}")"#, 60_000 + n * 16, char::from(b'a' + (n / 10) as u8), n % 10))
+        .collect();
+    let task = format!(
+        r#"
+(module
+  (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  {data}
+  (func (export "f") (param $n i64) (result i64) (local $i i32)
+    (loop $fill
+      (i32.store16 (local.get $i) (i32.const 0x2f2e))
+      (local.set $i (i32.add (local.get $i) (i32.const 2)))
+      (br_if $fill (i32.lt_u (local.get $i) (i32.const 3900))))
+    {links}
+    (loop $l
+      (drop (call $stat (i32.const 3) (i32.const 1) (i32.const 60000) (i32.const 2) (i32.const 61000)))
+      (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+      (br_if $l (i64.gt_s (local.get $n) (i64.const 0))))
+    (i64.const 0)))"#
+    );
+    let task = task.replace("(i32.add (i32.const 3900) (i32.const 0))", "(i32.const 3900)");
+    let args = ["--scratch", "/s", "--fuel", "100000000"];
+    assert_eq!(ends(&task, &args, "1\n3\n100\n"), ["ok", "ok", "fuel"]);
+}
+
+#[test]
+fn a_directory_that_is_read_counts_each_of_its_entries() {
+    let files: Vec<String> = (0..2000).map(|n| format!("in/{n}")).collect();
+    let tree = Tree::new(&[], &files.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
+    let run = |fuel: &str| {
+        let run = map(&built("reach")).args(tree.grants()).args(["--output-format", "records", "--fuel", fuel]);
+        kinds(run.input("\"list:/in\"\n"))
+    };
+    assert_eq!(run("5000000"), ["fuel"]);
+    assert_eq!(run("100000000"), ["ok"]);
+}

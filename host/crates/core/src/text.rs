@@ -262,6 +262,7 @@ pub fn bytes_said(bytes: u64) -> String {
             let tenths = (u128::from(bytes) * 10) >> shift;
             format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
         }
+        _ if bytes == 1 => "1 byte".to_owned(),
         _ => format!("{bytes} bytes"),
     }
 }

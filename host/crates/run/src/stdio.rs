@@ -167,8 +167,23 @@ fn until_ready(
 /// The last message was not taken in time: the next ones do not wait for a reader that has stopped.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
+/// Whether messages go to the terminal in place of standard error.
+static TO_TERMINAL: AtomicBool = AtomicBool::new(false);
+
+/// Has messages go to the terminal from here on, if there is one, and else nowhere: standard error is a file that nothing may
+/// be written to.
+pub fn spare_standard_error() {
+    TO_TERMINAL.store(true, Ordering::Relaxed);
+}
+
 /// Writes a message to standard error as it stands, or drops what of it cannot be written.
 pub fn tell_text(message: &str) {
+    if TO_TERMINAL.load(Ordering::Relaxed) {
+        if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
+            let _ = terminal.write_all(message.as_bytes());
+        }
+        return;
+    }
     let stderr = io::stderr();
     let patience = if UNREAD.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
     let deadline = Some(Instant::now() + patience);

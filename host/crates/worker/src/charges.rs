@@ -18,6 +18,7 @@ use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream,
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, FsResult, StreamResult};
 use wiggle::GuestMemory;
 
+use super::deterministic;
 use super::meter::Meter;
 use super::run::block_on;
 use super::state::State;
@@ -106,11 +107,11 @@ pub fn told(state: &State) -> wasmtime::Result<()> {
 
 /// Counts what a call takes, and makes it.
 macro_rules! files {
-    ($instance:ident, $is_async:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) counts $bytes:expr;)*) => {$(
+    ($instance:ident, $is_async:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) $counts:ident $bytes:expr;)*) => {$(
         define($instance, $is_async, concat!("[method]descriptor.", $name), |state, params| {
             let (descriptor, $($arg),*): (Resource<Descriptor>, $($ty),*) = params;
             Box::pin(async move {
-                state.meter.bytes($bytes)?;
+                state.meter.$counts($bytes)?;
                 Ok((answer(HostDescriptor::$method(&mut state.filesystem(), descriptor, $($arg),*).await)?,))
             })
         })?;
@@ -119,21 +120,29 @@ macro_rules! files {
 
 fn link_files(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
     files! { instance, is_async:
-        "read" read(len: u64, offset: u64) counts len.min(MOST_READ) as usize;
-        "write" write(bytes: Vec<u8>, offset: u64) counts bytes.len();
-        "stat-at" stat_at(flags: PathFlags, path: String) counts path.len();
+        "read" read(len: u64, offset: u64) bytes len.min(MOST_READ) as usize;
+        "write" write(bytes: Vec<u8>, offset: u64) bytes bytes.len();
+        "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
         "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
-            counts path.len();
-        "create-directory-at" create_directory_at(path: String) counts path.len();
+            path path.len();
+        "create-directory-at" create_directory_at(path: String) path path.len();
         "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
-            counts old.len() + new.len();
-        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) counts path.len();
-        "readlink-at" readlink_at(path: String) counts path.len();
-        "remove-directory-at" remove_directory_at(path: String) counts path.len();
-        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) counts old.len() + new.len();
-        "symlink-at" symlink_at(old: String, new: String) counts old.len() + new.len();
-        "unlink-file-at" unlink_file_at(path: String) counts path.len();
+            path old.len() + new.len();
+        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
+        "readlink-at" readlink_at(path: String) path path.len();
+        "remove-directory-at" remove_directory_at(path: String) path path.len();
+        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
+        "unlink-file-at" unlink_file_at(path: String) path path.len();
     }
+    define(instance, is_async, "[method]descriptor.symlink-at", |state, params| {
+        let (descriptor, old, new): (Resource<Descriptor>, String, String) = params;
+        Box::pin(async move {
+            state.meter.path(old.len() + new.len())?;
+            state.meter.link(old.len());
+            Ok((answer(HostDescriptor::symlink_at(&mut state.filesystem(), descriptor, old, new).await)?,))
+        })
+    })?;
+    deterministic::link_directories(instance, is_async)?;
     Ok(())
 }
 
@@ -256,21 +265,21 @@ macro_rules! core_files {
                 counts |meter, memory| buffers(meter, memory, list, count);
             poll_oneoff(given: i32, events: i32, count: i32, told: i32).await
                 counts |meter, memory| meter.each(count as u32 as usize);
-            path_create_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+            path_create_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.path(len as u32 as usize);
             path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, access: i64, change: i64, which: i32).await
-                counts |meter, memory| meter.bytes(len as u32 as usize);
+                counts |meter, memory| meter.path(len as u32 as usize);
             path_link(fd: i32, flags: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
-                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
+                counts |meter, memory| meter.path(old_len as u32 as usize).and_then(|()| meter.path(new_len as u32 as usize));
             path_open(fd: i32, flags: i32, path: i32, len: i32, how: i32, base: i64, inherited: i64, what: i32, told: i32).await
-                counts |meter, memory| meter.bytes(len as u32 as usize);
+                counts |meter, memory| meter.path(len as u32 as usize);
             path_readlink(fd: i32, path: i32, len: i32, buffer: i32, room: i32, told: i32).await
-                counts |meter, memory| meter.bytes(len as u32 as usize);
-            path_remove_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+                counts |meter, memory| meter.path(len as u32 as usize);
+            path_remove_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.path(len as u32 as usize);
             path_rename(fd: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
-                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
+                counts |meter, memory| meter.path(old_len as u32 as usize).and_then(|()| meter.path(new_len as u32 as usize));
             path_symlink(old: i32, old_len: i32, fd: i32, new: i32, new_len: i32).await
-                counts |meter, memory| meter.bytes(old_len as u32 as usize).and_then(|()| meter.bytes(new_len as u32 as usize));
-            path_unlink_file(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.bytes(len as u32 as usize);
+                counts |meter, memory| { meter.link(old_len as u32 as usize); meter.path(old_len as u32 as usize) }.and_then(|()| meter.path(new_len as u32 as usize));
+            path_unlink_file(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.path(len as u32 as usize);
         }
     };
 }

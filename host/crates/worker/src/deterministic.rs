@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rand_core::TryRng;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime::{Caller, Extern, Linker as CoreLinker};
 use wasmtime_wasi::filesystem::WasiFilesystemView;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
@@ -218,11 +218,26 @@ struct Entries(std::vec::IntoIter<DirectoryEntry>);
 
 fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;
+    link_directories(&mut files, is_async)?;
+    define(&mut files, is_async, "[method]descriptor.stat", |state, (file,)| {
+        Box::pin(async move { Ok((answer(state.filesystem().stat(file).await)?.map(without_times),)) })
+    })?;
+    define(&mut files, is_async, "[method]descriptor.stat-at", |state, params| {
+        let (directory, flags, path): (Resource<Descriptor>, PathFlags, String) = params;
+        Box::pin(async move {
+            state.meter.path(path.len())?;
+            Ok((answer(state.filesystem().stat_at(directory, flags, path).await)?.map(without_times),))
+        })
+    })
+}
+
+/// Has directories be read whole, by name, and each entry counted.
+pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
     files.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut store, resource| {
         store.data_mut().ctx().table.delete(Resource::<Entries>::new_own(resource))?;
         Ok(())
     })?;
-    define(&mut files, is_async, "[method]descriptor.read-directory", |state, (directory,)| {
+    define(files, is_async, "[method]descriptor.read-directory", |state, (directory,)| {
         Box::pin(async move {
             match answer(entries(state, directory).await)? {
                 Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
@@ -237,16 +252,7 @@ fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()
             Ok((Ok::<_, ErrorCode>(next),))
         },
     )?;
-    define(&mut files, is_async, "[method]descriptor.stat", |state, (file,)| {
-        Box::pin(async move { Ok((answer(state.filesystem().stat(file).await)?.map(without_times),)) })
-    })?;
-    define(&mut files, is_async, "[method]descriptor.stat-at", |state, params| {
-        let (directory, flags, path): (Resource<Descriptor>, PathFlags, String) = params;
-        Box::pin(async move {
-            state.meter.bytes(path.len())?;
-            Ok((answer(state.filesystem().stat_at(directory, flags, path).await)?.map(without_times),))
-        })
-    })
+    Ok(())
 }
 
 /// All entries of a directory, by name.
@@ -261,7 +267,7 @@ async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult
             Ok(None) => break Ok(()),
             Err(e) => break Err(e),
         }
-        meter.each(1).map_err(FsError::trap)?;
+        meter.entries(1).map_err(FsError::trap)?;
     };
     HostDirectoryEntryStream::drop(&mut files, stream).map_err(FsError::trap)?;
     all?;

@@ -6,13 +6,18 @@ use super::file_numbers::NoMemory;
 const HEADER: usize = 24;
 /// The directory itself and the one above it come first.
 const DOTS: usize = 2;
-/// Bytes that are first made room for; more, as long as it was not enough.
-const ROOM: usize = 32 << 10;
+/// Bytes that are first made room for, and how many times as much if that is not enough. With each try the runtime looks at
+/// every entry, which takes longer than to have room that is not needed: of that the kernel gives what is written.
+const ROOM: usize = 1 << 20;
+const MORE: usize = 16;
+const MOST_ROOM: usize = 1 << 30;
 /// Bytes before the entries of an answer, where the runtime says how many there are.
 const USED: usize = 8;
 
 /// What a guest asks for: entries from one on, so many bytes of them, and where to.
 pub struct Asked {
+    /// The directory.
+    pub of: i32,
     pub at: i32,
     pub room: i32,
     pub from: i64,
@@ -54,7 +59,10 @@ impl Listing {
             if used < room {
                 return Ok(Ok(Listing::parse(entries.get(..used).unwrap_or(entries))));
             }
-            room *= 2;
+            if room == MOST_ROOM {
+                return Ok(Ok(Listing::parse(entries)));
+            }
+            room = (room * MORE).min(MOST_ROOM);
         }
     }
 
@@ -93,7 +101,9 @@ impl Listing {
 
     /// Writes what was asked for to the guest's memory. The last entry is cut where the room ends, so that the guest sees
     /// that there is more.
-    pub fn tell(&self, memory: &mut [u8], asked: &Asked) -> Option<()> {
+    ///
+    /// Says whether that was the end of it; `None` where the guest has no such memory.
+    pub fn tell(&self, memory: &mut [u8], asked: &Asked) -> Option<bool> {
         let room = asked.room as u32 as usize;
         let to = memory.get_mut(asked.at as u32 as usize..)?.get_mut(..room)?;
         let mut used = 0;
@@ -108,7 +118,7 @@ impl Listing {
         }
         let told = memory.get_mut(asked.told as u32 as usize..)?.first_chunk_mut()?;
         *told = (used as u32).to_le_bytes();
-        Some(())
+        Some(used < room)
     }
 }
 
@@ -141,7 +151,7 @@ mod tests {
     fn told(listing: &Listing, room: usize) -> Vec<Entry> {
         let (mut entries, mut memory) = (Vec::new(), vec![0; room + 4]);
         loop {
-            let asked = Asked { at: 4, room: room as i32, from: entries.len() as i64, told: 0 };
+            let asked = Asked { of: 3, at: 4, room: room as i32, from: entries.len() as i64, told: 0 };
             listing.tell(&mut memory, &asked).unwrap();
             let used = u32::from_le_bytes(*memory.first_chunk().unwrap()) as usize;
             entries.extend(Listing::parse(&memory[4..4 + used]).0);
@@ -164,7 +174,7 @@ mod tests {
         let names: Vec<String> = (0..5000).map(|n| format!("a name that is not short {n}")).collect();
         let whole = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let read = Listing::read(|memory, at, room| {
-            Ok(whole.tell(memory, &Asked { at, room, from: 0, told: 0 }).map_or(21, |()| 0))
+            Ok(whole.tell(memory, &Asked { of: 3, at, room, from: 0, told: 0 }).map_or(21, |_| 0))
         });
         assert_eq!(read.unwrap().unwrap().0, whole.0);
         assert_eq!(Listing::read(|_, _, _| Ok(54)).unwrap().unwrap_err(), 54);
@@ -182,7 +192,11 @@ mod tests {
     fn what_lies_outside_memory_is_not_told() {
         let listing = listing(&[".", ".."]);
         for (at, room, told) in [(0, 65, 0), (-1, 1, 0), (0, 8, 61), (0, -1, 0)] {
-            assert_eq!(listing.tell(&mut [0; 64], &Asked { at, room, from: 0, told }), None, "{at} {room} {told}");
+            assert_eq!(
+                listing.tell(&mut [0; 64], &Asked { of: 3, at, room, from: 0, told }),
+                None,
+                "{at} {room} {told}"
+            );
         }
     }
 }

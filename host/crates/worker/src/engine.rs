@@ -59,7 +59,7 @@ pub fn compiling(profile: Profile) -> wasmtime::Result<Engine> {
 }
 
 /// Core instances a pool allows: they cost nothing until they are used, and a Python guest has dozens.
-const CORE_INSTANCES: u32 = 1000;
+const CORE_INSTANCES: u32 = 4000;
 /// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again, where the
 /// kernel can tell which pages were written; else clearing costs more than faulting. Measured with a Rust guest: 8 µs an
 /// item, against 10 µs with four times as much and 20 µs with none.

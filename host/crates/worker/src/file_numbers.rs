@@ -94,7 +94,7 @@ fn link_files(linker: &mut ComponentLinker<State>, is_async: bool) -> wasmtime::
     define(&mut files, is_async, "[method]descriptor.metadata-hash-at", |state, params| {
         let (directory, flags, path): (Resource<Descriptor>, PathFlags, String) = params;
         Box::pin(async move {
-            state.meter.bytes(path.len())?;
+            state.meter.path(path.len())?;
             let hash = HostDescriptor::metadata_hash_at(&mut state.filesystem(), directory, flags, path).await;
             Ok((answer(hash)?.and_then(|hash| own(state, hash)),))
         })
@@ -121,7 +121,7 @@ fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasm
     files.func_wrap_concurrent("[method]descriptor.metadata-hash-at", |accessor, params| {
         let (directory, flags, path): (Resource<Descriptor>, p3::PathFlags, String) = params;
         Box::pin(async move {
-            accessor.with(|mut access| access.data_mut().meter.bytes(path.len()))?;
+            accessor.with(|mut access| access.data_mut().meter.path(path.len()))?;
             let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
             match <WasiFilesystem as p3::Descriptor<State>>::metadata_hash_at(&view, directory, flags, path).await {
                 Ok(hash) => Ok((own_concurrent(accessor, hash),)),
@@ -194,7 +194,7 @@ macro_rules! core {
                     let mut memory = GuestMemory::Unshared(answer);
                     block_on(async { $functions::calls::fd_readdir(context, &mut memory, fd, to, room, 0, 0).await })
                 };
-                let asked = directory::Asked { at, room, from, told };
+                let asked = directory::Asked { of: fd, at, room, from, told };
                 read_directory(&mut caller, list, &asked)
             },
         )?;
@@ -208,7 +208,9 @@ macro_rules! core {
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let memory = memory(&mut caller)?;
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
-                state.meter.bytes($bytes)?;
+                if $bytes > 0 {
+                    state.meter.path($bytes)?;
+                }
                 let context = state.p1();
                 $functions::Context::set_hostcall_fuel(context, fuel);
                 let mut memory = GuestMemory::Unshared(bytes);
@@ -240,6 +242,24 @@ fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<wasmtime::Memory> 
     memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
 }
 
+/// Lists a directory by `list`, and numbers what is in it. An error is the code for the guest.
+fn list_anew(
+    state: &mut State,
+    list: impl Fn(&mut WasiP1Ctx, &mut [u8], i32, i32) -> wasmtime::Result<i32>,
+) -> wasmtime::Result<Result<Listing, i32>> {
+    let mut listing = match Listing::read(|answer, to, room| list(state.p1(), answer, to, room))? {
+        Ok(listing) => listing,
+        Err(error) => return Ok(Err(error)),
+    };
+    // Whatever the guest has room for, each was looked at.
+    state.meter.entries(listing.len())?;
+    if state.is_deterministic() {
+        listing.sort();
+    }
+    let renumbered = listing.renumber(|number| state.file_number((number, 0)).map(|(number, _)| number));
+    Ok(renumbered.map(|()| listing).map_err(|_| NO_MEMORY))
+}
+
 /// Lists a directory by `list`, numbers what is in it, and tells the guest of it what it asked for.
 fn read_directory(
     caller: &mut Caller<'_, State>,
@@ -249,19 +269,23 @@ fn read_directory(
     let memory = memory(caller)?;
     let (bytes, state) = memory.data_and_store_mut(caller);
     state.meter.bytes(asked.room as u32 as usize)?;
-    let mut listing = match Listing::read(|answer, to, room| list(state.p1(), answer, to, room))? {
-        Ok(listing) => listing,
-        Err(error) => return Ok(error),
+    // Who goes on where the last part ended gets the same listing: to look at all entries anew for each part would take a
+    // time that grows with the square of their number.
+    let kept = state.listing.take().filter(|(of, _)| *of == asked.of && asked.from > 0);
+    let listing = match kept {
+        Some((_, listing)) => listing,
+        None => match list_anew(state, list)? {
+            Ok(listing) => listing,
+            Err(error) => return Ok(error),
+        },
     };
-    // Whatever the guest has room for, each was looked at.
-    state.meter.each(listing.len())?;
-    if state.is_deterministic() {
-        listing.sort();
+    let Some(is_end) = listing.tell(bytes, asked) else {
+        return Ok(FAULT);
+    };
+    if !is_end {
+        state.listing = Some((asked.of, listing));
     }
-    if listing.renumber(|number| state.file_number((number, 0)).map(|(number, _)| number)).is_err() {
-        return Ok(NO_MEMORY);
-    }
-    Ok(listing.tell(bytes, asked).map_or(FAULT, |()| SUCCESS))
+    Ok(SUCCESS)
 }
 
 #[cfg(test)]

@@ -24,8 +24,14 @@ use super::state::State;
 
 /// What any call of the host counts.
 const CALL: u64 = 500;
-/// What each thing counts that a call is asked for: a subscription, a buffer, an entry of a directory, a variable.
+/// What each thing counts that a call is asked for: a subscription, a buffer, a variable.
 const EACH: u64 = 100;
+/// What an entry of a directory counts: it is looked up, and asked which file it is.
+const ENTRY: u64 = 3000;
+/// What a byte of a path counts. The kernel goes along it, and along the links that it leads to.
+const PATH_BYTE: u64 = 20;
+/// Bytes of links that one path may lead along: as many links as the kernel follows, of the longest there are.
+const MOST_LINKED: u64 = 40 << 12;
 
 /// Bytes of values that a unit pays for, and those that cost nothing. A guest that writes what it gives has paid more: a
 /// byte of it is a value of some forty.
@@ -41,6 +47,8 @@ pub struct Meter(Option<Arc<Count>>);
 struct Count {
     most: AtomicU64,
     left: AtomicU64,
+    /// Bytes of the links that the instance has made.
+    linked: AtomicU64,
 }
 
 /// What unwinds a call of the host that has no way to fail.
@@ -49,7 +57,7 @@ struct Spent;
 impl Meter {
     /// That of an item with so much fuel, if it has a limit.
     pub fn new(fuel: Option<u64>) -> Meter {
-        Meter(fuel.map(|fuel| Arc::new(Count { most: fuel.into(), left: fuel.into() })))
+        Meter(fuel.map(|fuel| Arc::new(Count { most: fuel.into(), left: fuel.into(), linked: 0.into() })))
     }
 
     /// Whether there is a limit.
@@ -88,6 +96,24 @@ impl Meter {
     /// Counts so many bytes, besides the call.
     pub fn bytes(&self, bytes: usize) -> wasmtime::Result<()> {
         self.take(bytes as u64)
+    }
+
+    /// Counts so many entries of a directory, besides the call.
+    pub fn entries(&self, entries: usize) -> wasmtime::Result<()> {
+        self.take((entries as u64).saturating_mul(ENTRY))
+    }
+
+    /// Counts a path of so many bytes, besides the call: it may lead along all links that the instance has made.
+    pub fn path(&self, bytes: usize) -> wasmtime::Result<()> {
+        let linked = self.0.as_ref().map_or(0, |count| count.linked.load(Ordering::Relaxed).min(MOST_LINKED));
+        self.take((bytes as u64).saturating_add(linked).saturating_mul(PATH_BYTE))
+    }
+
+    /// Notes that a link is made whose target has so many bytes.
+    pub fn link(&self, target: usize) {
+        if let Some(count) = &self.0 {
+            count.linked.fetch_add(target as u64, Ordering::Relaxed);
+        }
     }
 
     fn take(&self, units: u64) -> wasmtime::Result<()> {

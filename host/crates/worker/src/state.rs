@@ -19,6 +19,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::command::{Captured, Invocation, TooMuch};
 use super::denied::Missed;
 use super::deterministic::{self, Clock};
+use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
 use super::meter::{self, Meter};
 use super::said;
@@ -45,6 +46,8 @@ pub struct State {
     clock: OnceCell<Clock>,
     /// Made when the guest first asks which file one is.
     numbers: Option<FileNumbers>,
+    /// A directory of preview 1 that was read in part, by its descriptor.
+    pub listing: Option<(i32, Listing)>,
     /// Of a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
@@ -65,6 +68,7 @@ impl State {
             grants,
             clock: OnceCell::new(),
             numbers: None,
+            listing: None,
             invocation,
             missed: BTreeSet::new(),
             printed: false,

@@ -16,6 +16,10 @@ use std::time::Duration;
 
 use super::Meta;
 use crate::aside::{Directory, is_aside};
+use crate::error::Error;
+use crate::grants::Grants;
+use crate::links::leads_to;
+use crate::place::FileId;
 use wasmpool_core::artifact::Profile;
 use wasmpool_core::text::Foreign;
 
@@ -55,6 +59,39 @@ impl Cache {
     /// Where entries are; an error says why there are none.
     pub fn directory(&self) -> Result<PathBuf, String> {
         Ok(self.place.clone()?.join(ENTRIES))
+    }
+
+    /// Holds a run's grants against the cache: a task that may write to it could leave machine code there for the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Grant`] names the directory, and the ways out.
+    pub fn check(&self, grants: &Grants) -> Result<(), Error> {
+        let mut writable = grants.directories.iter().filter(|directory| directory.writable);
+        let Some(directory) = writable.find(|directory| self.lies_in(&directory.host)) else {
+            return Ok(());
+        };
+        let place = self.directory().unwrap_or_default();
+        let (host, guest) = (Foreign::of(&directory.host), Foreign::of(&directory.guest));
+        Err(Error::Grant(format!(
+            "the cache of compiled tasks, {}, lies in {host}, which the task may write to (--dir {host}::{guest}:rw): it \
+             could leave machine code there that the next run takes for its own; set WASMPOOL_CACHE_DIR to a directory \
+             elsewhere, or to nothing for no cache, or grant a directory beside it",
+            Foreign::of(&place)
+        )))
+    }
+
+    /// Whether entries lie, or are to be made, in a directory or below it.
+    fn lies_in(&self, directory: &Path) -> bool {
+        let (Ok(place), Ok(found)) = (self.directory(), fs::metadata(directory)) else {
+            return false;
+        };
+        let place = if place.exists() { place.canonicalize() } else { leads_to(&place) };
+        let above = |place: PathBuf| {
+            let ids = place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|above| FileId::of(&above));
+            ids.into_iter().any(|above| above == FileId::of(&found))
+        };
+        place.is_ok_and(above)
     }
 
     /// The artifact in sealed memory, if there is a sound one.

@@ -61,7 +61,7 @@ pub struct CsvItems {
     row: u64,
     line: u64,
     /// Rows that were read to find the columns, and whether more can follow.
-    ahead: Option<(Batch, bool)>,
+    ahead: Option<(Batch, io::Result<bool>)>,
 }
 
 impl CsvItems {
@@ -90,10 +90,14 @@ impl CsvItems {
     /// Reads up to the first row. What comes with it is kept.
     fn first_columns(&mut self) -> io::Result<Option<(String, Columns)>> {
         let mut ahead = Batch::default();
-        let mut more = true;
-        while more && matches!(self.header, Header::Unread) {
-            more = self.read(&mut ahead)?;
+        let mut more = Ok(true);
+        while matches!(more, Ok(true)) && matches!(self.header, Header::Unread) {
+            more = self.read(&mut ahead);
         }
+        if matches!(self.header, Header::Unread) {
+            more = Ok(more?);
+        }
+        // What is wrong behind the header is told when the rows before it have been taken.
         self.ahead = Some((ahead, more));
         let columns = match &self.header {
             Header::Unread => return Ok(None),
@@ -334,9 +338,14 @@ fn count_lines(text: &[u8]) -> u64 {
 impl Items for CsvItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         match self.ahead.take() {
+            Some((ahead, Err(wrong))) if !ahead.is_empty() => {
+                batch.append_part(ahead.part(0..ahead.sizes.len()));
+                self.ahead = Some((Batch::default(), Err(wrong)));
+                Ok(true)
+            }
             Some((ahead, more)) => {
                 batch.append_part(ahead.part(0..ahead.sizes.len()));
-                Ok(more)
+                more
             }
             None => self.read(batch),
         }

@@ -253,8 +253,7 @@ impl Journal {
     /// there is one or the other. Where there is no room for two, this one goes on.
     fn rewrite(&mut self) -> io::Result<()> {
         self.rewrite_at = self.size.max(SMALL / 2) * 2;
-        let mut beside = self.name_there.clone();
-        beside.push(".new");
+        let beside = beside(Path::new(&self.name_there)).into_os_string();
         let Ok(mut file) = self.make_beside(&beside) else {
             return Ok(());
         };
@@ -278,7 +277,7 @@ impl Journal {
         if self.directory.look_at(name).is_ok_and(|found| found.is_file) {
             let mut begin = Vec::new();
             self.directory.open_file(name)?.take(format::ANY_MARK.len() as u64).read_to_end(&mut begin)?;
-            if !format::ANY_MARK.starts_with(&begin) {
+            if !begin.is_empty() && begin != format::ANY_MARK {
                 return Err(io::Error::from(io::ErrorKind::AlreadyExists));
             }
             self.directory.remove(name)?;
@@ -303,6 +302,13 @@ impl Journal {
     fn name(&self, e: io::Error) -> io::Error {
         io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
     }
+}
+
+/// Returns the name of the file that a journal is written anew to, before it takes the journal's place.
+pub fn beside(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 /// Says of a journal that something whole stands in it behind what is not.

@@ -178,13 +178,13 @@ pub fn is_component(wasm: &[u8]) -> bool {
 /// Compiles it with the first profile that can.
 fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
     let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
-    let wasm = checked.as_deref().unwrap_or(wasm);
-    let counted = if profile.fuel { copies::count(wasm) } else { Ok(None) };
-    let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(wasm);
+    let uncounted = checked.as_deref().unwrap_or(wasm);
+    let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
+    let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(uncounted);
     let mut last = String::new();
     // To a core module the last one is the same as the one before.
-    let profiles = profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
-    for profile in profiles {
+    let profiles = || profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
+    for profile in profiles() {
         match compile_as(wasm, profile) {
             Ok(done) => match counted {
                 Ok(_) => return Ok(done),
@@ -193,6 +193,12 @@ fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), Strin
             // The widest has the last word: others complain of what they leave out, not of what is wrong.
             Err(e) => last = format!("it is not valid WebAssembly: {}", on_one_line(&format!("{e:#}"))),
         }
+    }
+    // What counts is more than a component may have: the task is not to blame.
+    if matches!(counted, Ok(Some(_))) && profiles().any(|profile| compile_as(uncounted, profile).is_ok()) {
+        return Err(format!(
+            "it is too large to count what its components pass to each other, as --fuel and --deterministic have it done: {last}"
+        ));
     }
     Err(last)
 }
