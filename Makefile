@@ -14,7 +14,7 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo test simulate faults conformance lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo test simulate faults model model-wake conformance lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -42,6 +42,7 @@ test: guests ## Run every test
 	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
 	$(MAKE) build
 	$(RUN_TESTS) --workspace
+	$(MAKE) model-wake
 	$(MAKE) conformance CONFORMANCE=--short
 	$(CARGO) test --release --locked -p wasmpool --doc
 	cd guest && $(CARGO) test --locked -p wasmpool-guest
@@ -60,6 +61,12 @@ endif
 
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
 	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: scarcity:: full_disk,faults:: -- scarcity:: full_disk --nocapture)
+
+model: model-wake model-rings ## Run the wake protocol in every order (loom), and the rings under miri where a nightly has it
+
+# In a folder of its own: the flag would have everything else built anew.
+model-wake:
+	RUSTFLAGS='--cfg loom' $(CARGO) test --release --locked -p wasmpool-ipc --lib --target-dir target/loom wake::
 
 # `make conformance CONFORMANCE=memory` takes the scripts whose name begins like that; --deterministic counts instructions.
 CONFORMANCE ?=

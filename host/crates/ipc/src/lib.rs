@@ -1,7 +1,15 @@
 //! How the host and its child processes exchange items, outcomes and messages: shared memory, a socket, and plain data.
+//!
+//! Under loom there is [`wake`] alone: loom's atomics have not the layout that shared memory needs.
 
+#[cfg(not(loom))]
 pub mod batch;
+#[cfg(not(loom))]
 pub mod lane;
+#[cfg(not(loom))]
 pub mod memfd;
+#[cfg(not(loom))]
 pub mod messages;
+#[cfg(not(loom))]
 pub mod refused;
+pub mod wake;

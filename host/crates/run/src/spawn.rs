@@ -4,14 +4,14 @@
 //! standard input; nothing else. What it does about descriptors that somebody left open is its first act
 //! ([`crate::worker_entry`]).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::clock::Clock;
 use wasmpool_sandbox::nowhere;
@@ -73,17 +74,18 @@ impl Role {
     }
 }
 
-/// The children of this process that live, by their handles.
-static CHILDREN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+/// The handles of the children of this process that live, by the numbers of their descriptors. Weak: a process that was
+/// forked off closes them with its copies of [`Child`], and leaves this list alone.
+static CHILDREN: Mutex<BTreeMap<RawFd, Weak<OwnedFd>>> = Mutex::new(BTreeMap::new());
 
-fn children() -> MutexGuard<'static, BTreeSet<RawFd>> {
+fn children() -> MutexGuard<'static, BTreeMap<RawFd, Weak<OwnedFd>>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends a signal to all children. One that a terminal sends does not reach them: they have process groups of their own.
 pub fn signal_children(signal: Signal) {
-    for &pidfd in children().iter() {
-        send(pidfd, signal);
+    for pidfd in children().values().filter_map(Weak::upgrade) {
+        send(&pidfd, signal);
     }
 }
 
@@ -91,7 +93,7 @@ pub fn signal_children(signal: Signal) {
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     /// The process that started it: one that is forked off has this value too, and no child.
     parent: u32,
 }
@@ -126,7 +128,8 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
     let mut child = command.spawn().map_err(without_proc)?;
     match own_pidfd(child.id()) {
         Ok(pidfd) => {
-            children().insert(pidfd.as_raw_fd());
+            let pidfd = Arc::new(pidfd);
+            children().insert(pidfd.as_raw_fd(), Arc::downgrade(&pidfd));
             Ok(Child { pid: child.id(), pidfd, parent: std::process::id() })
         }
         // Its number may be another's by now.
@@ -157,20 +160,16 @@ fn own_pidfd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the system call takes two numbers and returns a descriptor or -1.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return Err(wasmpool_ipc::refused::refused("pidfd_open", io::Error::last_os_error()));
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|e| wasmpool_ipc::refused::refused("pidfd_open", e.into()))
 }
 
 /// Signals the process of an open handle, never another that got its number. One that has ended needs no signal.
-fn send(pidfd: RawFd, signal: Signal) {
-    let none: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: takes numbers, and a null siginfo, which is allowed.
-    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal as i32, none, 0) };
+fn send(pidfd: &OwnedFd, signal: Signal) {
+    if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
+        let _ = rustix::process::pidfd_send_signal(pidfd, signal);
+    }
 }
 
 impl Child {
@@ -180,7 +179,7 @@ impl Child {
 
     pub fn kill(&self) {
         if self.is_ours() {
-            send(self.pidfd.as_raw_fd(), Signal::SIGKILL);
+            send(&self.pidfd, Signal::SIGKILL);
         }
     }
 

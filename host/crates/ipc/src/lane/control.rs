@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::worker::Bell;
+use crate::wake::Bell;
 
 /// Longest message; what is longer travels in a memfd.
 const MAX_MESSAGE: usize = 16 << 10;

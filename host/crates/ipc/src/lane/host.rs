@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{PRINTED, RING, Region, Rings, Want};
+use super::region::{PRINTED, RING, Region, Rings};
+use crate::wake::Want;
 
 /// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
 const FORESEEN: usize = 1 << 20;
@@ -151,7 +152,7 @@ impl HostLane {
     pub fn has_outcomes(&self, goes_on: bool) -> bool {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
-        let gathers = goes_on && self.header.is_none() && worker.waits.load(Ordering::Relaxed) == Want::Nothing as u32;
+        let gathers = goes_on && self.header.is_none() && worker.waits.waker().seems_awake();
         !self.drained || ready > if gathers { self.output.size(self.delivered) as u64 / 2 } else { 0 }
     }
 
@@ -166,15 +167,17 @@ impl HostLane {
 
     /// Whether the worker sleeps and has to be rung, now that there is this for it.
     pub fn worker_sleeps_for(&self, want: Want) -> bool {
-        fence(Ordering::SeqCst);
-        let waits = &self.region.status().worker.0.waits;
-        waits.load(Ordering::Relaxed) == want as u32 && waits.swap(Want::Nothing as u32, Ordering::Relaxed) != 0
+        self.region.status().worker.0.waits.waker().must_ring(want)
     }
 
     /// Says whether the host is about to sleep, so that the worker rings. Look once more after saying so.
     pub fn announce_sleep(&self, sleeps: bool) {
-        self.region.status().host.0.waits.store(u32::from(sleeps), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        let sleeper = self.region.status().host.0.waits.sleeper();
+        if sleeps {
+            sleeper.announce(Want::News);
+        } else {
+            sleeper.retract();
+        }
     }
 
     /// The next outcome, if it is there whole.

@@ -16,6 +16,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::wake::Waits;
+
 /// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing. The
 /// larger it is, the fewer threads and processes have to be woken for a byte; two should be possible where no file may be
 /// larger than 1 MiB (`ulimit -f`).
@@ -47,18 +49,8 @@ pub struct HostStatus {
     pub output_tail: AtomicU64,
     /// Where the input goes on in its wide ring. Written before the head that is beyond it.
     pub input_wide_from: AtomicU64,
-    /// The host sleeps: ring when there is something.
-    pub waits: AtomicU32,
-}
-
-/// What a worker sleeps for. It is rung for nothing else: to wake it in vain costs as much as what it does in between.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    Nothing = 0,
-    Input = 1,
-    /// In its output ring.
-    Room = 2,
+    /// Whether the host sleeps.
+    pub waits: Waits,
 }
 
 /// What the worker writes and the host reads, believing none of it.
@@ -74,8 +66,8 @@ pub struct WorkerStatus {
     /// Number of the attempt in work, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
     pub attempt: AtomicU64,
     pub attempt_since: AtomicU64,
-    /// The worker sleeps until there is this ([`Want`]): ring then.
-    pub waits: AtomicU32,
+    /// Whether the worker sleeps, and what for.
+    pub waits: Waits,
     /// Bytes that the item in work has printed, on each stream. They stand in shared memory so that they are there even
     /// if the process is killed.
     pub printed: [AtomicU32; 2],

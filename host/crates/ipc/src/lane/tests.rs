@@ -10,8 +10,9 @@ use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{HostLane, LARGE, Received};
-use super::region::{LONG, NEVER, RING, Region, WIDE, Want};
-use super::worker::{Bell, WorkerLane};
+use super::region::{LONG, NEVER, RING, Region, WIDE};
+use super::worker::WorkerLane;
+use crate::wake::{Bell, Want};
 
 const MAX: u64 = 8 << 20;
 

@@ -4,16 +4,11 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::frame::OUTCOME_HEADER;
-use super::region::{LONG, PRINTED, Region, Rings, Want};
-
-/// Something to sleep on until the host rings. Errors mean that the host is gone.
-pub trait Bell {
-    fn wait(&self) -> io::Result<()>;
-    fn ring(&self) -> io::Result<()>;
-}
+use super::region::{LONG, PRINTED, Region, Rings};
+use crate::wake::{Bell, Want};
 
 /// Reads items, writes outcomes.
 #[derive(Debug)]
@@ -138,33 +133,13 @@ impl Output {
 
 /// Rings the host if it sleeps.
 fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
-    fence(Ordering::SeqCst);
-    let waits = &region.status().host.0.waits;
-    if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
-        bell.ring()?;
-    }
-    Ok(())
+    if region.status().host.0.waits.waker().must_ring(Want::News) { bell.ring() } else { Ok(()) }
 }
 
-/// Sleeps until there is what is waited for, and says how often. Kept apart from those who look first: with the room for a
-/// message, it needs pages of stack.
-#[cold]
-#[inline(never)]
+/// Sleeps until there is what is waited for, and says how often. A host that sleeps is rung first.
 fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -> bool) -> io::Result<u64> {
-    let waits = &region.status().worker.0.waits;
-    let mut sleeps = 0;
-    while !ready() {
-        sleeps += 1;
-        waits.store(want as u32, Ordering::Relaxed);
-        // A host that is about to sleep looks whether the worker waits; so one of the two sees the other.
-        ring_if_waiting(region, bell)?;
-        if ready() {
-            break;
-        }
-        bell.wait()?;
-    }
-    waits.store(Want::Nothing as u32, Ordering::Relaxed);
-    Ok(sleeps)
+    let status = region.status();
+    status.worker.0.waits.sleeper().sleep_until(want, status.host.0.waits.waker(), bell, ready)
 }
 
 impl WorkerLane {

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -12,6 +11,7 @@ use crate::resume::ResumePoint;
 use crate::scarce::ring;
 use wasmpool_core::policy::Halt;
 use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::wake::Tally;
 
 /// What happened outside.
 #[derive(Debug)]
@@ -70,15 +70,8 @@ pub struct Mailbox {
 pub struct Sender {
     events: mpsc::Sender<Event>,
     wake: Arc<EventFd>,
-    written: Arc<Written>,
-}
-
-/// What has been written since the supervisor last looked. It happens often and is seldom waited for, so it wakes nobody
-/// who has not asked for that.
-#[derive(Debug, Default)]
-struct Written {
-    bytes: AtomicUsize,
-    wanted: AtomicBool,
+    /// What has been written since the supervisor last looked. It happens often and is seldom waited for.
+    written: Arc<Tally>,
 }
 
 impl Mailbox {
@@ -109,7 +102,7 @@ impl Mailbox {
     pub fn take(&self) -> Vec<Event> {
         // Empty is an error here, and no news.
         let _ = self.sender.wake.read();
-        let written = self.sender.written.bytes.swap(0, Ordering::SeqCst);
+        let written = self.sender.written.take();
         let written = (written > 0).then_some(Event::Written(written));
         written.into_iter().chain(self.events.try_iter()).collect()
     }
@@ -117,9 +110,7 @@ impl Mailbox {
     /// The supervisor is about to sleep. Says whether there is something for it after all: where it waits for bytes to
     /// leave, it is woken for them from now on.
     pub fn announce_sleep(&self, for_written: bool) -> bool {
-        let written = &self.sender.written;
-        written.wanted.store(for_written, Ordering::SeqCst);
-        for_written && written.bytes.load(Ordering::SeqCst) > 0
+        self.sender.written.announce(for_written)
     }
 
     /// Asks for one more batch of input, of so many items at most. Says whether it is there already.
@@ -154,8 +145,7 @@ impl Sender {
 
     /// Tells that so many bytes of results have left, which comes as [`Event::Written`].
     pub fn written(&self, bytes: usize) {
-        self.written.bytes.fetch_add(bytes, Ordering::SeqCst);
-        if self.written.wanted.load(Ordering::SeqCst) {
+        if self.written.add(bytes) {
             self.wake();
         }
     }

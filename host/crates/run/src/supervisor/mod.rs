@@ -38,8 +38,8 @@ use wasmpool_ipc::lane::LOOK_EVERY;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::host::{Moved, Received};
 use wasmpool_ipc::lane::life::{News, Refusal};
-use wasmpool_ipc::lane::region::Want;
 use wasmpool_ipc::messages::Setup;
+use wasmpool_ipc::wake::Want;
 use wasmpool_sandbox::surroundings::Ended;
 use wasmpool_scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 

@@ -17,8 +17,9 @@ use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::frame::{self, ChunkHeader};
 use wasmpool_ipc::lane::host::{Broken, HostLane};
 use wasmpool_ipc::lane::life::{Life, News, Started};
-use wasmpool_ipc::lane::region::{LONG, Want};
+use wasmpool_ipc::lane::region::LONG;
 use wasmpool_ipc::messages::Start;
+use wasmpool_ipc::wake::Want;
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::Time;
 

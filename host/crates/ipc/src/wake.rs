@@ -1,0 +1,189 @@
+//! How one side sleeps until the other has something for it: no wake-up is lost, and nobody makes a system call to wake a
+//! side that is awake.
+//!
+//! | the side that sleeps ([`Sleeper`]) | the side that has something ([`Waker`]) |
+//! | --- | --- |
+//! | 1. writes down what it sleeps for | 1. publishes what it has |
+//! | 2. fence | 2. fence |
+//! | 3. looks once more whether that is there | 3. looks whether the other one sleeps for that |
+//! | 4. sleeps until the bell rings | 4. if so, rings the bell |
+//!
+//! Each side writes, passes a fence, and then reads what the other wrote. All sequentially consistent fences have one order
+//! that both sides agree on, and the side whose fence is the later of the two reads what the other wrote before its own.
+//! So the sleeper sees what was published, or the waker sees that it sleeps. Both may be true: then the bell rings in vain,
+//! and the sleeper looks again. That neither is true, which would leave both asleep, cannot be. The bell itself keeps
+//! a ring that comes before the wait.
+//!
+//! The word and what is published can be any memory that both sides reach. The accesses to the word need no order of their
+//! own; what is published has to bring its own (release and acquire) for the bytes behind it.
+//!
+//! Where what is published is only a number, a [`Tally`] has it and the announcement in the same word. Then no fence is
+//! needed: each change of a word takes the word as the change before left it.
+//!
+//! `make model` has loom run this very code through every order that the memory model allows (`wake/model.rs`).
+
+use std::io;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(all(test, loom))]
+mod model;
+
+/// Something to sleep on until the other side rings. A ring that comes before the wait ends it at once. Errors mean that
+/// the other side is gone.
+pub trait Bell {
+    fn wait(&self) -> io::Result<()>;
+    fn ring(&self) -> io::Result<()>;
+}
+
+/// What a side sleeps for. It is rung for nothing else: to wake it in vain costs as much as what it does in between.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The worker: more of its input.
+    Input = 1,
+    /// The worker: room in its output ring.
+    Room = 2,
+    /// The host: whatever its worker has done.
+    News = 3,
+}
+
+/// The word for a side that is awake.
+const AWAKE: u32 = 0;
+
+/// The word in which one side writes down what it sleeps for.
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub struct Waits(AtomicU32);
+
+/// The side that the word belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleeper<'a>(&'a Waits);
+
+/// The other side.
+#[derive(Clone, Copy, Debug)]
+pub struct Waker<'a>(&'a Waits);
+
+/// Proof that a fence stands between what this side wrote and what it reads next. A side that both announces its sleep and
+/// has something for the other needs one fence for the two.
+#[derive(Clone, Copy, Debug)]
+pub struct Fenced(());
+
+impl Fenced {
+    fn here() -> Fenced {
+        fence(Ordering::SeqCst);
+        Fenced(())
+    }
+}
+
+impl Waits {
+    pub fn sleeper(&self) -> Sleeper<'_> {
+        Sleeper(self)
+    }
+
+    pub fn waker(&self) -> Waker<'_> {
+        Waker(self)
+    }
+}
+
+impl Sleeper<'_> {
+    /// Announces that this side is about to sleep. It has to look once more after that, and to sleep only if there is
+    /// still nothing.
+    pub fn announce(self, want: Want) -> Fenced {
+        self.0.0.store(want as u32, Ordering::Relaxed);
+        Fenced::here()
+    }
+
+    /// Takes the announcement back. A ring that is on its way already comes in vain.
+    pub fn retract(self) {
+        self.0.0.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Sleeps until `ready`, and returns how often. The other side may sleep in its turn until this one has [`Want::News`]:
+    /// it is rung first, by the same bell.
+    ///
+    /// Kept apart from those who look first: with the room for a message, it needs pages of stack.
+    #[cold]
+    #[inline(never)]
+    pub fn sleep_until(
+        self,
+        want: Want,
+        other: Waker<'_>,
+        bell: &impl Bell,
+        ready: impl Fn() -> bool,
+    ) -> io::Result<u64> {
+        let mut sleeps = 0;
+        while !ready() {
+            sleeps += 1;
+            let fenced = self.announce(want);
+            if other.must_ring_after(fenced, Want::News) {
+                bell.ring()?;
+            }
+            if ready() {
+                break;
+            }
+            bell.wait()?;
+        }
+        self.retract();
+        Ok(sleeps)
+    }
+}
+
+impl Waker<'_> {
+    /// Whether the other side sleeps for this, which was published just now. Then it has to be rung: it is said only once
+    /// for each announcement.
+    #[must_use]
+    pub fn must_ring(self, want: Want) -> bool {
+        self.must_ring_after(Fenced::here(), want)
+    }
+
+    /// The same, where a fence stands between this and what was published already.
+    #[must_use]
+    pub fn must_ring_after(self, _: Fenced, want: Want) -> bool {
+        let Waits(word) = self.0;
+        // Looked at before it is written to: that would take the cache line from the other side. Where it says something
+        // else by the time it is written to, the sleeper has looked since, or will.
+        word.load(Ordering::Relaxed) == want as u32
+            && word.compare_exchange(want as u32, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether the other side says that it is awake. Nothing may rest on it.
+    pub fn seems_awake(self) -> bool {
+        self.0.0.load(Ordering::Relaxed) == AWAKE
+    }
+}
+
+/// The bit of a [`Tally`] that says that its taker wants to be woken.
+const WANTED: u64 = 1 << 63;
+
+/// A number that some add to and one takes, who is woken for it only on request.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds to it. Says whether the taker has to be woken.
+    #[must_use]
+    pub fn add(&self, count: usize) -> bool {
+        self.0.fetch_add(count as u64, Ordering::Relaxed) & WANTED != 0
+    }
+
+    /// Takes all of it. Whoever takes is awake: the announcement goes with it.
+    pub fn take(&self) -> usize {
+        (self.0.swap(0, Ordering::Relaxed) & !WANTED) as usize
+    }
+
+    /// Announces that the taker is about to sleep, and whether it wants to be woken. Says whether there is something for it
+    /// after all.
+    #[must_use]
+    pub fn announce(&self, wanted: bool) -> bool {
+        if wanted {
+            self.0.fetch_or(WANTED, Ordering::Relaxed) & !WANTED != 0
+        } else {
+            self.0.fetch_and(!WANTED, Ordering::Relaxed);
+            false
+        }
+    }
+}
