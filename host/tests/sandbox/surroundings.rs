@@ -180,6 +180,51 @@ fn limits_of_the_shell_that_leave_room_let_it_run_and_doctor_tells_of_them() {
     }
 }
 
+/// Calls by which host and worker talk and keep what was done, each of which fails now and then.
+const FAILING: [&str; 12] = [
+    "sendto=ENOBUFS/3",
+    "sendto=EINTR/2",
+    "sendto=ENOMEM/5",
+    "sendmsg=ENOBUFS/2",
+    "sendmsg=EINTR/3",
+    "recvmsg=EINTR/2",
+    "recvmsg=ENOMEM/3",
+    "recvfrom=EINTR/2",
+    "recvfrom=ENOBUFS/3",
+    "flock=EINTR/2",
+    "flock=ENOLCK/3",
+    "write=EINTR/2",
+];
+
+#[test]
+fn calls_that_fail_for_a_moment_are_tried_again_and_no_bell_is_lost() {
+    let programs = programs();
+    let task = task(&programs);
+    let folder = programs.probes.with_file_name("failing");
+    let all: Vec<&str> = FAILING.iter().flat_map(|failing| ["--failing", failing]).collect();
+    let each = FAILING.iter().map(|failing| vec!["--failing", failing]);
+    for (nth, settings) in each.chain([all]).enumerate() {
+        let place = folder.with_extension(nth.to_string());
+        std::fs::create_dir(&place).unwrap();
+        let input: String = (0..300).map(|n| format!("{n}\n")).collect();
+        std::fs::write(place.join("in.jsonl"), input).unwrap();
+        let at = |name: &str| place.join(name).to_str().unwrap().to_owned();
+        let (input, output, journal, cache) = (at("in.jsonl"), at("out"), at("journal"), at("cache"));
+        // Small chunks, and workers that end: much is said.
+        let map = ["map", &task, &input, "-j", "2", "-c", "3", "--max-tasks-per-worker", "40"];
+        let arguments = [&map[..], &["-o", &output, "--journal", &journal]].concat();
+        let wasmpool = programs.wasmpool.to_str().unwrap();
+        let words = [&["emulated"], &settings[..], &[wasmpool], &arguments].concat();
+        let mut command = programs.probes(User::Own, &words);
+        let ended = command.env("WASMPOOL_CACHE_DIR", cache).output().unwrap();
+        let message = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{settings:?}: {message}");
+        let results: Vec<u64> =
+            std::fs::read_to_string(&output).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(results, (0..300).map(|n| n * n).collect::<Vec<u64>>(), "{settings:?}: {message}");
+    }
+}
+
 #[test]
 fn in_a_container_on_a_kernel_whose_landlock_knows_no_network_strict_runs() {
     let programs = programs();

@@ -1,19 +1,17 @@
-//! Surroundings that a machine does not have, made for one command: an older Landlock, refused calls, limits of the shell,
-//! memory that never becomes executable, no `/proc`.
+//! Surroundings that a machine does not have, made for one command: an older Landlock, refused calls and calls that fail now
+//! and then, limits of the shell, memory that never becomes executable, no `/proc`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
-};
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use crate::contained::refuse;
@@ -21,11 +19,11 @@ use crate::contained::refuse;
 type Error = Box<dyn std::error::Error>;
 
 /// Runs a command: `[--limit NAME=N | --refuse CALL=ERRNO | --mdwe | --no-executable-memory | --no-proc | --no-null |
-/// --read-only | --landlock N]… COMMAND…`. Ends as it ends.
+/// --read-only | --landlock N | --failing CALL=ERRNO/N]… COMMAND…`. Ends as it ends.
 pub fn run(arguments: &[String]) -> Result<(), Error> {
     let mut words = arguments.iter();
     let mut word = || words.next().ok_or("a word is missing");
-    let mut landlock = None;
+    let mut answers = Answers::default();
     let mut last = Vec::<(i64, Vec<SeccompRule>, i32)>::new();
     let program = loop {
         let option = word()?;
@@ -50,7 +48,8 @@ pub fn run(arguments: &[String]) -> Result<(), Error> {
             "--no-proc" => cover("/proc")?,
             "--no-null" => cover("/dev")?,
             "--read-only" => read_only()?,
-            "--landlock" => landlock = Some(word()?.parse()?),
+            "--landlock" => answers.landlock = Some(word()?.parse()?),
+            "--failing" => answers.failing.push(Failing::of(word()?)?),
             program => break program,
         }
     };
@@ -59,9 +58,9 @@ pub fn run(arguments: &[String]) -> Result<(), Error> {
     for (call, rules, errno) in last {
         refuse(BTreeMap::from([(call, rules)]), errno)?;
     }
-    match landlock {
-        None => Err(command.exec().into()),
-        Some(version) => with_landlock(command, version),
+    match answers.calls().is_empty() {
+        true => Err(command.exec().into()),
+        false => with_answers(command, answers),
     }
 }
 
@@ -118,75 +117,114 @@ fn own_mounts() -> Result<(), Error> {
     Ok(mount(NOWHERE, "/", NOWHERE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOWHERE)?)
 }
 
-/// Runs it where Landlock says that it is of this version: whoever asks gets the answer from here.
-fn with_landlock(mut command: Command, version: i64) -> Result<(), Error> {
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-    // SAFETY: system calls, and nothing else, happen between fork and exec.
-    unsafe { command.pre_exec(move || hand_over(&theirs)) };
-    let mut child = command.spawn()?;
-    drop(command);
-    let listener = take_over(&ours)?;
-    loop {
-        let mut awaited = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-        poll(&mut awaited, PollTimeout::from(20u8))?;
-        let events = awaited[0].revents().unwrap_or(PollFlags::empty());
-        if events.contains(PollFlags::POLLIN) {
-            answer(&listener, version)?;
-        } else if let Some(status) = child.try_wait()? {
-            std::process::exit(status.code().unwrap_or(255));
-        }
+/// What somebody else answers in the kernel's place, for a command and all that it starts.
+#[derive(Default)]
+struct Answers {
+    /// The version that Landlock says it has.
+    landlock: Option<i64>,
+    failing: Vec<Failing>,
+}
+
+/// A call of which each so-many-th fails, for the whole command.
+struct Failing {
+    call: i64,
+    errno: i32,
+    every: u64,
+    made: u64,
+}
+
+impl Failing {
+    fn of(text: &str) -> Result<Failing, Error> {
+        let (call, rest) = text.split_once('=').ok_or("CALL=ERRNO/N")?;
+        let (errno, every) = rest.split_once('/').ok_or("CALL=ERRNO/N")?;
+        let call = match call {
+            "sendto" => libc::SYS_sendto,
+            "sendmsg" => libc::SYS_sendmsg,
+            "recvfrom" => libc::SYS_recvfrom,
+            "recvmsg" => libc::SYS_recvmsg,
+            "flock" => libc::SYS_flock,
+            "write" => libc::SYS_write,
+            _ => return Err("there is no such call".into()),
+        };
+        let errno = match errno {
+            "EINTR" => libc::EINTR,
+            "ENOBUFS" => libc::ENOBUFS,
+            "ENOMEM" => libc::ENOMEM,
+            "ENOLCK" => libc::ENOLCK,
+            _ => return Err("there is no such error".into()),
+        };
+        Ok(Failing { call, errno, every: every.parse()?, made: 0 })
     }
 }
 
-/// Has somebody else answer what asks for Landlock's version, and sends the descriptor by which that goes.
-fn hand_over(to: &OwnedFd) -> io::Result<()> {
+impl Answers {
+    fn calls(&self) -> Vec<i64> {
+        let landlock = self.landlock.map(|_| libc::SYS_landlock_create_ruleset);
+        landlock.into_iter().chain(self.failing.iter().map(|failing| failing.call)).collect()
+    }
+
+    /// What is answered to a call: a number, or an error below zero. `None` lets it be made.
+    fn to(&mut self, asked: &libc::seccomp_data) -> Option<i64> {
+        /// Asks for the version.
+        const VERSION: u64 = 1;
+        let call = i64::from(asked.nr);
+        if call == libc::SYS_landlock_create_ruleset && asked.args[2] == VERSION {
+            return self.landlock;
+        }
+        let failing = self.failing.iter_mut().filter(|failing| failing.call == call);
+        let mut failing = failing.filter_map(|failing| {
+            failing.made += 1;
+            failing.made.is_multiple_of(failing.every).then_some(-i64::from(failing.errno))
+        });
+        failing.next()
+    }
+}
+
+/// Runs it where whoever makes such a call gets the answer from here.
+fn with_answers(mut command: Command, mut answers: Answers) -> Result<(), Error> {
+    let (give, given) = mpsc::channel::<OwnedFd>();
+    let calls = answers.calls();
+    // This thread has no filter, so nobody has to answer for its own calls.
+    thread::spawn(move || {
+        let Ok(listener) = given.recv() else {
+            return;
+        };
+        loop {
+            answer(&listener, &mut answers);
+        }
+    });
+    give.send(listen(&calls)?)?;
+    let status = command.status()?;
+    std::process::exit(status.code().unwrap_or(255));
+}
+
+/// Has these calls of this thread, and of processes that it starts, wait for an answer, which goes by this descriptor.
+fn listen(calls: &[i64]) -> io::Result<OwnedFd> {
     const LOAD: u16 = 0x20;
     const EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
-    // The number of the call, then the lower half of its third argument: the flag that asks for a version.
-    let mut program = [
-        statement(LOAD, 0),
-        libc::sock_filter { code: EQUAL, jt: 0, jf: 3, k: libc::SYS_landlock_create_ruleset as u32 },
-        statement(LOAD, 16 + 2 * 8),
-        libc::sock_filter { code: EQUAL, jt: 0, jf: 1, k: 1 },
-        statement(RETURN, libc::SECCOMP_RET_USER_NOTIF),
-        statement(RETURN, libc::SECCOMP_RET_ALLOW),
-    ];
+    // The number of the call.
+    let mut program = vec![statement(LOAD, 0)];
+    for &call in calls {
+        program.push(libc::sock_filter { code: EQUAL, jt: 0, jf: 1, k: call as u32 });
+        program.push(statement(RETURN, libc::SECCOMP_RET_USER_NOTIF));
+    }
+    program.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the filter lives until the call is over, and the descriptor is ours.
-    let listener = unsafe {
+    unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         let fd = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        OwnedFd::from_raw_fd(fd as i32)
-    };
-    let fds = [listener.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    sendmsg::<()>(to.as_raw_fd(), &[IoSlice::new(b"l")], &rights, MsgFlags::empty(), None)?;
-    Ok(())
-}
-
-fn take_over(from: &OwnedFd) -> Result<OwnedFd, Error> {
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let mut byte = [0];
-    let mut bytes = [IoSliceMut::new(&mut byte)];
-    let message = recvmsg::<()>(from.as_raw_fd(), &mut bytes, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = part
-            && let [fd] = fds[..]
-        {
-            // SAFETY: the kernel has just made this descriptor for us.
-            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
+        Ok(OwnedFd::from_raw_fd(fd as i32))
     }
-    Err("no descriptor came".into())
 }
 
-fn answer(listener: &OwnedFd, version: i64) -> Result<(), Error> {
+fn answer(listener: &OwnedFd, answers: &mut Answers) {
     const RECEIVE: libc::c_ulong = 0xc050_2100;
     const SEND: libc::c_ulong = 0xc018_2101;
     // SAFETY: all zeroes is a valid one, and what the call wants.
@@ -194,10 +232,15 @@ fn answer(listener: &OwnedFd, version: i64) -> Result<(), Error> {
     // SAFETY: writes one of these.
     if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut asked) } < 0 {
         // Whoever asked has ended.
-        return Ok(());
+        return;
     }
-    let reply = libc::seccomp_notif_resp { id: asked.id, val: version, error: 0, flags: 0 };
+    let made = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let (val, error, flags) = match answers.to(&asked.data) {
+        Some(error @ ..0) => (0, error as i32, 0),
+        Some(val) => (val, 0, 0),
+        None => (0, 0, made),
+    };
+    let reply = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
     // SAFETY: reads one of these. It fails where nobody waits any more.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const reply) };
-    Ok(())
 }
