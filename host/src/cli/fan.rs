@@ -117,6 +117,14 @@ impl Fan {
         self.changed.notify_all();
     }
 
+    /// The input cannot be read on.
+    pub fn fail(&self, why: &str) {
+        let mut state = self.lock();
+        state.end.get_or_insert_with(|| Err(why.to_owned()));
+        state.answer_all();
+        self.changed.notify_all();
+    }
+
     /// Items that a taker was handed.
     pub fn handed(&self, taker: usize) -> u64 {
         self.lock().takers.get(taker).map_or(0, |taker| taker.items)
@@ -215,6 +223,30 @@ impl State {
         while self.first < next {
             self.first += 1;
             self.bytes -= self.batches.pop_front().map_or(0, |batch| batch.size());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmpool_run::supervisor::Mailbox;
+
+    use super::*;
+
+    #[test]
+    fn an_input_that_breaks_off_is_told_to_all_who_take_it_and_to_who_waits_for_its_end() {
+        let fan = Fan::new();
+        let mailbox = || Mailbox::asking(Box::new(|_| false)).expect("a mailbox");
+        let mailboxes = [mailbox(), mailbox()];
+        mailboxes.iter().for_each(|mailbox| fan.add(mailbox.sender()));
+        (0..2).for_each(|taker| fan.ready(taker));
+        // One asked before, and one asks behind it.
+        fan.ask(0);
+        fan.fail("it broke");
+        fan.ask(1);
+        assert_eq!(fan.wait_for_end(), Err("it broke".to_owned()));
+        for mailbox in mailboxes {
+            assert!(matches!(&mailbox.take()[..], [Event::InputFailed(message)] if message == "it broke"));
         }
     }
 }

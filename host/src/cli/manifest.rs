@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
-use wasmpool_run::grants::{Directory, Grants, Peer};
+use wasmpool_run::grants::{Directory, Grants, Peer, mode};
 
 /// The name of a manifest.
 pub const NAME: &str = "plugin.toml";
@@ -271,7 +271,7 @@ impl Asks {
     fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
         let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Word::of(name))));
         let directory = |(name, writes): &'_ (String, bool)| {
-            let mode = if *writes { ":rw" } else { "" };
+            let mode = mode(*writes);
             format!("--dir {}", Word::of(&format!("HOST::{name}{mode}")))
         };
         let directories = |writes| {
@@ -322,7 +322,7 @@ fn same(one: &Path, other: &Path) -> bool {
 /// A directory as it stands on the command line.
 fn said(directory: &Directory) -> String {
     let Directory { host, guest, writable } = directory;
-    let mode = if *writable { ":rw" } else { "" };
+    let mode = mode(*writable);
     let mut granted = host.clone().into_os_string();
     granted.push(format!("::{guest}{mode}"));
     Word::of(&granted).to_string()

@@ -99,9 +99,7 @@ impl Track {
         let Some(front) = self.waiting.front() else {
             return false;
         };
-        let Some((line, rest)) = split_frame(front.get(self.taken..).unwrap_or_default()) else {
-            return false;
-        };
+        let (line, rest) = split_frame(&front[self.taken..]).expect("outcomes are framed one by one");
         to.extend_from_slice(line);
         self.taken = front.len() - rest.len();
         self.gathered += line.len() + LENGTH;
@@ -167,9 +165,7 @@ impl Merger {
     fn take(&mut self, news: News) -> io::Result<()> {
         match news {
             News::Outcomes { task, group } => {
-                if let Some(track) = self.tracks.get_mut(task) {
-                    track.waiting.push_back(group.results);
-                }
+                self.tracks[task].waiting.push_back(group.results);
             }
             News::SetAside { task, from, failure } => self.change(task, State::SetAside { next: from, failure }),
             News::Ended { task, cut } => {
@@ -186,9 +182,7 @@ impl Merger {
     }
 
     fn change(&mut self, task: usize, state: State) {
-        if let Some(track) = self.tracks.get_mut(task) {
-            track.state = state;
-        }
+        self.tracks[task].state = state;
     }
 
     fn take_all(&mut self) -> io::Result<()> {

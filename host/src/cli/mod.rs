@@ -36,6 +36,7 @@ use args::{Arguments, Command};
 use exit::{Exit, Stop};
 use wasmpool_core::text::{Foreign, Lines};
 
+use wasmpool_run::error::caught;
 use wasmpool_run::stdio::{Stdout, tell_text};
 
 /// Parses the command line and does what it says.
@@ -52,14 +53,15 @@ pub fn main() -> ExitCode {
         Err(e) => return explain(e).into(),
     };
     given::tell_what_the_environment_gives(&matches, &arguments.command);
-    let result = match arguments.command {
+    let result = caught("the command", || match arguments.command {
         Command::Map(mut map) => plugin::settle_map(&mut map).map_err(Stop::from).and_then(|()| map::map(&map)),
         Command::Exec(mut exec) => plugin::settle_exec(&mut exec).map_err(Stop::from).and_then(|()| exec::exec(&exec)),
         Command::Call(mut call) => plugin::settle_call(&mut call).map_err(Stop::from).and_then(|()| call::call(&call)),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
         Command::Doctor => doctor::doctor(),
-    };
+    })
+    .unwrap_or_else(|e| Err(Stop::from(e)));
     match result {
         Ok(exit) => exit.into(),
         Err(Stop { exit, message }) => {

@@ -12,7 +12,7 @@ use super::signals::watch_signals;
 use wasmpool_core::outcome::Counts;
 use wasmpool_core::policy::Call;
 use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
-use wasmpool_run::error::Error;
+use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::{Grants, OpenedGrants};
 use wasmpool_run::input::Items;
 use wasmpool_run::journal::{Identity, Journal, Start};
@@ -21,6 +21,11 @@ use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::spawn::Program;
 use wasmpool_run::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
 use wasmpool_scheduler::Config;
+
+/// What messages call the threads of a run, where one breaks down.
+pub const READER: &str = "the thread that reads the input";
+pub const WRITER: &str = "the thread that writes the results";
+pub const SUPERVISOR: &str = "the supervisor";
 
 /// All that a run is made of.
 pub struct Run<'a> {
@@ -75,24 +80,23 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     config.resumable = journaled;
     let tally = output.journal.as_mut().map(Journal::tally);
     let reader = mailbox.sender();
-    start_thread("input", move || feed(items, tally, &requests, &reader))?;
+    start_thread("input", move || reader.watch(READER, || feed(items, tally, &requests, &reader)))?;
     let failed = output.failed.is_some().then_some(call.item_form);
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
-    let writing = start_thread("output", move || output::write_all(output, &to_write, &writer))?;
+    let writing =
+        start_thread("output", move || writer.watch(WRITER, || output::write_all(output, &to_write, &writer)))?;
     let lines = Lines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
     let besides = Besides { failed, journal: journaled, files };
     let mut printer = Printer::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
-    let result = work.run(config, spares, &mut printer, &mailbox, &mut notice);
+    let result = caught(SUPERVISOR, || work.run(config, spares, &mut printer, &mailbox, &mut notice)).flatten();
     let counts = printer.counts().clone();
     drop(printer);
     let end = match result {
         Err(e) => {
-            if counts.done == before {
-                // The thread has nothing to write and ends at once, and with it go files that were made for nothing.
-                let _ = writing.join();
-            }
+            // What is known is written all the same; where there is nothing, files that were made for nothing go.
+            let _ = writing.join();
             return match e {
                 Error::Interrupted => Ok((Exit::Signal(signals.last()), Counts::default())),
                 e => Err(e),
@@ -103,7 +107,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let mut ended = None;
     if end != End::OutputClosed {
         // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
-        if let Ok(Some(mut written)) = writing.join() {
+        if let Ok(Some(Some(mut written))) = writing.join() {
             // Of an input that could not be read from its beginning nothing ran, and what was there stays.
             if !matches!(end, End::InputFailed(_)) || counts.done > before {
                 written.end().map_err(Error::Output)?;
@@ -115,6 +119,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
                 Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
+                Event::Broke(e) => return Err(e),
                 _ => {}
             }
         }

@@ -21,7 +21,7 @@ use super::fan::Fan;
 use super::map::item_call;
 use super::merge::{Merger, News, framed};
 use super::progress::{Progress, kinds};
-use super::run::{Work, prepare};
+use super::run::{READER, SUPERVISOR, WRITER, Work, prepare};
 use super::signals::{Signals, watch_signals};
 use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
@@ -30,7 +30,7 @@ use wasmpool_core::outcome::{Counts, Failure, Kind};
 use wasmpool_core::policy::{Call, Failures, Halt, HaltWhen};
 use wasmpool_core::text::{Foreign, Word};
 use wasmpool_run::compile::{Cache, Prepared, Wasm};
-use wasmpool_run::error::Error;
+use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::input::Inputs;
 use wasmpool_run::output::{Lines, Watcher};
@@ -106,7 +106,7 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
         let write = move || {
-            let result = merger.run(&merged);
+            let result = caught(WRITER, || merger.run(&merged)).unwrap_or_else(|e| Err(io::Error::other(e)));
             if result.is_err() {
                 fan.close();
                 senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
@@ -119,9 +119,14 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         let (fan, news) = (fan.clone(), news.clone());
         // A merger that is gone has said why.
         let read = move || {
-            fan.read(items, |count| {
-                let _ = news.send(News::Read(count));
+            let read = caught(READER, || {
+                fan.read(items, |count| {
+                    let _ = news.send(News::Read(count));
+                });
             });
+            if let Err(e) = read {
+                fan.fail(&e.to_string());
+            }
         };
         start_thread("input", read).map_err(Error::from)?;
     }
@@ -226,7 +231,12 @@ impl Crew<'_> {
                         cache: self.cache,
                         prepared,
                     };
-                    let result = self.run_task(task, work, config, &mailbox, &news, signals);
+                    let run = || self.run_task(task, work, config, &mailbox, &news, signals);
+                    let result = caught(SUPERVISOR, run).unwrap_or_else(|e| {
+                        // Nobody waits for more of it.
+                        let _ = news.send(News::Ended { task, cut: true });
+                        Err(e)
+                    });
                     let _ = ended.send((task, result));
                 };
                 if let Err(e) = thread::Builder::new().name("task".to_owned()).spawn_scoped(scope, run) {

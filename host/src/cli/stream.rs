@@ -16,7 +16,7 @@ use wasmpool_core::text::Foreign;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
-use wasmpool_run::grants::Directory;
+use wasmpool_run::grants::{Directory, READABLE, WRITABLE};
 use wasmpool_run::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
 use wasmpool_run::journal::{Identity, Journal};
 use wasmpool_run::output::{Files, Format, Output, Target};
@@ -234,12 +234,13 @@ fn identity_of(
 
 /// A variable, whose value may be nobody else's business: a journal and a message hold its hash.
 fn secret(name: &str, value: &str) -> String {
-    format!("{name}=(hash {})", blake3::hash(value.as_bytes()).to_hex().get(..16).unwrap_or_default())
+    let hash = blake3::hash(value.as_bytes()).to_hex();
+    format!("{name}=(hash {})", &hash[..16])
 }
 
 fn directory(directory: &Directory) -> String {
-    let mode = if directory.writable { "rw" } else { "ro" };
-    format!("{}::{}:{mode}", directory.host.to_string_lossy(), directory.guest)
+    let mode = if directory.writable { WRITABLE } else { READABLE };
+    format!("{}::{}{mode}", directory.host.to_string_lossy(), directory.guest)
 }
 
 /// Longest item: what does not fit the memory of an instance can't be given to it.

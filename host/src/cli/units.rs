@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use wasmpool_core::outcome::Kind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{Foreign, Word};
-use wasmpool_run::grants::{Directory, Peer};
+use wasmpool_run::grants::{Directory, Peer, split_mode};
 
 /// The values that an option may have: how each is written, what it stands for, and what it means.
 pub type Choices<T, const N: usize> = [(&'static str, T, &'static str); N];
@@ -134,10 +134,7 @@ pub fn variable(text: &str) -> Result<(String, String), String> {
 
 /// A granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` behind it.
 pub fn directory(text: &str) -> Result<Directory, String> {
-    let (text, writable) = match text.strip_suffix(":rw") {
-        Some(text) => (text, true),
-        None => (text.strip_suffix(":ro").unwrap_or(text), false),
-    };
+    let (text, writable) = split_mode(text);
     match text.split_once("::") {
         Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
             Ok(Directory { host: host.into(), guest: guest.to_owned(), writable })

@@ -295,13 +295,12 @@ impl Job {
             match state.order {
                 Order::Arrival => state.arrived.push_back((index, outcome)),
                 Order::Input => {
-                    let at = usize::try_from(index.saturating_sub(state.base)).unwrap_or(usize::MAX);
+                    let at =
+                        index.checked_sub(state.base).expect("an outcome that was taken does not come again") as usize;
                     if at >= state.slots.len() {
                         state.slots.resize_with(at + 1, || None);
                     }
-                    if let Some(slot) = state.slots.get_mut(at) {
-                        *slot = Some(outcome);
-                    }
+                    state.slots[at] = Some(outcome);
                 }
             }
         }

@@ -110,7 +110,7 @@ impl<T: Serialize> Argument for Star<T> {
         batch.push_written(|bytes| {
             let start = bytes.len();
             spelled::write(&item.0, bytes).map_err(|e| unwritable(&e))?;
-            let tuple = bytes.get(start..).unwrap_or_default();
+            let tuple = &bytes[start..];
             if tuple.first() != Some(&b'[') {
                 return Err("starmap takes tuples of arguments; map takes items as they are".to_owned());
             }

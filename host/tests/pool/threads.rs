@@ -215,7 +215,9 @@ fn a_panic_in_a_thread_of_the_pool_ends_its_calls_and_no_others() {
         }
     }
     assert!(!endless.ready(), "another call goes on");
-    assert_eq!(*pool.apply::<_, Bytes>(Bytes("y")).unwrap(), b"y");
+    // The thread that broke down may have been given this call, too; the next one has another.
+    let served = until("a thread that serves", || pool.apply::<_, Bytes>(Bytes("y")).ok());
+    assert_eq!(*served, b"y");
     pool.terminate();
     pool.join_timeout(Duration::from_secs(60)).unwrap();
 }

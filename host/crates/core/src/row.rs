@@ -45,9 +45,9 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
     let (mut used, mut ended, mut rest, mut is_at_end) = (0, 0, text, false);
     let mut reader = reader(delimiter);
     let rest = loop {
-        let (free, left) = (cells.get_mut(used..).unwrap_or_default(), ends.get_mut(ended..).unwrap_or_default());
+        let (free, left) = (&mut cells[used..], &mut ends[ended..]);
         let (result, read, written, more) = reader.read_record(rest, free, left);
-        rest = rest.get(read..).unwrap_or_default();
+        rest = &rest[read..];
         used += written;
         ended += more;
         match result {
@@ -61,7 +61,7 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
     if !rest.trim_ascii().is_empty() {
         return Err("there is more than one row of CSV".to_owned());
     }
-    let cells = split(&cells, ends.get(..ended).unwrap_or_default());
+    let cells = split(&cells, &ends[..ended]);
     let mut row = Vec::new();
     let written = match columns {
         Some(columns) if columns.len() != cells.len() => {
@@ -76,7 +76,7 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
 /// The cells that end at these places.
 pub fn split<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
     let mut start = 0;
-    let cell = |&end: &usize| bytes.get(std::mem::replace(&mut start, end)..end).unwrap_or_default();
+    let cell = |&end: &usize| &bytes[std::mem::replace(&mut start, end)..end];
     ends.iter().map(cell).collect()
 }
 
@@ -100,7 +100,7 @@ pub fn quotes(text: &[u8], delimiter: u8) -> Quotes {
             let open = at;
             at += 1;
             let close = loop {
-                let rest = text.get(at..).unwrap_or_default();
+                let rest = &text[at..];
                 let Some(found) = memchr::memchr(b'"', rest) else {
                     return Quotes::Open(open);
                 };
@@ -115,7 +115,7 @@ pub fn quotes(text: &[u8], delimiter: u8) -> Quotes {
                 return Quotes::Broken { open, close };
             }
         }
-        let rest = text.get(at..).unwrap_or_default();
+        let rest = &text[at..];
         match memchr::memchr(delimiter, rest) {
             Some(found) => at += found + 1,
             None => return Quotes::Fine,

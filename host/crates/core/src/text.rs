@@ -227,10 +227,15 @@ fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
     f.write_str("''")
 }
 
-/// Returns so many characters of a text, as they are.
+/// Returns the beginning of a text, of so many bytes at most, which ends between two characters.
+pub fn head(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// Returns so many characters of a text, as they are, and a mark where that is not all.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+        Some((end, _)) => text[..end].to_owned() + "…",
         None => text.to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
 use wasmpool_core::failed::{self, Raw};
+use wasmpool_core::text::cut;
 
 /// Items in the form in which they go into a lane: each behind its header.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +58,14 @@ impl Batch {
         self.copy_last();
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; ITEM_HEADER]);
-        let written = write(&mut self.bytes);
-        let len = u32::try_from(self.bytes.len().saturating_sub(start + ITEM_HEADER));
+        let mut unfinished = Unfinished { bytes: &mut self.bytes, start };
+        let written = write(unfinished.bytes);
+        unfinished.start = usize::MAX;
+        drop(unfinished);
+        let len = u32::try_from(self.bytes.len() - (start + ITEM_HEADER));
         match (written, len) {
             (Ok(()), Ok(len)) => {
-                if let Some(header) = self.bytes.get_mut(start..).and_then(|item| item.first_chunk_mut()) {
-                    *header = item_header(ItemTag::Item, len);
-                }
+                self.bytes[start..start + ITEM_HEADER].copy_from_slice(&item_header(ItemTag::Item, len));
                 self.sizes.push(len);
             }
             (written, _) => {
@@ -76,12 +78,8 @@ impl Batch {
     /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. What stood
     /// there is kept for `--failed`.
     pub fn push_unreadable(&mut self, reason: &str, raw: &Raw<'_>) {
-        let reason = match reason.char_indices().nth(REASON) {
-            Some((end, _)) => reason.get(..end).unwrap_or_default(),
-            None => reason,
-        };
         let mut item = Vec::new();
-        failed::unreadable(reason, raw, &mut item);
+        failed::unreadable(&cut(reason, REASON), raw, &mut item);
         self.append(ItemTag::Unreadable, &item);
     }
 
@@ -113,6 +111,19 @@ impl Batch {
     }
 }
 
+/// An item that is being written by code of a stranger. Where that panics, what it has left is cut off: bytes that are no
+/// item would be taken for the next one.
+struct Unfinished<'a> {
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.bytes.truncate(self.start);
+    }
+}
+
 /// Bytes of items of these sizes, each behind its header.
 pub fn with_headers(sizes: &[u32]) -> usize {
     sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum()
@@ -130,11 +141,13 @@ pub struct Part<'a> {
 impl Batch {
     /// The items with these numbers in the batch.
     pub fn part(&self, items: Range<usize>) -> Part<'_> {
-        let sizes = self.sizes.get(items.clone()).unwrap_or_default();
-        let start = with_headers(self.sizes.get(..items.start).unwrap_or_default());
+        let sizes = &self.sizes[items.clone()];
+        let start = with_headers(&self.sizes[..items.start]);
         let end = (start + with_headers(sizes)).min(self.bytes.len());
         let last = if !sizes.is_empty() && items.end == self.sizes.len() { self.last.clone() } else { Bytes::new() };
-        Part { bytes: self.bytes.get(start..end).unwrap_or_default(), last, sizes }
+        // Of none there is nothing, even behind a last item that is elsewhere.
+        let bytes = if sizes.is_empty() { &[][..] } else { &self.bytes[start..end] };
+        Part { bytes, last, sizes }
     }
 
     /// Appends items of another batch.
@@ -154,7 +167,10 @@ impl Batch {
         std::iter::from_fn(move || {
             let (header, behind) = rest.split_first_chunk::<ITEM_HEADER>()?;
             let (tag, len) = read_item_header(*header);
-            let (item, others) = behind.split_at_checked(len).unwrap_or((&self.last, &[]));
+            let (item, others) = behind.split_at_checked(len).unwrap_or_else(|| {
+                assert!(behind.is_empty() && self.last.len() == len, "only the last item has memory of its own");
+                (&self.last, &[])
+            });
             rest = others;
             Some((tag, item))
         })
@@ -166,6 +182,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_item_whose_writing_panics_leaves_nothing() {
+        let mut batch = Batch::default();
+        batch.push(b"one");
+        let write = |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(b"half of an item");
+            panic!("in the middle");
+        };
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| batch.push_written(write)));
+        assert!(panicked.is_err());
+        batch.push(b"two");
+        assert_eq!(batch.iter().collect::<Vec<_>>(), [(ItemTag::Item, &b"one"[..]), (ItemTag::Item, b"two")]);
+    }
 
     proptest! {
         #[test]

@@ -5,6 +5,8 @@
 #[cfg(not(loom))]
 pub mod batch;
 #[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
 pub mod lane;
 #[cfg(not(loom))]
 pub mod memfd;

@@ -39,6 +39,23 @@ pub struct Directory {
     pub writable: bool,
 }
 
+/// What stands behind a directory that may be written to, and behind one that may only be read, where that is said.
+pub const WRITABLE: &str = ":rw";
+pub const READABLE: &str = ":ro";
+
+/// Takes the mode off the end of a directory's name, and says whether it may be written to. Without one it may not.
+pub fn split_mode(text: &str) -> (&str, bool) {
+    match text.strip_suffix(WRITABLE) {
+        Some(text) => (text, true),
+        None => (text.strip_suffix(READABLE).unwrap_or(text), false),
+    }
+}
+
+/// Returns what is put behind a directory's name: nothing, where it may only be read.
+pub fn mode(writable: bool) -> &'static str {
+    if writable { WRITABLE } else { "" }
+}
+
 /// A machine and a TCP port on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {

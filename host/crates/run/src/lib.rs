@@ -10,6 +10,7 @@ pub mod compile;
 pub mod error;
 pub mod fresh;
 pub mod grants;
+pub mod hashed;
 pub mod input;
 pub mod journal;
 pub mod links;

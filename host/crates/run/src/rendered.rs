@@ -40,8 +40,8 @@ impl RenderedOutcomes {
         RenderedOutcomes {
             items: self.items.start + from.items..self.items.start + to.items,
             counts: to.counts.since(&from.counts),
-            results: self.results.get(from.results..to.results).unwrap_or_default().to_vec(),
-            failed: self.failed.get(from.failed..to.failed).unwrap_or_default().to_vec(),
+            results: self.results[from.results..to.results].to_vec(),
+            failed: self.failed[from.failed..to.failed].to_vec(),
         }
     }
 }

@@ -191,7 +191,7 @@ pub fn tell_text(message: &str) {
     while !rest.is_empty() {
         let written = until_ready(stderr.as_fd(), PollFlags::POLLOUT, deadline, || nix::unistd::write(&stderr, rest));
         match written {
-            Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
+            Ok(count @ 1..) => rest = &rest[count..],
             Ok(0) | Err(_) => {
                 UNREAD.store(true, Ordering::Relaxed);
                 return;

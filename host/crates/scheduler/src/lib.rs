@@ -144,6 +144,9 @@ pub enum Verdict {
     Unexpected,
 }
 
+/// What is counted in 32 bits.
+const FEW: &str = "what is handed over at once is fewer than 2^32 items";
+
 /// An order to the caller.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub enum Action {
@@ -316,7 +319,7 @@ impl Scheduler {
     /// The outcomes of these items are known, and print as so many bytes. With [`Scheduler::restore`] and
     /// [`Scheduler::go_on_at`] this comes before any input, where a run goes on with what another has left.
     pub fn restore_done(&mut self, first: u64, end: u64, held: usize) {
-        let count = u32::try_from(end - first).unwrap_or(u32::MAX);
+        let count = u32::try_from(end - first).expect(FEW);
         self.held += held;
         self.window.insert(first, Chunk { done: count, held, fresh: true, ..Chunk::new(count, 0) });
         self.fresh.push(first);
@@ -324,7 +327,7 @@ impl Scheduler {
 
     /// Items that are to be run, and have others with known outcomes behind them: their sizes, in order.
     pub fn restore(&mut self, first: u64, sizes: &[u32]) {
-        let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(sizes.len()).expect(FEW);
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
         self.held += input;
         self.window.insert(first, Chunk::new(count, input));
@@ -889,7 +892,7 @@ impl Scheduler {
         let input = bytes + count * ITEM_OVERHEAD;
         self.pending_bytes -= input;
         let key = self.next_index;
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = u32::try_from(count).expect(FEW);
         self.next_index += u64::from(count);
         self.held += input;
         self.window.insert(key, Chunk::new(count, input));

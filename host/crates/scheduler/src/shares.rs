@@ -19,15 +19,12 @@ pub struct Claim {
 pub fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
     let mut shares: Vec<usize> = claims.iter().map(|claim| claim.need.min(1)).collect();
     let mut left = budget.saturating_sub(shares.iter().sum());
-    let needy = |shares: &[usize]| -> Vec<usize> {
-        (0..claims.len()).filter(|&i| claims.get(i).zip(shares.get(i)).is_some_and(|(c, &s)| c.need > s)).collect()
-    };
+    let needy =
+        |shares: &[usize]| -> Vec<usize> { (0..claims.len()).filter(|&i| claims[i].need > shares[i]).collect() };
     let mut still = needy(&shares);
     while left > 0 && !still.is_empty() {
         for &i in still.iter().take(left) {
-            if let Some(share) = shares.get_mut(i) {
-                *share += 1;
-            }
+            shares[i] += 1;
         }
         left = left.saturating_sub(still.len());
         still = needy(&shares);
@@ -35,11 +32,9 @@ pub fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
     let mut latest: Vec<(usize, &Claim)> = claims.iter().enumerate().collect();
     latest.sort_by_key(|(_, claim)| (claim.need == 0, u64::MAX - claim.used));
     for (i, claim) in latest {
-        if let Some(share) = shares.get_mut(i) {
-            let kept = claim.held.saturating_sub(*share).min(left);
-            *share += kept;
-            left -= kept;
-        }
+        let kept = claim.held.saturating_sub(shares[i]).min(left);
+        shares[i] += kept;
+        left -= kept;
     }
     shares
 }

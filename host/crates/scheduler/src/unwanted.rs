@@ -109,7 +109,7 @@ impl Scheduler {
         let sizes: Vec<u32> = self.pending.drain(..most.min(self.pending.len())).collect();
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
         self.pending_bytes -= input;
-        let (key, count) = (self.next_index, u32::try_from(sizes.len()).unwrap_or(u32::MAX));
+        let (key, count) = (self.next_index, u32::try_from(sizes.len()).expect(crate::FEW));
         self.next_index += u64::from(count);
         self.held += input;
         self.window.insert(key, Chunk::new(count, input));

@@ -60,7 +60,7 @@ fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
             }
             None => {
                 filled.push(first);
-                rest = rest.get(first.len_utf8()..).unwrap_or_default();
+                rest = &rest[first.len_utf8()..];
             }
         }
     }

@@ -5,6 +5,7 @@ use wasmtime::component::{Component, Type};
 use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
 use crate::value::TypePlan;
+use crate::value::names::nearest;
 use wasmpool_core::text::{Name, few, shown};
 
 /// An exported function.
@@ -239,14 +240,9 @@ fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String
 
 fn unknown(exports: &[Export], wanted: &str) -> String {
     let mut message = format!("the task has no function {}", Name::of(wanted));
-    let near = exports
-        .iter()
-        .flat_map(|e| [e.path(), e.name.clone()])
-        .map(|name| (strsim::jaro_winkler(&name, wanted), name))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some((_, name)) = near {
-        message += &format!("; did you mean {}?", Name::of(&name));
+    let names: Vec<String> = exports.iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
+    if let Some(name) = nearest(wanted, names.iter().map(String::as_str)) {
+        message += &format!("; did you mean {}?", Name::of(name));
     }
     match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
         [] => message + "\nit exports no function at all",

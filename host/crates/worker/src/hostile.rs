@@ -70,9 +70,7 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
         }
         "starts without end" => loop {
             let worker = &status.worker.0;
-            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-                .map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
-            worker.attempt_since.store(now as u64, Ordering::SeqCst);
+            worker.attempt_since.store(wasmpool_ipc::clock::now_ns(), Ordering::SeqCst);
             worker.attempt.fetch_add(1, Ordering::SeqCst);
             let _ = lane.ring_if_waiting(control);
             std::thread::park_timeout(Duration::from_millis(40));

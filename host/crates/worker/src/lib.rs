@@ -175,8 +175,8 @@ pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
 /// A message that fits the socket, where a character may take six times as much as in memory.
 fn shorten(message: String) -> String {
     const LENGTHS: [usize; 2] = [8 << 10, 2 << 10];
-    let cut = |most| match message.get(..message.floor_char_boundary(most)) {
-        Some(cut) if cut.len() < message.len() => format!("{cut}…"),
+    let cut = |most| match wasmpool_core::text::head(&message, most) {
+        cut if cut.len() < message.len() => format!("{cut}…"),
         _ => message.clone(),
     };
     let fits = |text: &String| serde_json::to_string(text).is_ok_and(|json| json.len() < 14 << 10);

@@ -445,7 +445,7 @@ impl Runner {
             return Ok(tag);
         }
         let beside = Beside { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
-        let beside = serde_json::to_vec(&beside).unwrap_or_default();
+        let beside = serde_json::to_vec(&beside).expect("plain data can be written as JSON");
         let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
         front.extend(beside);
         front.extend(self.lane.as_mut().map(Output::take_placed).unwrap_or_default());
@@ -577,7 +577,7 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
         (Callee::Component(function) | Callee::Number(_, function) | Callee::Numbers(_, function), _) => {
             let mut returned = [Val::Bool(false)];
             let count = usize::from(task.returns.fallible || task.returns.value.is_some());
-            let slots = returned.get_mut(..count).unwrap_or_default();
+            let slots = &mut returned[..count];
             Meter::during(&mut live.store, |store| match task.is_async {
                 false => function.call(store, arguments, slots),
                 true => block_on(function.call_async(store, arguments, slots)),
@@ -749,9 +749,7 @@ fn encode_elements(
             return Err(too_large(most));
         }
         let len = ((out.len() - at - 4) as u32).to_ne_bytes();
-        if let Some(slot) = out.get_mut(at..at + 4) {
-            slot.copy_from_slice(&len);
-        }
+        out[at..at + 4].copy_from_slice(&len);
     }
     Ok(())
 }
@@ -762,7 +760,7 @@ fn core_value(value: &Val) -> wasmtime::Val {
         Val::S64(v) => wasmtime::Val::I64(*v),
         Val::Float32(v) => wasmtime::Val::F32(v.to_bits()),
         Val::Float64(v) => wasmtime::Val::F64(v.to_bits()),
-        _ => wasmtime::Val::I32(0),
+        other => unreachable!("a function of numbers is given {other:?}"),
     }
 }
 
@@ -771,7 +769,8 @@ fn component_value(value: &wasmtime::Val) -> Val {
         wasmtime::Val::I64(v) => Val::S64(*v),
         wasmtime::Val::F32(v) => Val::Float32(f32::from_bits(*v)),
         wasmtime::Val::F64(v) => Val::Float64(f64::from_bits(*v)),
-        other => Val::S32(other.i32().unwrap_or_default()),
+        wasmtime::Val::I32(v) => Val::S32(*v),
+        other => unreachable!("a function of numbers returned {other:?}"),
     }
 }
 

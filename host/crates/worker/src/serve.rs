@@ -3,12 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
 use super::run::{Batch, Runner};
 use super::told;
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{Call, Isolate};
+use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::LOOK_EVERY;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
@@ -41,7 +40,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
             // Where nothing was waited for, one look at the clock ends an item and starts the next.
-            let start = if last.1 == lane.sleeps() { last.0 } else { now() };
+            let start = if last.1 == lane.sleeps() { last.0 } else { now_ns() };
             lane.start(start);
             began.get_or_insert(start);
             runner.begin()?;
@@ -52,7 +51,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             if let Some(output) = runner.lane.take() {
                 lane.take_back(output);
             }
-            let end = now();
+            let end = now_ns();
             #[cfg(feature = "probes")]
             if super::hostile::attack(&mut lane, control) {
                 lane.unstage();
@@ -96,7 +95,7 @@ fn serve_batch(
     call: &Call,
     count: u32,
 ) -> io::Result<()> {
-    let began = now();
+    let began = now_ns();
     let mut items = Batch::default();
     for _ in 0..count {
         let (tag, len) = frame::read_item_header(lane.take(control)?);
@@ -113,7 +112,7 @@ fn serve_batch(
             serve_call(lane, control, runner, call, &one)?;
         }
     }
-    end_chunk(lane, control, began, now())
+    end_chunk(lane, control, began, now_ns())
 }
 
 /// One call. Says `false`, having answered nothing, where nobody knows which of its items to blame.
@@ -124,12 +123,12 @@ fn serve_call(
     call: &Call,
     items: &Batch,
 ) -> io::Result<bool> {
-    let start = now();
+    let start = now_ns();
     lane.start(start);
     runner.begin()?;
     let mut each = None;
     let answered = runner.run_batch(items, |result, out| {
-        let each = each.get_or_insert_with(|| (now() - start) / items.len().max(1) as u64);
+        let each = each.get_or_insert_with(|| (now_ns() - start) / items.len().max(1) as u64);
         answer(lane, control, result, out, *each)
     })?;
     if call.isolate == Isolate::Item {
@@ -164,9 +163,4 @@ fn answer(
     }
     lane.answered();
     Ok(())
-}
-
-/// The clock that host and worker share.
-fn now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }

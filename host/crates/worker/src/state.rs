@@ -279,7 +279,7 @@ impl Printer {
         }
         if let Some(end) = &self.end {
             let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
-            end.extend_from_slice(bytes.get(bytes.len().saturating_sub(END)..).unwrap_or_default());
+            end.extend_from_slice(&bytes[bytes.len().saturating_sub(END)..]);
             if end.len() > 2 * END {
                 let before = end.len() - END;
                 end.drain(..before);

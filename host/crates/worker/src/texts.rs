@@ -26,7 +26,7 @@ impl Texts {
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
-            let text = self.bytes.get(start..end).unwrap_or_default();
+            let text = &self.bytes[start..end];
             start = end;
             text
         })

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use wasmpool_core::outcome::{Failure, Kind};
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::{Foreign, head};
 
 /// Bytes of a message. That of an `err` is bounded as its payload is.
 const MESSAGE: usize = 8 << 10;
@@ -21,7 +21,7 @@ pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
     }
     let mut failure = failure.clone();
     if long_message {
-        let end = failure.message.floor_char_boundary(MESSAGE);
+        let end = head(&failure.message, MESSAGE).len();
         failure.message.truncate(end);
         failure.message.push('…');
     }
@@ -40,7 +40,7 @@ pub fn most_of_err(most: usize, is_text: bool) -> usize {
 
 /// Returns the message of an `err` that is no text, of this JSON.
 pub fn message_of_err(json: &str) -> String {
-    let cut = json.get(..json.floor_char_boundary(MESSAGE)).unwrap_or_default();
+    let cut = head(json, MESSAGE);
     format!("the task returned err: {cut}{}", if cut.len() < json.len() { "…" } else { "" })
 }
 

@@ -107,10 +107,7 @@ pub fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
 
 pub fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, bool)>, D::Error> {
     many(from, |text| {
-        let (name, writes) = match text.strip_suffix(":rw") {
-            Some(name) => (name, true),
-            None => (text.strip_suffix(":ro").unwrap_or(text), false),
-        };
+        let (name, writes) = wasmpool_run::grants::split_mode(text);
         match name.is_empty() || name.contains("::") {
             true => Err("a plugin asks for a directory by its own name for it, such as /data, with :rw behind it to \
                          write there; which one of the host that is, is the user's to say"

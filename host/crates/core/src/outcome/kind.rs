@@ -1,10 +1,12 @@
-//! The kinds of failures. By itself, as `simulation/` takes this file too.
+//! The kinds of failures.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
 /// Why an item failed. The names are those of the records a user reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
     /// The task returned `err`.
@@ -32,6 +34,26 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 11] = [
+        Kind::Error,
+        Kind::Trap,
+        Kind::Timeout,
+        Kind::Fuel,
+        Kind::Memory,
+        Kind::OutputTooLarge,
+        Kind::InvalidInput,
+        Kind::InvalidOutput,
+        Kind::Exit,
+        Kind::WorkerLost,
+        Kind::Cancelled,
+    ];
+
+    /// Returns the kind of this name.
+    pub fn of_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name in records and messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,5 +69,36 @@ impl Kind {
             Kind::WorkerLost => "worker-lost",
             Kind::Cancelled => "cancelled",
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Kind, D::Error> {
+        let name = Cow::<str>::deserialize(from)?;
+        Kind::of_name(&name).ok_or_else(|| D::Error::custom("no kind of failure has this name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name_wherever_it_stands() {
+        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+            // A new kind is added to the list, too.
+            assert_eq!(kind as usize, at);
+            let json = serde_json::to_string(&kind).expect("JSON");
+            assert_eq!(json, format!("\"{}\"", kind.name()));
+            assert_eq!(serde_json::from_str::<Kind>(&json).expect("a kind"), kind);
+        }
+        assert_eq!(Kind::ALL.len(), Kind::Cancelled as usize + 1, "the last is the last");
+        assert!(serde_json::from_str::<Kind>("\"none\"").is_err());
     }
 }

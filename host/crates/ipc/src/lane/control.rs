@@ -106,7 +106,7 @@ impl Control {
                 Err(e) => return Err(e.into()),
             }
         };
-        match bytes.get(..count).unwrap_or_default() {
+        match &bytes[..count] {
             [] => Ok(Incoming::Closed),
             BELL => Ok(Incoming::Bell),
             message => Ok(Incoming::Message(serde_json::from_slice(message)?)),
@@ -139,7 +139,7 @@ impl Control {
                 Err(Errno::ECONNRESET) => return Ok(None),
                 Err(e) => return Err(e.into()),
             };
-            return match bytes.get(..count).unwrap_or_default() {
+            return match &bytes[..count] {
                 [] => Ok(None),
                 message => Ok(Some((serde_json::from_slice(message)?, fds))),
             };

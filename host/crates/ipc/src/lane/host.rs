@@ -204,7 +204,7 @@ impl HostLane {
                 return Ok(Received::Nothing);
             }
             self.used += len;
-            Cow::Borrowed(self.copied.get(self.used - len..self.used).unwrap_or_default())
+            Cow::Borrowed(&self.copied[self.used - len..self.used])
         } else {
             if !self.gather_large(len)? {
                 return Ok(Received::Nothing);
@@ -239,9 +239,9 @@ impl HostLane {
     }
 
     fn take_header(&mut self) -> [u8; OUTCOME_HEADER] {
-        let header = self.copied.get(self.used..).and_then(|rest| rest.first_chunk());
+        let header = self.copied[self.used..].first_chunk().expect("it was gathered");
         self.used += OUTCOME_HEADER;
-        header.copied().unwrap_or_default()
+        *header
     }
 
     /// Copies what there is of a large outcome to memory of its own, and says whether that is all.
@@ -249,7 +249,7 @@ impl HostLane {
         if self.payload.is_empty() {
             // Room for what may follow it, too: whoever takes it adds a line end.
             self.payload.reserve_exact(len.min(FORESEEN) + 1);
-            let copied = self.copied.get(self.used..).unwrap_or_default();
+            let copied = &self.copied[self.used..];
             let copied = copied.get(..len).unwrap_or(copied);
             self.payload.extend_from_slice(copied);
             self.used += copied.len();

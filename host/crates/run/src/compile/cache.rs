@@ -18,6 +18,7 @@ use super::Meta;
 use crate::aside::{Directory, is_aside};
 use crate::error::Error;
 use crate::grants::Grants;
+use crate::hashed::{self, FromStart};
 use crate::links::leads_to;
 use crate::place::FileId;
 use wasmpool_core::artifact::Profile;
@@ -214,17 +215,8 @@ fn read(file: &File) -> io::Result<(OwnedFd, Meta)> {
     }
     let mut artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
     let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; 256 << 10];
     let mut source = file;
-    let mut left = code;
-    while left > 0 {
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        let part = block.get_mut(..want).ok_or_else(damaged)?;
-        source.read_exact(part)?;
-        hasher.update(part);
-        artifact.write_all(part)?;
-        left -= want as u64;
-    }
+    hashed::copy_exactly(code, &mut source, &mut artifact, &mut hasher)?;
     let mut meta = vec![0; usize::try_from(meta_len).map_err(|_| damaged())?];
     source.read_exact(&mut meta)?;
     hasher.update(&meta);
@@ -239,17 +231,7 @@ fn write(entries: &Directory, name: &str, artifact: &File, meta: &Meta) -> io::R
     let mut aside = entries.aside(UNFINISHED, 0o600)?;
     let file = &mut aside.file;
     let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; 256 << 10];
-    let mut at = 0;
-    loop {
-        let count = artifact.read_at(&mut block, at)?;
-        let Some(part @ [_, ..]) = block.get(..count) else {
-            break;
-        };
-        hasher.update(part);
-        file.write_all(part)?;
-        at += count as u64;
-    }
+    hashed::copy(&mut FromStart::of(artifact), file, &mut hasher)?;
     let meta = serde_json::to_vec(meta)?;
     hasher.update(&meta);
     file.write_all(&meta)?;

@@ -6,7 +6,7 @@
 mod cache;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use cache::Cache;
 
 use crate::error::Error;
+use crate::hashed;
 use crate::scarce::{self, passes, patiently};
 use crate::spawn::{self, Child, Program, Waited};
 use crate::stdio::Stdin;
@@ -204,19 +205,8 @@ pub fn prepare(
 fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
     let mut wasm = patiently(None, || wasmpool_ipc::memfd::create(c"wasmpool-task"))?;
     let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; 64 << 10];
-    let mut length = 0;
-    loop {
-        let count = source.read(&mut block)?;
-        let Some(read @ [_, ..]) = block.get(..count) else {
-            break;
-        };
-        length += count as u64;
-        if length > MOST_WASM {
-            return Err(io::Error::other(format!("it is larger than {}", bytes_said(MOST_WASM))));
-        }
-        hasher.update(read);
-        wasm.write_all(read)?;
+    if hashed::copy(&mut source.take(MOST_WASM + 1), &mut wasm, &mut hasher)? > MOST_WASM {
+        return Err(io::Error::other(format!("it is larger than {}", bytes_said(MOST_WASM))));
     }
     wasmpool_ipc::memfd::seal(&wasm)?;
     Ok((wasm, hasher.finalize().to_hex().to_string()))

@@ -120,7 +120,7 @@ impl CsvItems {
             }
         }
         let block = std::mem::take(&mut self.block);
-        let fed = self.feed(block.get(self.fed..self.filled).unwrap_or_default(), batch);
+        let fed = self.feed(&block[self.fed..self.filled], batch);
         self.block = block;
         self.fed += fed?;
         Ok(true)
@@ -131,14 +131,13 @@ impl CsvItems {
         // The row being read begins at one, and the parser is at the other.
         let (mut start, mut at) = (0, 0);
         loop {
-            let cells = self.cells.get_mut(self.used..).unwrap_or_default();
-            let ends = self.ends.get_mut(self.columns..).unwrap_or_default();
-            let (result, read, written, ended) =
-                self.reader.read_record(bytes.get(at..).unwrap_or_default(), cells, ends);
+            let cells = &mut self.cells[self.used..];
+            let ends = &mut self.ends[self.columns..];
+            let (result, read, written, ended) = self.reader.read_record(&bytes[at..], cells, ends);
             at += read;
             self.used += written;
             self.columns += ended;
-            let text = bytes.get(start..at).unwrap_or_default();
+            let text = &bytes[start..at];
             match result {
                 ReadRecordResult::OutputFull if self.cells.len() > self.longest => return Err(self.too_long(text)),
                 ReadRecordResult::OutputFull => {
@@ -184,7 +183,7 @@ impl CsvItems {
             // It is kept as a whole now.
             text = b"";
         }
-        let cells = row::split(&self.cells, self.ends.get(..self.columns).unwrap_or_default());
+        let cells = row::split(&self.cells, &self.ends[..self.columns]);
         let count = cells.len();
         let problem = match &self.header {
             Header::Unread if self.cut.header => {
@@ -230,7 +229,7 @@ impl CsvItems {
 
     /// Keeps the text of a row whose end was not yet read.
     fn keep(&mut self, text: &[u8]) {
-        let kept = text.get(..KEPT.min(self.longest).saturating_sub(self.text.len())).unwrap_or(text);
+        let kept = &text[..text.len().min(KEPT.min(self.longest).saturating_sub(self.text.len()))];
         self.text.extend_from_slice(kept);
         self.whole &= kept.len() == text.len();
     }
@@ -241,7 +240,7 @@ impl CsvItems {
         let mut text = std::mem::take(&mut self.text);
         // Blank lines are no rows.
         let blank = text.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let line = self.line + count_lines(text.get(..blank).unwrap_or_default());
+        let line = self.line + count_lines(&text[..blank]);
         text.drain(..blank);
         for end in [b'\n', b'\r'] {
             text.pop_if(|last| *last == end);
@@ -273,7 +272,7 @@ impl CsvItems {
     #[cold]
     fn end_broken_row(&mut self, end: &[u8], batch: &mut Batch) -> io::Result<bool> {
         let (text, line) = self.text(end);
-        let line_of = |place: usize| line + count_lines(text.get(..place).unwrap_or_default());
+        let line_of = |place: usize| line + count_lines(&text[..place]);
         let Quotes::Broken { open, close } = row::quotes(&text, self.cut.delimiter) else {
             // It is needed once more where it has too few or too many cells.
             self.text = text;
@@ -313,7 +312,7 @@ impl CsvItems {
             Quotes::Open(at) => at,
             _ => 0,
         };
-        let line = line + count_lines(text.get(..place).unwrap_or_default());
+        let line = line + count_lines(&text[..place]);
         let name = self.inputs.name();
         io::Error::other(format!(
             "{name}:{line}: a quote opens in this row of the CSV and is never closed; close it, or double it where it is part of the text"

@@ -104,12 +104,12 @@ impl Items for LineItems {
                 }
             }
             Some(count) => {
-                let mut rest = block.get(..count).unwrap_or_default();
+                let mut rest = &block[..count];
                 batch.bytes.reserve(rest.len() * 2);
                 while let Some(at) = memchr(self.delimiter, rest) {
                     let (item, behind) = rest.split_at(at);
                     self.end_item(item, batch);
-                    rest = behind.get(1..).unwrap_or_default();
+                    rest = &behind[1..];
                 }
                 self.begin_item(rest);
             }

@@ -38,8 +38,7 @@ impl Encoding {
 /// Whether these bytes may become a mark: of UTF-16 the zeros are as good as any.
 fn is_begun(mark: &[u8], begin: &[u8]) -> bool {
     let fixed = mark.iter().position(|byte| *byte == 0).unwrap_or(mark.len());
-    let (mark, begin) = (mark.get(..fixed).unwrap_or(mark), begin.get(..fixed.min(begin.len())).unwrap_or_default());
-    mark.starts_with(begin)
+    mark[..fixed].starts_with(&begin[..fixed.min(begin.len())])
 }
 
 #[cfg(test)]

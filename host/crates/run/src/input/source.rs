@@ -154,14 +154,14 @@ impl Inputs {
     /// file is empty.
     fn read_begin(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
         let mut count = 0;
-        while self.encoding.is_unsure(block.get(..count).unwrap_or_default()) {
-            match self.read_some(block.get_mut(count..).unwrap_or_default())? {
+        while self.encoding.is_unsure(&block[..count]) {
+            match self.read_some(&mut block[count..])? {
                 0 if count == 0 => return Ok(None),
                 0 => break,
                 more => count += more,
             }
         }
-        let begin = block.get(..count).unwrap_or_default();
+        let begin = &block[..count];
         let mark = self.encoding.mark(begin).map_err(|encoding| {
             let name = self.name();
             io::Error::other(format!(

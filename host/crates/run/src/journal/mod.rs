@@ -87,7 +87,7 @@ impl Journal {
         }
         let place = fs::canonicalize(path).map_err(cannot)?;
         let directory = Directory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
-        let name_there = place.file_name().unwrap_or_default().to_owned();
+        let name_there = place.file_name().expect("a file has a name, where its path is canonical").to_owned();
         lock(&file, path)?;
         let size = file.metadata().map_err(cannot)?.len();
         if size > 0 && !resume {

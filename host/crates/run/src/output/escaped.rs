@@ -35,7 +35,7 @@ fn escape(fragment: &str, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
         for unit in c.encode_utf16(&mut [0; 2]) {
             write!(to, "\\u{unit:04x}")?;
         }
-        rest = behind.get(c.len_utf8()..).unwrap_or_default();
+        rest = &behind[c.len_utf8()..];
     }
     to.write_all(rest.as_bytes())
 }

@@ -10,7 +10,6 @@ use crate::supervisor::Record;
 use wasmpool_core::failed;
 use wasmpool_core::outcome::{Beside, Failure};
 use wasmpool_core::policy::Form;
-use wasmpool_ipc::lane::frame::ItemTag;
 
 /// The record of a success. `value` is JSON, and `label` the members that follow the index.
 pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside>, to: &mut Vec<u8>) {
@@ -45,7 +44,7 @@ pub fn label(task: &str) -> String {
 
 /// The record of a failure with its item, which came in this form: a line that can be mapped over again.
 pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &mut Vec<u8>) {
-    let (tag, bytes) = record.item.bytes().unwrap_or((ItemTag::Unreadable, &[]));
+    let (tag, bytes) = record.item.bytes();
     failed::begin(tag, bytes, form, to);
     to.push(b',');
     end_failed(record, "", failure, to);
@@ -80,7 +79,5 @@ fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
         return;
     }
     to.pop();
-    if let Some(brace) = to.get_mut(at) {
-        *brace = b',';
-    }
+    to[at] = b',';
 }

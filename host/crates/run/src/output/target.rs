@@ -1,11 +1,12 @@
 //! Where bytes go: standard output or a file, and how much of it is whole.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::fresh::{self, Fresh};
+use crate::hashed;
 use crate::place::{Extent, SameFile, sync_directory};
 use crate::stdio::Stdout;
 use wasmpool_core::text::Foreign;
@@ -33,7 +34,7 @@ enum To {
 }
 
 /// Bytes of a file that are looked at again at a time.
-const BLOCK: usize = 1 << 20;
+const STEP: u64 = 16 << 20;
 
 impl Target {
     /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
@@ -178,17 +179,14 @@ impl Target {
 /// Hashes so many bytes of a file, or returns `None` once that is interrupted.
 fn hash_begin(mut file: &File, bytes: u64, interrupted: &dyn Fn() -> bool) -> io::Result<Option<blake3::Hasher>> {
     let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; BLOCK.min(usize::try_from(bytes).unwrap_or(BLOCK))];
     let mut left = bytes;
     while left > 0 {
         if interrupted() {
             return Ok(None);
         }
-        let most = block.len().min(usize::try_from(left).unwrap_or(BLOCK));
-        let part = block.get_mut(..most).unwrap_or_default();
-        file.read_exact(part)?;
-        hasher.update(part);
-        left -= part.len() as u64;
+        let part = left.min(STEP);
+        hashed::copy_exactly(part, &mut file, &mut io::sink(), &mut hasher)?;
+        left -= part;
     }
     Ok(Some(hasher))
 }

@@ -7,6 +7,9 @@ use crate::rendered::{Mark, RenderedOutcomes};
 use wasmpool_ipc::batch::{Batch, with_headers};
 use wasmpool_ipc::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 
+/// What a chunk is that the scheduler speaks of.
+const KNOWN: &str = "the scheduler speaks of chunks that were sent, and not yet emitted as a whole";
+
 /// An item whose outcome is known, to be looked up by whoever wants its bytes.
 #[derive(Debug)]
 pub struct Item<'a> {
@@ -17,7 +20,7 @@ pub struct Item<'a> {
 }
 
 impl Item<'_> {
-    pub fn bytes(&mut self) -> Option<(ItemTag, &[u8])> {
+    pub fn bytes(&mut self) -> (ItemTag, &[u8]) {
         self.cursor.find(self.pieces, self.nth)
     }
 }
@@ -34,21 +37,22 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn find<'a>(&mut self, pieces: &'a [Piece], nth: usize) -> Option<(ItemTag, &'a [u8])> {
+    fn find<'a>(&mut self, pieces: &'a [Piece], nth: usize) -> (ItemTag, &'a [u8]) {
         if nth < self.before + self.item {
             *self = Cursor::default();
         }
-        while nth >= self.before + pieces.get(self.piece)?.len() {
-            let before = self.before + pieces.get(self.piece)?.len();
+        while nth >= self.before + pieces[self.piece].len() {
+            let before = self.before + pieces[self.piece].len();
             *self = Cursor { piece: self.piece + 1, before, item: 0, offset: 0 };
         }
-        let piece = pieces.get(self.piece)?;
+        let piece = &pieces[self.piece];
         while self.before + self.item < nth {
-            self.offset += *piece.batch.sizes.get(piece.first + self.item)? as usize + ITEM_HEADER;
+            self.offset += piece.batch.sizes[piece.first + self.item] as usize + ITEM_HEADER;
             self.item += 1;
         }
-        let (tag, len) = read_item_header(*piece.rest(self.offset).first_chunk()?);
-        Some((tag, piece.rest(self.offset + ITEM_HEADER).get(..len)?))
+        let header = piece.rest(self.offset).first_chunk().expect("an item stands behind its header");
+        let (tag, len) = read_item_header(*header);
+        (tag, &piece.rest(self.offset + ITEM_HEADER)[..len])
     }
 }
 
@@ -73,8 +77,7 @@ impl Piece {
     pub fn rest(&self, from: usize) -> &[u8] {
         let (bytes, last) = (&self.batch.bytes, &self.batch.last);
         let (from, end) = (self.start + from, self.end.min(bytes.len()));
-        let rest = if from < bytes.len() { bytes.get(from..end) } else { last.get(from - bytes.len()..) };
-        rest.unwrap_or_default()
+        if from < bytes.len() { &bytes[from..end] } else { &last[from - bytes.len()..] }
     }
 
     /// Bytes of it, all told.
@@ -99,12 +102,12 @@ impl Piece {
 
     /// Bytes of the first `count` items.
     fn sizes(&self, count: usize) -> usize {
-        with_headers(self.batch.sizes.get(self.first..self.first + count).unwrap_or_default())
+        with_headers(&self.batch.sizes[self.first..self.first + count])
     }
 
     /// Bytes of its longest item.
     pub fn longest(&self) -> usize {
-        let sizes = self.batch.sizes.get(self.first..self.last).unwrap_or_default();
+        let sizes = &self.batch.sizes[self.first..self.last];
         sizes.iter().max().map_or(0, |&size| size as usize)
     }
 
@@ -146,7 +149,7 @@ impl Chunks {
     pub fn send(&mut self, chunk: u64, count: u32) -> Vec<Piece> {
         let pending = &mut self.pending;
         let chunk = self.chunks.entry(chunk).or_insert_with(|| {
-            let (input, _) = take(pending, count as usize);
+            let input = take(pending, count as usize);
             Chunk { input, ..Chunk::default() }
         });
         chunk.input.clone()
@@ -154,11 +157,9 @@ impl Chunks {
 
     /// Makes the items from index `at` on a chunk of their own.
     pub fn split(&mut self, chunk: u64, at: u64) {
-        let Some(whole) = self.chunks.get_mut(&chunk) else {
-            return;
-        };
+        let whole = self.chunks.get_mut(&chunk).expect(KNOWN);
         let mut pieces = VecDeque::from(std::mem::take(&mut whole.input));
-        let (front, _) = take(&mut pieces, (at - chunk) as usize);
+        let front = take(&mut pieces, (at - chunk) as usize);
         whole.input = front;
         if !pieces.is_empty() {
             self.chunks.insert(at, Chunk { input: pieces.into(), ..Chunk::default() });
@@ -167,7 +168,7 @@ impl Chunks {
 
     /// The item of this index, which is the next of a chunk to have its outcome, and where that is appended.
     pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut RenderedOutcomes) {
-        let Chunk { input, output, cursor, .. } = self.chunks.entry(chunk).or_default();
+        let Chunk { input, output, cursor, .. } = self.chunks.get_mut(&chunk).expect(KNOWN);
         output.take_in(index);
         (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
     }
@@ -200,11 +201,9 @@ impl Chunks {
     /// What a chunk has gathered; it is forgotten if it is complete.
     pub fn take_output(&mut self, chunk: u64, done: bool) -> RenderedOutcomes {
         if done {
-            return self.chunks.remove(&chunk).map(|c| c.output).unwrap_or_default();
+            return self.chunks.remove(&chunk).expect(KNOWN).output;
         }
-        let Some(chunk) = self.chunks.get_mut(&chunk) else {
-            return RenderedOutcomes::default();
-        };
+        let chunk = self.chunks.get_mut(&chunk).expect(KNOWN);
         chunk.told = Mark::default();
         chunk.seen = Mark::default();
         std::mem::take(&mut chunk.output)
@@ -212,13 +211,11 @@ impl Chunks {
 }
 
 /// Takes the next `count` items off.
-fn take(pieces: &mut VecDeque<Piece>, count: usize) -> (Vec<Piece>, usize) {
+fn take(pieces: &mut VecDeque<Piece>, count: usize) -> Vec<Piece> {
     let mut taken = Vec::new();
     let mut left = count;
     while left > 0 {
-        let Some(mut piece) = pieces.pop_front() else {
-            break;
-        };
+        let mut piece = pieces.pop_front().expect("the scheduler gives out no more items than were read");
         if piece.len() > left {
             let rest = piece.split(left);
             pieces.push_front(rest);
@@ -226,7 +223,7 @@ fn take(pieces: &mut VecDeque<Piece>, count: usize) -> (Vec<Piece>, usize) {
         left -= piece.len();
         taken.push(piece);
     }
-    (taken, count - left)
+    taken
 }
 
 #[cfg(test)]
@@ -279,7 +276,7 @@ mod tests {
                 if first == end {
                     break;
                 }
-                prop_assert_eq!(sent(&chunks.send(first as u64, size)), wire(first..end));
+                prop_assert_eq!(sent(&chunks.send(first as u64, (end - first) as u32)), wire(first..end));
                 let at = first + split.index(end - first);
                 if at > first {
                     chunks.split(first as u64, at as u64);
@@ -289,7 +286,7 @@ mod tests {
                 for (nth, expected) in items.iter().enumerate().take(end).skip(first) {
                     let chunk = if nth < at { first } else { at };
                     let (mut item, _) = chunks.settle(chunk as u64, nth as u64);
-                    prop_assert_eq!(item.bytes(), Some((ItemTag::Item, expected.as_bytes())));
+                    prop_assert_eq!(item.bytes(), (ItemTag::Item, expected.as_bytes()));
                 }
                 first = end;
             }

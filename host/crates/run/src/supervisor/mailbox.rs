@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::error::{Error, caught};
 use crate::resume::ResumePoint;
 use crate::scarce::ring;
 use wasmpool_core::policy::Halt;
@@ -36,6 +37,8 @@ pub enum Event {
     OutputClosed,
     OutputFailed(io::Error),
     JournalFailed(io::Error),
+    /// A thread that the run cannot do without broke down.
+    Broke(Error),
     /// The user or the system asks to stop.
     Signal(i32),
     /// Too much has failed, in this run and those beside it.
@@ -143,10 +146,36 @@ impl Sender {
         }
     }
 
+    /// Does the work of a thread that the supervisor waits for: where it panics, the run ends with [`Error::Bug`] of `who`.
+    pub fn watch<T>(&self, who: &str, work: impl FnOnce() -> T) -> Option<T> {
+        caught(who, work).map_err(|e| self.send(Event::Broke(e))).ok()
+    }
+
     /// Tells that so many bytes of results have left, which comes as [`Event::Written`].
     pub fn written(&self, bytes: usize) {
         if self.written.add(bytes) {
             self.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_told_to_the_supervisor() {
+        let (mailbox, _requests) = Mailbox::new().expect("a mailbox");
+        let sender = mailbox.sender();
+        assert_eq!(sender.watch("a thread", || 7), Some(7));
+        assert!(mailbox.take().is_empty());
+        let bytes: &[u8] = &[];
+        assert_eq!(sender.watch("the thread that reads", || bytes[7]), None);
+        match &mailbox.take()[..] {
+            [Event::Broke(Error::Bug(message))] => {
+                assert!(message.starts_with("the thread that reads broke down: index out of bounds"), "{message}");
+            }
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -356,6 +356,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Event::Refused(message) => return Err(Error::Journal(message)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
+                Event::Broke(e) => return Err(e),
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::time::{ClockId, clock_gettime};
 
 use super::chunks::Piece;
 use crate::scarce;
 use crate::spawn::{self, Child, Program, Role};
+use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::frame::{self, ChunkHeader};
 use wasmpool_ipc::lane::host::{Broken, HostLane};
@@ -342,8 +342,6 @@ impl Process {
 
     /// A time of the shared clock as time since the start of the run, where that is `now`.
     pub fn since_start(&self, ns: u64, now: Time) -> Time {
-        let clock = clock_gettime(ClockId::CLOCK_MONOTONIC)
-            .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
-        now.saturating_sub(Time::from_nanos(clock.saturating_sub(ns)))
+        now.saturating_sub(Time::from_nanos(now_ns().saturating_sub(ns)))
     }
 }

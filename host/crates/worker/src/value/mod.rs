@@ -24,7 +24,7 @@ mod excerpt;
 mod fields;
 mod json;
 mod misfit;
-mod names;
+pub mod names;
 mod numbers;
 mod params;
 mod shape;

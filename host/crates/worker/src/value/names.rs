@@ -2,6 +2,24 @@
 
 use super::misfit::shorten;
 
+/// Names longer than any sensible one are not compared, nor more than so many: that costs their product.
+const LONGEST: usize = 64;
+const MOST: usize = 1000;
+
+/// Returns the name that is so much like `wanted` that it was probably meant.
+pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if wanted.len() > LONGEST {
+        return None;
+    }
+    names
+        .take(MOST)
+        .filter(|known| known.len() <= LONGEST)
+        .map(|known| (strsim::jaro_winkler(wanted, known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
 /// Distinct names in the order of their declaration, found again in
 /// logarithmic time: a task may declare thousands, and an item name them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,23 +56,12 @@ impl Names {
         self.sorted.binary_search_by(|&at| self.list[at].as_str().cmp(name)).ok().map(|found| self.sorted[found])
     }
 
-    /// A name so much like `name` that it was probably meant. Names longer
-    /// than any sensible one are not compared: that costs their product.
+    /// A name that `name` was probably meant to be.
     pub(super) fn near(&self, name: &str) -> Option<&str> {
-        const LONGEST: usize = 64;
-        const MOST: usize = 1000;
         if name.len() > LONGEST {
             return None;
         }
-        let wanted = name.to_lowercase().replace('_', "-");
-        self.list
-            .iter()
-            .take(MOST)
-            .filter(|known| known.len() <= LONGEST)
-            .map(|known| (strsim::jaro_winkler(&wanted, known), known))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, known)| known.as_str())
+        nearest(&name.to_lowercase().replace('_', "-"), self.list.iter().map(String::as_str))
     }
 
     /// `; did you mean …?`, else the names there are, to end a message with.

@@ -2,6 +2,7 @@
 
 use super::shape::TypePlan;
 use std::fmt::{self, Display, Formatter, Write};
+use wasmpool_core::text::head;
 use wasmtime::component::Type;
 
 /// The longest that a type is spelled inside a message.
@@ -104,9 +105,9 @@ struct Brief {
 impl Write for Brief {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.most.saturating_sub(self.text.len());
-        let end = text.floor_char_boundary(room);
-        self.text.push_str(&text[..end]);
-        if end == text.len() { Ok(()) } else { Err(fmt::Error) }
+        let part = head(text, room);
+        self.text.push_str(part);
+        if part.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

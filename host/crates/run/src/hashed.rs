@@ -1,0 +1,52 @@
+//! Copying, with the hash of what was copied.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use blake3::Hasher;
+
+/// Reads a file from its start, whatever is read of it elsewhere.
+pub struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl<'a> FromStart<'a> {
+    pub fn of(file: &'a File) -> FromStart<'a> {
+        FromStart { file, at: 0 }
+    }
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(to, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Bytes that are copied at once.
+const BLOCK: usize = 256 << 10;
+
+/// Copies all that `from` has, takes it into the hash, and returns how many bytes it was.
+pub fn copy(from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut all = 0;
+    loop {
+        let count = match from.read(&mut block) {
+            Ok(0) => return Ok(all),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        hasher.update(&block[..count]);
+        to.write_all(&block[..count])?;
+        all += count as u64;
+    }
+}
+
+/// Copies so many bytes, and fails where there are fewer.
+pub fn copy_exactly(bytes: u64, from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io::Result<()> {
+    if copy(&mut from.take(bytes), to, hasher)? < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
