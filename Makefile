@@ -14,7 +14,7 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo test simulate faults model model-wake conformance lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo test simulate faults model model-wake model-rings conformance lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -67,6 +67,12 @@ model: model-wake model-rings ## Run the wake protocol in every order (loom), an
 # In a folder of its own: the flag would have everything else built anew.
 model-wake:
 	RUSTFLAGS='--cfg loom' $(CARGO) test --release --locked -p wasmpool-ipc --lib --target-dir target/loom wake::
+
+# The lanes in plain memory: miri has none that is shared. What a lane leaks is meant to live as long as its process.
+model-rings:
+	@if ! $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
+	    echo "left out: the rings under miri: there is no nightly toolchain with miri (rustup +nightly component add miri)" >&2; \
+	else MIRIFLAGS=-Zmiri-ignore-leaks $(CARGO) +nightly miri test --locked -p wasmpool-ipc --lib lane::; fi
 
 # `make conformance CONFORMANCE=memory` takes the scripts whose name begins like that; --deterministic counts instructions.
 CONFORMANCE ?=

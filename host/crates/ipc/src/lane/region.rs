@@ -7,33 +7,25 @@
 //! no memory for it: pages of the file come into being as they are touched.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use nix::sys::resource::{Resource, getrlimit};
-
+#[cfg(not(miri))]
+use super::memory;
+#[cfg(miri)]
+use super::plain as memory;
+pub use super::rings::{LONG, NEVER, RING, Rings, WIDE};
 use crate::wake::Waits;
 
-/// Bytes of one ring. A ring is small enough for the second-level cache and large enough for a chunk of our choosing. The
-/// larger it is, the fewer threads and processes have to be woken for a byte; two should be possible where no file may be
-/// larger than 1 MiB (`ulimit -f`).
-pub const RING: usize = 384 << 10;
-/// Bytes of a wide one: two items of a mebibyte and their headers, of which the second comes while the first is in work.
-pub const WIDE: usize = (2 << 20) + 4096;
-/// What is longer takes the wide ring.
-pub const LONG: usize = 128 << 10;
 /// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
 /// Bytes of the status page.
-const STATUS: usize = 4096;
+pub(super) const STATUS: usize = 4096;
 /// Bytes of the file: the status page, the two rings, what was printed; and, but where a limit on the size of files
 /// (`ulimit -f`) forbids it, the two wide rings.
-const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
-const FILE: usize = NARROW_FILE + 2 * WIDE;
+pub(super) const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
+pub(super) const FILE: usize = NARROW_FILE + 2 * WIDE;
 
 /// A cache line of its own, so that the two sides don't slow each other.
 #[repr(C, align(128))]
@@ -114,53 +106,6 @@ impl Turns {
     }
 }
 
-/// No position: nothing was ever long.
-pub const NEVER: u64 = u64::MAX;
-
-/// The rings of one direction: where which byte of all that ever passes is.
-#[derive(Clone, Copy, Debug)]
-pub struct Rings {
-    narrow: NonNull<u8>,
-    wide: Option<NonNull<u8>>,
-    /// The first position that is in the wide one.
-    pub wide_from: u64,
-}
-
-impl Rings {
-    /// Where the byte at this position is; behind it are as many, in a row, as the ring holds.
-    pub fn at(&self, position: u64) -> NonNull<u8> {
-        let (ring, size) = self.ring(position);
-        // SAFETY: `2 * size` bytes are mapped there.
-        unsafe { ring.add((position % size as u64) as usize) }
-    }
-
-    /// Bytes that may be on their way where `position` is the next to be written.
-    pub fn size(&self, position: u64) -> usize {
-        self.ring(position).1
-    }
-
-    /// Has all from this position on take the wide ring, if there is one, and says so where the other side finds it as soon
-    /// as it knows of the bytes there: the head that is published after them comes later.
-    pub fn widen(&mut self, from: u64, said: &AtomicU64) {
-        if self.can_widen() {
-            self.wide_from = from;
-            said.store(from, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether there is a wide ring, which is not used yet.
-    pub fn can_widen(&self) -> bool {
-        self.wide.is_some() && self.wide_from == NEVER
-    }
-
-    fn ring(&self, position: u64) -> (NonNull<u8>, usize) {
-        match self.wide {
-            Some(wide) if position >= self.wide_from => (wide, WIDE),
-            _ => (self.narrow, RING),
-        }
-    }
-}
-
 /// A mapping of the shared memory.
 #[derive(Debug)]
 pub struct Region {
@@ -175,23 +120,17 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 /// Where the parts are in the mapping.
-const INPUT: usize = STATUS;
-const OUTPUT: usize = INPUT + 2 * RING;
-const PRINTS: usize = OUTPUT + 2 * RING;
-const WIDE_INPUT: usize = PRINTS + 2 * PRINTED;
-const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
-const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
+pub(super) const INPUT: usize = STATUS;
+pub(super) const OUTPUT: usize = INPUT + 2 * RING;
+pub(super) const PRINTS: usize = OUTPUT + 2 * RING;
+pub(super) const WIDE_INPUT: usize = PRINTS + 2 * PRINTED;
+pub(super) const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
+pub(super) const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
 
 impl Region {
     /// Makes shared memory whose size can never change, so that no access to it can fault.
     pub fn create() -> io::Result<(Region, OwnedFd)> {
-        let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
-        // Asked first: whoever tries is sent a signal that ends a process.
-        let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
-        let size = if most < FILE as u64 { NARROW_FILE } else { FILE };
-        nix::unistd::ftruncate(&fd, size as i64)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let fd = memory::create()?;
         let region = Region::map(&fd)?;
         region.status().host.0.input_wide_from.store(NEVER, Ordering::Relaxed);
         region.status().worker.0.output_wide_from.store(NEVER, Ordering::Relaxed);
@@ -200,38 +139,8 @@ impl Region {
 
     /// Maps shared memory that the other side made.
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
-        let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
-        let wide = size == FILE as i64;
-        if !wide && size != NARROW_FILE as i64 {
-            return Err(io::Error::other("the shared memory has not the size of a lane"));
-        }
-        let total = NonZeroUsize::new(TOTAL).ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: a fresh reservation at an address of the kernel's choosing.
-        let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
-        let region = Region { base: base.cast(), wide };
-        // Each behind the one before in the file, and the rings twice in a row in the mapping.
-        let parts = [
-            (0, STATUS, 1),
-            (INPUT, RING, 2),
-            (OUTPUT, RING, 2),
-            (PRINTS, 2 * PRINTED, 1),
-            (WIDE_INPUT, WIDE, 2),
-            (WIDE_OUTPUT, WIDE, 2),
-        ];
-        let mut offset = 0;
-        for (at, len, times) in parts.into_iter().filter(|(at, ..)| wide || *at < WIDE_INPUT) {
-            for nth in 0..times {
-                let address = NonZeroUsize::new(base.as_ptr() as usize + at + nth * len);
-                let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-                let (protection, flags) =
-                    (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
-                // SAFETY: MAP_FIXED replaces pages of the reservation made above and no others; the file's size is sealed
-                // and covers offset + len.
-                unsafe { mmap(address, len, protection, flags, fd, offset as i64)? };
-            }
-            offset += len;
-        }
-        Ok(region)
+        let (base, wide) = memory::map(fd)?;
+        Ok(Region { base, wide })
     }
 
     pub fn status(&self) -> &Status {
@@ -267,8 +176,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map` with this length and nothing borrowed from it outlives `self`.
-        let _ = unsafe { munmap(self.base.cast(), TOTAL) };
+        // SAFETY: the mapping was made by `map`, and nothing borrowed from it outlives `self`.
+        unsafe { memory::unmap(self.base) };
     }
 }
 

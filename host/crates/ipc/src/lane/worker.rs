@@ -58,8 +58,8 @@ impl Output {
         loop {
             let room = self.room_for(bytes.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
-            // SAFETY: `now` is no longer than the ring, so the span lies within the doubly mapped ring.
-            unsafe { self.rings.at(self.head).as_ptr().copy_from_nonoverlapping(now.as_ptr(), now.len()) };
+            // SAFETY: so many bytes of the ring are free.
+            unsafe { self.rings.write(self.head, now) };
             self.head += now.len() as u64;
             if later.is_empty() {
                 return Ok(sleeps);
@@ -79,9 +79,8 @@ impl Output {
         self.widen_for(bytes);
         let fits = self.room_for(OUTCOME_HEADER + bytes.len()) >= OUTCOME_HEADER + bytes.len();
         if fits {
-            let to = self.rings.at(self.head + OUTCOME_HEADER as u64);
-            // SAFETY: that much of the ring is free, and it is mapped twice in a row.
-            unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            // SAFETY: that much of the ring is free.
+            unsafe { self.rings.write(self.head + OUTCOME_HEADER as u64, bytes) };
             self.placed = bytes.len();
         }
         fits

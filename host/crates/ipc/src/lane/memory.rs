@@ -1,0 +1,81 @@
+//! The memory of a lane as the kernel gives it: a sealed memfd, mapped so that each ring stands twice in a row.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::region::{FILE, INPUT, NARROW_FILE, OUTPUT, PRINTED, PRINTS, STATUS, TOTAL, WIDE_INPUT, WIDE_OUTPUT};
+use super::rings::{RING, WIDE};
+
+/// Makes it, of zeroes. It can never change its size.
+pub fn create() -> io::Result<OwnedFd> {
+    let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
+    // Asked first: whoever tries is sent a signal that ends a process.
+    let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    let size = if most < FILE as u64 { NARROW_FILE } else { FILE };
+    nix::unistd::ftruncate(&fd, size as i64)?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(fd)
+}
+
+/// Maps it. Says where it is, and whether it has wide rings.
+pub fn map(fd: &impl AsFd) -> io::Result<(NonNull<u8>, bool)> {
+    let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
+    let wide = size == FILE as i64;
+    if !wide && size != NARROW_FILE as i64 {
+        return Err(io::Error::other("the shared memory has not the size of a lane"));
+    }
+    let total = NonZeroUsize::new(TOTAL).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: a fresh reservation at an address of the kernel's choosing.
+    let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
+    let base = base.cast();
+    if let Err(e) = map_parts(fd, base, wide) {
+        // SAFETY: it was mapped just now, and nobody knows of it.
+        unsafe { unmap(base) };
+        return Err(e);
+    }
+    Ok((base, wide))
+}
+
+/// Unmaps it.
+///
+/// # Safety
+///
+/// It has to be one that [`map`] made, and nothing may be left that points there.
+pub unsafe fn unmap(base: NonNull<u8>) {
+    // SAFETY: as the caller says; it has this length.
+    let _ = unsafe { munmap(base.cast(), TOTAL) };
+}
+
+/// Replaces the parts of a reservation by those of the file.
+fn map_parts(fd: &impl AsFd, base: NonNull<u8>, wide: bool) -> io::Result<()> {
+    // Each behind the one before in the file, and the rings twice in a row in the mapping.
+    let parts = [
+        (0, STATUS, 1),
+        (INPUT, RING, 2),
+        (OUTPUT, RING, 2),
+        (PRINTS, 2 * PRINTED, 1),
+        (WIDE_INPUT, WIDE, 2),
+        (WIDE_OUTPUT, WIDE, 2),
+    ];
+    let mut offset = 0;
+    for (at, len, times) in parts.into_iter().filter(|(at, ..)| wide || *at < WIDE_INPUT) {
+        for nth in 0..times {
+            let address = NonZeroUsize::new(base.as_ptr() as usize + at + nth * len);
+            let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+            let (protection, flags) =
+                (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
+            // SAFETY: MAP_FIXED replaces pages of the reservation made above and no others; the file's size is sealed
+            // and covers offset + len.
+            unsafe { mmap(address, len, protection, flags, fd, offset as i64)? };
+        }
+        offset += len;
+    }
+    Ok(())
+}
