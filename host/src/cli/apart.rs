@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::args::{Common, InputFormat, Items};
+use super::args::InputFormat;
+use super::source::Sourced;
+use super::spec::ManyItems;
+use super::spec::RunSpec;
 use super::stream::encoding_of;
 use super::within::Granted;
 use wasmpool_core::text::Foreign;
@@ -20,11 +23,11 @@ use wasmpool_run::stdio::{Stderr, Stdin, Stdout, spare_standard_error};
 pub struct ReadFiles(Vec<(SameFile, &'static str)>);
 
 impl ReadFiles {
-    /// Those of tasks, and of what says how they are run.
-    pub fn of_tasks<'a>(tasks: impl IntoIterator<Item = &'a Path>, common: &Common) -> ReadFiles {
-        let mut read = ReadFiles::of_plugin(common.plugin.as_deref());
+    /// Returns those of tasks, and of what says how they are run.
+    pub fn of<'a, I>(spec: &RunSpec<I>, tasks: impl IntoIterator<Item = &'a Path>) -> ReadFiles {
+        let mut read = ReadFiles::of_plugin(spec.plugin.as_deref());
         tasks.into_iter().for_each(|task| read.add(task, "the task"));
-        common.policy.iter().for_each(|policy| read.add(policy, "the file of --policy"));
+        spec.policy.iter().for_each(|policy| read.add(policy, "the file of --policy"));
         read
     }
 
@@ -85,13 +88,17 @@ impl ReadFiles {
     }
 }
 
+/// A path that is written, with the name of its option.
+type WrittenPath<'a> = (&'static str, &'a Sourced<Option<PathBuf>>);
+
 /// Refuses what would write over something of the run's own, or where a task may have led it.
-pub fn check(read: &ReadFiles, items: &Items, common: &Common) -> Result<(), String> {
-    let granted = common.grants.grants().directories;
+pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
+    let items = &spec.items;
+    let granted = spec.grants.grants().directories;
     let written = [
-        ("--output", named(&items.output), "the output"),
-        ("--failed", named(&items.failed), "the file of --failed"),
-        ("--journal", items.journal.as_deref(), "the journal"),
+        ("--output", &items.output, "the output"),
+        ("--failed", &items.failed, "the file of --failed"),
+        ("--journal", &items.journal, "the journal"),
     ];
     match named(&items.output) {
         None => read.check_streams()?,
@@ -103,9 +110,12 @@ pub fn check(read: &ReadFiles, items: &Items, common: &Common) -> Result<(), Str
         Some(_) => Vec::new(),
     };
     let errors = standard_error();
-    for (option, path, what) in written.iter().filter_map(|(option, path, what)| Some((option, (*path)?, what))) {
-        let Some(file) = Written::of(path) else {
-            check_links(option, path, &writable)?;
+    for (option, path, what) in written {
+        let Some(named) = written_path((option, path)) else {
+            continue;
+        };
+        let Some(file) = Written::of(named) else {
+            check_links((option, path), &writable)?;
             continue;
         };
         let mut other = before.iter().find(|(other, _)| *other == file).map(|(_, other)| *other);
@@ -114,25 +124,25 @@ pub fn check(read: &ReadFiles, items: &Items, common: &Common) -> Result<(), Str
             other = read.what(file).or(other).or(messages);
         }
         if let Some(other) = other {
-            let path = Foreign::of(path);
-            return Err(format!("{option} {path} is also {other}, which would be lost; name another file"));
+            let said = said((option, path));
+            return Err(format!("{said} is also {other}, which would be lost; name another file"));
         }
-        check_links(option, path, &writable)?;
+        check_links((option, path), &writable)?;
         before.push((file, what));
     }
-    if let Some(journal) = &items.journal {
-        check_beside(journal, read, &before)?;
-    }
-    items.results.iter().try_for_each(|path| check_links("--results", path, &writable))?;
-    if !common.verbosity.quiet {
-        tell_what_is_within(items, &granted);
+    check_beside(("--journal", &items.journal), read, &before)?;
+    check_links(("--results", &items.results), &writable)?;
+    if !spec.verbosity.quiet {
+        tell_what_is_within(items, &spec.grants.directories);
     }
     Ok(())
 }
 
 /// Refuses a journal where the file that is to take its place, now and then, is something else of the run's.
-fn check_beside(journal: &Path, read: &ReadFiles, written: &[(Written, &str)]) -> Result<(), String> {
-    let beside = beside(journal);
+fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(Written, &str)]) -> Result<(), String> {
+    let Some(beside) = written_path(journal).map(beside) else {
+        return Ok(());
+    };
     let Some(file) = Written::of(&beside) else {
         return Ok(());
     };
@@ -141,26 +151,45 @@ fn check_beside(journal: &Path, read: &ReadFiles, written: &[(Written, &str)]) -
         Written::There(file) => read.what(file),
         Written::ToBeMade(_) => None,
     });
-    let (journal, beside) = (Foreign::of(journal), Foreign::of(&beside));
+    let (journal, beside) = (said(journal), Foreign::of(&beside));
     other.map_or(Ok(()), |other| {
         Err(format!(
-            "--journal {journal} is written anew as {beside}, which is also {other} and would be lost; name another file"
+            "{journal} is written anew as {beside}, which is also {other} and would be lost; name another file"
         ))
     })
 }
 
 /// Tells what the run writes where the task may write too.
-fn tell_what_is_within(items: &Items, granted: &[Directory]) {
+fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<Directory>]) {
     let granted = Granted::of(granted);
-    match named(&items.output) {
-        None => granted.tell_of_output(),
-        Some(path) => granted.tell("--output", path),
+    if named(&items.output).is_none() {
+        granted.tell_of_output();
     }
-    let named = [("--failed", named(&items.failed)), ("--journal", items.journal.as_deref())];
-    let results = items.results.iter().map(|path| ("--results", path.as_path()));
-    for (option, path) in named.into_iter().filter_map(|(option, path)| Some((option, path?))).chain(results) {
-        granted.tell(option, path);
+    let written = [
+        ("--output", &items.output),
+        ("--failed", &items.failed),
+        ("--journal", &items.journal),
+        ("--results", &items.results),
+    ];
+    for written in written {
+        if let Some(path) = written_path(written) {
+            granted.tell(&said(written), path);
+        }
     }
+}
+
+/// Returns the path, unless it is a standard stream, which `-` is for results and failed items.
+fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
+    match option {
+        "--output" | "--failed" => named(path),
+        _ => path.as_deref(),
+    }
+}
+
+/// Names an option with its path, in the words of whoever set it.
+fn said((option, path): WrittenPath<'_>) -> String {
+    let shown = path.as_deref().map(|path| Foreign::of(path).to_string()).unwrap_or_default();
+    path.said_as(option, &shown).to_string()
 }
 
 /// The lists of `--input-format files`, to be looked through before anything is written over.
@@ -169,10 +198,10 @@ pub struct Lists(Option<Result<Inputs, String>>);
 
 impl Lists {
     /// Those among the inputs.
-    pub fn of(items: &Items, inputs: &Inputs) -> Lists {
+    pub fn of(items: &ManyItems, inputs: &Inputs) -> Lists {
         // A mark in front of the first path is no part of it.
-        let again = || inputs.again().map(|lists| lists.written_in(encoding_of(items.input_format)));
-        Lists((items.input_format == InputFormat::Files).then(again))
+        let again = || inputs.again().map(|lists| lists.written_in(encoding_of(*items.input_format)));
+        Lists((*items.input_format == InputFormat::Files).then(again))
     }
 
     /// Whether there are any.
@@ -182,31 +211,28 @@ impl Lists {
 
     /// Refuses to write over a file that they name, and over any where that cannot be known: whoever writes a list into a pipe
     /// may be about to name it.
-    pub fn check(self, items: &Items) -> Result<(), String> {
-        let written = [("--output", named(&items.output)), ("--failed", named(&items.failed))];
-        let at_stake: Vec<(SameFile, &str, &Path)> =
-            written.into_iter().filter_map(|(option, path)| Some((lost_if_cut(path?)?, option, path?))).collect();
-        let (Some(lists), Some((_, option, path))) = (self.0, at_stake.first()) else {
+    pub fn check(self, items: &ManyItems) -> Result<(), String> {
+        let written: [WrittenPath<'_>; 2] = [("--output", &items.output), ("--failed", &items.failed)];
+        let at_stake: Vec<(SameFile, WrittenPath<'_>)> =
+            written.into_iter().filter_map(|written| Some((lost_if_cut(written_path(written)?)?, written))).collect();
+        let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {
             return Ok(());
         };
         let lists = lists.map_err(|list| {
-            let path = Foreign::of(path);
+            let said = said(*first);
             format!(
-                "{option} {path} holds something, and may itself be an item: {list} is no file on a disk, so the paths in it \
+                "{said} holds something, and may itself be an item: {list} is no file on a disk, so the paths in it \
                  are not known yet; name another file, give the paths in a file, or remove this one if nobody needs it"
             )
         })?;
-        let files: Vec<SameFile> = at_stake.iter().map(|(file, ..)| *file).collect();
+        let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
         let Some((found, listed)) = find_listed(lists, &files).map_err(|e| format!("cannot read the input: {e}"))?
         else {
             return Ok(());
         };
-        let (option, path) = at_stake
-            .iter()
-            .find(|(file, ..)| *file == found)
-            .map_or(("--output", listed.as_path()), |(_, option, path)| (*option, *path));
-        let (path, listed) = (Foreign::of(path), Foreign::of(&listed));
-        Err(format!("{option} {path} is also an item ({listed} in the list), which would be lost; name another file"))
+        let said = said(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
+        let listed = Foreign::of(&listed);
+        Err(format!("{said} is also an item ({listed} in the list), which would be lost; name another file"))
     }
 }
 
@@ -215,18 +241,21 @@ fn lost_if_cut(path: &Path) -> Option<SameFile> {
     fs::metadata(path).ok().filter(|metadata| metadata.len() > 0).as_ref().and_then(SameFile::of_metadata)
 }
 
-fn named(path: &Option<PathBuf>) -> Option<&Path> {
+fn named(path: &Sourced<Option<PathBuf>>) -> Option<&Path> {
     path.as_deref().filter(|path| path.as_os_str() != "-")
 }
 
-fn check_links(option: &str, path: &Path, writable: &Writable) -> Result<(), String> {
+fn check_links(written: WrittenPath<'_>, writable: &Writable) -> Result<(), String> {
+    let Some(path) = written_path(written) else {
+        return Ok(());
+    };
     let (why, link) = match (writable.link_to(path), leads_out(path)) {
         (Some(link), _) => ("which a task may have made (--dir …:rw)", link),
         (None, Some(link)) => ("which leads out of its directory, as one that a task has left there may", link),
         (None, None) => return Ok(()),
     };
-    let (path, link) = (Foreign::of(path), Foreign::of(&link));
-    Err(format!("{option} {path} goes by the link {link}, {why}; name the file itself, or remove the link"))
+    let (said, link) = (said(written), Foreign::of(&link));
+    Err(format!("{said} goes by the link {link}, {why}; name the file itself, or remove the link"))
 }
 
 fn standard_output() -> Option<SameFile> {

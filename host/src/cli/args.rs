@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::units::{self, Each};
 use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Call, Failures, Isolate, Limits, SandboxMode};
-use wasmpool_run::grants::{self, Directory, Peer};
+use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
+use wasmpool_run::grants::{Directory, Peer};
 use wasmpool_scheduler::ChunkSize;
 
 /// The values of `--isolate`, and what each means.
@@ -80,7 +81,7 @@ pub struct Map {
     pub tasks: Vec<Each<units::NamedTask>>,
     /// Take no more items to a task of --task once N% of its items (three at least), or N of them, have failed; the others go
     /// on [default: never]
-    #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside, requires = "tasks")]
+    #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside)]
     pub set_aside: Option<Failures>,
     /// FUNCTION takes a list of items and returns as many results: one call per chunk
     #[arg(long, env = "WASMPOOL_BATCH", value_parser = BoolishValueParser::new())]
@@ -100,44 +101,6 @@ pub struct Map {
     pub items: Items,
     #[command(flatten)]
     pub common: Common,
-}
-
-/// Says that an option and --deterministic cannot both be held to.
-fn undetermined(option: &str, why: &str) -> Result<(), String> {
-    Err(format!("{option} cannot be used with --deterministic: {why}"))
-}
-
-impl Map {
-    /// Refuses what --deterministic cannot hold to.
-    pub fn check(&self) -> Result<(), String> {
-        self.common.check(|| {
-            self.calling.check()?;
-            self.items.check()?;
-            if self.set_aside.is_some() {
-                return undetermined("--set-aside", "how far a task gets until it is ended depends on timing");
-            }
-            if self.batch && !matches!(self.items.chunk_size, ChunkSize::Fixed(_)) {
-                return undetermined("--batch with chunks of any size", "say how many items a call gets, with -c N");
-            }
-            if self.batch && (self.items.max_tasks_per_worker.is_some() || self.items.journal.is_some()) {
-                return undetermined(
-                    "--batch with --max-tasks-per-worker or --journal",
-                    "a chunk ends early where a worker or a run does",
-                );
-            }
-            Ok(())
-        })
-    }
-
-    /// The tasks of --task.
-    pub fn tasks(&self) -> impl Iterator<Item = &units::NamedTask> {
-        self.tasks.iter().flatten()
-    }
-
-    pub fn output_format(&self) -> OutputFormat {
-        let several = !self.tasks.is_empty();
-        self.output_format.unwrap_or(if several { OutputFormat::Records } else { OutputFormat::Values })
-    }
 }
 
 #[derive(Debug, Args)]
@@ -171,18 +134,6 @@ pub struct Exec {
     pub items: Items,
     #[command(flatten)]
     pub common: Common,
-}
-
-impl Exec {
-    /// Refuses what --deterministic cannot hold to.
-    pub fn check(&self) -> Result<(), String> {
-        if self.replace == self.replace_index {
-            return Err(
-                "--replace and --replace-index stand for different things: give them different texts".to_owned()
-            );
-        }
-        self.common.check(|| self.items.check())
-    }
 }
 
 /// What the commands share that run a task over many items.
@@ -240,19 +191,6 @@ pub struct Items {
     pub progress: Progress,
 }
 
-impl Items {
-    /// Refuses what --deterministic cannot hold to.
-    fn check(&self) -> Result<(), String> {
-        if self.unordered {
-            return undetermined("--unordered", "which item is done first depends on timing");
-        }
-        if self.halt.0.is_some() {
-            return undetermined("--halt", "how far a run gets until it is ended depends on timing");
-        }
-        Ok(())
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct CallArgs {
     /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
@@ -266,13 +204,6 @@ pub struct CallArgs {
     pub calling: Calling,
     #[command(flatten)]
     pub common: Common,
-}
-
-impl CallArgs {
-    /// Refuses what --deterministic cannot hold to.
-    pub fn check(&self) -> Result<(), String> {
-        self.common.check(|| self.calling.check())
-    }
 }
 
 #[derive(Debug, Args)]
@@ -323,25 +254,6 @@ pub struct Grants {
     pub peers: Vec<Each<Peer>>,
 }
 
-impl Grants {
-    /// As the rest of the program knows them.
-    pub fn grants(&self) -> grants::Grants {
-        grants::Grants {
-            env: self.env.iter().flatten().cloned().collect(),
-            directories: self.directories.iter().flatten().cloned().collect(),
-            peers: self.peers.iter().flatten().cloned().collect(),
-            scratch: self.scratch.clone(),
-        }
-    }
-
-    /// Has these hold in place of what was said.
-    pub fn set(&mut self, grants: grants::Grants) {
-        let grants::Grants { env, directories, peers, scratch } = grants;
-        let (env, directories, peers) = (vec![Each(env)], vec![Each(directories)], vec![Each(peers)]);
-        *self = Grants { env, directories, peers, scratch };
-    }
-}
-
 /// How a function is called.
 #[derive(Debug, Args)]
 pub struct Calling {
@@ -356,16 +268,6 @@ pub struct Calling {
     pub arg: Vec<Each<(String, String)>>,
 }
 
-impl Calling {
-    /// Refuses what --deterministic cannot hold to.
-    fn check(&self) -> Result<(), String> {
-        match self.isolate {
-            Isolate::Item => Ok(()),
-            _ => undetermined("--isolate chunk or worker", "which items share an instance depends on timing"),
-        }
-    }
-}
-
 /// What every command shares that runs items.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -373,6 +275,22 @@ pub struct Common {
     /// and records tell neither worker nor time
     #[arg(long, env = "WASMPOOL_DETERMINISTIC", value_parser = BoolishValueParser::new())]
     pub deterministic: bool,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Limits and grants in a file, in the words of the options; what is said here counts for more
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
+    pub policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub grants: Grants,
+    #[command(flatten)]
+    pub sandbox: Sandbox,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// What one item may use.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
     /// Wall time of one item (ms, s, m, h), without what it waits for a processor, up to nine times as long [default: 30s]
     #[arg(long, value_name = "DURATION", env = "WASMPOOL_TIMEOUT", value_parser = units::duration, allow_hyphen_values = true)]
     pub timeout: Option<Duration>,
@@ -385,57 +303,10 @@ pub struct Common {
     /// Result of one item, at most [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "WASMPOOL_MAX_OUTPUT", value_parser = units::size, allow_hyphen_values = true)]
     pub max_output: Option<u64>,
-    /// Limits and grants in a file, in the words of the options; what is said here counts for more
-    #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
-    pub policy: Option<PathBuf>,
-    /// The manifest of the task, if that is a plugin.
-    #[arg(skip)]
-    pub plugin: Option<PathBuf>,
-    #[command(flatten)]
-    pub grants: Grants,
-    #[command(flatten)]
-    pub sandbox: Sandbox,
-    #[command(flatten)]
-    pub verbosity: Verbosity,
 }
 
-impl Common {
-    /// What these say of a call.
-    pub fn call(&self) -> Call {
-        Call { deterministic: self.deterministic, limits: self.limits(), sandbox: self.sandbox.mode, ..Call::default() }
-    }
-
-    pub fn limits(&self) -> Limits {
-        let fuel = self.fuel.or(self.deterministic.then_some(Limits::DETERMINISTIC_FUEL));
-        let timeout = match fuel.filter(|_| self.deterministic) {
-            Some(fuel) => Limits::distant_timeout(fuel),
-            None => self.timeout.unwrap_or(Limits::default().timeout),
-        };
-        let Limits { memory, max_output, .. } = Limits::default();
-        Limits {
-            timeout,
-            memory: self.memory.unwrap_or(memory).min(1 << 40),
-            fuel,
-            max_output: self.max_output.unwrap_or(max_output).min(u64::from(u32::MAX) / 4),
-        }
-    }
-
-    /// Refuses what --deterministic cannot hold to, here and in `more`.
-    fn check(&self, more: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-        if !self.deterministic {
-            return Ok(());
-        }
-        if self.timeout.is_some() {
-            return undetermined("--timeout", "one machine takes longer than another: limit an item with --fuel");
-        }
-        if self.grants.peers.iter().flatten().next().is_some() {
-            return undetermined("--allow-net", "nobody knows what a peer will answer");
-        }
-        more()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum InputFormat {
     /// Each line is JSON; empty lines are no items
     Jsonl,
@@ -449,7 +320,8 @@ pub enum InputFormat {
     Files,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// The bare result as JSON, one per line; failed items are left out
     Values,
@@ -459,7 +331,8 @@ pub enum OutputFormat {
     Raw,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Delimiter {
     Newline,
     Nul,

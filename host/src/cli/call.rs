@@ -5,15 +5,14 @@ use std::time::Duration;
 use wasmpool_run::tell;
 
 use super::apart::ReadFiles;
-use super::args::CallArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
-use super::map;
 use super::progress::{short_of_workers, without};
 use super::run::{Run, run};
+use super::spec::OneItem;
+use super::spec::RunSpec;
 use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Counts, Failure, Kind};
-use wasmpool_core::policy::Call;
 use wasmpool_core::text::{Foreign, Quoted};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
@@ -22,27 +21,23 @@ use wasmpool_run::journal::Identity;
 use wasmpool_run::output::{Format, Output, Target, Watcher};
 use wasmpool_scheduler::{Config, WorkerId};
 
-pub fn call(args: &CallArgs) -> Result<Exit, Stop> {
-    args.check()?;
-    ReadFiles::of_tasks([args.task.as_path()], &args.common).check_streams()?;
-    let item = match args.arguments.as_slice() {
-        [] => "null".to_owned(),
-        [one] => one.clone(),
-        several => format!("[{}]", several.join(",")),
-    };
-    let mut watcher = Said { quiet: args.common.verbosity.quiet };
+pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
+    let OneItem { task, item } = &spec.items;
+    ReadFiles::of(spec, [task.as_path()]).check_streams()?;
+    let call = spec.call();
+    let mut watcher = Said { quiet: spec.verbosity.quiet };
     let (exit, counts) = run(Run {
-        task: &Wasm::of_argument(&args.task)?,
-        call: Call { function: Some(args.function.clone()), ..map::call(&args.calling, &args.common) },
-        grants: args.common.grants.grants(),
-        config: Config::of_limits(args.common.limits().timeout, 1),
+        task: &Wasm::of_argument(task)?,
+        grants: spec.grants.grants(),
+        config: Config::of_limits(call.limits.timeout, 1),
+        call,
         format: Format::Values,
-        items: Box::new(Once(Some(item))),
+        items: Box::new(Once(Some(item.clone()))),
         identity: Identity::default(),
         output: Output::new(Target::open(None, "the result")?, None, None),
         files: None,
         watcher: &mut watcher,
-        notice: Notice::new(args.common.verbosity),
+        notice: Notice::new(spec.verbosity),
         ends_at_once: true,
     })?;
     // Arguments that don't fit are wrong usage here, where a person wrote them.

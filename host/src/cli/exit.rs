@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::resolve::UsageError;
 use wasmpool_run::error::Error;
 
 /// How the command ends.
@@ -56,6 +57,12 @@ pub struct Stop {
 impl From<String> for Stop {
     fn from(message: String) -> Stop {
         Stop { exit: Exit::Usage, message }
+    }
+}
+
+impl From<UsageError> for Stop {
+    fn from(error: UsageError) -> Stop {
+        Stop { exit: Exit::Usage, message: error.to_string() }
     }
 }
 

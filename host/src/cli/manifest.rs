@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::source::{Source, Sourced};
+use super::spec::GrantSpec;
 use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
-use wasmpool_run::grants::{Directory, Grants, Peer, mode};
+use wasmpool_run::grants::{Directory, Peer, mode};
 
 /// The name of a manifest.
 pub const NAME: &str = "plugin.toml";
@@ -74,6 +76,9 @@ pub struct Asks {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
+    /// Where it was found.
+    #[serde(skip)]
+    pub path: PathBuf,
     pub limits: Limits,
     pub grants: Gives,
 }
@@ -95,10 +100,10 @@ pub struct Gives {
 /// What became of what a plugin asks for and a user gives.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowed {
-    pub grants: Grants,
+    pub grants: GrantSpec,
     /// Asked for and not given: what it is, and the option that would give it.
     pub missing: Vec<(String, String)>,
-    /// GuestGrants and not asked for, so withheld: as the user would say it.
+    /// Given and not asked for, so withheld: as the user said it.
     pub withheld: Vec<String>,
 }
 
@@ -148,43 +153,51 @@ impl Manifest {
     }
 
     /// What the plugin gets of what is given.
-    pub fn narrow(&self, given: Grants) -> Narrowed {
+    pub fn narrow(&self, given: GrantSpec) -> Narrowed {
         let asks = &self.grants;
         let mut narrowed = Narrowed::default();
         let Narrowed { grants, missing, withheld } = &mut narrowed;
-        for (name, value) in given.env {
-            match asks.env.contains(&name) {
-                true => grants.env.push((name, value)),
-                false => withheld.push(format!("--env {}=…", Word::of(&name))),
+        for variable in given.env {
+            let (name, _) = &*variable;
+            match asks.env.contains(name) {
+                true => grants.env.push(variable),
+                false => withheld.push(variable.said_as("--env", &format!("{}=…", Word::of(name))).to_string()),
             }
         }
         for directory in given.directories {
+            let option = directory.said_as("--dir", &said(&directory)).to_string();
             match asks.dir.iter().find(|(name, _)| *name == directory.guest) {
                 Some((_, writes)) => {
                     if directory.writable && !writes {
-                        withheld.push(format!("writing to --dir {}", said(&directory)));
+                        withheld.push(format!("writing to {option}"));
                     }
-                    let writable = directory.writable && *writes;
-                    grants.directories.push(Directory { writable, ..directory });
+                    let narrow = |one: Directory| Directory { writable: one.writable && *writes, ..one };
+                    grants.directories.push(directory.map(narrow));
                 }
-                None => withheld.push(format!("--dir {}", said(&directory))),
+                None => withheld.push(option),
             }
         }
         let same_peer = |one: &Peer, other: &Peer| one.port == other.port && one.host.eq_ignore_ascii_case(&other.host);
         for peer in given.peers {
             match asks.allow_net.iter().any(|asked| same_peer(asked, &peer)) {
                 true => grants.peers.push(peer),
-                false => withheld.push(format!("--allow-net {}", Word::of(&address(&peer)))),
+                false => {
+                    let address = Word::of(&address(&peer)).to_string();
+                    withheld.push(peer.said_as("--allow-net", &address).to_string());
+                }
             }
         }
         match given.scratch {
-            Some(name) if asks.scratch.as_ref() == Some(&name) => grants.scratch = Some(name),
-            Some(name) => withheld.push(format!("--scratch {}", Word::of(&name))),
+            Some(name) if asks.scratch.as_deref() == Some(name.as_str()) => grants.scratch = Some(name),
+            Some(name) => {
+                let word = Word::of(name.as_str()).to_string();
+                withheld.push(name.said_as("--scratch", &word).to_string());
+            }
             None => {}
         }
         for (ask, option) in asks.each() {
             let had = match &ask {
-                Ask::Variable(name) => grants.env.iter().any(|(given, _)| given == name),
+                Ask::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
                 Ask::Directory(name, writes) => {
                     grants.directories.iter().any(|given| given.guest == **name && given.writable >= *writes)
                 }
@@ -293,6 +306,7 @@ impl Policy {
     /// As for a manifest.
     pub fn of_file(path: &Path) -> Result<Policy, String> {
         let mut policy: Policy = read::file(path)?;
+        policy.path = path.to_owned();
         for directory in &mut policy.grants.dir {
             directory.host = path.parent().unwrap_or(Path::new("")).join(&directory.host);
         }
@@ -300,18 +314,24 @@ impl Policy {
     }
 
     /// Its grants beside those of the command line, which counts where both say something of the same name.
-    pub fn grants(self, said: Grants) -> Grants {
-        let Gives { env, dir, allow_net, scratch } = self.grants;
-        let env = env.into_iter().filter(|(name, _)| !said.env.iter().any(|(other, _)| other == name));
-        let directories = dir.into_iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
-        let peers = allow_net.into_iter().filter(|peer| !said.peers.contains(peer));
-        Grants {
-            env: env.chain(said.env.clone()).collect(),
-            directories: directories.chain(said.directories.clone()).collect(),
-            peers: peers.chain(said.peers.clone()).collect(),
-            scratch: said.scratch.or(scratch),
+    pub fn grants(&self, said: GrantSpec) -> GrantSpec {
+        let source = Source::Policy(self.path.as_path().into());
+        let Gives { env, dir, allow_net, scratch } = &self.grants;
+        let env = env.iter().filter(|(name, _)| !said.env.iter().any(|other| other.0 == *name));
+        let directories = dir.iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
+        let peers = allow_net.iter().filter(|peer| !said.peers.iter().any(|other| **other == **peer));
+        GrantSpec {
+            env: from(&source, env).chain(said.env.iter().cloned()).collect(),
+            directories: from(&source, directories).chain(said.directories.iter().cloned()).collect(),
+            peers: from(&source, peers).chain(said.peers.iter().cloned()).collect(),
+            scratch: said.scratch.or_else(|| scratch.clone().map(|name| Sourced::new(name, source))),
         }
     }
+}
+
+/// Returns copies of these with their source.
+fn from<'a, T: Clone + 'a>(source: &Source, values: impl Iterator<Item = &'a T>) -> impl Iterator<Item = Sourced<T>> {
+    values.map(|value| Sourced::new(value.clone(), source.clone()))
 }
 
 /// Whether both paths lead to one file.
@@ -347,6 +367,15 @@ mod tests {
         prop::collection::vec((0..4u8, any::<bool>()), 0..4)
     }
 
+    fn said(given: &wasmpool_run::grants::Grants) -> GrantSpec {
+        GrantSpec {
+            env: from(&Source::CommandLine, given.env.iter()).collect(),
+            directories: from(&Source::CommandLine, given.directories.iter()).collect(),
+            peers: from(&Source::CommandLine, given.peers.iter()).collect(),
+            scratch: from(&Source::CommandLine, given.scratch.iter()).next(),
+        }
+    }
+
     fn names() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(0..4u8, 0..4)
     }
@@ -369,14 +398,15 @@ mod tests {
             let directory = |(n, writable): &(u8, bool)| {
                 Directory { host: format!("/host/{n}").into(), guest: format!("/{n}"), writable: *writable }
             };
-            let given = Grants {
+            let given = wasmpool_run::grants::Grants {
                 env: given_env.iter().map(|n| (format!("V{n}"), "value".to_owned())).collect(),
                 directories: given_dir.iter().map(directory).collect(),
                 peers: given_net.iter().map(peer).collect(),
                 scratch: given_scratch.map(|n| format!("/s{n}")),
             };
             let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: Limits::default(), grants: asks.clone() };
-            let Narrowed { grants, missing, withheld } = manifest.narrow(given.clone());
+            let Narrowed { grants, missing, withheld } = manifest.narrow(said(&given));
+            let grants = grants.grants();
             for (name, value) in &grants.env {
                 prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));
             }
@@ -390,7 +420,7 @@ mod tests {
             }
             prop_assert!(grants.scratch.is_none() || grants.scratch == asks.scratch && grants.scratch == given.scratch);
             // Nothing is withheld, and nothing missing, without a word.
-            let all = |g: &Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
+            let all = |g: &wasmpool_run::grants::Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
             prop_assert!(all(&grants) == all(&given) || !withheld.is_empty());
             let asked_scratch_only = asks.scratch.is_some() && grants.scratch.is_none();
             prop_assert!(!asked_scratch_only || missing.iter().any(|(_, option)| option.starts_with("--scratch")));

@@ -5,7 +5,6 @@ mod args;
 mod call;
 mod compiling;
 mod doctor;
-mod exec;
 mod exit;
 mod fan;
 mod feed;
@@ -14,11 +13,13 @@ mod inspect;
 mod manifest;
 mod map;
 mod merge;
-mod plugin;
 mod progress;
+mod resolve;
 mod run;
 mod several;
 mod signals;
+mod source;
+mod spec;
 mod stream;
 pub(crate) mod units;
 mod within;
@@ -34,6 +35,9 @@ use nix::sys::signal::{SigSet, Signal};
 
 use args::{Arguments, Command};
 use exit::{Exit, Stop};
+use resolve::UsageError;
+use source::Origins;
+use spec::RunSpec;
 use wasmpool_core::text::{Foreign, Lines};
 
 use wasmpool_run::error::caught;
@@ -53,10 +57,11 @@ pub fn main() -> ExitCode {
         Err(e) => return explain(e).into(),
     };
     given::tell_what_the_environment_gives(&matches, &arguments.command);
+    let origins = Origins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
     let result = caught("the command", || match arguments.command {
-        Command::Map(mut map) => plugin::settle_map(&mut map).map_err(Stop::from).and_then(|()| map::map(&map)),
-        Command::Exec(mut exec) => plugin::settle_exec(&mut exec).map_err(Stop::from).and_then(|()| exec::exec(&exec)),
-        Command::Call(mut call) => plugin::settle_call(&mut call).map_err(Stop::from).and_then(|()| call::call(&call)),
+        Command::Map(map) => told(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
+        Command::Exec(exec) => told(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
+        Command::Call(call) => told(resolve::call(&call, origins)).and_then(|spec| call::call(&spec)),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
         Command::Doctor => doctor::doctor(),
@@ -69,6 +74,13 @@ pub fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Tells what is to be told of how a run came to be what it is.
+fn told<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>, Stop> {
+    let spec = resolved?;
+    spec.notes.iter().for_each(|note| tell!("wasmpool: {}", Lines(note)));
+    Ok(spec)
 }
 
 /// The command line, whose help does not show what variables of the environment hold: that may be a secret, or a stranger's.

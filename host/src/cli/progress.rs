@@ -8,7 +8,7 @@ use wasmpool_run::tell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{Common, Progress as When};
+use super::args::{Progress as When, Verbosity};
 use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Counts, Failure};
 use wasmpool_core::text::Foreign;
@@ -46,8 +46,8 @@ enum Shown {
 
 impl Progress {
     /// `size` is that of the whole input in bytes, where it is known.
-    pub fn new(when: When, common: &Common, size: Option<u64>) -> Progress {
-        let (quiet, verbose) = (common.verbosity.quiet, common.verbosity.verbose > 0);
+    pub fn new(when: When, verbosity: Verbosity, size: Option<u64>) -> Progress {
+        let (quiet, verbose) = (verbosity.quiet, verbosity.verbose > 0);
         let shown = match (when, stderr().is_terminal()) {
             (When::Auto, true) if !quiet => Some(Shown::Bar(bar())),
             (When::Always, true) => Some(Shown::Bar(bar())),

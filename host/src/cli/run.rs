@@ -66,7 +66,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,
     };
-    let start = match output.start(identity.of("task", prepared.hash.clone()), &|| signals.last() != 0) {
+    let start = match output.start(identity.of_task(&prepared.hash), &|| signals.last() != 0) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         start => start?,
     };

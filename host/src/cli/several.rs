@@ -4,10 +4,8 @@
 //! input ([`Fan`]), the output ([`Merger`]), and the number of worker processes.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,20 +13,21 @@ use std::time::Duration;
 use wasmpool_run::tell;
 
 use super::apart::{self, Lists, ReadFiles};
-use super::args::Map;
 use super::exit::{Exit, Stop};
 use super::fan::Fan;
-use super::map::item_call;
 use super::merge::{Merger, News, framed};
 use super::progress::{Progress, kinds};
 use super::run::{READER, SUPERVISOR, WRITER, Work, prepare};
 use super::signals::{Signals, watch_signals};
+use super::source::Sourced;
+use super::spec::ManyItems;
+use super::spec::RunSpec;
 use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Counts, Failure, Kind};
 use wasmpool_core::policy::{Call, Failures, Halt, HaltWhen};
-use wasmpool_core::text::{Foreign, Word};
+use wasmpool_core::text::Foreign;
 use wasmpool_run::compile::{Cache, Prepared, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
@@ -44,23 +43,21 @@ use wasmpool_scheduler::{Config, WorkerId};
 /// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
 const SHARE_EVERY: Duration = Duration::from_millis(200);
 
-pub fn several(map: &Map) -> Result<Exit, Stop> {
-    let inputs: Vec<PathBuf> = map.task.iter().chain(&map.input).cloned().collect();
-    check(map, &inputs)?;
-    let inputs = Inputs::open(&inputs)?;
-    let tasks = map.tasks.iter().flatten().map(|task| task.file.as_path());
-    let read = ReadFiles::of_tasks(tasks, &map.common).and_inputs(inputs.same_files());
-    apart::check(&read, &map.items, &map.common)?;
-    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(&map.items, &inputs));
-    let progress = Progress::new(map.items.progress, &map.common, size);
-    let mut items = items(&map.items, &map.common, inputs, &progress)?;
+pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
+    let options = &spec.items;
+    let inputs = Inputs::open(&options.input)?;
+    let read = ReadFiles::of(spec, tasks.iter().map(|task| task.file.as_path())).and_inputs(inputs.same_files());
+    apart::check(&read, spec)?;
+    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
+    let progress = Progress::new(*options.progress, spec.verbosity, size);
+    let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
-    let output = output(&map.items, lists)?;
+    let output = output(options, lists)?;
     written.set(output.same_files(), None);
     let target = output.results;
     let fan = Arc::new(Fan::new());
     let mut mailboxes = Vec::new();
-    for task in 0..map.tasks().count() {
+    for task in 0..tasks.len() {
         let asked = fan.clone();
         let asking = || {
             Mailbox::asking(Box::new({
@@ -78,31 +75,28 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         reader.close();
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
-    let budget = workers(&map.items).max(map.tasks().count());
+    let budget = workers(options).max(tasks.len());
     let spares = Spares::started(Program::Own, budget);
-    let grants = map.common.grants.grants();
+    let grants = spec.grants.grants();
     let cache = Cache::of_user();
     cache.check(&grants)?;
     let OpenedGrants { given, directories } = grants.open()?;
-    let mut call = formed(item_call(map), &map.items, map.output_format());
+    let mut call = formed(spec.call(), options);
     call.given = given;
     call.columns = columns;
-    let mut tasks = Vec::new();
-    for NamedTask { name, file } in map.tasks() {
+    let mut ready = Vec::new();
+    for NamedTask { name, file } in tasks {
         let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;
-        match prepare(&wasm, &call, &cache, false, &mut notice(&map.items, &map.common).until(&signals.came)) {
-            Ok(prepared) => tasks.push((wasm, prepared)),
+        match prepare(&wasm, &call, &cache, false, &mut notice(spec).until(&signals.came)) {
+            Ok(prepared) => ready.push((wasm, prepared)),
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
             Err(e) => return Err(of_task(name, e)),
         }
     }
     let (news, merged) = mpsc::channel();
-    let board = Board::new(map, progress, senders.clone());
-    let lines = map.tasks().map(|task| {
-        let format = format(map.output_format(), map.delimiter);
-        Lines::of_task(format, &task.name).deterministic(map.common.deterministic)
-    });
-    let merger = Merger::new(!map.items.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
+    let board = Board::new(options, tasks, progress, senders.clone());
+    let lines = tasks.iter().map(|task| Lines::of_task(format(options), &task.name).deterministic(*spec.deterministic));
+    let merger = Merger::new(!*options.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
         let write = move || {
@@ -130,8 +124,17 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
         };
         start_thread("input", read).map_err(Error::from)?;
     }
-    let crew = Crew { map, call: &call, directories: &directories, cache: &cache, spares, fan: &fan, board: &board };
-    let result = crew.run(tasks, mailboxes, &senders, &news, budget, &signals);
+    let crew = Crew {
+        spec,
+        named: tasks,
+        call: &call,
+        directories: &directories,
+        cache: &cache,
+        spares,
+        fan: &fan,
+        board: &board,
+    };
+    let result = crew.run(ready, mailboxes, &senders, &news, budget, &signals);
     // Tasks that were set aside have records of all that is still to be read, unless the run was cut short.
     let whole = result.is_ok() && signals.last() == 0 && !board.is_halted();
     let input = if whole { fan.wait_for_end() } else { Ok(()) };
@@ -139,51 +142,9 @@ pub fn several(map: &Map) -> Result<Exit, Stop> {
     let _ = news.send(News::End);
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
-    let exit = board.end(map, written, signals.last(), result)?;
+    let exit = board.end(spec, written, signals.last(), result)?;
     input.map_err(Error::Input)?;
     Ok(exit)
-}
-
-/// Refuses what cannot be meant, or what a run of several tasks does not do.
-fn check(map: &Map, inputs: &[PathBuf]) -> Result<(), String> {
-    let mut names = BTreeSet::new();
-    for task in map.tasks() {
-        if !names.insert(&task.name) {
-            return Err(format!(
-                "two tasks are called {}: --task wants a name of its own for each",
-                Foreign::of(&task.name)
-            ));
-        }
-    }
-    if let Some(task) = inputs.iter().find(|input| is_wasm(input)) {
-        let file = Foreign::of(task);
-        return Err(format!(
-            "{file} is a task, and with --task all that stands without a name is input: write --task NAME={}",
-            Word::of(task)
-        ));
-    }
-    let alone = |option, why| {
-        Err(format!("{option} is for a run of one task: {why} (wasmpool map {option} … TASK), or leave {option} out"))
-    };
-    if map.items.journal.is_some() || map.items.resume {
-        return alone("--journal", "run each task by itself, with a journal and an output of its own");
-    }
-    if map.items.results.is_some() {
-        return alone("--results", "run each task by itself, with a directory of its own");
-    }
-    if map.items.failed.is_some() {
-        return alone("--failed", "run the task whose failed items are wanted by itself");
-    }
-    Ok(())
-}
-
-/// Whether a file is rather a task than a list of items.
-fn is_wasm(path: &Path) -> bool {
-    if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
-        return true;
-    }
-    let mut magic = [0; 4];
-    path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\0asm"
 }
 
 fn of_task(name: &str, error: Error) -> Stop {
@@ -193,7 +154,8 @@ fn of_task(name: &str, error: Error) -> Stop {
 
 /// What all supervisors are started with.
 struct Crew<'a> {
-    map: &'a Map,
+    spec: &'a RunSpec,
+    named: &'a [NamedTask],
     call: &'a Call,
     directories: &'a [OwnedFd],
     cache: &'a Cache,
@@ -219,7 +181,7 @@ impl Crew<'_> {
         thread::scope(|scope| {
             let (ended, ends) = mpsc::channel();
             for (task, ((wasm, prepared), mailbox)) in tasks.into_iter().zip(mailboxes).enumerate() {
-                let config = config(&self.map.items, self.call, budget);
+                let config = config(&self.spec.items, self.call, budget);
                 let workers = staff.allowed.get(task).copied().unwrap_or(1);
                 let config = Config { workers, halt: self.board.own_halt(), ..config };
                 let (news, ended) = (news.clone(), ended.clone());
@@ -253,8 +215,8 @@ impl Crew<'_> {
                     Ok((task, Ok(Some(e)))) => {
                         staff.left(task);
                         given_up += 1;
-                        if given_up == self.map.tasks().count() && failed.is_ok() {
-                            let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
+                        if given_up == self.named.len() && failed.is_ok() {
+                            let name = self.named.get(task).map_or("", |task| &task.name);
                             failed = Err(of_task(name, e));
                         }
                     }
@@ -262,7 +224,7 @@ impl Crew<'_> {
                         staff.left(task);
                         // The first to fail says why; the others are ended for it.
                         if failed.is_ok() {
-                            let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
+                            let name = self.named.get(task).map_or("", |task| &task.name);
                             failed = Err(of_task(name, e));
                         }
                         senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
@@ -286,11 +248,11 @@ impl Crew<'_> {
         news: &mpsc::Sender<News>,
         signals: &Signals,
     ) -> Result<Option<Error>, Error> {
-        let name = self.map.tasks().nth(task).map_or("", |task| &task.name);
+        let name = self.named.get(task).map_or("", |task| &task.name);
         let mut outcomes = Outcomes {
             task,
             name,
-            lines: Lines::of_task(format(self.map.output_format(), self.map.delimiter), name)
+            lines: Lines::of_task(format(&self.spec.items), name)
                 .deterministic(self.call.deterministic)
                 .within(self.call.limits.max_output),
             counts: Counts::default(),
@@ -301,7 +263,7 @@ impl Crew<'_> {
             fan: self.fan,
             board: self.board,
         };
-        let mut notice = notice(&self.map.items, &self.map.common).until(&signals.came);
+        let mut notice = notice(self.spec).until(&signals.came);
         let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
         outcomes.show();
         let next = match &end {
@@ -366,8 +328,8 @@ impl<'a> Staff<'a> {
 
 /// What is known of all tasks together.
 struct Board {
-    halt: Option<Halt>,
-    after: Option<Failures>,
+    halt: Sourced<Option<Halt>>,
+    after: Sourced<Option<Failures>>,
     names: Vec<String>,
     supervisors: Vec<Sender>,
     state: Mutex<Known>,
@@ -383,11 +345,11 @@ struct Known {
 }
 
 impl Board {
-    fn new(map: &Map, progress: Progress, supervisors: Vec<Sender>) -> Board {
-        let names: Vec<String> = map.tasks().map(|task| task.name.clone()).collect();
+    fn new(options: &ManyItems, tasks: &[NamedTask], progress: Progress, supervisors: Vec<Sender>) -> Board {
+        let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
         let counts = vec![Counts::default(); names.len()];
         let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false, told_short: false });
-        Board { halt: map.items.halt.0, after: map.set_aside, names, supervisors, state }
+        Board { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -396,7 +358,7 @@ impl Board {
 
     /// When a task ends by itself for its failures: then it is set aside.
     fn own_halt(&self) -> Option<Halt> {
-        self.after.map(|after| Halt { manner: HaltWhen::Now, after })
+        self.after.as_ref().map(|&after| Halt { manner: HaltWhen::Now, after })
     }
 
     fn is_halted(&self) -> bool {
@@ -440,7 +402,7 @@ impl Board {
     /// Says what became of the run, and how the command ends.
     fn end(
         &self,
-        map: &Map,
+        spec: &RunSpec,
         written: io::Result<Vec<u64>>,
         signal: i32,
         result: Result<(), Stop>,
@@ -463,7 +425,7 @@ impl Board {
             }
         }
         let all = known.all();
-        let told = !map.common.verbosity.quiet;
+        let told = !spec.verbosity.quiet;
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
             let (name, done, failed) = (Foreign::of(name), counts.done, counts.failures());
             match failed {
@@ -473,9 +435,9 @@ impl Board {
         }
         Ok(match self.halt.filter(|_| known.halted) {
             _ if signal != 0 => Exit::Signal(signal),
-            Some(halt) => {
+            Some(_) => {
                 if told {
-                    tell_halted(halt, &all);
+                    tell_halted(&self.halt, &all);
                 }
                 Exit::Halted
             }
@@ -527,7 +489,9 @@ impl Outcomes<'_> {
         let Outcomes { counts, board, name, given_up, .. } = self;
         let new = || {
             let (failed, done) = (counts.failures(), counts.done);
-            let option = board.after.map_or_else(String::new, |after| format!(" (--set-aside {after})"));
+            let after = board.after.as_ref().map(Failures::to_string);
+            let option =
+                after.map_or_else(String::new, |after| format!(" ({})", board.after.said_as("--set-aside", &after)));
             let why = match given_up {
                 Some(e) => e.to_string(),
                 None => format!("{failed} of its {done} items failed{option}"),

@@ -7,25 +7,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use wasmpool_run::tell;
 
-use wasmpool_core::text::Foreign;
+use super::source::Sourced;
+use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_run::grants::Directory;
 use wasmpool_run::links::leads_to;
 use wasmpool_run::place::FileId;
 
 /// Directories that the task may write to.
 #[derive(Debug)]
-pub struct Granted<'a>(Vec<(FileId, &'a Directory)>);
+pub struct Granted<'a>(Vec<(FileId, &'a Sourced<Directory>)>);
 
 impl<'a> Granted<'a> {
-    pub fn of(directories: &'a [Directory]) -> Granted<'a> {
-        let there = |directory: &'a Directory| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory));
+    pub fn of(directories: &'a [Sourced<Directory>]) -> Granted<'a> {
+        let there =
+            |directory: &'a Sourced<Directory>| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory));
         Granted(directories.iter().filter(|directory| directory.writable).filter_map(there).collect())
     }
 
-    /// Tells that what an option names lies in one of them, or is to be made there.
-    pub fn tell(&self, option: &str, path: &Path) {
+    /// Tells that what an option names lies in one of them, or is to be made there. `said` is the option with its path.
+    pub fn tell(&self, said: &str, path: &Path) {
         if let Some(directory) = self.holding(path) {
-            tell!("wasmpool: {option} {} lies in {}", Foreign::of(path), told(directory));
+            tell!("wasmpool: {} lies in {}", Lines(said), told(directory));
         }
     }
 
@@ -39,7 +41,7 @@ impl<'a> Granted<'a> {
     }
 
     /// The one that a path leads into, if one does.
-    fn holding(&self, path: &Path) -> Option<&'a Directory> {
+    fn holding(&self, path: &Path) -> Option<&'a Sourced<Directory>> {
         if self.0.is_empty() {
             return None;
         }
@@ -51,7 +53,8 @@ impl<'a> Granted<'a> {
     }
 }
 
-fn told(directory: &Directory) -> String {
-    let (host, guest) = (Foreign::of(&directory.host), Foreign::of(&directory.guest));
-    format!("the directory of --dir {host}::{guest}:rw, where the task can change it while the run goes on")
+fn told(directory: &Sourced<Directory>) -> String {
+    let bound = format!("{}::{}:rw", Foreign::of(&directory.host), Foreign::of(&directory.guest));
+    let option = directory.said_as("--dir", &bound);
+    format!("the directory of {option}, where the task can change it while the run goes on")
 }

@@ -166,3 +166,28 @@ fn a_journal_is_not_gone_on_with_by_a_run_of_the_other_kind() {
     let output = run(&[]).exits(2);
     assert!(output.stderr.contains("--deterministic"), "{}", output.stderr);
 }
+
+#[test]
+fn what_cannot_be_held_to_is_named_in_the_words_of_who_said_it() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "[limits]\ntimeout = '1s'\n").expect("written");
+    let policy = policy.to_str().expect("a path");
+    let of_policy = format!("`timeout` of the policy {policy} cannot be used with --deterministic: ");
+    let output = reach(&["--deterministic", "--policy", policy]).input("\"env\"\n").run().exits(2);
+    assert!(output.stderr.contains(&of_policy) && !output.stderr.contains("--timeout"), "{}", output.stderr);
+    for (variable, value, option) in [
+        ("WASMPOOL_TIMEOUT", "1s", "--timeout"),
+        ("WASMPOOL_UNORDERED", "1", "--unordered"),
+        ("WASMPOOL_HALT", "now", "--halt"),
+        ("WASMPOOL_ISOLATE", "worker", "--isolate"),
+        ("WASMPOOL_ALLOW_NET", "127.0.0.1:9", "--allow-net"),
+    ] {
+        let output = reach(&["--deterministic"]).env(variable, value).input("\"env\"\n").run().exits(2);
+        let named = output.stderr.contains(&format!("{variable} of the environment"));
+        assert!(named && !output.stderr.contains(option), "{}", output.stderr);
+    }
+    let output = reach(&["--unordered"]).env("WASMPOOL_DETERMINISTIC", "1").input("\"env\"\n").run().exits(2);
+    let says = "--unordered cannot be used with WASMPOOL_DETERMINISTIC of the environment: ";
+    assert!(output.stderr.contains(says), "{}", output.stderr);
+}

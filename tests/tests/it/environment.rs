@@ -103,3 +103,46 @@ fn what_the_environment_grants_is_told() {
         assert_eq!(run().arg("-q").run().exits(0).stderr, "");
     }
 }
+
+#[test]
+fn a_conflict_names_the_variable_and_not_an_option_that_nobody_typed() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let task = wat(SQUARE);
+    let file = path("results/0");
+    for (variables, option) in [
+        (&[("WASMPOOL_RESUME", "1")][..], "--resume"),
+        (&[("WASMPOOL_SET_ASIDE", "5")], "--set-aside"),
+        (&[("WASMPOOL_CSV_DELIMITER", ";")], "--csv-delimiter"),
+        (&[("WASMPOOL_NO_HEADER", "1")], "--no-header"),
+        (&[("WASMPOOL_RESULTS", "results"), ("WASMPOOL_FLATTEN", "1")], "--results"),
+        (&[("WASMPOOL_RESULTS", "results"), ("WASMPOOL_JOURNAL", "journal")], "--results"),
+        (&[("WASMPOOL_OUTPUT", &*task.path().to_string_lossy())], "--output"),
+        (&[("WASMPOOL_FAILED", &*task.path().to_string_lossy())], "--failed"),
+        (&[("WASMPOOL_RESULTS", &*path("results")), ("WASMPOOL_OUTPUT", &*file)], "--output"),
+    ] {
+        let run = variables.iter().fold(map(&task), |run, (variable, value)| run.env(variable, value));
+        let output = run.input("3\n").run().exits(2);
+        let (variable, _) = variables
+            .iter()
+            .find(|(name, _)| name.ends_with(&option[2..].to_uppercase().replace('-', "_")))
+            .expect("one");
+        assert!(output.stderr.contains(&format!("wasmpool: {variable} of the environment")), "{}", output.stderr);
+    }
+    let two = "a=one.wasm\na=two.wasm";
+    let output = wasmpool().arg("map").env("WASMPOOL_TASK", two).input("3\n").run().exits(2);
+    assert!(
+        output.stderr.contains("two tasks are called a: WASMPOOL_TASK of the environment wants"),
+        "{}",
+        output.stderr
+    );
+    let one = wasmpool().arg("map").env("WASMPOOL_TASK", "a=one.wasm").env("WASMPOOL_JOURNAL", "journal");
+    let output = one.input("3\n").run().exits(2);
+    assert!(
+        output.stderr.contains("wasmpool: WASMPOOL_JOURNAL of the environment is for a run of one task"),
+        "{}",
+        output.stderr
+    );
+    let output = map(&task).env("WASMPOOL_HALT", "now").input("x\n").run().exits(3);
+    assert!(output.stderr.contains("halted by WASMPOOL_HALT of the environment (now,fail=1)"), "{}", output.stderr);
+}

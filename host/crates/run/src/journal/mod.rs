@@ -22,6 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use format::{Chain, Found};
+use identity::Difference;
 pub use identity::Identity;
 pub use input::Tally;
 use state::{Entry, State};
@@ -141,14 +142,10 @@ impl Journal {
             self.state.identity = Some(identity);
             return Ok(Start::Fresh);
         };
-        if let Some((name, ours, theirs)) = identity.difference(theirs) {
+        if let Some(Difference { name, ours, theirs }) = identity.difference(theirs) {
             let what = match name {
-                "task" => "another task (its content is not the same)".to_owned(),
-                _ => format!(
-                    "a run with {name} {}, and this one has {}",
-                    Foreign::of(or_none(theirs)),
-                    Foreign::of(or_none(ours))
-                ),
+                identity::TASK => "another task (its content is not the same)".to_owned(),
+                _ => format!("a run with {name} {}, and this one has {}", Foreign::of(&theirs), Foreign::of(&ours)),
             };
             return Err(format!(
                 "the journal {} is of {what}; run it as before, or name another journal",
@@ -326,10 +323,6 @@ fn damaged(path: &Path, at: u64, first: bool) -> String {
     )
 }
 
-fn or_none(value: &str) -> &str {
-    if value.is_empty() { "none" } else { value }
-}
-
 fn lock(file: &File, path: &Path) -> Result<(), String> {
     let name = Foreign::of(path);
     let mut lack = None;
@@ -377,7 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path, false).expect("a new one");
-        let identity = Identity::new([("task", "a".to_owned())]);
+        let identity = Identity::default().of_task("a");
         assert!(matches!(journal.begin(identity.clone()), Ok(Start::Fresh)));
         for done in 0..1000 {
             journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
@@ -434,7 +427,7 @@ mod tests {
         fs::write(&path, &bytes).expect("written");
         let mut journal = Journal::open(&path, true).expect("it is there");
         assert!(journal.begin(Identity::default()).is_ok());
-        assert!(journal.begin(Identity::new([("task", "other".to_owned())])).is_err());
+        assert!(journal.begin(Identity::default().of_task("other")).is_err());
         drop(journal);
         assert_eq!(fs::read(&path).expect("it is there"), bytes);
         let other = folder.path().join("other");

@@ -116,7 +116,7 @@ mod tests {
                 Entry::Written(Written { items, counts: Counts { done, ..Counts::default() }, ..Written::default() })
             }),
             any::<u8>().prop_map(Entry::Finished),
-            "[a-z]{0,5}".prop_map(|name| Entry::Began(Identity::new([("task", name)]))),
+            "[a-z]{0,5}".prop_map(|name| Entry::Began(Identity::default().of_task(&name))),
         ]
     }
 

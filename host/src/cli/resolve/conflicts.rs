@@ -1,0 +1,173 @@
+//! Options that cannot be used together, named in the words of whoever set them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::UsageError;
+use crate::cli::args::InputFormat;
+use crate::cli::source::{Said, Sourced};
+use crate::cli::spec::{ManyItems, RunSpec, Tasks, Work};
+use crate::cli::units::NamedTask;
+use wasmpool_core::policy::Isolate;
+use wasmpool_core::text::Word;
+use wasmpool_scheduler::ChunkSize;
+
+/// Refuses what a run of many items cannot be told.
+pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
+    of_determinism(spec)?;
+    of_deterministic_items(spec)?;
+    match &spec.items.tasks {
+        Tasks::Several(tasks) => of_several_tasks(spec, tasks)?,
+        Tasks::One(_) if spec.items.set_aside.is_some() => {
+            let set_aside = spec.items.set_aside.said("--set-aside").to_string();
+            return Err(UsageError::SetAsideAlone { set_aside });
+        }
+        Tasks::One(_) => {}
+    }
+    of_items(spec)?;
+    match &spec.work {
+        Work::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
+            replace: command.replace.said("--replace").to_string(),
+            replace_index: command.replace_index.said("--replace-index").to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what `--deterministic` cannot hold to, whatever the command. A time limit is refused where limits are made.
+pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
+    if !*spec.deterministic {
+        return Ok(());
+    }
+    let refuse = |option, why| Err(undetermined(option, &spec.deterministic, why));
+    if let Some(peer) = spec.grants.peers.first() {
+        return refuse(peer.said("--allow-net"), "nobody knows what a peer will answer");
+    }
+    if let Work::Function(function) = &spec.work {
+        let value = match *function.isolate {
+            Isolate::Item => return Ok(()),
+            Isolate::Chunk => "chunk",
+            Isolate::Worker => "worker",
+        };
+        return refuse(function.isolate.said_as("--isolate", value), "which items share an instance depends on timing");
+    }
+    Ok(())
+}
+
+fn of_deterministic_items(spec: &RunSpec) -> Result<(), UsageError> {
+    if !*spec.deterministic {
+        return Ok(());
+    }
+    let refuse = |option, why| Err(undetermined(option, &spec.deterministic, why));
+    let items = &spec.items;
+    if *items.unordered {
+        return refuse(items.unordered.said("--unordered"), "which item is done first depends on timing");
+    }
+    if items.halt.is_some() {
+        return refuse(items.halt.said("--halt"), "how far a run gets until it is ended depends on timing");
+    }
+    if items.set_aside.is_some() {
+        return refuse(items.set_aside.said("--set-aside"), "how far a task gets until it is ended depends on timing");
+    }
+    match &spec.work {
+        Work::Function(function) if *function.batch => {
+            of_deterministic_batch(items, &function.batch, &spec.deterministic)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_deterministic_batch(
+    items: &ManyItems,
+    batch: &Sourced<bool>,
+    deterministic: &Sourced<bool>,
+) -> Result<(), UsageError> {
+    let batch = batch.said("--batch").to_string();
+    let deterministic = deterministic.said("--deterministic").to_string();
+    if !matches!(*items.chunk_size, ChunkSize::Fixed(_)) {
+        return Err(UsageError::UndeterminedBatch { batch, deterministic });
+    }
+    let cut_short = (items.max_tasks_per_worker.is_some())
+        .then(|| items.max_tasks_per_worker.said("--max-tasks-per-worker"))
+        .or_else(|| items.journal.is_some().then(|| items.journal.said("--journal")));
+    match cut_short {
+        Some(by) => Err(UsageError::UndeterminedChunks { batch, by: by.to_string(), deterministic }),
+        None => Ok(()),
+    }
+}
+
+/// Says that an option and `--deterministic` cannot both be held to.
+pub fn undetermined(option: Said<'_>, deterministic: &Sourced<bool>, why: &'static str) -> UsageError {
+    let deterministic = deterministic.said("--deterministic").to_string();
+    UsageError::Undetermined { option: option.to_string(), deterministic, why }
+}
+
+/// Refuses what cannot be meant of several tasks, or what a run of them does not do.
+fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(), UsageError> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = tasks.iter().find(|task| !names.insert(&task.name)) {
+        let (name, task) = (twice.name.clone(), tasks.said("--task").to_string());
+        return Err(UsageError::NameTwice { name, task });
+    }
+    let items = &spec.items;
+    if let Some(file) = items.input.iter().find(|input| is_wasm(input)) {
+        let (task, advice) = (tasks.said("--task").to_string(), Word::of(file).to_string());
+        return Err(UsageError::NamelessTask { file: file.clone(), task, advice });
+    }
+    let alone = |said: Said<'_>, option, why| Err(UsageError::ForOneTask { said: said.to_string(), option, why });
+    let with_journal = "run each task by itself, with a journal and an output of its own";
+    if items.journal.is_some() {
+        return alone(items.journal.said("--journal"), "--journal", with_journal);
+    }
+    if *items.resume {
+        return alone(items.resume.said("--resume"), "--journal", with_journal);
+    }
+    if items.results.is_some() {
+        let why = "run each task by itself, with a directory of its own";
+        return alone(items.results.said("--results"), "--results", why);
+    }
+    if items.failed.is_some() {
+        let why = "run the task whose failed items are wanted by itself";
+        return alone(items.failed.said("--failed"), "--failed", why);
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be meant of input and output.
+fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
+    let items = &spec.items;
+    if *items.resume && items.journal.is_none() {
+        return Err(UsageError::ResumeOfNothing { resume: items.resume.said("--resume").to_string() });
+    }
+    if items.results.is_some() {
+        let results = items.results.said("--results").to_string();
+        if let Work::Function(function) = &spec.work
+            && *function.flatten
+        {
+            let flatten = function.flatten.said("--flatten").to_string();
+            return Err(UsageError::FlattenedResults { results, flatten });
+        }
+        if items.journal.is_some() {
+            let journal = items.journal.said("--journal").to_string();
+            return Err(UsageError::JournalOfResults { results, journal });
+        }
+    }
+    if *items.input_format != InputFormat::Csv {
+        let delimiter = (*items.csv_delimiter != b',').then(|| items.csv_delimiter.said("--csv-delimiter"));
+        if let Some(option) = delimiter.or_else(|| items.no_header.then(|| items.no_header.said("--no-header"))) {
+            return Err(UsageError::OnlyOfCsv { option: option.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is rather a task than a list of items.
+fn is_wasm(path: &Path) -> bool {
+    if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
+        return true;
+    }
+    let mut magic = [0; 4];
+    path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\0asm"
+}

@@ -1,0 +1,48 @@
+//! Why what a command was told cannot be meant.
+
+use std::path::PathBuf;
+
+use wasmpool_core::text::{Foreign, Word};
+
+/// Why there is no run: what was said of it cannot be held to. Options are named in the words of whoever set them.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    #[error("{option} cannot be used with {deterministic}: {why}")]
+    Undetermined { option: String, deterministic: String, why: &'static str },
+    #[error(
+        "{batch} with chunks of any size cannot be used with {deterministic}: say how many items a call gets, with -c N"
+    )]
+    UndeterminedBatch { batch: String, deterministic: String },
+    #[error("{batch} with {by} cannot be used with {deterministic}: a chunk ends early where a worker or a run does")]
+    UndeterminedChunks { batch: String, by: String, deterministic: String },
+    #[error("{replace} and {replace_index} stand for different things: give them different texts")]
+    SamePlaces { replace: String, replace_index: String },
+    #[error("{set_aside} is for a run of several tasks: name each with --task NAME=FILE, or leave {set_aside} out")]
+    SetAsideAlone { set_aside: String },
+    #[error("two tasks are called {}: {task} wants a name of its own for each", Foreign::of(.name))]
+    NameTwice { name: String, task: String },
+    #[error(
+        "{} is a task, and with {task} all that stands without a name is input: write --task NAME={advice}",
+        Foreign::of(.file)
+    )]
+    NamelessTask { file: PathBuf, task: String, advice: String },
+    #[error("{said} is for a run of one task: {why} (wasmpool map {option} … TASK), or leave {said} out")]
+    ForOneTask { said: String, option: &'static str, why: &'static str },
+    #[error(
+        "task {}: {} is a plugin with a manifest of its own, and several tasks of one run have the same limits and grants; \
+         run it by itself (wasmpool map {})",
+        Foreign::of(.name), Foreign::of(.file), Word::of(.file)
+    )]
+    PluginAmongSeveral { name: String, file: PathBuf },
+    #[error("{resume} goes on with the run of a journal: name it with --journal FILE")]
+    ResumeOfNothing { resume: String },
+    #[error("{results} is one file for each item, and {flatten} makes several of one: leave one out")]
+    FlattenedResults { results: String, flatten: String },
+    #[error("{results} keeps no journal, and {journal} wants one: use -o FILE with --journal, or --results without")]
+    JournalOfResults { results: String, journal: String },
+    #[error("{option} says how CSV is cut: it wants --input-format csv")]
+    OnlyOfCsv { option: String },
+    /// The policy or the manifest of a plugin cannot be used.
+    #[error("{0}")]
+    File(String),
+}

@@ -1,0 +1,274 @@
+//! Makes one [`RunSpec`] of all that says how a run is to be: the command line and the environment, the file of `--policy`, and
+//! the manifest of a plugin. Nothing is changed afterwards, and every value knows who gave it.
+
+mod conflicts;
+mod error;
+mod limits;
+mod notes;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use super::args;
+use super::manifest::{Manifest, Narrowed, Policy};
+use super::source::{Origins, Source, Sourced};
+use super::units::Each;
+pub use error::UsageError;
+
+use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, Tasks, Work};
+
+/// Takes a member of parsed options, with its source: the parser knows it by the name of the member.
+macro_rules! sourced {
+    ($from:expr, $args:ident.$member:ident) => {
+        $from.of(stringify!($member), $args.$member.clone())
+    };
+}
+
+/// What files say of a run, beside the command line.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub policy: Option<Policy>,
+    pub plugin: Option<Plugin>,
+}
+
+/// A task that has a manifest.
+#[derive(Debug)]
+pub struct Plugin {
+    /// As the user named it.
+    pub named: PathBuf,
+    /// Where the manifest says that the task is.
+    pub wasm: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Files {
+    /// Reads them.
+    fn read(common: &args::Common, task: Option<&Path>) -> Result<Files, UsageError> {
+        let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
+        let plugin = task.map(Plugin::find).transpose()?.flatten();
+        Ok(Files { policy, plugin })
+    }
+
+    /// Returns where the task is: where the manifest says, if there is one.
+    fn task(&self, named: &Path) -> PathBuf {
+        self.plugin.as_ref().map_or_else(|| named.to_owned(), |plugin| plugin.wasm.clone())
+    }
+
+    fn manifest(&self) -> Option<&Manifest> {
+        self.plugin.as_ref().map(|plugin| &plugin.manifest)
+    }
+}
+
+impl Plugin {
+    /// Returns the plugin that a task's path leads to, if it is one.
+    fn find(named: &Path) -> Result<Option<Plugin>, UsageError> {
+        let found = Manifest::find(named).map_err(UsageError::File)?;
+        Ok(found.map(|(manifest, wasm)| Plugin { named: named.to_owned(), wasm, manifest }))
+    }
+}
+
+/// Resolves what `map` was told.
+pub fn map(map: &args::Map, from: Origins<'_>) -> Result<RunSpec, UsageError> {
+    let task = map.task.as_deref().filter(|_| map.tasks.is_empty());
+    let files = Files::read(&map.common, task)?;
+    for task in map.tasks.iter().flatten() {
+        if Plugin::find(&task.file)?.is_some() {
+            return Err(UsageError::PluginAmongSeveral { name: task.name.clone(), file: task.file.clone() });
+        }
+    }
+    resolve_map(map, from, files)
+}
+
+fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSpec, UsageError> {
+    let several = !map.tasks.is_empty();
+    let tasks = match &map.task {
+        Some(task) if !several => Tasks::One(files.task(task)),
+        _ => Tasks::Several(all(from.of("tasks", &map.tasks))),
+    };
+    let input = map.task.iter().filter(|_| several).chain(&map.input).cloned().collect();
+    let output_format = sourced!(from, map.output_format);
+    let output_format = output_format.map(|format| match format {
+        Some(format) => format,
+        None if several => args::OutputFormat::Records,
+        None => args::OutputFormat::Values,
+    });
+    let set_aside = sourced!(from, map.set_aside);
+    let work = Work::Function(FunctionSpec {
+        function: function(sourced!(from, map.function), &files),
+        batch: sourced!(from, map.batch),
+        flatten: sourced!(from, map.flatten),
+        ..calling(&map.calling, from)
+    });
+    let items = ManyItems {
+        set_aside,
+        ..many_items(&map.items, tasks, input, output_format, sourced!(from, map.delimiter), from)
+    };
+    let spec = resolve(&map.common, from, &files, work, items)?;
+    conflicts::of_many_items(&spec)?;
+    Ok(spec)
+}
+
+/// Resolves what `exec` was told.
+pub fn exec(exec: &args::Exec, from: Origins<'_>) -> Result<RunSpec, UsageError> {
+    let files = Files::read(&exec.common, Some(&exec.task))?;
+    resolve_exec(exec, from, files)
+}
+
+fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<RunSpec, UsageError> {
+    let task = files.task(&exec.task);
+    let name = task.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy()).into_owned();
+    let work = Work::Command(CommandSpec {
+        arguments: std::iter::once(name).chain(exec.arguments.iter().cloned()).collect(),
+        replace: sourced!(from, exec.replace),
+        replace_index: sourced!(from, exec.replace_index),
+        ok_codes: sourced!(from, exec.ok_codes).map(|codes| codes.into_iter().collect()),
+    });
+    let delimiter = sourced!(from, exec.delimiter).map(|delimiter| match delimiter {
+        Some(delimiter) => delimiter,
+        // Paths are to be told apart.
+        None if exec.items.results.is_some() => args::Delimiter::Newline,
+        None => args::Delimiter::None,
+    });
+    let items = many_items(
+        &exec.items,
+        Tasks::One(task),
+        exec.input.clone(),
+        sourced!(from, exec.output_format),
+        delimiter,
+        from,
+    );
+    let spec = resolve(&exec.common, from, &files, work, items)?;
+    conflicts::of_many_items(&spec)?;
+    Ok(spec)
+}
+
+/// Resolves what `call` was told.
+pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
+    let files = Files::read(&call.common, Some(&call.task))?;
+    let work = Work::Function(FunctionSpec {
+        function: sourced!(from, call.function).map(Some),
+        ..calling(&call.calling, from)
+    });
+    let item = match call.arguments.as_slice() {
+        [] => "null".to_owned(),
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(",")),
+    };
+    let task = files.task(&call.task);
+    let spec = resolve(&call.common, from, &files, work, OneItem { task, item })?;
+    conflicts::of_determinism(&spec)?;
+    Ok(spec)
+}
+
+/// Resolves what all commands share, beside what was resolved of one.
+fn resolve<I>(
+    common: &args::Common,
+    from: Origins<'_>,
+    files: &Files,
+    work: Work,
+    items: I,
+) -> Result<RunSpec<I>, UsageError> {
+    let (policy, manifest) = (files.policy.as_ref(), files.manifest());
+    let deterministic = sourced!(from, common.deterministic);
+    let (limits, short) = limits::limits(&common.limits, from, &deterministic, policy, manifest)?;
+    let said = said_grants(&common.grants, from);
+    let given = match policy {
+        Some(policy) => policy.grants(said),
+        None => said,
+    };
+    let narrowed = match manifest {
+        Some(manifest) => manifest.narrow(given),
+        None => Narrowed { grants: given, ..Narrowed::default() },
+    };
+    let notes = match common.verbosity.quiet {
+        true => Vec::new(),
+        false => notes::of(files.plugin.as_ref(), &narrowed, &short),
+    };
+    Ok(RunSpec {
+        work,
+        deterministic,
+        limits,
+        grants: narrowed.grants,
+        items,
+        sandbox: from.of("mode", common.sandbox.mode),
+        verbosity: common.verbosity,
+        policy: common.policy.clone(),
+        plugin: manifest.map(|manifest| manifest.path.clone()),
+        notes,
+    })
+}
+
+/// Returns the function that was named, or else the one that the plugin names.
+fn function(said: Sourced<Option<String>>, files: &Files) -> Sourced<Option<String>> {
+    let of_plugin = files.manifest().filter(|_| said.is_none());
+    match of_plugin.and_then(|manifest| Some((manifest.function.clone()?, manifest))) {
+        Some((name, manifest)) => Sourced::new(Some(name), Source::Manifest(manifest.path.as_path().into())),
+        None => said,
+    }
+}
+
+/// Returns how a function is called that nobody has named yet.
+fn calling(calling: &args::Calling, from: Origins<'_>) -> FunctionSpec {
+    FunctionSpec {
+        function: Sourced::default_of(None),
+        arg: all(from.of("arg", &calling.arg)),
+        init: sourced!(from, calling.init),
+        batch: Sourced::default_of(false),
+        flatten: Sourced::default_of(false),
+        isolate: sourced!(from, calling.isolate),
+    }
+}
+
+fn said_grants(grants: &args::Grants, from: Origins<'_>) -> GrantSpec {
+    GrantSpec {
+        env: each(from.of("env", &grants.env)),
+        directories: each(from.of("directories", &grants.directories)),
+        peers: each(from.of("peers", &grants.peers)),
+        scratch: sourced!(from, grants.scratch).given(),
+    }
+}
+
+fn many_items(
+    items: &args::Items,
+    tasks: Tasks,
+    input: Vec<PathBuf>,
+    output_format: Sourced<args::OutputFormat>,
+    delimiter: Sourced<args::Delimiter>,
+    from: Origins<'_>,
+) -> ManyItems {
+    ManyItems {
+        tasks,
+        input,
+        input_format: sourced!(from, items.input_format),
+        csv_delimiter: sourced!(from, items.csv_delimiter),
+        no_header: sourced!(from, items.no_header),
+        output_format,
+        delimiter,
+        unordered: sourced!(from, items.unordered),
+        workers: sourced!(from, items.workers),
+        chunk_size: sourced!(from, items.chunk_size),
+        max_tasks_per_worker: sourced!(from, items.max_tasks_per_worker),
+        retries: sourced!(from, items.retries),
+        retry_on: sourced!(from, items.retry_on),
+        halt: sourced!(from, items.halt).map(|halt| halt.0),
+        set_aside: Sourced::default_of(None),
+        output: sourced!(from, items.output),
+        failed: sourced!(from, items.failed),
+        journal: sourced!(from, items.journal),
+        resume: sourced!(from, items.resume),
+        results: sourced!(from, items.results),
+        progress: sourced!(from, items.progress),
+    }
+}
+
+/// Returns the values of all uses of an option.
+fn all<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Sourced<Vec<T>> {
+    uses.map(|uses| uses.iter().flatten().cloned().collect())
+}
+
+/// Returns the same one by one.
+fn each<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Vec<Sourced<T>> {
+    let values = uses.iter().flatten();
+    values.map(|value| Sourced::new(value.clone(), uses.source.clone())).collect()
+}

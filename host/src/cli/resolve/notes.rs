@@ -1,0 +1,78 @@
+//! What is told of how a run came to be what it is: what a plugin asks for and does not get, and where links lead.
+
+use std::path::{Path, PathBuf};
+
+use super::Plugin;
+use crate::cli::manifest::{Manifest, Narrowed};
+use crate::cli::spec::GrantSpec;
+use wasmpool_core::text::{Foreign, few};
+use wasmpool_run::links::{Writable, links_to};
+use wasmpool_run::place::{canonical_name, directory_of};
+
+/// Things that a plugin asks for, or is not given, that are told one by one.
+const TOLD: usize = 10;
+
+/// Returns all of it, a line each.
+pub fn of(plugin: Option<&Plugin>, narrowed: &Narrowed, short: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(plugin) = plugin {
+        notes.extend(link_to_task(&plugin.named, &plugin.wasm));
+        notes.extend(of_plugin(narrowed, short));
+    }
+    notes.extend(links_to_grants(&narrowed.grants, plugin.map(|plugin| &plugin.manifest)));
+    notes
+}
+
+fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
+    let Narrowed { missing, withheld, .. } = narrowed;
+    let mut notes = Vec::new();
+    let (shown, more) = few(missing, TOLD);
+    // Both were made to be shown, and the option to be pasted, so it is not cut.
+    let goes_without =
+        |(what, option): &(String, String)| format!("the plugin asks {what}, and goes without; {option} grants it");
+    notes.extend(shown.iter().map(goes_without));
+    if more > 0 {
+        notes.push(format!("the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them"));
+    }
+    let (shown, more) = few(withheld, TOLD);
+    let not_given = |what: &String| format!("the plugin does not ask for {}, and is not given it", Foreign::of(what));
+    notes.extend(shown.iter().map(not_given));
+    if more > 0 {
+        notes.push(format!("the plugin does not ask for {more} more things that are given, and does not get them"));
+    }
+    notes.extend(short.iter().map(|what| format!("the plugin asks for {what}")));
+    notes
+}
+
+/// Says where a plugin's task is in truth, if links lead there: its author may have made them.
+fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
+    let directory = if named.is_dir() { named } else { directory_of(named) };
+    let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);
+    let (links, real) = (links_to(wasm).ok()?, wasm.canonicalize().ok()?);
+    let goes_by_link = links.iter().any(leads_on);
+    goes_by_link
+        .then(|| format!("the plugin {} goes by a link: its task is {}", Foreign::of(named), Foreign::of(&real)))
+}
+
+/// Says what a task is given in truth, where a directory is granted by a link: that of a plugin's own directory, and one in a
+/// directory that is granted for writing, may be a stranger's.
+fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<String> {
+    let writable = Writable::of(&grants.grants().directories);
+    let told = grants.directories.iter().filter_map(|directory| {
+        let host = &directory.host;
+        let in_plugin = |link: &PathBuf| manifest.is_some_and(|manifest| is_below(link, directory_of(&manifest.path)));
+        let links = links_to(host).unwrap_or_default();
+        let is_link = canonical_name(host).is_some_and(|name| links.contains(&name));
+        let to_be_told = is_link || writable.link_to(host).is_some() || links.iter().any(in_plugin);
+        let real = to_be_told.then(|| host.canonicalize().ok()).flatten()?;
+        let bound = format!("{}::{}", Foreign::of(host), Foreign::of(&directory.guest));
+        let option = directory.said_as("--dir", &bound);
+        Some(format!("{option} goes by a link: the task is given {}", Foreign::of(&real)))
+    });
+    told.collect()
+}
+
+/// Whether a link, whose own path has none, lies in a directory.
+fn is_below(link: &Path, directory: &Path) -> bool {
+    directory.canonicalize().is_ok_and(|directory| link.starts_with(directory))
+}

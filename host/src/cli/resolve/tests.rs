@@ -1,0 +1,188 @@
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use super::*;
+use crate::cli::args::{Arguments, Command};
+use wasmpool_run::journal::Identity;
+
+/// Options that may differ between a run and its `--resume`: how fast it is done, what is told of it, and where. Those of the
+/// second list are refused beside `--journal`, so no run that is resumed has them.
+const MAY_CHANGE: [&str; 16] = [
+    "chunk-size",
+    "failed",
+    "halt",
+    "journal",
+    "max-tasks-per-worker",
+    "output",
+    "policy",
+    "progress",
+    "quiet",
+    "resume",
+    "retries",
+    "retry-on",
+    "sandbox",
+    "timeout",
+    "verbose",
+    "workers",
+];
+const HAVE_NO_JOURNAL: [&str; 3] = ["results", "set-aside", "task"];
+/// Options that no message names as the cause of something.
+const WITHOUT_SOURCE: [&str; 3] = ["policy", "quiet", "verbose"];
+
+/// Returns a value of an option that is not its default. One without is a switch.
+fn value(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "allow-net" => "localhost:1",
+        "arg" => "a=1",
+        "chunk-size"
+        | "fuel"
+        | "max-output"
+        | "max-tasks-per-worker"
+        | "memory"
+        | "ok-codes"
+        | "retries"
+        | "workers" => "7",
+        "csv-delimiter" => ";",
+        "delimiter" => "nul",
+        "dir" => "/host::/guest",
+        "env" => "A=b",
+        "failed" | "journal" | "output" | "policy" | "results" => "file",
+        "function" => "f",
+        "halt" => "now",
+        "init" => "1",
+        "input-format" => "csv",
+        "isolate" => "worker",
+        "output-format" => "records",
+        "progress" => "never",
+        "replace" | "replace-index" => "@",
+        "retry-on" => "trap",
+        "sandbox" => "off",
+        "scratch" => "/tmp",
+        "set-aside" => "1%",
+        "task" => "a=b.wasm",
+        "timeout" => "1s",
+        "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
+            return None;
+        }
+        other => panic!("say how --{other} is set"),
+    })
+}
+
+fn parsed(words: &[&str]) -> (Arguments, ArgMatches) {
+    let matches = Arguments::command().try_get_matches_from(["wasmpool"].iter().chain(words)).expect("right");
+    (Arguments::from_arg_matches(&matches).expect("right"), matches)
+}
+
+fn resolved(words: &[&str], files: Files) -> Result<RunSpec, UsageError> {
+    let (arguments, matches) = parsed(words);
+    let from = Origins::new(matches.subcommand().expect("a command").1);
+    match arguments.command {
+        Command::Map(map) => resolve_map(&map, from, files),
+        Command::Exec(exec) => resolve_exec(&exec, from, files),
+        _ => panic!("a command without items"),
+    }
+}
+
+/// Returns what is resolved of a command with this option, whatever that conflicts with.
+fn with(command: &str, option: &str) -> RunSpec {
+    let long = format!("--{option}");
+    let more: &[&str] = match option {
+        "csv-delimiter" | "no-header" => &["--input-format=csv"],
+        "resume" => &["--journal=file"],
+        "set-aside" => &["--task=a=b.wasm"],
+        _ => &[],
+    };
+    let words = match value(option) {
+        Some(value) => vec![format!("{long}={value}")],
+        None => vec![long],
+    };
+    let words = [command, "task"].into_iter().chain(words.iter().map(String::as_str)).chain(more.iter().copied());
+    resolved(&words.collect::<Vec<_>>(), Files::default()).expect("it can be meant")
+}
+
+fn options(command: &str) -> Vec<String> {
+    let all = Arguments::command();
+    let command = all.find_subcommand(command).expect("a command");
+    command.get_arguments().filter_map(|option| option.get_long()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
+    for command in ["map", "exec"] {
+        for option in options(command) {
+            let spec = with(command, &option);
+            let words = [command, "task"];
+            // What the option needs beside it is no difference.
+            let without = match &*option {
+                "csv-delimiter" | "no-header" => {
+                    resolved(&[&words[..], &["--input-format=csv"]].concat(), Files::default())
+                }
+                _ => resolved(&words, Files::default()),
+            };
+            let (ours, theirs) = (Identity::of_options(&spec), Identity::of_options(&without.expect("right")));
+            let differs = ours.difference(&theirs).is_some();
+            let may_change = MAY_CHANGE.contains(&&*option);
+            if !HAVE_NO_JOURNAL.contains(&&*option) {
+                assert_eq!(differs, !may_change, "{command} --{option}");
+            }
+        }
+    }
+    let arguments = |words: &[&str]| Identity::of_options(&resolved(words, Files::default()).expect("right"));
+    assert!(arguments(&["exec", "task", "--", "a"]).difference(&arguments(&["exec", "task"])).is_some());
+}
+
+#[test]
+fn a_journal_and_its_messages_hold_no_value_of_the_environment() {
+    let spec = with("map", "env");
+    let other = resolved(&["map", "task", "--env=A=secret"], Files::default()).expect("right");
+    let (ours, theirs) = (Identity::of_options(&spec), Identity::of_options(&other));
+    let difference = ours.difference(&theirs).expect("another value");
+    assert_eq!(difference.name, "--env");
+    assert!(!difference.theirs.contains("secret") && difference.theirs.starts_with("A="), "{difference:?}");
+}
+
+#[test]
+fn every_option_says_where_it_comes_from() {
+    for command in ["map", "exec"] {
+        let said = |spec: &RunSpec| format!("{spec:?}").matches("CommandLine").count();
+        for option in options(command).iter().filter(|option| !WITHOUT_SOURCE.contains(&option.as_str())) {
+            assert!(said(&with(command, option)) >= 1, "{command} --{option}");
+        }
+        assert_eq!(said(&resolved(&[command, "task"], Files::default()).expect("right")), 0);
+    }
+}
+
+#[test]
+fn what_the_command_line_says_counts_for_more_than_a_policy_and_a_plugin_gets_the_smaller() {
+    let policy: Policy = toml::from_str("[limits]\nmemory = '2MiB'\nfuel = 2000\nmax-output = '1k'").expect("right");
+    let manifest: Manifest =
+        toml::from_str("wasm = 'x'\nfunction = 'f'\n[limits]\nfuel = 1000\nmemory = '1GiB'").expect("right");
+    let plugin = Plugin { named: "x".into(), wasm: "x".into(), manifest };
+    let files = Files { policy: Some(policy), plugin: Some(plugin) };
+    let spec = resolved(&["map", "x", "--max-output=7"], files).expect("right");
+    let (of_policy, of_manifest) = (Source::Policy(Path::new("").into()), Source::Manifest(Path::new("").into()));
+    assert_eq!(spec.limits.memory, Sourced::new(2 << 20, of_policy));
+    assert_eq!(spec.limits.fuel, Sourced::new(Some(1000), of_manifest.clone()));
+    assert_eq!(spec.limits.max_output, Sourced::new(7, Source::CommandLine));
+    assert_eq!(spec.limits.timeout.source, Source::Default);
+    let Work::Function(function) = &spec.work else { panic!("a function") };
+    assert_eq!(function.function, Sourced::new(Some("f".to_owned()), of_manifest));
+}
+
+#[test]
+fn a_conflict_names_the_source_that_set_the_option() {
+    let policy = |text| {
+        let policy: Policy = toml::from_str(text).expect("right");
+        Files { policy: Some(Policy { path: "p.toml".into(), ..policy }), plugin: None }
+    };
+    for (text, says) in [
+        ("[limits]\ntimeout = '1s'", "`timeout` of the policy p.toml cannot be used with --deterministic: "),
+        ("[grants]\nallow-net = ['a:1']", "`allow-net` of the policy p.toml cannot be used with --deterministic: "),
+    ] {
+        let error = resolved(&["map", "task", "--deterministic"], policy(text)).expect_err("a conflict").to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+    // What the command line says takes its place.
+    let both = ["map", "task", "--deterministic", "--timeout=2s"];
+    let error = resolved(&both, policy("[limits]\ntimeout = '1s'")).expect_err("a conflict").to_string();
+    assert!(error.starts_with("--timeout cannot be used with --deterministic: "), "{error}");
+}

@@ -1,0 +1,154 @@
+//! Where the value of an option comes from, and how a message names it.
+
+use std::fmt::{self, Display, Formatter};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use serde::{Serialize, Serializer};
+
+use wasmpool_core::text::Foreign;
+
+/// Says who gave a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody did.
+    Default,
+    CommandLine,
+    /// A variable of the environment, which has the name of the option.
+    Environment,
+    /// The file of `--policy`.
+    Policy(Arc<Path>),
+    /// The manifest of a plugin.
+    Manifest(Arc<Path>),
+}
+
+/// A value, and where it comes from. It is read like the value itself, and serialised as that alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    value: T,
+    pub source: Source,
+}
+
+impl<T> Sourced<T> {
+    pub fn new(value: T, source: Source) -> Sourced<T> {
+        Sourced { value, source }
+    }
+
+    /// Returns the default of an option.
+    pub fn default_of(value: T) -> Sourced<T> {
+        Sourced::new(value, Source::Default)
+    }
+
+    /// Returns what is made of the value, from the same source.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: make(self.value), source: self.source }
+    }
+
+    /// Names the option (`--timeout`) as whoever set it did.
+    pub fn said(&self, option: &'static str) -> Said<'_> {
+        Said { option, source: &self.source, value: None }
+    }
+
+    /// Names the option with its value, which is shown as it is given here.
+    pub fn said_as<'a>(&'a self, option: &'static str, value: &'a str) -> Said<'a> {
+        Said { option, source: &self.source, value: Some(value) }
+    }
+}
+
+impl<T> Sourced<Option<T>> {
+    /// Returns the value if there is one.
+    pub fn given(self) -> Option<Sourced<T>> {
+        let Sourced { value, source } = self;
+        value.map(|value| Sourced { value, source })
+    }
+}
+
+impl<T> Deref for Sourced<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Serialize> Serialize for Sourced<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(to)
+    }
+}
+
+/// An option in the words of whoever set it: `--timeout`, ``WASMPOOL_TIMEOUT of the environment``, `` `timeout` of the policy
+/// FILE``.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    option: &'static str,
+    source: &'a Source,
+    value: Option<&'a str>,
+}
+
+impl Display for Said<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Said { option, source, value } = self;
+        let key = option.trim_start_matches('-');
+        match (source, value) {
+            (Source::Default | Source::CommandLine, None) => return f.write_str(option),
+            (Source::Default | Source::CommandLine, Some(value)) => return write!(f, "{option} {value}"),
+            (Source::Environment, _) => write!(f, "{} of the environment", variable(option))?,
+            (Source::Policy(path), _) => write!(f, "`{key}` of the policy {}", Foreign::of(&**path))?,
+            (Source::Manifest(path), _) => write!(f, "`{key}` of the manifest {}", Foreign::of(&**path))?,
+        }
+        value.map_or(Ok(()), |value| write!(f, " ({value})"))
+    }
+}
+
+/// Returns the variable of the environment that an option has.
+fn variable(option: &str) -> String {
+    format!("WASMPOOL_{}", option.trim_start_matches('-').to_uppercase().replace('-', "_"))
+}
+
+/// What the parser knows of where the values of one command come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origins<'a>(&'a ArgMatches);
+
+impl<'a> Origins<'a> {
+    /// Takes what the parser made of a subcommand.
+    pub fn new(matches: &'a ArgMatches) -> Origins<'a> {
+        Origins(matches)
+    }
+
+    /// Returns a value of the option that the parser knows by this name.
+    pub fn of<T>(&self, id: &str, value: T) -> Sourced<T> {
+        let source = match self.0.value_source(id) {
+            Some(ValueSource::CommandLine) => Source::CommandLine,
+            Some(ValueSource::EnvVariable) => Source::Environment,
+            _ => Source::Default,
+        };
+        Sourced::new(value, source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_named_in_the_words_of_who_set_it() {
+        let policy = Source::Policy(Path::new("dir/policy.toml").into());
+        for (source, alone, with_value) in [
+            (Source::CommandLine, "--max-output", "--max-output 1k"),
+            (
+                Source::Environment,
+                "WASMPOOL_MAX_OUTPUT of the environment",
+                "WASMPOOL_MAX_OUTPUT of the environment (1k)",
+            ),
+            (policy, "`max-output` of the policy dir/policy.toml", "`max-output` of the policy dir/policy.toml (1k)"),
+        ] {
+            let value = Sourced::new(1000, source);
+            assert_eq!(value.said("--max-output").to_string(), alone);
+            assert_eq!(value.said_as("--max-output", "1k").to_string(), with_value);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! All that a run is told, each value with its source, after the command line, the environment, the policy and the plugin's
+//! manifest were made one. Nothing changes it afterwards.
+//!
+//! A journal knows its run by the serialised [`RunSpec`] (`stream.rs`). So what is added here belongs to it, unless
+//! it is marked `serde(skip)`: then it may differ between a run and its `--resume`. The tests of [`super::resolve`] list those options.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::source::Sourced;
+use crate::cli::args::{Delimiter, InputFormat, OutputFormat, Progress, Verbosity};
+use crate::cli::units::NamedTask;
+use wasmpool_core::outcome::Kind;
+use wasmpool_core::policy::{Call, Command, Failures, Halt, Isolate, Limits, SandboxMode};
+use wasmpool_run::grants::{self, Directory, Peer, READABLE, WRITABLE};
+use wasmpool_scheduler::ChunkSize;
+
+/// One run: `map` and `exec` have many items, `call` has one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunSpec<I = ManyItems> {
+    #[serde(flatten)]
+    pub work: Work,
+    pub deterministic: Sourced<bool>,
+    #[serde(flatten)]
+    pub limits: LimitSpec,
+    #[serde(flatten)]
+    pub grants: GrantSpec,
+    #[serde(flatten)]
+    pub items: I,
+    #[serde(skip)]
+    pub sandbox: Sourced<SandboxMode>,
+    #[serde(skip)]
+    pub verbosity: Verbosity,
+    /// The file of `--policy`, what it says being part of all else.
+    #[serde(skip)]
+    pub policy: Option<PathBuf>,
+    /// The manifest of the task, if that is a plugin.
+    #[serde(skip)]
+    pub plugin: Option<PathBuf>,
+    /// What is to be told of how this came about, a line each.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// What is run.
+#[derive(Debug)]
+pub enum Tasks {
+    One(PathBuf),
+    /// Those of `--task`.
+    Several(Sourced<Vec<NamedTask>>),
+}
+
+/// What is done with each item.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Work {
+    Function(FunctionSpec),
+    Command(CommandSpec),
+}
+
+/// How a function is called.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FunctionSpec {
+    pub function: Sourced<Option<String>>,
+    #[serde(serialize_with = "bindings")]
+    pub arg: Sourced<Vec<(String, String)>>,
+    pub init: Sourced<Option<String>>,
+    pub batch: Sourced<bool>,
+    pub flatten: Sourced<bool>,
+    #[serde(serialize_with = "in_lower_case")]
+    pub isolate: Sourced<Isolate>,
+}
+
+/// How a command is run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CommandSpec {
+    /// The first of them is its name.
+    pub arguments: Vec<String>,
+    pub replace: Sourced<String>,
+    pub replace_index: Sourced<String>,
+    pub ok_codes: Sourced<BTreeSet<i32>>,
+}
+
+/// What one item may use.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LimitSpec {
+    #[serde(skip)]
+    pub timeout: Sourced<Duration>,
+    pub memory: Sourced<u64>,
+    pub fuel: Sourced<Option<u64>>,
+    pub max_output: Sourced<u64>,
+}
+
+/// What the task may reach outside its memory.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GrantSpec {
+    #[serde(serialize_with = "hashed_variables")]
+    pub env: Vec<Sourced<(String, String)>>,
+    #[serde(rename = "dir", serialize_with = "bound_directories")]
+    pub directories: Vec<Sourced<Directory>>,
+    #[serde(rename = "allow-net", serialize_with = "addresses")]
+    pub peers: Vec<Sourced<Peer>>,
+    pub scratch: Option<Sourced<String>>,
+}
+
+/// How items come in, are shared out, and go out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ManyItems {
+    /// A journal knows its task by the hash of its content.
+    #[serde(skip)]
+    pub tasks: Tasks,
+    /// A journal knows its input by the hash of its items.
+    #[serde(skip)]
+    pub input: Vec<PathBuf>,
+    pub input_format: Sourced<InputFormat>,
+    #[serde(serialize_with = "character")]
+    pub csv_delimiter: Sourced<u8>,
+    pub no_header: Sourced<bool>,
+    pub output_format: Sourced<OutputFormat>,
+    pub delimiter: Sourced<Delimiter>,
+    pub unordered: Sourced<bool>,
+    #[serde(skip)]
+    pub workers: Sourced<Option<u32>>,
+    #[serde(skip)]
+    pub chunk_size: Sourced<ChunkSize>,
+    #[serde(skip)]
+    pub max_tasks_per_worker: Sourced<Option<u64>>,
+    #[serde(skip)]
+    pub retries: Sourced<u32>,
+    #[serde(skip)]
+    pub retry_on: Sourced<Vec<Kind>>,
+    #[serde(skip)]
+    pub halt: Sourced<Option<Halt>>,
+    /// Runs of several tasks keep no journal.
+    #[serde(skip)]
+    pub set_aside: Sourced<Option<Failures>>,
+    /// Paths may change, as long as the files are the same: a journal knows their content, and whether they are files.
+    #[serde(skip)]
+    pub output: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub failed: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub journal: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub resume: Sourced<bool>,
+    /// Such runs keep no journal.
+    #[serde(skip)]
+    pub results: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub progress: Sourced<Progress>,
+}
+
+/// The one item of `call`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OneItem {
+    #[serde(skip)]
+    pub task: PathBuf,
+    #[serde(skip)]
+    pub item: String,
+}
+
+impl<I> RunSpec<I> {
+    /// Returns what is done with each item, but for how it is read and its result written.
+    pub fn call(&self) -> Call {
+        let call = Call {
+            deterministic: *self.deterministic,
+            limits: self.limits(),
+            sandbox: *self.sandbox,
+            ..Call::default()
+        };
+        match &self.work {
+            Work::Function(it) => Call {
+                function: (*it.function).clone(),
+                args: (*it.arg).clone(),
+                init: (*it.init).clone(),
+                batch: *it.batch,
+                flatten: *it.flatten,
+                isolate: *it.isolate,
+                ..call
+            },
+            Work::Command(it) => Call { command: Some(it.command()), ..call },
+        }
+    }
+
+    /// Returns what one item may use.
+    pub fn limits(&self) -> Limits {
+        let LimitSpec { timeout, memory, fuel, max_output } = &self.limits;
+        Limits { timeout: **timeout, memory: **memory, fuel: **fuel, max_output: **max_output }
+    }
+}
+
+impl CommandSpec {
+    fn command(&self) -> Command {
+        Command {
+            arguments: self.arguments.clone(),
+            item: (*self.replace).clone(),
+            index: (*self.replace_index).clone(),
+            ok_codes: (*self.ok_codes).clone(),
+        }
+    }
+}
+
+impl GrantSpec {
+    /// Returns these without their sources.
+    pub fn grants(&self) -> grants::Grants {
+        grants::Grants {
+            env: self.env.iter().map(|one| (**one).clone()).collect(),
+            directories: self.directories.iter().map(|one| (**one).clone()).collect(),
+            peers: self.peers.iter().map(|one| (**one).clone()).collect(),
+            scratch: self.scratch.as_deref().cloned(),
+        }
+    }
+}
+
+fn bindings<S: Serializer>(bound: &Sourced<Vec<(String, String)>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(bound.iter().map(|(name, value)| format!("{name}={value}")))
+}
+
+fn in_lower_case<S: Serializer>(isolate: &Sourced<Isolate>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&format!("{:?}", **isolate).to_lowercase())
+}
+
+fn character<S: Serializer>(byte: &Sourced<u8>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&char::from(**byte).escape_default())
+}
+
+/// Writes the hash of each value, which may be nobody else's business: a journal and a message hold it.
+fn hashed_variables<S: Serializer>(env: &[Sourced<(String, String)>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(env.iter().map(|variable| {
+        let (name, value) = &**variable;
+        let hash = blake3::hash(value.as_bytes()).to_hex();
+        format!("{name}=(hash:{})", &hash[..16])
+    }))
+}
+
+fn bound_directories<S: Serializer>(directories: &[Sourced<Directory>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(directories.iter().map(|directory| {
+        let mode = if directory.writable { WRITABLE } else { READABLE };
+        format!("{}::{}{mode}", directory.host.to_string_lossy(), directory.guest)
+    }))
+}
+
+fn addresses<S: Serializer>(peers: &[Sourced<Peer>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)))
+}
