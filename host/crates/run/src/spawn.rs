@@ -2,7 +2,7 @@
 //!
 //! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
 //! standard input; nothing else. What it does about descriptors that somebody left open is its first act
-//! ([`crate::worker_entry`]).
+//! (`wasmpool::worker_entry`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -56,7 +56,7 @@ impl Program {
     }
 }
 
-/// The first word of a child's command line, by which [`crate::worker_entry`] knows it.
+/// The first word of a child's command line, by which `wasmpool::worker_entry` knows it.
 pub const MARK: &str = "wasmpool-child";
 
 impl Role {

@@ -1,6 +1,6 @@
 //! What travels in a lane. Both sides are the same binary, so numbers are in the machine's own order.
 //!
-//! Host to worker, per chunk: a [`ChunkHeader`], then per item an [`ItemHeader`] and its bytes.
+//! Host to worker, per chunk: a [`ChunkHeader`], then per item a header ([`item_header`]) and its bytes.
 //! Worker to host, per item and in the order of the items: an [`OutcomeHeader`] and its bytes. An outcome carries no index:
 //! a worker can only speak of the next item it was given.
 

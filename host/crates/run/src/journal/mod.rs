@@ -4,7 +4,7 @@
 //! whole and which items it stands for (`output/writer.rs`). So a journal never promises what is not there; what is there
 //! and not promised is cut off. Records are gathered for [`COMMIT_EVERY`](crate::resume::COMMIT_EVERY), so that syncing costs the run little.
 //!
-//! [`format`] has the bytes, [`state`] what they add up to, [`identity`] which run they are of, and [`input`] how the input
+//! [`format`](mod@format) has the bytes, [`state`] what they add up to, [`identity`] which run they are of, and [`input`] how the input
 //! is found to be the same again.
 
 mod format;

@@ -56,7 +56,7 @@ impl<'a> ValueSeed<'a> {
 
     /// The flags that are set, in the order of declaration.
     pub(super) fn flags<'de, A: SeqAccess<'de>>(self, mut seq: A, names: &Names) -> Result<Val, A::Error> {
-        let mut set = vec![false; names.len()];
+        let mut set = vec![false; names.as_slice().len()];
         let mut guess = 0;
         let mut at = 0;
         loop {

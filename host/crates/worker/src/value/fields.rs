@@ -34,7 +34,7 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
     let Fields { names, shapes } = naming.fields;
     let parts = |what| context.parts((naming.wanted)(), what);
     let mut values: Vec<Option<Val>> = Vec::new();
-    values.resize_with(names.len(), || None);
+    values.resize_with(names.as_slice().len(), || None);
     let mut guess = 0;
     while let Some(found) = map.next_key_seed(Name { names, guess })? {
         let at = match (found, naming.layout) {

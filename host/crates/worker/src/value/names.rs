@@ -42,11 +42,6 @@ impl Names {
         &self.list
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
     /// Where `name` is. `guess` is looked at first: an object's keys mostly
     /// come in the order of the record's fields.
     pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {

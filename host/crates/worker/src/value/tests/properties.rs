@@ -108,7 +108,7 @@ fn value(shape: &TypePlan) -> BoxedStrategy<Val> {
         }
         TypePlan::Variant(cases) => any::<Index>()
             .prop_flat_map(move |at| {
-                let at = at.index(cases.names.len());
+                let at = at.index(cases.names.as_slice().len());
                 let name = cases.names.as_slice()[at].clone();
                 payload(cases.payloads[at].as_ref()).prop_map(move |payload| Val::Variant(name.clone(), payload))
             })
