@@ -77,6 +77,8 @@ const CALLS: &[Call] = &[
     call(libc::SYS_epoll_create1, TIMERS.and(STARTS), ANY, "tokio: the timers' thread sleeps on it"),
     call(libc::SYS_eventfd2, TIMERS.and(STARTS), ANY, "tokio: wakes the timers' thread"),
     call(libc::SYS_epoll_ctl, TIMERS, ANY, "tokio"),
+    // Newer architectures have the next one alone.
+    #[cfg(target_arch = "x86_64")]
     call(libc::SYS_epoll_wait, TIMERS, ANY, "tokio: waits for the next timer"),
     call(libc::SYS_epoll_pwait, TIMERS, ANY, "the same, on other machines"),
     // Granted directories. Which files these reach is up to Landlock.
