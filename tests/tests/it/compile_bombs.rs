@@ -48,9 +48,14 @@ fn first_outcome(task: &Task) -> (Host, Option<(u64, String)>) {
 fn peak_when_it_speaks(host: &Host) -> u64 {
     let pid = host.pid();
     loop {
-        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).expect("the program is our child");
-        let mut words = call.split(' ');
-        if words.next() == Some(&libc::SYS_write.to_string()) && matches!(words.next(), Some("0x1" | "0x2")) {
+        // Whichever of its threads speaks.
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the program is our child");
+        let calls = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("syscall")).ok());
+        let writes = |call: String| {
+            let mut words = call.split(' ');
+            words.next() == Some(&libc::SYS_write.to_string()) && matches!(words.next(), Some("0x1" | "0x2"))
+        };
+        if calls.into_iter().any(writes) {
             return host.process().status_bytes("VmHWM");
         }
         assert!(Process::living(pid).is_some(), "it ended without a word");

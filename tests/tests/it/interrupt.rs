@@ -192,8 +192,10 @@ fn the_first_ctrl_c_ends_a_run_that_still_reads_its_task() {
         let process = host.process();
         // It sleeps in the read, with nothing else to do.
         until("it waits for its task", || {
-            let call = std::fs::read_to_string(format!("/proc/{}/syscall", process.pid)).unwrap_or_default();
-            (call.starts_with("0 0x0 ") && process.state() == Some('S')).then_some(())
+            let threads = std::fs::read_dir(format!("/proc/{}/task", process.pid)).ok()?;
+            let mut calls =
+                threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("syscall")).ok());
+            (calls.any(|call| call.starts_with("0 0x0 ")) && process.state() == Some('S')).then_some(())
         });
         host.signal(Signal::SIGINT);
         assert_eq!(host.line(), None);
