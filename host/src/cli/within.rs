@@ -10,18 +10,22 @@ use wasmpool_run::tell;
 use super::source::Sourced;
 use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_run::grants::Directory;
-use wasmpool_run::links::leads_to;
+use wasmpool_run::links::lands_in;
 use wasmpool_run::place::FileId;
 
 /// Directories that the task may write to.
 #[derive(Debug)]
-pub struct Granted<'a>(Vec<(FileId, &'a Sourced<Directory>)>);
+pub struct Granted<'a> {
+    ids: Vec<FileId>,
+    directories: Vec<&'a Sourced<Directory>>,
+}
 
 impl<'a> Granted<'a> {
     pub fn of(directories: &'a [Sourced<Directory>]) -> Granted<'a> {
         let there =
             |directory: &'a Sourced<Directory>| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory));
-        Granted(directories.iter().filter(|directory| directory.writable).filter_map(there).collect())
+        let (ids, directories) = directories.iter().filter(|directory| directory.writable).filter_map(there).unzip();
+        Granted { ids, directories }
     }
 
     /// Tells that what an option names lies in one of them, or is to be made there. `said` is the option with its path.
@@ -42,14 +46,7 @@ impl<'a> Granted<'a> {
 
     /// The one that a path leads into, if one does.
     fn holding(&self, path: &Path) -> Option<&'a Sourced<Directory>> {
-        if self.0.is_empty() {
-            return None;
-        }
-        // What is there and has no path, such as a pipe of `/dev/stdout`, lies nowhere.
-        let place = if path.exists() { path.canonicalize() } else { leads_to(path) }.ok()?;
-        let above: Vec<FileId> =
-            place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|found| FileId::of(&found)).collect();
-        self.0.iter().find(|(id, _)| above.contains(id)).map(|(_, directory)| *directory)
+        lands_in(path, &self.ids).and_then(|nth| self.directories.get(nth).copied())
     }
 }
 

@@ -32,9 +32,7 @@ impl Writable {
 
     /// Whether a directory, whose path has no links in it, is one of these or lies below one.
     fn holds(&self, directory: &Path) -> bool {
-        directory
-            .ancestors()
-            .any(|above| fs::metadata(above).is_ok_and(|metadata| self.0.contains(&FileId::of(&metadata))))
+        holding(directory, &self.0).is_some()
     }
 
     /// The first link on the way to `path` that lies in one of them.
@@ -80,6 +78,23 @@ pub fn links_to(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// Returns where a path leads, without links, as far as something is there.
 pub fn leads_to(path: &Path) -> io::Result<PathBuf> {
     way_to(path).map(|(_, end)| end)
+}
+
+/// Returns the number of the directory in which a path ends, or is to be made, or that lies above: the first of several.
+pub fn lands_in(path: &Path, directories: &[FileId]) -> Option<usize> {
+    if directories.is_empty() {
+        return None;
+    }
+    // What is there and has no path, such as a pipe of `/dev/stdout`, lies nowhere.
+    let place = if path.exists() { path.canonicalize() } else { leads_to(path) };
+    holding(&place.ok()?, directories)
+}
+
+/// Returns the number of the first directory that is `place`, whose path has no links in it, or lies above it.
+fn holding(place: &Path, directories: &[FileId]) -> Option<usize> {
+    let above: Vec<FileId> =
+        place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|found| FileId::of(&found)).collect();
+    directories.iter().position(|id| above.contains(id))
 }
 
 /// The links on the way to `path`, and where the way ends.

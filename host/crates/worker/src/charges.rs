@@ -212,7 +212,7 @@ fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> was
 }
 
 /// The memory of the module that calls.
-fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
+pub fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
     memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use wasmtime::component::{Accessor, Linker as ComponentLinker, Resource};
-use wasmtime::{AsContextMut, Caller, Extern, Linker as CoreLinker};
+use wasmtime::{AsContextMut, Caller, Linker as CoreLinker};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, MetadataHashValue, PathFlags};
 use wiggle::GuestMemory;
 
-use super::charges::{FILES, answer, define, preview1, unstable};
+use super::charges::{FILES, answer, define, memory, preview1, unstable};
 use super::directory::{self, Listing};
 use super::run::block_on;
 use super::state::{Limiter, State};
@@ -183,8 +183,8 @@ fn renumber(state: &mut State, memory: &mut [u8], told: i32, layout: &Filestat) 
 macro_rules! core {
     ($linker:ident, $module:literal, $functions:ident, $layout:ident) => {
         core! { $linker, $module, $functions, $layout:
-            fd_filestat_get(fd: i32) counts 0;
-            path_filestat_get(fd: i32, flags: i32, path: i32, len: i32) counts len as u32 as usize;
+            fd_filestat_get(fd: i32) bytes 0;
+            path_filestat_get(fd: i32, flags: i32, path: i32, len: i32) path len as u32 as usize;
         }
         $linker.func_wrap(
             $module,
@@ -200,7 +200,7 @@ macro_rules! core {
         )?;
     };
     ($linker:ident, $module:literal, $functions:ident, $layout:ident:
-        $($name:ident($($arg:ident: i32),*) counts $bytes:expr;)*) => {$(
+        $($name:ident($($arg:ident: i32),*) $counts:ident $bytes:expr;)*) => {$(
         $linker.func_wrap(
             $module,
             stringify!($name),
@@ -208,9 +208,7 @@ macro_rules! core {
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let memory = memory(&mut caller)?;
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
-                if $bytes > 0 {
-                    state.meter.path($bytes)?;
-                }
+                state.meter.$counts($bytes)?;
                 let context = state.p1();
                 $functions::Context::set_hostcall_fuel(context, fuel);
                 let mut memory = GuestMemory::Unshared(bytes);
@@ -234,12 +232,6 @@ pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
 pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     core!(linker, "wasi_unstable", unstable, UNSTABLE);
     Ok(())
-}
-
-/// The memory of the module that calls.
-fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<wasmtime::Memory> {
-    let memory = caller.get_export("memory").and_then(Extern::into_memory);
-    memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
 }
 
 /// Lists a directory by `list`, and numbers what is in it. An error is the code for the guest.

@@ -19,7 +19,7 @@ use crate::aside::{Directory, is_aside};
 use crate::error::Error;
 use crate::grants::Grants;
 use crate::hashed::{self, FromStart};
-use crate::links::leads_to;
+use crate::links::lands_in;
 use crate::place::FileId;
 use wasmpool_core::artifact::Profile;
 use wasmpool_core::text::Foreign;
@@ -68,11 +68,16 @@ impl Cache {
     ///
     /// [`Error::Grant`] names the directory, and the ways out.
     pub fn check(&self, grants: &Grants) -> Result<(), Error> {
-        let mut writable = grants.directories.iter().filter(|directory| directory.writable);
-        let Some(directory) = writable.find(|directory| self.lies_in(&directory.host)) else {
+        let writable = grants.directories.iter().filter(|directory| directory.writable);
+        let (ids, writable): (Vec<FileId>, Vec<_>) = writable
+            .filter_map(|directory| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory)))
+            .unzip();
+        let Ok(place) = self.directory() else {
             return Ok(());
         };
-        let place = self.directory().unwrap_or_default();
+        let Some(directory) = lands_in(&place, &ids).and_then(|nth| writable.get(nth)) else {
+            return Ok(());
+        };
         let (host, guest) = (Foreign::of(&directory.host), Foreign::of(&directory.guest));
         Err(Error::Grant(format!(
             "the cache of compiled tasks, {}, lies in {host}, which the task may write to (--dir {host}::{guest}:rw): it \
@@ -80,19 +85,6 @@ impl Cache {
              elsewhere, or to nothing for no cache, or grant a directory beside it",
             Foreign::of(&place)
         )))
-    }
-
-    /// Whether entries lie, or are to be made, in a directory or below it.
-    fn lies_in(&self, directory: &Path) -> bool {
-        let (Ok(place), Ok(found)) = (self.directory(), fs::metadata(directory)) else {
-            return false;
-        };
-        let place = if place.exists() { place.canonicalize() } else { leads_to(&place) };
-        let above = |place: PathBuf| {
-            let ids = place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|above| FileId::of(&above));
-            ids.into_iter().any(|above| above == FileId::of(&found))
-        };
-        place.is_ok_and(above)
     }
 
     /// The artifact in sealed memory, if there is a sound one.

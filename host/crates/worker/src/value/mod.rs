@@ -10,7 +10,7 @@
 //! Nothing here allocates from a length that somebody claims: memory grows
 //! with the bytes of the item and with the type, no further.
 //!
-//! The mapping is that of the README's "JSON and WIT values".
+//! The mapping is that of `docs/reference.md`, "JSON and WIT values".
 
 use wasmtime::component::Val;
 
