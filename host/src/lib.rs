@@ -1,10 +1,10 @@
 //! A pool of sandboxed worker processes for untrusted WebAssembly: Python's `multiprocessing.Pool`, for functions that you
 //! did not write or do not trust.
 //!
-//! [`Pool`] is where to start. An item that crashes, hangs or eats memory costs that item and no other. Every [`Error`] is
-//! one of an enum; what became of an item is an [`ItemError`] with its [`Kind`].
+//! Start with [`Pool`]. An item that crashes, hangs or uses up its memory costs that item and no other. Every error is
+//! a variant of [`Error`]; a failed item is an [`ItemError`], whose [`Kind`] says why it failed.
 //!
-//! This is the library behind the `wasmpool` command, too; see the README for what that does and ARCHITECTURE.md for how.
+//! The `wasmpool` command is built on this library; the README describes the command, ARCHITECTURE.md how both work.
 
 mod pool;
 
@@ -13,10 +13,10 @@ pub use wasmpool_core::outcome::{Details, Kind, Printed};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
 pub use wasmpool_run::error::Error;
 
-/// Serves as a worker or compile process, if this process was started as one, and never returns then.
+/// Turns this process into a worker or compile process and never returns, if it was started as one.
 ///
 /// A program whose own binary starts workers calls this first thing in `main`, as Python programs call
-/// `freeze_support`; in any other process it does nothing but to remember that it was called.
+/// `freeze_support`. In any other process it only records that it was called.
 ///
 /// ```
 /// wasmpool::worker_entry();

@@ -1,4 +1,4 @@
-//! What a run writes is nothing that it reads, or writes as something else: found out before anything is touched.
+//! Checks, before anything is touched, that a run writes no file that it also reads or writes for another purpose.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ use wasmpool_run::place::SameFile;
 use wasmpool_run::place::canonical_name;
 use wasmpool_run::stdio::{Stderr, Stdin, Stdout, spare_standard_error};
 
-/// Files that a run reads, each with what it is to the run.
+/// Files that a run reads, each with its role in the run.
 #[derive(Debug, Default)]
 pub struct ReadFiles(Vec<(SameFile, &'static str)>);
 
 impl ReadFiles {
-    /// Returns those of tasks, and of what says how they are run.
+    /// Returns the files of the tasks, of the policy, and of the plugin's manifest.
     pub fn of<'a, I>(spec: &RunSpec<I>, tasks: impl IntoIterator<Item = &'a Path>) -> ReadFiles {
         let mut read = ReadFiles::of_plugin(spec.plugin.as_deref());
         tasks.into_iter().for_each(|task| read.add(task, "the task"));
@@ -31,20 +31,20 @@ impl ReadFiles {
         read
     }
 
-    /// That of a plugin's manifest, if there is one.
+    /// Returns the file of a plugin's manifest, if there is one.
     pub fn of_plugin(manifest: Option<&Path>) -> ReadFiles {
         let mut read = ReadFiles::default();
         manifest.into_iter().for_each(|manifest| read.add(manifest, "the plugin's manifest"));
         read
     }
 
-    /// And that of a task.
+    /// Adds the file of a task.
     pub fn and_task(mut self, task: &Path) -> ReadFiles {
         self.add(task, "the task");
         self
     }
 
-    /// And these inputs.
+    /// Adds the files of the input.
     pub fn and_inputs(mut self, inputs: Vec<SameFile>) -> ReadFiles {
         self.0.extend(inputs.into_iter().map(|input| (input, "an input")));
         self
@@ -62,8 +62,9 @@ impl ReadFiles {
         self.0.iter().find(|(other, _)| *other == file).map(|(_, what)| *what)
     }
 
-    /// Refuses standard output where it is one of them, as `cat` does: what is read would never end, or is overwritten. And
-    /// standard error, whose messages would be among what is read.
+    /// Returns an error if standard output or standard error is one of these files. `cat` checks standard output in the
+    /// same way: the input would never end, or be overwritten. Messages on standard error would be mixed into what is
+    /// read.
     pub fn check_streams(&self) -> Result<(), String> {
         if let Some(what) = standard_output().and_then(|file| self.what(file)) {
             return Err(format!(
@@ -76,7 +77,7 @@ impl ReadFiles {
     fn check_messages(&self) -> Result<(), String> {
         match standard_error().and_then(|file| self.what(file)) {
             Some(what) => {
-                // This very message must not be written there either.
+                // This message must not be written there either.
                 spare_standard_error();
                 Err(format!(
                     "standard error is also {what}, into which messages such as this would be written; redirect it to \
@@ -91,7 +92,8 @@ impl ReadFiles {
 /// A path that is written, with the name of its option.
 type WrittenPath<'a> = (&'static str, &'a Sourced<Option<PathBuf>>);
 
-/// Refuses what would write over something of the run's own, or where a task may have led it.
+/// Returns an error if something that is written would overwrite another file of the run, or if a task's link may have
+/// led it there.
 pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
     let items = &spec.items;
     let granted = spec.grants.grants().directories;
@@ -138,7 +140,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a journal where the file that is to take its place, now and then, is something else of the run's.
+/// Returns an error if the file that replaces the journal from time to time is another file of the run.
 fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(Written, &str)]) -> Result<(), String> {
     let Some(beside) = written_path(journal).map(beside) else {
         return Ok(());
@@ -159,7 +161,7 @@ fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(Written,
     })
 }
 
-/// Tells what the run writes where the task may write too.
+/// Prints a note for each path that the run writes where the task may write too.
 fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<Directory>]) {
     let granted = Granted::of(granted);
     if named(&items.output).is_none() {
@@ -178,7 +180,7 @@ fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<Directory>]) {
     }
 }
 
-/// Returns the path, unless it is a standard stream, which `-` is for results and failed items.
+/// Returns the path, unless it is a standard stream: `-` is one for results and failed items.
 fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
     match option {
         "--output" | "--failed" => named(path),
@@ -186,31 +188,31 @@ fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
     }
 }
 
-/// Names an option with its path, in the words of whoever set it.
+/// Names an option with its path, in the words of its source.
 fn said((option, path): WrittenPath<'_>) -> String {
     let shown = path.as_deref().map(|path| Foreign::of(path).to_string()).unwrap_or_default();
     path.said_as(option, &shown).to_string()
 }
 
-/// The lists of `--input-format files`, to be looked through before anything is written over.
+/// The lists of `--input-format files`, which are read before anything is overwritten.
 #[derive(Debug)]
 pub struct Lists(Option<Result<Inputs, String>>);
 
 impl Lists {
-    /// Those among the inputs.
+    /// Returns the lists among the inputs.
     pub fn of(items: &ManyItems, inputs: &Inputs) -> Lists {
-        // A mark in front of the first path is no part of it.
+        // A byte-order mark in front of the first path does not belong to it.
         let again = || inputs.again().map(|lists| lists.written_in(encoding_of(*items.input_format)));
         Lists((*items.input_format == InputFormat::Files).then(again))
     }
 
-    /// Whether there are any.
+    /// Returns true if there are lists.
     pub fn are_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Refuses to write over a file that they name, and over any where that cannot be known: whoever writes a list into a pipe
-    /// may be about to name it.
+    /// Returns an error if a file that the lists name would be overwritten, and also if the lists cannot be read
+    /// beforehand: whoever writes a list into a pipe may be about to name that file.
     pub fn check(self, items: &ManyItems) -> Result<(), String> {
         let written: [WrittenPath<'_>; 2] = [("--output", &items.output), ("--failed", &items.failed)];
         let at_stake: Vec<(SameFile, WrittenPath<'_>)> =
@@ -236,7 +238,7 @@ impl Lists {
     }
 }
 
-/// The file that a path leads to, if it is one on a disk that holds something.
+/// Returns the file that a path leads to, if it is one on disk that is not empty.
 fn lost_if_cut(path: &Path) -> Option<SameFile> {
     fs::metadata(path).ok().filter(|metadata| metadata.len() > 0).as_ref().and_then(SameFile::of_metadata)
 }
@@ -273,14 +275,14 @@ fn of_path(path: &Path) -> Option<SameFile> {
 /// A file that is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Written {
-    /// It is there, on a disk.
+    /// An existing file on disk.
     There(SameFile),
-    /// It is to be made, in this directory.
+    /// A file that is to be made in this directory.
     ToBeMade(PathBuf),
 }
 
 impl Written {
-    /// None is what is no file on a disk, such as a pipe or a terminal: several may write there.
+    /// Returns `None` for what is no file on a disk, such as a pipe or a terminal: several may write there.
     fn of(path: &Path) -> Option<Written> {
         if let Ok(metadata) = fs::metadata(path) {
             return SameFile::of_metadata(&metadata).map(Written::There);

@@ -1,4 +1,4 @@
-//! `wasmpool call`: one item, made of the arguments, through a pool of one.
+//! `wasmpool call`: runs one item, made of the arguments, in a pool of one worker.
 
 use std::io;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
         notice: Notice::new(spec.verbosity),
         ends_at_once: true,
     })?;
-    // Arguments that don't fit are wrong usage here, where a person wrote them.
+    // Arguments that do not fit are wrong usage here, since a person wrote them.
     let misfit = counts.failed.contains_key(&Kind::InvalidInput);
     Ok(if misfit { Exit::Usage } else { exit })
 }
@@ -56,7 +56,7 @@ impl Items for Once {
     }
 }
 
-/// Says on standard error why the call failed.
+/// A watcher that prints on standard error why the call failed.
 struct Said {
     quiet: bool,
 }

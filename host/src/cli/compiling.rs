@@ -1,4 +1,4 @@
-//! What is said of compiling, which can take a while before anything else is to be seen.
+//! Messages about compiling, which can take a while before anything else is to be seen.
 
 use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,13 +13,13 @@ use wasmpool_run::compile::{Prepared, Watch};
 use wasmpool_run::error::Error;
 use wasmpool_run::stdio::tell_text;
 
-/// Says it on standard error, to whom it may concern.
+/// A watcher that prints these messages on standard error.
 pub struct Notice<'a> {
-    /// On a terminal, words that go away again.
+    /// True if messages are erased again, as on a terminal.
     passing: bool,
     verbose: bool,
     quiet: bool,
-    /// They are on the terminal now.
+    /// True while a message that is to be erased is on the terminal.
     shown: bool,
     stop: Option<&'a EventFd>,
 }
@@ -31,18 +31,18 @@ impl<'a> Notice<'a> {
         Notice { passing, verbose: verbose > 0 && !quiet, quiet, shown: false, stop: None }
     }
 
-    /// Shows nothing that moves, as for `--progress never`.
+    /// Turns off messages that are erased again, as for `--progress never`.
     pub fn still(self, still: bool) -> Notice<'a> {
         Notice { passing: self.passing && !still, ..self }
     }
 
-    /// Gives up when this is readable.
+    /// Returns a notice that gives up waiting once `stop` is readable.
     pub fn until(self, stop: &EventFd) -> Notice<'_> {
         let Notice { passing, verbose, quiet, shown, stop: _ } = self;
         Notice { stop: Some(stop), passing, verbose, quiet, shown }
     }
 
-    /// How the task was had.
+    /// Reports whether the task was compiled or came from the cache.
     pub fn had(&self, task: &str, prepared: &Prepared) {
         if self.verbose {
             let task = Foreign::of(task);
@@ -78,7 +78,7 @@ impl Watch for Notice<'_> {
 
     fn compiled(&mut self) {
         if std::mem::take(&mut self.shown) {
-            // To the start of the line, and clear it.
+            // Returns to the start of the line, and clears it.
             tell_text("\r\x1b[K");
         }
     }

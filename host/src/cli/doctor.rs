@@ -14,12 +14,12 @@ use wasmpool_sandbox::Report;
 use wasmpool_sandbox::doctor::{Told, plan};
 use wasmpool_sandbox::surroundings::{self, Surroundings};
 
-/// What was found.
+/// The findings of `doctor`.
 #[derive(Debug)]
 struct Diagnosis {
-    /// What a worker that takes what it can get got.
+    /// The layers of a worker that takes what is available.
     report: Report,
-    /// What strict lacks, in words.
+    /// The layers that strict mode lacks, in words.
     strict: Result<(), String>,
     surroundings: Surroundings,
 }
@@ -33,7 +33,7 @@ pub fn doctor() -> Result<Exit, Stop> {
     }
 }
 
-/// Asks a child.
+/// Runs a worker to find out.
 fn diagnose() -> Result<Diagnosis, Error> {
     let (control, theirs) = Control::pair()?;
     let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::Spawn)?;
@@ -58,13 +58,13 @@ fn diagnose() -> Result<Diagnosis, Error> {
     Ok(Diagnosis { report, strict, surroundings })
 }
 
-/// How long the child may take, which is done in milliseconds.
+/// Time limit of the child, which usually takes some milliseconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Says what keeps a process, as far as the kernel tells everybody.
+/// Returns what a process is waiting for, as far as the kernel tells any user.
 fn doing(pid: u32) -> &'static str {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Its name, in parentheses, may hold anything.
+    // The process name, in parentheses, may contain any character.
     match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
         Some('T' | 't') => "stopped by a signal or a debugger",
         Some('D') => "kept in a system call, as by a disk or a file system that does not answer",

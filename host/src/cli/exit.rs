@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::resolve::UsageError;
 use wasmpool_run::error::Error;
 
-/// How the command ends.
+/// The way in which a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Every item succeeded.
@@ -16,13 +16,13 @@ pub enum Exit {
     Usage,
     /// Ended by `--halt`.
     Halted,
-    /// It was finished before, by a run that ended with this code, and there was nothing more to do.
+    /// An earlier run had finished, with this code, and nothing was left to do.
     Finished(u8),
-    /// The sandbox that was asked for cannot be had here.
+    /// The sandbox that was asked for is not available on this machine.
     Sandbox,
     /// Interrupted by this signal.
     Signal(i32),
-    /// Nobody reads the output any more, as if SIGPIPE had ended it.
+    /// Nobody reads the output any more; the command ends as if by SIGPIPE.
     OutputClosed,
 }
 
@@ -47,7 +47,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did nothing, and how it ends.
+/// The reason why a command did nothing, and the way it ends.
 #[derive(Debug)]
 pub struct Stop {
     pub exit: Exit,

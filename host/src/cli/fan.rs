@@ -1,4 +1,5 @@
-//! One input for several supervisors: what is read goes to each of them, and is kept until the last has taken it.
+//! One input for several supervisors: each batch that is read goes to all of them, and is kept until the last has taken
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,12 +8,12 @@ use wasmpool_ipc::batch::Batch;
 use wasmpool_run::input::Items;
 use wasmpool_run::supervisor::{Event, Sender};
 
-/// Bytes that are read ahead of the slowest, besides what each supervisor takes for itself.
+/// Limit on bytes that are read ahead of the slowest supervisor, besides those that each supervisor holds itself.
 const WINDOW: usize = 2 << 20;
-/// Batches that whoever waits for [`Fan::noted`] may lag behind.
+/// Limit on batches whose number was announced, but not yet confirmed by [`Fan::noted`].
 const MOST_UNNOTED: usize = 64;
 
-/// Hands the items of one input to several takers, none of which sees any before all are ready.
+/// Hands the items of one input to several takers. No taker gets any before all are ready.
 #[derive(Debug)]
 pub struct Fan {
     state: Mutex<State>,
@@ -22,14 +23,14 @@ pub struct Fan {
 #[derive(Debug)]
 struct State {
     takers: Vec<Taker>,
-    /// Those that not all have taken, and the number of the first.
+    /// Batches that some taker has not taken yet; `first` is the number of the first.
     batches: VecDeque<Batch>,
     first: u64,
     bytes: usize,
-    /// How the input ended, if it did.
+    /// The way in which the input ended, if it did.
     end: Option<Result<(), String>>,
     unnoted: usize,
-    /// Nobody wants any more.
+    /// True if no taker wants more.
     closed: bool,
 }
 
@@ -38,16 +39,16 @@ struct Taker {
     sender: Sender,
     ready: bool,
     gone: bool,
-    /// It waits for a batch.
+    /// True while the taker waits for a batch.
     asks: bool,
-    /// The number of its next batch.
+    /// The number of the taker's next batch.
     next: u64,
-    /// Items it was handed.
+    /// Number of items that the taker was given.
     items: u64,
 }
 
 impl Fan {
-    /// One for takers that come with [`Fan::add`].
+    /// Makes a fan without takers, which are added by [`Fan::add`].
     pub fn new() -> Fan {
         let state = State {
             takers: Vec::new(),
@@ -65,13 +66,13 @@ impl Fan {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one more taker, whose number is how many there were before.
+    /// Adds a taker. Takers are numbered from 0 in the order in which they are added.
     pub fn add(&self, sender: Sender) {
         let taker = Taker { sender, ready: false, gone: false, asks: false, next: 0, items: 0 };
         self.lock().takers.push(taker);
     }
 
-    /// A taker can run items.
+    /// Records that a taker can run items.
     pub fn ready(&self, taker: usize) {
         let mut state = self.lock();
         let Some(of) = state.takers.get_mut(taker).filter(|taker| !taker.ready) else {
@@ -82,7 +83,7 @@ impl Fan {
         self.changed.notify_all();
     }
 
-    /// A taker asks for a batch. Says whether the answer is in its mailbox already.
+    /// Records that a taker asks for a batch. Returns true if the answer is in its mailbox already.
     pub fn ask(&self, taker: usize) -> bool {
         let mut state = self.lock();
         if let Some(taker) = state.takers.get_mut(taker) {
@@ -93,7 +94,7 @@ impl Fan {
         answered
     }
 
-    /// A taker wants no more, and holds up nobody.
+    /// Records that a taker wants no more, so that it delays no other.
     pub fn leave(&self, taker: usize) {
         let mut state = self.lock();
         if let Some(taker) = state.takers.get_mut(taker) {
@@ -104,20 +105,20 @@ impl Fan {
         self.changed.notify_all();
     }
 
-    /// What was read before one batch was noted by whoever was told of it.
+    /// Confirms one batch whose number of items was announced.
     pub fn noted(&self) {
         let mut state = self.lock();
         state.unnoted = state.unnoted.saturating_sub(1);
         self.changed.notify_all();
     }
 
-    /// Nobody wants any more: reading ends.
+    /// Ends reading, since no taker wants more.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// The input cannot be read on.
+    /// Ends the input with an error: it cannot be read further.
     pub fn fail(&self, why: &str) {
         let mut state = self.lock();
         state.end.get_or_insert_with(|| Err(why.to_owned()));
@@ -125,12 +126,12 @@ impl Fan {
         self.changed.notify_all();
     }
 
-    /// Items that a taker was handed.
+    /// Returns the number of items that a taker was given.
     pub fn handed(&self, taker: usize) -> u64 {
         self.lock().takers.get(taker).map_or(0, |taker| taker.items)
     }
 
-    /// Waits until the input has been read to its end, or is closed. An error says why it could not be read on.
+    /// Waits until the input has been read to its end, or is closed. Returns an error if it could not be read further.
     pub fn wait_for_end(&self) -> Result<(), String> {
         let mut state = self.lock();
         loop {
@@ -142,8 +143,8 @@ impl Fan {
         }
     }
 
-    /// Reads while there is room, until there are no more items or nobody wants any. Before anybody gets them, `told` hears
-    /// how many items were read so far; each time it does, [`Fan::noted`] is to be called in the end.
+    /// Reads while there is room, until there are no more items or no taker wants any. `told` is called with the number
+    /// of items read so far before any taker gets them; for each call, [`Fan::noted`] must be called in the end.
     pub fn read(&self, mut items: Box<dyn Items>, mut told: impl FnMut(u64)) {
         let mut count = 0;
         while self.wait_for_room() {
@@ -167,7 +168,7 @@ impl Fan {
         }
     }
 
-    /// Says whether more is wanted.
+    /// Waits until more may be read. Returns false if no taker wants more.
     fn wait_for_room(&self) -> bool {
         let mut state = self.lock();
         while !state.closed && !state.has_room() {
@@ -178,12 +179,12 @@ impl Fan {
 }
 
 impl State {
-    /// Whether all are ready, so that items may be handed out.
+    /// Returns true if all takers are ready, so that items may be handed out.
     fn is_open(&self) -> bool {
         self.takers.iter().all(|taker| taker.ready || taker.gone)
     }
 
-    /// Whether one more batch may be read.
+    /// Returns true if one more batch may be read.
     fn has_room(&self) -> bool {
         self.is_open() && self.bytes < WINDOW && self.unnoted < MOST_UNNOTED
     }
@@ -194,7 +195,7 @@ impl State {
         }
     }
 
-    /// Answers a taker, if it asks and there is something to answer it with.
+    /// Answers a taker, if it asks and there is something to answer with.
     fn answer(&mut self, taker: usize, tell: fn(&Sender, Event)) -> bool {
         let open = self.is_open();
         let Some(taker) = self.takers.get_mut(taker).filter(|taker| open && taker.asks && !taker.gone) else {
@@ -216,7 +217,7 @@ impl State {
         true
     }
 
-    /// Forgets what all have taken.
+    /// Drops batches that all have taken.
     fn forget_taken(&mut self) {
         let end = self.first + self.batches.len() as u64;
         let next = self.takers.iter().filter(|taker| !taker.gone).map(|taker| taker.next).min().unwrap_or(end);
@@ -240,7 +241,7 @@ mod tests {
         let mailboxes = [mailbox(), mailbox()];
         mailboxes.iter().for_each(|mailbox| fan.add(mailbox.sender()));
         (0..2).for_each(|taker| fan.ready(taker));
-        // One asked before, and one asks behind it.
+        // One taker asked before the input ended, and one asks afterwards.
         fan.ask(0);
         fan.fail("it broke");
         fan.ask(1);

@@ -6,8 +6,8 @@ use wasmpool_run::input::Items;
 use wasmpool_run::journal::Tally;
 use wasmpool_run::supervisor::{Event, Sender};
 
-/// Reads items whenever one more batch is asked for, until there are no more or nobody asks. A run that goes on where
-/// another ended has a tally, which finds what is left of the items that were read then.
+/// Reads one batch of items for each request, until there are no more items or no more requests. A run that continues
+/// an earlier one has a tally, which finds what is left of the items that were read then.
 pub fn feed(mut items: Box<dyn Items>, mut tally: Option<Tally>, requests: &Receiver<()>, supervisor: &Sender) {
     while requests.recv().is_ok() {
         if let Some(tally) = tally.as_mut().filter(|tally| tally.expects()) {

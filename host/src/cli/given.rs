@@ -1,4 +1,4 @@
-//! What the environment says without the command line showing it, told where it opens something to a task.
+//! Notes about grants that come from the environment, where the command line does not show them.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -8,7 +8,7 @@ use super::args::{Command, Sandbox, Verbosity};
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::Foreign;
 
-/// Options by which a task may reach something, by their names in the parser, with their variables.
+/// Options that let a task reach something, by their names in the parser, with their variables.
 const GRANTS: [(&str, &str); 5] = [
     ("directories", "WASMPOOL_DIR"),
     ("peers", "WASMPOOL_ALLOW_NET"),
@@ -17,7 +17,8 @@ const GRANTS: [(&str, &str); 5] = [
     ("env", "WASMPOOL_ENV"),
 ];
 
-/// Tells of them. A sandbox that the environment takes away is told even where little is to be said.
+/// Prints which grants come from the environment. A sandbox that the environment turns off is reported even with
+/// `--quiet`.
 pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) {
     let Some((_, matches)) = matches.subcommand() else {
         return;
@@ -62,7 +63,7 @@ fn tell_grants(variables: impl Iterator<Item = &'static str>, verbosity: Verbosi
         let value = std::env::var_os(variable).unwrap_or_default();
         let value = value.to_string_lossy();
         let shown = match variable {
-            // Its values may be nobody's business.
+            // The values may be secret.
             "WASMPOOL_ENV" => value.lines().filter_map(|line| line.split('=').next()).collect::<Vec<_>>().join(", "),
             _ => value.lines().collect::<Vec<_>>().join(", "),
         };

@@ -14,7 +14,7 @@ use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::Program;
 
-/// Lines of one list, and characters of each.
+/// Maximum number of lines in a list, and of characters in each.
 const LISTED: usize = 1000;
 const LONGEST: usize = 2500;
 
@@ -47,7 +47,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     if let Some(needs) = meta.needs {
         out += &format!("memory at start: {}\n", bytes_said(needs.initial_memory));
     }
-    // Last, so that nothing of the stranger's can push it off the screen.
+    // Printed last, so that no text of the task's author can push it off the screen.
     if let Some(manifest) = &manifest {
         if let Some(function) = &manifest.function {
             out += &format!("function of the plugin: {}\n", Name::of(function));
@@ -57,7 +57,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())
 }
 
-/// The task's file, and the manifest that names it.
+/// Returns the task's file, and the manifest that names it.
 fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
     Ok(match Manifest::find(&args.task)? {
         Some((manifest, wasm)) => (wasm, Some(manifest)),
@@ -70,7 +70,7 @@ fn prepare(args: &TaskArgs, wasm: &Path, cache: &Cache) -> Result<Prepared, Erro
     compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
 }
 
-/// Lists lines in which a stranger chose something.
+/// Prints a list whose lines contain text that the task's author chose.
 fn section(out: &mut String, title: &str, lines: &[String]) {
     if lines.is_empty() {
         *out += &format!("{title}: none\n");

@@ -1,7 +1,7 @@
-//! What a plugin says of itself, and what the user says to it: `plugin.toml` beside the wasm, and the file of `--policy`.
+//! The manifest of a plugin (`plugin.toml` beside the wasm) and the user's policy (the file of `--policy`).
 //!
-//! The same stranger wrote the manifest and the wasm, so a manifest gives nothing: it names the function, and *asks* for
-//! limits and grants. What the plugin gets is what it asks for **and** the user gives, and of each limit the smaller.
+//! The author of the wasm also wrote the manifest, so a manifest grants nothing: it names the function, and *asks* for
+//! limits and grants. The plugin gets what it asks for **and** the user grants, and of each limit the smaller.
 
 mod read;
 
@@ -17,13 +17,13 @@ use super::spec::GrantSpec;
 use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
 use wasmpool_run::grants::{Directory, Peer, mode};
 
-/// The name of a manifest.
+/// The file name of a manifest.
 pub const NAME: &str = "plugin.toml";
 
-/// Asks of one kind that are told one by one.
+/// Maximum number of requests of one kind that are listed one by one.
 const LISTED: usize = 10;
 
-/// Limits as a file has them. What it does not name is `None`.
+/// Limits as they are written in a file; `None` for those that it does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
@@ -39,16 +39,16 @@ pub struct Limits {
     pub max_output: Option<u64>,
 }
 
-/// A plugin, as it describes itself.
+/// A plugin as it describes itself.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Manifest {
-    /// Where it was found.
+    /// The path of the manifest.
     #[serde(skip)]
     pub path: PathBuf,
     /// The task, in the manifest's directory.
     wasm: PathBuf,
-    /// What is called where the user names no function.
+    /// The function that is called if the user names none.
     pub function: Option<String>,
     #[serde(default)]
     pub limits: Limits,
@@ -56,14 +56,14 @@ pub struct Manifest {
     pub grants: Asks,
 }
 
-/// What a plugin asks for.
+/// The grants that a plugin asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Asks {
-    /// Names of variables; their values are the user's.
+    /// Names of environment variables; the user provides their values.
     #[serde(deserialize_with = "read::variables")]
     pub env: Vec<String>,
-    /// Directories under the plugin's own names for them, and whether it asks to write.
+    /// Directories under the plugin's own names, each with true if it asks to write there.
     #[serde(deserialize_with = "read::asked_directories")]
     pub dir: Vec<(String, bool)>,
     #[serde(deserialize_with = "read::asked_peers")]
@@ -72,18 +72,18 @@ pub struct Asks {
     pub scratch: Option<String>,
 }
 
-/// What the user gives, in a file in place of on the command line.
+/// The user's grants and limits, in a file instead of on the command line.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Where it was found.
+    /// The path of the policy.
     #[serde(skip)]
     pub path: PathBuf,
     pub limits: Limits,
     pub grants: Gives,
 }
 
-/// Grants in the words of the command line.
+/// Grants as they are written on the command line.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gives {
@@ -97,23 +97,23 @@ pub struct Gives {
     scratch: Option<String>,
 }
 
-/// What became of what a plugin asks for and a user gives.
+/// The result of comparing what a plugin asks for with what the user grants.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowed {
     pub grants: GrantSpec,
-    /// Asked for and not given: what it is, and the option that would give it.
+    /// Requests that were not granted, each with the option that would grant it.
     pub missing: Vec<(String, String)>,
-    /// Given and not asked for, so withheld: as the user said it.
+    /// Grants that were not asked for and are therefore withheld, as the user wrote them.
     pub withheld: Vec<String>,
 }
 
 impl Manifest {
-    /// The manifest that a task's path leads to: of a directory the one in it; of a manifest itself; of wasm the one beside
-    /// it, if that is about this very file.
+    /// Finds the manifest that a task's path leads to: for a directory the one in it; for a manifest itself; for wasm
+    /// the one beside it, if that names this very file.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words that name it and the key.
+    /// Returns a message that names the manifest and the key, and says what is wrong.
     pub fn find(task: &Path) -> Result<Option<(Manifest, PathBuf)>, String> {
         let named = task.file_name().is_some_and(|name| name == NAME);
         let path = if task.is_dir() {
@@ -144,7 +144,7 @@ impl Manifest {
             ));
         }
         let wasm = path.with_file_name(&manifest.wasm);
-        // A FIFO or a device would have the user wait for ever, or take a task from somewhere else.
+        // A FIFO or a device would keep the user waiting for ever, or take a task from somewhere else.
         if asked && fs::metadata(&wasm).is_ok_and(|found| !found.is_file()) {
             return Err(format!("{}: `wasm` has to be a file, and {} is none", Foreign::of(&path), Foreign::of(&wasm)));
         }
@@ -152,7 +152,7 @@ impl Manifest {
         Ok(about_it.then_some((manifest, wasm)))
     }
 
-    /// What the plugin gets of what is given.
+    /// Returns the grants that the plugin also asks for, and those that are missing or withheld.
     pub fn narrow(&self, given: GrantSpec) -> Narrowed {
         let asks = &self.grants;
         let mut narrowed = Narrowed::default();
@@ -211,7 +211,7 @@ impl Manifest {
         narrowed
     }
 
-    /// What it asks for, in sentences: of each kind the first ones, and how many more there are.
+    /// Returns the plugin's requests as sentences: the first ones of each kind, and the number of the others.
     pub fn sentences(&self) -> Vec<String> {
         let asks: Vec<Ask<'_>> = self.grants.each().map(|(ask, _)| ask).collect();
         let mut sentences = Vec::new();
@@ -240,7 +240,7 @@ impl Manifest {
     }
 }
 
-/// One thing that a plugin asks for. Shown as what it asks to do, behind "It asks".
+/// One request of a plugin. It is displayed as what the plugin asks to do, to follow "It asks".
 enum Ask<'a> {
     Variable(&'a str),
     Directory(&'a str, bool),
@@ -249,7 +249,7 @@ enum Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// What it asks to do, of all of its kind.
+    /// Returns the text for all requests of this kind.
     fn all_of(&self) -> &'static str {
         match self {
             Ask::Directory(_, true) => "to read, change and delete files below directories:",
@@ -280,7 +280,7 @@ impl Display for Ask<'_> {
 }
 
 impl Asks {
-    /// All of it, with the option that gives each, as it can be pasted. What can do most comes first.
+    /// Returns each request with the option that grants it, ready to be pasted. Those that permit most come first.
     fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
         let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Word::of(name))));
         let directory = |(name, writes): &'_ (String, bool)| {
@@ -299,11 +299,11 @@ impl Asks {
 }
 
 impl Policy {
-    /// Reads it. Directories in it are beside it, where they are not absolute.
+    /// Reads a policy. Relative directories in it are relative to the directory of the file.
     ///
     /// # Errors
     ///
-    /// As for a manifest.
+    /// Those of a manifest.
     pub fn of_file(path: &Path) -> Result<Policy, String> {
         let mut policy: Policy = read::file(path)?;
         policy.path = path.to_owned();
@@ -313,7 +313,8 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Its grants beside those of the command line, which counts where both say something of the same name.
+    /// Merges the policy's grants with those of the command line, which takes precedence where both concern the same
+    /// name.
     pub fn grants(&self, said: GrantSpec) -> GrantSpec {
         let source = Source::Policy(self.path.as_path().into());
         let Gives { env, dir, allow_net, scratch } = &self.grants;
@@ -329,17 +330,17 @@ impl Policy {
     }
 }
 
-/// Returns copies of these with their source.
+/// Returns copies of the values with their source.
 fn from<'a, T: Clone + 'a>(source: &Source, values: impl Iterator<Item = &'a T>) -> impl Iterator<Item = Sourced<T>> {
     values.map(|value| Sourced::new(value.clone(), source.clone()))
 }
 
-/// Whether both paths lead to one file.
+/// Returns true if both paths lead to the same file.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// A directory as it stands on the command line.
+/// Returns a directory as it is written on the command line.
 fn said(directory: &Directory) -> String {
     let Directory { host, guest, writable } = directory;
     let mode = mode(*writable);
@@ -419,7 +420,7 @@ mod tests {
                 prop_assert!(asks.allow_net.contains(peer) && given.peers.contains(peer));
             }
             prop_assert!(grants.scratch.is_none() || grants.scratch == asks.scratch && grants.scratch == given.scratch);
-            // Nothing is withheld, and nothing missing, without a word.
+            // Whatever is withheld or missing is reported.
             let all = |g: &wasmpool_run::grants::Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
             prop_assert!(all(&grants) == all(&given) || !withheld.is_empty());
             let asked_scratch_only = asks.scratch.is_some() && grants.scratch.is_none();

@@ -1,4 +1,4 @@
-//! Outcomes of several tasks over one input, as one output.
+//! Merges the outcomes of several tasks over one input into one output.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,27 +11,27 @@ use wasmpool_run::output::{Lines, Target};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::supervisor::{Record, Sender, Value};
 
-/// Bytes gathered for one write.
+/// Number of bytes that are gathered for one write.
 const WRITE: usize = 256 << 10;
-/// Bytes of the length before what an item is printed as.
+/// Number of bytes of the length that precedes each framed outcome.
 const LENGTH: usize = 8;
 
-/// What the merger is told.
+/// A message to the merger.
 #[derive(Debug)]
 pub enum News {
-    /// These outcomes of a task are next, each by [`framed`].
+    /// The next outcomes of a task, each framed by [`framed`].
     Outcomes { task: usize, group: RenderedOutcomes },
-    /// A task is not given items from this one on; they fail like this.
+    /// A task is set aside: from this item on it is given none, and each fails with this failure.
     SetAside { task: usize, from: u64, failure: Failure },
-    /// Nothing more comes of a task, perhaps before the end of the input.
+    /// No more outcomes of a task will come; `cut` is true if it ended before the input did.
     Ended { task: usize, cut: bool },
-    /// So many items were read. Told before any of them is run.
+    /// The number of items that were read. Sent before any of them runs.
     Read(u64),
-    /// Nothing more comes at all.
+    /// No more messages will come.
     End,
 }
 
-/// Appends an outcome as the merger takes it: what it is printed as, which may be nothing, behind its length.
+/// Appends an outcome as the merger takes it: its printed form, which may be empty, after its length.
 pub fn framed(
     lines: &Lines,
     record: &Record<'_>,
@@ -48,41 +48,42 @@ pub fn framed(
     result
 }
 
-/// Takes the first frame off.
+/// Splits off the first frame.
 fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
     rest.split_at_checked(usize::try_from(u64::from_ne_bytes(*length)).ok()?)
 }
 
-/// Brings outcomes into order, and writes them: by item, and for each item in the order of the tasks; or as they come.
+/// Brings outcomes into order and writes them: by item, and for each item in the order of the tasks; or in the order in
+/// which they arrive.
 ///
-/// A task's window (see [`wasmpool_scheduler::Config::window`]) is what bounds its outcomes that wait for others.
+/// A task's window (see [`wasmpool_scheduler::Config::window`]) limits its outcomes that wait for those of other tasks.
 #[derive(Debug)]
 pub struct Merger {
     ordered: bool,
     tracks: Vec<Track>,
-    /// The task that is next, in ordered runs.
+    /// In ordered runs, the task whose outcome is next.
     turn: usize,
     read: u64,
-    /// A task ended before the input did: items that it was not given concern nobody.
+    /// True if a task ended before the input did: items that it was not given are not reported.
     cut: bool,
     fan: Arc<Fan>,
     target: Target,
     buffer: Vec<u8>,
 }
 
-/// What comes of one task.
+/// The outcomes of one task.
 #[derive(Debug)]
 struct Track {
     lines: Lines,
     supervisor: Sender,
     waiting: VecDeque<Vec<u8>>,
-    /// Bytes of the first that were taken already.
+    /// Number of bytes of the first group that were already taken.
     taken: usize,
-    /// Bytes in the buffer, as the supervisor counts them.
+    /// Number of bytes in the buffer, as the supervisor counts them.
     gathered: usize,
     state: State,
-    /// Items that were not given to it.
+    /// Number of items that the task was not given.
     untried: u64,
 }
 
@@ -94,7 +95,7 @@ enum State {
 }
 
 impl Track {
-    /// Moves what the next item is printed as.
+    /// Moves the printed form of the next outcome to `to`, if there is one.
     fn take(&mut self, to: &mut Vec<u8>) -> bool {
         let Some(front) = self.waiting.front() else {
             return false;
@@ -110,7 +111,7 @@ impl Track {
         true
     }
 
-    /// Prints the next item that was not given to it, if one of the `read` is left.
+    /// Prints the failure of the next item that the task was not given, if there is one among the first `read` items.
     fn take_untried(&mut self, read: u64, to: &mut Vec<u8>) -> bool {
         let State::SetAside { next, failure } = &mut self.state else {
             return false;
@@ -126,7 +127,8 @@ impl Track {
 }
 
 impl Merger {
-    /// For tasks by how they are printed, and who is told what of theirs has left.
+    /// Makes a merger. Each task has a way of printing and a supervisor, which is told how many of its bytes were
+    /// written.
     pub fn new(ordered: bool, tasks: Vec<(Lines, Sender)>, fan: Arc<Fan>, target: Target) -> Merger {
         let track = |(lines, supervisor)| Track {
             lines,
@@ -141,7 +143,7 @@ impl Merger {
         Merger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, buffer: Vec::new() }
     }
 
-    /// Writes what comes until there is no more, and returns how many items each task was not given.
+    /// Writes outcomes until no more come, and returns how many items each task was not given.
     pub fn run(mut self, news: &Receiver<News>) -> io::Result<Vec<u64>> {
         'all: while let Ok(mut next) = news.recv() {
             loop {
@@ -203,14 +205,14 @@ impl Merger {
             State::SetAside { next, .. } => !track.waiting.is_empty() || (!cut && *next < read),
             State::Ended => !track.waiting.is_empty(),
         };
-        // Where nobody can have an outcome of the next item, there may be no next item.
+        // If no task can have an outcome of the next item, there may be no next item.
         while self.turn > 0 || self.tracks.iter().any(goes_on) {
             let Some(track) = self.tracks.get_mut(self.turn) else {
                 self.turn = 0;
                 continue;
             };
             let taken = track.take(&mut self.buffer) || track.take_untried(read, &mut self.buffer);
-            // Who has ended has nothing of this item: the run was cut short.
+            // A task that has ended has no outcome of this item, because the run was cut short.
             if !taken && !matches!(track.state, State::Ended) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! The command line: thin over the rest of the crate.
+//! The command line, a thin layer over the rest of the crate.
 
 mod apart;
 mod args;
@@ -43,7 +43,7 @@ use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_run::error::caught;
 use wasmpool_run::stdio::{Stdout, tell_text};
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     wasmpool_run::allocator::keep_freed_memory();
     block_size_signal();
@@ -76,20 +76,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Tells what is to be told of how a run came to be what it is.
+/// Prints the notes on how a run's settings came about.
 fn told<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>, Stop> {
     let spec = resolved?;
     spec.notes.iter().for_each(|note| tell!("wasmpool: {}", Lines(note)));
     Ok(spec)
 }
 
-/// The command line, whose help does not show what variables of the environment hold: that may be a secret, or a stranger's.
+/// Returns the parser of the command line. Its help does not show the values of environment variables, which may be
+/// secret or come from a stranger.
 fn command() -> clap::Command {
     Arguments::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
 }
 
-/// Returns the same error with what it repeats of arguments and the environment escaped: scripts put names of files there,
-/// which may be a stranger's.
+/// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come
+/// from a stranger.
 fn plainly(mut error: clap::Error) -> clap::Error {
     let escaped = |text: &String| Foreign::of(text).to_string();
     let mut as_said = true;
@@ -103,7 +104,7 @@ fn plainly(mut error: clap::Error) -> clap::Error {
         as_said &= plain == *value;
         shown.push((kind, plain));
     }
-    // What it suggests repeats it too, among orders for colours.
+    // Suggestions repeat them too, between codes for colours.
     if let (false, Some(ContextValue::StyledStrs(texts))) = (as_said, error.get(ContextKind::Suggested)) {
         let plain = texts.iter().map(|text| escaped(&text.to_string()).into());
         shown.push((ContextKind::Suggested, ContextValue::StyledStrs(plain.collect())));
@@ -114,16 +115,16 @@ fn plainly(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A limit on the size of files is told by the write that meets it, not by the signal that would end the process. It is
-/// blocked before there are other threads, so in all of them; children get an empty mask again.
+/// Blocks SIGXFSZ, so that a limit on the size of files is reported by the write that meets it instead of ending the
+/// process. It is blocked before there are other threads, so in all of them; children get an empty mask again.
 fn block_size_signal() {
     let mut set = SigSet::empty();
     set.add(Signal::SIGXFSZ);
-    // Without it such a limit ends the run in another way.
+    // If this fails, such a limit ends the process by the signal.
     let _ = set.thread_block();
 }
 
-/// Prints what was asked for, to standard output, or what is wrong with the command line.
+/// Prints help or the version to standard output, or an error of the command line to standard error.
 fn explain(e: clap::Error) -> Exit {
     let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let e = plainly(e);
@@ -142,13 +143,13 @@ fn explain(e: clap::Error) -> Exit {
     })
 }
 
-/// Whether a terminal is to be sent colours.
+/// Returns true if colours may be sent to the terminal.
 fn takes_colours() -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
-/// Writes all that a command prints to standard output.
+/// Writes the whole output of a command to standard output.
 fn print(text: &str) -> io::Result<Exit> {
     match Stdout.write_all(text.as_bytes()) {
         Ok(()) => Ok(Exit::Success),

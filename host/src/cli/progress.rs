@@ -1,4 +1,4 @@
-//! What a person sees of a run, on standard error: the bar, the first failures, the sum.
+//! The progress of a run on standard error: the bar, the first failures, the summary.
 
 use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use wasmpool_run::output::Watcher;
 use wasmpool_sandbox::surroundings::told;
 use wasmpool_scheduler::WorkerId;
 
-/// Failures that are told as they happen.
+/// Number of failures that are printed as they happen.
 const TOLD: u32 = 5;
-/// How often the bar is looked at.
+/// Interval at which the bar is redrawn.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// How often a line is written where no bar can be drawn.
+/// Interval at which a line is printed where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Follows a run.
+/// The display of a run's progress.
 pub struct Progress {
     shown: Option<Shown>,
     quiet: bool,
     verbose: bool,
     told: u32,
     start: Instant,
-    /// Items that were done when it started.
+    /// Number of items that were done when this run started.
     before: u64,
     last: Instant,
     read: Arc<AtomicU64>,
@@ -40,12 +40,12 @@ pub struct Progress {
 
 enum Shown {
     Bar(ProgressBar),
-    /// Not a terminal, but progress was asked for: a line now and then.
+    /// A line from time to time: progress was asked for, but standard error is no terminal.
     Lines,
 }
 
 impl Progress {
-    /// `size` is that of the whole input in bytes, where it is known.
+    /// Makes the display; `size` is the size of the whole input in bytes, if it is known.
     pub fn new(when: When, verbosity: Verbosity, size: Option<u64>) -> Progress {
         let (quiet, verbose) = (verbosity.quiet, verbosity.verbose > 0);
         let shown = match (when, stderr().is_terminal()) {
@@ -67,12 +67,12 @@ impl Progress {
         }
     }
 
-    /// Where the reader of the input counts bytes.
+    /// Returns the counter of bytes that the reader of the input increases.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         self.read.clone()
     }
 
-    /// Whether there is a bar, or lines in its place.
+    /// Returns true if there is a bar, or lines in its place.
     pub fn is_shown(&self) -> bool {
         self.shown.is_some()
     }
@@ -81,7 +81,7 @@ impl Progress {
         self.quiet
     }
 
-    /// The run is over.
+    /// Ends the display when the run is over.
     pub fn finish(&self, counts: &Counts) {
         match &self.shown {
             Some(Shown::Bar(bar)) => bar.finish_and_clear(),
@@ -95,14 +95,14 @@ impl Progress {
         format!("{} done, {} failed, {rate:.0}/s", counts.done, counts.failures())
     }
 
-    /// How many items there will be, from the share of the input's bytes that `items` were read from.
+    /// Estimates the total number of items from the share of the input's bytes from which `items` were read.
     fn expected(&self, items: u64) -> Option<u64> {
         let read = self.read.load(Ordering::Relaxed);
         let size = self.size?;
         (read > 0 && items > 0).then(|| (items as f64 * size as f64 / read as f64) as u64)
     }
 
-    /// The sum, where something failed.
+    /// Prints the summary, if anything failed.
     pub fn summary(&self, counts: &Counts) {
         if counts.failures() == 0 {
             return;
@@ -110,7 +110,7 @@ impl Progress {
         tell!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
     }
 
-    /// Tells a person of a failure of `what`, unless there were many.
+    /// Prints a failure of `what`, unless there were many already.
     pub fn tell_failure(&mut self, what: &str, failure: &Failure) {
         if self.quiet || self.told > TOLD {
             return;
@@ -131,13 +131,13 @@ impl Progress {
     }
 }
 
-/// How many failed in which way.
+/// Returns the number of failures of each kind, as text.
 pub fn kinds(counts: &Counts) -> String {
     let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
     kinds.join(", ")
 }
 
-/// What is said where workers cannot be started.
+/// Returns the message for workers that cannot be started.
 pub fn short_of_workers(living: usize, why: &io::Error) -> String {
     let why = told(why);
     match living {
@@ -146,7 +146,7 @@ pub fn short_of_workers(living: usize, why: &io::Error) -> String {
     }
 }
 
-/// What is said of a sandbox that lacks something.
+/// Returns the message for a sandbox that lacks something.
 pub fn without(lacking: &[Part]) -> String {
     let names: Vec<&str> = lacking.iter().map(|part| part.name()).collect();
     format!("wasmpool: workers run without: {} (`wasmpool doctor` says why)", names.join("; "))

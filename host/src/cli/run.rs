@@ -1,4 +1,5 @@
-//! One run, from a prepared task to an exit code: the threads that read and write, signals, and the supervisor between.
+//! One run, from a prepared task to an exit code: the threads that read and write, the signals, and the supervisor
+//! between them.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
@@ -22,32 +23,32 @@ use wasmpool_run::spawn::Program;
 use wasmpool_run::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
 use wasmpool_scheduler::Config;
 
-/// What messages call the threads of a run, where one breaks down.
+/// The names of a run's threads, for the message about a panic in one of them.
 pub const READER: &str = "the thread that reads the input";
 pub const WRITER: &str = "the thread that writes the results";
 pub const SUPERVISOR: &str = "the supervisor";
 
-/// All that a run is made of.
+/// The parts of a run.
 pub struct Run<'a> {
     pub task: &'a Wasm,
     pub call: Call,
     pub grants: Grants,
     pub config: Config,
     pub format: Format,
-    /// What a journal's run is known by, besides its task.
+    /// The identity by which a journal knows the run, besides its task.
     pub identity: Identity,
     pub items: Box<dyn Items>,
     pub output: Output,
-    /// Where results go, in place of the output, which gets their paths.
+    /// The files that results go to instead of the output, which then holds their paths.
     pub files: Option<Files>,
     pub watcher: &'a mut dyn Watcher,
-    /// Told of compiling.
+    /// The watcher that reports compiling.
     pub notice: Notice<'a>,
-    /// The first Ctrl-C ends it, as the second ends others: nothing of it would be of use.
+    /// True if the first Ctrl-C ends the run, as the second does elsewhere: a partial result would be of no use.
     pub ends_at_once: bool,
 }
 
-/// Runs it. What failed is counted; an error means that there is nothing to count.
+/// Runs it. Failed items are counted; an error means that nothing ran that could be counted.
 pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let tells = if run.ends_at_once { 2 } else { 1 };
     let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
@@ -60,7 +61,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.until(&signals.came);
-    // They start beside what comes now.
+    // The workers start while the task is prepared.
     let spares = Spares::started(Program::Own, config.workers);
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -95,7 +96,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     drop(printer);
     let end = match result {
         Err(e) => {
-            // What is known is written all the same; where there is nothing, files that were made for nothing go.
+            // What is known is written all the same. If there is nothing, files that were made for it are removed.
             let _ = writing.join();
             return match e {
                 Error::Interrupted => Ok((Exit::Signal(signals.last()), Counts::default())),
@@ -106,9 +107,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     };
     let mut ended = None;
     if end != End::OutputClosed {
-        // What is left in the channel is written before the process ends; what fails now is told by the mailbox.
+        // What is left in the channel is written before the process ends; errors from now on are reported through the
+        // mailbox.
         if let Ok(Some(Some(mut written))) = writing.join() {
-            // Of an input that could not be read from its beginning nothing ran, and what was there stays.
+            // If an input could not be read at all, nothing ran, and existing files stay as they were.
             if !matches!(end, End::InputFailed(_)) || counts.done > before {
                 written.end().map_err(Error::Output)?;
             }
@@ -126,7 +128,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     }
     let exit = match end {
         End::Interrupted(signal) => Exit::Signal(signal),
-        // Nobody terminates a run of one task but by a signal, nor sets it aside.
+        // A run of one task is terminated only by a signal, and is never set aside.
         End::Terminated | End::GivenUp => Exit::Signal(Signal::SIGTERM as i32),
         End::OutputClosed => Exit::OutputClosed,
         End::Halted(_) => Exit::Halted,
@@ -141,7 +143,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     Ok((exit, counts))
 }
 
-/// What a supervisor is to have its workers run.
+/// The task that a supervisor has its workers run.
 pub struct Work<'a> {
     pub task: &'a Wasm,
     pub call: &'a Call,
@@ -151,7 +153,7 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Runs it, until all its processes have ended.
+    /// Runs the task until all its processes have ended.
     pub fn run(
         self,
         config: Config,
@@ -166,8 +168,8 @@ impl Work<'_> {
         if let Err(Error::Artifact(_)) = &result
             && prepared.compiled.is_none()
         {
-            // From another machine: made anew. Workers load before anything is sent to them, so nothing ran; but items
-            // were read already, and the supervisor has them.
+            // The cached artifact was made on another machine: a new one is compiled. Workers load it before anything
+            // is sent to them, so nothing ran; but items were read already, and the supervisor has them.
             cache.remove(&prepared.hash, prepared.meta.profile);
             let prepared = prepare(task, call, cache, true, notice)?;
             supervisor.exchange(&prepared, call)?;

@@ -40,7 +40,8 @@ use wasmpool_run::supervisor::{End, Event, Mailbox, Record, Sender, Sink, Spares
 use wasmpool_scheduler::shares::{Claim, share};
 use wasmpool_scheduler::{Config, WorkerId};
 
-/// How often workers are shared out anew: a task that waits for the others leaves them all but one of its own.
+/// Interval at which workers are shared out anew: a task that waits for the others keeps one worker and leaves them the
+/// rest.
 const SHARE_EVERY: Duration = Duration::from_millis(200);
 
 pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
@@ -111,7 +112,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     };
     {
         let (fan, news) = (fan.clone(), news.clone());
-        // A merger that is gone has said why.
+        // If the merger is gone, its thread reports the reason.
         let read = move || {
             let read = caught(READER, || {
                 fan.read(items, |count| {
@@ -135,7 +136,8 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         board: &board,
     };
     let result = crew.run(ready, mailboxes, &senders, &news, budget, &signals);
-    // Tasks that were set aside have records of all that is still to be read, unless the run was cut short.
+    // For tasks that were set aside, items that are still to be read are reported as failed, unless the run was cut
+    // short.
     let whole = result.is_ok() && signals.last() == 0 && !board.is_halted();
     let input = if whole { fan.wait_for_end() } else { Ok(()) };
     fan.close();
@@ -152,7 +154,7 @@ fn of_task(name: &str, error: Error) -> Stop {
     Stop { exit, message: format!("task {}: {message}", Foreign::of(name)) }
 }
 
-/// What all supervisors are started with.
+/// The settings that all supervisors start with.
 struct Crew<'a> {
     spec: &'a RunSpec,
     named: &'a [NamedTask],
@@ -195,7 +197,7 @@ impl Crew<'_> {
                     };
                     let run = || self.run_task(task, work, config, &mailbox, &news, signals);
                     let result = caught(SUPERVISOR, run).unwrap_or_else(|e| {
-                        // Nobody waits for more of it.
+                        // No more outcomes of this task will come.
                         let _ = news.send(News::Ended { task, cut: true });
                         Err(e)
                     });
@@ -211,7 +213,7 @@ impl Crew<'_> {
             loop {
                 match ends.recv_timeout(SHARE_EVERY) {
                     Ok((task, Ok(None))) => staff.left(task),
-                    // The others go on, as long as there is one.
+                    // The other tasks continue, as long as there is one.
                     Ok((task, Ok(Some(e)))) => {
                         staff.left(task);
                         given_up += 1;
@@ -222,7 +224,7 @@ impl Crew<'_> {
                     }
                     Ok((task, Err(e))) => {
                         staff.left(task);
-                        // The first to fail says why; the others are ended for it.
+                        // The first task to fail gives the error; the others are ended because of it.
                         if failed.is_ok() {
                             let name = self.named.get(task).map_or("", |task| &task.name);
                             failed = Err(of_task(name, e));
@@ -238,7 +240,7 @@ impl Crew<'_> {
         failed
     }
 
-    /// Runs one task. Returns why it was given up, if it was: its workers cannot be had.
+    /// Runs one task. Returns the error for which it was given up, if it was: its workers could not be started.
     fn run_task(
         &self,
         task: usize,
@@ -282,11 +284,11 @@ impl Crew<'_> {
     }
 }
 
-/// How many worker processes each task may have.
+/// The number of worker processes that each task may have.
 struct Staff<'a> {
     budget: usize,
     supervisors: &'a [Sender],
-    /// By task; none for one that has ended.
+    /// By task; 0 for one that has ended.
     allowed: Vec<usize>,
     ended: BTreeSet<usize>,
 }
@@ -305,8 +307,8 @@ impl<'a> Staff<'a> {
         }
     }
 
-    /// Shares them out by how many items each task has. Those that run have one at least; what is taken from one goes to
-    /// another the next time, when it is likely to have ended.
+    /// Shares out the workers by the number of items that each task has. Tasks that run have at least one worker.
+    /// Workers that are taken from one task go to another the next time, when they are likely to have ended.
     fn share(&mut self, items: impl Fn(usize) -> u64) {
         let claims: Vec<Claim> = (0..self.allowed.len())
             .zip(&self.allowed)
@@ -326,7 +328,7 @@ impl<'a> Staff<'a> {
     }
 }
 
-/// What is known of all tasks together.
+/// The state of all tasks together.
 struct Board {
     halt: Sourced<Option<Halt>>,
     after: Sourced<Option<Failures>>,
@@ -356,7 +358,7 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a task ends by itself for its failures: then it is set aside.
+    /// Returns the number of failures at which a task ends by itself; it is then set aside.
     fn own_halt(&self) -> Option<Halt> {
         self.after.as_ref().map(|&after| Halt { manner: HaltWhen::Now, after })
     }
@@ -369,7 +371,7 @@ impl Board {
         self.known().counts.get(task).map_or(0, |counts| counts.done)
     }
 
-    /// Takes what is known of a task.
+    /// Updates the counts of a task, and the display.
     fn show(&self, task: usize, counts: &Counts) -> Option<Duration> {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
@@ -381,7 +383,7 @@ impl Board {
         known.progress.tick(items, &all)
     }
 
-    /// An item of a task failed by itself.
+    /// Reports an item of a task that failed by its own fault.
     fn failed(&self, task: usize, counts: &Counts, index: u64, failure: &Failure) {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
@@ -390,7 +392,7 @@ impl Board {
         let name = self.names.get(task).map_or("", |name| name);
         known.progress.tell_failure(&format!("item {index} of task {}", Foreign::of(name)), failure);
         let all = known.all();
-        // What a task was spared when it was set aside is no failure of anything.
+        // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&Kind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
         if let Some(halt) = self.halt.filter(|halt| !known.halted && halt.is_met(done, failures)) {
@@ -399,7 +401,7 @@ impl Board {
         }
     }
 
-    /// Says what became of the run, and how the command ends.
+    /// Reports the end of the run, and returns how the command ends.
     fn end(
         &self,
         spec: &RunSpec,
@@ -455,17 +457,17 @@ impl Known {
     }
 }
 
-/// Where the outcomes of one task go.
+/// The destination of one task's outcomes.
 struct Outcomes<'a> {
     task: usize,
     name: &'a str,
     lines: Lines,
     counts: Counts,
-    /// Items that the board knows to be done.
+    /// Number of items that the board knows to be done.
     shown: u64,
-    /// Why it was set aside.
+    /// The failure for which the task was set aside.
     set_aside: Option<Failure>,
-    /// Why it was given up.
+    /// The error for which the task was given up.
     given_up: Option<Error>,
     news: &'a mpsc::Sender<News>,
     fan: &'a Fan,
@@ -478,13 +480,13 @@ impl Outcomes<'_> {
         self.board.show(self.task, &self.counts)
     }
 
-    /// The number of a worker among those of all tasks.
+    /// Returns the number of a worker among those of all tasks.
     fn worker(&self, id: WorkerId) -> WorkerId {
         let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
         id.saturating_mul(tasks).saturating_add(task)
     }
 
-    /// What becomes of items that the task is not given. The first time, a person is told.
+    /// Returns the failure of items that the task is not given. The first call prints a message.
     fn set_aside(&mut self) -> Failure {
         let Outcomes { counts, board, name, given_up, .. } = self;
         let new = || {
@@ -530,7 +532,7 @@ impl Sink for Outcomes<'_> {
     }
 
     fn emit(&mut self, group: RenderedOutcomes) {
-        // A merger that is gone has said why.
+        // If the merger is gone, its thread reports the reason.
         let _ = self.news.send(News::Outcomes { task: self.task, group });
     }
 
@@ -545,7 +547,7 @@ impl Sink for Outcomes<'_> {
         }
     }
 
-    /// The other tasks go on without it.
+    /// Returns true, since the other tasks continue without this one.
     fn sets_aside(&mut self, why: &Error) -> bool {
         self.given_up = Some(why.again());
         true

@@ -1,4 +1,4 @@
-//! Signals of a run: Ctrl-C and the polite kill become events, ^Z stops the workers too.
+//! Signals of a run: SIGINT (Ctrl-C) and SIGTERM become events, SIGTSTP (^Z) stops the workers too.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,25 +14,26 @@ use wasmpool_run::error::Error;
 use wasmpool_run::scarce::{patiently, ring, start_thread};
 use wasmpool_run::spawn::signal_children;
 
-/// How long the end of a run may take once it was asked for twice: whoever writes may be stuck on a reader that is gone.
+/// Time that the end of a run may take after it was requested twice: the writing thread may be stuck on a reader that
+/// is gone.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Signals for whom the mailbox is not open yet.
+/// Signals for code that runs before there is a mailbox.
 pub struct Signals {
-    /// Readable once there was one.
+    /// An event that is readable once there was a signal.
     pub came: EventFd,
     last: AtomicI32,
-    /// The first ends the program at once: there is nothing to finish.
+    /// True while the first signal ends the program at once: there is nothing to finish.
     at_once: AtomicBool,
 }
 
 impl Signals {
-    /// The last one, or 0.
+    /// Returns the last signal, or 0.
     pub fn last(&self) -> i32 {
         self.last.load(Ordering::Relaxed)
     }
 
-    /// Does something that nobody has to wait for who wants an end, such as a read before anything runs.
+    /// Runs `act`, during which a signal ends the program at once: for instance a read before anything runs.
     pub fn leaving_at_once<T>(&self, act: impl FnOnce() -> T) -> T {
         self.at_once.store(true, Ordering::SeqCst);
         let done = act();
@@ -41,14 +42,16 @@ impl Signals {
     }
 }
 
-/// Has children be waited for. A parent that ignores SIGCHLD hands that down, and the kernel would forget how they ended.
+/// Restores the default action of SIGCHLD, so that children can be waited for. It is inherited from a parent that
+/// ignores SIGCHLD, and the kernel would then discard how children ended.
 pub fn hear_of_children() {
-    // SAFETY: the default action runs none of our code.
+    // SAFETY: the default action runs no code of this program.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }
 
-/// Tells of SIGINT and SIGTERM from now on, unless they were ignored when this program was started, as by `nohup` or for a
-/// job in the background of a script: then they stay so. The second ends the program soon, whatever it does.
+/// Calls `tell` for SIGINT and SIGTERM from now on, unless they were ignored when this program was started, as by
+/// `nohup` or for a background job of a script: then they stay ignored. The second signal ends the program soon,
+/// whatever it does.
 pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let came = patiently(None, || EventFd::from_flags(flags).map_err(io::Error::from))?;
@@ -83,19 +86,20 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
 
 fn is_ignored(signal: Signal) -> bool {
     let mut now = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: with no new action, the call only writes the present one, in full where it succeeds.
+    // SAFETY: without a new action, the call only writes the present one, completely if it succeeds.
     unsafe {
         libc::sigaction(signal as i32, std::ptr::null(), now.as_mut_ptr()) == 0
             && now.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Stops this process as the signal does by itself, and its children with it: a terminal's ^Z does not reach them. Returns
-/// when it goes on; no time has passed for it then.
+/// Stops this process and its children, which a terminal's ^Z does not reach. Returns when the process is continued;
+/// the time in between is not counted.
 fn suspend() {
     clock::suspend(|| {
         signal_children(Signal::SIGSTOP);
-        // Blocked here as everywhere, it waits for the mask. Where nobody could continue this process, it does nothing.
+        // The signal is blocked here as everywhere, so it takes effect when the mask is lifted. Where nobody could
+        // continue this process, it does nothing.
         let _ = raise(Signal::SIGTSTP);
         let stop = SigSet::from(Signal::SIGTSTP);
         let _ = stop.thread_unblock();

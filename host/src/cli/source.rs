@@ -1,4 +1,4 @@
-//! Where the value of an option comes from, and how a message names it.
+//! Sources of options' values, and their names in messages.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::Deref;
@@ -11,13 +11,13 @@ use serde::{Serialize, Serializer};
 
 use wasmpool_core::text::Foreign;
 
-/// Says who gave a value.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody did.
+    /// Nobody gave the value; it is the default.
     Default,
     CommandLine,
-    /// A variable of the environment, which has the name of the option.
+    /// An environment variable, whose name follows from that of the option.
     Environment,
     /// The file of `--policy`.
     Policy(Arc<Path>),
@@ -25,7 +25,7 @@ pub enum Source {
     Manifest(Arc<Path>),
 }
 
-/// A value, and where it comes from. It is read like the value itself, and serialised as that alone.
+/// A value and its source. It is read like the value itself, and serialised without the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced<T> {
     value: T,
@@ -37,22 +37,22 @@ impl<T> Sourced<T> {
         Sourced { value, source }
     }
 
-    /// Returns the default of an option.
+    /// Returns the default value of an option.
     pub fn default_of(value: T) -> Sourced<T> {
         Sourced::new(value, Source::Default)
     }
 
-    /// Returns what is made of the value, from the same source.
+    /// Converts the value, and keeps the source.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: make(self.value), source: self.source }
     }
 
-    /// Names the option (`--timeout`) as whoever set it did.
+    /// Names the option (`--timeout`) in the words of its source.
     pub fn said(&self, option: &'static str) -> Said<'_> {
         Said { option, source: &self.source, value: None }
     }
 
-    /// Names the option with its value, which is shown as it is given here.
+    /// Names the option with its value, in the form that is given here.
     pub fn said_as<'a>(&'a self, option: &'static str, value: &'a str) -> Said<'a> {
         Said { option, source: &self.source, value: Some(value) }
     }
@@ -80,8 +80,8 @@ impl<T: Serialize> Serialize for Sourced<T> {
     }
 }
 
-/// An option in the words of whoever set it: `--timeout`, ``WASMPOOL_TIMEOUT of the environment``, `` `timeout` of the policy
-/// FILE``.
+/// An option in the words of its source: `--timeout`, ``WASMPOOL_TIMEOUT of the environment``, `` `timeout` of the
+/// policy FILE``.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
     option: &'static str,
@@ -104,22 +104,22 @@ impl Display for Said<'_> {
     }
 }
 
-/// Returns the variable of the environment that an option has.
+/// Returns the environment variable of an option.
 fn variable(option: &str) -> String {
     format!("WASMPOOL_{}", option.trim_start_matches('-').to_uppercase().replace('-', "_"))
 }
 
-/// What the parser knows of where the values of one command come from.
+/// The sources of one command's values, as the parser knows them.
 #[derive(Clone, Copy, Debug)]
 pub struct Origins<'a>(&'a ArgMatches);
 
 impl<'a> Origins<'a> {
-    /// Takes what the parser made of a subcommand.
+    /// Takes the parser's result for a subcommand.
     pub fn new(matches: &'a ArgMatches) -> Origins<'a> {
         Origins(matches)
     }
 
-    /// Returns a value of the option that the parser knows by this name.
+    /// Returns a value, with the source of the option that the parser knows by this name.
     pub fn of<T>(&self, id: &str, value: T) -> Sourced<T> {
         let source = match self.0.value_source(id) {
             Some(ValueSource::CommandLine) => Source::CommandLine,

@@ -1,8 +1,9 @@
-//! All that a run is told, each value with its source, after the command line, the environment, the policy and the plugin's
-//! manifest were made one. Nothing changes it afterwards.
+//! All settings of a run, each value with its source, merged from the command line, the environment, the policy and the
+//! plugin's manifest. Nothing changes it afterwards.
 //!
-//! A journal knows its run by the serialised [`RunSpec`] (`stream.rs`). So what is added here belongs to it, unless
-//! it is marked `serde(skip)`: then it may differ between a run and its `--resume`. The tests of [`super::resolve`] list those options.
+//! A journal knows its run by the serialised [`RunSpec`] (`stream.rs`). So every new field belongs to it, unless it is
+//! marked `serde(skip)`: then it may differ between a run and its `--resume`. The tests of [`super::resolve`] list
+//! those options.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use wasmpool_core::policy::{Call, Command, Failures, Halt, Isolate, Limits, Sand
 use wasmpool_run::grants::{self, Directory, Peer, READABLE, WRITABLE};
 use wasmpool_scheduler::ChunkSize;
 
-/// One run: `map` and `exec` have many items, `call` has one.
+/// The settings of one run: `map` and `exec` have many items, `call` has one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunSpec<I = ManyItems> {
@@ -35,26 +36,26 @@ pub struct RunSpec<I = ManyItems> {
     pub sandbox: Sourced<SandboxMode>,
     #[serde(skip)]
     pub verbosity: Verbosity,
-    /// The file of `--policy`, what it says being part of all else.
+    /// The file of `--policy`. What it says is part of the other fields.
     #[serde(skip)]
     pub policy: Option<PathBuf>,
-    /// The manifest of the task, if that is a plugin.
+    /// The manifest of the task, if the task is a plugin.
     #[serde(skip)]
     pub plugin: Option<PathBuf>,
-    /// What is to be told of how this came about, a line each.
+    /// Notes on how the settings came about, a line each.
     #[serde(skip)]
     pub notes: Vec<String>,
 }
 
-/// What is run.
+/// The tasks of a run.
 #[derive(Debug)]
 pub enum Tasks {
     One(PathBuf),
-    /// Those of `--task`.
+    /// The tasks of `--task`.
     Several(Sourced<Vec<NamedTask>>),
 }
 
-/// What is done with each item.
+/// The work that is done with each item.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Work {
@@ -62,7 +63,7 @@ pub enum Work {
     Command(CommandSpec),
 }
 
-/// How a function is called.
+/// The way in which a function is called.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FunctionSpec {
@@ -76,18 +77,18 @@ pub struct FunctionSpec {
     pub isolate: Sourced<Isolate>,
 }
 
-/// How a command is run.
+/// The way in which a command is run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CommandSpec {
-    /// The first of them is its name.
+    /// The command's arguments; the first is its name.
     pub arguments: Vec<String>,
     pub replace: Sourced<String>,
     pub replace_index: Sourced<String>,
     pub ok_codes: Sourced<BTreeSet<i32>>,
 }
 
-/// What one item may use.
+/// The limits of one item.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LimitSpec {
@@ -98,7 +99,7 @@ pub struct LimitSpec {
     pub max_output: Sourced<u64>,
 }
 
-/// What the task may reach outside its memory.
+/// The grants: what the task may reach outside its memory.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GrantSpec {
@@ -111,14 +112,14 @@ pub struct GrantSpec {
     pub scratch: Option<Sourced<String>>,
 }
 
-/// How items come in, are shared out, and go out.
+/// The options of reading, distributing and writing items.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ManyItems {
-    /// A journal knows its task by the hash of its content.
+    /// Not part of a journal's identity, which has the hash of the task's content.
     #[serde(skip)]
     pub tasks: Tasks,
-    /// A journal knows its input by the hash of its items.
+    /// Not part of a journal's identity, which has the hash of the items.
     #[serde(skip)]
     pub input: Vec<PathBuf>,
     pub input_format: Sourced<InputFormat>,
@@ -140,10 +141,10 @@ pub struct ManyItems {
     pub retry_on: Sourced<Vec<Kind>>,
     #[serde(skip)]
     pub halt: Sourced<Option<Halt>>,
-    /// Runs of several tasks keep no journal.
+    /// Not part of a journal's identity: runs of several tasks keep no journal.
     #[serde(skip)]
     pub set_aside: Sourced<Option<Failures>>,
-    /// Paths may change, as long as the files are the same: a journal knows their content, and whether they are files.
+    /// Paths may change as long as the files are the same: a journal knows their content, and whether they are files.
     #[serde(skip)]
     pub output: Sourced<Option<PathBuf>>,
     #[serde(skip)]
@@ -152,7 +153,7 @@ pub struct ManyItems {
     pub journal: Sourced<Option<PathBuf>>,
     #[serde(skip)]
     pub resume: Sourced<bool>,
-    /// Such runs keep no journal.
+    /// Not part of a journal's identity: such runs keep no journal.
     #[serde(skip)]
     pub results: Sourced<Option<PathBuf>>,
     #[serde(skip)]
@@ -170,7 +171,7 @@ pub struct OneItem {
 }
 
 impl<I> RunSpec<I> {
-    /// Returns what is done with each item, but for how it is read and its result written.
+    /// Returns the work for each item, without the forms in which it is read and its result written.
     pub fn call(&self) -> Call {
         let call = Call {
             deterministic: *self.deterministic,
@@ -192,7 +193,7 @@ impl<I> RunSpec<I> {
         }
     }
 
-    /// Returns what one item may use.
+    /// Returns the limits of one item.
     pub fn limits(&self) -> Limits {
         let LimitSpec { timeout, memory, fuel, max_output } = &self.limits;
         Limits { timeout: **timeout, memory: **memory, fuel: **fuel, max_output: **max_output }
@@ -211,7 +212,7 @@ impl CommandSpec {
 }
 
 impl GrantSpec {
-    /// Returns these without their sources.
+    /// Returns the grants without their sources.
     pub fn grants(&self) -> grants::Grants {
         grants::Grants {
             env: self.env.iter().map(|one| (**one).clone()).collect(),
@@ -234,7 +235,7 @@ fn character<S: Serializer>(byte: &Sourced<u8>, to: S) -> Result<S::Ok, S::Error
     to.collect_str(&char::from(**byte).escape_default())
 }
 
-/// Writes the hash of each value, which may be nobody else's business: a journal and a message hold it.
+/// Serialises the hash of each value, which may be secret, since journals and messages hold it.
 fn hashed_variables<S: Serializer>(env: &[Sourced<(String, String)>], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(env.iter().map(|variable| {
         let (name, value) = &**variable;

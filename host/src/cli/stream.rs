@@ -1,4 +1,4 @@
-//! What `map` and `exec` share: items in, through a task, outcomes out.
+//! The common part of `map` and `exec`: reads items, runs them through a task, writes outcomes.
 
 use std::path::Path;
 use wasmpool_run::tell;
@@ -35,7 +35,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
     let mut progress = Progress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
-    // This may wait for who writes the input, and be interrupted: nothing is touched or made before.
+    // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
     let made = FreshDirectory::of(options.results.as_deref());
     let files = files(options, &call)?;
@@ -81,7 +81,7 @@ pub fn notice(spec: &RunSpec) -> Notice<'static> {
     Notice::new(spec.verbosity).still(*spec.items.progress == When::Never)
 }
 
-/// Tells that failures ended the run, as it was asked to be.
+/// Reports that failures ended the run, as `--halt` demanded.
 pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &Counts) {
     let (failed, done) = (counts.failures(), counts.done);
     let said = halt.as_ref().map(Halt::to_string).unwrap_or_default();
@@ -119,7 +119,7 @@ pub fn format(options: &Options) -> Format {
     }
 }
 
-/// The same, with items as they are read and results as they are to be written.
+/// Returns the call with the forms in which items are read and results are written.
 pub fn formed(call: Call, options: &Options) -> Call {
     Call {
         item_form: match *options.input_format {
@@ -138,7 +138,8 @@ pub fn formed(call: Call, options: &Options) -> Call {
     }
 }
 
-/// Opens what is written. What is also read, or written as something else, was refused ([`apart::check`]).
+/// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
+/// ([`apart::check`]).
 pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
     let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose()?;
     let claims = lists.are_there();
@@ -149,7 +150,7 @@ pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
     let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
     let output = Output::new(results, failed, journal).claiming(claims);
     let files = output.same_files();
-    // Links to one file that was not there are seen only now.
+    // Two links to one file that did not exist before are detected only now.
     let twice = files.iter().enumerate().any(|(n, file)| files.iter().skip(n + 1).any(|other| other == file));
     match twice {
         true => Err("--output, --failed and --journal have to lead to files of their own".to_owned()),
@@ -157,7 +158,7 @@ pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
     }
 }
 
-/// Opens the directory of results that go to files of their own.
+/// Opens the directory for results that go to files of their own.
 fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
     let Some(directory) = &*options.results else {
         return Ok(None);
@@ -174,8 +175,8 @@ fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
     Ok(Some(files))
 }
 
-/// Returns what a journal knows the run by, besides its task and input: all that is not marked in [`RunSpec`], and whether
-/// results and failed items are kept in files.
+/// Returns the identity by which a journal knows the run, besides its task and input: every field that is not skipped
+/// in [`RunSpec`], and whether results and failed items are kept in files.
 fn identity(spec: &RunSpec, output: &Output) -> Identity {
     let kind = |target: Option<&Target>| match target.map(Target::can_be_cut) {
         None => "",
@@ -187,12 +188,12 @@ fn identity(spec: &RunSpec, output: &Output) -> Identity {
         .and("--failed", kind(output.failed.as_ref()))
 }
 
-/// Longest item: what does not fit the memory of an instance can't be given to it.
+/// Returns the size of the longest item: one that does not fit an instance's memory cannot be given to it.
 fn longest(spec: &RunSpec) -> usize {
     usize::try_from(*spec.limits.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
 }
 
-/// Returns what cuts the input into items.
+/// Returns the reader that cuts the input into items.
 pub fn items(spec: &RunSpec, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(*options.input_format));
@@ -206,7 +207,7 @@ pub fn items(spec: &RunSpec, inputs: Inputs, progress: &Progress) -> Box<dyn Ite
     }
 }
 
-/// How the text of inputs in this format is written.
+/// Returns the text encoding of inputs in this format.
 pub fn encoding_of(format: InputFormat) -> Encoding {
     match format {
         InputFormat::Jsonl | InputFormat::Csv => Encoding::Utf8,
@@ -215,7 +216,7 @@ pub fn encoding_of(format: InputFormat) -> Encoding {
     }
 }
 
-/// The columns of all files, so that a function that they cannot fit is known before it gets any row.
+/// Returns the columns of all files, so that a function that they cannot fit is refused before it gets any row.
 pub fn columns(items: &mut dyn Items) -> Result<Vec<(String, Columns)>, Error> {
     items.columns().map_err(|e| Error::Input(e.to_string()))
 }

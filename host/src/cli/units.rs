@@ -1,4 +1,4 @@
-//! Sizes, durations and bindings as they are written on the command line.
+//! Parsers of sizes, durations and bindings as they are written on the command line.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use wasmpool_run::grants::{Directory, Peer, split_mode};
 /// The values that an option may have: how each is written, what it stands for, and what it means.
 pub type Choices<T, const N: usize> = [(&'static str, T, &'static str); N];
 
-/// Takes one of these values.
+/// Returns a parser that takes one of these values.
 pub fn one_of<T: Copy + Send + Sync, const N: usize>(
     choices: &'static Choices<T, N>,
 ) -> impl TypedValueParser<Value = T> {
@@ -27,21 +27,21 @@ pub fn one_of<T: Copy + Send + Sync, const N: usize>(
     })
 }
 
-/// A size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
+/// Parses a size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)
         .map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
 }
 
-/// A duration: a number with `ms`, `s`, `m` or `h`.
+/// Parses a duration: a number with `ms`, `s`, `m` or `h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let hint = || "a duration is a number with ms, s, m or h, such as 500ms or 2m".to_owned();
     let duration = humantime::parse_duration(text).map_err(|_| hint())?;
     if duration.is_zero() { Err("a duration has to be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
-/// What one use of an option gives that may be used more than once: on the command line one value, whatever is in it, and
-/// in the environment, where all share one variable, one on each line.
+/// The values of one use of a repeatable option: on the command line a single value, whatever is in it; in the
+/// environment, where all uses share one variable, one value on each line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Each<T>(pub Vec<T>);
 
@@ -54,24 +54,24 @@ impl<'a, T> IntoIterator for &'a Each<T> {
     }
 }
 
-/// Reads an [`Each`] of what this reads one of.
+/// A parser of [`Each`], made from a parser of one value.
 pub struct EachOf<T> {
     one: fn(&str) -> Result<T, String>,
-    /// A text that can be read as one value is one in the environment, too, although it spans lines.
+    /// True if a text that can be read as one value is one in the environment, too, although it spans lines.
     whole_first: bool,
 }
 
-/// Reads values of an option that may be used more than once.
+/// Returns a parser for values of a repeatable option.
 pub fn each<T>(one: fn(&str) -> Result<T, String>) -> EachOf<T> {
     EachOf { one, whole_first: false }
 }
 
-/// Reads bindings: JSON that spans lines is one binding.
+/// Returns a parser for bindings: JSON that spans lines is one binding.
 pub fn bindings() -> EachOf<(String, String)> {
     EachOf { one: binding, whole_first: true }
 }
 
-// Not derived: that would ask the same of what is read.
+// Not derived, since that would require `T: Clone`.
 impl<T> Clone for EachOf<T> {
     fn clone(&self) -> Self {
         *self
@@ -110,10 +110,10 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
     }
 }
 
-/// Characters of a name that is repeated in an advice, which is not cut.
+/// Maximum characters of a name that is repeated in advice, which is not cut itself.
 const LONGEST_ADVICE: usize = 300;
 
-/// A binding: `NAME=JSON`.
+/// Parses a binding: `NAME=JSON`.
 fn binding(text: &str) -> Result<(String, String), String> {
     let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
     serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| {
@@ -124,7 +124,7 @@ fn binding(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), json.to_owned()))
 }
 
-/// A variable of the environment: `NAME=VALUE`.
+/// Parses an environment variable: `NAME=VALUE`.
 pub fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -132,7 +132,7 @@ pub fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` behind it.
+/// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.
 pub fn directory(text: &str) -> Result<Directory, String> {
     let (text, writable) = split_mode(text);
     match text.split_once("::") {
@@ -143,7 +143,7 @@ pub fn directory(text: &str) -> Result<Directory, String> {
     }
 }
 
-/// The guest's name of its scratch directory.
+/// Parses the guest's name of its scratch directory.
 pub fn scratch(text: &str) -> Result<String, String> {
     match text {
         "" => Err("it has to be the name that the task has for the directory, such as /tmp".to_owned()),
@@ -155,7 +155,7 @@ pub fn scratch(text: &str) -> Result<String, String> {
     }
 }
 
-/// A granted peer: `HOST:PORT`.
+/// Parses a granted peer: `HOST:PORT`.
 pub fn peer(text: &str) -> Result<Peer, String> {
     let hint = || "it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
@@ -168,14 +168,14 @@ pub fn peer(text: &str) -> Result<Peer, String> {
     }
 }
 
-/// JSON text.
+/// Checks that a text is JSON.
 pub fn json(text: &str) -> Result<String, String> {
     serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map_err(|e| format!("it is not JSON ({e}); a string needs quotes: '\"text\"'"))?;
     Ok(text.to_owned())
 }
 
-/// What separates the columns of CSV: one character of ASCII that means nothing else there.
+/// Parses the separator of CSV columns: one ASCII character that has no other meaning in CSV.
 pub fn csv_delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         br"\t" => Ok(b'\t'),
@@ -185,7 +185,7 @@ pub fn csv_delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
-/// A kind of failure that another try may not meet.
+/// Parses a kind of failure that may not happen again on another attempt.
 pub fn retriable(text: &str) -> Result<Kind, String> {
     const KINDS: [Kind; 8] = [
         Kind::WorkerLost,
@@ -203,11 +203,11 @@ pub fn retriable(text: &str) -> Result<Kind, String> {
     })
 }
 
-/// When failures end the run, if they do.
+/// The failures that end the run, if any do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaybeHalt(pub Option<Halt>);
 
-/// `never`, or `now` or `soon` with a number of failures or a percentage of them.
+/// Parses `never`, or `now` or `soon` with a number of failures or a percentage of them.
 pub fn halt(text: &str) -> Result<MaybeHalt, String> {
     let hint =
         || "it is never, or now or soon, with ,fail=N or ,fail=N% behind it: soon,fail=10 or now,fail=5%".to_owned();
@@ -225,7 +225,7 @@ pub fn halt(text: &str) -> Result<MaybeHalt, String> {
     Ok(MaybeHalt(Some(Halt { manner, after })))
 }
 
-/// A number of failures, or a share of the items that are done.
+/// Parses a number of failures, or a share of the items that are done.
 fn failures(text: &str) -> Option<Failures> {
     match text.strip_suffix('%') {
         Some(share) => share.parse().ok().filter(|s| *s > 0.0 && *s <= 100.0).map(Failures::Percent),
@@ -233,7 +233,7 @@ fn failures(text: &str) -> Option<Failures> {
     }
 }
 
-/// When a task is set aside: `N%` of its items, or `N` of them.
+/// Parses when a task is set aside: after failures of `N%` of its items, or of `N` of them.
 pub fn set_aside(text: &str) -> Result<Failures, String> {
     failures(text.trim())
         .ok_or_else(|| "it is N%, a share of the task's items that failed, or N, a number of them: 20%, 10".to_owned())
@@ -246,7 +246,7 @@ pub struct NamedTask {
     pub file: PathBuf,
 }
 
-/// A task with a name: `NAME=FILE`.
+/// Parses a task with a name: `NAME=FILE`.
 pub fn named_task(text: &str) -> Result<NamedTask, String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => {
@@ -256,7 +256,7 @@ pub fn named_task(text: &str) -> Result<NamedTask, String> {
     }
 }
 
-/// A chunk size: `auto` or a number from 1.
+/// Parses a chunk size: `auto` or a number from 1.
 pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, String> {
     use wasmpool_scheduler::ChunkSize;
     match (text, text.parse::<u32>()) {

@@ -1,7 +1,7 @@
-//! What a run writes where its task may write too.
+//! Files of the run that lie where its task may write.
 //!
-//! Such a task could change the results of other items while the run goes on, and its own journal. The user may want just
-//! that, as with a directory for everything that the run makes: so it is told, and not refused.
+//! Such a task could change the results of other items while the run goes on, and its own journal. The user may want
+//! just that, as with one directory for everything that the run makes: so it is reported, and not refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use wasmpool_run::grants::Directory;
 use wasmpool_run::links::lands_in;
 use wasmpool_run::place::FileId;
 
-/// Directories that the task may write to.
+/// The directories that the task may write to.
 #[derive(Debug)]
 pub struct Granted<'a> {
     ids: Vec<FileId>,
@@ -28,14 +28,15 @@ impl<'a> Granted<'a> {
         Granted { ids, directories }
     }
 
-    /// Tells that what an option names lies in one of them, or is to be made there. `said` is the option with its path.
+    /// Prints a note if an option's path lies in one of them, or is to be made there. `said` is the option with its
+    /// path.
     pub fn tell(&self, said: &str, path: &Path) {
         if let Some(directory) = self.holding(path) {
             tell!("wasmpool: {} lies in {}", Lines(said), told(directory));
         }
     }
 
-    /// Tells the same of a file that standard output was redirected to.
+    /// Prints the same note for a file that standard output was redirected to.
     pub fn tell_of_output(&self) {
         let path = PathBuf::from(format!("/proc/self/fd/{}", libc::STDOUT_FILENO));
         let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
@@ -44,7 +45,7 @@ impl<'a> Granted<'a> {
         }
     }
 
-    /// The one that a path leads into, if one does.
+    /// Returns the granted directory that a path leads into, if there is one.
     fn holding(&self, path: &Path) -> Option<&'a Sourced<Directory>> {
         lands_in(path, &self.ids).and_then(|nth| self.directories.get(nth).copied())
     }

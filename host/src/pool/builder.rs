@@ -1,4 +1,4 @@
-//! What a pool is made of.
+//! The builder of a pool.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wasmpool_run::compile::{Cache, Wanted};
 use wasmpool_run::error::Error;
 use wasmpool_sandbox::surroundings;
 
-/// Sets what a [`Pool`] is to be, and builds it. See [`Pool::builder`].
+/// A builder of a [`Pool`]: sets its options, then builds it. See [`Pool::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,9 +48,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Worker processes, over all functions and tasks of the pool. Default: the processors this process may use.
+    /// Sets the number of worker processes, over all functions and tasks of the pool. Default: the number of processors
+    /// that this process may use.
     ///
-    /// They are started with the first items, some of them ahead of these, and then kept.
+    /// Processes start when the first items arrive, some of them ahead of need, and are then kept.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -64,11 +65,11 @@ impl PoolBuilder {
         self
     }
 
-    /// The binary that worker processes are: the `wasmpool` command of the same version, or a program that calls
-    /// [`worker_entry`](crate::worker_entry).
+    /// Sets the binary that is started as a worker process: the `wasmpool` command of the same version, or a program
+    /// that calls [`worker_entry`](crate::worker_entry).
     ///
-    /// By default it is this program, if it called that; else what `$WASMPOOL_WORKER_BINARY` names; else an installed
-    /// `wasmpool` on the `$PATH`.
+    /// The default is this program, if it has called that function; else the binary that `$WASMPOOL_WORKER_BINARY`
+    /// names; else an installed `wasmpool` on the `$PATH`.
     ///
     /// ```
     /// # use wasmpool::{Error, Pool};
@@ -80,7 +81,7 @@ impl PoolBuilder {
         self
     }
 
-    /// The function: `name`, or `interface/name`. Default: the only one a user would call.
+    /// Sets the function to call: `name`, or `interface/name`. Default: the only function that a user would call.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -93,7 +94,7 @@ impl PoolBuilder {
         self
     }
 
-    /// What must hold of the layers that keep a worker in. Default: all that matter ([`SandboxMode::Strict`]).
+    /// Sets which layers of the sandbox must hold. Default: all that matter ([`SandboxMode::Strict`]).
     ///
     /// ```
     /// # use wasmpool::{Pool, SandboxMode};
@@ -109,13 +110,13 @@ impl PoolBuilder {
 
     settings!(self, PoolBuilder, self);
 
-    /// Builds the pool: finds the worker binary, opens what is granted, compiles the task or finds it in the cache.
+    /// Builds the pool: finds the worker binary, opens what is granted, and compiles the task or finds it in the cache.
     ///
     /// # Errors
     ///
-    /// [`Error::WorkerBinary`] if there is none, [`Error::Task`] if the task cannot be read or compiled, [`Error::Grant`] if
-    /// a grant cannot be opened, [`Error::Argument`] if a bound argument cannot be written. Whether the function is there
-    /// and takes the arguments that are bound is told by the first call.
+    /// [`Error::WorkerBinary`] if there is no worker binary, [`Error::Task`] if the task cannot be read or compiled,
+    /// [`Error::Grant`] if a grant cannot be opened, [`Error::Argument`] if a bound argument cannot be written. Whether
+    /// the function exists and takes the arguments that are bound is reported by the first call.
     ///
     /// ```
     /// # use wasmpool::{Error, Pool};
@@ -128,7 +129,7 @@ impl PoolBuilder {
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
         let shared = Arc::new(Shared::new(program, workers));
-        // Processes start while the task is compiled; no more than can get on beside each other.
+        // Processes start while the task is compiled, but no more than there are processors for them.
         let keeper = Keeper::start(shared.spares.clone(), workers.min(processors))?;
         let function = load(&shared, &task, settings)?;
         Ok(Pool { function, keeper })
@@ -140,7 +141,7 @@ pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Res
     let loaded = Loaded::read(task, shared.program.clone())?;
     Cache::of_user().check(&settings.grants)?;
     let given = settings.grants.open()?.given;
-    // What items and results are makes no difference to the artifact.
+    // The artifact is the same whatever form items and results have.
     let call = settings.call(given, Form::default(), ResultForm::default());
     loaded.prepare(&Wanted::of(&call), None)?;
     Ok(Function::new(shared.clone(), Arc::new(loaded), settings))

@@ -1,4 +1,4 @@
-//! The thread that runs callbacks: none of them may keep the supervisors from their work, nor take the pool down.
+//! The thread that runs callbacks, so that none of them can delay the supervisors or take the pool down.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Something to be run once.
+/// A function of the user's that is called once.
 pub(super) struct Callback(pub Box<dyn FnOnce() + Send>);
 
 impl fmt::Debug for Callback {
@@ -15,7 +15,7 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// Starts the thread with the first callback.
+/// The callback thread, which is started with the first callback.
 #[derive(Debug, Default)]
 pub(super) struct Callbacks {
     thread: Mutex<Option<(Sender<Callback>, JoinHandle<()>)>>,
@@ -28,7 +28,7 @@ impl Callbacks {
             let (sender, callbacks) = mpsc::channel::<Callback>();
             let run = move || {
                 for Callback(callback) in callbacks {
-                    // What it panicked with was printed by the panic hook.
+                    // The panic hook has already printed the message.
                     let _ = catch_unwind(AssertUnwindSafe(callback));
                 }
             };
@@ -38,7 +38,7 @@ impl Callbacks {
             Some((sender, _)) => {
                 let _ = sender.send(callback);
             }
-            // No thread can be had: better here than never.
+            // No thread is available: running the callback here is better than never running it.
             None => {
                 drop(thread);
                 let _ = catch_unwind(AssertUnwindSafe(callback.0));
@@ -46,7 +46,7 @@ impl Callbacks {
         }
     }
 
-    /// Waits until all that were called have returned, unless this is one of them.
+    /// Waits until all callbacks have returned, unless it is called from one of them.
     pub fn finish(&self) {
         let running = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = running

@@ -1,4 +1,4 @@
-//! A function that items are given to, and all the ways to do that.
+//! A function of a task, and all the ways to give items to it.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use wasmpool_core::policy::{Form, Isolate, ResultForm};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
-/// Items and bytes that are handed over together.
+/// Maximum number of items that are handed over together; `BATCH_BYTES` bounds their bytes.
 const BATCH_ITEMS: usize = 256;
 pub(super) const BATCH_BYTES: usize = 64 << 10;
 
-/// Whether a batch is to be handed over.
+/// Returns true if the batch is full and must be handed over.
 pub(super) fn is_full(batch: &Batch) -> bool {
     batch.sizes.len() >= BATCH_ITEMS || batch.size() >= BATCH_BYTES
 }
@@ -30,7 +30,8 @@ pub(super) fn is_full(batch: &Batch) -> bool {
 /// A function of a task in a pool, with what is bound to it and its limits: a handle that is cheap to clone, and that
 /// several threads may use at once.
 ///
-/// A [`Pool`](crate::Pool) has the same methods, for the function that it was built with. What is set makes another handle:
+/// A [`Pool`](crate::Pool) has the same methods, for the function that it was built with. Methods that set something
+/// return another handle:
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,13 +65,13 @@ impl Function {
         &self.settings
     }
 
-    /// Another function of the same task: `name`, or `interface/name`. What was bound belongs to this one, and is not
-    /// taken along; limits are.
+    /// Returns a handle to another function of the same task: `name`, or `interface/name`. Limits are kept; bound
+    /// arguments are not, since they belong to this function.
     ///
-    /// A process never holds two tasks, nor serves two calls that differ in function, bound arguments, `init`, limits or
-    /// whether they pass JSON or [`Bytes`](crate::Bytes). So each of these has worker processes of its own, of those that
-    /// the pool may have in all, and a thread. They start with its first item (some 3 ms each), and idle ones end where
-    /// others need their place.
+    /// A process never holds two tasks. Nor does it serve two calls that differ in function, bound arguments, `init`,
+    /// limits or in whether they pass JSON or [`Bytes`](crate::Bytes). So each of these has worker processes of its
+    /// own, out of those that the pool may have in all, and a thread. Its workers start with its first item (some 3 ms
+    /// each); idle workers end where others need their place.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -102,7 +103,7 @@ impl Function {
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<(Arc<Group>, Arc<Job>), Error> {
-        // Read before anything is promised to anybody.
+        // Everything is read before the group expects a job, since reading runs code of the caller.
         let mut batches = Vec::new();
         let mut batch = Batch::default();
         for item in items {
@@ -122,15 +123,16 @@ impl Function {
         Ok((group, job))
     }
 
-    /// Applies the function to every item, and returns the results in the order of the items. Blocks until they are there.
+    /// Applies the function to every item, and returns the results in the order of the items. Blocks until all are
+    /// there.
     ///
-    /// The items are read as there is room for them, [`buffer_size`](Self::buffer_size) ahead at most.
+    /// Items are read as there is room for them, at most [`buffer_size`](Self::buffer_size) ahead.
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] with the first item, by index, that failed; the rest is cancelled then, unlike in Python, where it
-    /// runs on for nobody. [`map_each`](Self::map_each) returns every outcome instead. Other errors are of the pool or the
-    /// task as a whole.
+    /// [`Error::Item`] with the first item, by index, that failed; the rest is then cancelled, unlike in Python, where
+    /// it goes on running although nobody takes the results. [`map_each`](Self::map_each) returns every outcome
+    /// instead. Other errors concern the pool or the task as a whole.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -144,11 +146,12 @@ impl Function {
         collect(self.lazy::<_, R>(items.into_iter(), Order::Input))
     }
 
-    /// As [`map`](Self::map), and returns what became of every item: a failure costs that item only.
+    /// Applies the function to every item as [`map`](Self::map) does, and returns each item's result or failure. A
+    /// failure costs that item only.
     ///
     /// # Errors
     ///
-    /// Those of the pool or the task as a whole.
+    /// Those that concern the pool or the task as a whole.
     ///
     /// ```
     /// # use wasmpool::{Kind, Pool};
@@ -165,11 +168,12 @@ impl Function {
         outcomes.map(|outcome| outcome.map(|(index, outcome)| read(index, outcome))).collect()
     }
 
-    /// As [`map`](Self::map), with tuples of arguments as items, as `itertools.starmap`. A tuple of one is that argument.
+    /// Applies the function to every tuple of arguments, as [`map`](Self::map) does to items and Python's
+    /// `itertools.starmap` to tuples. A tuple of one is that argument.
     ///
     /// # Errors
     ///
-    /// As those of [`map`](Self::map).
+    /// Those of [`map`](Self::map).
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -183,12 +187,13 @@ impl Function {
         collect(self.lazy::<_, R>(items.into_iter().map(Star), Order::Input))
     }
 
-    /// Results in the order of the items, as they are taken: for more items than fit into memory, or endlessly many.
+    /// Returns an iterator over the results in the order of the items, for more items than fit into memory, or
+    /// infinitely many.
     ///
-    /// Items are read in [`Iterator::next`], by the thread that calls it, so that neither they nor their iterator have to
-    /// be [`Send`]; no more than [`buffer_size`](Self::buffer_size) ahead of the result that is taken next. A failed item
-    /// is an [`Error::Item`], and the next call goes on behind it. Any other error is the last of the iterator. Dropping
-    /// it cancels what was read and not taken.
+    /// Items are read in [`Iterator::next`], by the thread that calls it, so neither they nor their iterator have to be
+    /// [`Send`]. They are read at most [`buffer_size`](Self::buffer_size) ahead of the result that is taken next. A
+    /// failed item is an [`Error::Item`], and the next call continues with the item after it. Any other error ends the
+    /// iterator. Dropping the iterator cancels the items that were read and whose results were not taken.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -203,7 +208,7 @@ impl Function {
         Imap::new(self.lazy::<_, R>(items.into_iter(), Order::Input))
     }
 
-    /// As [`imap`](Self::imap), with results as they finish.
+    /// Returns an iterator over the results as they finish; otherwise like [`imap`](Self::imap).
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -218,12 +223,13 @@ impl Function {
         Imap::new(self.lazy::<_, R>(items.into_iter(), Order::Arrival))
     }
 
-    /// As [`map`](Self::map), but returns at once. All items are read now, and all of them run; the result is the first
-    /// failure, by index, if there is one.
+    /// Starts what [`map`](Self::map) does, and returns at once. All items are read now, and all of them run; the
+    /// result is the first failure, by index, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], or that something cannot be bound. What happens later is told by the result.
+    /// [`Error::Closed`], or an [`Error::Argument`] for an argument that cannot be bound. Later errors are reported by
+    /// the result.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -241,11 +247,11 @@ impl Function {
         Ok(AsyncResult::new(group, job, read_all))
     }
 
-    /// As [`starmap`](Self::starmap), but returns at once, as [`map_async`](Self::map_async).
+    /// Starts what [`starmap`](Self::starmap) does, and returns at once, as [`map_async`](Self::map_async) does.
     ///
     /// # Errors
     ///
-    /// As those of [`map_async`](Self::map_async).
+    /// Those of [`map_async`](Self::map_async).
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -262,11 +268,12 @@ impl Function {
         self.map_async(items.into_iter().map(Star))
     }
 
-    /// One call; blocks until its result is there. The argument is what an item of [`map`](Self::map) is.
+    /// Calls the function once, and blocks until its result is there. The argument is like an item of
+    /// [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] if the call failed, others of the pool or the task as a whole.
+    /// [`Error::Item`] if the call failed; other errors concern the pool or the task as a whole.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -285,11 +292,11 @@ impl Function {
         }
     }
 
-    /// As [`apply`](Self::apply), but returns at once.
+    /// Starts what [`apply`](Self::apply) does, and returns at once.
     ///
     /// # Errors
     ///
-    /// As those of [`map_async`](Self::map_async).
+    /// Those of [`map_async`](Self::map_async).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -306,7 +313,7 @@ impl Function {
     }
 }
 
-/// Reads an outcome as the value that is wanted.
+/// Reads an outcome as a value of the type that the caller wants.
 pub(super) fn read<R: Returned>(index: u64, outcome: Outcome) -> Result<R, ItemError> {
     match outcome {
         Ok(bytes) => R::read(bytes).map_err(|message| unreadable(index, message)),
@@ -314,7 +321,7 @@ pub(super) fn read<R: Returned>(index: u64, outcome: Outcome) -> Result<R, ItemE
     }
 }
 
-/// The same, without taking it.
+/// Reads the outcome of the item `index` as a value of the type that the caller wants, and leaves it in place.
 fn read_at<R: Returned>(state: &JobState, index: u64) -> Result<R, Error> {
     match state.outcome(index) {
         Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|message| unreadable(index, message))?),
@@ -335,7 +342,7 @@ fn unreadable(index: u64, message: String) -> ItemError {
     ItemError::new(index, 1, Failure::new(Kind::InvalidOutput, message))
 }
 
-/// Why an outcome is not there.
+/// Returns the error that explains why an outcome is missing.
 fn missing(state: &JobState, index: u64) -> Error {
     state.ended().unwrap_or(&Ended::Cancelled).error(index)
 }

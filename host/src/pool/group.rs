@@ -1,7 +1,9 @@
-//! The worker processes of one call (a task, a function, what is bound, its limits), and the thread that looks after them.
+//! The worker processes of one call (a task, a function, its bound arguments, its limits), and the thread that
+//! supervises them.
 //!
-//! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then of the next. It is
-//! given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of it.
+//! Jobs of a group take turns: whenever the supervisor asks for items, it gets some of one job, then some of the next.
+//! It is given few at a time, so that a job of one item waits for some milliseconds of other work and not for all of
+//! it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
@@ -27,13 +29,13 @@ use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::scarce::ring;
 use wasmpool_run::supervisor::{End, Event, Mailbox, Sender, Supervisor};
 
-/// Bytes that the supervisor is given at once, or a little more.
+/// Number of bytes of items that the supervisor is given at once; the last batch may exceed it a little.
 const MOST_BYTES: usize = 512 << 10;
-/// Bytes of items that were taken in advance or are in work, and as many for each worker: two large ones. How far ahead
-/// items are read is bounded by whoever calls.
+/// Limit on bytes of items that are taken in advance or being run, for the group and again for each worker; it holds
+/// two large items. The caller bounds how far ahead items are read.
 const WINDOW: usize = 2 << 20;
 
-/// What makes calls the same, so that one worker process can serve them.
+/// The properties that two calls must share for one worker process to serve both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub task: Arc<Loaded>,
@@ -47,22 +49,22 @@ pub(super) struct Group {
     pub key: Key,
     shared: Arc<Shared>,
     state: Mutex<GroupState>,
-    /// Items that were submitted and have no outcome yet.
+    /// Number of items that were submitted and have no outcome yet.
     outstanding: AtomicUsize,
-    /// Jobs that are not over.
+    /// Number of jobs that are not over.
     live: AtomicUsize,
-    /// Readable once it is to end at once.
+    /// An event that becomes readable when the supervisor is to end at once.
     stop: EventFd,
 }
 
-/// The items that wait for the supervisor, and the way to it.
+/// Items that wait for the supervisor, and the channels to it.
 #[derive(Debug, Default)]
 struct GroupState {
     supervisor: Option<Sender>,
     routes: Option<mpsc::Sender<Route>>,
-    /// Items that the supervisor waits for.
+    /// Number of items that the supervisor waits for.
     wanted: usize,
-    /// Jobs with items that wait, the next first.
+    /// Jobs that have items waiting; the first is served next.
     row: VecDeque<Arc<Job>>,
     next_index: u64,
     /// All jobs that are not over, by their address.
@@ -71,7 +73,7 @@ struct GroupState {
 }
 
 impl GroupState {
-    /// Answers the supervisor, if it asked and there is something to answer it with. It is not woken for that.
+    /// Gives the supervisor the items it asked for, and returns true if there were any. Does not wake it.
     fn give(&mut self) -> bool {
         let (Some(supervisor), Some(routes)) = (&self.supervisor, &self.routes) else {
             return false;
@@ -97,7 +99,8 @@ impl GroupState {
             queue.listed = !queue.is_empty();
             let listed = queue.listed;
             drop(queue);
-            // Before the items, so that no outcome comes that nobody knows the way of. Whose end is gone has no use for it.
+            // Sent before the items, so that no outcome arrives whose route is unknown. A send fails only if the
+            // supervisor has ended, which needs no route.
             let _ = routes.send(Route { start, count, job: job.clone(), first, left: count });
             batches.into_iter().for_each(|batch| supervisor.leave(Event::Input(batch)));
             if listed {
@@ -143,7 +146,7 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the supervisor's request for items. Says whether there were any.
+    /// Records the supervisor's request for items, and returns true if it could be answered at once.
     fn ask(&self, items: usize) -> bool {
         let mut state = self.lock();
         state.wanted = items;
@@ -154,7 +157,7 @@ impl Group {
         self.outstanding.load(Ordering::SeqCst)
     }
 
-    /// Whether no job is in it, and none will be unless it is told to expect one.
+    /// Returns true if the group has no job, and is not expecting one.
     pub fn is_idle(&self) -> bool {
         self.live.load(Ordering::SeqCst) == 0
     }
@@ -165,19 +168,19 @@ impl Group {
         }
     }
 
-    /// Refuses a process that was forked off from the pool's: see [`Shared::check_owner`].
+    /// Returns an error in a process that was forked off from the pool's: see [`Shared::check_owner`].
     pub fn check_owner(&self) -> Result<(), Error> {
         self.shared.check_owner()
     }
 
     // ---- jobs --------------------------------------------------------------------------------------------------------
 
-    /// A job is to come. Called with the lock that says whether the group may still take one.
+    /// Announces a job. Must be called under the lock that decides whether the group may still take one.
     pub fn expect_job(&self) {
         self.live.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes the job that was expected.
+    /// Registers the job that was announced.
     pub fn begin(&self, job: &Arc<Job>) {
         let mut state = self.lock();
         if let Some(ended) = &state.ended {
@@ -188,7 +191,7 @@ impl Group {
         state.jobs.insert(Arc::as_ptr(job).addr(), job.clone());
     }
 
-    /// Takes more items of a job.
+    /// Adds items to a job.
     pub fn submit(&self, job: &Arc<Job>, batch: Batch) {
         let count = batch.sizes.len();
         if count == 0 {
@@ -200,7 +203,7 @@ impl Group {
         let mut state = self.lock();
         if state.ended.is_some() || !state.jobs.contains_key(&Arc::as_ptr(job).addr()) {
             drop(state);
-            // The job knows, and nobody will count these.
+            // The job is already over and knows it; nothing else would count these items as finished.
             return self.finished(count);
         }
         let mut queue = job.queue();
@@ -212,22 +215,22 @@ impl Group {
         }
         let given = state.wanted > 0 && state.give();
         let supervisor = given.then(|| state.supervisor.clone()).flatten();
-        // Woken any sooner, it might take this thread's processor, only to wait for the lock.
+        // If it were woken sooner, it might take this thread's processor only to wait for the lock.
         drop(state);
         if let Some(supervisor) = supervisor {
             supervisor.wake();
         }
     }
 
-    /// No more items of it come.
+    /// Marks a job as complete: no more items of it will come.
     pub fn seal(&self, job: &Arc<Job>) {
         self.settle(job, job.seal());
     }
 
-    /// Ends a job: items that no worker was given are forgotten, outcomes of the others will be, and workers that stay in
-    /// them are ended.
+    /// Ends a job: drops items that no worker was given, ignores the outcomes of the others, and ends workers that stay
+    /// in them.
     pub fn cancel(&self, job: &Arc<Job>) {
-        // Items may run code of whoever brought them when they are dropped: not under the locks.
+        // Dropping items may run the caller's code, which must not happen under the locks.
         let (forgotten, _items) = {
             let mut state = self.lock();
             let mut queue = job.queue();
@@ -246,7 +249,7 @@ impl Group {
         }
     }
 
-    /// Has the jobs whose items are read by the thread that calls this take no more.
+    /// Stops the jobs whose items are read by the calling thread from taking more items.
     pub fn shut_own_jobs(&self) {
         let jobs: Vec<Arc<Job>> = self.lock().jobs.values().cloned().collect();
         for job in jobs {
@@ -254,7 +257,7 @@ impl Group {
         }
     }
 
-    /// Ends all jobs there are and will be.
+    /// Ends all jobs, and every job that is begun later.
     pub fn end(&self, ended: &Ended) {
         let jobs = {
             let mut state = self.lock();
@@ -270,14 +273,14 @@ impl Group {
         }
     }
 
-    /// Ends all jobs, kills the workers, and lets the thread go.
+    /// Ends all jobs, kills the workers, and lets the thread end.
     pub fn terminate(&self) {
         self.end(&Ended::Cancelled);
         ring(&self.stop);
         self.tell(Event::Terminate);
     }
 
-    /// Counts items that have their outcome, or need none any more.
+    /// Counts items that have an outcome, or no longer need one.
     pub fn finished(&self, items: usize) {
         if items > 0 {
             let before = self.outstanding.fetch_sub(items, Ordering::SeqCst);
@@ -286,14 +289,14 @@ impl Group {
         }
     }
 
-    /// Tells whoever waits for a job that it is over, if it has just become so.
+    /// Tells the listeners of a job that it is over, if it has just ended.
     pub fn settle(&self, job: &Arc<Job>, told: Option<Listeners>) {
         let Some(Listeners { wakers, callbacks }) = told else {
             return;
         };
         self.lock().jobs.remove(&Arc::as_ptr(job).addr());
         for waker in wakers {
-            // A stranger's, as callbacks are. What it panicked with was printed by the panic hook.
+            // Wakers and callbacks are the user's code. The panic hook has already printed the message.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         for callback in callbacks {
@@ -308,23 +311,23 @@ impl Group {
         self.shared.unprotected(lacking);
     }
 
-    /// Calls back whoever came too late for a job to do so.
+    /// Runs a callback that was registered after its job had ended.
     pub fn call_back(&self, callback: super::callbacks::Callback) {
         self.shared.callbacks.call(callback);
     }
 
     // ---- the thread --------------------------------------------------------------------------------------------------
 
-    /// Runs the supervisor, until the group is told to end or cannot go on.
+    /// Runs the supervisor until the group is told to end or cannot continue.
     fn run(self: &Arc<Group>, mailbox: &Mailbox, routes: Receiver<Route>) {
-        // Whatever happens here, nobody waits for ever.
+        // Whatever happens here, no caller may wait for ever.
         let ended = match caught("the thread that serves this call", || self.serve(mailbox, routes)).flatten() {
             Ok(_) | Err(Error::Interrupted) => Ended::Cancelled,
             Err(e) => Ended::Failed(e),
         };
-        // Those who still wait are told all the same.
+        // Callers that still wait are told even if this panics.
         let _ = caught("the thread that serves this call", || self.end(&ended));
-        // Its sender has a way back to this group.
+        // The mailbox's sender refers back to this group: the cycle is broken here.
         self.lock().supervisor = None;
         self.shared.group_ended(self);
     }
@@ -345,7 +348,7 @@ impl Group {
         supervisor.serve_on_demand();
         match supervisor.run() {
             Err(Error::Artifact(_)) if prepared.compiled.is_none() => {
-                // From another machine: made anew. Nothing ran.
+                // The cached artifact was made on another machine: a new one is compiled. No item has run yet.
                 prepared = task.prepare_anew(&wanted, Some(&self.stop), &prepared)?;
                 supervisor.exchange(&prepared, &call)?;
                 supervisor.run()
@@ -355,10 +358,11 @@ impl Group {
     }
 }
 
-/// Shows the allocator an allocation of 8 MiB that is freed. The C library's learns from such that they come and go, and
-/// keeps the memory of what is no larger, up to twice that in each of its arenas; else it gives large results back to the
-/// kernel one by one, and page faults cost more than all that is done with them. A program that has told it what to keep is
-/// not overruled, as it would be by setting that here.
+/// Allocates 8 MiB and frees them, so that the allocator keeps memory of large results instead of returning it to the
+/// kernel. The C library's allocator learns from this that such allocations recur, and keeps freed memory up to twice
+/// that size in each of its arenas. Otherwise it returns large results to the kernel one by one, and the page faults
+/// cost more than all other work on them. A program that has set its own threshold is not overruled, as it would be if
+/// the threshold were set here.
 fn large_results_come_and_go() {
     drop(black_box(Vec::<u8>::with_capacity(8 << 20)));
 }

@@ -1,4 +1,4 @@
-//! Calls that read their items as their outcomes are taken.
+//! Calls that read further items as their outcomes are taken.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,10 +16,11 @@ use super::value::{Argument, Returned};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
-/// Items that are read ahead before it is known how large results are.
+/// Number of items that are read ahead before the size of results is known.
 const BEFORE_FIRST: u64 = 256;
 
-/// Results of [`imap`](crate::Function::imap) or [`imap_unordered`](crate::Function::imap_unordered), as they are taken.
+/// An iterator over the results of [`imap`](crate::Function::imap) or
+/// [`imap_unordered`](crate::Function::imap_unordered).
 ///
 /// ```
 /// # use wasmpool::{Imap, Pool};
@@ -58,29 +59,29 @@ impl<I: Iterator<Item: Argument>, R> fmt::Debug for Imap<I, R> {
     }
 }
 
-/// The outcomes behind that.
+/// The outcomes behind an [`Imap`], not yet read as values.
 pub(super) struct Lazy<I: Iterator<Item: Argument>> {
-    /// `None` once there are no more, or none are wanted.
+    /// The items not yet read; `None` once there are no more, or none are wanted.
     items: Option<I>,
     work: Option<(Arc<Group>, Arc<Job>)>,
-    /// Why nothing runs at all, until that was told.
+    /// The error that keeps everything from running, until it was returned.
     refused: Option<Error>,
-    /// Items that were read and are to be handed over.
+    /// Items that were read but not yet handed over.
     batch: Batch,
     /// Outcomes that are ready to be taken.
     ready: VecDeque<(u64, Outcome)>,
     most: (usize, usize),
-    /// Items that were read, and bytes of an item as they come.
+    /// Number of items that were read; `usual_item` is the size that an item is expected to have.
     read: u64,
     usual_item: usize,
-    /// Outcomes that were taken, and their bytes.
+    /// Number of outcomes that were taken; `taken_bytes` is the sum of their sizes.
     taken: u64,
     taken_bytes: u64,
-    /// What was last seen of the job.
+    /// The counters of the job when it was last looked at.
     seen: Seen,
 }
 
-/// Outcomes that came, their bytes, and how many a result usually has.
+/// Number of outcomes that arrived, the sum of their bytes, and the size that a result usually has.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     known: u64,
@@ -113,7 +114,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         }
     }
 
-    /// Whether one more item may be read, with so many bytes read and not yet handed over.
+    /// Returns true if one more item may be read while `bytes` bytes are read and not yet handed over.
     fn has_room(&self, bytes: usize) -> bool {
         let (most_items, most_bytes) = self.most;
         let ahead = self.read - self.taken;
@@ -129,7 +130,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         expected.saturating_add(held).saturating_add(bytes as u64) < most_bytes as u64
     }
 
-    /// Reads items while there is room, and nothing to give back in the meantime.
+    /// Reads items while there is room, until an outcome is ready.
     fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
         let mut last = tick();
         while self.has_room(self.batch.size()) {
@@ -159,7 +160,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         }
     }
 
-    /// Takes what is there.
+    /// Takes the outcomes that are ready, and updates the counters.
     fn look(&mut self, state: &mut JobState) {
         state.drain(&mut self.ready);
         self.seen = Seen { known: state.known, came: state.came, usual: state.usual };
@@ -173,15 +174,15 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
         Some((index, outcome))
     }
 
-    /// Whether it is worth while to read more though there is something to give back.
+    /// Returns true if it is worth reading more items although an outcome is ready.
     fn runs_low(&self) -> bool {
         let (most_items, _) = self.most;
         self.items.is_some() && self.read - self.taken <= most_items as u64 * 3 / 4
     }
 }
 
-/// A time that moves on every few milliseconds. By then what was read is handed over, should the iterator be slow; so it is
-/// looked at for each item, and has to cost next to nothing.
+/// Returns a coarse time that advances every few milliseconds, at next to no cost. It is compared after each item: when
+/// it has changed, what was read is handed over, in case the iterator is slow.
 fn tick() -> Option<TimeSpec> {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()
 }
@@ -193,7 +194,7 @@ impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
         if let Some(e) = self.refused.take() {
             return Some(Err(e));
         }
-        // Most often there is one, and nothing else to do.
+        // In most cases an outcome is ready and nothing else is to be done.
         if !self.runs_low()
             && let Some(outcome) = self.pop()
         {

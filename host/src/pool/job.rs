@@ -1,4 +1,5 @@
-//! One call of a pool, as `map` or `apply`: its items that wait for a worker, and its outcomes that wait for whoever called.
+//! One call of a pool, such as `map` or `apply`: its items that wait for a worker, and its outcomes that wait for the
+//! caller.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,17 +15,17 @@ use wasmpool_core::outcome::Failure;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
-/// What became of an item, before it is read as a value.
+/// The outcome of an item, before it is read as a value.
 pub(super) type Outcome = Result<Bytes, Failed>;
 
-/// A failure, and how often it was tried.
+/// A failure, and the number of attempts that were made.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub attempts: u32,
     pub failure: Failure,
 }
 
-/// Why a job ended before all its outcomes were known.
+/// The reason why a job ended before all its outcomes were known.
 #[derive(Debug)]
 pub(super) enum Ended {
     Cancelled,
@@ -39,7 +40,7 @@ impl Ended {
         }
     }
 
-    /// What it makes of an item whose outcome is not known.
+    /// Returns the error of an item whose outcome is not known.
     pub fn error(&self, index: u64) -> Error {
         match self {
             Ended::Cancelled => Error::Item(ItemError::cancelled(index)),
@@ -48,7 +49,7 @@ impl Ended {
     }
 }
 
-/// How whoever called wants the outcomes.
+/// The order in which the caller wants the outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Input,
@@ -57,21 +58,21 @@ pub(super) enum Order {
 
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Items that no worker was given. Locked only by who holds the lock of the group's state.
+    /// Items that no worker was given. Lock it only while holding the lock of the group's state.
     queue: Mutex<Queue>,
     state: Mutex<JobState>,
     changed: Condvar,
 }
 
-/// Items that wait.
+/// Items that wait for a worker.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
-    /// Items of the first batch that were taken already.
+    /// Number of items of the first batch that were already taken.
     taken: usize,
-    /// Items that were taken, ever.
+    /// Number of items taken since the job began.
     pub given: u64,
-    /// It stands in the row of jobs that have items.
+    /// True if the job stands in the group's row of jobs that have items.
     pub listed: bool,
 }
 
@@ -86,13 +87,13 @@ impl Queue {
         self.batches.is_empty()
     }
 
-    /// Gives up all, and says how many items that are.
+    /// Removes all items, and returns their number, and the batches for the caller to drop.
     pub fn clear(&mut self) -> (usize, VecDeque<Batch>) {
         let items: usize = self.batches.iter().map(|b| b.sizes.len()).sum();
         (items - std::mem::take(&mut self.taken).min(items), std::mem::take(&mut self.batches))
     }
 
-    /// Takes the next batch off, or so many items of it where it has more.
+    /// Removes and returns the next batch, or its first `most` items where it has more.
     pub fn take(&mut self, most: usize) -> Option<Batch> {
         let front = self.batches.pop_front()?;
         let first = std::mem::take(&mut self.taken);
@@ -115,35 +116,35 @@ impl Queue {
     }
 }
 
-/// Outcomes, and who waits for them.
+/// The outcomes of a job, and who waits for them.
 #[derive(Debug)]
 pub(super) struct JobState {
     order: Order,
-    /// In input order: those from the item `base` on that are known.
+    /// For ordered jobs: the known outcomes from item `base` on, by index.
     slots: VecDeque<Option<Outcome>>,
     base: u64,
-    /// In the order of arrival.
+    /// For unordered jobs: the outcomes in the order of arrival.
     arrived: VecDeque<(u64, Outcome)>,
     pub submitted: u64,
     pub known: u64,
-    /// Bytes of all outcomes that came, and what one is expected to have.
+    /// Sum of the bytes of all outcomes that arrived; `usual` is the size that one is expected to have.
     pub came: u64,
     pub usual: u64,
-    /// No more items will come.
+    /// True once no more items will come.
     sealed: bool,
-    /// They will not because the pool was closed meanwhile.
+    /// True if no more items will come because the pool was closed in the meantime.
     shut: bool,
     ended: Option<Ended>,
-    /// It is known what became of it, and this was told.
+    /// True once all outcomes are known and the listeners were told.
     over: bool,
     waiting: usize,
     wakers: Vec<Waker>,
     callbacks: Vec<Callback>,
-    /// Who reads items as outcomes are taken.
+    /// The thread that reads items as outcomes are taken.
     reader: Option<ThreadId>,
 }
 
-/// Those who have to be told that a job is over.
+/// The wakers and callbacks that are run when a job is over.
 #[must_use]
 pub(super) struct Listeners {
     pub wakers: Vec<Waker>,
@@ -151,7 +152,7 @@ pub(super) struct Listeners {
 }
 
 impl JobState {
-    /// Returns those to be told, if it has just become known what became of it all.
+    /// Returns the listeners to tell, if the last outcome has just become known.
     fn settle(&mut self) -> Option<Listeners> {
         let complete = self.sealed && self.known == self.submitted;
         if self.over || !(complete || self.ended.is_some()) {
@@ -173,17 +174,17 @@ impl JobState {
         self.shut
     }
 
-    /// The outcome of an item, if it is known and was not taken.
+    /// Returns the outcome of an item, if it is known and was not taken.
     pub fn outcome(&self, index: u64) -> Option<&Outcome> {
         self.slots.get(usize::try_from(index.checked_sub(self.base)?).ok()?)?.as_ref()
     }
 
-    /// Takes the outcome of an item, and leaves the others.
+    /// Takes the outcome of an item, and leaves the others in place.
     pub fn take(&mut self, index: u64) -> Option<Outcome> {
         self.slots.get_mut(usize::try_from(index.checked_sub(self.base)?).ok()?)?.take()
     }
 
-    /// Has a callback called when it is over, or gives it back if it is.
+    /// Registers a callback to be run when the job is over, or gives it back if the job is over already.
     pub fn call_back(&mut self, callback: Callback) -> Option<Callback> {
         if self.over {
             return Some(callback);
@@ -205,7 +206,7 @@ impl JobState {
         }
     }
 
-    /// Moves all outcomes that can be had now.
+    /// Moves all outcomes that are ready to `to`.
     pub fn drain(&mut self, to: &mut VecDeque<(u64, Outcome)>) {
         match self.order {
             Order::Arrival => to.append(&mut self.arrived),
@@ -258,19 +259,20 @@ impl Job {
         self.state().submitted += items as u64;
     }
 
-    /// Says that the thread that calls this reads items as it takes outcomes.
+    /// Records that the calling thread reads items as it takes outcomes.
     pub fn read_here(&self) {
         self.state().reader = Some(thread::current().id());
     }
 
-    /// No more items come.
+    /// Marks the job as complete: no more items will come.
     pub fn seal(&self) -> Option<Listeners> {
         let mut state = self.state();
         state.sealed = true;
         state.settle()
     }
 
-    /// No more items can come from this very thread, which waits for the pool to end.
+    /// Ends the supply of items if the calling thread is the one that reads them, since it now waits for the pool to
+    /// end.
     pub fn shut_own(&self) -> Option<Listeners> {
         let mut state = self.state();
         if state.sealed || state.reader != Some(thread::current().id()) {
@@ -281,7 +283,7 @@ impl Job {
         state.settle()
     }
 
-    /// Takes outcomes of items that workers ran.
+    /// Stores outcomes of items that workers ran.
     pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> Option<Listeners> {
         let mut state = self.state();
         if state.ended.is_some() {
@@ -306,7 +308,7 @@ impl Job {
         }
         let told = state.settle();
         let wake = state.waiting > 0 && (told.is_some() || state.has_next());
-        // Woken any sooner, they might take this thread's processor, only to wait for the lock.
+        // If they were woken sooner, they might take this thread's processor only to wait for the lock.
         drop(state);
         if wake {
             self.changed.notify_all();
@@ -314,7 +316,7 @@ impl Job {
         told
     }
 
-    /// Ends it: what is not known now never will be.
+    /// Ends the job: outcomes that are not known now never will be.
     pub fn end(&self, ended: Ended) -> Option<Listeners> {
         let mut state = self.state();
         if state.over {
@@ -325,12 +327,12 @@ impl Job {
         state.settle()
     }
 
-    /// Waits until an outcome can be had or none will come.
+    /// Waits until an outcome is ready or none will come.
     pub fn wait_for_next(&self) -> MutexGuard<'_, JobState> {
         self.wait(None, |state| state.has_next() || state.over || state.known == state.submitted)
     }
 
-    /// Waits until it is over, or until the deadline.
+    /// Waits until the job is over, or until the deadline.
     pub fn wait_until_over(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
         self.wait(deadline, |state| state.over)
     }

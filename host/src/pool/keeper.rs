@@ -7,13 +7,13 @@ use wasmpool_run::error::Error;
 use wasmpool_run::scarce::start_thread;
 use wasmpool_run::supervisor::Spares;
 
-/// Processes die with the thread that started them, so this one lives as long as the pool. Dropping it ends what nobody
-/// has taken.
+/// The thread that starts spare worker processes. They die with the thread that started them, so this one lives as long
+/// as the pool. Dropping this ends the processes that were never used.
 #[derive(Debug)]
 pub(super) struct Keeper {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<Option<()>>>,
-    /// The process whose thread it is.
+    /// The process that started the thread.
     owner: u32,
 }
 
@@ -34,7 +34,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop = None;
-        // A process that was forked off has no such thread to wait for.
+        // A process that was forked off has no copy of the thread to wait for.
         if let Some(thread) = self.thread.take().filter(|_| self.owner == std::process::id()) {
             let _ = thread.join();
         }

@@ -1,10 +1,10 @@
-//! The Rust API: a pool of worker processes, as Python's `multiprocessing.Pool`.
+//! The Rust API: a pool of worker processes, like Python's `multiprocessing.Pool`.
 //!
-//! A [`Function`] is a call with all that belongs to it. Each distinct call has a [`group`] of worker processes, with a
-//! supervisor on a thread of its own that serves whoever asks, for as long as it is asked. What a user waits for is a
-//! [`job`]: its items wait in the group's row, its outcomes with the job itself, so that somebody who takes none keeps
-//! nobody else waiting. [`shared`] is what the groups of a pool have in common: the number of processes, shared out by
-//! [`wasmpool_scheduler::shares`], and their end.
+//! A [`Function`] is a call with all its settings. Each distinct call has a [`group`] of worker processes, with a
+//! supervisor on a thread of its own that serves items on demand. Each call that a user makes is a [`job`]: its items
+//! wait in the group's row, its outcomes in the job itself, so a user who takes no outcomes keeps nobody else waiting.
+//! [`shared`] is what the groups of a pool have in common: the number of processes, which
+//! [`wasmpool_scheduler::shares`] divides among them, and their end.
 
 mod builder;
 mod callbacks;
@@ -41,17 +41,17 @@ use settings::{Settings, settings};
 use wasmpool_core::policy::Isolate;
 use wasmpool_run::error::Error;
 
-/// A pool of sandboxed worker processes that functions of WebAssembly are mapped over.
+/// A pool of sandboxed worker processes over which functions of WebAssembly are mapped.
 ///
-/// It calls the [`Function`] that it was built with by [`map`](Pool::map), [`imap`](Pool::imap), [`apply`](Pool::apply) and
-/// their kin. Several threads may use it at once. Dropping it ends all its processes; what runs is given up, as by
-/// [`terminate`](Pool::terminate).
+/// [`map`](Pool::map), [`imap`](Pool::imap), [`apply`](Pool::apply) and their variants call the [`Function`] that the
+/// pool was built with. Several threads may use a pool at once. Dropping it ends all its processes; running calls are
+/// given up, as by [`terminate`](Pool::terminate).
 ///
-/// Calls block the thread that makes them, and need no runtime. The pool starts threads of its own; it leaves signals,
-/// standard streams and the working directory alone. A worker that dies costs the item it was running, which fails as
-/// [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
+/// Calls block the thread that makes them, and need no async runtime. The pool starts threads of its own; it leaves
+/// signals, standard streams and the working directory alone. A worker that dies costs the item that it was running,
+/// which fails as [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
 ///
-/// A process that is forked off has no use of the pool: calls there are [`Error::Forked`], and dropping it leaves the
+/// A process that is forked off cannot use the pool: calls there return [`Error::Forked`], and dropping it leaves the
 /// parent's processes alone.
 ///
 /// ```no_run
@@ -71,7 +71,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A builder of a pool that runs `task`: a path, or wasm in memory.
+    /// Returns a builder of a pool that runs `task`: a path, or wasm in memory.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -84,8 +84,8 @@ impl Pool {
         PoolBuilder::new(task.into())
     }
 
-    /// Another task in this pool, read and compiled now. It has the limits that the pool was built with, and none of its
-    /// grants, arguments and `init`. No process ever holds two tasks; see [`Function::function`].
+    /// Adds another task to this pool, which is read and compiled now. It has the limits that the pool was built with,
+    /// and none of its grants, bound arguments and `init`. No process ever holds two tasks; see [`Function::function`].
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Pool {
         builder::load(&self.function.shared, &task.into(), settings)
     }
 
-    /// Worker processes that the pool may have, over all its functions.
+    /// Returns the number of worker processes that the pool may have, over all its functions.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -119,8 +119,8 @@ impl Pool {
         self.function.shared.workers()
     }
 
-    /// Changes how many worker processes the pool may have, while it runs. Those that are too many end when they have
-    /// finished what they were given.
+    /// Changes the number of worker processes that the pool may have, while it runs. Surplus workers end when they have
+    /// finished the items they were given.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -133,8 +133,8 @@ impl Pool {
         self.function.shared.resize(workers.max(1));
     }
 
-    /// Parts of the sandbox that workers run without, as [`SandboxMode::BestEffort`](crate::SandboxMode::BestEffort) lets
-    /// them. Known once a worker has started.
+    /// Returns the parts of the sandbox that workers run without, as
+    /// [`SandboxMode::BestEffort`](crate::SandboxMode::BestEffort) permits. They are known once a worker has started.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -146,7 +146,7 @@ impl Pool {
         self.function.shared.lacking()
     }
 
-    /// Takes no new calls; what was called is finished. Calls then are [`Error::Closed`].
+    /// Stops taking new calls, which then return [`Error::Closed`]; calls made before are finished.
     ///
     /// ```
     /// # use wasmpool::{Error, Pool};
@@ -161,7 +161,7 @@ impl Pool {
         self.function.shared.close();
     }
 
-    /// Stops at once: workers are killed, and outcomes that are not known become failures of kind `cancelled`.
+    /// Stops at once: kills the workers, and turns outcomes that are not known into failures of kind `cancelled`.
     ///
     /// ```
     /// # use wasmpool::{Error, Kind, Pool};
@@ -177,14 +177,14 @@ impl Pool {
 
     /// Waits until all workers have ended, and all callbacks have returned.
     ///
-    /// That takes no longer than what was called: each item has its [`timeout`](Function::timeout). An
-    /// [`imap`](Function::imap) of another thread is waited for until it is taken or dropped. One of this very thread
-    /// cannot go on meanwhile: what it has read is finished and can be taken later, and then it ends with
-    /// [`Error::Closed`].
+    /// That takes no longer than the calls do: each item has its [`timeout`](Function::timeout). An
+    /// [`imap`](Function::imap) of another thread is waited for until it is taken to its end or dropped. One of the
+    /// calling thread cannot continue meanwhile: the items that it has read are finished and can be taken later, and
+    /// then it ends with [`Error::Closed`].
     ///
     /// # Errors
     ///
-    /// [`Error::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// [`Error::StillOpen`] if neither [`close`](Self::close) nor [`terminate`](Self::terminate) was called.
     ///
     /// ```
     /// # use wasmpool::{Error, Pool};
@@ -198,11 +198,11 @@ impl Pool {
         self.join_until(None)
     }
 
-    /// As [`join`](Self::join), for as long as `timeout`.
+    /// Waits as [`join`](Self::join) does, for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// [`Error::WaitTimeout`] when that is over; the pool goes on with what it does.
+    /// [`Error::WaitTimeout`] when the time is over; the pool continues. Otherwise those of [`join`](Self::join).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -233,13 +233,13 @@ impl Pool {
     }
 }
 
-/// The function that the pool was built with, and all the ways to call it. [`Function`] says more of each.
+/// The function that the pool was built with, and all the ways to call it. [`Function`] describes each in full.
 impl Pool {
     fn with(&self, change: impl FnOnce(&mut Settings)) -> Function {
         self.function.with(change)
     }
 
-    /// Another function of the same task, with the same limits. See [`Function::function`].
+    /// Returns a handle to another function of the same task, with the same limits. See [`Function::function`].
     pub fn function(&self, name: &str) -> Function {
         self.function.function(name)
     }
@@ -255,7 +255,7 @@ impl Pool {
         self.function.map(items)
     }
 
-    /// Applies the function to every item, and returns what became of each. See [`Function::map_each`].
+    /// Applies the function to every item, and returns each item's result or failure. See [`Function::map_each`].
     ///
     /// # Errors
     ///
@@ -276,12 +276,12 @@ impl Pool {
         self.function.starmap(items)
     }
 
-    /// Returns results in the order of the items, as they are taken. See [`Function::imap`].
+    /// Returns an iterator over the results in the order of the items. See [`Function::imap`].
     pub fn imap<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
         self.function.imap(items)
     }
 
-    /// Returns results as they finish. See [`Function::imap_unordered`].
+    /// Returns an iterator over the results as they finish. See [`Function::imap_unordered`].
     pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
         self.function.imap_unordered(items)
     }
@@ -329,7 +329,7 @@ impl Pool {
     }
 }
 
-/// The function that the pool was built with, for code that takes any.
+/// The function that the pool was built with, for code that takes any function.
 impl AsRef<Function> for Pool {
     fn as_ref(&self) -> &Function {
         &self.function
@@ -342,7 +342,7 @@ impl Drop for Pool {
             return;
         }
         self.terminate();
-        // Their processes are reaped before the thread ends that has started some of them.
+        // Workers must be reaped before the thread that started some of them ends.
         self.function.shared.wait(None);
     }
 }

@@ -1,4 +1,4 @@
-//! The way of outcomes from the supervisor to the jobs that wait for them.
+//! The route of outcomes from the supervisor to the jobs that wait for them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,17 +17,17 @@ use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::supervisor::{Encoded, Record, Sink, Value};
 use wasmpool_scheduler::WorkerId;
 
-/// Bytes of outcomes that share an allocation.
+/// Size in bytes of an allocation that outcomes share.
 const BLOCK: usize = 64 << 10;
 
-/// Whose the items from `start` on are.
+/// The job to which the items from `start` on belong.
 pub(super) struct Route {
     pub start: u64,
     pub count: u64,
     pub job: Arc<Job>,
-    /// The index of the first within its job.
+    /// The index of the first of these items within its job.
     pub first: u64,
-    /// How many of them have no outcome yet.
+    /// Number of these items that have no outcome yet.
     pub left: u64,
 }
 
@@ -35,20 +35,20 @@ pub(super) struct Route {
 pub(super) struct Outcomes {
     group: Arc<Group>,
     news: Receiver<Route>,
-    /// By the index of their first item.
+    /// Routes by the index of their first item.
     routes: BTreeMap<u64, Route>,
-    /// The items whose outcomes came last, and these.
+    /// The items of the route that `gathered` belongs to.
     current: Range<u64>,
     gathered: Vec<(u64, Result<Kept, Failed>)>,
-    /// Bytes of outcomes that were gathered. Whoever takes outcomes frees them: were each allocated, that
-    /// thread and this would wait for each other's allocator all the time.
+    /// The bytes of gathered outcomes, in shared allocations. The thread that takes outcomes frees them: if each were
+    /// an allocation of its own, that thread and this one would wait for each other's allocator all the time.
     blocks: Vec<Vec<u8>>,
 }
 
-/// Where the bytes of an outcome that was gathered are.
+/// The place of the bytes of a gathered outcome.
 enum Kept {
     Alone(Vec<u8>),
-    /// In the block of this number.
+    /// A range in the block of this number.
     Shared(usize, Range<usize>),
 }
 
@@ -66,7 +66,7 @@ impl Outcomes {
         assert!(self.current.contains(&index), "an outcome is of an item that was given");
     }
 
-    /// Takes the outcome of this item, with a copy of its bytes in the last block, or in a new one where that is full.
+    /// Stores the outcome of this item, and copies its bytes into the last block, or into a new one where that is full.
     fn copy(&mut self, index: u64, value: &[u8]) {
         let count = self.blocks.len();
         let (number, block) = match self.blocks.last_mut() {
@@ -74,7 +74,7 @@ impl Outcomes {
             _ => (count, self.blocks.push_mut(Vec::with_capacity(BLOCK))),
         };
         let start = block.len();
-        // First: behind the copy it would wait until all of that is written.
+        // Pushed before the copy: afterwards this write would have to wait until all of the copy is written.
         self.gathered.push((index, Ok(Kept::Shared(number, start..start + value.len()))));
         block.extend_from_slice(value);
     }
@@ -85,16 +85,17 @@ impl Outcomes {
         }
     }
 
-    /// Hands over what was gathered.
+    /// Hands the gathered outcomes to their job.
     fn deliver(&mut self) {
         if self.gathered.is_empty() {
             return;
         }
         let count = self.gathered.len();
-        // First: who is told may call again at once, and would seem to need one worker more.
+        // Counted first: a caller that is told may call again at once, and its items would seem to need one worker
+        // more.
         self.group.finished(count);
         let route = self.routes.get_mut(&self.current.start).expect("outcomes are gathered for a route that is open");
-        // Someone may keep a small one for long.
+        // Without spare capacity, since a caller may keep a small outcome for long.
         let blocks: Vec<Bytes> = self.blocks.drain(..).map(|block| block.into_boxed_slice().into()).collect();
         let outcome = |kept| match kept {
             Kept::Alone(bytes) => bytes.into(),
@@ -136,7 +137,7 @@ impl Sink for Outcomes {
 
     fn several_callers(&mut self) -> bool {
         self.learn_routes();
-        // A job may be over, and its items still in work.
+        // A job may be over while its items still run.
         let mut jobs = self.routes.values().map(|route| &route.job);
         let first = jobs.next();
         first.is_some_and(|first| jobs.any(|job| !Arc::ptr_eq(first, job)))

@@ -1,9 +1,9 @@
-//! Which binary a pool's worker processes are.
+//! The binary that a pool starts as worker processes.
 //!
 //! A program that embeds the pool must not be started as a worker unless it is known to become one: it would run its
-//! `main` again, which builds a pool, which starts workers, without end. So its own binary is used only after it has called
-//! [`crate::worker_entry`], another one has to answer with its version first, and a process that was started as a worker
-//! builds no pool whatever happens.
+//! `main` again, which builds a pool, which starts workers, without end. So its own binary is used only after it has
+//! called [`crate::worker_entry`], another binary has to answer with its version first, and a process that was started
+//! as a worker never builds a pool.
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,20 +27,21 @@ use wasmpool_run::spawn::{self, Program, Role, Waited};
 
 /// The name of the installed command.
 const COMMAND: &str = "wasmpool";
-/// Names a worker binary for programs whose own cannot be one, such as test harnesses.
+/// The environment variable that names a worker binary, for programs whose own cannot be one, such as test harnesses.
 const VARIABLE: &str = "WASMPOOL_WORKER_BINARY";
-/// Time a binary has to say its version. It takes a millisecond, on a machine that is not overloaded.
+/// Time that a binary has to report its version. It takes a millisecond on a machine that is not overloaded.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// [`crate::worker_entry`] was called in this process, so that its binary can serve as worker.
+/// True if [`crate::worker_entry`] was called in this process, so that its binary can serve as worker.
 static OWN_BINARY: AtomicBool = AtomicBool::new(false);
 
-/// Says that this process's binary becomes a worker where it is started as one.
+/// Records that this process's binary becomes a worker where it is started as one.
 pub fn may_start_own_binary() {
     OWN_BINARY.store(true, Ordering::Relaxed);
 }
 
-/// Finds the worker binary: the one that was `given`, this one, the one the environment names, or the installed command.
+/// Finds the worker binary: the one that was `given`, this program, the one the environment names, or the installed
+/// command.
 pub(super) fn find(given: Option<&Path>) -> Result<Program, Error> {
     if env::args_os().next().is_some_and(|mark| mark == spawn::MARK) {
         return Err(Error::WorkerBinary(
@@ -74,7 +75,7 @@ fn installed(path: &OsStr) -> Option<PathBuf> {
         .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
 }
 
-/// Opens a binary, and has it say its version.
+/// Opens a binary, and checks the version that it reports.
 fn other(path: &Path) -> Result<Program, Error> {
     let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", Foreign::of(path)));
     let file = File::options()
@@ -99,7 +100,7 @@ fn other(path: &Path) -> Result<Program, Error> {
     }
 }
 
-/// What a binary says its version is, if it is one of ours.
+/// Starts a binary and returns the version that it reports, or `None` if it is not a `wasmpool` binary.
 fn ask(program: &Program) -> Result<Option<String>, Error> {
     let (control, child) = patiently(None, || {
         let (control, theirs) = Control::pair()?;
@@ -107,7 +108,7 @@ fn ask(program: &Program) -> Result<Option<String>, Error> {
     })?;
     match child.wait_at_most(PATIENCE, None)? {
         Waited::Ended(_) => {}
-        // Killed when dropped.
+        // Dropping the process kills it.
         Waited::Late | Waited::Stopped => return Ok(None),
     }
     match control.receive::<String>(true) {
@@ -116,7 +117,7 @@ fn ask(program: &Program) -> Result<Option<String>, Error> {
     }
 }
 
-/// Answers that.
+/// Reports this binary's version to the process that asks for it.
 pub fn tell_version(socket: OwnedFd) -> ExitCode {
     let told: io::Result<()> = Control::from_fd(socket).send(&env!("CARGO_PKG_VERSION"), &[]);
     if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,4 +1,4 @@
-//! The result of a call that was not waited for.
+//! The result of a call that returned at once.
 
 use std::fmt;
 use std::future::Future;
@@ -13,9 +13,9 @@ use super::job::{Job, JobState};
 use wasmpool_run::error::Error;
 
 /// The result of [`apply_async`](crate::Function::apply_async), [`map_async`](crate::Function::map_async) or
-/// [`starmap_async`](crate::Function::starmap_async). Dropping it changes nothing: the call goes on.
+/// [`starmap_async`](crate::Function::starmap_async). Dropping it changes nothing: the call continues.
 ///
-/// It is a [`Future`], too, which needs no particular runtime.
+/// It is also a [`Future`], which needs no particular runtime.
 ///
 /// ```
 /// # use wasmpool::Pool;
@@ -53,11 +53,12 @@ impl<T> AsyncResult<T> {
         AsyncResult { group, job, read }
     }
 
-    /// Waits for the result. It can be had as often as it is wanted: each time it is read anew from what the worker sent.
+    /// Waits for the result. May be called repeatedly: each call reads anew what the worker sent.
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] with the first item, by index, that failed; others of the pool or the task as a whole.
+    /// [`Error::Item`] with the first item, by index, that failed; other errors concern the pool or the task as a
+    /// whole.
     ///
     /// ```
     /// # use wasmpool::{Error, Pool};
@@ -71,11 +72,12 @@ impl<T> AsyncResult<T> {
         self.get_until(None)
     }
 
-    /// Waits for the result as [`get`](Self::get) does, for as long as `timeout`.
+    /// Waits for the result as [`get`](Self::get) does, for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// [`Error::WaitTimeout`] if it is not there in time; the call goes on. Otherwise those of [`get`](Self::get).
+    /// [`Error::WaitTimeout`] if the result is not there in time; the call continues. Otherwise those of
+    /// [`get`](Self::get).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -96,8 +98,8 @@ impl<T> AsyncResult<T> {
         if state.is_over() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
     }
 
-    /// Waits until the result is there, whether it is a success or not. A process that was forked off from the pool's does
-    /// not wait: [`get`](Self::get) says why.
+    /// Waits until the result is there, whether it is a success or a failure. Returns at once in a process that was
+    /// forked off from the pool's; [`get`](Self::get) then returns the reason.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -112,7 +114,7 @@ impl<T> AsyncResult<T> {
         self.wait_until(None);
     }
 
-    /// Waits as [`wait`](Self::wait) does, for as long as `timeout`. Says whether the result is there.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the result is there.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -130,7 +132,7 @@ impl<T> AsyncResult<T> {
         self.group.check_owner().is_ok() && self.job.wait_until_over(deadline).is_over()
     }
 
-    /// Whether the result is there.
+    /// Returns true if the result is there.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -143,7 +145,7 @@ impl<T> AsyncResult<T> {
         self.group.check_owner().is_ok() && self.job.state().is_over()
     }
 
-    /// Whether the call succeeded.
+    /// Returns true if the call succeeded.
     ///
     /// # Errors
     ///
@@ -164,9 +166,9 @@ impl<T> AsyncResult<T> {
         if state.is_over() { Ok((self.read)(&state).is_ok()) } else { Err(Error::Unfinished) }
     }
 
-    /// Gives the call up: what is not known of it by now becomes a failure of kind `cancelled`. Items that no worker was
-    /// given do not run, and a worker that stays in one is ended, so that other calls do not wait for it. Says whether that
-    /// changed anything.
+    /// Gives the call up: outcomes that are not yet known become failures of kind `cancelled`. Items that no worker was
+    /// given do not run, and a worker that stays in one is ended, so that other calls do not wait for it. Returns true
+    /// if that changed anything.
     ///
     /// ```
     /// # use wasmpool::{Error, Kind, Pool};
@@ -187,8 +189,8 @@ impl<T> AsyncResult<T> {
 }
 
 impl<T: 'static> AsyncResult<T> {
-    /// Calls this with the result when it is there, if it is a success. Callbacks run one after the other, on a thread of
-    /// their own; one that panics takes nothing else down.
+    /// Calls `call` with the result once it is there, if it is a success. Callbacks run one after the other, on a
+    /// thread of their own; one that panics affects nothing else.
     ///
     /// ```
     /// # use std::sync::mpsc;
@@ -208,7 +210,7 @@ impl<T: 'static> AsyncResult<T> {
         })
     }
 
-    /// Calls this with the error when it is known, if there is one. See [`callback`](Self::callback).
+    /// Calls `call` with the error once it is known, if there is one. See [`callback`](Self::callback).
     ///
     /// ```
     /// # use std::sync::mpsc;
@@ -268,7 +270,7 @@ impl<T> fmt::Debug for AsyncResult<T> {
     }
 }
 
-/// When a wait ends; a time too long to tell is no limit.
+/// Returns the moment at which a wait ends, or `None` for a timeout too long to represent, which is no limit.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }

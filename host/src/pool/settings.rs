@@ -1,4 +1,4 @@
-//! What can be set of a call, and the methods that set it.
+//! The settings of a call, and the methods that change them.
 
 use serde::Serialize;
 
@@ -9,11 +9,11 @@ use wasmpool_run::error::Error;
 use wasmpool_run::grants::Grants;
 use wasmpool_scheduler::{ChunkSize, Config};
 
-/// What can be set of a call. Calls of one task with equal settings share worker processes.
+/// The settings of a call. Calls of one task with equal settings share worker processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Settings {
     pub function: Option<String>,
-    /// Parameters bound by name to a JSON value.
+    /// Parameters that are bound by name, each to a JSON value.
     pub args: Vec<(String, String)>,
     /// JSON argument of the task's `init`.
     pub init: Option<String>,
@@ -24,9 +24,9 @@ pub(super) struct Settings {
     pub retries: u32,
     pub max_tasks_per_worker: Option<u64>,
     pub chunk: ChunkSize,
-    /// Items, and bytes, that a lazy call reads ahead.
+    /// Number of items, and of bytes, that a lazy call reads ahead.
     pub buffer: (usize, usize),
-    /// What was set and cannot be.
+    /// The error of a setting that is not possible.
     pub wrong: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Sets the function. What is bound belongs to the one before.
+    /// Sets the function. Bound arguments belong to the previous function and are dropped.
     pub fn function(&mut self, name: &str) {
         self.function = Some(name.to_owned());
         self.args.clear();
@@ -70,18 +70,18 @@ impl Settings {
         }
     }
 
-    /// Refuses what was set and cannot be.
+    /// Returns an error if a setting is not possible.
     pub fn check(&self) -> Result<(), Error> {
         self.wrong.as_ref().map_or(Ok(()), |what| Err(Error::Argument(what.clone())))
     }
 
-    /// Returns the settings of another task in the same pool: limits are kept, and nothing that belongs to this task.
+    /// Returns the settings for another task in the same pool: limits are kept, and nothing that belongs to this task.
     pub fn of_another_task(&self) -> Settings {
         let &Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, .. } = self;
         Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, ..Settings::default() }
     }
 
-    /// Returns the call as a worker is told of it.
+    /// Returns the call in the form in which workers are told of it.
     pub fn call(&self, given: GuestGrants, item_form: Form, result_form: ResultForm) -> Call {
         Call {
             function: self.function.clone(),
@@ -97,10 +97,10 @@ impl Settings {
         }
     }
 
-    /// Returns what the scheduler of a pool of so many workers is told.
+    /// Returns the scheduler's configuration for a pool of `workers` workers.
     pub fn config(&self, workers: usize, window: usize) -> Config {
         Config {
-            // Told as soon as there are items.
+            // The number of workers is sent as soon as there are items.
             workers: 0,
             ordered: false,
             chunk: self.chunk,
@@ -112,12 +112,12 @@ impl Settings {
     }
 }
 
-/// Methods that set something of a call: of a pool that is being built, of a function, and of a pool's own function.
-/// `with` is a method of theirs that changes the settings, and `$made` is what it returns.
+/// Generates the methods that change a setting of a call, for a builder of a pool, a function, and a pool's own
+/// function. `with` is a method of theirs that changes the settings, and `$made` is what it returns.
 macro_rules! settings {
     ($self:ident, $made:ty, $($receiver:tt)*) => {
-        /// Binds a parameter by name for every call, as `functools.partial` does: sent once to a worker, not with each
-        /// item. The items fill the others.
+        /// Binds a parameter by name for every call, as Python's `functools.partial` does. The value is sent once to a
+        /// worker, not with each item. Items supply the other parameters.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -131,7 +131,7 @@ macro_rules! settings {
             $self.with(|settings| settings.bind(name, value))
         }
 
-        /// The argument of the task's `init` export. With pristine instances its effect is there for every item; see
+        /// Sets the argument of the task's `init` export. With pristine instances every item finds its effect; see
         /// [`Isolate`].
         ///
         /// ```
@@ -146,7 +146,7 @@ macro_rules! settings {
             $self.with(|settings| settings.init(argument))
         }
 
-        /// Wall time of one item, from its start in the worker. Default 30 s.
+        /// Limits the wall time of one item, from its start in the worker. Default: 30 s.
         ///
         /// ```
         /// # use std::time::Duration;
@@ -162,7 +162,7 @@ macro_rules! settings {
             $self.with(|settings| settings.limits.timeout = timeout.max(std::time::Duration::from_millis(1)))
         }
 
-        /// Linear memory of one instance, in bytes. Default 256 MiB.
+        /// Limits the linear memory of one instance, in bytes. Default: 256 MiB.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -174,8 +174,8 @@ macro_rules! settings {
             $self.with(|settings| settings.limits.memory = bytes)
         }
 
-        /// Instructions of one item, in wasmtime's units of fuel. Not limited by default, which costs nothing; a limit
-        /// doubles the time of call-heavy code.
+        /// Limits the instructions of one item, in wasmtime's units of fuel. Default: no limit, which costs nothing; a
+        /// limit doubles the time of call-heavy code.
         ///
         /// ```
         /// # use wasmpool::{Error, Kind, Pool};
@@ -190,8 +190,8 @@ macro_rules! settings {
             $self.with(|settings| settings.limits.fuel = Some(fuel))
         }
 
-        /// Bytes of one encoded result. Default 16 MiB. The pool may hold as many results of this size as items are read
-        /// ahead before it notices that they are large.
+        /// Limits the bytes of one encoded result. Default: 16 MiB. The pool may hold as many results of this size as
+        /// items are read ahead before it notices that results are large.
         ///
         /// ```
         /// # use wasmpool::{Bytes, Error, Kind, Pool};
@@ -206,7 +206,7 @@ macro_rules! settings {
             $self.with(|settings| settings.limits.max_output = bytes)
         }
 
-        /// How often an instance starts from pristine memory. Default: for every item.
+        /// Sets how often an instance starts from pristine memory. Default: for every item.
         ///
         /// ```
         /// # use wasmpool::{Isolate, Pool};
@@ -219,7 +219,7 @@ macro_rules! settings {
             $self.with(|settings| settings.isolate = isolate)
         }
 
-        /// How often an item is run again whose worker died or that ran out of time. Default 0.
+        /// Sets how often an item is run again whose worker died or that ran out of time. Default: 0.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -231,7 +231,7 @@ macro_rules! settings {
             $self.with(|settings| settings.retries = retries)
         }
 
-        /// Replaces a worker process after so many items. The next one is started ahead of need. Default: never.
+        /// Replaces a worker process after this many items. The next worker is started ahead of need. Default: never.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -244,8 +244,8 @@ macro_rules! settings {
             $self.with(|settings| settings.max_tasks_per_worker = Some(items.max(1)))
         }
 
-        /// Items per chunk. By default as many as make a few milliseconds of work, from measured times. A failure costs
-        /// one item, whatever the size of its chunk, and nothing waits for a chunk to fill.
+        /// Sets the number of items per chunk. Default: as many as make a few milliseconds of work, from measured
+        /// times. A failure costs one item, whatever the size of its chunk, and nothing waits for a chunk to fill.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -258,8 +258,8 @@ macro_rules! settings {
             $self.with(|settings| settings.chunk = wasmpool_scheduler::ChunkSize::Fixed(items.max(1)))
         }
 
-        /// Items that `map` and `imap` read ahead of the outcome that is taken next: as `buffersize` of Python's
-        /// executors. Default 4096.
+        /// Limits the items that `map` and `imap` read ahead of the outcome that is taken next, as `buffersize` of
+        /// Python's executors does. Default: 4096.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -273,8 +273,8 @@ macro_rules! settings {
             $self.with(|settings| settings.buffer.0 = items.max(1))
         }
 
-        /// Bytes of items and results that `map` and `imap` hold ahead of the outcome that is taken next, going by the
-        /// size of the results that came so far; one item is always read. Default 16 MiB.
+        /// Limits the bytes of items and results that `map` and `imap` hold ahead of the outcome that is taken next,
+        /// estimated from the size of the results so far; one item is always read. Default: 16 MiB.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -286,7 +286,7 @@ macro_rules! settings {
             $self.with(|settings| settings.buffer.1 = bytes.max(1))
         }
 
-        /// Lets the task see a variable of the environment. It sees no others.
+        /// Lets the task see an environment variable. It sees no others.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -298,7 +298,8 @@ macro_rules! settings {
             $self.with(|settings| settings.grants.env.push((name.to_owned(), value.to_owned())))
         }
 
-        /// Lets the task reach the directory `host`, and all below it, as `guest`; to write there, too, if `writable`.
+        /// Lets the task reach the directory `host`, and all below it, as `guest`; also for writing if `writable` is
+        /// true.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -311,9 +312,9 @@ macro_rules! settings {
             $self.with(|settings| settings.grants.directories.push(directory))
         }
 
-        /// Gives the task a directory, as `guest`, that it may write to and that is empty at each item. It lies in memory, a
-        /// worker's own, holds as many bytes as an instance may have of [`memory`](crate::Pool), and leaves nothing behind.
-        /// Costs some microseconds an item, and what is written has to be removed again.
+        /// Gives the task a writable directory, as `guest`, that is empty at the start of each item. It lies in the
+        /// worker's memory, holds as many bytes as an instance may have of [`memory`](crate::Pool), and leaves nothing
+        /// behind. It costs some microseconds per item, and more for removing what was written.
         ///
         /// ```
         /// # use wasmpool::Pool;
@@ -325,7 +326,7 @@ macro_rules! settings {
             $self.with(|settings| settings.grants.scratch = Some(guest.to_owned()))
         }
 
-        /// Lets the task make TCP connections to `port` of `host`, a name or an address.
+        /// Lets the task open TCP connections to `port` of `host`, a name or an address.
         ///
         /// ```
         /// # use wasmpool::Pool;

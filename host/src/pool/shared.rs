@@ -1,4 +1,5 @@
-//! What all handles of a pool share: its groups, their share of the worker processes, and whether it takes calls.
+//! The state that all handles of a pool share: its groups, their share of the worker processes, and whether it takes
+//! calls.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -16,7 +17,7 @@ use wasmpool_run::spawn::Program;
 use wasmpool_run::supervisor::{Event, Spares};
 use wasmpool_scheduler::shares::{Claim, share};
 
-/// Groups that are kept, with nothing to do. Each costs a thread, and its workers where there is room for them.
+/// Number of groups up to which idle ones are kept. Each costs a thread, and its workers where there is room for them.
 const MOST_IDLE: usize = 16;
 
 pub(super) struct Shared {
@@ -26,21 +27,21 @@ pub(super) struct Shared {
     pub spares: Spares,
     pub callbacks: Callbacks,
     budget: AtomicUsize,
-    /// No calls are taken; groups end when their jobs are over.
+    /// True once no calls are taken; groups end when their jobs are over.
     closing: AtomicBool,
     central: Mutex<Central>,
-    /// A group has ended.
+    /// Notified when a group has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
 struct Central {
-    /// With what each needs and has of the workers.
+    /// Groups, each with the number of workers that it needs and has.
     groups: HashMap<Key, (Arc<Group>, Claim)>,
-    /// Threads that have not ended, and those to be waited for.
+    /// Number of group threads that have not ended; `threads` are those to be joined.
     running: usize,
     threads: Vec<JoinHandle<()>>,
-    /// Counts calls.
+    /// Counts calls, to find the group that was idle for longest.
     clock: u64,
     unprotected: BTreeSet<String>,
 }
@@ -77,7 +78,8 @@ impl Shared {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// Refuses a process that was forked off from the pool's: it has none of its threads, whose locks may be held for ever.
+    /// Returns an error in a process that was forked off from the pool's: it has none of the pool's threads, whose
+    /// locks may be held for ever.
     pub fn check_owner(&self) -> Result<(), Error> {
         if self.is_ours() { Ok(()) } else { Err(Error::Forked) }
     }
@@ -86,10 +88,10 @@ impl Shared {
         self.owner == std::process::id()
     }
 
-    /// The group for a call, which is told that a job is to come.
+    /// Returns the group for a call, and has it expect a job.
     pub fn group(self: &Arc<Shared>, key: Key) -> Result<Arc<Group>, Error> {
         self.check_owner()?;
-        // Tried again without the lock: others may have groups.
+        // Tried again without holding the lock, so that others get their groups meanwhile.
         patiently(None, || self.find_group(&key))
     }
 
@@ -115,7 +117,7 @@ impl Shared {
         Ok(group)
     }
 
-    /// The number of items of a group rose or fell from (or to) `items`: whether its share changes depends on that.
+    /// Shares out the workers anew if that may change: the number of items of a group rose from, or fell to, `items`.
     pub fn need_changed(&self, items: usize) {
         let budget = self.workers();
         if items < budget {
@@ -123,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// Changes how many workers there are in all.
+    /// Changes the number of workers in all.
     pub fn resize(&self, workers: usize) {
         if !self.is_ours() {
             return;
@@ -181,8 +183,8 @@ impl Shared {
         }
     }
 
-    /// Waits for the threads of all groups, which have their workers reaped before they end. `false` if the deadline came
-    /// first.
+    /// Waits for the threads of all groups, which have their workers reaped before they end. Returns false if the
+    /// deadline came first.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut central = self.lock();
         while central.running > 0 {
@@ -200,7 +202,8 @@ impl Shared {
         true
     }
 
-    /// The thread that calls this is about to wait: what it alone could go on with cannot.
+    /// Stops the jobs of the calling thread from taking more items. To be called before that thread blocks: work that
+    /// only it could drive cannot continue.
     pub fn shut_own_jobs(&self) {
         let groups: Vec<Arc<Group>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
         for group in groups {
@@ -224,7 +227,7 @@ impl Central {
         }
     }
 
-    /// Ends the group that was idle for longest, where there are too many.
+    /// Ends the group that was idle for longest, if there are too many.
     fn make_room(&mut self) {
         if self.groups.len() < MOST_IDLE {
             return;

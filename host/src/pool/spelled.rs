@@ -1,7 +1,9 @@
-//! NaN and the infinities in JSON, which has no numbers for them: written and read as the strings `"NaN"`, `"Infinity"` and
-//! `"-Infinity"`, wherever in a value they are. Left to itself, `serde_json` writes `null`, and reads no string as a number.
+//! NaN and the infinities in JSON, which has no numbers for them: they are written and read as the strings `"NaN"`,
+//! `"Infinity"` and `"-Infinity"`, wherever in a value they are. By itself, `serde_json` writes `null`, and reads no
+//! string as a number.
 //!
-//! Both ways are those of `serde_json` with one step between, which passes on all that is no float.
+//! Reading and writing are those of `serde_json` with a wrapper in between, which passes on everything that is no
+//! float.
 
 use std::fmt;
 
@@ -11,7 +13,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// The string that stands for a float without a number in JSON.
+/// Returns the string for a float that JSON has no number for.
 fn spelling(float: f64) -> Option<&'static str> {
     match float {
         _ if float.is_finite() => None,
@@ -21,7 +23,7 @@ fn spelling(float: f64) -> Option<&'static str> {
     }
 }
 
-/// The float that a string stands for.
+/// Returns the float that a string stands for.
 fn spelled(text: &str) -> Option<f64> {
     match text {
         "NaN" => Some(f64::NAN),
@@ -36,7 +38,7 @@ pub fn write<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> serde_json
     value.serialize(Spelled(&mut serde_json::Serializer::new(into)))
 }
 
-/// The JSON of a value.
+/// Returns the JSON of a value.
 pub fn text<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
     let mut bytes = Vec::new();
     write(value, &mut bytes)?;
@@ -50,7 +52,7 @@ pub fn read<'de, T: serde::Deserialize<'de>>(json: &'de [u8]) -> serde_json::Res
     reader.end().map(|()| value)
 }
 
-/// The step between: round a serializer or deserializer, or a part of one.
+/// A wrapper round a serializer or deserializer, or round a part of one, that translates such floats.
 struct Spelled<T>(T);
 
 /// A value within another, on its way to a [`Spelled`] serializer.
@@ -62,7 +64,7 @@ impl<T: Serialize + ?Sized> Serialize for Part<'_, T> {
     }
 }
 
-/// Passes a value on as it is.
+/// Generates methods that pass a value on as it is.
 macro_rules! write_as_is {
     ($($method:ident: $ty:ty),*) => {$(
         fn $method(self, value: $ty) -> Result<S::Ok, S::Error> {
@@ -182,7 +184,7 @@ impl<S: Serializer> Serializer for Spelled<S> {
     }
 }
 
-/// Writes the parts of something, each of which has no name.
+/// Generates methods that write the parts of a value, which have no names.
 macro_rules! write_parts {
     ($($trait:ident::$method:ident),*) => {$(
         impl<S: $trait> $trait for Spelled<S> {
@@ -207,7 +209,7 @@ write_parts!(
     SerializeTupleVariant::serialize_field
 );
 
-/// The same, where each has one.
+/// Generates methods that write the fields of a value, each with its name.
 macro_rules! write_fields {
     ($($trait:ident),*) => {$(
         impl<S: $trait> $trait for Spelled<S> {
@@ -249,7 +251,7 @@ impl<S: SerializeMap> SerializeMap for Spelled<S> {
     }
 }
 
-/// Has something read that holds no float.
+/// Generates methods that read a value that holds no float.
 macro_rules! read_as_is {
     ($($method:ident),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -258,7 +260,7 @@ macro_rules! read_as_is {
     )*};
 }
 
-/// Has something read that may.
+/// Generates methods that read a value that may hold a float.
 macro_rules! read_within {
     ($($method:ident($($arg:ident: $ty:ty),*)),*) => {$(
         fn $method<V: Visitor<'de>>(self, $($arg: $ty,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -313,7 +315,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Spelled<D> {
     }
 }
 
-/// Passes what was read on as it is.
+/// Generates methods that pass on a value that was read, as it is.
 macro_rules! visit_as_is {
     ($($method:ident: $ty:ty),*) => {$(
         fn $method<E: Error>(self, value: $ty) -> Result<V::Value, E> {
@@ -322,7 +324,7 @@ macro_rules! visit_as_is {
     )*};
 }
 
-/// Who wants a float, and is given one where a string stands for it.
+/// A visitor that wants a float, and also takes a string that stands for one.
 struct Float<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Float<V> {

@@ -11,12 +11,13 @@ use wasmpool_run::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm, Watc
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::Program;
 
-/// Artifacts of one task that are kept; an `init` with another argument makes another.
+/// Number of artifacts of one task that are kept; an `init` with another argument makes another artifact.
 const MOST_MADE: usize = 16;
 
-/// Wasm that a pool is to run: a component or a core module, or their text form.
+/// The wasm that a pool is to run: a component or a core module, in binary or text form.
 ///
-/// Made of a path (`&str`, `String`, `&Path`, `PathBuf`), which is read once, or of bytes in memory (`Vec<u8>`, `&[u8]`).
+/// It is made from a path (`&str`, `String`, `&Path`, `PathBuf`), which is read once, or from bytes in memory
+/// (`Vec<u8>`, `&[u8]`).
 ///
 /// ```
 /// use wasmpool::{Pool, Task};
@@ -78,7 +79,7 @@ impl From<Vec<u8>> for Task {
     }
 }
 
-/// A task that was read, and the artifacts that were made of it.
+/// A task that was read, and the artifacts that were made from it.
 #[derive(Debug)]
 pub(super) struct Loaded {
     wasm: Wasm,
@@ -86,7 +87,7 @@ pub(super) struct Loaded {
     made: Mutex<Vec<(Wanted, Arc<Prepared>)>>,
 }
 
-/// A task that was read is the same as itself only: read once more, it may be another.
+/// Compares by identity: the same path, read once more, may be another task.
 impl PartialEq for Loaded {
     fn eq(&self, other: &Loaded) -> bool {
         std::ptr::eq(self, other)
@@ -110,12 +111,13 @@ impl Loaded {
         Ok(Loaded { wasm, program, made: Mutex::default() })
     }
 
-    /// The artifact that is `wanted`: made before, or from the cache, or compiled now; until `stop` is readable.
+    /// Returns the artifact that is `wanted`: one made before, one from the cache, or one compiled now. Gives up when
+    /// `stop` becomes readable.
     pub fn prepare(&self, wanted: &Wanted, stop: Option<&EventFd>) -> Result<Arc<Prepared>, Error> {
         self.make(wanted, stop, None)
     }
 
-    /// Another one in place of `old`, which cannot be loaded here.
+    /// Makes a new artifact in place of `old`, which cannot be loaded on this machine.
     pub fn prepare_anew(
         &self,
         wanted: &Wanted,
@@ -131,7 +133,7 @@ impl Loaded {
         stop: Option<&EventFd>,
         old: Option<&Arc<Prepared>>,
     ) -> Result<Arc<Prepared>, Error> {
-        // Held meanwhile: two who want the same compile it once.
+        // Held while compiling, so that two callers that want the same artifact compile it once.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |prepared: &Arc<Prepared>| old.is_some_and(|old| Arc::ptr_eq(old, prepared));
         if let Some((_, prepared)) = made.iter().find(|(of, prepared)| of == wanted && !is_old(prepared)) {
@@ -156,7 +158,7 @@ impl Loaded {
     }
 }
 
-/// Waits for a compiler until a descriptor is readable.
+/// A wait for the compile process that ends when a descriptor becomes readable.
 struct Until<'a>(&'a EventFd);
 
 impl Watch for Until<'_> {

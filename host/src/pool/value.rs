@@ -1,4 +1,4 @@
-//! What goes into a call and comes out of it: `serde` values by way of JSON, or bytes as they are.
+//! Arguments and results of a call: `serde` values by way of JSON, or bytes as they are.
 
 use std::any::TypeId;
 use std::mem::ManuallyDrop;
@@ -15,15 +15,15 @@ use wasmpool_core::policy::ResultForm;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::host::LARGE;
 
-/// Bytes that are passed as they are, for functions that take or return `list<u8>`: no JSON, no base64, no more copies
-/// than the way into the worker needs. As a result it takes strings, too.
+/// Bytes that are passed as they are, for functions that take or return `list<u8>`: without JSON or base64, and with no
+/// more copies than the way into the worker needs. As a result it takes strings, too.
 ///
-/// As an argument it wraps whatever is `AsRef<[u8]>`; what is as large as 64 KiB is not copied where it is a `Vec<u8>` or
-/// a [`bytes::Bytes`]. A result is a `Bytes<Vec<u8>>`, or a `Bytes<bytes::Bytes>`, which saves an allocation where it is
-/// small: such a one shares its memory with its neighbours, and keeps up to 64 KiB for as long as it lives.
+/// As an argument it wraps any `AsRef<[u8]>`; 64 KiB or more are not copied if they are in a `Vec<u8>` or a
+/// [`bytes::Bytes`]. A result is a `Bytes<Vec<u8>>` or a `Bytes<bytes::Bytes>`. The latter saves an allocation if it is
+/// small: it then shares its memory with its neighbours, and keeps up to 64 KiB alive for as long as it lives.
 ///
-/// Whether a call speaks JSON or bytes is part of it: a pool that does both with one function has worker processes for
-/// each (see [`crate::Pool::function`] for what that costs).
+/// A pool that calls one function with both JSON and bytes has worker processes for each (see [`crate::Pool::function`]
+/// for what that costs).
 ///
 /// ```
 /// use wasmpool::{Bytes, Pool, Task};
@@ -44,10 +44,10 @@ impl<T> Deref for Bytes<T> {
     }
 }
 
-/// What an item can be: anything that is [`Serialize`], and [`Bytes`].
+/// A type that can be an item: anything that is [`Serialize`], and [`Bytes`].
 ///
-/// A function of one parameter takes the item itself; one of more, a tuple of them or a struct (or map) with their names;
-/// one of none, `()`.
+/// A function of one parameter takes the item itself. One of several takes a tuple of them, or a struct (or map) with
+/// their names. One of none takes `()`.
 pub trait Argument {
     #[doc(hidden)]
     fn form() -> Form;
@@ -73,7 +73,7 @@ impl<T: AsRef<[u8]>> Argument for Bytes<T> {
     }
 
     fn write(item: Self, batch: &mut Batch) {
-        // What fills a batch by itself is not copied, where its memory can be handed over.
+        // A value that fills a batch by itself is not copied if its memory can be handed over.
         if item.0.as_ref().len() < BATCH_BYTES {
             return batch.push(item.0.as_ref());
         }
@@ -84,13 +84,13 @@ impl<T: AsRef<[u8]>> Argument for Bytes<T> {
     }
 }
 
-/// The value as one of type `U`, if it is.
+/// Returns the value as type `U`, if that is its type.
 fn cast<T, U: 'static>(value: T) -> Result<U, T> {
     if typeid::of::<T>() != TypeId::of::<U>() {
         return Err(value);
     }
     let value = ManuallyDrop::new(value);
-    // SAFETY: types of one id differ in lifetimes at most, and this is only asked for types that have none to differ in.
+    // SAFETY: types with the same id differ at most in lifetimes, and this is only called for types without lifetimes.
     Ok(unsafe { std::mem::transmute_copy(&value) })
 }
 
@@ -98,7 +98,7 @@ fn unwritable(e: &serde_json::Error) -> String {
     format!("the item cannot be written as JSON: {e}")
 }
 
-/// A tuple of arguments, as `starmap` takes them: one of one is that argument.
+/// A tuple of arguments, as `starmap` takes them; a tuple of one is that argument.
 pub struct Star<T>(pub T);
 
 impl<T: Serialize> Argument for Star<T> {
@@ -127,11 +127,11 @@ impl<T: Serialize> Argument for Star<T> {
     }
 }
 
-/// What a result can be read as: anything that is `serde`'s `Deserialize` without borrowing, and [`Bytes`].
+/// A type that a result can be read as: anything that is `serde`'s `Deserialize` without borrowing, and [`Bytes`].
 ///
-/// A result that does not fit is a failure of kind `invalid-output` of that item. NaN and the infinities, for which JSON has
-/// no number, are read as floats wherever the type has one. Where it says nothing of them, as in a `serde_json::Value` or an
-/// untagged enum, they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+/// A result that does not fit the type is a failure of kind `invalid-output` of that item. NaN and the infinities, for
+/// which JSON has no number, are read as floats wherever the type has one. Where the type does not say that, as in a
+/// `serde_json::Value` or an untagged enum, they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 pub trait Returned: Sized {
     #[doc(hidden)]
     fn form() -> ResultForm;
@@ -155,7 +155,7 @@ impl Returned for Bytes {
     }
 
     fn read(bytes: bytes::Bytes) -> Result<Bytes, String> {
-        // What is small shares its memory with others, and must not keep that.
+        // A small result shares its memory with others, and must not keep that alive.
         Ok(Bytes(if bytes.len() < LARGE { bytes.to_vec() } else { bytes.into() }))
     }
 }

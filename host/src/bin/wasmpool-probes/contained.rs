@@ -1,4 +1,5 @@
-//! A setting like that of a container: what Docker's default seccomp profile and capabilities forbid is forbidden.
+//! Surroundings like those of a container: everything that Docker's default seccomp profile and capabilities forbid is
+//! forbidden.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -11,7 +12,7 @@ use seccompiler::{
 
 type Error = Box<dyn std::error::Error>;
 
-/// What the profile allows only to those with `CAP_SYS_ADMIN` and the like.
+/// System calls that the profile allows only with `CAP_SYS_ADMIN` or a similar capability.
 const FORBIDDEN: [libc::c_long; 28] = [
     libc::SYS_unshare,
     libc::SYS_setns,
@@ -46,7 +47,7 @@ const FORBIDDEN: [libc::c_long; 28] = [
 const LANDLOCK: [libc::c_long; 3] =
     [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
 
-/// What root keeps in a container.
+/// Capabilities that root keeps in a container.
 const KEPT: [Capability; 14] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
@@ -64,7 +65,7 @@ const KEPT: [Capability; 14] = [
     Capability::CAP_AUDIT_WRITE,
 ];
 
-/// Runs a command in it; with `landlock` false, in one of a kernel without Landlock.
+/// Runs a command as in a container; if `landlock` is false, as on a kernel without Landlock.
 pub fn run(landlock: bool, command: &[String]) -> Result<(), Error> {
     let (program, arguments) = command.split_first().ok_or("name a command")?;
     if nix::unistd::geteuid().is_root() {
@@ -78,7 +79,7 @@ pub fn run(landlock: bool, command: &[String]) -> Result<(), Error> {
         caps::set(None, CapSet::Permitted, &kept)?;
     }
     let mut forbidden: BTreeMap<i64, Vec<SeccompRule>> = FORBIDDEN.iter().map(|&n| (n, Vec::new())).collect();
-    // New namespaces by clone, one flag at a time.
+    // Forbids `clone` with any of the flags that make a new namespace.
     let flags = [
         libc::CLONE_NEWNS,
         libc::CLONE_NEWCGROUP,

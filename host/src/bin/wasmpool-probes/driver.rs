@@ -1,10 +1,13 @@
 //! The program `wasmpool-probes`, as tests call it:
 //!
 //! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [--loading]
-//!   [--free] [PROBE…]`: each probe in a real worker (or compile process) of its own; a line of JSON for each. With `--free`
-//!   only those are tried that name system calls, and these are not filtered.
-//! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, says its process id, and waits to be killed.
-//! - `cost N`: how long a worker takes from its start until it is ready, with the sandbox and without, N times each.
+//!   [--free] [PROBE…]`: runs each probe in a real worker (or compile process) of its own, and prints a line of JSON
+//! for
+//!   each. With `--free` it runs only probes that name system calls, and allows these calls.
+//! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, prints its process id, and waits to be
+//!   killed.
+//! - `cost N`: measures how long a worker takes from its start until it is ready, with the sandbox and without, N times
+//!   each.
 //! - `emulated [SETTING…] COMMAND…`: runs a command in other surroundings; see [`emulated::run`].
 //! - `contained [--no-landlock] COMMAND…`: runs a command as if in a container.
 
@@ -52,14 +55,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What stands before the names of probes.
+/// The options in front of the names of probes.
 struct Options {
     without: String,
     mode: SandboxMode,
     timers: bool,
     compile: bool,
     landlock: bool,
-    /// A writable directory, a scratch one, and a peer, are granted.
+    /// True if a writable directory is granted; `scratch` and `peer` likewise.
     directory: bool,
     scratch: bool,
     peer: bool,
@@ -113,7 +116,7 @@ fn run(arguments: &[String]) -> Result<(), Error> {
     // SAFETY: no other thread runs yet.
     unsafe {
         std::env::set_var(WITHOUT, &options.without);
-        // No cache.
+        // An empty path turns the cache off.
         std::env::set_var("WASMPOOL_CACHE_DIR", "");
     }
     match command.as_str() {
@@ -125,7 +128,7 @@ fn run(arguments: &[String]) -> Result<(), Error> {
     }
 }
 
-/// A worker that was started and given its task.
+/// A worker that was started and was given its task.
 struct Worker {
     child: Child,
     control: Control,
@@ -133,7 +136,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// What it says once it is in the sandbox.
+    /// Receives the worker's message that it has entered the sandbox.
     fn hear(&self) -> io::Result<Incoming<Started>> {
         match self.control.receive(false)? {
             Incoming::Message(Started::Entered { .. }) => self.control.receive(false),
@@ -183,7 +186,7 @@ fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result
 
 fn try_all(options: &Options) -> Result<(), Error> {
     let directory = tempfile::tempdir()?;
-    // For everybody, whatever the umask says.
+    // Writable for everybody, whatever the umask is.
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777))?;
     let mode = options.mode;
     let prepared = prepare(directory.path(), if options.timers { WITH_WASI } else { PLAIN }, mode)?;
@@ -215,7 +218,7 @@ fn try_all(options: &Options) -> Result<(), Error> {
             Ok(Outcome::Succeeded) => ("succeeded", String::new()),
             Ok(Outcome::Refused(why)) => ("refused", why),
             Err(end) if end.contains("SIGSYS") => ("killed", end),
-            // It became another program, or something else it never should.
+            // The process became another program, or ended in some other way that must not happen.
             Err(end) => ("succeeded", end),
         };
         let expected = match attempt.refusal {
@@ -230,7 +233,7 @@ fn try_all(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// A directory beside what is attacked, and a peer that nobody listens as.
+/// Returns the grants: a directory beside the one that is attacked, and a peer on whose port nobody listens.
 fn grants(options: &Options, beside: &std::path::Path) -> Result<OpenedGrants, Error> {
     let mut grants = Grants::default();
     if options.directory {
@@ -245,7 +248,7 @@ fn grants(options: &Options, beside: &std::path::Path) -> Result<OpenedGrants, E
     Ok(grants.open()?)
 }
 
-/// What came of a probe in a worker; `Err` is how the worker ended instead of answering.
+/// Runs a probe in a worker and returns its outcome; `Err` describes how the worker ended instead of answering.
 fn ask_worker(
     prepared: &Prepared,
     mode: SandboxMode,
@@ -260,11 +263,11 @@ fn ask_worker(
     }
 }
 
-/// Leaves a file open in the way of careless programs, for children to inherit.
+/// Leaves a file open for children to inherit, as careless programs do.
 fn leak(directory: &std::path::Path) -> Result<OwnedFd, Error> {
     std::fs::write(directory.join("secret"), "a secret")?;
     let file = File::open(directory.join("secret"))?;
-    // SAFETY: nothing of ours has this number.
+    // SAFETY: no descriptor of this program has this number.
     Ok(unsafe { nix::unistd::dup2_raw(&file, LEAKED)? })
 }
 
@@ -274,7 +277,7 @@ fn orphan(options: &Options) -> Result<(), Error> {
     drop(directory);
     let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), ..Probe::default() };
     let worker = start(&prepared, options.mode, &OpenedGrants::default(), Some(probe))?;
-    // It says that it entered the sandbox before it computes, and would end where nobody is there to hear it.
+    // The worker reports that it entered the sandbox before it computes, and would end if nobody received that.
     worker.control.receive::<Started>(false)?;
     writeln!(io::stdout(), "{}", worker.child.pid())?;
     let mut line = String::new();

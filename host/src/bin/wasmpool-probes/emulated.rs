@@ -1,5 +1,5 @@
-//! Surroundings that a machine does not have, made for one command: an older Landlock, refused calls and calls that fail now
-//! and then, limits of the shell, memory that never becomes executable, no `/proc`.
+//! Surroundings that a machine does not have, emulated for one command: an older Landlock, system calls that are
+//! refused or fail now and then, limits of the shell, memory that cannot become executable, no `/proc`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,8 +18,8 @@ use crate::contained::refuse;
 
 type Error = Box<dyn std::error::Error>;
 
-/// Runs a command: `[--limit NAME=N | --refuse CALL=ERRNO | --mdwe | --no-executable-memory | --no-proc | --no-null |
-/// --read-only | --landlock N | --failing CALL=ERRNO/N]… COMMAND…`. Ends as it ends.
+/// Runs a command, and ends with its exit code. Arguments: `[--limit NAME=N | --refuse CALL=ERRNO | --mdwe |
+/// --no-executable-memory | --no-proc | --no-null | --read-only | --landlock N | --failing CALL=ERRNO/N]… COMMAND…`.
 pub fn run(arguments: &[String]) -> Result<(), Error> {
     let mut words = arguments.iter();
     let mut word = || words.next().ok_or("a word is missing");
@@ -38,7 +38,7 @@ pub fn run(arguments: &[String]) -> Result<(), Error> {
                 // SAFETY: the call takes numbers.
                 nix::errno::Errno::result(unsafe { libc::prctl(PR_SET_MDWE, 1, 0, 0, 0) })?;
             }
-            // As systemd does it.
+            // The same filter that systemd installs for `MemoryDenyWriteExecute`.
             "--no-executable-memory" => {
                 let executable = libc::PROT_EXEC as u64;
                 let operation = SeccompCmpOp::MaskedEq(executable);
@@ -100,13 +100,13 @@ fn call(text: &str) -> Result<(i64, i32), Error> {
 
 const NOWHERE: Option<&str> = None;
 
-/// Puts an empty directory in place of another, for this process and its children.
+/// Mounts an empty directory over another, for this process and its children.
 fn cover(path: &str) -> Result<(), Error> {
     own_mounts()?;
     Ok(mount(Some("nothing"), path, Some("tmpfs"), MsFlags::empty(), NOWHERE)?)
 }
 
-/// Has nothing on the disk that holds the root be written to.
+/// Mounts the root file system read-only.
 fn read_only() -> Result<(), Error> {
     own_mounts()?;
     Ok(mount(NOWHERE, "/", NOWHERE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, NOWHERE)?)
@@ -117,15 +117,15 @@ fn own_mounts() -> Result<(), Error> {
     Ok(mount(NOWHERE, "/", NOWHERE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOWHERE)?)
 }
 
-/// What somebody else answers in the kernel's place, for a command and all that it starts.
+/// Answers that this program gives in the kernel's place, to a command and all that it starts.
 #[derive(Default)]
 struct Answers {
-    /// The version that Landlock says it has.
+    /// The version that Landlock reports.
     landlock: Option<i64>,
     failing: Vec<Failing>,
 }
 
-/// A call of which each so-many-th fails, for the whole command.
+/// A system call of which every n-th fails, counted over the whole command.
 struct Failing {
     call: i64,
     errno: i32,
@@ -163,9 +163,9 @@ impl Answers {
         landlock.into_iter().chain(self.failing.iter().map(|failing| failing.call)).collect()
     }
 
-    /// What is answered to a call: a number, or an error below zero. `None` lets it be made.
+    /// Returns the answer to a call: a number, or a negative error. `None` lets the call be made.
     fn to(&mut self, asked: &libc::seccomp_data) -> Option<i64> {
-        /// Asks for the version.
+        /// The flag that asks `landlock_create_ruleset` for the version.
         const VERSION: u64 = 1;
         let call = i64::from(asked.nr);
         if call == libc::SYS_landlock_create_ruleset && asked.args[2] == VERSION {
@@ -180,11 +180,11 @@ impl Answers {
     }
 }
 
-/// Runs it where whoever makes such a call gets the answer from here.
+/// Runs the command with `answers` in the kernel's place.
 fn with_answers(mut command: Command, mut answers: Answers) -> Result<(), Error> {
     let (give, given) = mpsc::channel::<OwnedFd>();
     let calls = answers.calls();
-    // This thread has no filter, so nobody has to answer for its own calls.
+    // This thread has no filter, so its own calls need no answer.
     thread::spawn(move || {
         let Ok(listener) = given.recv() else {
             return;
@@ -198,13 +198,14 @@ fn with_answers(mut command: Command, mut answers: Answers) -> Result<(), Error>
     std::process::exit(status.code().unwrap_or(255));
 }
 
-/// Has these calls of this thread, and of processes that it starts, wait for an answer, which goes by this descriptor.
+/// Has the given calls of this thread, and of processes that it starts, wait for an answer through the descriptor that
+/// is returned.
 fn listen(calls: &[i64]) -> io::Result<OwnedFd> {
     const LOAD: u16 = 0x20;
     const EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
-    // The number of the call.
+    // Loads the number of the call.
     let mut program = vec![statement(LOAD, 0)];
     for &call in calls {
         program.push(libc::sock_filter { code: EQUAL, jt: 0, jf: 1, k: call as u32 });
@@ -212,7 +213,7 @@ fn listen(calls: &[i64]) -> io::Result<OwnedFd> {
     }
     program.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the filter lives until the call is over, and the descriptor is ours.
+    // SAFETY: the filter lives until the call returns, and the descriptor is new and owned by nobody else.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
@@ -227,11 +228,11 @@ fn listen(calls: &[i64]) -> io::Result<OwnedFd> {
 fn answer(listener: &OwnedFd, answers: &mut Answers) {
     const RECEIVE: libc::c_ulong = 0xc050_2100;
     const SEND: libc::c_ulong = 0xc018_2101;
-    // SAFETY: all zeroes is a valid one, and what the call wants.
+    // SAFETY: all zeroes is a valid `seccomp_notif`, and the call requires zeroes.
     let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    // SAFETY: writes one of these.
+    // SAFETY: the call writes one `seccomp_notif`.
     if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut asked) } < 0 {
-        // Whoever asked has ended.
+        // All processes under the filter have ended.
         return;
     }
     let made = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
@@ -241,6 +242,6 @@ fn answer(listener: &OwnedFd, answers: &mut Answers) {
         None => (0, 0, made),
     };
     let reply = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
-    // SAFETY: reads one of these. It fails where nobody waits any more.
+    // SAFETY: the call reads one reply. It fails if the process that waited for it has ended.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const reply) };
 }

@@ -1,4 +1,4 @@
-//! Reading a manifest or a policy, and saying on one line what is wrong with it.
+//! Reads a manifest or a policy, and reports what is wrong with it on one line.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,14 +14,15 @@ use wasmpool_core::text::bytes_said;
 use wasmpool_core::text::{Foreign, Name};
 use wasmpool_run::grants::{Directory, Peer};
 
-/// Bytes of a file that are read. The host reads it itself.
+/// Maximum size of a file in bytes, since the host reads it itself.
 const LONGEST: u64 = 64 << 10;
-/// Bytes of a name that a plugin asks by. The option that grants it has to fit on a screen, whatever is in the name.
+/// Maximum bytes of a name in a plugin's request. The option that grants it has to fit on a screen, whatever is in the
+/// name.
 const LONGEST_NAME: usize = 255;
-/// Characters of a parser's message, which may quote a value.
+/// Maximum characters of the parser's message, which may quote a value.
 const LONGEST_MESSAGE: usize = 600;
 
-/// Returns what a file says.
+/// Reads and parses a file.
 pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let shown = Foreign::of(path);
     let mut content = String::new();
@@ -33,11 +34,12 @@ pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     text(&content).map_err(|e| format!("{shown}: {e}"))
 }
 
-/// Returns what a text says. An error is one line: the parser's own draws the text, and repeats keys with their line breaks.
+/// Parses a text. An error is one line: the parser's own message draws the text, and repeats keys with their line
+/// breaks.
 pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|e: toml::de::Error| {
         let place = e.span().and_then(|span| text.get(..span.start)).map(place_behind).unwrap_or_default();
-        // The key comes first, and behind it only keys of our own.
+        // The unknown key comes first; only known keys follow it.
         let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
         match key {
             Some((key, known)) => format!("{place}unknown key {}, expected {known}", Name::of(key)),
@@ -46,7 +48,7 @@ pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
-/// Says where a text goes on behind this, and of which key that is the value.
+/// Returns the position of the text after `before`, and the key whose value stands there.
 fn place_behind(before: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let begun = before.rsplit('\n').next().unwrap_or_default();
@@ -55,12 +57,12 @@ fn place_behind(before: &str) -> String {
     format!("line {line}, column {column}{key}: ")
 }
 
-/// A value that is read as the command line reads it.
+/// Reads a value as the command line reads it.
 fn one<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, D::Error> {
     read(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
 }
 
-/// A list of them.
+/// Reads a list of values as the command line reads each.
 fn many<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| read(text).map_err(|e| D::Error::custom(format!("{}: {e}", Name::of(text))))).collect()
@@ -133,7 +135,7 @@ pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::E
     })
 }
 
-/// Whether it can be the name or the address of a machine.
+/// Returns true if this can be the name or the address of a machine.
 fn is_host(host: &str) -> bool {
     let is_word = |text: &str, more: &[char]| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
@@ -151,7 +153,7 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// A path by which a task can ask for something.
+/// Reads a path by which a task may ask for something.
 fn path(name: &str) -> Result<String, String> {
     match short(name)?.chars().any(char::is_control) {
         true => Err("a path has no line breaks and no other control characters in it".to_owned()),

@@ -1,4 +1,4 @@
-//! Options that cannot be used together, named in the words of whoever set them.
+//! Options that cannot be used together, named in the words of their sources.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,7 +14,7 @@ use wasmpool_core::policy::Isolate;
 use wasmpool_core::text::Word;
 use wasmpool_scheduler::ChunkSize;
 
-/// Refuses what a run of many items cannot be told.
+/// Returns an error for options that a run of many items cannot have together.
 pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     of_determinism(spec)?;
     of_deterministic_items(spec)?;
@@ -36,7 +36,8 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     }
 }
 
-/// Refuses what `--deterministic` cannot hold to, whatever the command. A time limit is refused where limits are made.
+/// Returns an error for options that contradict `--deterministic`, whatever the command. A time limit is refused where
+/// limits are resolved.
 pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     if !*spec.deterministic {
         return Ok(());
@@ -98,13 +99,13 @@ fn of_deterministic_batch(
     }
 }
 
-/// Says that an option and `--deterministic` cannot both be held to.
+/// Returns the error for an option that contradicts `--deterministic`.
 pub fn undetermined(option: Said<'_>, deterministic: &Sourced<bool>, why: &'static str) -> UsageError {
     let deterministic = deterministic.said("--deterministic").to_string();
     UsageError::Undetermined { option: option.to_string(), deterministic, why }
 }
 
-/// Refuses what cannot be meant of several tasks, or what a run of them does not do.
+/// Returns an error for options that make no sense with several tasks, or that such a run does not support.
 fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(), UsageError> {
     let mut names = BTreeSet::new();
     if let Some(twice) = tasks.iter().find(|task| !names.insert(&task.name)) {
@@ -135,7 +136,7 @@ fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(
     Ok(())
 }
 
-/// Refuses what cannot be meant of input and output.
+/// Returns an error for options of input and output that make no sense together.
 fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     if *items.resume && items.journal.is_none() {
@@ -163,7 +164,7 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// Whether a file is rather a task than a list of items.
+/// Returns true if a file is a task rather than a list of items.
 fn is_wasm(path: &Path) -> bool {
     if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
         return true;

@@ -1,10 +1,10 @@
-//! Why what a command was told cannot be meant.
+//! The errors of resolving options.
 
 use std::path::PathBuf;
 
 use wasmpool_core::text::{Foreign, Word};
 
-/// Why there is no run: what was said of it cannot be held to. Options are named in the words of whoever set them.
+/// A reason why options cannot be followed, so that there is no run. Options are named in the words of their sources.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     #[error("{option} cannot be used with {deterministic}: {why}")]

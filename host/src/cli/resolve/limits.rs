@@ -1,4 +1,5 @@
-//! What one item may use: the command line first, then the policy, and of that and what a plugin asks for the smaller.
+//! Limits of one item: the command line takes precedence over the policy, and of that and the plugin's request the
+//! smaller counts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use crate::cli::spec::LimitSpec;
 use wasmpool_core::policy::Limits;
 use wasmpool_core::text::bytes_said;
 
-/// Bytes of memory that can be asked for, at most.
+/// Largest memory limit, in bytes.
 const MOST_MEMORY: u64 = 1 << 40;
-/// Bytes of one result, at most: a frame in the shared memory has room for a few of them.
+/// Largest limit of one result, in bytes: a frame in the shared memory has room for a few of them.
 const MOST_OUTPUT: u64 = (u32::MAX / 4) as u64;
 
 /// Returns the limits, and what the plugin asks for beyond them.
@@ -43,13 +44,13 @@ pub fn limits(
     };
     let short = manifest.map_or_else(Vec::new, |manifest| lower(&mut held, manifest, **deterministic));
     if let Some(fuel) = held.fuel.filter(|_| **deterministic) {
-        // It stands in for time.
+        // The fuel limit takes the place of the time limit.
         held.timeout = held.fuel.clone().map(|_| Limits::distant_timeout(fuel));
     }
     Ok((held, short))
 }
 
-/// Returns what was said, or else what the policy says.
+/// Returns the value of the command line, or else that of the policy.
 fn or_policy<T>(
     said: Sourced<Option<T>>,
     policy: Option<&Policy>,
@@ -61,7 +62,7 @@ fn or_policy<T>(
     }
 }
 
-/// Takes the smaller of each limit, and says which the plugin wants larger.
+/// Lowers each limit to the plugin's request, and returns which limits the plugin wants larger.
 fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> Vec<String> {
     let LimitSpec { timeout, memory, fuel, max_output } = held;
     let (asked, path) = (&manifest.limits, manifest.path.as_path());

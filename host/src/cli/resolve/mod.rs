@@ -1,5 +1,5 @@
-//! Makes one [`RunSpec`] of all that says how a run is to be: the command line and the environment, the file of `--policy`, and
-//! the manifest of a plugin. Nothing is changed afterwards, and every value knows who gave it.
+//! Makes one [`RunSpec`] of everything that configures a run: the command line and the environment, the file of
+//! `--policy`, and the manifest of a plugin. Nothing changes it afterwards, and every value knows its source.
 
 mod conflicts;
 mod error;
@@ -18,14 +18,14 @@ pub use error::UsageError;
 
 use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, Tasks, Work};
 
-/// Takes a member of parsed options, with its source: the parser knows it by the name of the member.
+/// Takes a member of parsed options, with its source; the parser knows the option by the name of the member.
 macro_rules! sourced {
     ($from:expr, $args:ident.$member:ident) => {
         $from.of(stringify!($member), $args.$member.clone())
     };
 }
 
-/// What files say of a run, beside the command line.
+/// The files that configure a run, besides the command line.
 #[derive(Debug, Default)]
 pub struct Files {
     pub policy: Option<Policy>,
@@ -35,22 +35,22 @@ pub struct Files {
 /// A task that has a manifest.
 #[derive(Debug)]
 pub struct Plugin {
-    /// As the user named it.
+    /// The path that the user gave.
     pub named: PathBuf,
-    /// Where the manifest says that the task is.
+    /// The path of the task according to the manifest.
     pub wasm: PathBuf,
     pub manifest: Manifest,
 }
 
 impl Files {
-    /// Reads them.
+    /// Reads the policy and the manifest.
     fn read(common: &args::Common, task: Option<&Path>) -> Result<Files, UsageError> {
         let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
         let plugin = task.map(Plugin::find).transpose()?.flatten();
         Ok(Files { policy, plugin })
     }
 
-    /// Returns where the task is: where the manifest says, if there is one.
+    /// Returns the path of the task: the one in the manifest, if there is one.
     fn task(&self, named: &Path) -> PathBuf {
         self.plugin.as_ref().map_or_else(|| named.to_owned(), |plugin| plugin.wasm.clone())
     }
@@ -61,14 +61,14 @@ impl Files {
 }
 
 impl Plugin {
-    /// Returns the plugin that a task's path leads to, if it is one.
+    /// Returns the plugin that a task's path leads to, if there is one.
     fn find(named: &Path) -> Result<Option<Plugin>, UsageError> {
         let found = Manifest::find(named).map_err(UsageError::File)?;
         Ok(found.map(|(manifest, wasm)| Plugin { named: named.to_owned(), wasm, manifest }))
     }
 }
 
-/// Resolves what `map` was told.
+/// Resolves the options of `map`.
 pub fn map(map: &args::Map, from: Origins<'_>) -> Result<RunSpec, UsageError> {
     let task = map.task.as_deref().filter(|_| map.tasks.is_empty());
     let files = Files::read(&map.common, task)?;
@@ -109,7 +109,7 @@ fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSp
     Ok(spec)
 }
 
-/// Resolves what `exec` was told.
+/// Resolves the options of `exec`.
 pub fn exec(exec: &args::Exec, from: Origins<'_>) -> Result<RunSpec, UsageError> {
     let files = Files::read(&exec.common, Some(&exec.task))?;
     resolve_exec(exec, from, files)
@@ -126,7 +126,7 @@ fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<Ru
     });
     let delimiter = sourced!(from, exec.delimiter).map(|delimiter| match delimiter {
         Some(delimiter) => delimiter,
-        // Paths are to be told apart.
+        // The output holds paths, which are separated by newlines.
         None if exec.items.results.is_some() => args::Delimiter::Newline,
         None => args::Delimiter::None,
     });
@@ -143,7 +143,7 @@ fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<Ru
     Ok(spec)
 }
 
-/// Resolves what `call` was told.
+/// Resolves the options of `call`.
 pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
     let files = Files::read(&call.common, Some(&call.task))?;
     let work = Work::Function(FunctionSpec {
@@ -161,7 +161,7 @@ pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>
     Ok(spec)
 }
 
-/// Resolves what all commands share, beside what was resolved of one.
+/// Resolves the options that all commands share, and adds what was resolved for one of them.
 fn resolve<I>(
     common: &args::Common,
     from: Origins<'_>,
@@ -199,7 +199,7 @@ fn resolve<I>(
     })
 }
 
-/// Returns the function that was named, or else the one that the plugin names.
+/// Returns the function that the user named, or else the one that the plugin names.
 fn function(said: Sourced<Option<String>>, files: &Files) -> Sourced<Option<String>> {
     let of_plugin = files.manifest().filter(|_| said.is_none());
     match of_plugin.and_then(|manifest| Some((manifest.function.clone()?, manifest))) {
@@ -208,7 +208,7 @@ fn function(said: Sourced<Option<String>>, files: &Files) -> Sourced<Option<Stri
     }
 }
 
-/// Returns how a function is called that nobody has named yet.
+/// Returns how the function is called; its name is filled in later.
 fn calling(calling: &args::Calling, from: Origins<'_>) -> FunctionSpec {
     FunctionSpec {
         function: Sourced::default_of(None),
@@ -267,7 +267,7 @@ fn all<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Sourced<Vec<T>> {
     uses.map(|uses| uses.iter().flatten().cloned().collect())
 }
 
-/// Returns the same one by one.
+/// Returns the values of all uses of an option, each with its source.
 fn each<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Vec<Sourced<T>> {
     let values = uses.iter().flatten();
     values.map(|value| Sourced::new(value.clone(), uses.source.clone())).collect()

@@ -1,4 +1,4 @@
-//! What is told of how a run came to be what it is: what a plugin asks for and does not get, and where links lead.
+//! Notes on a run's settings: requests of a plugin that were not granted, and links that were followed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use wasmpool_core::text::{Foreign, few};
 use wasmpool_run::links::{Writable, links_to};
 use wasmpool_run::place::{canonical_name, directory_of};
 
-/// Things that a plugin asks for, or is not given, that are told one by one.
+/// Maximum number of requests, or of missing grants, that are listed one by one.
 const TOLD: usize = 10;
 
-/// Returns all of it, a line each.
+/// Returns all notes, one line each.
 pub fn of(plugin: Option<&Plugin>, narrowed: &Narrowed, short: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(plugin) = plugin {
@@ -27,7 +27,7 @@ fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
     let Narrowed { missing, withheld, .. } = narrowed;
     let mut notes = Vec::new();
     let (shown, more) = few(missing, TOLD);
-    // Both were made to be shown, and the option to be pasted, so it is not cut.
+    // Both texts are escaped already; the option is to be pasted, so it is not cut.
     let goes_without =
         |(what, option): &(String, String)| format!("the plugin asks {what}, and goes without; {option} grants it");
     notes.extend(shown.iter().map(goes_without));
@@ -44,7 +44,7 @@ fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
     notes
 }
 
-/// Says where a plugin's task is in truth, if links lead there: its author may have made them.
+/// Returns a note with the real path of a plugin's task, if links lead there: its author may have made them.
 fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
     let directory = if named.is_dir() { named } else { directory_of(named) };
     let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);
@@ -54,8 +54,8 @@ fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
         .then(|| format!("the plugin {} goes by a link: its task is {}", Foreign::of(named), Foreign::of(&real)))
 }
 
-/// Says what a task is given in truth, where a directory is granted by a link: that of a plugin's own directory, and one in a
-/// directory that is granted for writing, may be a stranger's.
+/// Returns notes with the real paths of directories that are granted by a link. A link in a plugin's own directory, or
+/// in a directory that is granted for writing, may have been made by a stranger.
 fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<String> {
     let writable = Writable::of(&grants.grants().directories);
     let told = grants.directories.iter().filter_map(|directory| {
@@ -72,7 +72,7 @@ fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<Strin
     told.collect()
 }
 
-/// Whether a link, whose own path has none, lies in a directory.
+/// Returns true if the link lies in the directory. The link's own path must contain no links.
 fn is_below(link: &Path, directory: &Path) -> bool {
     directory.canonicalize().is_ok_and(|directory| link.starts_with(directory))
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::cli::args::{Arguments, Command};
 use wasmpool_run::journal::Identity;
 
-/// Options that may differ between a run and its `--resume`: how fast it is done, what is told of it, and where. Those of the
-/// second list are refused beside `--journal`, so no run that is resumed has them.
+/// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
+/// the second list are refused beside `--journal`, so no run that is resumed has them.
 const MAY_CHANGE: [&str; 16] = [
     "chunk-size",
     "failed",
@@ -25,10 +25,10 @@ const MAY_CHANGE: [&str; 16] = [
     "workers",
 ];
 const HAVE_NO_JOURNAL: [&str; 3] = ["results", "set-aside", "task"];
-/// Options that no message names as the cause of something.
+/// Options that no message names as the cause of an error.
 const WITHOUT_SOURCE: [&str; 3] = ["policy", "quiet", "verbose"];
 
-/// Returns a value of an option that is not its default. One without is a switch.
+/// Returns a value of an option that is not its default, or `None` for a switch.
 fn value(option: &str) -> Option<&'static str> {
     Some(match option {
         "allow-net" => "localhost:1",
@@ -82,7 +82,7 @@ fn resolved(words: &[&str], files: Files) -> Result<RunSpec, UsageError> {
     }
 }
 
-/// Returns what is resolved of a command with this option, whatever that conflicts with.
+/// Resolves a command with this option, whatever it conflicts with.
 fn with(command: &str, option: &str) -> RunSpec {
     let long = format!("--{option}");
     let more: &[&str] = match option {
@@ -111,7 +111,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
         for option in options(command) {
             let spec = with(command, &option);
             let words = [command, "task"];
-            // What the option needs beside it is no difference.
+            // Options that this one requires are given in both cases.
             let without = match &*option {
                 "csv-delimiter" | "no-header" => {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), Files::default())
@@ -181,7 +181,7 @@ fn a_conflict_names_the_source_that_set_the_option() {
         let error = resolved(&["map", "task", "--deterministic"], policy(text)).expect_err("a conflict").to_string();
         assert!(error.starts_with(says), "{error}");
     }
-    // What the command line says takes its place.
+    // A value of the command line replaces that of the policy.
     let both = ["map", "task", "--deterministic", "--timeout=2s"];
     let error = resolved(&both, policy("[limits]\ntimeout = '1s'")).expect_err("a conflict").to_string();
     assert!(error.starts_with("--timeout cannot be used with --deterministic: "), "{error}");
