@@ -1,6 +1,6 @@
-//! Failed items as lines that `map` reads again: the record of the failure, with the item in it.
+//! Failed items as lines that `map` can read again: each is the record of the failure, with the item in it.
 //!
-//! A line begins with [`MARK`], so that an ordinary item costs a look at its first bytes and no more.
+//! A line begins with [`MARK`], so telling an ordinary item apart costs a look at its first bytes and no more.
 
 use std::borrow::Cow;
 
@@ -13,28 +13,29 @@ use crate::outcome::{Failure, Kind};
 use crate::policy::Form;
 use crate::row;
 
-/// The member that says what a line is; the first, in compact JSON, as we write it and `jq -c` leaves it.
+/// The first member of a line, which identifies it. It is compact JSON, as this program writes it and `jq -c` leaves
+/// it.
 pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
 
-/// What `input` holds, and how the item is to be read.
+/// How an item is stored in the member `input`, and thus how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Input {
-    /// The item itself, JSON.
+    /// The item itself, which is JSON.
     Json,
-    /// An item that was to be JSON and is not: its text, or the base64 of its bytes.
+    /// An item that was expected to be JSON and is not: its text, or the base64 of its bytes.
     JsonText,
     JsonBase64,
-    /// An item of bytes: its text where it is UTF-8, else the base64.
+    /// An item of bytes: its text if it is UTF-8, else its base64.
     Text,
     Base64,
-    /// A row of CSV, as an object of its cells, or an array of them.
+    /// A row of CSV, as an object or an array of its cells.
     Row,
-    /// A row of CSV that could not be cut into the cells that are wanted: its text, or the base64 of its bytes. `columns`
-    /// and `delimiter` say how it is to be cut.
+    /// A row of CSV that could not be cut into the expected cells: its text, or the base64 of its bytes. `columns` and
+    /// `delimiter` say how to cut it.
     CsvText,
     CsvBase64,
-    /// A file that could not be read: its path.
+    /// The path of a file that could not be read.
     Path,
     PathBase64,
     /// Null: there is no item, and `message` says why.
@@ -46,7 +47,7 @@ struct Line<'a> {
     form: Input,
     #[serde(borrow)]
     input: &'a RawValue,
-    /// Null where there is no header.
+    /// Null if there is no header.
     #[serde(borrow, default)]
     columns: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -56,7 +57,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The bytes that `input` spells.
+    /// Returns the bytes that `input` stands for.
     fn bytes(&self) -> Option<Vec<u8>> {
         match self.form {
             Input::JsonBase64 | Input::Base64 | Input::CsvBase64 | Input::PathBase64 => {
@@ -66,7 +67,7 @@ impl Line<'_> {
         }
     }
 
-    /// A row of CSV as the object of its cells, or the array of them.
+    /// Cuts a row of CSV and returns the object or the array of its cells.
     fn row(&self, text: &[u8]) -> Result<Vec<u8>, String> {
         let columns: Option<Vec<String>> =
             self.columns.map(|columns| serde_json::from_str(columns.get())).transpose().map_err(|e| e.to_string())?;
@@ -76,10 +77,10 @@ impl Line<'_> {
     }
 }
 
-/// An item's bytes, and how they are to be read.
+/// An item's bytes, and how to read them.
 pub type Given<'a> = (Cow<'a, [u8]>, Form);
 
-/// The item of a line; `None` if the bytes are no such line, but an item themselves.
+/// Returns the item that a line holds, or `None` if the bytes are not such a line but an ordinary item.
 pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
     let line = parse(item)?;
     let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(Kind::InvalidInput, message)));
@@ -93,7 +94,8 @@ pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
             Ok(row) => Some(Ok((Cow::Owned(row), Form::Csv))),
             Err(message) => invalid(message.into()),
         },
-        // A line of input must not name what the host opens, unless the user has said that the input names files.
+        // A line of input must not decide which files the host opens, unless the user has said that the input names
+        // files.
         Input::Path | Input::PathBase64 => {
             let hint = "; --input-format files reads it again";
             let known = line.message.ends_with(hint);
@@ -103,18 +105,18 @@ pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
     }
 }
 
-/// What a line says where lines name files.
+/// Meaning of a failed item's line in an input whose lines name files.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Named {
-    /// The file, which is to be read again.
+    /// The path of the file, which is to be read again.
     Path(Vec<u8>),
-    /// What was in it.
+    /// The contents of the file.
     Item(Vec<u8>),
-    /// It is of a run whose input named no files.
+    /// The line is from a run whose input did not name files.
     Other,
 }
 
-/// The same as [`read`], for an input whose lines name files.
+/// Returns what a line stands for in an input whose lines name files, or `None` if the bytes are not such a line.
 pub fn read_named(item: &[u8]) -> Option<Named> {
     let line = parse(item)?;
     Some(match line.form {
@@ -132,21 +134,21 @@ fn parse(item: &[u8]) -> Option<Line<'_>> {
     serde_json::from_slice(item).ok()
 }
 
-/// What could not be read as an item, as it stood in the input.
+/// The original text of an item that could not be read, as it stood in the input.
 #[derive(Clone, Copy, Debug)]
 pub enum Raw<'a> {
-    /// There is nothing, or too much of it to be kept.
+    /// The text is missing, or too long to be kept.
     Nothing,
     /// The path of a file.
     Path(&'a [u8]),
-    /// A line of an earlier run, whose item is meant.
+    /// A failed item's line of an earlier run; the item in it is meant.
     Line(&'a [u8]),
-    /// A row of CSV, the columns it was to have, where they have names, and what separates them.
+    /// A row of CSV, the names of the expected columns (if they have names), and the delimiter.
     Row { text: &'a [u8], columns: Option<&'a [String]>, delimiter: u8 },
 }
 
 impl Raw<'_> {
-    /// Appends the members of a line that hold it.
+    /// Appends the members of a line that hold this text.
     fn append(&self, to: &mut Vec<u8>) {
         match *self {
             Raw::Nothing => member(Input::Unreadable, b"null", to),
@@ -159,7 +161,7 @@ impl Raw<'_> {
                 text_or_base64(text, Input::CsvText, Input::CsvBase64, to);
                 if let Some(columns) = columns {
                     to.extend_from_slice(b",\"columns\":");
-                    // Strings do not fail to be written to memory.
+                    // Writing strings to memory does not fail.
                     let _ = serde_json::to_writer(&mut *to, columns);
                 }
                 if delimiter != b',' {
@@ -171,15 +173,15 @@ impl Raw<'_> {
     }
 }
 
-/// Appends what takes the place of an item that could not be read: why, and what stood there. The reason goes to a worker,
-/// as every outcome comes from one; the rest is kept for the line of a failed item.
+/// Appends the bytes that take the place of an item that could not be read: the reason and the original text. The
+/// reason goes to a worker, because every outcome comes from one; the text is kept for the failed item's line.
 pub fn unreadable(reason: &str, raw: &Raw<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(&(reason.len() as u32).to_ne_bytes());
     to.extend_from_slice(reason.as_bytes());
     raw.append(to);
 }
 
-/// Takes both apart again.
+/// Splits bytes that [`unreadable`] put together into the reason and the members with the original text.
 pub fn split_unreadable(item: &[u8]) -> (&[u8], &[u8]) {
     let parts = item
         .split_first_chunk()
@@ -187,8 +189,8 @@ pub fn split_unreadable(item: &[u8]) -> (&[u8], &[u8]) {
     parts.expect("it was put together by `unreadable`")
 }
 
-/// Begins a line: the mark, and the item, which came in this form. An item that is such a line itself is taken out of it,
-/// so that lines do not grow from run to run.
+/// Begins a line with the mark and the item, which was read in the given form. If the item is itself the line of a
+/// failed item, the item in it is taken out, so that lines do not grow from run to run.
 pub fn begin(tag: ItemTag, item: &[u8], form: Form, to: &mut Vec<u8>) {
     to.extend_from_slice(MARK);
     match (tag, form) {
@@ -206,7 +208,7 @@ pub fn begin(tag: ItemTag, item: &[u8], form: Form, to: &mut Vec<u8>) {
     }
 }
 
-/// The members of a line that hold its item.
+/// Appends the members of a line that hold its item.
 fn again(line: &Line<'_>, to: &mut Vec<u8>) {
     member(line.form, line.input.get().as_bytes(), to);
     for (name, value) in [("columns", line.columns), ("delimiter", line.delimiter)] {
@@ -233,7 +235,7 @@ fn text_or_base64(bytes: &[u8], as_text: Input, as_base64: Input, to: &mut Vec<u
 
 fn member(form: Input, input: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(b"\"form\":");
-    // Names of cases do not fail to be written to memory.
+    // Writing the name of a variant to memory does not fail.
     let _ = serde_json::to_writer(&mut *to, &form);
     to.extend_from_slice(b",\"input\":");
     to.extend_from_slice(input);
@@ -249,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    /// A whole line, of a trap.
+    /// Returns the complete line of an item that trapped.
     fn line(tag: ItemTag, item: &[u8], form: Form) -> Vec<u8> {
         let mut line = Vec::new();
         begin(tag, item, form, &mut line);
@@ -326,7 +328,7 @@ mod tests {
         assert!(text.starts_with(begins), "{text}");
         let failure = read(&line).expect("a line of ours").expect_err("it is not mended");
         assert!(failure.message.contains("3 cells"), "{}", failure.message);
-        // What fails again is written as it was.
+        // An item that fails again is written as it was.
         assert_eq!(super::tests::line(ItemTag::Item, &line, Form::Json), line);
         let mended = text.replace(";c\"", "\"");
         let (row, form) = read(mended.as_bytes()).expect("a line of ours").expect("it is mended");

@@ -1,19 +1,21 @@
-//! Grants as a worker is told of them.
+//! Grants in the form in which a worker receives them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Grants as a worker is told of them. The directories' descriptors come with it, in the same order.
+/// Grants in the form in which a worker receives them. The descriptors of the directories are sent along, in the same
+/// order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GuestGrants {
     pub env: Vec<(String, String)>,
     pub directories: Vec<GuestDirectory>,
     pub peers: Vec<GuestPeer>,
-    /// The guest's name of its scratch directory, which each worker makes itself.
+    /// The guest's name for its scratch directory, which each worker creates itself.
     pub scratch: Option<String>,
-    /// Whom the directories belong to: what a worker of root becomes, so that it can use them.
+    /// User and group that own the directories. A worker started by root switches to them, so that it can use the
+    /// directories.
     pub owner: Option<(u32, u32)>,
 }
 
@@ -30,22 +32,22 @@ pub struct GuestPeer {
 }
 
 impl GuestGrants {
-    /// Whether nothing was granted.
+    /// Returns true if nothing was granted.
     pub fn is_empty(&self) -> bool {
         self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty() && self.scratch.is_none()
     }
 
-    /// Whether there is a directory that the task can see.
+    /// Returns true if there is a directory that the task can see.
     pub fn has_directories(&self) -> bool {
         !self.directories.is_empty() || self.scratch.is_some()
     }
 
-    /// Whether a directory may be written to.
+    /// Returns true if there is a directory that may be written to.
     pub fn writing(&self) -> bool {
         self.scratch.is_some() || self.directories.iter().any(|directory| directory.writable)
     }
 
-    /// The ports of all peers.
+    /// Returns the ports of all peers.
     pub fn ports(&self) -> BTreeSet<u16> {
         self.peers.iter().flat_map(|peer| &peer.addresses).map(SocketAddr::port).collect()
     }

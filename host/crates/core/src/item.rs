@@ -1,10 +1,11 @@
 //! An item on its way to a worker.
 
-/// What the bytes of an item are.
+/// Meaning of an item's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemTag {
-    /// The item.
+    /// The bytes are the item.
     Item,
-    /// It could not be read; the bytes say why. It takes the way of all items, so that order and counts are kept.
+    /// The item could not be read, and the bytes say why. It takes the same way as all items, so that order and counts
+    /// stay right.
     Unreadable,
 }

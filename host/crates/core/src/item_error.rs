@@ -6,13 +6,14 @@ use std::ops::Deref;
 use crate::outcome::{Details, Failure, Kind};
 use crate::text::Foreign;
 
-/// Why an item failed, and which. `kind`, `message`, `trace` and what else is known are those of [`Details`], to which
-/// this dereferences. Shown, it is one line, in which what the task chose is escaped; `message` is what was really said.
+/// An item that failed, and why. This dereferences to [`Details`], which have `kind`, `message`, `trace` and what else
+/// is known. Its `Display` is one line in which everything that the task chose is escaped; `message` is the original
+/// text.
 #[derive(Clone, Debug)]
 pub struct ItemError {
-    /// Which item of its call it was, from 0.
+    /// Index of the item in its call, from 0.
     pub index: u64,
-    /// How often it was tried.
+    /// Number of times that it was tried.
     pub attempts: u32,
     failure: Failure,
 }

@@ -9,23 +9,24 @@ pub fn encode_string(text: &str, out: &mut Vec<u8>) {
     let _written = serde_json::to_writer(out, text);
 }
 
-/// Writes bytes as JSON: base64 between quotes.
+/// Appends bytes as JSON: base64 between quotes.
 pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     base64(bytes, out);
     out.push(b'"');
 }
 
-/// Appends the base64 of `bytes`. Of a part of the whole, its length has to be a multiple of three unless it is the last.
+/// Appends the base64 of `bytes`. To encode data in parts, the length of each part but the last has to be a multiple of
+/// three.
 pub fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exact, so the slice cannot be too small.
+    // The slice has exactly the length needed, so it cannot be too small.
     let written = out.get_mut(start..).map(|room| STANDARD.encode_slice(bytes, room));
     out.truncate(start + written.and_then(Result::ok).unwrap_or(0));
 }
 
-/// Returns the bytes of a base64 text, or why it is none.
+/// Returns the bytes of a base64 text, or the reason why it is not base64.
 pub fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| format!("it has to be base64 with padding: {error}"))
 }

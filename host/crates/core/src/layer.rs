@@ -1,8 +1,8 @@
-//! The layers that keep a worker in, and what each consists of.
+//! The layers that confine a worker, and the parts of each.
 
 use serde::{Deserialize, Serialize};
 
-/// A layer of the sandbox, in the order they are entered.
+/// A layer of the sandbox, in the order in which they are entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layer {
     /// Nothing is inherited from the host.
@@ -45,7 +45,7 @@ impl Layer {
     }
 }
 
-/// One thing that holds or doesn't.
+/// One thing in a layer that holds or doesn't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     CoreLimit,
@@ -90,7 +90,7 @@ impl Part {
         }
     }
 
-    /// What it is, for `doctor` and for messages.
+    /// Returns its name for `doctor` and for messages.
     pub fn name(self) -> &'static str {
         match self {
             Part::CoreLimit => "no core dumps",
@@ -121,12 +121,12 @@ impl Part {
         }
     }
 
-    /// What has to hold under `--sandbox strict`, by itself or because another does.
+    /// Returns what may stand in for it under `--sandbox strict`.
     pub fn substitute(self) -> Substitute {
         match self {
             Part::EmptyRoot => Substitute::Or(&[Part::LandlockFiles]),
             Part::LandlockFiles => Substitute::Or(&[Part::EmptyRoot]),
-            // Where no peer is granted, sockets are not allowed at all.
+            // Unless a peer is granted, sockets are not allowed at all.
             Part::NetworkNamespace => Substitute::Or(&[Part::LandlockTcp, Part::NoSockets]),
             Part::LandlockTcp => Substitute::Or(&[Part::NetworkNamespace, Part::NoSockets]),
             part => match part.layer() {
@@ -136,7 +136,7 @@ impl Part {
         }
     }
 
-    /// How to get it where it is missing.
+    /// Returns advice on how to get it where it is missing.
     pub fn remedy(self) -> &'static str {
         match self.layer() {
             Layer::Namespaces => {
@@ -153,11 +153,11 @@ impl Part {
     }
 }
 
-/// What stands in for a part under `--sandbox strict`.
+/// What may stand in for a part under `--sandbox strict`.
 pub enum Substitute {
-    /// Required.
+    /// Nothing: the part is required.
     None,
-    /// Required unless one of the others holds.
+    /// Any of these parts: the part is required unless one of them holds.
     Or(&'static [Part]),
     NotRequired,
 }

@@ -1,5 +1,5 @@
-//! Plain data that the parts of wasmpool share: what the user said, what is known of a task, what became of an item, and how
-//! foreign text is shown.
+//! Plain data that the parts of wasmpool share: the user's choices, the properties of a task, outcomes of items, and
+//! how foreign text is shown.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! What became of an item: a value, or one of the failure kinds.
+//! The outcome of an item: a value, or one of the kinds of failure.
 
-// By its path, since the fuzzers take this file by its path, too.
+// `#[path]` is explicit because the fuzzers include this file by its path, too.
 #[path = "outcome/kind.rs"]
 mod kind;
 
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 pub use kind::Kind;
 
-/// What a guest wrote to its standard streams, to a bound.
+/// Text that a guest wrote to its standard streams, up to a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Printed {
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -29,21 +29,21 @@ impl Printed {
     }
 }
 
-/// What is told of a success beside its value.
+/// Facts about a success beside its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "ToldBeside")]
 pub struct Beside {
-    /// A command's exit code, where it is not 0.
+    /// A command's exit code, unless it is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// How a command's output is written that is not UTF-8.
+    /// Encoding of a command's output, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     #[serde(flatten)]
     pub printed: Printed,
 }
 
-/// How bytes are written as a JSON string.
+/// Encoding of bytes as a JSON string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -56,11 +56,12 @@ impl Beside {
     }
 }
 
-/// A failed item. Boxed, since most items succeed.
+/// A failed item. Boxed because most items succeed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure(Box<Details>);
 
-/// The kind of a failure, and what is known about it. Serialized it is the part of a record that says so.
+/// The kind of a failure, and what is known about it. Serialized, it is the part of a record that describes the
+/// failure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "ToldDetails")]
 pub struct Details {
@@ -77,15 +78,16 @@ pub struct Details {
     pub code: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// What the guest looked for and was not granted, whether or not that is why it failed, with the option that grants it.
+    /// Things that the guest asked for and was not granted, each with the option that grants it. They are listed
+    /// whether or not they are why it failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
     #[serde(flatten)]
     pub printed: Printed,
 }
 
-/// A [`Beside`] as it is read. A worker wrote it: a member that is none of these is refused before it is read, and none
-/// comes twice, so that what is read takes no more memory than its text.
+/// [`Beside`] as it is deserialized. A worker wrote it, so unknown members are refused before they are read, and no
+/// member may come twice: what is read takes no more memory than its text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ToldBeside {
@@ -106,7 +108,7 @@ impl From<ToldBeside> for Beside {
     }
 }
 
-/// [`Details`] as they are read, as above.
+/// [`Details`] as they are deserialized, with the same precautions as [`ToldBeside`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ToldDetails {
@@ -135,10 +137,11 @@ impl From<ToldDetails> for Details {
     }
 }
 
-/// Texts of a list in a failure, at most: an empty one takes three bytes on its way, and eight times as many in memory.
+/// Maximum number of texts in a list of a failure: an empty text takes three bytes on its way and eight times as many
+/// in memory.
 const MOST_TEXTS: usize = 64;
 
-/// Reads a list of no more than [`MOST_TEXTS`].
+/// Reads a list of at most [`MOST_TEXTS`] texts.
 fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Few;
 
@@ -193,7 +196,7 @@ impl DerefMut for Failure {
     }
 }
 
-/// How many items have their outcome, and how many of them failed in which way.
+/// Number of items with an outcome, and how many of them failed, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub done: u64,
@@ -205,7 +208,7 @@ impl Counts {
         self.failed.values().sum()
     }
 
-    /// One more outcome: a success, or a failure of this kind.
+    /// Counts one more outcome: a success, or a failure of this kind.
     pub fn count(&mut self, failed: Option<Kind>) {
         self.done += 1;
         if let Some(kind) = failed {
@@ -220,7 +223,7 @@ impl Counts {
         }
     }
 
-    /// What came to these since they were `before`.
+    /// Returns the counts that were added since they were `before`.
     pub fn since(&self, before: &Counts) -> Counts {
         let of = |kind| before.failed.get(kind).copied().unwrap_or_default();
         let failed =

@@ -1,6 +1,6 @@
-//! Limits and choices of a run as plain data: what the user said, once, in the form the rest of the program uses.
+//! Limits and choices of a run as plain data: what the user said, in the form that the rest of the program uses.
 //!
-//! Everything here crosses the process boundary to workers, so it is `serde` data and nothing else.
+//! All of it is sent to worker processes, so it is `serde` data and nothing else.
 
 mod halt;
 
@@ -16,7 +16,7 @@ pub use halt::{Failures, Halt, HaltWhen, RETRY_ON};
 /// How often an instance of the task starts from pristine memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Isolate {
-    /// A fresh instance for every item: nothing an item leaves behind is seen by another. Costs some 6–20 µs an item.
+    /// A fresh instance for every item: no item sees what another left behind. Costs some 6–20 µs per item.
     #[default]
     Item,
     /// A fresh instance for every chunk of consecutive items.
@@ -25,26 +25,27 @@ pub enum Isolate {
     Worker,
 }
 
-/// What one item may use. Each limit that is met ends that item, with a failure of its own kind, and nothing else.
+/// Limits of one item. Reaching one ends that item with a failure of its own kind, and affects nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall time of one item, from its start in the worker. Default 30 s.
     pub timeout: Duration,
     /// Linear memory of one instance in bytes, summed over its memories. Default 256 MiB.
     pub memory: u64,
-    /// Instructions of one item, in wasmtime's fuel units; `None` (the default) costs nothing,
-    /// a limit doubles the time of call-heavy code.
+    /// Instructions of one item, in wasmtime's fuel units. `None` (the default) costs nothing; a limit doubles the time
+    /// of call-heavy code.
     pub fuel: Option<u64>,
-    /// Bytes of one item's encoded result. Default 16 MiB.
+    /// Size in bytes of one item's encoded result. Default 16 MiB.
     pub max_output: u64,
 }
 
 impl Limits {
-    /// Instructions of one item of a deterministic run, where fuel stands in for time: a minute or more of computing.
+    /// Instructions of one item of a deterministic run, in which fuel stands in for time: a minute or more of
+    /// computing.
     pub const DETERMINISTIC_FUEL: u64 = 100_000_000_000;
 
-    /// Wall time of such an item, which only one that does not compute ever meets: fuel runs out before, even on a machine
-    /// that does ten million instructions a second.
+    /// Returns the wall time of an item of a deterministic run. Only an item that does not compute ever reaches it:
+    /// fuel runs out sooner, even on a machine that does ten million instructions a second.
     pub fn distant_timeout(fuel: u64) -> Duration {
         Duration::from_secs((fuel / 10_000_000).max(3600))
     }
@@ -56,24 +57,22 @@ impl Default for Limits {
     }
 }
 
-/// How the bytes of an item are to be read.
+/// How to read the bytes of an item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Form {
     /// JSON text.
     #[default]
     Json,
-    /// The bytes themselves, no JSON: they fit `list<u8>`, `string` where they
-    /// are UTF-8, what JSON spells as a plain string (`char`, `enum`), and an
-    /// option of these.
+    /// The bytes themselves, not JSON. They fit `list<u8>`, `string` if they are UTF-8, types that JSON writes as a
+    /// plain string (`char`, `enum`), and an option of these.
     Bytes,
-    /// A JSON object of strings, made from a row of CSV. Each cell is turned
-    /// into the type that its column is wanted as, and columns that nobody
-    /// wants are passed over. An array, where columns have no names: they are
-    /// those of the type then, in its order.
+    /// A JSON object of strings, made from a row of CSV. Each cell is converted to the type that the function expects
+    /// for its column; columns that it doesn't use are ignored. An array if the columns have no names: they are then
+    /// those of the type, in its order.
     Csv,
 }
 
-/// How a result is to be written.
+/// How to write a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ResultForm {
     /// JSON, on one line.
@@ -83,66 +82,67 @@ pub enum ResultForm {
     Raw,
 }
 
-/// What must hold of the layers that keep a worker in.
+/// How strictly the sandbox's layers are required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SandboxMode {
-    /// Refuse to run where a required layer is missing. Costs 1–2 ms for each worker process that starts.
+    /// Refuses to run if a required layer is missing. Costs 1–2 ms for each worker process that starts.
     #[default]
     Strict,
-    /// Use the layers there are, and say what is missing. Wrong for code of strangers.
+    /// Uses the layers that are available, and reports what is missing. Not suitable for code of strangers.
     BestEffort,
-    /// None but a process with nothing inherited. Only for tasks that are trusted.
+    /// Uses no layer, but a process that inherits nothing. Only for trusted tasks.
     Off,
 }
 
-/// How a WASI command is run for an item.
+/// How to run a WASI command for an item.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Command {
-    /// Its arguments, the first of which is its name. Where the others do not hold the item, it is its standard input.
+    /// Arguments of the command; the first is its name. If the others do not contain the item, it becomes standard
+    /// input.
     pub arguments: Vec<String>,
-    /// What stands for the item in them, and what for its index. Neither is empty.
+    /// Placeholders in the arguments for the item and for its index. Neither is empty.
     pub item: String,
     pub index: String,
-    /// Exit codes that are success.
+    /// Exit codes that count as success.
     pub ok_codes: BTreeSet<i32>,
 }
 
-/// What is known of the columns of CSV before its first row.
+/// Columns of CSV as far as they are known before the first row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Columns {
     /// The header names them.
     Named(Vec<String>),
-    /// There is no header, and rows have so many cells.
+    /// There is no header; rows have this many cells.
     Counted(usize),
 }
 
-/// What a worker does with each item: which function, how it is called, and what it may use.
+/// What a worker does with each item: which function it calls, how, and within which limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Call {
-    /// `name` or `interface/name`; `None` takes the only one a user would call.
+    /// `name` or `interface/name`; `None` selects the only function that a user would call.
     pub function: Option<String>,
-    /// The task is a command to run, rather than a function to call.
+    /// Set if the task is a command to run rather than a function to call.
     pub command: Option<Command>,
-    /// Parameters bound by name to a JSON value.
+    /// Parameters that are bound by name to a JSON value.
     pub args: Vec<(String, String)>,
-    /// JSON argument of the task's `init` export, run before the first item of an instance.
+    /// JSON argument of the task's `init` export, which runs before the first item of an instance.
     pub init: Option<String>,
-    /// The function takes a list of items and returns as many results.
+    /// True if the function takes a list of items and returns as many results.
     pub batch: bool,
-    /// Each element of a returned list or option is a line of its own.
+    /// True if each element of a returned list or option becomes a line of its own.
     pub flatten: bool,
     pub isolate: Isolate,
-    /// The same item gives the same bytes on any machine: clocks and random numbers are fixed.
+    /// True if the same item has to give the same bytes on any machine: clocks and random numbers are fixed.
     pub deterministic: bool,
     pub limits: Limits,
     pub sandbox: SandboxMode,
     pub given: GuestGrants,
     pub item_form: Form,
-    /// What a function is to be held against before it gets any row: each header there is, with the file that has it.
+    /// Headers to check the function against before it gets any row, each with the name of its file.
     pub columns: Vec<(String, Columns)>,
-    /// Commands write more than is kept in memory: what they write leaves in parts.
+    /// True if commands may write more than is kept in memory, so that their output is sent in parts.
     pub in_parts: bool,
-    /// Items may be lines of `--failed`, whose item is meant then.
+    /// True if items may be lines of `--failed`; the item within such a line is then meant.
     pub takes_failed: bool,
     pub result_form: ResultForm,
 }

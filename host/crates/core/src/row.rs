@@ -4,13 +4,13 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::json;
 
-/// A reader of rows that are cut like this.
+/// Returns a reader of rows whose cells are separated by `delimiter`.
 pub fn reader(delimiter: u8) -> Reader {
     ReaderBuilder::new().delimiter(delimiter).build()
 }
 
-/// Appends a row as a JSON object of strings, by names that stand in JSON with a colon. An error is the number of the cell
-/// that is not UTF-8.
+/// Appends a row as a JSON object of strings. Each key is the name of a column as JSON, with a colon. The error is the
+/// index of the cell that is not UTF-8.
 pub fn object(keys: &[String], cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
     for (at, (key, cell)) in keys.iter().zip(cells).enumerate() {
         to.push(if at == 0 { b'{' } else { b',' });
@@ -21,7 +21,8 @@ pub fn object(keys: &[String], cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// The same as an array, where the columns have no names.
+/// Appends a row as a JSON array of strings, if the columns have no names. The error is the index of the cell that is
+/// not UTF-8.
 pub fn array(cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
     for (at, cell) in cells.iter().enumerate() {
         to.push(if at == 0 { b'[' } else { b',' });
@@ -31,12 +32,12 @@ pub fn array(cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
     Ok(())
 }
 
-/// The name of a column as it stands in [`object`].
+/// Returns the name of a column as [`object`] expects it.
 pub fn key(name: &str) -> String {
     serde_json::Value::from(name).to_string() + ":"
 }
 
-/// Cuts a text that is to be one row of these columns, and says why it is none.
+/// Cuts a text that should be one row of these columns, or returns the reason why it is not.
 pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result<Vec<u8>, String> {
     if text.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Err("the row of CSV is empty".to_owned());
@@ -53,7 +54,7 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
         match result {
             ReadRecordResult::Record => break rest,
             ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
-            // A newline ends any row but one in which a quote is open.
+            // A newline ends any row, except one in which a quote is open.
             ReadRecordResult::InputEmpty if !is_at_end => (rest, is_at_end) = (b"\n", true),
             _ => return Err("a quote opens in the row of CSV and is not closed".to_owned()),
         }
@@ -73,26 +74,26 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
     written.map(|()| row).map_err(|at| format!("the row of CSV is not UTF-8 in cell {}", at + 1))
 }
 
-/// The cells that end at these places.
+/// Returns the cells that end at these positions.
 pub fn split<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
     let mut start = 0;
     let cell = |&end: &usize| &bytes[std::mem::replace(&mut start, end)..end];
     ends.iter().map(cell).collect()
 }
 
-/// What is wrong with the quotes of a row. Places are bytes of its text.
+/// Result of checking the quotes of a row. Positions are byte offsets in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quotes {
-    /// Nothing that would have swallowed a line.
+    /// No quote could have swallowed a line.
     Fine,
-    /// The one that opens there is not closed.
+    /// The quote at this position is not closed.
     Open(usize),
-    /// The one that opens there has lines behind it, and is closed there in front of other text: most likely it was to open
-    /// nothing, and is "closed" by one that was to open a cell further down.
+    /// The quote at `open` has line ends after it, and is closed at `close`, in front of other text. Most likely it was
+    /// not meant to open anything, and is "closed" by one that was meant to open a cell further down.
     Broken { open: usize, close: usize },
 }
 
-/// Looks at the quotes of a row as the reader does: one that does not begin a cell is a character like any other.
+/// Checks the quotes of a row as the reader treats them: a quote that does not begin a cell is an ordinary character.
 pub fn quotes(text: &[u8], delimiter: u8) -> Quotes {
     let mut at = 0;
     loop {

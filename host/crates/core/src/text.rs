@@ -1,27 +1,28 @@
-//! Text that somebody else chose, as a person is shown it: the names in a task, what a guest prints, a plugin's manifest,
-//! a file's name, a message of a worker.
+//! Shows text that somebody else chose to a person: names in a task, output of a guest, a plugin's manifest, names of
+//! files, messages of a worker.
 //!
-//! Such text must neither order a terminal about nor pass for a line of ours. [`Foreign`] shows it on one line and [`Lines`]
-//! shows a message that holds some of it on several; [`Name`] shows it in a sentence of ours, and [`Word`] in a command that
-//! is meant to be pasted. Every place that shows such text goes through one of them; the test `voice` keeps a list of all
-//! places.
+//! Such text must neither control a terminal nor pass for a line of this program. [`Foreign`] shows it on one line, and
+//! [`Lines`] shows a message that holds some of it on several. [`Name`] shows it within a sentence of ours, and
+//! [`Word`] within a command that is meant to be pasted. Every place that shows such text goes through one of them; the
+//! test `voice` keeps a list of all these places.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write};
 use std::os::unix::ffi::OsStrExt;
 
-/// Characters that one line shows, where nothing else is said.
+/// Default number of characters shown on one line.
 const MOST: usize = 300;
-/// Characters of a line of our own, which may hold several foreign parts.
+/// Number of characters shown of a line of our own, which may hold several foreign parts.
 const WIDEST: usize = 2000;
-/// Lines of one message.
+/// Number of lines shown of one message.
 const MOST_LINES: usize = 40;
-/// Marks that may stand over one letter. No language needs more, and a heap of them covers the lines above and below.
+/// Number of combining marks allowed on one letter. No language needs more, and a pile of them covers the lines above
+/// and below.
 const MOST_MARKS: usize = 4;
 
-/// Shows foreign text on one line, to a bound, with all that a terminal obeys or a reader does not see as escapes: `\n`,
-/// `\u{1b}`, `\xff` for a byte that is no UTF-8. Everything else, a backslash too, stays as it is, so that showing it twice
-/// shows the same.
+/// Shows foreign text on one line, up to a limit. Characters that control a terminal or that a reader does not see are
+/// escaped: `\n`, `\u{1b}`, `\xff` for a byte that is not UTF-8. Everything else, including backslashes, stays as it
+/// is, so that showing it twice gives the same text.
 #[derive(Clone, Copy, Debug)]
 pub struct Foreign<'a> {
     bytes: &'a [u8],
@@ -29,12 +30,12 @@ pub struct Foreign<'a> {
 }
 
 impl<'a> Foreign<'a> {
-    /// Takes a text, a name of the system or a path.
+    /// Wraps a text, an `OsStr` or a path.
     pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Foreign<'a> {
         Foreign { bytes: text.as_ref().as_bytes(), most: MOST }
     }
 
-    /// The same, with so many characters of it shown.
+    /// Sets the number of characters shown.
     pub fn at_most(self, most: usize) -> Foreign<'a> {
         Foreign { most, ..self }
     }
@@ -47,14 +48,14 @@ impl Display for Foreign<'_> {
             return escape(self.bytes, f);
         }
         let mut cut = Cut { left: self.most.saturating_sub(1), to: Some(f) };
-        // It ends where there is no more room.
+        // An error means that there is no more room.
         let _ = escape(self.bytes, &mut cut);
         f.write_char('…')
     }
 }
 
-/// Shows foreign text in a sentence of ours: as [`Foreign`] does, in backticks, so that a reader sees where it ends. A
-/// backtick in it is spelled out.
+/// Shows foreign text within a sentence of ours. It is escaped like [`Foreign`] and put in backticks, so that a reader
+/// sees where it ends. A backtick in it is escaped, too.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'a>(Foreign<'a>);
 
@@ -64,7 +65,7 @@ impl<'a> Name<'a> {
         Name(Foreign::of(text))
     }
 
-    /// The same, with so many characters of it shown.
+    /// Sets the number of characters shown.
     pub fn at_most(self, most: usize) -> Name<'a> {
         Name(self.0.at_most(most))
     }
@@ -89,9 +90,9 @@ impl Write for Cut<'_, '_> {
     }
 }
 
-/// Writes each character, or what stands for it, as one piece.
+/// Writes each character, or its escape, as one piece.
 fn escape(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
-    // Nothing stands before the first character that a mark could stand over.
+    // At the beginning there is no character that a mark could stand on.
     let mut marks = MOST_MARKS;
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -115,8 +116,9 @@ fn escape(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// Whether a reader sees a character. Rust's own tables know what is no control, no format, no private and no unassigned
-/// one, and no space but the usual; they count letters and marks that have no shape.
+/// Returns true if a reader sees a character. Rust's own tables exclude control, format, private-use and unassigned
+/// characters, and all spaces but the usual one; they include letters and marks without a shape, which are excluded
+/// here.
 pub fn is_visible(c: char) -> bool {
     let shapeless = matches!(
         c,
@@ -135,14 +137,14 @@ pub fn is_visible(c: char) -> bool {
         || !c.is_ascii() && !shapeless && ['a', c].iter().collect::<String>().escape_debug().nth(1) == Some(c)
 }
 
-/// Whether a visible character stands over, or joins, the one before it: `{:?}` escapes it where it comes first.
+/// Returns true if a visible character combines with the one before it. `{:?}` escapes it at the beginning of a text.
 fn is_mark(c: char) -> bool {
     !c.is_ascii() && c.escape_debug().next() != Some(c)
 }
 
-/// Shows a message that is ours and may hold foreign text, or was written by a process that we do not trust: each line
-/// escaped as by [`Foreign`], all but the first indented by two characters at least, to a bound of lines. Only the first
-/// line of what is printed can be taken for ours, and there stands what we put before it.
+/// Shows a message of ours that may hold foreign text, or one written by a process that is not trusted. Each line is
+/// escaped like [`Foreign`], all lines but the first are indented by at least two characters, and their number is
+/// limited. Only the first line of the output can be taken for ours, and it begins with our own text.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a>(pub &'a str);
 
@@ -166,7 +168,8 @@ impl Display for Lines<'_> {
     }
 }
 
-/// Shows what a guest wrote, each line behind a bar. Of very many lines it shows the last: there a guest says what ended it.
+/// Shows text that a guest wrote, each line after a bar. Of very many lines it shows the last, because there a guest
+/// says why it ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
@@ -184,8 +187,9 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// Shows a path, or any other text, as one word of a command that the user may paste into a POSIX shell: quoted where it
-/// has to be, never cut, and with what a terminal obeys or a reader does not see spelled out (`$'\012'`, as `ls` does).
+/// Shows a path or any other text as one word of a command that the user may paste into a POSIX shell. It is quoted if
+/// necessary and never cut. Characters that control a terminal or that a reader does not see are written as octal
+/// escapes (`$'\012'`, as `ls` does).
 #[derive(Clone, Copy, Debug)]
 pub struct Word<'a>(&'a [u8]);
 
@@ -217,7 +221,7 @@ impl Display for Word<'_> {
     }
 }
 
-/// Writes bytes in a quoting of their own, between two parts of a quoted word.
+/// Writes bytes as octal escapes in a quoting of their own, between two parts of a quoted word.
 fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
     if bytes.is_empty() {
         return Ok(());
@@ -227,12 +231,12 @@ fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
     f.write_str("''")
 }
 
-/// Returns the beginning of a text, of so many bytes at most, which ends between two characters.
+/// Returns the beginning of a text, at most `most` bytes long, which ends between two characters.
 pub fn head(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// Returns so many characters of a text, as they are, and a mark where that is not all.
+/// Returns the first `most` characters of a text as they are, followed by an ellipsis if there are more.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => text[..end].to_owned() + "…",
@@ -240,30 +244,31 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Returns a message as a person can read it. That of a text form quotes a line, which may be all of the text.
+/// Returns a message shortened to what a person can read. An error of a text format quotes a line, which may be the
+/// whole text.
 pub fn brief(message: &str) -> String {
     const LINES: usize = 20;
     const COLUMNS: usize = 400;
     message.lines().take(LINES).map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
 }
 
-/// The first of a list that may be of any length, and how many it leaves out.
+/// Returns the first elements of a list of any length, and the number of those left out.
 pub fn few<T>(all: &[T], most: usize) -> (&[T], usize) {
     let shown = all.get(..most).unwrap_or(all);
     (shown, all.len() - shown.len())
 }
 
-/// Returns a number of bytes as messages write it. A round one is written as options take it: `64 KiB`; another is written
-/// with the exact number behind it: `7.9 GiB (8589930496 bytes)`.
+/// Returns a number of bytes as messages write it. A round number is written as options accept it: `64 KiB`. Any other
+/// is followed by the exact number: `7.9 GiB (8589930496 bytes)`.
 pub fn bytes_said(bytes: u64) -> String {
     const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    // Up to this a number is easily read as it stands.
+    // A number up to this is easy to read as it stands.
     const SHORT: u64 = 10_000;
     let exact = UNITS.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
     match (exact, UNITS.iter().find(|(shift, _)| bytes >> shift > 0)) {
         (Some((shift, unit)), _) if bytes >> shift < SHORT => format!("{} {unit}", bytes >> shift),
         (_, Some((shift, unit))) if bytes >= SHORT => {
-            // Rounded down: a limit must not look wider than it is.
+            // Rounds down: a limit must not look wider than it is.
             let tenths = (u128::from(bytes) * 10) >> shift;
             format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
         }
@@ -272,7 +277,7 @@ pub fn bytes_said(bytes: u64) -> String {
     }
 }
 
-/// Returns a name as a list shows it: in backticks where it could be read as more, or less, than a name.
+/// Returns a name as a list shows it. It is in backticks if it could be read as more, or less, than a name.
 pub fn shown(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-:/@.#[]$+".contains(c);
     match !name.is_empty() && name.chars().all(is_plain) {
@@ -291,7 +296,7 @@ mod tests {
         Foreign::of(text).to_string()
     }
 
-    /// What could order a terminal about, turn what stands beside it, or not be seen at all.
+    /// Returns true for characters that could control a terminal, reverse the text beside them, or be invisible.
     fn is_hostile(c: char) -> bool {
         c.is_control()
             || matches!(
@@ -306,7 +311,7 @@ mod tests {
             )
     }
 
-    /// Any text, with much of what is hostile in it.
+    /// Generates texts with many hostile characters.
     fn texts() -> impl Strategy<Value = String> {
         let hostile = prop::sample::select(vec![
             '\n',
@@ -390,7 +395,7 @@ mod tests {
         assert_eq!(shown("C:\\x \"é\" e\u{301} हिन्दी"), "C:\\x \"é\" e\u{301} हिन्दी");
     }
 
-    /// What a shell takes words for.
+    /// Returns the bytes that a shell reads the words as.
     fn read_by(shell: &str, words: &[String]) -> Option<Vec<u8>> {
         let command = format!("printf '%s\\0' {}", words.join(" "));
         let output = std::process::Command::new(shell).arg("-c").arg(command).env("LC_ALL", "C").output().ok()?;
@@ -420,7 +425,7 @@ mod tests {
         let wanted: Vec<u8> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
         assert_eq!(read_by("sh", &words), Some(wanted));
         assert_eq!(Word::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
-        // The quoting of what cannot be seen came into POSIX in 2024.
+        // POSIX has had this quoting of invisible characters since 2024.
         let hostile: Vec<&[u8]> = vec![b"a\nb", b"\xff'\x1b[2J", "e\u{301}\u{202e}7".as_bytes(), b"\n", b"\x017"];
         let words: Vec<_> = hostile.iter().map(|text| Word::of(OsStr::from_bytes(text)).to_string()).collect();
         let wanted: Vec<u8> = hostile.iter().flat_map(|text| [text, &[0][..]].concat()).collect();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-/// Why an item failed. The names are those of the records a user reads.
+/// The reason why an item failed. The names are those in the records that a user reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -13,13 +13,13 @@ pub enum Kind {
     Error,
     /// The guest trapped: unreachable code, memory out of bounds, a stack overflow.
     Trap,
-    /// It did not end within the timeout.
+    /// The item did not end within the timeout.
     Timeout,
-    /// It used up its fuel.
+    /// The item used up its fuel.
     Fuel,
-    /// It needed more memory than it may have.
+    /// The item needed more memory than it may have.
     Memory,
-    /// Its result is longer than allowed.
+    /// The result is longer than allowed.
     OutputTooLarge,
     /// The item does not fit the function's parameters.
     InvalidInput,
@@ -27,9 +27,9 @@ pub enum Kind {
     InvalidOutput,
     /// A command ended with an exit code that is not success.
     Exit,
-    /// The worker process died under it.
+    /// The worker process died while it ran the item.
     WorkerLost,
-    /// The run was stopped before it ran.
+    /// The run was stopped before the item ran.
     Cancelled,
 }
 
@@ -49,12 +49,12 @@ impl Kind {
         Kind::Cancelled,
     ];
 
-    /// Returns the kind of this name.
+    /// Returns the kind with this name.
     pub fn of_name(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The name in records and messages.
+    /// Returns the name in records and messages.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Error => "error",
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_kind_has_one_name_wherever_it_stands() {
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
-            // A new kind is added to the list, too.
+            // Every kind is in the list.
             assert_eq!(kind as usize, at);
             let json = serde_json::to_string(&kind).expect("JSON");
             assert_eq!(json, format!("\"{}\"", kind.name()));

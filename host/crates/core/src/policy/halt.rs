@@ -1,10 +1,11 @@
-//! When failures end a run, and which are tried again. By itself, as `simulation/` takes this file too.
+//! When failures end a run, and which failures are tried again. In a file of its own because `simulation/` includes it,
+//! too.
 
 use std::fmt;
 
 use crate::outcome::Kind;
 
-/// Failures that another try may not meet: those that `--retries` is for unless something else is said.
+/// Failures that another try may not meet; the default of `--retries`.
 pub const RETRY_ON: [Kind; 2] = [Kind::WorkerLost, Kind::Timeout];
 
 /// When failures end a run, and how.
@@ -17,25 +18,26 @@ pub struct Halt {
 /// How a run ends before its input does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HaltWhen {
-    /// No more input is taken; what workers were given is finished.
+    /// No more input is taken; items that workers have are finished.
     Soon,
-    /// What runs is killed.
+    /// Running items are killed.
     Now,
 }
 
-/// How many failed items are too many.
+/// Number of failed items that ends the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Failures {
     Count(u64),
-    /// Of a hundred items that are done. No fewer than [`LEAST_FAILURES`], as one item of one is all of them.
+    /// Percentage of the finished items. At least [`LEAST_FAILURES`] have to fail, because one failed item of one is
+    /// already all of them.
     Percent(f64),
 }
 
-/// Failures below which their share says nothing. GNU parallel has the same.
+/// Number of failures below which a percentage means nothing. GNU parallel uses the same.
 pub const LEAST_FAILURES: u64 = 3;
 
 impl Halt {
-    /// Whether `failed` items of `done` are too many.
+    /// Returns true if `failed` items of `done` are too many.
     pub fn is_met(&self, done: u64, failed: u64) -> bool {
         match self.after {
             Failures::Count(count) => failed >= count,
@@ -44,7 +46,7 @@ impl Halt {
     }
 }
 
-/// As it is written on the command line.
+/// Formats it as on the command line.
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -54,7 +56,7 @@ impl fmt::Display for Failures {
     }
 }
 
-/// As it is written on the command line.
+/// Formats it as on the command line.
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let manner = match self.manner {
