@@ -1,19 +1,20 @@
-//! Who runs which items, and when: a pure state machine, without I/O and without a clock.
+//! Decides which worker runs which items, and when. A pure state machine, without I/O and without a clock.
 //!
-//! Events go in as method calls ([`Scheduler::input`], [`Scheduler::outcome`], [`Scheduler::worker_lost`], …), orders come
-//! out of [`Scheduler::next_action`]. Time is whatever the caller says it is, so a test can drive the machine through
-//! millions of schedules. What it promises, in every schedule:
+//! Events go in as method calls ([`Scheduler::input`], [`Scheduler::outcome`], [`Scheduler::worker_lost`], …), orders
+//! come out of [`Scheduler::next_action`]. Time is whatever the caller says it is, so a test can drive the machine
+//! through millions of schedules. It promises, in every schedule:
 //!
 //! * every item taken from the input gets exactly one outcome;
-//! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent again;
-//! * an item that killed its worker twice is not given to a third;
+//! * a worker's loss costs the item it was running and no other: outcomes before it are kept, items after it are sent
+//!   again;
+//! * an item that killed two workers is not given to a third;
 //! * in ordered runs outcomes are emitted by index;
-//! * as long as a worker lives, no other that is lost or cannot be started ends the run;
-//! * bytes read but not yet written stay within [`Config::window`], but for the item at the head;
-//! * what an event costs does not grow with the number of workers.
+//! * as long as one worker lives, losing others or failing to start them does not end the run;
+//! * bytes read but not yet written stay within [`Config::window`], except for the item that is next in order;
+//! * the cost of an event does not grow with the number of workers.
 //!
-//! A chunk is known by the index of its first item. The caller keeps the bytes of items and outcomes; the scheduler only
-//! their sizes.
+//! A chunk is identified by the index of its first item. The caller keeps the bytes of items and outcomes; the
+//! scheduler keeps only their sizes.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use roster::{Worker, WorkerTable};
 use setback::{Dud, Setback};
-#[allow(unused_imports, reason = "the simulation has no use for `pause`")]
+#[allow(unused_imports, reason = "the simulation does not use `pause`")]
 pub use setback::{PATIENCE, pause};
 pub use sizing::ChunkSize;
 use sizing::ChunkSizer;
@@ -39,62 +40,66 @@ use unwanted::{GRACE, Unwanted};
 use wasmpool_core::outcome::Kind;
 use wasmpool_core::policy::{Halt, HaltWhen, RETRY_ON};
 
-/// Time since the start of the run, as the caller tells it.
+/// Time since the start of the run, as reported by the caller.
 pub type Time = Duration;
-/// A worker process; numbers are never used again within a run.
+/// Number of a worker process; numbers are not reused within a run.
 pub type WorkerId = u32;
 
-/// Time a worker has to become ready, which takes milliseconds. What `init` may take comes on top, where it runs then.
+/// Time in which a worker has to become ready, which normally takes milliseconds. If `init` runs during the start, its
+/// time limit is added.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Times a chunk goes back without an item of it having started, before its first item is blamed after all.
+/// Number of times a chunk may come back without any of its items having started. After that, its first item is blamed.
 const MAX_BOUNCES: u32 = 3;
-/// Workers that one item may kill: the second might have died by chance, a third is not tried.
+/// Number of workers that one item may kill: the second might have died by chance, and a third is not tried.
 const MAX_KILLS: u32 = 2;
-/// Chunks a worker holds: one in work, one waiting so that it never idles between two.
+/// Number of chunks a worker holds: one in work, and one waiting so that the worker is never idle between two.
 const DEPTH: usize = 2;
-/// Times its timeout that an item may wait for a processor beyond it.
+/// Maximum time that an item may wait for a processor beyond its timeout, as a multiple of the timeout.
 const MOST_EXCUSED: u32 = 9;
-/// What a worker may take between items by its own word, such as to wake up and to clear away what one has left. All that
-/// it claims beyond that goes off the time of its items.
+/// Time between items that a worker is believed to need, for example to wake up and to clean up after an item. Any
+/// further time that it claims is taken from the time of its items.
 const SLACK: Duration = Duration::from_secs(4);
-/// Bytes of items that a worker has to take from its lane in a second, lest they come out of the time of an item.
+/// Bytes of items that a worker has to read from its lane per second. Reading more slowly takes time from the item.
 const INPUT_RATE: u64 = 4 << 20;
-/// An item that is in work for so long, or for this part of its time, is not waited for by a chunk behind it.
+/// Once an item has been in work for this long, or for this fraction of its timeout, chunks that wait behind it are
+/// taken back.
 const LONG: Duration = Duration::from_millis(100);
 const LONG_PART: u32 = 4;
-/// Bytes read and not yet written: so many, and so many more for each worker.
+/// Limit on bytes that are read and not yet written: `WINDOW + workers × WINDOW_PER_WORKER`.
 const WINDOW: usize = 2 << 20;
 const WINDOW_PER_WORKER: usize = 512 << 10;
-/// What an item costs besides its bytes.
+/// Bytes that an item costs in addition to its contents.
 const ITEM_OVERHEAD: usize = 16;
 
-/// What a run asks of the scheduler.
+/// Settings of a run as far as the scheduler needs them.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub workers: usize,
     pub ordered: bool,
     pub chunk: ChunkSize,
-    /// A chunk is one call: when its worker dies, it is halved until the guilty item is alone.
+    /// True if a chunk is one call. When its worker dies, the chunk is halved until the guilty item is alone.
     pub batch: bool,
-    /// How often an item is run again that failed in one of the ways of `retry_on`.
+    /// Number of times that an item is run again after a failure of a kind in `retry_on`.
     pub retries: u32,
     pub retry_on: BTreeSet<Kind>,
-    /// When failures end the run.
+    /// Failures that end the run.
     pub halt: Option<Halt>,
-    /// The run may be taken up again: items that [`HaltWhen::Now`] cuts off get no outcome, and nothing behind one is emitted.
+    /// True if the run may be resumed: items that [`HaltWhen::Now`] cuts off get no outcome, and nothing after such an
+    /// item is emitted.
     pub resumable: bool,
-    /// Replace a worker after so many items.
+    /// Number of items after which a worker is replaced.
     pub max_tasks_per_worker: Option<u64>,
     /// Wall time of one item.
     pub timeout: Duration,
-    /// Time a worker has to become ready.
+    /// Time in which a worker has to become ready.
     pub start_timeout: Duration,
-    /// Bytes read and not yet written, over all items.
+    /// Limit on the bytes of all items that are read and not yet written.
     pub window: usize,
 }
 
 impl Config {
-    /// What follows from the timeout of an item and the number of workers; the rest as simple as it gets.
+    /// Returns the settings that follow from an item's timeout and the number of workers, and the simplest values for
+    /// all others.
     pub fn of_limits(timeout: Duration, workers: usize) -> Config {
         Config {
             workers,
@@ -113,38 +118,39 @@ impl Config {
     }
 }
 
-/// Why an item has no outcome of its own.
+/// The reason why an item has an outcome that no worker delivered.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum Blame {
-    /// Its worker died under it.
+    /// Its worker died while running it.
     WorkerLost,
-    /// It did not end in time and its worker had to be killed.
+    /// It did not end in time, and its worker had to be killed.
     Timeout,
-    /// The run was halted while it was in work, or before; or nobody wanted it any more.
+    /// The run was halted before it ended or began, or nobody wanted it any more.
     Cancelled,
 }
 
-/// How an outcome that a worker delivered ended, as far as it matters here.
+/// Kind of outcome that a worker delivered, as far as the scheduler needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// A value.
     Final,
-    /// A failure, which another try may not meet.
+    /// A failure, which another try may avoid.
     Failed(Kind),
 }
 
-/// What to do with an outcome that was delivered.
+/// Instruction on what to do with an outcome that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the item's outcome: keep it with this chunk.
+    /// Keep it with this chunk: it is the item's outcome.
     Keep { chunk: u64, index: u64, attempts: u32 },
-    /// Forget it, the item runs again: `index` is a chunk of its own from now on, and so are the items behind it.
+    /// Forget it; the item runs again. The items from `index` on are now chunks of their own: `index` alone, and the
+    /// items after it.
     Retry { chunk: u64, index: u64 },
-    /// The worker holds no item that could have one: it broke the protocol.
+    /// The worker holds no item that could have an outcome: it violated the protocol.
     Unexpected,
 }
 
-/// What is counted in 32 bits.
+/// Message of the panic if a count does not fit into 32 bits.
 const FEW: &str = "what is handed over at once is fewer than 2^32 items";
 
 /// An order to the caller.
@@ -152,52 +158,53 @@ const FEW: &str = "what is handed over at once is fewer than 2^32 items";
 pub enum Action {
     /// Start a worker process.
     Spawn(WorkerId),
-    /// Give it `count` items from `chunk` on. Those that were never sent come from the head of the input.
+    /// Give the worker `count` items, beginning with `chunk`. Items that were never sent before come from the head of
+    /// the input.
     Send { worker: WorkerId, chunk: u64, count: u32 },
-    /// The next `count` items from the head of the input are `chunk`, which no worker is given.
+    /// Take the next `count` items from the head of the input as `chunk`; no worker is given them.
     Skip { chunk: u64, count: u32 },
-    /// Kill it. The loss is reported back as any other.
+    /// Kill the worker. The loss is reported back like any other.
     Kill(WorkerId),
-    /// It has done its share: let it end.
+    /// Let the worker end: it has run as many items as it may.
     Retire(WorkerId),
-    /// Its item in work takes long: if it has not begun `chunk`, which waits behind, see to it that it never will, and tell
-    /// [`Scheduler::taken_back`].
+    /// The worker's item takes long. If the worker has not begun `chunk`, which waits behind that item, make sure that
+    /// it never will, and call [`Scheduler::taken_back`].
     TakeBack { worker: WorkerId, chunk: u64 },
-    /// The items of `chunk` from index `at` on are a chunk of their own now, known by `at`.
+    /// The items of `chunk` from index `at` on are now a chunk of their own, identified by `at`.
     Split { chunk: u64, at: u64 },
-    /// The next item of `chunk` has this outcome.
+    /// Record this outcome for the next item of `chunk`.
     Settle { chunk: u64, index: u64, blame: Blame, worker: Option<WorkerId>, attempts: u32, elapsed: Duration },
-    /// Print what `chunk` has gathered since the last time; it is complete if `done`, and not heard of again.
+    /// Print what `chunk` has gathered since the last time. If `done`, it is complete and will not be mentioned again.
     Emit { chunk: u64, done: bool },
-    /// No worker lives, and none can be started or gets ready, again and again: give up.
+    /// Give up: no worker lives, and repeated attempts to start one have failed.
     GiveUp,
 }
 
 #[derive(Debug)]
 struct Chunk {
     count: u32,
-    /// Outcomes that are known; they belong to the first items.
+    /// Number of outcomes that are known; they belong to the first items.
     done: u32,
     attempts: u32,
-    /// Workers that died under its first item when nobody had killed them.
+    /// Number of workers that died while running its first item without having been killed by an order.
     kills: u32,
     bounces: u32,
-    /// Bytes of its items, then of its outcomes, that the caller holds.
+    /// Bytes of its items, and of its outcomes, that the caller holds.
     input: usize,
     held: usize,
-    /// It gathered something since it was last emitted.
+    /// True if it has gathered something since it was last emitted.
     fresh: bool,
     worker: Option<WorkerId>,
 }
 
 impl Chunk {
-    /// Items that no worker was given yet.
+    /// Returns a chunk of items that no worker has been given yet.
     fn new(count: u32, input: usize) -> Chunk {
         Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None }
     }
 }
 
-/// The state machine. See the module's head.
+/// The state machine. See the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
     config: Config,
@@ -211,31 +218,31 @@ pub struct Scheduler {
     pending_bytes: usize,
     next_index: u64,
     end_of_input: bool,
-    /// Chunks whose outcomes are not all emitted.
+    /// Chunks whose outcomes have not all been emitted.
     window: BTreeMap<u64, Chunk>,
     /// Chunks that came back from a lost worker.
     returned: BTreeSet<u64>,
     /// Chunks with something to emit (unordered runs).
     fresh: Vec<u64>,
     unwanted: Unwanted,
-    /// Bytes of chunks in the window, and of outcomes emitted but not yet written.
+    /// Bytes of the chunks in the window, and bytes of outcomes that are emitted and not yet written.
     held: usize,
     unwritten: usize,
     stopping: bool,
     given_up: bool,
-    /// Items come as they are asked for; see [`Scheduler::serve_on_demand`].
+    /// True if items come as they are asked for; see [`Scheduler::serve_on_demand`].
     on_demand: bool,
-    /// Items are of several, on demand.
+    /// True if, on demand, the items belong to several callers.
     several_callers: bool,
-    /// No more items are there for now.
+    /// True if there are no more items for now.
     lull: bool,
-    /// Workers that are kept, on demand, whether there is work for them or not.
+    /// On demand, the number of workers that are kept even if there is no work for them.
     standing: usize,
-    /// Items with their outcome, and those of them that failed.
+    /// Number of items that have their outcome, and of those that failed.
     done: u64,
     failed: u64,
     halted: Option<Halt>,
-    /// The latest time that was told.
+    /// The latest time that was reported.
     now: Time,
 }
 
@@ -271,23 +278,24 @@ impl Scheduler {
         }
     }
 
-    /// Serves whoever asks, for as long as it is asked, rather than one input: no more items are taken in advance than
-    /// workers need for their next chunks ([`Scheduler::wanted`]), so that who comes later does not wait behind all
-    /// that came before; and workers are started as there is work for them, and then kept.
+    /// Switches from reading one input to serving callers on demand, for as long as there are any. No more items are
+    /// taken in advance than workers need for their next chunks ([`Scheduler::wanted`]), so that a caller who comes
+    /// later does not wait for everything that came earlier. Workers are started as there is work for them, and are
+    /// then kept.
     pub fn serve_on_demand(&mut self) {
         self.on_demand = true;
         self.sizer.serve_on_demand();
     }
 
-    /// Whether the items there are, on demand, are of several callers. Then no chunk waits behind another: somebody's only
-    /// item could be behind one that never ends.
+    /// On demand, tells whether the present items belong to several callers. If so, no chunk waits behind another: the
+    /// only item of one caller could otherwise wait behind one that never ends.
     pub fn several_callers(&mut self, several: bool) {
         self.several_callers = several;
     }
 
     // ---- events ------------------------------------------------------------------------------------------------------
 
-    /// Items were read: their sizes in bytes, in order.
+    /// Reports that items were read, with their sizes in bytes, in order.
     pub fn input(&mut self, sizes: &[u32]) {
         if self.stopping {
             return;
@@ -297,12 +305,14 @@ impl Scheduler {
         self.pending_bytes += sizes.iter().map(|&s| s as usize + ITEM_OVERHEAD).sum::<usize>();
     }
 
-    /// There are no more items for now: what is there is shared out as at the end of the input, and not waited behind.
+    /// Reports that there are no more items for now. The items that are there are divided among the workers as at the
+    /// end of the input, without waiting for more.
     pub fn input_pauses(&mut self) {
         self.lull = true;
     }
 
-    /// So many workers may run from now on. Those that are too many finish what they were given; none stay with 0.
+    /// Sets the number of workers that may run from now on. Surplus workers finish what they were given; with 0, none
+    /// stays.
     pub fn set_workers(&mut self, workers: usize) {
         self.config.workers = workers;
         self.standing = self.standing.min(workers);
@@ -311,13 +321,13 @@ impl Scheduler {
         }
     }
 
-    /// There are no more items.
+    /// Reports that there are no more items.
     pub fn input_ended(&mut self) {
         self.end_of_input = true;
     }
 
-    /// The outcomes of these items are known, and print as so many bytes. With [`Scheduler::restore`] and
-    /// [`Scheduler::go_on_at`] this comes before any input, where a run goes on with what another has left.
+    /// Adds items whose outcomes are known from an earlier run, with the number of bytes that they print as. This,
+    /// [`Scheduler::restore`] and [`Scheduler::go_on_at`] are called before any input, if the run resumes another.
     pub fn restore_done(&mut self, first: u64, end: u64, held: usize) {
         let count = u32::try_from(end - first).expect(FEW);
         self.held += held;
@@ -325,14 +335,15 @@ impl Scheduler {
         self.fresh.push(first);
     }
 
-    /// Items that are to be run, and have others with known outcomes behind them: their sizes, in order.
+    /// Adds items of an earlier run that are still to be run although items after them have known outcomes. Takes their
+    /// sizes, in order.
     pub fn restore(&mut self, first: u64, sizes: &[u32]) {
         let count = u32::try_from(sizes.len()).expect(FEW);
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
         self.held += input;
         self.window.insert(first, Chunk::new(count, input));
         self.returned.insert(first);
-        // How long they take is not known yet: none should wait behind another.
+        // It is not known yet how long the items take, so none should wait behind another.
         let each = match self.config.chunk {
             ChunkSize::Auto => 1,
             ChunkSize::Fixed(count) => u64::from(count),
@@ -345,16 +356,16 @@ impl Scheduler {
         }
     }
 
-    /// The index of the first item of the input to come.
+    /// Sets the index of the first item of the input to come.
     pub fn go_on_at(&mut self, index: u64) {
         self.next_index = index;
     }
 
-    /// A worker has loaded the task and waits for items.
+    /// Reports that a worker has loaded the task and waits for items.
     pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
         self.setback.ready();
         self.now = self.now.max(now);
-        // One that says so again gains no time by it.
+        // A worker that reports this again gains no time by it.
         if self.workers.get(id).is_none_or(|worker| worker.ready) {
             return;
         }
@@ -363,11 +374,12 @@ impl Scheduler {
             worker.since = now;
             worker.excused = Duration::ZERO;
         });
-        // The start had a deadline; what comes now gets its own.
+        // The deadline of the start no longer applies; what comes now gets its own.
         self.workers.no_alarm(id);
     }
 
-    /// Forgets workers that are not ready, which it returns, without a word about failed starts: others take their place.
+    /// Forgets the workers that are not ready, and returns them. This does not count as failed starts; other workers
+    /// take their place.
     pub fn forget_starting(&mut self) -> Vec<WorkerId> {
         let starting = self.workers.starting();
         for &id in &starting {
@@ -376,17 +388,18 @@ impl Scheduler {
         starting
     }
 
-    /// What a worker's status page says: that it has answered or is running its `started`th item, and that its
+    /// Reports what a worker's status page says: that it has answered or is running its `started`th item, and that its
     /// `attempt`th try began at `since`.
     ///
-    /// The worker may lie. A start is believed once for each answer, never later than now, never earlier than what was seen
-    /// before, and never later than what the worker holds would have left of its time: see [`Worker::reckon`].
+    /// The worker may lie. A start is believed once for each answer, never later than now, never earlier than what was
+    /// seen before, and never so late that the items that the worker holds would get more than their time: see
+    /// [`Worker::reckon`].
     pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
         let (batch, timeout) = (self.config.batch, self.config.timeout);
         let slack = self.slack_of(id);
         self.workers.change(id, |worker| {
             worker.started = started;
-            // What a late one begins while it is being killed changes nothing.
+            // If the worker is being killed for being late, what it begins meanwhile changes nothing.
             if attempt <= worker.attempt || worker.killed.is_some() {
                 return;
             }
@@ -400,8 +413,8 @@ impl Scheduler {
         });
     }
 
-    /// What a worker may take besides the time of the items in the chunk at its front: where these are a batch, they are
-    /// tried as a whole first.
+    /// Returns the time that a worker may take in addition to the time of the items in its first chunk. A batch is
+    /// tried as a whole first, which gets the time of one more item.
     fn slack_of(&self, id: WorkerId) -> Duration {
         let front = || self.workers.get(id).and_then(|worker| self.window.get(worker.chunks.front()?));
         match self.config.batch && front().is_some_and(|chunk| chunk.count - chunk.done > 1) {
@@ -410,13 +423,13 @@ impl Scheduler {
         }
     }
 
-    /// Workers whose deadline may have come: look at their status pages, and tell [`Scheduler::observed`], before
-    /// [`Scheduler::tick`].
+    /// Returns workers whose deadline may have come. Before [`Scheduler::tick`], look at their status pages and call
+    /// [`Scheduler::observed`].
     pub fn due(&self, now: Time) -> Vec<WorkerId> {
         self.workers.due(now)
     }
 
-    /// Whether the worker's item in work is out of time, or its start, as far as is known.
+    /// Returns true if the worker's current item, or its start, is out of time as far as is known.
     pub fn is_late(&self, id: WorkerId, now: Time) -> bool {
         self.workers.get(id).is_some_and(|w| {
             let at_work = !w.ready || !w.chunks.is_empty();
@@ -424,13 +437,13 @@ impl Scheduler {
         })
     }
 
-    /// Whether a worker has not said yet that it is ready.
+    /// Returns true if a worker has not reported yet that it is ready.
     pub fn is_starting(&self, id: WorkerId) -> bool {
         self.workers.get(id).is_some_and(|worker| !worker.ready)
     }
 
-    /// A worker waited for a processor for `waited`, since it was last asked: an overloaded machine is not the item's
-    /// fault. How much of that is excused has a bound, for a machine may stay overloaded.
+    /// Reports that a worker waited for a processor for `waited` since this was last called: an overloaded machine is
+    /// not the item's fault. The time that is excused is limited, because a machine may stay overloaded.
     pub fn excuse(&mut self, id: WorkerId, waited: Duration, now: Time) {
         let (timeout, slack) = (self.config.timeout, self.slack_of(id));
         self.workers.change(id, |worker| {
@@ -442,8 +455,9 @@ impl Scheduler {
         });
     }
 
-    /// A worker took so many bytes of items without one in work. A large item has its time once it is there, so they put that
-    /// off, by as long as they may take. What a worker delivers puts off nothing: an outcome is the end of an item or none.
+    /// Reports that a worker read this many bytes of items while none was in work. The time of a large item begins when
+    /// all of it has arrived, so the bytes extend the deadline by as long as they may take. Bytes that a worker
+    /// delivers extend nothing: an outcome is complete, or the item has not ended.
     pub fn progress(&mut self, id: WorkerId, bytes: u64, now: Time) {
         self.workers.change(id, |worker| {
             if worker.started <= worker.finished {
@@ -453,7 +467,7 @@ impl Scheduler {
         });
     }
 
-    /// A worker delivered the outcome of its next item, after `elapsed`.
+    /// Reports that a worker delivered the outcome of its next item, after `elapsed`.
     pub fn outcome(&mut self, id: WorkerId, ending: Ending, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.progress(id) else {
@@ -467,7 +481,7 @@ impl Scheduler {
         worker.tries = 0;
         worker.since = worker.since.max(now);
         let was_long = worker.long;
-        // It may lie, and no item takes longer.
+        // The worker may lie, and no item takes longer than its timeout.
         self.sizer.measured(elapsed.min(self.config.timeout));
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
@@ -501,8 +515,8 @@ impl Scheduler {
         Verdict::Keep { chunk: key, index, attempts }
     }
 
-    /// A worker process ended, for whatever reason; all outcomes that it had delivered were told before.
-    /// `killed` says that it was ended by SIGKILL.
+    /// Reports that a worker process ended, for whatever reason. All outcomes that it had delivered must have been
+    /// reported before. `killed` says that it was ended by SIGKILL.
     pub fn worker_lost(&mut self, id: WorkerId, killed: bool, now: Time) {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.remove(id) else {
@@ -516,8 +530,8 @@ impl Scheduler {
             };
             self.setback.dud(dud, self.workers.any_ready(), now);
         }
-        // It was killed for being late with an item, whatever its status page says; should it have answered that one
-        // meanwhile, the next is not to blame.
+        // If the worker was killed for being late with an item, that item is to blame, whatever the status page says.
+        // If the worker answered it meanwhile, the next item is not to blame.
         let timed_out = worker.killed == Some(worker.finished);
         let in_work = timed_out || (worker.killed.is_none() && worker.started > worker.finished);
         let excused = if worker.reckoned == worker.finished { worker.excused } else { Duration::ZERO };
@@ -527,18 +541,18 @@ impl Scheduler {
         }
     }
 
-    /// The outcome that was kept last is a failure.
+    /// Reports that the outcome that was kept last is a failure.
     pub fn failed(&mut self) {
         self.failed += 1;
     }
 
-    /// Emitted bytes have left the program.
+    /// Reports that emitted bytes have left the program.
     pub fn written(&mut self, bytes: usize) {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Take no more input and forget what no worker was given: every item before a certain one gets its outcome, and
-    /// none behind it.
+    /// Takes no more input, and forgets items that no worker has been given: every item before a certain one gets its
+    /// outcome, and none after it.
     pub fn stop(&mut self) {
         self.stopping = true;
         self.end_of_input = true;
@@ -546,8 +560,9 @@ impl Scheduler {
         self.pending_bytes = 0;
     }
 
-    /// Time has passed: deadlines are looked at. Tell [`Scheduler::observed`] of those that are [`Scheduler::due`] first, and
-    /// tell the time before each round of orders: what is given out in it has its time from then on.
+    /// Reports that time has passed, and checks deadlines. Call [`Scheduler::observed`] for the workers that are
+    /// [`Scheduler::due`] first. Also report the time before each round of orders: the time of what is given out in
+    /// that round counts from then on.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.setback.tick(now);
@@ -577,7 +592,7 @@ impl Scheduler {
         }
     }
 
-    /// Has the worker's deadline looked at when it comes, should it have one.
+    /// Schedules a check of the worker's deadline, if it has one.
     fn set_alarm(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get(id)
             && worker.killed.is_none()
@@ -591,12 +606,12 @@ impl Scheduler {
         }
     }
 
-    /// How long an item may be in work before nothing waits behind it any more.
+    /// Returns how long an item may be in work before chunks no longer wait behind it.
     fn patience(&self) -> Duration {
         LONG.min(self.config.timeout / LONG_PART)
     }
 
-    /// A worker will not begin this chunk, which waited behind another: it goes elsewhere.
+    /// Reports that a worker will not begin this chunk, which waited behind another. The chunk goes to another worker.
     pub fn taken_back(&mut self, id: WorkerId, key: u64) {
         let Some(chunk) = self.window.get_mut(&key) else {
             return;
@@ -619,18 +634,18 @@ impl Scheduler {
 
     // ---- questions ---------------------------------------------------------------------------------------------------
 
-    /// When to call [`Scheduler::tick`] next, at the latest. It may find nothing to do: a deadline that was put off is
-    /// seen to be so only when it comes.
+    /// Returns the time at which to call [`Scheduler::tick`] at the latest. The call may find nothing to do: a deadline
+    /// that was extended is noticed only when the old one comes.
     pub fn next_deadline(&self) -> Option<Time> {
         self.workers.next_alarm().into_iter().chain(self.setback.next_try()).min()
     }
 
-    /// Whether items that are read will have outcomes: it was not told to stop.
+    /// Returns true if items that are read will have outcomes, that is, unless the scheduler was told to stop.
     pub fn takes_input(&self) -> bool {
         !self.stopping
     }
 
-    /// Whether more items should be read now.
+    /// Returns true if more items should be read now.
     pub fn wants_input(&self) -> bool {
         !self.end_of_input
             && self.wanted() > 0
@@ -638,8 +653,8 @@ impl Scheduler {
             && self.held + self.unwritten + self.pending_bytes < self.config.window
     }
 
-    /// How many items should be read now, going by their number: on demand a chunk for each worker, as more can be had
-    /// at any time.
+    /// Returns the number of items that should be read now, regardless of their size. On demand it is a chunk for each
+    /// worker, because more items are available at any time.
     pub fn wanted(&self) -> usize {
         match self.on_demand {
             true => (self.sizer.usual() * self.config.workers.max(1)).saturating_sub(self.pending.len()),
@@ -647,7 +662,8 @@ impl Scheduler {
         }
     }
 
-    /// Whether the outcomes of a worker should be left with it for now: the window is full, and what it has is not next.
+    /// Returns true if the outcomes of a worker should be left with it for now, because the window is full and the
+    /// worker does not have the next outcome.
     pub fn throttled(&self, id: WorkerId) -> bool {
         if self.unwritten >= self.config.window {
             return true;
@@ -655,38 +671,41 @@ impl Scheduler {
         if !self.config.ordered || self.held + self.unwritten < self.config.window {
             return false;
         }
-        // As long as the head is with another worker it will come; if it is with none, somebody must get free for it.
+        // As long as another worker has the first chunk, that chunk will come. If no worker has it, one must become
+        // free for it.
         matches!(self.window.first_key_value(), Some((_, Chunk { worker: Some(head), .. })) if *head != id)
     }
 
-    /// Whether every item has its outcome and everything was emitted.
+    /// Returns true if every item has its outcome and everything was emitted.
     pub fn finished(&self) -> bool {
         self.end_of_input && self.pending.is_empty() && self.window.is_empty()
     }
 
-    /// Whether this worker has more than one item to answer, so that it may finish one and go on without a word.
+    /// Returns true if this worker has more than one item to answer, so that it may finish one and begin the next
+    /// without being sent anything.
     pub fn has_several_in_work(&self, id: WorkerId) -> bool {
         self.workers.get(id).is_some_and(|worker| worker.unanswered > 1)
     }
 
-    /// Whether the run may soon have to wait for output, so that it wants to be told what has left at once.
+    /// Returns true if the run may soon have to wait for output, so that it should be told immediately what has been
+    /// written.
     pub fn short_of_room(&self) -> bool {
         self.held + self.unwritten + self.pending_bytes > self.config.window / 2
     }
 
-    /// Items that were read so far.
+    /// Returns the number of items read so far.
     pub fn items(&self) -> u64 {
         self.next_index + self.pending.len() as u64
     }
 
-    /// The policy that has ended the run.
+    /// Returns the policy that has ended the run.
     pub fn halted(&self) -> Option<Halt> {
         self.halted
     }
 
-    /// The next order, after the events so far.
+    /// Returns the next order that follows from the events so far.
     pub fn next_action(&mut self) -> Option<Action> {
-        // What it cancels is accounted for before it is emitted.
+        // Items that this cancels are accounted for before they are emitted.
         if self.actions.is_empty() {
             self.drop_unwanted();
         }
@@ -701,7 +720,7 @@ impl Scheduler {
 
     // ---- the work ----------------------------------------------------------------------------------------------------
 
-    /// Ends the run if too much has failed.
+    /// Ends the run if too many items have failed.
     fn halt(&mut self) {
         let met = |halt: &Halt| halt.is_met(self.done, self.failed);
         if let Some(halt) = self.config.halt.filter(met) {
@@ -709,7 +728,7 @@ impl Scheduler {
         }
     }
 
-    /// Ends the run for failures, here or elsewhere. The first to do so counts.
+    /// Ends the run because of failures in this run or in another one. Only the first call counts.
     pub fn halt_by(&mut self, halt: Halt) {
         if self.halted.is_some() {
             return;
@@ -721,13 +740,14 @@ impl Scheduler {
         }
     }
 
-    /// Ends the run where it is, since nothing can run any more.
+    /// Ends the run immediately, because nothing can run any more.
     pub fn give_up(&mut self) {
         self.stop();
         self.cut_short();
     }
 
-    /// Kills what runs. Items that were given out and have no outcome are cancelled, or left to the run that goes on.
+    /// Kills running workers. Items that were given out and have no outcome are cancelled or, in a resumable run, left
+    /// to the run that resumes it.
     fn cut_short(&mut self) {
         self.returned.clear();
         for id in self.workers.ids() {
@@ -769,7 +789,7 @@ impl Scheduler {
         let wanted = match (self.end_of_input, self.on_demand) {
             (true, _) => busy + waiting,
             (false, true) => self.standing.max(busy + waiting),
-            // Before the input has shown itself the workers start beside it.
+            // Before it is known how long the input is, workers are started while it is being read.
             (false, false) => usize::MAX,
         }
         .min(self.config.workers);
@@ -790,13 +810,13 @@ impl Scheduler {
         }
     }
 
-    /// A worker that was ordered could not be started: it is tried again, with one at a time, and the run goes on with the
-    /// workers there are. `passes` says whether that may be otherwise soon.
+    /// Reports that a worker that was ordered could not be started. Starts are tried again, one at a time, and the run
+    /// continues with the workers there are. `passes` says whether the cause may go away soon.
     pub fn spawn_failed(&mut self, id: WorkerId, passes: bool, now: Time) {
         self.now = self.now.max(now);
         self.workers.remove(id);
         let workers = &mut self.workers;
-        // Where there is no room for one, there is none for those behind it.
+        // If there is no room for one worker, there is none for the ones ordered after it.
         self.actions.retain(|action| match action {
             Action::Spawn(other) => workers.remove(*other).is_none(),
             _ => true,
@@ -804,7 +824,7 @@ impl Scheduler {
         self.setback.refused(passes, self.workers.any_lives(), now);
     }
 
-    /// Tells when a worker that was ordered has been started, for its start to be timed.
+    /// Reports that a worker that was ordered has been started, so that its time to become ready begins.
     pub fn worker_spawned(&mut self, id: WorkerId, now: Time) {
         self.setback.started(now);
         self.workers.change(id, |worker| worker.since = now);
@@ -814,9 +834,9 @@ impl Scheduler {
     /// Gives chunks to workers that can take one, the least loaded first.
     fn dispatch(&mut self) {
         for load in 0..DEPTH {
-            // A second chunk waits behind the first only where that is a matter of milliseconds. On demand items are less alike:
-            // there it has to be of the same caller, while all workers that may run are busy and more is to come, so that
-            // no worker could have taken it instead.
+            // A second chunk waits behind the first only if that is a matter of milliseconds. On demand, items vary
+            // more. So there, all items have to belong to one caller, all workers that may run have to be busy, and
+            // more items have to be coming, so that no worker could have taken the chunk instead.
             let may_queue = self.sizer.may_queue() && (!self.on_demand || self.one_caller_has_enough());
             if load > 0 && !may_queue {
                 break;
@@ -863,9 +883,9 @@ impl Scheduler {
         self.actions.push_back(Action::Send { worker: id, chunk: key, count });
     }
 
-    /// The next chunk to run, of at most `most` items: one that came back before a new one.
+    /// Returns the next chunk to run, of at most `most` items. A chunk that came back goes before a new one.
     fn next_chunk(&mut self, most: u64) -> Option<(u64, u32)> {
-        // What was behind the one before may be unwanted.
+        // The items after the previous chunk may be unwanted.
         self.drop_unwanted();
         if let Some(key) = self.returned.pop_first() {
             let count = self.window.get(&key)?.count;
@@ -879,7 +899,7 @@ impl Scheduler {
         if self.pending.is_empty() || (full && !self.window.is_empty()) {
             return None;
         }
-        // A chunk of a size that was asked for is waited for, while there is room to read more.
+        // If the size of chunks is fixed, a full chunk is waited for as long as there is room to read more.
         if !self.lull && !self.sizer.enough(self.pending.len()) && self.wants_input() {
             return None;
         }
@@ -899,30 +919,30 @@ impl Scheduler {
         Some((key, count))
     }
 
-    /// Makes the items of `key` from index `at` on a chunk of their own, and tells the caller.
+    /// Splits the items of `key` from index `at` on into a chunk of their own, and tells the caller.
     fn split(&mut self, key: u64, at: u64) {
         if self.cut_off(key, at) {
             self.actions.push_back(Action::Split { chunk: key, at });
         }
     }
 
-    /// Makes the items of `key` from index `at` on a chunk of their own, with no worker.
+    /// Splits the items of `key` from index `at` on into a chunk of their own, which no worker has.
     fn cut_off(&mut self, key: u64, at: u64) -> bool {
         if let Some(chunk) = self.window.get_mut(&key) {
             let rest = chunk.count - u32::try_from(at - key).unwrap_or(chunk.count);
             if rest == 0 || at == key {
                 return false;
             }
-            // Sizes of single items are not kept: the share by count is close enough for a bound.
+            // Sizes of single items are not kept; the share by number is close enough for a limit.
             let input = (chunk.input as u64 * u64::from(rest) / u64::from(chunk.count)) as usize;
             chunk.count -= rest;
             chunk.input -= input;
             if chunk.done == chunk.count && !chunk.fresh {
-                // Its last outcome may have been emitted already, before it was known to be the last.
+                // Its last outcome may have been emitted before it was known to be the last.
                 chunk.fresh = true;
                 self.fresh.push(key);
             }
-            // Bounces are the first item's; the rest has its own first.
+            // Bounces count for the first item, and the rest has a first item of its own.
             let attempts = chunk.attempts;
             let rest = Chunk { attempts, ..Chunk::new(rest, input) };
             self.window.insert(at, rest);
@@ -931,7 +951,8 @@ impl Scheduler {
         false
     }
 
-    /// Takes the item `index` out of the chunk that `id` is running, to be run again; the worker goes on behind it.
+    /// Removes the item `index` from the chunk that `id` is running, so that it can be run again. The worker continues
+    /// with the items after it.
     fn take_out(&mut self, id: WorkerId, key: u64, index: u64) {
         let Some(end) = self.window.get(&key).map(|c| key + u64::from(c.count)) else {
             return;
@@ -961,7 +982,8 @@ impl Scheduler {
         self.returned.insert(index);
     }
 
-    /// A chunk of a lost worker: what it had done stays, the item in work is blamed, the rest goes to others.
+    /// Takes back a chunk of a lost worker: its outcomes are kept, the item in work is blamed, and the rest goes to
+    /// other workers.
     fn give_back(&mut self, id: WorkerId, key: u64, first: bool, in_work: bool, timed_out: bool, elapsed: Duration) {
         let Some(chunk) = self.window.get_mut(&key) else {
             return;
@@ -976,7 +998,7 @@ impl Scheduler {
         let bounces = chunk.bounces;
         let unwanted = !self.unwanted.is_empty() && self.is_unwanted(next);
         let blamed = first && (in_work || bounces > MAX_BOUNCES) && !unwanted;
-        // The part without outcomes is a chunk of its own from here on.
+        // The items without outcomes become a chunk of their own.
         self.split(key, next);
         if !blamed {
             self.returned.insert(next);
@@ -984,8 +1006,8 @@ impl Scheduler {
         }
         let left = count - done;
         if self.config.batch && left > 1 {
-            // One call ran them all: halve until the guilty one is alone. Where each half may take up to its timeout, one at
-            // a time is sooner.
+            // One call ran all of the items, so they are halved until the guilty one is alone. After a timeout, each
+            // half may take up to the timeout again, so running the items one at a time is quicker.
             let step = if timed_out { 1 } else { u64::from(left.div_ceil(2)) };
             let mut rest = next;
             while rest + step < next + u64::from(left) {
@@ -1031,8 +1053,9 @@ impl Scheduler {
         }
     }
 
-    /// Accounts for an outcome that the caller keeps, for [`Verdict::Keep`] or [`Action::Settle`]: the bytes that it will
-    /// emit and then say to be [`Scheduler::written`], which may be none, and not those that came from the worker.
+    /// Accounts for an outcome that the caller keeps for [`Verdict::Keep`] or [`Action::Settle`]. `bytes` is the number
+    /// of bytes that it will emit and later report as [`Scheduler::written`]. That number may be 0, and it is not the
+    /// number that came from the worker.
     pub fn kept(&mut self, key: u64, bytes: usize) {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.held += bytes;
@@ -1040,7 +1063,8 @@ impl Scheduler {
         }
     }
 
-    /// Orders out what may leave: in ordered runs what the head has gathered, else what any chunk has.
+    /// Orders the output of what may be emitted: in ordered runs what the first chunk has gathered, otherwise what any
+    /// chunk has.
     fn emit(&mut self) {
         if !self.config.ordered {
             for key in std::mem::take(&mut self.fresh) {

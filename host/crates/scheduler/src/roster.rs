@@ -1,47 +1,48 @@
-//! The workers, and what is asked of all of them at once: kept up to date as each changes, so that no answer takes longer
-//! the more workers there are.
+//! The table of workers. Questions about all of them are answered from sums that are updated whenever one of them
+//! changes, so that no answer takes longer if there are more workers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Config, DEPTH, Time, WorkerId};
 
-/// What is known of a worker.
+/// State of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     pub ready: bool,
-    /// It gets no new chunks.
+    /// True if it gets no new chunks.
     pub retiring: bool,
-    /// Chunks it holds, the one in work first.
+    /// Chunks it holds; the one in work is first.
     pub chunks: VecDeque<u64>,
-    /// Items of these that it has not answered.
+    /// Number of items in these chunks that it has not answered.
     pub unanswered: u64,
-    /// Items it may still be given.
+    /// Number of items that it may still be given.
     pub left: u64,
-    /// Outcomes it delivered, and items it says it started, since its birth.
+    /// Number of outcomes that it delivered, and number of items that it claims to have started, since its start.
     pub finished: u64,
     pub started: u64,
-    /// Its last try at an item, and tries seen since its last answer.
+    /// Number of its latest try at an item, and number of tries seen since its last answer.
     pub attempt: u64,
     pub tries: u32,
-    /// When the item in work began, or the last progress was seen.
+    /// Time at which the item in work began, or the last progress was seen.
     pub since: Time,
-    /// What `since` was put off by while the worker waited for a processor, for this item.
+    /// Time that was added to `since` for this item because the worker waited for a processor.
     pub excused: Time,
-    /// Since when it has been in items that nobody wants.
+    /// Time since which all its items in work have been ones that nobody wants.
     pub unwanted_since: Option<Time>,
-    /// The latest time at which the item in work is believed to have begun, and how many were answered when that was
-    /// reckoned; see [`Worker::reckon`].
+    /// The latest time at which the item in work is believed to have begun, and the number of answered items when that
+    /// was computed; see [`Worker::reckon`].
     pub latest: Time,
     pub reckoned: u64,
-    /// Its item in work takes long: no chunk waits behind it.
+    /// True if its item in work takes long; no chunk waits behind it.
     pub long: bool,
-    /// It is on its way out, by an order: what it had answered by then.
+    /// Number of items that it had answered when it was ordered to end, if it was.
     pub killed: Option<u64>,
-    /// When its deadline is looked at next: never later than the deadline, but earlier where that was put off since.
+    /// Time of the next check of its deadline: never later than the deadline, and earlier if the deadline has been
+    /// extended since.
     alarm: Option<Time>,
 }
 
-/// What of a worker matters to the counts.
+/// The part of a worker's state that the table's sums depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct WorkerState {
     free: Option<usize>,
@@ -51,26 +52,27 @@ struct WorkerState {
 }
 
 impl Worker {
-    /// One that was not started yet, and may be given so many items.
+    /// Returns a worker that has not been started yet and may be given `left` items.
     pub fn new(left: u64) -> Self {
         Worker { left, ..Worker::default() }
     }
 
-    /// How long it may take for what it does.
+    /// Returns how long it may take for what it is doing.
     pub fn limit(&self, config: &Config) -> Time {
         if self.ready { config.timeout } else { config.start_timeout }
     }
 
-    /// Begins to reckon, with nothing in work before this: `slack` is what it may take besides the time of items.
+    /// Starts a new computation of `latest` with no earlier item taken into account. `slack` is the time that the
+    /// worker may take in addition to the time of items.
     pub fn reckon_anew(&mut self, slack: Time) {
         self.latest = self.since.saturating_add(slack);
         self.reckoned = self.finished;
         self.excused = Time::ZERO;
     }
 
-    /// Reckons how late the item in work may be said to have begun. What items before it left of their time is added to that,
-    /// but never beyond `slack`: so however a worker lies, it has for what it holds the time of as many items, and `slack`
-    /// once.
+    /// Computes the latest time at which the item in work may be said to have begun. Time that earlier items did not
+    /// use is added, but never more than `slack`. However a worker lies, it thus gets the time of the items that it
+    /// holds, and `slack` once.
     pub fn reckon(&mut self, timeout: Time, slack: Time) {
         let answered = self.finished - self.reckoned;
         if answered > 0 {
@@ -81,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// Puts its deadline off by what is no fault of its own.
+    /// Extends its deadline for a reason that is not its own fault.
     pub fn put_off(&mut self, by: Time) {
         self.since = self.since.saturating_add(by);
         self.latest = self.latest.saturating_add(by);
@@ -98,16 +100,16 @@ impl Worker {
     }
 }
 
-/// All workers. See the module's head.
+/// All workers. See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTable {
     workers: BTreeMap<WorkerId, Worker>,
-    /// Those that can take a chunk, by how many they hold.
+    /// Workers that can take a chunk, by the number of chunks they hold.
     free: [BTreeSet<WorkerId>; DEPTH],
-    /// Those that have done their share.
+    /// Workers that have run as many items as they may.
     spent: BTreeSet<WorkerId>,
     alarms: BTreeSet<(Time, WorkerId)>,
-    /// How many will get more chunks, hold some, do both.
+    /// Number of workers that will get more chunks, that hold some, and that do both.
     staying: usize,
     busy: usize,
     staying_busy: usize,
@@ -132,13 +134,13 @@ impl WorkerTable {
         self.workers.get(&id)
     }
 
-    /// A worker, to note how far it has come. Nothing may change that it is counted by, such as its chunks: that is what
-    /// [`WorkerTable::change`] is for, which takes longer.
+    /// Returns a worker so that its progress can be recorded. Fields that the sums depend on, such as its chunks, must
+    /// not be changed this way: use [`WorkerTable::change`] for them, which takes longer.
     pub fn progress(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.workers.get_mut(&id)
     }
 
-    /// Changes a worker, and all that is known of all with it.
+    /// Changes a worker, and updates the sums.
     pub fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;
         let before = worker.standing();
@@ -170,22 +172,22 @@ impl WorkerTable {
 
     // ---- questions ---------------------------------------------------------------------------------------------------
 
-    /// Workers that will get more chunks.
+    /// Returns the number of workers that will get more chunks.
     pub fn staying(&self) -> usize {
         self.staying
     }
 
-    /// Workers with items in work.
+    /// Returns the number of workers with items in work.
     pub fn busy(&self) -> usize {
         self.busy
     }
 
-    /// Workers that have items in work and will get more.
+    /// Returns the number of workers that have items in work and will get more.
     pub fn staying_busy(&self) -> usize {
         self.staying_busy
     }
 
-    /// A worker that holds so many chunks and can take another.
+    /// Returns a worker that holds `load` chunks and can take another.
     pub fn free(&self, load: usize) -> Option<WorkerId> {
         self.free.get(load)?.first().copied()
     }
@@ -194,7 +196,7 @@ impl WorkerTable {
         self.workers.keys().copied().collect()
     }
 
-    /// Those that stay beyond so many, the least loaded.
+    /// Returns the workers that stay beyond the wanted number, the least loaded first.
     pub fn surplus(&self, wanted: usize) -> Vec<WorkerId> {
         let staying = self.workers.iter().filter(|(_, worker)| worker.standing().staying);
         let mut staying: Vec<(usize, WorkerId)> = staying.map(|(&id, worker)| (worker.chunks.len(), id)).collect();
@@ -203,29 +205,29 @@ impl WorkerTable {
         staying.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// A worker that has done its share and holds nothing.
+    /// Returns a worker that has run as many items as it may, and holds nothing.
     pub fn spent(&self) -> Option<WorkerId> {
         self.spent.first().copied()
     }
 
-    /// Whether there is a worker. One that was ordered to end makes room by it.
+    /// Returns true if there is a worker, even one that was ordered to end: it makes room by ending.
     pub fn any_lives(&self) -> bool {
         !self.workers.is_empty()
     }
 
-    /// Whether a worker is ready, and was not ordered to end.
+    /// Returns true if a worker is ready and was not ordered to end.
     pub fn any_ready(&self) -> bool {
         self.busy > 0 || self.free.iter().any(|free| !free.is_empty())
     }
 
-    /// Workers that are not ready.
+    /// Returns the workers that are not ready.
     pub fn starting(&self) -> Vec<WorkerId> {
         self.workers.iter().filter(|(_, worker)| !worker.ready).map(|(&id, _)| id).collect()
     }
 
     // ---- alarms ------------------------------------------------------------------------------------------------------
 
-    /// Has the worker's deadline looked at no later than `at`.
+    /// Schedules a check of the worker's deadline no later than `at`.
     pub fn alarm(&mut self, id: WorkerId, at: Time) {
         if let Some(worker) = self.workers.get_mut(&id)
             && worker.alarm.is_none_or(|set| at < set)
@@ -247,7 +249,7 @@ impl WorkerTable {
         self.alarms.first().map(|&(at, _)| at)
     }
 
-    /// Workers whose alarm has come.
+    /// Returns workers whose check is due.
     pub fn due(&self, now: Time) -> Vec<WorkerId> {
         self.alarms.range(..=(now, WorkerId::MAX)).map(|&(_, id)| id).collect()
     }

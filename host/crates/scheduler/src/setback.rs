@@ -1,36 +1,37 @@
-//! Starts of workers that come to nothing: when to try again, and when no more.
+//! Failed starts of workers: when to try again, and when to give up.
 //!
-//! A start can be refused (there is no room for a process), or the worker ends before it is ready. Either may be over in a
-//! moment, so it is tried again, one worker at a time, after pauses that grow. The run goes on with the workers that it has.
+//! A start can be refused (there is no room for a process), or the worker ends before it is ready. Either cause may be
+//! gone in a moment, so the start is tried again, one worker at a time, after growing pauses. The run continues with
+//! the workers that it has.
 
 use std::time::Duration;
 
 use super::Time;
 
-/// How long no worker can be started, while none lives, until the run gives up.
+/// How long starts may be refused while no worker lives, until the run gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long workers end before they are ready, in a row, and how many at least, until the run gives up: something is wrong
-/// with the task or the machine. One that somebody killed counts for less, since that may be bad luck, and one that took
-/// too long for more, since each takes its time.
+/// How long, and how many times in a row, workers may end before they are ready until the run gives up, because
+/// something is wrong with the task or the machine. A worker that somebody killed counts for less, because that may be
+/// bad luck. One that took too long counts for more, because each of them takes its time.
 const DUDS_PATIENCE: Duration = Duration::from_secs(2);
 const MOST_DUDS: u32 = 20;
-/// The pause before the first try; each is followed by one twice as long, up to the longest.
+/// The pause before the first new try. Each further pause is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns the pause after so many failures in a row.
+/// Returns the pause after this many failures in a row.
 pub fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }
 
-/// How a worker ended that never was ready.
+/// How a worker ended that was never ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dud {
-    /// By itself.
+    /// It ended by itself.
     Ended,
-    /// Somebody killed it.
+    /// Somebody else killed it.
     Killed,
-    /// It was killed here, since it took too long.
+    /// The host killed it because it took too long.
     Late,
 }
 
@@ -44,7 +45,7 @@ impl Dud {
     }
 }
 
-/// Failures of one kind, in a row.
+/// Consecutive failures of one kind.
 #[derive(Debug, Default)]
 struct Streak {
     failures: u32,
@@ -52,7 +53,7 @@ struct Streak {
 }
 
 impl Streak {
-    /// Patience begins anew as long as there is a reason to `hope`.
+    /// Counts a failure. While there is a reason to `hope`, the time until giving up begins anew.
     fn add(&mut self, hope: bool, now: Time) {
         if self.failures == 0 || hope {
             self.since = now;
@@ -61,28 +62,28 @@ impl Streak {
     }
 }
 
-/// All that went wrong since a worker was last started, or got ready. See the module's head.
+/// Everything that went wrong since a worker was last started, or became ready. See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Setback {
     refused: Streak,
-    /// The last refusal is not one that passes.
+    /// True if the cause of the last refusal is not one that may go away.
     for_good: bool,
     duds: Streak,
     weight: u32,
-    /// No worker is started before.
+    /// Time before which no worker is started.
     wait_until: Option<Time>,
 }
 
 impl Setback {
-    /// A worker could not be started, while another `lives` or not: one that ends makes room. `passes` says whether it may be
-    /// otherwise soon.
+    /// Reports that a worker could not be started. `lives` says whether another worker lives: one that ends makes room.
+    /// `passes` says whether the cause may go away soon.
     pub fn refused(&mut self, passes: bool, lives: bool, now: Time) {
         self.refused.add(lives, now);
         self.for_good = !passes && !lives;
         self.wait(now);
     }
 
-    /// A worker was started.
+    /// Reports that a worker was started.
     pub fn started(&mut self, now: Time) {
         self.refused = Streak::default();
         self.for_good = false;
@@ -92,14 +93,14 @@ impl Setback {
         }
     }
 
-    /// A worker ended before it was ready, while another is `ready` or not.
+    /// Reports that a worker ended before it was ready. `ready` says whether another worker is ready.
     pub fn dud(&mut self, dud: Dud, ready: bool, now: Time) {
         self.duds.add(ready, now);
         self.weight = self.weight.saturating_add(dud.weight());
         self.wait(now);
     }
 
-    /// A worker got ready.
+    /// Reports that a worker became ready.
     pub fn ready(&mut self) {
         self.duds = Streak::default();
         self.weight = 0;
@@ -120,7 +121,7 @@ impl Setback {
         self.wait_until
     }
 
-    /// Returns how many workers may be started now, of those that are wanted.
+    /// Returns how many of the wanted workers may be started now.
     pub fn allowed(&self, wanted: usize) -> usize {
         match (self.wait_until, self.refused.failures + self.duds.failures) {
             (Some(_), _) => 0,
@@ -129,7 +130,7 @@ impl Setback {
         }
     }
 
-    /// Says whether to give up, going by whether a worker lives, and whether one is ready.
+    /// Returns true if the run should give up, depending on whether any worker lives and whether any is ready.
     pub fn is_hopeless(&self, lives: bool, ready: bool, now: Time) -> bool {
         let lasts = |streak: &Streak, patience| streak.failures > 0 && now.saturating_sub(streak.since) >= patience;
         let no_room = self.for_good || lasts(&self.refused, PATIENCE);

@@ -1,21 +1,21 @@
-//! How the worker processes are shared out among those that need them: the groups of a pool, or the tasks of a run.
+//! How worker processes are divided among those that need them: the groups of a pool, or the tasks of a run.
 
-/// What is known of a group.
+/// Needs of one group.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// Items it has, as far as there can be workers for them.
+    /// Number of its items that could each occupy a worker.
     pub need: usize,
-    /// Workers it was allowed last.
+    /// Number of workers that it was last allowed.
     pub held: usize,
-    /// When it was last called; the latest goes first.
+    /// Time of its last call as a counter; the group with the latest goes first.
     pub used: u64,
 }
 
-/// Workers for each group, of `budget` in all.
+/// Divides `budget` workers among groups, and returns the number for each.
 ///
-/// Who has items gets a worker, even beyond the budget: nothing may wait for ever. What is left goes round among those who
-/// need more; what nobody needs is left with those who have it, the last called first, so that calls that come back find
-/// their workers.
+/// A group with items gets at least one worker, even beyond the budget: nothing may wait forever. The rest is divided
+/// in turns among those that need more. Workers that nobody needs stay with the groups that have them, the last called
+/// first, so that calls that come back find their workers.
 pub fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
     let mut shares: Vec<usize> = claims.iter().map(|claim| claim.need.min(1)).collect();
     let mut left = budget.saturating_sub(shares.iter().sum());
@@ -81,7 +81,7 @@ mod tests {
                 prop_assert!(claim.need == 0 || share > 0);
                 prop_assert!(share <= claim.need.max(claim.held));
             }
-            // Nobody is short of workers while others have more than they need.
+            // No group is short of workers while another has more than it needs.
             if claims.iter().zip(&shares).any(|(c, &s)| s < c.need) && active <= budget {
                 prop_assert!(claims.iter().zip(&shares).all(|(c, &s)| s <= c.need));
             }

@@ -1,56 +1,60 @@
-//! How many items a chunk holds: enough that handing it over costs nothing, few enough that nobody waits for it.
+//! How many items a chunk holds: enough that the cost of handing it over does not matter, few enough that nobody waits
+//! for it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Work a chunk should hold, when its size is ours to choose: while the next is in work, the host looks once at least.
+/// Work in one chunk, if its size is chosen automatically. The host looks at least once while the next chunk is in
+/// work.
 const TARGET: Duration = Duration::from_millis(8);
-/// The same where whoever comes next waits for it.
+/// Like `TARGET`, on demand, where the next caller may be waiting for the chunk to end.
 const TARGET_ALONE: Duration = Duration::from_millis(4);
-/// Bytes and items a chunk of our choosing holds at most. A chunk, with its headers, should fit into a lane beside another;
-/// beyond that, the more it holds the fewer threads and processes have to be woken for a byte.
+/// Maximum number of bytes and items in a chunk of automatic size. A chunk with its headers should fit into a lane
+/// together with another one. Up to that, the more it holds, the fewer threads and processes have to be woken per byte.
 const MAX_BYTES: usize = 112 << 10;
 const MAX_ITEMS: usize = 4096;
-/// The same on demand, where often no other may wait behind it: while the worker is at its beginning, the rest comes.
+/// Like `MAX_BYTES`, on demand, where often no other chunk may wait behind it: the rest arrives while the worker is at
+/// its beginning.
 const MAX_BYTES_ALONE: usize = 512 << 10;
-/// Work that is not shared out: by the time another worker has woken up for half of it, it would be done.
+/// Amount of work that is not divided: by the time another worker has woken up for half of it, all of it would be done.
 const TRIFLE: Duration = Duration::from_micros(100);
 
-/// Items per chunk.
+/// Number of items per chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChunkSize {
-    /// A few milliseconds of work, from measured times; one item until something was measured.
+    /// A few milliseconds of work, according to measured times; one item until something has been measured.
     Auto,
-    /// Always so many, but for the last.
+    /// Always this number, except in the last chunk.
     Fixed(u32),
 }
 
-/// Measures items and cuts chunks.
+/// Measures items and decides the size of chunks.
 #[derive(Debug)]
 pub(super) struct ChunkSizer {
     size: ChunkSize,
     target: Duration,
     max_bytes: usize,
-    /// What an item takes, in nanoseconds; `None` until one was measured.
+    /// Time per item, in nanoseconds; `None` until an item has been measured.
     item: Option<Average>,
 }
 
-/// Two moving averages. The quick one follows when items become slower: what is in a chunk that is too large cannot be
-/// taken back. But one item may have been slow because its worker had no processor for a while; so no item counts for more
-/// there than a few of the average. The slow one counts all in full, lest a few slow ones among many fast go unseen.
+/// Two moving averages. The quick one follows when items become slower, because items in a chunk that is too large
+/// cannot be taken back. But one item may have been slow because its worker had no processor for a while, so in the
+/// quick average an item counts for at most a few times the average. The slow one counts all items in full, so that a
+/// few slow ones among many fast ones are noticed.
 #[derive(Clone, Copy, Debug)]
 struct Average {
     quick: f64,
     slow: f64,
     count: f64,
-    /// What an item counts for in the slow one: a division less for each.
+    /// Weight of an item in the slow average, kept so that adding an item needs one division less.
     weight: f64,
 }
 
 impl Average {
-    /// An item counts for so many of the average at most, in the quick one.
+    /// Maximum that an item counts for in the quick average, as a multiple of the average.
     const MOST: f64 = 8.0;
-    /// Items that the slow one looks back on.
+    /// Number of items that the slow average covers.
     const LONG: f64 = 4096.0;
 
     fn of_first(ns: f64) -> Average {
@@ -59,7 +63,8 @@ impl Average {
 
     fn add(&mut self, ns: f64) {
         let quick = ns.min(self.quick.max(100.0) * Average::MOST);
-        // Slow items count more than fast ones: a chunk that is too small costs microseconds, one too large costs order.
+        // Slow items count more than fast ones: a chunk that is too small costs microseconds, one that is too large
+        // delays the outcomes of others.
         self.quick += (quick - self.quick) * if quick > self.quick { 1.0 / 8.0 } else { 1.0 / 32.0 };
         if self.count < Average::LONG {
             self.count += 1.0;
@@ -78,7 +83,7 @@ impl ChunkSizer {
         ChunkSizer { size, target: TARGET, max_bytes: MAX_BYTES, item: None }
     }
 
-    /// Chunks are for callers who may come at any time.
+    /// Prepares for callers who may come at any time.
     pub(super) fn serve_on_demand(&mut self) {
         self.target = TARGET_ALONE;
         self.max_bytes = MAX_BYTES_ALONE;
@@ -92,12 +97,13 @@ impl ChunkSizer {
         }
     }
 
-    /// Whether a chunk may wait behind another in a worker: not while items take so long that others could take it sooner.
+    /// Returns true if a chunk may wait behind another in a worker. It may not if items take so long that another
+    /// worker could take it sooner.
     pub(super) fn may_queue(&self) -> bool {
         self.item.is_some_and(|average| average.ns() < self.target.as_nanos() as f64)
     }
 
-    /// Whether a chunk can be cut from `pending` items, or more should be waited for.
+    /// Returns true if a chunk can be cut from `pending` items, and false if more should be waited for.
     pub(super) fn enough(&self, pending: usize) -> bool {
         match self.size {
             ChunkSize::Fixed(n) => pending >= n as usize,
@@ -105,8 +111,9 @@ impl ChunkSizer {
         }
     }
 
-    /// Count and bytes of the next chunk, of at most `most` items of `pending` (at least one). Where the size is ours to
-    /// choose it is no more than `share`, so that the last items are spread over all workers, if they are worth it.
+    /// Returns number of items and bytes of the next chunk, which takes at most `most` of the `pending` items (at least
+    /// one). A chunk of automatic size has no more than `share`, so that the last items are divided among all workers
+    /// if that is worth it.
     pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize, share: usize) -> (usize, usize) {
         let (items, max_bytes) = match self.size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),
@@ -124,7 +131,7 @@ impl ChunkSizer {
         (count, bytes)
     }
 
-    /// Items of a chunk, if there are as many.
+    /// Returns the number of items in a chunk if there are enough.
     pub(super) fn usual(&self) -> usize {
         match self.size {
             ChunkSize::Fixed(n) => n as usize,
@@ -135,12 +142,12 @@ impl ChunkSizer {
     fn auto(&self) -> usize {
         match self.item {
             None => 1,
-            // Chunks grow no faster than what is known of items.
+            // Chunks grow no faster than the number of items that were measured.
             Some(average) => self.worth(self.target).clamp(1, MAX_ITEMS.min(average.count as usize)),
         }
     }
 
-    /// How many items take so long.
+    /// Returns how many items take this time.
     fn worth(&self, time: Duration) -> usize {
         self.item.map_or(0, |average| (time.as_nanos() as f64 / average.ns().max(1.0)) as usize)
     }
@@ -178,7 +185,7 @@ mod tests {
     #[test]
     fn a_slow_item_now_and_then_counts_in_the_long_run() {
         let slow_now_and_then = (0..10_000).map(|i| if i % 50 == 0 { Duration::from_millis(50) } else { FAST });
-        // A millisecond each, on average.
+        // They take a millisecond each, on average.
         assert!(after(slow_now_and_then) <= 8);
     }
 

@@ -1,4 +1,4 @@
-//! The scheduler's promises, one schedule for each. Random schedules are played by `simulation/`.
+//! The scheduler's promises, each with one schedule. `simulation/` plays random schedules.
 
 mod long_runs;
 mod on_demand;
@@ -18,7 +18,7 @@ fn actions(scheduler: &mut Scheduler) -> Vec<Action> {
     std::iter::from_fn(|| scheduler.next_action()).collect()
 }
 
-/// A scheduler with one ready worker that was given items 0 to 3.
+/// Returns a scheduler with one ready worker, which was given items 0 to 3.
 fn with_four_items(config: Config) -> Scheduler {
     let mut scheduler = Scheduler::new(config);
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0)]);
@@ -83,7 +83,7 @@ fn an_item_that_began_when_the_late_one_had_just_been_answered_is_not_blamed_for
     scheduler.observed(0, 1, 1, ms(0), ms(0));
     scheduler.tick(ms(100));
     assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
-    // It had answered before the signal came, and begun the next.
+    // The worker answered before the signal came, and began the next item.
     scheduler.outcome(0, Ending::Final, ms(100), ms(100));
     scheduler.observed(0, 2, 2, ms(100), ms(100));
     scheduler.worker_lost(0, true, Time::ZERO);
@@ -98,7 +98,7 @@ fn a_worker_that_lies_about_its_starts_does_not_live_longer_for_it() {
     let ms = Duration::from_millis;
     let mut killed = None;
     for now in 0..10_000 {
-        // It claims a fresh attempt, just now, at every look.
+        // The worker claims at every look that a new attempt has just begun.
         scheduler.observed(0, now + 1, 1, ms(now), ms(now));
         scheduler.tick(ms(now));
         if actions(&mut scheduler).contains(&Action::Kill(0)) {
@@ -107,7 +107,7 @@ fn a_worker_that_lies_about_its_starts_does_not_live_longer_for_it() {
         }
     }
     assert!(killed.is_some_and(|at| at <= 130), "killed at {killed:?} ms");
-    // Nor where many items are left.
+    // The same holds with several items left.
     let mut scheduler = with_four_items(config());
     (0..3).for_each(|n| assert!(scheduler.outcome(0, Ending::Final, ms(0), ms(n)) != Verdict::Unexpected));
     let claim = |scheduler: &mut Scheduler, now: Time| scheduler.observed(0, now.as_micros() as u64, 4, now, now);
@@ -142,8 +142,8 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
     }
 }
 
-/// Plays a scheduler of two workers, of which each start comes to what `start` says, for so many seconds; says when it gave
-/// up, if it did.
+/// Plays a scheduler with two workers for `seconds`, and lets `start` decide what becomes of each start. Returns the
+/// time at which it gave up, if it did.
 fn starts(seconds: u64, mut start: impl FnMut(&mut Scheduler, WorkerId, Time)) -> Option<Time> {
     let timeout = Duration::from_secs(3600);
     let mut scheduler = Scheduler::new(Config { workers: 2, timeout, ..config() });
@@ -194,7 +194,7 @@ fn workers_that_cannot_be_started_end_the_run_after_its_patience() {
     let most = PATIENCE + Duration::from_secs(2);
     assert!(gave_up.is_some_and(|at| (PATIENCE..most).contains(&at)), "{gave_up:?}");
     assert!(tries < 60, "{tries} tries");
-    // What will not pass is not waited for.
+    // A cause that will not go away is not waited for.
     assert_eq!(starts(600, |scheduler, id, now| scheduler.spawn_failed(id, false, now)), Some(Time::ZERO));
 }
 
@@ -211,7 +211,7 @@ fn a_lack_that_passes_ends_no_run() {
         });
         assert_eq!((gave_up, started), (None, 2), "after {outage} s without room");
     }
-    // The same where there is room for the process, and not for what it needs then.
+    // The same holds if there is room for the process, but not for what it needs afterwards.
     let gave_up = starts(60, |scheduler, id, now| match now < Duration::from_secs(1) {
         true => dies(scheduler, id, now),
         false => gets_ready(scheduler, id, now),
@@ -265,7 +265,7 @@ fn a_worker_that_does_not_get_ready_in_time_is_replaced() {
     scheduler.worker_spawned(1, limit);
     scheduler.worker_lost(0, true, limit);
     assert_eq!(actions(&mut scheduler), []);
-    // It takes its time, too: that is tried no more often than it has to be.
+    // The second start takes its full time, too, so a start that is late is tried no more often than necessary.
     let later = limit + limit + Duration::from_secs(2);
     scheduler.tick(later);
     assert_eq!(actions(&mut scheduler), [Action::Kill(1), Action::Spawn(2)]);
@@ -300,7 +300,7 @@ fn waiting_for_a_processor_is_excused_to_a_bound() {
     scheduler.excuse(0, ms(40), ms(100));
     scheduler.tick(ms(100));
     assert_eq!(actions(&mut scheduler), [], "it ran for 60 ms of the 100");
-    // A machine that stays overloaded does not keep an item for ever.
+    // On a machine that stays overloaded, an item does not run forever.
     let mut now = 100;
     while actions(&mut scheduler) != [Action::Kill(0)] {
         now += 50;
@@ -317,7 +317,7 @@ fn an_item_that_comes_after_a_long_pause_has_its_full_time() {
     let ms = Duration::from_millis;
     actions(&mut scheduler);
     scheduler.worker_ready(0, ms(0));
-    // Nothing happens for far longer than an item may take.
+    // Nothing happens for much longer than an item may take.
     scheduler.input(&[1; 4]);
     scheduler.input_ended();
     scheduler.tick(ms(5_000));
@@ -325,7 +325,7 @@ fn an_item_that_comes_after_a_long_pause_has_its_full_time() {
     assert_eq!(killed_at(&mut scheduler, 5_001..6_000, |_, _| ()), Some(5_100));
 }
 
-/// When the worker is killed, where so much happens every millisecond.
+/// Returns the time at which the worker is killed, if `happens` is called every millisecond.
 fn killed_at(
     scheduler: &mut Scheduler,
     mut during: std::ops::Range<u64>,
@@ -342,7 +342,7 @@ fn killed_at(
 #[test]
 fn bytes_that_come_one_by_one_do_not_count_as_life() {
     let mut scheduler = with_four_items(config());
-    // It says that nothing is in work, and has answered nothing.
+    // The worker claims that nothing is in work, and has answered nothing.
     let drip = |scheduler: &mut Scheduler, now| {
         scheduler.observed(0, 0, 0, now, now);
         scheduler.progress(0, 1, now);
@@ -369,7 +369,7 @@ fn a_batch_is_tried_as_a_whole_and_then_item_by_item() {
     assert_eq!(killed_at(&mut scheduler, 0..90, |_, _| ()), None);
     scheduler.observed(0, 2, 1, ms(90), ms(90));
     assert_eq!(killed_at(&mut scheduler, 90..180, |_, _| ()), None);
-    // A third start without an answer is none.
+    // A third start without an answer does not count.
     scheduler.observed(0, 3, 1, ms(180), ms(180));
     assert_eq!(killed_at(&mut scheduler, 180..1_000, |_, _| ()), Some(190));
 }
@@ -379,7 +379,7 @@ fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_al
     let timeout = Duration::from_secs(10);
     let mut scheduler = with_four_items(Config { timeout, ..config() });
     let (mut item, mut attempt) = (0, 0);
-    // It says that each item begins when its time is nearly up, and answers at the last moment.
+    // The worker claims that each item begins when its time is nearly up, and answers at the last moment.
     let late = |scheduler: &mut Scheduler, now: Time| {
         let since = scheduler.workers.get(0).expect("it is not lost").since;
         let is_late = now + Duration::from_millis(1) >= since + timeout;
@@ -395,7 +395,7 @@ fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_al
     assert!((40_000..=44_000).contains(&killed), "killed after {killed} ms");
 }
 
-/// A scheduler whose only worker has chunks of one item, 1 in work and 2 behind it, since 0 ms.
+/// Returns a scheduler whose only worker has had chunks of one item since 0 ms: 1 in work and 2 waiting behind it.
 fn with_one_behind() -> Scheduler {
     let mut scheduler = Scheduler::new(Config { chunk: ChunkSize::Fixed(1), workers: 2, ..config() });
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
@@ -418,7 +418,7 @@ fn a_chunk_does_not_wait_behind_an_item_that_takes_long() {
     scheduler.tick(ms(25));
     assert_eq!(actions(&mut scheduler), [Action::TakeBack { worker: 0, chunk: 2 }]);
     scheduler.taken_back(0, 2);
-    // Nor does another that comes, until the long one is answered.
+    // Another chunk that comes does not go there either, until the long item is answered.
     scheduler.input(&[1]);
     assert_eq!(actions(&mut scheduler), []);
     scheduler.worker_ready(1, ms(30));
@@ -435,7 +435,7 @@ fn a_chunk_that_was_begun_stays_where_it_is() {
     let ms = Duration::from_millis;
     scheduler.tick(ms(25));
     assert_eq!(actions(&mut scheduler), [Action::TakeBack { worker: 0, chunk: 2 }]);
-    // The caller found that it was; what it says too late changes nothing.
+    // The caller found that the chunk was begun; reporting it as taken back too late changes nothing.
     scheduler.outcome(0, Ending::Final, ms(25), ms(26));
     scheduler.taken_back(0, 2);
     scheduler.worker_ready(1, ms(30));
@@ -456,7 +456,8 @@ fn a_bounced_item_leaves_nothing_to_those_behind_it() {
         actions(scheduler);
         settled
     };
-    // Each item has as many deaths of workers that have not started it before it is blamed.
+    // An item is blamed only after several workers died without having started it. Each item has the full number of
+    // these.
     for _ in 0..2 {
         let blamed: Vec<bool> = (0..=MAX_BOUNCES).map(|_| lose(&mut scheduler)).collect();
         assert_eq!(blamed, [false, false, false, true]);

@@ -1,5 +1,5 @@
-//! Items that nobody waits for any more: those that no worker has begun do not run, and a worker that stays in one is ended,
-//! so that whoever comes next need not wait for it.
+//! Items that nobody waits for any more. Those that no worker has begun do not run, and a worker that stays in one is
+//! ended, so that the next caller need not wait for it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::{Action, Blame, Chunk, ITEM_OVERHEAD, Scheduler, Time, WorkerId};
 
-/// How long a worker may go on with items that nobody wants. Another one takes some of that time to start, too.
+/// How long a worker may continue with items that nobody wants. Starting another worker takes part of that time, too.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
-/// Ranges of items, which do not overlap.
+/// Ranges of items that do not overlap.
 #[derive(Debug, Default)]
 pub(super) struct Unwanted {
     ends: BTreeMap<u64, u64>,
@@ -26,20 +26,20 @@ impl Unwanted {
         *end = (*end).max(items.end);
     }
 
-    /// Returns where the range ends that an item is in.
+    /// Returns the end of the range that contains an item.
     fn end_of(&self, index: u64) -> Option<u64> {
         self.ends.range(..=index).next_back().map(|(_, &end)| end).filter(|&end| index < end)
     }
 
-    /// Forgets all that lie before an item.
+    /// Forgets all ranges that end before an item.
     fn forget_before(&mut self, index: u64) {
         self.ends.retain(|_, end| *end > index);
     }
 }
 
 impl Scheduler {
-    /// Nobody wants the outcomes of these items any more: they get one all the same, as cancelled where they have none.
-    /// What overlaps was told before, as the same range.
+    /// Reports that nobody wants the outcomes of these items any more. They still get one: those that have none yet are
+    /// cancelled. A range that overlaps an earlier one must be equal to it.
     pub fn unwanted(&mut self, items: Range<u64>, now: Time) {
         self.now = self.now.max(now);
         self.unwanted.add(items);
@@ -49,13 +49,13 @@ impl Scheduler {
         }
     }
 
-    /// Forgets those that lie before all that have no outcome yet.
+    /// Forgets the ranges before the first item that has no outcome yet.
     fn forget_answered(&mut self) {
         let first = self.window.first_key_value().map_or(self.next_index, |(&key, _)| key);
         self.unwanted.forget_before(first);
     }
 
-    /// Looks whether the item that a worker has in work is wanted, where not all are.
+    /// Checks whether the item that a worker has in work is wanted, and records since when it is not.
     pub(super) fn note_unwanted(&mut self, id: WorkerId, now: Time) {
         let in_work = self.workers.get(id).and_then(|worker| {
             let key = worker.chunks.front()?;
@@ -74,7 +74,7 @@ impl Scheduler {
         self.unwanted.end_of(index).is_some()
     }
 
-    /// Cancels what nobody wants and no worker has, as far as it is next.
+    /// Cancels unwanted items that no worker has, at the head of the input or in chunks that came back.
     pub(super) fn drop_unwanted(&mut self) {
         if self.unwanted.is_empty() {
             return;
@@ -104,7 +104,7 @@ impl Scheduler {
         self.cancel(key, end.min(whole));
     }
 
-    /// Takes so many items off the input, or all that were read.
+    /// Takes up to `most` items off the input, as far as they were read.
     fn skip(&mut self, most: usize) {
         let sizes: Vec<u32> = self.pending.drain(..most.min(self.pending.len())).collect();
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();

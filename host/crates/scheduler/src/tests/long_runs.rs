@@ -1,4 +1,4 @@
-//! What ends a run early, tries an item again, or goes on with what another run has left.
+//! Ending a run early, trying items again, and resuming an earlier run.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use wasmpool_core::policy::Failures;
 
-/// Nothing is late here.
+/// Returns a configuration in which nothing is late.
 fn config() -> Config {
     Config { timeout: Duration::from_secs(1), ..super::config() }
 }
@@ -16,7 +16,7 @@ fn halt(manner: HaltWhen) -> Option<Halt> {
     Some(Halt { manner, after: Failures::Count(1) })
 }
 
-/// Eight items in chunks of four, and two workers that have one each.
+/// Returns a scheduler with twelve items in chunks of four, and two workers that have one chunk each.
 fn two_busy(config: Config) -> Scheduler {
     let mut scheduler = Scheduler::new(Config { workers: 2, ..config });
     scheduler.input(&[1; 12]);
@@ -106,7 +106,7 @@ fn an_item_gets_no_third_worker_though_it_failed_otherwise_between() {
     assert_eq!(blamed, [(0, Blame::WorkerLost)]);
 }
 
-/// Items that a worker has answered.
+/// Returns the number of items that a worker has answered.
 fn scheduler_started(scheduler: &Scheduler, worker: WorkerId) -> u64 {
     scheduler.workers.get(worker).map_or(0, |worker| worker.finished)
 }
@@ -118,7 +118,7 @@ fn a_failure_that_is_not_named_is_not_tried_again() {
     assert!(matches!(fail(&mut scheduler, 0, Kind::Timeout), Verdict::Retry { .. }));
 }
 
-/// Stretches of items that are known (`true`) or left to do, one behind the other.
+/// Generates consecutive ranges of items that are known (`true`) or still to be run.
 fn stretches() -> impl Strategy<Value = Vec<(u64, bool)>> {
     proptest::collection::vec((1..9u64, any::<bool>()), 0..8)
 }

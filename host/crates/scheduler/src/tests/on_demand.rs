@@ -1,4 +1,4 @@
-//! Serving whoever asks: what is taken in advance, what waits for what, and how many workers there are.
+//! Serving callers on demand: what is read in advance, what waits behind what, and how many workers there are.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn scheduler(workers: usize, chunk: ChunkSize) -> Scheduler {
     scheduler
 }
 
-/// With chunks of one item, one of which a worker has answered: they take a millisecond.
+/// Returns a scheduler with chunks of one item, after a worker has answered one that took a millisecond.
 fn after_a_quick_item(workers: usize) -> Scheduler {
     let mut scheduler = scheduler(workers, ChunkSize::Fixed(1));
     take(&mut scheduler, 1);
@@ -19,7 +19,7 @@ fn after_a_quick_item(workers: usize) -> Scheduler {
     scheduler
 }
 
-/// Takes items, and makes the workers ready that are started for them.
+/// Adds items, and makes the workers ready that are started for them.
 fn take(scheduler: &mut Scheduler, items: usize) -> Vec<Action> {
     scheduler.input(&vec![10; items]);
     scheduler.input_pauses();
@@ -107,7 +107,7 @@ fn what_is_there_is_shared_out_where_no_more_comes_for_now() {
     let mut scheduler = scheduler(2, ChunkSize::Auto);
     take(&mut scheduler, 2);
     for i in 0..200u32 {
-        // Long enough that all could go in one chunk.
+        // Enough rounds that all items could go in one chunk.
         for (id, count) in match i {
             0 => vec![(0, 1), (1, 1)],
             _ => sent(&take(&mut scheduler, 2)),
@@ -162,14 +162,14 @@ fn a_caller_alone_has_the_next_chunk_wait_in_the_worker_where_that_is_not_for_lo
 #[test]
 fn nothing_is_queued_where_another_worker_might_take_it() {
     let mut scheduler = after_a_quick_item(2);
-    // There may be another worker, which is started for it.
+    // There may be one more worker, which is started for them.
     scheduler.input(&[10; 9]);
     let started = actions(&mut scheduler);
     assert_eq!((sent(&started), spawned(&started)), (vec![(0, 1)], vec![1]));
     assert_eq!(sent(&actions(&mut scheduler)), []);
     scheduler.worker_ready(1, MS);
     assert_eq!(sent(&actions(&mut scheduler)), [(1, 1), (0, 1), (1, 1)]);
-    // The last ones go to whoever is free first.
+    // The last items go to whichever worker is free first.
     for id in [0, 1] {
         answer(&mut scheduler, id, MS, 2 * MS);
     }
