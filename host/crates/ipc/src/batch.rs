@@ -1,4 +1,4 @@
-//! Items as they are read, in the form in which they go into a lane.
+//! Items that have been read, in the form in which they are written to a lane.
 
 use std::ops::Range;
 
@@ -8,20 +8,21 @@ use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
 use wasmpool_core::failed::{self, Raw};
 use wasmpool_core::text::cut;
 
-/// Items in the form in which they go into a lane: each behind its header.
+/// Items in the form in which they are written to a lane: each after its header.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub bytes: Vec<u8>,
-    /// What the last item has behind its header, where that is in memory of its own: it is large, and was not copied.
+    /// Contents of the last item, if they are kept in memory of their own, because the item is large and was not
+    /// copied.
     pub last: Bytes,
-    /// Size of each item, without its header.
+    /// Size of each item without its header.
     pub sizes: Vec<u32>,
 }
 
 const TOO_LONG: &str = "the item is longer than 4 GiB";
-/// Most bytes that are foreseen for items that have not come.
+/// Maximum number of bytes to reserve for items that have not come yet.
 const ROOM: usize = 128 << 10;
-/// Most characters of the reason why an item could not be read.
+/// Maximum number of characters of the reason why an item could not be read.
 const REASON: usize = 4096;
 
 impl Batch {
@@ -30,14 +31,15 @@ impl Batch {
         self.append(ItemTag::Item, item);
     }
 
-    /// Appends an item without copying it. The next one would, so this is for what fills a batch.
+    /// Appends an item without copying it. Appending another one copies it after all, so this is for an item that fills
+    /// a batch.
     pub fn push_whole(&mut self, item: Bytes) {
         let Ok(len) = u32::try_from(item.len()) else {
             return self.push_unreadable(TOO_LONG, &Raw::Nothing);
         };
         self.copy_last();
         if self.is_empty() {
-            // Room that was made for others would be kept as long as the item.
+            // Memory reserved for other items would be kept as long as this item.
             self.bytes = Vec::new();
         }
         self.bytes.extend_from_slice(&item_header(ItemTag::Item, len));
@@ -45,15 +47,15 @@ impl Batch {
         self.last = item;
     }
 
-    /// Makes the last item like the others, so that more can follow.
+    /// Copies the last item to where the others are, so that more can follow.
     fn copy_last(&mut self) {
         if !self.last.is_empty() {
             self.bytes.extend_from_slice(&std::mem::take(&mut self.last));
         }
     }
 
-    /// Appends an item that `write` appends to what is there; what it says instead becomes a failure of kind
-    /// `invalid-input`.
+    /// Appends an item that `write` appends to the given bytes. If it returns a message instead, the item becomes a
+    /// failure of kind `invalid-input`.
     pub fn push_written(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) {
         self.copy_last();
         let start = self.bytes.len();
@@ -75,8 +77,8 @@ impl Batch {
         }
     }
 
-    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. What stood
-    /// there is kept for `--failed`.
+    /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. Its
+    /// original text is kept for `--failed`.
     pub fn push_unreadable(&mut self, reason: &str, raw: &Raw<'_>) {
         let mut item = Vec::new();
         failed::unreadable(&cut(reason, REASON), raw, &mut item);
@@ -98,12 +100,13 @@ impl Batch {
         self.sizes.is_empty()
     }
 
-    /// Bytes of all items, with their headers.
+    /// Returns the number of bytes of all items with their headers.
     pub fn size(&self) -> usize {
         self.bytes.len() + self.last.len()
     }
 
-    /// Takes what is there, and makes room for as much again: small items would else be moved each time there is no more.
+    /// Takes the items out, and reserves memory for as many again. Without that, small items would be moved each time
+    /// the memory has to grow.
     pub fn take(&mut self) -> Batch {
         let bytes = (self.bytes.len() + self.bytes.len() / 8).min(ROOM);
         let (bytes, sizes) = (Vec::with_capacity(bytes), Vec::with_capacity(self.sizes.len()));
@@ -111,7 +114,7 @@ impl Batch {
     }
 }
 
-/// An item that is being written by code of a stranger. Where that panics, what it has left is cut off: bytes that are no
+/// An item that foreign code is writing. If that code panics, what it wrote is cut off, because bytes that are not an
 /// item would be taken for the next one.
 struct Unfinished<'a> {
     bytes: &'a mut Vec<u8>,
@@ -124,28 +127,28 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Bytes of items of these sizes, each behind its header.
+/// Returns the number of bytes of items of these sizes, each with its header.
 pub fn with_headers(sizes: &[u32]) -> usize {
     sizes.iter().map(|&size| size as usize + ITEM_HEADER).sum()
 }
 
-/// Some items of a batch.
+/// Consecutive items of a batch.
 #[derive(Debug)]
 pub struct Part<'a> {
     pub bytes: &'a [u8],
-    /// As in the batch.
+    /// Contents of the last item, as in [`Batch::last`].
     pub last: Bytes,
     pub sizes: &'a [u32],
 }
 
 impl Batch {
-    /// The items with these numbers in the batch.
+    /// Returns the items of the batch with these numbers.
     pub fn part(&self, items: Range<usize>) -> Part<'_> {
         let sizes = &self.sizes[items.clone()];
         let start = with_headers(&self.sizes[..items.start]);
         let end = (start + with_headers(sizes)).min(self.bytes.len());
         let last = if !sizes.is_empty() && items.end == self.sizes.len() { self.last.clone() } else { Bytes::new() };
-        // Of none there is nothing, even behind a last item that is elsewhere.
+        // A part without items has no bytes, even at the end of a batch whose last item is kept elsewhere.
         let bytes = if sizes.is_empty() { &[][..] } else { &self.bytes[start..end] };
         Part { bytes, last, sizes }
     }
@@ -161,7 +164,7 @@ impl Batch {
         self.last = part.last;
     }
 
-    /// The items, in order.
+    /// Returns the items, in order.
     pub fn iter(&self) -> impl Iterator<Item = (ItemTag, &[u8])> {
         let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {

@@ -1,6 +1,6 @@
 //! How the host and its child processes exchange items, outcomes and messages: shared memory, a socket, and plain data.
 //!
-//! Under loom there is [`wake`] alone: loom's atomics have not the layout that shared memory needs.
+//! Under loom only [`wake`] exists: loom's atomics do not have the layout that shared memory needs.
 
 #[cfg(not(loom))]
 pub mod batch;

@@ -9,25 +9,25 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A new one, which can be sealed. Never executable by name.
+/// Creates anonymous memory that can be sealed. It can never be executed by name.
 pub fn create(name: &std::ffi::CStr) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
-    // Kernels before 6.3 don't know the no-exec seal.
+    // Kernels before 6.3 don't have the no-exec seal.
     let fd = memfd_create(name, flags | no_exec)
         .or_else(|_| memfd_create(name, flags))
         .map_err(|e| crate::refused::refused("memfd_create", e.into()))?;
     Ok(File::from(fd))
 }
 
-/// Makes it unchangeable for ever, for everybody.
+/// Makes the memory unchangeable for everybody, for good.
 pub fn seal(file: &impl AsFd) -> io::Result<()> {
     let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(())
 }
 
-/// A value as JSON in sealed memory.
+/// Returns sealed memory that holds a value as JSON.
 pub fn of_json(name: &std::ffi::CStr, value: &impl Serialize) -> io::Result<OwnedFd> {
     let mut file = create(name)?;
     file.write_all(&serde_json::to_vec(value)?)?;
@@ -35,7 +35,7 @@ pub fn of_json(name: &std::ffi::CStr, value: &impl Serialize) -> io::Result<Owne
     Ok(file.into())
 }
 
-/// Reads such a value.
+/// Reads a value that [`of_json`] wrote.
 pub fn read_json<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
     let mut file = File::from(fd);
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! What the host and its child processes send each other: plain data, as JSON over a socket or in a memfd.
+//! Messages between the host and its child processes: plain data, as JSON over a socket or in a memfd.
 
 use std::time::Duration;
 
@@ -9,27 +9,28 @@ use wasmpool_core::policy::{Call, SandboxMode};
 #[cfg(feature = "probes")]
 use wasmpool_core::probe::{Outcome, Probe};
 
-/// What a worker needs to know; travels in a memfd, since bound arguments may be of any size.
+/// Everything a worker needs to know. Sent in a memfd, because bound arguments may be of any size.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
     pub meta: Meta,
     pub call: Call,
-    /// The machine may move memory to disk.
+    /// True if the machine may move memory to disk.
     pub swap: bool,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
 }
 
-/// The host's only message, with descriptors of the lane, the artifact and the [`Setup`].
+/// The only message of the host to a worker, with descriptors of the lane, the artifact and the [`Setup`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Start;
 
-/// The only message to the compile process, with descriptors of its [`Request`], the wasm, the artifact to be and the reply.
+/// The only message to the compile process, with descriptors of its [`Request`], the wasm, the file for the artifact
+/// and the file for the reply.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Begin;
 
-/// What the compile process is asked for. The argument of an `init` may be of any length.
+/// A request to the compile process. Sent in a memfd, because the argument of an `init` may be of any length.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
     pub profile: Profile,
@@ -52,27 +53,27 @@ impl Request {
     }
 }
 
-/// What it says over the socket before it reads the task, and nothing afterwards: a task that takes it over cannot have it
-/// say that the sandbox is not to be had.
+/// The only message of the compile process over the socket, sent before it reads the task. So a task that takes the
+/// process over cannot make it say that the sandbox is not available.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Entry {
     Entered,
-    /// The sandbox lacks a layer that has to hold.
+    /// The sandbox lacks a layer that is required.
     Unprotected(String),
-    /// Nothing can be compiled here, by this error of the system where it was one.
+    /// Nothing can be compiled on this machine; `errno` is the cause if it was an error of the system.
     Unable {
         why: String,
         errno: Option<i32>,
     },
 }
 
-/// What it answers.
+/// The answer of the compile process.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
     Compiled(Meta),
-    /// The task is wrong.
+    /// The task is invalid.
     Refused(String),
-    /// What was compiled cannot be kept, by this error of the system where it was one.
+    /// The compiled code cannot be stored; `errno` is the cause if it was an error of the system.
     Unable {
         why: String,
         errno: Option<i32>,
@@ -81,20 +82,20 @@ pub enum Reply {
     Probed(Outcome),
 }
 
-/// What `init` is called with, and may use.
+/// The argument and the limits of `init`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Init {
-    /// Its argument.
+    /// The argument.
     pub json: String,
     pub memory: u64,
     pub timeout: Duration,
 }
 
 impl Init {
-    /// The hash of a task of this hash that it has initialised.
+    /// Returns a hash for a task with this hash after it was initialised this way.
     pub fn hash(&self, task: &str) -> String {
         let mut hasher = blake3::Hasher::new();
-        // More memory, or time, may let an `init` succeed otherwise.
+        // With more memory or time, an `init` may succeed with a different result.
         hasher.update(format!("{task} {} {:?} ", self.memory, self.timeout).as_bytes());
         hasher.update(self.json.as_bytes());
         hasher.finalize().to_hex().to_string()

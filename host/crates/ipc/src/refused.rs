@@ -1,10 +1,10 @@
-//! System calls that nothing works without, where a container or a service's settings refuse them.
+//! System calls that are indispensable, and that a container or a service's settings may refuse.
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// An error of a system call that nothing works without. Where the call itself is refused, it is named.
+/// Returns the error of an indispensable system call. If the call itself was refused, the error names it.
 pub fn refused(call: &str, error: io::Error) -> io::Error {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => io::Error::new(

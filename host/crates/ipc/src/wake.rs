@@ -1,5 +1,5 @@
-//! How one side sleeps until the other has something for it: no wake-up is lost, and nobody makes a system call to wake a
-//! side that is awake.
+//! Lets one side sleep until the other has something for it. No wake-up is lost, and no side makes a system call to
+//! wake one that is awake.
 //!
 //! | the side that sleeps ([`Sleeper`]) | the side that has something ([`Waker`]) |
 //! | --- | --- |
@@ -8,17 +8,17 @@
 //! | 3. looks once more whether that is there | 3. looks whether the other one sleeps for that |
 //! | 4. sleeps until the bell rings | 4. if so, rings the bell |
 //!
-//! Each side writes, passes a fence, and then reads what the other wrote. All sequentially consistent fences have one order
-//! that both sides agree on, and the side whose fence is the later of the two reads what the other wrote before its own.
-//! So the sleeper sees what was published, or the waker sees that it sleeps. Both may be true: then the bell rings in vain,
-//! and the sleeper looks again. That neither is true, which would leave both asleep, cannot be. The bell itself keeps
-//! a ring that comes before the wait.
+//! Each side writes, passes a fence, and then reads what the other wrote. All sequentially consistent fences have one
+//! order that both sides agree on, and the side whose fence is the later of the two reads what the other wrote before
+//! its own. So either the sleeper sees what was published, or the waker sees that it sleeps. If both are true, the bell
+//! rings in vain, and the sleeper looks again. It cannot happen that neither is true, which would leave both asleep. A
+//! ring that comes before the wait is not lost: the bell keeps it.
 //!
-//! The word and what is published can be any memory that both sides reach. The accesses to the word need no order of their
-//! own; what is published has to bring its own (release and acquire) for the bytes behind it.
+//! The word and what is published can be in any memory that both sides can access. Accesses to the word need no
+//! ordering of their own. What is published has to bring its own (release and acquire) for the bytes that it covers.
 //!
-//! Where what is published is only a number, a [`Tally`] has it and the announcement in the same word. Then no fence is
-//! needed: each change of a word takes the word as the change before left it.
+//! If what is published is only a number, a [`Tally`] keeps it in the same word as the announcement. Then no fence is
+//! needed: each change of a word starts from the value that the previous change left.
 //!
 //! `make model` has loom run this very code through every order that the memory model allows (`wake/model.rs`).
 
@@ -32,29 +32,30 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, loom))]
 mod model;
 
-/// Something to sleep on until the other side rings. A ring that comes before the wait ends it at once. Errors mean that
-/// the other side is gone.
+/// Something to sleep on until the other side rings. A ring that comes before the wait ends it at once. Errors mean
+/// that the other side is gone.
 pub trait Bell {
     fn wait(&self) -> io::Result<()>;
     fn ring(&self) -> io::Result<()>;
 }
 
-/// What a side sleeps for. It is rung for nothing else: to wake it in vain costs as much as what it does in between.
+/// What a side sleeps for. It is woken for nothing else, because waking it in vain costs as much as what it does in
+/// between.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The worker: more of its input.
+    /// The worker waits for more input.
     Input = 1,
-    /// The worker: room in its output ring.
+    /// The worker waits for room in its output ring.
     Room = 2,
-    /// The host: whatever its worker has done.
+    /// The host waits for anything that its worker has done.
     News = 3,
 }
 
-/// The word for a side that is awake.
+/// The word of a side that is awake.
 const AWAKE: u32 = 0;
 
-/// The word in which one side writes down what it sleeps for.
+/// The word in which one side writes what it sleeps for.
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct Waits(AtomicU32);
@@ -63,12 +64,12 @@ pub struct Waits(AtomicU32);
 #[derive(Clone, Copy, Debug)]
 pub struct Sleeper<'a>(&'a Waits);
 
-/// The other side.
+/// The side that wakes the other one.
 #[derive(Clone, Copy, Debug)]
 pub struct Waker<'a>(&'a Waits);
 
-/// Proof that a fence stands between what this side wrote and what it reads next. A side that both announces its sleep and
-/// has something for the other needs one fence for the two.
+/// Proof that there is a fence between what this side wrote and what it reads next. A side that both announces its
+/// sleep and has something for the other needs only one fence.
 #[derive(Clone, Copy, Debug)]
 pub struct Fenced(());
 
@@ -90,22 +91,23 @@ impl Waits {
 }
 
 impl Sleeper<'_> {
-    /// Announces that this side is about to sleep. It has to look once more after that, and to sleep only if there is
-    /// still nothing.
+    /// Announces that this side is about to sleep. It then has to look once more, and may sleep only if there is still
+    /// nothing.
     pub fn announce(self, want: Want) -> Fenced {
         self.0.0.store(want as u32, Ordering::Relaxed);
         Fenced::here()
     }
 
-    /// Takes the announcement back. A ring that is on its way already comes in vain.
+    /// Takes the announcement back. A ring that is already on its way comes in vain.
     pub fn retract(self) {
         self.0.0.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Sleeps until `ready`, and returns how often. The other side may sleep in its turn until this one has [`Want::News`]:
-    /// it is rung first, by the same bell.
+    /// Sleeps until `ready`, and returns how often. The other side may itself sleep until it gets [`Want::News`] from
+    /// this one; it is woken first, by the same bell.
     ///
-    /// Kept apart from those who look first: with the room for a message, it needs pages of stack.
+    /// A function of its own, because it has room for a message and thus needs pages of stack that callers who find
+    /// `ready` at once do not.
     #[cold]
     #[inline(never)]
     pub fn sleep_until(
@@ -133,24 +135,24 @@ impl Sleeper<'_> {
 }
 
 impl Waker<'_> {
-    /// Whether the other side sleeps for this, which was published just now. Then it has to be rung: it is said only once
-    /// for each announcement.
+    /// Returns true if the other side sleeps for what was just published, and thus has to be woken. This returns true
+    /// only once for each announcement.
     #[must_use]
     pub fn must_ring(self, want: Want) -> bool {
         self.must_ring_after(Fenced::here(), want)
     }
 
-    /// The same, where a fence stands between this and what was published already.
+    /// Returns the same as [`Waker::must_ring`], if there is already a fence after what was published.
     #[must_use]
     pub fn must_ring_after(self, _: Fenced, want: Want) -> bool {
         let Waits(word) = self.0;
-        // Looked at before it is written to: that would take the cache line from the other side. Where it says something
-        // else by the time it is written to, the sleeper has looked since, or will.
+        // The word is read before it is written, because writing takes the cache line from the other side. If it
+        // changes between the two, the sleeper has looked since, or will.
         word.load(Ordering::Relaxed) == want as u32
             && word.compare_exchange(want as u32, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether the other side says that it is awake. Nothing may rest on it.
+    /// Returns true if the other side says that it is awake. Nothing may depend on the answer.
     pub fn seems_awake(self) -> bool {
         self.0.0.load(Ordering::Relaxed) == AWAKE
     }
@@ -159,24 +161,24 @@ impl Waker<'_> {
 /// The bit of a [`Tally`] that says that its taker wants to be woken.
 const WANTED: u64 = 1 << 63;
 
-/// A number that some add to and one takes, who is woken for it only on request.
+/// A number that several sides add to and one side takes. The taker is woken only on request.
 #[derive(Debug, Default)]
 pub struct Tally(AtomicU64);
 
 impl Tally {
-    /// Adds to it. Says whether the taker has to be woken.
+    /// Adds to the number. Returns true if the taker has to be woken.
     #[must_use]
     pub fn add(&self, count: usize) -> bool {
         self.0.fetch_add(count as u64, Ordering::Relaxed) & WANTED != 0
     }
 
-    /// Takes all of it. Whoever takes is awake: the announcement goes with it.
+    /// Takes the whole number. The taker is awake then, so this also removes the announcement.
     pub fn take(&self) -> usize {
         (self.0.swap(0, Ordering::Relaxed) & !WANTED) as usize
     }
 
-    /// Announces that the taker is about to sleep, and whether it wants to be woken. Says whether there is something for it
-    /// after all.
+    /// Announces that the taker is about to sleep, and whether it wants to be woken. Returns true if there is something
+    /// to take after all.
     #[must_use]
     pub fn announce(&self, wanted: bool) -> bool {
         if wanted {

@@ -1,4 +1,4 @@
-//! The socket between host and worker (or compiler): descriptors, short messages, and the bell.
+//! The socket between the host and a worker or compile process. It carries descriptors, short messages, and the bell.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -15,14 +15,14 @@ use serde::de::DeserializeOwned;
 
 use crate::wake::Bell;
 
-/// Longest message; what is longer travels in a memfd.
+/// Maximum length of a message; longer ones travel in a memfd.
 const MAX_MESSAGE: usize = 16 << 10;
-/// Most descriptors of one message.
+/// Maximum number of descriptors with one message.
 const MAX_FDS: usize = 32;
-/// When a message is tried again that the kernel had no memory for, and how often.
+/// Pause before a message is sent again because the kernel had no memory for it, and maximum number of tries.
 const AGAIN: Duration = Duration::from_millis(1);
 const SENDS: u32 = 100;
-/// The message that only wakes.
+/// The message that does nothing but wake.
 const BELL: &[u8] = b"b";
 
 /// One end of the socket.
@@ -31,19 +31,19 @@ pub struct Control {
     socket: OwnedFd,
 }
 
-/// A message, or the lack of one.
+/// A message, or the reason why there is none.
 #[derive(Debug)]
 pub enum Incoming<M> {
     Message(M),
     Bell,
     /// The peer has closed its end.
     Closed,
-    /// Nothing there (sockets that don't block).
+    /// Nothing has arrived (only without waiting).
     Nothing,
 }
 
 impl Control {
-    /// The host's end and the other one.
+    /// Creates a socket and returns the host's end and the other one.
     pub fn pair() -> io::Result<(Control, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Control { socket: ours }, theirs))
@@ -56,7 +56,7 @@ impl Control {
     pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         if fds.is_empty() {
-            // A process in the sandbox has no call that sends more than bytes.
+            // A process in the sandbox may not make a system call that sends more than bytes.
             let send = || nix::sys::socket::send(self.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
             at_last(SENDS, || send().map(|_| ()))?;
             return Ok(());
@@ -69,19 +69,19 @@ impl Control {
         Ok(())
     }
 
-    /// Sends a message by a system call that a compile process has in its sandbox, too.
+    /// Sends a message with a system call that a compile process may also use in its sandbox.
     pub fn write(&self, message: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         at_last(SENDS, || nix::unistd::write(&self.socket, &bytes).map(|_| ()))?;
         Ok(())
     }
 
-    /// Receives the next message; waits for one unless `dont_wait`. Descriptors that come with it are closed by the kernel:
-    /// whoever calls this takes none.
+    /// Receives the next message; waits for one unless `dont_wait`. The caller can take no descriptors: the kernel
+    /// closes any that come with it.
     ///
     /// # Errors
     ///
-    /// For a message that is no `M`, that is longer than any may be, or that has descriptors with it, as well.
+    /// Also fails for a message that is not an `M`, is too long, or has descriptors with it.
     pub fn receive<M: DeserializeOwned>(&self, dont_wait: bool) -> io::Result<Incoming<M>> {
         let mut bytes = [0; MAX_MESSAGE];
         let mut flags = MsgFlags::empty();
@@ -92,7 +92,7 @@ impl Control {
                 Ok(message) if message.flags.contains(MsgFlags::MSG_TRUNC) => {
                     return Err(io::Error::other("it is longer than any can be"));
                 }
-                // There was no room for them, and none were to come.
+                // Descriptors were sent, although none may come and there was no room for them.
                 Ok(message) if message.flags.contains(MsgFlags::MSG_CTRUNC) => {
                     return Err(io::Error::other("descriptors came with it"));
                 }
@@ -100,7 +100,7 @@ impl Control {
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
                 Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
-                // What is there stays there, and whoever waits for it is woken again.
+                // The message stays in the socket, and whoever waits for it is woken again.
                 Err(e) if is_short(e) && dont_wait => return Ok(Incoming::Nothing),
                 Err(e) if is_short(e) => thread::park_timeout(AGAIN),
                 Err(e) => return Err(e.into()),
@@ -113,7 +113,7 @@ impl Control {
         }
     }
 
-    /// Waits for the host's message and the descriptors that come with it; `None` if the host is gone.
+    /// Waits for the host's message and its descriptors. Returns `None` if the host is gone.
     pub fn receive_descriptors<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MAX_MESSAGE];
         let mut space = nix::cmsg_space!([i32; MAX_FDS]);
@@ -146,7 +146,8 @@ impl Control {
         }
     }
 
-    /// Wakes the other side. A full socket is a bell already rung; an error that passes is one that has still to be.
+    /// Wakes the other side. If the socket is full, bells are already waiting there. After a temporary error, the bell
+    /// has yet to be rung.
     pub fn ring(&self) -> io::Result<()> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         loop {
@@ -166,7 +167,7 @@ impl AsFd for Control {
 }
 
 impl Bell for Control {
-    /// By `recv`, which a worker may call that serves items. Whatever the host sends it then is a bell.
+    /// Waits with `recv`, which a worker that serves items may call. Anything that the host sends it then is a bell.
     fn wait(&self) -> io::Result<()> {
         let mut bytes = [0; BELL.len()];
         loop {
@@ -183,19 +184,19 @@ impl Bell for Control {
         }
     }
 
-    /// A bell that was forgotten would leave both sides asleep.
+    /// Rings until it succeeds: a bell that is lost would leave both sides asleep.
     fn ring(&self) -> io::Result<()> {
         at_last(u32::MAX, || Control::ring(self).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default())))?;
         Ok(())
     }
 }
 
-/// Whether the kernel has no memory for a message at the moment.
+/// Returns true if the kernel has no memory for a message at the moment.
 fn is_short(e: Errno) -> bool {
     matches!(e, Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// Does something that may be interrupted, or find the kernel without memory for so many times.
+/// Repeats an action that was interrupted. If the kernel has no memory, repeats it up to `times` times.
 fn at_last(times: u32, act: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
     let mut short = 0;
     loop {
@@ -203,7 +204,7 @@ fn at_last(times: u32, act: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
             Err(Errno::EINTR) => {}
             Err(e) if is_short(e) && short < times => {
                 short += 1;
-                // A wait that the sandbox knows.
+                // The sandbox allows this way of waiting.
                 thread::park_timeout(AGAIN);
             }
             result => return result,

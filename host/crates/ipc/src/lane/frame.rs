@@ -1,8 +1,8 @@
-//! What travels in a lane. Both sides are the same binary, so numbers are in the machine's own order.
+//! Format of the bytes in a lane. Both sides are the same binary, so numbers are in the machine's byte order.
 //!
-//! Host to worker, per chunk: a [`ChunkHeader`], then per item a header ([`item_header`]) and its bytes.
-//! Worker to host, per item and in the order of the items: an [`OutcomeHeader`] and its bytes. An outcome carries no index:
-//! a worker can only speak of the next item it was given.
+//! Host to worker, per chunk: a [`ChunkHeader`], then for each item a header ([`item_header`]) and its bytes. Worker to
+//! host, per item and in the order of the items: an [`OutcomeHeader`] and its bytes. An outcome carries no index: a
+//! worker can only answer the next item it was given.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ pub const CHUNK_HEADER: usize = 16;
 pub const ITEM_HEADER: usize = 8;
 pub const OUTCOME_HEADER: usize = 16;
 
-/// Which items follow.
+/// Range of the items that follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkHeader {
-    /// The index of the first.
+    /// Index of the first item.
     pub first: u64,
     pub count: u32,
 }
@@ -45,23 +45,26 @@ pub fn read_item_header(bytes: [u8; ITEM_HEADER]) -> (ItemTag, usize) {
     (tag, (word & u64::from(u32::MAX)) as usize)
 }
 
-/// What the bytes of an outcome are.
+/// Meaning of an outcome's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeTag {
     /// The encoded value.
     Value,
-    /// Encoded values (`--flatten`), each behind its length as four bytes.
+    /// Encoded values (`--flatten`), each after its length in four bytes.
     Values,
     /// A [`wasmpool_core::outcome::Failure`] as JSON.
     Failure,
-    /// Four bytes of length, what is told beside it as JSON ([`wasmpool_core::outcome::Beside`]), then the encoded value.
+    /// Four bytes of length, facts beside the value as JSON ([`wasmpool_core::outcome::Beside`]), then the encoded
+    /// value.
     ValueAndBeside,
     ValuesAndBeside,
-    /// No outcome: the next [`PART`] bytes of the value of the item in work, which is more than is kept in memory.
+    /// Not an outcome, but the next [`PART`] bytes of the current item's value, which is longer than may be kept in
+    /// memory.
     Part,
 }
 
-/// Bytes of a part: as many in each, so that nobody is kept busy with crumbs.
+/// Number of bytes in a part. All parts have the same length, so that a worker cannot keep the host busy with tiny
+/// ones.
 pub const PART: usize = 64 << 10;
 
 const TAGS: [OutcomeTag; 6] = [
@@ -89,7 +92,7 @@ impl OutcomeHeader {
         (u128::from(first) | u128::from(ns) << 64).to_ne_bytes()
     }
 
-    /// `None` for bytes that no header of ours has.
+    /// Parses a header. Returns `None` for bytes that are not a valid one.
     pub fn from_bytes(bytes: [u8; OUTCOME_HEADER]) -> Option<OutcomeHeader> {
         let word = u128::from_ne_bytes(bytes);
         let tag = TAGS.get((word >> 32) as u32 as usize).copied()?;

@@ -1,5 +1,5 @@
-//! The host's side of a lane. The worker may be hostile: every number it writes is checked against what the host knows,
-//! and bytes are copied out before anything looks at them.
+//! The host's side of a lane. The worker may be hostile: every number that it writes is checked against what the host
+//! knows, and bytes are copied out before they are looked at.
 
 use std::borrow::Cow;
 use std::io;
@@ -10,69 +10,72 @@ use super::frame::{OUTCOME_HEADER, OutcomeHeader};
 use super::region::{PRINTED, RING, Region, Rings};
 use crate::wake::Want;
 
-/// Most memory that is made ready for an outcome before it has come. So one that is no larger is not moved as it grows.
+/// Maximum amount of memory that is reserved for an outcome before it has arrived. An outcome up to this size is thus
+/// not moved as it grows.
 const FORESEEN: usize = 1 << 20;
-/// An outcome this large comes in memory of its own: whoever wants it longer need not copy it.
+/// Size from which an outcome is put into memory of its own, so that it can be kept without copying it.
 pub const LARGE: usize = 16 << 10;
-/// Bytes of smaller ones that are copied out together. One long copy costs far less than many short ones: each of those
-/// would wait for a cache line that the worker's processor has written.
+/// Number of bytes of smaller outcomes that are copied out together. One long copy costs far less than many short ones,
+/// each of which would wait for a cache line that the worker's processor has written.
 const COPIED: usize = 64 << 10;
 
-/// The worker wrote something that no worker of ours writes.
+/// Error: the worker wrote something that an honest worker never writes.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker broke the protocol: {0}")]
 pub struct Broken(pub &'static str);
 
-/// What came out of [`HostLane::receive`].
+/// Result of [`HostLane::receive`].
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// A whole outcome, copied out of shared memory.
+    /// A complete outcome, copied out of shared memory.
     Outcome(OutcomeHeader, Cow<'a, [u8]>),
-    /// Nothing whole yet.
+    /// No complete outcome has arrived yet.
     Nothing,
 }
 
-/// What a worker's status page says of it. Hints, not facts: the scheduler gives away nothing on their word.
+/// What a worker's status page says about it. These are hints, not facts: the scheduler grants nothing because of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// Attempts made, the last of which began at `since_ns` (`CLOCK_MONOTONIC`).
+    /// Number of attempts made; the last one began at `since_ns` (`CLOCK_MONOTONIC`).
     pub attempt: u64,
     pub since_ns: u64,
-    /// Items answered, and one more while one is in work.
+    /// Number of items answered, plus one while an item is in work.
     pub started: u64,
 }
 
-/// Writes items, reads outcomes.
+/// The host's end of a lane, which writes items and reads outcomes.
 #[derive(Debug)]
 pub struct HostLane {
     region: Region,
     input: Rings,
     output: Rings,
-    /// What the host wrote and took; the shared copies are for the worker only and never read back.
+    /// Number of bytes that the host has written and taken. The copies in shared memory are for the worker only and are
+    /// never read back.
     head: u64,
     tail: u64,
-    /// Furthest positions the worker admitted to, and the tail it was last told. Shared memory is looked at and written
-    /// to seldom: each time a cache line travels between two processors.
+    /// Furthest positions that the worker has reported, and the tail that it was last told. Shared memory is read and
+    /// written rarely, because each time a cache line travels between two processors.
     taken: u64,
     delivered: u64,
     told: u64,
-    /// What was copied out, and how much of that was received.
+    /// Bytes that were copied out, and how many of them have been received.
     copied: Vec<u8>,
     used: usize,
-    /// The outcome being received, once its header is known; and what has come of it, where it is large.
+    /// Header of the outcome that is being received, once it is known, and the bytes of it that have arrived if it is
+    /// large.
     header: Option<OutcomeHeader>,
     payload: Vec<u8>,
-    /// There was nothing more when that was last looked at.
+    /// True if the last look found nothing more.
     drained: bool,
-    /// Longest payload that is believed.
+    /// Maximum length of a payload that is accepted.
     max_payload: u64,
-    /// Bytes that were taken from the input, and from the output, since that was last asked.
+    /// Bytes taken from the input and from the output since the last call of [`HostLane::moved`].
     moved: Moved,
-    /// Chunks whose headers were sent.
+    /// Number of chunks whose headers were sent.
     chunks: u64,
 }
 
-/// Bytes that moved through a lane.
+/// Numbers of bytes that moved through a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub input: u64,
@@ -80,7 +83,7 @@ pub struct Moved {
 }
 
 impl HostLane {
-    /// Makes a lane; the descriptor is for the worker.
+    /// Creates a lane; the descriptor is for the worker.
     pub fn create(max_payload: u64) -> io::Result<(HostLane, OwnedFd)> {
         let (region, fd) = Region::create()?;
         let lane = HostLane {
@@ -104,7 +107,8 @@ impl HostLane {
         Ok((lane, fd))
     }
 
-    /// Has all that is sent from now on, which begins with a chunk, take the wide ring.
+    /// Makes everything that is sent from now on use the wide ring. The next bytes sent have to be the beginning of a
+    /// chunk.
     pub fn widen(&mut self) {
         self.input.widen(self.head, &self.region.status().host.0.input_wide_from);
     }
@@ -113,14 +117,14 @@ impl HostLane {
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         self.note_taken()?;
         let count = bytes.len().min(self.room_beyond(self.taken));
-        // SAFETY: so many bytes of the ring are free.
+        // SAFETY: this many bytes of the ring are free.
         unsafe { self.input.write(self.head, bytes.get(..count).unwrap_or(bytes)) };
         self.head += count as u64;
         self.region.status().host.0.input_head.store(self.head, Ordering::Release);
         Ok(count)
     }
 
-    /// Reads how far the worker has come with its input.
+    /// Reads how much of its input the worker has taken.
     fn note_taken(&mut self) -> Result<(), Broken> {
         let taken = self.region.status().worker.0.input_tail.load(Ordering::Acquire);
         if taken < self.taken || taken > self.head {
@@ -131,7 +135,7 @@ impl HostLane {
         Ok(())
     }
 
-    /// Sends the header of a chunk or, where there is no room for all of that, nothing.
+    /// Sends the header of a chunk, or nothing if there is no room for all of it.
     pub fn send_header(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
         self.note_taken()?;
         if self.room_beyond(self.taken) < bytes.len() {
@@ -141,14 +145,15 @@ impl HostLane {
         Ok(self.send(bytes)? == bytes.len())
     }
 
-    /// Takes back the chunk whose header was sent last; says `false` where the worker has begun it. It reads it, and passes
-    /// over it.
+    /// Takes back the chunk whose header was sent last. Returns `false` if the worker has begun it. A worker still
+    /// reads a chunk that was taken back, but skips its items.
     pub fn take_back(&self) -> bool {
         self.region.status().turns.0.take_back(self.chunks)
     }
 
-    /// Whether there is something to be taken now. Where the worker goes on without a word, it pays to let outcomes gather:
-    /// it rings before there are too many, and before it sleeps.
+    /// Returns true if it is worth taking outcomes now. If the worker continues without being sent anything
+    /// (`goes_on`), letting outcomes gather is cheaper: the worker rings before there are too many, and before it
+    /// sleeps.
     pub fn has_outcomes(&self, goes_on: bool) -> bool {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
@@ -156,7 +161,7 @@ impl HostLane {
         !self.drained || ready > if gathers { self.output.size(self.delivered) as u64 / 2 } else { 0 }
     }
 
-    /// Bytes of input that fit now, going by the worker's word, which [`HostLane::send`] checks.
+    /// Returns the number of bytes of input that fit now, according to the worker; [`HostLane::send`] checks it.
     pub fn room(&self) -> usize {
         self.room_beyond(self.region.status().worker.0.input_tail.load(Ordering::Acquire))
     }
@@ -165,12 +170,13 @@ impl HostLane {
         self.input.size(self.head).saturating_sub(self.head.saturating_sub(taken) as usize)
     }
 
-    /// Whether the worker sleeps and has to be rung, now that there is this for it.
+    /// Returns true if the worker sleeps until it gets `want`, which is there now, so that it has to be woken.
     pub fn worker_sleeps_for(&self, want: Want) -> bool {
         self.region.status().worker.0.waits.waker().must_ring(want)
     }
 
-    /// Says whether the host is about to sleep, so that the worker rings. Look once more after saying so.
+    /// Announces that the host is about to sleep, so that the worker rings, or takes that back. Look for outcomes once
+    /// more after announcing.
     pub fn announce_sleep(&self, sleeps: bool) {
         let sleeper = self.region.status().host.0.waits.sleeper();
         if sleeps {
@@ -180,7 +186,7 @@ impl HostLane {
         }
     }
 
-    /// The next outcome, if it is there whole.
+    /// Returns the next outcome if all of it has arrived.
     pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
         self.drained = true;
         let header = match self.header {
@@ -216,7 +222,8 @@ impl HostLane {
         Ok(Received::Outcome(header, payload))
     }
 
-    /// Has so many bytes copied out, less than [`LARGE`], and not used yet, if they are there.
+    /// Copies out bytes until at least `count` (less than [`LARGE`]) are there that were not used yet. Returns false if
+    /// that many have not arrived.
     fn gather(&mut self, count: usize) -> Result<bool, Broken> {
         let left = self.copied.len() - self.used;
         if left >= count {
@@ -230,7 +237,8 @@ impl HostLane {
         self.copied.reserve_exact(COPIED - left);
         let more = self.available().min(COPIED - left);
         let end = self.copied.spare_capacity_mut().as_mut_ptr().cast();
-        // SAFETY: so many bytes are there, and there is room for them behind `end`; then they are initialised.
+        // SAFETY: this many bytes are available, and there is room for them after `end`; afterwards they are
+        // initialised.
         unsafe {
             self.copy_out(end, more);
             self.copied.set_len(left + more);
@@ -244,10 +252,10 @@ impl HostLane {
         *header
     }
 
-    /// Copies what there is of a large outcome to memory of its own, and says whether that is all.
+    /// Copies what has arrived of a large outcome to memory of its own. Returns true if that is all of it.
     fn gather_large(&mut self, len: usize) -> Result<bool, Broken> {
         if self.payload.is_empty() {
-            // Room for what may follow it, too: whoever takes it adds a line end.
+            // Includes room for one more byte: whoever takes the outcome appends a line end.
             self.payload.reserve_exact(len.min(FORESEEN) + 1);
             let copied = &self.copied[self.used..];
             let copied = copied.get(..len).unwrap_or(copied);
@@ -260,10 +268,11 @@ impl HostLane {
             self.look()?;
         }
         let count = self.available().min(missing);
-        // From here on memory grows with what has arrived, not with what was announced.
+        // From here on memory grows with the bytes that have arrived, not with the length that was announced.
         self.payload.reserve(count);
         let end = self.payload.spare_capacity_mut().as_mut_ptr().cast();
-        // SAFETY: as above.
+        // SAFETY: this many bytes are available, and there is room for them after `end`; afterwards they are
+        // initialised.
         unsafe {
             self.copy_out(end, count);
             self.payload.set_len(have + count);
@@ -271,7 +280,8 @@ impl HostLane {
         Ok(count == missing)
     }
 
-    /// Ends a row of [`HostLane::receive`]: the worker gets its room back, and the host its memory.
+    /// Ends a series of calls of [`HostLane::receive`]: the room in the ring goes back to the worker, and the memory to
+    /// the host.
     pub fn received(&mut self) {
         self.tell();
         if self.used == self.copied.len() {
@@ -280,18 +290,18 @@ impl HostLane {
         }
     }
 
-    /// Bytes that moved through the lane in either direction since it was last asked.
+    /// Returns the number of bytes that moved through the lane in each direction since the last call.
     pub fn moved(&mut self) -> Moved {
         std::mem::take(&mut self.moved)
     }
 
-    /// What the item in work has printed so far.
+    /// Returns what the current item has printed so far.
     pub fn printed(&self) -> [Vec<u8>; 2] {
         self.region.printed().map(|(from, len)| {
             let len = (len.load(Ordering::Acquire) as usize).min(PRINTED);
             let mut bytes = Vec::with_capacity(len);
-            // SAFETY: PRINTED bytes are mapped from there on, and there is room for `len` of them. The worker may change them
-            // meanwhile; they are copied as raw memory and only looked at afterwards.
+            // SAFETY: PRINTED bytes are mapped from there on, and there is room for `len` of them. The worker may
+            // change them meanwhile; they are copied as raw memory and only looked at afterwards.
             unsafe {
                 from.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), len);
                 bytes.set_len(len);
@@ -300,7 +310,7 @@ impl HostLane {
         })
     }
 
-    /// What the worker says it is doing.
+    /// Returns what the worker says it is doing.
     pub fn claim(&self) -> Claim {
         let worker = &self.region.status().worker.0;
         Claim {
@@ -314,14 +324,16 @@ impl HostLane {
         (self.delivered - self.tail) as usize
     }
 
-    /// Looks how far the worker has come, says how far the host has, and returns how many bytes are there.
+    /// Reads how far the worker has come and tells it how far the host has. Returns the number of bytes that are
+    /// available.
     fn look(&mut self) -> Result<usize, Broken> {
         self.tell();
         self.note_taken()?;
         let worker = &self.region.status().worker.0;
         let delivered = worker.output_head.load(Ordering::Acquire);
         if self.output.can_widen() {
-            // What it says later is not asked for. Where nothing has come from there yet, that may change.
+            // Once the wide ring is in use, later claims about its beginning are ignored. Until bytes of it have been
+            // received, the beginning may change.
             let from = worker.output_wide_from.load(Ordering::Relaxed);
             if from < self.delivered {
                 return Err(Broken("it wrote in another place than it said"));
@@ -339,23 +351,23 @@ impl HostLane {
         Ok(self.available())
     }
 
-    /// Gives the worker the room that was taken.
+    /// Tells the worker about the room that has become free.
     fn tell(&mut self) {
         self.told = self.tail;
         self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
     }
 
-    /// Takes `count` bytes off the output ring.
+    /// Copies `count` bytes out of the output ring.
     ///
     /// # Safety
     ///
-    /// They have to be [`HostLane::available`], and `to` has to have room for them.
+    /// The bytes have to be [`HostLane::available`], and `to` has to have room for them.
     unsafe fn copy_out(&mut self, to: *mut u8, count: usize) {
         debug_assert!(count <= self.available());
         let narrow = usize::try_from(self.output.wide_from.saturating_sub(self.tail)).map_or(count, |n| n.min(count));
-        // SAFETY: what is available is no more than its rings hold, each (`look`), so the spans lie within the doubly
-        // mapped rings. The worker may change the bytes meanwhile; they are copied as raw memory and only looked at
-        // afterwards.
+        // SAFETY: the available bytes are no more than each of their rings holds (`look`), so the spans lie within the
+        // doubly mapped rings. The worker may change the bytes meanwhile; they are copied as raw memory and only looked
+        // at afterwards.
         unsafe {
             self.output.at(self.tail).as_ptr().copy_to_nonoverlapping(to, narrow);
             let wide = self.output.at(self.tail + narrow as u64);

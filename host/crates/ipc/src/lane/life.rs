@@ -1,26 +1,27 @@
-//! What a worker says of its life over the socket, and at which moment it may say what.
+//! Messages in which a worker reports its progress over the socket, and when each of them is allowed.
 //!
-//! A worker becomes less trustworthy step by step. Until it has entered its sandbox it has run our code alone. Then it reads
-//! the artifact, which a compile process made that a stranger's wasm may have taken over. Then it runs code of the task. So
-//! each message is believed only where an honest worker would send it, and only as far as the worker could know it by
-//! then. Whatever else comes costs this worker, and nobody else.
+//! A worker becomes less trustworthy step by step. Until it has entered its sandbox, it has run only our code. Then it
+//! reads the artifact, which was made by a compile process that foreign wasm may have taken over. Then it runs code of
+//! the task. So each message is believed only at a moment when an honest worker would send it, and only as far as the
+//! worker could know it by then. Any other message costs this worker its life, and no other worker anything.
 
 use serde::{Deserialize, Serialize};
 
 use wasmpool_core::layer::Part;
 
-/// What a worker says.
+/// A message of a worker about its progress.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Started {
-    /// It is in the sandbox, and reads from here on what strangers have made. Strict would have insisted on these parts.
+    /// It is in the sandbox, and from here on reads what strangers have made. `lacking` are the parts that strict mode
+    /// would have required.
     Entered { lacking: Vec<Part> },
-    /// It has the task, and is about to run its `init`: said only where there is one to run.
+    /// It has loaded the task, and is about to run its `init`. Sent only if there is one to run.
     Loaded { lacking: Vec<Part> },
     /// It waits for items.
     Ready { lacking: Vec<Part> },
-    /// The sandbox lacks a layer that has to hold.
+    /// The sandbox lacks a layer that is required.
     Unprotected(String),
-    /// The task is not one that can be run like this; the user has to change something.
+    /// The task cannot be run with these settings; the user has to change something.
     Unusable(String),
     /// The artifact does not fit this build.
     BadArtifact(String),
@@ -30,26 +31,27 @@ pub enum Started {
     Probed(wasmpool_core::probe::Outcome),
 }
 
-/// How far a worker has come, going by what it said.
+/// How far a worker has come, according to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It was sent the task, and has said nothing.
+    /// It was sent the task, and has said nothing yet.
     Entering,
     /// It reads the artifact.
     Loading,
     /// It runs the task's `init`.
     Initialising,
-    /// It serves items, and has nothing more to say.
+    /// It serves items, and has no more messages to send.
     Serving,
-    /// It said why it never will.
+    /// It said why it will never serve items.
     Over,
 }
 
-/// Why a worker will never serve items.
+/// The reason why a worker will never serve items.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unprotected(String),
-    /// The sandbox cannot be narrowed for serving. It read the artifact by then: not a word to end the run on.
+    /// The sandbox cannot be narrowed for serving. The worker had read the artifact by then, so its word does not end
+    /// the run.
     NotNarrowed(String),
     Unusable(String),
     BadArtifact(String),
@@ -57,7 +59,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What it said.
+    /// Returns the worker's message.
     pub fn message(&self) -> &str {
         match self {
             Refusal::Unprotected(message)
@@ -72,47 +74,48 @@ impl Refusal {
 /// What follows from a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
-    /// It waits for items, and runs without these parts of the sandbox.
+    /// The worker waits for items, and runs without these parts of the sandbox.
     Ready {
         lacking: Vec<Part>,
     },
     Refused(Refusal),
 }
 
-/// The worker said something that was not due.
+/// Error: the worker sent a message that is not allowed at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the worker broke the protocol: {0}")]
 pub struct OutOfTurn(pub &'static str);
 
-/// Bells that can be on their way at a time, at most. A worker rings once for each time the host goes to sleep; where there
-/// are many workers the host may go to sleep some times before it reads this one's socket.
+/// Maximum number of bells that can be on their way at a time. A worker rings once for each time the host goes to
+/// sleep; with many workers, the host may go to sleep several times before it reads this worker's socket.
 const MOST_BELLS: u32 = 512;
-/// Bells in a row for which the host finds nothing. An honest worker rings in vain once or twice, as it goes to sleep itself.
+/// Maximum number of consecutive bells for which the host finds nothing. An honest worker rings in vain once or twice,
+/// when it goes to sleep itself.
 const MOST_IN_VAIN: u32 = 1_000;
 
-/// Follows what a worker says.
+/// Follows what a worker says, and checks that it is allowed.
 #[derive(Debug)]
 pub struct Life {
     stage: Stage,
-    /// It has an `init` to run.
+    /// True if the worker may have an `init` to run.
     inits: bool,
     lacking: Vec<Part>,
-    /// Bells that are due, and those in a row that led to nothing.
+    /// Number of bells that the worker may ring, and of consecutive ones that led to nothing.
     bells: u32,
     in_vain: u32,
 }
 
 impl Life {
-    /// That of a worker that is sent a task; `inits` says that it may have an `init` to run.
+    /// Starts with a worker that is sent a task. `inits` says that it may have an `init` to run.
     pub fn new(inits: bool) -> Life {
         Life { stage: Stage::Entering, inits, lacking: Vec::new(), bells: 0, in_vain: 0 }
     }
 
-    /// Takes a message.
+    /// Processes a message.
     ///
     /// # Errors
     ///
-    /// [`OutOfTurn`] for one that is not due: the worker has to go.
+    /// Returns [`OutOfTurn`] for a message that is not allowed now: the worker has to be killed.
     pub fn hear(&mut self, said: Started) -> Result<Option<News>, OutOfTurn> {
         match (self.stage, said) {
             (Stage::Entering, Started::Entered { lacking }) => {
@@ -129,7 +132,8 @@ impl Life {
                 self.note(lacking);
                 Ok(Some(self.ready()))
             }
-            // Code of the task has run: what is missing of the sandbox was said before.
+            // Code of the task has run, so the worker is no longer asked what is missing of the sandbox: it said so
+            // before.
             (Stage::Initialising, Started::Ready { .. }) => Ok(Some(self.ready())),
             (Stage::Entering, Started::Unprotected(message)) => self.refuse(Refusal::Unprotected(message)),
             (Stage::Loading, Started::Unprotected(message)) => self.refuse(Refusal::NotNarrowed(message)),
@@ -161,16 +165,16 @@ impl Life {
         }
     }
 
-    /// The host is about to sleep: it may be rung once for that.
+    /// Records that the host is about to sleep, so that the worker may ring once more.
     pub fn may_ring(&mut self) {
         self.bells = (self.bells + 1).min(MOST_BELLS);
     }
 
-    /// Takes a bell.
+    /// Processes a bell.
     ///
     /// # Errors
     ///
-    /// [`OutOfTurn`] for one that nobody can have asked for.
+    /// Returns [`OutOfTurn`] for a bell that nobody can have asked for.
     pub fn rung(&mut self) -> Result<(), OutOfTurn> {
         if self.stage != Stage::Serving {
             return Err(OutOfTurn("it rang before it was ready"));
@@ -183,7 +187,7 @@ impl Life {
         Ok(())
     }
 
-    /// The host found something, or takes nothing for now: bells before this one were not in vain.
+    /// Records that the host found something, or takes nothing for now: the bells so far were not in vain.
     pub fn had_reason(&mut self) {
         self.in_vain = 0;
     }
@@ -197,7 +201,7 @@ mod tests {
         Part::NetworkNamespace
     }
 
-    /// Every message.
+    /// Returns one message of each kind.
     fn all() -> Vec<Started> {
         let text = || "text".to_owned();
         vec![
@@ -211,7 +215,7 @@ mod tests {
         ]
     }
 
-    /// A worker at this stage.
+    /// Returns the state of a worker at this stage.
     fn at(stage: Stage, inits: bool) -> Life {
         let mut life = Life::new(inits);
         let way: &[Started] = match stage {
@@ -222,7 +226,7 @@ mod tests {
             Stage::Over => &[Started::Unusable(String::new())],
         };
         for said in way {
-            // Through JSON, as it travels.
+            // Sent through JSON, as on the socket.
             let said = serde_json::from_str(&serde_json::to_string(said).unwrap()).unwrap();
             life.hear(said).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The memory of a lane as the kernel gives it: a sealed memfd, mapped so that each ring stands twice in a row.
+//! The memory of a lane from the kernel: a sealed memfd, mapped so that each ring appears twice in a row.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -12,10 +12,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::region::{FILE, INPUT, NARROW_FILE, OUTPUT, PRINTED, PRINTS, STATUS, TOTAL, WIDE_INPUT, WIDE_OUTPUT};
 use super::rings::{RING, WIDE};
 
-/// Makes it, of zeroes. It can never change its size.
+/// Creates the memory, filled with zeroes. Its size can never change.
 pub fn create() -> io::Result<OwnedFd> {
     let fd = OwnedFd::from(crate::memfd::create(c"wasmpool-lane")?);
-    // Asked first: whoever tries is sent a signal that ends a process.
+    // The limit is checked first, because exceeding it sends a signal that ends the process.
     let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
     let size = if most < FILE as u64 { NARROW_FILE } else { FILE };
     nix::unistd::ftruncate(&fd, size as i64)?;
@@ -24,7 +24,7 @@ pub fn create() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Maps it. Says where it is, and whether it has wide rings.
+/// Maps the memory. Returns its address, and whether it has wide rings.
 pub fn map(fd: &impl AsFd) -> io::Result<(NonNull<u8>, bool)> {
     let size = nix::sys::stat::fstat(fd.as_fd())?.st_size;
     let wide = size == FILE as i64;
@@ -36,26 +36,26 @@ pub fn map(fd: &impl AsFd) -> io::Result<(NonNull<u8>, bool)> {
     let base = unsafe { mmap_anonymous(None, total, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
     let base = base.cast();
     if let Err(e) = map_parts(fd, base, wide) {
-        // SAFETY: it was mapped just now, and nobody knows of it.
+        // SAFETY: it was mapped just now, and nobody else knows of it.
         unsafe { unmap(base) };
         return Err(e);
     }
     Ok((base, wide))
 }
 
-/// Unmaps it.
+/// Unmaps the memory.
 ///
 /// # Safety
 ///
-/// It has to be one that [`map`] made, and nothing may be left that points there.
+/// The mapping has to be one that [`map`] made, and nothing may still point into it.
 pub unsafe fn unmap(base: NonNull<u8>) {
-    // SAFETY: as the caller says; it has this length.
+    // SAFETY: guaranteed by the caller; a mapping has this length.
     let _ = unsafe { munmap(base.cast(), TOTAL) };
 }
 
 /// Replaces the parts of a reservation by those of the file.
 fn map_parts(fd: &impl AsFd, base: NonNull<u8>, wide: bool) -> io::Result<()> {
-    // Each behind the one before in the file, and the rings twice in a row in the mapping.
+    // Parts follow each other in the file; in the mapping each ring appears twice in a row.
     let parts = [
         (0, STATUS, 1),
         (INPUT, RING, 2),

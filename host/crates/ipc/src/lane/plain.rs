@@ -1,5 +1,5 @@
-//! The memory of a lane for miri, which has no shared memory: a plain allocation, in which whoever writes to a ring writes to
-//! both of its copies.
+//! The memory of a lane for miri, which has no shared memory. It is a plain allocation, and each write to a ring goes
+//! to both of its copies.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use super::region::{FILE, NARROW_FILE, STATUS, TOTAL};
 
 struct Memory(NonNull<u8>);
 
-// SAFETY: it is reached as shared memory is, through atomics and raw copies.
+// SAFETY: it is accessed like shared memory, only through atomics and raw copies.
 unsafe impl Send for Memory {}
 
-/// What stands for a memfd: the memory by the number of a descriptor that is good for nothing else.
+/// Stands for memfds: maps the number of a descriptor, which has no other use, to the memory.
 static MADE: Mutex<BTreeMap<RawFd, Memory>> = Mutex::new(BTreeMap::new());
 
 pub fn create() -> io::Result<OwnedFd> {
     let layout = Layout::from_size_align(TOTAL, STATUS).map_err(io::Error::other)?;
-    // SAFETY: the layout is not empty. It is never freed: several may have mapped it.
+    // SAFETY: the layout is not empty. The memory is never freed, because several may have mapped it.
     let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
     let fd = OwnedFd::from(io::pipe()?.0);
     MADE.lock().unwrap_or_else(PoisonError::into_inner).insert(fd.as_raw_fd(), Memory(memory));
@@ -35,13 +35,13 @@ pub fn map(fd: &impl AsFd) -> io::Result<(NonNull<u8>, bool)> {
 
 /// # Safety
 ///
-/// None is needed: it stays.
+/// None is required: the memory stays.
 pub unsafe fn unmap(_: NonNull<u8>) {}
 
-/// Has both copies of a ring hold what was written to it at this place.
+/// Copies what was written to a ring at this position to the other copy of the ring.
 pub fn mirror(ring: NonNull<u8>, size: usize, at: usize, len: usize) {
     let end = at + len;
-    // SAFETY: the ring has two copies of so many bytes, and these are the writer's.
+    // SAFETY: the ring has two copies of `size` bytes, and these bytes belong to the writer.
     unsafe {
         let before_wrap = end.min(size) - at;
         ring.add(at + size).as_ptr().copy_from_nonoverlapping(ring.add(at).as_ptr(), before_wrap);

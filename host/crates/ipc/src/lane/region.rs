@@ -1,10 +1,11 @@
-//! Shared memory of one worker: a sealed memfd, mapped so that each ring stands twice in a row.
+//! Shared memory of one worker: a sealed memfd, mapped so that each ring appears twice in a row.
 //!
-//! Mapping a ring twice makes every span of it contiguous, so nothing that reads or writes it handles a wrap.
+//! Because a ring is mapped twice, every span of it is contiguous, and code that reads or writes it need not handle a
+//! wrap.
 //!
-//! Each direction has two: a ring of a size for small items, and a wide one that takes its place for good as soon as there
-//! is something large. So that passes whole, in one copy and without a word, and a worker that never sees such a thing has
-//! no memory for it: pages of the file come into being as they are touched.
+//! Each direction has two rings: one for small items, and a wide one that replaces it for good as soon as something
+//! large has to pass. A large item thus passes as a whole, in one copy and without a message. A worker that never sees
+//! one uses no memory for the wide ring, because pages of the file are allocated when they are touched.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,68 +19,69 @@ use super::plain as memory;
 pub use super::rings::{LONG, NEVER, RING, Rings, WIDE};
 use crate::wake::Waits;
 
-/// Bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
+/// Number of bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
-/// Bytes of the status page.
+/// Size of the status page in bytes.
 pub(super) const STATUS: usize = 4096;
-/// Bytes of the file: the status page, the two rings, what was printed; and, but where a limit on the size of files
-/// (`ulimit -f`) forbids it, the two wide rings.
+/// Size of the file in bytes: the status page, the two rings, the printed output and, unless a limit on the size of
+/// files (`ulimit -f`) forbids it, the two wide rings.
 pub(super) const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
 pub(super) const FILE: usize = NARROW_FILE + 2 * WIDE;
 
-/// A cache line of its own, so that the two sides don't slow each other.
+/// A value in a cache line of its own, so that the two sides don't slow each other down.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct Line<T>(pub T);
 
-/// What the host writes and the worker reads.
+/// The part of the status page that the host writes and the worker reads.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct HostStatus {
-    /// Bytes ever written to the input, and ever taken from the output.
+    /// Number of bytes written to the input, and taken from the output, since the beginning.
     pub input_head: AtomicU64,
     pub output_tail: AtomicU64,
-    /// Where the input goes on in its wide ring. Written before the head that is beyond it.
+    /// Position from which the input is in its wide ring. Written before the head that lies beyond it.
     pub input_wide_from: AtomicU64,
-    /// Whether the host sleeps.
+    /// Tells whether the host sleeps.
     pub waits: Waits,
 }
 
-/// What the worker writes and the host reads, believing none of it.
+/// The part of the status page that the worker writes. The host reads it and believes none of it.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct WorkerStatus {
     pub input_tail: AtomicU64,
     pub output_head: AtomicU64,
-    /// As for the input.
+    /// Position from which the output is in its wide ring, as for the input.
     pub output_wide_from: AtomicU64,
-    /// Items answered so far, and one more while one is in work.
+    /// Number of items answered so far, plus one while an item is in work.
     pub started: AtomicU64,
-    /// Number of the attempt in work, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
+    /// Number of the current attempt, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
     pub attempt: AtomicU64,
     pub attempt_since: AtomicU64,
-    /// Whether the worker sleeps, and what for.
+    /// Tells whether the worker sleeps, and what for.
     pub waits: Waits,
-    /// Bytes that the item in work has printed, on each stream. They stand in shared memory so that they are there even
-    /// if the process is killed.
+    /// Number of bytes that the current item has printed, on each stream. They are kept in shared memory so that they
+    /// survive if the process is killed.
     pub printed: [AtomicU32; 2],
 }
 
-/// The page both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is
+/// The page that both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is
 /// undefined behaviour here.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Status {
     pub host: Line<HostStatus>,
     pub worker: Line<WorkerStatus>,
-    /// Which chunks the worker has begun, and which the host has taken back before that: whoever is first.
+    /// Which chunks the worker has begun, and which the host took back before that; whichever comes first counts.
     pub turns: Line<Turns>,
 }
 
-/// Chunks whose turns are kept, by their number: far more than a worker holds at a time.
+/// Number of chunks whose turns are kept: far more than a worker holds at a time.
 const TURNS: usize = 16;
 
-/// For each chunk, by its number from 1 on, whether it was begun (twice the number) or taken back (one more).
+/// For each chunk, by its number from 1 on, whether it was begun (twice the number) or taken back (twice the number
+/// plus one).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Turns(pub [AtomicU64; TURNS]);
@@ -89,16 +91,17 @@ impl Turns {
         self.0.get((chunk % TURNS as u64) as usize)
     }
 
-    /// Begins a chunk; says `false` where it was taken back, which the worker has then passed.
+    /// Marks a chunk as begun. Returns `false` if it was taken back; the worker then skips it.
     pub fn begin(&self, chunk: u64) -> bool {
         self.of(chunk).is_none_or(|turn| turn.swap(chunk << 1, Ordering::AcqRel) != (chunk << 1 | 1))
     }
 
-    /// Takes a chunk back; says `false` where it was begun. A worker that lies about that answers for what it holds.
+    /// Marks a chunk as taken back. Returns `false` if it was begun. A worker that lies about that remains answerable
+    /// for what it holds.
     pub fn take_back(&self, chunk: u64) -> bool {
         self.of(chunk).is_some_and(|turn| {
             let before = turn.load(Ordering::Acquire);
-            // One that was taken back and is not passed keeps its place.
+            // The place still belongs to a chunk that was taken back and that the worker has not reached yet.
             let is_free = before >> 1 < chunk && before & 1 == 0;
             let taken = chunk << 1 | 1;
             is_free && turn.compare_exchange(before, taken, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -110,16 +113,17 @@ impl Turns {
 #[derive(Debug)]
 pub struct Region {
     base: NonNull<u8>,
-    /// It has wide rings.
+    /// True if it has wide rings.
     wide: bool,
 }
 
-// SAFETY: the mapping belongs to this value alone until it is dropped, and is only reached through atomics and raw copies.
+// SAFETY: the mapping belongs to this value alone until it is dropped, and is only accessed through atomics and raw
+// copies.
 unsafe impl Send for Region {}
-// SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends take turns on.
+// SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends use in turn.
 unsafe impl Sync for Region {}
 
-/// Where the parts are in the mapping.
+/// Offsets of the parts in the mapping.
 pub(super) const INPUT: usize = STATUS;
 pub(super) const OUTPUT: usize = INPUT + 2 * RING;
 pub(super) const PRINTS: usize = OUTPUT + 2 * RING;
@@ -128,7 +132,7 @@ pub(super) const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
 pub(super) const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
 
 impl Region {
-    /// Makes shared memory whose size can never change, so that no access to it can fault.
+    /// Creates shared memory whose size can never change, so that no access to it can fault.
     pub fn create() -> io::Result<(Region, OwnedFd)> {
         let fd = memory::create()?;
         let region = Region::map(&fd)?;
@@ -137,7 +141,7 @@ impl Region {
         Ok((region, fd))
     }
 
-    /// Maps shared memory that the other side made.
+    /// Maps shared memory that the other side created.
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
         let (base, wide) = memory::map(fd)?;
         Ok(Region { base, wide })
@@ -148,28 +152,29 @@ impl Region {
         unsafe { self.base.cast::<Status>().as_ref() }
     }
 
-    /// Host to worker. Nothing is wide yet.
+    /// Returns the rings from host to worker. None is wide yet.
     pub fn input(&self) -> Rings {
         self.rings(INPUT, WIDE_INPUT)
     }
 
-    /// Worker to host.
+    /// Returns the rings from worker to host. None is wide yet.
     pub fn output(&self) -> Rings {
         self.rings(OUTPUT, WIDE_OUTPUT)
     }
 
     fn rings(&self, narrow: usize, wide: usize) -> Rings {
-        // SAFETY: both within the mapping.
+        // SAFETY: both offsets are within the mapping.
         let [narrow, wide] = [narrow, wide].map(|at| unsafe { self.base.add(at) });
         Rings { narrow, wide: self.wide.then_some(wide), wide_from: NEVER }
     }
 
-    /// Where what the item in work prints is kept, [`PRINTED`] bytes for each stream, with how much of it there is.
+    /// Returns where the output that the current item prints is kept, [`PRINTED`] bytes for each stream, and its
+    /// current length.
     pub fn printed(&self) -> [(NonNull<u8>, &AtomicU32); 2] {
         let [out, err] = &self.status().worker.0.printed;
-        // SAFETY: within the mapping.
+        // SAFETY: the offset is within the mapping.
         let base = unsafe { self.base.add(PRINTS) };
-        // SAFETY: within the mapping.
+        // SAFETY: the offset is within the mapping.
         [(base, out), (unsafe { base.add(PRINTED) }, err)]
     }
 }

@@ -1,4 +1,4 @@
-//! Both ends of a lane in one process, and a worker's end that is hostile.
+//! Tests of both ends of a lane in one process, and of a worker's end that is hostile.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +18,7 @@ use crate::wake::{Bell, Want};
 
 const MAX: u64 = 8 << 20;
 
-/// A bell that lets the host act where a worker would sleep.
+/// A bell that lets the host act when a worker would sleep.
 struct Host<'a> {
     lane: &'a RefCell<HostLane>,
     step: &'a dyn Fn(&mut HostLane),
@@ -37,7 +37,7 @@ impl Bell for Host<'_> {
     }
 }
 
-/// A bell that nobody needs: all is there.
+/// A bell for tests in which everything has arrived, so that it must not be used to wait.
 struct Silent;
 
 impl Bell for Silent {
@@ -54,8 +54,8 @@ fn pair() -> (HostLane, OwnedFd) {
     HostLane::create(MAX).unwrap()
 }
 
-/// Sends the bytes of the items through the lane and back, as the results of an echo: some, and then others by the wide
-/// ring.
+/// Sends the bytes of the items through the lane and back, as the results of an echo: first some through the small
+/// rings, then others through the wide ones.
 fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let (host, fd) = pair();
     let mut worker = WorkerLane::map(&fd).unwrap();
@@ -93,7 +93,8 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
             let item = worker.staged().to_vec();
             worker.unstage();
             let header = OutcomeHeader { tag: OutcomeTag::Value, len: len as u32, elapsed: Duration::from_micros(7) };
-            // Some are placed, where there is room, some are not, and some are placed and then something else is said.
+            // A third of the outcomes is placed if there is room, a third is not, and of a third other bytes are placed
+            // and then overwritten.
             let mut output = worker.lend_output();
             match nth % 3 {
                 0 => _ = output.place(&item),
@@ -128,7 +129,8 @@ fn items_of_any_size_pass_whole() {
     }
 }
 
-/// Across the end of the small rings and of the wide ones, by every way of writing an outcome. Few enough for miri.
+/// Items pass the ends of the small rings and of the wide ones, by every way of writing an outcome. There are few
+/// enough of them for miri.
 #[test]
 fn items_pass_whole_where_a_ring_ends_and_where_the_wide_one_takes_over() {
     let filled = |sizes: &[usize]| -> Vec<Vec<u8>> {
@@ -244,12 +246,12 @@ fn a_worker_that_sleeps_is_rung_for_what_it_waits_for_and_for_nothing_else() {
     assert_eq!(bell.naps.get(), 1);
 }
 
-/// What a hostile worker may do to the memory it shares with the host.
+/// Things that a hostile worker may do to the memory that it shares with the host.
 #[derive(Clone, Debug)]
 enum Attack {
     OutputHead(u64),
     InputTail(u64),
-    /// Numbers near to what would be right.
+    /// Adds a small number to a correct one.
     Nudge(i64),
     Scribble(usize, Vec<u8>),
     Header {
@@ -257,11 +259,11 @@ enum Attack {
         len: u32,
     },
     Status(u64, u64, u64),
-    /// It overwrites what only the host should write.
+    /// Overwrites what only the host should write.
     HostPage(u64),
-    /// It says that its output goes on in the wide ring from this position on.
+    /// Claims that its output continues in the wide ring from this position on.
     WideFrom(u64),
-    /// The host does its part.
+    /// Lets the host receive outcomes.
     Look,
     Send(usize),
     Widen,
@@ -340,7 +342,7 @@ proptest! {
                 Attack::Widen => host.widen(),
                 Attack::Look => {
                     let _ = host.has_outcomes(false);
-                    // A worker that breaks the protocol is killed; until then outcomes end.
+                    // A worker that violates the protocol is killed; until then the number of outcomes is limited.
                     for _ in 0..RING {
                         match host.receive() {
                             Ok(Received::Outcome(header, payload)) => {
@@ -384,7 +386,7 @@ fn a_worker_that_claims_input_it_was_not_sent_is_broken_off() {
 fn a_worker_that_claims_more_output_than_its_rings_hold_is_broken_off() {
     let header = OutcomeHeader { tag: OutcomeTag::Value, len: 16, elapsed: Duration::ZERO }.to_bytes();
     let (ring, wide) = (RING as u64, WIDE as u64);
-    // How far it says it has come, and from where on in the wide ring; what it had delivered before.
+    // Output head and beginning of the wide ring as the worker claims them, and what it had delivered before.
     for (head, wide_from, before) in [
         (ring + 1, NEVER, 0),
         (ring + 2, ring + 1, 0),
@@ -428,7 +430,7 @@ fn a_chunk_is_begun_or_taken_back_and_never_both() {
             _ => assert!(worker.begin_chunk()),
         }
     }
-    // Two at the same time: one of them.
+    // If both happen at the same time, exactly one of them succeeds.
     let region = Region::map(&fd).unwrap();
     let turns = &region.status().turns.0;
     for chunk in 1_000..if cfg!(miri) { 1_010 } else { 1_500 } {

@@ -10,38 +10,39 @@ use super::frame::OUTCOME_HEADER;
 use super::region::{LONG, PRINTED, Region, Rings};
 use crate::wake::{Bell, Want};
 
-/// Reads items, writes outcomes.
+/// The worker's end of a lane, which reads items and writes outcomes.
 #[derive(Debug)]
 pub struct WorkerLane {
     region: &'static Region,
     input: Cell<Rings>,
-    /// Bytes of input that were taken, and how many were when the host was last told.
+    /// Number of bytes of input that were taken, and how many had been when the host was last woken for it.
     taken: u64,
     told: u64,
-    /// How far the host had come with the input when that was last looked at, as for the output.
+    /// Position up to which the host had written input at the last look.
     delivered: Cell<u64>,
     output: Output,
-    /// Items answered, and attempts made.
+    /// Number of items answered, and of attempts made.
     answered: u64,
     attempt: u64,
-    /// Chunks whose headers were taken.
+    /// Number of chunks whose headers were taken.
     chunks: u64,
-    /// Bytes of the item that is staged, and the item, gathered piece by piece, where it is too large for the ring.
+    /// Length of the item that is staged, and the item itself, gathered piece by piece, if it is too large for the
+    /// ring.
     staged: usize,
     gathered: Option<Vec<u8>>,
     sleeps: Cell<u64>,
 }
 
-/// Where outcomes are written.
+/// The writer of outcomes.
 #[derive(Clone, Debug)]
 pub struct Output {
     region: &'static Region,
     rings: Rings,
     head: u64,
-    /// How far the host had come with the output when that was last looked at: where that is far enough, the host's cache
-    /// line is left alone.
+    /// Position up to which the host had taken output at the last look. As long as that leaves enough room, the host's
+    /// cache line is not touched.
     tail: u64,
-    /// Bytes of an outcome that stand where they go, behind room for its header.
+    /// Length of an outcome that was placed in the ring, after room for its header.
     placed: usize,
 }
 
@@ -49,8 +50,8 @@ pub struct Output {
 unsafe impl Send for Output {}
 
 impl Output {
-    /// Writes, sleeping while the ring is full. What is written is the host's after [`Output::publish`]. Says how often it
-    /// has slept.
+    /// Writes bytes, sleeping while the ring is full. The host sees them after [`Output::publish`]. Returns how often
+    /// the worker slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
         self.placed = 0;
@@ -58,7 +59,7 @@ impl Output {
         loop {
             let room = self.room_for(bytes.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
-            // SAFETY: so many bytes of the ring are free.
+            // SAFETY: this many bytes of the ring are free.
             unsafe { self.rings.write(self.head, now) };
             self.head += now.len() as u64;
             if later.is_empty() {
@@ -73,27 +74,27 @@ impl Output {
         }
     }
 
-    /// Puts the bytes of an outcome where they go, behind room for its header, if there is room for all of it now. To be
-    /// followed by [`WorkerLane::write_placed`]: whatever else is written is written over them.
+    /// Places the bytes of an outcome in the ring after room for its header, if all of it fits now.
+    /// [`WorkerLane::write_placed`] has to follow; anything else that is written overwrites the bytes.
     pub fn place(&mut self, bytes: &[u8]) -> bool {
         self.widen_for(bytes);
         let fits = self.room_for(OUTCOME_HEADER + bytes.len()) >= OUTCOME_HEADER + bytes.len();
         if fits {
-            // SAFETY: that much of the ring is free.
+            // SAFETY: this much of the ring is free.
             unsafe { self.rings.write(self.head + OUTCOME_HEADER as u64, bytes) };
             self.placed = bytes.len();
         }
         fits
     }
 
-    /// Takes placed bytes away again.
+    /// Takes placed bytes out again.
     pub fn take_placed(&mut self) -> Vec<u8> {
         let from = self.rings.at(self.head + OUTCOME_HEADER as u64);
-        // SAFETY: so many were written there, and nobody writes while `self` is borrowed.
+        // SAFETY: this many bytes were written there, and nobody writes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts(from.as_ptr(), std::mem::take(&mut self.placed)) }.to_vec()
     }
 
-    /// Has what is long take the wide ring.
+    /// Switches to the wide ring if the bytes are long.
     fn widen_for(&mut self, bytes: &[u8]) {
         if bytes.len() > LONG {
             self.rings.widen(self.head, &self.region.status().worker.0.output_wide_from);
@@ -105,12 +106,12 @@ impl Output {
         self.region.status().worker.0.output_head.store(self.head, Ordering::Release);
     }
 
-    /// Bytes that are known to fit.
+    /// Returns the number of bytes that are known to fit.
     fn room(&self) -> usize {
         self.rings.size(self.head) - (self.head - self.tail) as usize
     }
 
-    /// The same, having looked whether there is more where this is not enough.
+    /// Returns the number of bytes that fit. Checks for more room if less than `bytes` is known.
     fn room_for(&mut self, bytes: usize) -> usize {
         if self.room() < bytes {
             self.tail = self.region.status().host.0.output_tail.load(Ordering::Acquire);
@@ -118,24 +119,24 @@ impl Output {
         self.room()
     }
 
-    /// Whether the host should hear soon, lest the ring fills up.
+    /// Returns true if the host should be woken soon, because the ring may fill up.
     fn is_filling_up(&mut self) -> bool {
         let few = self.rings.size(self.head) / 2;
         self.room_for(few) < few
     }
 
-    /// Rings a host that sleeps, where the ring fills up.
+    /// Wakes a host that sleeps if the ring fills up.
     pub fn ring_if_filling_up(&mut self, bell: &impl Bell) -> io::Result<()> {
         if self.is_filling_up() { ring_if_waiting(self.region, bell) } else { Ok(()) }
     }
 }
 
-/// Rings the host if it sleeps.
+/// Wakes the host if it sleeps.
 fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
     if region.status().host.0.waits.waker().must_ring(Want::News) { bell.ring() } else { Ok(()) }
 }
 
-/// Sleeps until there is what is waited for, and says how often. A host that sleeps is rung first.
+/// Sleeps until `ready`, and returns how often. A host that sleeps is woken first.
 fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -> bool) -> io::Result<u64> {
     let status = region.status();
     status.worker.0.waits.sleeper().sleep_until(want, status.host.0.waits.waker(), bell, ready)
@@ -143,7 +144,7 @@ fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -
 
 impl WorkerLane {
     pub fn map(fd: &impl AsFd) -> io::Result<WorkerLane> {
-        // A worker has one lane, for as long as it lives: leaked, its status page can be read from anywhere.
+        // A worker has one lane for its whole life. Because it is leaked, its status page can be read from anywhere.
         let region = Box::leak(Box::new(Region::map(fd)?));
         Ok(WorkerLane {
             region,
@@ -161,7 +162,7 @@ impl WorkerLane {
         })
     }
 
-    /// Takes the next `N` bytes of input, sleeping until they are there.
+    /// Takes the next `N` bytes of input, sleeping until they have arrived.
     pub fn take<const N: usize>(&mut self, bell: &impl Bell) -> io::Result<[u8; N]> {
         self.wait_for(N, bell)?;
         let mut bytes = [0; N];
@@ -170,7 +171,7 @@ impl WorkerLane {
         Ok(bytes)
     }
 
-    /// Waits until the next `len` bytes of input are there, to be looked at with [`WorkerLane::staged`].
+    /// Waits until the next `len` bytes of input have arrived; [`WorkerLane::staged`] returns them.
     pub fn stage(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
         self.staged = len;
         if len <= self.size() {
@@ -187,13 +188,14 @@ impl WorkerLane {
         Ok(())
     }
 
-    /// Begins the chunk whose header was taken; says `false` where the host has taken it back, to be passed over.
+    /// Begins the chunk whose header was taken. Returns `false` if the host has taken it back; the chunk must then be
+    /// skipped.
     pub fn begin_chunk(&mut self) -> bool {
         self.chunks += 1;
         self.region.status().turns.0.begin(self.chunks)
     }
 
-    /// Passes over the next `len` bytes of input.
+    /// Skips the next `len` bytes of input.
     pub fn skip(&mut self, mut len: usize, bell: &impl Bell) -> io::Result<()> {
         while len > 0 {
             let next = len.min(self.size() / 2);
@@ -205,28 +207,28 @@ impl WorkerLane {
         Ok(())
     }
 
-    /// The staged bytes, in place where they fit the ring.
+    /// Returns the staged bytes, without a copy if they fit the ring.
     pub fn staged(&self) -> &[u8] {
         self.gathered.as_deref().unwrap_or_else(|| self.span(self.staged))
     }
 
-    /// Done with the staged bytes.
+    /// Removes the staged bytes from the input.
     pub fn unstage(&mut self) {
         let len = std::mem::take(&mut self.staged);
-        // A large item's space is not kept for the small ones behind it.
+        // Memory of a large item is not kept for the small ones after it.
         if self.gathered.take().is_none() {
             self.consume(len);
         }
     }
 
-    /// Writes bytes of an outcome, sleeping while the ring is full. They are the host's after [`WorkerLane::answered`].
+    /// Writes bytes of an outcome, sleeping while the ring is full. The host sees them after [`WorkerLane::answered`].
     pub fn write(&mut self, bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
         let sleeps = self.output.write(bytes, bell)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }
 
-    /// Bytes that were placed ([`Output::place`]), and not written over.
+    /// Returns the number of bytes that were placed ([`Output::place`]) and not overwritten.
     pub fn placed(&self) -> usize {
         self.output.placed
     }
@@ -234,13 +236,14 @@ impl WorkerLane {
     /// Writes the header of an outcome whose bytes were placed.
     pub fn write_placed(&mut self, header: &[u8; OUTCOME_HEADER], bell: &impl Bell) -> io::Result<()> {
         let placed = self.placed();
-        // There is room for it: nothing is waited for.
+        // There is room for it, so this does not wait.
         self.write(header, bell)?;
         self.output.head += placed as u64;
         Ok(())
     }
 
-    /// For whoever writes of a value while its item is in work: to be given back when it ends.
+    /// Lends the writer to code that writes a value while its item is in work. [`WorkerLane::take_back`] has to follow
+    /// when it ends.
     pub fn lend_output(&self) -> Output {
         self.output.clone()
     }
@@ -249,13 +252,13 @@ impl WorkerLane {
         self.output = output;
     }
 
-    /// Rings the host if it sleeps.
+    /// Wakes the host if it sleeps.
     pub fn ring_if_waiting(&self, bell: &impl Bell) -> io::Result<()> {
         ring_if_waiting(self.region, bell)
     }
 
-    /// Rings the host if it sleeps, where it should hear soon: the output fills up, or half of the input ring has become free,
-    /// and it may hold back the rest of a chunk for want of room. Once for both.
+    /// Wakes the host if it sleeps and there is a reason: the output fills up, or half of the input ring has become
+    /// free and the host may be holding back the rest of a chunk for lack of room. One bell covers both.
     pub fn ring_if_due(&mut self, bell: &impl Bell) -> io::Result<()> {
         let has_room = self.taken - self.told > self.size() as u64 / 2;
         if !has_room && !self.output.is_filling_up() {
@@ -265,12 +268,12 @@ impl WorkerLane {
         self.ring_if_waiting(bell)
     }
 
-    /// How often the worker has slept.
+    /// Returns how often the worker has slept.
     pub fn sleeps(&self) -> u64 {
         self.sleeps.get()
     }
 
-    /// Says that the next item is being tried.
+    /// Reports that the next item is being tried.
     pub fn start(&mut self, now_ns: u64) {
         self.attempt += 1;
         let worker = &self.region.status().worker.0;
@@ -285,18 +288,18 @@ impl WorkerLane {
         self.output.publish();
     }
 
-    /// The page both sides see, for a worker that lies.
+    /// Returns the page that both sides see, for tests with a worker that lies.
     #[cfg(feature = "probes")]
     pub fn status(&self) -> &'static super::region::Status {
         self.region.status()
     }
 
-    /// Where what guests print is kept: standard output, standard error.
+    /// Returns where the guest's output is kept: standard output and standard error.
     pub fn printed(&self) -> [PrintedPage; 2] {
         self.region.printed().map(|(at, len)| PrintedPage { at, len })
     }
 
-    /// Bytes of input that are known to be there.
+    /// Returns the number of bytes of input that are known to have arrived.
     fn available(&self) -> usize {
         (self.delivered.get() - self.taken) as usize
     }
@@ -312,15 +315,15 @@ impl WorkerLane {
         self.available()
     }
 
-    /// Bytes of input that can be there at once.
+    /// Returns the number of bytes of input that can be in the ring at once.
     fn size(&self) -> usize {
         self.input.get().size(self.taken)
     }
 
     fn span(&self, len: usize) -> &[u8] {
         debug_assert!(len <= self.available() && len <= self.size());
-        // SAFETY: `len` is at most the ring's size, so the span lies within the doubly mapped ring; the host doesn't touch
-        // bytes it has handed over until they are consumed.
+        // SAFETY: `len` is at most the ring's size, so the span lies within the doubly mapped ring; the host doesn't
+        // touch bytes it has handed over until they are consumed.
         unsafe { std::slice::from_raw_parts(self.input.get().at(self.taken).as_ptr(), len) }
     }
 
@@ -333,21 +336,21 @@ impl WorkerLane {
         if self.available() >= len || self.look() >= len {
             return Ok(());
         }
-        // What was done so far is all the host will hear of for now.
+        // The host learns of everything that was done so far, and of nothing more until this returns.
         let sleeps = sleep_until(self.region, bell, Want::Input, || self.look() >= len)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }
 }
 
-/// What the item in work has printed on one stream: where the host finds it should this process be killed.
+/// Output of the current item on one stream, kept where the host finds it if this process is killed.
 #[derive(Debug)]
 pub struct PrintedPage {
     at: NonNull<u8>,
     len: &'static AtomicU32,
 }
 
-// SAFETY: it is the only one of its stream, and its memory stays mapped as long as the process lives.
+// SAFETY: there is only one for each stream, and its memory stays mapped as long as the process lives.
 unsafe impl Send for PrintedPage {}
 
 impl PrintedPage {
@@ -355,18 +358,18 @@ impl PrintedPage {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// Appends as much as there is room for.
+    /// Appends as many of the bytes as there is room for.
     pub fn append(&mut self, bytes: &[u8]) {
         let len = self.len.load(Ordering::Relaxed) as usize;
         let count = bytes.len().min(PRINTED - len);
-        // SAFETY: `len + count` is at most PRINTED, and so many bytes are mapped; only this value writes there.
+        // SAFETY: `len + count` is at most PRINTED, and this many bytes are mapped; only this value writes there.
         unsafe { self.at.add(len).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
         self.len.store((len + count) as u32, Ordering::Release);
     }
 
     pub fn take(&mut self) -> Vec<u8> {
         let len = self.len.load(Ordering::Relaxed) as usize;
-        // SAFETY: so many bytes were written there, and nobody writes while `self` is borrowed.
+        // SAFETY: this many bytes were written there, and nobody writes while `self` is borrowed.
         let bytes = unsafe { std::slice::from_raw_parts(self.at.as_ptr(), len) }.to_vec();
         self.len.store(0, Ordering::Release);
         bytes

@@ -1,5 +1,5 @@
-//! Every order in which two sides can run that wake each other. A wake-up that is lost leaves one asleep for good, which
-//! loom tells as a deadlock.
+//! Runs two sides that wake each other in every possible order. A lost wake-up leaves one asleep for good, which loom
+//! reports as a deadlock.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use loom::thread;
 
 use super::{Bell, Sleeper, Tally, Waits, Waker, Want};
 
-/// What the socket is to a lane, and the eventfd to the mailbox: it counts its rings.
+/// Stands for the socket of a lane, and the eventfd of the mailbox: it counts its rings.
 #[derive(Default)]
 struct Rings {
     count: Mutex<u32>,
@@ -43,7 +43,7 @@ struct Lane {
     worker_rung: Rings,
 }
 
-/// The worker's view of the bells.
+/// The bells as the worker uses them.
 struct OfWorker<'a>(&'a Lane);
 
 impl Bell for OfWorker<'_> {
@@ -63,13 +63,13 @@ impl Lane {
         (self.worker_waits.sleeper(), self.host_waits.waker(), OfWorker(self))
     }
 
-    /// What the worker does until it has so much input.
+    /// Does what the worker does until its input has reached `count`.
     fn worker_takes(&self, count: u64) {
         let (sleeper, host, bell) = self.worker();
         sleeper.sleep_until(Want::Input, host, &bell, || self.input.load(Ordering::Acquire) >= count).unwrap();
     }
 
-    /// What the host does with so much input for the worker.
+    /// Does what the host does to send input up to `count`.
     fn host_sends(&self, count: u64) {
         self.input.store(count, Ordering::Release);
         if self.worker_waits.waker().must_ring(Want::Input) {
@@ -77,7 +77,7 @@ impl Lane {
         }
     }
 
-    /// What the host does until the worker has answered so much.
+    /// Does what the host does until the worker has written output up to `count`.
     fn host_receives(&self, count: u64) {
         while self.output.load(Ordering::Acquire) < count {
             self.host_waits.sleeper().announce(Want::News);
@@ -143,7 +143,7 @@ fn a_host_that_waits_for_outcomes_hears_of_them() {
     in_every_order(|lane| lane.host_receives(1), worker);
 }
 
-/// The worker answers without a word, and wakes the host only as it goes to sleep: one fence for both.
+/// The worker answers without waking the host, and wakes it only when it goes to sleep itself, with one fence for both.
 #[test]
 fn a_worker_that_goes_to_sleep_leaves_no_host_asleep() {
     let host = |lane: &Lane| {
@@ -157,7 +157,7 @@ fn a_worker_that_goes_to_sleep_leaves_no_host_asleep() {
     in_every_order(host, worker);
 }
 
-/// Only in the orders that take a side's turn from it three times at most: all would take longer than anyone waits.
+/// Limited to orders in which a side is interrupted at most three times: running all of them would take too long.
 #[test]
 fn items_go_to_and_fro() {
     let host = |lane: &Lane| {
