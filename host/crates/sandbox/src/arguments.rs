@@ -1,50 +1,52 @@
-//! What a system call's arguments may be.
+//! Permitted arguments of system calls.
 //!
-//! A call whose number is harmless can name another process, or ask for something else than it is known for, by its
-//! arguments: such are spelled out. Pointers cannot be followed, so calls that keep flags behind one are not allowed at all.
+//! A call whose number is harmless can use its arguments to name another process, or to ask for something other than it
+//! is known for. The permitted arguments of such calls are listed here. A filter cannot follow pointers, so calls that
+//! keep flags behind one are not allowed at all.
 
 use libc::c_int;
 
-/// What one argument must be. Numbers are compared in 32 bits: flags and ids are no wider in the kernel, whatever stands in
-/// the rest of the register.
+/// A condition on one argument. Numbers are compared in 32 bits: flags and ids are no wider in the kernel, whatever is
+/// in the rest of the register.
 #[derive(Clone, Copy, Debug)]
 pub enum Is {
-    /// One of these.
+    /// One of these values.
     In(&'static [c_int]),
-    /// This, with any of these bits besides.
+    /// This value, plus any of these bits.
     With { bits: c_int, value: c_int },
     /// A null pointer.
     Null,
-    /// Our own process id.
+    /// The id of this process.
     OwnProcess,
-    /// Neither our own process id nor the number that stands for it.
+    /// Neither the id of this process nor 0, which stands for it.
     OtherProcess,
 }
 
-/// What arguments must be, by their place, all of them.
+/// Conditions on arguments, each with the argument's position. All of them must hold.
 pub type Rule = &'static [(u8, Is)];
 
-/// Ways to make a call; none means: as one likes.
+/// Permitted ways to make a call. An empty list permits any arguments.
 pub type Only = &'static [Rule];
 
 pub const ANY: Only = &[];
 
-/// Not executable, and no flag by which a stack's end moves.
+/// Not executable, and without a flag that moves the end of a stack.
 const DATA: Is = Is::In(&[libc::PROT_NONE, libc::PROT_READ, libc::PROT_READ | libc::PROT_WRITE]);
-/// What the kernel on arm64 has programs mark the targets of jumps with.
+/// The protection flag with which programs on arm64 mark the targets of jumps.
 #[cfg(target_arch = "aarch64")]
 const BRANCHES: c_int = 0x10;
 #[cfg(not(target_arch = "aarch64"))]
 const BRANCHES: c_int = 0;
-/// Code is never writable, writable memory never code.
+/// Code is never writable, and writable memory is never code.
 const CODE: Is = Is::With { bits: BRANCHES, value: libc::PROT_READ | libc::PROT_EXEC };
 
-/// Memory of this process alone, which its limit counts: shared memory, and such that grows downwards, is not counted.
+/// Private memory of this process, which counts towards its limit. Shared memory and memory that grows downwards are
+/// not counted.
 const OWN_MEMORY: Is = Is::With {
     bits: libc::MAP_FIXED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
     value: libc::MAP_PRIVATE,
 };
-/// What newer libcs keep the state of random numbers in. It is counted.
+/// Memory in which newer libcs keep the state of random numbers. It is counted.
 const DROPPABLE: Is = Is::In(&[0x08 | libc::MAP_ANONYMOUS]);
 
 pub const MAPPING: Only = &[&[(2, DATA), (3, OWN_MEMORY)], &[(2, DATA), (3, DROPPABLE)]];
@@ -52,21 +54,22 @@ pub const PROTECTING_DATA: Only = &[&[(2, DATA)]];
 pub const PROTECTING_DATA_AND_CODE: Only = &[&[(2, DATA)], &[(2, CODE)]];
 pub const MOVING: Only = &[&[(3, Is::In(&[libc::MREMAP_MAYMOVE]))]];
 pub const GIVING_BACK: Only = &[&[(2, Is::In(&[libc::MADV_DONTNEED]))]];
-/// Newer libcs guard a thread's stack by advice (`MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`).
+/// Newer libcs guard a thread's stack with `madvise` (`MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`).
 pub const GUARDING: Only = &[&[(2, Is::In(&[102, 103]))]];
 
 /// `PAGEMAP_SCAN`: _IOWR('f', 16, struct pm_scan_arg).
 pub const PAGEMAP_SCAN: u32 = 0xc060_6610;
 pub const SCANNING: Only = &[&[(1, Is::In(&[PAGEMAP_SCAN.cast_signed()]))]];
 
-/// Without `MSG_FASTOPEN`, by which a TCP connection would be made that Landlock never sees, and to nobody but the peer.
+/// Excludes `MSG_FASTOPEN`, which would make a TCP connection that Landlock never sees, and any address but that of the
+/// connected peer.
 pub const SENDING: Only = &[&[(3, Is::With { bits: libc::MSG_DONTWAIT, value: libc::MSG_NOSIGNAL }), (4, Is::Null)]];
 pub const RECEIVING: Only = &[&[(3, Is::With { bits: libc::MSG_DONTWAIT, value: 0 }), (4, Is::Null)]];
 
 pub const ABORTING: Only = &[&[(0, Is::OwnProcess), (2, Is::In(&[libc::SIGABRT]))]];
 
-/// The machine's clocks, and those of this process and thread. A clock with a negative number is of the process whose id is
-/// in it: it tells whether there is one, and how much it computes.
+/// The machine's clocks, and those of this process and thread. A clock with a negative number belongs to the process
+/// whose id it contains: it would reveal whether that process exists, and how much it computes.
 const CLOCK: Is = Is::In(&[
     libc::CLOCK_REALTIME,
     libc::CLOCK_MONOTONIC,
@@ -80,8 +83,8 @@ const CLOCK: Is = Is::In(&[
 pub const CLOCKS: Only = &[&[(0, CLOCK)]];
 pub const SLEEPING: Only = &[&[(0, Is::In(&[libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC]))]];
 
-/// Operations that look at nothing but the word. Those with priority inheritance take the id of a thread from it, of any
-/// process, and hand a priority on.
+/// Operations that use nothing but the word. Operations with priority inheritance read the id of a thread from it, of
+/// any process, and pass a priority on to that thread.
 const WORD: Is = Is::With { bits: libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME, value: libc::FUTEX_WAIT };
 const WORDS: [Is; 4] = {
     let bits = libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME;
@@ -94,11 +97,11 @@ const WORDS: [Is; 4] = {
 };
 pub const LOCKING: Only = &[&[(1, WORDS[0])], &[(1, WORDS[1])], &[(1, WORDS[2])], &[(1, WORDS[3])]];
 
-/// A thread of this process, and in no new namespace: the very flags that libcs give.
+/// A thread of this process, in no new namespace: exactly the flags that libcs pass.
 pub const A_THREAD: Only = &[&[(
     0,
     Is::With {
-        // That one has no meaning any more; musl gives it.
+        // This flag has no meaning any more, but musl passes it.
         bits: libc::CLONE_DETACHED,
         value: libc::CLONE_VM
             | libc::CLONE_FS
@@ -112,14 +115,14 @@ pub const A_THREAD: Only = &[&[(
     },
 )]];
 pub const NAMING: Only = &[&[(0, Is::In(&[libc::PR_SET_NAME]))]];
-/// Of ourselves. Others' are refused softly.
+/// Limits scheduling calls to this process. For other processes they fail without ending the caller.
 pub const ANOTHERS: Rule = &[(0, Is::OtherProcess)];
 
 pub const READING_A_FILE: Only =
     &[&[(2, Is::With { bits: libc::O_CLOEXEC | libc::O_LARGEFILE, value: libc::O_RDONLY })]];
 const DUPLICATE: Rule = &[(1, Is::In(&[libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_GETFL]))];
 pub const DUPLICATING: Only = &[DUPLICATE];
-/// Without `O_ASYNC`, which sends signals, and `O_DIRECT`.
+/// Excludes `O_ASYNC`, which sends signals, and `O_DIRECT`.
 const SETTING_FLAGS: Rule = &[
     (1, Is::In(&[libc::F_SETFL])),
     (
@@ -137,7 +140,7 @@ const SETTING_FLAGS: Rule = &[
         },
     ),
 ];
-/// What the kernel says for `O_LARGEFILE`, which libcs say is 0.
+/// The kernel's value of `O_LARGEFILE`, which libcs define as 0.
 #[cfg(target_arch = "aarch64")]
 const KERNELS_LARGEFILE: c_int = 0o400_000;
 #[cfg(not(target_arch = "aarch64"))]
@@ -161,15 +164,15 @@ const OPTIONS_BY_LEVEL: [Rule; 3] = [
     &[(1, Is::In(&[libc::IPPROTO_IP])), (2, Is::In(&[libc::IP_TTL]))],
     &[(1, Is::In(&[libc::IPPROTO_IPV6])), (2, Is::In(&[libc::IPV6_UNICAST_HOPS, libc::IPV6_V6ONLY]))],
 ];
-/// No filter (`SO_ATTACH_FILTER`), no other protocol (`TCP_ULP`), nobody's credentials.
+/// Excludes filters (`SO_ATTACH_FILTER`), other protocols (`TCP_ULP`), and credentials.
 pub const SETTING_OPTIONS: Only = &[
     &[(1, Is::In(&[libc::SOL_SOCKET])), (2, Is::In(&OPTIONS_OF_SOCKETS))],
     OPTIONS_BY_LEVEL[0],
     OPTIONS_BY_LEVEL[1],
     OPTIONS_BY_LEVEL[2],
 ];
-/// Also whether a connection came about. Not `SO_PEERCRED` and `SO_PEERPIDFD`: the socket to the host would give its
-/// process id, and a handle of it.
+/// Includes whether a connection came about. Excludes `SO_PEERCRED` and `SO_PEERPIDFD`, which would reveal the host's
+/// process id, and give a handle of it, through the socket to the host.
 pub const READING_OPTIONS: Only = &[
     &[(1, Is::In(&[libc::SOL_SOCKET])), (2, Is::In(&[libc::SO_ERROR]))],
     &[(1, Is::In(&[libc::SOL_SOCKET])), (2, Is::In(&OPTIONS_OF_SOCKETS))],
@@ -179,12 +182,12 @@ pub const READING_OPTIONS: Only = &[
 ];
 pub const NOT_BLOCKING: Only = &[&[(1, Is::In(&[libc::FIONBIO as c_int]))]];
 
-/// Before a filter: the way to the next step.
+/// The call that has to precede the next filter.
 pub const LOCKING_PRIVILEGES: Only = &[&[(0, Is::In(&[libc::PR_SET_NO_NEW_PRIVS]))]];
-/// For all threads, and without anybody who would answer calls in the kernel's place.
+/// For all threads, and without a listener that would answer calls in place of the kernel.
 pub const FILTERING: Only = &[&[
     (0, Is::In(&[libc::SECCOMP_SET_MODE_FILTER as c_int])),
     (1, Is::In(&[0, libc::SECCOMP_FILTER_FLAG_TSYNC as c_int])),
 ]];
-/// Our own, never another's: who is of the same user could lower the host's.
+/// Only limits of this process. A process of the same user could otherwise lower the host's.
 pub const LIMITING: Only = &[&[(0, Is::In(&[0])), (1, Is::In(&[libc::RLIMIT_NPROC as c_int]))]];

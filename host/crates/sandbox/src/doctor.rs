@@ -1,4 +1,4 @@
-//! What a child process that entered a worker's sandbox tells `wasmpool doctor`.
+//! The report of a child process that entered a worker's sandbox, for `wasmpool doctor`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,14 +6,14 @@ use super::{Limits, Openings, Plan, Report, Role};
 use crate::surroundings::Surroundings;
 use wasmpool_core::policy::SandboxMode;
 
-/// What the child tells.
+/// The child's report.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {
     pub report: Report,
     pub surroundings: Surroundings,
 }
 
-/// The sandbox that it enters.
+/// Returns the plan of the sandbox that the child enters.
 pub fn plan() -> Plan {
     let limits = wasmpool_core::policy::Limits::default();
     Plan::new(

@@ -1,4 +1,5 @@
-//! Landlock: no file can be opened by path, no TCP, but what is granted; no signal and no abstract socket outside.
+//! Landlock: files can be opened by path and TCP connections made only as granted; signals and abstract sockets outside
+//! are out of reach.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,10 +11,10 @@ use landlock::{
 use super::Openings;
 use wasmpool_core::layer::Part;
 
-/// The newest version of the interface this was tested with.
+/// The newest version of the interface that this was tested with.
 const TESTED: ABI = ABI::V7;
 
-/// What each part needs.
+/// The version that each part requires, and the reason given if it is missing.
 const PARTS: [(Part, ABI, &str); 3] = [
     (Part::LandlockFiles, ABI::V1, "the kernel has no Landlock, or it is switched off"),
     (Part::LandlockTcp, ABI::V4, "the kernel's Landlock is older than 6.7 and knows no network"),
@@ -40,7 +41,7 @@ pub fn enter(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Vec<(Part,
 }
 
 fn restrict(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
-    // Whatever is handled and not granted is forbidden.
+    // Access that is handled and not granted is forbidden.
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(TESTED))?
@@ -62,7 +63,7 @@ fn reading() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::ReadDir
 }
 
-/// What WASI can do to files: no devices, no sockets, no pipes, nothing to execute.
+/// Returns the write access that WASI can make use of: no devices, sockets or pipes, and nothing to execute.
 fn writing() -> BitFlags<AccessFs> {
     use AccessFs::*;
     WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer

@@ -1,15 +1,16 @@
-//! What a child process gives up before it touches anything a stranger wrote.
+//! The sandbox: everything that a child process gives up before it touches anything that a stranger wrote.
 //!
-//! Layers are stacked so that a bug in the wasm runtime, which would hand the guest native code, still leaves it nothing
-//! but computing and answering. `docs/security.md` says what each layer stops. The order, in a worker:
+//! Layers are stacked. A bug in the wasm runtime would let the guest run native code; even then, the layers leave it
+//! nothing but computing and answering. `docs/security.md` says what each layer stops. The order in a worker is:
 //!
-//! 1. [`start`]: inherited descriptors closed, death with the host (before anything else).
-//! 2. [`enter_loading`]: limits, namespaces with an empty root, privileges, Landlock, and a first seccomp filter. After
-//!    it the artifact is loaded: what a compile process wrote is not trusted either.
-//! 3. [`Sandbox::enter_serving`]: a second, narrower filter before the first guest code runs. No new executable memory from
-//!    here.
+//! 1. [`start`]: closes inherited descriptors and makes the process die with the host, before anything else.
+//! 2. [`enter_loading`]: sets limits, enters namespaces with an empty root, drops privileges, and enters Landlock and a
+//!   first seccomp filter. The artifact is loaded afterwards, because what a compile process wrote is not trusted
+//!   either.
+//! 3. [`Sandbox::enter_serving`]: enters a second, narrower filter before the first guest code runs. From then on there
+//!   is no new executable memory.
 //!
-//! A compile process takes the same steps; the third comes when it has all its threads, before it reads the task.
+//! A compile process takes the same steps. It takes the third when it has all its threads, before it reads the task.
 
 mod arguments;
 pub mod doctor;
@@ -42,16 +43,16 @@ use steps::Step;
 use wasmpool_core::layer::{Layer, Part};
 use wasmpool_core::policy::SandboxMode;
 
-/// What grants leave open.
+/// Exceptions from the sandbox because of grants.
 #[derive(Clone, Debug, Default)]
 pub struct Openings {
-    /// Directories with all below them, and whether they may be written to.
+    /// Granted directories, including everything below them, and whether they may be written to.
     pub directories: Vec<(BorrowedFd<'static>, bool)>,
     /// TCP ports that may be connected to.
     pub ports: BTreeSet<u16>,
-    /// Bytes of a directory in memory that the process may write to, and makes for itself.
+    /// Size in bytes of a directory in memory that the process makes for itself and may write to.
     pub scratch: Option<u64>,
-    /// Whom a process of root becomes, in place of nobody in particular.
+    /// User and group that a process started by root switches to, instead of unused ones.
     pub owner: Option<(u32, u32)>,
 }
 
@@ -60,23 +61,23 @@ impl Openings {
         self.scratch.is_some() || self.directories.iter().any(|(_, writable)| *writable)
     }
 
-    /// Whether files can be opened.
+    /// Returns true if files can be opened.
     fn files(&self) -> bool {
         self.scratch.is_some() || !self.directories.is_empty()
     }
 }
 
-/// What to enter: how much of the sandbox must hold, and what the process is for.
+/// The sandbox to enter: how strict it is, and what the process is for.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub mode: SandboxMode,
     pub role: Role,
     pub limits: Limits,
     pub openings: Openings,
-    /// Layers left out, to show that each of them holds something. Release builds lack it.
+    /// Layers that are left out, to show that each of them is effective. Release builds do not have this.
     #[cfg(feature = "probes")]
     pub without: Vec<Layer>,
-    /// System calls that are not filtered, to show that their lines hold something.
+    /// System calls that are not filtered, to show that their lines in the table are effective.
     #[cfg(feature = "probes")]
     pub free: Vec<libc::c_long>,
 }
@@ -95,7 +96,7 @@ impl Plan {
         }
     }
 
-    /// Goes without what a probe is to be tried without.
+    /// Leaves out what a probe is to be tried without.
     #[cfg(feature = "probes")]
     pub fn weakened(self, probe: Option<&wasmpool_core::probe::Probe>) -> Plan {
         let Some(probe) = probe else {
@@ -125,7 +126,7 @@ impl Plan {
     }
 }
 
-/// A layer that `--sandbox strict` needs is missing here.
+/// Error: a layer that `--sandbox strict` requires is not available on this machine.
 #[derive(Debug)]
 pub struct Refused(String);
 
@@ -140,9 +141,9 @@ impl fmt::Display for Refused {
 pub struct Sandbox {
     plan: Plan,
     report: Report,
-    /// The root directory holds nothing but this process's own descriptors.
+    /// True if the root directory holds nothing but this process's own descriptors.
     empty_root: bool,
-    /// The scratch directory, or why there is none.
+    /// The scratch directory, or the reason why there is none.
     scratch: Option<Result<OwnedFd, String>>,
 }
 
@@ -155,13 +156,13 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
     if plan.has(Layer::Limits) {
         report.add_all(limits::enter(&plan.limits, &plan.openings));
     }
-    // Root may, now; others get the right to from a user namespace.
+    // Root may mount the directory now; other users get the right to do so from a user namespace.
     let mut scratch = plan.openings.scratch.map(scratch::make);
     let namespaces = plan.has(Layer::Namespaces);
     let privileges = plan.has(Layer::Privileges);
     let mut entered = false;
-    // Root enters namespaces with its own rights, and drops them afterwards; everybody else gets rights for it from a
-    // user namespace of its own.
+    // Root enters namespaces with its own rights, and drops these afterwards. Other users get the rights for it from a
+    // user namespace of their own.
     let kinds = namespaces::kinds(&plan.openings);
     if namespaces && geteuid().is_root() && namespaces::enter_as_root(&kinds, &mut report) {
         entered = true;
@@ -207,28 +208,28 @@ fn make_empty_root(plan: &Plan, report: &mut Report) -> bool {
     if plan.openings.directories.is_empty() {
         return report.note(Part::EmptyRoot, result);
     }
-    // From the descriptor of a granted directory, `..` leads out of this root: only Landlock keeps files away, so it is
-    // not reported as something that does.
+    // From the descriptor of a granted directory, `..` leads out of this root. Only Landlock keeps files out of reach
+    // then, so the empty root is not reported as holding.
     result.is_ok()
 }
 
 impl Sandbox {
-    /// A path by which this process, and no other, can open its own descriptor once more.
+    /// Returns a path by which this process, and no other, can open its own descriptor again.
     pub fn path_of(&self, fd: BorrowedFd<'_>) -> PathBuf {
         let number = fd.as_raw_fd();
         PathBuf::from(if self.empty_root { format!("/{number}") } else { format!("/proc/self/fd/{number}") })
     }
 
-    /// The scratch directory that was asked for.
+    /// Takes the scratch directory, if one was asked for.
     ///
     /// # Errors
     ///
-    /// Why it is not to be had.
+    /// Returns the reason why the directory is not available.
     pub fn take_scratch(&mut self) -> Result<Option<OwnedFd>, String> {
         self.scratch.take().transpose()
     }
 
-    /// Gives up what serving items does not need. All threads there will ever be must run by now.
+    /// Gives up what serving items does not need. All threads that there will ever be must run by now.
     pub fn enter_serving(&mut self) -> Result<(), Refused> {
         if self.plan.has(Layer::Limits) {
             self.report.add(Part::NoProcesses, limits::no_more_threads());
@@ -247,7 +248,7 @@ impl Sandbox {
         &self.report
     }
 
-    /// What strict would have refused to go without.
+    /// Returns the missing parts that strict mode would have required.
     pub fn lacking(&self) -> Vec<Part> {
         self.report.lacking(&self.plan).map(|missing| missing.part).collect()
     }

@@ -1,8 +1,8 @@
-//! What the kernel lets the process use, whatever runs in it.
+//! Kernel limits on the resources that the process may use, whatever runs in it.
 //!
-//! Wasm reserves far more address space than it ever touches, so its limit is counted from what a process has reserved
-//! before anything of a stranger's is read. It bounds what the limit of memory does not count: memory that is shared or
-//! grows downwards, and page tables, which take 1/512 of the address space that is touched.
+//! Wasm reserves far more address space than it ever touches, so the limit on address space is counted from what a
+//! process has reserved before it reads anything from a stranger. It bounds what the limit on memory does not count:
+//! memory that is shared or grows downwards, and page tables, which take 1/512 of the address space that is touched.
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
@@ -17,59 +17,63 @@ use wasmpool_core::text::bytes_said;
 /// The limits that differ between processes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory that can be written to and is not shared.
+    /// Bytes of memory that is writable and not shared.
     pub data: u64,
-    /// Bytes a file may have. Nothing but memory files can be reached; a worker writes none.
+    /// Maximum size of a file in bytes. Only memory files can be reached, and a worker writes none.
     pub file: u64,
-    /// Bytes of address space besides what the process has when it enters the sandbox.
+    /// Bytes of address space in addition to what the process has when it enters the sandbox.
     pub room: u64,
     /// Seconds of CPU time, over all threads.
     pub cpu: Option<u64>,
 }
 
-/// Bytes of the stack of a process's first thread, which no other limit counts. A user may have allowed any size.
+/// Size in bytes of the stack of a process's first thread, which no other limit counts. The user may have allowed any
+/// size.
 const STACK: rlim_t = 8 << 20;
-/// Descriptors a process may have: some ten are in use.
+/// Maximum number of descriptors of a process; some ten are in use.
 const DESCRIPTORS: rlim_t = 64;
-/// What a worker needs beside its guest's memory: the runtime, decoded items, threads' stacks.
+/// Bytes that a worker needs in addition to its guest's memory: the runtime, decoded items, stacks of threads.
 const OVERHEAD: u64 = 1 << 30;
-/// Seconds between the signal that says which limit was met and the one that says nothing.
+/// Seconds between the signal that tells which limit was reached and the one that does not.
 const CPU_GRACE: rlim_t = 5;
-/// Address space for an artifact, and for what allocators and threads reserve and do not use.
+/// Bytes of address space for an artifact, and for what allocators and threads reserve and do not use.
 const UNUSED: u64 = 8 << 30;
-/// Address space of a process that makes memories of a guest when it needs them: 4 GiB and more for each.
+/// Bytes of address space of a process that creates the memories of a guest when it needs them: 4 GiB and more for
+/// each.
 const ON_DEMAND: u64 = 1 << 40;
-/// What an allocator reserves for a thread, and its stack.
+/// Bytes that an allocator reserves for a thread, including its stack.
 const PER_THREAD: u64 = 132 << 20;
-/// Decoded values take up to forty times the memory of their encoded bytes.
+/// Bytes of memory allowed per byte of output: decoded values take up to forty times the memory of their encoded bytes.
 pub const PER_OUTPUT_BYTE: u64 = 64;
 
 impl Limits {
-    /// For a worker whose guest may have so much memory and give so large results.
+    /// Returns the limits of a worker whose guest may use this much memory and return results of this size.
     pub fn of_worker(memory: u64, max_output: u64) -> Limits {
         let data = memory.saturating_add(max_output.saturating_mul(PER_OUTPUT_BYTE)).saturating_add(OVERHEAD);
         Limits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None }
     }
 
-    /// For a compile process of so many threads: enough for the largest interpreters that were seen, not enough to take a
-    /// machine down.
+    /// Returns the limits of a compile process with this many threads: enough for the largest interpreters that were
+    /// seen, and not enough to bring a machine down.
     pub fn of_compiler(threads: usize) -> Limits {
         let data = 4 << 30;
         let room = data + UNUSED + PER_THREAD.saturating_mul(threads as u64);
         Limits { data, file: 2 << 30, room, cpu: Some(600) }
     }
 
-    /// For a process that makes a guest's memories when it needs them, in place of reserving them before.
+    /// Returns the limits of a process that creates a guest's memories when it needs them, instead of reserving them
+    /// beforehand.
     pub fn with_memories_on_demand(self) -> Limits {
         Limits { room: self.room.saturating_add(ON_DEMAND), ..self }
     }
 }
 
-/// Descriptors of a process that opens files or sockets.
+/// Maximum number of descriptors of a process that opens files or sockets.
 const MANY_DESCRIPTORS: rlim_t = 1024;
 
 pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errno>)> {
-    // What may be written to may be filled; the disk's quota is not ours, and a scratch directory has its own.
+    // Where files may be written, they may fill the disk: quotas of the disk are not our concern, and a scratch
+    // directory has its own.
     let file = if openings.writing() { rlim_t::MAX } else { limits.file };
     let opens = openings.files() || !openings.ports.is_empty();
     let descriptors = if opens { MANY_DESCRIPTORS } else { DESCRIPTORS };
@@ -90,7 +94,7 @@ pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errn
     results
 }
 
-/// Bytes of address space that this process has.
+/// Returns the number of bytes of address space that this process has.
 fn reserved() -> Result<u64, Errno> {
     let text = std::fs::read_to_string("/proc/self/statm").map_err(|_| Errno::ENOENT)?;
     let pages: u64 = text.split(' ').next().and_then(|word| word.parse().ok()).ok_or(Errno::EINVAL)?;
@@ -98,16 +102,18 @@ fn reserved() -> Result<u64, Errno> {
     Ok(pages.saturating_mul(page.unsigned_abs()))
 }
 
-/// Neither processes nor threads from here on.
+/// Forbids new processes and threads.
 pub fn no_more_threads() -> Result<(), Errno> {
     lower(Resource::RLIMIT_NPROC, 0)
 }
 
-/// What ended a compile process that did not answer, in words that follow "compiling it". `None` if no limit did.
+/// Returns why a compile process ended without an answer, in words that follow "compiling it". `None` if no limit was
+/// the cause.
 pub fn why_compiling_ended(ended: Ended) -> Option<String> {
     let limits = Limits::of_compiler(0);
     match Signal::try_from(ended.signal()?).ok()? {
-        // An allocation that fails aborts. What else would, a stack that overflows, does not: see `fault_plainly`.
+        // An allocation that fails aborts the process. A stack overflow would do so as well, but does not: see
+        // `fault_plainly`.
         Signal::SIGABRT => Some(match crate::surroundings::memory() {
             Some(limit) => format!("needs more memory than it may have: {limit}"),
             None => format!("needs more than the {} of memory it may have", bytes_said(limits.data)),
@@ -117,7 +123,7 @@ pub fn why_compiling_ended(ended: Ended) -> Option<String> {
             None => format!("gives more than {}", bytes_said(limits.file)),
         }),
         Signal::SIGXCPU => limits.cpu.map(|seconds| format!("took more than {seconds} s of CPU time and was ended")),
-        // Not by the host, which would say so.
+        // The signal did not come from the host, which would say so.
         Signal::SIGKILL => {
             Some("was ended by the system, most often because this machine has no more memory".to_owned())
         }
@@ -126,8 +132,8 @@ pub fn why_compiling_ended(ended: Ended) -> Option<String> {
     }
 }
 
-/// Has a stack that overflows end the process by SIGSEGV, which says so. The standard library's handler would abort it, as
-/// it does when memory is out.
+/// Makes a stack overflow end the process by SIGSEGV, so that the cause is visible. The standard library's handler
+/// would abort it, as it does when memory is exhausted.
 pub fn fault_plainly() -> Result<(), Errno> {
     for fault in [Signal::SIGSEGV, Signal::SIGBUS] {
         // SAFETY: the default action runs none of our code.
@@ -136,12 +142,12 @@ pub fn fault_plainly() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Lowers both limits, so that they cannot be raised again; one that is lower already stays.
+/// Lowers the soft and the hard limit, so that they cannot be raised again. A limit that is already lower stays.
 fn lower(resource: Resource, to: rlim_t) -> Result<(), Errno> {
     lower_to(resource, to, to)
 }
 
-/// The same, with a soft limit below the hard one.
+/// Lowers both limits, with a soft limit that may be below the hard one.
 fn lower_to(resource: Resource, soft: rlim_t, hard: rlim_t) -> Result<(), Errno> {
     let (_, now) = getrlimit(resource)?;
     let hard = hard.min(now);

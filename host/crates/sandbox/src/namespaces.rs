@@ -1,7 +1,7 @@
-//! Views of the system that are empty: no network, no processes' shared memory, no files.
+//! Empty views of the system: no network, no shared memory of other processes, no files.
 //!
-//! There is no PID namespace: only a child of ours could enter one, and one more process per worker would buy little, as
-//! nothing that takes the id of another process passes the seccomp filter and Landlock keeps signals inside.
+//! There is no PID namespace. Only a child of this process could enter one, and one more process per worker would gain
+//! little: nothing that takes the id of another process passes the seccomp filter, and Landlock keeps signals inside.
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -21,12 +21,13 @@ const KINDS: [(Part, CloneFlags); 5] = [
 
 pub type Kinds = Vec<(Part, CloneFlags)>;
 
-/// Those to enter: all, but the network where peers in ours are granted.
+/// Returns the namespaces to enter: all of them, except the network if peers in the host's network are granted.
 pub fn kinds(openings: &Openings) -> Kinds {
     KINDS.into_iter().filter(|(part, _)| *part != Part::NetworkNamespace || openings.ports.is_empty()).collect()
 }
 
-/// Enters them by right of being root. Where that right is not to be had, nothing has happened, and nothing is reported.
+/// Enters the namespaces with the rights of root. If these rights are not available, nothing has happened and nothing
+/// is reported.
 pub fn enter_as_root(kinds: &Kinds, report: &mut Report) -> bool {
     if unshare(all(kinds)).is_err() {
         return false;
@@ -35,7 +36,8 @@ pub fn enter_as_root(kinds: &Kinds, report: &mut Report) -> bool {
     true
 }
 
-/// Enters them by way of a user namespace, in which this process may do so. Says whether there is a mount namespace.
+/// Enters the namespaces by means of a user namespace, in which this process may do so. Returns true if there is a
+/// mount namespace.
 ///
 /// No user is mapped in it: inside, this process is nobody.
 pub fn enter_with_own_user(kinds: &Kinds, report: &mut Report) -> bool {
@@ -44,7 +46,7 @@ pub fn enter_with_own_user(kinds: &Kinds, report: &mut Report) -> bool {
         report.held.extend(kinds.iter().map(|(part, _)| *part));
         return true;
     }
-    // One of them is not to be had: find out which, and enter the others.
+    // One of them is not available: find out which, and enter the others.
     let user = unshare(CloneFlags::CLONE_NEWUSER);
     report.add(Part::UserNamespace, user);
     report.add_all(kinds.iter().map(|&(part, flag)| (part, user.and_then(|()| unshare(flag)))));
@@ -58,18 +60,18 @@ fn all(kinds: &Kinds) -> CloneFlags {
     kinds.iter().fold(CloneFlags::empty(), |flags, (_, flag)| flags | *flag)
 }
 
-/// Makes this process's own descriptors the root directory, read-only, and lets go of all other files.
+/// Makes this process's own descriptors the root directory, read-only, and detaches all other files.
 ///
-/// Runtimes load artifacts by path: in this root, a path leads to the descriptors the process has, and to nothing else.
+/// Runtimes load artifacts by path. In this root, a path leads to the descriptors of the process and to nothing else.
 pub fn empty_root() -> Result<(), Errno> {
     const NOWHERE: Option<&str> = None;
-    // Nothing that happens here may reach the namespace we came from.
+    // Nothing that happens here may affect the namespace that the process came from.
     mount(NOWHERE, "/", NOWHERE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOWHERE)?;
     mount(Some("/proc/self/fd"), "/proc", NOWHERE, MsFlags::MS_BIND, NOWHERE)?;
     chdir("/proc")?;
     let sealed = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(NOWHERE, ".", NOWHERE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | sealed, NOWHERE)?;
-    // The old root comes to lie on top of the new one, and is taken off.
+    // The old root is now on top of the new one, and is removed.
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/")

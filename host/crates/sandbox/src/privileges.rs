@@ -1,22 +1,23 @@
-//! No rights, and no way to get any.
+//! Dropping all rights, and every way to get any.
 
 use caps::CapSet;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 
-/// The first of a range of user ids that systemd's documentation lists as unused by anybody. Each process gets one of its
-/// own from it, so that two workers share no user either.
+/// The first of a range of user ids that nobody uses, according to systemd's documentation. Each process gets one of
+/// its own from it, so that two workers do not share a user either.
 const UNUSED: u32 = 0x7000_0000;
-/// Where such ids are not to be had (in a container with few ids): `nobody`.
+/// The user `nobody`, for places where unused ids are not available (in a container with few ids).
 const NOBODY: u32 = 65534;
 
-/// Stops being root; everybody else stays who they are. Where a directory is granted, its owner is who can use it: that
-/// may be root, without any of root's rights but those of an owner.
+/// Switches from root to another user; does nothing for other users. If a directory is granted, the new user is its
+/// owner, who can use it. That may be root, but without any of root's rights except those of an owner.
 pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), String> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    // The bounding set needs a right that is lost with the user. Without exec it has no use; failure is no harm.
+    // Changing the bounding set requires a right that is lost with the user. The set has no effect without exec, so a
+    // failure does no harm.
     let _ = caps::clear(None, CapSet::Bounding);
     if let Some((user, group)) = owner {
         return become_user(user, group).map_err(|e| format!("cannot become the owner of a granted directory: {e}"));
@@ -34,7 +35,7 @@ fn become_user(user: u32, group: u32) -> Result<(), Errno> {
     setresuid(user, user, user)
 }
 
-/// Lets go of every capability, also of those over our own namespaces.
+/// Drops every capability, including those over the process's own namespaces.
 pub fn drop_capabilities() -> Result<(), String> {
     let clear = |set| caps::clear(None, set).map_err(|e| e.to_string());
     // Kernels without ambient capabilities have none to drop.
@@ -48,7 +49,7 @@ pub fn no_new_privileges() -> Result<(), Errno> {
     nix::sys::prctl::set_no_new_privs()
 }
 
-/// Other processes of the same user can neither trace this one nor read its memory, and it never dumps core.
+/// Prevents other processes of the same user from tracing this one or reading its memory, and prevents core dumps.
 pub fn not_dumpable() -> Result<(), Errno> {
     nix::sys::prctl::set_dumpable(false)
 }

@@ -1,18 +1,18 @@
-//! Which parts of the sandbox a process really got.
+//! Report on which parts of the sandbox a process really got.
 
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use wasmpool_core::layer::{Part, Substitute};
 
-/// A part that could not be had.
+/// A part that is not available.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Missing {
     pub part: Part,
     pub why: String,
 }
 
-/// What holds and what does not.
+/// The parts that hold, and those that do not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     pub held: Vec<Part>,
@@ -24,7 +24,7 @@ impl Report {
         self.note(part, result);
     }
 
-    /// Adds it, and says whether it holds.
+    /// Adds a part, and returns true if it holds.
     pub fn note(&mut self, part: Part, result: Result<(), impl ToString>) -> bool {
         match result {
             Ok(()) => self.held.push(part),
@@ -46,7 +46,7 @@ impl Report {
         self.held.contains(&part)
     }
 
-    /// Whether strict can do without `part`, which is missing.
+    /// Returns true if strict mode can do without `part`, which is missing.
     pub fn excused(&self, part: Part) -> bool {
         match part.substitute() {
             Substitute::None => false,
@@ -55,12 +55,13 @@ impl Report {
         }
     }
 
-    /// What strict needs and this process has not got.
+    /// Returns the parts that strict mode requires and this process does not have.
     pub fn lacking(&self, plan: &Plan) -> impl Iterator<Item = &Missing> {
         self.missing.iter().filter(|missing| plan.has(missing.part.layer()) && !self.excused(missing.part))
     }
 
-    /// Says what strict needs and this process has not got.
+    /// Returns an error that lists the parts that strict mode requires and this process does not have, if there are
+    /// any.
     pub fn meets_strict(&self, plan: &Plan) -> Result<(), String> {
         let lacking: Vec<String> = self
             .lacking(plan)

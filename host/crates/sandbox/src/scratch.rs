@@ -1,7 +1,7 @@
-//! A directory in memory that this process alone can reach, and that is gone with it.
+//! A directory in memory that only this process can reach, and that disappears with it.
 //!
-//! It is a file system of its own that is mounted nowhere: no path leads to it, `..` of its root is the root itself, and
-//! the kernel lets go of it when the last descriptor is closed, however the process ends.
+//! It is a file system of its own that is mounted nowhere: no path leads to it, `..` of its root is the root itself,
+//! and the kernel frees it when the last descriptor is closed, however the process ends.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -13,32 +13,32 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
 
-/// Of `linux/mount.h`.
+/// Constants from `linux/mount.h`.
 const FSCONFIG_SET_STRING: c_uint = 1;
 const FSCONFIG_CMD_CREATE: c_uint = 6;
 const CLOSE_ON_EXEC: c_uint = 1;
 /// No set-user-id, no devices, nothing to execute.
 const ATTRIBUTES: c_uint = 2 | 4 | 8;
 
-/// Names take memory of the kernel that the size does not count, so their number has a bound as well.
+/// Names take memory of the kernel that is not counted in the size, so the number of files is limited as well.
 const BYTES_PER_FILE: u64 = 4096;
 const FEWEST_FILES: u64 = 1024;
 
-/// Makes one of so many bytes, by right of being root.
+/// Makes a scratch directory of this many bytes with the rights of root.
 ///
 /// # Errors
 ///
-/// Why not, and what to do.
+/// Returns the reason why it is not available, and what to do about it.
 pub fn make(bytes: u64) -> Result<OwnedFd, String> {
     mount(bytes).map_err(|e| unavailable("mounting it", e))
 }
 
-/// Makes one by right of having a user namespace of its own, which is entered here if it is not yet. `user` is who the
-/// process was before.
+/// Makes a scratch directory with the rights of a user namespace, which is entered here unless it already was. `user`
+/// is the user of the process before that.
 ///
 /// # Errors
 ///
-/// As above.
+/// Returns the reason why it is not available, and what to do about it.
 pub fn make_with_own_user(bytes: u64, user: (Uid, Gid), entered: bool) -> Result<OwnedFd, String> {
     if !entered {
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
@@ -57,9 +57,10 @@ fn unavailable(what: &str, why: std::io::Error) -> String {
     )
 }
 
-/// Keeps this process's user and group known in its user namespace.
+/// Maps this process's user and group into its user namespace.
 fn map((user, group): (Uid, Gid)) -> std::io::Result<()> {
-    // A process that has changed its user does not own its own files in /proc. It is made so again with the privileges.
+    // A process that has changed its user does not own its own files in /proc. That is undone when it drops its
+    // privileges.
     nix::sys::prctl::set_dumpable(true)?;
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
@@ -67,7 +68,7 @@ fn map((user, group): (Uid, Gid)) -> std::io::Result<()> {
 }
 
 fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
-    // What the guest makes can be read and emptied, whatever mask the user has.
+    // Files that the guest makes can be read and deleted, whatever mask the user has.
     let mask = umask(Mode::empty());
     umask(mask & !Mode::S_IRWXU);
     let none = std::ptr::null::<libc::c_char>();
@@ -79,17 +80,18 @@ fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
         // SAFETY: both strings live as long as the call.
         done(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value.as_ptr(), 0) })
     };
-    // None at all would mean: without a bound.
+    // A size of 0 would mean that there is no limit.
     set(c"size", bytes.max(BYTES_PER_FILE).to_string())?;
     set(c"nr_inodes", (bytes / BYTES_PER_FILE).max(FEWEST_FILES).to_string())?;
-    // The process is not yet who it will be, and nobody else ever reaches it.
+    // The process will change its user later, and nobody else ever reaches the directory.
     set(c"mode", "0777".to_owned())?;
     // SAFETY: this command takes no pointers.
     done(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) })?;
     // SAFETY: the call takes numbers.
     let mounted =
         descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOSE_ON_EXEC, ATTRIBUTES) })?;
-    // That one is only a place. Closing it takes it off again; a directory that is open stays.
+    // `mounted` is only a reference to the mount. Closing it unmounts the file system again, but a directory that is
+    // open stays.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(&mounted, c".", flags, Mode::empty())?)
 }

@@ -1,4 +1,4 @@
-//! From the table of system calls to filters, and the filters to the kernel.
+//! Turns the table of system calls into filters, and installs them in the kernel.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::syscalls::Soft;
 
 type Error = Box<dyn std::error::Error>;
 
-/// Puts a step's filter on top of those that hold already, in all threads. The calls in `free` are not filtered: only tests
-/// name any.
+/// Installs a step's filter in addition to the existing ones, in all threads. The calls in `free` are not filtered;
+/// only tests name any.
 pub fn enter(step: Step, free: &[c_long]) -> Result<(), Error> {
     let soft: Vec<Soft> = step.soft().into_iter().filter(|soft| !free.contains(&soft.number)).collect();
     for soft in &soft {
@@ -30,8 +30,8 @@ fn arch() -> Result<TargetArch, Error> {
     Ok(TargetArch::try_from(std::env::consts::ARCH)?)
 }
 
-/// Allows what the step's lines allow; everything else ends the process. A soft call is answered by its own filter; the
-/// strictest answer counts, so this one lets it pass.
+/// Returns a filter that allows what the step's lines allow, and ends the process for everything else. A soft call has
+/// a filter of its own; the strictest answer counts, so this filter lets the call pass.
 fn hard(step: Step, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut any = unfiltered.to_vec();
@@ -44,12 +44,13 @@ fn hard(step: Step, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
             any.push(call.number);
         }
     }
-    // An empty list of rules stands for: whatever the arguments.
+    // An empty list of rules allows any arguments.
     rules.extend(any.into_iter().map(|number| (number, Vec::new())));
     Ok(SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch()?)?.try_into()?)
 }
 
-/// A filter for one call that fails softly: a filter has one answer.
+/// Returns a filter for one call that fails softly. Each such call needs its own, because a filter has only one such
+/// answer.
 fn failing(soft: &Soft) -> Result<BpfProgram, Error> {
     let rules = if soft.only.is_empty() { Vec::new() } else { each(soft.only)? };
     let answer = SeccompAction::Errno(soft.errno.unsigned_abs());
@@ -57,7 +58,7 @@ fn failing(soft: &Soft) -> Result<BpfProgram, Error> {
     Ok(SeccompFilter::new(rules, SeccompAction::Allow, answer, arch()?)?.try_into()?)
 }
 
-/// A rule of the table as those of the filter, where an argument has one value: all combinations.
+/// Returns a rule of the table as rules of the filter, in which an argument has one value: all combinations.
 fn each(rule: Rule) -> Result<Vec<SeccompRule>, Error> {
     let mut all: Vec<Vec<SeccompCondition>> = vec![Vec::new()];
     for &(argument, is) in rule {
@@ -70,7 +71,7 @@ fn each(rule: Rule) -> Result<Vec<SeccompRule>, Error> {
     all.into_iter().map(|conditions| Ok(SeccompRule::new(conditions)?)).collect()
 }
 
-/// The ways for an argument to be what it must be; each is conditions that must all hold.
+/// Returns the alternatives that satisfy a condition on an argument; all conditions of an alternative must hold.
 fn ways(argument: u8, is: Is) -> Result<Vec<Vec<SeccompCondition>>, Error> {
     let own = std::process::id().cast_signed();
     let compare = |op, value: c_int| -> Result<SeccompCondition, Error> {

@@ -1,4 +1,5 @@
-//! The first acts of a child: keep one socket and nothing else, and never outlive the host.
+//! The first acts of a child process: keeping one socket and nothing else, and making sure that it never outlives the
+//! host.
 
 use std::fs::File;
 use std::io;
@@ -10,31 +11,31 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{Pid, getppid};
 
-/// The host, as it says on our command line.
+/// Process id of the host, from the command line.
 static HOST: OnceLock<Pid> = OnceLock::new();
 
-/// Has the kernel kill this process when its host ends.
+/// Asks the kernel to kill this process when its host ends.
 pub(super) fn die_with_host() -> io::Result<()> {
     let Some(&host) = HOST.get() else {
         return Ok(());
     };
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // It may have ended before that call: then somebody else is our parent by now.
+    // If the host ended before that call, this process already has another parent.
     if getppid() != host {
         return Err(io::Error::other("the host has ended"));
     }
     Ok(())
 }
 
-/// Has the kernel's memory killer choose this process rather than its host, whose loss would be the loss of all its work.
-/// Where there is no /proc, nothing can be said to it.
+/// Asks the kernel's memory killer to choose this process rather than its host, whose loss would be the loss of all its
+/// work. Without /proc there is no way to ask.
 fn die_before_host() {
     const FIRST: &[u8] = b"1000";
     let _ = std::fs::write("/proc/self/oom_score_adj", FIRST);
 }
 
-/// Takes the socket that is this process's standard input, and closes every other descriptor that somebody left open.
-/// `host` is its process id, as it stands on the command line.
+/// Takes the socket that is this process's standard input, and closes all other descriptors that somebody left open.
+/// `host` is the host's process id from the command line.
 pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
     let host = host.and_then(|pid| pid.parse().ok()).map(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     if holds(super::Layer::Death) {
@@ -42,7 +43,7 @@ pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
     }
     die_with_host()?;
     die_before_host();
-    // It says which limit ended a process. The host has blocked it, or whoever started the host ignores it.
+    // SIGXFSZ tells which limit ended a process. The host has blocked it, or whoever started the host ignores it.
     let mut size = SigSet::empty();
     size.add(Signal::SIGXFSZ);
     size.thread_unblock()?;
@@ -56,8 +57,8 @@ pub fn own_socket(host: Option<&str>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A descriptor that says nothing, or takes everything and keeps it nowhere: `/dev/null`. Where there is none, it is a pipe
-/// that nobody holds the other end of.
+/// Returns a descriptor that delivers nothing, or discards everything: `/dev/null` or, without that, a pipe whose other
+/// end is closed.
 pub fn nowhere(reading: bool) -> io::Result<OwnedFd> {
     if let Ok(null) = File::options().read(reading).write(!reading).open("/dev/null") {
         return Ok(null.into());
@@ -75,7 +76,7 @@ fn close_others() -> io::Result<()> {
     }
     // Old containers forbid that call.
     let numbers = match std::fs::read_dir("/proc/self/fd") {
-        // The descriptor that reads the directory is among them, and closed by then.
+        // The descriptor that reads the directory is among them, and is closed by then.
         Ok(open) => open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect::<Vec<c_int>>(),
         Err(_) => {
             let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -83,7 +84,7 @@ fn close_others() -> io::Result<()> {
         }
     };
     for number in numbers.into_iter().filter(|number| *number >= FIRST) {
-        // SAFETY: as above. One that is not open is none to close.
+        // SAFETY: closes numbers that nothing in this process owns yet. Closing one that is not open does nothing.
         unsafe { libc::close(number) };
     }
     Ok(())

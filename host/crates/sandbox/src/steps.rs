@@ -1,22 +1,22 @@
-//! The stretches of a process's life that have a filter of their own.
+//! Phases in the life of a process that have a filter of their own.
 
 use serde::{Deserialize, Serialize};
 
 use super::Openings;
 
-/// What a sandboxed process is for.
+/// Purpose of a sandboxed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     Worker,
-    /// A worker whose task imports WASI: one more thread drives its timers.
+    /// A worker whose task imports WASI; it has one more thread, which drives timers.
     WorkerWithTimers,
     Compile,
     /// A compile process that runs a task's `init` once.
     CompileAndInit,
 }
 
-/// A stretch of a process's life. Its filter comes on top of the earlier ones, so it can only take away: what a later step
-/// needs stands in every step before it.
+/// A phase in the life of a process. Its filter is added to the earlier ones, so it can only take away: whatever a
+/// later step needs has to be in every step before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step(u16);
 
@@ -26,7 +26,7 @@ pub const LOAD: Step = Step(1);
 pub const SERVE: Step = Step(2);
 /// A compile process, all the time.
 pub const COMPILE: Step = Step(4);
-/// Threads are made: those that compile, or the one that drives timers. Later steps make none.
+/// Threads are started: those that compile, or the one that drives timers. Later steps start none.
 pub const STARTS: Step = Step(8);
 /// Another step follows.
 pub const NEXT: Step = Step(16);
@@ -35,9 +35,9 @@ pub const TIMERS: Step = Step(32);
 /// WASI is linked and called in a compile process.
 pub const INIT: Step = Step(64);
 
-/// Directories are granted, or a scratch one.
+/// Directories are granted, or a scratch directory.
 pub const FILES: Step = Step(128);
-/// Some of them for writing.
+/// Some of the directories may be written to.
 pub const WRITES: Step = Step(256);
 /// Peers are granted.
 pub const PEERS: Step = Step(512);
@@ -48,7 +48,8 @@ pub const WORK: Step = LOAD.and(SERVE);
 pub const ALL: Step = WORK.and(COMPILE);
 
 impl Step {
-    /// The step of a process that waits for nothing of a stranger's any more: from here on it loads or compiles.
+    /// Returns the first filtered step of a process. In it, the process loads or compiles, and waits for nothing more
+    /// from strangers.
     pub fn loading(role: Role, openings: &Openings) -> Step {
         let step = match role {
             Role::Worker => LOAD,
@@ -59,7 +60,7 @@ impl Step {
         step.and(NEXT).with(openings)
     }
 
-    /// The last step of a process: a worker's task is loaded, a compile process has all its threads.
+    /// Returns the last step of a process: a worker's task is loaded, or a compile process has all its threads.
     pub fn serving(role: Role, openings: &Openings) -> Step {
         let step = match role {
             Role::Worker => SERVE,

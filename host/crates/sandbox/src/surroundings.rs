@@ -1,5 +1,5 @@
-//! What the surroundings of a process keep it from: limits of the shell, a system call that is refused, memory that may not
-//! be executed. Errors of the system name the limit that was met; here are the words that name where it comes from.
+//! Obstacles in the surroundings of a process: limits of the shell, a system call that is refused, memory that must not
+//! be executed. Errors of the system name the limit that was reached; this module adds where it comes from.
 
 use std::fmt;
 use std::io;
@@ -17,12 +17,12 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use wasmpool_core::text::bytes_said;
 
-/// A limit that a shell sets, as what it bounds and how it is asked for.
+/// A limit that a shell sets: what it limits, and the command that shows it.
 struct Limit {
     resource: Resource,
     what: &'static str,
     command: &'static str,
-    /// Whether it counts bytes.
+    /// True if it counts bytes.
     bytes: bool,
 }
 
@@ -64,8 +64,8 @@ const STACK: Limit = Limit {
 };
 
 impl Limit {
-    /// Its number, where there is one. A process can raise it up to the hard limit by itself, and wasmpool's do so for the
-    /// stack only.
+    /// Returns the limit's number, if there is one. A process can raise it up to the hard limit by itself, but
+    /// wasmpool's do so for the stack only.
     fn value(&self) -> Option<u64> {
         let (soft, hard) = getrlimit(self.resource).ok()?;
         let limit = if self.resource == Resource::RLIMIT_STACK { hard } else { soft };
@@ -79,7 +79,7 @@ impl Limit {
     }
 }
 
-/// An error of the system, with the limit that it may come from.
+/// Returns an error of the system as text, with the limit that may have caused it.
 pub fn told(error: &io::Error) -> String {
     match behind(error) {
         Some(limit) => format!("{error}; {limit}"),
@@ -90,7 +90,7 @@ pub fn told(error: &io::Error) -> String {
 fn behind(error: &io::Error) -> Option<String> {
     match Errno::from_raw(error.raw_os_error()?) {
         Errno::EMFILE => DESCRIPTORS.said(),
-        // A thread has no room for its stack, or is one too many.
+        // There is no room for the stack of a thread, or there are too many threads.
         Errno::EAGAIN => memory().or_else(|| {
             let limit = PROCESSES.said().filter(|_| !geteuid().is_root());
             let also = "a container may allow fewer (pids.max)";
@@ -102,19 +102,19 @@ fn behind(error: &io::Error) -> Option<String> {
     }
 }
 
-/// The limits of the shell that memory has.
+/// Returns the shell's limits on memory.
 pub fn memory() -> Option<String> {
     let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(Limit::said).collect();
     (!both.is_empty()).then(|| both.join(", and "))
 }
 
-/// The limit of the shell on files, where it is below this.
+/// Returns the shell's limit on the size of files, if it is below this many bytes.
 pub fn files_below(bytes: u64) -> Option<String> {
     FILES.value().filter(|limit| *limit < bytes).and_then(|_| FILES.said())
 }
 
-/// How a child ended. That is not known where somebody else has taken note of its end: a program that waits for all of its
-/// children, or the kernel where SIGCHLD is ignored.
+/// How a child ended. This is not known if somebody else has collected its exit status: a program that waits for all of
+/// its children, or the kernel if SIGCHLD is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended(Option<ExitStatus>);
 
@@ -147,7 +147,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// How a process ended, with what may have ended it.
+/// Returns how a process ended as text, with what may have ended it.
 fn told_end(status: ExitStatus) -> String {
     match behind_end(status) {
         Some(why) => format!("{status}; {why}"),
@@ -167,11 +167,11 @@ fn behind_end(status: ExitStatus) -> Option<String> {
     }
 }
 
-/// Whether memory can become executable, which machine code has to be.
+/// Checks that memory can become executable, which machine code has to be.
 ///
 /// # Errors
 ///
-/// What forbids it, and how to have it allowed.
+/// Returns what forbids it, and how to have it allowed.
 pub fn executable_memory() -> Result<(), String> {
     const LENGTH: usize = 4096;
     let Some(length) = NonZero::new(LENGTH) else {
@@ -196,16 +196,16 @@ pub fn executable_memory() -> Result<(), String> {
     })
 }
 
-/// Stack that a process has, where nobody limits it further.
+/// Usual size in bytes of a process's stack if nobody limits it further.
 const USUAL_STACK: u64 = 8 << 20;
-/// Stack that a process needs to run wasm, which itself may use half a megabyte.
+/// Size in bytes of the stack that a process needs to run wasm, which itself may use half a megabyte.
 const LEAST_STACK: u64 = 1 << 20;
 
-/// Whether wasm can run in a process like this one.
+/// Checks that wasm can run in a process like this one.
 ///
 /// # Errors
 ///
-/// What is in the way.
+/// Returns what prevents it.
 pub fn enough_to_run() -> Result<(), String> {
     match STACK.value() {
         Some(stack) if stack < LEAST_STACK => {
@@ -215,23 +215,23 @@ pub fn enough_to_run() -> Result<(), String> {
     }
 }
 
-/// What `doctor` says of the surroundings.
+/// The report of `doctor` on the surroundings.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Surroundings {
-    /// Nothing runs like this.
+    /// Obstacles because of which nothing runs.
     pub in_the_way: Vec<String>,
-    /// Some tasks do not run like this, or not as many workers.
+    /// Obstacles because of which some tasks do not run, or not as many workers.
     pub narrow: Vec<String>,
 }
 
-/// Descriptors that a run with one worker has open, besides its input and output.
+/// Number of descriptors that a run with one worker has open, besides its input and output.
 const FEWEST_DESCRIPTORS: usize = 12;
 
-/// Has the host, as `doctor`, make what a run takes: what it hands to a worker, descriptors and a thread.
+/// Tries, in the host of `doctor`, to create what a run needs: the files handed to a worker, descriptors and a thread.
 ///
 /// # Errors
 ///
-/// What cannot be had.
+/// Returns what is not available.
 pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
     let descriptors = || -> io::Result<Vec<OwnedFd>> {
         (0..FEWEST_DESCRIPTORS).map(|_| io::stderr().as_fd().try_clone_to_owned()).collect()
@@ -242,27 +242,27 @@ pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), Strin
         .map_err(|e| told(&e))
 }
 
-/// Below these, something that is usual does not work: a task of some tens of megabytes, the workers of a large machine, or
-/// the memory that `--memory` allows.
+/// Values below which something usual does not work: a task of some tens of megabytes, the workers of a large machine,
+/// or the memory that `--memory` allows.
 const ENOUGH: [(&Limit, u64); 5] =
     [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, 256), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 
-/// Processors that this process may use.
+/// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Whether this machine may move memory to disk.
+/// Returns true if this machine may move memory to disk.
 ///
-/// Wasmtime resets an instance's memory in place where the kernel can tell which pages were written (`PAGEMAP_SCAN`). It
-/// overlooks written pages that were swapped out (wasmtime pull request 14357), which the next item would then see: with
-/// swap, memory is given back and faulted in again instead, at some 10 µs an item.
+/// Wasmtime resets an instance's memory in place if the kernel can tell which pages were written (`PAGEMAP_SCAN`). It
+/// overlooks written pages that were swapped out (wasmtime pull request 14357), and the next item would see them. So
+/// with swap, memory is given back and faulted in again instead, which takes some 10 µs per item.
 pub fn has_swap() -> bool {
-    // The first line is a heading. A file that cannot be read is taken for a yes.
+    // The first line is a heading. If the file cannot be read, swap is assumed.
     std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
-/// Looks at this process, which has entered no sandbox.
+/// Examines this process, which has entered no sandbox.
 pub fn look(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
     let handed_over = hand_over().map_err(|e| told(&e));
     let needed = [executable_memory(), enough_to_run(), handed_over];
@@ -275,17 +275,18 @@ pub fn look(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
     Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).collect() }
 }
 
-/// Bytes of memory that this process and all it starts may have together: the least that the cgroups say it is in.
+/// Returns the number of bytes of memory that this process and all that it starts may use together: the lowest limit of
+/// the cgroups it is in.
 pub fn memory_of_all() -> Option<u64> {
     let memberships = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     files_of_limits(&memberships)
         .filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-        // The first version of cgroups has a number for none.
+        // Version 1 of cgroups has a very large number for "no limit".
         .filter(|bytes| *bytes < 1 << 60)
         .min()
 }
 
-/// The files that may hold such a limit, of the cgroups that a process is in and of those above them.
+/// Returns the files that may hold such a limit, of the cgroups that a process is in and of those above them.
 fn files_of_limits<'a>(memberships: &'a str) -> impl Iterator<Item = PathBuf> {
     let fields = |line: &'a str| {
         let mut fields = line.splitn(3, ':').skip(1);

@@ -1,5 +1,6 @@
-//! The system calls a process may make, as data. Every line says which code path needs the call; what has no line ends the
-//! process. What the arguments may be is in [`super::arguments`], in which process and when in [`super::steps`].
+//! The system calls that a process may make, as data. Every line says which code path needs the call; a call without a
+//! line ends the process. [`super::arguments`] says which arguments are permitted, and [`super::steps`] in which
+//! process and when.
 
 use libc::c_long;
 
@@ -12,7 +13,7 @@ pub struct Call {
     pub number: c_long,
     steps: Step,
     pub only: Only,
-    /// Who needs it. For readers: the program never looks at it.
+    /// The code that needs it. For readers only; the program never looks at it.
     #[allow(dead_code)]
     needed_by: &'static str,
 }
@@ -59,7 +60,7 @@ const CALLS: &[Call] = &[
     call(libc::SYS_gettid, ALL, ANY, "abort; starting threads"),
     call(libc::SYS_exit_group, ALL, ANY, "the end of the process"),
     call(libc::SYS_restart_syscall, ALL, ANY, "a wait goes on after a signal"),
-    // Time and chance.
+    // Time and random numbers.
     call(libc::SYS_clock_gettime, ALL, CLOCKS, "clocks, on machines where the vDSO has none"),
     call(libc::SYS_clock_getres, ALL, CLOCKS, "WASI: the resolution of a clock"),
     call(libc::SYS_clock_nanosleep, WORK.and(INIT), SLEEPING, "WASI: a wait without the timers"),
@@ -77,11 +78,11 @@ const CALLS: &[Call] = &[
     call(libc::SYS_epoll_create1, TIMERS.and(STARTS), ANY, "tokio: the timers' thread sleeps on it"),
     call(libc::SYS_eventfd2, TIMERS.and(STARTS), ANY, "tokio: wakes the timers' thread"),
     call(libc::SYS_epoll_ctl, TIMERS, ANY, "tokio"),
-    // Newer architectures have the next one alone.
+    // Newer architectures only have the next one.
     #[cfg(target_arch = "x86_64")]
     call(libc::SYS_epoll_wait, TIMERS, ANY, "tokio: waits for the next timer"),
     call(libc::SYS_epoll_pwait, TIMERS, ANY, "the same, on other machines"),
-    // Granted directories. Which files these reach is up to Landlock.
+    // Granted directories. Landlock decides which files these calls reach.
     call(libc::SYS_openat, FILES, ANY, "WASI: the directory itself; files where there is no openat2"),
     call(libc::SYS_openat2, FILES, ANY, "WASI: files beneath a directory"),
     call(libc::SYS_fstat, FILES, ANY, "WASI: what a descriptor is"),
@@ -111,7 +112,7 @@ const CALLS: &[Call] = &[
     call(libc::SYS_renameat2, WRITES, RENAMING, "WASI: renaming"),
     call(libc::SYS_linkat, WRITES, LINKING, "WASI: a hard link"),
     call(libc::SYS_symlinkat, WRITES, ANY, "WASI: a symbolic link"),
-    // Granted peers. Which ports can be connected to is up to Landlock.
+    // Granted peers. Landlock decides which ports can be connected to.
     call(libc::SYS_socket, PEERS, TCP, "WASI: a TCP socket"),
     call(libc::SYS_connect, PEERS, ANY, "WASI: connecting"),
     call(libc::SYS_bind, PEERS, ANY, "WASI: a guest that binds first; Landlock refuses it"),
@@ -124,16 +125,16 @@ const CALLS: &[Call] = &[
     call(libc::SYS_writev, PEERS, ANY, "tokio: sending"),
     call(libc::SYS_fcntl, PEERS, FLAGS_OF_SOCKETS, "a socket that doesn't block"),
     call(libc::SYS_ioctl, PEERS, NOT_BLOCKING, "the same"),
-    // The way to the next step.
+    // The calls that lead to the next step.
     call(libc::SYS_prctl, NEXT, LOCKING_PRIVILEGES, "before the second filter"),
     call(libc::SYS_seccomp, NEXT, FILTERING, "the second filter"),
     call(libc::SYS_prlimit64, NEXT, LIMITING, "no more threads"),
 ];
 
-/// A call that fails instead of ending the process, since a library makes it and goes on without.
+/// A call that fails instead of ending the process, because a library makes it and continues without it.
 pub struct Soft {
     pub number: c_long,
-    /// What its arguments must be for that; as one likes, where it is empty.
+    /// Condition on the arguments for this answer; any arguments if it is empty.
     pub only: Rule,
     pub errno: i32,
     #[allow(dead_code)]
@@ -166,12 +167,12 @@ const NOT_AT_ONCE: Soft = Soft {
 };
 
 impl Step {
-    /// The lines that hold in this step.
+    /// Returns the lines that apply in this step.
     pub fn calls(self) -> impl Iterator<Item = &'static Call> {
         CALLS.iter().filter(move |call| self.overlaps(call.steps))
     }
 
-    /// The calls that fail softly in this step.
+    /// Returns the calls that fail softly in this step.
     pub fn soft(self) -> Vec<Soft> {
         let mut soft = Vec::new();
         if self.overlaps(STARTS) {

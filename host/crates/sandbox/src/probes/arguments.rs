@@ -1,5 +1,5 @@
-//! Attempts by the arguments of calls that are harmless otherwise: the id of another process, and flags, operations and
-//! commands that nothing here needs. Each names the calls whose lines in the table refuse it.
+//! Attempts that misuse arguments of otherwise harmless calls: the id of another process, and flags, operations and
+//! commands that nothing here needs. Each attempt names the calls whose lines in the table refuse it.
 
 use std::mem::zeroed;
 
@@ -13,18 +13,19 @@ const fn refused(name: &'static str, calls: &'static [c_long], run: fn(&Targets)
     Attempt { name, refusal: Refusal::Killed, calls, run }
 }
 
-/// A worker with timers sees it fail while it starts its threads.
+/// Returns an attempt that fails without ending the process. A worker with timers sees such a failure while it starts
+/// its threads.
 const fn fails(name: &'static str, calls: &'static [c_long], run: fn(&Targets) -> Tried) -> Attempt {
     Attempt { name, refusal: Refusal::Fails, calls, run }
 }
 
-/// The clock of the CPU time of a process.
+/// Returns the clock of the CPU time of a process.
 fn clock_of(pid: i32) -> c_int {
     const OF_SCHEDULER: c_int = 2;
     (!pid << 3) | OF_SCHEDULER
 }
 
-/// A call that would wait, and must not: it does where nothing refuses it.
+/// Returns the result of a call that must not wait. If nothing refuses the call, it times out at once.
 fn would_wait<T>(result: Result<T, Errno>) -> Tried {
     match result {
         Err(Errno::ETIMEDOUT | Errno::EAGAIN) => Ok(()),
@@ -42,10 +43,10 @@ fn advise(advice: c_int) -> Tried {
     ignore(sys!(libc::SYS_madvise, page(RW)?, 4096, advice))
 }
 
-/// Four words that a lock may lie in.
+/// Four words that a lock may be in.
 static WORDS: [std::sync::atomic::AtomicI32; 4] = [const { std::sync::atomic::AtomicI32::new(0) }; 4];
 
-/// Locks what another holds, whose id stands in the word, until a time that is over.
+/// Locks a lock that another process holds, whose id is in the word. The call times out at once.
 fn lock_of(pid: i32) -> Tried {
     let [word, ..] = &WORDS;
     word.store(pid, std::sync::atomic::Ordering::Relaxed);
@@ -55,7 +56,7 @@ fn lock_of(pid: i32) -> Tried {
 }
 
 pub const ATTEMPTS: &[Attempt] = &[
-    // Another process's id.
+    // Ids of other processes.
     refused("the CPU time of the host", &[libc::SYS_clock_gettime], |t| {
         // SAFETY: all zeroes is a valid time.
         let mut time: libc::timespec = unsafe { zeroed() };
@@ -85,7 +86,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         ignore(sys!(libc::SYS_sched_getaffinity, t.host, size_of_val(&set), set.as_mut_ptr()))
     }),
     refused("where the host shall run", &[libc::SYS_sched_setaffinity], |t| {
-        // Every processor: it changes nothing.
+        // Names every processor, so it changes nothing.
         let set = [u64::MAX; 128];
         ignore(sys!(libc::SYS_sched_setaffinity, t.host, size_of_val(&set), set.as_ptr()))
     }),
@@ -121,9 +122,9 @@ pub const ATTEMPTS: &[Attempt] = &[
         // SAFETY: all zeroes is a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { zeroed() };
         info.si_code = -1;
-        // No signal: only whether it may.
+        // Sends no signal; only checks whether it would be allowed.
         match sys!(libc::SYS_rt_sigqueueinfo, t.host, 0, &raw const info) {
-            // It was looked at: Landlock, or another user, refuses.
+            // The call was examined: Landlock, or another user id, refuses it.
             Err(Errno::EPERM) => Ok(()),
             other => ignore(other),
         }
@@ -147,7 +148,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     refused("signals of a descriptor", &[libc::SYS_fcntl], |t| {
         any(|fd| {
             sys!(libc::SYS_fcntl, fd, libc::F_SETOWN, t.host).or_else(|e| match e {
-                // It was looked at.
+                // The call was examined.
                 Errno::EPERM => Ok(0),
                 other => Err(other),
             })
@@ -169,7 +170,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         let on: c_int = 1;
         any(|fd| sys!(libc::SYS_setsockopt, fd, libc::SOL_SOCKET, libc::SO_PASSCRED, &raw const on, size_of_val(&on)))
     }),
-    // Memory that no limit counts, and other things than memory.
+    // Memory that no limit counts, and mappings other than of memory.
     refused("shared memory", &[libc::SYS_mmap], |_| ignore(map(SHARED))),
     refused("memory that grows downwards", &[libc::SYS_mmap], |_| {
         ignore(map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN))
@@ -187,7 +188,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         ignore(sys!(libc::SYS_mremap, page(RW)?, 4096, 4096, flags, 0))
     }),
     refused("pages that are compared with others'", &[libc::SYS_madvise], |_| match advise(libc::MADV_MERGEABLE) {
-        // A kernel without it.
+        // The kernel does not have this feature.
         Err(Errno::EINVAL) => advise(libc::MADV_HUGEPAGE),
         other => other,
     }),
@@ -198,7 +199,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     }),
     // Filters.
     refused("somebody who answers calls", &[libc::SYS_seccomp], |_| {
-        // Of one instruction: allow.
+        // A program of one instruction: allow.
         let filter = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
         let program = libc::sock_fprog { len: 1, filter: (&raw const filter).cast_mut() };
         let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;

@@ -1,4 +1,4 @@
-//! The attempts. Each is harmless where it succeeds.
+//! The attempts. Each of them does no harm if it succeeds.
 
 use std::ffi::CString;
 use std::mem::zeroed;
@@ -14,9 +14,9 @@ pub type Tried = Result<(), Errno>;
 
 pub struct Attempt {
     pub name: &'static str,
-    /// How strict refuses it.
+    /// How strict mode refuses it.
     pub refusal: Refusal,
-    /// The calls whose lines refuse it, where these are all that does.
+    /// The calls whose lines in the table refuse it, if nothing else does.
     pub calls: &'static [c_long],
     pub run: fn(&Targets) -> Tried,
 }
@@ -25,7 +25,7 @@ pub struct Attempt {
 pub enum Refusal {
     /// The process is killed.
     Killed,
-    /// The call fails; a worker with timers may see it fail where another is killed.
+    /// The call fails. A worker with timers may see a call fail for which another worker is killed.
     Fails,
 }
 
@@ -37,11 +37,12 @@ const fn fails(name: &'static str, run: fn(&Targets) -> Tried) -> Attempt {
     Attempt { name, refusal: Refusal::Fails, calls: &[], run }
 }
 
-/// Makes a system call. Every argument is as wide as a register: of a narrower one the rest may be anything.
+/// Makes a system call. Every argument is widened to the width of a register, because the rest of the register would
+/// otherwise be undefined.
 macro_rules! sys {
     ($number:expr $(, $argument:expr)*) => {{
-        // SAFETY: arguments are numbers, or pointers to what lives until the end of the statement; calls that change this
-        // process are made by probes, after which it ends.
+        // SAFETY: arguments are numbers, or pointers to values that live until the end of the statement. Calls that
+        // change this process are made by probes, after which it ends.
         let result = unsafe { libc::syscall($number $(, $argument as c_long)*) };
         if result < 0 { Err(Errno::last()) } else { Ok(result) }
     }};
@@ -56,7 +57,7 @@ fn open(text: &str, flags: c_int) -> Tried {
     sys!(libc::SYS_openat, libc::AT_FDCWD, file.as_ptr(), flags, 0o600).map(drop)
 }
 
-/// Opens what lies in this direction from any descriptor the process has.
+/// Opens this path relative to each descriptor of the process in turn.
 fn from_any_descriptor(text: &str, flags: c_int) -> Tried {
     let file = path(text);
     (0..64)
@@ -67,7 +68,7 @@ fn from_any_descriptor(text: &str, flags: c_int) -> Tried {
 
 pub(super) use sys;
 
-/// All there are.
+/// Returns all attempts.
 pub fn all() -> impl Iterator<Item = &'static Attempt> {
     ATTEMPTS.iter().chain(super::arguments::ATTEMPTS)
 }
@@ -235,7 +236,7 @@ const ATTEMPTS: &[Attempt] = &[
     killed("become root for all purposes", |_| ignore(sys!(libc::SYS_setresuid, 0, 0, 0))),
     killed("join a group", |_| ignore(sys!(libc::SYS_setgroups, 1, [0u32].as_ptr()))),
     killed("take capabilities", |_| {
-        // One that root has wherever it has any: CAP_NET_BIND_SERVICE, effective and permitted.
+        // A capability that root has wherever it has any: CAP_NET_BIND_SERVICE, effective and permitted.
         let header = [0x2008_0522u32, 0];
         let data = [1u32 << 10, 1 << 10, 0, 0, 0, 0];
         ignore(sys!(libc::SYS_capset, header.as_ptr(), data.as_ptr()))
@@ -273,7 +274,7 @@ const ATTEMPTS: &[Attempt] = &[
     killed("set the clock", |_| ignore(sys!(libc::SYS_clock_settime, libc::CLOCK_REALTIME, 0))),
     killed("the kernel's log", |_| ignore(sys!(libc::SYS_syslog, 10, 0, 0))),
     killed("a weaker filter", |_| ignore(sys!(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, null::<c_void>()))),
-    // What it was given.
+    // Things that the worker was given.
     killed("grow its limits", |_| {
         let limit = [libc::RLIM64_INFINITY; 2];
         ignore(sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, limit.as_ptr(), 0))
@@ -308,7 +309,7 @@ pub fn any(attempt: impl FnMut(c_int) -> Result<c_long, Errno>) -> Tried {
     (3..16).map(attempt).find(Result::is_ok).unwrap_or(Err(Errno::EBADF)).map(drop)
 }
 
-/// The child of a fork that should not have been ends at once.
+/// Returns the result of a fork that should have been refused. The child ends at once.
 fn forked(result: Result<c_long, Errno>) -> Tried {
     if result? == 0 {
         // SAFETY: ends the process.
@@ -317,7 +318,7 @@ fn forked(result: Result<c_long, Errno>) -> Tried {
     Ok(())
 }
 
-/// Reads or writes where nothing is. The kernel says so only to those who may.
+/// Reads or writes an address where nothing is mapped. The kernel reports that only to callers who would be allowed to.
 fn vm(number: c_long, pid: i32) -> Tried {
     let mut byte = 0u64;
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 8 };

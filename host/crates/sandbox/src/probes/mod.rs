@@ -1,6 +1,7 @@
-//! What a compromised worker would try, tried from inside a real one. Only with the feature `probes`, which releases lack.
+//! Attacks that a compromised worker would try, tried from inside a real one. Only with the feature `probes`, which
+//! releases do not have.
 //!
-//! [`list`] is what is tried; the program `wasmpool-probes` is the host of it.
+//! [`list`] contains the attacks; the program `wasmpool-probes` is the host that runs them.
 
 mod arguments;
 pub mod list;
@@ -10,7 +11,7 @@ use std::process::Command;
 use wasmpool_core::layer::Layer;
 use wasmpool_core::probe::{Outcome, Probe};
 
-/// Tries it.
+/// Tries the attack that a probe names.
 pub fn attempt(probe: &Probe) -> Outcome {
     if probe.name == FOR_EVER {
         loop {
@@ -26,16 +27,16 @@ pub fn attempt(probe: &Probe) -> Outcome {
     }
 }
 
-/// The environment variable of the host that names layers a child starts without.
+/// The environment variable of the host that names layers that a child starts without.
 pub const WITHOUT: &str = "WASMPOOL_PROBES_WITHOUT";
-/// What an environment leaks.
+/// The environment variable that is leaked to a child that starts without the inheritance layer.
 pub const SECRET: &str = "WASMPOOL_PROBES_SECRET";
 /// The probe that computes and never looks at its socket.
 pub const FOR_EVER: &str = "compute for ever";
 /// A descriptor that the host leaks.
 pub const LEAKED: i32 = 777;
 
-/// Leaves layers out that a child has from its start.
+/// Leaves out layers that a child otherwise has from its start.
 pub fn weaken(command: &mut Command) {
     let without = std::env::var(WITHOUT).unwrap_or_default();
     if layers(&without).contains(&Layer::Inheritance) {
@@ -44,7 +45,7 @@ pub fn weaken(command: &mut Command) {
     command.arg(without);
 }
 
-/// The layers that this child goes without from its start.
+/// Returns the layers that this child starts without.
 pub(super) fn left_out_at_start() -> Vec<Layer> {
     layers(&std::env::args().nth(3).unwrap_or_default())
 }
