@@ -1,13 +1,13 @@
-//! How this process's allocator treats large blocks.
+//! The allocator's treatment of large blocks in this process.
 
-/// Large items and chunks pass through buffers of their size. An allocator that gives each back to the kernel gets the next
-/// one a page at a time, and a page costs more than what is done with it. This is for processes that are wholly ours: a
-/// program that uses the library decides for itself.
+/// Keeps large freed blocks in the process, for reuse. Large items and chunks pass through buffers of their size. An
+/// allocator that returns each to the kernel gets the next one a page at a time, and a page costs more than the work
+/// done with it. Only for processes that are wholly ours: a program that uses the library decides for itself.
 pub fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     {
         const KEPT: i32 = 4 << 20;
-        // SAFETY: these set two numbers, and no other thread was started yet.
+        // SAFETY: these calls set two numbers, and no other thread was started yet.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);

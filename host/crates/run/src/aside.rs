@@ -1,7 +1,7 @@
-//! Files that are written aside, and get their names once they are whole.
+//! Files that are written under a temporary name, and renamed once they are whole.
 //!
-//! Everything here goes by a descriptor of the directory, and follows no link: whatever becomes of the directory's path, or
-//! is put into it, no other file is written to or removed.
+//! All functions here use a descriptor of the directory and follow no link: whatever happens to the directory's path,
+//! or is put into the directory, no other file is written to or removed.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,11 +18,11 @@ use rustix::path::Arg;
 use crate::place::FileId;
 use crate::scarce::patiently;
 
-/// A directory that is open.
+/// An open directory.
 #[derive(Clone, Debug)]
 pub struct Directory(Arc<File>);
 
-/// A file in a directory, under a name that means nothing. It goes when this is dropped, unless it was given one.
+/// A file under a temporary name. It is removed when this is dropped, unless it was given its final name.
 #[derive(Debug)]
 pub struct Aside {
     pub file: File,
@@ -30,7 +30,7 @@ pub struct Aside {
     name: Option<String>,
 }
 
-/// What is known of something in a directory without opening it.
+/// The metadata of something in a directory, known without opening it.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
     pub is_file: bool,
@@ -39,23 +39,24 @@ pub struct Found {
     pub modified: SystemTime,
 }
 
-/// Digits of the number in a name that means nothing.
+/// Number of digits in a temporary name.
 const DIGITS: usize = 16;
 
 impl Directory {
-    /// Opens a directory of this path; links in it are followed.
+    /// Opens the directory of this path; links in it are followed.
     pub fn open(path: &Path) -> io::Result<Directory> {
         open(rustix::fs::CWD, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
             .map(|file| Directory(file.into()))
     }
 
-    /// Opens a directory in this one, which it is not a link to. It is made if it is not there and `mode` says how.
+    /// Opens a directory in this one, unless it is a link. If it does not exist and `mode` is given, it is made with
+    /// that mode.
     pub fn below(&self, name: &str, mode: Option<u32>) -> io::Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         match open(&*self.0, name, flags, Mode::empty()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && mode.is_some() => {
                 match rustix::fs::mkdirat(&*self.0, name, Mode::from_raw_mode(mode.unwrap_or_default())) {
-                    // Made by another at the same time.
+                    // Another process made it at the same time.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(e) => return Err(e.into()),
                 }
@@ -66,7 +67,7 @@ impl Directory {
         .map(|file| Directory(file.into()))
     }
 
-    /// Whether a path leads to this directory.
+    /// Returns true if a path leads to this directory.
     pub fn is(&self, path: &Path) -> bool {
         let id = |metadata: Metadata| FileId::of(&metadata);
         self.metadata().map(id).ok().is_some_and(|this| std::fs::metadata(path).map(id).ok() == Some(this))
@@ -76,8 +77,8 @@ impl Directory {
         self.0.metadata()
     }
 
-    /// Keeps others that call this out, as long as the directory is open. `false` if another has done so. Where the file
-    /// system knows no locks, everybody has one.
+    /// Locks the directory against others that call this, for as long as it is open. Returns false if another holds the
+    /// lock. Where the file system has no locks, everybody gets it.
     pub fn lock(&self) -> bool {
         let locked = || match self.0.try_lock() {
             Err(TryLockError::Error(e)) => Err(e),
@@ -97,7 +98,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// Makes a file with a name that begins with `prefix` and is nobody's.
+    /// Makes a new file with a unique name that begins with `prefix`.
     pub fn aside(&self, prefix: &str, mode: u32) -> io::Result<Aside> {
         loop {
             let number = RandomState::new().build_hasher().finish();
@@ -110,18 +111,18 @@ impl Directory {
         }
     }
 
-    /// Makes a file of this name, which nothing has.
+    /// Makes a new file of this name, which must not exist.
     pub fn make(&self, name: impl Arg) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         open(&*self.0, name, flags, Mode::from_raw_mode(0o666))
     }
 
-    /// Gives what has one name another. What had that before loses it.
+    /// Renames a file. A file that had the new name is replaced.
     pub fn rename(&self, name: impl Arg, to: impl Arg) -> io::Result<()> {
         Ok(rustix::fs::renameat(&*self.0, name, &*self.0, to)?)
     }
 
-    /// Makes sure that files are found again that were made here or renamed.
+    /// Syncs the directory, so that files that were made or renamed in it are found again.
     pub fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
@@ -130,7 +131,8 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&*self.0, name, AtFlags::empty())?)
     }
 
-    /// Calls `each` with all that is in it. Names that are no text are told as they can be shown; none of ours is such.
+    /// Calls `each` with the name of every entry. Names that are not valid text are converted lossily; none of ours is
+    /// such a name.
     pub fn each(&self, mut each: impl FnMut(&str)) -> io::Result<()> {
         for entry in Dir::read_from(&*self.0)? {
             let entry = entry?;
@@ -142,7 +144,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Looks at what has this name, which may be a link.
+    /// Returns the metadata of the entry of this name, which may be a link.
     pub fn look_at(&self, name: impl Arg) -> io::Result<Found> {
         let stat: Stat = rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
@@ -156,7 +158,7 @@ impl Directory {
 }
 
 impl Aside {
-    /// Gives the file its name. What had it before loses it.
+    /// Renames the file to its final name. A file that had that name is replaced.
     pub fn place(mut self, name: &str) -> io::Result<()> {
         if let Some(aside) = &self.name {
             self.directory.rename(aside.as_str(), name)?;
@@ -174,7 +176,7 @@ impl Drop for Aside {
     }
 }
 
-/// Whether a name is one that [`Directory::aside`] gives.
+/// Returns true if the name is a temporary one, as [`Directory::aside`] makes them.
 pub fn is_aside(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|number| {
         number.len() == DIGITS && number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))

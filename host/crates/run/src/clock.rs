@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 static SUSPENSIONS: Mutex<Suspensions> = Mutex::new(Suspensions { since: None, before: Duration::ZERO });
 
 struct Suspensions {
-    /// When the one began that has not ended.
+    /// Start of the current suspension, if there is one.
     since: Option<Instant>,
-    /// How long all others took.
+    /// Duration of all earlier suspensions.
     before: Duration,
 }
 
@@ -22,7 +22,7 @@ fn suspensions() -> MutexGuard<'static, Suspensions> {
     SUSPENSIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has all clocks stand still while `stopped` runs.
+/// Stops all clocks while `stopped` runs.
 pub fn suspend(stopped: impl FnOnce()) {
     suspensions().since = Some(Instant::now());
     stopped();
@@ -31,11 +31,11 @@ pub fn suspend(stopped: impl FnOnce()) {
     suspensions.since = None;
 }
 
-/// Tells how long the program has run since a moment.
+/// A clock that measures how long the program has run since a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
-    /// Suspensions before.
+    /// Duration of suspensions before that moment.
     suspended: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a run or a pool as a whole. What goes wrong with an item is its [`wasmpool_core::outcome::Failure`].
+//! Errors of a run or a pool as a whole. The error of an item is its [`wasmpool_core::outcome::Failure`].
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,23 +7,23 @@ use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_sandbox::surroundings::told;
 
-/// Why a run could not start or go on, or what a call of a pool came to.
+/// An error that keeps a run or a pool from starting or continuing, or that a call of a pool returns.
 ///
-/// Shown, it may have several lines, of which all but the first are indented; what a stranger chose in it, such as a name in a
-/// task, is escaped.
+/// Displayed, it may have several lines, of which all but the first are indented. Text in it that a stranger chose,
+/// such as a name in a task, is escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The task cannot be read, compiled or called like this. Nothing ran.
+    /// The task cannot be read, compiled or called in this way. Nothing ran.
     #[error("{}", Lines(.0))]
     Task(String),
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
     #[error("the compiled task cannot be loaded: {}", Lines(.0))]
     Artifact(String),
-    /// Something that the user grants cannot be opened. Nothing ran.
+    /// A grant cannot be opened. Nothing ran.
     #[error("{}", Lines(.0))]
     Grant(String),
-    /// This machine cannot give a process the sandbox that was asked for. Nothing ran.
+    /// The sandbox that was asked for is not available on this machine. Nothing ran.
     #[error(
         "the sandbox cannot be had here: {}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is",
         Lines(.0)
@@ -44,22 +44,22 @@ pub enum Error {
     /// A bound argument, or that of `init`, cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
     Argument(String),
-    /// An item failed. All others are not touched by that.
+    /// An item failed. No other item is affected.
     #[error(transparent)]
     Item(#[from] ItemError),
     /// The pool was closed or terminated: it takes no new calls.
     #[error("the pool is closed and takes no new calls")]
     Closed,
-    /// The result is not there yet. Work on it goes on.
+    /// The result is not there yet. The call continues.
     #[error("the result is not there within the time it was waited for")]
     WaitTimeout,
-    /// Nobody knows yet whether it succeeds.
+    /// The call is not finished, so it is not known whether it succeeds.
     #[error("the result is not there yet: wait for it before asking whether it is successful")]
     Unfinished,
-    /// A pool that still takes calls cannot be waited for.
+    /// The pool still takes calls, so its end cannot be waited for.
     #[error("the pool is still open: close or terminate it before joining it")]
     StillOpen,
-    /// The pool belongs to another process, from which this one was forked off: it has no workers here.
+    /// The pool belongs to the process from which this one was forked off; it has no workers here.
     #[error(
         "the pool was built before this process was forked off, and belongs to its parent: build one after the fork"
     )]
@@ -73,21 +73,21 @@ pub enum Error {
     /// The results cannot be written.
     #[error("cannot write the results: {0}")]
     Output(#[source] io::Error),
-    /// The run cannot go on with its journal.
+    /// The run cannot continue with its journal.
     #[error("{}", Lines(.0))]
     Journal(String),
     /// The system refused something that the run needs.
     #[error("{}", told(.0))]
     System(#[from] io::Error),
-    /// A thread of ours panicked: something that must hold does not. What is known of the run is not to be relied on.
+    /// A thread of the program panicked: an invariant is broken. What is known of the run is not reliable.
     #[error("this is a bug in wasmpool, please report it: {}", Lines(.0))]
     Bug(String),
 }
 
-/// Does the work of a thread, and returns what it panicked with as an [`Error::Bug`] of whoever is `who`. The panic hook has
-/// printed where that was.
+/// Runs the work of a thread, and returns a panic as an [`Error::Bug`] that names the thread as `who`. The panic hook
+/// has already printed its place.
 pub fn caught<T>(who: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
-    // What it was at is not looked at again, but to be ended.
+    // The thread's state is not used again after a panic, except to end it.
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Error::Bug(format!("{who} broke down: {}", said.unwrap_or("it does not say why")))
@@ -95,7 +95,7 @@ pub fn caught<T>(who: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
 }
 
 impl Error {
-    /// The same once more, for another that waits for the same thing.
+    /// Returns a copy, for another caller that waits for the same thing.
     pub fn again(&self) -> Error {
         let io = |e: &io::Error| match e.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),

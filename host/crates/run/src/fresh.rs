@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::place::FileId;
 
-/// A file that this process made and that nobody has written to. It is removed when this is dropped, so that a run that is
-/// refused leaves nothing behind.
+/// A file that this process made and that nobody has written to. It is removed when this is dropped, so that a run that
+/// is refused leaves nothing behind.
 #[derive(Debug)]
 pub struct Fresh {
     path: PathBuf,
@@ -16,7 +16,7 @@ pub struct Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        // Somebody may have put another file in its place, or something into it.
+        // Somebody may have replaced the file, or written something into it.
         if fs::symlink_metadata(&self.path).is_ok_and(|found| FileId::of(&found) == self.id && found.len() == 0) {
             let _ = fs::remove_file(&self.path);
         }
@@ -24,23 +24,23 @@ impl Drop for Fresh {
 }
 
 impl Fresh {
-    /// Lets the file stay.
+    /// Keeps the file.
     pub fn keep(self) {
         std::mem::forget(self);
     }
 }
 
-/// A directory that is about to be made. It is removed when this is dropped, if there is nothing in it.
+/// A directory that is about to be made. It is removed when this is dropped, if it is empty.
 #[derive(Debug)]
 pub struct FreshDirectory(Option<PathBuf>);
 
 impl FreshDirectory {
-    /// Remembers it, if it is named and is not there yet.
+    /// Remembers the path, if there is one and nothing exists there yet.
     pub fn of(path: Option<&Path>) -> FreshDirectory {
         FreshDirectory(path.filter(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned))
     }
 
-    /// Lets it stay.
+    /// Keeps the directory.
     pub fn keep(mut self) {
         self.0 = None;
     }
@@ -54,7 +54,7 @@ impl Drop for FreshDirectory {
     }
 }
 
-/// Opens a file with these options, and makes it where it is not there.
+/// Opens a file with these options, and makes it if it does not exist.
 pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Option<Fresh>)> {
     loop {
         match options.clone().open(path) {
@@ -62,7 +62,7 @@ pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Opt
             opened => return opened.map(|file| (file, None)),
         }
         match options.clone().create_new(true).open(path) {
-            // Made by somebody else just now, or a link to a file that is not there.
+            // Somebody else made it just now, or it is a link to a file that does not exist.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.exists() => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 return options.clone().create(true).open(path).map(|file| (file, None));

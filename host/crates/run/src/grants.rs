@@ -1,4 +1,4 @@
-//! Grants: what a task may reach outside its own memory. Nothing, unless the user gives it.
+//! Grants: what a task may reach outside its own memory. That is nothing, unless the user grants it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,36 +14,39 @@ use wasmpool_core::guest_grants::{GuestDirectory, GuestGrants, GuestPeer};
 use wasmpool_core::text::Foreign;
 use wasmpool_sandbox::surroundings::told;
 
-/// Directories that can be granted to a task. Each is a descriptor in every worker.
+/// Maximum number of directories that can be granted to a task. Each is a descriptor in every worker.
 pub const MOST_DIRECTORIES: usize = 16;
 
-/// What the user gives.
+/// The grants that the user gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Grants {
-    /// Variables of the environment, and their values. The host's own are never seen.
+    /// Environment variables and their values. The host's own variables are never visible.
     pub env: Vec<(String, String)>,
     pub directories: Vec<Directory>,
-    /// Peers that TCP connections may be made to.
+    /// Peers to which TCP connections may be made.
     pub peers: Vec<Peer>,
-    /// The guest's name of a directory that it may write to and that is empty at each item. It is no directory of the
-    /// host: it lies in memory, is the worker's own, and holds as many bytes as the instance may have of memory.
+    /// The guest's name of a directory that it may write to and that is empty at the start of each item. It is no
+    /// directory of the host: it lies in the worker's memory, and holds as many bytes as the instance may have of
+    /// memory.
     pub scratch: Option<String>,
 }
 
-/// A directory of the host, and all that is below it.
+/// A directory of the host, with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Directory {
     pub host: PathBuf,
-    /// Its name in the guest.
+    /// The directory's name in the guest.
     pub guest: String,
     pub writable: bool,
 }
 
-/// What stands behind a directory that may be written to, and behind one that may only be read, where that is said.
+/// The suffix of a directory that may be written to; `READABLE` is that of one that may only be read, where that is
+/// said.
 pub const WRITABLE: &str = ":rw";
 pub const READABLE: &str = ":ro";
 
-/// Takes the mode off the end of a directory's name, and says whether it may be written to. Without one it may not.
+/// Splits the mode off the end of a directory's name, and returns true if it may be written to. Without a mode it may
+/// not.
 pub fn split_mode(text: &str) -> (&str, bool) {
     match text.strip_suffix(WRITABLE) {
         Some(text) => (text, true),
@@ -51,7 +54,7 @@ pub fn split_mode(text: &str) -> (&str, bool) {
     }
 }
 
-/// Returns what is put behind a directory's name: nothing, where it may only be read.
+/// Returns the suffix of a directory's name: empty if it may only be read.
 pub fn mode(writable: bool) -> &'static str {
     if writable { WRITABLE } else { "" }
 }
@@ -64,7 +67,7 @@ pub struct Peer {
     pub port: u16,
 }
 
-/// Grants that were looked up and opened, by the host and with its rights.
+/// Grants that the host has looked up and opened, with its own rights.
 #[derive(Debug, Default)]
 pub struct OpenedGrants {
     pub given: GuestGrants,
@@ -72,7 +75,7 @@ pub struct OpenedGrants {
 }
 
 impl Grants {
-    /// Opens them.
+    /// Opens the directories and looks up the peers.
     ///
     /// # Errors
     ///
@@ -105,7 +108,7 @@ impl Grants {
         opened.given.owner = match owners.len() {
             0 => None,
             1 => owners.pop_first(),
-            // No one user fits: the host's, who gives them.
+            // No single user fits, so the host's own is taken, since it grants the directories.
             _ => Some((geteuid().as_raw(), getegid().as_raw())),
         };
         for Peer { host, port } in &self.peers {

@@ -1,4 +1,4 @@
-//! Copying, with the hash of what was copied.
+//! Copying that also hashes what is copied.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use blake3::Hasher;
 
-/// Reads a file from its start, whatever is read of it elsewhere.
+/// A reader of a file from its start, independent of its file position.
 pub struct FromStart<'a> {
     file: &'a File,
     at: u64,
@@ -26,10 +26,10 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Bytes that are copied at once.
+/// Number of bytes that are copied at once.
 const BLOCK: usize = 256 << 10;
 
-/// Copies all that `from` has, takes it into the hash, and returns how many bytes it was.
+/// Copies everything that `from` has, adds it to the hash, and returns the number of bytes.
 pub fn copy(from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     let mut all = 0;
@@ -46,7 +46,7 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io:
     }
 }
 
-/// Copies so many bytes, and fails where there are fewer.
+/// Copies `bytes` bytes, and fails if there are fewer.
 pub fn copy_exactly(bytes: u64, from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io::Result<()> {
     if copy(&mut from.take(bytes), to, hasher)? < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }

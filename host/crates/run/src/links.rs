@@ -1,7 +1,7 @@
-//! Links that a task may have made, on the way to a file that the host is about to write.
+//! Detects links that a task may have made on the way to a file that the host is about to write.
 //!
-//! A task that is granted a directory for writing (`--dir …:rw`) can put a link into it, in this run or one before, where
-//! the user has something written later. The host must not follow it: it may write where the task may not.
+//! A task that is granted a directory for writing (`--dir …:rw`) can put a link into it, in this run or an earlier one,
+//! where the user later has something written. The host must not follow it: it may write where the task may not.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::grants::Directory;
 use crate::place::FileId;
 
-/// Links that are followed before it is said that there are too many, as in the kernel.
+/// Maximum number of links that are followed, as in the kernel.
 const MOST: usize = 40;
 
 /// Directories in which a task may make links.
@@ -20,7 +20,7 @@ const MOST: usize = 40;
 pub struct Writable(Vec<FileId>);
 
 impl Writable {
-    /// Those of them that are granted for writing.
+    /// Returns those of the directories that are granted for writing.
     pub fn of(directories: &[Directory]) -> Writable {
         let granted = directories.iter().filter(|directory| directory.writable);
         Writable(
@@ -30,20 +30,20 @@ impl Writable {
         )
     }
 
-    /// Whether a directory, whose path has no links in it, is one of these or lies below one.
+    /// Returns true if a directory, whose path must have no links, is one of these or lies below one.
     fn holds(&self, directory: &Path) -> bool {
         holding(directory, &self.0).is_some()
     }
 
-    /// The first link on the way to `path` that lies in one of them.
+    /// Returns the first link on the way to `path` that lies in one of these directories.
     pub fn link_to(&self, path: &Path) -> Option<PathBuf> {
         let links = if self.0.is_empty() { Vec::new() } else { links_to(path).unwrap_or_default() };
         links.into_iter().find(|link| link.parent().is_some_and(|directory| self.holds(directory)))
     }
 }
 
-/// The link that `path` is, or is led to by being one, whose target is relative and leads out of the link's own directory.
-/// It is what a task can make of a link in any run before this, in a directory that is not granted now.
+/// Returns `path`, or a link that it leads to, if its target is relative and leads out of the link's own directory. A
+/// task may have made such a link in any earlier run, in a directory that is not granted now.
 pub fn leads_out(path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST {
@@ -56,7 +56,7 @@ pub fn leads_out(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Whether a relative path leads above where it starts.
+/// Returns true if a relative path leads above its start.
 fn climbs(path: &Path) -> bool {
     let mut depth = 0_i32;
     path.components().any(|part| {
@@ -69,35 +69,36 @@ fn climbs(path: &Path) -> bool {
     })
 }
 
-/// All links that are followed on the way to `path`, each with no other link in its own path. The way ends at what is not
-/// there, and at the links of `/proc`, which lead to what is open and not to a path.
+/// Returns all links that are followed on the way to `path`, each as a path without other links. The way ends at what
+/// does not exist, and at the links of `/proc`, which lead to an open file and not to a path.
 pub fn links_to(path: &Path) -> io::Result<Vec<PathBuf>> {
     way_to(path).map(|(links, _)| links)
 }
 
-/// Returns where a path leads, without links, as far as something is there.
+/// Returns where a path leads, without links, as far as it exists.
 pub fn leads_to(path: &Path) -> io::Result<PathBuf> {
     way_to(path).map(|(_, end)| end)
 }
 
-/// Returns the number of the directory in which a path ends, or is to be made, or that lies above: the first of several.
+/// Returns the index of the first directory in which a path ends, or in which it would be made, or that lies above
+/// that.
 pub fn lands_in(path: &Path, directories: &[FileId]) -> Option<usize> {
     if directories.is_empty() {
         return None;
     }
-    // What is there and has no path, such as a pipe of `/dev/stdout`, lies nowhere.
+    // Something that exists and has no path, such as a pipe of `/dev/stdout`, lies in no directory.
     let place = if path.exists() { path.canonicalize() } else { leads_to(path) };
     holding(&place.ok()?, directories)
 }
 
-/// Returns the number of the first directory that is `place`, whose path has no links in it, or lies above it.
+/// Returns the index of the first directory that is `place`, or lies above it. The path of `place` must have no links.
 fn holding(place: &Path, directories: &[FileId]) -> Option<usize> {
     let above: Vec<FileId> =
         place.ancestors().filter_map(|above| fs::metadata(above).ok()).map(|found| FileId::of(&found)).collect();
     directories.iter().position(|id| above.contains(id))
 }
 
-/// The links on the way to `path`, and where the way ends.
+/// Returns the links on the way to `path`, and where the way ends.
 fn way_to(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
     let mut links = Vec::new();
     let mut at = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };

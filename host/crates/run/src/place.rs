@@ -1,4 +1,4 @@
-//! Where a file lies, and which it is, whatever it is called.
+//! The directory and the identity of a file, independent of its name.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Tells a file or directory from all others, whatever it is called.
+/// The identity of a file or directory, independent of its name: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId(u64, u64);
 
@@ -17,17 +17,17 @@ impl FileId {
     }
 }
 
-/// Returns the directory that a file is in, as its path says.
+/// Returns the directory part of a file's path.
 pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns the path of a file by which `x` and `./x` are the same: the last part may be a link, and no other is.
+/// Returns a path of the file that is the same for `x` and `./x`: the last part may be a link, and no other is.
 pub fn canonical_name(path: &Path) -> Option<PathBuf> {
     Some(directory_of(path).canonicalize().ok()?.join(path.file_name()?))
 }
 
-/// A file on a disk, whatever it is called.
+/// The identity of a file on a disk, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SameFile(FileId);
 
@@ -41,15 +41,15 @@ impl SameFile {
     }
 }
 
-/// How much of a target is whole: so many bytes, which have this hash, so that neither another file nor one that was changed
-/// is taken for it.
+/// The part of a target that is complete: its number of bytes and their hash, so that neither another file nor a
+/// changed one is taken for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     pub bytes: u64,
     pub hash: [u8; 32],
 }
 
-/// Makes sure that a file that was made is found in its directory again.
+/// Syncs the directory of a file that was made, so that the file is found again.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }

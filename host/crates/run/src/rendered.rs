@@ -1,4 +1,4 @@
-//! Outcomes as they are printed, until they are.
+//! Outcomes in their printed form, until they are written.
 
 use std::ops::Range;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use wasmpool_core::outcome::Counts;
 
-/// What the outcomes of consecutive items are printed as.
+/// The printed form of the outcomes of consecutive items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenderedOutcomes {
     /// The items, by index.
     pub items: Range<u64>,
     pub counts: Counts,
-    /// What goes where results go.
+    /// Bytes for the results.
     pub results: Vec<u8>,
-    /// The failed ones, with their input.
+    /// Bytes for the failed items, with their input.
     pub failed: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ impl RenderedOutcomes {
         Mark { items: self.items.end.saturating_sub(self.items.start), counts: self.counts.clone(), results, failed }
     }
 
-    /// What was added from one mark to another.
+    /// Returns what was added between two marks.
     pub fn between(&self, from: &Mark, to: &Mark) -> RenderedOutcomes {
         RenderedOutcomes {
             items: self.items.start + from.items..self.items.start + to.items,
@@ -46,7 +46,7 @@ impl RenderedOutcomes {
     }
 }
 
-/// How far a group was at some time.
+/// The length of a group at some moment.
 #[derive(Clone, Debug, Default)]
 pub struct Mark {
     pub items: u64,

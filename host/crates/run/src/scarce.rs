@@ -1,4 +1,4 @@
-//! Processes, threads, descriptors and memory, which a system may have none of for a moment: what needs them is tried again.
+//! Retries for what the system may lack for a moment: processes, threads, descriptors and memory.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,7 +13,7 @@ use nix::sys::eventfd::EventFd;
 use crate::error::Error;
 use wasmpool_scheduler::{PATIENCE, pause};
 
-/// Says whether an error tells of a lack that may soon be over.
+/// Returns true if the error means a lack that may soon be over.
 pub fn passes(e: &io::Error) -> bool {
     let passing = [
         Errno::EAGAIN,
@@ -27,14 +27,14 @@ pub fn passes(e: &io::Error) -> bool {
         Errno::ETOOMANYREFS,
         // The binary is being replaced.
         Errno::ETXTBSY,
-        // A child has ended already, and somebody else has noted it.
+        // A child has ended already, and somebody else has collected its status.
         Errno::ECHILD,
         Errno::ESRCH,
     ];
     e.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw(code)))
 }
 
-/// An error that may tell of such a lack.
+/// An error that may mean such a lack.
 pub trait Lack {
     fn passes(&self) -> bool;
 }
@@ -51,7 +51,7 @@ impl Lack for Error {
     }
 }
 
-/// Tries something until it succeeds, fails for good, or [`PATIENCE`] is over; no longer than until `stop` is readable.
+/// Tries something until it succeeds, fails for good, or [`PATIENCE`] is over, or until `stop` is readable.
 pub fn patiently<T, E: Lack>(stop: Option<BorrowedFd<'_>>, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let start = Instant::now();
     for failures in 1.. {
@@ -67,14 +67,15 @@ pub fn patiently<T, E: Lack>(stop: Option<BorrowedFd<'_>>, mut attempt: impl FnM
     attempt()
 }
 
-/// Wakes whoever waits for an event, also where that cannot be done for a moment: a bell that is forgotten leaves both asleep.
+/// Signals an event, and tries again where that is not possible for a moment: without the signal both sides would
+/// sleep.
 pub fn ring(event: &EventFd) {
     while matches!(event.write(1), Err(Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM)) {
         thread::yield_now();
     }
 }
 
-/// Waits so long, or until `stop` is readable, which it tells.
+/// Waits for `time`, or until `stop` is readable, and returns true if it is.
 pub fn wait(time: Duration, stop: Option<BorrowedFd<'_>>) -> bool {
     let Some(stop) = stop else {
         thread::sleep(time);
@@ -90,13 +91,13 @@ pub fn wait(time: Duration, stop: Option<BorrowedFd<'_>>) -> bool {
     }
 }
 
-/// Starts a thread, as soon as there is room for one. What it returns is `None` only where it could not be given its work.
+/// Starts a thread as soon as there is room for one. The thread returns `None` only if it could not be given its work.
 pub fn start_thread<T, W>(name: &str, work: W) -> io::Result<JoinHandle<Option<T>>>
 where
     T: Send + 'static,
     W: FnOnce() -> T + Send + 'static,
 {
-    // A thread that cannot be started would take its work with it: so the work follows.
+    // A thread that cannot be started would drop its work, so the work is sent afterwards.
     let (thread, give) = patiently(None, || {
         let (give, given) = mpsc::channel::<W>();
         let run = move || given.recv().ok().map(|work| work());

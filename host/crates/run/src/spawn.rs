@@ -1,7 +1,7 @@
-//! Starting our own binary, or another of the same version, as a worker or compiler.
+//! Starts this binary, or another of the same version, as a worker or compile process.
 //!
 //! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
-//! standard input; nothing else. What it does about descriptors that somebody left open is its first act
+//! standard input; nothing else. Its first act is to close descriptors that somebody left open
 //! (`wasmpool::worker_entry`).
 
 use std::collections::BTreeMap;
@@ -25,38 +25,38 @@ use crate::clock::Clock;
 use wasmpool_sandbox::nowhere;
 use wasmpool_sandbox::surroundings::Ended;
 
-/// What a child is for.
+/// The purpose of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Worker,
     Compile,
-    /// Enters a worker's sandbox and says what it got.
+    /// Enters a worker's sandbox and reports what it got.
     Doctor,
-    /// Says which version it is.
+    /// Reports its version.
     Version,
 }
 
-/// What is executed.
+/// The binary that is executed.
 #[derive(Clone, Debug)]
 pub enum Program {
-    /// This very binary.
+    /// The binary of this process.
     Own,
-    /// Another, kept open: it is the one that was looked at, whatever becomes of its path.
+    /// Another binary, kept open: it stays the one that was checked, whatever happens to its path.
     Other(Arc<File>),
 }
 
 impl Program {
-    /// A link to the binary itself: not a path that somebody could have replaced.
+    /// Returns a link to the binary itself, not a path at which somebody could have put another.
     fn path(&self) -> PathBuf {
         match self {
             Program::Own => PathBuf::from("/proc/self/exe"),
-            // The child looks this up among the descriptors that it has until it becomes the other program.
+            // The child resolves this path among its own descriptors, just before it executes the program.
             Program::Other(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
         }
     }
 }
 
-/// The first word of a child's command line, by which `wasmpool::worker_entry` knows it.
+/// The first argument of a child's command line, by which `wasmpool::worker_entry` recognises it.
 pub const MARK: &str = "wasmpool-child";
 
 impl Role {
@@ -74,15 +74,16 @@ impl Role {
     }
 }
 
-/// The handles of the children of this process that live, by the numbers of their descriptors. Weak: a process that was
-/// forked off closes them with its copies of [`Child`], and leaves this list alone.
+/// The handles of this process's living children, by descriptor number. They are weak: a process that was forked off
+/// closes them with its copies of [`Child`], and leaves this list alone.
 static CHILDREN: Mutex<BTreeMap<RawFd, Weak<OwnedFd>>> = Mutex::new(BTreeMap::new());
 
 fn children() -> MutexGuard<'static, BTreeMap<RawFd, Weak<OwnedFd>>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends a signal to all children. One that a terminal sends does not reach them: they have process groups of their own.
+/// Sends a signal to all children. One that a terminal sends does not reach them, since they have process groups of
+/// their own.
 pub fn signal_children(signal: Signal) {
     for pidfd in children().values().filter_map(Weak::upgrade) {
         send(&pidfd, signal);
@@ -94,17 +95,17 @@ pub fn signal_children(signal: Signal) {
 pub struct Child {
     pid: u32,
     pidfd: Arc<OwnedFd>,
-    /// The process that started it: one that is forked off has this value too, and no child.
+    /// The process that started the child. A process that is forked off has a copy of this value, but no child.
     parent: u32,
 }
 
-/// What waiting for a child came to.
+/// The result of waiting for a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     Ended(Ended),
-    /// It runs, though the time is over.
+    /// The child still runs after the time is over.
     Late,
-    /// It runs, but nobody wants it any more.
+    /// The child still runs, but is no longer wanted.
     Stopped,
 }
 
@@ -115,7 +116,7 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
     command
         .arg0(MARK)
         .arg(role.name())
-        // Whose end it has to notice.
+        // The process whose end the child must notice.
         .arg(std::process::id().to_string())
         .env_clear()
         .current_dir("/")
@@ -132,7 +133,7 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
             children().insert(pidfd.as_raw_fd(), Arc::downgrade(&pidfd));
             Ok(Child { pid: child.id(), pidfd, parent: std::process::id() })
         }
-        // Its number may be another's by now.
+        // The child's number may belong to another process by now.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => Err(e),
         Err(e) => {
             let _ = child.kill();
@@ -142,7 +143,7 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
     }
 }
 
-/// The binary itself is found by `/proc`.
+/// Explains a failure by the lack of `/proc`, where the binary itself is found.
 fn without_proc(error: io::Error) -> io::Error {
     match std::fs::metadata("/proc/self/exe") {
         Err(e) if error.kind() == io::ErrorKind::NotFound => io::Error::other(format!(
@@ -152,7 +153,8 @@ fn without_proc(error: io::Error) -> io::Error {
     }
 }
 
-/// A handle on a child that was just started. Where somebody else has noted its end already, its number may be another's.
+/// Returns a handle on a child that was just started. If somebody else has collected its status already, its number may
+/// belong to another process.
 fn own_pidfd(pid: u32) -> io::Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)?;
@@ -165,7 +167,7 @@ fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
         .map_err(|e| wasmpool_ipc::refused::refused("pidfd_open", e.into()))
 }
 
-/// Signals the process of an open handle, never another that got its number. One that has ended needs no signal.
+/// Signals the process of an open handle, never another that got its number. A process that has ended needs no signal.
 fn send(pidfd: &OwnedFd, signal: Signal) {
     if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
         let _ = rustix::process::pidfd_send_signal(pidfd, signal);
@@ -183,12 +185,12 @@ impl Child {
         }
     }
 
-    /// Whether this is the process that started it. One that was forked off must leave it alone.
+    /// Returns true in the process that started the child. One that was forked off must leave it alone.
     fn is_ours(&self) -> bool {
         self.parent == std::process::id()
     }
 
-    /// Waits for the end of a process that is known to have ended or to be killed.
+    /// Waits for the end of a process that is known to have ended or to have been killed.
     pub fn reap(&self) -> Ended {
         loop {
             match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
@@ -202,9 +204,9 @@ impl Child {
         }
     }
 
-    /// Waits for its end, for `timeout`, or until `stop` is readable.
+    /// Waits until the child ends, `timeout` is over, or `stop` is readable.
     pub fn wait_at_most(&self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
-        /// Where the kernel has no memory to wait with.
+        /// Pause before waiting again when the kernel has no memory to wait with.
         const AGAIN: Duration = Duration::from_millis(10);
         let clock = Clock::start();
         loop {

@@ -1,8 +1,9 @@
-//! The command's standard streams, in whatever state it was given them.
+//! The command's standard streams, in whatever state they were inherited.
 //!
-//! The standard library's own are not used for anything that counts: its macros panic where nobody reads standard error any
-//! more, and it takes a stream that is closed, or open the other way, for one that swallows everything or is empty. Here
-//! results and input meet every error. Messages are dropped where they cannot be written: nobody loses results for them.
+//! The standard library's streams are not used for anything that matters: its macros panic if nobody reads standard
+//! error any more, and it treats a stream that is closed, or open in the other direction, as one that discards
+//! everything or is empty. Here every error of results and input is reported. Messages are dropped if they cannot be
+//! written: no results are lost because of them.
 
 use std::fmt;
 use std::fs::File;
@@ -16,23 +17,23 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
-/// Writes a line of a message to standard error, or drops it. Takes what `format!` takes.
+/// Writes a line of a message to standard error, or drops it. Takes the arguments of `format!`.
 #[macro_export]
 macro_rules! tell {
     ($($message:tt)*) => { $crate::stdio::tell_line(format_args!($($message)*)) };
 }
 
-/// How long a message waits for a reader of standard error that is slow, where that is non-blocking.
+/// Time that a message waits for a slow reader, if standard error is non-blocking.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bit for each of the three streams that was closed when the process began.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Notes which standard streams are closed. The standard library opens `/dev/null` in the place of such a stream before
+/// Records which standard streams are closed. The standard library opens `/dev/null` in place of such a stream before
 /// `main` runs, so this has to be called before that: the command has it among its initialisers.
 pub extern "C" fn note_closed() {
     for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        // SAFETY: asks for the flags of a descriptor, which need not be open.
+        // SAFETY: the call reads the flags of a descriptor, which need not be open.
         if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
             CLOSED.fetch_or(1 << stream, Ordering::Relaxed);
         }
@@ -56,19 +57,19 @@ pub struct Stdin;
 pub struct Stderr;
 
 impl Stderr {
-    /// Another descriptor of it.
+    /// Returns another descriptor of the stream.
     pub fn duplicate(self) -> io::Result<File> {
         duplicate(libc::STDERR_FILENO, &io::stderr())
     }
 }
 
 impl Stdout {
-    /// Another descriptor of it.
+    /// Returns another descriptor of the stream.
     pub fn duplicate(self) -> io::Result<File> {
         duplicate(libc::STDOUT_FILENO, &io::stdout())
     }
 
-    /// Says why nothing can be written to it, where that is known beforehand.
+    /// Returns an error if it is known beforehand that nothing can be written to it.
     pub fn check(self) -> Result<(), String> {
         match wrong(libc::STDOUT_FILENO, &io::stdout(), OFlag::O_WRONLY) {
             Some(wrong) => Err(format!("standard output {wrong}; redirect it, or name a file with -o")),
@@ -78,12 +79,12 @@ impl Stdout {
 }
 
 impl Stdin {
-    /// Another descriptor of it.
+    /// Returns another descriptor of the stream.
     pub fn duplicate(self) -> io::Result<File> {
         duplicate(libc::STDIN_FILENO, &io::stdin())
     }
 
-    /// Says why nothing can be read from it, where that is known beforehand.
+    /// Returns an error if it is known beforehand that nothing can be read from it.
     pub fn check(self) -> Result<(), String> {
         match wrong(libc::STDIN_FILENO, &io::stdin(), OFlag::O_RDONLY) {
             Some(wrong) => Err(format!("standard input {wrong}; redirect it, or name a file")),
@@ -99,7 +100,7 @@ fn duplicate(number: i32, stream: &impl AsFd) -> io::Result<File> {
     }
 }
 
-/// What is wrong with a stream that has to be open in this way, or in both.
+/// Returns what is wrong with a stream that must be open in this direction, or in both.
 fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<&'static str> {
     if is_closed(number) {
         return Some("is closed");
@@ -137,8 +138,8 @@ impl Read for Stdin {
     }
 }
 
-/// Tries until it is done, or fails for good. A stream that another program has made non-blocking, which shares it, is waited
-/// for, at most until the deadline.
+/// Tries until it is done, or fails for good. Waits, at most until the deadline, for a stream that another program that
+/// shares it has made non-blocking.
 fn until_ready(
     stream: BorrowedFd<'_>,
     ready: PollFlags,
@@ -164,19 +165,19 @@ fn until_ready(
     }
 }
 
-/// The last message was not taken in time: the next ones do not wait for a reader that has stopped.
+/// True if the last message was not taken in time: the next ones do not wait for a reader that has stopped.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether messages go to the terminal in place of standard error.
+/// True if messages go to the terminal instead of standard error.
 static TO_TERMINAL: AtomicBool = AtomicBool::new(false);
 
-/// Has messages go to the terminal from here on, if there is one, and else nowhere: standard error is a file that nothing may
-/// be written to.
+/// Sends messages to the terminal from now on, if there is one, and else nowhere: standard error is a file that nothing
+/// may be written to.
 pub fn spare_standard_error() {
     TO_TERMINAL.store(true, Ordering::Relaxed);
 }
 
-/// Writes a message to standard error as it stands, or drops what of it cannot be written.
+/// Writes a message to standard error as it is, or drops the part that cannot be written.
 pub fn tell_text(message: &str) {
     if TO_TERMINAL.load(Ordering::Relaxed) {
         if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
@@ -201,7 +202,8 @@ pub fn tell_text(message: &str) {
     UNREAD.store(false, Ordering::Relaxed);
 }
 
-/// Writes a line of a message to standard error, or drops it. In one write, so that lines of several programs stay whole.
+/// Writes a line of a message to standard error, or drops it. Uses one write, so that lines of several programs stay
+/// whole.
 pub fn tell_line(message: fmt::Arguments<'_>) {
     tell_text(&format!("{message}\n"));
 }

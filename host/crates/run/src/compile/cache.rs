@@ -1,11 +1,11 @@
 //! Artifacts on disk, so that a task is compiled once.
 //!
-//! Entries lie in a directory of the cache's own ([`ENTRIES`]) below the one that the user names or that is the custom, so
-//! that nothing of the user's is ever among them; and only what has the name of an entry is looked at, counted or removed.
-//! An artifact is machine code: a directory that somebody else owns or may write to is refused, and left as it is. An entry
-//! holds the artifact, then what is known about it and a checksum; one that is damaged or of another build is passed over
-//! and made again. Entries are written aside and renamed into place. What fails here never ends a run: the task is compiled
-//! instead.
+//! Entries lie in a directory of the cache's own ([`ENTRIES`]), below the directory that the user names or the usual
+//! one, so that no file of the user's is ever among them. Only files with the name of an entry are looked at, counted
+//! or removed. An artifact is machine code, so a directory that somebody else owns or may write to is refused and left
+//! unchanged. An entry holds the artifact, then its metadata and a checksum; one that is damaged or of another build is
+//! ignored and replaced. Entries are written under a temporary name and renamed. No failure here ends a run: the task
+//! is compiled instead.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -24,28 +24,27 @@ use crate::place::FileId;
 use wasmpool_core::artifact::Profile;
 use wasmpool_core::text::Foreign;
 
-/// The directory of entries. Those of older versions lie in the user's cache directory itself; they
-/// are left alone.
+/// The directory of entries. Entries of older versions lie in the user's cache directory itself, and are left alone.
 const ENTRIES: &str = "wasmpool-artifacts";
-/// Bytes of all entries together; the ones not used for the longest time go first.
+/// Maximum bytes of all entries together; those not used for the longest time are removed first.
 const MOST: u64 = 2 << 30;
-/// Beginning of the name of an entry that is being written.
+/// Prefix of the name of an entry that is being written.
 const UNFINISHED: &str = ".new-";
-/// What every entry ends with: length of the meta data, checksum, this.
+/// The last bytes of every entry, after the length of the metadata and the checksum.
 const MAGIC: &[u8; 8] = b"wasmpl03";
 const TRAILER: u64 = 8 + 32 + 8;
-/// Rights of anybody but the owner to change something.
+/// Permission bits that let anybody but the owner change something.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A cache of artifacts.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// Where it is, or why it is nowhere.
+    /// The directory of the cache, or why there is none.
     place: Result<PathBuf, &'static str>,
 }
 
 impl Cache {
-    /// The user's cache: in `$WASMPOOL_CACHE_DIR`, else `wasmpool` in `$XDG_CACHE_HOME` or `~/.cache`.
+    /// Returns the user's cache: in `$WASMPOOL_CACHE_DIR`, else `wasmpool` in `$XDG_CACHE_HOME` or `~/.cache`.
     pub fn of_user() -> Cache {
         let place = match std::env::var_os("WASMPOOL_CACHE_DIR") {
             Some(own) if own.is_empty() => Err("the cache is switched off: WASMPOOL_CACHE_DIR is empty"),
@@ -57,12 +56,13 @@ impl Cache {
         Cache { place }
     }
 
-    /// Where entries are; an error says why there are none.
+    /// Returns the directory of entries, or the reason why there is none.
     pub fn directory(&self) -> Result<PathBuf, String> {
         Ok(self.place.clone()?.join(ENTRIES))
     }
 
-    /// Holds a run's grants against the cache: a task that may write to it could leave machine code there for the next.
+    /// Checks a run's grants against the cache: a task that may write to it could leave machine code there for a later
+    /// run.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Cache {
         )))
     }
 
-    /// The artifact in sealed memory, if there is a sound one.
+    /// Returns the artifact in sealed memory, if there is an intact entry.
     pub fn get(&self, hash: &str, profile: Profile) -> Option<(OwnedFd, Meta)> {
         let place = self.place.as_ref().ok()?;
         let entries = entries(place, false).ok()?;
@@ -95,7 +95,7 @@ impl Cache {
         let file = entries.open_file(&name).ok()?;
         match read(&file) {
             Ok(found) => {
-                // Used now: it goes last when room is needed.
+                // Marks the entry as just used, so that it is removed last when room is needed.
                 let _ = file.set_modified(std::time::SystemTime::now());
                 Some(found)
             }
@@ -106,7 +106,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an artifact, or says why it was not kept.
+    /// Stores an artifact, or returns the reason why it could not be stored.
     pub fn put(&self, hash: &str, artifact: &File, meta: &Meta) -> Result<(), String> {
         let place = self.place.as_ref().map_err(|&why| why.to_owned())?;
         let entries = entries(place, true)?;
@@ -117,7 +117,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Forgets an artifact that could not be loaded.
+    /// Removes an artifact that could not be loaded.
     pub fn remove(&self, hash: &str, profile: Profile) {
         if let Ok(place) = &self.place
             && let Ok(entries) = entries(place, false)
@@ -127,13 +127,13 @@ impl Cache {
     }
 }
 
-/// The name of an entry. It tells all that an artifact depends on besides the machine's processor, which the engine checks
-/// when it loads it.
+/// Returns the name of an entry. It contains everything that an artifact depends on except the machine's processor,
+/// which the engine checks when it loads the artifact.
 fn name(hash: &str, profile: Profile) -> String {
     format!("{hash}-{}-{}-{}", env!("CARGO_PKG_VERSION"), wasmpool_core::artifact::WASMTIME, profile.name())
 }
 
-/// Whether a name is that of an entry, of this version or another.
+/// Returns true if the name is that of an entry, of this version or another.
 fn is_entry(name: &str) -> bool {
     let Some((hash, rest)) = name.split_once('-') else {
         return false;
@@ -147,26 +147,26 @@ fn is_entry(name: &str) -> bool {
         && matches!(versions[..], [ours, engines, profile] if is_version(ours) && is_version(engines) && is_profile(profile))
 }
 
-/// Whether a text may be what some version calls a profile: words of small letters.
+/// Returns true if the text may be the name of a profile in some version: words of lower-case letters.
 fn is_profile(name: &str) -> bool {
     name.split('-').all(|word| !word.is_empty() && word.bytes().all(|letter| letter.is_ascii_lowercase()))
 }
 
-/// Opens the directory of entries below this place, and makes it where it is to be `made`. Nobody but this user could have
-/// put something into it.
+/// Opens the directory of entries below this place, and makes it first if `made` is true. Checks that only this user
+/// could have put something into it.
 fn entries(place: &Path, made: bool) -> Result<Directory, String> {
     let cannot = |e: io::Error| format!("cannot open the cache {}: {e}", Foreign::of(place));
     if made && fs::metadata(place).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(cannot)?;
     }
     let outer = Directory::open(place).map_err(cannot)?;
-    // Who may write to the outer one could put another directory of this user's in the place of the inner one.
+    // Anybody who may write to the outer directory could replace the inner one by another directory of this user's.
     is_ours(&outer, place)?;
     let path = place.join(ENTRIES);
     let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(|e| {
         let shown = Foreign::of(&path);
         match fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
-            // Opened by a flag that follows no link, its error speaks of what it is not.
+            // The directory is opened with a flag that follows no link, so the system's error would be misleading here.
             true => format!("the cache {shown} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR"),
             false => format!("cannot open the cache {shown}: {e}"),
         }
@@ -233,11 +233,11 @@ fn write(entries: &Directory, name: &str, artifact: &File, meta: &Meta) -> io::R
     aside.place(name)
 }
 
-/// What a process that was killed while it wrote has left behind is removed after so long.
+/// Age at which an unfinished entry is removed: the process that wrote it was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other runs
-/// may do the same at the same time.
+/// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other
+/// runs may do the same at the same time.
 fn trim(entries: &Directory, newest: &str) -> io::Result<()> {
     let user = nix::unistd::geteuid().as_raw();
     let mut names = Vec::new();
@@ -260,7 +260,7 @@ fn trim(entries: &Directory, newest: &str) -> io::Result<()> {
         if name == newest || !(abandoned || (total > MOST && !unfinished)) {
             continue;
         }
-        // Where it is gone, another run was quicker.
+        // If the entry is gone, another run has removed it.
         let _ = entries.remove(&name);
         total -= len;
     }

@@ -1,4 +1,4 @@
-//! Wasm to machine code, in a process of its own: the host never looks inside a module.
+//! Compiles wasm to machine code in a process of its own: the host never looks inside a module.
 //!
 //! [`prepare`] takes a task and returns its artifact in a sealed memfd: from the cache, or made by a compile process
 //! that gets the wasm in one memfd and writes the artifact into another.
@@ -32,39 +32,41 @@ use wasmpool_scheduler::{PATIENCE, pause};
 /// A compiled task.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Sealed against writing.
+    /// The artifact, in memory that is sealed against writing.
     pub artifact: OwnedFd,
     pub meta: Meta,
-    /// The hash of the wasm, and of what `init` was given.
+    /// The hash of the wasm and of the argument of `init`.
     pub hash: String,
-    /// How long compiling it took just now; `None` if it was found.
+    /// Time that compiling took just now; `None` if the artifact was in the cache.
     pub compiled: Option<Duration>,
-    /// Why the cache did not keep what was compiled just now, if it did not.
+    /// The reason why the cache did not keep a new artifact, if it did not.
     pub unkept: Option<String>,
 }
 
-/// Whoever waits for a task to be compiled.
+/// An observer that waits for a task to be compiled.
 pub trait Watch {
-    /// There is no room for it at the moment, or it was killed: it is tried again. Told once.
+    /// Reports that there is no room for the compile process at the moment, or that it was killed, and will be started
+    /// again. Called once.
     fn again(&mut self, _why: &Error) {}
-    /// It takes longer than [`LONG`]. Told once.
+    /// Reports that compiling takes longer than [`LONG`]. Called once.
     fn compiling(&mut self);
-    /// It is over, well or not.
+    /// Reports that compiling has ended, successfully or not.
     fn compiled(&mut self);
-    /// What becomes readable when it is not wanted any more.
+    /// Returns a descriptor that becomes readable when the artifact is no longer wanted.
     fn stop(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// How much wall time compiling may take. 100 MB of plain code took 200 s on two busy processors.
+/// Maximum wall time of compiling. 100 MB of plain code took 200 s on two busy processors.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// What takes longer is worth a word to whoever waits.
+/// Compile time from which on the user is told.
 const LONG: Duration = Duration::from_millis(500);
-/// Bytes of a task. No valid module is larger; what is would fill the machine's memory, outside all limits.
+/// Maximum bytes of a task. No valid module is larger; reading a larger file would fill the machine's memory, outside
+/// all limits.
 const MOST_WASM: u64 = 1 << 30;
-/// Bytes of a reply that are read. A compile process that keeps its own bounds needs less.
+/// Maximum bytes of a reply. A compile process that keeps its own bounds needs less.
 const MOST_REPLY: u64 = 4 << 20;
 
-/// Nobody waits who would have to be told.
+/// An observer that reports nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unwatched;
 
@@ -87,7 +89,7 @@ pub struct Wasm {
 }
 
 impl Wasm {
-    /// Reads what a command line names: a file, or standard input for `-`.
+    /// Reads the task that a command line names: a file, or standard input for `-`.
     ///
     /// # Errors
     ///
@@ -121,7 +123,7 @@ impl Wasm {
         Wasm::read(&mut bytes, "the task".to_owned())
     }
 
-    /// Copies all of it into sealed memory, and hashes it on the way.
+    /// Copies the source into sealed memory, and hashes it on the way.
     fn read(source: &mut dyn Read, name: String) -> Result<Wasm, Error> {
         match copy(source) {
             Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name }),
@@ -129,7 +131,7 @@ impl Wasm {
         }
     }
 
-    /// What messages call it.
+    /// Returns the name of the task in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -139,21 +141,21 @@ fn unreadable(name: &str, e: &io::Error) -> Error {
     Error::Task(format!("cannot read the task {name}: {}", told(e)))
 }
 
-/// What an artifact depends on besides the wasm.
+/// The properties that an artifact depends on besides the wasm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The leanest that does.
+    /// The leanest profile that suffices.
     pub profile: Profile,
-    /// Of the compile process.
+    /// The sandbox mode of the compile process.
     pub sandbox: SandboxMode,
-    /// Leaves the task as this leaves it.
+    /// The `init` call after which the snapshot is taken.
     pub init: Option<Init>,
 }
 
 impl Wanted {
     pub fn of(call: &Call) -> Wanted {
-        // One instance for all items of a worker runs its `init` itself, and so does one that may reach what was granted.
-        // What it saw of the clock would stand in a snapshot.
+        // An instance that serves all items of a worker runs its `init` itself, and so does one that may reach
+        // something granted. In a deterministic run, what `init` saw of the clock would be in the snapshot.
         let once = call.isolate != Isolate::Worker && call.given.is_empty() && !call.deterministic;
         let init = call.init.as_ref().filter(|_| once).map(|json| Init {
             json: json.clone(),
@@ -166,11 +168,11 @@ impl Wanted {
     }
 }
 
-/// Finds or makes the artifact of a task. The compile process is of `program`.
+/// Finds or makes the artifact of a task. `program` is the binary of the compile process.
 ///
 /// # Errors
 ///
-/// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if nobody waits any more.
+/// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if the artifact is no longer wanted.
 pub fn prepare(
     program: &Program,
     wasm: &Wasm,
@@ -212,7 +214,7 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
     Ok((wasm, hasher.finalize().to_hex().to_string()))
 }
 
-/// Why there is no artifact, and whether another try may give one.
+/// The reason why there is no artifact, and whether another try may give one.
 struct Lack {
     why: Error,
     again: Again,
@@ -221,9 +223,9 @@ struct Lack {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
     Never,
-    /// Something is lacking that there may soon be more of.
+    /// A resource is lacking that may soon be available.
     Room,
-    /// Somebody killed the process, most often the kernel, for want of memory.
+    /// Somebody killed the process, most often the kernel for lack of memory.
     Killed,
 }
 
@@ -241,11 +243,11 @@ impl From<io::Error> for Lack {
     }
 }
 
-/// How often the process may be killed: compiling takes long, and a task that needs more memory than there is will not
-/// be better off.
+/// Number of times that the process may be killed: compiling takes long, and a task that needs more memory than there
+/// is would fail each time.
 const MOST_KILLS: u32 = 3;
 
-/// Runs the compile process; again where it came to nothing for what passes, as starts of workers are tried again.
+/// Runs the compile process, again if it failed for a reason that may pass, as starts of workers are tried again.
 fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
     let (mut kills, mut since, mut told) = (0, None, false);
     for failures in 1.. {
@@ -263,7 +265,7 @@ fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Wa
         if ends {
             return Err(why);
         }
-        // Once may be a moment's bad luck.
+        // A single failure may be chance.
         if failures > 1 && !std::mem::replace(&mut told, true) {
             watch.again(&why);
         }
@@ -287,13 +289,13 @@ fn compile_once(
     let (control, theirs) = Control::pair()?;
     let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
     match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
-        // It has ended: how is asked below.
+        // The process has ended: its exit status is read below.
         Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
         sent => sent?,
     }
     let waited = wait(&child, watch);
     watch.compiled();
-    // Whatever runs on is killed with `child`.
+    // A process that still runs is killed when `child` is dropped.
     let status = match waited? {
         Waited::Ended(status) => status,
         Waited::Late => {
@@ -328,7 +330,8 @@ fn compile_once(
     }
 }
 
-/// Nothing can be compiled here: what the compile process says of that, and the system's error in our words.
+/// Makes the error for a machine on which nothing can be compiled, from the compile process's reason and the system's
+/// error.
 fn unable(why: &str, errno: Option<i32>) -> Lack {
     let error = errno.map(io::Error::from_raw_os_error);
     let again = if error.as_ref().is_some_and(passes) { Again::Room } else { Again::Never };
@@ -336,13 +339,13 @@ fn unable(why: &str, errno: Option<i32>) -> Lack {
     Lack { why: Error::System(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
 }
 
-/// Reads what the compile process answered; `None` for what no honest one answers that was asked for this profile.
+/// Reads the compile process's answer. Returns `None` for one that no honest process gives when asked for this profile.
 fn read_reply(mut reply: File, asked: Profile) -> io::Result<Option<Reply>> {
     let mut bytes = Vec::new();
     reply.seek(SeekFrom::Start(0))?;
     reply.take(MOST_REPLY).read_to_end(&mut bytes)?;
     Ok(match serde_json::from_slice(&bytes) {
-        // Workers make their engine as it says, and count instructions, or not.
+        // Workers set up their engine by the profile in the answer, which decides whether instructions are counted.
         Ok(Reply::Compiled(meta)) if !asked.all().contains(&meta.profile) => None,
         Ok(Reply::Refused(message)) => Some(Reply::Refused(brief(&message))),
         Ok(reply) => Some(reply),
@@ -360,7 +363,7 @@ fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {
     }
 }
 
-/// Has a compile process try something; `Err` is how it ended instead of answering.
+/// Has a compile process run a probe; `Err` describes how the process ended instead of answering.
 #[cfg(feature = "probes")]
 pub fn probe(
     probe: wasmpool_core::probe::Probe,

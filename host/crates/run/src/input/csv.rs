@@ -1,4 +1,5 @@
-//! Items from CSV: the first row names the columns, every other row is an object; without such a row each is an array.
+//! Items from CSV: the first row names the columns, and every other row is an object. Without such a row each row is an
+//! array.
 
 use std::io;
 
@@ -12,43 +13,44 @@ use wasmpool_core::row::{self, Quotes};
 use wasmpool_core::text::Foreign;
 use wasmpool_core::text::bytes_said;
 
-/// Bytes after which a batch is full: each row holds the names of its columns, and may be much longer than it was.
+/// Bytes at which a batch is full: as JSON, each row repeats the names of its columns, and may be much longer than its
+/// text.
 const BATCH: usize = 1 << 20;
-/// Bytes of a row's text that are kept, to be written down where it cannot be read.
+/// Maximum bytes of a row's text that are kept, for the report of a row that cannot be read.
 const KEPT: usize = 16 << 20;
-/// Lines that a misplaced quote may swallow before nothing that follows is taken for what it looks like.
+/// Maximum number of lines within a broken quote before the rest of the file can no longer be trusted.
 const SWALLOWED: usize = 1000;
 
-/// How CSV is cut.
+/// The options of reading CSV.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     pub delimiter: u8,
-    /// The first row names the columns.
+    /// True if the first row names the columns.
     pub header: bool,
 }
 
-/// What is known of the rows of a file.
+/// The columns of a file.
 enum Header {
-    /// Its first row was not yet read.
+    /// The first row was not yet read.
     Unread,
-    /// The names of the columns, and each as JSON with its colon.
+    /// The names of the columns, and each name as JSON with its colon.
     Names { names: Vec<String>, keys: Vec<String> },
-    /// They have no names, and so many cells.
+    /// Columns without names, of this number.
     Cells(usize),
 }
 
-/// Reads rows and makes JSON of strings of them; cells become other types where the task wants them.
+/// Reads rows and turns each into JSON with strings as cells, which become other types where the task wants them.
 pub struct CsvItems {
     inputs: Inputs,
     cut: Cut,
     reader: Reader,
-    /// Of the current file.
+    /// The columns of the current file.
     header: Header,
-    /// Bytes that were read, of which those between these places were not yet looked at.
+    /// The block that was read, of which the bytes from `fed` to `filled` were not yet parsed.
     block: Vec<u8>,
     fed: usize,
     filled: usize,
-    /// Cells of the row being read: their bytes, and where each ends.
+    /// The cells of the row being read: their bytes, and where each ends.
     cells: Vec<u8>,
     used: usize,
     ends: Vec<usize>,
@@ -57,7 +59,7 @@ pub struct CsvItems {
     /// The text of that row in the blocks before this one, and whether that is all of it.
     text: Vec<u8>,
     whole: bool,
-    /// How many rows the file had, and the line in which the last one ended.
+    /// Number of rows that the file had so far, and the line in which the last one ended.
     row: u64,
     line: u64,
     /// Rows that were read to find the columns, and whether more can follow.
@@ -87,7 +89,7 @@ impl CsvItems {
         }
     }
 
-    /// Reads up to the first row. What comes with it is kept.
+    /// Reads up to the first row. Rows that are read with it are kept.
     fn first_columns(&mut self) -> io::Result<Option<(String, Columns)>> {
         let mut ahead = Batch::default();
         let mut more = Ok(true);
@@ -97,7 +99,7 @@ impl CsvItems {
         if matches!(self.header, Header::Unread) {
             more = Ok(more?);
         }
-        // What is wrong behind the header is told when the rows before it have been taken.
+        // An error behind the header is reported when the rows before it have been taken.
         self.ahead = Some((ahead, more));
         let columns = match &self.header {
             Header::Unread => return Ok(None),
@@ -107,7 +109,8 @@ impl CsvItems {
         Ok(Some((self.inputs.name(), columns)))
     }
 
-    /// Reads a block of rows, or goes on with one that was too much for a batch. `false` when there are no more.
+    /// Reads a block of rows, or continues with one that was too much for a batch. Returns false when there are no
+    /// more.
     fn read(&mut self, batch: &mut Batch) -> io::Result<bool> {
         if self.fed == self.filled {
             match self.inputs.read(&mut self.block)? {
@@ -126,9 +129,9 @@ impl CsvItems {
         Ok(true)
     }
 
-    /// Feeds bytes to the parser until the batch is full, and says how many.
+    /// Feeds bytes to the parser until the batch is full, and returns how many were consumed.
     fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> io::Result<usize> {
-        // The row being read begins at one, and the parser is at the other.
+        // `start` is where the row being read begins, and `at` is the parser's position.
         let (mut start, mut at) = (0, 0);
         loop {
             let cells = &mut self.cells[self.used..];
@@ -160,7 +163,7 @@ impl CsvItems {
     }
 
     fn end_file(&mut self, batch: &mut Batch) -> io::Result<()> {
-        // A newline ends any row but one in which a quote is open, and none is no row.
+        // A newline ends any row except one with an open quote, and adds no row where none was begun.
         self.feed(b"\n", batch)?;
         if self.used > 0 || self.columns > 0 {
             return Err(self.open_quote());
@@ -180,7 +183,7 @@ impl CsvItems {
                 self.next_row();
                 return Ok(());
             }
-            // It is kept as a whole now.
+            // `end_broken_row` has kept the whole text.
             text = b"";
         }
         let cells = row::split(&self.cells, &self.ends[..self.columns]);
@@ -234,7 +237,7 @@ impl CsvItems {
         self.whole &= kept.len() == text.len();
     }
 
-    /// The text of the row, which ends with this, and the line it begins in.
+    /// Returns the text of the row that ends with `end`, and the line in which it begins.
     fn text(&mut self, end: &[u8]) -> (Vec<u8>, u64) {
         self.keep(end);
         let mut text = std::mem::take(&mut self.text);
@@ -267,14 +270,15 @@ impl CsvItems {
         Raw::Row { text, columns, delimiter: self.cut.delimiter }
     }
 
-    /// Looks at a row of several lines. Where a quote has made it of what were rows of their own, each of its lines is an
-    /// item that could not be read, and `true` is returned; an error, where these are too many to be sure of what follows.
+    /// Checks a row that spans several lines. If a stray quote has joined rows that were separate, each of its lines
+    /// becomes an item that could not be read, and true is returned; too many such lines are an error, since what
+    /// follows cannot be trusted.
     #[cold]
     fn end_broken_row(&mut self, end: &[u8], batch: &mut Batch) -> io::Result<bool> {
         let (text, line) = self.text(end);
         let line_of = |place: usize| line + count_lines(&text[..place]);
         let Quotes::Broken { open, close } = row::quotes(&text, self.cut.delimiter) else {
-            // It is needed once more where it has too few or too many cells.
+            // The text is needed again if the row has too few or too many cells.
             self.text = text;
             self.line = line;
             return Ok(false);

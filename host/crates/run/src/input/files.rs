@@ -1,4 +1,4 @@
-//! Items that are files: each line of the input is a path, the item is what is in it.
+//! Items that are files: each line of the input is a path, and the item is that file's content.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,18 +15,18 @@ use wasmpool_core::item::ItemTag;
 use wasmpool_core::text::Foreign;
 use wasmpool_core::text::bytes_said;
 
-/// Bytes of files after which a batch is full.
+/// Bytes of files at which a batch is full.
 const BATCH: usize = 256 << 10;
 
-/// Said of a line of `--failed` that names no file.
+/// The message for a line of `--failed` that names no file.
 const OTHER: &str =
     "the line is a failed item of a run whose input named no files; without --input-format files it is run again";
 
-/// Reads paths, then files. A line of `--failed` is the file that it names, or what was in that.
+/// Reads paths, then files. A line of `--failed` stands for the file that it names, or for the content that it holds.
 #[derive(Debug)]
 pub struct FileItems {
     paths: LineItems,
-    /// Paths that were read and not yet opened, or why one could not be read.
+    /// Paths that were read but not yet opened, or the reason why one could not be read.
     waiting: VecDeque<Result<Vec<u8>, String>>,
     longest: usize,
     written: WrittenTo,
@@ -55,7 +55,7 @@ impl Items for FileItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         while batch.size() < BATCH {
             let Some(path) = self.waiting.pop_front() else {
-                // What was opened goes out before another read that may block.
+                // Files that were read are handed over before another read, which may block.
                 if !batch.is_empty() || !self.more {
                     return Ok(self.more);
                 }
@@ -93,13 +93,13 @@ impl FileItems {
     }
 }
 
-/// The lines of lists.
+/// Returns a reader of the lines of lists.
 fn paths(lists: Inputs) -> LineItems {
     LineItems::new(lists, b'\n', true, 1 << 20)
 }
 
-/// Reads lists to their end, or to the first path that leads to one of these files, and returns that. It keeps one block of a
-/// list, and opens no other file.
+/// Reads lists to their end, or to the first path that leads to one of these files, which is returned. Keeps only one
+/// block of a list in memory, and opens no other file.
 pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
     let mut paths = paths(lists);
     let mut more = true;
@@ -124,17 +124,17 @@ pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(Same
     Ok(None)
 }
 
-/// Reads a file whole, if it is one: what is no file on a disk may have no end, or keep the run waiting for ever.
+/// Reads a whole file, if it is a regular one: anything else may have no end, or keep the run waiting for ever.
 fn read(path: &Path, longest: usize, written: &WrittenTo) -> io::Result<Vec<u8>> {
-    // Looked at before it is opened, as opening a FIFO or a device is an event to whoever is behind it; and once more when
-    // it is open, as it may be another by then.
+    // Checked before it is opened, since opening a FIFO or a device has an effect on whoever is behind it; and again
+    // when it is open, since it may be another file by then.
     check(&fs::metadata(path)?, longest, written)?;
     written.check_path(path)?;
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     check(&metadata, longest, written)?;
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_or(0, |len| len + 1));
-    // It may grow while it is read.
+    // The file may grow while it is read.
     file.take(longest as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > longest {
         return Err(too_long(longest));

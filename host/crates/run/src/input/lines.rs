@@ -8,9 +8,9 @@ use super::{Batch, Inputs, Items};
 use wasmpool_core::failed::Raw;
 use wasmpool_core::text::bytes_said;
 
-/// Bytes of one read: two chunks' worth, as each read wakes the supervisor.
+/// Bytes of one read: those of two chunks, since each read wakes the supervisor.
 pub const BLOCK: usize = 256 << 10;
-/// Most memory that is made ready for an item before it has come.
+/// Maximum memory that is reserved for an item before it has been read.
 const FORESEEN: usize = 4 << 20;
 
 /// Cuts input at a delimiter.
@@ -18,15 +18,15 @@ const FORESEEN: usize = 4 << 20;
 pub struct LineItems {
     inputs: Inputs,
     delimiter: u8,
-    /// Lines of nothing but white space are no items (JSON lines).
+    /// True if lines of nothing but white space are skipped (JSON lines).
     skip_blank: bool,
-    /// Longest item; what is longer could not be handed to the task anyway.
+    /// Length of the longest item that is kept; a longer one could not be handed to the task anyway.
     longest: usize,
     block: Vec<u8>,
     /// The beginning of an item whose end was not yet read, and how many bytes of it were dropped.
     partial: Vec<u8>,
     dropped: usize,
-    /// Size of the last such item, within bounds: the next is likely to be like it.
+    /// Size of the last such item, within bounds: the next is likely to be similar.
     last: usize,
 }
 

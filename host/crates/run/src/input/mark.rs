@@ -1,29 +1,29 @@
 //! The byte order mark that editors and spreadsheets put in front of a text.
 
-/// How the text of an input is written.
+/// The encoding that the text of an input must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// UTF-8, so that a mark of anything else says that it cannot be read.
+    /// UTF-8: a mark of any other encoding means that the text cannot be read.
     Utf8,
     /// UTF-8, or lines of any bytes.
     Lines,
-    /// Any bytes, which begin with what they like.
+    /// Any bytes: what looks like a mark is data.
     Bytes,
 }
 
-/// The mark of UTF-8.
+/// The byte order mark of UTF-8.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
 impl Encoding {
-    /// Whether more has to be read to know what these first bytes mean.
+    /// Returns true if more must be read to decide what these first bytes mean.
     pub fn is_unsure(self, begin: &[u8]) -> bool {
         let marks: [&[u8]; 3] = [UTF_8, b"\xff\xfe\0\0", b"\xfe\xff\0\0"];
         self != Encoding::Bytes && marks.iter().any(|mark| begin.len() < mark.len() && is_begun(mark, begin))
     }
 
-    /// How many bytes are a mark, or the encoding that the text has instead.
+    /// Returns the length of the mark, or the name of the encoding that the text has instead.
     pub fn mark(self, begin: &[u8]) -> Result<usize, &'static str> {
-        // The first character of a text is most likely one of ASCII, which UTF-16 fills up with a zero.
+        // The first character of a text is most likely ASCII, which has a zero byte in UTF-16.
         match (self, begin) {
             (Encoding::Bytes, _) => Ok(0),
             (_, [0xef, 0xbb, 0xbf, ..]) => Ok(UTF_8.len()),
@@ -35,7 +35,7 @@ impl Encoding {
     }
 }
 
-/// Whether these bytes may become a mark: of UTF-16 the zeros are as good as any.
+/// Returns true if these bytes may be the beginning of a mark. In UTF-16 the zero bytes count like a mark.
 fn is_begun(mark: &[u8], begin: &[u8]) -> bool {
     let fixed = mark.iter().position(|byte| *byte == 0).unwrap_or(mark.len());
     mark[..fixed].starts_with(&begin[..fixed.min(begin.len())])

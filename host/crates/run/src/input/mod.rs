@@ -1,4 +1,4 @@
-//! Input, cut into items: lazily, a block at a time, and never more than was asked for.
+//! Cuts input into items: lazily, a block at a time, and never more than was asked for.
 
 mod csv;
 mod files;
@@ -19,18 +19,19 @@ pub use written::WrittenTo;
 use wasmpool_core::policy::Columns;
 use wasmpool_ipc::batch::Batch;
 
-/// Something that yields items.
+/// A source of items.
 pub trait Items: Send {
-    /// Appends the next items to `batch`: those that one read brings, or none. `false` when there are no more.
+    /// Appends the next items to `batch`: those that one read brings, or none. Returns false when there are no more.
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
 
-    /// Reads as far as is needed to know the columns, where items are rows: those of each file that has others than the ones
-    /// before it, with its name.
+    /// Reads as far as is needed to know the columns, where items are rows. Returns, with its name, each file whose
+    /// columns differ from those of the files before it.
     fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
         Ok(Vec::new())
     }
 
-    /// Reads until there is an item. Says how the input ended, if it did: then the batch is the last, and may be empty.
+    /// Reads until there is an item. Also returns how the input ended, if it did: then the batch is the last, and may
+    /// be empty.
     fn next_batch(&mut self) -> (Batch, Option<Result<(), String>>) {
         let mut batch = Batch::default();
         let end = loop {

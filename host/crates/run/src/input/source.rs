@@ -1,4 +1,4 @@
-//! Where input comes from, and the thread that reads it.
+//! The files that input is read from.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -16,15 +16,15 @@ use crate::place::SameFile;
 use crate::stdio::Stdin;
 use wasmpool_core::text::Foreign;
 
-/// The files of the command line, one behind the other.
+/// The input files of the command line, one after the other.
 #[derive(Debug)]
 pub struct Inputs {
     left: VecDeque<(PathBuf, Source)>,
     written: WrittenTo,
-    /// Bytes read so far, for whoever shows progress.
+    /// Number of bytes read so far, for the display of progress.
     read: Arc<AtomicU64>,
     encoding: Encoding,
-    /// The one that was read last, and whether it has only been begun.
+    /// The input that was read last, and whether only its beginning was read.
     current: PathBuf,
     at_start: bool,
 }
@@ -32,18 +32,20 @@ pub struct Inputs {
 #[derive(Debug)]
 enum Source {
     Stdin,
-    /// Not opened yet: there may be more of them than a process may have open, and a FIFO waits for its writer.
+    /// Not opened yet: there may be more inputs than a process may have files open, and opening a FIFO waits for its
+    /// writer.
     Named {
         file: Option<SameFile>,
         size: Option<u64>,
     },
     Open(File),
-    /// A file whose own place is somebody else's, to be read from here.
+    /// A file that shares its position with somebody else, to be read from this position on.
     From(File, u64),
 }
 
 impl Inputs {
-    /// Looks at all of them, so that one that cannot be read is known before anything runs. None, or `-`, is standard input.
+    /// Checks all inputs, so that one that cannot be read is known before anything runs. No path, or `-`, is standard
+    /// input.
     pub fn open(paths: &[PathBuf]) -> Result<Inputs, String> {
         let stdin = [PathBuf::from("-")];
         let paths = if paths.is_empty() { &stdin } else { paths };
@@ -61,7 +63,7 @@ impl Inputs {
         Ok(Inputs { left, written: WrittenTo::default(), read: Arc::default(), encoding, current, at_start: true })
     }
 
-    /// Bytes of all inputs, where that is known.
+    /// Returns the number of bytes of all inputs, if it is known.
     pub fn size(&self) -> Option<u64> {
         self.left
             .iter()
@@ -72,7 +74,7 @@ impl Inputs {
             .sum()
     }
 
-    /// The files on a disk among them.
+    /// Returns the inputs that are files on a disk.
     pub fn same_files(&self) -> Vec<SameFile> {
         let of = |source: &Source| match source {
             Source::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
@@ -82,18 +84,18 @@ impl Inputs {
         self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
 
-    /// Counts what is read in `read`.
+    /// Counts the bytes that are read in `read`.
     pub fn counted(self, read: Arc<AtomicU64>) -> Inputs {
         Inputs { read, ..self }
     }
 
-    /// What the run writes to, to be said before the first item is read.
+    /// Returns the set of files that the run writes to. It is to be filled before the first item is read.
     pub fn written(&self) -> WrittenTo {
         self.written.clone()
     }
 
-    /// The same, to be read once more from where they begin, by somebody who does not disturb whoever reads these. An error is
-    /// the name of one that is gone once it is read: it is no file on a disk.
+    /// Returns the same inputs, to be read once more from their beginning, independently of these. An error is the name
+    /// of an input that cannot be read twice, as it is no file on a disk.
     pub fn again(&self) -> Result<Inputs, String> {
         let again = |(path, source): &(PathBuf, Source)| {
             let source = match source {
@@ -108,24 +110,24 @@ impl Inputs {
         Ok(Inputs { left, written, read, encoding: self.encoding, current, at_start: true })
     }
 
-    /// Takes each of them for a text that is written like this.
+    /// Sets the encoding that all inputs must have.
     pub fn written_in(self, encoding: Encoding) -> Inputs {
         Inputs { encoding, ..self }
     }
 
-    /// The files behind the one that is read, as far as they can be looked at beforehand.
+    /// Returns the files after the one that is read, as far as they can be looked at beforehand.
     pub fn behind(&self) -> Vec<PathBuf> {
         let paths = self.left.iter().skip(1).map(|(path, _)| path);
         paths.filter(|path| path.as_os_str() != "-" && path.is_file()).cloned().collect()
     }
 
-    /// What messages call the one that was read last.
+    /// Returns the name, in messages, of the input that was read last.
     pub fn name(&self) -> String {
         name(&self.current)
     }
 
-    /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a text
-    /// is passed over.
+    /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a
+    /// text is skipped.
     pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
         let Some((path, _)) = self.left.front() else {
             return Ok(None);
@@ -138,7 +140,7 @@ impl Inputs {
             false => Some(0),
         };
         let count = match begin {
-            // A terminal that has said once that it has ended is not asked again.
+            // A terminal that has reported its end once is not read again.
             None => 0,
             Some(0) => self.read_some(block)?,
             Some(count) => count,
@@ -150,7 +152,7 @@ impl Inputs {
         Ok(Some(count))
     }
 
-    /// Reads the beginning of a file, but for a byte order mark: nothing, where that was all that came, and `None` where the
+    /// Reads the beginning of a file without a byte order mark: 0 bytes if nothing else was read, and `None` if the
     /// file is empty.
     fn read_begin(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
         let mut count = 0;
@@ -172,7 +174,7 @@ impl Inputs {
         Ok(Some(count - mark))
     }
 
-    /// Reads from the first that is left; nothing at its end.
+    /// Reads from the first input that is left; returns 0 at its end.
     fn read_some(&mut self, block: &mut [u8]) -> io::Result<usize> {
         let Some((path, source)) = self.left.front_mut() else {
             return Ok(0);
@@ -190,7 +192,7 @@ impl Inputs {
     }
 }
 
-/// What messages call an input.
+/// Returns the name of an input in messages.
 fn name(path: &Path) -> String {
     match path.to_str() {
         Some("-") => "standard input".to_owned(),
@@ -199,7 +201,7 @@ fn name(path: &Path) -> String {
 }
 
 impl Source {
-    /// Standard input from where it is, where that is a file on a disk.
+    /// Returns standard input from its present position on, if it is a file on a disk.
     fn stdin_from_here() -> Option<Source> {
         let mut file = Stdin.duplicate().ok()?;
         SameFile::of(&file)?;
@@ -227,8 +229,8 @@ impl Source {
     }
 }
 
-/// Finds out whether an input is there and can be read, without keeping it open. Of what is no file on a disk only the
-/// rights are looked at: opening a FIFO and closing it again would end its writer.
+/// Finds out whether an input exists and can be read, without keeping it open. Of anything but a file on a disk only
+/// the permissions are checked: opening a FIFO and closing it again would end its writer.
 fn look_at(path: &Path) -> Result<Source, String> {
     let cannot = |e: io::Error| format!("cannot read the input {}: {e}", Foreign::of(path));
     let metadata = fs::metadata(path).map_err(cannot)?;

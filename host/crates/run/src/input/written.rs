@@ -1,4 +1,4 @@
-//! Files that the run writes to: none of them is read, whatever it is called.
+//! Files that the run writes to: none of them is read as input, whatever its path is.
 
 use std::fs::Metadata;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::place::SameFile;
 
-/// What a run writes to. It is known once that is open; inputs are looked at before.
+/// The files that a run writes to. They are known once they are open; inputs are checked before that.
 #[derive(Clone, Debug, Default)]
 pub struct WrittenTo(Arc<OnceLock<Known>>);
 
@@ -19,13 +19,13 @@ struct Known {
 }
 
 impl WrittenTo {
-    /// Says what it is, once.
+    /// Sets the files, once.
     pub fn set(&self, files: Vec<SameFile>, results: Option<&Path>) {
         let results = results.and_then(|path| path.canonicalize().ok());
         let _ = self.0.set(Known { files, results });
     }
 
-    /// Refuses a file that is one of them.
+    /// Returns an error if a file is one of them.
     pub fn check(&self, metadata: &Metadata) -> io::Result<()> {
         let same = SameFile::of_metadata(metadata);
         match self.0.get().zip(same).is_some_and(|(known, file)| known.files.contains(&file)) {
@@ -34,7 +34,7 @@ impl WrittenTo {
         }
     }
 
-    /// Refuses a path that leads to a result in a file of its own.
+    /// Returns an error if a path leads to a result in a file of its own.
     pub fn check_path(&self, path: &Path) -> io::Result<()> {
         let Some(results) = self.0.get().and_then(|known| known.results.as_deref()) else {
             return Ok(());

@@ -1,8 +1,9 @@
-//! The journal's bytes: a head, then records, each behind its length and a check of all that stands before its end.
+//! The format of the journal: a head, then records, each preceded by its length and a checksum of everything before the
+//! record's end.
 //!
-//! A record holds all that is written and synced together, so only the last one can be torn: what is no whole record at the
-//! end was never promised, and is cut off. Whole records behind one that is not say that the journal was damaged later; then
-//! nothing of it is taken for granted.
+//! A record holds everything that is written and synced together, so only the last one can be torn. An incomplete
+//! record at the end was never promised, and is cut off. Complete records after an incomplete one mean that the journal
+//! was damaged later; then none of it is trusted.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -11,20 +12,20 @@ use std::io::{self, Read, Seek, SeekFrom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a journal begins with. The number changes with anything that is in a record.
+/// The first bytes of a journal. The number changes with any change of the records.
 const MARK: &[u8] = b"wasmpool journal 3\n";
-/// What a journal of any version begins with.
+/// The first bytes of a journal of any version.
 pub const ANY_MARK: &[u8] = b"wasmpool journal ";
-/// Bytes that are the journal's own and that nobody can guess. They stand in front of every record, so that one is found
-/// behind damage, and so that no result of a task can look like one.
+/// Number of bytes of the key: random bytes of this journal that stand in front of every record, so that a record is
+/// found after damage, and so that no result of a task can look like one.
 const KEY: usize = 16;
 const HEAD: usize = MARK.len() + KEY;
 const CHECK: usize = 16;
 const LENGTH: usize = 8;
-/// The key, the length of the record, the check of the record before, and its own.
+/// Number of bytes in front of a record: the key, its length, the checksum of the record before, and its own.
 const HEADER: usize = KEY + LENGTH + 2 * CHECK;
 
-/// The check of the last record, which the next one's goes on from: a record that stands elsewhere is none.
+/// The checksum of the last record, from which that of the next is computed: a record in any other place is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     key: [u8; KEY],
@@ -32,16 +33,16 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// That of a new journal.
+    /// Returns the chain of a new journal.
     pub fn new() -> Chain {
-        // The standard library has its keys from the system.
+        // The standard library takes its hash keys from the system's random numbers.
         let random = || RandomState::new().hash_one(0).to_ne_bytes();
         let mut key = [0; KEY];
         key.iter_mut().zip([random(), random()].concat()).for_each(|(byte, random)| *byte = random);
         Chain { key, last: [0; CHECK] }
     }
 
-    /// What a journal begins with.
+    /// Returns the first bytes of the journal.
     pub fn head(&self) -> Vec<u8> {
         [MARK, &self.key].concat()
     }
@@ -66,7 +67,7 @@ fn check(last: &[u8; CHECK], payload: &[u8]) -> [u8; CHECK] {
     *hasher.finalize().as_bytes().first_chunk().expect("a check is shorter than a hash")
 }
 
-/// What stands in front of a record.
+/// The header of a record.
 struct Header {
     key: [u8; KEY],
     length: u64,
@@ -88,22 +89,23 @@ impl Header {
     }
 }
 
-/// What was found in a file.
+/// The result of reading a journal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Records, `whole` bytes long together with the head, and the chain that the next is appended to.
+    /// Complete records, `whole` bytes long together with the head, and the chain to which the next is appended.
     Whole { whole: u64, chain: Chain },
     /// Nothing that was ever promised.
     Nothing,
-    /// The file of somebody else.
+    /// A file that is no journal.
     Foreign,
-    /// A journal that another version of this program understands.
+    /// A journal of another version of this program.
     OtherVersion,
-    /// What stands here was whole once, and is not. `first` says that nothing whole stands before it.
+    /// A journal that was complete once and is damaged at `at`. `first` is true if no complete record stands before
+    /// that.
     Damaged { at: u64, first: bool },
 }
 
-/// Gives each record of a file of `size` bytes to `each`.
+/// Calls `each` with every record of a file of `size` bytes.
 pub fn read<T: DeserializeOwned>(mut from: impl Read + Seek, size: u64, mut each: impl FnMut(T)) -> io::Result<Found> {
     let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
     from.read_exact(&mut head)?;
@@ -136,7 +138,7 @@ pub fn read<T: DeserializeOwned>(mut from: impl Read + Seek, size: u64, mut each
     })
 }
 
-/// The next record, if it is whole and goes on from the one before.
+/// Reads the next record, if it is complete and continues the chain.
 fn next(from: &mut impl Read, left: u64, chain: &Chain) -> io::Result<Option<(Header, Vec<u8>)>> {
     let mut header = [0; HEADER];
     if left < HEADER as u64 {
@@ -153,8 +155,8 @@ fn next(from: &mut impl Read, left: u64, chain: &Chain) -> io::Result<Option<(He
     Ok(header.is_of(&payload).then_some((header, payload)))
 }
 
-/// Whether a whole record stands somewhere in these bytes, which begin where a record should. The key that it stands
-/// behind is the journal's, or, where that was damaged, the one that the first record has.
+/// Returns true if a complete record stands somewhere in these bytes, which begin where a record should. The key in
+/// front of it is the journal's, or, where that was damaged, the one of the first record.
 fn holds_a_record(rest: &[u8], key: &[u8; KEY], first: bool) -> bool {
     let here = rest.first_chunk().filter(|here| first && *here != key);
     [Some(key), here].into_iter().flatten().any(|key| {
@@ -171,8 +173,9 @@ fn holds_a_record(rest: &[u8], key: &[u8; KEY], first: bool) -> bool {
     })
 }
 
-/// Whether these bytes can be what is left of a record that was being written: its beginning, or nothing but zeros, which a
-/// file system leaves where the power is cut. Asked of a journal's first record, without which a run starts over.
+/// Returns true if these bytes can be what is left of a record that was being written: its beginning, or nothing but
+/// zeros, which a file system leaves when the power is cut. Used for a journal's first record, without which a run
+/// starts over.
 fn is_torn(rest: &[u8], key: &[u8; KEY]) -> bool {
     match Header::read(rest) {
         _ if rest.iter().all(|byte| *byte == 0) => true,
@@ -195,7 +198,7 @@ mod tests {
         proptest::collection::vec(any::<Record>(), 0..8)
     }
 
-    /// The bytes of these records, and where each ends.
+    /// Returns the bytes of these records, and where each ends.
     fn written(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
         let mut chain = Chain::new();
         let mut bytes = chain.head();
@@ -235,7 +238,7 @@ mod tests {
             records in proptest::collection::vec(any::<Record>(), 2..8), at in any::<usize>(), by in 1u8..,
         ) {
             let (mut bytes, ends) = written(&records);
-            // The key of the head is used as well: all records stand behind it.
+            // The key in the head counts as well, since all records depend on it.
             let at = MARK.len() + at % (ends[ends.len() - 2] - MARK.len());
             bytes[at] ^= by;
             let before = if at < HEAD { 0 } else { ends.iter().filter(|end| **end <= at).count() };
@@ -262,7 +265,7 @@ mod tests {
         fn damage_of_the_only_record_is_not_taken_for_a_new_journal(record in any::<Record>(), at in any::<usize>(), by in 1u8..) {
             let (mut bytes, _) = written(&[record]);
             let at = HEAD + at % (bytes.len() - HEAD);
-            // A length that is too large is that of a record that was torn.
+            // A length that is too large looks like that of a torn record.
             prop_assume!(!(HEAD + KEY..HEAD + KEY + LENGTH).contains(&at));
             bytes[at] ^= by;
             prop_assert_eq!(read_back(&bytes).1, Found::Damaged { at: HEAD as u64, first: true });
@@ -281,7 +284,7 @@ mod tests {
 
         #[test]
         fn a_record_that_a_task_made_up_is_none(records in records(), made_up in any::<Record>(), cut in any::<usize>()) {
-            // It stands in the last record, which is torn.
+            // The forged record stands inside the last record, which is torn.
             let (forged, _) = written(&[made_up.clone(), made_up]);
             let mut records = records;
             records.push((0, [forged, vec![0; 100]].concat(), None));

@@ -1,4 +1,4 @@
-//! Which run a journal is of: the task, and every option that its results depend on.
+//! The identity of a journal's run: the task, and every option on which its results depend.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity(Vec<(String, String)>);
 
-/// A part in which two runs differ, and what it is for each, to be shown.
+/// A part in which two runs differ, with the value of each, to be shown.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference<'a> {
     pub name: &'a str,
@@ -16,7 +16,7 @@ pub struct Difference<'a> {
 }
 
 impl Identity {
-    /// Makes it of all members of a struct, which are named like options.
+    /// Makes an identity of all members of a struct, which are named like options.
     pub fn of_options(options: &impl Serialize) -> Identity {
         let Ok(Value::Object(members)) = serde_json::to_value(options) else {
             unreachable!("the options of a run are a struct of plain values");
@@ -24,19 +24,19 @@ impl Identity {
         Identity(members.into_iter().map(|(name, value)| (option(&name), value.to_string())).collect())
     }
 
-    /// Returns it with one more part, which is compared last.
+    /// Adds a part, which is compared last.
     pub fn and(mut self, name: &str, value: &str) -> Identity {
         self.0.push((name.to_owned(), Value::from(value).to_string()));
         self
     }
 
-    /// Returns it with the hash of the task, which is compared first.
+    /// Adds the hash of the task, which is compared first.
     pub fn of_task(mut self, hash: &str) -> Identity {
         self.0.insert(0, (TASK.to_owned(), Value::from(hash).to_string()));
         self
     }
 
-    /// Returns the first part in which they differ.
+    /// Returns the first part in which two identities differ.
     pub fn difference<'a>(&'a self, theirs: &'a Identity) -> Option<Difference<'a>> {
         let names = self.0.iter().chain(&theirs.0).map(|(name, _)| name.as_str());
         names
@@ -50,19 +50,19 @@ impl Identity {
     }
 }
 
-/// The name of the part that is the task.
+/// The name of the part that holds the task's hash.
 pub const TASK: &str = "task";
 
-/// Returns the option that a member is named like.
+/// Returns the option that has the name of this member.
 fn option(member: &str) -> String {
     match member {
-        // They stand behind `--`.
+        // These arguments stand after `--` on the command line.
         "arguments" => "the arguments".to_owned(),
         member => format!("--{member}"),
     }
 }
 
-/// Shows a value as a person would write it, where that is clear.
+/// Formats a value as a person would write it, where that is unambiguous.
 fn shown(json: Option<&str>) -> String {
     let value = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or(Value::Null);
     match &value {
@@ -75,7 +75,7 @@ fn shown(json: Option<&str>) -> String {
     }
 }
 
-/// Returns texts on one line, if it is clear where each ends.
+/// Returns the texts on one line, if it is clear where each ends.
 fn words(values: &[Value]) -> Option<String> {
     let is_word = |text: &&str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"');
     let words = values.iter().map(|value| value.as_str().filter(is_word)).collect::<Option<Vec<_>>>();
@@ -109,7 +109,7 @@ mod tests {
         let limited = Options { max_output: Some(7), ..Options::default() };
         assert_eq!(difference(&limited, &none), said("--max-output", "7", "none"));
         assert_eq!(difference(&words(&["a", "b"]), &none), said("the arguments", "a b", "none"));
-        // What looks the same with spaces between is shown with quotes.
+        // Texts that would look the same when separated by spaces are shown with quotes.
         assert_eq!(difference(&words(&["a", "b"]), &words(&["a b"])), said("the arguments", "a b", "[\"a b\"]"));
         assert_eq!(
             of(&none).difference(&of(&none).and("--output", "a file")).map(|it| it.theirs),

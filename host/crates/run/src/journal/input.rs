@@ -1,4 +1,4 @@
-//! How the input of a run that goes on is found to be the one it had, and which of its items are left.
+//! Checks that a resumed run has the same input as before, and finds which of its items are left.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,55 +11,55 @@ use crate::rendered::RenderedOutcomes;
 use crate::resume::ResumePoint;
 use wasmpool_ipc::batch::{Batch, Part};
 
-/// Counts and hashes items as they are read. The clone that the journal's keeper has sees how far that is.
+/// Counts and hashes items as they are read. The journal holds a clone, which sees how far reading has got.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     hasher: blake3::Hasher,
     items: u64,
     read: Arc<Mutex<Read>>,
-    /// The input was not yet found to be the one that is expected.
+    /// True while the input was not yet found to be the expected one.
     unsure: Arc<AtomicBool>,
     expected: Option<Box<Expected>>,
 }
 
-/// What the input has to begin with.
+/// The beginning that the input must have.
 #[derive(Clone, Debug)]
 struct Expected {
     read: Read,
-    /// Items whose outcomes are known.
+    /// The items whose outcomes are known.
     known: RangeSet<u64>,
     waiting: Vec<RenderedOutcomes>,
 }
 
 impl Tally {
-    /// What [`Tally::take_up`] will look for.
+    /// Sets what [`Tally::take_up`] will check the input against.
     pub fn expect(&mut self, read: Read, known: RangeSet<u64>, waiting: Vec<RenderedOutcomes>) {
         *lock(&self.read) = read.clone();
         self.unsure.store(true, Ordering::Release);
         self.expected = Some(Box::new(Expected { read, known, waiting }));
     }
 
-    /// Whether the input has a beginning to be looked for.
+    /// Returns true if the input must have a certain beginning.
     pub fn expects(&self) -> bool {
         self.expected.is_some()
     }
 
-    /// Whether the input was not yet found to be the one that is expected: nothing may be touched before.
+    /// Returns true while the input was not yet found to be the expected one: until then nothing may be written.
     pub fn is_unsure(&self) -> bool {
         self.unsure.load(Ordering::Acquire)
     }
 
-    /// Looks for none.
+    /// Drops the expectation.
     pub fn forget(&mut self) {
         self.expected = None;
     }
 
-    /// The input that was read so far, all of it before anybody heard of it.
+    /// Returns the input that was read so far, which is counted before anybody else gets it.
     pub fn read(&self) -> Read {
         lock(&self.read).clone()
     }
 
-    /// Items were read, and nobody was told of them yet.
+    /// Counts items that were read, before anybody else gets them.
     pub fn add(&mut self, batch: &Batch) {
         self.hash(&batch.part(0..batch.sizes.len()));
         *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
@@ -70,10 +70,11 @@ impl Tally {
         self.items += part.sizes.len() as u64;
     }
 
-    /// Reads the beginning that is expected, and returns what is left to do of it; an error if the input has another.
+    /// Reads the expected beginning of the input, and returns what is left to do of it, or an error if the input begins
+    /// differently.
     ///
-    /// Items that have their outcome are dropped as they are read. The others were in work when the run ended, or waited
-    /// for a worker: its window has bounded them.
+    /// Items that have their outcome are dropped as they are read. The others were running when the earlier run ended,
+    /// or waited for a worker; that run's window has limited their number.
     pub fn take_up(&mut self, items: &mut dyn Items) -> Result<ResumePoint, String> {
         let Some(expected) = self.expected.take() else {
             return Ok(ResumePoint::default());
@@ -111,7 +112,8 @@ impl Tally {
             if read.items > 0 && <[u8; 32]>::from(self.hasher.finalize()) != read.hash {
                 return Err(differs(&read, "has others there"));
             }
-            // What follows is new, and what leads up to it is no different from it.
+            // Items after the beginning are new, and those directly before them without an outcome are treated the
+            // same.
             let (next, mut rest) = match holes.pop_if(|(start, hole)| *start + hole.sizes.len() as u64 == read.items) {
                 Some((start, hole)) => (start, hole),
                 None => (read.items, Batch::default()),
@@ -134,7 +136,7 @@ fn differs(read: &Read, how: &str) -> String {
     )
 }
 
-/// The lock holds plain data: a thread that died over it has left it whole.
+/// Locks plain data, which is intact even if a thread panicked while it held the lock.
 fn lock(read: &Mutex<Read>) -> std::sync::MutexGuard<'_, Read> {
     read.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -147,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields items in batches of these sizes, over and over.
+    /// Yields items in batches of these sizes, repeated over and over.
     struct InBatches {
         items: Vec<Vec<u8>>,
         at: usize,
@@ -172,7 +174,7 @@ mod tests {
         }
     }
 
-    /// The tally of a run that has read `count` items, and knows the outcomes of some.
+    /// Returns the tally of a run that has read `count` items, and knows the outcomes of some.
     fn after(items: &[Vec<u8>], count: usize, known: &RangeSet<u64>) -> Tally {
         let mut before = Tally::default();
         let mut batch = Batch::default();
@@ -187,7 +189,7 @@ mod tests {
         (first..).zip(batch.iter().map(|(_, item)| item.to_vec())).collect()
     }
 
-    /// Items, how many of them were read, the sizes of batches, and stretches of items: first and length.
+    /// Items, the number of them that were read, the sizes of batches, and ranges of items as first and length.
     type Input = (Vec<Vec<u8>>, usize, Vec<usize>, Vec<(u64, u64)>);
 
     fn inputs() -> impl Strategy<Value = Input> {
@@ -218,7 +220,7 @@ mod tests {
             let left = tally.take_up(&mut source).expect("it is the same input");
             let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
             for (first, hole) in &left.holes {
-                // Something that is known stands behind each.
+                // An item with a known outcome follows each hole.
                 prop_assert!(known.contains(&(first + hole.sizes.len() as u64)));
                 found.extend(unpacked(*first, hole));
             }
@@ -230,7 +232,7 @@ mod tests {
                 .filter(|(n, _)| !known.contains(n))
                 .collect();
             prop_assert_eq!(found, wanted);
-            // And it goes on counting where it is.
+            // The tally continues to count from there.
             prop_assert_eq!(tally.read(), after(&items, source.at, &RangeSet::new()).read());
         }
 

@@ -1,11 +1,12 @@
-//! What a run has done, kept on disk, so that another can go on where it was killed.
+//! Records on disk what a run has done, so that another can continue where it was killed.
 //!
-//! The thread that writes results keeps it: it writes, syncs what it wrote, and then tells the journal how much of it is
-//! whole and which items it stands for (`output/writer.rs`). So a journal never promises what is not there; what is there
-//! and not promised is cut off. Records are gathered for [`COMMIT_EVERY`](crate::resume::COMMIT_EVERY), so that syncing costs the run little.
+//! The thread that writes results keeps the journal: it writes results, syncs them, and then tells the journal how much
+//! of the output is complete and which items it stands for (`output/writer.rs`). So a journal never promises what is
+//! not there; output that is there and was not promised is cut off. Records are gathered for
+//! [`COMMIT_EVERY`](crate::resume::COMMIT_EVERY), so that syncing costs the run little.
 //!
-//! [`format`](mod@format) has the bytes, [`state`] what they add up to, [`identity`] which run they are of, and [`input`] how the input
-//! is found to be the same again.
+//! [`format`](mod@format) has the bytes, [`state`] the state that they add up to, [`identity`] the identity of the run,
+//! and [`input`] the check that the input is the same.
 
 mod format;
 mod identity;
@@ -36,48 +37,49 @@ use crate::scarce::{passes, patiently};
 use wasmpool_core::outcome::Counts;
 use wasmpool_core::text::{Foreign, Word};
 
-/// Bytes of a journal that are let be: from there on it is written anew when it has doubled.
+/// Size in bytes up to which a journal is not rewritten; a larger one is rewritten when it has doubled.
 const SMALL: u64 = 16 << 20;
-/// A lock may outlive its process for a moment: a child that is just being started holds it until it becomes a program.
+/// Number of attempts to lock the journal. A lock may outlive its process for a moment: a child that is just being
+/// started holds it until it executes its program.
 const LOCK_TRIES: u32 = 20;
 const LOCK_AGAIN: Duration = Duration::from_millis(25);
 
-/// A journal that is this process's own.
+/// A journal that this process has locked.
 #[derive(Debug)]
 pub struct Journal {
-    /// As the user named it.
+    /// The path that the user gave.
     path: PathBuf,
-    /// Where the links of that lead: the directory, whatever becomes of its path, and the name there. A task that may write
-    /// to the directory above cannot lead the journal elsewhere.
+    /// The directory and the name to which the links of that path lead, whatever happens to the path later. A task that
+    /// may write to the directory above cannot lead the journal elsewhere.
     directory: Directory,
     name_there: OsString,
     file: File,
-    /// It was not there before, and nothing is in it yet.
+    /// Set if this process made the file and it is still empty.
     fresh: Option<Fresh>,
     chain: Chain,
-    /// Bytes of it that are whole.
+    /// Number of bytes that are complete.
     size: u64,
-    /// It is as it was found.
+    /// True while the file is unchanged.
     untouched: bool,
-    /// The size at which it is written anew.
+    /// The size at which the journal is rewritten.
     rewrite_at: u64,
     state: State,
     tally: Tally,
 }
 
-/// Where a run begins.
+/// The place where a run begins.
 #[derive(Debug)]
 pub enum Start {
     /// At the first item.
     Fresh,
-    /// Behind what is done: counts of that, how far the results and the failed items are whole, and whether that was all
-    /// there was.
+    /// After what is done: its counts, how much of the results and of the failed items is complete, and whether nothing
+    /// was left to do.
     Behind { counts: Counts, results: Extent, failed: Extent, finished: bool },
 }
 
 impl Journal {
-    /// Opens a journal, or makes one, and keeps others from it. One that holds something is only taken to `resume`. Until
-    /// there is something to keep it stays as it is, and one that was made here goes again.
+    /// Opens a journal, or makes one, and locks it. One that is not empty is accepted only to `resume`. Until there is
+    /// something to record it stays unchanged, and one that was made here is removed again.
     pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
         let name = Foreign::of(path);
         let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
@@ -126,17 +128,17 @@ impl Journal {
         })
     }
 
-    /// Whether it is of a run that has begun: the files that it was told of are that run's own.
+    /// Returns true if the journal's run has begun: then the files that it records belong to that run.
     pub fn is_begun(&self) -> bool {
         self.state.is_begun()
     }
 
-    /// The file it is.
+    /// Returns the identity of the journal's file.
     pub fn same(&self) -> Option<SameFile> {
         SameFile::of(&self.file)
     }
 
-    /// Begins the run of this identity, or goes on with it. A journal of another run is refused, and left as it is.
+    /// Begins the run of this identity, or continues it. A journal of another run is refused, and left unchanged.
     pub fn begin(&mut self, identity: Identity) -> Result<Start, String> {
         let Some(theirs) = &self.state.identity else {
             self.state.identity = Some(identity);
@@ -162,36 +164,37 @@ impl Journal {
         Ok(Start::Behind { counts, results, failed, finished: finished.is_some() })
     }
 
-    /// Whoever reads the input keeps this.
+    /// Returns the tally for the thread that reads the input.
     pub fn tally(&mut self) -> Tally {
         let theirs = self.tally.clone();
         self.tally.forget();
         theirs
     }
 
-    /// The input that was read so far.
+    /// Returns the input that was read so far.
     pub fn read(&self) -> Read {
         self.tally.read()
     }
 
-    /// Whether it is known that the run will take place: before, nothing may be touched.
+    /// Returns true once it is known that the run will take place: before that, nothing may be written.
     pub fn is_sure(&self) -> bool {
         !self.tally.is_unsure()
     }
 
-    /// Counts of what was written.
+    /// Returns the counts of the outcomes that were written.
     pub fn counts(&self) -> &Counts {
         &self.state.written.counts
     }
 
-    /// Keeps what was written, which is on disk, and what waits. On return this is on disk as well.
+    /// Records outcomes that were written, which are on disk, and outcomes that wait. On return the record is on disk
+    /// as well.
     pub fn commit(&mut self, written: Written, waiting: Vec<RenderedOutcomes>) -> io::Result<()> {
         let entries = [Entry::Written(written)].into_iter().chain(waiting.into_iter().map(Entry::Waiting));
         self.append(entries.collect())
     }
 
-    /// Says of a run that had finished that it goes on, as its input has grown. Called before anything is written, so that
-    /// what follows in the files then is known to be ours.
+    /// Records that a finished run continues, since its input has grown. Called before anything is written, so that
+    /// what is then appended to the files is known to be this run's.
     pub fn reopen(&mut self) -> io::Result<()> {
         match self.state.finished {
             Some(_) => self.append(vec![Entry::Written(self.state.written.clone())]),
@@ -199,7 +202,7 @@ impl Journal {
         }
     }
 
-    /// Every item has its outcome, and the command ends with this code.
+    /// Records that every item has its outcome, and the command's exit code.
     pub fn finish(&mut self, code: u8) -> io::Result<()> {
         match self.state.finished == Some(code) {
             true => Ok(()),
@@ -207,7 +210,7 @@ impl Journal {
         }
     }
 
-    /// Appends a record of these.
+    /// Appends a record of these entries.
     fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
         let fresh = self.size == 0;
         if mem::take(&mut self.untouched) {
@@ -222,7 +225,7 @@ impl Journal {
         } else {
             chain.append(&entries, &mut bytes)?;
         }
-        // What a failed attempt left behind is written over.
+        // Writing at `size` overwrites what a failed attempt left behind.
         self.file.write_all_at(&bytes, self.size).and_then(|()| self.file.sync_data()).map_err(|e| self.name(e))?;
         if fresh {
             self.directory.sync().map_err(|e| self.name(e))?;
@@ -236,8 +239,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Cuts off what was never promised, and writes anew what runs before have gathered: else a journal would grow with
-    /// every run that is killed.
+    /// Cuts off what was never promised, and rewrites what earlier runs have recorded: otherwise a journal would grow
+    /// with every run that is killed.
     fn begin_to_write(&mut self) -> io::Result<()> {
         if let Some(fresh) = self.fresh.take() {
             fresh.keep();
@@ -246,8 +249,8 @@ impl Journal {
         if self.size > 0 { self.rewrite() } else { Ok(()) }
     }
 
-    /// Writes a new journal that says the same in one record, and puts it in the place of this one, so that at any moment
-    /// there is one or the other. Where there is no room for two, this one goes on.
+    /// Writes a new journal that says the same in one record, and renames it over this one, so that there is a complete
+    /// journal at any moment. If there is no room for two, this one is kept.
     fn rewrite(&mut self) -> io::Result<()> {
         self.rewrite_at = self.size.max(SMALL / 2) * 2;
         let beside = beside(Path::new(&self.name_there)).into_os_string();
@@ -268,8 +271,8 @@ impl Journal {
         self.directory.sync()
     }
 
-    /// Makes the file that is to take the place of the journal, with its owner's permissions. One that another run left
-    /// when it was killed is removed; what is nobody's leftover, or a link, is let be.
+    /// Makes the file that will replace the journal, with its owner's permissions. One that a killed run left behind is
+    /// removed; any other file of that name, or a link, is left alone.
     fn make_beside(&self, name: &OsStr) -> io::Result<File> {
         if self.directory.look_at(name).is_ok_and(|found| found.is_file) {
             let mut begin = Vec::new();
@@ -286,7 +289,7 @@ impl Journal {
         ready.inspect_err(|_| drop(self.directory.remove(name))).map(|()| file)
     }
 
-    /// Writes all that the journal says to another file.
+    /// Writes everything that the journal says to another file.
     fn write_to(&self, file: &mut File) -> io::Result<(Chain, u64)> {
         let mut chain = Chain::new();
         let mut bytes = chain.head();
@@ -301,14 +304,14 @@ impl Journal {
     }
 }
 
-/// Returns the name of the file that a journal is written anew to, before it takes the journal's place.
+/// Returns the path to which a journal is rewritten before it replaces the journal.
 pub fn beside(journal: &Path) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
     name.push(".new");
     name.into()
 }
 
-/// Says of a journal that something whole stands in it behind what is not.
+/// Returns the message for a journal in which a complete record follows damage.
 fn damaged(path: &Path, at: u64, first: bool) -> String {
     let name = Foreign::of(path);
     let cut = match first {
@@ -338,7 +341,7 @@ fn lock(file: &File, path: &Path) -> Result<(), String> {
             }
             Err(TryLockError::Error(e)) => return Err(format!("cannot lock the journal {name}: {e}")),
             Ok(()) => {
-                // It may have been written anew under that name while it was opened.
+                // It may have been replaced by a rewritten journal while it was opened.
                 let of = |metadata: fs::Metadata| FileId::of(&metadata);
                 let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
                 return same.then_some(()).ok_or_else(|| format!("another run uses the journal {name}"));
@@ -388,7 +391,8 @@ mod tests {
         assert!(matches!(journal.begin(identity), Ok(Start::Behind { counts, .. }) if counts.done == 1002));
     }
 
-    /// A journal in this folder in which a run of one item after another has been, the last in this record.
+    /// Makes a journal in this folder whose run has written this many items one after another, the last in the last
+    /// record.
     fn after(folder: &Path, items: u64) -> PathBuf {
         let path = folder.join("journal");
         let mut journal = Journal::open(&path, true).expect("it is there, or new");
@@ -438,7 +442,7 @@ mod tests {
     #[test]
     fn a_journal_that_was_damaged_is_refused_with_the_place_and_the_way_out() {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        // The way out is pasted into a shell, whatever the path is.
+        // The advice is pasted into a shell, whatever the path is.
         let place = folder.path().join("it's $(here); #\n");
         fs::create_dir(&place).expect("made");
         let path = after(&place, 3);
@@ -450,7 +454,7 @@ mod tests {
         let message = Journal::open(&path, true).expect_err("it is damaged");
         assert!(message.contains("journal is damaged at byte ") && message.contains("truncate -s "), "{message}");
         assert_eq!(fs::read(&path).expect("it is there"), bytes);
-        // The way out works.
+        // The advice works.
         let (_, advice) = message.split_once("(truncate").expect("an advice");
         let (arguments, _) = advice.split_once(") to have done again").expect("an advice");
         let ended = std::process::Command::new("bash").arg("-c").arg(format!("truncate{arguments}")).status();
@@ -496,7 +500,7 @@ mod tests {
         go_on(4);
         assert_eq!(fs::read(&precious).expect("it is there"), b"mine");
         fs::remove_file(&beside).expect("removed");
-        // A run that was killed in the middle of it.
+        // As left by a run that was killed while writing it.
         fs::write(&beside, &fs::read(&path).expect("it is there")[..70]).expect("written");
         go_on(5);
         assert!(!beside.exists());

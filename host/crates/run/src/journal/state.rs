@@ -1,4 +1,4 @@
-//! What a journal says once all of it was read.
+//! The state that the records of a journal add up to.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,15 +11,15 @@ use crate::place::Extent;
 use crate::rendered::RenderedOutcomes;
 use wasmpool_core::outcome::Counts;
 
-/// The beginning of the input: so many items, and the hash of their bytes.
+/// The beginning of the input: a number of items, and the hash of their bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
     pub items: u64,
     pub hash: [u8; 32],
 }
 
-/// What was written, and on which beginning of the input it rests. `items` are those that were not told of before, all
-/// else is of the run so far.
+/// What was written, and the beginning of the input that it is based on. `items` are those since the last record;
+/// everything else covers the whole run so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     pub items: Vec<Range<u64>>,
@@ -29,16 +29,16 @@ pub struct Written {
     pub read: Read,
 }
 
-/// One record.
+/// An entry of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
-    /// Which run this is.
+    /// The identity of the run.
     Began(Identity),
     Written(Written),
     /// Outcomes that wait for others before them.
     Waiting(RenderedOutcomes),
-    /// Every item has its outcome, and the command ended with this code. The input may have grown since: then others
-    /// follow.
+    /// Every item has its outcome, and the command ended with this code. The input may have grown since: then other
+    /// entries follow.
     Finished(u8),
 }
 
@@ -46,11 +46,11 @@ pub enum Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub identity: Option<Identity>,
-    /// Items whose outcomes were written.
+    /// The items whose outcomes were written.
     pub done: RangeSet<u64>,
-    /// All but the items.
+    /// What was written, except for the items.
     pub written: Written,
-    /// By their first item.
+    /// Waiting outcomes by their first item.
     pub waiting: BTreeMap<u64, RenderedOutcomes>,
     pub finished: Option<u8>,
 }
@@ -76,12 +76,12 @@ impl State {
         }
     }
 
-    /// Whether it is known which run it is, and what it has done.
+    /// Returns true if the run's identity is known, and what it has done.
     pub fn is_begun(&self) -> bool {
         self.identity.is_some() && (self.written != Written::default() || self.finished.is_some())
     }
 
-    /// The records that lead here, as few as possible.
+    /// Returns the fewest entries that lead to this state.
     pub fn entries(&self) -> Vec<Entry> {
         let written = Written { items: self.done.iter().cloned().collect(), ..self.written.clone() };
         let mut entries: Vec<Entry> = self.identity.iter().cloned().map(Entry::Began).collect();

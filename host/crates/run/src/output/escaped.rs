@@ -1,4 +1,4 @@
-//! JSON that a terminal can be shown: the same values, with what it would obey or a reader would not see as `\u…`.
+//! JSON that can safely be shown on a terminal: control characters and invisible characters are written as `\u…`.
 
 use std::io::{self, Write};
 
@@ -7,12 +7,12 @@ use serde_json::ser::{Formatter, Serializer};
 
 use wasmpool_core::text::is_visible;
 
-/// Appends `part` as JSON. What reads it gets every character as it is.
+/// Appends `part` as JSON. A parser of it gets every character unchanged.
 pub fn append(part: &impl Serialize, to: &mut Vec<u8>) -> serde_json::Result<()> {
     part.serialize(&mut Serializer::with_formatter(to, Escaped))
 }
 
-/// Compact JSON. Characters below U+0020 are escaped by serde_json already.
+/// A formatter of compact JSON. Characters below U+0020 are escaped by serde_json already.
 struct Escaped;
 
 impl Formatter for Escaped {
@@ -25,7 +25,7 @@ impl Formatter for Escaped {
     }
 }
 
-/// Escapes what lies beyond ASCII, which in JSON stands in strings alone.
+/// Escapes characters beyond ASCII, which in JSON occur only in strings.
 fn escape(fragment: &str, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut rest = fragment;
     let is_hidden = |c: char| c == '\x7f' || !c.is_ascii() && !is_visible(c);

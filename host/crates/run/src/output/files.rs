@@ -1,4 +1,4 @@
-//! Results in files of their own (`--results`): what is more than memory should hold.
+//! Results in files of their own (`--results`), for those that memory should not hold.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,19 +10,19 @@ use crate::place::directory_of;
 use wasmpool_core::text::Foreign;
 use wasmpool_scheduler::WorkerId;
 
-/// Beginning of the name of a result that is not whole.
+/// Prefix of the name of an incomplete result.
 const UNFINISHED: &str = ".part-";
 
-/// A directory with a file for each item that succeeded, named by its index. A file is there whole or not at all.
+/// A directory with a file for each item that succeeded, named by its index. A file exists only when it is complete.
 ///
 /// The directory is opened once, and no link in it is followed: a task that may write to it cannot lead results elsewhere.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
     directory: Directory,
-    /// Bytes of a result, at most.
+    /// Maximum bytes of a result.
     most: u64,
-    /// Results of which parts have come.
+    /// Results of which parts have arrived.
     begun: BTreeMap<WorkerId, Begun>,
 }
 
@@ -33,7 +33,7 @@ struct Begun {
 }
 
 impl Files {
-    /// Makes the directory, or takes one that holds nothing but what a run that was killed had begun to write there.
+    /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run.
     pub fn create(path: &Path, most: u64) -> Result<Files, String> {
         let shown = Foreign::of(path);
         let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
@@ -56,14 +56,14 @@ impl Files {
         Ok(Files { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
     }
 
-    /// Whether a file of this path lies in the directory, where a result could take its name.
+    /// Returns true if a file of this path lies in the directory, where a result could take its name.
     pub fn may_replace(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
         is_ours && self.directory.is(directory_of(path))
     }
 
-    /// Takes bytes of the result that a worker has in work. Says `false` where that is too much.
+    /// Adds bytes to the result of the item that a worker is running. Returns false if that is too much.
     pub fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> io::Result<bool> {
         self.append(worker, bytes).map_err(|e| self.name(e))
     }
@@ -88,7 +88,7 @@ impl Files {
         Ok(Begun { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
     }
 
-    /// Ends a result with the bytes that are still missing, and says where it is.
+    /// Ends a result with the bytes that are still missing, and returns its path.
     pub fn finish(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
         self.end(worker, index, rest).map_err(|e| self.name(e))
     }
@@ -108,7 +108,7 @@ impl Files {
         io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
     }
 
-    /// Drops what has come of a result that is none.
+    /// Drops the parts of a result that was not completed.
     pub fn forget(&mut self, worker: WorkerId) {
         self.begun.remove(&worker);
     }

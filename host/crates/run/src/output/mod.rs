@@ -1,4 +1,4 @@
-//! Outcomes as lines: what a user reads, and the thread that writes it.
+//! Turns outcomes into lines, and writes them on a thread of its own.
 
 mod escaped;
 mod files;
@@ -25,7 +25,7 @@ use wasmpool_core::policy::Form;
 use wasmpool_core::text::bytes_said;
 use wasmpool_scheduler::WorkerId;
 
-/// How outcomes are printed.
+/// The form in which outcomes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The bare result as JSON, one per line; failed items are left out.
@@ -42,35 +42,35 @@ pub struct Printer<'a> {
     counts: Counts,
     besides: Besides,
     writer: mpsc::Sender<Message>,
-    /// Told when a file cannot be written.
+    /// The supervisor, which is told if a file cannot be written.
     supervisor: Sender,
-    /// One could not be, so that the run ends: what comes now has no outcome any more.
+    /// True once a file could not be written, so that the run ends: items from then on have no outcome.
     broken: bool,
-    /// Told each failure, and that time passes.
+    /// The watcher that is told each failure, and that time passes.
     watcher: &'a mut dyn Watcher,
 }
 
-/// What is written besides the lines.
+/// The files that are written besides the lines.
 #[derive(Debug, Default)]
 pub struct Besides {
-    /// The form of the items, where failed ones are to be written down.
+    /// The form of the items, if failed ones are to be written.
     pub failed: Option<Form>,
-    /// A journal is written, which is told of outcomes that print nothing, too.
+    /// True if there is a journal, which is also told of outcomes that print nothing.
     pub journal: bool,
-    /// Where values go, of which only the paths are printed then.
+    /// The files to which values go; then only their paths are printed.
     pub files: Option<Files>,
 }
 
-/// Somebody who follows a run, on standard error or elsewhere.
+/// An observer of a run, which reports on standard error or elsewhere.
 pub trait Watcher {
-    /// The run goes on where another ended, with these counts.
+    /// Reports that the run continues an earlier one, which had these counts.
     fn goes_on(&mut self, _counts: &Counts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
-    /// Workers cannot be started, and so many others are there.
+    /// Reports that workers cannot be started, while `living` others exist.
     fn short_of_workers(&mut self, living: usize, why: &io::Error);
     fn unprotected(&mut self, lacking: &[Part]);
-    /// Returns when it wants to be told again.
+    /// Reports that time has passed. Returns when it should be called again.
     fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
 }
 
@@ -86,7 +86,7 @@ impl<'a> Printer<'a> {
         Printer { lines, counts, besides, writer, supervisor, broken: false, watcher }
     }
 
-    /// Puts a value into its file: what is printed is where that is. Returns `None` where it cannot be written.
+    /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
     fn file<'v>(
         &mut self,
         record: &Record<'_>,
@@ -112,7 +112,7 @@ impl<'a> Printer<'a> {
         Some(Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value }))
     }
 
-    /// Ends the run. A full disk is no fault of the item's: it has no outcome, and nor has any that comes after it.
+    /// Ends the run. A full disk is no fault of the item's: neither it nor any later item has an outcome.
     fn cannot_write(&mut self, e: io::Error) {
         self.broken = true;
         self.supervisor.send(Event::OutputFailed(e));
@@ -123,22 +123,22 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// How outcomes become lines.
+/// The settings by which outcomes become lines.
 #[derive(Clone, Debug)]
 pub struct Lines {
     format: Format,
-    /// The members of a record that name its task, where there are several.
+    /// The members of a record that name its task, if there are several tasks.
     label: String,
-    /// Records do not tell what differs from run to run: which worker, and how long.
+    /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
-    /// Bytes of the records of one outcome (`--flatten`).
+    /// Maximum bytes of the records of one outcome (`--flatten`).
     most: usize,
 }
 
-/// The records of one outcome that has several take no more than so many times `--max-output`. A record is longer than a short
-/// value by a hundred bytes, and three million numbers fit into 16 MiB.
+/// Limit of the records of one outcome with several values, as a multiple of `--max-output`. A record is a hundred
+/// bytes longer than a short value, and three million numbers fit into 16 MiB.
 const RECORDS: u64 = 4;
-/// What the records of one outcome may take in any case: with them stands what the guest printed.
+/// Bytes that the records of one outcome may take in any case: they also hold what the guest printed.
 const RECORDS_AT_LEAST: u64 = 1 << 20;
 
 impl Lines {
@@ -146,23 +146,23 @@ impl Lines {
         Lines { format, label: String::new(), deterministic: false, most: usize::MAX }
     }
 
-    /// Those of one task of several.
+    /// Makes the settings for one of several tasks.
     pub fn of_task(format: Format, task: &str) -> Lines {
         Lines { label: record::label(task), ..Lines::new(format) }
     }
 
-    /// Those of outcomes that are no longer than this.
+    /// Sets the maximum bytes of an outcome.
     pub fn within(self, max_output: u64) -> Lines {
         let most = max_output.saturating_mul(RECORDS).saturating_add(RECORDS_AT_LEAST);
         Lines { most: usize::try_from(most).unwrap_or(usize::MAX), ..self }
     }
 
-    /// The same, of a run whose records are to be the same in every other.
+    /// Sets whether records must be the same in every run.
     pub fn deterministic(self, deterministic: bool) -> Lines {
         Lines { deterministic, ..self }
     }
 
-    /// Leaves of a record what is told.
+    /// Removes from a record what is not printed.
     pub fn reduce(&self, record: &mut Record<'_>) {
         if self.deterministic {
             record.elapsed = Duration::ZERO;
@@ -170,7 +170,7 @@ impl Lines {
         }
     }
 
-    /// Appends what an outcome is printed as, and says why it is a failure if it is one.
+    /// Appends the printed form of an outcome, and returns its failure if it is one.
     pub fn outcome(
         &self,
         record: &Record<'_>,
@@ -184,14 +184,14 @@ impl Lines {
         result
     }
 
-    /// Appends what an item is printed as that nobody tried to run.
+    /// Appends the printed form of an item that nobody tried to run.
     pub fn untried(&self, index: u64, failure: &Failure, to: &mut Vec<u8>) {
         if self.format == Format::Records {
             record::untried(index, &self.label, failure, to);
         }
     }
 
-    /// Appends a success. A value that would break the framing is taken back, and said to be invalid.
+    /// Appends a success. A value that would break the framing is removed again, and reported as invalid.
     fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
         let mut beside = value.beside.as_deref();
@@ -199,13 +199,13 @@ impl Lines {
             Encoded::One(element) => self.element(record, beside, element, to),
             Encoded::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
-                // What was printed is the call's, and told once.
+                // What the guest printed belongs to the call, and is reported once.
                 self.element(record, beside.take(), Cow::Borrowed(element), to)?;
                 if to.len() - start > self.most { Err(self.too_many_records()) } else { Ok(()) }
             }),
         };
         if result.is_err() {
-            // The room for it may be far more than what stays needs.
+            // The room that was reserved may be far more than what remains needs.
             to.truncate(start);
             to.shrink_to(2 * start);
         }
@@ -286,7 +286,7 @@ impl Sink for Printer<'_> {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         if group.bytes() > 0 || self.besides.journal {
-            // A writer that is gone has said why.
+            // If the writer is gone, its thread reports the reason.
             let _ = self.writer.send(Message::Next(group));
         }
     }
@@ -329,7 +329,7 @@ impl Sink for Printer<'_> {
     }
 }
 
-/// One line is one outcome, and one JSON value: no guest can forge a second, or the rest of a record.
+/// Checks that one line is one outcome and one JSON value: no guest can forge a second, or the rest of a record.
 fn one_json_value(element: &[u8]) -> Result<(), Failure> {
     if is_integer(element) {
         return Ok(());
@@ -337,7 +337,7 @@ fn one_json_value(element: &[u8]) -> Result<(), Failure> {
     if memchr::memchr2(b'\n', b'\r', element).is_some() {
         return Err(invalid("the worker sent a value of several lines"));
     }
-    // A parser that skips a string does not look whether it is one.
+    // A parser that skips a string does not check that it is valid UTF-8.
     let text = str::from_utf8(element).map_err(|_| invalid("the worker sent a value that is not UTF-8"))?;
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Ok(()),
@@ -345,7 +345,7 @@ fn one_json_value(element: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// The commonest values are seen to be one at a glance.
+/// Returns true for integers, the most common values, which are recognised without a parser.
 fn is_integer(element: &[u8]) -> bool {
     match element.strip_prefix(b"-").unwrap_or(element) {
         [b'0'] => true,
@@ -358,7 +358,7 @@ fn invalid(message: &str) -> Failure {
     Failure::new(Kind::InvalidOutput, message)
 }
 
-/// The values of an outcome; `None` for bytes that are not values behind their lengths.
+/// Returns the values of an outcome; `None` for bytes that are not length-prefixed values.
 fn elements(many: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut many = Some(many);
     std::iter::from_fn(move || {
@@ -371,7 +371,7 @@ fn elements(many: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Appends by moving where it can.
+/// Appends by moving where possible.
 fn append(element: Cow<'_, [u8]>, to: &mut Vec<u8>) {
     match element {
         Cow::Owned(element) if to.is_empty() => *to = element,

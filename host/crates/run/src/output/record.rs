@@ -11,7 +11,7 @@ use wasmpool_core::failed;
 use wasmpool_core::outcome::{Beside, Failure};
 use wasmpool_core::policy::Form;
 
-/// The record of a success. `value` is JSON, and `label` the members that follow the index.
+/// Appends the record of a success. `value` is JSON, and `label` the members that follow the index.
 pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside>, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(to, "{{\"index\":{}{label},\"status\":\"ok\",\"value\":", record.index);
@@ -23,26 +23,26 @@ pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside
     to.extend_from_slice(b"}\n");
 }
 
-/// The record of a failure.
+/// Appends the record of a failure.
 pub fn failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     to.push(b'{');
     end_failed(record, label, failure, to);
 }
 
-/// The record of an item that nobody tried to run.
+/// Appends the record of an item that nobody tried to run.
 pub fn untried(index: u64, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     let _ = write!(to, "{{\"index\":{index}{label},\"status\":\"failed\"");
     merge(failure, to);
     to.extend_from_slice(b",\"elapsed_us\":0,\"attempts\":0}\n");
 }
 
-/// The members that name a task, behind those before them.
+/// Returns the members that name a task, to follow other members.
 pub fn label(task: &str) -> String {
     // A string can always be written.
     serde_json::to_string(task).map_or_else(|_| String::new(), |name| format!(",\"task\":{name}"))
 }
 
-/// The record of a failure with its item, which came in this form: a line that can be mapped over again.
+/// Appends the record of a failure with its item in its original form: a line that can be mapped over again.
 pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &mut Vec<u8>) {
     let (tag, bytes) = record.item.bytes();
     failed::begin(tag, bytes, form, to);
@@ -50,7 +50,7 @@ pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &
     end_failed(record, "", failure, to);
 }
 
-/// The members of a failure's record, and its end, behind what else the record holds.
+/// Appends the members of a failure's record and its end, after the other members.
 fn end_failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     let _ = write!(to, "\"index\":{}{label},\"status\":\"failed\"", record.index);
     merge(failure, to);
@@ -71,7 +71,7 @@ fn micros(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Adds the members of `part` to an object that has some already. Much of it is what a task chose.
+/// Adds the members of `part` to an object that already has some. A task chose much of their content.
 fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
     let at = to.len();
     if escaped::append(part, to).is_err() {

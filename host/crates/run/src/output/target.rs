@@ -1,4 +1,4 @@
-//! Where bytes go: standard output or a file, and how much of it is whole.
+//! A target of bytes, standard output or a file, and how much of it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -11,20 +11,20 @@ use crate::place::{Extent, SameFile, sync_directory};
 use crate::stdio::Stdout;
 use wasmpool_core::text::Foreign;
 
-/// Where results go, or failed items.
+/// The target of results, or of failed items.
 #[derive(Debug)]
 pub struct Target {
     to: To,
     written: u64,
-    /// The hash of all that was written, where a journal has to know it.
+    /// The hash of everything that was written, if a journal needs it.
     hasher: Option<blake3::Hasher>,
 }
 
 #[derive(Debug)]
 enum To {
     Stdout,
-    /// A file, and whether what it held before, behind what is to stay, is gone: it is kept until there is something to
-    /// replace it with. One that was not there goes again if that never comes.
+    /// A file. `begun` is true once the content after what is kept was removed, which waits until there is something to
+    /// replace it. A file that was newly made is removed if that never happens.
     File {
         path: PathBuf,
         file: File,
@@ -33,11 +33,11 @@ enum To {
     },
 }
 
-/// Bytes of a file that are looked at again at a time.
+/// Number of bytes of a file that are hashed at a time.
 const STEP: u64 = 16 << 20;
 
 impl Target {
-    /// Standard output, or a file, which is made if it is not there. `what` it is for is named where that fails.
+    /// Opens standard output, or a file, which is made if it does not exist. `what` is its name in an error.
     pub fn open(path: Option<&Path>, what: &str) -> Result<Target, String> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             Stdout.check().map_err(|wrong| format!("cannot write {what}: {wrong}"))?;
@@ -52,13 +52,13 @@ impl Target {
         Target { to: To::Stdout, written: 0, hasher: None }
     }
 
-    /// The same, for a run with a journal: where it is a file, all that is written to it is hashed.
+    /// Turns hashing on, for a run with a journal, if the target is a file.
     pub fn hashed(self) -> Target {
         let hasher = self.can_be_cut().then(blake3::Hasher::new);
         Target { hasher, ..self }
     }
 
-    /// The file it is, where that is a file on a disk.
+    /// Returns the identity of the file, if it is one on a disk.
     pub fn same(&self) -> Option<SameFile> {
         match &self.to {
             To::Stdout => Stdout.duplicate().ok().and_then(|file| SameFile::of(&file)),
@@ -66,18 +66,18 @@ impl Target {
         }
     }
 
-    /// Whether a run that goes on can take away what was written and not promised. Standard output never is cut.
+    /// Returns true if a resumed run can remove what was written and not promised. Standard output never can be cut.
     pub fn can_be_cut(&self) -> bool {
         matches!(&self.to, To::File { file, .. } if SameFile::of(file).is_some())
     }
 
-    /// How much of it is whole, if all that was written is.
+    /// Returns how much of the target is complete, if everything that was written is.
     pub fn extent(&self) -> Extent {
         let hash = self.hasher.as_ref().map_or_else(|| blake3::hash(b""), blake3::Hasher::finalize);
         Extent { bytes: self.written, hash: hash.into() }
     }
 
-    /// Makes sure that what was written stays, where that can be had; for the first time, that the file itself does.
+    /// Syncs what was written, where that is possible; the first time also the directory entry of the file.
     pub fn sync(&self, first: bool) -> io::Result<()> {
         match &self.to {
             To::File { path, file, .. } if self.same().is_some() => {
@@ -87,7 +87,7 @@ impl Target {
             To::Stdout if self.same().is_some() => {
                 let result = Stdout.duplicate().and_then(|file| {
                     file.sync_data()?;
-                    // Where its path cannot be found out, or is not ours to look at, the file is all there is to sync.
+                    // If its path is unknown, or not accessible to this user, only the file itself is synced.
                     let path = fs::read_link("/proc/self/fd/1").ok().filter(|_| first);
                     path.map_or(Ok(()), |path| sync_directory(&path).or(Ok(())))
                 });
@@ -97,9 +97,9 @@ impl Target {
         }
     }
 
-    /// Is to go on behind what another run has written: a file keeps that, and loses what follows once there is something
-    /// to write. Behind a run that has `finished` nothing can follow. The whole file is read and held against its hash, unless
-    /// `interrupted` says that nobody wants that any more.
+    /// Continues after what an earlier run has written: a file keeps that, and loses what follows once there is
+    /// something to write. After a run that has `finished` nothing can follow. The whole file is read and compared with
+    /// its hash, unless `interrupted` returns true.
     pub fn go_on(&mut self, extent: &Extent, finished: bool, interrupted: &dyn Fn() -> bool) -> Result<(), Error> {
         self.written = extent.bytes;
         let Some(same) = self.same() else {
@@ -125,7 +125,7 @@ impl Target {
         if extent.bytes == 0 {
             return Ok(());
         }
-        // It is open for writing alone, as a target may be a pipe.
+        // The target is open for writing only, since it may be a pipe.
         let there = File::open(path).map_err(cannot)?;
         if SameFile::of(&there) != Some(same) {
             return Err(other("it is another file by now"));
@@ -138,14 +138,13 @@ impl Target {
         Ok(())
     }
 
-    /// Makes the file ready for the results to come: it is empty then, or ends where it is gone on with. Called again it
-    /// does nothing.
+    /// Prepares the file for results: it is emptied, or cut where it is continued. Later calls do nothing.
     pub fn begin(&mut self) -> io::Result<()> {
         if let To::File { path, file, begun: begun @ false, fresh } = &mut self.to {
             let metadata = file.metadata()?;
             if metadata.is_file() {
                 let end = self.written;
-                // A file that is as it should be keeps its times.
+                // A file that already has the right length keeps its times.
                 let cut = if metadata.len() == end { Ok(()) } else { file.set_len(end) };
                 cut.and_then(|()| file.seek(SeekFrom::Start(end))).map_err(|e| name(path, e))?;
             }
@@ -176,7 +175,7 @@ impl Target {
     }
 }
 
-/// Hashes so many bytes of a file, or returns `None` once that is interrupted.
+/// Hashes the first `bytes` bytes of a file. Returns `None` if that is interrupted.
 fn hash_begin(mut file: &File, bytes: u64, interrupted: &dyn Fn() -> bool) -> io::Result<Option<blake3::Hasher>> {
     let mut hasher = blake3::Hasher::new();
     let mut left = bytes;

@@ -1,4 +1,4 @@
-//! The thread that writes results: a slow reader slows the run, never its deadlines.
+//! The thread that writes results: a slow reader slows the run down, but does not affect its deadlines.
 
 use std::io;
 use std::ops::Range;
@@ -16,25 +16,25 @@ use crate::resume::COMMIT_EVERY;
 use crate::supervisor::{Event, Sender};
 use wasmpool_core::outcome::Counts;
 
-/// All that a run writes.
+/// Everything that a run writes.
 #[derive(Debug)]
 pub struct Output {
     pub results: Target,
-    /// Failed items with their input.
+    /// The target of failed items with their input.
     pub failed: Option<Target>,
     pub journal: Option<Journal>,
-    /// The journal is to say that the files are this run's before anything is written to them.
+    /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
 }
 
-/// What the journal was not told yet.
+/// Outcomes that the journal was not told yet.
 #[derive(Debug, Default)]
 struct Uncommitted {
     items: RangeSet<u64>,
     counts: Counts,
     waiting: Vec<RenderedOutcomes>,
-    /// Since when there is something.
+    /// The time since which there are such outcomes.
     since: Option<Instant>,
 }
 
@@ -47,21 +47,22 @@ impl Output {
         Output { results, failed, journal, claiming: false, uncommitted: Uncommitted::default() }
     }
 
-    /// The same, with a journal that says so before the first byte is written: what stands in the files is then known to be
-    /// this run's own, even where it is killed at once, and is not held to be the user's by the run that goes on.
+    /// Has the journal record that the files are this run's before the first byte is written. What stands in the files
+    /// is then known to be this run's own even if it is killed at once, and the run that continues it does not take it
+    /// for the user's.
     pub fn claiming(self, claiming: bool) -> Output {
         Output { claiming, ..self }
     }
 
-    /// The files on a disk among all that is written.
+    /// Returns the files on a disk among everything that is written.
     pub fn same_files(&self) -> Vec<SameFile> {
         let targets = [Some(&self.results), self.failed.as_ref()];
         let journal = self.journal.as_ref().and_then(Journal::same);
         targets.into_iter().flatten().filter_map(Target::same).chain(journal).collect()
     }
 
-    /// Finds out where a run begins, or goes on with its journal. Nothing is touched yet. To look at what was written takes as
-    /// long as reading it, unless it is `interrupted`.
+    /// Finds out where a run begins, or continues with its journal. Nothing is changed yet. Checking what was written
+    /// takes as long as reading it, unless it is `interrupted`.
     pub fn start(&mut self, identity: Identity, interrupted: &dyn Fn() -> bool) -> Result<Start, Error> {
         let Some(journal) = &mut self.journal else {
             return Ok(Start::Fresh);
@@ -74,12 +75,12 @@ impl Output {
         Ok(start)
     }
 
-    /// Every item has its outcome, and the command ends with this code.
+    /// Records that every item has its outcome, and the command's exit code.
     pub fn finish(&mut self, code: u8) -> io::Result<()> {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(code))
     }
 
-    /// What the journal is to be told of, if it is written.
+    /// Notes something to be recorded in the journal, if there is one.
     fn note(&mut self, told: Told) {
         if self.journal.is_none() {
             return;
@@ -95,7 +96,8 @@ impl Output {
         }
     }
 
-    /// Empties the files, and tells the journal that they are this run's, before anything else is told or written.
+    /// Empties the files, and has the journal record that they are this run's, before anything else is recorded or
+    /// written.
     fn claim(&mut self) -> Result<(), Refused> {
         if !std::mem::take(&mut self.claiming) || self.journal.as_ref().is_none_or(Journal::is_begun) {
             return Ok(());
@@ -109,7 +111,7 @@ impl Output {
         claimed
     }
 
-    /// Tells the journal of what was written, once that is on disk.
+    /// Records in the journal what was written, once that is on disk.
     fn commit(&mut self) -> Result<(), Refused> {
         if self.uncommitted.since.is_none() {
             return Ok(());
@@ -134,8 +136,8 @@ impl Output {
         journal.commit(written, waiting).map_err(Refused::Journal)
     }
 
-    /// Nothing more will come. Where nothing was written, that, too, is a result; but not where it was never found out
-    /// whether the run goes on with what is there.
+    /// Ends the output. If nothing was written, the empty file is the result; unless it was never found out whether the
+    /// run continues with what is there.
     pub fn end(&mut self) -> io::Result<()> {
         if self.journal.as_ref().is_some_and(|journal| !journal.is_sure()) {
             return Ok(());
@@ -145,7 +147,7 @@ impl Output {
     }
 }
 
-/// Why output did not leave.
+/// The reason why output was not written.
 enum Refused {
     /// Nobody reads the results any more.
     Closed,
@@ -153,27 +155,27 @@ enum Refused {
     Journal(io::Error),
 }
 
-/// What the writer is told.
+/// A message to the writer.
 #[derive(Debug)]
 pub enum Message {
-    /// These outcomes are next.
+    /// The next outcomes in order.
     Next(RenderedOutcomes),
-    /// These wait for others, and are only for the journal.
+    /// Outcomes that wait for others, and are only for the journal.
     Waiting(RenderedOutcomes),
 }
 
-/// What the journal is to be told.
+/// Something that the journal is to record.
 enum Told {
     Next { items: Range<u64>, counts: Counts },
     Waiting(RenderedOutcomes),
 }
 
-/// Bytes gathered for one write.
+/// Maximum bytes that are gathered for one write.
 const WRITE: usize = 256 << 10;
-/// Groups gathered for one write.
+/// Maximum groups of outcomes that are gathered for one write.
 const TOLD: usize = 1024;
 
-/// Writes what comes, and tells the supervisor how much has left, until there is no more.
+/// Writes outcomes and tells the supervisor how many bytes were written, until there are no more.
 pub fn write_all(mut output: Output, messages: &Receiver<Message>, supervisor: &Sender) -> Output {
     if let Err(refused) = output.write_until_end(messages, supervisor) {
         supervisor.send(match refused {
@@ -204,7 +206,7 @@ impl Output {
         }
     }
 
-    /// Writes a group, and with it the small ones that have gathered meanwhile.
+    /// Writes a group, together with the small ones that have arrived meanwhile.
     fn write_more(
         &mut self,
         group: RenderedOutcomes,
@@ -213,7 +215,7 @@ impl Output {
     ) -> Result<(), Refused> {
         let RenderedOutcomes { items, counts, mut results, mut failed } = group;
         let mut told = vec![Told::Next { items, counts }];
-        // Many that print nothing are told of now and then, too.
+        // Groups that print nothing are reported from time to time, too.
         while results.len() + failed.len() < WRITE
             && told.len() < TOLD
             && let Ok(message) = messages.try_recv()
@@ -236,7 +238,7 @@ impl Output {
     }
 
     fn write(&mut self, results: &[u8], failed: &[u8]) -> Result<(), Refused> {
-        // The failed first: where nobody reads the results any more, they have still been written down.
+        // Failed items are written first: if nobody reads the results any more, they are still recorded.
         if let Some(target) = &mut self.failed
             && !failed.is_empty()
         {

@@ -1,4 +1,4 @@
-//! The bytes of items that are in work, and of outcomes that are not yet printed.
+//! The bytes of items that are being run, and of outcomes that are not yet printed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -7,15 +7,15 @@ use crate::rendered::{Mark, RenderedOutcomes};
 use wasmpool_ipc::batch::{Batch, with_headers};
 use wasmpool_ipc::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 
-/// What a chunk is that the scheduler speaks of.
+/// The invariant that every chunk which the scheduler names is known here.
 const KNOWN: &str = "the scheduler speaks of chunks that were sent, and not yet emitted as a whole";
 
-/// An item whose outcome is known, to be looked up by whoever wants its bytes.
+/// An item whose outcome is known; its bytes are looked up on demand.
 #[derive(Debug)]
 pub struct Item<'a> {
     pieces: &'a [Piece],
     cursor: &'a mut Cursor,
-    /// Its place in the chunk.
+    /// Its index in the chunk.
     nth: usize,
 }
 
@@ -25,13 +25,13 @@ impl Item<'_> {
     }
 }
 
-/// Where in a chunk the last item was found: the next is likely to be right behind it.
+/// The place in a chunk where the last item was found: the next is likely to follow it.
 #[derive(Debug, Default)]
 struct Cursor {
     piece: usize,
-    /// Items in the pieces before.
+    /// Number of items in the pieces before.
     before: usize,
-    /// Items and bytes of this piece before that item.
+    /// Number of items, and of bytes, of this piece before that item.
     item: usize,
     offset: usize,
 }
@@ -62,7 +62,7 @@ pub struct Piece {
     pub batch: Rc<Batch>,
     pub start: usize,
     pub end: usize,
-    /// The items in it, as indices into the batch's sizes.
+    /// The items of the piece, as indices into the batch's sizes.
     first: usize,
     last: usize,
 }
@@ -73,19 +73,19 @@ impl Piece {
         Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }
     }
 
-    /// Bytes from this one on, as many as stand in a row: up to the end, or up to where its last item has memory of its own.
+    /// Returns the contiguous bytes from `from` on: up to the end, or up to where its last item has memory of its own.
     pub fn rest(&self, from: usize) -> &[u8] {
         let (bytes, last) = (&self.batch.bytes, &self.batch.last);
         let (from, end) = (self.start + from, self.end.min(bytes.len()));
         if from < bytes.len() { &bytes[from..end] } else { &last[from - bytes.len()..] }
     }
 
-    /// Bytes of it, all told.
+    /// Returns the number of bytes of the piece.
     pub fn size(&self) -> usize {
         self.end - self.start
     }
 
-    /// Cuts it in front of its `count`th item.
+    /// Cuts the piece in front of its `count`th item, and returns the rest.
     fn split(&mut self, count: usize) -> Piece {
         let bytes: usize = self.sizes(count);
         let rest = Piece {
@@ -100,12 +100,12 @@ impl Piece {
         rest
     }
 
-    /// Bytes of the first `count` items.
+    /// Returns the number of bytes of the first `count` items.
     fn sizes(&self, count: usize) -> usize {
         with_headers(&self.batch.sizes[self.first..self.first + count])
     }
 
-    /// Bytes of its longest item.
+    /// Returns the number of bytes of the longest item.
     pub fn longest(&self) -> usize {
         let sizes = &self.batch.sizes[self.first..self.last];
         sizes.iter().max().map_or(0, |&size| size as usize)
@@ -121,7 +121,7 @@ struct Chunk {
     input: Vec<Piece>,
     output: RenderedOutcomes,
     cursor: Cursor,
-    /// How far the output was told of as waiting, and how far it was when that was last looked at.
+    /// How much of the output was reported as waiting, and how much there was when that was last looked at.
     told: Mark,
     seen: Mark,
 }
@@ -134,7 +134,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Takes items that were read.
+    /// Adds items that were read.
     pub fn add(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.pending.push_back(Piece::whole(batch));
@@ -145,7 +145,7 @@ impl Chunks {
         self.pending.clear();
     }
 
-    /// The items of a chunk. One that is new is made of the next `count` that were read.
+    /// Returns the items of a chunk. A new chunk is made of the next `count` items that were read.
     pub fn send(&mut self, chunk: u64, count: u32) -> Vec<Piece> {
         let pending = &mut self.pending;
         let chunk = self.chunks.entry(chunk).or_insert_with(|| {
@@ -166,25 +166,26 @@ impl Chunks {
         }
     }
 
-    /// The item of this index, which is the next of a chunk to have its outcome, and where that is appended.
+    /// Returns the item of this index, which is the next of a chunk to have its outcome, and where that outcome is
+    /// appended.
     pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut RenderedOutcomes) {
         let Chunk { input, output, cursor, .. } = self.chunks.get_mut(&chunk).expect(KNOWN);
         output.take_in(index);
         (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
     }
 
-    /// Takes items that make a chunk of their own.
+    /// Adds items that make a chunk of their own.
     pub fn restore(&mut self, chunk: u64, batch: Batch) {
         self.chunks.insert(chunk, Chunk { input: vec![Piece::whole(batch)], ..Chunk::default() });
     }
 
-    /// Takes outcomes that are known to wait, as a chunk of their own.
+    /// Adds outcomes that are recorded as waiting, as a chunk of their own.
     pub fn restore_output(&mut self, output: RenderedOutcomes) {
         let told = output.mark();
         self.chunks.insert(output.items.start, Chunk { output, seen: told.clone(), told, ..Chunk::default() });
     }
 
-    /// What has waited since this was last asked, or `all` that waits; each outcome is told once.
+    /// Returns the outcomes that have waited since the previous call, or `all` that wait; each is returned once.
     pub fn waiting(&mut self, all: bool) -> Vec<RenderedOutcomes> {
         let mut waiting = Vec::new();
         for chunk in self.chunks.values_mut() {
@@ -198,7 +199,7 @@ impl Chunks {
         waiting
     }
 
-    /// What a chunk has gathered; it is forgotten if it is complete.
+    /// Takes the outcomes of a chunk, and removes the chunk if it is `done`.
     pub fn take_output(&mut self, chunk: u64, done: bool) -> RenderedOutcomes {
         if done {
             return self.chunks.remove(&chunk).expect(KNOWN).output;
@@ -210,7 +211,7 @@ impl Chunks {
     }
 }
 
-/// Takes the next `count` items off.
+/// Splits off the next `count` items.
 fn take(pieces: &mut VecDeque<Piece>, count: usize) -> Vec<Piece> {
     let mut taken = Vec::new();
     let mut left = count;
@@ -236,7 +237,7 @@ mod tests {
     use super::*;
     use wasmpool_ipc::lane::frame::item_header;
 
-    /// What a worker gets of these pieces.
+    /// Returns the bytes that a worker gets for these pieces.
     fn sent(pieces: &[Piece]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for piece in pieces {

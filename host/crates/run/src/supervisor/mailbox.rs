@@ -1,4 +1,4 @@
-//! How other threads tell the supervisor something: a channel, and a descriptor that wakes it.
+//! The way in which other threads notify the supervisor: a channel, and a descriptor that wakes it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,41 +14,41 @@ use wasmpool_core::policy::Halt;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::wake::Tally;
 
-/// What happened outside.
+/// Something that the supervisor is told.
 #[derive(Debug)]
 pub enum Event {
     /// Items were read; answers one request for input.
     Input(Batch),
-    /// There is no more input for now; what comes later comes unasked, as the answer to the last request.
+    /// There is no more input for now. Later items come unasked, as the answer to the last request.
     InputPause,
     InputEnd,
     InputFailed(String),
-    /// The input begins as that of the run that is gone on with, and this is left of it; answers one request for input.
+    /// The input begins like that of the run that is continued, and this is left of it; answers one request for input.
     TakenUp(ResumePoint),
-    /// It does not, or cannot be read as far.
+    /// The input does not begin like that, or cannot be read that far.
     Refused(String),
-    /// So many bytes of results have left.
+    /// Number of bytes of results that were written.
     Written(usize),
-    /// Somebody has given up a call: the sink knows which items that are.
+    /// A call was given up; the sink knows which items that concerns.
     Unwanted,
-    /// So many workers may run from now on.
+    /// Number of workers that may run from now on.
     Workers(usize),
     /// Nobody reads the results any more.
     OutputClosed,
     OutputFailed(io::Error),
     JournalFailed(io::Error),
-    /// A thread that the run cannot do without broke down.
+    /// A thread that the run cannot do without has panicked.
     Broke(Error),
     /// The user or the system asks to stop.
     Signal(i32),
-    /// Too much has failed, in this run and those beside it.
+    /// Too many items have failed, in this run and those beside it.
     Halt(Halt),
-    /// Stop now, whatever is in work.
+    /// The run must stop now, whatever is running.
     Terminate,
 }
 
 impl Event {
-    /// What tells that the input ended like this.
+    /// Returns the event for an input that ended in this way.
     pub fn of_end(end: Result<(), String>) -> Event {
         match end {
             Ok(()) => Event::InputEnd,
@@ -57,39 +57,39 @@ impl Event {
     }
 }
 
-/// Asks for one more batch of input, of so many items at most, and says whether it is in the mailbox already. Called by
-/// the supervisor, which must not wait for it.
+/// Asks for one more batch of input, of at most this many items, and returns true if it is in the mailbox already. The
+/// supervisor calls this, so it must not block.
 pub type Ask = Box<dyn Fn(usize) -> bool + Send>;
 
-/// The supervisor's end.
+/// The supervisor's end of the channel.
 pub struct Mailbox {
     events: Receiver<Event>,
     sender: Sender,
     ask: Ask,
 }
 
-/// The other threads' end.
+/// The other threads' end of the channel.
 #[derive(Clone, Debug)]
 pub struct Sender {
     events: mpsc::Sender<Event>,
     wake: Arc<EventFd>,
-    /// What has been written since the supervisor last looked. It happens often and is seldom waited for.
+    /// Number of bytes written since the supervisor last looked. It changes often and is seldom waited for.
     written: Arc<Tally>,
 }
 
 impl Mailbox {
-    /// A mailbox, and the requests for input that whoever reads it waits for.
+    /// Returns a mailbox, and the requests for input that the reading thread waits for.
     pub fn new() -> io::Result<(Mailbox, Receiver<()>)> {
         let (requests, wanted) = mpsc::channel();
         let ask = Box::new(move |_| {
-            // A reader that is gone has said why.
+            // If the reading thread is gone, it has reported the reason.
             let _ = requests.send(());
             false
         });
         Ok((Mailbox::asking(ask)?, wanted))
     }
 
-    /// A mailbox whose supervisor asks for input like this.
+    /// Returns a mailbox whose supervisor asks for input by calling `ask`.
     pub fn asking(ask: Ask) -> io::Result<Mailbox> {
         let (sender, events) = mpsc::channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -101,22 +101,22 @@ impl Mailbox {
         self.sender.clone()
     }
 
-    /// All that has arrived.
+    /// Takes all events that have arrived.
     pub fn take(&self) -> Vec<Event> {
-        // Empty is an error here, and no news.
+        // An empty counter is an error here, and means no news.
         let _ = self.sender.wake.read();
         let written = self.sender.written.take();
         let written = (written > 0).then_some(Event::Written(written));
         written.into_iter().chain(self.events.try_iter()).collect()
     }
 
-    /// The supervisor is about to sleep. Says whether there is something for it after all: where it waits for bytes to
-    /// leave, it is woken for them from now on.
+    /// Announces that the supervisor is about to sleep. Returns true if there is something for it after all. With
+    /// `for_written`, it is woken for written bytes from now on.
     pub fn announce_sleep(&self, for_written: bool) -> bool {
         self.sender.written.announce(for_written)
     }
 
-    /// Asks for one more batch of input, of so many items at most. Says whether it is there already.
+    /// Asks for one more batch of input, of at most this many items. Returns true if it is there already.
     pub fn ask_for_input(&self, items: usize) -> bool {
         (self.ask)(items)
     }
@@ -129,29 +129,30 @@ impl AsFd for Mailbox {
 }
 
 impl Sender {
-    /// The same, for the supervisor to find when it looks next; it is not woken.
+    /// Enqueues `event` without waking the supervisor.
     pub fn leave(&self, event: Event) {
         let _ = self.events.send(event);
     }
 
-    /// Has it look.
+    /// Wakes the supervisor.
     pub fn wake(&self) {
         ring(&self.wake);
     }
 
-    /// Tells the supervisor. If it is gone, nobody needs to know.
+    /// Enqueues `event` and wakes the supervisor. If it is gone, nobody needs to know.
     pub fn send(&self, event: Event) {
         if self.events.send(event).is_ok() {
             self.wake();
         }
     }
 
-    /// Does the work of a thread that the supervisor waits for: where it panics, the run ends with [`Error::Bug`] of `who`.
+    /// Runs the work of a thread that the supervisor waits for: if it panics, the run ends with [`Error::Bug`] that
+    /// names `who`.
     pub fn watch<T>(&self, who: &str, work: impl FnOnce() -> T) -> Option<T> {
         caught(who, work).map_err(|e| self.send(Event::Broke(e))).ok()
     }
 
-    /// Tells that so many bytes of results have left, which comes as [`Event::Written`].
+    /// Reports that this many bytes of results were written, which arrives as [`Event::Written`].
     pub fn written(&self, bytes: usize) {
         if self.written.add(bytes) {
             self.wake();

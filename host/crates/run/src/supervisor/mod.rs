@@ -1,5 +1,5 @@
-//! The I/O shell round the scheduler: one thread that waits for workers, input, output and time, tells the scheduler what
-//! happened, and does what it orders.
+//! The I/O round the scheduler: one thread that waits for workers, input, output and time, tells the scheduler what
+//! happened, and carries out its orders.
 
 mod chunks;
 mod mailbox;
@@ -43,18 +43,18 @@ use wasmpool_ipc::wake::Want;
 use wasmpool_sandbox::surroundings::Ended;
 use wasmpool_scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 
-/// Parts that are taken from one worker before the others have their turn.
+/// Maximum number of parts read from one worker before the others are polled.
 const PARTS: u32 = 16;
-/// Bytes of an outcome besides its value: what a guest printed, its stack, its message.
+/// Maximum bytes of an outcome besides its value: what a guest printed, its stack, its message.
 const OUTCOME_EXTRAS: u64 = 1 << 20;
-/// The longest sleep while a deadline runs.
+/// The longest sleep while a deadline is pending.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// So much more than it meant to sleep between two looks at the clock says that the host was stopped.
+/// A sleep that overran by this much means that the host itself was suspended; deadlines are extended.
 const STOOD_STILL: Duration = Duration::from_millis(100);
-/// The mailbox's number among the things waited for; workers have their own.
+/// The mailbox's number among the things that are waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
-/// Whose outcome it is, as it reaches whoever wants the results.
+/// The description of an outcome: its item, and the worker that ran it.
 #[derive(Debug)]
 pub struct Record<'a> {
     pub item: Item<'a>,
@@ -64,104 +64,109 @@ pub struct Record<'a> {
     pub elapsed: Duration,
 }
 
-/// A success: encoded values (one, but for `--flatten`), and what the guest printed.
+/// A success: encoded values (one, except with `--flatten`), and what the guest printed.
 #[derive(Debug)]
 pub struct Value<'a> {
     pub encoded: Encoded<'a>,
-    /// Boxed, since most have none.
+    /// Boxed, since most values have none.
     pub beside: Option<Box<Beside>>,
 }
 
-/// What the worker encoded; not yet looked at by anybody.
+/// The bytes that the worker encoded; not yet checked.
 #[derive(Debug)]
 pub enum Encoded<'a> {
-    /// Owned where it is large: then it need not be copied once more.
+    /// One value; owned if it is large, so that it need not be copied again.
     One(Cow<'a, [u8]>),
-    /// Each behind its length in four bytes.
+    /// Several values, each preceded by its length in four bytes.
     Many(&'a [u8]),
 }
 
-/// Where results go.
+/// The destination of results.
 pub trait Sink {
-    /// Appends what this outcome is printed as, and says whether it is a success: a value that cannot be printed is a failure.
+    /// Appends the printed form of this outcome, and returns true if it is a success: a value that cannot be printed is
+    /// a failure.
     fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut RenderedOutcomes) -> bool;
-    /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
+    /// Takes the next outcomes in order. How many of their bytes were written is reported by [`Event::Written`].
     fn emit(&mut self, group: RenderedOutcomes);
-    /// These outcomes wait for others before them. Told only in runs that may be taken up again.
+    /// Reports outcomes that wait for others before them. Called only in runs that may be resumed.
     fn wait(&mut self, _group: RenderedOutcomes) {}
-    /// The item in work in this worker has written more of its value, which its outcome ends. Says `false` where that
-    /// cannot be, or is too much.
+    /// Takes a further part of the value of the item that this worker is running; its outcome ends the value. Returns
+    /// false if that is not allowed, or too much.
     fn part(&mut self, _worker: WorkerId, _bytes: &[u8]) -> bool {
         false
     }
-    /// What this worker has written of a value is of no use any more.
+    /// Drops the parts of a value that this worker has written.
     fn forget_parts(&mut self, _worker: WorkerId) {}
-    /// Whether items that were given and have no outcome yet are of several callers: see [`Scheduler::several_callers`].
+    /// Returns true if the items that were given and have no outcome yet belong to several callers: see
+    /// [`Scheduler::several_callers`].
     fn several_callers(&mut self) -> bool {
         false
     }
-    /// Items that were given and that nobody wants any more: see [`Scheduler::unwanted`]. Asked after [`Event::Unwanted`].
+    /// Returns items that were given and that nobody wants any more: see [`Scheduler::unwanted`]. Called after
+    /// [`Event::Unwanted`].
     fn unwanted(&mut self) -> Vec<Range<u64>> {
         Vec::new()
     }
-    /// A worker has loaded the task. Told of each.
+    /// Reports that a worker has loaded the task. Called for each.
     fn worker_ready(&mut self) {}
-    /// A worker process ended, like this, though nobody had asked it to.
+    /// Reports that a worker process ended though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
-    /// Workers could not be started, twice in a row, and `living` others are there. It is tried again. Told once.
+    /// Reports that workers could not be started, twice in a row, while `living` others exist. The start is tried
+    /// again. Called once.
     fn short_of_workers(&mut self, _living: usize, _why: &io::Error) {}
-    /// No worker can be had any more, for this reason. Says whether all items that were given out get an outcome now, as
-    /// cancelled, so that the run ends like any other.
+    /// Asks what to do if no worker can be started any more, for this reason. If it returns true, all items that were
+    /// given out get an outcome now, as cancelled, so that the run ends like any other.
     fn sets_aside(&mut self, _why: &Error) -> bool {
         false
     }
-    /// Workers run without these parts of the sandbox. Told once.
+    /// Reports that workers run without these parts of the sandbox. Called once.
     fn unprotected(&mut self, lacking: &[Part]);
-    /// Time passes; `items` were read so far. Returns when it wants to be told again, whatever happens until then.
+    /// Reports that time has passed and `items` were read so far. Returns when it should be called again, whatever
+    /// happens until then.
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
-/// How a run ended that was not cut short by an [`Error`].
+/// The way in which a run ended that was not cut short by an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     /// Every item has its outcome.
     Complete,
-    /// Interrupted by this signal; what ran was finished.
+    /// Interrupted by this signal; items that were running were finished.
     Interrupted(i32),
-    /// It was told to stop at once.
+    /// The run was told to stop at once.
     Terminated,
-    /// Too much failed.
+    /// Too many items failed.
     Halted(Halt),
-    /// No worker can be had, and [`Sink::sets_aside`] wanted that to be the end.
+    /// No worker can be started, and [`Sink::sets_aside`] chose to end the run.
     GivenUp,
-    /// The input could not be read to its end; what was read has its outcomes.
+    /// The input could not be read to its end; the items that were read have their outcomes.
     InputFailed(String),
     /// Nobody reads the results any more.
     OutputClosed,
 }
 
-/// How a worker ended.
+/// The way in which a worker ended.
 #[derive(Debug)]
 struct Loss {
     ended: Ended,
-    /// What it did wrong, if that is why it was killed.
+    /// What the worker did wrong, if it was killed for that.
     broken: Option<String>,
-    /// What the item in work had printed.
+    /// What the running item had printed.
     printed: Printed,
 }
 
-/// Why a worker is not heard of again.
+/// The reason why a worker is not heard any further.
 enum Gone {
-    /// Its process ended, or has to.
+    /// Its process has ended, or must end.
     Ended,
-    /// It said something that ends the run.
+    /// Its message ends the run.
     Run(Error),
 }
 
 /// A run of one task over one input.
 pub struct Supervisor<'a> {
     scheduler: Scheduler,
-    /// Time to become ready, and what of that is for `init`.
+    /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
     setting: Setting<'a>,
     sink: &'a mut dyn Sink,
@@ -171,27 +176,27 @@ pub struct Supervisor<'a> {
     spares: Spares,
     chunks: Chunks,
     clock: Clock,
-    /// How workers ended whose items are not settled yet.
+    /// How workers ended whose items do not have an outcome yet.
     losses: BTreeMap<WorkerId, Loss>,
     last_loss: String,
-    /// Why no worker could be started, and how often in a row.
+    /// The reason why no worker could be started, and how often in a row.
     refusal: Option<io::Error>,
     refusals: u32,
     told_short: bool,
-    /// There are items that nobody wants any more.
+    /// True if there are items that nobody wants any more.
     unwanted: bool,
     given_up: bool,
-    /// How long the host was stopped, and perhaps its workers with it. No item is late for that.
+    /// Time that the host was suspended, and perhaps its workers with it. No item is late because of it.
     stood_still: Cell<Duration>,
-    /// When the clock was last looked at.
+    /// The time of the last look at the clock.
     looked: Cell<Duration>,
     interrupted: Option<i32>,
     input_error: Option<String>,
     asked_for_input: bool,
     told_lacking: bool,
-    /// Some worker has become ready with this artifact.
+    /// True once some worker has become ready with this artifact.
     proven: bool,
-    /// When outcomes that wait are told of next, where they are.
+    /// The time at which waiting outcomes are next reported, if they are.
     tell_waiting: Option<Time>,
 }
 
@@ -208,7 +213,7 @@ impl<'a> Supervisor<'a> {
         let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         let tell_waiting = (config.resumable && config.ordered).then_some(COMMIT_EVERY);
-        // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
+        // `init` runs when a worker starts, unless the artifact is a snapshot taken after it.
         let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
         let start_timeout = config.start_timeout.saturating_add(init);
         let config = Config { start_timeout, ..config };
@@ -241,12 +246,12 @@ impl<'a> Supervisor<'a> {
         })
     }
 
-    /// Serves whoever asks, rather than one input to its end: see [`Scheduler::serve_on_demand`].
+    /// Serves items on demand, rather than one input to its end: see [`Scheduler::serve_on_demand`].
     pub fn serve_on_demand(&mut self) {
         self.scheduler.serve_on_demand();
     }
 
-    /// Takes another artifact, after an [`Error::Artifact`]. What was read from the input is kept: nothing ran.
+    /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
     pub fn exchange(&mut self, prepared: &Prepared, call: &Call) -> Result<(), Error> {
         self.setting = setting(prepared, call, self.setting.directories)?;
         self.proven = false;
@@ -275,7 +280,7 @@ impl<'a> Supervisor<'a> {
                 let now = self.now();
                 self.sink.unwanted().into_iter().for_each(|items| self.scheduler.unwanted(items, now));
             }
-            // Only now: an outcome that is there already is not late, however late it is heard.
+            // Only now: an outcome that has arrived already is not late, however late it is received.
             self.watch_the_clock();
             self.scheduler.several_callers(self.sink.several_callers());
             self.act()?;
@@ -303,7 +308,8 @@ impl<'a> Supervisor<'a> {
         })
     }
 
-    /// Tells now and then of outcomes that wait, so that they are not lost with this process. Returns when it is time again.
+    /// Reports waiting outcomes from time to time, so that they are not lost with this process. Returns the time until
+    /// the next report.
     fn tell_waiting(&mut self) -> Option<Duration> {
         let (due, now) = (self.tell_waiting?, self.now());
         if now < due {
@@ -314,13 +320,13 @@ impl<'a> Supervisor<'a> {
         Some(COMMIT_EVERY)
     }
 
-    /// Time since the start, which stands still while the host does.
+    /// Returns the time since the start, without the time that the host was suspended.
     fn now(&self) -> Time {
         self.time_after(Duration::ZERO)
     }
 
-    /// The time, where the host meant to sleep for so long since it was last looked at. At work it looks again in far less
-    /// than [`STOOD_STILL`], so that a host that is stopped then is found out, too.
+    /// Returns the time, if the host meant to sleep for `asked` since the last call. A busy host calls this far more
+    /// often than every [`STOOD_STILL`], so a suspension is detected then, too.
     fn time_after(&self, asked: Duration) -> Time {
         let now = self.clock.elapsed();
         let over = now.saturating_sub(self.looked.replace(now)).saturating_sub(asked);
@@ -345,7 +351,7 @@ impl<'a> Supervisor<'a> {
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(End::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
-                // What was read before is finished first.
+                // Items that were read before are finished first.
                 Event::InputFailed(message) => {
                     self.input_error = Some(message);
                     self.scheduler.input_ended();
@@ -361,7 +367,7 @@ impl<'a> Supervisor<'a> {
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::Output(e)),
                 Event::Signal(signal) => {
-                    // The first Ctrl-C ends the run in good order; a second, or SIGTERM, ends it now.
+                    // The first Ctrl-C ends the run in order; a second one, or SIGTERM, ends it at once.
                     if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
                         return Ok(Some(End::Interrupted(signal)));
                     }
@@ -381,7 +387,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Goes on where another run ended.
+    /// Continues where another run ended.
     fn take_up(&mut self, left: ResumePoint) {
         if !self.scheduler.takes_input() {
             return;
@@ -398,7 +404,7 @@ impl<'a> Supervisor<'a> {
         self.take_input(left.rest);
     }
 
-    /// Takes what workers have delivered, and notices which are gone.
+    /// Takes what workers have delivered, and detects which have ended.
     fn hear_workers(&mut self) -> Result<(), Error> {
         let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in ids {
@@ -418,7 +424,7 @@ impl<'a> Supervisor<'a> {
 
     fn hear(&mut self, id: WorkerId, process: &mut Process) -> Result<(), Gone> {
         let ended = process.ended;
-        // Of one that is told to end nothing is of interest but its outcomes.
+        // Of a worker that is told to end, only its outcomes matter.
         if (std::mem::take(&mut process.rung) || ended) && !process.retired {
             match process.read_messages() {
                 Ok(Some(News::Ready { lacking })) => self.begin(id, &lacking),
@@ -438,7 +444,7 @@ impl<'a> Supervisor<'a> {
         if ended || process.broken.is_some() { Err(Gone::Ended) } else { Ok(()) }
     }
 
-    /// A worker has loaded the task.
+    /// Handles a worker that has loaded the task.
     fn begin(&mut self, id: WorkerId, lacking: &[Part]) {
         if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
             self.sink.unprotected(lacking);
@@ -448,8 +454,9 @@ impl<'a> Supervisor<'a> {
         self.sink.worker_ready();
     }
 
-    /// A worker says why it will never serve items. The first to load a task speaks for all. Where another has loaded the
-    /// same, and perhaps run items of it, that is no more than a start that failed: the next may succeed.
+    /// Handles a worker that reports why it will never serve items. The first to load a task decides for all. If
+    /// another has already loaded the same artifact, and perhaps run items of it, this is only a failed start: the next
+    /// may succeed.
     fn refused(&self, process: &mut Process, refusal: &Refusal) -> Result<(), Gone> {
         let message = refusal.message();
         let failed_start = match refusal {
@@ -469,13 +476,13 @@ impl<'a> Supervisor<'a> {
         }))
     }
 
-    /// Takes the outcomes that are there.
+    /// Takes the outcomes that have arrived.
     fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), wasmpool_ipc::lane::host::Broken> {
         self.observe(id, process);
         let mut now = self.now();
         let mut parts = 0;
         for count in 1u32.. {
-            // What a dead worker has delivered is taken even then: it is no more than a lane holds, and would be lost.
+            // Outcomes of a dead worker are taken even then: they are no more than a lane holds, and would be lost.
             if self.throttled(id) && !process.ended {
                 break;
             }
@@ -489,7 +496,7 @@ impl<'a> Supervisor<'a> {
                     if payload.len() != PART || !self.sink.part(id, &payload) {
                         return Err(wasmpool_ipc::lane::host::Broken("it sent parts of a value that cannot be"));
                     }
-                    // The others have their turn.
+                    // Lets the other workers have their turn.
                     parts += 1;
                     if parts == PARTS && !process.ended {
                         break;
@@ -535,7 +542,7 @@ impl<'a> Supervisor<'a> {
         leaves_outcomes(&self.setting, &self.scheduler, id)
     }
 
-    /// Prints an outcome behind those of its chunk, to be emitted when the scheduler says so.
+    /// Prints an outcome after those of its chunk, to be emitted when the scheduler orders it.
     fn keep(
         &mut self,
         chunk: u64,
@@ -555,14 +562,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Tells the scheduler what the status page says.
+    /// Tells the scheduler what the worker's status page says.
     fn observe(&mut self, id: WorkerId, process: &mut Process) {
         let claim = process.lane.claim();
         let since = process.since_start(claim.since_ns, self.now());
         self.scheduler.observed(id, claim.attempt, claim.started, since, self.now());
     }
 
-    /// A worker is gone: what it delivered was taken, what it held goes elsewhere.
+    /// Handles the end of a worker: takes the outcomes that it delivered, and gives the rest of its items back.
     fn bury(&mut self, id: WorkerId, mut process: Process) {
         let ended = process.child.reap();
         // Nothing new can come; what came before its end still counts.
@@ -597,7 +604,8 @@ impl<'a> Supervisor<'a> {
             let Some(mut process) = self.workers.remove(&id) else {
                 continue;
             };
-            // It may have been throttled when it was heard, and no longer be: what it has answered is not late.
+            // The worker may have been throttled when it was last read, and no longer be: what it has answered is not
+            // late.
             if let Err(e) = self.receive(id, &mut process) {
                 process.broken = Some(e.to_string());
                 process.child.kill();
@@ -622,7 +630,7 @@ impl<'a> Supervisor<'a> {
                         process.queue(ChunkHeader { first: chunk, count }, data);
                     }
                 }
-                // Late with an item, or all it was given is answered: its end needs no waiting for.
+                // The worker is late with an item, or has answered all it was given: its end need not be waited for.
                 Action::Kill(id) | Action::Retire(id) => {
                     let starting = self.scheduler.is_starting(id);
                     if let Some(process) = self.workers.get_mut(&id) {
@@ -680,7 +688,7 @@ impl<'a> Supervisor<'a> {
             }
             Err(e) => {
                 self.refusals += 1;
-                // Once may be a moment's bad luck.
+                // A single failure may be chance.
                 if self.refusals > 1 && !std::mem::replace(&mut self.told_short, true) {
                     self.sink.short_of_workers(self.workers.len(), &e);
                 }
@@ -702,7 +710,7 @@ impl<'a> Supervisor<'a> {
         Ok(process)
     }
 
-    /// The failure of an item that no worker answered.
+    /// Returns the failure of an item that no worker answered.
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
         let loss = worker.and_then(|id| self.losses.get(&id));
         let mut failure = match blame {
@@ -749,7 +757,7 @@ impl<'a> Supervisor<'a> {
         }
         let timeout = match wait {
             _ if awake => EpollTimeout::ZERO,
-            // Rounded up: waking early would only be to sleep again.
+            // Rounded up: after waking early the host would only sleep again.
             Some(wait) => {
                 EpollTimeout::try_from(wait.as_micros().div_ceil(1000).min(60_000) as i32).unwrap_or(EpollTimeout::NONE)
             }
@@ -761,7 +769,7 @@ impl<'a> Supervisor<'a> {
             Err(Errno::EINTR) => 0,
             Err(e) => return Err(io::Error::from(e).into()),
         };
-        // With nothing to wait for there is nobody whose time would run.
+        // With nothing to wait for, no deadline is running.
         self.time_after(wait.unwrap_or(Duration::MAX));
         for event in events.iter().take(count) {
             if event.data() == MAILBOX {
@@ -779,8 +787,8 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Whether a worker's outcomes are left with it for now. Where values leave in parts, they never are: an item in work would
-/// wait for whoever reads the results, in its own time.
+/// Returns true if a worker's outcomes are left with it for now. That is never so when values come in parts: a running
+/// item would wait for the reader of the results, and that would count as its own time.
 fn leaves_outcomes(setting: &Setting<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
     !setting.in_parts && scheduler.throttled(id)
 }
@@ -805,14 +813,15 @@ fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> 
 
 impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
-        // All at once; what follows is only to wait for each.
+        // All are killed first; afterwards each is only waited for.
         for process in self.workers.values() {
             process.child.kill();
         }
     }
 }
 
-/// Reads what a worker sent. A failure is parsed and written anew, so that nothing it says reaches the output as it is.
+/// Parses what a worker sent. A failure is parsed and written anew, so that none of its bytes reach the output
+/// unchecked.
 fn parse<'a>(
     tag: OutcomeTag,
     payload: &'a mut Cow<'_, [u8]>,
@@ -840,7 +849,7 @@ fn parse<'a>(
     }
 }
 
-/// Four bytes of length, so many bytes, and the rest.
+/// Splits off a text of four bytes of length and that many bytes, and returns it and the rest.
 pub fn split_off(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_ne_bytes(*len) as usize)

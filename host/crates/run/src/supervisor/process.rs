@@ -1,4 +1,4 @@
-//! One worker process, as the supervisor has it.
+//! A worker process, from the supervisor's side.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -23,18 +23,18 @@ use wasmpool_ipc::wake::Want;
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::Time;
 
-/// What all workers of a run are given.
+/// The settings that all workers of a run share.
 #[derive(Debug)]
 pub struct Setting<'a> {
     pub artifact: OwnedFd,
     pub setup: OwnedFd,
-    /// Granted directories.
+    /// The granted directories.
     pub directories: &'a [OwnedFd],
-    /// Longest outcome that is believed.
+    /// The largest outcome that is accepted.
     pub max_payload: u64,
-    /// Values leave in parts.
+    /// True if values come in parts.
     pub in_parts: bool,
-    /// Workers run the task's `init` before they are ready.
+    /// True if workers run the task's `init` before they are ready.
     pub inits: bool,
 }
 
@@ -44,28 +44,28 @@ pub struct Process {
     pub child: Child,
     pub control: Control,
     pub lane: HostLane,
-    /// The socket, or the process's end, was reported.
+    /// True if an event of the socket, or the process's end, was reported.
     pub rung: bool,
     pub ended: bool,
-    /// It was told to end.
+    /// True if the worker was told to end.
     pub retired: bool,
-    /// It was, since it did not get ready in time.
+    /// True if it was told to end because it did not get ready in time.
     pub late_start: bool,
-    /// It has still to be woken: the system had no room for that.
+    /// True if the worker must still be woken: the system had no room for that.
     pub owes_bell: bool,
-    /// It broke the protocol, like this, or said why it will never be ready.
+    /// How the worker broke the protocol, or why it will never be ready.
     pub broken: Option<String>,
-    /// What it may still say.
+    /// The messages that the worker may still send.
     life: Life,
-    /// Time it was known to have waited for a processor.
+    /// Time that it is known to have waited for a processor.
     waited: Duration,
-    /// What has still to go into the lane.
+    /// What must still go into the lane.
     outbox: VecDeque<Part>,
 }
 
 #[derive(Debug)]
 enum Part {
-    /// Of a chunk, and whether something in it is long.
+    /// The header of a chunk, and whether one of its items is long.
     Header([u8; frame::CHUNK_HEADER], bool),
     Items(Piece, usize),
 }
@@ -84,10 +84,10 @@ impl Spare {
     }
 }
 
-/// Where worker processes come from: some that were started ahead of time, then new ones. Starting a process takes longer
-/// than all that follows, and needs to know nothing: it can be done while the task is compiled or read.
+/// The source of worker processes: some that were started ahead of time, then new ones. Starting a process takes longer
+/// than everything that follows, and needs no knowledge of the task: it can be done while the task is compiled or read.
 ///
-/// A process dies with the *thread* that started it, so whoever fills this has to outlive all who take from it.
+/// A process dies with the *thread* that started it, so the thread that starts spares must outlive all users of them.
 #[derive(Clone, Debug)]
 pub struct Spares {
     program: Program,
@@ -97,7 +97,7 @@ pub struct Spares {
 #[derive(Debug, Default)]
 struct Stock {
     ready: Vec<Spare>,
-    /// How many are being started, and how many are still to be, ahead of time.
+    /// Number of workers that are being started, and number that are still to be started ahead of time.
     starting: usize,
     to_come: usize,
 }
@@ -107,8 +107,8 @@ impl Spares {
         Spares { program, stock: Arc::default() }
     }
 
-    /// With some that are started now, by the thread that calls this: no more of `workers` than can get on beside each
-    /// other.
+    /// Makes a source and starts some workers now, on the calling thread: as many of `workers` as there are processors
+    /// for.
     pub fn started(program: Program, workers: usize) -> Spares {
         let spares = Spares::new(program);
         spares.announce(workers.min(surroundings::processors()));
@@ -116,12 +116,14 @@ impl Spares {
         spares
     }
 
-    /// Says how many are to be started ahead of time. Who takes one from now on has it from these, not on top.
+    /// Announces how many workers are to be started ahead of time. Workers that are taken from now on come out of
+    /// these, not in addition.
     pub fn announce(&self, count: usize) {
         self.stock().to_come += count;
     }
 
-    /// Starts those that were announced, as far as there is room: what cannot be started now, whoever needs it tries again.
+    /// Starts the workers that were announced, as far as there is room: those that cannot be started now are tried
+    /// again when they are needed.
     pub fn start(&self) {
         loop {
             let mut stock = self.stock();
@@ -143,7 +145,7 @@ impl Spares {
         }
     }
 
-    /// Ends those that nobody took.
+    /// Ends the workers that nobody took.
     pub fn clear(&self) {
         let mut stock = self.stock();
         stock.to_come = 0;
@@ -179,7 +181,7 @@ impl Process {
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
         fds.extend(setting.directories.iter().map(AsFd::as_fd));
         match control.send(&Start, &fds) {
-            // It died already: that is told as the end of any worker.
+            // The worker died already: that is reported like the end of any worker.
             Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             other => other?,
         }
@@ -199,14 +201,14 @@ impl Process {
         })
     }
 
-    /// Reads the socket empty, and returns what follows from that.
+    /// Reads all messages from the socket, and returns what follows from them.
     ///
     /// # Errors
     ///
-    /// The worker said what no worker says, or not at that moment.
+    /// The worker sent a message that no worker sends, or not at that moment.
     pub fn read_messages(&mut self) -> Result<Option<News>, String> {
         let mut news = None;
-        // A worker has little to say: one that never stops is not heard out, and the others have their turn.
+        // A worker has little to say: one that never stops is interrupted, so that the others have their turn.
         for _ in 0..64 {
             match self.control.receive::<Started>(true) {
                 Ok(Incoming::Message(said)) => {
@@ -216,7 +218,8 @@ impl Process {
                 Ok(Incoming::Bell) => self.life.rung().map_err(|e| e.to_string())?,
                 Ok(Incoming::Nothing) => break,
                 Ok(Incoming::Closed) => {
-                    // Its end is told by the process itself; a live one that hangs up is of no use.
+                    // The end of the process is reported separately; a living worker that closes its socket is of no
+                    // use.
                     self.child.kill();
                     break;
                 }
@@ -226,7 +229,7 @@ impl Process {
         Ok(news)
     }
 
-    /// Says whether the host is about to sleep: see [`HostLane::announce_sleep`].
+    /// Announces whether the host is about to sleep: see [`HostLane::announce_sleep`].
     pub fn announce_sleep(&mut self, sleeps: bool) {
         if sleeps {
             self.life.may_ring();
@@ -234,7 +237,8 @@ impl Process {
         self.lane.announce_sleep(sleeps);
     }
 
-    /// The host found something of the worker, or takes nothing for now: its bells are not in vain.
+    /// Records that the host found something of the worker's, or takes nothing for now, so that the worker's bells are
+    /// justified.
     pub fn had_reason_to_ring(&mut self) {
         self.life.had_reason();
     }
@@ -246,20 +250,20 @@ impl Process {
         self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
     }
 
-    /// Sees to it that the worker never begins this chunk, which was queued last. Says `false` where it may have.
+    /// Ensures that the worker never begins this chunk, which was queued last. Returns false if it may have begun.
     pub fn take_back(&mut self, chunk: u64) -> bool {
         let header = |part: &Part| match part {
             Part::Header(bytes, _) => Some(ChunkHeader::from_bytes(*bytes).first),
             Part::Items(..) => None,
         };
         match self.outbox.iter().rposition(|part| header(part).is_some()) {
-            // Nothing of it was sent.
+            // Nothing of the chunk was sent.
             Some(at) if self.outbox.get(at).and_then(header) == Some(chunk) => {
                 self.outbox.truncate(at);
                 true
             }
             Some(_) => false,
-            // What is not sent of its items has to follow: the worker passes over all of them.
+            // The items that are not sent yet must follow, since the worker skips all of them.
             None => self.lane.take_back(),
         }
     }
@@ -300,17 +304,17 @@ impl Process {
         Ok(())
     }
 
-    /// Wakes the worker. Where that cannot be done now, the next [`Process::pump`] does it.
+    /// Wakes the worker. If that is not possible now, the next [`Process::pump`] does it.
     pub fn ring(&mut self) {
-        // A worker that is gone is noticed elsewhere.
+        // The end of a worker is detected elsewhere.
         self.owes_bell = self.control.ring().is_err_and(|e| scarce::passes(&e));
     }
 
-    /// Fails where this process's descriptors leave no room for other files than those of workers.
+    /// Returns an error if this process's descriptors leave no room for files other than those of workers.
     pub fn leaves_room(&self) -> io::Result<()> {
-        /// What the rest of a run may need at a time.
+        /// Number of descriptors that the rest of a run may need at a time.
         const OTHERS: u64 = 8;
-        // The kernel gives the lowest that is free: so many at least are in use.
+        // The kernel gives the lowest free number, so at least this many are in use.
         let used = self.child.as_fd().as_raw_fd().unsigned_abs();
         let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         match u64::from(used) + OTHERS < most {
@@ -319,8 +323,8 @@ impl Process {
         }
     }
 
-    /// Whether [`Process::pump`] would get on. A worker rings for room only where it sees the host asleep, so whoever
-    /// goes to sleep with input still to hand over has to look once more.
+    /// Returns true if [`Process::pump`] would move something. A worker rings for room only if it sees the host asleep,
+    /// so a host that goes to sleep with input still to hand over must check once more.
     pub fn can_pump(&self) -> bool {
         self.outbox.front().is_some_and(|part| match part {
             Part::Header(bytes, _) => self.lane.room() >= bytes.len(),
@@ -328,7 +332,8 @@ impl Process {
         })
     }
 
-    /// How long the process was ready to run and had no processor, since this was last asked. The kernel may not tell.
+    /// Returns how long the process was ready to run and had no processor, since the last call. The kernel may not
+    /// report it.
     pub fn waited_for_cpu(&mut self) -> Duration {
         // The second number is nanoseconds spent waiting on a run queue.
         let path = format!("/proc/{}/schedstat", self.child.pid());
@@ -340,7 +345,7 @@ impl Process {
         since_last
     }
 
-    /// A time of the shared clock as time since the start of the run, where that is `now`.
+    /// Converts a time of the shared clock to time since the start of the run, which is `now` at present.
     pub fn since_start(&self, ns: u64, now: Time) -> Time {
         now.saturating_sub(Time::from_nanos(now_ns().saturating_sub(ns)))
     }
