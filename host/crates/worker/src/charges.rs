@@ -1,6 +1,6 @@
-//! Calls of WASI that are asked for much, with [what they cost](super::meter) counted before they are made.
+//! Calls of WASI whose [cost](super::meter) depends on their arguments. The cost is counted before the call is made.
 //!
-//! Each takes the place of the runtime's function, and calls what that calls.
+//! Each function here replaces one of the runtime, which it calls.
 
 use std::pin::Pin;
 
@@ -24,22 +24,22 @@ use super::run::block_on;
 use super::state::State;
 use crate::exports::unversioned;
 
-/// A version of WASI 0.2: that of the runtime, under which functions can be had one by one.
+/// A version of WASI 0.2: the runtime's own, under which functions can be replaced one by one.
 macro_rules! runtime {
     ($interface:literal) => {
         concat!("wasi:", $interface, "@0.2.12")
     };
 }
 
-/// The files of WASI 0.2.
+/// The interface for files of WASI 0.2.
 pub const FILES: &str = runtime!("filesystem/types");
 const STREAMS: &str = runtime!("io/streams");
 const POLL: &str = runtime!("io/poll");
 const ENVIRONMENT: &str = runtime!("cli/environment");
-/// Bytes that a read has room for, at most, whatever it is asked for.
+/// Maximum number of bytes that a read makes room for, whatever length is requested.
 const MOST_READ: u64 = 64 << 10;
 
-/// What a function of the host comes to.
+/// The future result of a function of the host.
 pub type Answer<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
 
 /// Defines a function of the host that may wait.
@@ -63,9 +63,9 @@ where
     }
 }
 
-/// Counts what an interface is asked for that a component imports. `linker` has it defined already.
+/// Adds counting to an interface that a component imports. `linker` has the interface defined already.
 pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
-    // Those of WASI 0.3 count calls, random numbers and the bytes of streams.
+    // Interfaces of WASI 0.3 count calls, random numbers and the bytes of streams.
     if interface.contains("@0.3.") {
         return Ok(());
     }
@@ -98,14 +98,14 @@ fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool) ->
     })
 }
 
-/// Counts the variables and the arguments that a task is told of.
+/// Counts the variables and arguments that a task is given.
 pub fn told(state: &State) -> wasmtime::Result<()> {
     let (texts, bytes) = state.told();
     state.meter.each(texts)?;
     state.meter.bytes(bytes)
 }
 
-/// Counts what a call takes, and makes it.
+/// Defines functions that count what a call costs, and then make it.
 macro_rules! files {
     ($instance:ident, $is_async:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) $counts:ident $bytes:expr;)*) => {$(
         define($instance, $is_async, concat!("[method]descriptor.", $name), |state, params| {
@@ -146,7 +146,7 @@ fn link_files(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmt
     Ok(())
 }
 
-/// An error as the guest is told of it; others end it.
+/// Returns an error as the guest receives it. Errors that it cannot receive end the guest.
 pub fn answer<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -154,7 +154,7 @@ pub fn answer<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> 
     }
 }
 
-/// The same of a stream.
+/// Returns an error of a stream as the guest receives it. Errors that it cannot receive end the guest.
 fn answer_stream<T>(state: &mut State, result: StreamResult<T>) -> wasmtime::Result<Result<T, streams::StreamError>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -162,7 +162,7 @@ fn answer_stream<T>(state: &mut State, result: StreamResult<T>) -> wasmtime::Res
     }
 }
 
-/// Makes a call of a stream, and counts the bytes it moved.
+/// Defines functions that make a call of a stream, and then count the bytes that it moved.
 macro_rules! streams {
     ($instance:ident, $is_async:ident, $kind:literal, $of:ident, $own:ty:
         $($name:literal $method:ident($($arg:ident: $ty:ty),*) $(.$await:ident)? counts $moved:ident => $bytes:expr;)*) => {$(
@@ -180,7 +180,7 @@ macro_rules! streams {
 }
 
 fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
-    // None moves more than is in an item, a buffer of the runtime or the guest's memory.
+    // None of them moves more than an item, a buffer of the runtime, or the guest's memory holds.
     streams! { instance, is_async, "input-stream", HostInputStream, DynInputStream:
         "read" read(len: u64) counts bytes => bytes.len();
         "blocking-read" blocking_read(len: u64).await counts bytes => bytes.len();
@@ -211,13 +211,13 @@ fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> was
     })
 }
 
-/// The memory of the module that calls.
+/// Returns the memory of the calling module.
 pub fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
     memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
 }
 
-/// Counts the buffers of a list of so many, and the bytes of the first that is not empty: the runtime takes no more.
+/// Counts the buffers in a list, and the bytes of the first one that is not empty: the runtime takes no more.
 fn buffers(meter: &Meter, memory: &[u8], list: i32, count: i32) -> wasmtime::Result<()> {
     const BUFFER: usize = 8;
     let (list, count) = (list as u32 as usize, count as u32 as usize);
@@ -228,7 +228,7 @@ fn buffers(meter: &Meter, memory: &[u8], list: i32, count: i32) -> wasmtime::Res
     meter.bytes(first.unwrap_or(0) as usize)
 }
 
-/// Counts what a call of preview 1 takes, and makes it.
+/// Defines functions that count what a call of preview 1 costs, and then make it.
 macro_rules! core {
     ($linker:ident, $module:literal, $functions:ident:
         $($name:ident($($arg:ident: $ty:ty),*) $(.$await:ident)? counts |$meter:ident, $memory:ident| $count:expr;)*) => {$(
@@ -253,7 +253,7 @@ macro_rules! core {
     )*};
 }
 
-/// Those of preview 1 and of what was there before it that are asked for the same.
+/// Defines the functions of preview 1 that its predecessor has with the same parameters.
 macro_rules! core_files {
     ($linker:ident, $module:literal, $functions:ident) => {
         core! { $linker, $module, $functions:
@@ -284,31 +284,31 @@ macro_rules! core_files {
     };
 }
 
-/// The functions of preview 1, and what they are called with.
+/// The functions of preview 1, and their context.
 pub mod preview1 {
     pub use wasmtime_wasi::p1::wasi_snapshot_preview1 as calls;
     pub use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as Context;
 }
 
-/// Those of what was there before.
+/// The functions of preview 1's predecessor, and their context.
 pub mod unstable {
     pub use wasmtime_wasi::p0::wasi_unstable as calls;
     pub use wasmtime_wasi::p0::wasi_unstable::WasiUnstable as Context;
 }
 
-/// The same for a core module that imports preview 1. `linker` may have it defined already.
+/// Adds counting to a core module that imports preview 1. `linker` may have its functions defined already.
 pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     core_files!(linker, "wasi_snapshot_preview1", preview1);
     link_told(linker, "wasi_snapshot_preview1")
 }
 
-/// The same for what was there before preview 1.
+/// Adds counting to a core module that imports preview 1's predecessor.
 pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     core_files!(linker, "wasi_unstable", unstable);
     link_told(linker, "wasi_unstable")
 }
 
-/// Counts variables and arguments.
+/// Adds counting of variables and arguments.
 fn link_told(linker: &mut CoreLinker<State>, module: &str) -> wasmtime::Result<()> {
     macro_rules! told {
         ($($name:ident)*) => {$(

@@ -1,5 +1,5 @@
-//! A WASI command: it runs once for an item, which is in its arguments or is its standard input. What it writes to standard
-//! output is the value.
+//! WASI commands. A command runs once per item, which is in its arguments or is its standard input. Its standard output
+//! is the value.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,17 +15,17 @@ use wasmpool_ipc::lane;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
 
-/// What a command is run with.
+/// The arguments and streams of one run of a command.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The first is its name.
+    /// The first one is its name.
     pub arguments: Vec<String>,
     pub stdin: Bytes,
     pub stdout: Captured,
 }
 
 impl Invocation {
-    /// That for an item.
+    /// Returns the invocation for an item.
     pub fn new(
         command: &Command,
         item: &[u8],
@@ -44,11 +44,11 @@ impl Invocation {
     }
 }
 
-/// Fills in an argument. What is filled in is not looked at again.
+/// Fills in an argument. Text that was filled in is not searched for placeholders again.
 fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
     let index = index.to_string();
     let mut places = [(&*command.item, item), (&*command.index, &*index)];
-    // One may begin like the other.
+    // One placeholder may begin like the other.
     places.sort_by_key(|(place, _)| std::cmp::Reverse(place.len()));
     let mut filled = String::new();
     let mut rest = template;
@@ -67,7 +67,7 @@ fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
     filled
 }
 
-/// The bytes a command gets: of a JSON string its text, of other JSON the text it stands in.
+/// Returns the bytes that a command gets: the text of a JSON string, or other JSON as it is written.
 fn bytes_of(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
     let invalid = |e| {
         let hint = "--input-format lines takes each line as it is";
@@ -85,7 +85,7 @@ fn bytes_of(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
     Ok(Cow::Borrowed(item))
 }
 
-/// An item as an argument, which is text that ends with a NUL.
+/// Returns an item as an argument, which is text that a NUL ends.
 fn argument(item: &[u8]) -> Result<&str, Failure> {
     let invalid = |what| {
         let hint = "where no argument holds it, it is the command's standard input";
@@ -98,22 +98,22 @@ fn argument(item: &[u8]) -> Result<&str, Failure> {
     }
 }
 
-/// A command's standard output. All of it, or the knowledge that it was too much.
+/// A command's standard output: all of it, or the information that it was too long.
 #[derive(Clone, Debug)]
 pub struct Captured(Arc<Mutex<Output>>);
 
 #[derive(Debug)]
 struct Output {
-    /// What has not left.
+    /// The output that has not been sent.
     bytes: Vec<u8>,
-    /// Bytes that may still come.
+    /// Number of bytes that may still be written.
     left: usize,
     too_much: bool,
-    /// Takes it in parts.
+    /// If present, the output is sent in parts.
     parts: Option<Parts>,
 }
 
-/// The way of a value's parts to the host.
+/// The channel on which parts of a value are sent to the host.
 #[derive(Debug)]
 pub struct Parts {
     pub lane: lane::worker::Output,
@@ -130,7 +130,7 @@ impl Parts {
     }
 }
 
-/// There were more bytes than may be.
+/// Error: the output is longer than allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("there is more output than may be")]
 pub struct TooMuch;
@@ -152,20 +152,20 @@ impl Captured {
         if let Some(parts) = parts.as_mut().filter(|_| bytes.len() >= PART) {
             let whole = bytes.chunks_exact(PART);
             let rest = whole.remainder().len();
-            // Without a host this process is at its end.
+            // Without a host, this process is about to end.
             whole.into_iter().try_for_each(|part| parts.send(part)).map_err(|_| TooMuch)?;
             bytes.drain(..bytes.len() - rest);
         }
         Ok(())
     }
 
-    /// All that was written and has not left.
+    /// Returns all output that has not been sent.
     pub fn take(&self) -> Result<Vec<u8>, TooMuch> {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if output.too_much { Err(TooMuch) } else { Ok(std::mem::take(&mut output.bytes)) }
     }
 
-    /// The way of the parts, for the next item.
+    /// Returns the channel for parts, for use by the next item.
     pub fn give_back(&self) -> Option<Parts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).parts.take()
     }

@@ -1,6 +1,6 @@
-//! What a task asks for that was not granted. It is answered as a machine answers that has none of it, since many programs
-//! look without need. If the item fails, its record lists it, and its message names the option that would have granted it
-//! where that can be why.
+//! Things that a task asks for without being granted them. The task gets the answer of a machine that does not have
+//! them, because many programs look without need. If the item fails, its record lists them. If they can be the reason,
+//! its message names the option that would have granted them.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
 use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::udp::UdpSocket;
 
-/// Those of WASI 0.3.
+/// The types of WASI 0.3.
 mod p3 {
     pub use wasmtime_wasi::p3::bindings::sockets::types::{ErrorCode, IpAddressFamily};
     pub use wasmtime_wasi::sockets::{TcpSocket, UdpSocket};
@@ -26,10 +26,10 @@ use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::outcome::Kind;
 use wasmpool_core::text::Foreign;
 
-/// Something that was not granted.
+/// Something that was asked for and not granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missed {
-    /// Whether there is a directory: many a runtime looks as it starts.
+    /// The list of directories; many runtimes look at it when they start.
     Directories,
     /// Something in a directory.
     Path,
@@ -38,7 +38,7 @@ pub enum Missed {
     Name(String),
     /// A connection to this address.
     Address(SocketAddr),
-    /// Variables: a panic looks for the one that asks for a backtrace.
+    /// Variables of the environment. A panic looks for the one that asks for a backtrace.
     Environment,
     /// A function of an interface that is not provided.
     Interface(String),
@@ -57,7 +57,7 @@ impl Display for Missed {
     }
 }
 
-/// What guests say, in one language or another, who miss a file, a peer or a variable.
+/// Words of guests, in various languages, that lack a file, a peer or a variable.
 const OF_FILES: [&str; 22] = [
     "no such file",
     "file not found",
@@ -103,9 +103,9 @@ const OF_PEERS: [&str; 16] = [
 const OF_VARIABLES: [&str; 6] = ["environ", "variable", "notpresent", "not set", "getenv", "env var"];
 
 impl Missed {
-    /// Whether an item can have failed like this for want of it. Where the guest said why, that has to speak of such a
-    /// thing: many programs look for what they do not need. Where it said nothing, what it tried, and did not only look
-    /// for, may be why.
+    /// Returns true if an item can have failed like this because it lacked this. If the guest gave a reason, the reason
+    /// has to mention such a thing, because many programs look for what they do not need. If it gave none, something
+    /// that it tried to use, and did not only look for, may be the reason.
     fn explains(&self, kind: Kind, said: Option<&str>) -> bool {
         if !matches!(kind, Kind::Error | Kind::Exit | Kind::Trap) {
             return false;
@@ -127,14 +127,15 @@ impl Missed {
     }
 }
 
-/// All of it, in words.
+/// Returns all of it as text.
 pub fn list(missed: &BTreeSet<Missed>) -> Vec<String> {
     let mut list: Vec<String> = missed.iter().map(Missed::to_string).collect();
     list.dedup();
     list
 }
 
-/// What to do about a failure of this kind, of which the guest said this, where it can be for want of a grant.
+/// Returns advice for a failure of this kind with this reason given by the guest, or nothing if a missing grant cannot
+/// be the cause.
 pub fn advice(missed: &BTreeSet<Missed>, kind: Kind, said: Option<&str>) -> String {
     let explaining: BTreeSet<Missed> = missed.iter().filter(|missed| missed.explains(kind, said)).cloned().collect();
     match explaining.is_empty() {
@@ -143,10 +144,11 @@ pub fn advice(missed: &BTreeSet<Missed>, kind: Kind, said: Option<&str>) -> Stri
     }
 }
 
-/// The sockets of WASI 0.3 as the runtime has them, under which their functions can be had one by one.
+/// The sockets interface of WASI 0.3 in the runtime's version, under which functions can be replaced one by one.
 const SOCKETS: &str = "wasi:sockets/types@0.3.0";
 
-/// Answers for an interface that a component imports, where it was not granted. `linker` may have it defined already.
+/// Replaces functions of an interface that a component imports and was not granted. `linker` may have it defined
+/// already.
 pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestGrants) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:filesystem/preopens" if !given.has_directories() => {
@@ -193,7 +195,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestG
                 charges::told(state)?;
                 Ok((state.arguments().to_vec(),))
             })?;
-            // By its names in 0.2 and in 0.3.
+            // The names of this function in 0.2 and in 0.3.
             for name in ["initial-cwd", "get-initial-cwd"] {
                 environment.func_wrap(name, |store, ()| {
                     store.data().meter.call()?;
@@ -211,7 +213,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestG
     Ok(())
 }
 
-/// Has a function that makes a socket say that there is none to be had.
+/// Makes a function that creates a socket answer that none is available.
 fn refuse<Family, Socket, Code>(
     instance: &mut LinkerInstance<'_, State>,
     name: &str,
@@ -228,10 +230,10 @@ where
     })
 }
 
-/// Preview 1 says so of a descriptor that is not there.
+/// The error code of preview 1 for a descriptor that does not exist.
 const BADF: i32 = 8;
 
-/// The same for a core module.
+/// Replaces functions that a core module imports and was not granted.
 pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &GuestGrants) -> wasmtime::Result<()> {
     for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else {
@@ -314,7 +316,7 @@ mod tests {
         is_advised(Missed::Path, Kind::Exit, None, true);
         is_advised(Missed::Socket, Kind::Trap, None, true);
         is_advised(Missed::Environment, Kind::Exit, None, true);
-        // What runtimes look for as they start.
+        // Runtimes look for these when they start.
         is_advised(Missed::Environment, Kind::Trap, None, false);
         is_advised(Missed::Directories, Kind::Exit, None, false);
     }

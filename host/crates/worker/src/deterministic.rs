@@ -1,7 +1,8 @@
-//! `--deterministic`: what WASI tells of the world outside is the same on any machine and at any time.
+//! `--deterministic`: everything that WASI tells about the outside world is the same on any machine and at any time.
 //!
-//! The wall clock stands. The monotonic clock counts the looks at it, so whoever waits for time to pass sees it pass; and
-//! whoever sleeps wakes at once, at the time it wanted. Random numbers come from a fixed seed. Each instance has them anew.
+//! The wall clock stands still. The monotonic clock counts how often it is read, so a guest that waits for time to pass
+//! sees it pass. A guest that sleeps wakes immediately, at the time it asked for. Random numbers come from a fixed
+//! seed. All of it begins anew in each instance.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,11 +26,12 @@ use super::meter::{self, Meter};
 use super::state::State;
 use crate::exports::unversioned;
 
-/// What the wall clock shows, since 1970: the year 2000 begins. Archives of files know no time before 1980.
+/// Time on the wall clock since 1970: the beginning of the year 2000, because archive formats have no times before
+/// 1980.
 const WALL: Duration = Duration::from_secs(946_684_800);
-/// Nanoseconds that pass with each look at the monotonic clock.
+/// Nanoseconds that pass each time the monotonic clock is read.
 const STEP: u64 = 10_000;
-/// What random numbers are derived from. Another text is another version of the results.
+/// Seed of the random numbers. Changing the text changes the results.
 const SEED: &str = "wasmpool 2026-11-21 deterministic random numbers";
 
 /// The monotonic clock of an instance.
@@ -39,7 +41,7 @@ pub struct Clock(Arc<Mutex<Times>>);
 #[derive(Debug, Default)]
 struct Times {
     now: u64,
-    /// What is waited for, and by how many.
+    /// The times that are waited for, each with the number of waits.
     awaited: BTreeMap<u64, usize>,
 }
 
@@ -59,7 +61,7 @@ impl Clock {
         times.now = times.now.max(when);
     }
 
-    /// Says that somebody waits for this time, until what is returned is dropped.
+    /// Records that somebody waits for this time until the returned value is dropped.
     fn await_time(&self, when: u64) -> Awaited {
         *self.times().awaited.entry(when).or_default() += 1;
         Awaited { clock: self.clone(), when }
@@ -105,7 +107,7 @@ impl HostWallClock for Wall {
     }
 }
 
-/// A wait for a time. It is over once nothing else that is waited for is there, and no earlier time is waited for.
+/// A wait for a time. It ends when nothing else that is waited for has happened, and no earlier time is waited for.
 struct Timer {
     clock: Clock,
     when: u64,
@@ -114,14 +116,14 @@ struct Timer {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        // Asking without waiting is a look at the clock, too.
+        // Asking without waiting reads the clock, too.
         if self.clock.look() >= self.when {
             return;
         }
         let awaited = self.clock.await_time(self.when);
         let mut first = true;
         poll_fn(|context| {
-            // In the first round all others that are waited for have their say.
+            // The first round gives everything else that is waited for a chance to happen.
             let earliest =
                 awaited.clock.times().awaited.first_key_value().is_some_and(|(&when, _)| when == awaited.when);
             if !std::mem::take(&mut first) && earliest {
@@ -167,7 +169,7 @@ impl TryRng for Numbers {
     }
 }
 
-/// Gives an instance its clocks and numbers.
+/// Gives an instance its clocks and random numbers.
 pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock, meter: &Meter) {
     let numbers = |of: &[u8]| meter::Numbers { meter: meter.clone(), of: Numbers::new(of) };
     builder
@@ -178,8 +180,8 @@ pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock, meter: &Meter) {
         .insecure_random_seed(0x7761_736d_706f_6f6c);
 }
 
-/// Answers in place of the runtime where it would wait for real time, or tell what differs from machine to machine: of
-/// files their times and the order of their names. `interface` is imported by a component; `linker` may have it defined
+/// Replaces functions of the runtime that would wait for real time, or reveal what differs from machine to machine: the
+/// times of files and the order of their names. `interface` is imported by a component; `linker` may have it defined
 /// already.
 pub fn link(linker: &mut Linker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     match unversioned(interface) {
@@ -213,7 +215,7 @@ fn timer(state: &mut State, when: u64) -> wasmtime::Result<Resource<DynPollable>
     subscribe(table, timer)
 }
 
-/// The names in a directory that were not yet asked for.
+/// The entries of a directory that have not been asked for yet.
 struct Entries(std::vec::IntoIter<DirectoryEntry>);
 
 fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()> {
@@ -231,7 +233,7 @@ fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()
     })
 }
 
-/// Has directories be read whole, by name, and each entry counted.
+/// Makes reading a directory read all of it, sort it by name, and count each entry.
 pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
     files.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut store, resource| {
         store.data_mut().ctx().table.delete(Resource::<Entries>::new_own(resource))?;
@@ -255,7 +257,7 @@ pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -
     Ok(())
 }
 
-/// All entries of a directory, by name.
+/// Returns all entries of a directory, sorted by name.
 async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
     let meter = state.meter.clone();
     let mut files = state.filesystem();
@@ -287,7 +289,7 @@ fn without_times(stat: DescriptorStat) -> DescriptorStat {
 const SUCCESS: i32 = 0;
 const FAULT: i32 = 21;
 const INVALID: i32 = 28;
-/// Bytes of a subscription and of an event, and tags, of preview 1.
+/// Sizes in bytes of a subscription and of an event in preview 1, and its tags.
 const SUBSCRIPTION: usize = 48;
 const EVENT: usize = 32;
 const CLOCK: u8 = 0;
@@ -295,7 +297,7 @@ const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
 const ABSOLUTE: u16 = 1;
 
-/// The same for preview 1. `linker` may have it defined already.
+/// Replaces these functions for preview 1. `linker` may have them defined already.
 pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "wasi_snapshot_preview1",
@@ -313,7 +315,8 @@ pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Waits for what is subscribed to: a stream is always ready, and else it is the time that was wanted first.
+/// Waits for the subscriptions. A stream is always ready; without one, the clock advances to the earliest requested
+/// time.
 fn poll_oneoff(memory: &mut [u8], clock: &Clock, given: u32, events: u32, count: u32, told: u32) -> Option<i32> {
     if count == 0 {
         return Some(INVALID);
@@ -322,7 +325,7 @@ fn poll_oneoff(memory: &mut [u8], clock: &Clock, given: u32, events: u32, count:
     let length = usize::try_from(count).ok()?.checked_mul(SUBSCRIPTION)?;
     let subscriptions = memory.get(start..start.checked_add(length)?)?.to_vec();
     let now = clock.look();
-    // When each is ready; streams are now.
+    // The time at which each is ready; streams are ready now.
     let mut ready = Vec::new();
     for subscription in subscriptions.chunks_exact(SUBSCRIPTION) {
         let tag = *subscription.get(8)?;
@@ -346,7 +349,7 @@ fn poll_oneoff(memory: &mut [u8], clock: &Clock, given: u32, events: u32, count:
         let mut event = [0; EVENT];
         let (front, rest) = event.split_at_mut(8);
         front.copy_from_slice(subscription.get(..8)?);
-        // No error; the kind; one byte can be had.
+        // No error; the kind of event; one byte is available.
         *rest.get_mut(2)? = *subscription.get(8)?;
         *rest.get_mut(8)? = 1;
         memory.get_mut(at..at.checked_add(EVENT)?)?.copy_from_slice(&event);
@@ -372,7 +375,7 @@ mod tests {
         bytes
     }
 
-    /// Whom a poll wakes, and when.
+    /// Returns which subscriptions a poll wakes, and the time at which it does.
     fn woken(clock: &Clock, subscriptions: &[Vec<u8>]) -> (Vec<u64>, u64) {
         let mut memory = subscriptions.concat();
         let (events, count) = (memory.len(), subscriptions.len());

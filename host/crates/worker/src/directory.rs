@@ -1,27 +1,28 @@
-//! A directory as preview 1 tells it: entries with a header each, from the one asked for to where there is no more room.
+//! A directory as preview 1 returns it: entries with a header each, from the requested one up to the end of the room.
 
 use super::file_numbers::NoMemory;
 
-/// Bytes of an entry before its name: the place of the next one, the number of the file, the name's length, the kind.
+/// Size in bytes of an entry before its name: position of the next entry, number of the file, length of the name, and
+/// kind.
 const HEADER: usize = 24;
-/// The directory itself and the one above it come first.
+/// Number of entries before all others: the directory itself and the one above it.
 const DOTS: usize = 2;
-/// Bytes that are first made room for, and how many times as much if that is not enough. With each try the runtime looks at
-/// every entry, which takes longer than to have room that is not needed: of that the kernel gives what is written.
+/// Number of bytes reserved at first, and factor by which that grows if it is not enough. For each try the runtime
+/// looks at every entry, which takes longer than reserving too much: the kernel only provides what is written.
 const ROOM: usize = 1 << 20;
 const MORE: usize = 16;
 const MOST_ROOM: usize = 1 << 30;
-/// Bytes before the entries of an answer, where the runtime says how many there are.
+/// Number of bytes before the entries of an answer, in which the runtime says how many there are.
 const USED: usize = 8;
 
-/// What a guest asks for: entries from one on, so many bytes of them, and where to.
+/// A request of a guest: entries from a given one on, up to a number of bytes, written to an address.
 pub struct Asked {
     /// The directory.
     pub of: i32,
     pub at: i32,
     pub room: i32,
     pub from: i64,
-    /// Where to say how many bytes there were.
+    /// Address at which to write the number of bytes.
     pub told: i32,
 }
 
@@ -37,12 +38,12 @@ struct Entry {
 }
 
 impl Listing {
-    /// Reads a whole directory by `list`, which writes into memory at a place, so many bytes at most, and says at 0 how
-    /// many there were.
+    /// Reads a whole directory with `list`. It writes into memory at an address, up to a number of bytes, and writes
+    /// the number of bytes used at address 0.
     ///
     /// # Errors
     ///
-    /// What `list` fails with; within it, the error code for the guest.
+    /// Returns the error of `list`. The inner error is the error code for the guest.
     pub fn read(
         mut list: impl FnMut(&mut [u8], i32, i32) -> wasmtime::Result<i32>,
     ) -> wasmtime::Result<Result<Listing, i32>> {
@@ -55,7 +56,7 @@ impl Listing {
             }
             let (used, entries) = answer.split_at(USED);
             let used = used.first_chunk().map_or(0, |used| u32::from_le_bytes(*used)) as usize;
-            // Where it is full there may be more.
+            // If the memory is full, there may be more.
             if used < room {
                 return Ok(Ok(Listing::parse(entries.get(..used).unwrap_or(entries))));
             }
@@ -84,7 +85,7 @@ impl Listing {
         self.0.len()
     }
 
-    /// Puts the entries into the order of their names.
+    /// Sorts the entries by name.
     pub fn sort(&mut self) {
         if let Some(entries) = self.0.get_mut(DOTS..) {
             entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -99,10 +100,10 @@ impl Listing {
         })
     }
 
-    /// Writes what was asked for to the guest's memory. The last entry is cut where the room ends, so that the guest sees
-    /// that there is more.
+    /// Writes what was requested to the guest's memory. The last entry is cut where the room ends, so that the guest
+    /// sees that there is more.
     ///
-    /// Says whether that was the end of it; `None` where the guest has no such memory.
+    /// Returns whether the end was reached, or `None` if the guest does not have this memory.
     pub fn tell(&self, memory: &mut [u8], asked: &Asked) -> Option<bool> {
         let room = asked.room as u32 as usize;
         let to = memory.get_mut(asked.at as u32 as usize..)?.get_mut(..room)?;
@@ -147,7 +148,7 @@ mod tests {
         Listing(names.iter().enumerate().map(entry).collect())
     }
 
-    /// All of it, as a guest gets it that has room for so many bytes at a time.
+    /// Returns all entries as a guest receives them that has room for this many bytes at a time.
     fn told(listing: &Listing, room: usize) -> Vec<Entry> {
         let (mut entries, mut memory) = (Vec::new(), vec![0; room + 4]);
         loop {

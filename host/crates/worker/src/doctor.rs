@@ -1,4 +1,5 @@
-//! What a worker gets on this machine: a child enters the sandbox and says so.
+//! The child process with which `doctor` finds out what a worker gets on this machine: it enters the sandbox and
+//! reports.
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use wasmpool_sandbox::surroundings;
 pub fn run(socket: OwnedFd) -> ExitCode {
     let control = Control::from_fd(socket);
     let mut surroundings = surroundings::look(|| memfd::create(c"wasmpool-doctor").map(drop));
-    // The largest thing a worker asks for: address space for the memory of its task.
+    // Address space for the memory of its task is the largest thing that a worker requests.
     if let Err(e) = engine::for_worker(Profile::default(), Some(Needs::default()), false) {
         let limit = surroundings::memory().unwrap_or_else(|| "the system gives no more".to_owned());
         surroundings
@@ -25,7 +26,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
     let Ok(mut sandbox) = sandbox::enter_loading(plan()) else {
         return ExitCode::FAILURE;
     };
-    // Best effort refuses nothing.
+    // In best-effort mode nothing is refused.
     let _ = sandbox.enter_serving();
     match control.send(&Told { report: sandbox.report().clone(), surroundings }, &[]) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! The engine's settings: what compiling and running must agree on, and the pool of one instance a worker runs in.
+//! Settings of the engine: those that compiling and running must agree on, and the pool for the one instance of a
+//! worker.
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
@@ -6,7 +7,7 @@ use wasmtime::{
 
 use wasmpool_core::artifact::{Needs, Profile, TABLE_ELEMENTS};
 
-/// The settings that compiled code depends on.
+/// Returns the settings that compiled code depends on.
 pub fn config(profile: Profile) -> Config {
     let mut config = Config::new();
     config
@@ -28,8 +29,9 @@ pub fn config(profile: Profile) -> Config {
     config
 }
 
-/// Returns what instructions count. One is about as long as a nanosecond; those for which the runtime is called, or the stack
-/// searched, took twenty to eighty times as long as others. Operations on many bytes or elements count each besides.
+/// Returns what instructions count. One unit is about a nanosecond. Instructions that call the runtime or search the
+/// stack took twenty to eighty times as long as others. Operations on many bytes or elements count each of these in
+/// addition.
 fn costs() -> OperatorCost {
     const ALLOCATES: u8 = 20;
     OperatorCost {
@@ -53,28 +55,28 @@ fn costs() -> OperatorCost {
     }
 }
 
-/// Makes an engine that compiles.
+/// Creates an engine that compiles.
 pub fn compiling(profile: Profile) -> wasmtime::Result<Engine> {
     Engine::new(&config(profile))
 }
 
-/// Core instances a pool allows: they cost nothing until they are used, and a Python guest has dozens.
+/// Maximum number of core instances in a pool. They cost nothing until they are used, and a Python guest has dozens.
 const CORE_INSTANCES: u32 = 4000;
-/// Memory of a slot that is cleared by hand instead of being given back to the kernel and faulted in again, where the
-/// kernel can tell which pages were written; else clearing costs more than faulting. Measured with a Rust guest: 8 µs an
-/// item, against 10 µs with four times as much and 20 µs with none.
+/// Number of bytes of a slot that are cleared in place instead of being given back to the kernel and faulted in again.
+/// Only used if the kernel can tell which pages were written, because clearing costs more than faulting otherwise.
+/// Measured with a Rust guest: 8 µs per item, against 10 µs with four times as much and 20 µs with none.
 const KEEP_RESIDENT: usize = 128 << 10;
 
-/// Stacks for calls that wait for something, of one instance: its own, and each call of the host that it has under way.
-/// They cost nothing until they are used.
+/// Number of stacks for calls that wait, in one instance: its own, and one for each call of the host that it has under
+/// way. They cost nothing until they are used.
 const STACKS: u32 = 64;
 
-/// Makes the engine of a worker: one instance at a time, in a slot that is reset between instances.
+/// Creates the engine of a worker: one instance at a time, in a slot that is reset between instances.
 pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtime::Result<Engine> {
     let mut config = config(profile);
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
-        // Garbage-collected values, and exceptions, live in a memory of their own.
+        // Garbage-collected values and exceptions live in a memory of their own.
         let collected = u32::from(profile.collects());
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1)

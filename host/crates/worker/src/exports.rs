@@ -1,4 +1,4 @@
-//! What a task exports, and which of it a user means.
+//! The exports of a task, and the choice of the one that a user means.
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
@@ -11,19 +11,19 @@ use wasmpool_core::text::{Name, few, shown};
 /// An exported function.
 #[derive(Debug)]
 pub struct Export {
-    /// The interface it is in, with package and version.
+    /// The interface that it is in, with package and version.
     pub interface: Option<String>,
     pub name: String,
     pub params: Vec<(String, TypePlan)>,
     pub result: Option<TypePlan>,
-    /// Why it cannot be called with values, where it cannot: then `params` and `result` are not all there are.
+    /// The reason why it cannot be called with values, if so; `params` and `result` are then incomplete.
     pub unsupported: Option<Unsupported>,
     pub is_async: bool,
-    /// It is a core module's, which speaks of numbers in core types.
+    /// True for a function of a core module, whose numbers have core types.
     pub is_core: bool,
 }
 
-/// Functions that a message lists.
+/// Number of functions that a message lists.
 const LISTED: usize = 20;
 /// Functions that toolchains add and no user calls.
 const PLUMBING: [&str; 12] = [
@@ -43,7 +43,7 @@ const PLUMBING: [&str; 12] = [
 /// Interfaces that toolchains add: componentize-py exports one of this name.
 const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
 
-/// A function with a parameter or a result that no value can be given for.
+/// The reason why a function has a parameter or result for which there are no values.
 #[derive(Debug)]
 pub struct Unsupported {
     pub why: String,
@@ -52,7 +52,7 @@ pub struct Unsupported {
 }
 
 impl Export {
-    /// The name as a user would write it: `name` or `interface/name`.
+    /// Returns the name as a user would write it: `name` or `interface/name`.
     pub fn path(&self) -> String {
         match &self.interface {
             Some(interface) => format!("{interface}/{}", self.name),
@@ -60,7 +60,7 @@ impl Export {
         }
     }
 
-    /// The type, in WIT's words.
+    /// Returns the type as WIT text.
     pub fn signature(&self) -> String {
         let wit = |shape: &TypePlan| match self.is_core {
             true => core_text(shape),
@@ -76,18 +76,18 @@ impl Export {
         format!("{}: {async}func{ty}", shown(&self.path()))
     }
 
-    /// Whether it runs a component that is a command.
+    /// Returns true if it runs a component that is a command.
     fn is_run(&self) -> bool {
         self.name == "run" && self.interface.as_deref().is_some_and(|i| unversioned(i) == "wasi:cli/run")
     }
 
-    /// The numbers of its interface's version.
+    /// Returns the numbers in its interface's version.
     fn version(&self) -> Vec<u64> {
         let version = self.interface.as_deref().and_then(|interface| interface.split_once('@')).map_or("", |(_, v)| v);
         version.split(['.', '-']).map_while(|part| part.parse().ok()).collect()
     }
 
-    /// Whether a user would call it: not what the toolchain or WASI itself asked for.
+    /// Returns true if a user would call it, and it was not added because a toolchain or WASI requires it.
     pub fn is_users(&self) -> bool {
         match self.interface.as_deref() {
             Some(i) => !i.starts_with("wasi:") && !PLUMBING_INTERFACES.contains(&i),
@@ -95,7 +95,8 @@ impl Export {
         }
     }
 
-    /// Whether `wanted` names it: `name`, or `interface/name` with or without package and version, or WIT's `#` form.
+    /// Returns true if `wanted` names it: `name`, or `interface/name` with or without package and version, or WIT's `#`
+    /// form.
     fn is_named(&self, wanted: &str) -> bool {
         if wanted == self.name || wanted == self.path() {
             return true;
@@ -112,7 +113,7 @@ impl Export {
     }
 }
 
-/// The exported functions of a component, plain ones and those in interfaces.
+/// Returns the exported functions of a component, plain ones and those in interfaces.
 pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
     let ty = component.component_type();
     let mut exports = Vec::new();
@@ -132,7 +133,7 @@ pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
     exports
 }
 
-/// A function's type: its parameters, each with the text of its type, and that of its result.
+/// Returns a function's type as text, from the names and types of its parameters and the type of its result.
 fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<String>) -> String {
     let params: Vec<String> = params.map(|(n, ty)| format!("{n}: {ty}")).collect();
     let result = result.map(|result| format!(" -> {result}")).unwrap_or_default();
@@ -161,7 +162,7 @@ fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::type
     }
 }
 
-/// The exported functions of a core module. Numbers are all they speak of.
+/// Returns the exported functions of a core module, which only have numbers as parameters and results.
 pub fn of_module(module: &Module) -> Vec<Export> {
     module
         .exports()
@@ -197,7 +198,7 @@ fn of_core_func(name: &str, ty: &FuncType) -> Export {
     Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
 }
 
-/// A core type's own name.
+/// Returns the name of a core type.
 fn core_text(shape: &TypePlan) -> String {
     match shape {
         TypePlan::S32 => "i32".to_owned(),
@@ -207,11 +208,11 @@ fn core_text(shape: &TypePlan) -> String {
     }
 }
 
-/// The function that is meant: the one of that name, or the only one a user would call.
+/// Returns the function that is meant: the one of that name, or the only one that a user would call.
 ///
 /// # Errors
 ///
-/// A message that names what there is.
+/// Returns a message that names the functions there are.
 pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Export, String> {
     let chosen = match wanted {
         Some(wanted) => by_name(exports, wanted)?,
@@ -226,7 +227,7 @@ pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Exp
 }
 
 fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String> {
-    // An exact name wins over the same name inside an interface.
+    // An exact name takes precedence over the same name inside an interface.
     if let Some(export) = exports.iter().find(|e| e.path() == wanted) {
         return Ok(export);
     }
@@ -269,18 +270,18 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
     }
 }
 
-/// The function that initialises an instance: `init`, if it can be called.
+/// Returns the function that initialises an instance: `init`, if it can be called.
 pub fn init(exports: &[Export]) -> Option<&Export> {
     let inits = || exports.iter().filter(|export| export.name == "init" && export.unsupported.is_none());
     let plain = inits().find(|export| export.interface.is_none());
     plain.or_else(|| inits().find(|export| !export.path().starts_with("wasi:")))
 }
 
-/// The function that runs a command: `_start` of preview 1, or `wasi:cli/run` of the newest version there is.
+/// Returns the function that runs a command: `_start` of preview 1, or the newest version of `wasi:cli/run`.
 ///
 /// # Errors
 ///
-/// A message that says what the task is instead.
+/// Returns a message that says what the task is instead.
 pub fn command(exports: &[Export]) -> Result<&Export, String> {
     let start = exports.iter().find(|export| export.is_core && export.name == "_start" && export.params.is_empty());
     let newest = || exports.iter().filter(|export| export.is_run()).max_by_key(|export| export.version());
@@ -303,7 +304,7 @@ fn list(exports: &[&Export]) -> String {
     lines.join("\n")
 }
 
-/// The interface a name like `pkg:name/interface@1.2.3` is of, without its version.
+/// Returns the interface of a name like `pkg:name/interface@1.2.3` without its version.
 pub fn unversioned(interface: &str) -> &str {
     interface.split('@').next().unwrap_or(interface)
 }

@@ -1,8 +1,9 @@
-//! The numbers by which a guest tells files apart: `metadata-hash`, and the inode of preview 1.
+//! Numbers by which a guest tells files apart: `metadata-hash`, and the inode of preview 1.
 //!
-//! The kernel numbers all files that are ever made in a file system. In the scratch directory its numbers would tell an
-//! item how many files the items before it made, and under `--deterministic` they would differ from run to run. So each
-//! instance has numbers of its own: two files have the same one if and only if the kernel gives them the same.
+//! The kernel numbers all files that are ever created in a file system. In the scratch directory its numbers would
+//! reveal to an item how many files the items before it created, and with `--deterministic` they would differ from run
+//! to run. So each instance has numbers of its own: two files have the same number if and only if the kernel gives them
+//! the same.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -20,26 +21,27 @@ use super::run::block_on;
 use super::state::{Limiter, State};
 use crate::exports::unversioned;
 
-/// Those of WASI 0.3.
+/// The types of WASI 0.3.
 mod p3 {
     pub use wasmtime_wasi::p3::bindings::filesystem::types::{
         ErrorCode, HostDescriptorWithStore as Descriptor, MetadataHashValue, PathFlags,
     };
 }
 
-/// What a file costs an instance of its memory where its number is kept: about what a map's entry takes.
+/// Number of bytes of its memory that an instance pays for a file whose number is kept: about the size of a map's
+/// entry.
 const ENTRY: usize = 64;
 
 /// The numbers that one instance sees.
 #[derive(Debug)]
 pub enum FileNumbers {
-    /// Derived from the kernel's by a key that nobody knows.
+    /// Derived from the kernel's numbers with a key that nobody knows.
     Keyed(RandomState),
-    /// Counted in the order in which the files are asked about, and so the same in each run.
+    /// Assigned in the order in which files are asked about, and thus the same in each run.
     Counted(BTreeMap<(u64, u64), u64>),
 }
 
-/// The instance has no memory left to keep a file's number.
+/// Error: the instance has no memory left to keep a file's number.
 #[derive(Debug)]
 pub struct NoMemory;
 
@@ -51,11 +53,11 @@ impl FileNumbers {
         }
     }
 
-    /// Returns the instance's number for what the kernel's number of a file was hashed to.
+    /// Returns the instance's number for a file, given the hash of the kernel's number.
     ///
     /// # Errors
     ///
-    /// There is no memory left for one more.
+    /// Fails if there is no memory left for one more.
     pub fn of(&mut self, file: (u64, u64), limiter: &mut Limiter) -> Result<(u64, u64), NoMemory> {
         match self {
             FileNumbers::Keyed(key) => Ok((key.hash_one((file, 'l')), key.hash_one((file, 'u')))),
@@ -74,7 +76,7 @@ impl FileNumbers {
     }
 }
 
-/// Gives a component that imports `interface` its own numbers. `linker` has the interface defined already.
+/// Gives a component that imports `interface` numbers of its own. `linker` has the interface defined already.
 pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:filesystem/types" if interface.contains("@0.3.") => link_concurrent(linker, interface),
@@ -106,7 +108,7 @@ fn own(state: &mut State, hash: MetadataHashValue) -> Result<MetadataHashValue, 
     Ok(MetadataHashValue { lower, upper })
 }
 
-/// The same for WASI 0.3.
+/// Gives a component that imports WASI 0.3 numbers of its own.
 fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasmtime::Result<()> {
     let mut files = linker.instance(interface)?;
     files.func_wrap_concurrent("[method]descriptor.metadata-hash", |accessor, (file,): (Resource<Descriptor>,)| {
@@ -140,7 +142,7 @@ fn own_concurrent(
     Ok(p3::MetadataHashValue { lower, upper })
 }
 
-/// What is known of a file as preview 1 tells it, by where its parts lie.
+/// Layout of the properties of a file in preview 1.
 struct Filestat {
     bytes: usize,
     times: std::ops::Range<usize>,
@@ -151,12 +153,13 @@ const INODE: std::ops::Range<usize> = 8..16;
 const PREVIEW1: Filestat = Filestat { bytes: 64, times: 40..64 };
 const UNSTABLE: Filestat = Filestat { bytes: 56, times: 32..56 };
 
-/// Error codes of preview 1, and success.
+/// Success, and error codes of preview 1.
 const SUCCESS: i32 = 0;
 const FAULT: i32 = 21;
 const NO_MEMORY: i32 = 48;
 
-/// Puts the instance's own number into what the runtime told of a file at `told`. A deterministic run knows no times.
+/// Replaces the number in the properties of a file that the runtime wrote at `told` by the instance's own. In a
+/// deterministic run the times are cleared as well.
 fn renumber(state: &mut State, memory: &mut [u8], told: i32, layout: &Filestat) -> i32 {
     let stat = memory.get_mut(told as u32 as usize..).and_then(|rest| rest.get_mut(..layout.bytes));
     let Some(stat) = stat else {
@@ -179,7 +182,7 @@ fn renumber(state: &mut State, memory: &mut [u8], told: i32, layout: &Filestat) 
     SUCCESS
 }
 
-/// Defines the calls of preview 1, or of what was there before it, that tell numbers of files.
+/// Defines the calls of preview 1, or of its predecessor, that return numbers of files.
 macro_rules! core {
     ($linker:ident, $module:literal, $functions:ident, $layout:ident) => {
         core! { $linker, $module, $functions, $layout:
@@ -222,19 +225,19 @@ macro_rules! core {
     )*};
 }
 
-/// Gives a core module that imports preview 1 its own numbers. `linker` has it defined already.
+/// Gives a core module that imports preview 1 numbers of its own. `linker` has its functions defined already.
 pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     core!(linker, "wasi_snapshot_preview1", preview1, PREVIEW1);
     Ok(())
 }
 
-/// The same for what was there before preview 1.
+/// Gives a core module that imports preview 1's predecessor numbers of its own.
 pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
     core!(linker, "wasi_unstable", unstable, UNSTABLE);
     Ok(())
 }
 
-/// Lists a directory by `list`, and numbers what is in it. An error is the code for the guest.
+/// Lists a directory with `list`, and renumbers its entries. The inner error is the code for the guest.
 fn list_anew(
     state: &mut State,
     list: impl Fn(&mut WasiP1Ctx, &mut [u8], i32, i32) -> wasmtime::Result<i32>,
@@ -243,7 +246,7 @@ fn list_anew(
         Ok(listing) => listing,
         Err(error) => return Ok(Err(error)),
     };
-    // Whatever the guest has room for, each was looked at.
+    // Every entry was looked at, however few the guest has room for.
     state.meter.entries(listing.len())?;
     if state.is_deterministic() {
         listing.sort();
@@ -252,7 +255,7 @@ fn list_anew(
     Ok(renumbered.map(|()| listing).map_err(|_| NO_MEMORY))
 }
 
-/// Lists a directory by `list`, numbers what is in it, and tells the guest of it what it asked for.
+/// Lists a directory with `list`, renumbers its entries, and writes those that the guest asked for.
 fn read_directory(
     caller: &mut Caller<'_, State>,
     list: impl Fn(&mut WasiP1Ctx, &mut [u8], i32, i32) -> wasmtime::Result<i32>,
@@ -261,8 +264,8 @@ fn read_directory(
     let memory = memory(caller)?;
     let (bytes, state) = memory.data_and_store_mut(caller);
     state.meter.bytes(asked.room as u32 as usize)?;
-    // Who goes on where the last part ended gets the same listing: to look at all entries anew for each part would take a
-    // time that grows with the square of their number.
+    // A guest that continues where the last part ended gets the same listing. Listing the directory anew for each part
+    // would take time that grows with the square of the number of entries.
     let kept = state.listing.take().filter(|(of, _)| *of == asked.of && asked.from > 0);
     let listing = match kept {
         Some((_, listing)) => listing,

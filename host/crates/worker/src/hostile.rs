@@ -1,5 +1,5 @@
-//! A worker that breaks the protocol where an item says so: what a guest with native code could do to the host. Only with
-//! the feature `probes`, which releases lack.
+//! A worker that violates the protocol when an item asks for it, as a guest with native code could do. Only with the
+//! feature `probes`, which releases do not have.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::life::Started;
 use wasmpool_ipc::lane::worker::WorkerLane;
 
-/// Does what the item in work, `"attack:NAME"`, asks for. Says whether that was an answer; it returns neither if the worker
-/// is to do nothing else from there on.
+/// Performs the attack that the current item, `"attack:NAME"`, names. Returns whether that answered the item. Does not
+/// return if the worker is to do nothing else from then on.
 pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
     let item = String::from_utf8_lossy(lane.staged()).into_owned();
     let Some(name) = item.strip_prefix("\"attack:") else {
         return false;
     };
-    // Whatever fails here fails because the host has ended this process.
+    // If anything fails here, it is because the host has ended this process.
     let answer = |lane: &mut WorkerLane, tag, text: &[u8], len: usize| {
         let header = OutcomeHeader { tag, len: len as u32, elapsed: Duration::ZERO };
         let _ = lane.write(&header.to_bytes(), control);
@@ -55,7 +55,7 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             answer(lane, OutcomeTag::Failure, trace.as_bytes(), trace.len());
         }
         "a byte now and then" => {
-            // Less than an outcome, each time before anybody would mind.
+            // Sends less than an outcome, each time before anybody would object.
             let _ = lane.write(
                 &OutcomeHeader { tag: OutcomeTag::Value, len: 1 << 20, elapsed: Duration::ZERO }.to_bytes(),
                 control,
@@ -102,7 +102,8 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             worker.attempt_since.store(u64::MAX, Ordering::SeqCst);
         }
         "bytes that change" => {
-            // The host copies before it looks: it sees one state or the other, or a mixture that is no JSON.
+            // The host copies bytes before it looks at them: it sees one state or the other, or a mixture that is not
+            // JSON.
             answer(lane, OutcomeTag::Value, b"1", 1);
             let _ = lane.ring_if_waiting(control);
             loop {
@@ -144,7 +145,7 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             let _ = control.ring();
         },
         "hanging up" => {
-            // The end of the process is an end of the socket, and the only one that the sandbox allows.
+            // The end of the process closes the socket; the sandbox allows no other way.
             std::process::abort();
         }
         _ => return false,
@@ -153,7 +154,7 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
     rest()
 }
 
-/// Whatever fails here fails because the host has ended this process.
+/// Sends a message. If that fails, it is because the host has ended this process.
 fn say(control: &Control, said: &Started) {
     let _ = control.send(said, &[]);
 }

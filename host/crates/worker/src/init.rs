@@ -1,4 +1,4 @@
-//! A task's `init`: run in each instance, or once for the snapshot that all instances start from.
+//! Running a task's `init`: in each instance, or once for the snapshot that all instances start from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ use wasmpool_core::policy::{Call, Limits};
 pub struct Initialised {
     pub store: Store<State>,
     pub instance: Instance,
-    /// It asked for random numbers.
+    /// True if it asked for random numbers.
     pub asked: bool,
 }
 
-/// Instantiates a component without any grants and runs its `init`. The engine's epoch, once raised, ends it.
+/// Instantiates a component without any grants and runs its `init`. Raising the engine's epoch ends it.
 ///
 /// # Errors
 ///
-/// In words that follow "the task cannot be initialised: ".
+/// Returns a message in words that follow "the task cannot be initialised: ".
 pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Initialised, String> {
     let engine = component.engine();
     let exports = exports::of_component(component, engine);

@@ -1,7 +1,7 @@
-//! The worker process: loads one task, runs items one at a time, and answers.
+//! The worker process: it loads one task, runs items one at a time, and answers.
 //!
-//! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long as
-//! the socket does.
+//! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long
+//! as the socket does.
 
 mod charges;
 mod command;
@@ -52,9 +52,9 @@ use wasmpool_sandbox::{self as sandbox, Plan};
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
-    // It lives as long as the process.
+    // The socket is used as long as the process lives.
     match serve(Box::leak(Box::new(Control::from_fd(socket)))) {
-        // The host going away is how a worker ends.
+        // A worker normally ends because the host has gone away.
         Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
@@ -78,7 +78,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     if let Err(why) = surroundings::enough_to_run() {
         return control.send(&Started::Unusable(why), &[]);
     }
-    // The engine reads nothing but settings; it opens what it needs of /proc before that goes away.
+    // The engine reads nothing but settings. It opens what it needs of /proc before that goes away.
     let engine = match load::engine(&setup) {
         Ok(engine) => engine,
         Err(e) => return failed(e),
@@ -105,7 +105,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     };
     let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
-        // That would fail for any task.
+        // Such an error would occur with any task.
         Err(e) => match surroundings::executable_memory() {
             Err(why) => return control.send(&Started::Unusable(why), &[]),
             Ok(()) => return failed(e),
@@ -122,7 +122,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
         return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
     }
     let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
-    // An init that fails fails for every item: better said once, before anything runs.
+    // An `init` that fails would fail for every item, so that is reported once, before anything runs.
     if setup.call.init.is_some() {
         control.send(&Started::Loaded { lacking: sandbox.lacking() }, &[])?;
         if let Err(mut failure) = runner.prepare() {
@@ -145,7 +145,7 @@ fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
         owner: given.owner,
     };
     let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);
-    // Where it is known what an instance needs, that was reserved with the engine.
+    // If the needs of an instance are known, its memory was reserved with the engine.
     let limits = if setup.meta.needs.is_some() { limits } else { limits.with_memories_on_demand() };
     let plan = Plan::new(setup.call.sandbox, role, limits, openings);
     #[cfg(feature = "probes")]
@@ -153,11 +153,11 @@ fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
     plan
 }
 
-/// Starts the one thread that drives the timers of WASI: left to itself, WASI would start one for each processor, and at a
-/// time when the sandbox allows none any more.
+/// Starts the one thread that drives the timers of WASI. Otherwise WASI would start one for each processor, at a time
+/// when the sandbox no longer allows any.
 ///
-/// Where a directory may be written to, one more thread does the writing, for the same reasons. Both run when this returns:
-/// what threads do at their start is not allowed any more, either.
+/// If a directory may be written to, one more thread does the writing, for the same reasons. Both are running when this
+/// returns, because what threads do at their start is no longer allowed either.
 pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all();
@@ -172,7 +172,7 @@ pub fn timers(writing: bool) -> io::Result<tokio::runtime::Runtime> {
     Ok(runtime)
 }
 
-/// A message that fits the socket, where a character may take six times as much as in memory.
+/// Shortens a message so that it fits the socket, where a character may take six times as much space as in memory.
 fn shorten(message: String) -> String {
     const LENGTHS: [usize; 2] = [8 << 10, 2 << 10];
     let cut = |most| match wasmpool_core::text::head(&message, most) {

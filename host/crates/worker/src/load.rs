@@ -1,4 +1,4 @@
-//! From an artifact to something that can be called: engine, linked task, chosen function.
+//! From an artifact to something that can be called: the engine, the linked task, and the chosen function.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -31,15 +31,15 @@ pub struct Task {
     pub pre: Pre,
     pub params: Params,
     pub returns: Returns,
-    /// Which argument a batch's list is.
+    /// Position of the argument that gets the list of a batch.
     pub slot: usize,
     pub manner: CallStrategy,
-    /// It has async functions, or imports them: it is called through the async interface of the runtime.
+    /// True if it has or imports async functions, so that it is called through the async interface of the runtime.
     pub is_async: bool,
 }
 
 impl Task {
-    /// One whose function runs a command.
+    /// Returns a task whose function runs a command.
     fn command(engine: Engine, pre: Pre) -> Task {
         let returns = Returns { fallible: false, value: None, error: None };
         Task {
@@ -54,7 +54,7 @@ impl Task {
     }
 }
 
-/// How an instance is made and its function found.
+/// A task before instantiation, and how to find its function in an instance.
 pub enum Pre {
     Component {
         pre: ComponentPre<State>,
@@ -75,29 +75,29 @@ pub enum Pre {
 pub enum CallStrategy {
     /// As the values of its parameters.
     Values,
-    /// The parameter and the result are bytes, which pass through untouched: no value is built.
+    /// As bytes: the parameter and the result are bytes, which pass through unchanged, without building a value.
     Bytes,
-    /// The same, with a result that may be an error.
+    /// As bytes, with a result that may be an error.
     FallibleBytes,
-    /// The parameter and the result are integers.
+    /// As numbers: the parameter and the result are integers.
     Number(Signature),
-    /// The same, of lists of them, in a batch.
+    /// As numbers in a batch: the parameter and the result are lists of integers.
     Numbers(Signature),
     /// The function runs a command.
     Command,
 }
 
-/// What comes back from a call.
+/// What a call returns.
 #[derive(Debug)]
 pub struct Returns {
-    /// An outer `result`, whose `err` is a failure.
+    /// True if the function returns an outer `result`, whose `err` is a failure.
     pub fallible: bool,
     pub value: Option<TypePlan>,
     pub error: Option<TypePlan>,
 }
 
 impl Returns {
-    /// What a batch gives for each of its items.
+    /// Returns the type that a batch returns for each of its items.
     pub fn element(&self) -> Option<&TypePlan> {
         match &self.value {
             Some(TypePlan::List(of)) => Some(of),
@@ -107,12 +107,12 @@ impl Returns {
     }
 }
 
-/// Why a task cannot be loaded.
+/// The reason why a task cannot be loaded.
 #[derive(Debug)]
 pub enum LoadError {
     /// The user has to do something about it.
     Task(String),
-    /// The artifact is of another build, or damaged: compile again.
+    /// The artifact is from another build, or damaged: it has to be compiled again.
     Artifact(String),
 }
 
@@ -128,7 +128,7 @@ fn task_error(e: impl fmt::Display) -> LoadError {
     LoadError::Task(format!("{e:#}"))
 }
 
-/// Makes the engine for a task.
+/// Creates the engine for a task.
 pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
     let Setup { meta, call, .. } = setup;
     let memory = call.limits.memory;
@@ -142,7 +142,7 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
             bytes_said(memory)
         )));
     }
-    // What a pool keeps for tables is taken at once, whether it is used or not.
+    // Memory that a pool keeps for tables is taken at once, whether it is used or not.
     let needs = meta.needs.filter(|needs| needs.pooled_tables() <= memory.max(MOST_POOLED));
     engine::for_worker(meta.profile, needs, setup.swap).map_err(|e| {
         LoadError::Task(match wasmpool_sandbox::surroundings::memory() {
@@ -152,10 +152,10 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
     })
 }
 
-/// Bytes of tables that a pool may keep, whatever the task may have of memory.
+/// Number of bytes of tables that a pool may keep even if the task may have less memory.
 const MOST_POOLED: u64 = 64 << 20;
 
-/// Loads the task in `artifact`, to which `path` leads as well.
+/// Loads the task in `artifact`, to which `path` also leads.
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
     let task = match setup.meta.format {
         Format::Component => component(engine, path, setup),
@@ -165,7 +165,7 @@ pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> R
     Ok(task)
 }
 
-/// Says of files of CSV whose rows can none of them fit what is the matter, once and before any is run.
+/// Reports files of CSV of which no row can fit, once and before any row is run.
 fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadError> {
     match task.manner {
         CallStrategy::Command => Ok(()),
@@ -181,7 +181,7 @@ fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadE
 fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadError> {
     let Setup { meta: Meta { profile, init: once, .. }, call, .. } = setup;
     let initialised = once.as_ref().is_some_and(InitOnce::is_done);
-    // SAFETY: the artifact is what our own compile process wrote; its memfd is sealed against writing, so it is and
+    // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
     let component =
         unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
@@ -202,7 +202,7 @@ fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadErr
         return Ok(Task { is_async, ..Task::command(engine, Pre::Component { pre, function, init: None }) });
     }
     let init = match &call.init {
-        // A snapshot has it behind it.
+        // In a snapshot, `init` has already run.
         _ if initialised => None,
         Some(json) => Some(init(&component, &exports, json)?),
         None => None,
@@ -244,7 +244,7 @@ pub fn link_component(
                 Name::of(name)
             )));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
-            // An interface of types alone: an empty instance satisfies it.
+            // An interface that only has types is satisfied by an empty instance.
             linker.instance(name).map_err(task_error)?;
         }
     }
@@ -278,13 +278,13 @@ pub fn link_component(
     Ok(linker)
 }
 
-/// Whether it imports of WASI 0.3, some of whose functions are async.
+/// Returns true if it imports interfaces of WASI 0.3, some of whose functions are async.
 pub fn imports_async(component: &Component, engine: &Engine) -> bool {
     let ty = component.component_type();
     ty.imports(engine).any(|(name, _)| name.strip_prefix("wasi:").is_some_and(is_async_wasi))
 }
 
-/// Whether an interface of WASI is one that a task can call.
+/// Returns true if a task can call functions of this interface of WASI.
 fn is_provided(name: &str) -> bool {
     let Some(interface) = name.strip_prefix("wasi:") else {
         return false;
@@ -293,7 +293,7 @@ fn is_provided(name: &str) -> bool {
     provided.contains(&exports::unversioned(interface))
 }
 
-/// Whether an interface is of WASI 0.3.
+/// Returns true if an interface is one of WASI 0.3.
 fn is_async_wasi(interface: &str) -> bool {
     interface.split_once('@').is_some_and(|(_, version)| version.starts_with("0.3."))
 }
@@ -329,7 +329,7 @@ const PROVIDED: [&str; 27] = [
     "sockets/udp-create-socket",
 ];
 
-/// The same of WASI 0.3.
+/// The interfaces of WASI 0.3 that a task can call, whatever their version.
 const PROVIDED_ASYNC: [&str; 21] = [
     "cli/environment",
     "cli/exit",
@@ -354,7 +354,8 @@ const PROVIDED_ASYNC: [&str; 21] = [
     "sockets/types",
 ];
 
-/// Links an import of WASI that is not provided to failures: many guests import what they never call.
+/// Links an import of WASI that is not provided to functions that fail, because many guests import what they never
+/// call.
 fn deny(
     linker: &mut wasmtime::component::LinkerInstance<'_, State>,
     name: &str,
@@ -396,11 +397,11 @@ fn deny(
     }
 }
 
-/// A resource of an interface that is not provided: there is never one.
+/// A resource of an interface that is not provided, so there is never one.
 enum Denied {}
 
-/// Resources that are provided and that interfaces which are not make use of, as `wasi:http` does of streams: as the
-/// component imports them, and as the runtime has them.
+/// Returns resources that are provided and that interfaces which are not provided use, as `wasi:http` uses streams:
+/// each as the component imports it, and as the runtime has it.
 fn shared_resources(ty: &ComponentType, engine: &Engine) -> Vec<(ResourceType, ResourceType)> {
     let mut shared = Vec::new();
     for (interface, item) in ty.imports(engine) {
@@ -423,7 +424,7 @@ fn shared_resources(ty: &ComponentType, engine: &Engine) -> Vec<(ResourceType, R
     shared
 }
 
-/// Whether an import is more than types.
+/// Returns true if an import consists of more than types.
 fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {
     match item {
         ComponentItem::Type(_) => false,
@@ -443,7 +444,7 @@ pub fn init(
         .ok_or_else(|| LoadError::Task("--init is given, but the task exports no function `init`".to_owned()))?;
     let mut values = Vec::new();
     match export.params.as_slice() {
-        // Bytes that are not given as base64 or numbers are the JSON text itself, for the task to parse.
+        // Bytes that are not given as base64 or numbers are the JSON text itself, which the task parses.
         [(_, TypePlan::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
             match crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::Form::Json) {
                 Ok(value) => values.push(value),
@@ -465,7 +466,8 @@ pub fn init(
 
 fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
     let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
-    // SAFETY: as for components.
+    // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
+    // stays what was compiled.
     let module =
         unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
     let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
@@ -517,7 +519,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 const UNSTABLE: &str = "wasi_unstable";
 
-/// Links what a core module imports: preview 1 of WASI, or what was there before it.
+/// Links what a core module imports: preview 1 of WASI, or its predecessor.
 fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     for interface in [PREVIEW1, UNSTABLE] {
@@ -537,7 +539,7 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
             PREVIEW1 => file_numbers::link_preview1(linker)?,
             _ => file_numbers::link_unstable(linker)?,
         }
-        // Wasmtime's own takes a code of 126 and more for a trap.
+        // Wasmtime's own function treats a code of 126 or more as a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
     }
     if call.deterministic {
@@ -548,7 +550,7 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
     linker.define_unknown_imports_as_traps(module)
 }
 
-/// The parameters that an item has to fill, with what is bound; of a batch, those of one item.
+/// Returns the parameters that an item has to fill, with the bound values. For a batch, they are those of one item.
 fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
     let mut wanted = export.params.clone();
     let is_bound = |name: &String| call.args.iter().any(|(bound, _)| bound == name);
@@ -569,7 +571,7 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
     Ok((params, slot))
 }
 
-/// What comes back: the outer `result` is taken off, and what `--batch` and `--flatten` need is checked.
+/// Returns what a call returns, without the outer `result`, after checking what `--batch` and `--flatten` require.
 fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     let returns = match export.result.clone() {
         Some(TypePlan::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },

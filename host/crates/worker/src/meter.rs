@@ -1,9 +1,10 @@
-//! What calls of the host cost an item whose instructions are counted: else a guest could buy any time with few of them.
+//! The cost of calls of the host for an item whose instructions are counted. Without it, a guest could use any amount
+//! of time with few instructions.
 //!
-//! A call counts [`CALL`], and more by what it is asked for: [`EACH`] for each thing, and one for each byte. That is about
-//! the time it takes, told in instructions, and the same on any machine. Where it is known before a call of WASI what it will
-//! cost, [`super::charges`] counts it; here is the count, and what cannot be had otherwise: random numbers and bytes of a
-//! stream.
+//! A call counts [`CALL`], and more depending on its arguments: [`EACH`] for each thing, and one for each byte. That is
+//! about the time it takes, expressed in instructions, and it is the same on any machine. If the cost of a call of WASI
+//! is known before the call, [`super::charges`] counts it. This module has the count itself, and what can only be
+//! counted here: random numbers and bytes of a stream.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,20 +27,21 @@ use super::state::State;
 const CALL: u64 = 500;
 /// What each thing counts that a call is asked for: a subscription, a buffer, a variable.
 const EACH: u64 = 100;
-/// What an entry of a directory counts: it is looked up, and asked which file it is.
+/// What an entry of a directory counts: it is looked up, and the file's number is requested.
 const ENTRY: u64 = 3000;
-/// What a byte of a path counts. The kernel goes along it, and along the links that it leads to.
+/// What a byte of a path counts. The kernel follows the path, and the links that are in it.
 const PATH_BYTE: u64 = 20;
-/// Bytes of links that one path may lead along: as many links as the kernel follows, of the longest there are.
+/// Maximum number of bytes of links that one path may lead along: as many links as the kernel follows, each of the
+/// maximum length.
 const MOST_LINKED: u64 = 40 << 12;
 
-/// Bytes of values that a unit pays for, and those that cost nothing. A guest that writes what it gives has paid more: a
-/// byte of it is a value of some forty.
+/// Number of bytes of values that one unit pays for, and number of bytes that are free. A guest that writes the values
+/// that it passes has paid more: each byte written becomes a value of some forty bytes.
 const VALUES: u64 = 64;
 const FREE_VALUES: u64 = 64 << 10;
 
-/// How much of an item's fuel calls of the host may still take; of an item without such a limit, nothing. Clones count
-/// together.
+/// The fuel of an item that calls of the host may still use. Counts nothing for an item without a limit. Clones share
+/// one count.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Option<Arc<Count>>);
 
@@ -47,32 +49,32 @@ pub struct Meter(Option<Arc<Count>>);
 struct Count {
     most: AtomicU64,
     left: AtomicU64,
-    /// Bytes of the links that the instance has made.
+    /// Number of bytes in the links that the instance has created.
     linked: AtomicU64,
 }
 
-/// What unwinds a call of the host that has no way to fail.
+/// The payload that unwinds a call of the host that has no way to fail.
 struct Spent;
 
 impl Meter {
-    /// That of an item with so much fuel, if it has a limit.
+    /// Returns the meter of an item with this much fuel, or of one without a limit.
     pub fn new(fuel: Option<u64>) -> Meter {
         Meter(fuel.map(|fuel| Arc::new(Count { most: fuel.into(), left: fuel.into(), linked: 0.into() })))
     }
 
-    /// Whether there is a limit.
+    /// Returns true if there is a limit.
     pub fn is_counting(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Bytes that the values may take which a call takes from the guest, where there is a limit: what an item's fuel pays for,
-    /// each value and each byte of a text a part of one unit.
+    /// Returns the number of bytes of values that a call may take from the guest, if there is a limit. It is what the
+    /// item's fuel pays for; each value and each byte of a text costs a fraction of a unit.
     pub fn values(&self) -> Option<u64> {
         let count = self.0.as_ref()?;
         Some(count.most.load(Ordering::Relaxed).saturating_mul(VALUES).saturating_add(FREE_VALUES))
     }
 
-    /// Starts anew, for another item.
+    /// Starts anew for another item.
     pub fn reset(&self) {
         if let Some(count) = &self.0 {
             count.left.store(count.most.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -83,33 +85,34 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// [`Trap::OutOfFuel`] where there is no more.
+    /// Returns [`Trap::OutOfFuel`] if there is not enough fuel.
     pub fn call(&self) -> wasmtime::Result<()> {
         self.take(CALL)
     }
 
-    /// Counts so many things, besides the call.
+    /// Counts this many things, in addition to the call.
     pub fn each(&self, things: usize) -> wasmtime::Result<()> {
         self.take((things as u64).saturating_mul(EACH))
     }
 
-    /// Counts so many bytes, besides the call.
+    /// Counts this many bytes, in addition to the call.
     pub fn bytes(&self, bytes: usize) -> wasmtime::Result<()> {
         self.take(bytes as u64)
     }
 
-    /// Counts so many entries of a directory, besides the call.
+    /// Counts this many entries of a directory, in addition to the call.
     pub fn entries(&self, entries: usize) -> wasmtime::Result<()> {
         self.take((entries as u64).saturating_mul(ENTRY))
     }
 
-    /// Counts a path of so many bytes, besides the call: it may lead along all links that the instance has made.
+    /// Counts a path of this many bytes, in addition to the call. It may lead along all links that the instance has
+    /// created.
     pub fn path(&self, bytes: usize) -> wasmtime::Result<()> {
         let linked = self.0.as_ref().map_or(0, |count| count.linked.load(Ordering::Relaxed).min(MOST_LINKED));
         self.take((bytes as u64).saturating_add(linked).saturating_mul(PATH_BYTE))
     }
 
-    /// Notes that a link is made whose target has so many bytes.
+    /// Records that a link is created whose target has this many bytes.
     pub fn link(&self, target: usize) {
         if let Some(count) = &self.0 {
             count.linked.fetch_add(target as u64, Ordering::Relaxed);
@@ -120,13 +123,13 @@ impl Meter {
         let Some(count) = &self.0 else {
             return Ok(());
         };
-        // Whatever did not fit, nothing does after it.
+        // If one amount did not fit, no later one does.
         let left = count.left.load(Ordering::Relaxed).checked_sub(units);
         count.left.store(left.unwrap_or(0), Ordering::Relaxed);
         if left.is_none() { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
     }
 
-    /// Counts a call in a place that has no way to fail: where there is no fuel for it, it unwinds to [`Meter::during`].
+    /// Counts a call in a place that has no way to fail. If there is no fuel for it, this unwinds to [`Meter::during`].
     pub fn call_or_unwind(&self) {
         unwind_without(self.call());
     }
@@ -135,17 +138,17 @@ impl Meter {
         unwind_without(self.bytes(bytes));
     }
 
-    /// What was taken.
+    /// Returns the amount that was used.
     fn spent(&self) -> u64 {
         let taken = |count: &Arc<Count>| count.most.load(Ordering::Relaxed) - count.left.load(Ordering::Relaxed);
         self.0.as_ref().map_or(0, taken)
     }
 
-    /// Makes a call of the guest, which ends where its instructions and its calls of the host have used up their fuel.
+    /// Makes a call of the guest, which ends when its instructions or its calls of the host have used up their fuel.
     ///
     /// # Errors
     ///
-    /// [`Trap::OutOfFuel`] then. Nothing may be called in the store any more.
+    /// Returns [`Trap::OutOfFuel`] in that case. Nothing in the store may be called any more.
     pub fn during<T>(
         store: &mut Store<State>,
         call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
@@ -153,13 +156,13 @@ impl Meter {
         if !store.data().meter.is_counting() {
             return call(store);
         }
-        // The runtime takes what unwinds a call of the host through the guest; who called lets go of the store.
+        // The runtime passes the unwinding of a call of the host on through the guest, and the caller drops the store.
         let value = match catch_unwind(AssertUnwindSafe(|| call(store))) {
             Ok(result) => result?,
             Err(thrown) if thrown.is::<Spent>() => return Err(Trap::OutOfFuel.into()),
             Err(thrown) => resume_unwind(thrown),
         };
-        // Each stayed below the limit; so must both together.
+        // Each of the two stayed below the limit; their sum must, too.
         let left = store.get_fuel()?;
         if left < store.data().meter.spent() { Err(Trap::OutOfFuel.into()) } else { Ok(value) }
     }
@@ -181,7 +184,7 @@ impl<R: Rng> TryRng for Numbers<R> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        // The runtime draws one for each byte that is asked for.
+        // The runtime draws one for each byte that is requested.
         self.meter.bytes_or_unwind(1);
         Ok(self.of.next_u32())
     }
@@ -198,8 +201,8 @@ impl<R: Rng> TryRng for Numbers<R> {
     }
 }
 
-/// Standard input whose bytes are counted where they are read as a stream of WASI 0.3. The others count calls by what they
-/// ask for.
+/// Standard input that counts bytes when they are read as a stream of WASI 0.3. Streams of other versions count with
+/// each call.
 pub struct Input {
     pub meter: Meter,
     pub of: MemoryInputPipe,

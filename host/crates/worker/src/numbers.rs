@@ -1,6 +1,6 @@
-//! Functions of a number, and of lists of numbers (`--batch`), called with static types: no value is built, and no type is
-//! looked at. An item that is anything but a plain number of the right range takes the way of all others, which has the
-//! words for what does not fit.
+//! Functions of a number, and of lists of numbers (`--batch`), called with static types: no value is built, and no type
+//! is examined. An item that is not a plain number in the right range is handled like all other items, which produces
+//! the message for what does not fit.
 
 use wasmtime::component::{ComponentType, Func, Lift, Lower, TypedFunc};
 use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, WasmResults};
@@ -11,17 +11,17 @@ use crate::value::TypePlan;
 
 /// A function that takes and returns one number.
 pub trait OfNumber {
-    /// Calls it, and appends its result; `None` if the number is beyond its parameter.
+    /// Calls it, and appends its result. Returns `None` if the number is out of its parameter's range.
     fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>>;
 }
 
 /// A function that takes and returns a list of numbers.
 pub trait OfNumbers {
-    /// Calls it; `None` if one of the numbers is beyond its parameter.
+    /// Calls it. Returns `None` if one of the numbers is out of its parameter's range.
     fn call(&self, store: &mut Store<State>, numbers: &[Number]) -> Option<wasmtime::Result<Texts>>;
 }
 
-/// An integer as JSON has it, of any range that a type of WIT has.
+/// An integer in JSON, of any range that a type of WIT has.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
     is_negative: bool,
@@ -29,7 +29,7 @@ pub struct Number {
 }
 
 impl Number {
-    /// The one that an item is.
+    /// Returns the number that an item is, or `None` if it is not a plain number.
     pub fn read(item: &[u8]) -> Option<Number> {
         let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         let start = item.iter().position(is_text)?;
@@ -40,7 +40,8 @@ impl Number {
         };
         let digits = match text {
             [b'0'] if !is_negative => 0,
-            // 19 digits always fit. What is longer, has a leading zero or is -0 is left to those who know the rules.
+            // 19 digits always fit. A number that is longer, has a leading zero or is -0 is left to the general code,
+            // which knows the rules.
             [b'1'..=b'9', ..] if text.len() <= 19 => text.iter().try_fold(0, |digits, digit| {
                 let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
                 Some(digits * 10 + u64::from(digit))
@@ -51,7 +52,7 @@ impl Number {
     }
 }
 
-/// A type of WIT that is an integer.
+/// An integer type of WIT.
 trait Integer: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serde::Serialize + 'static {
     fn of(number: Number) -> Option<Self> {
         match number.is_negative {
@@ -61,7 +62,7 @@ trait Integer: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serd
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        // Memory can always be written to.
+        // Writing to memory does not fail.
         let _ = serde_json::to_writer(out, self);
     }
 }
@@ -85,7 +86,7 @@ impl<P: Integer + WasmParams, R: Integer + WasmResults> OfNumber for CoreTypedFu
     }
 }
 
-/// Bytes of a number's text, about.
+/// Approximate length of a number's text in bytes.
 const TEXT: usize = 8;
 
 impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
@@ -99,7 +100,7 @@ impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
     }
 }
 
-/// The types of a parameter and of a result, or of what is in their lists.
+/// The types of a parameter and of a result, or of the elements of their lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
     param: Type,
@@ -147,12 +148,12 @@ macro_rules! with_types {
 }
 
 impl Signature {
-    /// That of a function that can be called like this.
+    /// Returns the signature of a function that can be called like this.
     pub fn of(param: &TypePlan, result: &TypePlan) -> Option<Signature> {
         Some(Signature { param: Type::of(param)?, result: Type::of(result)? })
     }
 
-    /// The function as one of a number.
+    /// Returns the component function as a function of a number.
     pub fn of_number(self, function: Func, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumber>> {
         macro_rules! make {
             ($param:ty, $result:ty) => {
@@ -162,7 +163,7 @@ impl Signature {
         Ok(with_types!(self, make))
     }
 
-    /// The same of a core module's function, whose integers are signed.
+    /// Returns a core module's function as a function of a number; its integers are signed.
     pub fn of_core_number(self, function: &CoreFunc, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumber>> {
         Ok(match (self.param, self.result) {
             (Type::S32, Type::S32) => Box::new(function.typed::<i32, i32>(store)?),
@@ -172,7 +173,7 @@ impl Signature {
         })
     }
 
-    /// The function as one of lists of numbers.
+    /// Returns the component function as a function of lists of numbers.
     pub fn of_numbers(self, function: Func, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumbers>> {
         macro_rules! make {
             ($param:ty, $result:ty) => {
@@ -191,7 +192,7 @@ mod tests {
     use crate::value::{Form, decode};
     use wasmtime::component::Val;
 
-    /// What the way of all items makes of it.
+    /// Returns what the general code reads from the item.
     fn slowly(shape: &TypePlan, item: &str) -> Option<i128> {
         match decode(shape, item.as_bytes(), Form::Json).ok()? {
             Val::S32(number) => Some(number.into()),

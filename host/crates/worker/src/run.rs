@@ -1,4 +1,4 @@
-//! One item through one instance: arguments in, result out, and what went wrong told by its kind.
+//! Runs one item through one instance: arguments in, result out, and failures sorted by kind.
 
 use std::borrow::Cow;
 use std::io;
@@ -31,7 +31,7 @@ use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
 use wasmpool_ipc::lane::worker::Output;
 use wasmpool_sandbox as sandbox;
 
-/// Frames of a guest's stack that a record tells.
+/// Maximum number of frames of a guest's stack in a record.
 const TRACE: usize = 20;
 
 /// Items that run as one call.
@@ -55,7 +55,7 @@ impl Batch {
         self.tags.iter().copied().zip(self.items.iter())
     }
 
-    /// The numbers that they are; `None` if one is not.
+    /// Returns the items as numbers, or `None` if one of them is not a number.
     fn numbers(&self) -> Option<Vec<Number>> {
         self.iter().map(|(tag, item)| if tag == ItemTag::Item { Number::read(item) } else { None }).collect()
     }
@@ -70,8 +70,8 @@ pub struct Runner {
     live: Option<Live>,
     arguments: Vec<Val>,
     control: &'static Control,
-    /// While an item is in work of a task that [writes to it](Runner::writes_to_lane): takes what a command writes in
-    /// parts, or the bytes that a function returns, which are there, then, and not in `out`.
+    /// The lane, while an item of a task that [writes to it](Runner::writes_to_lane) is in work. It takes the output of
+    /// a command in parts, or the bytes that a function returns, which are then in the lane and not in `out`.
     pub lane: Option<Output>,
 }
 
@@ -81,20 +81,20 @@ struct Live {
     callee: Callee,
 }
 
-/// A function of bytes. One that is typed for `'static` bytes also takes those that live as long as a call.
+/// A function of bytes. One that is typed for `'static` bytes also takes bytes that live as long as a call.
 type OfBytes<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
 
 enum Callee {
     Component(ComponentFunc),
-    /// Bytes to bytes.
+    /// A function from bytes to bytes.
     Bytes(OfBytes<Taken>),
     FallibleBytes(OfBytes<Result<Taken, String>>),
     Core(CoreFunc),
     CoreNumber(Box<dyn OfNumber>, CoreFunc),
-    /// A function of numbers, which takes what is no plain number as one of values.
+    /// A function of numbers. Items that are not plain numbers are passed to it as values.
     Number(Box<dyn OfNumber>, ComponentFunc),
     Numbers(Box<dyn OfNumbers>, ComponentFunc),
-    /// A command of preview 1, and one that is a component.
+    /// A command of preview 1, and a command that is a component.
     Start(CoreTypedFunc<(), ()>),
     Run(TypedFunc<(), (Result<(), ()>,)>),
 }
@@ -104,12 +104,12 @@ impl Runner {
         Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
     }
 
-    /// Makes the scratch directory new for the item that begins.
+    /// Resets the times of the scratch directory for the item that begins.
     pub fn begin(&self) -> io::Result<()> {
         self.scratch.as_ref().map_or(Ok(()), Scratch::renew)
     }
 
-    /// Whether the last item left nothing in its scratch directory.
+    /// Returns true if the last item left nothing in its scratch directory.
     pub fn left_nothing(&self) -> io::Result<bool> {
         self.scratch.as_ref().map_or(Ok(true), Scratch::is_empty)
     }
@@ -118,12 +118,12 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// No other item may run in this process: it has to end.
+    /// If this fails, no other item may run in this process: it has to end.
     pub fn clear_away(&self) -> io::Result<()> {
         self.scratch.as_ref().map_or(Ok(()), Scratch::empty)
     }
 
-    /// Whether a result, or parts of it, can go to the lane before the item ends.
+    /// Returns true if a result, or parts of it, can go to the lane before the item ends.
     pub fn writes_to_lane(&self) -> bool {
         match self.task.manner {
             CallStrategy::Bytes | CallStrategy::FallibleBytes => true,
@@ -132,18 +132,18 @@ impl Runner {
         }
     }
 
-    /// Lets go of the instance: the next item starts from pristine memory.
+    /// Drops the instance, so that the next item starts from pristine memory.
     pub fn discard(&mut self) {
-        // What it printed and no item has told of, as in `init`, goes with it.
+        // Output that no item has reported, for example that of `init`, is dropped with it.
         if let Some(mut live) = self.live.take() {
             live.store.data_mut().take_printed();
         }
     }
 
-    /// Makes an instance, so that a task that cannot start says so before it is given anything.
+    /// Creates an instance, so that a task that cannot start reports that before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
         let live = self.instantiate(None)?;
-        // What `init` left is not there at the first item either, as it would not be at the second.
+        // Files that `init` left are removed before the first item, as they would not exist for the second one either.
         if live.store.data().used_wasi() {
             let failed =
                 |e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"));
@@ -153,7 +153,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs the item of this index and writes its encoded result to `out`, or places it in the lane that was lent.
+    /// Runs the item with this index. Writes its encoded result to `out`, or places it in the lane if that was lent.
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
@@ -182,7 +182,7 @@ impl Runner {
         if !command.ok_codes.contains(&code) {
             return Err(exit(code));
         }
-        // It is the value.
+        // It is the value, so it is not reported as printed output as well.
         live.store.data_mut().take_printed_output();
         let mut beside = Beside { code: (code != 0).then_some(code), ..Beside::default() };
         match (self.call.result_form, std::str::from_utf8(&bytes)) {
@@ -196,7 +196,7 @@ impl Runner {
         Ok(beside)
     }
 
-    /// Runs it with this standard output, and says its exit code.
+    /// Runs the command with this standard output, and returns its exit code.
     fn execute_to(&mut self, stdout: &Captured, item: &[u8], form: Form, index: u64) -> Result<i32, Failure> {
         let command = self.call.command.as_ref().ok_or_else(other_kind)?;
         let invocation = Invocation::new(command, item, form, index, stdout.clone())?;
@@ -204,7 +204,7 @@ impl Runner {
         run_command(self.live.insert(made), self.task.is_async)
     }
 
-    /// Bytes of a result, at most.
+    /// Returns the maximum size of a result in bytes.
     fn most(&self) -> usize {
         usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX)
     }
@@ -213,7 +213,8 @@ impl Runner {
         instantiate(&self.task, &self.call, &self.wasi, invocation)
     }
 
-    /// The bytes of an item and how they are to be read: one that failed in an earlier run is taken out of its record.
+    /// Returns the bytes of an item and how to read them. An item that failed in an earlier run is taken out of its
+    /// record.
     fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::Given<'a>, Failure> {
         if tag == ItemTag::Unreadable {
             return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(failed::split_unreadable(item).0)));
@@ -222,9 +223,9 @@ impl Runner {
         again.unwrap_or(Ok((Cow::Borrowed(item), self.call.item_form)))
     }
 
-    /// Runs items as one call, and gives `answer` the outcome of each, in order, with its encoded result. Items that do
-    /// not fit fail alone. Says `false`, having answered nothing, if the call itself failed with more than one item in it,
-    /// so that nobody knows which to blame.
+    /// Runs items as one call, and passes the outcome of each to `answer`, in order, with its encoded result. Items
+    /// that do not fit fail alone. Returns `false`, without having answered anything, if the call itself failed with
+    /// more than one item in it, so that it is unknown which one is to blame.
     pub fn run_batch(
         &mut self,
         items: &Batch,
@@ -275,7 +276,7 @@ impl Runner {
         Ok(true)
     }
 
-    /// Answers for a call that failed, with `count` items that fit in it: where that is one, it is to blame.
+    /// Answers for a call that failed with `count` items that fit. If there is only one, it is to blame.
     fn blame_batch(
         &mut self,
         failure: Failure,
@@ -296,8 +297,8 @@ impl Runner {
         Ok(true)
     }
 
-    /// Reads one item of a batch: its value goes to `elements`; `arguments` are the others, as the last item that fits
-    /// gives them.
+    /// Reads one item of a batch. Its value goes to `elements`; `arguments` gets the other arguments, from the last
+    /// item that fits.
     fn decode_element(
         &self,
         tag: ItemTag,
@@ -343,7 +344,8 @@ impl Runner {
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
     }
 
-    /// Calls a function of a number with an item that is one. Says `false`, having called nothing, where it is not.
+    /// Calls a function of a number if the item is a number. Returns `false`, without having called anything, if it is
+    /// not.
     fn call_number(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<bool, Failure> {
         let CallStrategy::Number(_) = self.task.manner else {
             return Ok(false);
@@ -359,7 +361,8 @@ impl Runner {
         called.map(|called| called.is_some()).map_err(|e| blame(&e, &live.store))
     }
 
-    /// The same for a batch of them: the result of each.
+    /// Calls a function of numbers for a batch if all items are numbers, and returns the result of each. Returns
+    /// `None`, without having called anything, if they are not.
     fn call_numbers(&mut self, items: &Batch) -> Result<Option<Texts>, Failure> {
         let (CallStrategy::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
             return Ok(None);
@@ -389,7 +392,7 @@ impl Runner {
         as_many(results.len(), count).map(|()| results)
     }
 
-    /// Writes a result in the wanted form.
+    /// Writes a result in the requested form.
     fn encode_to(
         &self,
         shape: Option<&TypePlan>,
@@ -404,7 +407,7 @@ impl Runner {
         }
     }
 
-    /// Calls the function, and takes an outer `result` off what it returns.
+    /// Calls the function, and unwraps an outer `result` that it returns.
     fn call_values(&mut self, arguments: &[Val]) -> Result<Option<Val>, Failure> {
         let most = self.most();
         self.live()?;
@@ -414,7 +417,7 @@ impl Runner {
         open_result(call(live, &self.task, arguments)?, &self.task.returns, most)
     }
 
-    /// The instance for the next item: the one there is, with its limits set anew, or a fresh one.
+    /// Returns the instance for the next item: the existing one with its limits reset, or a new one.
     fn live(&mut self) -> Result<&mut Live, Failure> {
         if let Some(live) = &mut self.live {
             live.store.data_mut().limiter.refused = false;
@@ -428,8 +431,8 @@ impl Runner {
         self.live.as_mut().ok_or_else(other_kind)
     }
 
-    /// What every end of a call has in common: the bound on the result, what was printed, and that an instance that
-    /// trapped is not used again.
+    /// Does what is common to every end of a call: checks the size of the result, adds what was printed, and drops an
+    /// instance that trapped.
     fn conclude(
         &mut self,
         result: Result<(OutcomeTag, Option<Box<Beside>>), Failure>,
@@ -456,7 +459,7 @@ impl Runner {
         })
     }
 
-    /// Says of a failure what can be said, and lets go of an instance that trapped.
+    /// Completes a failure with what is known, and drops an instance that trapped.
     #[cold]
     fn failed(&mut self, mut failure: Failure) -> Failure {
         if let Some(live) = &mut self.live {
@@ -469,7 +472,8 @@ impl Runner {
     }
 }
 
-/// Adds to a failure what its instance knows of it: what the guest printed, its reason, and what it missed.
+/// Adds to a failure what its instance knows: what the guest printed, the reason that it gave, and what it was not
+/// granted.
 fn tell(failure: &mut Failure, store: &mut Store<State>) {
     let reason = store.data().reason();
     failure.printed = store.data_mut().take_printed();
@@ -491,12 +495,12 @@ fn tell(failure: &mut Failure, store: &mut Store<State>) {
     failure.message += &advice;
 }
 
-/// Whether an instance may be in the middle of something after this failure.
+/// Returns true if an instance may be in the middle of something after this failure.
 fn spoils(kind: Kind) -> bool {
     !matches!(kind, Kind::Error | Kind::InvalidInput)
 }
 
-/// An outcome that has nothing beside it yet.
+/// Returns an outcome that has no facts beside its value yet.
 fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<Beside>>) {
     (tag, None)
 }
@@ -507,7 +511,8 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
     }
-    // Lists of values cost the host some forty times their encoded bytes; what a call may hand over is bounded.
+    // Lists of values cost the host some forty times their encoded bytes, so the amount that a call may pass is
+    // limited.
     let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE).max(128 << 20);
     let values = store.data().meter.values().map_or(values, |paid| paid.min(values));
     store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX));
@@ -534,7 +539,7 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
             let function = instance
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
-            // The type is checked here, once for an instance.
+            // The type is checked here, once per instance.
             Ok(match task.manner {
                 CallStrategy::Values => Callee::Component(function),
                 CallStrategy::Bytes => Callee::Bytes(function.typed(&*store)?),
@@ -590,7 +595,7 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
     }
 }
 
-/// Runs a command to its end, and says its exit code.
+/// Runs a command to its end, and returns its exit code.
 fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
     let store = &mut live.store;
     let ended = match &live.callee {
@@ -608,7 +613,7 @@ fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
     })
 }
 
-/// Waits on the runtime that a worker has whose task may wait for something.
+/// Blocks on a future, in the runtime that a worker has if its task may wait.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Handle::current().block_on(future)
 }
@@ -645,18 +650,18 @@ fn other_kind() -> Failure {
     Failure::new(Kind::Trap, "the function is of another kind of task")
 }
 
-/// The bytes that a JSON item spells, or the item itself.
+/// Returns the bytes that a JSON item stands for, or the item itself.
 fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
     value::decode_bytes(item, form).map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))
 }
 
-/// A batch has a result for each of its items.
+/// Returns an error unless a batch has a result for each of its items.
 fn as_many(results: usize, items: usize) -> Result<(), Failure> {
     let message = || format!("the function returned {results} results for {items} items");
     if results == items { Ok(()) } else { Err(Failure::new(Kind::InvalidOutput, message())) }
 }
 
-/// Takes the outer `result` off.
+/// Unwraps the outer `result`.
 fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<Option<Val>, Failure> {
     match returned {
         Some(Val::Result(result)) if returns.fallible => match result {
@@ -725,7 +730,7 @@ fn encode(
     })
 }
 
-/// Encodes each element of a list, or what an option holds, behind its length.
+/// Encodes each element of a list, or the contents of an option, after its length.
 fn encode_elements(
     shape: Option<&TypePlan>,
     value: Option<&Val>,
@@ -774,12 +779,12 @@ fn component_value(value: &wasmtime::Val) -> Val {
     }
 }
 
-/// Whether it is its fuel that bounds the values it may give, and not the size of a result.
+/// Returns true if the values that it may return are limited by its fuel, and not by the size of a result.
 fn spends_its_fuel(store: &Store<State>) -> bool {
     store.data().meter.values().is_some_and(|paid| paid == store.hostcall_fuel() as u64)
 }
 
-/// The failure that an error of the runtime stands for.
+/// Returns the failure that an error of the runtime stands for.
 pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return self::exit(exit.0);
@@ -787,7 +792,7 @@ pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     let trap = error.downcast_ref::<Trap>();
     let text = format!("{:#}", error.root_cause());
     let refused = store.data().limiter.refused;
-    // Whoever gives up says why, and then has nothing left but to trap.
+    // A guest that gives up says why, and can then only trap.
     let reason = match trap {
         Some(Trap::UnreachableCodeReached) => store.data().reason(),
         None if error.is::<wasmtime::ThrownException>() => store.data().reason(),

@@ -1,17 +1,18 @@
-//! What a guest said last, on standard error, before it gave up: its panic, its exception, its failed assertion.
+//! Finds the reason that a guest gave on standard error before it ended: its panic, its exception, its failed
+//! assertion.
 //!
-//! Each language has a form of its own. What has none of them ends in the line that says why, with frames of a stack behind
-//! it at most.
+//! Each language has a form of its own. Output in none of these forms ends with the line that gives the reason,
+//! possibly followed by frames of a stack.
 
 use wasmpool_core::text::cut;
 
-/// Characters of it that a message tells.
+/// Maximum number of characters of the reason in a message.
 const MOST: usize = 1000;
 
-/// Finds the reason in what was said; `None` where nothing was.
+/// Finds the reason in standard error; `None` if nothing was written there.
 pub fn reason(said: &str) -> Option<String> {
     let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
-    // An interpreter tells of an exception first, and then of its own end.
+    // An interpreter reports an exception first, and then its own end.
     let found = python(&lines)
         .or_else(|| rust(&lines))
         .or_else(|| go(&lines))
@@ -21,7 +22,7 @@ pub fn reason(said: &str) -> Option<String> {
     (!found.is_empty()).then(|| cut(found, MOST))
 }
 
-/// Of a traceback, what stands behind its frames: `ValueError: bad weight`.
+/// Finds what follows the frames of a Python traceback: `ValueError: bad weight`.
 fn python(lines: &[&str]) -> Option<String> {
     const HEAD: &str = "Traceback (most recent call last):";
     let head = lines.iter().rposition(|line| *line == HEAD)?;
@@ -36,7 +37,7 @@ fn is_rust_panic(line: &str) -> bool {
     line.starts_with("thread '") && line.contains(" panicked at ")
 }
 
-/// Of a panic, its message and its place: `bad weight, at src/lib.rs:7:5`.
+/// Finds the message and the place of a Rust panic: `bad weight, at src/lib.rs:7:5`.
 fn rust(lines: &[&str]) -> Option<String> {
     let head = lines.iter().rposition(|line| is_rust_panic(line))?;
     let (_, place) = lines.get(head)?.split_once(" panicked at ")?;
@@ -49,7 +50,7 @@ fn rust(lines: &[&str]) -> Option<String> {
     let message: Vec<&str> = lines.get(head + 1..)?.iter().copied().take_while(|line| !is_behind(line)).collect();
     let message = message.join("\n");
     let message = message.trim();
-    // Of a traceback that was too long to be kept whole, the end is there.
+    // If a traceback was too long to be kept completely, its end is there.
     if message == "Python function threw an unexpected exception" {
         return last(lines.get(..head)?).or_else(|| Some(message.to_owned()));
     }
@@ -60,7 +61,7 @@ fn rust(lines: &[&str]) -> Option<String> {
     })
 }
 
-/// Of an exception that a runtime of QuickJS panics with, its message and its place.
+/// Finds the message and the place of an exception with which a runtime of QuickJS panics.
 fn quickjs(panic: &str) -> Option<String> {
     let (_, exception) = panic.split_once("Exception { message: Some(")?;
     let message = literal(exception)?;
@@ -69,15 +70,15 @@ fn quickjs(panic: &str) -> Option<String> {
     Some(if frame.is_empty() { message } else { format!("{message}, {frame}") })
 }
 
-/// The string that a text begins with, in quotes.
+/// Returns the string in quotes that a text begins with.
 fn literal(text: &str) -> Option<String> {
     serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
 }
 
-/// What Zig says, whose panics look like those of Go, in place of a stack.
+/// What Zig prints in place of a stack; its panics look like those of Go.
 const NO_TRACE: &str = "Cannot print stack trace";
 
-/// Of a panic or a fatal error, all before the stacks of the goroutines.
+/// Finds everything before the stacks of the goroutines in a panic or fatal error of Go.
 fn go(lines: &[&str]) -> Option<String> {
     let is_head = |line: &&str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
     let head = lines.iter().position(is_head)?;
@@ -85,18 +86,19 @@ fn go(lines: &[&str]) -> Option<String> {
         line.is_empty() || ["[signal ", "[tinygo: ", "goroutine ", NO_TRACE].iter().any(|start| line.starts_with(start))
     };
     let said: Vec<&str> = lines.get(head..)?.iter().copied().take_while(|line| !is_behind(line)).collect();
-    // Go indents what an error says on further lines.
+    // Go indents further lines of an error.
     Some(said.join("\n").replace("\n\t", "\n"))
 }
 
-/// Of an exception that a runtime of SpiderMonkey tells, its message and its place: `bad weight, at quote@source.js:4:9`.
+/// Finds the message and the place of an exception that a runtime of SpiderMonkey reports: `bad weight, at
+/// quote@source.js:4:9`.
 fn spidermonkey(lines: &[&str]) -> Option<String> {
     let head = lines.iter().rposition(|line| *line == "Stack:")?;
     let (message, frame) = (lines.get(head.checked_sub(1)?)?, lines.get(head + 1)?.trim());
     frame.contains('@').then(|| format!("{message}, at {frame}"))
 }
 
-/// The last line that is no frame of a stack.
+/// Returns the last line that is not a frame of a stack.
 fn last(lines: &[&str]) -> Option<String> {
     let is_frame = |line: &&str| {
         line.starts_with(char::is_whitespace)

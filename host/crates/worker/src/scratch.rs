@@ -1,6 +1,6 @@
-//! The scratch directory, empty at each item.
+//! The scratch directory, which is emptied after each item.
 //!
-//! What is in it is removed; the directory itself stays, since an instance that lives on has it open.
+//! Its contents are removed. The directory itself stays, because an instance that lives on has it open.
 
 use std::ffi::CString;
 use std::io;
@@ -14,20 +14,20 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// Emptying takes no longer. A worker that cannot do it in this time ends, and another takes its place: its directory
-/// goes with it.
+/// Maximum time for emptying it. A worker that needs longer ends, and another takes its place: the directory disappears
+/// with its worker.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Bytes of names that are read at a time.
+/// Number of bytes of names that are read at a time.
 const BLOCK: usize = 4096;
 
 pub struct Scratch {
     root: OwnedFd,
 }
 
-/// What removing all that can be removed from one directory came to.
+/// Result of removing everything that can be removed from one directory.
 enum Swept {
     Empty,
-    /// A directory in it is not empty.
+    /// This directory in it is not empty.
     Holds(CString),
 }
 
@@ -36,7 +36,7 @@ impl Scratch {
         Scratch { root }
     }
 
-    /// Whether nothing is in it. Costs some two microseconds.
+    /// Returns true if it is empty. Costs some two microseconds.
     pub fn is_empty(&self) -> io::Result<bool> {
         let mut block = [MaybeUninit::uninit(); BLOCK];
         seek(&self.root, SeekFrom::Start(0))?;
@@ -49,7 +49,8 @@ impl Scratch {
         Ok(true)
     }
 
-    /// Has its times say now, when an item begins. They would tell it what the one before set, and when that wrote.
+    /// Sets its times to the present when an item begins. They would otherwise reveal what the item before set, and
+    /// when it wrote.
     ///
     /// Costs less than a microsecond.
     pub fn renew(&self) -> io::Result<()> {
@@ -57,18 +58,18 @@ impl Scratch {
         Ok(futimens(&self.root, &Timestamps { last_access: now, last_modification: now })?)
     }
 
-    /// Removes what is in it.
+    /// Removes its contents.
     ///
     /// # Errors
     ///
-    /// Something is left: no other item may run in this process.
+    /// Returns an error if something is left: no other item may then run in this process.
     pub fn empty(&self) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let enter = |directory: &OwnedFd, name: &std::ffi::CStr| {
             openat(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         };
         let mut directory = enter(&self.root, c".")?;
-        // The way from the root: however deep it goes, one descriptor is open.
+        // The path from the root. However deep it is, only one descriptor is open.
         let mut way = Vec::new();
         loop {
             match sweep(&directory, deadline)? {
@@ -114,7 +115,7 @@ fn sweep(directory: &OwnedFd, deadline: Instant) -> io::Result<Swept> {
             }
             removed = true;
         }
-        // Names that moved while others were removed may have been passed over.
+        // Names that moved while others were removed may have been skipped.
         if !removed {
             return Ok(Swept::Empty);
         }

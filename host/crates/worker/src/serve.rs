@@ -16,7 +16,7 @@ use wasmpool_ipc::lane::worker::WorkerLane;
 /// Serves until the host is gone.
 pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &Call) -> io::Result<()> {
     let mut out = Vec::new();
-    // When the last item ended, and how often the lane had slept then.
+    // When the last item ended, and how often the lane had slept by then.
     let mut last = (0, u64::MAX);
     loop {
         let ChunkHeader { first, count } = ChunkHeader::from_bytes(lane.take(control)?);
@@ -39,7 +39,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
         for nth in 0..count {
             let (tag, len) = frame::read_item_header(lane.take(control)?);
             lane.stage(len, control)?;
-            // Where nothing was waited for, one look at the clock ends an item and starts the next.
+            // If nothing was waited for, one reading of the clock ends an item and starts the next.
             let start = if last.1 == lane.sleeps() { last.0 } else { now_ns() };
             lane.start(start);
             began.get_or_insert(start);
@@ -72,12 +72,14 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
     }
 }
 
-/// A chunk is done. The host looks by itself, but after a short one it has to send more sooner than that.
+/// Wakes the host at the end of a chunk if necessary. The host looks at intervals by itself, but after a short chunk it
+/// has to send more before that.
 fn end_chunk(lane: &WorkerLane, control: &Control, began: u64, ended: u64) -> io::Result<()> {
     if u128::from(ended.saturating_sub(began)) < LOOK_EVERY.as_nanos() { lane.ring_if_waiting(control) } else { Ok(()) }
 }
 
-/// Empties the scratch directory, and says whether there was something to do. The item's outcome does not wait for it.
+/// Empties the scratch directory, and returns true if there was something to do. The item's outcome does not wait for
+/// it.
 fn clear_away(lane: &mut WorkerLane, control: &Control, runner: &Runner) -> io::Result<bool> {
     if runner.left_nothing()? {
         return Ok(false);
@@ -87,7 +89,7 @@ fn clear_away(lane: &mut WorkerLane, control: &Control, runner: &Runner) -> io::
     Ok(true)
 }
 
-/// A chunk as one call; where that fails, its items one at a time, so that only the guilty ones do.
+/// Runs a chunk as one call. If the call fails, runs its items one at a time, so that only the guilty ones fail.
 fn serve_batch(
     lane: &mut WorkerLane,
     control: &Control,
@@ -115,7 +117,7 @@ fn serve_batch(
     end_chunk(lane, control, began, now_ns())
 }
 
-/// One call. Says `false`, having answered nothing, where nobody knows which of its items to blame.
+/// Makes one call. Returns `false`, without having answered anything, if it is unknown which of its items to blame.
 fn serve_call(
     lane: &mut WorkerLane,
     control: &Control,

@@ -1,4 +1,4 @@
-//! What an instance has beside its memory: the limits it is held to, and WASI where it asks for it.
+//! The state of an instance beside its memory: its limits, and WASI if it asks for it.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -30,32 +30,32 @@ use wasmpool_core::policy::Limits;
 use wasmpool_ipc::lane::PRINTED;
 use wasmpool_ipc::lane::worker::PrintedPage;
 
-/// Bytes that are kept of the end of a stream.
+/// Number of bytes that are kept of the end of a stream.
 const END: usize = 16 << 10;
 
 /// The data of a store.
 pub struct State {
     pub limiter: Limiter,
-    /// What calls of the host cost.
+    /// Counts the cost of calls of the host.
     pub meter: Meter,
-    /// Made when the guest first calls WASI: most never do.
+    /// Created when the guest first calls WASI; most guests never do.
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
-    /// Where the run is deterministic; made when it is first looked at.
+    /// Used if the run is deterministic; created when it is first read.
     clock: OnceCell<Clock>,
-    /// Made when the guest first asks which file one is.
+    /// Created when the guest first asks for the number of a file.
     numbers: Option<FileNumbers>,
-    /// A directory of preview 1 that was read in part, by its descriptor.
+    /// A directory of preview 1 that was read in part, with its descriptor.
     pub listing: Option<(i32, Listing)>,
-    /// Of a command.
+    /// Present for a command.
     invocation: Option<Invocation>,
     missed: BTreeSet<Missed>,
-    /// It has printed without WASI.
+    /// True if it has printed by other ways than WASI.
     printed: bool,
 }
 
-/// Things of one instance that are told as not granted.
+/// Maximum number of things that are reported as not granted, for one instance.
 const MOST_MISSED: usize = 16;
 
 impl State {
@@ -75,50 +75,50 @@ impl State {
         }
     }
 
-    /// The guest asks for something that it was not granted.
+    /// Records that the guest asked for something that it was not granted.
     pub fn miss(&mut self, missed: Missed) {
         if self.missed.len() < MOST_MISSED {
             self.missed.insert(missed);
         }
     }
 
-    /// What it has asked for in vain.
+    /// Returns what the guest asked for without being granted it.
     pub fn missed(&self) -> &BTreeSet<Missed> {
         &self.missed
     }
 
-    /// Takes what the guest prints by other ways than WASI.
+    /// Takes text that the guest prints by other ways than WASI.
     pub fn print(&mut self, is_error: bool, text: &str) {
         self.printed = true;
         let [stdout, stderr] = &self.grants.printers;
-        // Without a command that captures it there is no too much.
+        // The length of the output is only limited if a command captures it.
         let _ = if is_error { stderr } else { stdout }.print(text.as_bytes());
     }
 
-    /// The reason of a failure, as the guest gave it on standard error since that was last taken.
+    /// Returns the reason of a failure that the guest has given on standard error since that was last taken.
     pub fn reason(&self) -> Option<String> {
         let [_, stderr] = &self.grants.printers;
         said::reason(&stderr.last())
     }
 
-    /// Of a command.
+    /// Returns the arguments of a command; there are none without one.
     pub fn arguments(&self) -> &[String] {
         self.invocation.as_ref().map_or(&[], |invocation| &invocation.arguments)
     }
 
-    /// How many variables and arguments it is told of, and their bytes.
+    /// Returns the number of variables and arguments that it is given, and their number of bytes.
     pub fn told(&self) -> (usize, usize) {
         let (variables, arguments) = (self.grants.variables(), self.arguments());
         let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         (variables.len() + arguments.len(), bytes + arguments.iter().map(String::len).sum::<usize>())
     }
 
-    /// Whether the guest has called WASI.
+    /// Returns true if the guest has called WASI.
     pub fn used_wasi(&self) -> bool {
         self.wasi.is_some() || self.p1.is_some()
     }
 
-    /// Whether the guest has no handle of anything outside its memory.
+    /// Returns true if the guest has no handle of anything outside its memory.
     pub fn holds_nothing(&self) -> bool {
         self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
     }
@@ -131,11 +131,11 @@ impl State {
         self.grants.deterministic
     }
 
-    /// Returns the instance's own number for what the kernel's number of a file was hashed to.
+    /// Returns the instance's own number for a file, given the hash of the kernel's number.
     ///
     /// # Errors
     ///
-    /// There is no memory left for it.
+    /// Fails if there is no memory left for it.
     pub fn file_number(&mut self, file: (u64, u64)) -> Result<(u64, u64), NoMemory> {
         let numbers = self.numbers.get_or_insert_with(|| FileNumbers::new(self.grants.deterministic));
         numbers.of(file, &mut self.limiter)
@@ -145,9 +145,9 @@ impl State {
         Arc::clone(&self.grants)
     }
 
-    /// What was printed since it was last taken.
+    /// Returns what was printed since it was last taken.
     pub fn take_printed(&mut self) -> Printed {
-        // Only WASI prints, and most guests never call it.
+        // Only WASI prints (and `print`), and most guests never call it.
         if !self.used_wasi() && !self.printed {
             return Printed::default();
         }
@@ -164,7 +164,7 @@ impl State {
         stdout.take();
     }
 
-    /// The state of preview 1, for a call of it.
+    /// Returns the state of preview 1 for a call of it.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
         self.meter.call_or_unwind();
         let State { p1, grants, invocation, clock, meter, .. } = self;
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// WASI for one instance.
+/// Returns WASI for one instance.
 fn builder(grants: &Wasi, clock: &OnceCell<Clock>, meter: &Meter, invocation: Option<&Invocation>) -> WasiCtxBuilder {
     let mut builder = grants.builder(meter);
     if grants.deterministic {
@@ -190,7 +190,7 @@ fn builder(grants: &Wasi, clock: &OnceCell<Clock>, meter: &Meter, invocation: Op
 }
 
 impl WasiView for State {
-    /// Every call of WASI comes by here.
+    /// Returns the context of WASI. Every call of WASI goes through here.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.meter.call_or_unwind();
         let State { wasi, grants, invocation, clock, meter, .. } = self;
@@ -200,13 +200,13 @@ impl WasiView for State {
     }
 }
 
-/// Holds an instance to its memory, summed over all its memories, tables and collected values (wasmtime's own limit is for
-/// each).
+/// Enforces the memory limit of an instance on the sum of all its memories, tables and collected values (wasmtime's own
+/// limit is for each).
 #[derive(Debug)]
 pub struct Limiter {
-    /// Bytes that it may still take.
+    /// Number of bytes that it may still take.
     pub left: usize,
-    /// A growth was refused: what fails after this failed for want of memory.
+    /// True if growing was refused: what fails afterwards failed for lack of memory.
     pub refused: bool,
 }
 
@@ -221,7 +221,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // What the table's own type, or its slot in the pool, has no room for is no want of memory.
+        // Exceeding the table's own type, or its slot in the pool, does not count as a lack of memory.
         if maximum.is_some_and(|most| desired > most) {
             return Ok(false);
         }
@@ -230,26 +230,26 @@ impl ResourceLimiter for Limiter {
 }
 
 impl Limiter {
-    /// Takes so many bytes, if they are there and `fits`.
+    /// Takes this many bytes if they are available and `fits`.
     pub fn take(&mut self, bytes: usize, fits: bool) -> bool {
         let left = self.left.checked_sub(bytes).filter(|_| fits);
-        // What the memory's own type has no room for is no want of memory.
+        // Exceeding the memory's own type does not count as a lack of memory.
         self.refused |= fits && left.is_none();
         self.left = left.unwrap_or(self.left);
         left.is_some()
     }
 }
 
-/// Keeps the first bytes that are written to it, and swallows the rest: a talkative guest is not a broken one. Without a
-/// page to keep them in it swallows all.
+/// Keeps the first bytes that are written to it, and drops the rest: a guest that prints much is not a broken one.
+/// Without a page to keep them in, it drops everything.
 #[derive(Clone, Default)]
 pub struct Printer {
     page: Option<Arc<Mutex<PrintedPage>>>,
-    /// The last bytes, whatever there was before them.
+    /// The last bytes, however many there were before them.
     end: Option<Arc<Mutex<Vec<u8>>>>,
-    /// Gets all of it, where it is the value.
+    /// Gets all of the output if that is the value.
     captured: Option<Captured>,
-    /// Counts what is written as a stream of WASI 0.3. The others count calls by what they are given.
+    /// Counts bytes that are written as a stream of WASI 0.3. Streams of other versions count with each call.
     meter: Meter,
 }
 
@@ -258,17 +258,17 @@ impl Printer {
         Printer { page: Some(Arc::new(Mutex::new(page))), ..Printer::default() }
     }
 
-    /// The same, of a stream whose end says why a guest failed.
+    /// Also keeps the end of the stream, for one whose end says why a guest failed.
     pub fn with_end(self) -> Printer {
         Printer { end: Some(Arc::default()), ..self }
     }
 
-    /// The same, of a command.
+    /// Returns a printer whose output is captured as that of a command.
     fn capturing(&self, captured: &Captured) -> Printer {
         Printer { end: None, captured: Some(captured.clone()), ..self.clone() }
     }
 
-    /// The same, counting.
+    /// Returns a printer that counts.
     pub fn counting(&self, meter: &Meter) -> Printer {
         Printer { meter: meter.clone(), ..self.clone() }
     }
@@ -288,7 +288,7 @@ impl Printer {
         self.captured.as_ref().map_or(Ok(()), |captured| captured.write(bytes))
     }
 
-    /// The end of what was printed since it was last taken.
+    /// Returns the end of what was printed since it was last taken.
     fn last(&self) -> String {
         let end = self.end.as_ref().map(|end| end.lock().unwrap_or_else(PoisonError::into_inner));
         end.map_or_else(String::new, |end| String::from_utf8_lossy(&end).into_owned())
@@ -327,7 +327,7 @@ impl StdoutStream for Printer {
 
 impl OutputStream for Printer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        // There is no use in going on.
+        // An error ends the guest: there is no use in continuing.
         self.print(&bytes).map_err(|e| StreamError::Trap(e.into()))
     }
 

@@ -1,11 +1,12 @@
-//! Bytes that a function returns, taken from where they stand in the guest's memory.
+//! Copies bytes that a function returns directly from the guest's memory to where they belong.
 //!
-//! `post-return` has freed a list in the guest by the time `TypedFunc::call` returns, so wasmtime hands out a copy of it in
-//! a `Vec`, which would be copied once more, to the lane. Between the two it lifts the result. [`Taken`] is a type that
-//! copies the list to its place then. Wasmtime has no other way to look at a result before `post-return`; the methods that
-//! are implemented here for it are public, but hidden, as they are written by `#[derive(Lift)]` elsewhere. A version with
-//! other methods does not compile with this file, which is all that depends on them. One with wider pointers (memories of
-//! 64 bits, which components do not have yet) would: where the list begins is read here, though its length is not.
+//! By the time `TypedFunc::call` returns, `post-return` has freed a list in the guest, so wasmtime returns a copy of it
+//! in a `Vec`, which would have to be copied again, to the lane. Before that, wasmtime lifts the result. [`Taken`] is a
+//! type that copies the list to its place at that moment. Wasmtime has no other way to look at a result before
+//! `post-return`. The methods that are implemented here are public but hidden; elsewhere `#[derive(Lift)]` writes them.
+//! A version of wasmtime with other methods does not compile with this file, which is the only one that depends on
+//! them. A version with wider pointers (64-bit memories, which components do not have yet) would compile and be wrong:
+//! where the list begins is read here, although its length is not.
 
 use std::cell::RefCell;
 
@@ -18,23 +19,23 @@ use wasmpool_core::policy::ResultForm;
 use wasmpool_ipc::lane::worker::Output;
 
 thread_local! {
-    /// Where the result goes of the function that this thread calls.
+    /// The place for the result of the function that this thread is calling.
     static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
 
-/// Where the bytes of a result go.
+/// The place for the bytes of a result.
 #[derive(Debug)]
 pub struct Place {
     pub form: ResultForm,
-    /// If it is there, and there is room, they go there as they are, if they are no more than this.
+    /// If present, it gets the raw bytes, if they fit and are no more than `most`.
     pub lane: Option<Output>,
     pub most: usize,
-    /// Else they go here.
+    /// Otherwise the result goes here.
     pub out: Vec<u8>,
 }
 
 impl Place {
-    /// Makes a call whose [`Taken`] result goes here. Gives itself back with what the call returned.
+    /// Makes a call whose [`Taken`] result goes here. Returns itself along with what the call returned.
     pub fn during<R>(self, call: impl FnOnce() -> R) -> (R, Option<Place>) {
         PLACE.set(Some(self));
         (call(), PLACE.take())
@@ -45,20 +46,21 @@ impl Place {
         match self.form {
             ResultForm::Json => json::encode_bytes(bytes, &mut self.out),
             ResultForm::Raw if may_be && self.lane.as_mut().is_some_and(|lane| lane.place(bytes)) => {}
-            // As large as it has to be, and no longer kept than until the next: it may be very large.
+            // The vector is exactly as large as necessary and only kept until the next result, because it may be very
+            // large.
             ResultForm::Raw => self.out = bytes.to_vec(),
         }
     }
 }
 
-/// A list of bytes, which was taken to the [`Place`] of the call that returned it.
+/// A list of bytes that was copied to the [`Place`] of the call that returned it.
 #[derive(Debug)]
 pub struct Taken;
 
-/// What it stands for: wasmtime's view of the same list.
+/// Wasmtime's view of the same list, which this type stands for.
 type List = WasmList<u8>;
 
-// SAFETY: all that is said of the type is what wasmtime says of its own view of a list of bytes.
+// SAFETY: everything stated about the type is what wasmtime states about its own view of a list of bytes.
 unsafe impl ComponentType for Taken {
     type Lower = <List as ComponentType>::Lower;
 
@@ -69,7 +71,7 @@ unsafe impl ComponentType for Taken {
     }
 }
 
-// SAFETY: the list is lifted as wasmtime's own view of it, and its bytes are looked at within the memory's bounds.
+// SAFETY: the list is lifted as wasmtime's own view of it, and its bytes are accessed within the memory's bounds.
 unsafe impl Lift for Taken {
     fn linear_lift_from_flat(_: &mut LiftContext<'_>, _: InterfaceType, _: &Self::Lower) -> Result<Self> {
         Err(Error::msg("a list is returned by way of memory"))

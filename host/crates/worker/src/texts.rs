@@ -1,6 +1,6 @@
-//! Texts that are made, kept and let go together.
+//! Texts that are created, kept and dropped together.
 
-/// Texts, one behind the other in one buffer.
+/// Texts one after the other in one buffer.
 #[derive(Debug, Default)]
 pub struct Texts {
     bytes: Vec<u8>,
@@ -8,12 +8,12 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// With room for so many, of about so many bytes each.
+    /// Reserves room for this many texts of about this many bytes each.
     pub fn with_capacity(texts: usize, bytes: usize) -> Texts {
         Texts { bytes: Vec::with_capacity(texts * bytes), ends: Vec::with_capacity(texts) }
     }
 
-    /// Adds what is written.
+    /// Adds the text that `write` writes.
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.ends.push(self.bytes.len());

@@ -1,18 +1,19 @@
-//! What is told of a failure, to a bound: names in a guest, and what it looks for, may be of any length.
+//! Limits what is reported of a failure: names in a guest, and things that it asks for, may be of any length.
 
 use std::borrow::Cow;
 
 use wasmpool_core::outcome::{Failure, Kind};
 use wasmpool_core::text::{Foreign, head};
 
-/// Bytes of a message. That of an `err` is bounded as its payload is.
+/// Maximum size of a message in bytes. The message of an `err` is limited like its payload.
 const MESSAGE: usize = 8 << 10;
-/// Characters of a frame of the stack, and of something that was not granted.
+/// Maximum number of characters of a frame of the stack, and of a thing that was not granted.
 const LINE: usize = 400;
-/// Bytes of an `err` that are told whatever `--max-output` says, so that it cannot hide the reason of a failure.
+/// Number of bytes of an `err` that are reported whatever `--max-output` is, so that it cannot hide the reason of a
+/// failure.
 const ERR: usize = 64 << 10;
 
-/// Returns the failure as it is told: itself, but for one that says too much.
+/// Returns the failure as it is reported: shortened if it is too long, otherwise itself.
 pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
     let lines = || failure.trace.iter().chain(&failure.denied);
     let long_message = failure.kind != Kind::Error && failure.message.len() > MESSAGE;
@@ -32,13 +33,14 @@ pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
     Cow::Owned(failure)
 }
 
-/// Returns how long the JSON of an `err` may be. A text is told twice: as the failure's message, and as its payload.
+/// Returns how long the JSON of an `err` may be. A text is reported twice: as the failure's message, and as its
+/// payload.
 pub fn most_of_err(most: usize, is_text: bool) -> usize {
     let most = most.max(ERR);
     if is_text { most / 2 } else { most }
 }
 
-/// Returns the message of an `err` that is no text, of this JSON.
+/// Returns the message of an `err` that is not a text, given as JSON.
 pub fn message_of_err(json: &str) -> String {
     let cut = head(json, MESSAGE);
     format!("the task returned err: {cut}{}", if cut.len() < json.len() { "…" } else { "" })
@@ -56,7 +58,7 @@ mod tests {
         failure.denied = vec![long.clone(); 32];
         let json = serde_json::to_vec(&*bounded(&failure)).unwrap();
         assert!(json.len() < 200 << 10, "{} bytes", json.len());
-        // All of a text that fits is told, but for that of an item that cannot be read.
+        // An `err` that is a text and fits is reported completely, except the text of an item that cannot be read.
         let mut failure = Failure::new(Kind::Error, long.clone());
         failure.trace = vec!["f".to_owned()];
         assert_eq!((bounded(&failure).message.len(), &*bounded(&failure).trace), (long.len(), &["f".to_owned()][..]));

@@ -1,5 +1,5 @@
-//! Functions that toolchains have a plain module import from `env`, and that need nothing of the world outside: those of
-//! AssemblyScript, and one of Emscripten. They make no task able to reach anything.
+//! Functions that toolchains make a plain module import from `env`, and that need nothing from the outside world: those
+//! of AssemblyScript, and one of Emscripten. They do not enable a task to reach anything.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -9,14 +9,14 @@ use wasmtime::{Caller, Extern, ExternType, ImportType, Linker, Module};
 use super::state::State;
 use wasmpool_core::text::{Name, few};
 
-/// Where they are imported from.
+/// The module that they are imported from.
 const MODULE: &str = "env";
-/// Bytes that are read of a text of AssemblyScript's.
+/// Maximum number of bytes that are read of an AssemblyScript string.
 const LONGEST: u32 = 8 << 10;
-/// Imports that a message names.
+/// Maximum number of imports that a message names.
 const NAMED: usize = 5;
 
-/// The functions, with their types as [`signature`] spells them.
+/// The functions, with their types in the format of [`signature`].
 const PROVIDED: [(&str, &str); 9] = [
     ("abort", "i32 i32 i32 i32 ->"),
     ("console.debug", "i32 ->"),
@@ -29,12 +29,12 @@ const PROVIDED: [(&str, &str); 9] = [
     ("trace", "i32 i32 f64 f64 f64 f64 f64 ->"),
 ];
 
-/// A guest gave up, and this is why.
+/// Error: a guest aborted, for this reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Aborted(String);
 
-/// Whether an import is one of these.
+/// Returns true if an import is one of these functions.
 pub fn provides(import: &ImportType<'_>) -> bool {
     let known = PROVIDED.iter().find(|(name, _)| import.module() == MODULE && *name == import.name());
     known.is_some_and(|(_, wanted)| signature(&import.ty()).as_deref() == Some(*wanted))
@@ -49,7 +49,7 @@ fn signature(ty: &ExternType) -> Option<String> {
     Some(params.chain(["->".to_owned()]).chain(results).collect::<Vec<_>>().join(" "))
 }
 
-/// Links those that a module imports.
+/// Links the functions that a module imports.
 pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) -> wasmtime::Result<()> {
     for import in module.imports().filter(provides) {
         let name = import.name();
@@ -75,7 +75,7 @@ pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) ->
     Ok(())
 }
 
-/// `abort(message, file, line, column)`.
+/// Implements `abort(message, file, line, column)`.
 fn abort(mut caller: Caller<'_, State>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
     let mut said = |at| string(&mut caller, at).filter(|text| !text.trim().is_empty());
     let message = said(message).unwrap_or_else(|| "it aborted".to_owned());
@@ -83,8 +83,8 @@ fn abort(mut caller: Caller<'_, State>, message: u32, file: u32, line: u32, colu
     Err(Aborted(format!("{message}, at {file}{line}:{column}")).into())
 }
 
-/// `trace(message, count, …)`, with so many of the five numbers.
-#[expect(clippy::too_many_arguments, reason = "the guest's toolchain says which")]
+/// Implements `trace(message, count, …)`, where `count` says how many of the five numbers are used.
+#[expect(clippy::too_many_arguments, reason = "the guest's toolchain determines the parameters")]
 fn trace(
     mut caller: Caller<'_, State>,
     message: u32,
@@ -103,7 +103,7 @@ fn trace(
     Ok(())
 }
 
-/// What numbers that look random start from.
+/// Returns the seed of random numbers.
 fn seed(caller: &Caller<'_, State>, deterministic: bool) -> wasmtime::Result<f64> {
     caller.data().meter.call()?;
     Ok(match deterministic {
@@ -113,7 +113,8 @@ fn seed(caller: &Caller<'_, State>, deterministic: bool) -> wasmtime::Result<f64
     })
 }
 
-/// A string of AssemblyScript's: UTF-16, with its length in bytes before it. `None` for null, and for what is none.
+/// Reads an AssemblyScript string: UTF-16, with its length in bytes before it. Returns `None` for null, and for
+/// anything that is not a string.
 fn string(caller: &mut Caller<'_, State>, at: u32) -> Option<String> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory)?;
     let memory = memory.data(&*caller);
@@ -125,7 +126,8 @@ fn string(caller: &mut Caller<'_, State>, at: u32) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// Why a module is refused that imports these, each from a module, and how it is built without.
+/// Returns the reason why a module with these imports is refused, and how to build it without them. Each import comes
+/// with the module that it is from.
 pub fn refusal(imports: &[ImportType<'_>]) -> String {
     let (shown, more) = few(imports, NAMED);
     let named = |import: &ImportType<'_>| {
@@ -142,7 +144,7 @@ pub fn refusal(imports: &[ImportType<'_>]) -> String {
     format!("the task imports {names}, which nothing here provides: only WASI can be imported{way_out}")
 }
 
-/// How a toolchain that leaves such an import builds without it.
+/// Returns how to build without this import, for toolchains that produce it.
 fn way_out(import: &ImportType<'_>) -> Option<&'static str> {
     const BINDGEN: &str =
         "it was built for JavaScript by wasm-bindgen: build it without, for wasm32-wasip2 or wasm32-wasip1";

@@ -1,4 +1,4 @@
-//! What a guest's WASI leads to: nothing, but what was granted.
+//! WASI for a guest, which can reach nothing but what was granted.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use wasmpool_core::guest_grants::GuestPeer;
 use wasmpool_core::policy::Call;
 use wasmpool_core::text::Foreign;
 
-/// Those of WASI 0.3.
+/// The types of WASI 0.3.
 mod p3 {
     pub use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::ErrorCode;
     pub use wasmtime_wasi::p3::bindings::sockets::types::IpAddress;
@@ -35,21 +35,22 @@ pub struct Wasi {
     directories: Vec<(PathBuf, String, FsPerms)>,
     peers: Vec<GuestPeer>,
     addresses: Arc<[SocketAddr]>,
-    /// Clocks and random numbers are the same on any machine.
+    /// True if clocks and random numbers have to be the same on any machine.
     pub deterministic: bool,
-    /// Of standard output and standard error.
+    /// The printers of standard output and standard error.
     pub printers: [Printer; 2],
-    /// Addresses that connections were to be made to and that are not granted, to a bound.
+    /// Addresses that were not granted and that the guest tried to connect to, limited in number.
     refused: Arc<Mutex<BTreeSet<SocketAddr>>>,
-    /// Becomes true when the guest asks for random numbers, where somebody wants to know.
+    /// Set to true when the guest asks for random numbers, if present.
     asked: Option<Arc<AtomicBool>>,
 }
 
-/// Refused addresses that are kept until they are taken.
+/// Maximum number of refused addresses that are kept until they are taken.
 const MOST_REFUSED: usize = 16;
 
 impl Wasi {
-    /// `paths` lead to the granted directories, in their order, and to the scratch one behind them.
+    /// Makes WASI ready for a call. `paths` lead to the granted directories, in their order, and then to the scratch
+    /// directory.
     pub fn new(call: &Call, paths: impl Iterator<Item = PathBuf>, printers: [Printer; 2]) -> Result<Arc<Wasi>, String> {
         let given = &call.given;
         let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
@@ -78,13 +79,14 @@ impl Wasi {
         }))
     }
 
-    /// Without any grants, and with nobody to read what is printed. This becomes true when the guest asks for random numbers.
+    /// Returns WASI without any grants, and without a reader for what is printed. `asked` becomes true when the guest
+    /// asks for random numbers.
     pub fn silent(asked: &Arc<AtomicBool>) -> Wasi {
         let asked = Some(Arc::clone(asked));
         Wasi { asked, printers: [Printer::default(), Printer::default().with_end()], ..Wasi::default() }
     }
 
-    /// The addresses that were refused since they were last taken.
+    /// Returns the addresses that were refused since they were last taken.
     pub fn take_refused(&self) -> BTreeSet<SocketAddr> {
         match self.addresses.is_empty() {
             true => BTreeSet::new(),
@@ -92,12 +94,12 @@ impl Wasi {
         }
     }
 
-    /// The variables of the environment.
+    /// Returns the variables of the environment.
     pub fn variables(&self) -> &[(String, String)] {
         &self.env
     }
 
-    /// WASI for one instance: no arguments, and what was granted.
+    /// Returns WASI for one instance, without arguments, with what was granted.
     pub fn builder(&self, meter: &Meter) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
         let [stdout, stderr] = self.printers.each_ref().map(|printer| printer.counting(meter));
@@ -110,7 +112,8 @@ impl Wasi {
         }
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
         for (path, guest, permissions) in &self.directories {
-            // It could be opened when the worker started. A process that has run out of descriptors since goes without.
+            // The directory could be opened when the worker started. A process that has run out of descriptors since
+            // then does without.
             let _ = builder.preopened_dir(path, guest, *permissions);
         }
         builder.allow_udp(false).allow_tcp(!self.addresses.is_empty()).allow_ip_name_lookup(false);
@@ -119,7 +122,7 @@ impl Wasi {
             builder.socket_addr_check(move |address, what| {
                 let granted = match what {
                     SocketAddrUse::TcpConnect => addresses.contains(&address),
-                    // Every connection begins with a bind to no address in particular.
+                    // Every connection begins with a bind to no particular address.
                     SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
                     _ => false,
                 };
@@ -137,8 +140,8 @@ impl Wasi {
         builder
     }
 
-    /// The addresses of a granted peer. Other names have none here: whoever could look up any name could tell the
-    /// world what it likes by the names it asks for.
+    /// Returns the addresses of a granted peer. Other names have none here: a guest that could look up any name could
+    /// send messages to the outside in the names it asks for.
     fn look_up(&self, name: &str) -> Option<Vec<IpAddr>> {
         let of_name: Vec<IpAddr> = self
             .peers
@@ -155,7 +158,7 @@ impl Wasi {
     }
 }
 
-/// Random numbers that remember that they were asked for.
+/// Random numbers that record that they were asked for.
 struct Asked<R> {
     asked: Arc<AtomicBool>,
     of: R,
@@ -185,8 +188,8 @@ impl<R: Rng> TryRng for Asked<R> {
     }
 }
 
-/// Remembers that a component asked for what random numbers start from: `interface` is one that it imports, which `linker`
-/// has defined already.
+/// Makes a component record that it asked for the seed of random numbers. `interface` is one that it imports, which
+/// `linker` has defined already.
 pub fn link_asked(linker: &mut Linker<State>, interface: &str, asked: &Arc<AtomicBool>) -> wasmtime::Result<()> {
     if unversioned(interface) != "wasi:random/insecure-seed" {
         return Ok(());
@@ -199,11 +202,11 @@ pub fn link_asked(linker: &mut Linker<State>, interface: &str, asked: &Arc<Atomi
     })
 }
 
-/// The addresses that a lookup found and that were not yet asked for.
+/// The addresses that a lookup found and that have not been asked for yet.
 struct Addresses(std::vec::IntoIter<IpAddr>);
 
-/// Answers `wasi:sockets/ip-name-lookup` from the granted peers, which the host has looked up: a worker can ask nobody.
-/// `interface` is imported by a component; `linker` may have it defined already.
+/// Answers `wasi:sockets/ip-name-lookup` from the granted peers, whose addresses the host has looked up, because a
+/// worker cannot ask anybody. `interface` is imported by a component; `linker` may have it defined already.
 pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     match interface.strip_prefix("wasi:sockets/ip-name-lookup@") {
         Some(version) if version.starts_with("0.3.") => link_async_names(linker, interface),
@@ -212,7 +215,7 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
     }
 }
 
-/// That of WASI 0.3.
+/// Links the lookup of WASI 0.3.
 fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     linker.instance(interface)?.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
         let found = accessor.with(|mut access| look_up(access.data_mut(), &name)).map(|found| {
@@ -223,7 +226,7 @@ fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Re
     })
 }
 
-/// The addresses of a name, or the knowledge that it was not granted.
+/// Returns the addresses of a name, or `None` if it was not granted.
 fn look_up(state: &mut State, name: &str) -> wasmtime::Result<Option<Vec<IpAddr>>> {
     state.meter.call()?;
     state.meter.bytes(name.len())?;
@@ -234,7 +237,7 @@ fn look_up(state: &mut State, name: &str) -> wasmtime::Result<Option<Vec<IpAddr>
     Ok(found)
 }
 
-/// That of WASI 0.2.
+/// Links the lookup of WASI 0.2.
 fn link_sync_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
     let mut names = linker.instance(interface)?;
     names.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |mut store, resource| {

@@ -1,9 +1,10 @@
-//! Where instructions are counted: bulk operations check their bounds before they are charged.
+//! Checks before bulk operations, for tasks whose instructions are counted.
 //!
-//! The engine charges `memory.fill`, `table.copy` and their like by what they are asked for, and looks then whether they may.
-//! So one beyond its bounds, which does nothing but trap, could use up all fuel first, and be told as that. In front of each
-//! is put the check that it makes itself, and a trap of the same kind; all other bytes of a module stay as they are. One of
-//! arrays is left to trap by itself, at the cost of one element.
+//! The engine charges `memory.fill`, `table.copy` and the like for the requested length, and checks afterwards whether
+//! the operation is within bounds. An operation that is out of bounds, and only traps, could thus first use up all fuel
+//! and be reported as a lack of fuel. So the engine's own check, with a trap of the same kind, is inserted before each
+//! of these operations. All other bytes of a module stay as they are. Operations on arrays are left to trap by
+//! themselves, at the cost of one element.
 
 mod arrays;
 
@@ -13,7 +14,7 @@ use wasmparser::{
     StorageType, TableType, TypeRef,
 };
 
-/// The task with these checks. `None` where it needs none, or is nothing that could be read.
+/// Returns the task with these checks. `None` if it needs none, or cannot be read.
 pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
     match super::is_component(wasm) {
         true => component(wasm),
@@ -24,10 +25,10 @@ pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
 const CORE_MODULE: u8 = 1;
 const COMPONENT: u8 = 4;
 const CODE: u8 = 10;
-/// Bytes before the first section.
+/// Number of bytes before the first section.
 const HEADER: usize = 8;
 
-/// The sections of a module or component: what kind each is, and what is in it.
+/// Returns the sections of a module or component: the kind and contents of each.
 fn sections(wasm: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let mut reader = BinaryReader::new(wasm.get(HEADER..)?, 0);
     let mut sections = Vec::new();
@@ -67,18 +68,18 @@ fn module(wasm: &[u8]) -> Option<Vec<u8>> {
     changed.then(|| out.finish())
 }
 
-/// What has to be known of a module for its bulk operations.
+/// Properties of a module that the checks of its bulk operations need.
 #[derive(Default)]
 struct Known {
-    /// How many parameters the functions of each type have.
+    /// Number of parameters of the functions of each type.
     params: Vec<usize>,
-    /// What the arrays of each type hold.
+    /// Element type of the arrays of each type.
     arrays: Vec<Option<StorageType>>,
-    /// The types of those that are defined.
+    /// Types of the functions that the module defines.
     functions: Vec<u32>,
     memories: Vec<MemoryType>,
     tables: Vec<TableType>,
-    /// Bytes of each data segment, and elements of each element segment.
+    /// Number of bytes in each data segment, and of elements in each element segment.
     data: Vec<u64>,
     elements: Vec<u64>,
 }
@@ -129,7 +130,7 @@ impl Known {
             Payload::DataSection(section) => {
                 for segment in section {
                     let segment = segment.ok()?;
-                    // An active one is dropped before any code runs.
+                    // An active segment is dropped before any code runs.
                     let passive = matches!(segment.kind, DataKind::Passive);
                     self.data.push(if passive { segment.data.len() as u64 } else { 0 });
                 }
@@ -147,7 +148,8 @@ impl Known {
         Some(())
     }
 
-    /// The code section, changed if it has to be.
+    /// Returns the code section with checks. The inner `None` means that nothing changes, the outer one that it cannot
+    /// be read.
     fn code(&self, section: &[u8]) -> Option<Option<Vec<u8>>> {
         let mut out = Vec::new();
         let bodies = CodeSectionReader::new(BinaryReader::new(section, 0)).ok()?;
@@ -164,7 +166,7 @@ impl Known {
         Some(changed.then_some(out))
     }
 
-    /// A function's body, changed if it has to be.
+    /// Returns a function's body with checks; `None` as for the code section.
     fn body(&self, body: &wasmparser::FunctionBody<'_>, section: &[u8], params: usize) -> Option<Option<Vec<u8>>> {
         let locals = body.get_locals_reader().ok()?;
         let groups = locals.get_count();
@@ -191,7 +193,7 @@ impl Known {
         let Checks { locals, code, .. } = checks;
         let mut out = Vec::new();
         (groups + locals.len() as u32).encode(&mut out);
-        // The groups there are stand between their count and the first instruction.
+        // The existing groups of locals are between their count and the first instruction.
         let mut count = BinaryReader::new(section.get(body.range().start..first)?, body.range().start);
         count.read_var_u32().ok()?;
         out.extend_from_slice(section.get(count.original_position()..first)?);
@@ -223,27 +225,27 @@ fn is_bulk(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// What has a size that is not to be passed.
+/// Something whose size an operation must not exceed.
 #[derive(Clone, Copy)]
 enum Bounded {
     Memory(u32),
     Table(u32),
-    /// A segment, which traps as what it is copied to.
+    /// A segment. If it is exceeded, the operation traps like one that exceeds its destination.
     Segment(u64),
 }
 
 /// A function's code with checks in it.
 struct Checks<'a> {
     known: &'a Known,
-    /// The first local that the function does not have.
+    /// Index of the first local that is added to the function.
     first: u32,
-    /// The types of those that it gets, each with the operand it is for: all checks use the same.
+    /// Added locals: the operand that each is for, and its type. All checks share them.
     locals: Vec<(usize, ValType)>,
     code: Vec<u8>,
 }
 
 impl Checks<'_> {
-    /// Puts a check before an operation.
+    /// Inserts a check before an operation.
     fn check(&mut self, operator: &Operator<'_>) -> Option<()> {
         use Bounded::{Memory, Segment, Table};
         match *operator {
@@ -283,7 +285,7 @@ impl Checks<'_> {
         }
     }
 
-    /// The type of its addresses.
+    /// Returns the type of addresses in it.
     fn address(&self, of: Bounded) -> Option<ValType> {
         let is_64 = match of {
             Bounded::Memory(memory) => self.known.memories.get(memory as usize)?.memory64,
@@ -293,8 +295,8 @@ impl Checks<'_> {
         Some(if is_64 { ValType::I64 } else { ValType::I32 })
     }
 
-    /// Takes the three operands of an operation, the last of which is how many, and gives them back after a check that none of
-    /// `bounds` is passed from the operand on that it is told with.
+    /// Stores the three operands of an operation, the last of which is a count, and restores them after a check. The
+    /// check traps if the count, added to the given operand, exceeds one of `bounds`.
     fn operands(&mut self, types: &[ValType; 3], bounds: &[(Bounded, usize)], traps: Bounded) -> Option<()> {
         let [first, second, third] = *types;
         let operands = [self.local(0, first), self.local(1, second), self.local(2, third)];
@@ -326,7 +328,7 @@ impl Checks<'_> {
         Some(())
     }
 
-    /// A local of this type for an operand.
+    /// Returns a local of this type for an operand.
     fn local(&mut self, operand: usize, ty: ValType) -> u32 {
         let at = self.locals.iter().position(|local| *local == (operand, ty)).unwrap_or_else(|| {
             self.locals.push((operand, ty));
@@ -335,7 +337,7 @@ impl Checks<'_> {
         self.first + at as u32
     }
 
-    /// Pushes a size, of 64 bits.
+    /// Pushes a size as 64 bits.
     fn size(&mut self, of: Bounded) -> Option<()> {
         let is_narrow = self.address(of)? == ValType::I32;
         match of {
@@ -357,7 +359,7 @@ impl Checks<'_> {
         Some(())
     }
 
-    /// Pushes a local, of 64 bits.
+    /// Pushes a local as 64 bits.
     fn wide(&mut self, local: u32, ty: ValType) {
         self.emit(&Instruction::LocalGet(local));
         if ty == ValType::I32 {
@@ -365,7 +367,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Traps as an access beyond it does, by one: nothing has so many bytes, or elements.
+    /// Traps like an access beyond the end, by making one: nothing has that many bytes or elements.
     fn trap(&mut self, of: Bounded) -> Option<()> {
         match self.address(of)? {
             ValType::I64 => self.emit(&Instruction::I64Const(-1)),
@@ -387,7 +389,7 @@ impl Checks<'_> {
     }
 }
 
-/// How many may be copied between these is of the narrower type.
+/// Returns the type of the count of a copy between these, which is the narrower one.
 fn narrower(one: ValType, other: ValType) -> ValType {
     if one == ValType::I64 && other == ValType::I64 { ValType::I64 } else { ValType::I32 }
 }

@@ -1,10 +1,11 @@
-//! Where instructions are counted: what components of one task copy to each other counts by its bytes.
+//! Counts what components of one task copy to each other, by its bytes, for tasks whose instructions are counted.
 //!
-//! The engine copies a string or list from one component's memory into another's by code of its own, in which a string of any
-//! length costs a few instructions. But whoever receives something is asked for room first, by its `realloc`. In front of each
-//! `realloc` is put a function that uses up as many instructions as there are bytes, whatever that `realloc` does then. What
-//! goes through a stream has its room already: behind each read and write is put one that counts what went through it. Other
-//! functions that the engine gives a component, as those that make a resource or a stream, count as long as they take.
+//! The engine copies a string or list from one component's memory into another's with code of its own, in which a
+//! string of any length costs a few instructions. But the receiver is asked for room first, through its `realloc`. So a
+//! function is inserted before each `realloc` that uses up as many instructions as there are bytes, whatever that
+//! `realloc` does afterwards. Data that goes through a stream has its room already, so each read and write is replaced
+//! by a function that counts afterwards what went through. Other functions that the engine gives a component, such as
+//! those that create a resource or a stream, count according to the time they take.
 
 mod counters;
 
@@ -19,11 +20,11 @@ use wasmparser::{CanonicalFunction, CanonicalOption, ComponentAlias, CustomSecti
 
 use self::counters::{MODULES, NAME, OF_REALLOC, counter, modules};
 
-/// Returns the component with what is copied within it counted. `None` where nothing is.
+/// Returns the component with added counting of what is copied within it. `None` if nothing is copied.
 ///
 /// # Errors
 ///
-/// It is not valid, or has something that cannot be read: what it copies would not be counted.
+/// Fails if the component is not valid, or has something that cannot be read: what it copies would not be counted.
 pub fn count(wasm: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if !super::is_component(wasm) {
         return Ok(None);
@@ -41,13 +42,13 @@ pub fn count(wasm: &[u8]) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(out.finish()))
 }
 
-/// What of it is counted.
+/// The things in a component that have to be counted.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Uses {
-    /// Components in it have functions. The outermost one cannot call those within it, and what the host copies for a call is
-    /// not counted here.
+    /// True if components within it have functions. The outermost component cannot call those within it, and what the
+    /// host copies for a call is not counted here.
     copies: bool,
-    /// It has functions of the engine that count, too.
+    /// True if it uses functions of the engine that count, too.
     builtins: bool,
 }
 
@@ -72,20 +73,20 @@ fn uses(wasm: &[u8]) -> Option<Uses> {
 
 const CORE_MODULE: u8 = 1;
 
-/// It is not valid, which the engine says better.
+/// Error: the component is not valid. The engine reports the reason better.
 #[derive(Debug, thiserror::Error)]
 #[error("it uses a core function that is not there")]
 struct NotThere;
 
-/// Writes components anew in which what they copy is counted.
+/// Writes components anew, with counting of what they copy.
 struct Counted {
-    /// Whether each `realloc` is counted.
+    /// True if each `realloc` is counted.
     copies: bool,
-    /// The components that the one being written is in, and it.
+    /// The component being written (last), and those that it is in.
     levels: Vec<Level>,
 }
 
-/// A component's indices, which are others where something was put in.
+/// The indices of a component, which change where something is inserted.
 #[derive(Default)]
 struct Level {
     /// The new index of each core instance and core function.
@@ -94,7 +95,7 @@ struct Level {
     /// The next new index.
     next_instance: u32,
     next_function: u32,
-    /// The function that counts in front of each of these.
+    /// The counting function that was inserted before each of these.
     counting: HashMap<u32, u32>,
 }
 
@@ -109,7 +110,7 @@ impl Level {
         self.next_function += 1;
     }
 
-    /// Puts the function that counts in front of a `realloc`, if it is not there yet.
+    /// Inserts the counting function before a `realloc`, unless that was already done.
     fn put_in_front(&mut self, realloc: u32, out: &mut Component) -> Option<()> {
         if !self.counting.contains_key(&realloc) {
             let function = *self.functions.get(realloc as usize)?;
@@ -119,7 +120,7 @@ impl Level {
         Some(())
     }
 
-    /// Instantiates a module that counts for a function. Returns the function that takes its place.
+    /// Instantiates a module that counts for a function. Returns the function that replaces it.
     fn count(&mut self, module: u32, function: u32, out: &mut Component) -> u32 {
         let mut instances = InstanceSection::new();
         instances.export_items([(NAME, ExportKind::Func, function)]);
@@ -191,12 +192,12 @@ impl Reencode for Counted {
 
 impl ReencodeComponent for Counted {
     fn module_index(&mut self, module: u32) -> u32 {
-        // Every component has some more, before all others.
+        // Every component gets some more modules, before all others.
         module.saturating_add(MODULES)
     }
 
     fn instance_index(&mut self, instance: u32) -> u32 {
-        // What is not there is not there in the new one either.
+        // An index that does not exist has no counterpart in the new component either.
         let level = self.levels.last();
         level.and_then(|level| level.instances.get(instance as usize)).copied().unwrap_or(u32::MAX)
     }
@@ -262,7 +263,8 @@ impl ReencodeComponent for Counted {
     ) -> Result<(), Error<NotThere>> {
         self.levels.push(Level::default());
         let mut inner = Component::new();
-        // Those of the component outside, which has them from further outside, if it is not the outermost.
+        // These refer to the modules of the component around it, which likewise has them from outside unless it is the
+        // outermost.
         let mut aliases = ComponentAliasSection::new();
         for index in 0..MODULES {
             aliases.alias(Alias::Outer { kind: ComponentOuterAliasKind::CoreModule, count: 1, index });
@@ -279,7 +281,7 @@ impl ReencodeComponent for Counted {
         out: &mut Component,
         section: CustomSectionReader<'_>,
     ) -> Result<(), Error<NotThere>> {
-        // Names are of no use to the engine, and would have to be those of other indices.
+        // The engine does not use names, and these would need to refer to other indices.
         if section.name() != "component-name" {
             out.section(&self.custom_section(section)?);
         }

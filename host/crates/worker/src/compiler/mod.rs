@@ -1,4 +1,4 @@
-//! The compile process: one task in, its artifact out.
+//! The compile process: turns one task into its artifact.
 
 mod bounds;
 mod copies;
@@ -45,7 +45,7 @@ fn serve(control: &Control) -> io::Result<()> {
     };
     let request: Request = wasmpool_ipc::memfd::read_json(request)?;
     let reply = File::from(reply);
-    // In the sandbox it could have no second descriptor.
+    // In the sandbox, the process could not make a second descriptor.
     let late = late(&reply)?;
     let threads = match enter(&request) {
         Ok(threads) => threads,
@@ -76,12 +76,12 @@ fn serve(control: &Control) -> io::Result<()> {
     Ok(serde_json::to_writer(&reply, &answer)?)
 }
 
-/// Enters the sandbox, all of it: the task is not read before.
+/// Enters the whole sandbox; the task is read afterwards.
 fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
     for possible in [surroundings::executable_memory(), surroundings::enough_to_run()] {
         possible.map_err(|why| Entry::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
     }
-    // Counted while files can be read: they may say that there are fewer.
+    // Processors are counted while files can be read, because files may say that there are fewer.
     let compiling = wasmpool_sandbox::surroundings::processors();
     let limits = sandbox::Limits::of_compiler(compiling);
     let (role, limits) = match request.init {
@@ -94,7 +94,7 @@ fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
     let refused = |e: sandbox::Refused| Box::new(Entry::Unprotected(cut(&e.to_string(), LONGEST)));
     let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
     let threads = Threads::start(compiling, request.init.is_some())
-        // The host says which limit the error comes from: in the sandbox nobody can ask.
+        // The host says which limit caused the error; in the sandbox this cannot be found out.
         .map_err(|e| {
             Box::new(Entry::Unable {
                 why: "the compile process cannot start its threads".to_owned(),
@@ -105,22 +105,22 @@ fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
     Ok(threads)
 }
 
-/// What is said of a compiler that panicked.
+/// Returns the message about a compiler that panicked.
 fn broken_down(panicked: &(dyn Any + Send)) -> String {
     let words = panicked.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
     format!("the compiler broke down on it: {words}")
 }
 
-/// What is wrong with a text form: on one line, and below it the line of the text, as its parser draws it. Names in the text
-/// may have line breaks in them.
+/// Returns the error of a text form: the message on one line, and below it the line of the text, as its parser draws
+/// it. Names in the text may contain line breaks.
 fn with_its_place(error: &str) -> String {
     let drawn = error.rfind("\n     --> ");
     let (message, drawing) = drawn.and_then(|at| error.split_at_checked(at)).unwrap_or((error, ""));
     format!("{}{}", on_one_line(message), drawing.trim_end())
 }
 
-/// What the runtime says of a task, whose names are part of it as they are.
+/// Shows the runtime's message about a task on one line; it contains names from the task as they are.
 fn on_one_line(message: &str) -> Foreign<'_> {
     Foreign::of(message.trim_end()).at_most(LONGEST)
 }
@@ -129,7 +129,8 @@ fn cannot_initialise(why: &str) -> String {
     format!("the task cannot be initialised: {why}")
 }
 
-/// What ends the process where `init` has not ended a while after its time, as one that waits in a call of the host does not.
+/// Returns what ends the process if `init` is still running a while after its time was up, which happens if it waits in
+/// a call of the host.
 fn late(reply: &File) -> io::Result<Late> {
     let reply = reply.try_clone()?;
     Ok(Box::new(move || {
@@ -150,7 +151,7 @@ fn compile(
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
-    // Some editors put a byte order mark in front of a text; what is binary begins with a zero.
+    // Some editors put a byte order mark before a text; a binary begins with a zero byte.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
     let wasm = wat::parse_bytes(text.unwrap_or(bytes))
         .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", with_its_place(&e.to_string())))?;
@@ -170,19 +171,19 @@ fn compile(
     }
 }
 
-/// The fifth to eighth byte tell a component from a core module.
+/// Returns true for a component; its fifth to eighth bytes differ from those of a core module.
 pub fn is_component(wasm: &[u8]) -> bool {
     wasm.get(6..8) == Some(&[1, 0])
 }
 
-/// Compiles it with the first profile that can.
+/// Compiles the task with the first profile that can.
 fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
     let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
     let uncounted = checked.as_deref().unwrap_or(wasm);
     let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
     let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(uncounted);
     let mut last = String::new();
-    // To a core module the last one is the same as the one before.
+    // For a core module, the last profile is the same as the one before.
     let profiles = || profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
     for profile in profiles() {
         match compile_as(wasm, profile) {
@@ -190,11 +191,12 @@ fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), Strin
                 Ok(_) => return Ok(done),
                 Err(e) => return Err(format!("what its components copy to each other cannot be counted: {e}")),
             },
-            // The widest has the last word: others complain of what they leave out, not of what is wrong.
+            // The error of the last profile, which has all features, is reported: others complain about the features
+            // that they lack, not about what is wrong.
             Err(e) => last = format!("it is not valid WebAssembly: {}", on_one_line(&format!("{e:#}"))),
         }
     }
-    // What counts is more than a component may have: the task is not to blame.
+    // The counting exceeds the limits of a component, so the task is not to blame.
     if matches!(counted, Ok(Some(_))) && profiles().any(|profile| compile_as(uncounted, profile).is_ok()) {
         return Err(format!(
             "it is too large to count what its components pass to each other, as --fuel and --deterministic have it done: {last}"
@@ -240,9 +242,10 @@ fn needs(required: ResourcesRequired) -> Needs {
     }
 }
 
-/// Bytes of a description, about. The host holds it, so a task must not have it grow with its functions and types.
+/// Approximate maximum size of a description in bytes. The host keeps it, so a task with many functions and types must
+/// not make it grow.
 const DESCRIBED: usize = 512 << 10;
-/// Characters of a name or signature: types in types in types soon have a million.
+/// Maximum number of characters of a name or signature: deeply nested types soon have a million.
 const LONGEST: usize = 2000;
 
 fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
@@ -251,7 +254,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
     imports.dedup();
     let all = exports.len() + imports.len();
     let mut room = DESCRIBED;
-    // What each takes besides its words.
+    // Each entry takes some memory in addition to its text.
     let mut fits = |bytes: usize| {
         let left = room.checked_sub(bytes + 64);
         room = left.unwrap_or(0);
@@ -273,7 +276,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
     Description { exports, command, imports, init: None, left_out }
 }
 
-/// The interfaces and functions a component imports; types alone need nothing.
+/// Returns the interfaces and functions that a component imports; imports that are only types require nothing.
 fn imports(component: &Component, engine: &Engine) -> Vec<String> {
     component
         .component_type()

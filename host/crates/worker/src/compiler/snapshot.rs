@@ -1,9 +1,10 @@
-//! A task as its `init` leaves it, as a task of its own: instances of it start initialised, from memory that the kernel
-//! copies on write.
+//! Snapshots: a task as its `init` leaves it, as a task of its own. Instances of it start initialised, from memory that
+//! the kernel copies on write.
 //!
-//! Wizer takes the state of all memories and numbers out of an instance and writes it into the module. What it cannot take
-//! (tables that code writes to, and the like) and what would not be true of another instance (handles of WASI, random
-//! numbers, from which maps of many languages draw their order) make a snapshot impossible; `init` then runs in every instance.
+//! Wizer reads the state of all memories and globals of an instance and writes it into the module. A snapshot is
+//! impossible if there is state that it cannot read (tables that code writes to, and the like), or state that would not
+//! be valid in another instance: handles of WASI, and random numbers, from which maps of many languages derive their
+//! order. `init` then runs in every instance.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -18,20 +19,21 @@ use crate::{Initialised, State, imports_async};
 use wasmpool_core::artifact::{Features, InitOnce, Profile};
 use wasmpool_ipc::messages::Init;
 
-/// What became of a snapshot.
+/// Result of taking a snapshot.
 pub enum Snapshot {
     Taken {
         wasm: Vec<u8>,
-        /// It saw nothing of the world outside, such as the time: it would be the same on any other day.
+        /// True if `init` saw nothing of the outside world, such as the time: the snapshot would be the same on any
+        /// other day.
         pure: bool,
     },
     Impossible(String),
 }
 
-/// Why there is no snapshot of a task that waits for itself.
+/// The reason why there is no snapshot of a task that may wait.
 const ASYNC: &str = "the task has or imports async functions";
 
-/// Whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
+/// Returns whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
 pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
     if profile.is_async() {
         return InitOnce::EachTime(ASYNC.to_owned());
@@ -42,22 +44,22 @@ pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
     }
 }
 
-/// Runs `init` once and takes a snapshot. Calls `late` where it has not ended a while after its time, as one that waits in a
-/// call of the host does not.
+/// Runs `init` once and takes a snapshot. Calls `late` if `init` is still running a while after its time was up, which
+/// happens if it waits in a call of the host.
 ///
 /// # Errors
 ///
-/// What is wrong with `init`: it is not there, does not take this argument, trapped, or returned an error.
+/// Returns what is wrong with `init`: it does not exist, does not take this argument, trapped, or returned an error.
 pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<Snapshot, String> {
-    // A snapshot has to be possible before anything runs: what `init` does is not done twice.
+    // Whether a snapshot is possible has to be known before anything runs, so that `init` never runs twice.
     let wizer = Wizer::new();
     let (context, instrumented) = match wizer.instrument_component(wasm) {
         Ok(instrumented) => instrumented,
         Err(e) => return Ok(Snapshot::Impossible(format!("{e:#}"))),
     };
-    // The widest profile whose functions need not be waited for, compiled as fast as can be: this instance is not the one
-    // whose speed counts. Its memory is no copy of a file, since the sandbox lets nobody make files. It looks at the epoch:
-    // this process is not killed for time.
+    // The profile with the most features that needs no waiting, compiled as quickly as possible, since the speed of
+    // this instance does not matter. Its memory is not a copy of a file, because the sandbox does not allow creating
+    // files. It checks the epoch, because this process is not killed for taking too long.
     let mut config = engine::config(Profile { features: Features::Collected, ..Profile::default() });
     config.memory_init_cow(false).cranelift_opt_level(OptLevel::None).epoch_interruption(true);
     let prepared = Engine::new(&config).and_then(|engine| {
@@ -73,7 +75,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
     }
     let run = || crate::initialise(&component, &init.json, init.memory);
     let Initialised { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
-    // Nobody could tell which numbers in its memory came of them.
+    // There would be no way to tell which numbers in its memory depend on them.
     if asked {
         return Ok(Snapshot::Impossible("`init` asks for random numbers, which all items would share".to_owned()));
     }
@@ -82,7 +84,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
     }
     let pure = !store.data().used_wasi();
     let mut state = Live { store, instance };
-    // Nothing in it waits: `Live` answers at once.
+    // Nothing in it waits: `Live` answers immediately.
     let snapshot = pin!(wizer.snapshot_component(&context, &mut state));
     Ok(match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(wasm)) => Snapshot::Taken { wasm, pure },
@@ -91,7 +93,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
     })
 }
 
-/// The initialised instance, as Wizer looks at it: through functions that it added to the task.
+/// The initialised instance as Wizer reads it: through functions that Wizer added to the task.
 struct Live {
     store: Store<State>,
     instance: Instance,
@@ -112,7 +114,7 @@ impl Live {
             .and_then(|function| function.call(&mut self.store, ()));
         match result {
             Ok((value,)) => then(&self.store, value),
-            // The trait has no way to fail. The compile process tells of a panic.
+            // The trait's methods cannot fail. The compile process reports a panic.
             Err(e) => panic!("the state of the initialised task cannot be read: {e:#}"),
         }
     }

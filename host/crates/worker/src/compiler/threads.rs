@@ -1,4 +1,4 @@
-//! The threads of a compile process. All of them run before it reads the task: from then on it can start none.
+//! The threads of a compile process. All of them run before it reads the task; from then on it can start none.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::runtime::{EnterGuard, Runtime};
 use wasmtime::Engine;
 
-/// What they are for: those that compile belong to rayon, which keeps them.
+/// The threads of the process, except those that compile, which belong to rayon.
 pub struct Threads {
     init: Option<ForInit>,
 }
 
-/// What running a task's `init` takes.
+/// The threads that a task's `init` requires.
 struct ForInit {
     timers: Runtime,
     alarm: Sender<Order>,
 }
 
-/// An engine whose guests are to end when this time is over, unless the other end is dropped before.
+/// An order to end the guests of an engine when this time is over, unless the other end of `over` is dropped before.
 struct Order {
     engine: Engine,
     time: Duration,
@@ -26,30 +26,30 @@ struct Order {
     late: Late,
 }
 
-/// What is done where a guest does not end then, as one that waits in a call of the host.
+/// The last resort if a guest does not end then, because it waits in a call of the host.
 pub type Late = Box<dyn FnOnce() + Send>;
 
-/// How long a guest that computes has to notice that its time is over.
+/// How long a computing guest has to notice that its time is over.
 const UNWINDING: Duration = Duration::from_secs(1);
 
 impl Threads {
-    /// Starts as many as are to compile, and those for `init` where that is run.
+    /// Starts the given number of threads that compile, and those for `init` if it is run.
     pub fn start(compiling: usize, init: bool) -> io::Result<Threads> {
         rayon::ThreadPoolBuilder::new().num_threads(compiling).build_global().map_err(failed)?;
         let init = if init { Some(ForInit { timers: crate::timers(false)?, alarm: alarm()? }) } else { None };
         Ok(Threads { init })
     }
 
-    /// Has timers of WASI driven by the thread that is there for it.
+    /// Lets the thread for timers drive timers of WASI.
     pub fn enter(&self) -> Option<EnterGuard<'_>> {
         self.init.as_ref().map(|init| init.timers.enter())
     }
 
-    /// Does something that a guest may do for ever, for so long.
+    /// Runs something for a limited time, because a guest may take forever.
     pub fn within<T>(&self, time: Duration, engine: &Engine, late: Late, run: impl FnOnce() -> T) -> T {
         let (done, over) = mpsc::channel();
         if let Some(init) = &self.init {
-            // The thread ends with the process.
+            // The thread ends only with the process.
             let _ = init.alarm.send(Order { engine: engine.clone(), time, over, late });
         }
         let result = run();
@@ -58,7 +58,7 @@ impl Threads {
     }
 }
 
-/// The error of the system in it, where there is one.
+/// Returns the error of the system that caused this one, if there is one.
 fn failed(error: rayon::ThreadPoolBuildError) -> io::Error {
     let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
     match source.and_then(io::Error::raw_os_error) {
@@ -84,7 +84,7 @@ fn alarm() -> io::Result<Sender<Order>> {
             }
         }
     })?;
-    // Nothing is ever sent: it is over when the thread has begun.
+    // Nothing is ever sent: the wait is over when the thread has begun.
     let _: Result<(), _> = runs.recv();
     Ok(orders)
 }

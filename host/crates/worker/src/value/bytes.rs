@@ -11,15 +11,15 @@ use std::fmt;
 use wasmpool_core::json::from_base64;
 use wasmtime::component::Val;
 
-/// Reads an item that a `list<u8>` is wanted of, without a [`Val`] per byte:
-/// for functions whose type is known to be bytes to bytes.
+/// Reads an item for a `list<u8>` without building a [`Val`] per byte. For
+/// functions whose type is known to be from bytes to bytes.
 ///
-/// Costs one copy of the bytes where the item is JSON and none where it is the
-/// bytes themselves.
+/// Costs one copy of the bytes if the item is JSON, and none if it is the bytes
+/// themselves.
 ///
 /// # Errors
 ///
-/// As [`super::decode`] of [`TypePlan::Bytes`].
+/// The same as [`super::decode`] with [`TypePlan::Bytes`].
 pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, DecodeError> {
     match form {
         Form::Bytes => Ok(Cow::Borrowed(item)),
@@ -31,7 +31,7 @@ pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, DecodeErro
     }
 }
 
-/// Bytes as wasmtime wants them: a value each.
+/// Returns bytes in the form that wasmtime expects: one value for each.
 pub(super) fn list(bytes: &[u8]) -> Val {
     Val::List(bytes.iter().copied().map(Val::U8).collect())
 }
@@ -72,7 +72,7 @@ pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
     }
 }
 
-/// Base64 or an array of numbers.
+/// Reads base64 or an array of numbers.
 struct Bytes<'a>(&'a Context);
 
 impl Bytes<'_> {

@@ -11,7 +11,7 @@ use wasmtime::component::Val;
 
 use wasmpool_core::json::from_base64;
 
-/// A cell wanted as a value of one shape.
+/// Reads a cell as a value of one shape.
 pub(super) struct Cell<'a> {
     shape: &'a TypePlan,
     context: &'a Context,
@@ -43,8 +43,8 @@ impl Visitor<'_> for Cell<'_> {
     }
 }
 
-/// Reads a cell: numbers, booleans and names by their text, an empty cell as
-/// `none`, and what is made of parts as JSON.
+/// Reads a cell: numbers, booleans and names from their text, an empty cell as
+/// `none`, and types that consist of parts as JSON.
 fn value(shape: &TypePlan, text: &str) -> Result<Val, DecodeError> {
     let trimmed = text.trim();
     let found = match shape {
@@ -93,7 +93,7 @@ fn value(shape: &TypePlan, text: &str) -> Result<Val, DecodeError> {
     })
 }
 
-/// Whether a number is spelled as a word, such as `inf`.
+/// Returns true if a number is written as a word, such as `inf`.
 fn is_word(number: &str) -> bool {
     number.contains(['i', 'I'])
 }
@@ -107,7 +107,7 @@ fn misfit(shape: &TypePlan, text: &str, note: Option<String>) -> DecodeError {
     })
 }
 
-/// The key of a map, which JSON has as the name of a member.
+/// Reads the key of a map, which is the name of a member in JSON.
 pub(super) fn key(shape: &TypePlan, name: &str) -> Option<Val> {
     match shape {
         TypePlan::String

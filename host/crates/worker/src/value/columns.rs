@@ -1,4 +1,4 @@
-//! The columns of CSV, held against a function before it gets any row.
+//! Checks the columns of CSV against a function before it gets any row.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use super::shape::{Fields, TypePlan};
 use super::wit;
 use wasmpool_core::policy::Columns;
 
-/// What separates columns besides the comma, as the command line names it.
+/// Delimiters other than the default that a header may have, as the command line writes them.
 const DELIMITERS: [(char, &str); 4] = [(';', "';'"), ('\t', "'\\t'"), ('|', "'|'"), (',', "','")];
-/// Names that a message lists.
+/// Maximum number of names that a message lists.
 const SHOWN: usize = 30;
 
-/// Says what is wrong where no row can fit: every column that is missing, and those there are.
+/// Returns an error if no row can fit: it names every missing column, and those there are.
 ///
 /// # Errors
 ///
-/// A message for the user.
+/// Returns a message for the user.
 pub fn check(params: &Params, columns: &Columns) -> Result<(), String> {
     let Some(fields) = wanted(params) else {
         return match columns {
@@ -35,7 +35,7 @@ pub fn check(params: &Params, columns: &Columns) -> Result<(), String> {
     }
 }
 
-/// The fields that the cells of a row fill; `None` where names do not matter.
+/// Returns the fields that the cells of a row fill, or `None` if names do not matter.
 fn wanted(params: &Params) -> Option<&Fields> {
     let free = params.free();
     let [shape] = &free.shapes[..] else {
@@ -100,10 +100,10 @@ fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
     Err(format!("{lacking}; it has {found}{hint}"))
 }
 
-/// Returns what a header in which not all was found seems to be separated by, as the command line names it.
+/// Returns the delimiter that a header seems to have in which not all fields were found, as the command line writes it.
 fn delimiter(fields: &Fields, names: &[String], known: usize) -> Option<&'static str> {
     let fits = |part: &str| fields.names.find(part.trim().trim_matches('"'), 0).is_some();
-    // Cells may hold the comma that was taken for the delimiter.
+    // Cells may contain the comma that was taken for the delimiter.
     let header = names.join(",");
     let separated = DELIMITERS.iter().find(|(delimiter, _)| {
         header.contains(*delimiter) && header.split(*delimiter).filter(|part| fits(part)).count() > known

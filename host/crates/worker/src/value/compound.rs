@@ -1,4 +1,5 @@
-//! Values made of parts: what a [`ValueSeed`] does with an array or an object.
+//! Values that consist of parts: how a [`ValueSeed`] reads an array or an
+//! object.
 
 use super::cell::{self, Cell};
 use super::encode;
@@ -54,7 +55,8 @@ impl<'a> ValueSeed<'a> {
         }
     }
 
-    /// The flags that are set, in the order of declaration.
+    /// Reads the flags that are set. The value has them in the order of
+    /// declaration.
     pub(super) fn flags<'de, A: SeqAccess<'de>>(self, mut seq: A, names: &Names) -> Result<Val, A::Error> {
         let mut set = vec![false; names.as_slice().len()];
         let mut guess = 0;
@@ -96,7 +98,8 @@ impl<'a> ValueSeed<'a> {
         Ok(Val::Record(names.zip(values).collect()))
     }
 
-    /// A record from the cells of a row without a header, in the order of its fields.
+    /// Reads a record from the cells of a row without a header, in the order of
+    /// its fields.
     pub(super) fn cells<'de, A: SeqAccess<'de>>(self, seq: A, fields: &Fields) -> Result<Val, A::Error> {
         let values = fields::read_cells(seq, fields, &|| self.shape.wit_brief(), self.context)?;
         let names = fields.names.as_slice().iter().cloned();
@@ -119,7 +122,7 @@ impl<'a> ValueSeed<'a> {
         Ok(Val::Result(value))
     }
 
-    /// An object of exactly one member, whose name is the case.
+    /// Reads an object of exactly one member, whose name is the case.
     pub(super) fn variant<'de, A: MapAccess<'de>>(self, mut map: A, cases: &'a Cases) -> Result<Val, A::Error> {
         let names = &cases.names;
         let case = match map.next_key_seed(Name { names, guess: 0 })? {
@@ -133,7 +136,8 @@ impl<'a> ValueSeed<'a> {
         Ok(Val::Variant(name.clone(), value))
     }
 
-    /// `{"some": …}`, which tells a value of a nested option from its null.
+    /// Reads `{"some": …}`, which distinguishes a value of a nested option from
+    /// its null.
     pub(super) fn some<'de, A: MapAccess<'de>>(self, mut map: A, inner: &'a TypePlan) -> Result<Val, A::Error> {
         match map.next_key::<Cow<'de, str>>()?.as_deref() {
             Some("some") => {}
@@ -144,7 +148,7 @@ impl<'a> ValueSeed<'a> {
         Ok(Val::Option(value))
     }
 
-    /// The payload of a case, or null where it has none.
+    /// Reads the payload of a case, or null if it has none.
     fn payload<'de, A: MapAccess<'de>>(
         self,
         map: &mut A,
@@ -189,7 +193,7 @@ impl<'a> ValueSeed<'a> {
                 Layout::Row => map.next_value_seed(Cell::new(value_shape, self.context)),
             };
             let value = value.map_err(under)?;
-            // Two spellings of one key, `1` and `01`, are twice the same.
+            // Two spellings of one key, `1` and `01`, count as the same key.
             if !seen.insert(encode::key(&key).unwrap_or_default()) {
                 let name = shorten(&name);
                 return Err(self.parts(format!("the key \"{name}\" is given twice")));
@@ -200,7 +204,7 @@ impl<'a> ValueSeed<'a> {
     }
 }
 
-/// The next element of an array; a misfit in it is at `at`.
+/// Returns the next element of an array. An error in it is reported at `at`.
 #[inline]
 fn next<'de, A: SeqAccess<'de>>(seq: &mut A, want: ValueSeed<'_>, at: usize) -> Result<Option<Val>, A::Error> {
     seq.next_element_seed(want).map_err(|error| want.context.under(Step::Index(at), error))

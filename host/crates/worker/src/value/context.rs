@@ -1,5 +1,6 @@
-//! How a misfit gets out of serde: its errors are text, so the misfit waits
-//! beside them while the error unwinds and each level adds its step.
+//! Carries the description of a misfit past serde. Serde's errors are text, so
+//! the description waits here while the error is passed up, and each level adds
+//! its step.
 
 use super::excerpt::excerpt;
 use super::misfit::{DecodeError, Problem, Step};
@@ -7,12 +8,12 @@ use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Error};
 use std::cell::{Cell, RefCell};
 
-/// How many `none`s an item may get by leaving out fields. A few bytes of
-/// text (`{}`) make a record of any number of them, so that this is the one
-/// place where memory would not be in proportion to the text.
+/// Maximum number of `none`s that an item may get by leaving out fields. A few
+/// bytes of text (`{}`) can be a record with any number of them, so without
+/// this limit memory would not be in proportion to the text.
 const MOST_MISSING: u32 = 1 << 20;
 
-/// What the reading of one item shares.
+/// State that is shared while one item is read.
 pub(super) struct Context {
     misfit: RefCell<Option<DecodeError>>,
     missing: Cell<u32>,
@@ -23,14 +24,14 @@ impl Context {
         Self { misfit: RefCell::new(None), missing: Cell::new(0) }
     }
 
-    /// Ends the reading with `misfit`.
+    /// Fails with `misfit`.
     #[cold]
     pub(super) fn fail<E: Error>(&self, misfit: DecodeError) -> E {
         *self.misfit.borrow_mut() = Some(misfit);
         E::custom("misfit")
     }
 
-    /// Something of kind `found` where `wanted` belongs.
+    /// Fails because something of kind `found` is where `wanted` belongs.
     #[cold]
     pub(super) fn mismatch<E: Error>(&self, wanted: &TypePlan, found: &str, note: Option<&str>) -> E {
         self.fail(DecodeError::new(Problem::Type {
@@ -40,13 +41,14 @@ impl Context {
         }))
     }
 
-    /// Something wrong about the parts of what was to be a `wanted`.
+    /// Fails because something is wrong with the parts of a value that should
+    /// be a `wanted`.
     #[cold]
     pub(super) fn parts<E: Error>(&self, wanted: String, what: String) -> E {
         self.fail(DecodeError::new(Problem::Parts { wanted, what }))
     }
 
-    /// The error goes out through `step`.
+    /// Adds a step to the path of the error while it is passed up.
     #[cold]
     pub(super) fn under<E>(&self, step: Step, error: E) -> E {
         if let Some(misfit) = self.misfit.borrow_mut().as_mut() {
@@ -55,13 +57,13 @@ impl Context {
         error
     }
 
-    /// Whether one more field may be left out.
+    /// Returns true if one more field may be left out.
     pub(super) fn one_more_missing(&self) -> bool {
         self.missing.set(self.missing.get() + 1);
         self.missing.get() <= MOST_MISSING
     }
 
-    /// Reads the whole of `json` by `seed`.
+    /// Reads the whole of `json` with `seed`.
     pub(super) fn read<'j, S: DeserializeSeed<'j>>(&self, json: &'j [u8], seed: S) -> Result<S::Value, DecodeError> {
         let mut text = serde_json::Deserializer::from_slice(json);
         let value = seed.deserialize(&mut text);
@@ -82,8 +84,8 @@ impl Context {
     }
 }
 
-/// serde_json's message, with the position as a user counts it: an item is
-/// mostly one line, of which only the column says something.
+/// Returns serde_json's message, with the position as a user counts it: an item
+/// is mostly one line, so only the column is useful.
 fn syntax(error: &serde_json::Error, json: &[u8]) -> String {
     if json.trim_ascii().is_empty() {
         return "not valid JSON: there is nothing in the item".to_owned();

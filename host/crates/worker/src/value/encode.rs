@@ -1,4 +1,4 @@
-//! A value to JSON text: compact, one line.
+//! Writes a value as JSON text: compact, on one line.
 
 use super::shape::TypePlan;
 use serde::Serialize;
@@ -9,17 +9,18 @@ use wasmtime::component::Val;
 /// A value that cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Its text is longer than it may be.
+    /// The text is longer than allowed.
     #[error("the text of the result is longer than {limit} bytes")]
     TooLarge {
-        /// The most that was allowed.
+        /// The maximum that was allowed.
         limit: usize,
     },
-    /// It is not of the shape it is written by, which is a mistake in the
-    /// host: wasmtime makes values of a function's own result type.
+    /// The value does not have the shape by which it is written. This is a
+    /// mistake in the host, because wasmtime creates values of a function's own
+    /// result type.
     #[error("the result has no {wanted} where the function's type has one; this is a mistake in wasmpool")]
     NotOfShape {
-        /// The kind of type.
+        /// The kind of type that was expected.
         wanted: &'static str,
     },
 }
@@ -27,23 +28,23 @@ pub enum EncodeError {
 impl TypePlan {
     /// Appends `val` as JSON without a line break.
     ///
-    /// Costs about 10 ns for an integer and a copy for a string; nothing is
-    /// allocated but room in `out`.
+    /// Costs about 10 ns for an integer and a copy for a string. Allocates
+    /// nothing but room in `out`.
     ///
     /// # Errors
     ///
-    /// [`EncodeError::NotOfShape`]; `out` then ends in part of a text.
+    /// [`EncodeError::NotOfShape`]; `out` then ends with an incomplete text.
     pub fn encode(&self, val: &Val, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.encode_within(val, usize::MAX, out)
     }
 
-    /// As [`TypePlan::encode`], of at most `limit` bytes. The limit holds to
-    /// within one string or name, so that what a guest returns cannot grow
-    /// without bound by being written down.
+    /// Appends `val` as JSON of at most `limit` bytes. The limit may be
+    /// exceeded by one string or name, so that what a guest returns cannot grow
+    /// without bound by being written.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`]; `out` then ends in part of a text.
+    /// [`EncodeError`]; `out` then ends with an incomplete text.
     pub fn encode_within(&self, val: &Val, limit: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let end = out.len().saturating_add(limit);
         let mut writer = Writer { out, end, limit };
@@ -51,13 +52,13 @@ impl TypePlan {
         writer.check()
     }
 
-    /// Appends what a program that is no JSON reader wants: strings (also
+    /// Appends `val` for a program that does not read JSON: strings (also
     /// characters and names) and bytes as they are, the rest as JSON. Such a
-    /// text may hold line breaks.
+    /// text may contain line breaks.
     ///
     /// # Errors
     ///
-    /// As [`TypePlan::encode`].
+    /// The same as [`TypePlan::encode`].
     pub fn encode_raw(&self, val: &Val, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match (self, val) {
             (Self::String, Val::String(text)) => out.extend_from_slice(text.as_bytes()),
@@ -76,7 +77,7 @@ impl TypePlan {
             _ => {
                 let start = out.len();
                 self.encode(val, out)?;
-                // What else is a JSON string is a name, with nothing escaped.
+                // Any other JSON string is a name, in which nothing is escaped.
                 if out.get(start) == Some(&b'"') {
                     out.remove(start);
                     out.pop();
@@ -87,7 +88,7 @@ impl TypePlan {
     }
 }
 
-/// The name of a map's key in a JSON object, without quotes.
+/// Returns the name of a map's key in a JSON object, without quotes.
 pub(super) fn key(val: &Val) -> Option<String> {
     Some(match val {
         Val::Bool(v) => v.to_string(),
@@ -107,7 +108,8 @@ pub(super) fn key(val: &Val) -> Option<String> {
 
 #[inline]
 fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    // Writing to a `Vec` does not fail, nor does a scalar or a string.
+    // Writing to a `Vec` does not fail, and writing a scalar or a string does
+    // not either.
     let _written = serde_json::to_writer(out, value);
 }
 
@@ -120,7 +122,7 @@ fn byte(val: &Val) -> Result<u8, EncodeError> {
 
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    /// How long `out` may get.
+    /// Maximum length of `out`.
     end: usize,
     limit: usize,
 }
@@ -217,7 +219,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Of the values with one key, the last counts, and is written once.
+    /// Writes a map. If several values have the same key, the last one counts,
+    /// and the key is written once.
     fn map(&mut self, shape: &TypePlan, list: &[(Val, Val)]) -> Result<(), EncodeError> {
         let mut names = Vec::new();
         let mut last = HashMap::new();
@@ -238,7 +241,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The object of one member, by which a case is told.
+    /// Writes an object of one member, whose name is the case.
     fn single(&mut self, name: &str, shape: &TypePlan, val: &Val) -> Result<(), EncodeError> {
         self.out.push(b'{');
         self.member(0, name, shape, val)?;
@@ -266,7 +269,7 @@ impl Writer<'_> {
         self.value(shape, val)
     }
 
-    /// Before the element at `at` of an array or object.
+    /// Writes what comes before the element at `at` of an array or object.
     #[inline]
     fn next(&mut self, at: usize) -> Result<(), EncodeError> {
         if at > 0 {
@@ -304,7 +307,7 @@ fn not(wanted: &'static str) -> EncodeError {
     EncodeError::NotOfShape { wanted }
 }
 
-/// The word that a type begins with.
+/// Returns the word that a type begins with.
 fn kind(shape: &TypePlan) -> &'static str {
     match shape {
         TypePlan::Bool => "bool",

@@ -1,8 +1,8 @@
-//! The text at a place inside JSON, for the message of a misfit.
+//! Finds the text at a place inside JSON, for the message of a misfit.
 //!
-//! serde hands a visitor the value of a number, not its text, and nothing at
-//! all of an array. Items that do not fit are rare, so the text is looked for
-//! again, along the path that the misfit names.
+//! Serde gives a visitor the value of a number, not its text, and nothing at
+//! all of an array. Items that do not fit are rare, so the text is searched for
+//! again, along the path in the misfit.
 
 use super::misfit::Step;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// What stands in `json` at the end of `path`. Costs one pass over the text
-/// per step; `None` where the path leads nowhere or the text is not JSON.
+/// Returns the text in `json` at the end of `path`. Costs one pass over the
+/// text per step. Returns `None` if the path leads nowhere or the text is not
+/// JSON.
 pub(super) fn excerpt<'j, 'p>(json: &'j [u8], path: impl Iterator<Item = &'p Step>) -> Option<&'j str> {
     let mut place: &'j RawValue = serde_json::from_slice(json).ok()?;
     for step in path {

@@ -1,5 +1,5 @@
-//! An object whose members have names and types: a record, or the arguments of
-//! a function.
+//! Objects whose members have names and types: records, and the arguments of a
+//! function.
 
 use super::cell::Cell;
 use super::context::Context;
@@ -12,20 +12,20 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use std::fmt;
 use wasmtime::component::Val;
 
-/// What the members of an object are, and how to speak of them.
+/// The members of an object, and the words for them in messages.
 pub(super) struct Naming<'a> {
     pub fields: &'a Fields,
     /// `field`, `parameter` or `column`.
     pub noun: &'static str,
     pub layout: Layout,
-    /// What the whole object was to be.
+    /// Description of what the whole object should be.
     pub wanted: &'a dyn Fn() -> String,
-    /// What to say of a name that is not among the fields.
+    /// Returns the message about a name that is not among the fields.
     pub unknown: &'a dyn Fn(&str) -> String,
 }
 
 /// Reads the members of an object, one value per field in the order of
-/// declaration. A field left out is `none` where it is an option.
+/// declaration. A field that is left out is `none` if it is an option.
 pub(super) fn read<'de, A: MapAccess<'de>>(
     mut map: A,
     naming: &Naming<'_>,
@@ -74,7 +74,7 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
 }
 
 /// Reads the cells of a row without a header, one value per field in the order
-/// of declaration. The last ones may be left out where they are options.
+/// of declaration. The last ones may be left out if they are options.
 pub(super) fn read_cells<'de, A: SeqAccess<'de>>(
     mut seq: A,
     fields: &Fields,
@@ -100,11 +100,12 @@ pub(super) fn read_cells<'de, A: SeqAccess<'de>>(
     }
 }
 
-/// A string that is to be one of `names`: its position, or else itself.
+/// Reads a string that should be one of `names`. Returns its position or, if it
+/// is not among them, the string.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a> {
     pub names: &'a Names,
-    /// The position it probably has.
+    /// The position that it probably has.
     pub guess: usize,
 }
 
@@ -131,7 +132,8 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// There is no such name; perhaps another was meant.
+/// Returns the message that there is no such name; perhaps another one was
+/// meant.
 pub(super) fn unknown(noun: &str, name: &str, names: &Names) -> String {
     let hint = names.hint(name);
     format!("no {noun} `{}`{hint}", shorten(name))

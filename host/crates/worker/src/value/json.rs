@@ -1,4 +1,4 @@
-//! JSON text to a value, in one pass.
+//! Reads JSON text as a value, in one pass.
 
 use super::bytes;
 use super::context::Context;
@@ -12,12 +12,12 @@ use wasmtime::component::Val;
 
 use wasmpool_core::json::from_base64;
 
-/// What an object's members are.
+/// Meaning of an object's members.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Values in JSON, each member accounted for.
+    /// Values in JSON; each member has to be known.
     Json,
-    /// Cells of a row of CSV, of which some may not be wanted.
+    /// Cells of a row of CSV, some of which may not be needed.
     Row,
 }
 
@@ -30,8 +30,8 @@ pub(super) fn value(shape: &TypePlan, json: &[u8], layout: Layout) -> Result<Val
     context.read(json, ValueSeed::new(shape, &context).laid_out(layout))
 }
 
-/// A value of one shape, wanted at the place that serde has come to. It is
-/// the seed that asks for it as well as the visitor that takes it.
+/// Reads a value of one shape at serde's current position. It is both the seed
+/// that asks for the value and the visitor that takes it.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSeed<'a> {
     pub shape: &'a TypePlan,
@@ -148,13 +148,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         Ok(Val::Option(None))
     }
 
-    /// Only reached where an option is wanted.
+    /// Reads the value of an option; serde calls this for nothing else.
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
         let TypePlan::Option(inner) = self.shape else {
             return Err(self.mismatch("a value", None));
         };
         if matches!(**inner, TypePlan::Option(_)) && self.layout == Layout::Json {
-            // An object with one member, which `visit_map` takes.
+            // The value is an object with one member, which `visit_map` reads.
             return from.deserialize_any(self);
         }
         let value = self.of(inner).deserialize(from)?;
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-/// The one character that a text consists of.
+/// Returns the only character of a text that has exactly one.
 pub(super) fn single(text: &str) -> Option<char> {
     let mut chars = text.chars();
     chars.next().filter(|_| chars.next().is_none())

@@ -1,24 +1,24 @@
-//! What is wrong with an item that does not fit the type wanted.
+//! Describes why an item does not fit the expected type.
 
 use std::fmt::{self, Display, Formatter};
 use wasmpool_core::text::Foreign;
 
-/// How many characters of what was found a message shows.
+/// Number of characters of the found text that a message shows.
 const SHOWN: usize = 60;
 
-/// How many steps of the way a message shows.
+/// Number of steps of the path that a message shows.
 const STEPS: usize = 16;
 
-/// An item that does not fit: where in the value, which WIT type was wanted
+/// An item that does not fit: where in the value, which WIT type was expected
 /// and what was found there.
 ///
-/// One pointer wide, so that the path of the items that do fit stays cheap.
+/// One pointer wide, so that reading items that do fit stays cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Report>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Report {
-    /// The way to the place, innermost step first.
+    /// The path to the place, innermost step first.
     path: Vec<Step>,
     problem: Problem,
 }
@@ -32,14 +32,14 @@ pub(super) enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// The text itself, before any type is looked at.
+    /// The text itself is wrong; no type was looked at yet.
     Syntax(String),
-    /// The value found is not of the type wanted.
+    /// The value found is not of the expected type.
     Type {
         wanted: String,
         /// What kind of thing was found, or its text once that is known.
         found: String,
-        /// Why, where it is not plain from the two.
+        /// The reason, if it is not clear from the two.
         note: Option<String>,
     },
     /// The value is of the right kind, but something about its parts is wrong.
@@ -52,7 +52,7 @@ impl DecodeError {
         Self(Box::new(Report { path, problem }))
     }
 
-    /// A row of CSV where `wanted` has no columns.
+    /// Returns the error for a row of CSV where `wanted` has no columns.
     pub(super) fn row(wanted: String) -> Self {
         Self::new(Problem::Type {
             wanted,
@@ -61,24 +61,24 @@ impl DecodeError {
         })
     }
 
-    /// The same, seen from one step further out.
+    /// Adds the next outer step to the path.
     pub(super) fn push(&mut self, step: Step) {
         self.0.path.push(step);
     }
 
-    /// The way to the place, outermost step first.
+    /// Returns the path to the place, outermost step first.
     pub(super) fn path(&self) -> impl Iterator<Item = &Step> {
         self.0.path.iter().rev()
     }
 
-    /// Shows the text that was found, in place of what kind of thing it is.
+    /// Shows the text that was found instead of what kind of thing it is.
     pub(super) fn show(&mut self, text: &str) {
         if let Problem::Type { found, .. } = &mut self.0.problem {
             *found = shorten(text);
         }
     }
 
-    /// Whether a text found would be shown.
+    /// Returns true if a text that was found would be shown.
     pub(super) fn has_found(&self) -> bool {
         matches!(self.0.problem, Problem::Type { .. })
     }
@@ -122,7 +122,8 @@ fn is_plain(key: &str) -> bool {
     !key.is_empty() && key.len() <= SHOWN && key.chars().all(plain)
 }
 
-/// The beginning of a text that somebody else wrote, fit for a terminal.
+/// Returns the beginning of a text that somebody else wrote, made safe for a
+/// terminal.
 pub(super) fn shorten(text: &str) -> String {
     Foreign::of(text).at_most(SHOWN).to_string()
 }

@@ -1,16 +1,16 @@
-//! WIT values and JSON text: how an item becomes the arguments of a call, and
-//! how the result of a call becomes a line of output.
+//! Conversion between WIT values and JSON text: how an item becomes the
+//! arguments of a call, and how the result of a call becomes a line of output.
 //!
-//! This runs once per item, so the type is planned once ([`TypePlan::of`]) and an
-//! item is then read straight from its text into [`Val`]s and written straight
-//! from them, with no tree of JSON values in between. What does not fit is a
-//! [`DecodeError`], which says where in the value, which type was wanted and what
-//! was found.
+//! This runs once per item. So the type is planned once ([`TypePlan::of`]), and
+//! an item is then read directly from its text into [`Val`]s and written
+//! directly from them, without a tree of JSON values in between. An item that
+//! does not fit is a [`DecodeError`], which says where in the value, which type
+//! was expected and what was found.
 //!
-//! Nothing here allocates from a length that somebody claims: memory grows
-//! with the bytes of the item and with the type, no further.
+//! Nothing here allocates according to a length that somebody claims: memory
+//! grows with the bytes of the item and with the type, and no further.
 //!
-//! The mapping is that of `docs/reference.md`, "JSON and WIT values".
+//! `docs/reference.md` describes the mapping under "JSON and WIT values".
 
 use wasmtime::component::Val;
 
@@ -45,12 +45,12 @@ pub use wasmpool_core::policy::Form;
 
 /// Reads one value of `shape` from the bytes of an item.
 ///
-/// Costs what reading the text costs: about 20 ns for an integer, and for the
-/// rest the allocations that [`Val`] itself is made of.
+/// Costs as much as reading the text: about 20 ns for an integer, and for other
+/// types the allocations that [`Val`] itself consists of.
 ///
 /// # Errors
 ///
-/// A [`DecodeError`] where the text is not of that form or not of that type.
+/// A [`DecodeError`] if the text is not of that form or not of that type.
 pub fn decode(shape: &TypePlan, item: &[u8], form: Form) -> Result<Val, DecodeError> {
     match form {
         Form::Json => json::value(shape, item, json::Layout::Json),

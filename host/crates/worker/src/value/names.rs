@@ -1,12 +1,13 @@
-//! The names of a record's fields, a variant's cases, an enum or flags.
+//! The names of a record's fields, a variant's cases, an enum, or flags.
 
 use super::misfit::shorten;
 
-/// Names longer than any sensible one are not compared, nor more than so many: that costs their product.
+/// Maximum length and number of names that are compared, because comparing costs their product. No sensible name is
+/// longer.
 const LONGEST: usize = 64;
 const MOST: usize = 1000;
 
-/// Returns the name that is so much like `wanted` that it was probably meant.
+/// Returns a name that is so similar to `wanted` that it was probably meant.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if wanted.len() > LONGEST {
         return None;
@@ -20,8 +21,8 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
         .map(|(_, known)| known)
 }
 
-/// Distinct names in the order of their declaration, found again in
-/// logarithmic time: a task may declare thousands, and an item name them all.
+/// Distinct names in the order of their declaration, which can be found in logarithmic time: a task may declare
+/// thousands, and an item may name all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     list: Vec<String>,
@@ -30,20 +31,20 @@ pub struct Names {
 }
 
 impl Names {
-    /// Keeps `list` and sorts an index of it.
+    /// Keeps `list` and creates a sorted index of it.
     pub fn new(list: Vec<String>) -> Self {
         let mut sorted: Vec<usize> = (0..list.len()).collect();
         sorted.sort_unstable_by(|&a, &b| list[a].cmp(&list[b]));
         Self { list, sorted }
     }
 
-    /// The names in the order of their declaration.
+    /// Returns the names in the order of their declaration.
     pub fn as_slice(&self) -> &[String] {
         &self.list
     }
 
-    /// Where `name` is. `guess` is looked at first: an object's keys mostly
-    /// come in the order of the record's fields.
+    /// Returns the position of `name`. `guess` is checked first, because an object's keys mostly come in the order of
+    /// the record's fields.
     pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
         if self.list.get(guess).is_some_and(|known| known == name) {
             return Some(guess);
@@ -51,7 +52,7 @@ impl Names {
         self.sorted.binary_search_by(|&at| self.list[at].as_str().cmp(name)).ok().map(|found| self.sorted[found])
     }
 
-    /// A name that `name` was probably meant to be.
+    /// Returns a name that `name` was probably meant to be.
     pub(super) fn near(&self, name: &str) -> Option<&str> {
         if name.len() > LONGEST {
             return None;
@@ -59,7 +60,7 @@ impl Names {
         nearest(&name.to_lowercase().replace('_', "-"), self.list.iter().map(String::as_str))
     }
 
-    /// `; did you mean …?`, else the names there are, to end a message with.
+    /// Returns the end of a message: `; did you mean …?`, or else the names there are.
     pub(super) fn hint(&self, name: &str) -> String {
         const SHOWN: usize = 8;
         if let Some(near) = self.near(name) {

@@ -1,4 +1,4 @@
-//! Numbers: all 64 bits of an integer, and floats rounded once.
+//! Reads numbers: all 64 bits of an integer, and floats rounded once.
 
 use super::json::ValueSeed;
 use super::misfit::Step;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use wasmtime::component::Val;
 
-/// The value of an integer shape that `n` is in the range of.
+/// Returns the value of an integer shape if `n` is in its range.
 macro_rules! integer {
     ($shape:expr, $n:expr) => {
         match $shape {
@@ -28,11 +28,11 @@ macro_rules! integer {
 }
 pub(super) use integer;
 
-/// The most frequent item of all, an integer and nothing else, without the
-/// setting up of a parser. `None` is for the parser to look at.
+/// Reads the most frequent kind of item, an integer and nothing else, without
+/// setting up a parser. If it returns `None`, the parser has to read the item.
 #[inline]
 pub(super) fn bare_integer(shape: &TypePlan, json: &[u8]) -> Option<Val> {
-    /// Of so many digits, every number is within 64 bits.
+    /// With this many digits, every number fits into 64 bits.
     const DIGITS: usize = 18;
     let digits = json.strip_prefix(b"-").unwrap_or(json);
     let plain = match digits {
@@ -55,8 +55,8 @@ pub(super) fn bare_integer(shape: &TypePlan, json: &[u8]) -> Option<Val> {
 }
 
 impl ValueSeed<'_> {
-    /// Floats are read from their text: by way of a double, an f32 would be
-    /// rounded twice.
+    /// Reads a float from its text. If it were read as a double first, an f32
+    /// would be rounded twice.
     pub(super) fn float<'de, D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
         let text = <&RawValue>::deserialize(from)?.get();
         let number = match text.as_bytes().first() {
@@ -84,7 +84,7 @@ impl ValueSeed<'_> {
         }
     }
 
-    /// A list of integers, which is read by the element's own type: half the
+    /// Reads a list of integers by the element's own type, which takes half the
     /// time of reading it by its shape.
     pub(super) fn integers<'de, T, A: SeqAccess<'de>>(self, mut seq: A, val: fn(T) -> Val) -> Result<Val, A::Error>
     where
@@ -109,8 +109,9 @@ impl ValueSeed<'_> {
         }
     }
 
-    /// What JSON has as a number with a fraction or an exponent, or beyond 64
-    /// bits, is no integer. Only `-0` is one, which comes as a float too.
+    /// Returns an error for a number that is not an integer because it has a
+    /// fraction or an exponent in JSON, or exceeds 64 bits. Only `-0` is
+    /// accepted, which also arrives as a float.
     pub(super) fn no_float<E: Error>(self, found: f64) -> Result<(), E> {
         const ABOVE: f64 = 18_446_744_073_709_551_616.0;
         const BELOW: f64 = -9_223_372_036_854_775_808.0;
@@ -128,7 +129,7 @@ impl ValueSeed<'_> {
     }
 }
 
-/// An integer of one type. What is none is left to `want` to complain about.
+/// Reads an integer of one type. For anything else, `want` reports the error.
 struct Integer<'a, T> {
     want: ValueSeed<'a>,
     of: PhantomData<T>,
@@ -186,7 +187,7 @@ impl<'de, T: TryFrom<i64> + TryFrom<u64>> Visitor<'de> for Integer<'_, T> {
     }
 }
 
-/// What kind of thing a JSON text is, by its first byte.
+/// Returns what kind of thing a JSON text is, by its first byte.
 fn kind(text: &str) -> &'static str {
     match text.as_bytes().first() {
         Some(b'"') => "a string",

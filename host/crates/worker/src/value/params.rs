@@ -1,4 +1,5 @@
-//! The arguments of a call, made of an item and of what was bound beforehand.
+//! The arguments of a call, made from an item and from values that were bound
+//! beforehand.
 
 use super::context::Context;
 use super::fields::{self, Naming, unknown};
@@ -15,11 +16,11 @@ use wasmtime::component::Val;
 #[derive(Clone, Debug)]
 pub struct Params {
     all: Fields,
-    /// One per parameter of `all`.
+    /// One for each parameter in `all`.
     bound: Vec<Option<Val>>,
     /// The parameters that the item fills.
     free: Fields,
-    /// Where in `all` each of `free` is.
+    /// Position in `all` of each parameter in `free`.
     slots: Vec<usize>,
 }
 
@@ -29,7 +30,7 @@ pub enum BindError {
     /// The function has no such parameter.
     #[error("{0}")]
     Unknown(String),
-    /// The parameter has its value already.
+    /// The parameter already has a value.
     #[error("parameter `{0}` is bound twice")]
     Twice(String),
     /// The value is not of the parameter's type.
@@ -37,24 +38,24 @@ pub enum BindError {
     DecodeError {
         /// The parameter.
         name: String,
-        /// What is wrong with the value.
+        /// The reason why the value does not fit.
         misfit: DecodeError,
     },
 }
 
 impl Params {
-    /// The parameters of a function, in their order.
+    /// Creates the parameters of a function, in their order.
     pub fn new(params: Vec<(String, TypePlan)>) -> Self {
         let all = Fields::new(params);
         Self { bound: vec![None; all.shapes.len()], slots: (0..all.shapes.len()).collect(), free: all.clone(), all }
     }
 
-    /// Gives the parameter `name` a value for every call, as
-    /// `functools.partial` does; the item then fills the others.
+    /// Gives the parameter `name` a value for every call, like
+    /// `functools.partial`; the item then fills the others.
     ///
     /// # Errors
     ///
-    /// [`BindError`] names the parameter and a likely one that was meant.
+    /// [`BindError`] names the parameter, and one that was probably meant.
     pub fn bind(&mut self, name: &str, json: &[u8]) -> Result<(), BindError> {
         let Some(at) = self.all.names.find(name, 0) else {
             let what = unknown("parameter", name, &self.all.names);
@@ -73,23 +74,23 @@ impl Params {
         Ok(())
     }
 
-    /// The parameters that the item fills.
+    /// Returns the parameters that the item fills.
     pub(super) fn free(&self) -> &Fields {
         &self.free
     }
 
-    /// Makes the arguments of one call: `out` is emptied, and holds one value
-    /// per parameter after.
+    /// Creates the arguments of one call in `out`, which is emptied and then
+    /// holds one value per parameter.
     ///
-    /// A function with one free parameter takes the item itself; with more,
-    /// an array of them or an object by their names; with none, null. A row of
-    /// CSV fills a record, else the parameters by their names.
+    /// A function with one free parameter takes the item itself; with more, an
+    /// array of them or an object by their names; with none, null. A row of CSV
+    /// fills a record, or else the parameters by their names.
     ///
-    /// Costs the reading of the item and a copy of each bound value.
+    /// Costs reading the item and a copy of each bound value.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`], with `out` in any state.
+    /// A [`DecodeError`]; the contents of `out` are then undefined.
     pub fn decode(&self, item: &[u8], form: Form, out: &mut Vec<Val>) -> Result<(), DecodeError> {
         out.clear();
         if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
@@ -119,7 +120,8 @@ impl Params {
         Ok(())
     }
 
-    /// The bound values, with the free ones put between.
+    /// Appends the bound values, with the free ones in their places between
+    /// them.
     fn fill(&self, free: impl IntoIterator<Item = Val>, out: &mut Vec<Val>) {
         let mut free = free.into_iter();
         for bound in &self.bound {
@@ -143,7 +145,7 @@ impl Params {
     }
 }
 
-/// Fields as a parameter list has them.
+/// Formats fields as a parameter list.
 struct List<'a>(&'a Fields);
 
 impl fmt::Display for List<'_> {
@@ -153,7 +155,8 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// The arguments that an item has to give, unless it is exactly one.
+/// Reads the arguments that an item has to provide, unless there is exactly
+/// one.
 struct Arguments<'a> {
     params: &'a Params,
     context: &'a Context,

@@ -3,15 +3,16 @@
 use super::names::Names;
 use wasmtime::component::Type;
 
-/// How many parts a type may have. A type is a graph in the component but a
-/// tree here, and a hostile component can name a small graph with a huge tree.
+/// Maximum number of parts of a type. A type is a graph in the component but a
+/// tree here, and a hostile component can describe a huge tree with a small
+/// graph.
 const MOST_PARTS: usize = 1 << 16;
 
-/// How deep types may be nested. JSON text is read to a depth of 128.
+/// Maximum depth of nested types. JSON text is read to a depth of 128.
 const DEEPEST: usize = 100;
 
-/// The plan of a WIT value type, made once per function, so that no item walks
-/// wasmtime's type handles.
+/// The plan of a WIT value type, made once per function, so that items are read
+/// without using wasmtime's type handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypePlan {
     Bool,
@@ -27,7 +28,7 @@ pub enum TypePlan {
     F64,
     Char,
     String,
-    /// `list<u8>`, which JSON spells in base64.
+    /// `list<u8>`, which is base64 in JSON.
     Bytes,
     List(Box<TypePlan>),
     /// `list<T, N>`
@@ -49,22 +50,22 @@ pub enum TypePlan {
 /// The fields of a record, or the parameters of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// What the fields are called.
+    /// Names of the fields.
     pub names: Names,
-    /// Of the same length as `names`.
+    /// Types of the fields, as many as there are names.
     pub shapes: Vec<TypePlan>,
 }
 
 /// The cases of a variant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cases {
-    /// What the cases are called.
+    /// Names of the cases.
     pub names: Names,
-    /// Of the same length as `names`; a case may have no payload.
+    /// Payloads of the cases, as many as there are names; a case may have none.
     pub payloads: Vec<Option<TypePlan>>,
 }
 
-/// A type whose values cannot be written down as data.
+/// A type whose values cannot be written as data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
     /// A resource, stream, future or error-context.
@@ -75,13 +76,13 @@ pub enum Unsupported {
         /// Where in the type, such as `.parts[]`; empty for the type itself.
         place: String,
     },
-    /// A map with keys that JSON cannot spell as the name of a member.
+    /// A map with keys that cannot be the name of a member in JSON.
     #[error("{}a map's key has to be a bool, an integer, a char or a string", at(.place))]
     Key {
         /// Where in the type.
         place: String,
     },
-    /// A type beyond what is planned for.
+    /// A type that is larger than planned for.
     #[error("the type has more than {MOST_PARTS} parts, or is nested deeper than {DEEPEST}")]
     TooLarge,
 }
@@ -91,13 +92,13 @@ fn at(place: &str) -> String {
 }
 
 impl Fields {
-    /// Fields of these names and shapes, in this order.
+    /// Creates fields with these names and types, in this order.
     pub fn new(fields: impl IntoIterator<Item = (String, TypePlan)>) -> Self {
         let (names, shapes): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
         Self { names: Names::new(names), shapes }
     }
 
-    /// Each field with its name, in the order of declaration.
+    /// Returns each field with its name, in the order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TypePlan)> {
         let names = self.names.as_slice().iter().map(String::as_str);
         names.zip(&self.shapes)
@@ -105,13 +106,13 @@ impl Fields {
 }
 
 impl Cases {
-    /// Cases of these names and payloads, in this order.
+    /// Creates cases with these names and payloads, in this order.
     pub fn new(cases: impl IntoIterator<Item = (String, Option<TypePlan>)>) -> Self {
         let (names, payloads): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
         Self { names: Names::new(names), payloads }
     }
 
-    /// Each case with its name, in the order of declaration.
+    /// Returns each case with its name, in the order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&TypePlan>)> {
         let names = self.names.as_slice().iter().map(String::as_str);
         names.zip(self.payloads.iter().map(Option::as_ref))
@@ -119,7 +120,7 @@ impl Cases {
 }
 
 impl TypePlan {
-    /// Plans `ty`. Costs a walk of the whole type; done once per function.
+    /// Plans `ty`. Costs a traversal of the whole type; done once per function.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl TypePlan {
         Planner { parts: MOST_PARTS, place: Vec::new() }.plan(ty)
     }
 
-    /// Whether a row of CSV can be one value of this type.
+    /// Returns true if a row of CSV can be one value of this type.
     pub(super) fn is_row(&self) -> bool {
         match self {
             Self::Record(_) => true,
@@ -138,12 +139,12 @@ impl TypePlan {
         }
     }
 
-    /// Whether a missing field of this type is `none`.
+    /// Returns true if a missing field of this type is `none`.
     pub(super) fn may_be_missing(&self) -> bool {
         matches!(self, Self::Option(_))
     }
 
-    /// The values of an integer type, as a message has them.
+    /// Returns the range of an integer type as a message shows it.
     pub(super) fn range(&self) -> Option<&'static str> {
         Some(match self {
             Self::S8 => "-128..=127",
@@ -160,9 +161,9 @@ impl TypePlan {
 }
 
 struct Planner {
-    /// How many more parts the type may have.
+    /// Number of further parts that the type may have.
     parts: usize,
-    /// The way down to the part at hand.
+    /// Path to the current part.
     place: Vec<String>,
 }
 

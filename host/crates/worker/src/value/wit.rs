@@ -1,27 +1,28 @@
-//! A shape as WIT text, for messages and for `inspect`.
+//! Shows a shape as WIT text, for messages and for `inspect`.
 
 use super::shape::TypePlan;
 use std::fmt::{self, Display, Formatter, Write};
 use wasmpool_core::text::head;
 use wasmtime::component::Type;
 
-/// The longest that a type is spelled inside a message.
+/// Maximum length of a type inside a message.
 const BRIEF: usize = 120;
 
 impl TypePlan {
-    /// The type as WIT text, such as `list<tuple<u8, string>>`. What WIT
-    /// declares by name is spelled out: `record { a: u8 }`.
+    /// Returns the type as WIT text, such as `list<tuple<u8, string>>`. Types
+    /// that WIT declares by name are written out: `record { a: u8 }`.
     pub fn wit(&self) -> String {
         self.to_string()
     }
 
-    /// As [`TypePlan::wit`], cut where it gets too long for a message.
+    /// Returns the text of [`TypePlan::wit`], cut if it is too long for a
+    /// message.
     pub(super) fn wit_brief(&self) -> String {
         brief(self)
     }
 }
 
-/// The text of `what`, cut at a length that fits a message.
+/// Returns the text of `what`, cut at a length that fits a message.
 pub(super) fn brief(what: impl Display) -> String {
     let mut brief = Brief { text: String::new(), most: BRIEF };
     if write!(brief, "{what}").is_err() {
@@ -30,11 +31,11 @@ pub(super) fn brief(what: impl Display) -> String {
     brief.text
 }
 
-/// The longest that a type is spelled for which there is no shape.
+/// Maximum length of the text of a type that has no shape.
 const LONGEST: usize = 2000;
 
-/// The type as WIT text, also where it has no shape: resources have no name
-/// here.
+/// Returns the type as WIT text even if it has no shape. Resources have no name
+/// in it.
 pub fn spell(ty: &Type) -> String {
     let mut brief = Brief { text: String::new(), most: LONGEST };
     if spell_to(ty, &mut brief).is_err() {
@@ -43,7 +44,7 @@ pub fn spell(ty: &Type) -> String {
     brief.text
 }
 
-/// A type of parts, such as `tuple<u8, string>`.
+/// Writes a type that consists of parts, such as `tuple<u8, string>`.
 fn spell_parts(name: &str, parts: impl IntoIterator<Item = Option<Type>>, out: &mut Brief) -> fmt::Result {
     write!(out, "{name}<")?;
     for (at, part) in parts.into_iter().enumerate() {
@@ -56,7 +57,7 @@ fn spell_parts(name: &str, parts: impl IntoIterator<Item = Option<Type>>, out: &
     out.write_str(">")
 }
 
-/// A type of parts with names, such as `record { a: u8 }`.
+/// Writes a type with named parts, such as `record { a: u8 }`.
 fn spell_named<'a>(name: &str, parts: impl Iterator<Item = (&'a str, Option<Type>)>, out: &mut Brief) -> fmt::Result {
     write!(out, "{name} {{ ")?;
     for (at, (part, ty)) in parts.enumerate() {
@@ -95,8 +96,8 @@ fn spell_to(ty: &Type, out: &mut Brief) -> fmt::Result {
     }
 }
 
-/// Stops the writing at so many bytes, so that a huge type is not spelled
-/// out only to be cut.
+/// Stops writing after `most` bytes, so that a huge type is not written out
+/// only to be cut.
 struct Brief {
     text: String,
     most: usize,
@@ -167,7 +168,7 @@ impl Display for TypePlan {
     }
 }
 
-/// `name: type`, as a field or a parameter is declared.
+/// `name: type`, in the form in which a field or a parameter is declared.
 pub(super) struct Field<'a>(pub &'a str, pub &'a TypePlan);
 
 impl Display for Field<'_> {
@@ -187,7 +188,7 @@ impl Display for Case<'_> {
     }
 }
 
-/// The parts with `, ` between them.
+/// Writes the parts with `, ` between them.
 pub(super) fn separated<T: Display>(f: &mut Formatter<'_>, parts: impl Iterator<Item = T>) -> fmt::Result {
     for (at, part) in parts.enumerate() {
         let comma = if at == 0 { "" } else { ", " };

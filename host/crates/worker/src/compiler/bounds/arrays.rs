@@ -1,4 +1,4 @@
-//! Checks before operations of arrays, which then trap by themselves.
+//! Checks before operations on arrays, which then trap by themselves.
 
 use wasm_encoder::{BlockType, HeapType, Instruction, RefType, ValType};
 use wasmparser::{Operator, StorageType};
@@ -6,7 +6,7 @@ use wasmparser::{Operator, StorageType};
 use super::Checks;
 
 impl Checks<'_> {
-    /// Puts a check before an operation of arrays.
+    /// Inserts a check before an operation on arrays.
     pub fn check_array(&mut self, operator: &Operator<'_>) -> Option<()> {
         const I32: ValType = ValType::I32;
         let bytes = |data: u32| self.known.data.get(data as usize).copied();
@@ -42,7 +42,7 @@ impl Checks<'_> {
         self.narrow(&types, &spans)
     }
 
-    /// Bytes of what an array of this type holds.
+    /// Returns the number of bytes of an element in an array of this type.
     fn each(&self, array: u32) -> Option<u64> {
         Some(match self.known.arrays.get(array as usize).copied()?? {
             StorageType::I8 => 1,
@@ -53,8 +53,8 @@ impl Checks<'_> {
         })
     }
 
-    /// Takes the operands of an operation, the last of which is how many, and gives them back: as they were, or, where one of
-    /// `spans` is too long, as one element that lies beyond it, so that the operation traps as it would have.
+    /// Stores the operands of an operation, the last of which is a count, and restores them. If one of `spans` is too
+    /// long, they are replaced by one element beyond its end, so that the operation traps as it would have.
     fn narrow(&mut self, types: &[ValType], spans: &[Span]) -> Option<()> {
         let operands: Vec<u32> = types.iter().enumerate().map(|(at, ty)| self.local(at, *ty)).collect();
         let count = *operands.last()?;
@@ -73,7 +73,7 @@ impl Checks<'_> {
             match span.of {
                 Within::Array(at) => {
                     self.emit(&Instruction::LocalGet(*operands.get(at)?));
-                    // A null traps here as it does there.
+                    // A null reference traps here as it does in the operation.
                     self.emit(&Instruction::ArrayLen);
                     self.emit(&Instruction::I64ExtendI32U);
                 }
@@ -94,23 +94,23 @@ impl Checks<'_> {
     }
 }
 
-/// Elements that an operation of arrays touches.
+/// The elements that an operation on arrays touches.
 struct Span {
-    /// The operand that says where they begin.
+    /// The operand with the index of the first of them.
     from: usize,
     of: Within,
 }
 
-/// What they have to lie in.
+/// What the elements have to be within.
 #[derive(Clone, Copy)]
 enum Within {
     /// The array that is this operand.
     Array(usize),
-    /// A segment of so many bytes, or elements, and how many each element of the array takes of them.
+    /// A segment of `length` bytes or elements, of which an element of the array takes `each`.
     Segment { length: u64, each: u64 },
 }
 
-/// The type of a reference to an array of this type.
+/// Returns the type of a reference to an array of this type.
 fn array(ty: u32) -> ValType {
     ValType::Ref(RefType { nullable: true, heap_type: HeapType::Concrete(ty) })
 }

@@ -1,4 +1,4 @@
-//! The modules that count: each has a function that uses up instructions and calls another, in whose place it is called.
+//! The counting modules. Each has a function that uses up instructions and calls another function, which it replaces.
 
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
@@ -6,20 +6,20 @@ use wasm_encoder::{
 };
 use wasmparser::CanonicalFunction;
 
-/// The name under which a module that counts is given a function, and gives one.
+/// The name under which a counting module imports a function, and exports one.
 pub const NAME: &str = "counted";
-/// The modules that count, by their indices: one for each `realloc`, one for reads and writes of streams, and then one for each
-/// of [`BUILTINS`].
+/// Indices of the counting modules: one for each `realloc`, one for reads and writes of streams, then one for each of
+/// [`BUILTINS`].
 pub const OF_REALLOC: u32 = 0;
 const OF_STREAMS: u32 = 1;
 const OF_BUILTINS: u32 = 2;
 pub const MODULES: u32 = OF_BUILTINS + BUILTINS.len() as u32;
 
-/// A function of the engine: how many numbers of 32 bits it takes, what it returns, and what it counts.
+/// A function of the engine: its number of 32-bit parameters, its result, and what it counts.
 #[derive(PartialEq, Eq)]
 struct Builtin(usize, Option<ValType>, u32);
 
-/// A resource takes some 50 ns, what may wait or be waited for some 200.
+/// Operations on a resource take some 50 ns, those that may wait or be waited for some 200 ns.
 const RESOURCE: u32 = 50;
 const WAITS: u32 = 200;
 const BUILTINS: [Builtin; 8] = [
@@ -33,8 +33,8 @@ const BUILTINS: [Builtin; 8] = [
     Builtin(2, None, WAITS),
 ];
 
-/// Returns which module counts for a function of the engine. `None` for those that take no time to speak of, and for one that
-/// calls a function of another component, which counts its own.
+/// Returns which module counts for a function of the engine. `None` for functions that take negligible time, and for
+/// one that calls a function of another component, which counts its own instructions.
 pub fn counter(canonical: &CanonicalFunction) -> Option<u32> {
     use CanonicalFunction as F;
     let builtin = match canonical {
@@ -64,22 +64,23 @@ pub fn counter(canonical: &CanonicalFunction) -> Option<u32> {
     Some(OF_BUILTINS + at as u32)
 }
 
-/// Returns all of them, in their order.
+/// Returns all counting modules, in the order of their indices.
 pub fn modules() -> Vec<Vec<u8>> {
     let builtins = BUILTINS.iter().map(of_builtin);
     [of_realloc(), of_streams()].into_iter().chain(builtins).collect()
 }
 
-/// Bytes that are counted at a time; fewer are not, besides the call.
+/// Number of bytes that are counted at a time. Fewer bytes count only the call.
 const BYTES: u32 = 1 << SHIFT;
 const SHIFT: u32 = 8;
-/// Instructions that a turn of the loop takes besides those that are only counted.
+/// Number of instructions that a turn of the loop takes in addition to those that are only counted.
 const TURN: u32 = 8;
 
-/// What each read and write of a stream counts, besides what it moves: the engine looks for who waits for it.
+/// What each read and write of a stream counts in addition to its bytes, because the engine looks for a party that
+/// waits for it.
 const MOVE: u32 = 500;
 
-/// Returns the module whose function counts the size that a `realloc` is asked for, and then calls that.
+/// Returns the module whose function counts the size that is requested from a `realloc`, and then calls it.
 fn of_realloc() -> Vec<u8> {
     const SIZE: u32 = 3;
     const LEFT: u32 = 4;
@@ -92,14 +93,14 @@ fn of_realloc() -> Vec<u8> {
     module(4, Some(ValType::I32), &body)
 }
 
-/// Returns the module whose function reads or writes, and then counts what was moved. What is moved while nobody waits is
-/// counted by whoever comes second.
+/// Returns the module whose function reads or writes, and then counts what was moved. If a party has to wait, the other
+/// one, which comes second, counts.
 fn of_streams() -> Vec<u8> {
     const RETURNED: u32 = 3;
     const LEFT: u32 = 4;
-    /// What is returned where nothing was moved yet.
+    /// Result if nothing has been moved yet.
     const BLOCKED: i32 = -1;
-    /// Where the count begins in what is returned else.
+    /// Bit at which the count begins in any other result.
     const COUNT: i32 = 4;
     let mut body = Function::new([(2, ValType::I32)]);
     let mut code = body.instructions();
@@ -122,7 +123,7 @@ fn of_builtin(Builtin(parameters, result, counts): &Builtin) -> Vec<u8> {
     module(*parameters, *result, &body)
 }
 
-/// Returns a module with a function of this body, which calls the one that it imports.
+/// Returns a module with a function of this body, which may call the imported one.
 fn module(parameters: usize, result: Option<ValType>, body: &Function) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function(vec![ValType::I32; parameters], result);
@@ -139,7 +140,7 @@ fn module(parameters: usize, result: Option<ValType>, body: &Function) -> Vec<u8
     module.finish()
 }
 
-/// Uses up [`BYTES`] instructions as often as this local says.
+/// Uses up [`BYTES`] instructions as many times as this local says.
 fn spend(code: &mut InstructionSink<'_>, left: u32) {
     code.block(BlockType::Empty).loop_(BlockType::Empty);
     code.local_get(left).i32_eqz().br_if(1);
@@ -148,7 +149,7 @@ fn spend(code: &mut InstructionSink<'_>, left: u32) {
     code.br(0).end().end();
 }
 
-/// Uses up so many instructions: the engine adds them up when it compiles them, and runs none.
+/// Uses up this many instructions. The engine adds them up when it compiles them, and runs none.
 fn waste(code: &mut InstructionSink<'_>, instructions: u32) {
     for _ in 0..instructions {
         code.i32_const(0).drop();

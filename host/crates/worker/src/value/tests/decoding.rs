@@ -55,7 +55,7 @@ fn floats_take_integers_and_the_three_names() {
 
 #[test]
 fn an_f32_is_rounded_once() {
-    // By way of a double this lies halfway between two floats.
+    // As a double, this would be halfway between two floats.
     let number = "1.00000017881393432617187499";
     assert_eq!(good(&TypePlan::F32, number), Val::Float32(1.000_000_1));
 }

@@ -1,4 +1,4 @@
-//! The promises of the module, one test each.
+//! The promises of the module, with one test for each.
 
 mod decoding;
 mod encoding;

@@ -4,7 +4,8 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Engine};
 
-/// The shape of the parameter of an imported function, declared in `types`.
+/// Returns the plan of the parameter of an imported function, whose types
+/// `types` declares.
 fn planned(types: &str, param: &str) -> Result<TypePlan, Unsupported> {
     let mut config = Config::new();
     config.wasm_component_model_map(true);

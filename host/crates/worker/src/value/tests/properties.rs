@@ -155,7 +155,8 @@ proptest! {
     ) {
         let written = text(&shape, &val);
         if let Ok(val) = json(&other, &written) {
-            // What was taken can be written, and means the same again.
+            // A value that was accepted can be written, and means the same
+            // again.
             prop_assert_eq!(json(&other, &text(&other, &val)), Ok(val));
         }
         let _any = decode(&other, written.as_bytes(), Form::Csv);
