@@ -1,4 +1,4 @@
-//! Bytes as they are, and how values are read.
+//! Arguments and results as bytes, and the reading of values.
 
 use wasmpool::{Bytes, Error, Kind, Pool};
 
@@ -8,7 +8,7 @@ use crate::support::{ECHO, SQUARES, beside_others, builder, pool};
 fn bytes_go_in_and_come_out_as_they_are() {
     let _beside = beside_others();
     let pool = pool(ECHO);
-    // Small ones, and those about where they begin to be handed over otherwise.
+    // Small sizes, and sizes around those from which on bytes are handed over without a copy.
     let sizes = (0..2000)
         .map(|i| i * 37 % 5000)
         .chain([4, 16, 64, 256].iter().flat_map(|kib| (kib << 10) - 2..(kib << 10) + 3));

@@ -1,4 +1,4 @@
-//! Whoever is not wanted any more keeps nobody waiting.
+//! A call that is given up keeps no other waiting.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use wasmpool::{Error, Kind, Pool};
 
 use crate::support::{SPIN, beside_others, builder, busy, until, workers};
 
-/// A pool of one worker, which is in an item that never ends by itself.
+/// Returns a pool of one worker, which is running an item that never ends by itself.
 fn one_worker() -> Pool {
     builder(SPIN).workers(1).build().expect("the pool is built")
 }
@@ -52,7 +52,7 @@ fn a_lazy_call_that_is_dropped_frees_its_workers() {
 fn a_map_that_fails_frees_its_workers() {
     let _beside = beside_others();
     let pool = builder(SPIN).workers(2).chunk_size(1).build().expect("the pool is built");
-    // What is no number fails at once; the others never end.
+    // Items that are no numbers fail at once; the others never end.
     let items =
         ["\"no number\"", "-1", "-1", "-1"].map(|json| serde_json::from_str::<serde_json::Value>(json).unwrap());
     assert!(matches!(pool.map::<_, i64>(items), Err(Error::Item(e)) if e.kind == Kind::InvalidInput));

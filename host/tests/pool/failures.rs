@@ -1,4 +1,4 @@
-//! What is wrong is said, to whoever asked for it, and nobody waits for ever.
+//! Errors are reported to the caller whom they concern, and no caller waits for ever.
 
 use wasmpool::{Error, Kind};
 

@@ -1,4 +1,4 @@
-//! NaN and the infinities, which JSON has no numbers for, go in and come out as they are.
+//! NaN and the infinities, for which JSON has no numbers, go in and come out unchanged.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use wasmpool::Pool;
 
 use crate::support::{beside_others, builder};
 
-/// `same` returns its record of `one: f64`, `small: f32`, `maybe: option<f64>` and `all: list<f64>` as it is; `half` halves a
-/// number, and `less` takes `by` off it.
+/// A component: `same` returns its record of `one: f64`, `small: f32`, `maybe: option<f64>` and `all: list<f64>`
+/// unchanged, `half` halves a number, and `less` subtracts `by` from it.
 const SAME: &str = r#"
 (component
   (core module $m

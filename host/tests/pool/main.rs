@@ -1,8 +1,8 @@
-//! What the pool promises: each row of Python's `multiprocessing.Pool` that it answers (`python`), and what it adds.
+//! The promises of the pool: each row of Python's `multiprocessing.Pool` that it answers (`python`), and what it adds.
 //!
-//! Workers are the `wasmpool` command. Nothing here sleeps to be in time: a test waits for what it needs.
+//! Workers are the `wasmpool` command. No test sleeps to synchronise: a test waits for what it needs.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bytes;
 mod cancel;

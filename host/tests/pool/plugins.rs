@@ -13,7 +13,7 @@ fn no_process_ever_holds_two_tasks() {
     let first = workers();
     assert_eq!(first.len(), 1);
     assert_eq!(other.apply::<_, i64>(3).unwrap(), 9);
-    // The first had to make room: the process that ran the second is another.
+    // The first call's worker had to make room: another process ran the second call.
     until("one worker, and a new one", || {
         let now = workers();
         (now.len() == 1 && now != first).then_some(())
@@ -93,7 +93,7 @@ fn resizing_in_the_middle_loses_nothing() {
 fn grants_of_one_task_are_not_those_of_another() {
     let _beside = beside_others();
     let pool = builder(SQUARES).grant_env("SECRET", "hunter2").build().unwrap();
-    // It would not be compiled for `init`, nor see the variable, if it had them.
+    // With the pool's `init` it would not compile, and it does not see the variable.
     let other = pool.task(DIVIDE).unwrap();
     assert!(!format!("{other:?}").contains("hunter2"));
     assert_eq!(other.apply::<_, i64>((4, 2)).unwrap(), 2);

@@ -15,9 +15,9 @@ fn is_forked<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Forked))
 }
 
-/// Uses in every way what a process that was forked off has of its parent's pool, and drops it.
+/// Uses a parent's pool in every way that a forked process can, and drops it.
 fn use_all(pool: Pool, result: AsyncResult<i64>, mut lazy: Imap<std::ops::RangeFrom<i64>, i64>) -> bool {
-    // Some may still be there from before.
+    // Some results may still be there from before.
     let lazy_ends = lazy.by_ref().take(100_000).find_map(Result::err).is_some_and(|e| matches!(e, Error::Forked));
     let told = [
         is_forked(pool.apply::<_, i64>(3)),
@@ -47,11 +47,11 @@ fn a_process_that_is_forked_off_is_told_that_it_has_no_pool_and_leaves_that_of_i
     let mut lazy = pool.imap::<_, i64>(1i64..);
     assert_eq!(lazy.next().unwrap().unwrap(), 1);
     let before = workers();
-    // SAFETY: the child uses the pool, which is what is tested, and then ends without a word to the harness.
+    // SAFETY: the child uses the pool, which is what is tested, and then ends without returning to the harness.
     let child = match unsafe { libc::fork() } {
         0 => {
             let right = use_all(pool, result, lazy);
-            // SAFETY: ends the process.
+            // SAFETY: the call ends the process.
             unsafe { libc::_exit(i32::from(!right)) }
         }
         child => Pid::from_raw(child),
@@ -66,7 +66,7 @@ fn a_process_that_is_forked_off_is_told_that_it_has_no_pool_and_leaves_that_of_i
     assert!(before.iter().all(|worker| worker.lives()));
 }
 
-/// One worker after the other is late, or killed: each costs one item.
+/// Each worker that is late or killed costs one item.
 fn loses_one_item_with_each_worker() {
     let pool = builder(SPIN).workers(1).build().expect("the pool is built");
     let kind = |result: Result<i64, Error>| match result {
@@ -91,7 +91,7 @@ fn a_program_that_ignores_the_end_of_its_children_loses_one_item_with_each_worke
         let test = "processes::a_program_that_ignores_the_end_of_its_children_loses_one_item_with_each_worker";
         return again(test, |_| {});
     }
-    // SAFETY: to ignore a signal runs none of our code.
+    // SAFETY: ignoring a signal runs no code of this program.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
     loses_one_item_with_each_worker();
 }

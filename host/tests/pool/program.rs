@@ -1,4 +1,4 @@
-//! Which binary workers are.
+//! The choice of the worker binary.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -26,7 +26,7 @@ fn a_binary_that_is_no_worker_is_refused() {
 #[test]
 fn a_program_without_a_worker_entry_is_refused_and_not_started_for_ever() {
     let _beside = beside_others();
-    // This harness calls none.
+    // This harness does not call `worker_entry`.
     let own = env::current_exe().unwrap();
     let message = refused(Pool::builder(SQUARES).worker_binary(own).build());
     assert!(message.contains("worker_entry()"), "{message}");

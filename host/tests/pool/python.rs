@@ -1,4 +1,4 @@
-//! One test, or some, for each row of the table of what Python's `multiprocessing` promises.
+//! Tests for each row of the table of what Python's `multiprocessing` promises.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ fn pool_has_as_many_processes_as_asked_for_and_idle_workers_wait() {
         let pool = builder(SPIN).workers(count).build().unwrap();
         let results: Vec<_> = (0..count).map(|_| pool.apply_async::<_, i64>(-1).unwrap()).collect();
         let busy = busy(count);
-        // More items get no more workers.
+        // More items do not get more workers.
         let _more = pool.map_async::<_, i64>(0..1000).unwrap();
         for result in results {
             result.cancel();
@@ -83,7 +83,7 @@ fn map_raises_the_first_failure_by_index_and_names_the_item() {
     };
     assert_eq!((e.index, e.kind), (37, Kind::Trap));
     assert_eq!(e.to_string(), "item 37 failed: trap: wasm trap: integer divide by zero");
-    // The rest is not run to its end: it has none.
+    // The rest is not run to its end, since it has none.
     let endless = (0i64..).map(|i| (i, i - 100));
     assert!(matches!(pool.map::<_, i64>(endless), Err(Error::Item(e)) if e.index == 100));
 }
@@ -142,7 +142,7 @@ fn a_callback_that_panics_takes_nothing_down() {
     let (sender, told) = mpsc::channel();
     let result = pool.apply_async::<_, i64>(2).unwrap();
     result.wait();
-    // Registered when all is over, it is called all the same.
+    // A callback that is registered after the end is called all the same.
     drop(result.callback(move |value| sender.send(value).unwrap()));
     assert_eq!(told.recv().unwrap(), 4);
     assert_eq!(pool.apply::<_, i64>(3).unwrap(), 9);
@@ -172,7 +172,7 @@ fn imap_over_an_endless_iterator_reads_no_further_ahead_than_the_bound_and_its_m
         let pool = builder(SQUARES).workers(2).buffer_size(bound).build().unwrap();
         let read = Rc::new(Cell::new(0u64));
         let counted = read.clone();
-        // It is neither `Send` nor does it end.
+        // This iterator is not `Send`, and does not end.
         let items = (0i64..).inspect(move |_| counted.set(counted.get() + 1)).map(|i| i % 1000);
         let mut results = match unordered {
             true => pool.imap_unordered::<_, i64>(items),
@@ -199,7 +199,7 @@ fn imap_with_a_buffer_of_one_can_be_fed_with_its_own_results() {
     let pool = builder(SQUARES).buffer_size(1).build().unwrap();
     let (sender, items) = mpsc::channel();
     sender.send(2i64).unwrap();
-    // The iterator blocks until the result before was taken.
+    // The iterator blocks until the previous result was taken.
     let results: Vec<i64> = pool
         .imap::<_, i64>(items.into_iter().take(4))
         .map(Result::unwrap)
@@ -212,7 +212,7 @@ fn imap_with_a_buffer_of_one_can_be_fed_with_its_own_results() {
 fn imap_that_is_dropped_cancels_what_was_read() {
     let _alone = alone();
     let pool = pool(COUNT_TO.as_bytes());
-    // Much work.
+    // The items after the first take much longer.
     let mut results = pool.imap::<_, i64>((0..10_000).map(|i| if i == 0 { 1 } else { 200_000_000 }));
     assert_eq!(results.next().unwrap().unwrap(), 1);
     drop(results);
@@ -278,7 +278,7 @@ fn async_result_cancel_ends_what_is_not_known() {
     assert!(waiting.cancel() && !waiting.cancel());
     assert!(matches!(waiting.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
     assert!(running.cancel());
-    // The worker is still in the cancelled item; another gets on.
+    // The worker is still running the cancelled item; another one serves.
     pool.resize(2);
     let known = pool.apply_async::<_, i64>(5).unwrap();
     assert_eq!(known.get().unwrap(), 5);

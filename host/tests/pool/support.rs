@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wasmpool::{Pool, PoolBuilder, Task};
 
 pub const SQUARES: &str = "examples/squares.wat";
-/// Returns its item, but for negative ones, for which it runs without end.
+/// A task that returns its item, except for negative ones, for which it runs without end.
 pub const SPIN: &str = "examples/spin.wat";
 pub const POWER: &str = "examples/power.wat";
 pub const DIVIDE: &str = "examples/divide.wat";
@@ -28,7 +28,7 @@ pub const COUNT_TO: &str = r#"
     (local.get $i)))"#;
 
 pub fn builder(task: impl Into<Task>) -> PoolBuilder {
-    // Nobody means to wait this long.
+    // Longer than any test should wait.
     Pool::builder(task).worker_binary(env!("CARGO_BIN_EXE_wasmpool")).timeout(Duration::from_secs(600))
 }
 
@@ -36,7 +36,7 @@ pub fn pool(task: impl Into<Task>) -> Pool {
     builder(task).workers(2).build().expect("the pool is built")
 }
 
-/// Set where this test runs as a process of its own.
+/// An environment variable that is set when a test runs as a process of its own.
 pub const INNER: &str = "POOL_TEST_INNER";
 
 /// Runs a test in a process of its own, with another environment.
@@ -50,7 +50,7 @@ pub fn again(test: &str, change: impl FnOnce(&mut Command)) {
 
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// Held by tests that count processes, where tests share one of their own.
+/// Returns a lock for tests that count processes, where all tests share one process.
 pub fn alone() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().unwrap_or_else(|e| e.into_inner())
 }
@@ -59,7 +59,7 @@ pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Waits for something, and fails if it never comes.
+/// Waits until `look` returns something, and fails if it never does.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -71,7 +71,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A worker process: a child of ours that has no children, as one that only makes a namespace has.
+/// A worker process: a child of this process without children of its own. A child that only makes a namespace has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Worker(pub i32);
 
@@ -85,7 +85,7 @@ fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// All processes below this one that live.
+/// Returns all living workers below this process.
 pub fn workers() -> Vec<Worker> {
     let own = i32::try_from(std::process::id()).expect("a number of a process");
     let mut found: Vec<Worker> = children(own).into_iter().map(Worker).filter(|w| w.lives()).collect();
@@ -103,7 +103,7 @@ impl Worker {
         self.stat().is_some_and(|fields| !matches!(fields.first().map(String::as_str), Some("Z" | "X")))
     }
 
-    /// Processor time used so far, in clock ticks.
+    /// Returns the processor time used so far, in clock ticks.
     pub fn ticks(self) -> u64 {
         let number = |i: usize| self.stat().and_then(|f| f.get(i)?.parse::<u64>().ok()).unwrap_or(0);
         number(11) + number(12)
@@ -115,7 +115,7 @@ impl Worker {
     }
 }
 
-/// Waits for so many workers that compute.
+/// Waits until `count` workers are computing.
 pub fn busy(count: usize) -> Vec<Worker> {
     let mut seen: Vec<(Worker, u64)> = Vec::new();
     until("workers that compute", || {
@@ -124,14 +124,14 @@ pub fn busy(count: usize) -> Vec<Worker> {
                 seen.push((worker, worker.ticks()));
             }
         }
-        // More than loading a task takes.
+        // More processor time than loading a task takes.
         let found: Vec<Worker> =
             seen.iter().filter(|(w, ticks)| w.lives() && w.ticks() > ticks + 5).map(|(w, _)| *w).collect();
         (found.len() >= count).then_some(found)
     })
 }
 
-/// Resident memory of this process, without what is mapped from files.
+/// Returns the resident memory of this process, without what is mapped from files.
 pub fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("status");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");

@@ -1,4 +1,4 @@
-//! One pool, several threads, and a program that goes on living.
+//! One pool used by several threads, in a program that continues afterwards.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -47,7 +47,7 @@ fn a_slow_consumer_can_call_the_pool_in_its_loop() {
 fn an_apply_takes_its_turn_beside_a_map_of_a_million_items() {
     let _beside = beside_others();
     let pool = pool(COUNT_TO.as_bytes());
-    // About a millisecond each: the whole takes many minutes.
+    // About a millisecond each: all of them take many minutes.
     let long = pool.map_async::<_, i64>(std::iter::repeat_n(1_000_000, 1_000_000)).unwrap();
     for i in 1..20 {
         assert_eq!(pool.apply::<_, i64>(i).unwrap(), i);
@@ -84,7 +84,7 @@ fn dropping_a_pool_leaves_no_process() {
     for result in results {
         assert!(matches!(result.get(), Err(wasmpool::Error::Item(e)) if e.kind == Kind::Cancelled));
     }
-    // A handle that is left over is of no use, and says so.
+    // A remaining handle cannot be used, and reports that.
     assert!(matches!(function.apply::<_, i64>(1), Err(wasmpool::Error::Closed)));
     let unused = builder(SQUARES).workers(4).build().unwrap();
     drop(unused);
@@ -151,7 +151,7 @@ fn a_result_can_be_awaited() {
     assert!(matches!(error, wasmpool::Error::Item(e) if e.kind == Kind::Timeout));
 }
 
-/// What a caller brings, and what panics when it is used on a thread of the pool.
+/// A caller's value that panics when it is used on a thread of the pool.
 struct Panics;
 
 impl std::task::Wake for Panics {
@@ -162,7 +162,7 @@ impl std::task::Wake for Panics {
 
 impl AsRef<[u8]> for Panics {
     fn as_ref(&self) -> &[u8] {
-        // As much as is not copied.
+        // Large enough not to be copied.
         &[7; 64 << 10]
     }
 }
@@ -202,7 +202,7 @@ fn a_panic_in_a_thread_of_the_pool_ends_its_calls_and_no_others() {
         let item = Bytes(bytes::Bytes::from_owner(Panics));
         let waiting = pool.apply_async::<_, Bytes>(item).unwrap();
         let second = pool.map_async::<_, Bytes>([(); 1000].map(|()| Bytes("x"))).unwrap();
-        // Known before the item is dropped, or not at all; but nobody waits for ever.
+        // The result is known before the item is dropped, or not at all; but nobody waits for ever.
         match waiting.get_timeout(Duration::from_secs(60)) {
             Ok(echoed) => assert_eq!(echoed.len(), 64 << 10),
             Err(Error::Bug(message)) => assert!(message.contains("panics when it is dropped"), "{message}"),
@@ -215,7 +215,7 @@ fn a_panic_in_a_thread_of_the_pool_ends_its_calls_and_no_others() {
         }
     }
     assert!(!endless.ready(), "another call goes on");
-    // The thread that broke down may have been given this call, too; the next one has another.
+    // The thread that panicked may have been given this call, too; the next call has another thread.
     let served = until("a thread that serves", || pool.apply::<_, Bytes>(Bytes("y")).ok());
     assert_eq!(*served, b"y");
     pool.terminate();

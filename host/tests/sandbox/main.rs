@@ -1,12 +1,12 @@
-//! The promises of the sandbox, held from inside real workers that try what a compromised one would.
+//! The promises of the sandbox, tested from inside real workers that try what a compromised one would.
 //!
-//! `cargo test --release -p wasmpool --features probes --test sandbox`. Run as root, every test is made as root and as an
-//! ordinary user; run as an ordinary user, as that user.
+//! `cargo test --release -p wasmpool --features probes --test sandbox`. When run as root, every test is made as root
+//! and as an ordinary user; otherwise as the user who runs it.
 //!
-//! Not every machine has every layer: containers forbid namespaces, and old kernels know little of Landlock. What cannot be
-//! shown on this one is left out, and said to be. Where nothing is missing, nothing is left out.
+//! Not every machine has every layer: containers forbid namespaces, and old kernels support little of Landlock. What
+//! cannot be tested on this machine is left out, and reported as left out. If no layer is missing, nothing is left out.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod surroundings;
 mod survivors;
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Who runs a host.
+/// The user who runs a host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum User {
-    /// Whoever runs the tests.
+    /// The user who runs the tests.
     Own,
-    /// Nobody in particular, where the tests run as root.
+    /// An ordinary user, if the tests run as root.
     Ordinary,
 }
 
@@ -35,7 +35,7 @@ fn users() -> Vec<User> {
     if nix::unistd::geteuid().is_root() { vec![User::Own, User::Ordinary] } else { vec![User::Own] }
 }
 
-/// The programs, where every user can run them.
+/// The programs under test, where every user can run them.
 struct Programs {
     _directory: tempfile::TempDir,
     probes: PathBuf,
@@ -47,8 +47,8 @@ fn programs() -> Programs {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let take = |from: &str| {
         let to = directory.path().join(Path::new(from).file_name().unwrap());
-        // By another process: one that a test beside this starts could inherit the descriptor that writes, for a moment,
-        // and what is written to cannot be run.
+        // Copied by another process: a process that a concurrent test starts could inherit the writing descriptor for a
+        // moment, and a file that is open for writing cannot be executed.
         assert!(Command::new("cp").arg(from).arg(&to).status().unwrap().success());
         to
     };
@@ -66,7 +66,7 @@ impl Programs {
         command
     }
 
-    /// Outcomes by the probe's name.
+    /// Returns outcomes by the probe's name.
     fn attempt(&self, user: User, arguments: &[&str]) -> BTreeMap<String, Tried> {
         let output = self.probes(user, arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?} as {user:?}: {}", text(&output.stderr));
@@ -78,14 +78,14 @@ impl Programs {
         text(&output.stdout).lines().map(line).collect()
     }
 
-    /// Whether one probe gets through where these layers are left out.
+    /// Returns true if one probe succeeds when these layers are left out.
     fn succeeds(&self, user: User, mode: &str, without: &str, probe: &str) -> bool {
         let tried = self.attempt(user, &["try", "--mode", mode, "--without", without, probe]);
         tried.get(probe).expect("a probe of this name").outcome == "succeeded"
     }
 }
 
-/// What a worker of a user gets on a machine.
+/// The sandbox that a user's worker gets on a machine.
 struct Doctor {
     strict: bool,
     /// Parts of the sandbox by name, and whether they are there.
@@ -104,7 +104,7 @@ impl Doctor {
         Doctor { strict: output.status.code() == Some(0), parts, table }
     }
 
-    /// Of this machine.
+    /// Runs `doctor` on this machine.
     fn here(programs: &Programs, user: User) -> Doctor {
         let mut command = Command::new(&programs.wasmpool);
         if user == User::Ordinary {
@@ -113,7 +113,7 @@ impl Doctor {
         Doctor::of(&command.arg("doctor").output().unwrap())
     }
 
-    /// Of a container on it.
+    /// Runs `doctor` in a container on this machine.
     fn contained(programs: &Programs, user: User) -> Doctor {
         Doctor::of(&contained(programs, user, true, &["doctor"]))
     }
@@ -122,18 +122,19 @@ impl Doctor {
         self.parts.get(part).copied().unwrap_or_else(|| panic!("no row for {part}: {}", self.table))
     }
 
-    /// Nothing is missing: no test has an excuse.
+    /// Returns true if nothing is missing, so that no test may be left out.
     fn whole(&self) -> bool {
         self.strict && self.parts.values().all(|held| *held)
     }
 
-    /// What shows most here: a worker under strict would refuse to start where a layer that stands in is left out.
+    /// Returns the mode that shows most on this machine: in strict mode a worker would not start without a layer that
+    /// replaces a missing one.
     fn mode(&self) -> &'static str {
         if self.whole() { "strict" } else { "best-effort" }
     }
 }
 
-/// Says that something could not be shown, past the test harness, which would swallow it.
+/// Reports that something could not be tested. Writes past the test harness, which would swallow the message.
 fn left_out(what: &str, user: User, why: &str) {
     let _ = writeln!(stderr(), "left out, as {user:?}: {what}: {why}");
 }
@@ -161,7 +162,7 @@ fn assert_all_refused(tried: &BTreeMap<String, Tried>, user: User) {
     }
 }
 
-/// The users for whom strict runs here.
+/// Returns the users for whom strict mode works on this machine.
 fn strict_users(programs: &Programs, what: &str) -> Vec<User> {
     let mut users = users();
     users.retain(|&user| {
@@ -190,7 +191,7 @@ fn a_compromised_worker_with_timers_gets_nothing() {
     }
 }
 
-/// The probes that got through.
+/// Returns the probes that succeeded.
 fn through(tried: &BTreeMap<String, Tried>) -> Vec<&str> {
     tried.iter().filter(|(_, tried)| tried.outcome == "succeeded").map(|(name, _)| name.as_str()).collect()
 }
@@ -212,7 +213,7 @@ fn with_a_scratch_directory_a_compromised_worker_gets_no_other_file() {
         for kind in [&["try", "--scratch"][..], &["try", "--scratch", "--timers"]] {
             assert_eq!(through(&programs.attempt(user, kind)), [""; 0], "as {user:?}");
         }
-        // Nor with one of the two that keep files away: no way leads out of it, by `..` neither.
+        // Nor without one of the two layers that keep files away: no path leads out, not by `..` either.
         for without in ["landlock", "namespaces"] {
             let kind = ["try", "--scratch", "--mode", "best-effort", "--without", without];
             let through_files = [
@@ -233,7 +234,7 @@ fn with_a_peer_granted_a_compromised_worker_reaches_no_other_port() {
     let programs = programs();
     for user in users() {
         for kind in [&["try", "--peer"][..], &["try", "--peer", "--timers"]] {
-            // A socket by itself reaches nobody.
+            // A socket alone reaches nobody.
             assert_eq!(through(&programs.attempt(user, kind)), ["socket inet"], "as {user:?}");
         }
     }
@@ -244,7 +245,7 @@ fn a_compromised_compiler_gets_nothing_but_what_compiling_takes() {
     let programs = programs();
     for user in strict_users(&programs, "all that a compiler could try") {
         let tried = programs.attempt(user, &["try", "--compile"]);
-        // It loads what it compiled, to describe it. The threads that compile run already.
+        // The process loads what it compiled, to describe it. The threads that compile run already.
         assert_eq!(through(&tried), ["make memory executable"], "as {user:?}");
     }
 }
@@ -256,13 +257,13 @@ fn a_worker_that_still_loads_its_task_gets_nothing_but_what_loading_takes() {
         let tried = programs.attempt(user, &["try", "--loading"]);
         assert_eq!(through(&tried), ["make memory executable"], "as {user:?}");
         let tried = programs.attempt(user, &["try", "--loading", "--timers"]);
-        // The one that drives the timers is started after the task is loaded.
+        // The thread that drives the timers is started after the task is loaded.
         assert_eq!(through(&tried), ["a thread", "make memory executable"], "as {user:?}");
     }
 }
 
-/// What stands on a line of the table is refused by that line alone: without it, and with all other layers, the call gets
-/// through. Root's workers are other users than root, which by itself refuses some of it.
+/// Each line of the table alone refuses the calls on it: without the line, and with all other layers, the call
+/// succeeds. Root's workers run as users other than root, which by itself refuses some calls.
 #[test]
 fn calls_are_refused_by_what_they_are_asked_for() {
     let programs = programs();
@@ -297,8 +298,8 @@ fn in_a_container_a_compromised_worker_gets_nothing() {
 
 const ALL_LAYERS: &str = "inheritance,death,limits,namespaces,privileges,landlock,seccomp";
 
-/// For each layer: with only those layers that would do the same left out, it refuses the probe; without it, too, the probe
-/// gets through. `part` is what of the layer refuses it.
+/// Checks for each layer that, with only the layers left out that would do the same, it refuses the probe, and that the
+/// probe succeeds without it, too. `part` is the part of the layer that refuses it.
 fn holds_by_itself(layer: &str, part: &str, others: &[&str], probe: &str, users: &[User]) {
     let programs = programs();
     for &user in users {
@@ -350,7 +351,7 @@ fn without_limits_a_worker_takes_the_machines_memory() {
 #[test]
 fn without_limits_a_worker_touches_the_whole_address_space() {
     holds_by_itself("limits", ADDRESSES, &[], "touch 16 TiB of address space", &users());
-    // Where the filter lets it pass, the limit holds what is not counted as a process's own memory.
+    // If the filter lets the call pass, the limit still covers memory that does not count as the process's own.
     holds_by_itself("limits", ADDRESSES, &["seccomp"], "share 64 GiB of memory with itself", &users());
 }
 
@@ -380,7 +381,7 @@ fn landlock_alone_keeps_files_and_the_network_away() {
 
 #[test]
 fn landlock_alone_keeps_signals_inside() {
-    // Root's workers are other users than root: they need no Landlock for that.
+    // Root's workers run as users other than root, so they need no Landlock for that.
     let ordinary = *users().last().unwrap();
     for probe in ["signal the host", "signal another worker"] {
         holds_by_itself("landlock", LANDLOCK_SCOPES, &["seccomp", "namespaces"], probe, &[ordinary]);
@@ -417,7 +418,7 @@ fn without_dropping_privileges_a_worker_of_root_is_root() {
     }
 }
 
-/// Whether a worker that never looks at its socket is gone after its host was killed.
+/// Returns true if a worker that never looks at its socket ends when its host is killed.
 fn dies_with_its_host(programs: &Programs, user: User, without: &str) -> bool {
     let mode = Doctor::here(programs, user).mode();
     let mut host = programs
@@ -429,11 +430,11 @@ fn dies_with_its_host(programs: &Programs, user: User, without: &str) -> bool {
     let mut line = String::new();
     BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: i32 = line.trim().parse().unwrap();
-    // SAFETY: takes numbers, and makes a descriptor.
+    // SAFETY: the call takes numbers, and returns a new descriptor.
     let worker = unsafe { OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32) };
     host.kill().unwrap();
     host.wait().unwrap();
-    // The kernel signals the worker before the host can be waited for. A worker that lives is only seen by waiting.
+    // The kernel signals the worker before the host can be waited for. That a worker lives on is only seen by waiting.
     let patience = PollTimeout::from(if without.is_empty() { 60_000u16 } else { 500 });
     let ended = poll(&mut [PollFd::new(worker.as_fd(), PollFlags::POLLIN)], patience).unwrap() == 1;
     if !ended {
@@ -451,7 +452,7 @@ fn without_the_death_signal_a_busy_worker_outlives_its_host() {
     }
 }
 
-/// Runs `wasmpool` in a container, which may be one of a kernel without Landlock.
+/// Runs `wasmpool` in a container, optionally as on a kernel without Landlock.
 fn contained(programs: &Programs, user: User, landlock: bool, arguments: &[&str]) -> Output {
     let mut words = vec!["contained"];
     if !landlock {
@@ -462,7 +463,8 @@ fn contained(programs: &Programs, user: User, landlock: bool, arguments: &[&str]
     programs.probes(user, &words).output().unwrap()
 }
 
-/// Whether this user can have all namespaces, and a view of the file system of its own, asked of the kernel itself.
+/// Returns true if this user can have all namespaces, and a view of the file system of its own, asked of the kernel
+/// itself.
 fn namespaces_here(user: User) -> bool {
     let mut command = Command::new("true");
     if user == User::Ordinary {
@@ -485,10 +487,10 @@ fn namespaces_here(user: User) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The version of Landlock that the kernel says it has; none is 0.
+/// Returns the version of Landlock that the kernel reports; 0 if it has none.
 fn landlock_here() -> i64 {
     const VERSION: libc::c_uint = 1;
-    // SAFETY: with this flag the call reads nothing.
+    // SAFETY: with this flag the call reads no memory.
     unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION) }.max(0)
 }
 
@@ -497,7 +499,8 @@ fn doctor_finds_every_layer_here() {
     let programs = programs();
     for user in users() {
         let doctor = Doctor::here(&programs, user);
-        // What the kernel grants must be found: all else that these tests leave out, they leave out by the doctor's word.
+        // What the kernel grants must be found: everything else that these tests leave out is left out because `doctor`
+        // says so.
         for (part, version) in LANDLOCK.into_iter().zip([1, 4, 6]) {
             assert!(doctor.has(part) || landlock_here() < version, "as {user:?}: {}", doctor.table);
         }
@@ -577,7 +580,7 @@ fn where_nothing_can_be_mounted_a_scratch_directory_is_refused_with_a_way_out() 
     }
 }
 
-/// Items among which some make their worker attack the host.
+/// Runs items some of which make their worker attack the host, and returns the records.
 fn attacked(programs: &Programs, name: &str, format: &str) -> Vec<serde_json::Value> {
     let echo = programs.probes.with_file_name("echo.wat");
     std::fs::write(&echo, ECHO).unwrap();
@@ -594,7 +597,7 @@ fn attacked(programs: &Programs, name: &str, format: &str) -> Vec<serde_json::Va
     let said = text(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{name}: {said}");
     assert!(!said.contains("forged") && !said.contains("--sandbox off") && !said.contains('\x1b'), "{name}: {said}");
-    // Whatever it does: what the items it holds may take, and the start of another.
+    // Whatever the worker does: the time that its items may take, and the start of another worker.
     let most = Duration::from_millis(500) * HELD as u32 + Duration::from_secs(5);
     assert!(began.elapsed() < most * patience(), "{name} held up the run for {:?}", began.elapsed());
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -610,7 +613,8 @@ const ECHO: &str = r#"(component
     (func (export "echo") (param "item" string) (result string)
         (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
 
-/// How the item ends whose worker attacks. A worker may answer what it holds with anything that has the form of an answer.
+/// The kind of failure of the item whose worker attacks. A worker may answer the items it holds with anything that has
+/// the form of an answer.
 const ATTACKS: &[(&str, &str)] = &[
     ("a kind that is none", "worker-lost"),
     ("a length beyond all", "worker-lost"),
@@ -651,14 +655,16 @@ const ATTACKS: &[(&str, &str)] = &[
     ("hanging up", "worker-lost"),
 ];
 
-/// How much longer than alone all takes on this machine, which may be busy with other things: by how many run beside us.
+/// Returns a factor for time limits on a machine that is busy with other things, from the number of tests that run at
+/// the same time.
 fn patience() -> u32 {
     let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = busy.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     1 + (load / std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64)) as u32
 }
 
-/// Chunks that a worker holds at a time: what it can answer in place of another, or let wait until it is killed.
+/// Number of chunks that a worker holds at a time: it can answer one in place of another, or let them wait until it is
+/// killed.
 const HELD: usize = 2;
 
 #[test]
@@ -677,7 +683,7 @@ fn a_worker_that_attacks_the_host_costs_the_item_in_work_and_nothing_else() {
                 spoilt.push(record);
             }
         }
-        // What it holds may be lost with it: answers that were not heard yet, and those to come.
+        // Items that the worker holds may be lost with it: answers that were not received yet, and those to come.
         let most = if kind == "invalid-output" { 0 } else { HELD };
         assert!(spoilt.len() <= most, "{name} spoilt {spoilt:?}");
     }

@@ -1,15 +1,15 @@
-//! What a shell limits, a service's settings forbid or a container lacks: `doctor` finds it, the error of a run names it,
-//! and what can be done without is done without.
+//! Restrictions of shells, services and containers: `doctor` finds them, the error of a run names them, and what is not
+//! essential is done without.
 
 use super::*;
 
-/// Runs `wasmpool` in surroundings that a machine does not have.
+/// Runs `wasmpool` in emulated surroundings.
 fn in_these(programs: &Programs, user: User, settings: &[&str], arguments: &[&str]) -> Output {
     let wasmpool = programs.wasmpool.to_str().unwrap();
     programs.probes(user, &[&["emulated"], settings, &[wasmpool], arguments].concat()).output().unwrap()
 }
 
-/// Whether strict runs here when nothing is taken away.
+/// Returns true if strict mode works on this machine when nothing is taken away.
 fn runs_here(programs: &Programs, user: User) -> bool {
     let strict = Doctor::here(programs, user).strict;
     if !strict {
@@ -18,7 +18,7 @@ fn runs_here(programs: &Programs, user: User) -> bool {
     strict
 }
 
-/// What a run says that cannot be, and what `doctor` says; each must hold these words. Nothing is printed as a result.
+/// Checks that a run is refused, and that its message and `doctor` each contain these words. No result is printed.
 fn refused(settings: &[&str], users: &[User], words: &[&str], doctors: &[&str]) {
     let programs = programs();
     let task = task(&programs);
@@ -38,7 +38,7 @@ fn refused(settings: &[&str], users: &[User], words: &[&str], doctors: &[&str]) 
     }
 }
 
-/// It runs, and `doctor` says this besides.
+/// Checks that a run succeeds, and that `doctor` reports these words.
 fn runs(settings: &[&str], users: &[User], doctors: &[&str]) {
     let programs = programs();
     let task = task(&programs);
@@ -54,15 +54,15 @@ fn runs(settings: &[&str], users: &[User], doctors: &[&str]) {
     }
 }
 
-/// Root, where it may change what is mounted.
+/// Returns root, if it may change what is mounted.
 fn root() -> Vec<User> {
     if nix::unistd::geteuid().is_root() && namespaces_here(User::Own) { vec![User::Own] } else { Vec::new() }
 }
 
 #[test]
 fn memory_that_may_not_be_executed_is_named() {
-    // PR_SET_MDWE is as old as Linux 6.3.
-    // SAFETY: asks, by numbers.
+    // PR_SET_MDWE exists since Linux 6.3.
+    // SAFETY: the call takes numbers.
     let known = unsafe { libc::prctl(66, 0, 0, 0, 0) } >= 0;
     let settings: &[&str] = if known { &["--mdwe", "--no-executable-memory"] } else { &["--no-executable-memory"] };
     for setting in settings {
@@ -180,7 +180,7 @@ fn limits_of_the_shell_that_leave_room_let_it_run_and_doctor_tells_of_them() {
     }
 }
 
-/// Calls by which host and worker talk and keep what was done, each of which fails now and then.
+/// System calls by which host and worker communicate and record what was done; each is made to fail from time to time.
 const FAILING: [&str; 12] = [
     "sendto=ENOBUFS/3",
     "sendto=EINTR/2",
@@ -210,7 +210,7 @@ fn calls_that_fail_for_a_moment_are_tried_again_and_no_bell_is_lost() {
         std::fs::write(place.join("in.jsonl"), input).unwrap();
         let at = |name: &str| place.join(name).to_str().unwrap().to_owned();
         let (input, output, journal, cache) = (at("in.jsonl"), at("out"), at("journal"), at("cache"));
-        // Small chunks, and workers that end: much is said.
+        // Small chunks and short-lived workers make many messages.
         let map = ["map", &task, &input, "-j", "2", "-c", "3", "--max-tasks-per-worker", "40"];
         let arguments = [&map[..], &["-o", &output, "--journal", &journal]].concat();
         let wasmpool = programs.wasmpool.to_str().unwrap();
@@ -254,7 +254,7 @@ fn in_a_container_on_a_kernel_whose_landlock_knows_no_network_strict_runs() {
             assert_eq!(text(&output.stdout), "9\n", "{}", text(&output.stderr));
             let tried = programs.attempt(user, &[&older, &[probes, "try"][..]].concat());
             assert_all_refused(&tried, user);
-            // A peer takes sockets: nothing would keep a worker to its port.
+            // A granted peer requires sockets: nothing would restrict a worker to its port.
             let output = run(&[wasmpool, "call", "--allow-net", "127.0.0.1:9", &task, "f", "3"]);
             let message = text(&output.stderr);
             assert!(output.status.code() == Some(4) && message.contains("Landlock: no TCP"), "{message}");
@@ -262,7 +262,7 @@ fn in_a_container_on_a_kernel_whose_landlock_knows_no_network_strict_runs() {
     }
 }
 
-/// A cgroup with a limit of memory, where these tests may make one. It is removed again.
+/// A cgroup with a memory limit, if these tests may make one. It is removed when dropped.
 struct Group(PathBuf);
 
 impl Group {

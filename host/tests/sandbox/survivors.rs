@@ -1,10 +1,10 @@
-//! What a guest can set and read back, tried with an item that sets all of it before one that reads: nothing survives.
+//! State that a guest can set and read back: one item sets all of it, the next reads it, and nothing survives.
 
 use std::process::Stdio;
 
 use super::*;
 
-/// `f(x)`: a negative item marks all it can with its number and says what time it is then; another reads one thing.
+/// `f(x)`: a negative item marks all it can with its number and returns the time; any other reads one thing.
 const GUEST: &str = r#"(module
     (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_filestat_set_times"
@@ -76,15 +76,15 @@ const GUEST: &str = r#"(module
             (then (call $mark (i64.sub (i64.const 0) (local.get $x))))
             (else (call $look (i32.wrap_i64 (local.get $x)))))))"#;
 
-/// The times among what is read: when the directory was read and written, and when a new file was.
+/// The values that are times: when the directory was read and written, and when a new file was.
 const TIMES: [i64; 3] = [0, 1, 15];
-/// When the directory was made: with the worker.
+/// The value that is the time when the directory was made, which is when the worker started.
 const MADE: i64 = 2;
-/// Everything else.
+/// All other values.
 const OTHERS: std::ops::RangeInclusive<i64> = 3..=14;
-/// A year that is not soon.
+/// An item that marks all it can; as a positive number of nanoseconds, it is a time in a distant year.
 const MARK: i64 = -4_611_686_018_427_387_000;
-/// The kernel's clock for files lags behind by a tick.
+/// Nanoseconds of a tick, by which the kernel's clock for files lags behind.
 const TICK: i64 = 10_000_000;
 
 fn values(programs: &Programs, user: User, task: &str, items: &[i64]) -> Vec<i64> {
@@ -132,7 +132,7 @@ fn times_of_the_scratch_directory_are_those_of_the_item_that_reads_them() {
         let items: Vec<i64> = TIMES.into_iter().flat_map(|what| [MARK, what]).collect();
         for (pair, what) in values(&programs, user, &task, &items).chunks(2).zip(TIMES) {
             let (ended, time) = (pair[0], pair[1]);
-            // Neither what was set, nor when the item before wrote, which was 50 ms before its end.
+            // Neither what was set, nor the time at which the item before wrote, which was 50 ms before its end.
             assert!(
                 time > ended - TICK && time < -MARK,
                 "{what} as {user:?}: {time}, and the item before ended at {ended}"
