@@ -1,4 +1,4 @@
-//! A worker that sends whatever it likes over its socket, descriptors included, at any moment of its life.
+//! A worker that sends anything over its socket, descriptors included, at any moment of its life.
 #![no_main]
 
 use std::io::IoSlice;
@@ -13,12 +13,12 @@ use wasmpool_ipc::lane::life::{Life, News, Started};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// Anything.
+    /// Any bytes.
     Bytes(Vec<u8>),
-    /// One of the messages there are, and its text.
+    /// One of the messages that exist, with any text.
     Message(u8, String),
     Bell,
-    /// The host goes to sleep, or finds something.
+    /// The host goes to sleep; with `Found` it finds something of the worker's.
     Sleep,
     Found,
 }
@@ -27,7 +27,7 @@ enum Step {
 struct Move {
     step: Step,
     descriptors: u8,
-    /// The host reads the socket behind it.
+    /// True if the host reads the socket afterwards.
     read: bool,
 }
 
@@ -44,7 +44,7 @@ fn message(which: u8, text: String) -> Started {
     }
 }
 
-/// What the host made of a worker.
+/// What the host has concluded about a worker.
 #[derive(Default)]
 struct Heard {
     ready: u32,
@@ -52,14 +52,14 @@ struct Heard {
     broken: bool,
 }
 
-/// As the supervisor does it. Nothing is believed of a worker that was out of turn.
+/// Reads messages as the supervisor does. A worker that sent a message out of turn is not believed any more.
 fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
     for _ in 0..64 {
         let news = match host.receive::<Started>(true) {
             Ok(Incoming::Message(said)) => life.hear(said),
             Ok(Incoming::Bell) => life.rung().map(|()| None),
             Ok(Incoming::Nothing) => return,
-            // An empty message says the same as the end of the socket: either costs the worker.
+            // An empty message looks like the end of the socket: either ends the worker.
             Ok(Incoming::Closed) | Err(_) => {
                 heard.broken = true;
                 return;
@@ -100,7 +100,7 @@ fuzz_target!(|input: (bool, Vec<Move>)| {
                 continue;
             }
         };
-        // Few have some: those cost the worker.
+        // Few messages have descriptors, since those end the worker.
         let fds = vec![worker.as_raw_fd(); usize::from(descriptors.saturating_sub(243))];
         let rights = [ControlMessage::ScmRights(&fds)];
         let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };

@@ -1,4 +1,4 @@
-//! A worker that writes whatever it likes into the memory it shares with the host.
+//! A worker that writes anything into the memory that it shares with the host.
 #![no_main]
 
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ enum Attack {
     Advance(u16),
     InputTail(u64),
     Scribble(u16, Vec<u8>),
-    /// A header that could be right, and the bytes behind it.
+    /// A plausible header, and the bytes after it.
     Outcome {
         tag: u8,
         len: u16,
@@ -28,11 +28,11 @@ enum Attack {
     HostPage(u64, u64),
     Receive,
     Send(u16),
-    /// The output goes on in the wide ring, from this position on or so far from where it is.
+    /// The output continues in the wide ring, from this position on or at this distance from the present one.
     WideFrom(u64),
     WideFromHere(i8),
     Widen,
-    /// The header of a chunk goes out, and is taken back; the worker says so much of turns.
+    /// The header of a chunk is sent and taken back; the worker answers with any turns.
     Chunk,
     TakeBack,
     Turns(u64),
@@ -97,7 +97,7 @@ fuzz_target!(|attacks: Vec<Attack>| {
                         Ok(Received::Outcome(header, payload)) => {
                             assert!(payload.len() as u64 <= MAX);
                             assert_eq!(payload.len(), header.len as usize);
-                            // What the supervisor does with it.
+                            // The same as the supervisor does with it.
                             if let Ok(failure) = serde_json::from_slice::<Failure>(&payload) {
                                 assert!(failure.trace.len() + failure.denied.len() <= 128);
                                 let line = serde_json::to_string(&failure).expect("it was just read");

@@ -1,6 +1,6 @@
-//! What runs come to, in numbers.
+//! Figures of runs.
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     pub items: u64,
@@ -20,12 +20,13 @@ pub struct Figures {
     pub signals: u64,
     pub gave_up: u64,
     pub events: u64,
-    /// Of everything that happened.
+    /// The hash of all events.
     pub hash: u64,
 }
 
 impl Figures {
-    /// Adds those of other runs. The hash is a sum, so it depends neither on their order nor on who ran which.
+    /// Adds the figures of other runs. The hash is a sum, so it depends neither on their order nor on which thread ran
+    /// which.
     pub fn add(&mut self, other: &Figures) {
         self.items += other.items;
         self.spawned += other.spawned;

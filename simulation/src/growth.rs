@@ -1,15 +1,15 @@
-//! How the scheduler's own time grows with workers and items.
+//! Growth of the scheduler's own time with workers and items.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use wasmpool_scheduler::{Action, ChunkSize, Config, Ending, Scheduler, Time, Verdict, WorkerId};
 
-/// Items that one read brings.
+/// Number of items that one read brings.
 const BATCH: u64 = 1_000;
 
-/// Nanoseconds of processor time for each item of a run in which nothing goes wrong, all that drives it included: for each
-/// chunk one turn of a supervisor's loop.
+/// Returns the nanoseconds of processor time per item of a run in which nothing goes wrong, including the driver: one
+/// turn of a supervisor's loop for each chunk.
 pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
     let start = processor_time();
     let mut scheduler = Scheduler::new(Config {
@@ -17,7 +17,7 @@ pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
         ..Config::of_limits(Duration::from_secs(30), workers)
     });
     let (mut now, mut read, mut emitted) = (Time::ZERO, 0, 0);
-    // What workers have to answer, whoever was given it first being the first to answer.
+    // The chunks that workers have to answer; the worker that was given one first is the first to answer.
     let mut in_work: VecDeque<(WorkerId, u32)> = VecDeque::new();
     let mut answered = vec![0_u64; workers];
     while !scheduler.finished() {
@@ -64,7 +64,7 @@ pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
     (processor_time() - start) as f64 / items as f64
 }
 
-/// Nanoseconds that this process has run: the machine may be busy with other things.
+/// Returns the nanoseconds that this process has run, since the machine may be busy with other things.
 fn processor_time() -> u64 {
     let text = std::fs::read_to_string("/proc/self/schedstat").expect("Linux tells");
     let nanoseconds = text.split_ascii_whitespace().next().and_then(|first| first.parse().ok());

@@ -1,4 +1,4 @@
-//! What became of each item, and whether that is what the scheduler promises.
+//! What became of each item, checked against the scheduler's promises.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -9,15 +9,16 @@ use wasmpool_core::outcome::Kind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_scheduler::{Blame, Ending, WorkerId};
 
-/// Times a chunk may go back without an item of it having started, before its first item may be blamed.
+/// Number of times that a chunk may be given back without any of its items having started, before its first item may be
+/// blamed.
 const BOUNCES: u32 = 3;
 
-/// An item's outcome.
+/// The outcome of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
     Answered(Ending),
     Blamed(Blame),
-    /// It was known before this run.
+    /// The outcome was known before this run.
     Known,
 }
 
@@ -26,21 +27,21 @@ struct Item {
     holder: Option<WorkerId>,
     became: Option<(Became, u32)>,
     emitted: bool,
-    /// Workers that died while it alone was in work, and those that died with it as the next one.
+    /// Number of workers that died while they ran this item alone, or when it was the next to start.
     deaths: u32,
     bounces: u32,
-    /// Times that it was run again after an answer.
+    /// Number of times that it was run again after an answer.
     again: u32,
 }
 
-/// How a worker ended, as it really was.
+/// The end of a worker as it really was.
 #[derive(Debug)]
 pub struct Death {
-    /// The item in work, and whether it was alone in its call.
+    /// The running item, and whether it was alone in its call.
     pub in_work: Option<(u64, bool)>,
-    /// What it says of itself is true.
+    /// True if the worker reports the truth about itself.
     pub honest: bool,
-    /// It was ordered to be killed when this item was the next it had to answer.
+    /// The item that it had to answer next when it was ordered to be killed, if it was.
     pub ordered: Option<u64>,
 }
 
@@ -55,24 +56,25 @@ struct Gathered {
 pub struct Ledger {
     world: World,
     items: Vec<Item>,
-    /// Items of each worker, in the order in which it has to answer them.
+    /// Items of each worker, in the order in which it must answer them.
     held: BTreeMap<WorkerId, VecDeque<u64>>,
-    /// Workers that hold more than one.
+    /// Number of workers that hold more than one item.
     holding_several: usize,
     chunks: BTreeMap<u64, Gathered>,
     /// Items that callers gave up.
     given_up: BTreeSet<u64>,
     deaths: BTreeMap<WorkerId, (Death, Option<u64>)>,
-    /// Chunks that were emitted to their end.
+    /// Chunks that were emitted completely.
     ended: BTreeSet<u64>,
     emitted: u64,
     given_out: u64,
-    /// Outcomes of this run, and failures among them; whether there ever were too many.
+    /// Number of outcomes of this run, and of failures among them; whether there were ever too many.
     done: u64,
     failed: u64,
     was_too_much: bool,
     halted: Option<HaltWhen>,
-    /// Bytes read and not given out, given out and not all emitted, kept as outcomes, emitted and not written.
+    /// Bytes of items that were read and not given out, of items given out and not all emitted, of outcomes that wait,
+    /// and of outcomes emitted and not written.
     waiting: u64,
     input: u64,
     output: u64,
@@ -115,7 +117,7 @@ impl Ledger {
         self.waiting += self.cost(index);
     }
 
-    /// What another run has left is taken up: these outcomes are known, and print as so many bytes.
+    /// Adds outcomes that an earlier run has left, and the bytes of their printed form.
     pub fn known(&mut self, first: u64, end: u64, bytes: u64) {
         self.items.extend((first..end).map(|_| Item { became: Some((Became::Known, 1)), ..Item::default() }));
         self.chunks.insert(first, Gathered { indices: (first..end).collect(), bytes });
@@ -123,14 +125,14 @@ impl Ledger {
         self.given_out = end;
     }
 
-    /// These are still to be run.
+    /// Adds items that an earlier run has left to be run.
     pub fn hole(&mut self, first: u64, end: u64) {
         self.items.extend((first..end).map(|_| Item::default()));
         self.input += (first..end).map(|index| self.cost(index)).sum::<u64>();
         self.given_out = end;
     }
 
-    /// Items that were read and not given out are forgotten.
+    /// Drops items that were read and not given out.
     pub fn stop(&mut self) {
         self.waiting = 0;
     }
@@ -160,7 +162,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Nobody wants these items any more.
+    /// Records that nobody wants these items any more.
     pub fn give_up(&mut self, items: Range<u64>) {
         self.given_up.extend(items);
     }
@@ -169,7 +171,7 @@ impl Ledger {
         self.given_up.contains(&index)
     }
 
-    /// The next items of the input are a chunk that no worker gets.
+    /// Records that the next items of the input are a chunk that no worker gets.
     pub fn skip(&mut self, chunk: u64, count: u32) -> Result<(), Violation> {
         for index in chunk..chunk + u64::from(count) {
             promise!(index == self.given_out, "item {index} is skipped when it is the turn of {}", self.given_out);
@@ -183,7 +185,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A worker will not run these items, the last that it was given.
+    /// Records that a worker will not run these items, the last that it was given.
     pub fn taken_back(&mut self, worker: WorkerId, chunk: u64) -> Result<(), Violation> {
         let held = self.held.entry(worker).or_default();
         let before = held.len();
@@ -197,12 +199,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a worker holds this item.
+    /// Returns true if the worker holds this item.
     pub fn holds(&self, worker: WorkerId, index: u64) -> bool {
         self.held.get(&worker).is_some_and(|items| items.contains(&index))
     }
 
-    /// The item that a worker has to answer next.
+    /// Returns the item that a worker must answer next.
     pub fn next_of(&self, worker: WorkerId) -> Option<u64> {
         self.held.get(&worker)?.front().copied()
     }
@@ -211,7 +213,7 @@ impl Ledger {
         self.held.get(&worker).is_none_or(VecDeque::is_empty)
     }
 
-    /// Whether this worker, and whether any, holds more than one item.
+    /// Returns true if this worker holds more than one item; `somebody_holds_several` if any worker does.
     pub fn holds_several(&self, worker: WorkerId) -> bool {
         self.held.get(&worker).is_some_and(|items| items.len() > 1)
     }
@@ -220,12 +222,12 @@ impl Ledger {
         self.holding_several > 0
     }
 
-    /// Workers that hold items.
+    /// Returns the workers that hold items.
     pub fn holders(&self) -> impl Iterator<Item = WorkerId> {
         self.held.iter().filter(|(_, items)| !items.is_empty()).map(|(&id, _)| id)
     }
 
-    /// A worker's outcome was taken, for this item.
+    /// Records that a worker's outcome was taken, for this item.
     fn answered(&mut self, worker: WorkerId, index: u64) -> Result<(), Violation> {
         let held = self.held.entry(worker).or_default();
         let next = held.pop_front();
@@ -317,7 +319,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether too many items have failed, for what the run was told.
+    /// Returns true if more items have failed than the run permits.
     fn is_too_much(&self) -> bool {
         let (done, failed) = (self.done as f64, self.failed as f64);
         self.world.config.halt.is_some_and(|halt| match halt.after {
@@ -326,7 +328,7 @@ impl Ledger {
         })
     }
 
-    /// The scheduler says that it has halted; returns whether that was news.
+    /// Records that the scheduler has halted; returns true if it had not before.
     pub fn halt(&mut self, halt: Halt) -> Result<bool, Violation> {
         if self.halted.is_some() {
             return Ok(false);
@@ -344,7 +346,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// The orders that followed from all outcomes were given: if those were too much, it has halted.
+    /// Checks, after the orders that follow from all outcomes were given, that the scheduler has halted if too many
+    /// failed.
     pub fn would_halt(&self) -> Result<(), Violation> {
         let goes_on = self.halted.is_none() && self.is_too_much();
         promise!(!goes_on, "it goes on with {} of {} failed", self.failed, self.done);
@@ -355,7 +358,7 @@ impl Ledger {
         self.halted.is_some()
     }
 
-    /// A worker is gone; what it delivered was taken before.
+    /// Records that a worker has ended; what it delivered was taken before.
     pub fn lost(&mut self, worker: WorkerId, death: Death) -> Result<(), Violation> {
         let held = self.held.remove(&worker).unwrap_or_default();
         self.holding_several -= usize::from(held.len() > 1);
@@ -369,7 +372,7 @@ impl Ledger {
             let alone = death.honest && death.ordered.is_none() && death.in_work == Some((next, true));
             item.deaths += u32::from(alone);
             item.bounces += u32::from(!alone);
-            // Halving a batch runs it once more for each half it is in.
+            // Halving a batch runs an item once more for each half it is in.
             let most = if batch { 14 } else { 2 };
             promise!(item.deaths <= most, "item {next} killed {} workers", item.deaths);
         }
@@ -377,7 +380,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The orders that followed from losses were all given.
+    /// Records that all orders that follow from losses were given.
     pub fn losses_are_settled(&mut self) {
         self.deaths.clear();
     }
@@ -389,7 +392,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What the chunk has gathered leaves; returns how many bytes that is. After its end it is not heard of again.
+    /// Emits the outcomes of the chunk, and returns their bytes. After its end the chunk must not be named again.
     pub fn emit(&mut self, chunk: u64, done: bool) -> Result<u64, Violation> {
         promise!(!self.ended.contains(&chunk), "chunk {chunk} is emitted after its end");
         let gathered = self.chunks.remove(&chunk).unwrap_or_default();
@@ -422,31 +425,32 @@ impl Ledger {
         self.unwritten -= bytes;
     }
 
-    /// Items that have left.
+    /// Returns the number of items that were emitted.
     pub fn emitted(&self) -> u64 {
         self.emitted
     }
 
-    /// Items that were given out.
+    /// Returns the number of items that were given out.
     pub fn given_out(&self) -> u64 {
         self.given_out
     }
 
-    /// Bytes that wait to be written, and items that wait to be emitted.
+    /// Returns the bytes that wait to be written, and those of items that wait to be emitted.
     pub fn in_memory(&self) -> u64 {
         self.waiting + self.input + self.output + self.unwritten
     }
 
-    /// Bytes of items that are not emitted.
+    /// Returns the bytes of items that are not emitted.
     pub fn items_in_memory(&self) -> u64 {
         self.waiting + self.input
     }
 
-    /// The run is over, after so many items: each has its outcome, and that was right for it.
+    /// Checks, when the run is over after this many items, that each has its outcome and that the outcome is right for
+    /// it.
     pub fn complete(&self, items: u64) -> Result<(), Violation> {
         promise!(self.given_out == items, "{} items were given out of {items}", self.given_out);
         let config = &self.world.config;
-        // Another run may go on with what this one leaves.
+        // A later run may continue with what this one leaves.
         let left = config.resumable && self.halted == Some(HaltWhen::Now);
         if left {
             let next = self.items.get(self.emitted as usize);
@@ -468,7 +472,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether an item ended as it would alone, whatever others do.
+    /// Returns true if an item ended as it would alone, whatever others do.
     fn is_right(&self, index: u64, became: Became, attempts: u32) -> bool {
         let config = &self.world.config;
         if !self.world.is_undisturbed() || matches!(became, Became::Known | Became::Blamed(Blame::Cancelled)) {
@@ -482,7 +486,7 @@ impl Ledger {
             Nature::Failing(kind) => {
                 became == Became::Answered(Ending::Failed(kind)) && attempts == tries(kind, u32::MAX)
             }
-            // A third worker is not tried.
+            // It is not tried on a third worker.
             Nature::Killer => lost && attempts == tries(Kind::WorkerLost, 1),
             Nature::Flaky => well || lost,
             Nature::Endless => became == Became::Blamed(Blame::Timeout) && attempts == tries(Kind::Timeout, u32::MAX),

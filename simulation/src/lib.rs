@@ -1,13 +1,13 @@
 //! The scheduler, driven through random schedules in virtual time.
 //!
-//! A seed is a [`World`]: how many workers, which items, what goes wrong. A [`Simulation`] plays everything round the
-//! scheduler in it: the supervisor's loop, workers, the reader of the input, the writer of the output, and whoever kills
-//! and stops processes. A [`Ledger`] keeps what became of each item and holds the scheduler to its promises at every step.
-//! All that happens goes into a [`Trace`], so that a seed can be shown to replay bit for bit.
+//! A seed determines a [`World`]: how many workers, which items, what goes wrong. A [`Simulation`] plays everything
+//! round the scheduler in it: the supervisor's loop, workers, the reader of the input, the writer of the output, and
+//! whoever kills and stops processes. A [`Ledger`] records what became of each item and checks the scheduler's promises
+//! at every step. All events go into a [`Trace`], so that it can be shown that a seed replays bit for bit.
 //!
 //! `make simulate` runs it; `make simulate SEED=7` replays one seed and prints its trace.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is the purpose of this program")]
 
 mod figures;
 pub mod growth;
@@ -24,7 +24,7 @@ pub use simulation::Simulation;
 pub use trace::Trace;
 pub use world::World;
 
-/// A promise that was broken, in words.
+/// The description of a broken promise.
 pub type Violation = String;
 
 /// Ends the step with a [`Violation`] unless the condition holds.
@@ -37,7 +37,7 @@ macro_rules! promise {
 }
 pub(crate) use promise;
 
-/// What a seed came to.
+/// The result of a seed that failed.
 #[derive(Debug)]
 pub struct Failure {
     pub violation: Violation,
@@ -45,7 +45,7 @@ pub struct Failure {
     pub world: World,
 }
 
-/// Runs the seed.
+/// Runs a seed, and reduces its world if it fails.
 pub fn run(seed: u64) -> Result<Figures, Box<Failure>> {
     let world = World::drawn(seed);
     attempt(&world).map_err(|violation| Box::new(smaller(Failure { violation, world })))
@@ -60,7 +60,7 @@ pub fn attempt(world: &World) -> Result<Figures, Violation> {
     })
 }
 
-/// Looks for a smaller world that fails.
+/// Searches for a smaller world that fails.
 fn smaller(mut failure: Failure) -> Failure {
     'smaller: loop {
         for world in failure.world.smaller() {

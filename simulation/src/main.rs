@@ -1,6 +1,6 @@
-//! `simulate`: runs seeds, replays one, or tells how the scheduler's time grows.
+//! `simulate`: runs seeds, replays one, or measures how the scheduler's time grows.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is the purpose of this program")]
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -29,9 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs so many seeds on all processors, and says what they came to.
+/// Runs `count` seeds on all processors, and prints the results.
 fn seeds(first: u64, count: u64) -> ExitCode {
-    // A panic is a violation like any other, and told as one.
+    // A panic is a violation like any other, and reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let start = Instant::now();
     let next = AtomicU64::new(first);
@@ -75,7 +75,7 @@ fn seeds(first: u64, count: u64) -> ExitCode {
     }
 }
 
-/// Runs a seed, printing all that happens, and once more in silence: both have to be the same.
+/// Runs a seed, printing all events, and once more silently: both runs must be the same.
 fn replay(seed: u64) -> ExitCode {
     let world = World::drawn(seed);
     println!("{world:#?}");

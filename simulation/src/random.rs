@@ -1,4 +1,4 @@
-//! Random numbers (SplitMix64): a generator of our own, so that a seed means the same on every machine and version.
+//! Random numbers (SplitMix64), implemented here so that a seed means the same on every machine and with every version.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// A number below `n`, which counts as at least 1.
+    /// Returns a number below `n`, which counts as at least 1.
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
@@ -31,18 +31,18 @@ impl Random {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// True in `n` of 1000 cases.
+    /// Returns true in `n` of 1000 cases.
     pub fn per_mille(&mut self, n: u32) -> bool {
         self.below(1000) < u64::from(n)
     }
 
-    /// Of any order of magnitude up to `most`: small ones are as likely as large ones.
+    /// Returns a number up to `most` of any order of magnitude: small ones are as likely as large ones.
     pub fn magnitude(&mut self, most: u64) -> u64 {
         let bits = self.below(u64::from(most.max(1).ilog2()) + 1);
         self.below(2 << bits).min(most)
     }
 
-    /// Below `most`.
+    /// Returns a time below `most`.
     pub fn time(&mut self, most: Duration) -> Duration {
         Duration::from_nanos(self.below(most.as_nanos() as u64))
     }

@@ -18,56 +18,56 @@ use crate::{Violation, promise};
 use wasmpool_core::policy::HaltWhen;
 use wasmpool_scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 
-/// How often the host looks for outcomes while a worker may have some without ringing.
+/// Interval at which the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Starts that fail in a row before the run may give up, those of workers that somebody killed counting for a quarter, and
-/// how long it has to try at least.
+/// Weight of failed starts in a row after which the run may give up: 4 each, or 1 for a worker that somebody killed.
+/// `TRIES` is the minimum time that it must try.
 const FAILED_STARTS: u32 = 5 * 4;
 const TRIES: Duration = Duration::from_secs(2);
 
-/// Something that happens at a time.
+/// An event at some time.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A worker gets on with what it does, if this is still its step.
+    /// A worker continues, if this is still its step.
     Step {
         worker: WorkerId,
         number: u32,
     },
-    /// SIGCONT and SIGKILL reach it.
+    /// SIGCONT reaches the worker; with `Dies`, SIGKILL.
     Continue {
         worker: WorkerId,
     },
     Dies {
         worker: WorkerId,
     },
-    /// Somebody signals some worker.
+    /// Some worker gets a signal.
     Signal,
-    /// A read of the input ends; the output takes what it was given.
+    /// A read of the input ends; with `Written`, the output has taken what it was given.
     Read,
     Written,
     /// A caller brings items.
     Call,
-    /// A caller gives up what has no outcome yet.
+    /// A caller gives up all items without an outcome.
     CallerLeaves,
-    /// There are to be so many workers.
+    /// The number of workers is changed to this.
     Resize(usize),
-    /// The user asks for an end.
+    /// The user asks for the end of the run.
     Stop,
-    /// The host wakes, if this is still its wake-up; it is stopped.
+    /// The host wakes, if this is still its wake-up; with `HostStops`, it is stopped.
     Wake {
         number: u32,
     },
     HostStops,
 }
 
-/// What other threads tell the host.
+/// A message of another thread to the host.
 #[derive(Debug)]
 enum Mail {
     Input(u64),
     InputPause,
     SeveralCallers(bool),
     InputEnd,
-    /// What another run has left.
+    /// What an earlier run has left.
     TakenUp,
     Unwanted(Range<u64>),
     Workers(usize),
@@ -76,21 +76,21 @@ enum Mail {
     Stop,
 }
 
-/// What the host knows of a worker besides what the scheduler does.
+/// What the host knows of a worker besides what the scheduler knows.
 #[derive(Debug, Default)]
 struct Known {
-    /// It was told to end, or is being killed.
+    /// True if it was told to end, or is being killed.
     ends: bool,
     ready: bool,
-    /// It was there when the number of workers was last changed, and was given nothing since.
+    /// True if it existed when the number of workers was last changed, and was given nothing since.
     old: bool,
-    /// It was ordered to be killed, when this item was its next.
+    /// The item that was its next when it was ordered to be killed, if it was.
     ordered: Option<u64>,
-    /// When an outcome was last taken from it, or it was given items while it had none.
+    /// The time at which an outcome was last taken from it, or at which it was given items while it had none.
     quiet_since: Time,
-    /// Since when it was seen to be in items that nobody wants.
+    /// The time since which it was seen in items that nobody wants.
     unwanted_since: Option<Time>,
-    /// When it was given items while it had none, how many it was given since, and their bytes.
+    /// The time at which it was given items while it had none, the number of items it was given since, and their bytes.
     busy_since: Time,
     given: u64,
     bytes: u64,
@@ -116,28 +116,29 @@ pub struct Simulation {
     events: BinaryHeap<Reverse<(Time, u64, Event)>>,
     scheduled: u64,
     workers: BTreeMap<WorkerId, (Worker, Known)>,
-    /// Workers that rang, ended, or have outcomes that were left with them.
+    /// Workers that rang, that ended, or that have outcomes which were left with them.
     attention: BTreeSet<WorkerId>,
     mail: Vec<Mail>,
     read: u64,
     asked_for_input: bool,
-    /// Items that callers have brought, and that the host was given of these; how many it asks for.
+    /// Number of items that callers have brought, that the host was given of these, and that it asks for.
     called: u64,
     given: u64,
     wanted: u64,
-    /// A caller is on the way, or the last has left.
+    /// True if a caller is on the way, or if the last has left.
     caller_comes: bool,
-    /// One came while others waited, and whether the host knows.
+    /// True if a caller came while others waited; `knows_of_several` is true once the host knows.
     several_callers: bool,
-    /// Items before this one were given up, or never are; how often callers still leave.
+    /// Items before this index were given up, or never will be; `leaves_left` is how often callers still leave.
     left_to: u64,
     leaves_left: u32,
     knows_of_several: bool,
-    /// Workers that are allowed, how many at most were at any time, and how many beyond them still finish.
+    /// Number of workers that are allowed, the maximum of that so far, and the number of workers beyond it that still
+    /// finish.
     allowed: usize,
     most_allowed: usize,
     surplus: usize,
-    /// Most items that were in the host at a time, and most bytes of items that one read brought.
+    /// Maximum number of items in the host at a time, and of bytes of items that one read brought.
     most_items: u64,
     largest_read: u64,
     stopped: bool,
@@ -147,16 +148,16 @@ pub struct Simulation {
     wake_at: Option<Time>,
     wake_number: u32,
     stopped_until: Time,
-    /// Faults that are still to come.
+    /// Number of faults that are still to come.
     signals_left: u64,
     stops_left: u32,
     resizes_left: u32,
     /// Weight of the starts that failed since one was seen to succeed.
     failed_starts: u32,
-    /// When a worker was last seen to get ready, and to end.
+    /// The times at which a worker was last seen to get ready, and to end.
     ready_at: Time,
     lived_at: Time,
-    /// Outcomes had to wait for the output at some time: then deadlines do too.
+    /// True if outcomes had to wait for the output at some time: then deadlines are delayed, too.
     was_full: bool,
 }
 
@@ -220,7 +221,7 @@ impl Simulation {
         simulation
     }
 
-    /// Plays it to its end.
+    /// Plays the run to its end.
     pub fn run(mut self) -> Result<Figures, Violation> {
         let most = 100_000 + 3_000 * (self.world.items + self.world.config.workers as u64);
         let end = loop {
@@ -241,7 +242,7 @@ impl Simulation {
                 promise!(ready == 0, "it gives up, though {ready} workers are ready");
                 let (tried, alone) = (self.now - self.ready_at, self.now - self.lived_at);
                 let hopeless = self.failed_starts >= FAILED_STARTS && tried >= TRIES;
-                // The last try while one lived may have been a pause ago.
+                // The last attempt while a worker lived may have been a pause ago.
                 let patient = alone + Duration::from_secs(1) >= PATIENCE;
                 promise!(hopeless || patient && self.staying() == 0, "it gives up after {alone:?} without a worker");
                 self.figures.gave_up = 1;
@@ -298,7 +299,7 @@ impl Simulation {
         };
         worker.step_at = None;
         let stepped = worker.step(now, &self.world, &mut self.random);
-        // Whenever the host wakes it looks at every lane, rung or not.
+        // Whenever the host wakes it looks at every lane, whether its worker rang or not.
         self.attention.insert(id);
         if stepped.died {
             worker.exited = true;
@@ -332,7 +333,7 @@ impl Simulation {
         }
     }
 
-    /// It sleeps: there is something for it now.
+    /// Wakes a sleeping worker, for which there is something now.
     fn wake_worker(&mut self, id: WorkerId) {
         let soon = self.soon();
         let sleeps = self.workers.get(&id).is_some_and(|(w, _)| {
@@ -355,7 +356,7 @@ impl Simulation {
     }
 
     fn dies_soon(&mut self, id: WorkerId) {
-        // Now and then it takes the kernel a while; until then the worker gets on.
+        // Sometimes it takes the kernel a while; until then the worker continues.
         let most = if self.random.per_mille(100) { Duration::from_millis(30) } else { Duration::from_micros(500) };
         let at = self.now + self.random.time(most);
         self.schedule(at, Event::Dies { worker: id });
@@ -368,7 +369,7 @@ impl Simulation {
         self.ring();
     }
 
-    /// Something is there to be heard.
+    /// Wakes the host, which has something to read.
     fn ring(&mut self) {
         let at = self.now + self.random.time(self.world.latency);
         self.wake_by(at);
@@ -383,7 +384,7 @@ impl Simulation {
         }
     }
 
-    /// One turn of the supervisor's loop.
+    /// Makes one turn of the supervisor's loop.
     fn wake(&mut self) -> Result<Option<End>, Violation> {
         if let Some(end) = self.read_mail()? {
             return Ok(Some(end));
@@ -436,7 +437,7 @@ impl Simulation {
     fn read_mail(&mut self) -> Result<Option<End>, Violation> {
         for mail in std::mem::take(&mut self.mail) {
             match mail {
-                // A read that was under way when the end was asked for.
+                // This read was under way when the end was requested.
                 Mail::Input(count) if !self.scheduler.takes_input() => self.scheduler.input(&vec![1; count as usize]),
                 Mail::Input(count) => {
                     self.asked_for_input = false;
@@ -504,7 +505,7 @@ impl Simulation {
 
     fn resize(&mut self, workers: usize) {
         self.figures.resized += 1;
-        // It does not know yet which are dead, and may keep just these.
+        // The scheduler does not know yet which workers are dead, and may keep just these.
         let known = self.workers.values().filter(|(_, known)| !known.ends).count();
         self.surplus = self.surplus.max(known.saturating_sub(workers));
         (self.allowed, self.most_allowed) = (workers, self.most_allowed.max(workers));
@@ -518,7 +519,7 @@ impl Simulation {
         };
         if std::mem::take(&mut worker.said_ready) {
             if std::mem::take(&mut self.exchange) {
-                // It cannot load the artifact: all that have not yet loaded it start anew with another.
+                // The worker cannot load the artifact: all that have not yet loaded it start again with another.
                 for id in self.scheduler.forget_starting() {
                     self.workers.remove(&id);
                     self.attention.remove(&id);
@@ -546,11 +547,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// Takes the outcomes that are there; says whether the worker broke the protocol.
+    /// Takes the outcomes that have arrived; returns true if the worker broke the protocol.
     fn receive(&mut self, id: WorkerId, worker: &mut Worker, known: &mut Known) -> Result<bool, Violation> {
         self.observe(id, worker);
         let mut moved = false;
-        // Of one that is dead nothing more can come; what is there is taken.
+        // No more outcomes of a dead worker can come, so those that are there are taken.
         while (worker.dead || !self.scheduler.throttled(id))
             && let Some(outcome) = worker.ring.pop_front()
         {
@@ -584,7 +585,7 @@ impl Simulation {
             }
         }
         if worker.liar {
-            // It takes what it was sent bit by bit, and says each time that nothing is in work.
+            // The worker takes its input bit by bit, and reports each time that nothing is running.
             let bytes = self.random.below(1 + known.bytes.min(64));
             known.bytes -= bytes;
             self.scheduler.progress(id, bytes, self.now);
@@ -654,7 +655,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Does what the scheduler orders; says whether that is to give up.
+    /// Carries out the scheduler's orders; returns true if one is to give up.
     fn act(&mut self) -> Result<bool, Violation> {
         while let Some(action) = self.scheduler.next_action() {
             self.trace.note(self.now, &action);

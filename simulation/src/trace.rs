@@ -1,4 +1,5 @@
-//! What happened, in order: a hash that two runs of a seed can be compared by, and the lines themselves where wanted.
+//! The events of a run in order: a hash by which two runs of a seed can be compared, and the lines themselves where
+//! wanted.
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
@@ -14,7 +15,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// One that prints each line as it comes.
+    /// Makes a trace that prints each line immediately.
     pub fn printing() -> Self {
         Trace { print: true, ..Trace::default() }
     }
@@ -32,7 +33,7 @@ impl Trace {
         self.hash.0
     }
 
-    /// Lines so far.
+    /// Returns the number of lines so far.
     pub fn events(&self) -> u64 {
         self.events
     }

@@ -1,5 +1,5 @@
-//! A worker process, as the simulation plays it: it runs what is in its lane, item by item or as batches, and puts outcomes
-//! into a ring that can be full.
+//! A simulated worker process: it runs what is in its lane, item by item or as batches, and puts outcomes into a ring
+//! that can be full.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,50 +17,50 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// What it does at the moment.
+/// The present activity of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     Loading,
     Idle,
-    /// In the middle of a call for so many items from `first` on.
+    /// Running a call for `count` items from `first` on.
     Running {
         first: u64,
         count: u32,
         fate: Fate,
     },
-    /// It has outcomes for which the ring has no room.
+    /// Waiting, with outcomes for which the ring has no room.
     Writing,
 }
 
-/// How the call in work will end.
+/// The way in which the running call will end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Answer(Ending),
     /// A batch that fails as a whole.
     Unbatch,
     Die,
-    /// Not by itself.
+    /// The call does not end by itself.
     Never,
 }
 
-/// What a step of a worker led to.
+/// The result of a worker's step.
 #[derive(Debug, Default)]
 pub struct Stepped {
-    /// When it does something again by itself.
+    /// The time of its next step, if it takes one by itself.
     pub next: Option<Time>,
     pub died: bool,
-    /// It rang the host.
+    /// True if it rang the host.
     pub rang: bool,
 }
 
-/// What a worker claims that lies about what it does.
+/// The false claim of a worker that lies about what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
     /// Anything.
     Anything,
     /// At each look, that it has just begun something new.
     Starts,
-    /// That nothing is in work, while bytes come and go.
+    /// That nothing is running, while bytes come and go.
     Drip,
 }
 
@@ -69,29 +69,29 @@ pub struct Worker {
     pub doing: Doing,
     /// Items in its lane: first index and count of each chunk.
     queue: VecDeque<(u64, u32)>,
-    /// Items of the first chunk that are run one by one, after their batch failed.
+    /// Number of items of the first chunk that are run one by one, after their batch failed.
     singles: u32,
-    /// Outcomes not yet in the ring, and in it.
+    /// Outcomes not yet in the ring; `ring` holds those that are.
     out: VecDeque<Outcome>,
     pub ring: VecDeque<Outcome>,
     pub said_ready: bool,
     pub dead: bool,
-    /// It gets no more steps until it is continued.
+    /// True if it takes no steps until it is continued.
     pub stopped: bool,
-    /// When its next step was due as it was stopped, counted from then.
+    /// Time until its next step was due when it was stopped.
     rest: Option<Duration>,
     pub answered: u64,
     pub attempt: u64,
     pub since: Time,
     pub liar: bool,
     pub lie: Lie,
-    /// When its next step comes; those of other numbers are old.
+    /// The time of its next step; steps with other numbers are outdated.
     pub step_at: Option<Time>,
     pub step_number: u32,
-    /// It dies as it starts; it ended by itself.
+    /// True if it dies during its start; `exited` is true if it ended by itself.
     pub bad_start: bool,
     pub exited: bool,
-    /// It will answer once what nobody asked.
+    /// True if it will once send an answer that nobody asked for.
     pub talks: bool,
 }
 
@@ -120,14 +120,14 @@ impl Worker {
         }
     }
 
-    /// Items come into its lane. Returns whether it has to be woken.
+    /// Puts items into its lane. Returns true if it must be woken.
     pub fn queue(&mut self, first: u64, count: u32) -> bool {
         self.queue.push_back((first, count));
         self.doing == Doing::Idle
     }
 
-    /// The host takes back a chunk that waits behind another; says `false` where it was begun. One that lies says anything,
-    /// and runs it or not.
+    /// Takes back a chunk that waits behind another; returns false if it had begun. A lying worker returns anything,
+    /// and runs the chunk or not.
     pub fn take_back(&mut self, chunk: u64, random: &mut Random) -> bool {
         if self.liar && random.per_mille(500) {
             return random.per_mille(500);
@@ -139,13 +139,13 @@ impl Worker {
         at.is_some_and(|at| self.queue.remove(at).is_some())
     }
 
-    /// Whether it has begun this chunk.
+    /// Returns true if it has begun this chunk.
     pub fn has_begun(&self, chunk: u64) -> bool {
         let at = self.queue.iter().position(|&(first, _)| first == chunk);
         at.is_none_or(|at| at == 0 && (self.singles > 0 || matches!(self.doing, Doing::Running { .. })))
     }
 
-    /// The item it is in the middle of, and whether it is alone in its call.
+    /// Returns the item that it is running, and whether that is alone in its call.
     pub fn in_work(&self) -> Option<(u64, bool)> {
         match self.doing {
             Doing::Running { first, count, .. } => Some((first, count == 1)),
@@ -154,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// What its status page honestly says: attempts, items started, since when.
+    /// Returns what an honest status page contains: attempts, items started, since when.
     pub fn status(&self) -> (u64, u64, Time) {
         (self.attempt, self.answered + u64::from(self.in_work().is_some()), self.since)
     }
@@ -166,13 +166,13 @@ impl Worker {
         self.step_number += 1;
     }
 
-    /// Goes on after a stop; returns when its next step is.
+    /// Continues after a stop; returns the time of its next step.
     pub fn go_on(&mut self, now: Time) -> Option<Time> {
         self.stopped = false;
         self.rest.take().map(|rest| now + rest)
     }
 
-    /// It gets on: what it was doing has come to its end.
+    /// Makes the next step: the current activity has come to its end.
     pub fn step(&mut self, now: Time, world: &World, random: &mut Random) -> Stepped {
         let mut stepped = Stepped::default();
         match self.doing {
@@ -205,11 +205,11 @@ impl Worker {
             self.answered += 1;
         }
         if !self.out.is_empty() {
-            // The host is asked to make room; whoever takes outcomes wakes it.
+            // The host is asked to make room; it wakes the worker when it takes outcomes.
             self.doing = Doing::Writing;
             return Stepped { rang: true, ..stepped };
         }
-        // Within a chunk it rings only now and then, at its end always.
+        // Within a chunk it rings only sometimes, at its end always.
         stepped.rang = self.singles == 0 && (self.queue.is_empty() || random.per_mille(300));
         match self.begin(now, world, random) {
             Some(time) => stepped.next = time.map(|time| now + time),
@@ -223,7 +223,7 @@ impl Worker {
         stepped
     }
 
-    /// Takes items off the lane that were run.
+    /// Removes items that were run from the lane.
     fn take_off(&mut self, count: u32) {
         if let Some((first, left)) = self.queue.front_mut() {
             *first += u64::from(count);
@@ -235,7 +235,7 @@ impl Worker {
         self.singles = self.singles.saturating_sub(count);
     }
 
-    /// Starts the next call, if there is one; says how long it takes, if that is known.
+    /// Starts the next call, if there is one; returns its duration, if that is known.
     fn begin(&mut self, now: Time, world: &World, random: &mut Random) -> Option<Option<Duration>> {
         let &(first, left) = self.queue.front()?;
         let count = if world.config.batch && self.singles == 0 { left } else { 1 };

@@ -1,4 +1,4 @@
-//! What a seed's world is like: the run's settings, its items, and what goes wrong in it.
+//! The world of a seed: the run's settings, its items, and what goes wrong.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,31 +9,31 @@ use wasmpool_core::outcome::Kind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, RETRY_ON};
 use wasmpool_scheduler::{ChunkSize, Config};
 
-/// What an item costs the scheduler's account besides its bytes.
+/// Bytes that the scheduler counts for an item besides its own.
 const ITEM_OVERHEAD: u64 = 16;
 
-/// What an item does to the worker that runs it.
+/// The effect of an item on the worker that runs it.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum Nature {
-    /// It ends well, in time.
+    /// It succeeds in time.
     Good,
-    /// It fails at once, in this way, and a batch with it has to be run item by item.
+    /// It fails at once with this kind, and a batch with it has to be run item by item.
     Failing(Kind),
     /// It kills its worker.
     Killer,
-    /// It kills its worker, or not.
+    /// It kills its worker sometimes.
     Flaky,
     /// It never ends.
     Endless,
-    /// Its worker says by itself that it ran out of time.
+    /// Its worker reports by itself that it ran out of time.
     Expiring,
-    /// Each time something else becomes of it.
+    /// It ends differently each time.
     Moody,
-    /// It ends about when its time does.
+    /// It ends at about its time limit.
     Slow,
 }
 
-/// Of 1000 items, how many are of which nature.
+/// Number of items of each nature, out of 1000.
 #[derive(Clone, Debug, Default)]
 pub struct Natures {
     pub failing: u32,
@@ -45,47 +45,48 @@ pub struct Natures {
     pub slow: u32,
 }
 
-/// What goes wrong by itself.
+/// The faults of a world that no item causes.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Average time between two signals to workers: SIGKILL, SIGSTOP and SIGCONT, SIGSTOP alone.
+    /// Average time between two signals to workers: SIGKILL, SIGSTOP and SIGCONT, or SIGSTOP alone.
     pub signal_every: Option<Duration>,
-    /// Of 1000 workers, how many die as they start, never get ready, lie about what they do, answer what nobody asked.
+    /// Number of workers out of 1000 that die when they start (`dead_starts`), never get ready (`hung_starts`), lie
+    /// about what they do (`liars`), or answer what nobody asked (`talkers`).
     pub dead_starts: u32,
     pub hung_starts: u32,
-    /// Of 1000 starts, how many are refused; and when all are, for want of room.
+    /// Number of starts out of 1000 that are refused; `no_room` is when all are, for lack of resources.
     pub refused_spawns: u32,
     pub no_room: Option<Range<Duration>>,
     pub liars: u32,
     pub talkers: u32,
     /// Average time between two stops of the host itself.
     pub host_stops_every: Option<Duration>,
-    /// Workers are said to wait for processors.
+    /// True if workers are reported to wait for processors.
     pub overloaded: bool,
 }
 
-/// How the input comes.
+/// The pace of the input.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// Most items in one read, and longest pause before it.
+    /// Maximum number of items in one read, and longest pause before it.
     pub burst: u64,
     pub pause: Duration,
 }
 
-/// Items come from callers, who are served on demand.
+/// Callers that bring the items, which are served on demand.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    /// A caller comes only when all before it were answered; else after a pause.
+    /// True if a caller comes only when all before it were answered; otherwise after a pause.
     pub one_by_one: bool,
-    /// Average time between two that give up what they asked for.
+    /// Average time between two callers that give up their items.
     pub leave_every: Option<Duration>,
 }
 
-/// How the output is taken.
+/// The pace of the output.
 #[derive(Clone, Debug)]
 pub struct Output {
     pub per_byte: Duration,
-    /// It is closed after so many bytes.
+    /// Number of bytes after which it is closed.
     pub closes_after: Option<u64>,
 }
 
@@ -93,32 +94,32 @@ pub struct Output {
 pub struct World {
     pub seed: u64,
     pub items: u64,
-    /// Bytes of an item; of which some have far more, if there are large ones.
+    /// Bytes of an item; with `large_items`, some items have far more.
     pub item: u32,
     pub large_items: bool,
-    /// Most bytes that an outcome is printed as.
+    /// Maximum bytes of an outcome's printed form.
     pub outcome: u64,
-    /// Outcomes that fit into a worker's lane.
+    /// Number of outcomes that fit into a worker's lane.
     pub ring: usize,
     pub config: Config,
     pub natures: Natures,
     pub faults: Faults,
-    /// What another run has left: so many items from the first on that are known (`true`) or still to be run, and so on.
+    /// What an earlier run has left, in order: numbers of items that are known (`true`) or still to be run (`false`).
     pub left: Vec<(u64, bool)>,
     pub input: Input,
     pub callers: Option<Callers>,
     /// Average time between two changes of the number of workers.
     pub resized_every: Option<Duration>,
     pub output: Output,
-    /// The user asks for an end.
+    /// The time at which the user asks for the end.
     pub stop_at: Option<Duration>,
-    /// The artifact turns out to be another machine's when the first workers load it.
+    /// True if the artifact turns out to be another machine's when the first workers load it.
     pub exchange: bool,
-    /// How long the host may take to notice something.
+    /// Time that the host may take to notice something.
     pub latency: Duration,
 }
 
-/// Kinds that may be tried again, and that items fail with.
+/// Kinds of failure that items may have and that may be retried.
 const KINDS: [Kind; 5] = [Kind::WorkerLost, Kind::Timeout, Kind::Error, Kind::Trap, Kind::Memory];
 
 fn some_of(random: &mut Random, kinds: &[Kind]) -> BTreeSet<Kind> {
@@ -130,7 +131,7 @@ impl World {
         let random = &mut Random::new(mix(seed));
         let us = Duration::from_micros;
         let ms = Duration::from_millis;
-        // Mostly few; now and then as many as a large machine might start.
+        // Mostly few; sometimes as many as a large machine might start.
         let workers = match random.below(10_000) {
             0 => random.between(1_000, 10_000),
             1..20 => random.between(100, 1_000),
@@ -207,7 +208,7 @@ impl World {
             true => (0..random.below(6)).map(|_| (random.magnitude(30).max(1), may(random, 500))).collect(),
             false => Vec::new(),
         };
-        // Who serves callers does so in no order; they wait for theirs.
+        // Callers wait for their own outcomes, so their service has no order.
         let config = Config { ordered: config.ordered && callers.is_none(), ..config };
         World {
             seed,
@@ -262,13 +263,13 @@ impl World {
         Nature::Good
     }
 
-    /// How it fails, if it does.
+    /// Returns the kind of its failure, if it fails.
     fn kind(&self, index: u64) -> Kind {
         let failures = KINDS.len() as u64;
         KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(Kind::Error)
     }
 
-    /// Items that another run has left.
+    /// Returns the number of items that an earlier run has left.
     pub fn left_items(&self) -> u64 {
         self.left.iter().map(|(count, _)| count).sum()
     }
@@ -278,18 +279,18 @@ impl World {
         if large { self.item * 20 + 1_000 } else { self.item }
     }
 
-    /// Bytes of the item as the scheduler counts them.
+    /// Returns the bytes of the item as the scheduler counts them.
     pub fn cost(&self, index: u64) -> u64 {
         u64::from(self.size(index)) + ITEM_OVERHEAD
     }
 
-    /// Nothing goes wrong but what items do: then it is known what must become of each.
+    /// Returns true if nothing goes wrong except what items do: then the outcome of each item is known.
     pub fn is_undisturbed(&self) -> bool {
         let f = &self.faults;
         f.signal_every.is_none() && f.liars == 0 && f.talkers == 0
     }
 
-    /// Smaller and simpler worlds, in which a failure is easier to understand.
+    /// Returns smaller and simpler worlds, in which a failure is easier to understand.
     pub fn smaller(&self) -> Vec<World> {
         let with = |change: &dyn Fn(&mut World)| {
             let mut world = self.clone();

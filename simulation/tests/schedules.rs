@@ -2,7 +2,7 @@
 
 use wasmpool_simulation::{World, attempt, run};
 
-/// Some thousand schedules, on all processors.
+/// Plays some thousand schedules, on all processors.
 #[test]
 fn no_schedule_breaks_a_promise() {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);

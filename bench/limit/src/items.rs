@@ -1,4 +1,4 @@
-//! The items, read before the clock starts.
+//! The items, which are read before the clock starts.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub enum Item {
 /// Reads the items of a file: integers on a line each, or bytes that end with a NUL.
 pub fn read(path: &Path, bytes: bool) -> Result<Vec<Item>> {
     if bytes {
-        // Items live as long as the program. So a call can borrow them, as a worker's call borrows from shared memory.
+        // Items live as long as the program, so a call can borrow them, as a worker's call borrows from shared memory.
         let all: &'static [u8] = std::fs::read(path)?.leak();
         let ended = all.strip_suffix(&[0]).ok_or_else(|| Error::msg("the last item does not end with a NUL"))?;
         return Ok(ended.split(|byte| *byte == 0).map(Item::Bytes).collect());

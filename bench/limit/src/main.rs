@@ -1,9 +1,10 @@
-//! The limit that the benchmark holds wasmpool to: the same function over the same items with the same isolation and the
-//! same engine, but in a loop of one process. No other process, no JSON, no order to keep, nothing written.
+//! The limit against which the benchmark measures wasmpool: the same function over the same items with the same
+//! isolation and the same engine, but in a loop of one process. No other process, no JSON, no order to keep, nothing
+//! written.
 //!
-//! Prints what the loop alone did, as JSON. Loading the task and reading the items are not counted.
+//! Prints the figures of the loop alone, as JSON. Loading the task and reading the items are not counted.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is the purpose of this program")]
 
 mod items;
 mod task;
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let artifact = Artifact::get(&arguments.task, arguments.artifact.as_deref())?;
     let items = items::read(&arguments.input, arguments.bytes)?;
-    // Consecutive items for each thread, as many for one as for another.
+    // Each thread gets consecutive items, the same number for each.
     let shares: Vec<_> = items.chunks(items.len().div_ceil(arguments.threads.max(1)).max(1)).collect();
     // All threads are ready before the clock starts.
     let ready = Barrier::new(shares.len());
@@ -87,7 +88,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// When a thread ran its items, and how much processor time that took.
+/// The time in which a thread ran its items, and the processor time that took.
 struct Span {
     start: Instant,
     end: Instant,
@@ -101,7 +102,7 @@ fn one_thread(arguments: &Arguments, artifact: &Artifact, items: &[Item], ready:
         let live = task.instantiate(arguments.bytes)?;
         Ok((task, live))
     });
-    // Whoever fails must not leave the others waiting.
+    // A thread that fails must not keep the others waiting.
     ready.wait();
     let (task, mut live) = loaded?;
     let (start, before) = (Instant::now(), processor_time()?);
@@ -115,7 +116,7 @@ fn one_thread(arguments: &Arguments, artifact: &Artifact, items: &[Item], ready:
     Ok(Span { start, end: Instant::now(), cpu: processor_time()?.saturating_sub(before) })
 }
 
-/// Of this thread.
+/// Returns the processor time of this thread.
 fn processor_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }

@@ -1,4 +1,4 @@
-//! The task: compiled as wasmpool compiles it, loaded and instantiated as a worker does it, called with static types.
+//! The task: compiled like wasmpool compiles it, loaded and instantiated like in a worker, called with static types.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -9,11 +9,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use wasmpool_core::artifact::{Needs, Profile};
 use wasmpool_sandbox::surroundings::has_swap;
-// The very settings of a worker, not a copy of them that could fall behind.
+// The settings of a worker themselves, not a copy of them that could become outdated.
 use crate::items::Item;
 use wasmpool_worker::engine;
 
-/// The memory an instance may have; wasmpool's default.
+/// Maximum memory of an instance in bytes; wasmpool's default.
 const MEMORY: usize = 256 << 20;
 
 /// A compiled task.
@@ -24,7 +24,7 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Compiles the task, or takes what an earlier run left at `kept`.
+    /// Compiles the task, or takes what an earlier run stored at `kept`.
     pub fn get(task: &Path, kept: Option<&Path>) -> Result<Artifact> {
         let mut first = None;
         for profile in Profile::default().all() {
@@ -40,7 +40,7 @@ impl Artifact {
         let engine = engine::compiling(profile)?;
         let kept = kept.map(|path| path.with_extension(profile.name()));
         let component = match &kept {
-            // SAFETY: the user says that the file is what this program wrote, and that nobody changes it.
+            // SAFETY: the user asserts that the file is what this program wrote, and that nobody changes it.
             Some(path) if path.exists() => unsafe { Component::deserialize_file(&engine, path)? },
             _ => Component::from_file(&engine, task)?,
         };
@@ -69,7 +69,7 @@ pub struct Task {
 impl Task {
     pub fn load(artifact: &Artifact, function: &str) -> Result<Task> {
         let engine = engine::for_worker(artifact.profile, artifact.needs, has_swap())?;
-        // SAFETY: `Artifact` holds nothing but what wasmtime serialised.
+        // SAFETY: `Artifact` holds only what wasmtime serialised.
         let component = unsafe { Component::deserialize(&engine, &artifact.code)? };
         let mut linker = Linker::new(&engine);
         if component.component_type().imports(&engine).next().is_some() {
@@ -123,7 +123,7 @@ impl Live {
     }
 }
 
-/// The data of a store: limits, and WASI once it is called.
+/// The data of a store: limits, and WASI once it is used.
 pub struct State {
     limits: StoreLimits,
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,

@@ -1,8 +1,8 @@
-//! Bytes through `wasmpool::Pool`, as a program that embeds it would pass them.
+//! Passes bytes through `wasmpool::Pool`, like a program that embeds it.
 //!
-//! Prints what the call alone took, as JSON: the pool is there before, as the limit's task is loaded before.
+//! Prints the figures of the call alone, as JSON: the pool is built before, as the limit's task is loaded before.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is the purpose of this program")]
 
 use std::fmt::Display;
 use std::path::Path;
@@ -14,7 +14,7 @@ use wasmpool::{Bytes, Isolate, Pool};
 
 /// Bytes that are shared, not copied.
 type Shared = Bytes<bytes::Bytes>;
-/// Bytes from which on the pool does not copy what can be handed over.
+/// Size from which on the pool does not copy bytes that can be handed over.
 const HANDED_OVER: usize = 64 << 10;
 
 fn main() -> ExitCode {
@@ -42,28 +42,28 @@ fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), St
     let items = split(&all);
     let builder = Pool::builder(Path::new(task)).function(function).workers(workers).isolate(Isolate::Worker);
     let pool = builder.build().map_err(said)?;
-    // Workers are there, and loaded; and what comes back is what was sent.
+    // Starts and loads the workers, and checks that what comes back is what was sent.
     let first = items.get(..items.len().min(16)).unwrap_or_default();
     let back: Vec<Shared> = pool.map(first.iter().cloned().map(Bytes)).map_err(said)?;
     if back.iter().zip(first).any(|(back, item)| **back != *item) {
         return Err("an item came back as another".to_owned());
     }
     let (start, before) = (Instant::now(), processor_time(UsageWho::RUSAGE_SELF)?);
-    // What is large can be handed over; of what is small the pool takes a copy, and a slice will do.
+    // Large items can be handed over; the pool copies small ones, so a slice suffices.
     let count = match items.iter().all(|item| item.len() < HANDED_OVER) {
         true => echo(&pool, &items, |item| Bytes(&item[..])),
         false => echo(&pool, &items, |item| Bytes(item.clone())),
     }?;
     let seconds = start.elapsed().as_secs_f64();
     let cpu = processor_time(UsageWho::RUSAGE_SELF)?.saturating_sub(before).as_secs_f64();
-    // Of workers it is known once they have ended: that of their starts and of the first items is in it.
+    // The processor time of workers is known once they have ended: it includes their starts and the first items.
     drop(pool);
     let cpu = cpu + processor_time(UsageWho::RUSAGE_CHILDREN)?.as_secs_f64();
     println!(r#"{{"items":{count},"seconds":{seconds},"cpu_seconds":{cpu}}}"#);
     Ok(())
 }
 
-/// Passes all items through, and says how many came back.
+/// Passes all items through, and returns how many came back.
 fn echo<'a, T: AsRef<[u8]>>(
     pool: &Pool,
     items: &'a [bytes::Bytes],
@@ -79,7 +79,7 @@ fn echo<'a, T: AsRef<[u8]>>(
     Ok(count)
 }
 
-/// The items that NULs part.
+/// Returns the items, which are separated by NULs.
 fn split(all: &bytes::Bytes) -> Vec<bytes::Bytes> {
     let ends = memchr::memchr_iter(0, all).chain([all.len()]);
     ends.scan(0, |start, end| Some(all.slice(std::mem::replace(start, end + 1)..end))).collect()

@@ -1,4 +1,4 @@
-//! What a guest's author writes. Each macro only names functions; what is done
+//! The macros for a guest's author. Each macro only names functions; what is done
 //! with them is in `runtime`, where it can be tested without a component.
 
 /// Exports functions over bytes as this component's task.

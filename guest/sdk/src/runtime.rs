@@ -1,5 +1,5 @@
-//! What the macros expand to: calls an author's function with a decoded item,
-//! and keeps the state that `init` made.
+//! The code that the macros expand to: calls an author's function with a decoded
+//! item, and keeps the state that `init` made.
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -86,7 +86,7 @@ fn keep<S: 'static>(state: S) -> Result<(), String> {
     STATE.with(|slot| slot.set(Rc::new(state)).map_err(|_| "init was called twice on one instance".to_owned()))
 }
 
-/// The state, made by `default` where the pool called no `init`.
+/// Returns the state, made by `default` where the pool called no `init`.
 fn state<S: 'static>(default: impl FnOnce() -> Result<(), String>) -> Result<Rc<S>, String> {
     if STATE.with(|slot| slot.get().is_none()) {
         default()?;

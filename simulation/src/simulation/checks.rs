@@ -1,4 +1,4 @@
-//! What holds at every order and whenever the host goes to sleep, beside what the ledger knows of items.
+//! Checks at every order and whenever the host goes to sleep, besides those of the ledger.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::{Violation, promise};
 use wasmpool_scheduler::{ChunkSize, Time, WorkerId};
 
 impl Simulation {
-    /// What holds whenever the host goes to sleep.
+    /// Checks what must hold whenever the host goes to sleep.
     pub(super) fn check(&mut self) -> Result<(), Violation> {
         let (world, config) = (&self.world, &self.world.config);
         let window = config.window as u64;
         let all = self.ledger.in_memory();
         self.was_full |= all >= window;
-        // Of items that differ the scheduler knows only the sum over a chunk; what it says of a part is an estimate.
+        // If items differ in size, the scheduler knows only the sum over a chunk, and estimates the size of a part.
         if !world.large_items {
             promise!(all < window || !self.scheduler.wants_input(), "input is wanted with {all} bytes of {window}");
             let items = self.ledger.items_in_memory();
@@ -35,9 +35,9 @@ impl Simulation {
         self.check_service()
     }
 
-    /// No worker stays for long in items that nobody wants.
+    /// Checks that no worker stays for long in items that nobody wants.
     fn check_unwanted(&mut self) -> Result<(), Violation> {
-        /// With what the host needs to notice.
+        /// The permitted time, including what the host needs to notice.
         const GRACE: Duration = Duration::from_millis(105);
         if self.world.callers.as_ref().is_none_or(|callers| callers.leave_every.is_none()) {
             return Ok(());
@@ -46,24 +46,24 @@ impl Simulation {
             let next = self.ledger.next_of(id).filter(|_| !worker.dead && !known.ends);
             let unwanted = next.is_some_and(|index| self.ledger.is_given_up(index));
             known.unwanted_since = unwanted.then(|| known.unwanted_since.unwrap_or(self.now));
-            // Between two looks it may have been in others.
+            // Between two looks the worker may have been in other items.
             let long = known.unwanted_since.map_or(Duration::ZERO, |since| self.now - since.max(known.quiet_since));
             promise!(long <= GRACE + self.world.latency, "worker {id} is in items that nobody wants for {long:?}");
         }
         Ok(())
     }
 
-    /// How many workers there are.
+    /// Checks the number of workers.
     fn check_staff(&mut self) -> Result<(), Violation> {
         let (allowed, config) = (self.allowed, &self.world.config);
         let staying = self.staying();
-        // Those that are too many finish what they have, or how they start, and are given nothing more.
+        // Surplus workers finish their items, or their start, and are given nothing more.
         let finishing = |(id, (worker, known)): (&WorkerId, &(Worker, Known))| {
             known.old && !worker.dead && !known.ends && (!known.ready || !self.ledger.holds_nothing(*id))
         };
         let finishing = self.workers.iter().filter(|&entry| finishing(entry)).count();
         self.surplus = self.surplus.min(finishing);
-        // One that will be replaced soon and its replacement may both be there.
+        // A worker that will be replaced soon and its replacement may both exist.
         let replaced = if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
         let most = allowed * replaced + self.surplus;
         promise!(staying <= most, "{staying} workers, with {allowed} allowed and {} that finish", self.surplus);
@@ -77,7 +77,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Who is served on demand waits for nobody who may come later.
+    /// Checks that items served on demand do not wait for items that may come later.
     fn check_service(&mut self) -> Result<(), Violation> {
         if self.world.callers.is_none() || self.stopped || self.ledger.has_halted() {
             return Ok(());
@@ -87,11 +87,11 @@ impl Simulation {
             let most = u64::from(chunk) * self.most_allowed.max(1) as u64;
             promise!(waiting <= most, "{waiting} items were taken in advance, a chunk for each worker are {most}");
         }
-        // Nobody else is in work, and no more come for now.
+        // No other item is running, and no more come for now.
         let alone = waiting > 0 && self.given == self.called && self.read == self.given;
         if alone && self.ledger.given_out() == self.ledger.emitted() && self.allowed > 0 {
             let staying = |(worker, known): &&(Worker, Known)| !worker.dead && !known.ends;
-            // One that failed to start is tried again.
+            // A start that failed is tried again.
             let started =
                 self.scheduler.next_deadline().is_some() || self.workers.values().any(|worker| staying(&worker));
             promise!(started, "no worker is started for {waiting} items");
@@ -101,19 +101,19 @@ impl Simulation {
         Ok(())
     }
 
-    /// Workers that were not told to end.
+    /// Returns the number of workers that were not told to end.
     pub(super) fn staying(&self) -> usize {
         self.workers.values().filter(|(w, known)| !w.dead && !known.ends).count()
     }
 
-    /// Whether a worker, which has nothing to do or something, may be given a chunk.
+    /// Checks that a worker, idle or not, may be given a chunk.
     pub(super) fn may_have(&self, id: WorkerId, idle: bool) -> Result<(), Violation> {
         // Asking each worker would make large worlds slow.
         if idle && self.most_allowed <= 32 {
             let busy = self.busy();
             promise!(busy < self.allowed, "worker {id} gets to work beside {busy}, with {} allowed", self.allowed);
         }
-        // Somebody's only item could be behind another's that never ends.
+        // One caller's only item could be behind another caller's that never ends.
         promise!(
             idle || !self.knows_of_several,
             "items wait in worker {id} behind others, though several callers are served"
@@ -121,20 +121,20 @@ impl Simulation {
         Ok(())
     }
 
-    /// Workers that have items, and were not told to end.
+    /// Returns the number of workers that have items and were not told to end.
     fn busy(&self) -> usize {
         let busy = |id: &WorkerId| self.workers.get(id).is_some_and(|(_, known)| !known.ends);
         self.ledger.holders().filter(busy).count()
     }
 
-    /// How long a worker has been at its item, for all that can be seen from outside.
+    /// Returns how long a worker has been running its item, as far as can be seen from outside.
     pub(super) fn late_by(&self, worker: &Worker, known: &Known) -> Duration {
         let began = if matches!(worker.doing, Doing::Running { .. }) { worker.since } else { Time::ZERO };
         self.now.saturating_sub(known.quiet_since.max(began))
     }
 
-    /// Whatever a worker says, it is dealt with when what it holds has had its time, by the host's clock, and 5 s; and each
-    /// single item within 5 s of its own.
+    /// Checks that a worker, whatever it reports, is dealt with 5 s after its items have had their time by the host's
+    /// clock, and after each single item within 5 s of that item's time.
     pub(super) fn in_time_whatever_it_says(
         &self,
         id: WorkerId,
@@ -142,11 +142,12 @@ impl Simulation {
         known: &Known,
     ) -> Result<(), Violation> {
         let (faults, timeout) = (&self.world.faults, self.world.config.timeout);
-        // What keeps the host, or the output, from taking outcomes puts deadlines off; a start has another.
+        // Deadlines are delayed by whatever keeps the host, or the output, from taking outcomes; a start has a deadline
+        // of its own.
         if self.was_full || faults.host_stops_every.is_some() || worker.doing == Doing::Loading {
             return Ok(());
         }
-        // Few bytes, and machines that are busy: not its word.
+        // For slow delivery of bytes and busy machines, whatever the worker reports.
         let aside = Duration::from_secs(5) + self.world.latency;
         let excused = if faults.overloaded { timeout * 9 } else { Duration::ZERO };
         // A batch is tried as a whole before its items are.
@@ -161,20 +162,20 @@ impl Simulation {
         Ok(())
     }
 
-    /// No chunk waited behind an item until that was out of time, unless it was begun.
+    /// Checks that no chunk waited behind an item until that was out of time, unless the chunk had begun.
     pub(super) fn nothing_waited_behind(&self, id: WorkerId, worker: &Worker, known: &Known) -> Result<(), Violation> {
         let Some(behind) = known.behind.filter(|&chunk| self.ledger.holds(id, chunk)) else {
             return Ok(());
         };
         let begun = worker.has_begun(behind);
-        // By the time it was looked at, too little was left of the item's.
+        // When the worker was looked at, too little was left of the item's time.
         let delayed = self.was_full || self.world.faults.host_stops_every.is_some() || worker.liar;
         let quick = self.world.config.timeout < 4 * self.world.latency.max(Duration::from_millis(1));
         promise!(begun || delayed || quick, "chunk {behind} waits in worker {id} behind an item until that is late");
         Ok(())
     }
 
-    /// A worker that is dealt with for being late is so no later than it had to be.
+    /// Checks that a worker that is dealt with for being late was dealt with in time.
     pub(super) fn in_time(
         &self,
         id: WorkerId,
@@ -182,10 +183,10 @@ impl Simulation {
         late: Duration,
         limit: Duration,
     ) -> Result<(), Violation> {
-        // Outcomes are left with a worker only where there is no room for them; meanwhile its time stands still.
+        // Outcomes are left with a worker only if there is no room for them; meanwhile its time stands still.
         promise!(worker.ring.is_empty() || worker.dead, "worker {id} is late, but it is the host that does not listen");
         let (faults, timeout) = (&self.world.faults, self.world.config.timeout);
-        // What keeps the host, or the output, from taking outcomes puts deadlines off.
+        // Deadlines are delayed by whatever keeps the host, or the output, from taking outcomes.
         let delayed = self.was_full || faults.host_stops_every.is_some() || worker.liar;
         let excused = if faults.overloaded { timeout * 9 } else { Duration::ZERO };
         let most = limit + excused + self.world.latency + Duration::from_millis(1);

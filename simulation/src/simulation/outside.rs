@@ -1,10 +1,11 @@
-//! What happens outside of the host and of workers at work: who reads and writes, calls, signals and resizes.
+//! Events outside of the host and of running workers: reads and writes, calls, signals and changes of the number of
+//! workers.
 
 use super::{Event, Mail, Simulation};
 use wasmpool_scheduler::WorkerId;
 
 impl Simulation {
-    /// What happens outside of the host and of workers at work.
+    /// Handles an event outside of the host and of running workers.
     pub(super) fn disturb(&mut self, event: Event) {
         match event {
             Event::Continue { worker } => self.go_on(worker),
@@ -62,7 +63,7 @@ impl Simulation {
         {
             self.resizes_left -= 1;
             let at = self.now + self.random.time(every * 2);
-            // None at all only for a time.
+            // There may be none at all only for a time.
             let least = if self.resizes_left > 0 { 0 } else { 1 };
             let workers = self.random.between(least, 2 * self.world.config.workers as u64) as usize;
             self.schedule(at, Event::Resize(workers));
@@ -87,7 +88,7 @@ impl Simulation {
         self.schedule(at, Event::Call);
     }
 
-    /// One brings some items; after the last the service ends.
+    /// Brings the items of a caller; after the last caller the service ends.
     fn call(&mut self) {
         self.caller_comes = false;
         let count = self.random.between(1, self.world.input.burst).min(self.world.items - self.called);
@@ -118,7 +119,7 @@ impl Simulation {
         }
     }
 
-    /// A caller gives some items up, wherever they are: all that were given to the host, for others it never is.
+    /// Gives up a random range of the items that the host was given; items before its end are not given up later.
     fn leave(&mut self) {
         if self.left_to < self.given {
             let start = self.random.between(self.left_to, self.given - 1);
@@ -128,7 +129,7 @@ impl Simulation {
         }
     }
 
-    /// Gives the host what it asked for, if there is something.
+    /// Gives the host the items that it asked for, if there are any.
     pub(super) fn give(&mut self) {
         let count = self.wanted.min(self.called - self.given);
         if count > 0 {
@@ -141,7 +142,7 @@ impl Simulation {
         }
     }
 
-    /// Who waits for answers has all of them.
+    /// Schedules the next caller once all items that callers brought were answered.
     pub(super) fn hear_answers(&mut self) {
         if self.world.callers.is_none() || self.ledger.emitted() < self.called {
             return;
@@ -154,7 +155,7 @@ impl Simulation {
         }
     }
 
-    /// Somebody kills or stops a worker, whatever it is doing.
+    /// Kills or stops a worker, whatever it is doing.
     fn signal(&mut self) {
         let (Some((&first, _)), Some((&last, _))) = (self.workers.first_key_value(), self.workers.last_key_value())
         else {

@@ -1,5 +1,5 @@
-//! What raises the risk, each factor with the most points it can give: impact 35,
-//! damage 30, cost 15, phase 15, light 5. Together they are 100.
+//! The factors that raise the risk, each with the most points it can give: impact
+//! 35, damage 30, cost 15, phase 15, light 5. Together they are 100.
 
 use crate::{Damage, Phase, Size, Strike, TimeOfDay};
 
