@@ -21,7 +21,7 @@ pub struct Meta {
     pub needs: Option<Needs>,
     /// True if the task imports something of WASI.
     pub wasi: bool,
-    /// How `init` was run, if an initialised artifact was asked for.
+    /// Manner in which `init` was run, if an initialised artifact was requested.
     #[serde(default)]
     pub init: Option<InitOnce>,
     pub description: Description,
@@ -34,7 +34,7 @@ impl Meta {
     }
 }
 
-/// How a task is initialised if each of its instances is to start from the same pristine memory.
+/// Manner in which a task is initialised whose instances all have to start from the same pristine memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InitOnce {
     /// `init` has run, and instances start from the snapshot that was taken afterwards.

@@ -17,7 +17,7 @@ use crate::row;
 /// it.
 pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
 
-/// How an item is stored in the member `input`, and thus how it is read.
+/// Form in which the member `input` holds an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Input {

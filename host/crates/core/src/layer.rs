@@ -45,7 +45,7 @@ impl Layer {
     }
 }
 
-/// One thing in a layer that holds or doesn't.
+/// One thing in a layer that either holds or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     CoreLimit,
@@ -121,7 +121,7 @@ impl Part {
         }
     }
 
-    /// Returns what may stand in for it under `--sandbox strict`.
+    /// Returns the condition under which strict mode (`--sandbox strict`) can do without it.
     pub fn substitute(self) -> Substitute {
         match self {
             Part::EmptyRoot => Substitute::Or(&[Part::LandlockFiles]),
@@ -136,7 +136,7 @@ impl Part {
         }
     }
 
-    /// Returns advice on how to get it where it is missing.
+    /// Returns advice on how to make it available.
     pub fn remedy(self) -> &'static str {
         match self.layer() {
             Layer::Namespaces => {
@@ -153,9 +153,9 @@ impl Part {
     }
 }
 
-/// What may stand in for a part under `--sandbox strict`.
+/// Condition under which strict mode (`--sandbox strict`) can do without a part.
 pub enum Substitute {
-    /// Nothing: the part is required.
+    /// There is none: the part is required.
     None,
     /// Any of these parts: the part is required unless one of them holds.
     Or(&'static [Part]),

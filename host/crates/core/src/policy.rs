@@ -13,7 +13,7 @@ use crate::guest_grants::GuestGrants;
 
 pub use halt::{Failures, Halt, HaltWhen, RETRY_ON};
 
-/// How often an instance of the task starts from pristine memory.
+/// Frequency with which an instance of the task starts from pristine memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Isolate {
     /// A fresh instance for every item: no item sees what another left behind. Costs some 6–20 µs per item.
@@ -57,7 +57,7 @@ impl Default for Limits {
     }
 }
 
-/// How to read the bytes of an item.
+/// Form in which the bytes of an item are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Form {
     /// JSON text.
@@ -72,7 +72,7 @@ pub enum Form {
     Csv,
 }
 
-/// How to write a result.
+/// Form in which a result is to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ResultForm {
     /// JSON, on one line.
@@ -82,7 +82,7 @@ pub enum ResultForm {
     Raw,
 }
 
-/// How strictly the sandbox's layers are required.
+/// Strictness with which the sandbox's layers are required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SandboxMode {
     /// Refuses to run if a required layer is missing. Costs 1–2 ms for each worker process that starts.
@@ -94,7 +94,7 @@ pub enum SandboxMode {
     Off,
 }
 
-/// How to run a WASI command for an item.
+/// Settings for running a WASI command on an item.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Command {
     /// Arguments of the command; the first is its name. If the others do not contain the item, it becomes standard
@@ -116,7 +116,7 @@ pub enum Columns {
     Counted(usize),
 }
 
-/// What a worker does with each item: which function it calls, how, and within which limits.
+/// Description of what a worker does with each item: which function it calls, how, and within which limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Call {
     /// `name` or `interface/name`; `None` selects the only function that a user would call.

@@ -1,4 +1,5 @@
-//! How the host and its child processes exchange items, outcomes and messages: shared memory, a socket, and plain data.
+//! Exchange of items, outcomes and messages between the host and its child processes: shared memory, a socket, and
+//! plain data.
 //!
 //! Under loom only [`wake`] exists: loom's atomics do not have the layout that shared memory needs.
 

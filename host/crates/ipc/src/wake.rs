@@ -39,8 +39,8 @@ pub trait Bell {
     fn ring(&self) -> io::Result<()>;
 }
 
-/// What a side sleeps for. It is woken for nothing else, because waking it in vain costs as much as what it does in
-/// between.
+/// The event that a side sleeps for. It is woken for nothing else, because waking it in vain costs as much as what it
+/// does in between.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {

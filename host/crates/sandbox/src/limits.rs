@@ -41,7 +41,7 @@ const UNUSED: u64 = 8 << 30;
 /// Bytes of address space of a process that creates the memories of a guest when it needs them: 4 GiB and more for
 /// each.
 const ON_DEMAND: u64 = 1 << 40;
-/// Bytes that an allocator reserves for a thread, including its stack.
+/// Bytes that an allocator reserves for a thread, plus the size of its stack.
 const PER_THREAD: u64 = 132 << 20;
 /// Bytes of memory allowed per byte of output: decoded values take up to forty times the memory of their encoded bytes.
 pub const PER_OUTPUT_BYTE: u64 = 64;

@@ -113,8 +113,8 @@ pub fn files_below(bytes: u64) -> Option<String> {
     FILES.value().filter(|limit| *limit < bytes).and_then(|_| FILES.said())
 }
 
-/// How a child ended. This is not known if somebody else has collected its exit status: a program that waits for all of
-/// its children, or the kernel if SIGCHLD is ignored.
+/// Manner in which a child ended. It is not known if somebody else has collected the exit status: a program that waits
+/// for all of its children, or the kernel if SIGCHLD is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended(Option<ExitStatus>);
 
@@ -147,7 +147,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Returns how a process ended as text, with what may have ended it.
+/// Returns a text about how a process ended, with what may have ended it.
 fn told_end(status: ExitStatus) -> String {
     match behind_end(status) {
         Some(why) => format!("{status}; {why}"),

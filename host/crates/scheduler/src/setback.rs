@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::Time;
 
-/// How long starts may be refused while no worker lives, until the run gives up.
+/// Time for which starts may be refused while no worker lives, until the run gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long, and how many times in a row, workers may end before they are ready until the run gives up, because
-/// something is wrong with the task or the machine. A worker that somebody killed counts for less, because that may be
-/// bad luck. One that took too long counts for more, because each of them takes its time.
+/// Time for which workers may end before they are ready, and weight that these must have in all, until the run gives
+/// up: something is wrong with the task or the machine then. A worker that somebody killed has less weight, because
+/// that may be bad luck. One that took too long has more, because each of them takes its time.
 const DUDS_PATIENCE: Duration = Duration::from_secs(2);
 const MOST_DUDS: u32 = 20;
 /// The pause before the first new try. Each further pause is twice as long, up to the longest.
@@ -24,7 +24,7 @@ pub fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }
 
-/// How a worker ended that was never ready.
+/// Manner in which a worker ended that was never ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dud {
     /// It ended by itself.

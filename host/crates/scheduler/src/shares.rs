@@ -1,4 +1,4 @@
-//! How worker processes are divided among those that need them: the groups of a pool, or the tasks of a run.
+//! Divides worker processes among those that need them: the groups of a pool, or the tasks of a run.
 
 /// Needs of one group.
 #[derive(Clone, Copy, Debug)]
@@ -7,7 +7,7 @@ pub struct Claim {
     pub need: usize,
     /// Number of workers that it was last allowed.
     pub held: usize,
-    /// Time of its last call as a counter; the group with the latest goes first.
+    /// Position of its last call in the order of all calls; the group with the latest goes first.
     pub used: u64,
 }
 

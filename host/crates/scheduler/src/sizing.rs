@@ -1,5 +1,5 @@
-//! How many items a chunk holds: enough that the cost of handing it over does not matter, few enough that nobody waits
-//! for it.
+//! Size of chunks: enough items that the cost of handing a chunk over does not matter, few enough that nobody waits for
+//! it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -111,9 +111,9 @@ impl ChunkSizer {
         }
     }
 
-    /// Returns number of items and bytes of the next chunk, which takes at most `most` of the `pending` items (at least
-    /// one). A chunk of automatic size has no more than `share`, so that the last items are divided among all workers
-    /// if that is worth it.
+    /// Returns the number of items and of bytes of the next chunk, which takes at most `most` of the `pending` items
+    /// (at least one). A chunk of automatic size has no more than `share`, so that the last items are divided among all
+    /// workers if that is worth it.
     pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize, share: usize) -> (usize, usize) {
         let (items, max_bytes) = match self.size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),

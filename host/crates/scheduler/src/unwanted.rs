@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{Action, Blame, Chunk, ITEM_OVERHEAD, Scheduler, Time, WorkerId};
 
-/// How long a worker may continue with items that nobody wants. Starting another worker takes part of that time, too.
+/// Time for which a worker may continue with items that nobody wants. Starting another worker takes part of that time,
+/// too.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// Ranges of items that do not overlap.

@@ -70,7 +70,7 @@ pub enum Pre {
     },
 }
 
-/// How an item gets to the function, and its result back.
+/// Way in which an item gets to the function, and its result back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallStrategy {
     /// As the values of its parameters.
@@ -87,7 +87,7 @@ pub enum CallStrategy {
     Command,
 }
 
-/// What a call returns.
+/// Type of what a call returns.
 #[derive(Debug)]
 pub struct Returns {
     /// True if the function returns an outer `result`, whose `err` is a failure.

@@ -23,13 +23,13 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use super::state::State;
 
-/// What any call of the host counts.
+/// Units that any call of the host counts.
 const CALL: u64 = 500;
-/// What each thing counts that a call is asked for: a subscription, a buffer, a variable.
+/// Units that each thing counts that a call is given: a subscription, a buffer, a variable.
 const EACH: u64 = 100;
-/// What an entry of a directory counts: it is looked up, and the file's number is requested.
+/// Units that an entry of a directory counts: it is looked up, and the file's number is requested.
 const ENTRY: u64 = 3000;
-/// What a byte of a path counts. The kernel follows the path, and the links that are in it.
+/// Units that a byte of a path counts. The kernel follows the path, and the links that are in it.
 const PATH_BYTE: u64 = 20;
 /// Maximum number of bytes of links that one path may lead along: as many links as the kernel follows, each of the
 /// maximum length.

@@ -75,7 +75,7 @@ fn literal(text: &str) -> Option<String> {
     serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
 }
 
-/// What Zig prints in place of a stack; its panics look like those of Go.
+/// Line that Zig prints in place of a stack; its panics look like those of Go.
 const NO_TRACE: &str = "Cannot print stack trace";
 
 /// Finds everything before the stacks of the goroutines in a panic or fatal error of Go.

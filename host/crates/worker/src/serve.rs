@@ -16,7 +16,7 @@ use wasmpool_ipc::lane::worker::WorkerLane;
 /// Serves until the host is gone.
 pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &Call) -> io::Result<()> {
     let mut out = Vec::new();
-    // When the last item ended, and how often the lane had slept by then.
+    // The time at which the last item ended, and how often the lane had slept by then.
     let mut last = (0, u64::MAX);
     loop {
         let ChunkHeader { first, count } = ChunkHeader::from_bytes(lane.take(control)?);

@@ -1,5 +1,5 @@
-//! When failures end a run, and which failures are tried again. In a file of its own because `simulation/` includes it,
-//! too.
+//! Rules for which failures end a run, and which are tried again. In a file of its own because `simulation/` includes
+//! it, too.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use crate::outcome::Kind;
 /// Failures that another try may not meet; the default of `--retries`.
 pub const RETRY_ON: [Kind; 2] = [Kind::WorkerLost, Kind::Timeout];
 
-/// When failures end a run, and how.
+/// A rule that ends a run when too many items have failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Halt {
     pub manner: HaltWhen,
     pub after: Failures,
 }
 
-/// How a run ends before its input does.
+/// Manner in which a run ends before its input does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HaltWhen {
     /// No more input is taken; items that workers have are finished.

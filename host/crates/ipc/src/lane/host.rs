@@ -33,7 +33,8 @@ pub enum Received<'a> {
     Nothing,
 }
 
-/// What a worker's status page says about it. These are hints, not facts: the scheduler grants nothing because of them.
+/// Claims of a worker's status page about the worker. They are hints, not facts: the scheduler grants nothing because
+/// of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
     /// Number of attempts made; the last one began at `since_ns` (`CLOCK_MONOTONIC`).

@@ -31,7 +31,7 @@ pub enum Started {
     Probed(wasmpool_core::probe::Outcome),
 }
 
-/// How far a worker has come, according to its messages.
+/// Stage that a worker has reached, according to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// It was sent the task, and has said nothing yet.
@@ -71,7 +71,7 @@ impl Refusal {
     }
 }
 
-/// What follows from a message.
+/// A consequence of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     /// The worker waits for items, and runs without these parts of the sandbox.
@@ -132,8 +132,8 @@ impl Life {
                 self.note(lacking);
                 Ok(Some(self.ready()))
             }
-            // Code of the task has run, so the worker is no longer asked what is missing of the sandbox: it said so
-            // before.
+            // Code of the task has run by then, so the message's list of missing parts is ignored. Earlier messages had
+            // it.
             (Stage::Initialising, Started::Ready { .. }) => Ok(Some(self.ready())),
             (Stage::Entering, Started::Unprotected(message)) => self.refuse(Refusal::Unprotected(message)),
             (Stage::Loading, Started::Unprotected(message)) => self.refuse(Refusal::NotNarrowed(message)),

@@ -42,7 +42,7 @@ pub struct HostStatus {
     pub output_tail: AtomicU64,
     /// Position from which the input is in its wide ring. Written before the head that lies beyond it.
     pub input_wide_from: AtomicU64,
-    /// Tells whether the host sleeps.
+    /// Word that says whether the host sleeps.
     pub waits: Waits,
 }
 
@@ -59,7 +59,7 @@ pub struct WorkerStatus {
     /// Number of the current attempt, and when it began (nanoseconds, `CLOCK_MONOTONIC`).
     pub attempt: AtomicU64,
     pub attempt_since: AtomicU64,
-    /// Tells whether the worker sleeps, and what for.
+    /// Word that says whether the worker sleeps, and what for.
     pub waits: Waits,
     /// Number of bytes that the current item has printed, on each stream. They are kept in shared memory so that they
     /// survive if the process is killed.

@@ -15,7 +15,7 @@ use crate::wake::{Bell, Want};
 pub struct WorkerLane {
     region: &'static Region,
     input: Cell<Rings>,
-    /// Number of bytes of input that were taken, and how many had been when the host was last woken for it.
+    /// Number of bytes of input that were taken, and the same number at the last attempt to wake the host for them.
     taken: u64,
     told: u64,
     /// Position up to which the host had written input at the last look.

@@ -14,7 +14,7 @@ pub type Tried = Result<(), Errno>;
 
 pub struct Attempt {
     pub name: &'static str,
-    /// How strict mode refuses it.
+    /// Manner in which strict mode refuses it.
     pub refusal: Refusal,
     /// The calls whose lines in the table refuse it, if nothing else does.
     pub calls: &'static [c_long],

@@ -285,7 +285,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Returns the type of addresses in it.
+    /// Returns the type of addresses in this memory, table or segment.
     fn address(&self, of: Bounded) -> Option<ValType> {
         let is_64 = match of {
             Bounded::Memory(memory) => self.known.memories.get(memory as usize)?.memory64,

@@ -29,7 +29,7 @@ struct Order {
 /// The last resort if a guest does not end then, because it waits in a call of the host.
 pub type Late = Box<dyn FnOnce() + Send>;
 
-/// How long a computing guest has to notice that its time is over.
+/// Time that a computing guest has to notice that its time is over.
 const UNWINDING: Duration = Duration::from_secs(1);
 
 impl Threads {

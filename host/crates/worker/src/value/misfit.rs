@@ -37,7 +37,7 @@ pub(super) enum Problem {
     /// The value found is not of the expected type.
     Type {
         wanted: String,
-        /// What kind of thing was found, or its text once that is known.
+        /// The kind of thing that was found, or its text once that is known.
         found: String,
         /// The reason, if it is not clear from the two.
         note: Option<String>,

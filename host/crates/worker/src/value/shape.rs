@@ -73,13 +73,13 @@ pub enum Unsupported {
     Handle {
         /// `resource`, `stream`, `future` or `error-context`.
         kind: &'static str,
-        /// Where in the type, such as `.parts[]`; empty for the type itself.
+        /// Place in the type, such as `.parts[]`; empty for the type itself.
         place: String,
     },
     /// A map with keys that cannot be the name of a member in JSON.
     #[error("{}a map's key has to be a bool, an integer, a char or a string", at(.place))]
     Key {
-        /// Where in the type.
+        /// Place in the type.
         place: String,
     },
     /// A type that is larger than planned for.

@@ -101,7 +101,7 @@ struct Span {
     of: Within,
 }
 
-/// What the elements have to be within.
+/// The range that the elements have to be within.
 #[derive(Clone, Copy)]
 enum Within {
     /// The array that is this operand.

@@ -76,8 +76,8 @@ const SHIFT: u32 = 8;
 /// Number of instructions that a turn of the loop takes in addition to those that are only counted.
 const TURN: u32 = 8;
 
-/// What each read and write of a stream counts in addition to its bytes, because the engine looks for a party that
-/// waits for it.
+/// Instructions that each read and write of a stream counts in addition to its bytes, because the engine looks for a
+/// party that waits for it.
 const MOVE: u32 = 500;
 
 /// Returns the module whose function counts the size that is requested from a `realloc`, and then calls it.
