@@ -5,10 +5,10 @@
 //!
 //! 1. [`start`]: closes inherited descriptors and makes the process die with the host, before anything else.
 //! 2. [`enter_loading`]: sets limits, enters namespaces with an empty root, drops privileges, and enters Landlock and a
-//!   first seccomp filter. The artifact is loaded afterwards, because what a compile process wrote is not trusted
-//!   either.
+//!    first seccomp filter. The artifact is loaded afterwards, because what a compile process wrote is not trusted
+//!    either.
 //! 3. [`Sandbox::enter_serving`]: enters a second, narrower filter before the first guest code runs. From then on there
-//!   is no new executable memory.
+//!    is no new executable memory.
 //!
 //! A compile process takes the same steps. It takes the third when it has all its threads, before it reads the task.
 
