@@ -12,6 +12,7 @@ pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, Po
 pub use wasmpool_core::outcome::{Details, Kind, Printed};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
 pub use wasmpool_run::error::Error;
+pub use wasmpool_run::grants::GrantError;
 
 /// Turns this process into a worker or compile process and never returns, if it was started as one.
 ///

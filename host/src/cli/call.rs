@@ -39,7 +39,8 @@ pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
         watcher: &mut watcher,
         notice: Notice::new(spec.verbosity),
         ends_at_once: true,
-    })?;
+    })
+    .map_err(|e| Stop::of_run(&e, &spec.grants))?;
     // Arguments that do not fit are wrong usage here, since a person wrote them.
     let misfit = counts.failed.contains_key(&Kind::InvalidInput);
     Ok(if misfit { Exit::Usage } else { exit })

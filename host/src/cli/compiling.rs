@@ -7,6 +7,7 @@ use wasmpool_run::tell;
 use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
+use super::hints;
 use wasmpool_core::artifact::InitOnce;
 use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_run::compile::{Prepared, Watch};
@@ -63,7 +64,7 @@ impl<'a> Notice<'a> {
 impl Watch for Notice<'_> {
     fn again(&mut self, why: &Error) {
         if !self.quiet {
-            tell!("wasmpool: {}; it is tried again", Lines(&why.to_string()));
+            tell!("wasmpool: {}; it is tried again", Lines(&hints::message(why)));
         }
     }
 

@@ -36,7 +36,7 @@ pub fn doctor() -> Result<Exit, Stop> {
 /// Runs a worker to find out.
 fn diagnose() -> Result<Diagnosis, Error> {
     let (control, theirs) = Control::pair()?;
-    let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::Spawn)?;
+    let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::spawn)?;
     if child.wait_at_most(DEADLINE, Some(control.as_fd()))? == Waited::Late {
         let (seconds, pid) = (DEADLINE.as_secs(), child.pid());
         return Err(Error::Sandbox(format!(

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::hints;
 use super::resolve::UsageError;
+use super::spec::GrantSpec;
 use wasmpool_run::error::Error;
 
 /// The way in which a command ends.
@@ -27,6 +29,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Returns how a command ends that did nothing for this reason.
+    fn of(error: &Error) -> Exit {
+        match error {
+            Error::Sandbox(_) => Exit::Sandbox,
+            _ => Exit::Usage,
+        }
+    }
+
     pub fn code(self) -> u8 {
         match self {
             Exit::Success => 0,
@@ -68,10 +78,13 @@ impl From<UsageError> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
-        let exit = match error {
-            Error::Sandbox(_) => Exit::Sandbox,
-            _ => Exit::Usage,
-        };
-        Stop { exit, message: error.to_string() }
+        Stop { exit: Exit::of(&error), message: hints::message(&error) }
+    }
+}
+
+impl Stop {
+    /// Says why a run with these grants came to nothing.
+    pub fn of_run(error: &Error, grants: &GrantSpec) -> Stop {
+        Stop { exit: Exit::of(error), message: hints::message_of_run(error, grants) }
     }
 }

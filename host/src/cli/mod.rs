@@ -9,6 +9,7 @@ mod exit;
 mod fan;
 mod feed;
 mod given;
+mod hints;
 mod inspect;
 mod manifest;
 mod map;

@@ -112,14 +112,14 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         if let Ok(Some(Some(mut written))) = writing.join() {
             // If an input could not be read at all, nothing ran, and existing files stay as they were.
             if !matches!(end, End::InputFailed(_)) || counts.done > before {
-                written.end().map_err(Error::Output)?;
+                written.end().map_err(Error::output)?;
             }
             ended = Some(written);
         }
         for event in mailbox.take() {
             match event {
                 Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
-                Event::OutputFailed(e) => return Err(Error::Output(e)),
+                Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
                 Event::Broke(e) => return Err(e),
                 _ => {}

@@ -15,6 +15,7 @@ use wasmpool_run::tell;
 use super::apart::{self, Lists, ReadFiles};
 use super::exit::{Exit, Stop};
 use super::fan::Fan;
+use super::hints;
 use super::merge::{Merger, News, framed};
 use super::progress::{Progress, kinds};
 use super::run::{READER, SUPERVISOR, WRITER, Work, prepare};
@@ -80,8 +81,8 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let spares = Spares::started(Program::Own, budget);
     let grants = spec.grants.grants();
     let cache = Cache::of_user();
-    cache.check(&grants)?;
-    let OpenedGrants { given, directories } = grants.open()?;
+    let opened = cache.check(&grants).and_then(|()| grants.open());
+    let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
     call.columns = columns;
@@ -204,7 +205,7 @@ impl Crew<'_> {
                     let _ = ended.send((task, result));
                 };
                 if let Err(e) = thread::Builder::new().name("task".to_owned()).spawn_scoped(scope, run) {
-                    failed = Err(Stop::from(Error::Spawn(e)));
+                    failed = Err(Stop::from(Error::spawn(e)));
                     senders.iter().for_each(|supervisor| supervisor.send(Event::Terminate));
                     break;
                 }
@@ -415,7 +416,7 @@ impl Board {
                 known.progress.finish(&known.all());
                 return Ok(Exit::OutputClosed);
             }
-            Err(e) => Err(Stop::from(Error::Output(e))),
+            Err(e) => Err(Stop::from(Error::output(e))),
             Ok(untried) => Ok(untried),
         };
         known.progress.finish(&known.all());
@@ -495,7 +496,7 @@ impl Outcomes<'_> {
             let option =
                 after.map_or_else(String::new, |after| format!(" ({})", board.after.said_as("--set-aside", &after)));
             let why = match given_up {
-                Some(e) => e.to_string(),
+                Some(e) => hints::message(e),
                 None => format!("{failed} of its {done} items failed{option}"),
             };
             if !board.known().progress.is_quiet() {
@@ -549,7 +550,7 @@ impl Sink for Outcomes<'_> {
 
     /// Returns true, since the other tasks continue without this one.
     fn sets_aside(&mut self, why: &Error) -> bool {
-        self.given_up = Some(why.again());
+        self.given_up = Some(why.clone());
         true
     }
 

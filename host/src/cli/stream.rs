@@ -60,7 +60,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     }
     let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
-    let (exit, counts) = result?;
+    let (exit, counts) = result.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     if exit != Exit::OutputClosed && !spec.verbosity.quiet {
         if let (Exit::Finished(_), Some(path)) = (exit, &*options.journal) {
             let done = counts.done;

@@ -139,7 +139,7 @@ impl Group {
         drop(state);
         let run = group.clone();
         let thread = thread::Builder::new().name("wasmpool".to_owned()).spawn(move || run.run(&mailbox, routes));
-        Ok((group, thread.map_err(Error::Spawn)?))
+        Ok((group, thread.map_err(Error::spawn)?))
     }
 
     fn lock(&self) -> MutexGuard<'_, GroupState> {
@@ -184,7 +184,7 @@ impl Group {
     pub fn begin(&self, job: &Arc<Job>) {
         let mut state = self.lock();
         if let Some(ended) = &state.ended {
-            let ended = ended.again();
+            let ended = ended.clone();
             drop(state);
             return self.settle(job, job.end(ended));
         }
@@ -263,13 +263,13 @@ impl Group {
             let mut state = self.lock();
             state.row.clear();
             let jobs = std::mem::take(&mut state.jobs);
-            state.ended.get_or_insert_with(|| ended.again());
+            state.ended.get_or_insert_with(|| ended.clone());
             jobs
         };
         for job in jobs.values() {
             let (forgotten, _items) = job.queue().clear();
             self.finished(forgotten);
-            self.settle(job, job.end(ended.again()));
+            self.settle(job, job.end(ended.clone()));
         }
     }
 

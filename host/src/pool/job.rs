@@ -26,25 +26,18 @@ pub(super) struct Failed {
 }
 
 /// The reason why a job ended before all its outcomes were known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Ended {
     Cancelled,
     Failed(Error),
 }
 
 impl Ended {
-    pub fn again(&self) -> Ended {
-        match self {
-            Ended::Cancelled => Ended::Cancelled,
-            Ended::Failed(e) => Ended::Failed(e.again()),
-        }
-    }
-
     /// Returns the error of an item whose outcome is not known.
     pub fn error(&self, index: u64) -> Error {
         match self {
             Ended::Cancelled => Error::Item(ItemError::cancelled(index)),
-            Ended::Failed(e) => e.again(),
+            Ended::Failed(e) => e.clone(),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Keeper {
             let _ = stopped.recv();
             spares.clear();
         };
-        let thread = start_thread("wasmpool-start", keep).map_err(Error::Spawn)?;
+        let thread = start_thread("wasmpool-start", keep).map_err(Error::spawn)?;
         Ok(Keeper { stop: Some(stop), thread: Some(thread), owner: std::process::id() })
     }
 }

@@ -104,7 +104,7 @@ fn other(path: &Path) -> Result<Program, Error> {
 fn ask(program: &Program) -> Result<Option<String>, Error> {
     let (control, child) = patiently(None, || {
         let (control, theirs) = Control::pair()?;
-        Ok::<_, Error>((control, spawn::start(program, Role::Version, theirs).map_err(Error::Spawn)?))
+        Ok::<_, Error>((control, spawn::start(program, Role::Version, theirs).map_err(Error::spawn)?))
     })?;
     match child.wait_at_most(PATIENCE, None)? {
         Waited::Ended(_) => {}

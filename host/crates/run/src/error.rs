@@ -2,7 +2,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use crate::grants::GrantError;
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{Foreign, Lines};
 use wasmpool_sandbox::surroundings::told;
@@ -10,8 +12,8 @@ use wasmpool_sandbox::surroundings::told;
 /// An error that keeps a run or a pool from starting or continuing, or that a call of a pool returns.
 ///
 /// Displayed, it may have several lines, of which all but the first are indented. Text in it that a stranger chose,
-/// such as a name in a task, is escaped.
-#[derive(Debug, thiserror::Error)]
+/// such as a name in a task, is escaped. The source of an error is not part of its text.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The task cannot be read, compiled or called in this way. Nothing ran.
@@ -21,17 +23,14 @@ pub enum Error {
     #[error("the compiled task cannot be loaded: {}", Lines(.0))]
     Artifact(String),
     /// A grant cannot be opened. Nothing ran.
-    #[error("{}", Lines(.0))]
-    Grant(String),
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The sandbox that was asked for is not available on this machine. Nothing ran.
-    #[error(
-        "the sandbox cannot be had here: {}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is",
-        Lines(.0)
-    )]
+    #[error("the sandbox cannot be had here: {}", Lines(.0))]
     Sandbox(String),
     /// A worker or compile process cannot be started.
-    #[error("cannot start a worker process: {}", told(.0))]
-    Spawn(#[source] io::Error),
+    #[error("cannot start a worker process")]
+    Spawn(#[source] Arc<io::Error>),
     /// Workers end before they are ready, again and again.
     #[error(
         "workers end before they are ready to work ({}); is there enough memory, and may this user start processes?",
@@ -71,14 +70,14 @@ pub enum Error {
     #[error("cannot read the input: {}", Lines(.0))]
     Input(String),
     /// The results cannot be written.
-    #[error("cannot write the results: {0}")]
-    Output(#[source] io::Error),
+    #[error("cannot write the results")]
+    Output(#[source] Arc<io::Error>),
     /// The run cannot continue with its journal.
     #[error("{}", Lines(.0))]
     Journal(String),
     /// The system refused something that the run needs.
     #[error("{}", told(.0))]
-    System(#[from] io::Error),
+    System(Arc<io::Error>),
     /// A thread of the program panicked: an invariant is broken. What is known of the run is not reliable.
     #[error("this is a bug in wasmpool, please report it: {}", Lines(.0))]
     Bug(String),
@@ -94,39 +93,43 @@ pub fn caught<T>(who: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
     })
 }
 
+/// Returns an error in words with all that is behind it, each of which says its own part alone.
+pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = said(error);
+    let mut next = error.source();
+    while let Some(source) = next {
+        text += ": ";
+        text += &said(source);
+        next = source.source();
+    }
+    text
+}
+
+/// Returns what one error of a chain says: one of the system with the limit that it may come from.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
+    shared.or(error.downcast_ref::<io::Error>()).map_or_else(|| error.to_string(), told)
+}
+
 impl Error {
-    /// Returns a copy, for another caller that waits for the same thing.
-    pub fn again(&self) -> Error {
-        let io = |e: &io::Error| match e.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(e.kind(), e.to_string()),
-        };
-        match self {
-            Error::Task(message) => Error::Task(message.clone()),
-            Error::Artifact(message) => Error::Artifact(message.clone()),
-            Error::Grant(message) => Error::Grant(message.clone()),
-            Error::Sandbox(message) => Error::Sandbox(message.clone()),
-            Error::Spawn(e) => Error::Spawn(io(e)),
-            Error::Workers(message) => Error::Workers(message.clone()),
-            Error::WorkerBinary(message) => Error::WorkerBinary(message.clone()),
-            Error::Argument(message) => Error::Argument(message.clone()),
-            Error::Item(e) => Error::Item(e.clone()),
-            Error::Closed => Error::Closed,
-            Error::WaitTimeout => Error::WaitTimeout,
-            Error::Unfinished => Error::Unfinished,
-            Error::StillOpen => Error::StillOpen,
-            Error::Forked => Error::Forked,
-            Error::Interrupted => Error::Interrupted,
-            Error::Journal(message) => Error::Journal(message.clone()),
-            Error::Input(message) => Error::Input(message.clone()),
-            Error::Output(e) => Error::Output(io(e)),
-            Error::System(e) => Error::System(io(e)),
-            Error::Bug(message) => Error::Bug(message.clone()),
-        }
+    /// Says that a worker or compile process cannot be started.
+    pub fn spawn(e: io::Error) -> Error {
+        Error::Spawn(Arc::new(e))
+    }
+
+    /// Says that the results cannot be written.
+    pub fn output(e: io::Error) -> Error {
+        Error::Output(Arc::new(e))
     }
 
     pub fn cannot_journal(e: &io::Error) -> Error {
         Error::Journal(format!("cannot write the journal: {e}"))
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Error {
+        Error::System(Arc::new(e))
     }
 }
 
@@ -135,12 +138,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_error_of_a_chain_is_told_once() {
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for (error, whole) in [
+            (Error::spawn(refused()), "cannot start a worker process: permission denied"),
+            (Error::output(refused()), "cannot write the results: permission denied"),
+            (Error::from(refused()), "permission denied"),
+            (
+                Error::from(GrantError::Peer { host: "a.b".to_owned(), port: 1, source: Arc::new(refused()) }),
+                "cannot look up the granted peer a.b, port 1: permission denied",
+            ),
+        ] {
+            assert_eq!(with_sources(&error), whole);
+            assert_eq!(with_sources(&error.clone()), whole);
+        }
+    }
+
+    #[test]
     fn what_a_worker_or_a_task_says_is_no_line_of_ours() {
         let said = || "bad\nwasmpool: all is well\u{1b}[2J\n\n\n".to_owned();
         for error in [
             Error::Task(said()),
             Error::Artifact(said()),
-            Error::Grant(said()),
+            Error::Grant(GrantError::SameName(said())),
             Error::Sandbox(said()),
             Error::Workers(said()),
             Error::WorkerBinary(said()),

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::scarce::patiently;
 use nix::unistd::{getegid, geteuid};
 use wasmpool_core::guest_grants::{GuestDirectory, GuestGrants, GuestPeer};
 use wasmpool_core::text::Foreign;
-use wasmpool_sandbox::surroundings::told;
 
 /// Maximum number of directories that can be granted to a task. Each is a descriptor in every worker.
 pub const MOST_DIRECTORIES: usize = 16;
@@ -74,6 +75,36 @@ pub struct OpenedGrants {
     pub directories: Vec<OwnedFd>,
 }
 
+/// Why something that the user grants cannot be given to a task.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// There are more directories than a worker can have.
+    #[error("at most {MOST_DIRECTORIES} directories can be granted")]
+    TooMany,
+    /// The scratch directory has the name of another that is granted.
+    #[error("the scratch directory {} has the name of a directory that is granted: give it another name", Foreign::of(.0))]
+    SameName(String),
+    /// A directory cannot be opened.
+    #[error("cannot open the granted directory {}", Foreign::of(.host))]
+    Directory { host: PathBuf, guest: String, source: Arc<io::Error> },
+    /// The name of a peer cannot be looked up.
+    #[error("cannot look up the granted peer {}, port {port}", Foreign::of(.host))]
+    Peer { host: String, port: u16, source: Arc<io::Error> },
+    /// The task could write to the cache of compiled tasks.
+    #[error(
+        "the cache of compiled tasks, {}, lies in {}, which the task may write to: {}",
+        Foreign::of(.place), Foreign::of(.host), GrantError::WAYS_OUT
+    )]
+    Cache { place: PathBuf, host: PathBuf, guest: String },
+}
+
+impl GrantError {
+    /// Why a task must not write to the cache, and what can be done about it.
+    pub const WAYS_OUT: &str = "it could leave machine code there that the next run takes for its own; set \
+        WASMPOOL_CACHE_DIR to a directory elsewhere, or to nothing for no cache, or grant a directory beside it";
+}
+
 impl Grants {
     /// Opens the directories and looks up the peers.
     ///
@@ -82,22 +113,21 @@ impl Grants {
     /// [`Error::Grant`] names what cannot be opened or looked up.
     pub fn open(&self) -> Result<OpenedGrants, Error> {
         if self.directories.len() > MOST_DIRECTORIES {
-            return Err(Error::Grant(format!("at most {MOST_DIRECTORIES} directories can be granted (--dir)")));
+            return Err(Error::Grant(GrantError::TooMany));
         }
         if let Some(name) = &self.scratch
             && self.directories.iter().any(|directory| directory.guest == *name)
         {
-            return Err(Error::Grant(format!(
-                "--scratch {} is also the name of a --dir: give it another name",
-                Foreign::of(name)
-            )));
+            return Err(Error::Grant(GrantError::SameName(name.clone())));
         }
         let given = GuestGrants { env: self.env.clone(), scratch: self.scratch.clone(), ..GuestGrants::default() };
         let mut opened = OpenedGrants { given, ..OpenedGrants::default() };
         let mut owners = BTreeSet::new();
         for Directory { host, guest, writable } in &self.directories {
-            let failed =
-                |e| Error::Grant(format!("cannot open the directory {} of --dir: {}", Foreign::of(host), told(&e)));
+            let failed = |e| {
+                let (host, guest) = (host.clone(), guest.clone());
+                Error::Grant(GrantError::Directory { host, guest, source: Arc::new(e) })
+            };
             let open = || File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host);
             let directory = patiently(None, open).map_err(failed)?;
             let metadata = directory.metadata().map_err(failed)?;
@@ -114,10 +144,7 @@ impl Grants {
         for Peer { host, port } in &self.peers {
             let addresses = (host.as_str(), *port)
                 .to_socket_addrs()
-                .map_err(|e| {
-                    let host = Foreign::of(host);
-                    Error::Grant(format!("cannot look up {host} of --allow-net {host}:{port}: {e}"))
-                })?
+                .map_err(|e| GrantError::Peer { host: host.clone(), port: *port, source: Arc::new(e) })?
                 .collect();
             opened.given.peers.push(GuestPeer { host: host.clone(), addresses });
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Meta;
 use crate::aside::{Directory, is_aside};
 use crate::error::Error;
-use crate::grants::Grants;
+use crate::grants::{GrantError, Grants};
 use crate::hashed::{self, FromStart};
 use crate::links::lands_in;
 use crate::place::FileId;
@@ -78,13 +78,8 @@ impl Cache {
         let Some(directory) = lands_in(&place, &ids).and_then(|nth| writable.get(nth)) else {
             return Ok(());
         };
-        let (host, guest) = (Foreign::of(&directory.host), Foreign::of(&directory.guest));
-        Err(Error::Grant(format!(
-            "the cache of compiled tasks, {}, lies in {host}, which the task may write to (--dir {host}::{guest}:rw): it \
-             could leave machine code there that the next run takes for its own; set WASMPOOL_CACHE_DIR to a directory \
-             elsewhere, or to nothing for no cache, or grant a directory beside it",
-            Foreign::of(&place)
-        )))
+        let (host, guest) = (directory.host.clone(), directory.guest.clone());
+        Err(Error::Grant(GrantError::Cache { place, host, guest }))
     }
 
     /// Returns the artifact in sealed memory, if there is an intact entry.

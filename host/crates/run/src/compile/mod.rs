@@ -287,7 +287,7 @@ fn compile_once(
     let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
     let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply")?;
     let (control, theirs) = Control::pair()?;
-    let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::Spawn)?;
+    let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::spawn)?;
     match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
         // The process has ended: its exit status is read below.
         Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
@@ -336,7 +336,7 @@ fn unable(why: &str, errno: Option<i32>) -> Lack {
     let error = errno.map(io::Error::from_raw_os_error);
     let again = if error.as_ref().is_some_and(passes) { Again::Room } else { Again::Never };
     let error = error.map(|error| format!(": {}", told(&error))).unwrap_or_default();
-    Lack { why: Error::System(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
+    Lack { why: Error::from(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
 }
 
 /// Reads the compile process's answer. Returns `None` for one that no honest process gives when asked for this profile.

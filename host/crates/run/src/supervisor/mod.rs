@@ -365,7 +365,7 @@ impl<'a> Supervisor<'a> {
                 Event::Broke(e) => return Err(e),
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(End::OutputClosed)),
-                Event::OutputFailed(e) => return Err(Error::Output(e)),
+                Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::Signal(signal) => {
                     // The first Ctrl-C ends the run in order; a second one, or SIGTERM, ends it at once.
                     if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
@@ -658,7 +658,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Action::GiveUp => {
                     let why = match self.refusal.take() {
-                        Some(e) => Error::Spawn(e),
+                        Some(e) => Error::spawn(e),
                         None => Error::Workers(std::mem::take(&mut self.last_loss)),
                     };
                     if !self.sink.sets_aside(&why) {
