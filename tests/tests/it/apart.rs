@@ -1,4 +1,5 @@
-//! What a run writes is nothing that it reads, nor two things at once; else it is refused before anything is touched.
+//! A run never writes a file that it also reads, or one file for two purposes: such a run is refused before anything is
+//! touched.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -47,7 +48,7 @@ impl Place {
             .arg(self.path("policy.toml"))
     }
 
-    /// Every name that is there, with what it leads to.
+    /// Returns every name in it, with the content that it leads to.
     fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = std::fs::read_dir(self.0.path()).expect("a directory");
         let mut all: Vec<_> = entries
@@ -58,7 +59,7 @@ impl Place {
         all
     }
 
-    /// Refused, and nothing is touched or made.
+    /// Checks that a run is refused, and that nothing is changed or made.
     #[track_caller]
     fn refused(&self, run: Run, says: &str) -> Output {
         let before = self.all();
@@ -155,7 +156,7 @@ fn two_things_are_not_written_to_one_file() {
     let said = std::fs::read_to_string(place.path("there")).expect("it is there");
     assert!(said.starts_with("precious") && said.contains("is also standard error"), "{said}");
     std::fs::write(place.path("there"), "precious").expect("written");
-    // As `> all 2>&1`: a shell's user means that.
+    // Like `> all 2>&1`, which a shell's user may do on purpose.
     place.map().stdout_to(there()).stderr_to(there()).run().exits(0);
     assert_eq!(std::fs::read_to_string(place.path("there")).expect("it is there"), "precious9\n16\n");
 }
@@ -168,20 +169,20 @@ fn standard_error_that_is_read_by_the_run_is_refused() {
     for ((name, text), what) in FILES.iter().zip(what) {
         for results in [&["-o", "/dev/null"][..], &[]] {
             place.map().args(results).stderr_to(append(&place.path(name))).run().exits(2);
-            // Not even why is written there.
+            // Not even the error message is written there.
             let after = std::fs::read_to_string(place.path(name)).expect("it is there");
             assert_eq!(&after, text, "{what}");
         }
     }
 }
 
-/// A run over a list of files, with records.
+/// Returns a run over a list of files, with records.
 fn over_files(place: &Place) -> Run {
     let run = wasmpool().arg("map").arg(place.path("task.wat"));
     run.args(["--input-format", "files", "--output-format", "records"])
 }
 
-/// A file of the user's, and all that may lead to it.
+/// Makes a file of the user's, and returns all names that may lead to it.
 fn precious(place: &Place) -> [String; 4] {
     std::fs::write(place.path("there"), "precious").expect("written");
     symlink("there", place.path("link")).expect("a link");
@@ -193,7 +194,7 @@ fn precious(place: &Place) -> [String; 4] {
 fn a_file_that_a_list_names_is_not_written_over_under_any_name() {
     let place = Place::new();
     let names = precious(&place);
-    // It is the last of many, which no block of the list holds together.
+    // The file is the last of many, so that no block of the list holds all of them.
     let others = format!("{}\n", place.path("items").display()).repeat(20_000);
     for (option, named) in ["--output", "--failed"].into_iter().flat_map(|o| names.iter().map(move |n| (o, n))) {
         for listed in &names {
@@ -243,7 +244,7 @@ fn a_file_that_holds_something_is_not_written_over_while_a_pipe_may_still_name_i
             place.refused(run, "standard input is no file on a disk");
         }
     }
-    // What is not there, or empty, cannot be lost; and what names no files takes none.
+    // A file that does not exist, or is empty, cannot be lost; and an input that names no files loses none.
     let item = place.path("items").display().to_string();
     over_files(&place).arg("-o").arg(place.path("new")).input(item).run().exits(1);
     place.map().arg("-o").arg(place.path("there")).run().exits(0);
@@ -277,7 +278,7 @@ fn a_run_that_is_interrupted_while_it_waits_for_a_header_has_made_nothing() {
     let run = run.arg("-o").arg(place.path("new")).arg("--failed").arg(place.path("failed"));
     let mut host = run.arg("--journal").arg(place.path("journal")).start();
     let mut input = host.stdin.take().expect("a pipe");
-    // No pipe holds so much: it is in the middle of the first row.
+    // No pipe holds that much: the host is reading the first row.
     input.write_all(&[b'x'; 300_000]).expect("it reads");
     host.signal(Signal::SIGINT);
     host.wait();
@@ -335,7 +336,7 @@ fn an_input_that_cannot_be_read_from_its_beginning_leaves_the_output_as_it_was()
 fn a_task_may_not_write_where_the_cache_keeps_machine_code() {
     let place = Place::new();
     let grant = format!("--dir={}::/d:rw", place.path("").display());
-    // A task beside which no plugin asks for less.
+    // A task without a plugin's manifest beside it, which would ask for less.
     let task = wat(SQUARE);
     let map = || wasmpool().arg("map").arg(task.path()).arg(place.path("items"));
     let run = |cache: &Path| map().arg(&grant).env("WASMPOOL_CACHE_DIR", cache);

@@ -1,4 +1,4 @@
-//! How an item fills the parameters of a function.
+//! Items as arguments of functions with several parameters.
 
 use crate::support::guest::{Task, wat};
 use crate::support::run::map;

@@ -1,4 +1,4 @@
-//! Input is read as it is needed: neither before, nor later than it could be.
+//! Input is read when it is needed: not before, and not later than it could be.
 
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use crate::support::guest::wat;
 use crate::support::run::map;
 use crate::support::wat::{SQUARE, echo_string};
 
-/// More than any bound on bytes in flight should be, and less than a run would take by itself.
+/// More bytes than any limit on bytes in flight, and fewer than a run would take without one.
 const TOO_MUCH: usize = 256 << 20;
 
 #[test]
@@ -61,7 +61,7 @@ fn a_fifo_is_read_as_it_is_written() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     let task = wat(SQUARE);
     let mut host = map(&task).arg(&path).start();
-    // To open it both ways does not wait for the host to open it too.
+    // Opening it for reading and writing does not wait for the host to open it too.
     let mut input = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the fifo opens");
     writeln!(input, "5").expect("the host reads");
     assert_eq!(host.line().as_deref(), Some("25"));
@@ -100,7 +100,7 @@ fn a_slow_reader_of_the_output_slows_the_input() {
 
 #[test]
 fn an_item_that_takes_long_does_not_let_results_pile_up_behind_it() {
-    // In order, nothing can be printed before the first item ends, which it does not: the rest must wait.
+    // In an ordered run nothing can be printed before the first item ends, and it never does: the rest must wait.
     let task = wat(crate::support::wat::SPIN_IF_NEGATIVE);
     let mut host = map(&task).args(["-j", "2", "-c", "1", "--timeout", "10m"]).start();
     let mut input = host.stdin.take().expect("a pipe");
@@ -129,9 +129,10 @@ fn write_until_refused(pipe: &mut std::process::ChildStdin, line: &[u8]) -> usiz
     taken
 }
 
-/// Whether the pipe takes more before long. To wait too short here is no failure: it only ends the test early.
+/// Returns true if the pipe takes more before long. Waiting too short a time is no failure: it only ends the test
+/// early.
 fn has_room_again(pipe: &std::process::ChildStdin) -> bool {
     let mut wanted = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: the one structure lives through the call.
+    // SAFETY: the structure lives through the call.
     unsafe { libc::poll(&raw mut wanted, 1, 2000) > 0 }
 }

@@ -1,11 +1,11 @@
-//! The bytes path: what goes in as bytes comes out as bytes, whatever its size.
+//! Functions of bytes: bytes that go in come out the same, whatever their size.
 
 use crate::support::guest::{Task, built, wat};
 use crate::support::record::Record;
 use crate::support::run::{Run, map};
 use crate::support::wat::{echo_bytes, echo_bytes_once, echo_string};
 
-/// Lines in, and results as they are.
+/// Returns a run with lines as input, and results as they are.
 fn raw(task: &Task) -> Run {
     map(task).args(["--input-format", "lines", "--output-format", "raw"])
 }
@@ -38,7 +38,7 @@ fn every_byte_passes_between_raw_lines() {
 
 #[test]
 fn items_larger_than_any_buffer_pass_whole() {
-    // Below, at, and far above the sizes that rings and pipes have.
+    // Below, at, and far above the sizes of rings and pipes.
     let sizes = [0, 1, 4095, 65_536, 1_048_575, 1_048_576, 12_345_678, 3];
     let input: Vec<u8> = sizes
         .iter()
@@ -106,7 +106,7 @@ fn a_result_of_bytes_is_bounded_by_what_may_be() {
     let output = run().args(["--output-format", "raw"]).run().exits(1);
     assert_eq!(output.text(), format!("{fits}\n"));
     assert!(output.stderr.contains("output-too-large"), "{}", output.stderr);
-    // Of the value as it is written: 3,000 bytes are 4,000 in base64.
+    // The limit applies to the printed value: 3,000 bytes are 4,000 in base64.
     let output = run().args(["--output-format", "records"]).run().exits(1);
     assert_eq!(output.kinds(), ["ok", "output-too-large"]);
 }

@@ -36,7 +36,7 @@ fn a_negative_number_is_an_argument_not_an_option() {
 
 #[test]
 fn a_call_does_not_touch_standard_input() {
-    // Which stays open here for as long as the call runs.
+    // Standard input stays open for as long as the call runs.
     let task = wat(SQUARE);
     let mut host = wasmpool().arg("call").task(&task).args(["square", "7"]).start();
     assert_eq!(host.line().as_deref(), Some("49"));

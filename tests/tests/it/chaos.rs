@@ -1,4 +1,4 @@
-//! Every item fails or succeeds as it would alone, whatever the others do and whoever is killed.
+//! Every item fails or succeeds as it would alone, whatever the other items do and whichever worker is killed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,7 +78,7 @@ fn every_item_has_one_record_while_workers_are_killed() {
     for index in 0..count() {
         let line = host.line().expect("a record for every item");
         if index == 0 {
-            // Not before: a task that cannot be loaded is another promise.
+            // Not before: that a task cannot be loaded is tested elsewhere.
             killer = Some(kill_workers(host.pid(), Arc::clone(&over)));
         }
         let record = Record::read(&line);
@@ -96,7 +96,7 @@ fn every_item_has_one_record_while_workers_are_killed() {
     assert!(lost <= killed, "{lost} items lost to {killed} killings");
 }
 
-/// Kills a worker of the host every 50 ms, and says in the end how many died of it.
+/// Kills a worker of the host every 50 ms, and returns in the end how many died of it.
 fn kill_workers(host: i32, over: Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut killed = 0;

@@ -84,8 +84,8 @@ fn a_damaged_cache_is_compiled_anew() {
     cache.maps(&task);
 }
 
-/// Makes an entry one of a machine that has other settings: sound, but of no use here. It ends with the length of what is
-/// known of it, a checksum of all before that length, and eight bytes that say what it is.
+/// Changes an entry into one of a machine with other settings: intact, but of no use here. An entry ends with the
+/// length of its metadata, a checksum of everything before that length, and eight bytes of magic.
 fn make_foreign(entry: &Path) {
     let mut bytes = fs::read(entry).expect("the cache is ours");
     let name = b"opt_level";
@@ -146,7 +146,7 @@ fn files_that_are_not_the_caches_own_are_neither_removed_nor_counted_and_no_mode
             assert_eq!(fs::metadata(folder.path().join(name)).expect(name).len(), 3 << 30);
         }
     }
-    // Nor are those in the cache's own directory, whoever put them there.
+    // Files in the cache's own directory that are no entries are kept as well.
     let own = folder.path().join("wasmpool-artifacts");
     fs::rename(folder.path().join("backup.tar"), own.join("backup.tar")).expect("moved");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
@@ -224,11 +224,11 @@ fn compile_says_when_nothing_was_kept() {
         let output = run().arg("compile").task(&wat(SQUARE)).run().exits(2);
         assert!(output.stderr.contains(says), "{cache}: {}", output.stderr);
         assert!(!output.stderr.contains("compiled into"), "{cache}: {}", output.stderr);
-        // A run goes on without, and says so to who wants to know.
+        // A run continues without the cache, and reports that with `-v`.
         let output = run().arg("map").task(&wat(SQUARE)).arg("-v").input("3\n").run().exits(0);
         assert!(output.text() == "9\n" && output.stderr.contains(says), "{cache}: {}", output.stderr);
     }
-    // No room for the last byte of the entry.
+    // There is no room for the last byte of the entry.
     let task = wat(SQUARE);
     let run = |name: &str| wasmpool().env("WASMPOOL_CACHE_DIR", folder.path().join(name)).arg("compile").task(&task);
     run("whole").run().exits(0);

@@ -1,7 +1,7 @@
 //! A task that is hard to compile runs, or ends in one clear error; the host's memory stays flat, whatever the task.
 //!
-//! `WASMPOOL_TEST_FULL=1` compiles for some twenty minutes. Where the time goes: a function of nested loops or of very many
-//! blocks takes the compiler time that grows with their square.
+//! `WASMPOOL_TEST_FULL=1` compiles for some twenty minutes: for a function of nested loops or of very many blocks the
+//! compiler takes time that grows with the square of their number.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -17,26 +17,27 @@ use crate::support::run::{Run, map, wasmpool};
 use crate::support::wat::{SQUARE, component, lift};
 use crate::support::{HANG, full};
 
-/// What a host may need more than one that compiles a tiny task: buffers, a message, a list of functions.
+/// Bytes that a host may need beyond one that compiles a tiny task: buffers, a message, a list of functions.
 const FLAT: u64 = 4 << 20;
 
-/// The size by default, and that of the promise.
+/// Returns the size by default, or with `WASMPOOL_TEST_FULL` that of the promise.
 fn size(short: usize, promised: usize) -> usize {
     if full() { promised } else { short }
 }
 
-/// The program without a cache.
+/// Returns the program without a cache.
 fn uncached(command: &str, task: &Task) -> Run {
     wasmpool().env("WASMPOOL_CACHE_DIR", "").arg(command).task(task).limit(if full() { HANG * 5 } else { HANG })
 }
 
-/// Runs the only function of a task once. The host's peak of resident memory, and its output; none if it ended without.
+/// Runs the only function of a task once. Returns the host, and its peak of resident memory with its output, or `None`
+/// if it ended without any.
 ///
-/// The input stays open meanwhile, so that the host is there to be looked at when all is done.
+/// The input stays open meanwhile, so that the host can be looked at when everything is done.
 fn first_outcome(task: &Task) -> (Host, Option<(u64, String)>) {
     let mut host = uncached("map", task).start();
     let mut input = host.stdin.take().expect("a pipe");
-    // Who refuses the task may have ended by now.
+    // A host that refuses the task may have ended by now.
     let _ = input.write_all(b"3\n");
     let line = host.line();
     let seen = line.map(|line| (host.process().status_bytes("VmHWM"), line));
@@ -44,11 +45,11 @@ fn first_outcome(task: &Task) -> (Host, Option<(u64, String)>) {
     (host, seen)
 }
 
-/// Waits until the host stands still in writing to a pipe that is full, and returns its peak of resident memory.
+/// Waits until the host blocks in writing to a full pipe, and returns its peak of resident memory.
 fn peak_when_it_speaks(host: &Host) -> u64 {
     let pid = host.pid();
     loop {
-        // Whichever of its threads speaks.
+        // Any of its threads may be the one that writes.
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the program is our child");
         let calls = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("syscall")).ok());
         let writes = |call: String| {
@@ -63,17 +64,17 @@ fn peak_when_it_speaks(host: &Host) -> u64 {
     }
 }
 
-/// A pipe without room, by which a program that writes to it is held, and what it is full of.
+/// Returns a full pipe, which blocks a program that writes to it, and its size.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    // SAFETY: makes the pipe as small as it can be; the descriptor is open.
+    // SAFETY: the call makes the pipe as small as possible; the descriptor is open.
     let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 1) };
     let size = usize::try_from(size).expect("pipes have sizes");
     writer.write_all(&vec![b'.'; size]).expect("so much fits");
     (reader, writer, size)
 }
 
-/// Runs what is to end in a message: the host's peak of resident memory, and all that was said.
+/// Runs a task that ends in a message. Returns the host, its peak of resident memory, and the message.
 fn complaint(run: Run) -> (Host, u64, String) {
     let (mut reader, writer, size) = full_pipe();
     let mut host = run.stderr_to(writer).start();
@@ -92,7 +93,7 @@ fn assert_flat(peak: u64) {
     assert!(peak <= tiny + FLAT, "the host had {peak} bytes; with a tiny task, {tiny}");
 }
 
-/// Its only function runs, as on any task.
+/// Checks that the task's only function runs, and that the host's memory stays flat.
 #[track_caller]
 fn runs(task: &Task) {
     let (mut host, seen) = first_outcome(task);
@@ -102,7 +103,8 @@ fn runs(task: &Task) {
     assert_flat(peak);
 }
 
-/// The same in the short form. At full size a slow machine may come to the compiler's limits, and has to say so.
+/// Checks that the task runs in the short form. At full size a slow machine may reach the compiler's limits, which must
+/// then be reported.
 #[track_caller]
 fn runs_or_says_the_limit(task: &Task) {
     if !full() {
@@ -123,7 +125,7 @@ fn runs_or_says_the_limit(task: &Task) {
     }
 }
 
-/// It ends in one message, which holds these words.
+/// Checks that the task ends in one message, which contains these words.
 #[track_caller]
 fn is_refused(task: &Task, words: &str) {
     let (mut host, peak, errors) = complaint(uncached("map", task));
@@ -154,7 +156,7 @@ fn a_nest_of_text_runs_or_is_refused() {
         "(block ".repeat(depth),
         ")".repeat(depth)
     );
-    // A function has an end in binary, too.
+    // The end of a function takes an instruction in the binary form, too.
     if full() { is_refused(&wat(text), "limit") } else { runs(&wat(text)) }
 }
 
@@ -181,7 +183,7 @@ fn component_types_nested_in_binary_are_refused() {
     }
 }
 
-/// A tuple of two tuples of two tuples, and so on: small to write, and large to think of.
+/// Returns a tuple of two tuples of two tuples, and so on: small to write, and large when expanded.
 fn doubled(depth: usize) -> String {
     let types: Vec<String> = (1..=depth).map(|i| format!("(type $t{i} (tuple $t{} $t{}))", i - 1, i - 1)).collect();
     format!("(type $t0 (tuple u8 u8)){}", types.concat())
@@ -200,16 +202,16 @@ fn what_is_known_of_a_task_is_bounded() {
     let text = component(body, &functions).replacen("(component", &format!("(component {}", doubled(14)), 1);
     for task in [wat(text), export_names(size(20_000, 100_000), 100)] {
         let mut host = uncached("inspect", &task).start();
-        // What it prints does not fit, so it has to wait with it.
+        // The output does not fit into the pipe, so the host blocks with it.
         let pipe = host.stdout.as_ref().expect("standard output is a pipe").get_ref().as_raw_fd();
-        // SAFETY: makes the pipe as small as it can be; the descriptor is open.
+        // SAFETY: the call makes the pipe as small as possible; the descriptor is open.
         assert!(unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, 1) } > 0);
         assert_flat(peak_when_it_speaks(&host));
         let mut output = String::new();
         host.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it speaks text");
         assert_eq!((host.code(), host.stderr().as_str()), (0, ""));
         assert!(output.contains("f0") && output.len() < 2 << 20, "{} bytes", output.len());
-        // And where it is listed in a message.
+        // Also if it is listed in a message.
         let (mut host, peak, errors) = complaint(uncached("call", &task).arg("no-such-function"));
         assert_eq!(host.code(), 2);
         assert!(errors.contains("no-such-function") && errors.len() < 64 << 10, "{} bytes", errors.len());
@@ -239,7 +241,7 @@ fn a_hundred_megabytes_of_data_run() {
 
 #[test]
 fn a_task_larger_than_any_module_is_refused() {
-    // All zeros, and none of them on disk.
+    // All zeros, none of which are on disk.
     let task = file("task.wasm", b"");
     std::fs::File::options()
         .write(true)
@@ -251,13 +253,13 @@ fn a_task_larger_than_any_module_is_refused() {
 
 #[test]
 fn a_function_of_a_hundred_thousand_blocks_runs_or_says_the_limit() {
-    // `if` the argument is not zero, add one to it.
+    // If the argument is not zero, one is added to it.
     let branch = b"\x20\0\xa7\x04\x40\x20\0\x42\x01\x7c\x21\0\x0b";
     let task = of_bodies(1, &[&branch.repeat(size(5_000, 300_000))[..], b"\x20\0"].concat());
     runs_or_says_the_limit(&task);
 }
 
-/// A host whose compile process works, for longer than a test may take.
+/// Starts a host whose compile process works for longer than a test may take.
 fn compiling() -> Host {
     let task = nested(b"\x03\x40", b"\x0b", 50_000);
     let host = map(&task).env("WASMPOOL_CACHE_DIR", "").start();

@@ -1,14 +1,15 @@
-//! Fuel bounds what the components of one task copy to each other: their strings and lists are counted by their bytes.
+//! Fuel limits what the components of one task copy to each other: strings and lists are counted by their bytes.
 
 use crate::support::guest::wat;
 use crate::support::run::map;
 
-/// Bytes of a copy, and what it takes besides them, at most.
+/// Bytes of a copy, and the maximum of fuel that it takes besides them.
 const BYTES: u64 = 1_024_000;
 const BESIDE: u64 = 3000;
 
-/// Components that pass `ty` from one to the other as often as the item says: `units` of `from`'s encoding, which `to` takes
-/// in another. The memory that they are in is all zeros, and `realloc` answers at once, whatever it is asked for.
+/// Returns components that pass `ty` from one to the other as often as the item says: `units` of `from`'s encoding,
+/// which `to` takes in another. The memory that they are in is all zeros, and `realloc` returns at once, whatever it is
+/// asked for.
 fn passing(ty: &str, units: u64, from: &str, to: &str) -> String {
     let take = format!(
         r#"
@@ -27,7 +28,7 @@ fn passing(ty: &str, units: u64, from: &str, to: &str) -> String {
     )
 }
 
-/// The same where it is returned.
+/// Returns components of which one returns `ty` to the other, in the same way.
 fn returning(ty: &str, units: u64, from: &str, to: &str) -> String {
     let give = format!(
         r#"
@@ -105,7 +106,7 @@ fn whatever_components_pass_counts_by_its_bytes() {
             ("(list u8)", BYTES, "", ""),
             ("(list f64)", BYTES / 8, "", ""),
             ("(list (tuple u8 s64))", BYTES / 16, "", ""),
-            // Empty ones: the list of them is what is copied.
+            // Empty strings: only the list of them is copied.
             ("(list string)", BYTES / 8, "", ""),
         ] {
             let task = make(ty, units, from, to);
@@ -129,7 +130,7 @@ fn without_fuel_no_copy_is_counted() {
     assert_eq!(run.kinds(), ["ok"]);
 }
 
-/// A component that writes to a new stream as often as its item says, and reads from the other end of it.
+/// Returns a component that writes to a new stream as often as its item says, and reads from the other end of it.
 fn streaming(ty: &str, elements: u64) -> String {
     format!(
         r#"
@@ -166,7 +167,7 @@ fn what_goes_through_a_stream_counts_by_what_was_moved() {
     assert_eq!(ends(&task, BYTES + BESIDE, &[], "1\n2\n1\n"), ["ok", "fuel", "ok"]);
     let run = map(&wat(task)).args(["--fuel", "100000000"]).input("10\n").run().exits(0);
     assert_eq!(run.text(), format!("{BYTES}\n"));
-    // A few elements each time: each time counts, too.
+    // A few elements each time: each transfer counts, too.
     let task = streaming("u64", 1);
     assert_eq!(ends(&task, 100_000, &[], "10\n100\n10\n"), ["ok", "fuel", "ok"]);
 }

@@ -1,4 +1,4 @@
-//! CSV as it comes: other delimiters, no header, a header that does not fit, quotes that are not in pairs.
+//! CSV variants: other delimiters, no header, a header that does not fit, unbalanced quotes.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, map};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
 
-/// `weigh: func(order: order) -> f64`, of a record with a text and an option in it: the weight.
+/// Returns `weigh: func(order: order) -> f64`, whose record has a text and an option in it: it returns the weight.
 fn weigh() -> Task {
     let body = r#"
     (func (export "weigh") (param i32 i32 i32 f64 i32 i32 i32) (result f64) (local.get 3))"#;
@@ -26,7 +26,8 @@ fn csv(task: &Task, args: &[&str], input: &str) -> Output {
     map(task).args(["--input-format", "csv", "-j", "2"]).args(args).input(input).run()
 }
 
-/// What of a run is refused before any item: nothing is printed, no item is told of, and all of this is said once.
+/// Checks that a run was refused before any item: nothing is printed, no item is reported, and each of these words
+/// appears once.
 #[track_caller]
 fn refused(output: Output, says: &[&str]) {
     let output = output.exits(2);
@@ -83,7 +84,7 @@ fn a_first_row_that_is_data_is_seen_for_that_and_taken_once_it_is_said() {
     refused(csv(&weigh(), &[], rows), &["`order-id: u32`", "it has `0`, `Doe, 0`, `22.5`", "--no-header"]);
     assert_eq!(csv(&weigh(), &["--no-header"], rows).exits(0).text(), "22.5\n4.5\n");
     assert_eq!(csv(&wat(minus()), &["--no-header"], "9,2\n").exits(0).text(), "7\n");
-    // The last ones may be left out where they are options.
+    // The last cells may be left out if their parameters are options.
     assert_eq!(csv(&weigh(), &["--no-header"], "0,x,1.5\n").exits(0).text(), "1.5\n");
     refused(csv(&weigh(), &["--no-header"], "0,x\n"), &["have 2 cells, and the function takes 4"]);
     let output = csv(&weigh(), &["--no-header", "--output-format", "records"], "0,x,1.5\nx,y,z\n1,x\n").exits(1);
@@ -101,13 +102,13 @@ fn what_is_said_of_csv_is_refused_for_other_inputs() {
     }
 }
 
-/// Rows of `minus`, of which those of `strays` have a quote too many, in front of their second cell.
+/// Returns rows of `minus`; those of `strays` have an extra quote in front of their second cell.
 fn rows(count: usize, strays: &[usize]) -> String {
     let row = |n: usize| format!("{n},{}{n}\n", if strays.contains(&n) { "\"" } else { "" });
     String::from("from,take\n") + &(1..=count).map(row).collect::<String>()
 }
 
-/// A file of these rows, in a folder that lives as long.
+/// Makes a file of these rows, in a folder that exists until it is dropped.
 fn file(input: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary directory");
     let path = folder.path().join("rows.csv");
@@ -119,10 +120,10 @@ fn file(input: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
 fn a_quote_that_is_never_closed_is_an_error_of_the_input_with_its_place() {
     let (_folder, path) = file(rows(2000, &[9]));
     let output = map(&wat(minus())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
-    // It stands in the tenth line of the file. What comes before has its outcome.
+    // The quote is in the tenth line of the file. Rows before it have their outcome.
     assert!(output.stderr.contains("rows.csv:10: a quote opens in this row"), "{}", output.stderr);
     assert_eq!(output.text(), "0\n".repeat(8));
-    // The quote, not the row, is named where they are lines apart.
+    // If quote and row are lines apart, the message names the line of the quote.
     let (_folder, path) = file("from,take\n1,2\n\"3\n\",\"4\n");
     let output = map(&wat(minus())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
     assert!(output.stderr.contains("rows.csv:4: a quote opens"), "{}", output.stderr);
@@ -157,7 +158,7 @@ fn lines_that_a_quote_has_swallowed_are_failed_items_each_with_its_text() {
     assert_eq!(lines[0]["input"], "9,\"9");
     assert_eq!(lines[1]["input"], "10,10");
     assert_eq!(lines[41]["columns"], json!(["from", "take"]));
-    // Those that had nothing the matter with them run as they are, and the others once they are mended.
+    // Rows that were correct run as they are, and the others once they are corrected.
     let output = map(&wat(minus())).arg(&failed).run().exits(1);
     assert_eq!(output.text(), "0\n".repeat(40));
     std::fs::write(&failed, text.replace("\\\"", "")).expect("mended");
@@ -186,7 +187,7 @@ fn long_names_of_columns_do_not_fill_the_memory_however_short_the_rows_are() {
     let input = format!("item,{name}\n{}", "a,b\na\n".repeat(rows / 2));
     let mut host = map(&wat(echo_string())).args(["--input-format", "csv", "-q", "-j", "1"]).start();
     let mut pipe = host.stdin.take().expect("a pipe");
-    // What is not read, as nobody reads the output, need not be written.
+    // What is not read, because nobody reads the output, need not be written.
     std::thread::spawn(move || drop(pipe.write_all(input.as_bytes())));
     let mut most = 0;
     for _ in 0..200 {
@@ -217,7 +218,7 @@ fn rows_that_cannot_be_read_are_kept_as_they_stood_and_run_once_they_are_mended(
     );
     assert!(lines[1]["message"].as_str().expect("text").contains("standard input:3) is not UTF-8"), "{}", lines[1]);
     assert!(lines[2]["message"].as_str().expect("text").contains("standard input:5) has 1 cells"), "{}", lines[2]);
-    // What fails again is written as it was.
+    // An item that fails again is written as it was.
     let again = folder.path().join("again");
     map(&task()).arg("--failed").arg(&again).arg(&failed).run().exits(1);
     let items =
@@ -228,7 +229,7 @@ fn rows_that_cannot_be_read_are_kept_as_they_stood_and_run_once_they_are_mended(
     assert_eq!(map(&task()).arg(&again).run().exits(0).text(), "4\n8\n0\n");
 }
 
-/// `minus` with other names.
+/// Returns `minus` with other names of its parameters.
 fn minus_of(one: &str, other: &str) -> String {
     minus().replace("\"from\"", &format!("{one:?}")).replace("\"take\"", &format!("{other:?}"))
 }
@@ -243,7 +244,7 @@ fn a_byte_order_mark_in_front_of_a_text_is_no_part_of_it() {
         path
     };
     let (one, two) = (write("one", &format!("{mark}\"a\"\n")), write("two", &format!("{mark}\"b\"")));
-    // Each file may have one, also one that holds nothing else.
+    // Each file may have a mark, also one that holds nothing else.
     let run = map(&wat(echo_string())).arg(&one).arg(write("empty", mark)).arg(&two);
     assert_eq!(run.run().exits(0).text(), "\"a\"\n\"b\"\n");
     let run = map(&wat(echo_string())).args(["--input-format", "lines"]).arg(&one);
@@ -252,7 +253,7 @@ fn a_byte_order_mark_in_front_of_a_text_is_no_part_of_it() {
     let run = map(&wat(echo_bytes()))
         .args(["--input-format", "files", "--output-format", "raw", "--delimiter", "none"])
         .arg(&paths);
-    // What a file holds is its own business.
+    // A mark inside an item that is a file belongs to the item.
     assert_eq!(run.run().exits(0).bytes, format!("{mark}\"a\"\n").as_bytes());
     assert_eq!(csv(&weigh(), &[], &format!("{mark}{ORDERS}")).exits(0).text(), "22.5\n4.5\n");
     assert_eq!(
@@ -281,7 +282,7 @@ fn a_text_in_utf_16_is_said_to_be_one_with_the_way_out() {
 
 #[test]
 fn rows_before_one_that_ends_the_run_have_their_outcomes_however_few_there_are() {
-    // All of it is read at once, header and error included.
+    // All of it is read at once, including header and error.
     let rows = |from: u32, to: u32| (from..to).map(|n| format!("{n},x\n")).collect::<String>();
     let text = format!("p0,c\n{}500,\"x\n{}2901,\"y\"\n", rows(0, 500), rows(501, 2901));
     let output = csv(&wat(SQUARE), &[], &text).exits(2);

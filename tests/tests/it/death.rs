@@ -1,4 +1,4 @@
-//! A worker that is killed or stopped: one item pays, the run goes on.
+//! A worker that is killed or stopped costs one item, and the run continues.
 
 use nix::sys::signal::Signal;
 
@@ -9,7 +9,7 @@ use crate::support::run::map;
 use crate::support::until;
 use crate::support::wat::SPIN_IF_NEGATIVE;
 
-/// One chunk of five whose third item would loop for longer than the test may take.
+/// Starts a run of one chunk of five items, the third of which loops for longer than the test may take.
 fn looping(args: &[&str]) -> Host {
     map(&wat(SPIN_IF_NEGATIVE))
         .args(["--output-format", "records", "-j", "1", "-c", "5"])
@@ -48,7 +48,7 @@ fn a_killed_worker_costs_only_the_item_it_was_running() {
 
 #[test]
 fn a_killed_worker_costs_one_item_whatever_else_was_queued_for_it() {
-    // The quick ones teach the host to send chunks ahead.
+    // Quick items make the host send chunks ahead.
     let input = "1\n".repeat(2000) + "-1\n" + &"1\n".repeat(2000);
     for chunk in ["auto", "7"] {
         let mut host = map(&wat(SPIN_IF_NEGATIVE))

@@ -1,11 +1,11 @@
-//! `--deterministic`: the same input gives the same bytes, whenever and by however many workers.
+//! `--deterministic`: the same input gives the same bytes, at any time and with any number of workers.
 
 use tempfile::TempDir;
 
 use crate::support::guest::{Task, built, wat};
 use crate::support::run::{Run, map};
 
-/// Orders to the guest that reaches out which look at what differs from run to run.
+/// Returns orders to the guest `reach` that look at everything that differs from run to run.
 fn looks() -> String {
     let orders = ["clock", "random", "sleep:3600", "clock ; random", "no such verb"];
     orders.iter().cycle().take(60).map(|order| format!("\"{order}\"\n")).collect()
@@ -44,7 +44,7 @@ fn every_item_has_the_same_clocks_and_numbers_wherever_it_stands() {
     for pair in values.chunks(2) {
         assert_eq!(pair, &values[..2]);
     }
-    // The year 2000 begins; a hundred looks at the clock are a millisecond.
+    // It is the beginning of the year 2000; a hundred looks at the clock take a millisecond.
     assert!(values[0].as_str().is_some_and(|text| text.starts_with("946684800s ")), "{}", values[0]);
 }
 
@@ -54,7 +54,7 @@ fn who_sleeps_wakes_at_once_and_finds_that_time_has_passed() {
     assert!(values[0].as_str().is_some_and(|text| text.starts_with("86400.")), "{}", values[0]);
 }
 
-/// Preview 1: sleeps for an hour, and gives how much later it is.
+/// Returns a command of preview 1 that sleeps for an hour, and returns how much later it is.
 fn sleeper() -> Task {
     wat(r#"(module
         (import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))
@@ -95,7 +95,7 @@ fn a_nan_has_the_same_bits_everywhere() {
         (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 1)))))"#);
     let bits = |args: &[&str]| map(&divide).args(args).input("[0.0,0.0]\n").run().exits(0).values();
     assert_eq!(bits(&["--deterministic"]), [serde_json::Value::from(0x7ff8_0000_0000_0000_i64)]);
-    // What this processor makes of it.
+    // The bits that this processor produces.
     #[cfg(target_arch = "x86_64")]
     assert_ne!(bits(&[]), [serde_json::Value::from(0x7ff8_0000_0000_0000_i64)]);
 }

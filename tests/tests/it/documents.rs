@@ -1,4 +1,5 @@
-//! What the documents name is there: files, chapters, targets of `make`, options. What they show is what the program does.
+//! Documents name only what exists: files, chapters, targets of `make`, options. What they show is what the program
+//! does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::symlink;
@@ -11,17 +12,17 @@ use crate::support::guest::{built, built_in};
 use crate::support::run::wasmpool;
 use crate::support::{binary, workspace};
 
-/// The commands, of which each has a help of its own.
+/// The commands that have a help of their own.
 const COMMANDS: [&str; 6] = ["map", "exec", "call", "inspect", "compile", "doctor"];
 
-/// All documents, but those of things from elsewhere.
+/// Returns all documents, except those of third-party material.
 fn documents() -> Vec<(PathBuf, String)> {
     let folders = ["", "docs", "guest", "tests", "demo"].map(|folder| workspace().join(folder));
     let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
     let paths = files.map(|entry| entry.expect("an entry").path());
     let documents: Vec<(PathBuf, String)> = paths
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        // It tells of what was.
+        // It describes the past.
         .filter(|path| !path.ends_with("CHANGELOG.md"))
         .map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a document")))
         .collect();
@@ -29,17 +30,17 @@ fn documents() -> Vec<(PathBuf, String)> {
     documents
 }
 
-/// A document of the workspace, by its path there.
+/// Reads a document of the workspace, by its path there.
 fn document(path: &str) -> String {
     std::fs::read_to_string(workspace().join(path)).expect("a document")
 }
 
-/// What stands between one text and the next other, wherever it does.
+/// Returns every text between `start` and the next `end`.
 fn between<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
     text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
 }
 
-/// What a document is about may stand in its own directory, in the whole, or where it says that all paths are below.
+/// Returns true if a path exists in the document's own directory, in the workspace, or below one of the usual folders.
 fn is_there(document: &Path, path: &str) -> bool {
     let root = workspace();
     let below = ["host/src", "host", "tests/tests/it", "tests", "guest"].map(|folder| root.join(folder));
@@ -48,14 +49,14 @@ fn is_there(document: &Path, path: &str) -> bool {
         .expect("the crates")
         .map(|folder| folder.expect("a crate").path().join("src"))
         .collect();
-    // Of a crate with its name in front.
+    // A path inside a crate, with the crate's name in front.
     let of_crate = path.split_once('/').map(|(name, rest)| root.join("host/crates").join(name).join("src").join(rest));
     let folders = [beside, root];
     folders.iter().chain(&below).chain(&crates).any(|folder| folder.join(path).exists())
         || of_crate.is_some_and(|file| file.exists())
 }
 
-/// The names by which links lead to the chapters of a text, as GitHub makes them.
+/// Returns the anchors of the chapters of a text, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let titles = text
         .lines()
@@ -97,7 +98,7 @@ fn the_readme_leads_to_every_document() {
 
 #[test]
 fn paths_lead_to_files() {
-    // Of a package that a reader makes or gets; made by a property's first failure.
+    // Paths in a package that a reader makes or gets, and a file that a property's first failure makes.
     const ELSEWHERE: [&str; 3] = ["wit/world.wit", "data/birdstrikes.csv", "host/proptest-regressions"];
     let is_path = |text: &&str| {
         let letter = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
@@ -122,10 +123,10 @@ fn paths_lead_to_files() {
 fn commands_name_files_that_are_there() {
     for (document, text) in documents() {
         for command in between(&text, "\n$ ", '\n').into_iter().filter(|command| command.contains("wasmpool ")) {
-            // What else stands in a pipe is no command of ours.
+            // The rest of a pipe is no command of this program.
             let ours = command.split('|').filter_map(|part| part.split_once("wasmpool ").map(|(_, rest)| rest));
             let words = ours.flat_map(str::split_whitespace).filter(|word| word.contains('/'));
-            // What is built, what a variable holds, and what the text has the reader make.
+            // Paths of build results, of variables, and of files that the text has the reader make are left out.
             let ours =
                 words.filter(|word| !["target/", "$", "/", "'", "http", "./"].iter().any(|s| word.starts_with(s)));
             for path in ours.filter(|word| !word.contains(['=', ':', '<', '>'])) {
@@ -149,7 +150,7 @@ fn targets_of_make_are_there() {
     }
 }
 
-/// The name of an option at the beginning of a text, with its hyphens.
+/// Returns the name of an option at the beginning of a text, with its hyphens.
 fn option(text: &str) -> Option<String> {
     let name: String = text.strip_prefix("--")?.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
     (!name.is_empty()).then(|| format!("--{name}"))
@@ -159,12 +160,12 @@ fn option(text: &str) -> Option<String> {
 fn options_are_there() {
     let helps = COMMANDS.map(|command| wasmpool().args([command, "--help"]).run().exits(0).text().to_owned());
     let known: BTreeSet<String> = helps.iter().flat_map(|help| help.split_whitespace()).filter_map(option).collect();
-    // What is written for users, and tells of no other tool's options.
+    // Documents for users, which describe no other tool's options.
     let of_users = ["README.md", "guest/README.md"].map(|name| workspace().join(name));
     let docs = workspace().join("docs");
     let of_users = |path: &Path| of_users.iter().any(|name| name == path) || path.starts_with(&docs);
     for (document, text) in documents() {
-        // It tells of the options of `make bench`.
+        // It describes the options of `make bench`.
         if !of_users(&document) || document.ends_with("performance.md") {
             continue;
         }
@@ -181,7 +182,7 @@ fn options_are_there() {
     }
 }
 
-/// What is known of an option of a command: its letter, and its value where none is given, if that is one word.
+/// An option of a command: its letter, and its default value if that is one word.
 #[derive(Debug, Default)]
 struct Known {
     letter: Option<String>,
@@ -189,7 +190,7 @@ struct Known {
     variable: Option<String>,
 }
 
-/// The options that the help of each command lists, by command and name.
+/// Returns the options that the help of each command lists, by command and name.
 fn options_of_help() -> BTreeMap<(String, String), Known> {
     let mut options = BTreeMap::new();
     for command in COMMANDS {
@@ -214,7 +215,7 @@ fn options_of_help() -> BTreeMap<(String, String), Known> {
     options
 }
 
-/// The rows of the reference's options: their names with letters, their commands, and what they are by default.
+/// Returns the rows of the reference's table of options: their names with letters, their commands, and their defaults.
 fn options_of_reference() -> Vec<[String; 3]> {
     let reference = document("docs/reference.md");
     let (_, options) = reference.split_once("\n## Options\n").expect("the chapter");
@@ -237,7 +238,7 @@ fn the_reference_has_the_options_of_each_command() {
             assert_eq!(letter, known.letter, "the letter of {long}");
             let value = known.default.unwrap_or_default();
             assert!(default.contains(&value), "{long} of {command} is {value} by default, not {default}");
-            // It says by which name each can be set in the environment.
+            // The reference names the variable by which each can be set in the environment.
             let variable = format!("WASMPOOL_{}", long.trim_start_matches('-').to_uppercase().replace('-', "_"));
             let named = known.variable.unwrap_or_default();
             assert!(named == variable || long == "--help", "{long} of {command}: {named}");
@@ -265,13 +266,13 @@ fn the_plugin_that_is_shown_asks_for_what_is_shown() {
     assert_eq!(asks.trim_end(), wanted);
 }
 
-/// The text of the first block of a document in this language.
+/// Returns the text of the first block of a document in this language.
 fn block<'a>(text: &'a str, language: &str) -> &'a str {
     let (_, rest) = text.split_once(&format!("```{language}\n")).expect("a block");
     rest.split("```").next().expect("its end")
 }
 
-/// The commands that a document shows, each with what it prints.
+/// Returns the commands that a document shows, each with what it prints.
 fn shown(text: &str) -> Vec<(String, String)> {
     let mut commands: Vec<(String, String)> = Vec::new();
     for block in text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
@@ -286,7 +287,7 @@ fn shown(text: &str) -> Vec<(String, String)> {
     commands
 }
 
-/// The text without what differs from run to run: the time that an item took, and its worker.
+/// Removes from a text what differs from run to run: the time that an item took, and its worker.
 fn without_times(text: &str) -> String {
     ["\"elapsed_us\":", "\"worker\":"].iter().fold(text.to_owned(), |text, member| {
         let mut parts = text.split(member);
@@ -295,7 +296,7 @@ fn without_times(text: &str) -> String {
     })
 }
 
-/// A directory with what the examples name, as a reader has it after `make guests`.
+/// Makes a directory with the files that the examples name, as a reader has it after `make guests`.
 fn readers_directory() -> TempDir {
     let folder = TempDir::new().expect("a temporary directory");
     let readme = document("README.md");
@@ -312,7 +313,7 @@ fn readers_directory() -> TempDir {
     folder
 }
 
-/// What a shell prints for a command in the directory: results, then messages.
+/// Returns what a shell prints for a command in the directory: results, then messages.
 fn printed(command: &str, folder: &Path) -> String {
     let others = std::env::var_os("PATH").unwrap_or_default();
     let programs = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&others));
@@ -330,7 +331,7 @@ fn printed(command: &str, folder: &Path) -> String {
 
 #[test]
 fn examples_print_what_is_shown() {
-    // Of tasks that no reader has; of a machine with a cgroup.
+    // Examples with tasks that no reader has, and one of a machine with a cgroup.
     const OTHERS: [&str; 4] = ["factor.wasm", "solver.wasm", "size.wasm", "doctor"];
     let folder = readers_directory();
     let mut run = 0;

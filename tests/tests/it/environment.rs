@@ -1,4 +1,4 @@
-//! Every option can be set by the environment; the command line goes first.
+//! Every option can be set by an environment variable; the command line takes precedence.
 
 use crate::support::guest::wat;
 use crate::support::run::{map, wasmpool};
@@ -70,7 +70,7 @@ fn a_sandbox_that_the_environment_takes_away_is_told() {
             let told = format!("WASMPOOL_SANDBOX={value} is set in the environment");
             assert!(output.stderr.contains(&told), "{}", output.stderr);
         }
-        // What stands on the command line is seen there.
+        // Options of the command line are visible there, so no note is printed.
         for run in [
             map(&task).args(["--sandbox", value]),
             map(&task).args(["--sandbox", value]).env("WASMPOOL_SANDBOX", "off"),

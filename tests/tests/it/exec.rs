@@ -1,4 +1,4 @@
-//! `wasmpool exec`: a WASI command runs once for an item, and what it writes to standard output is the value.
+//! `wasmpool exec`: a WASI command runs once per item, and what it writes to standard output is the value.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use crate::support::guest::{Task, built, wat};
 use crate::support::record::Record;
 use crate::support::run::{Run, map, wasmpool};
 
-/// A command of preview 1 that does one thing with memory from 1024 on, and calls what it likes.
+/// Returns a command of preview 1 with these imports and this body, whose memory is free from 1024 on.
 fn preview1(imports: &str, body: &str) -> Task {
     wat(format!(
         r#"(module
@@ -32,7 +32,7 @@ fn preview1(imports: &str, body: &str) -> Task {
     ))
 }
 
-/// Standard input to standard output.
+/// Returns a command that copies standard input to standard output.
 fn cat() -> Task {
     preview1(
         "",
@@ -40,7 +40,7 @@ fn cat() -> Task {
     )
 }
 
-/// The arguments, each with the NUL behind it.
+/// Returns a command that prints its arguments, each followed by a NUL.
 fn echo() -> Task {
     preview1(
         r#"(import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
@@ -68,7 +68,7 @@ fn braces_are_passed_as_they_are_where_something_else_stands_for_the_item() {
     }
 }
 
-/// Writes its item to both streams, and exits with the code that its first byte is.
+/// Returns a command that writes its item to both streams, and exits with its first byte as the code.
 fn exits() -> Task {
     preview1(
         "",
@@ -194,13 +194,13 @@ fn exit_codes_that_were_said_to_be_success_are() {
     assert_eq!((records[0].value(), records[0].get("code")), (&json!("\nsat"), Some(&json!(10))));
     assert_eq!((records[1].value(), records[1].get("code")), (&json!("\u{14}unsat"), Some(&json!(20))));
     assert_eq!(records[2].get("code"), Some(&json!(1)));
-    // Nothing but what is named.
+    // Only the codes that are named.
     exec(&cat()).args(["--ok-codes", "10"]).input("1\n").run().exits(1);
 }
 
 #[test]
 fn each_item_starts_from_pristine_memory() {
-    // Counts in its memory, which nobody clears.
+    // The command counts in its memory, which nobody clears.
     let task = preview1(
         "",
         "(i32.store8 (i32.const 100) (i32.add (i32.load8_u (i32.const 100)) (i32.const 49)))
@@ -265,7 +265,7 @@ fn the_preview_before_preview_1_runs() {
     assert_eq!(output.text(), "hello");
 }
 
-/// Results of `--results`, by index.
+/// Returns the files of `--results`, with their names.
 fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("a directory of results")
@@ -299,7 +299,7 @@ fn results_go_to_a_file_each_and_their_paths_are_printed() {
 
 #[test]
 fn a_result_of_any_size_streams_to_its_file_and_not_through_memory() {
-    // As many times 64 KiB as the item says.
+    // Prints 64 KiB as many times as the item says.
     let task = preview1(
         "",
         "(local $n i32) (drop (call $take))
@@ -445,7 +445,7 @@ fn what_was_not_granted_is_named_with_the_option_that_grants_it() {
     let output =
         exec(&built("wasi3")).args(["--output-format", "records", "--", "connect"]).input("1\n").run().exits(1);
     assert!(output.records()[0].message().contains("--allow-net HOST:PORT"), "{}", output.records()[0].message());
-    // What is granted, or was not looked for, is not spoken of.
+    // Grants that were given, or that the task did not look for, are not mentioned.
     let output = map(&built("reach"))
         .args(["--output-format", "records", "--dir", "/tmp::/tmp"])
         .input("\"read:/tmp/no/such\"\n")

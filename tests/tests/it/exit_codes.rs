@@ -1,4 +1,4 @@
-//! Exit codes, as section 3 of the interface has them; 130 and 143 are in `interrupt.rs`, 2 in `wrong_use.rs`.
+//! Exit codes as `docs/reference.md` has them; 130 and 143 are in `interrupt.rs`, 2 in `wrong_use.rs`.
 
 use std::io::Write;
 
@@ -41,7 +41,7 @@ fn an_output_closed_from_the_start_ends_the_run_quietly() {
     let mut host = map(&wat(SQUARE)).start();
     host.stdout = None;
     let mut input = host.stdin.take().expect("a pipe");
-    // It may notice at any moment after the first item.
+    // The host may notice at any moment after the first item.
     while input.write_all(b"3\n").is_ok() {}
     assert_eq!(host.code(), 141);
     assert_eq!(host.stderr(), "");

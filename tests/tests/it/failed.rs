@@ -1,4 +1,4 @@
-//! `--failed FILE`: what failed is kept with its input, and `map` takes it up again.
+//! `--failed FILE`: failed items are kept with their input, and `map` can read them again.
 
 use std::path::PathBuf;
 
@@ -28,13 +28,13 @@ impl Folder {
     }
 }
 
-/// A function of this type, on two numbers, that traps.
+/// Returns a function with parameters of this type that traps.
 fn traps(params: &str) -> Task {
     let body = r#"(func (export "go") (param i32 i32) (result i32) unreachable)"#;
     wat(component(body, &[lift("go", params)]))
 }
 
-/// `go(i64) -> i64`: negative items trap, others are doubled.
+/// Returns `go(i64) -> i64`: negative items trap, others are doubled.
 fn traps_if_negative() -> Task {
     wat(r#"
 (module
@@ -43,7 +43,8 @@ fn traps_if_negative() -> Task {
     (i64.mul (local.get 0) (i64.const 2))))"#)
 }
 
-/// Fails `input` with one task, and maps another over what was written down.
+/// Runs `input` with one task, and maps another over its failed items. Returns the lines of failed items, and the
+/// second output.
 #[track_caller]
 fn again(failing: &Task, working: &Task, args: &[&str], input: &[u8]) -> (Vec<Value>, Output) {
     let folder = Folder::new();
@@ -140,7 +141,7 @@ fn files_come_back_as_what_was_in_them() {
     let failing = traps(r#"(param "item" (list u8)) (result (list u8))"#);
     let (lines, output) = again(&failing, &wat(echo_bytes()), &["--input-format", "files"], paths.as_bytes());
     assert_eq!(lines[1]["kind"], "invalid-input");
-    // A line of input opens nothing by itself; it says once more why it failed, and how it is read again.
+    // A line of input opens no file by itself; the message repeats why it failed, and how it is read again.
     assert!(output.stderr.contains("none: No such file"), "{}", output.stderr);
     assert!(output.stderr.contains("--input-format files reads it again"), "{}", output.stderr);
     assert_eq!(output.exits(1).bytes, b"\xff\x01\n\0");
@@ -158,14 +159,14 @@ fn a_file_that_could_not_be_read_is_kept_by_its_path_and_read_once_it_is_there()
     let lines = folder.lines("failed");
     assert_eq!(lines[1]["form"], "path");
     assert_eq!(lines[1]["input"], folder.path("late").display().to_string());
-    // As long as it is not there it fails again, and is kept again.
+    // While the file does not exist the item fails again, and is kept again.
     let run = files(&wat(echo_bytes())).arg("--failed").arg(folder.path("again")).arg(folder.path("failed"));
     assert_eq!(run.run().exits(1).bytes, b"\xff\x01\n\0");
     assert_eq!(folder.lines("again")[0]["input"], lines[1]["input"]);
     std::fs::write(folder.path("late"), "now").expect("a file");
     let output = files(&wat(echo_bytes())).arg(folder.path("again")).run().exits(0);
     assert_eq!(output.bytes, b"now\0");
-    // Items of another kind are not lost by it.
+    // Failed items of another format are not lost.
     map(&traps_if_negative()).arg("--failed").arg(folder.path("number")).input("-3\n").run().exits(1);
     let run = files(&wat(echo_bytes())).arg("--failed").arg(folder.path("still")).arg(folder.path("number"));
     run.run().exits(1);
@@ -179,7 +180,7 @@ fn what_is_not_json_makes_no_line_that_is_not() {
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|line| line["kind"] == "invalid-input"), "{lines:?}");
     assert_eq!(lines[0]["input"], "{\"open");
-    // It is no more JSON than it was.
+    // The items are still no JSON.
     let output = output.exits(1);
     assert!(output.stderr.contains("4 of 4 items failed: 4 invalid-input"), "{}", output.stderr);
 }

@@ -1,10 +1,10 @@
-//! A failure costs one item: the rest of its chunk, and of the run, has what it would have had without it.
+//! A failure costs one item: the rest of its chunk, and of the run, has the outcomes that it would have without it.
 
 use crate::support::guest::{built, wat};
 use crate::support::run::{Output, map};
 use crate::support::wat::SQUARE;
 
-/// `go(i64) -> i64`, failing in the way of this body where the item is negative.
+/// Returns `go(i64) -> i64`, which runs this body if the item is negative.
 fn failing(body: &str) -> String {
     format!(
         r#"
@@ -18,7 +18,8 @@ fn failing(body: &str) -> String {
     )
 }
 
-/// One chunk of five, its third item failing, by one worker and by two.
+/// Runs items in chunks of five, of which the third and the seventh fail, with one worker and with two. Checks that the
+/// others succeed.
 #[track_caller]
 fn costs_one(body: &str, kind: &str) -> Vec<Output> {
     let task = wat(failing(body));

@@ -1,5 +1,6 @@
-//! Faults under a real run: processes that are killed and stopped; memory, processes, descriptors and disks that run out;
-//! readers that are slow or leave; a parent that has no ear for children. Every item still has its outcome, and nothing stays behind.
+//! Faults in a real run: processes that are killed and stopped; memory, processes, descriptors and disks that run out;
+//! readers that are slow or leave; a parent that ignores how children end. Every item still has its outcome, and
+//! nothing stays behind.
 
 use std::collections::BTreeMap;
 use std::io::{PipeWriter, Write};
@@ -20,40 +21,40 @@ use crate::support::run::map;
 use crate::support::wat::{COUNT_TO, SQUARE, component, echo_string, lift};
 use crate::support::{HANG, full, until};
 
-/// Items, and faults among them.
+/// Returns the number of items, and of faults.
 fn sizes() -> (u64, u64) {
     if full() { (200_000, 1_000) } else { (10_000, 50) }
 }
 
-/// Items that are in the run at most.
+/// Maximum number of items in the run at a time.
 const LEAD: u64 = 1_000;
 
-/// What is done to a run. A length is the fault's own, nothing that a test waits for.
+/// A fault in a run. Durations are those of the fault itself, not waits of the test.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// A worker is killed.
     Kill,
-    /// A worker is stopped, and goes on after so long.
+    /// A worker is stopped, and continued after this time.
     Stop(Duration),
     /// A worker is stopped for good.
     StopForGood,
-    /// A worker can have no more memory.
+    /// A worker can get no more memory.
     NoMemory,
-    /// A worker is killed while no process can be started, for so long.
+    /// A worker is killed while no process can be started, for this time.
     NoProcess(Duration),
-    /// A worker is killed while the host can have no descriptor, for so long.
+    /// A worker is killed while the host can open no descriptor, for this time.
     NoDescriptor(Duration),
-    /// The host is stopped, and goes on after so long.
+    /// The host is stopped, and continued after this time.
     StopHost(Duration),
-    /// Nobody reads the results for so long.
+    /// Nobody reads the results for this time.
     SlowReader(Duration),
 }
 
 impl Fault {
-    /// The kinds in turn, so that each comes in every run; which worker and how long is drawn.
+    /// Returns the kinds of faults in turn, so that each occurs in every run; which worker and how long is random.
     fn nth(index: u64, random: &mut Rng) -> Fault {
         let length = Duration::from_millis(random.u64(1..=60));
-        // Long enough now and then for many tries.
+        // Sometimes long enough for many attempts.
         let outage = if index % 100 < 20 { Duration::from_secs(1) } else { length };
         match index % 20 {
             1 => Fault::NoDescriptor(outage),
@@ -81,7 +82,7 @@ impl Fault {
     }
 }
 
-/// Whoever does all this to a run.
+/// The source of all faults in a run.
 struct Saboteur {
     host: i32,
     random: Rng,
@@ -114,13 +115,13 @@ impl Saboteur {
         }
     }
 
-    /// Some worker, whatever it is doing. What has not become another program yet is still the host: the thread that starts
-    /// it waits for that, and to stop it for good would be to stop the host for good.
+    /// Returns some worker, whatever it is doing. A child that does not run its own program yet is left out: the thread
+    /// that starts it waits for that, so stopping it for good would stop the host for good.
     fn worker(&mut self) -> Process {
         let workers = until("a worker", || {
             let mut workers = workers(self.host);
             workers.retain(|worker| {
-                // It may be gone by now.
+                // The process may have ended by now.
                 let line = std::fs::read(format!("/proc/{}/cmdline", worker.pid)).unwrap_or_default();
                 line.starts_with(b"wasmpool-child")
             });
@@ -182,7 +183,7 @@ impl Saboteur {
     }
 }
 
-/// A pipe whose reader is gone.
+/// Returns a pipe whose reader is closed.
 fn nobody() -> PipeWriter {
     std::io::pipe().expect("a pipe").1
 }
@@ -191,7 +192,7 @@ fn nobody() -> PipeWriter {
 fn every_item_has_one_outcome_whatever_befalls_the_processes() {
     alone();
     adopt_orphans();
-    // In full, some minutes of it.
+    // At full size, some minutes of it.
     for seed in 1..=if full() { 6 } else { 1 } {
         one_outcome_for_every_item(seed);
     }
@@ -200,7 +201,7 @@ fn every_item_has_one_outcome_whatever_befalls_the_processes() {
 fn one_outcome_for_every_item(seed: u64) {
     let (items, faults) = sizes();
     let item = |index: u64| 100_000 + index % 1_000; // a tenth of a millisecond or so
-    // Input goes in as results come out, so that there is work to hit to the end.
+    // Input goes in as results come out, so that there is running work until the end.
     let (want, wanted) = channel();
     (0..LEAD).for_each(|_| want.send(()).expect("the feeder waits"));
     let mut host = map(&wat(COUNT_TO))
@@ -212,7 +213,7 @@ fn one_outcome_for_every_item(seed: u64) {
             Ok(())
         })
         .limit(HANG * 10)
-        // Nobody reads what it says, and its parent ignores how children end.
+        // Nobody reads its messages, and its parent ignores how children end.
         .stderr_to(nobody())
         .ignoring(Signal::SIGCHLD)
         .start();
@@ -248,7 +249,7 @@ fn one_outcome_for_every_item(seed: u64) {
     eprintln!("{struck} faults: {:?}", saboteur.done);
     eprintln!("{items} items: {kinds:?}, 0 lost, 0 doubled, 0 processes left, host at most {} KiB", peak / 1024);
 
-    // A fault costs the one item that was in work, at most.
+    // A fault costs at most the one item that was running.
     assert_eq!(struck, faults);
     let any = Duration::ZERO;
     let killed = saboteur.count(&[Fault::Kill, Fault::NoMemory, Fault::NoProcess(any), Fault::NoDescriptor(any)]);
@@ -290,7 +291,7 @@ fn a_reader_that_leaves_amid_faults_ends_the_run_quietly() {
     until("no orphan is left", || descendants(tests).is_empty().then_some(()));
 }
 
-/// Results that never end, to a place with little room.
+/// Writes results without end to a place with little room, and checks the error.
 #[track_caller]
 fn fills(host: &mut Host, said: &str) {
     assert_eq!(host.code(), 2);
@@ -314,7 +315,7 @@ fn a_full_disk_ends_the_run_with_a_clear_error() {
     let file = disk.path().join("results");
     let mut host = map(&wat(SQUARE)).arg("-o").arg(&file).feed(endless).start();
     fills(&mut host, "No space left on device");
-    // What did fit is there, line for line, but perhaps for the last.
+    // The results that did fit are there, complete lines except perhaps for the last.
     let bytes = std::fs::read(&file).expect("the results");
     assert!(bytes.starts_with(b"152399025\n152399025\n"));
 }
@@ -338,7 +339,7 @@ fn items_larger_than_a_limit_on_file_sizes_pass_whole() {
 
 #[test]
 fn outcomes_of_a_worker_that_dies_are_kept_though_there_is_no_room_for_them_yet() {
-    // A negative item loops for ever; others make as many letters.
+    // A negative item loops for ever; any other returns that many letters.
     let task = wat(component(
         r#"
     (func (export "letters") (param $count i64) (result i32)
@@ -367,7 +368,7 @@ fn outcomes_of_a_worker_that_dies_are_kept_though_there_is_no_room_for_them_yet(
                 return Some((now[idle].1.clone(), now[busy].1.clone()));
             }
         }
-        // A worker that came after the last look has to be known before it can be compared.
+        // A worker that started after the last look must be measured once before it can be compared.
         if used(0).is_none() || used(1).is_none() || (used(0) != Some(0) && used(1) != Some(0)) {
             before = now.into_iter().map(|(ticks, worker)| (worker, ticks)).collect();
         }

@@ -1,10 +1,10 @@
-//! Tasks that use what few do of WebAssembly and of components run like any other.
+//! Tasks that use rare features of WebAssembly and of components run like any other.
 
 use crate::support::guest::wat;
 use crate::support::run::{map, wasmpool};
 
-/// `run` returns what `returns` leaves, in a component whose one half calls the other by the asynchronous ABI: `$ask` does,
-/// and gets 7. `init` keeps that and its argument in `$sum`.
+/// Returns a component whose one half calls the other by the asynchronous ABI: `$ask` does that, and gets 7. `run`
+/// returns what `returns` leaves. `init` keeps the 7 and its argument in `$sum`.
 fn waits_inside(returns: &str) -> String {
     format!(
         r#"
@@ -42,8 +42,8 @@ fn waits_inside(returns: &str) -> String {
     )
 }
 
-/// A component that imports a function of an interface, and whose `run` returns 7. `calls` is what it does before, with
-/// the function as `$it`.
+/// Returns a component that imports a function of an interface, and whose `run` returns 7. `calls` is what it does
+/// before that, with the function as `$it`.
 fn importing(interface: &str, name: &str, ty: &str, lower: &str, core: &str, calls: &str) -> String {
     format!(
         r#"
@@ -76,7 +76,7 @@ fn references_to_the_host_have_a_table_and_a_global() {
   (global $g (mut externref) (ref.null extern))
   (func (export "is_null") (result i32) (global.set $g (ref.null extern)) (ref.is_null (global.get $g))))"#;
     gives(global, "1");
-    // The same within a component, and beside a table of functions.
+    // The same within a component, and with a table of functions.
     let inside = r#"
 (component
   (core module $m
@@ -149,7 +149,7 @@ fn what_is_not_provided_fails_where_it_is_called_and_not_before() {
     ] {
         let task = |calls| importing(interface, "send", ty, lower, core, calls);
         if lower.is_empty() && ty.starts_with("async") {
-            // Waiting for it takes a function that may.
+            // Only a function that may wait can wait for it.
             let task = task(call)
                 .replace(r#"(func (export "run") (result u32)"#, r#"(func (export "run") async (result u32)"#);
             denied(&task, interface);
@@ -169,7 +169,7 @@ fn denied(task: &str, interface: &str) {
     assert!(record.message().contains(&wanted), "{}", record.message());
 }
 
-/// Looks a name up by WASI 0.3: 0 where there is an address, 1 where it is not found.
+/// A command that looks up a name by WASI 0.3: 0 if there is an address, 1 if it is not found.
 const LOOKS_UP: &str = r#"
 (component
   (type $types (instance

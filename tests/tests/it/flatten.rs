@@ -44,7 +44,7 @@ fn what_a_guest_printed_is_told_once_however_many_elements_it_returns() {
     assert_eq!(printed, 64 << 10);
 }
 
-/// The host's peak of memory when it has told what became of one item.
+/// Returns the host's peak of memory after it has reported the outcome of one item.
 fn peak(args: &[&str], item: &str) -> (u64, Record) {
     let mut host = map(&wat(printing_many())).args(["-f", "many", "--flatten", "-j", "1"]).args(args).start();
     let mut input = host.stdin.take().expect("a pipe");
@@ -64,7 +64,7 @@ fn one_outcome_costs_the_host_no_more_than_some_times_max_output() {
     assert_eq!(record.kind(), "ok");
     let (many, record) = peak(&args, "3000000");
     assert_eq!(record.kind(), "output-too-large");
-    // 16 MiB of values and four times as much of records, each of which may stand twice while it grows.
+    // 16 MiB of values and four times as much of records, each of which may exist twice while it grows.
     let most = few + 2 * 5 * (16 << 20);
     assert!(many < most, "{many} bytes for 3000000 elements, {few} for 3");
     let (allowed, record) = peak(&[&args[..], &["--max-output", "100MiB"]].concat(), "1000000");

@@ -1,4 +1,4 @@
-//! Which function a name, or no name, means; and which kinds of task there are.
+//! The function that a name, or no name, refers to; and the kinds of task.
 
 use crate::support::guest::{Task, file, wat};
 use crate::support::run::map;
@@ -65,7 +65,7 @@ fn a_name_that_two_interfaces_have_is_wrong_use_and_both_are_named() {
 
 #[test]
 fn what_a_user_would_not_call_does_not_make_the_choice_unclear() {
-    // `init` has its own place, and `cabi_realloc` and `_initialize` are the toolchain's.
+    // `init` is called separately, and `cabi_realloc` and `_initialize` are the toolchain's.
     let task = wat(crate::support::wat::initialised());
     prints(&task, &["--init", "1"], "5\n", "6\n");
     let task = wat(r#"(module

@@ -8,7 +8,7 @@ use crate::support::guest::{built, wat};
 use crate::support::run::{Output, map, wasmpool};
 use crate::support::tree::Tree;
 
-/// Has the guest that reaches out do one thing.
+/// Has the guest `reach` do one thing.
 fn reach(verb: impl AsRef<str>, grants: &[String]) -> Output {
     let order = serde_json::to_string(verb.as_ref()).expect("a string is JSON");
     wasmpool().arg("call").arg(built("reach").path()).args(["act", &order]).args(grants).run()
@@ -20,14 +20,14 @@ fn gets(verb: impl AsRef<str>, grants: &[String], answer: &str) {
     assert_eq!(output.values(), [serde_json::Value::from(answer)]);
 }
 
-/// The guest was told no, and lives.
+/// Checks that the guest gets an error, and continues.
 #[track_caller]
 fn refused(verb: impl AsRef<str>, grants: &[String]) {
     let output = reach(verb, grants).exits(1);
     assert!(output.stderr.contains("failed: error: "), "{}", output.stderr);
 }
 
-/// Beside what is granted a secret, and links that lead to it.
+/// Makes the granted directories, with a secret beside them, and links that lead to it.
 fn tree() -> Tree {
     let tree = Tree::new(&["in/deep"], &[("in/a.txt", "hello"), ("in/deep/b.txt", "deep"), ("secret", "secret")]);
     tree.link("../secret", "in/up");
@@ -138,7 +138,7 @@ fn a_grant_that_cannot_be_opened_is_wrong_use() {
     }
 }
 
-/// A server that answers `pong` to a line, as often as it is asked.
+/// Starts a server that answers each line with `pong`.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -198,7 +198,7 @@ fn what_no_option_grants_is_refused_when_it_is_called_and_not_before() {
 
 #[test]
 fn one_argument_is_one_grant_whatever_is_in_it() {
-    // A value may have lines; what looks like another variable on the second is part of it.
+    // A value may have several lines; a second line that looks like another variable is part of it.
     gets("env", &["--env=A=1\nB=2".to_owned()], "A=1\nB=2\n");
     let tree = tree();
     let inside = tree.path("in").display().to_string();

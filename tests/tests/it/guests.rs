@@ -1,4 +1,4 @@
-//! The guests that `guest/` builds do what they say, through the pool.
+//! The guests that `guest/` builds, run through the pool.
 
 use serde_json::json;
 
@@ -94,7 +94,7 @@ fn a_task_of_bytes_is_initialised_with_bytes() {
 
 #[test]
 fn an_init_that_refuses_or_traps_says_why_and_nothing_succeeds() {
-    // "refuse" and "trap".
+    // These are "refuse" and "trap".
     for (init, named) in [("\"cmVmdXNl\"", "asked to refuse"), ("\"dHJhcA==\"", "asked to trap")] {
         let output = map(&built("stateful"))
             .args(["--init", init, "--input-format", "lines", "--output-format", "raw"])

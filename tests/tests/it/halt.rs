@@ -13,14 +13,15 @@ const TRAP_OR_SPIN: &str = r#"
     (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
     (i64.mul (local.get 0) (i64.const 2))))"#;
 
-/// Two workers, of which one is held up by an item that loops: each takes one item, so that none waits behind that.
+/// Options for two workers, of which one is kept busy by an item that loops: each takes one item, so that none waits
+/// behind it.
 const ONE_EACH: [&str; 8] = ["-j", "2", "-c", "1", "--max-tasks-per-worker", "1", "--timeout", "10m"];
 
 fn task() -> Task {
     wat(TRAP_OR_SPIN)
 }
 
-/// Numbers from 0 on, without end, but for those that are to fail.
+/// Runs over numbers from 0 on, without end, with wrong items where `fails` is true.
 fn endless(run: Run, fails: impl Fn(u64) -> bool + Send + 'static) -> Output {
     run.feed(move |pipe| (0_u64..).try_for_each(|n| writeln!(pipe, "{}", if fails(n) { -1 } else { n as i64 }))).run()
 }
@@ -69,7 +70,7 @@ fn a_number_of_failures_halts_and_one_less_does_not() {
 
 #[test]
 fn a_share_of_failures_is_of_the_items_done_so_far() {
-    // One in ten fails: a tenth is reached, a fifth is not, whenever it is looked at.
+    // One in ten fails: a tenth is reached, a fifth never is.
     let failing = |n: u64| n % 10 == 9;
     let run = map(&task()).args(["--halt", "soon,fail=10%", "-j", "1", "-c", "1"]);
     endless(run, failing).exits(3);

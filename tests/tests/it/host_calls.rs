@@ -1,10 +1,10 @@
-//! Fuel bounds calls of the host, too: what they do is counted, the same in every run and on any machine.
+//! Fuel limits calls of the host, too: their cost is counted, the same in every run and on any machine.
 
 use crate::support::guest::{built, wat};
 use crate::support::run::{Run, map, wasmpool};
 use crate::support::tree::Tree;
 
-/// Calls a function of preview 1 as often as its item says, and gives what the last call gave.
+/// Returns a task that calls a function of preview 1 as often as its item says, and returns the last result.
 fn preview1(module: &str, import: &str, call: &str) -> String {
     format!(
         r#"
@@ -20,7 +20,8 @@ fn preview1(module: &str, import: &str, call: &str) -> String {
     )
 }
 
-/// The same for a function of WASI 0.2, which a component imports by these lines, and has as `$it`.
+/// Returns a task that does the same with a function of WASI 0.2, which a component imports by these lines, and has as
+/// `$it`.
 fn preview2(imports: &str, import: &str, call: &str) -> String {
     format!(
         r#"
@@ -47,13 +48,13 @@ fn preview2(imports: &str, import: &str, call: &str) -> String {
     )
 }
 
-/// How these items end.
+/// Returns how these items end.
 #[track_caller]
 fn ends(task: &str, args: &[&str], input: &str) -> Vec<String> {
     kinds(map(&wat(task)).args(["--output-format", "records", "-j", "1"]).args(args).input(input))
 }
 
-/// The kinds of a run's records, which say less where it is deterministic.
+/// Returns the kinds of a run's records, which have fewer members in a deterministic run.
 fn kinds(run: Run) -> Vec<String> {
     let output = run.run();
     let records = output.text().lines().map(|line| serde_json::from_str(line).expect("a record"));
@@ -65,8 +66,8 @@ fn kinds(run: Run) -> Vec<String> {
         .collect()
 }
 
-/// With so much fuel one call succeeds, and with less it does not, whether the run is deterministic or not; a few calls do not
-/// either.
+/// Checks that one call succeeds with little more than this amount of fuel, and does not with less, whether the run is
+/// deterministic or not; and that many calls run out of it.
 #[track_caller]
 fn counts(task: &str, at_least: u64) {
     let (less, enough) = ((at_least - 1).to_string(), (at_least + 3000).to_string());
@@ -74,7 +75,7 @@ fn counts(task: &str, at_least: u64) {
         assert_eq!(ends(task, &[&["--fuel", &less], more].concat(), "1\n"), ["fuel"], "{more:?}");
         assert_eq!(ends(task, &[&["--fuel", &enough], more].concat(), "1\n100\n1\n"), ["ok", "fuel", "ok"], "{more:?}");
     }
-    // An instance that is kept starts anew with each item.
+    // An instance that is kept gets new fuel for each item.
     assert_eq!(ends(task, &["--fuel", &enough, "--isolate", "worker"], "1\n1\n100\n"), ["ok", "ok", "fuel"]);
 }
 
@@ -99,11 +100,11 @@ fn random_numbers_are_counted_by_their_bytes() {
 #[test]
 fn subscriptions_are_counted() {
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
-        // Zeros: the time of day, at once.
+        // A subscription of zeros: the time of day, at once.
         let call = "(call $it (i32.const 0) (i32.const 1000000) (i32.const 1000) (i32.const 2000000))";
         counts(&preview1(module, POLL, call), 100_000);
     }
-    // The same one, a thousand times.
+    // The same subscription, a thousand times.
     let poll = r#"
   (import "wasi:io/poll@0.2.0" (instance $poll
     (export "pollable" (type $pollable (sub resource)))
@@ -145,7 +146,7 @@ fn subscriptions_are_counted() {
 
 #[test]
 fn what_is_printed_is_counted_by_its_bytes() {
-    // A buffer of 50,000 bytes at 1,024.
+    // A buffer of 50,000 bytes at address 1,024.
     let call = "(block (result i32) (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 50000)) \
                 (call $it (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))";
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
@@ -155,7 +156,7 @@ fn what_is_printed_is_counted_by_its_bytes() {
                     (call $it (i32.const 1) (i32.const 0) (i32.const 1000) (i32.const 16000)))";
         counts(&preview1(module, WRITE, many), 100_000);
     }
-    // By WASI 0.3 a command prints the bytes of its item, which it has read.
+    // A command of WASI 0.3 prints the bytes of its item, which it has read.
     let item = format!("\"{}\"\n", "x".repeat(100_000));
     let run = |fuel: &str| {
         let run = wasmpool().arg("exec").task(&built("wasi3")).args(["--output-format", "records", "--fuel", fuel]);
@@ -208,7 +209,7 @@ fn every_call_is_counted() {
 
 #[test]
 fn fuel_for_the_host_and_for_instructions_is_one_fuel() {
-    // Each takes some 60,000 by itself.
+    // Each poll takes some 60,000 units by itself.
     let task = preview1(
         "wasi_snapshot_preview1",
         RANDOM,
@@ -238,7 +239,7 @@ fn without_fuel_nothing_is_counted() {
 
 #[test]
 fn a_path_counts_the_links_that_it_may_lead_along() {
-    // A chain of links whose targets are as long as they can be, and a look at its end.
+    // A chain of links whose targets have the maximum length, and a look at its end.
     let links: String = (0..30)
         .map(|n| {
             let from = 60_000 + n * 16;

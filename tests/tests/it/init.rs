@@ -14,15 +14,15 @@ fn every_item_of_pristine_instances_sees_what_init_did() {
 
 #[test]
 fn the_argument_of_init_may_be_as_long_as_an_argument_can_be() {
-    // Spaces belong to JSON as it stands, and so to what is handed on.
+    // Spaces belong to the JSON as it is written, and so to what is passed on.
     let long = format!("{}7", " ".repeat(120_000));
     for isolate in ["item", "worker"] {
         let run = map(&wat(initialised())).args(["--init", &long, "--isolate", isolate, "-j", "1"]);
-        // Nothing was initialised before.
+        // No snapshot was made before.
         let run = run.env("WASMPOOL_CACHE_DIR", "");
         assert_eq!(run.input("1\n").run().exits(0).values(), [8], "{isolate}");
     }
-    // Of bytes, and wrong: the error does not repeat it.
+    // The argument has this many bytes, and is wrong: the error does not repeat it.
     let wrong = map(&wat(initialised())).args(["--init", &format!("\"{}\"", "x".repeat(120_000))]);
     let said = wrong.input("1\n").run().exits(2).stderr;
     assert!(said.len() < 2000, "{} bytes: {}", said.len(), said.chars().take(300).collect::<String>());
@@ -70,7 +70,7 @@ fn an_argument_that_init_cannot_take_is_wrong_use() {
     }
 }
 
-/// `init` takes a million steps; an item, a few.
+/// Returns a task whose `init` takes a million steps, and each item a few.
 fn slow_to_start() -> String {
     component(
         r#"
@@ -88,10 +88,10 @@ fn slow_to_start() -> String {
 #[test]
 fn pristine_instances_start_from_a_snapshot_of_one_init() {
     let task = wat(slow_to_start());
-    // What an item may use is less than `init` takes: were it to run in each instance, no item would succeed.
+    // An item may use less fuel than `init` takes: if `init` ran in each instance, no item would succeed.
     let run = || map(&task).args(["--init", "7", "--fuel", "10000", "-j", "2"]).input("1\n2\n3\n");
     assert_eq!(run().run().exits(0).values(), [8, 9, 10]);
-    // From the cache.
+    // This time from the cache.
     assert_eq!(run().run().exits(0).values(), [8, 9, 10]);
     let inspected = wasmpool().arg("inspect").task(&task).run().exits(0);
     assert!(inspected.text().contains("init: runs once"), "{}", inspected.text());
@@ -109,11 +109,11 @@ fn an_init_that_never_ends_is_ended() {
     assert!(output.stderr.contains("cannot be initialised"), "{}", output.stderr);
 }
 
-/// Whether it runs once, where a snapshot is taken, or in each instance.
+/// Both if it runs once, where a snapshot is taken, and in each instance.
 #[test]
 fn the_reason_that_an_init_gives_for_its_end_is_told() {
     for isolate in ["item", "worker"] {
-        // "trap", as base64.
+        // The argument is "trap", as base64.
         let run = map(&built("stateful")).args(["--isolate", isolate, "--init", "\"dHJhcA==\""]);
         let output = run.args(["--input-format", "lines"]).input("1\n").run().exits(2);
         let said = "cannot be initialised: init was asked to trap, at ";
@@ -123,7 +123,7 @@ fn the_reason_that_an_init_gives_for_its_end_is_told() {
 
 #[test]
 fn an_init_that_no_snapshot_can_be_taken_of_runs_in_each_instance() {
-    // Code that changes a table: a snapshot has only memory and numbers.
+    // The code changes a table, which a snapshot cannot hold: it has only memory and numbers.
     let task = wat(component(
         r#"
     (table $table 1 funcref)
@@ -169,7 +169,7 @@ fn an_init_that_sleeps_in_the_host_has_no_more_time_than_an_item() {
     assert!(output.stderr.contains("cannot be initialised: it did not end within --timeout"), "{}", output.stderr);
 }
 
-/// `init` or an item draws a number by this import and keeps it; `drawn` returns it.
+/// Returns a component whose `init` or item draws a number by this import and keeps it; `drawn` returns it.
 fn draws(interface: &str, name: &str, ty: &str, core: &str, draw: &str, in_init: bool) -> String {
     let (by_init, by_item) = if in_init { (draw, "") } else { ("", draw) };
     format!(
@@ -206,7 +206,7 @@ fn items_share_no_random_numbers_that_init_drew() {
             "(param i64 i32)",
             "(call $it (i64.const 8) (i32.const 16)) (global.set $drawn (i64.load (i32.const 1024)))",
         ),
-        // What maps of Rust draw their order from.
+        // Rust's hash maps take their seed from this.
         (
             "insecure-seed",
             "insecure-seed",
@@ -225,10 +225,10 @@ fn items_share_no_random_numbers_that_init_drew() {
         let drawn: std::collections::BTreeSet<&str> = output.text().lines().collect();
         assert_eq!(drawn.len(), 20, "{name}");
         assert!(output.stderr.contains("`init` asks for random numbers"), "{}", output.stderr);
-        // There they are to be the same.
+        // In a deterministic run they must be the same.
         let fixed = run(&["--deterministic"]);
         assert_eq!(fixed.text().lines().collect::<std::collections::BTreeSet<_>>().len(), 1, "{name}");
-        // Where only items draw, one `init` does for all.
+        // If only items draw, `init` runs once for all instances.
         let task = wat(draws(&interface, name, ty, core, draw, false));
         let output = map(&task).args(["--init", "1", "-j", "1", "-v"]).input("null\n".repeat(20)).run().exits(0);
         assert_eq!(output.text().lines().collect::<std::collections::BTreeSet<_>>().len(), 20, "{name}");

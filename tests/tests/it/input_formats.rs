@@ -20,7 +20,7 @@ fn prints(task: &Task, args: &[&str], input: &str, wanted: &str) {
     assert_eq!(output.text(), wanted, "with {args:?}");
 }
 
-/// `second: func(first: string, second: string) -> string`.
+/// Returns `second: func(first: string, second: string) -> string`.
 fn second() -> Task {
     wat(component(
         r#"
@@ -188,7 +188,7 @@ fn an_input_may_be_a_pipe_by_a_name() {
         host
     };
     let mut waiting = host(map(&wat(SQUARE)).arg(&first).arg(&second));
-    // Each of them waits for its reader, and writes once.
+    // Each FIFO waits for its reader, and is written once.
     std::fs::write(&first, "3\n").expect("it is read");
     assert_eq!(waiting.line().as_deref(), Some("9"));
     std::fs::write(&second, "4\n").expect("it is read");

@@ -4,7 +4,7 @@ use crate::support::guest::{Task, built, file, wat};
 use crate::support::run::wasmpool;
 use crate::support::wat::{FOREIGN_COMPONENT, FOREIGN_MODULE, RESOURCE, SQUARE, interfaces, minus};
 
-/// Is described by a text that holds each of these.
+/// Checks that the description contains each of these names.
 #[track_caller]
 fn shows(task: &Task, names: &[&str]) {
     let output = wasmpool().arg("inspect").task(task).run().exits(0);

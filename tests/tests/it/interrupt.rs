@@ -1,4 +1,4 @@
-//! Ctrl-C once and twice, and the polite kill.
+//! SIGINT (Ctrl-C) once and twice, and SIGTERM.
 
 use std::io::Write;
 use std::thread::sleep;
@@ -14,7 +14,7 @@ use crate::support::run::{map, wasmpool};
 use crate::support::until;
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
 
-/// A run in the middle of an item, its input still open.
+/// Starts a run that is in the middle of an item, with its input still open.
 fn in_the_middle_of(task: &str, item: &str) -> Host {
     let mut host = map(&wat(task)).args(["-j", "1", "-c", "1", "--timeout", "10m"]).start();
     let input = host.stdin.as_mut().expect("a pipe");
@@ -24,9 +24,9 @@ fn in_the_middle_of(task: &str, item: &str) -> Host {
     host
 }
 
-/// Sends the signal and waits until the host has taken it: two that wait together are one.
+/// Sends the signal and waits until the host has taken it: two pending signals would be one.
 fn interrupt(host: &Host, signal: Signal) {
-    // Looked at first: the signal may end it at once.
+    // Read before the signal, which may end the host at once.
     let process = host.process();
     host.signal(signal);
     until("the host takes the signal", || {
@@ -52,7 +52,7 @@ fn ctrl_c_once_finishes_the_item_that_runs() {
 #[test]
 fn ctrl_c_at_a_terminal_reaches_the_whole_group_and_still_finishes_the_item() {
     let mut host = in_the_middle_of(COUNT_TO, "2000000000");
-    // The host leads its group; a terminal would signal everyone in it.
+    // The host leads its process group; a terminal would signal every process in it.
     kill(Pid::from_raw(-host.pid()), Signal::SIGINT).expect("the group is there");
     assert_eq!(host.line().as_deref(), Some("2000000000"));
     while host.line().is_some() {}
@@ -68,7 +68,7 @@ fn ctrl_c_once_takes_no_more_input() {
         assert_eq!(line, (item * item).to_string());
     }
     host.signal(Signal::SIGINT);
-    // Items that waited behind others are cancelled, and so left out; what was running is there, in order.
+    // Items that waited behind others are cancelled, and so left out; items that were running are there, in order.
     let mut last = 99;
     while let Some(line) = host.line() {
         let square: u64 = line.parse().expect("a number");
@@ -84,7 +84,7 @@ fn ctrl_c_once_takes_no_more_input() {
 fn ctrl_c_twice_ends_an_item_that_would_not() {
     let mut host = in_the_middle_of(SPIN_IF_NEGATIVE, "-1");
     interrupt(&host, Signal::SIGINT);
-    // The first lets it work on.
+    // After the first signal it continues to work.
     host.busy_worker();
     interrupt(&host, Signal::SIGINT);
     assert_eq!(host.line(), None);
@@ -204,7 +204,7 @@ fn the_first_ctrl_c_ends_a_run_that_still_reads_its_task() {
     }
 }
 
-/// Longer than an item may take: what is tested.
+/// Longer than an item may take, which is what is tested.
 const BREAK: Duration = Duration::from_secs(3);
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::guest::wat;
 use crate::support::run::map;
 
-/// Counts its calls in each kind of state an instance has, and answers with the sum.
+/// A component that counts its calls in each kind of state an instance has, and returns the sum.
 const COUNTER: &str = r#"
 (module
   (memory 1 100)

@@ -1,4 +1,4 @@
-//! `--journal` and `--resume`: whatever ends a run, what is done is done once.
+//! `--journal` and `--resume`: whatever ends a run, finished items are in the output once.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::support::run::{Output, Run, map};
 use crate::support::wat::{COUNT_TO, SQUARE};
 use crate::support::{full, until};
 
-/// `go(i64) -> i64`: items that seven divides trap, negative ones loop for ever, others are doubled.
+/// `go(i64) -> i64`: multiples of seven trap, negative items loop for ever, others are doubled.
 const SEVENTH_TRAPS: &str = r#"
 (module
   (func (export "go") (param i64) (result i64)
@@ -23,7 +23,7 @@ const SEVENTH_TRAPS: &str = r#"
     (if (i64.eqz (i64.rem_s (local.get 0) (i64.const 7))) (then unreachable))
     (i64.mul (local.get 0) (i64.const 2))))"#;
 
-/// Where a run has its files.
+/// The directory of a run's files.
 struct Place(TempDir);
 
 impl Place {
@@ -43,7 +43,7 @@ impl Place {
         fs::metadata(self.path(name)).map_or(0, |m| m.len())
     }
 
-    /// A run with its journal here, and its results, and failed items.
+    /// Returns a run with its journal, its results and its failed items here.
     fn run(&self, task: &Task) -> Run {
         map(task)
             .arg("-q")
@@ -56,7 +56,7 @@ impl Place {
             .arg(self.path("failed"))
     }
 
-    /// The items of the failed file, each line whole.
+    /// Returns the items of the failed file, and checks that each line is whole.
     #[track_caller]
     fn failed(&self) -> Vec<i64> {
         let items = self.read("failed");
@@ -69,8 +69,8 @@ impl Place {
             .collect()
     }
 
-    /// The items of `SEVENTH_TRAPS` that were printed, and those that failed: where the timeout is short and the machine
-    /// busy, these may be more than those that cannot but fail. None stands twice.
+    /// Returns the items of `SEVENTH_TRAPS` that were printed, and those that failed, and checks that none appears
+    /// twice. If the timeout is short and the machine busy, more may fail than those that always do.
     #[track_caller]
     fn outcomes(&self) -> (Vec<i64>, Vec<i64>) {
         let printed = self.read("out").lines().map(|line| line.parse::<i64>().expect("a number") / 2).collect();
@@ -81,7 +81,7 @@ impl Place {
         (printed, failed)
     }
 
-    /// The files there are, with what is in them.
+    /// Returns the files that exist, with their content.
     fn all(&self) -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(self.0.path()).expect("it is there");
         let mut files: Vec<(String, Vec<u8>)> = entries
@@ -122,7 +122,7 @@ fn lines(items: impl IntoIterator<Item = i64>) -> String {
     items.into_iter().map(|item| format!("{item}\n")).collect()
 }
 
-/// What `SEVENTH_TRAPS` makes of these.
+/// Returns the output of `SEVENTH_TRAPS` for these items.
 fn doubled(items: &[i64]) -> String {
     lines(items.iter().filter(|item| *item % 7 != 0).map(|item| item * 2))
 }
@@ -141,7 +141,7 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Gives `check` a copy of a place for each `step` bytes of its journal, which is cut there.
+/// Calls `check` with a copy of a place for each `step` bytes of its journal, which is cut there.
 fn cut_at_every(step: usize, place: &Place, check: impl Fn(&Place, usize) + Sync) {
     let journal = fs::read(place.path("journal")).expect("a journal");
     let next = AtomicUsize::new(0);
@@ -179,7 +179,7 @@ fn a_journal_cut_at_any_byte_resumes_whole_and_never_doubled() {
 #[test]
 fn a_journal_of_an_unordered_run_cut_at_any_byte_resumes_whole_and_never_doubled() {
     let task = wat(SEVENTH_TRAPS);
-    // The first is in work until the end: what is done begins behind it.
+    // The first item runs until the end: finished items begin after it.
     let items: Vec<i64> = [-1].into_iter().chain(6..17).collect();
     let args = ["-j", "2", "-c", "1", "--unordered", "--timeout"];
     let place = Place::new();
@@ -228,7 +228,7 @@ fn a_journal_with_outcomes_that_wait_cut_at_any_byte_resumes_whole_and_never_dou
     });
 }
 
-/// Kills the host again and again, at moments that a seed says.
+/// Kills the host again and again, at random moments given by a seed.
 fn killed_at_random(args: &[&str], ordered: bool, seed: u64) {
     let task = wat(COUNT_TO);
     let items: Vec<i64> = (0..1500).map(|n| if n % 97 == 13 { -1 - n } else { 1_000_000 + n }).collect();
@@ -241,11 +241,11 @@ fn killed_at_random(args: &[&str], ordered: bool, seed: u64) {
     let mut kills = 0;
     for round in 0..if full() { 200 } else { 10 } {
         let mut host = place.run(&task).args(&args).input(lines(items.iter().copied())).start();
-        // Any moment will do: this is where chance comes in, not how the test keeps in time.
+        // Any moment will do: this is the random choice of the test, not a way to synchronise.
         std::thread::sleep(Duration::from_millis(random.u64(..900)));
         host.signal(Signal::SIGKILL);
         if host.code() != 128 + Signal::SIGKILL as i32 {
-            // It had come to its end before.
+            // The run had finished before.
             break;
         }
         kills += 1;
@@ -278,7 +278,7 @@ fn a_host_killed_at_any_moment_leaves_every_item_of_an_unordered_run_once() {
     killed_at_random(&["--unordered"], false, 3);
 }
 
-/// `go(i64) -> i64`: how many items the instance had; negative items loop for ever.
+/// `go(i64) -> i64`: returns how many items the instance had; negative items loop for ever.
 const COUNTER: &str = r#"
 (module
   (global $calls (mut i64) (i64.const 0))
@@ -306,7 +306,7 @@ fn outcomes_that_wait_for_a_slow_item_are_not_worked_for_again() {
     assert_eq!(place.read("out"), "");
     kill(&mut host);
     place.run(&task).args(args).args(["3s", "-j", "1"]).input(lines([-1, 1, 2, 3, 4, 5, 6, 7])).run().exits(1);
-    // The last two are the first of a new instance: none of those before had to be run again.
+    // The last two are the first of a new instance: no earlier item had to be run again.
     assert_eq!(place.read("out"), lines([1, 2, 3, 4, 5, 1, 2]));
     assert_eq!(place.failed(), [-1]);
 }
@@ -321,7 +321,7 @@ fn a_run_that_was_interrupted_goes_on_where_it_stopped() {
         host.signal(signal);
         host.wait();
         let printed = place.read("out").lines().count();
-        // More than was read the first time.
+        // More items than were read the first time.
         let items: Vec<i64> = (1..printed as i64 * 2 + 300_000).collect();
         place.run(&task).input(lines(items.iter().copied())).run().exits(1);
         assert!(place.read("out") == doubled(&items), "every item once and in order");
@@ -344,16 +344,16 @@ fn a_run_that_was_halted_goes_on_where_it_stopped() {
                 break code;
             }
         };
-        // Each run meets failures of its own.
+        // Each run has failures of its own.
         assert!(times > 2, "{times}");
-        // Failures that came before the last run are not that run's, but they are the journal's.
+        // Failures of earlier runs are not this run's, but they are in the journal.
         assert_eq!(code, 1, "--halt {halt}");
         assert_eq!(place.read("out"), doubled(&items), "--halt {halt}");
         assert_eq!(place.failed(), sevenths(&items), "--halt {halt}");
     }
 }
 
-/// A run with its files here, told what a person would be told.
+/// Returns a run with its files here that prints what a person would see.
 fn aloud(place: &Place, task: &Task) -> Run {
     let run = map(task).arg("--resume").arg("--journal").arg(place.path("journal"));
     run.arg("-o").arg(place.path("out")).arg("--failed").arg(place.path("failed"))
@@ -399,7 +399,7 @@ fn a_finished_run_whose_input_has_grown_can_be_killed_and_go_on() {
     let mut input = host.stdin.take().expect("a pipe");
     write!(input, "1\n2\n3\n").expect("the host reads");
     until("something is printed behind what was there", || (place.read("out") == "2\n4\n6\n").then_some(()));
-    // It may be in the journal by now or not.
+    // The item may be in the journal by now or not.
     kill(&mut host);
     place.run(&task).input(lines([1, 2, 3, 4])).run().exits(0);
     assert_eq!(place.read("out"), "2\n4\n6\n8\n");
@@ -429,7 +429,7 @@ fn a_finished_run_is_refused_where_its_input_or_its_files_are_not_as_they_were()
                 Some(bytes) => fs::write(place.path(name), bytes).expect("a file"),
             }
             let before = place.all();
-            // Also where there is more to do.
+            // Also if there is more to do.
             for input in [lines(items), lines([1, 7, 3, 4])] {
                 let output = place.run(&task).input(input).run().exits(2);
                 let says = format!("{name} is not what the journal says was written");
@@ -441,25 +441,27 @@ fn a_finished_run_is_refused_where_its_input_or_its_files_are_not_as_they_were()
     }
 }
 
-/// Two items done of a run of `SEVENTH_TRAPS`, which was killed then.
+/// Makes the files of a run of `SEVENTH_TRAPS` that was killed after two items.
 fn begun() -> Place {
     let place = Place::new();
     place.killed_after(place.run(&wat(SEVENTH_TRAPS)), &[3, 7]);
     place
 }
 
-/// A run was refused that left all as it was: also what the run before wrote and its journal does not promise.
+/// Checks that a run was refused and changed nothing, not even what the earlier run wrote and its journal does not
+/// promise.
 #[track_caller]
 fn refused(place: &Place, output: Output, says: &str) {
     let output = output.exits(2);
     assert!(output.stderr.contains(says), "{says:?} is not in: {}", output.stderr);
-    // Nothing of it was lost.
+    // Nothing was lost.
     place.run(&wat(SEVENTH_TRAPS)).input("3\n7\n4\n").run().exits(1);
     assert_eq!(place.read("out"), "6\n8\n");
     assert_eq!(place.failed(), [7]);
 }
 
-/// The same with what the killed run had written and not kept: half a line in each file, and half a record.
+/// Makes the same files, with what the killed run had written and not recorded: half a line in each file, and half a
+/// record.
 fn begun_and_torn() -> Place {
     let place = begun();
     for name in ["out", "failed", "journal"] {
@@ -506,7 +508,8 @@ fn a_run_that_is_interrupted_before_its_input_was_looked_through_has_touched_not
     let place = begun_and_torn();
     let before = place.all();
     let mut host = place.run(&wat(SEVENTH_TRAPS)).start();
-    // It waits for the second item, and nobody knows yet what that is. Blank lines are no items, and no pipe holds so many.
+    // The host waits for the second item, which is not known yet. Blank lines are no items, and no pipe holds that
+    // many.
     let mut input = host.stdin.take().expect("a pipe");
     write!(input, "3\n{}", "\n".repeat(300_000)).expect("the host reads");
     host.signal(Signal::SIGTERM);
@@ -538,7 +541,7 @@ fn a_journal_that_was_damaged_is_refused_by_name_with_a_way_out_that_works() {
     place.killed_after(place.run(&task), &items);
     let journal = fs::read(place.path("journal")).expect("it is there");
     let step = if full() { 1 } else { 61 };
-    // In front of the last record, wherever that begins: so many bytes it does not have.
+    // In front of the last record, wherever that begins; at least this many bytes.
     for at in (20..journal.len() * 2 / 3).step_by(step) {
         let mut damaged = journal.clone();
         damaged[at] ^= 0x10;
@@ -748,14 +751,14 @@ fn to_a_pipe_at_most_the_last_group_is_printed_again() {
 
 #[test]
 fn a_growing_input_is_gone_on_with() {
-    // Killed at its end, before it could say that it was finished.
+    // Killed at its end, before it could record that it was finished.
     let place = begun();
     place.run(&wat(SEVENTH_TRAPS)).input(lines([3, 7, 4, 14, 5])).run().exits(1);
     assert_eq!(place.read("out"), lines([6, 8, 10]));
     assert_eq!(place.failed(), [7, 14]);
 }
 
-/// A file system of this size, where the tests may mount one.
+/// A file system of this size, if the tests may mount one.
 struct Disk(Place);
 
 impl Disk {

@@ -1,4 +1,4 @@
-//! The same guest from five languages: each gives every item the one result it has to have, so all give the same.
+//! The same guest from five languages: each must give the one expected result for every item, so all give the same.
 //!
 //! The results are known from how the items are made, not from a sixth implementation.
 
@@ -17,29 +17,30 @@ type Expected = Result<String, String>;
 const LANGUAGES: [&str; 5] = ["rust", "python", "javascript", "c", "go"];
 const ITEMS: u64 = 1000;
 
-/// How long a run may take: what holds the whole of CPython takes long to compile beside other tests.
+/// Maximum time of a run: a guest that holds the whole of CPython takes long to compile beside other tests.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// The guest in this language; none where its tools were missing, so that `make guests` left it out.
+/// Returns the guest in this language, or `None` if its tools were missing, so that `make guests` left it out.
 fn guest(language: &str) -> Option<Task> {
     if language == "rust" { Some(built("isbn")) } else { built_in(language) }
 }
 
-/// So that nobody takes the tests of guests that are not there for passed.
+/// Prevents that missing guests are taken for tests that passed.
 #[test]
 fn guests_that_make_guests_left_out_are_named() {
     let missing: Vec<_> = LANGUAGES.into_iter().filter(|language| guest(language).is_none()).collect();
     for language in &missing {
-        // Past the test harness, which would swallow it.
+        // Written past the test harness, which would swallow it.
         let _ = writeln!(stderr(), "left out: the guest in {language}, which `make guests` did not build");
     }
     let required = std::env::var("GUESTS_REQUIRED").is_ok_and(|value| !matches!(&*value, "" | "0"));
     assert!(!required || missing.is_empty(), "left out, and none may be: {missing:?}; `make guests` says why");
 }
 
-// ---- items and what has to become of them ----------------------------------------------------------------------------
+// ---- items and their expected results
+// --------------------------------------------------------------------------------
 
-/// What is in items, the same on every machine.
+/// A source of random content for items, the same on every machine.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -51,7 +52,7 @@ impl Random {
         (0..count).map(|_| self.one_of(&DIGITS[..10])).collect()
     }
 
-    /// The text with separators put in anywhere.
+    /// Inserts separators at random places of the text.
     fn separated(&mut self, text: &str) -> String {
         let mut separated = String::new();
         for symbol in text.chars() {
@@ -68,7 +69,7 @@ impl Random {
 
 const DIGITS: [char; 11] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'X'];
 
-/// The digit that makes the sum of what the digits weigh a multiple of `modulus`.
+/// Returns the digit that makes the weighted sum of the digits a multiple of `modulus`.
 fn check(body: &str, modulus: usize, weight: impl Fn(usize) -> usize) -> char {
     let value = |symbol| DIGITS.iter().position(|digit| *digit == symbol).expect("a digit");
     let sum = |text: String| text.chars().enumerate().map(|(i, symbol)| weight(i) * value(symbol)).sum::<usize>();
@@ -84,7 +85,7 @@ fn check_of_13(body: &str) -> char {
     check(body, 10, |i| if i % 2 == 0 { 1 } else { 3 })
 }
 
-/// What no ISBN holds; some of it is a digit to those who know Unicode, or looks like a hyphen or a space.
+/// Characters that no ISBN holds; some are digits in Unicode, or look like a hyphen or a space.
 const FOREIGN: [char; 24] = [
     'a', 'O', 'l', 'x', 'X', '.', '_', '+', '"', '\\', '\'', '/', '\0', '\u{1b}', '\u{7f}', '\u{a0}', 'é', 'ß', '٣',
     '７', '\u{2010}', '–', '書', '🦀',
@@ -124,7 +125,7 @@ fn item(random: &mut Random, kind: u64) -> (String, Expected) {
             (random.separated(&text), Err(format!("10 or 13 digits are needed, not {count}")))
         }
         8 => {
-            // Nine digits before it, and it could be a last X.
+            // After nine digits, it could be a final X.
             let foreign = random.one_of(&FOREIGN);
             let before = random.one_of(&[0, 1, 3, 5, 8, 10, 12, 13]);
             let after = random.one_of(&[0, 1, 4, 9]);
@@ -151,9 +152,10 @@ fn items() -> Vec<(String, Expected)> {
     (0..ITEMS).map(|index| item(&mut random, index % 10)).collect()
 }
 
-// ---- what a language made of them ------------------------------------------------------------------------------------
+// ---- results of each language
+// ----------------------------------------------------------------------------------------
 
-/// Runs all items and compares what became of each, as `outcome` reads it from its record.
+/// Runs all items and compares their outcomes, which `outcome` reads from the records.
 #[track_caller]
 fn agrees(command: &str, task: &Task, outcome: impl Fn(&Record) -> Expected) {
     let items = items();
@@ -170,7 +172,7 @@ fn agrees(command: &str, task: &Task, outcome: impl Fn(&Record) -> Expected) {
     }
 }
 
-/// A component exports the function: ok is the value, err a failure of kind `error`.
+/// Checks a component that exports the function: `ok` is the value, `err` a failure of kind `error`.
 #[track_caller]
 fn agrees_as_component(language: &str) {
     let Some(task) = guest(language) else { return };
@@ -184,7 +186,7 @@ fn agrees_as_component(language: &str) {
     });
 }
 
-/// A command prints a line: the value where it exits with 0, else what is wrong, to standard error.
+/// Checks a command that prints a line: the value if it exits with 0, otherwise what is wrong, on standard error.
 #[track_caller]
 fn agrees_as_command(language: &str) {
     let Some(task) = guest(language) else { return };
@@ -229,7 +231,7 @@ fn go_gives_every_item_its_one_result() {
     agrees_as_command("go");
 }
 
-/// How each language breaks down: a panic, an exception, a failed assertion.
+/// Covers how each language fails: a panic, an exception, a failed assertion.
 #[test]
 fn the_reason_a_language_gives_is_the_message_of_the_failure() {
     for (language, kind, message) in [
@@ -247,12 +249,12 @@ fn the_reason_a_language_gives_is_the_message_of_the_failure() {
         assert_eq!(record.kind(), kind, "{language}: {record:?}");
         assert!(record.message().starts_with(message), "{language}: {}", record.message());
         assert_eq!(record.message().contains("`unreachable`"), kind == "trap", "{language}: {}", record.message());
-        // Runtimes look for directories and variables as they start; none would have helped here.
+        // Runtimes look for directories and variables when they start; granting them would not have helped here.
         assert!(!record.message().contains("--"), "{language}: {}", record.message());
     }
 }
 
-/// The results above are those of books that exist.
+/// Compares the results above with those of real books.
 #[test]
 fn isbns_of_books_are_known() {
     let books = "0-306-40615-2\n0-8044-2957-X\n080442957x\n978-3-16-148410-0\n979-10-90636-07-1\n1 86197 271 7\n";
@@ -263,7 +265,7 @@ fn isbns_of_books_are_known() {
     assert_eq!(printed, [&'7', &'X', &'2']);
 }
 
-/// Runtimes export functions of their own; `isbn` is the one a user would call.
+/// Runtimes export functions of their own; `isbn` is the one that a user would call.
 #[test]
 fn a_component_of_any_language_is_compiled_ahead_and_shows_its_function() {
     for language in ["rust", "python", "javascript"] {

@@ -1,4 +1,4 @@
-//! Layers import downwards only: crates by what their manifests name, and the modules of a crate by what their files name.
+//! Layers import downwards only: checked for crates by their manifests, and for the modules of a crate by their source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::workspace;
 
-/// Which crates each may name, the lowest first.
+/// The crates that each crate may name, the lowest first.
 const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("scheduler", &["core"]),
@@ -24,7 +24,7 @@ fn crate_folder(name: &str) -> PathBuf {
     }
 }
 
-/// The crates of ours that a manifest names.
+/// Returns the crates of this workspace that a manifest names.
 fn dependencies(manifest: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(manifest).expect("a manifest");
     let names = text.lines().filter_map(|line| line.strip_prefix("wasmpool-")?.split(['.', ' ', '=']).next());
@@ -51,7 +51,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Where a file stands in its crate, as the names of the modules that lead to it.
+/// Returns the place of a file in its crate, as the names of the modules that lead to it.
 fn module(root: &Path, file: &Path) -> Vec<String> {
     let mut names: Vec<String> = file
         .strip_prefix(root)
@@ -66,7 +66,7 @@ fn module(root: &Path, file: &Path) -> Vec<String> {
     names
 }
 
-/// The modules that a file names by `crate::…` or `super::…`, each as far as it is given.
+/// Returns the modules that a file names by `crate::…` or `super::…`, each as far as it is written.
 fn named(of: &[String], text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -95,10 +95,10 @@ fn named(of: &[String], text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Crates whose files at the top are one part together, beside their folders.
+/// Crates whose top-level files count as one part together, beside their folders.
 const ONE_PART: [&str; 3] = ["sandbox", "scheduler", "worker"];
 
-/// The modules of a crate that name each other, in pairs. What lies in a folder is part of it.
+/// Returns the pairs of modules of a crate that import each other. The content of a folder is part of it.
 fn circles(name: &str) -> Vec<(String, String)> {
     let root = &crate_folder(name).join("src");
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! However a run ends, nothing of it stays: no process, no shared memory, no file.
+//! However a run ends, nothing of it remains: no process, no shared memory, no file.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,14 +13,14 @@ use crate::support::run::map;
 use crate::support::until;
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 
-/// What is in the folder of shared memory.
+/// Returns the names in the folder of shared memory.
 fn shared_memory() -> BTreeSet<OsString> {
     std::fs::read_dir("/dev/shm")
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect())
         .unwrap_or_default()
 }
 
-/// Runs `end` on a host and checks that all is as it was before.
+/// Starts a host, runs `end` on it, and checks that everything is as it was before.
 #[track_caller]
 fn leaves_nothing(start: impl FnOnce() -> Host, end: impl FnOnce(&mut Host)) {
     alone();
@@ -38,7 +38,7 @@ fn leaves_nothing(start: impl FnOnce() -> Host, end: impl FnOnce(&mut Host)) {
     assert!(new.is_empty(), "left in /dev/shm: {new:?}");
 }
 
-/// Three workers, each in the middle of an endless item.
+/// Starts a run with three workers, each in the middle of an endless item.
 fn busy() -> Host {
     let task = wat(SPIN_IF_NEGATIVE);
     let mut host = map(&task).args(["-j", "3", "-c", "1", "--timeout", "10m"]).start();
@@ -79,7 +79,7 @@ fn ctrl_c_leaves_nothing() {
 #[test]
 fn ctrl_c_twice_leaves_nothing() {
     leaves_nothing(busy, |host| {
-        // Two that are pending at once are one, so: until it has gone.
+        // Two pending signals are one, so this waits until the first was taken.
         let process = host.process();
         until("an end", || {
             process.send(Signal::SIGINT);
@@ -111,7 +111,7 @@ fn a_hard_kill_leaves_nothing_even_of_a_stopped_worker() {
 #[test]
 fn a_host_killed_while_it_starts_leaves_nothing() {
     for delay in 0..30 {
-        // A module no run has seen, so that compiling is among the moments that are hit.
+        // A module that no run has seen, so that compiling is among the moments that are hit.
         let start = || {
             let task = wat(format!(
                 r#"(module (func (export "f") (param i64) (result i64)
@@ -122,7 +122,7 @@ fn a_host_killed_while_it_starts_leaves_nothing() {
             map(&task).args(["-j", "3"]).input("1\n").start()
         };
         leaves_nothing(start, |host| {
-            // The moment is the number of times the process table was read; none is wrong.
+            // The moment is given by the number of reads of the process table; none is wrong.
             for _ in 0..delay {
                 host.descendants();
             }

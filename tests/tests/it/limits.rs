@@ -1,11 +1,11 @@
-//! Memory, fuel, size of a result: each limit is an item's, and what it stops has its name.
+//! Memory, fuel, size of a result: each limit applies to one item, and its failures have its name.
 
 use crate::support::guest::{built, wat};
 use crate::support::record::Record;
 use crate::support::run::map;
 use crate::support::wat::{COUNT_TO, component, lift, long_err, repeat};
 
-/// Grows by so many pages of 64 KiB, and traps where that is refused.
+/// A function that grows the memory by this many pages of 64 KiB, and traps if that is refused.
 const GROW: &str = r#"
 (module
   (memory (export "memory") 1)
@@ -13,7 +13,7 @@ const GROW: &str = r#"
     (if (i32.eq (memory.grow (local.get 0)) (i32.const -1)) (then unreachable))
     (memory.size)))"#;
 
-/// The same, half in each of two memories.
+/// A function that does the same, half in each of two memories.
 const GROW_TWO: &str = r#"
 (module
   (memory $a 1)
@@ -30,7 +30,7 @@ fn kinds(task: &str, args: &[&str], input: &str) -> Vec<String> {
 
 #[test]
 fn memory_up_to_the_limit_is_given_and_beyond_it_refused() {
-    // 4 MiB are 64 pages, one of which is there from the start.
+    // 4 MiB are 64 pages, one of which exists from the start.
     let kinds = kinds(GROW, &["--memory", "4MiB"], "0\n63\n64\n1000\n65535\n1\n");
     assert_eq!(kinds, ["ok", "ok", "memory", "memory", "memory", "ok"]);
 }
@@ -41,7 +41,8 @@ fn memory_is_counted_over_all_memories_of_an_instance() {
     assert_eq!(kinds, ["ok", "ok", "memory", "memory", "ok"]);
 }
 
-/// `n` tables of functions, each of so many elements; `f` grows the first by its item, and traps where that is refused.
+/// Returns a module of `n` tables of functions, each with this many elements; `f` grows the first by its item, and
+/// traps if that is refused.
 fn tables(n: usize, elements: usize) -> String {
     let tables: String = (0..n).map(|i| format!("(table $t{i} {elements} funcref)")).collect();
     format!(
@@ -55,14 +56,15 @@ fn tables(n: usize, elements: usize) -> String {
 
 #[test]
 fn tables_are_memory() {
-    // An element has 8 bytes: 10,000 of them are less than 128 KiB, 20,000 more. A growth of nothing is none.
+    // An element has 8 bytes: 10,000 of them are less than 128 KiB, 20,000 are more. Growing by nothing always
+    // succeeds.
     assert_eq!(kinds(&tables(1, 1), &["--memory", "128KiB"], "0\n10000\n19000\n1\n"), ["ok", "ok", "memory", "ok"]);
-    // Over all tables, and from the start.
+    // The sum of all tables counts, from the start.
     let many = kinds(&tables(60, 10_000_000), &[], "0\n1\n");
     assert_eq!(many, ["memory", "memory"]);
     assert_eq!(kinds(&tables(3, 1_000_000), &["--memory", "25MiB"], "0\n"), ["ok"]);
     assert_eq!(kinds(&tables(4, 1_000_000), &["--memory", "25MiB"], "0\n"), ["memory"]);
-    // Beside memory.
+    // Tables count together with memory.
     let both = r#"
 (module (memory 16) (table $t 1 funcref)
   (func (export "f") (param i32) (result i32)
@@ -95,7 +97,7 @@ fn a_growth_beyond_what_a_table_or_memory_declares_is_no_want_of_memory() {
 
 #[test]
 fn collected_values_are_memory() {
-    // A list of arrays of 4 KiB, so many of them.
+    // A list of this many arrays of 4 KiB.
     let task = r#"
 (module
   (type $bytes (array (mut i8)))
@@ -169,7 +171,8 @@ fn the_default_limit_of_a_result_is_16_mib() {
     assert_eq!(kinds, ["ok", "output-too-large", "ok"]);
 }
 
-/// A function of this result, which is stored at 16 as a list from 1,024 on of as many elements as its item says.
+/// Returns a function with a result of this type, stored at 16 as a list that begins at 1,024 and has as many elements
+/// as the item says.
 fn list_of(ty: &str, size: usize) -> String {
     let body = format!(
         r#"
@@ -287,7 +290,7 @@ fn an_operation_of_arrays_beyond_its_bounds_traps_whatever_fuel_it_would_take() 
             assert_eq!(kinds(&task, &["--fuel", "900000"], "50000\n"), ["ok"], "{operation}");
         }
     }
-    // What cannot be is told in the engine's words for it.
+    // An operation that is not possible is reported in the engine's own words.
     let said = |operation: &str| {
         map(&wat(task(operation)))
             .args(["--output-format", "records", "--fuel", "310000"])
@@ -306,7 +309,8 @@ fn an_operation_of_arrays_beyond_its_bounds_traps_whatever_fuel_it_would_take() 
 
 #[test]
 fn a_bulk_operation_beyond_its_bounds_traps_whatever_fuel_it_would_take() {
-    // Each is given how many; what is within bounds and takes more fuel than there is runs out of it.
+    // Each operation gets its length from the item; one that is within bounds and needs more fuel than there is runs
+    // out of it.
     let task = |operation: &str| {
         format!(
             r#"
@@ -354,7 +358,7 @@ fn an_err_is_bounded_as_a_value_is_and_costs_no_worker() {
         let told = |name| records[3].get(name).and_then(|text| text.as_str()).map_or(0, str::len);
         assert_eq!([told("message"), told("error")], [8_000_000; 2]);
     }
-    // What is short is told, however little a value may be.
+    // A short error is reported in full, however small the limit of a value is.
     let run = map(&wat(long_err())).args(["--output-format", "records", "--max-output", "10"]);
     assert_eq!(run.input("1000\n").run().exits(1).kinds(), ["error"]);
 }

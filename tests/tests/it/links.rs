@@ -1,4 +1,4 @@
-//! A task that may write to a directory can leave links there: the host is not led by them.
+//! A task that may write to a directory can leave links there: the host does not follow them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,7 +16,7 @@ fn map(tree: &Tree) -> Run {
     wasmpool().arg("map").arg(built("reach").path()).args(tree.grants()).input("\"env\"\n")
 }
 
-/// Beside what is granted, something that is not.
+/// Makes the granted directories, and something beside them that is not granted.
 fn tree() -> Tree {
     let tree = Tree::new(&["beside"], &[("victim", "precious"), ("beside/0", "precious")]);
     tree.link("../victim", "out/link");

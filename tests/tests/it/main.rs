@@ -1,11 +1,11 @@
-//! The promises of wasmpool, held to the built program from outside: real processes, real signals, real pipes.
+//! The promises of wasmpool, tested on the built program from outside: real processes, real signals, real pipes.
 //!
 //! Each test is named after the promise it keeps. See `README.md` beside this crate's manifest for how to run them.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test ends where something is not as it should be, and says what was left out"
+    reason = "a test fails by panicking, and prints what was left out"
 )]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A manifest beside a plugin asks; only the user gives, and the plugin gets no more than both say.
+//! A plugin's manifest asks; only the user grants, and the plugin gets no more than both say.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::support::guest::built;
 use crate::support::run::{Output, Run, wasmpool};
 
-/// A directory with a plugin: the guest that reaches out, and its manifest.
+/// A directory with a plugin: the guest `reach` and its manifest.
 struct Plugin {
     folder: TempDir,
 }
@@ -36,7 +36,7 @@ impl Plugin {
         format!("--dir={}::{guest}", self.path("in").display())
     }
 
-    /// `wasmpool map` of it, with orders as items.
+    /// Returns `wasmpool map` of the plugin, with orders as items.
     fn map(&self, args: &[&str], orders: &[&str]) -> Run {
         of(self.folder.path(), args, orders)
     }
@@ -47,7 +47,7 @@ fn of(task: &Path, args: &[&str], orders: &[&str]) -> Run {
     wasmpool().arg("map").arg(task).args(["-j", "1", "--output-format", "records"]).args(args).input(input)
 }
 
-/// The value of each item, or the kind of its failure.
+/// Returns the value of each item, or the kind of its failure.
 fn endings(output: &Output) -> Vec<String> {
     let ending = |record: &crate::support::record::Record| match record.kind() {
         "ok" => record.value().as_str().expect("a string").to_owned(),
@@ -107,7 +107,7 @@ fn of_each_limit_the_smaller_holds() {
     assert_eq!(endings(&output), ["fuel"]);
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"").map(&["--memory", "64KiB"], &["env"]).run().exits(2);
     assert!(output.stderr.contains("the 64 KiB it may have"), "{}", output.stderr);
-    // What it wants more of is told.
+    // Limits that it wants raised are reported.
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"\ntimeout = \"1h\"").map(&[], &["env"]).run().exits(0);
     for named in ["1 GiB of memory", "256 MiB", "--memory", "1h for each item", "--timeout"] {
         assert!(output.stderr.contains(named), "{named}: {}", output.stderr);
@@ -127,7 +127,7 @@ fn a_plugin_is_found_by_its_directory_its_manifest_and_its_wasm() {
         wasmpool().arg("call").arg(plugin.path(name)).args(["act", "\"env\""]).run().exits(0);
         wasmpool().arg("compile").arg(plugin.path(name)).run().exits(0);
     }
-    // One that is about another file says nothing about this one.
+    // A manifest that names another file does not apply to this one.
     std::fs::copy(plugin.path("reach.wasm"), plugin.path("other.wasm")).expect("a copy");
     let output = of(&plugin.path("other.wasm"), &["--scratch=/tmp"], &["new:/tmp/a=1"]).run().exits(0);
     assert_eq!(endings(&output), ["done"]);
@@ -156,7 +156,7 @@ fn a_policy_gives_in_the_same_words_and_the_command_line_counts_for_more() {
     variables.sort_unstable();
     assert_eq!(variables, ["A=said", "B=policy"]);
     assert_eq!(values[1..], ["hello", "timeout"]);
-    // It holds for a task without a manifest, too, and can be named in the environment.
+    // The policy applies to a task without a manifest, too, and can be named in the environment.
     let order = serde_json::Value::from("read:/in/a.txt").to_string();
     wasmpool().arg("call").task(&built("reach")).args(["act", &order]).env("WASMPOOL_POLICY", policy).run().exits(0);
 }
@@ -223,7 +223,7 @@ fn where_a_plugin_and_its_own_directories_are_in_truth_is_told_if_links_lead_the
     let secret = elsewhere.path().canonicalize().expect("it is there");
     let plugin = Plugin::new("[grants]\ndir = ['/in']\n");
     let map = |task: &Path, args: &[&str]| of(task, args, &["env"]).run().exits(0).stderr;
-    // A directory of the plugin's own that its author has made a link of, and one further down.
+    // A directory of the plugin's own that its author has replaced by a link, and one further down.
     symlink(&secret, plugin.path("data")).expect("a link");
     std::fs::create_dir(secret.join("below")).expect("made");
     for (name, real) in [("data", secret.clone()), ("data/below", secret.join("below"))] {
@@ -232,7 +232,7 @@ fn where_a_plugin_and_its_own_directories_are_in_truth_is_told_if_links_lead_the
         assert!(said.contains(&format!("the task is given {}\n", real.display())), "{said}");
     }
     assert_eq!(map(&plugin.path(""), &[&plugin.dir("/in")]), "");
-    // The plugin itself.
+    // A link to the plugin itself.
     let link = elsewhere.path().join("link");
     symlink(plugin.path(""), &link).expect("a link");
     let real = plugin.path("reach.wasm").canonicalize().expect("it is there");
@@ -240,7 +240,7 @@ fn where_a_plugin_and_its_own_directories_are_in_truth_is_told_if_links_lead_the
         let said = map(&task, &[&plugin.dir("/in")]);
         assert!(said.contains(&format!("its task is {}\n", real.display())), "{said}");
     }
-    // Its wasm.
+    // A link to its wasm.
     std::fs::rename(plugin.path("reach.wasm"), secret.join("other.wasm")).expect("moved");
     symlink(secret.join("other.wasm"), plugin.path("reach.wasm")).expect("a link");
     let said = map(&plugin.path(""), &[&plugin.dir("/in")]);

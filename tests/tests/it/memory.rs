@@ -11,13 +11,13 @@ use crate::support::run::map;
 use crate::support::wat::{SQUARE, echo_string};
 use crate::support::{HANG, full, until};
 
-/// A host that has taken nothing for so long is full. Were it only slow, the first peak would be too low, and the test
-/// stricter than it has to be.
+/// Time without any progress after which a host counts as full. If it were only slow, the first peak would be too low,
+/// and the test stricter than necessary.
 const FULL_AFTER: Duration = Duration::from_millis(500);
 
-/// The peak of the host's resident memory when `few` outcomes are out, and again when `many` are.
+/// Returns the peaks of the host's resident memory after `few` outcomes, and after `many`.
 ///
-/// Nothing is read until the host takes no more input, so that both peaks include all that it may keep in wait.
+/// Nothing is read until the host takes no more input, so that both peaks include all that it may hold back.
 fn peaks(task: &Task, args: &[&str], few: u64, many: u64) -> (u64, u64) {
     let mut host = map(task).args(args).limit(if full() { HANG * 10 } else { HANG }).start();
     let input = host.stdin.take().expect("a pipe");
@@ -57,8 +57,8 @@ fn peaks(task: &Task, args: &[&str], few: u64, many: u64) -> (u64, u64) {
     (low, high)
 }
 
-/// Not a byte is kept for an item. What waits has a bound, but a run that is short of processors comes near it late: that
-/// growth does not follow the number of items, and so many of them leave room for it.
+/// Checks that no byte is kept per item. Waiting data has a limit, but a run that lacks processors reaches it late:
+/// that growth does not depend on the number of items, so the number is large enough to leave room for it.
 #[track_caller]
 fn does_not_grow(task: &Task, args: &[&str]) {
     alone();
@@ -82,7 +82,7 @@ fn memory_does_not_grow_with_the_number_of_failures() {
     does_not_grow(&wat(echo_string()), &["--output-format", "records"]); // to which a number is invalid input
 }
 
-/// Failures print nothing here, and have to make room all the same.
+/// Failures print nothing here, and must still free their room.
 #[test]
 fn a_long_run_in_which_nothing_succeeds_ends() {
     let input: String = (0..200_000).map(|item| format!("{item}\n")).collect();

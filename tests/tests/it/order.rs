@@ -1,4 +1,4 @@
-//! Every item has one outcome, in the order of the input or, if asked, as they finish.
+//! Every item has one outcome, in the order of the input or, on request, in the order in which they finish.
 
 use std::io::{BufWriter, Write};
 

@@ -1,4 +1,4 @@
-//! `--output-format`: what is printed of an outcome.
+//! `--output-format`: the printed form of an outcome.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The progress bar is a terminal's, and never on standard output.
+//! The progress bar appears on terminals only, and never on standard output.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::support::terminal::terminal;
 use crate::support::until;
 use crate::support::wat::SQUARE;
 
-/// What appears on the terminal, from now on.
+/// Collects what appears on the terminal from now on.
 fn watch(mut master: File) -> Arc<Mutex<String>> {
     let seen = Arc::new(Mutex::new(String::new()));
     let shared = Arc::clone(&seen);
@@ -73,9 +73,9 @@ fn always_leaves_standard_output_alone() {
     assert!(!output.stderr.is_empty());
 }
 
-/// A task that takes longer to compile than anybody waits for in silence: loops in loops, each of which adds one.
+/// Returns a task that takes so long to compile that the user is told: nested loops, each of which adds one.
 fn slow_to_compile(depth: usize) -> Task {
-    // loop; local 0 is one more; out of it to its start if that is zero.
+    // The code: loop; increment local 0; continue at its start if that is zero.
     nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", depth)
 }
 
@@ -90,7 +90,7 @@ fn a_terminal_is_told_that_a_task_compiles_for_as_long_as_it_does() {
         let (master, slave) = terminal();
         let seen = watch(master);
         let mut host = uncached(run).stderr_to(slave).start();
-        // However slow this test is, it is not done before the signal comes.
+        // However slow this test is, compiling is not done before the signal comes.
         host.child("compile").send(Signal::SIGSTOP);
         until("a word about compiling", || seen.lock().expect("no panic").contains("compiling").then_some(()));
         host.signal(Signal::SIGINT);

@@ -1,4 +1,4 @@
-//! The fields of records, beyond the form that reading any record checks.
+//! Members of records beyond the form that is checked whenever a record is read.
 
 use serde_json::json;
 
@@ -75,11 +75,11 @@ fn the_message_of_a_panic_is_what_it_says_with_the_trap_behind_it() {
     let message = records[0].message();
     assert!(message.starts_with("asked to panic, at ") && message.contains("lib.rs:"), "{message}");
     assert!(message.ends_with("(wasm trap: wasm `unreachable` instruction executed)"), "{message}");
-    // What one item said is not the reason of the next.
+    // What one item printed is not the reason of the next.
     assert_eq!(records[1].message(), "wasm trap: wasm `unreachable` instruction executed");
 }
 
-/// A function of a core module that prints this so many times to standard error, and then does this.
+/// Returns a function of a core module that prints this text several times to standard error, and then runs this body.
 fn prints_and(text: &str, times: u32, body: &str) -> Task {
     let (length, bytes) = (text.len(), text.replace('\n', "\\n"));
     wat(format!(
@@ -102,7 +102,7 @@ fn prints_and(text: &str, times: u32, body: &str) -> Task {
 
 #[test]
 fn the_reason_is_what_was_said_last_however_much_was_said_before() {
-    // More than the 64 KiB of it that a record keeps.
+    // More than the 64 KiB that a record keeps.
     let task = prints_and("not this\nfatal: this one\n", 10_000, "unreachable");
     let records = records(map(&task), "1\n");
     assert!(records[0].message().starts_with("fatal: this one (wasm trap"), "{}", records[0].message());
@@ -148,11 +148,11 @@ fn what_a_start_function_says_is_the_reason_that_there_is_no_instance() {
 
 #[test]
 fn what_was_not_granted_is_listed_with_a_failure_and_advised_where_it_can_be_the_cause() {
-    // A panic looks for a variable, which would not have helped.
+    // A panic looks for an environment variable, which would not have helped.
     let panic = &records(map(&built("misbehave")), "\"panic\"\n")[0];
     assert_eq!(panic.get("denied"), Some(&json!(["variables of the environment (--env NAME=VALUE)"])));
     assert!(!panic.message().contains("--env"), "{}", panic.message());
-    // An `err` that speaks of something else, of a guest that has looked for a directory, and one of a file.
+    // An `err` about something else, of a guest that has looked for a directory, and one about a file.
     let reach = |order: &str| {
         let run = map(&built("reach")).args(["-j", "1", "--isolate", "worker"]);
         records(run, &format!("\"read:/etc/passwd\"\n{order}\n")).remove(1)
@@ -180,7 +180,7 @@ fn a_connection_to_another_peer_than_the_granted_one_is_listed_by_its_address() 
 
 #[test]
 fn the_time_of_an_item_is_its_own() {
-    // Behind an item that takes a tenth of a second, one that takes none does not count the wait.
+    // An item that takes no time does not count the wait behind one that takes a tenth of a second.
     let run = map(&wat(SPIN_IF_NEGATIVE)).args(["--timeout", "100ms", "-j", "1", "-c", "2"]);
     let records = records(run, "-1\n1\n");
     let elapsed = |record: &Record| record.get("elapsed_us").and_then(|us| us.as_u64());

@@ -1,4 +1,4 @@
-//! `--results DIR`: what a run that was killed had begun does not stand in the way of the next.
+//! `--results DIR`: files that a killed run had begun do not hinder the next run.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,8 @@ use crate::support::run::{Run, wasmpool};
 use crate::support::until;
 use crate::support::wat::echo_string;
 
-/// A command that writes a block to its standard output again and again, for ever where its item begins with an `x`.
+/// Returns a command that writes a block to its standard output again and again, for ever if its item begins with an
+/// `x`.
 fn writes() -> Task {
     wat(r#"
 (module
@@ -62,7 +63,7 @@ fn a_run_that_was_killed_leaves_a_directory_that_the_next_takes() {
     assert!(left.len() == 1 && left[0].starts_with(".part-"), "{left:?}");
     exec(&results).input("1\n2\n").run().exits(0);
     assert_eq!(names(&results), ["0", "1"]);
-    // What a run has finished stays its own.
+    // Results that a run has finished are kept.
     let output = exec(&results).input("1\n").run().exits(2);
     assert!(output.stderr.contains("is not empty"), "{}", output.stderr);
 }
@@ -143,7 +144,7 @@ fn a_result_for_which_there_is_no_room_ends_the_run_and_is_no_failure_of_its_ite
     let runs = [
         ("map", map("map").args(["--output-format", "records"])),
         ("raw", map("raw").args(["--output-format", "raw", "--halt", "now"])),
-        // What the second writes has no end.
+        // The output of the second item has no end.
         ("exec", exec(&folder.path().join("exec")).args(["--output-format", "records"]).input("1\nx\n2\n")),
     ];
     for (name, run) in runs {

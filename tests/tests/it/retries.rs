@@ -7,7 +7,7 @@ use crate::support::record::Record;
 use crate::support::run::map;
 use crate::support::wat::{SPIN_IF_NEGATIVE, component, lift};
 
-/// `go: func(item: s64) -> result<s64, s64>`: an error, but at every third call of the instance.
+/// Returns `go: func(item: s64) -> result<s64, s64>`: an error, except at every third call of the instance.
 fn every_third() -> String {
     component(
         r#"

@@ -1,4 +1,4 @@
-//! A system that has no room for a moment, or for all that was asked for: the run goes on with what there is.
+//! A system that lacks a resource for a moment, or for part of the request: the run continues with what there is.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::support::run::{map, wasmpool};
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
 use crate::support::{HANG, until};
 
-/// How long there is no room: what is tested, and not waited for by anything.
+/// Duration of the lack, which is what is tested; nothing waits for it.
 const OUTAGE: Duration = Duration::from_secs(1);
 
-/// Items of a run each of whose workers serves one.
+/// Number of items of a run each of whose workers runs one.
 const ITEMS: usize = 60;
 
-/// A run that starts a process for each item, after some of its results.
+/// Starts a run that starts a process for each item, and takes some of its results.
 fn starting_processes() -> Host {
     let mut host = map(&wat(COUNT_TO))
         .args(["-j", "2", "-c", "1", "--max-tasks-per-worker", "1"])
@@ -31,7 +31,7 @@ fn starting_processes() -> Host {
     host
 }
 
-/// All its other results come, and it says once what it lacked.
+/// Checks that all its other results come, and that it reports once what it lacked.
 #[track_caller]
 fn goes_on(host: &mut Host, lack: &str) {
     for nth in 5..ITEMS {
@@ -118,7 +118,7 @@ fn a_host_whose_parent_ignores_the_end_of_children_loses_one_item_with_each_work
     }
 }
 
-/// `touch(i64) -> i64`: writes to so many pages of 64 KiB, then counts for a while.
+/// `touch(i64) -> i64`: writes to this many pages of 64 KiB, then counts for a while.
 const TOUCH: &str = r#"
 (module
   (memory 1)
@@ -137,7 +137,7 @@ fn the_memory_killer_takes_workers_and_never_their_host() {
         eprintln!("no control group can be made here: left out");
         return;
     };
-    // 60 MiB each, in four workers.
+    // 60 MiB in each of four workers.
     let mut host =
         map(&wat(TOUCH)).args(["-j", "4", "-c", "1", "--output-format", "records"]).input("960\n".repeat(120)).start();
     assert_eq!(Record::read(&host.line().expect("a record")).kind(), "ok");
@@ -173,7 +173,7 @@ fn workers_are_the_first_that_the_memory_killer_takes() {
     assert_eq!(oom_score(&host.process()), oom_score(&own));
 }
 
-/// A task that compiles for a while: loops in loops, each of which adds one.
+/// Returns a task that compiles for a while: nested loops, each of which adds one.
 fn slow_to_compile() -> Task {
     nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", 25_000)
 }
@@ -199,7 +199,7 @@ fn a_worker_that_is_stopped_before_it_is_ready_is_replaced() {
     assert!(!stopped.lives());
 }
 
-/// A run of a task that compiles for a while, which has said nothing yet.
+/// Starts a run of a task that compiles for a while, which has reported nothing yet.
 fn compiling(input: &str) -> Host {
     map(&slow_to_compile()).args(["-j", "1"]).env("WASMPOOL_CACHE_DIR", "").input(input).limit(HANG * 2).start()
 }
@@ -290,7 +290,7 @@ fn doctor_says_what_its_own_process_hangs_in() {
         stopped.send(Signal::SIGSTOP);
         let code = host.code();
         if code == 0 {
-            // It had answered before.
+            // The compile process had answered before.
             continue;
         }
         let said = host.stderr();

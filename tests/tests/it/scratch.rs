@@ -1,4 +1,4 @@
-//! A scratch directory is empty at each item, is seen by nobody else, and leaves nothing behind.
+//! A scratch directory is empty at the start of each item, is seen by no other process, and leaves nothing behind.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use crate::support::record::records;
 use crate::support::run::{Output, Run, map, wasmpool};
 use crate::support::until;
 
-/// Items that are orders to the guest that reaches out, one on each line.
+/// Returns items that are orders to the guest `reach`, one on each line.
 fn orders(orders: &[&str]) -> String {
     orders.iter().map(|order| serde_json::to_string(order).expect("a string is JSON") + "\n").collect()
 }
 
-/// Has one worker run them in one chunk, with the scratch directory `/s`.
+/// Has one worker run the orders in one chunk, with the scratch directory `/s`.
 fn run(given: &[&str], args: &[&str]) -> Run {
     map(&built("reach")).args(["--scratch", "/s", "-j", "1", "-c", "100"]).args(args).input(orders(given))
 }
 
-/// The value of each item, or the kind of its failure.
+/// Returns the value of each item, or the kind of its failure.
 fn endings(output: &Output) -> Vec<String> {
     let ending = |record: &crate::support::record::Record| match record.kind() {
         "ok" => record.value().as_str().expect("a string").to_owned(),
@@ -75,7 +75,7 @@ fn a_guest_that_fills_it_gets_no_more_than_its_memory_and_costs_nobody_else() {
         }
         assert_eq!(values[2], "c");
     }
-    // Names alone take memory, too.
+    // Even empty files take memory, for their names.
     let output = run(&["many:/s=1000000", "list:/s"], &["--memory", &bytes]).run().exits(0);
     let made: u64 = output.values()[0].as_str().and_then(|text| text.parse().ok()).expect("a number");
     assert!(made < 10_000, "{made} files");
@@ -100,7 +100,7 @@ fn an_instance_that_lives_on_keeps_what_it_has_open() {
 fn nothing_of_the_host_lies_above_it() {
     let given = ["list:/s/..", "read:/s/../etc/passwd", "list:/", "write:/a=1"];
     ends(&given, &[], &["error"; 4]);
-    // Without the option there is none.
+    // Without the option there is no scratch directory.
     let output = map(&built("reach")).input(orders(&["write:/s/a=1"])).run().exits(1);
     assert!(output.values().is_empty());
 }
@@ -131,7 +131,7 @@ fn a_name_that_is_none_or_taken_is_wrong_use() {
     output.run().exits(0);
 }
 
-/// The file systems that everybody sees.
+/// Returns the file systems that every process sees.
 fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mounts").expect("a table of mounts")
 }
@@ -151,7 +151,7 @@ fn a_host_that_is_killed_leaves_nothing_of_it() {
     let family = host.descendants();
     host.signal(Signal::SIGKILL);
     host.wait();
-    // Processes, and files in the directory for temporary ones.
+    // Neither processes, nor files in the directory for temporary ones.
     host.leaves_nothing_behind(&family);
     assert_eq!(mounts(), before);
     assert!(!Path::new("/s").exists());

@@ -19,7 +19,7 @@ const TRAP_IF_NEGATIVE: &str = r#"
     (if (i64.lt_s (local.get 0) (i64.const 0)) (then unreachable))
     (i64.mul (local.get 0) (i64.const 2))))"#;
 
-/// `wasmpool map` with these tasks by name.
+/// Returns `wasmpool map` with these tasks by name.
 fn tasks(tasks: &[(&str, &Task)]) -> Run {
     tasks.iter().fold(wasmpool().arg("map"), |run, (name, task)| {
         run.arg("--task").arg(format!("{name}={}", task.path().display()))
@@ -116,7 +116,7 @@ fn the_processes_of_a_task_that_is_set_aside_end() {
         assert!(host.line().is_some());
     }
     until("one of the two has gone", || first.iter().any(|worker| !worker.lives()).then_some(()));
-    // The other one still answers, and says what became of the item in the task that was set aside.
+    // The other task still answers, and the output also reports the item for the task that was set aside.
     writeln!(input, "7").expect("the host reads");
     assert_eq!(Record::read(&host.line().expect("a record")).value().as_u64(), Some(49));
     assert_eq!(Record::read(&host.line().expect("a record")).kind(), "cancelled");
@@ -241,7 +241,7 @@ fn what_cannot_be_meant_is_refused_with_a_way_out() {
 fn memory_does_not_grow_with_the_input_of_several_tasks() {
     alone();
     let (square, twice) = (wat(SQUARE), wat(TRAP_IF_NEGATIVE));
-    // One of them set aside from the start: what is printed for it must not pile up either.
+    // One of them is set aside from the start: what is printed for it must not pile up either.
     let input = |pipe: &mut std::process::ChildStdin| {
         let mut pipe = std::io::BufWriter::new(pipe);
         (0..1_000_000_i64).try_for_each(|item| writeln!(pipe, "{}", if item < 3 { -1 } else { item }))
@@ -255,7 +255,8 @@ fn memory_does_not_grow_with_the_input_of_several_tasks() {
         host.process().status_bytes("VmHWM")
     };
     let (low, high) = (peak(600_000), peak(2_000_000));
-    // The windows, which may not have been full at first, and nothing of what takes many times that: all items or outcomes.
+    // Room for the windows, which may not have been full at first, but not for all items or outcomes, which take many
+    // times that.
     assert!(high <= low + (16 << 20), "{low} bytes, then {high}");
 }
 
@@ -269,7 +270,7 @@ fn a_task_whose_workers_never_get_ready_is_set_aside_and_the_others_go_on() {
     let good = add(r#"(func (export "init") (param i64))"#);
     let stuck = add(r#"(func (export "init") (param i64) (loop $l (br $l)))"#);
     let args = ["--init", "7", "--isolate", "worker", "--timeout", "1s", "-j", "2"];
-    // With no task left there is nothing to go on with.
+    // With no task left the run cannot continue.
     let mut alone = tasks(&[("stuck", &stuck)]).args(args).input(numbers(100)).limit(HANG * 3).start();
     let output =
         tasks(&[("good", &good), ("stuck", &stuck)]).args(args).input(numbers(100)).limit(HANG * 3).run().exits(1);

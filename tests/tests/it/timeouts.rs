@@ -1,4 +1,4 @@
-//! `--timeout` ends whatever an item does, and nothing but that item.
+//! `--timeout` ends an item whatever it does, and affects no other item.
 
 use std::io::{BufRead, Write};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn what_a_guest_printed_before_its_time_was_up_is_kept() {
         |index: usize| ["stdout", "stderr"].map(|name| records[index].get(name).and_then(|text| text.as_str()));
     assert_eq!(printed(0), [Some("so far\n"); 2]);
     assert_eq!(printed(2), [Some("again\n"); 2]);
-    // Neither an item that ran after it, nor one that printed nothing, has it too.
+    // The text is not attached to an item that ran afterwards, or to one that printed nothing.
     assert_eq!([printed(1), printed(3)], [[None; 2]; 2]);
 }
 
@@ -49,7 +49,7 @@ fn a_guest_asleep_in_a_host_call_is_ended_too() {
 
 #[test]
 fn instructions_that_take_for_ever_are_ended_too() {
-    // Straight-line code: between these instructions there is no place where a guest looks at the clock.
+    // Straight-line code: between these instructions there is no place where a guest could check a clock.
     let fill = "(memory.fill (i32.const 0) (i32.wrap_i64 (local.get 0)) (i32.const 0xfff0000))\n";
     let task = wat(format!(
         r#"
@@ -67,7 +67,7 @@ fn instructions_that_take_for_ever_are_ended_too() {
 
 #[test]
 fn the_clock_of_an_item_starts_when_the_item_does() {
-    // Twelve items of one chunk, each near its own limit: the last is not blamed for the wait behind the others.
+    // Twelve items of one chunk, each near its own limit: the last is not charged for the wait behind the others.
     let input = "-1\n".repeat(12) + "1\n";
     let args = ["--timeout", "100ms", "-j", "1", "-c", "100"];
     let mut wanted = vec!["timeout"; 12];
@@ -107,7 +107,7 @@ fn items_queued_behind_one_that_hangs_do_not_wait_for_its_timeout() {
         .limit(Duration::from_secs(90))
         .start();
     let mut input = host.stdin.take().expect("a pipe");
-    // So many quick ones that each worker has a chunk behind the one in work, as that one comes.
+    // Enough quick items that each worker has a further chunk waiting when the endless item comes.
     let items: String = (1..=2_000).chain([-1]).chain(2_001..=4_000).map(|item| format!("{item}\n")).collect();
     input.write_all(items.as_bytes()).expect("the host reads");
     drop(input);

@@ -1,9 +1,10 @@
-//! What toolchains have a plain module import from `env`, which reaches nothing, is answered; all else is refused with a way out.
+//! Imports from `env` that toolchains add to a plain module, and that reach nothing, are provided; all others are
+//! refused with advice.
 
 use crate::support::guest::{Task, wat};
 use crate::support::run::{map, wasmpool};
 
-/// Strings as AssemblyScript has them: UTF-16 behind their length in bytes, at 20 and at 100.
+/// Strings in AssemblyScript's format: UTF-16 after their length in bytes, at 20 and at 100.
 const STRINGS: &str = r#"
   (memory (export "memory") 1)
   (data (i32.const 16) "\06\00\00\00o\00d\00d\00")
@@ -29,7 +30,7 @@ fn an_abort_of_assemblyscript_is_a_trap_with_its_message_and_place() {
     for (message, file, told) in [
         (20, 100, "odd, at f.ts:3:7 ("),
         (0, 0, "it aborted, at 3:7 ("),
-        // What is no string is none.
+        // An address without a string gives none.
         (-1_i32 as u32, 2, "it aborted, at 3:7 ("),
         (65_535, 65_536, "it aborted, at 3:7 ("),
     ] {
@@ -38,7 +39,7 @@ fn an_abort_of_assemblyscript_is_a_trap_with_its_message_and_place() {
         assert!(output.records()[0].message().starts_with(told), "{}", output.records()[0].message());
         assert!(output.records()[0].message().contains("`abort`"), "{}", output.records()[0].message());
     }
-    // Without a memory to read from.
+    // A module without a memory to read from.
     let bare = wat(format!(
         "(module {abort} (func (export \"f\") (call $abort (i32.const 9) (i32.const 9) (i32.const 1) (i32.const 2))))"
     ));
@@ -92,12 +93,12 @@ fn other_imports_are_all_named_with_how_to_build_without_them() {
         let task = wat(format!("(module {imports} (func (export \"f\")))"));
         let output = map(&task).input("null\n").run().exits(2);
         assert!(named.iter().all(|name| output.stderr.contains(name)), "{}", output.stderr);
-        // It can be looked at all the same.
+        // It can be inspected all the same.
         wasmpool().arg("inspect").task(&task).run().exits(0);
     }
 }
 
-/// Components of JavaScript import `wasi:http` as they come, which makes use of streams.
+/// Components of JavaScript import `wasi:http` by default, whose interfaces use streams.
 #[test]
 fn an_interface_that_is_not_provided_may_speak_of_resources_of_one_that_is() {
     let task = wat(r#"(component

@@ -1,4 +1,4 @@
-//! JSON ↔ WIT where a round trip does not show it: the form that is printed, and what is refused and why.
+//! JSON ↔ WIT where a round trip does not show it: the printed form, and what is refused and why.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn refuses(function: &str, items: &[&str]) {
     }
 }
 
-/// The message of a refusal names each of these.
+/// Checks that the message of a refusal names each of these.
 #[track_caller]
 fn refuses_naming(function: &str, item: &str, names: &[&str]) {
     let records = records(function, &[item]);

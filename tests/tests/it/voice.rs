@@ -1,5 +1,5 @@
-//! What a stranger chose does not speak with our voice: names in tasks, manifests and files, and what guests say, order no
-//! terminal about, and pass for no line of ours.
+//! Text that a stranger chose cannot imitate the program's own messages: names in tasks, manifests and files, and what
+//! guests print, neither control a terminal nor look like a line of ours.
 
 mod places;
 
@@ -13,10 +13,10 @@ use crate::support::full;
 use crate::support::guest::{Task, built, file, wat};
 use crate::support::run::{Output, Run, map, wasmpool};
 
-/// Stands in hostile text where a line of ours would begin.
+/// A line that hostile text puts where a line of ours would begin.
 const FORGED: &str = "wasmpool: 1 of 1 items succeeded";
 
-/// Text that tries to be more than text.
+/// Returns texts that try to be more than text.
 fn hostile() -> Vec<String> {
     let mut texts: Vec<String> = [
         "a\n@",
@@ -48,7 +48,7 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-/// Has no more on standard error than lines that begin as ours do, of which none is forged.
+/// Checks that standard error has only lines that begin as ours do, and none that is forged.
 #[track_caller]
 fn speaks_for_itself(output: &Output, of: &str) {
     for line in output.stderr.lines() {
@@ -66,7 +66,7 @@ fn is_plain(text: &str, of: &str) {
     assert!(text.lines().count() < 100, "of {of:?}: too many lines");
 }
 
-/// The bytes as a string of the text format spells them.
+/// Returns the bytes as a string of the WebAssembly text format.
 fn in_wat(text: &[u8]) -> String {
     text.iter().fold(String::new(), |mut spelled, byte| {
         let _ = write!(spelled, "\\{byte:02x}");
@@ -74,7 +74,7 @@ fn in_wat(text: &[u8]) -> String {
     })
 }
 
-/// The text as a string of TOML spells it.
+/// Returns the text as a string of TOML.
 fn in_toml(text: &str) -> String {
     text.chars().fold(String::new(), |mut spelled, c| {
         let _ = write!(spelled, "\\U{:08x}", u32::from(c));
@@ -82,7 +82,7 @@ fn in_toml(text: &str) -> String {
     })
 }
 
-/// A module with two functions of this name, more or less, which imports from a module of this name.
+/// Returns a module with two functions of about this name, which imports from a module of this name.
 fn named(text: &str, imports: bool) -> Task {
     let name = in_wat(text.as_bytes());
     let import = if imports { format!("(import \"{name}\" \"{name}\" (func))") } else { String::new() };
@@ -110,7 +110,7 @@ fn names_in_a_task_are_escaped_wherever_they_are_shown() {
     }
 }
 
-/// A function that writes this to standard error, is called by this name, and traps.
+/// Returns a function of this name that writes this to standard error, and traps.
 fn fails_after(said: &str, name: &str) -> Task {
     wat(format!(
         r#"(module
@@ -144,7 +144,7 @@ fn what_a_guest_says_and_the_frames_of_its_stack_are_escaped() {
         let order = serde_json::Value::from(format!("err:{text}")).to_string() + "\n";
         let run = map(&built("misbehave")).input(order.clone()).run().exits(1);
         speaks_for_itself(&run, &text);
-        // Records hold what was said, to the letter, and are fit for a terminal all the same.
+        // Records contain exactly what was printed, and are safe to show on a terminal all the same.
         let run = map(&built("misbehave")).args(["-q", "--output-format", "records"]).input(order).run().exits(1);
         assert_eq!(run.records()[0].message(), text);
         let hidden = run.text().trim_end().chars().find(|c| is_hidden(*c));
@@ -170,7 +170,7 @@ fn the_message_of_an_abort_is_escaped() {
     }
 }
 
-/// A plugin with this manifest.
+/// Makes a plugin with this manifest.
 fn plugin(manifest: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary directory");
     std::fs::copy(built("reach").path(), folder.path().join("reach.wasm")).expect("a copy");
@@ -182,7 +182,7 @@ fn plugin(manifest: &str) -> (TempDir, PathBuf) {
 #[test]
 fn a_manifest_speaks_for_itself_alone() {
     for text in hostile() {
-        // A manifest has a bound of its own.
+        // The size of a manifest is limited.
         let text: String = text.chars().take(1000).collect();
         let spelled = in_toml(&text);
         let name: String = text.chars().filter(|c| !c.is_control() && *c != ':').take(60).collect();
@@ -216,7 +216,7 @@ fn a_manifest_speaks_for_itself_alone() {
     }
 }
 
-/// What a shell makes of a part of a command line.
+/// Returns the words into which a shell splits a part of a command line.
 fn words(shell: &str, line: &str) -> Vec<String> {
     let mut command = std::process::Command::new(shell);
     let output = command.arg("-c").arg(format!("printf '%s\\0' {line}")).output().expect("a shell");
@@ -279,11 +279,11 @@ fn what_is_wrong_with_a_task_is_told_on_one_line_whatever_its_names_are() {
 #[test]
 fn a_name_that_is_empty_or_looks_like_more_is_quoted() {
     for name in ["", " ", "a: func()", "none)", "a`b", "ä", "a\u{202e}"] {
-        // Another build may have kept its own description.
+        // Another build may have cached its own description.
         let inspect = wasmpool().arg("inspect").task(&named(name, true)).env("WASMPOOL_CACHE_DIR", "");
         let shown = inspect.run().exits(0);
         let quoted = shown.lines().into_iter().filter(|line| line.starts_with("  `")).count();
-        // With a letter before it, what is empty is a name like others.
+        // With a letter before it, the empty name becomes an ordinary one.
         assert_eq!(quoted, if name.is_empty() { 2 } else { 3 }, "{}", shown.text());
     }
     let shown = wasmpool().arg("inspect").task(&named("plain-name_1", true)).run().exits(0);
@@ -294,7 +294,7 @@ fn a_name_that_is_empty_or_looks_like_more_is_quoted() {
 fn what_is_wrong_with_an_option_is_told_without_the_orders_in_it() {
     let task = built("identity");
     for text in hostile() {
-        // Some options' values are paths, of which the system takes no more.
+        // Some options' values are paths, whose length the system limits.
         let text: String = text.replace('\0', "").chars().take(4000).collect();
         let wrong = |run: Run| {
             let run = run.input("1\n").run().exits(2);
@@ -335,7 +335,7 @@ fn a_manifest_that_asks_for_a_thousand_things_is_told_in_a_few_lines() {
     assert!(run.stderr.contains("991 more") && run.stderr.contains("/secret:rw"), "{}", run.stderr);
     let shown = wasmpool().arg("inspect").arg(&path).run().exits(0);
     is_plain(shown.text(), "a thousand");
-    // What can do most is told, and nothing of the task comes behind it.
+    // The request that permits most is shown, and no text of the task follows it.
     assert!(shown.text().contains("990 more") && shown.text().contains("calls `/secret`"), "{}", shown.text());
     let of_task = shown.text().find("\nimports:").expect("the imports");
     assert!(of_task < shown.text().find("what the plugin asks for").expect("what it asks for"), "{}", shown.text());
@@ -359,7 +359,7 @@ fn a_task_with_a_thousand_functions_is_listed_in_a_few_lines() {
     assert!(run.stderr.contains("995 more"), "{}", run.stderr);
 }
 
-/// Runs it with this as the name of a file that is not there.
+/// Runs it with this as the name of a file that does not exist.
 fn with_file(text: &str, run: impl Fn(PathBuf) -> Run) {
     let name: String = text.chars().filter(|c| !matches!(c, '/' | '\0')).take(60).collect();
     let output = run(PathBuf::from("/nowhere").join(name)).run();
@@ -385,7 +385,7 @@ fn names_of_files_are_escaped() {
             map(&task).args(["-f", "echo-bytes", "--input-format", "files"]).input(line + "\n")
         });
     }
-    // A name that looks like an option is repeated by what reads the options.
+    // A name that looks like an option is repeated by the parser of options.
     let run = wasmpool().arg(format!("--\u{1b}[2J\n{FORGED}")).run().exits(2);
     is_plain(&run.stderr, "an option");
     assert!(!run.stderr.lines().any(|line| line.starts_with(FORGED)), "{}", run.stderr);

@@ -1,4 +1,4 @@
-//! What a command sees of the world, in preview 1 and preview 2: what was granted, as it was granted, and nothing else.
+//! The world that a command sees, in preview 1 and preview 2: what was granted, as it was granted, and nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use crate::support::record::Record;
 use crate::support::run::{Run, wasmpool};
 use crate::support::tree::Tree;
 
-/// The same command, a core module and a component.
+/// The targets of the same command, as a core module and as a component.
 const PREVIEWS: [&str; 2] = ["wasm32-wasip1", "wasm32-wasip2"];
 
 fn exec(preview: &str) -> Run {
     wasmpool().arg("exec").task(&built_for(preview, "reach-command"))
 }
 
-/// What is granted; beside it a secret, and links that lead to it.
+/// The granted directories, with a secret beside them, and links that lead to it.
 struct Granted(Tree);
 
 impl Granted {
@@ -46,7 +46,7 @@ impl Granted {
         self.0.path(name)
     }
 
-    /// Runs the command once for each of these, as its argument.
+    /// Runs the command once for each of these arguments.
     fn each(&self, preview: &str, verbs: &[String]) -> Vec<Record> {
         let output = exec(preview)
             .args(self.0.grants())
@@ -69,7 +69,7 @@ impl Granted {
         }
     }
 
-    /// The command is told no by an error that it can handle, and nothing that was not granted has changed.
+    /// Checks that the command gets an error that it can handle, and that nothing that was not granted has changed.
     #[track_caller]
     fn refuses(&self, verbs: &[String]) {
         for preview in PREVIEWS {
@@ -145,7 +145,7 @@ fn a_command_ends_with_the_code_it_says() {
         assert_eq!(record.kind(), if *code == 0 { "ok" } else { "exit" });
         assert_eq!(record.get("code").map_or(0, |code| code.as_i64().expect("a number")), *code);
     }
-    // A component of preview 2 says only that it failed.
+    // A component of preview 2 reports only that it failed.
     let output = exec("wasm32-wasip2").args(["--output-format", "records", "--", "exit:{}"]).input("0\n7\n").run();
     let records = output.exits(1).records();
     assert_eq!((records[0].kind(), records[1].kind()), ("ok", "exit"));
@@ -266,7 +266,7 @@ fn a_directory_that_is_only_read_cannot_be_changed_from_within_or_from_a_writabl
         "rename:/out/mine=/in/mine",
         "link:/in/a=/in/b",
         "link:/out/mine=/in/mine",
-        // Else what may not be written to could be, by its other name.
+        // Otherwise a file that may not be written to could be, by its other name.
         "link:/in/a=/out/a",
         "symlink:a=/in/link",
     ]);
@@ -282,10 +282,10 @@ fn a_link_that_a_command_makes_leads_nowhere_that_was_not_granted() {
     for preview in PREVIEWS {
         let tree = Granted::new();
         for target in ["../secret", "/etc/passwd", "../in/a", "beside/secret", "../beside"] {
-            // To make it may be refused or not; to follow it is.
+            // Making the link may be refused or not; following it is.
             tree.each(preview, &[format!("symlink:{target}=/out/made")]);
             let verbs = owned(&["read:/out/made", "list:/out/made", "write:/out/made=x", "read:/out/made/secret"]);
-            // One after the other: what is written must not be there yet when it is read.
+            // One after the other: a file that one verb writes must not exist yet when another reads it.
             let each = verbs[..3].iter().flat_map(|verb| tree.each(preview, std::slice::from_ref(verb)));
             let kinds: Vec<_> = each.map(|record| record.kind().to_owned()).collect();
             let made = tree.path("out/made").symlink_metadata().is_ok_and(|made| made.is_symlink());
@@ -293,7 +293,7 @@ fn a_link_that_a_command_makes_leads_nowhere_that_was_not_granted() {
                 assert_eq!(kinds, ["exit", "exit", "exit"], "{preview}, {target}");
                 fs::remove_file(tree.path("out/made")).expect("the link");
             } else {
-                // There was nothing, so that a file of its own could be made.
+                // Nothing existed there, so a file of its own could be made.
                 assert_eq!(kinds, ["exit", "exit", "ok"], "{preview}, {target}");
                 fs::remove_file(tree.path("out/made")).expect("the file");
             }
@@ -339,8 +339,8 @@ fn a_writable_directory_allows_all_that_files_do() {
     }
 }
 
-/// By hand, as no library would: asks every descriptor from 3 on to open each of these, whether links are followed or
-/// not. It ends with the number of the first that does, else with 0.
+/// Returns a command that does by hand what no library would: it asks every descriptor from 3 on to open each of these
+/// paths, following links and not. It exits with the number of the first descriptor that does, or else with 0.
 fn opens(paths: &[&str]) -> Task {
     let at = |n: usize| 1024 + n * 64;
     let data = |(n, path): (usize, &&str)| format!("(data (i32.const {}) \"{path}\")\n", at(n));
@@ -398,7 +398,7 @@ fn no_descriptor_of_preview_1_opens_what_lies_above_it() {
     for grants in [&[][..], &grants[..1], &grants[..]] {
         run(&above, grants).exits(0);
     }
-    // What lies below is opened, so the refusals were no accident.
+    // Paths below the directory are opened, so the refusals were no accident.
     for (path, descriptor) in [("a", 3), ("deep/../a", 3), ("mine", 4)] {
         let output = run(&["..", path], &grants).exits(1);
         assert_eq!(output.records()[0].get("code"), Some(&descriptor.into()), "{path}");
@@ -426,7 +426,7 @@ fn files_are_told_apart_by_numbers_that_are_the_commands_own() {
         };
         assert_eq!((a, respelled), (a_once_more, a_in_another), "{preview}");
         assert_ne!(a, b, "{preview}");
-        // An item cannot know files by the numbers of another.
+        // An item cannot recognise files by the numbers of another item.
         assert_ne!((b, a), (b_in_another, respelled), "{preview}");
         let told = numbers(preview, &["--input-format", "nul", "--deterministic"]);
         assert_eq!(told, ["1", "2", "2", "1", "2", "2", "1", "1", "2"], "{preview}");

@@ -13,7 +13,7 @@ use crate::support::run::{Run, map};
 use crate::support::until;
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 
-/// A run whose only worker is in the middle of an item.
+/// Starts a run whose only worker is in the middle of an item.
 fn busy(change: impl FnOnce(Run) -> Run) -> (Host, Process) {
     let run = map(&wat(SPIN_IF_NEGATIVE)).args(["-j", "1", "--timeout", "10m"]);
     let mut host = change(run).start();
@@ -59,10 +59,10 @@ fn a_worker_works_in_the_root() {
 
 #[test]
 fn a_worker_has_no_descriptor_of_its_host() {
-    // One that is left open for children, as careless programs do.
+    // A descriptor that is left open for children, as careless programs do.
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let leaked = File::open(secret.path()).expect("it is there");
-    // SAFETY: changes a flag of a descriptor that is ours.
+    // SAFETY: the call changes a flag of a descriptor that is ours.
     unsafe { libc::fcntl(leaked.as_raw_fd(), libc::F_SETFD, 0) };
     let (host, worker) = busy(|run| run);
 
@@ -89,7 +89,7 @@ fn a_worker_has_no_descriptor_of_its_host() {
 
 #[test]
 fn a_worker_has_no_memory_of_another_workers() {
-    // What two workers share with each other would be a lane of both.
+    // Memory that two workers share with each other would be a lane of both.
     let task = wat(SPIN_IF_NEGATIVE);
     let mut host = map(&task).args(["-j", "2", "-c", "1", "--timeout", "10m"]).start();
     let input = host.stdin.as_mut().expect("a pipe");
@@ -104,7 +104,7 @@ fn a_worker_has_no_memory_of_another_workers() {
     assert!(both.is_empty(), "writable by both: {both:?}");
 }
 
-/// The inodes of what a process has mapped shared and writable.
+/// Returns the inodes of what a process has mapped shared and writable.
 fn writable_shared(process: &Process) -> BTreeSet<String> {
     String::from_utf8_lossy(&process.read("maps"))
         .lines()
@@ -131,7 +131,7 @@ fn idle_workers_use_no_processor_time() {
     let input = host.stdin.as_mut().expect("a pipe");
     writeln!(input, "3").expect("the host reads");
     assert_eq!(host.line().as_deref(), Some("9"));
-    // All asleep at once: were one to spin, this would never be seen.
+    // All are asleep at once: if one busy-waited, this would never be seen.
     until("host and workers asleep", || {
         let mut processes = host.workers();
         processes.push(host.process());

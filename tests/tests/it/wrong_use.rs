@@ -1,4 +1,4 @@
-//! Wrong use: one clear message on standard error, exit code 2, and nothing ran.
+//! Wrong use: one clear message on standard error, exit code 2, and nothing runs.
 
 use tempfile::TempDir;
 
@@ -8,7 +8,7 @@ use crate::support::wat::{
     FOREIGN_COMPONENT, FOREIGN_MODULE, RESOURCE, SQUARE, SQUARE_BINARY, component, initialised, interfaces, lift, minus,
 };
 
-/// Is refused with a message that holds each of these.
+/// Checks that a run is refused with a message that contains each of these.
 #[track_caller]
 fn refused(run: Run, names: &[&str]) {
     let output = run.input("1\n2\n").run().exits(2);
@@ -173,7 +173,7 @@ fn an_input_that_cannot_be_read() {
     refused(map(&task).arg("/nowhere/items"), &["/nowhere/items"]);
     let folder = TempDir::new().expect("a temporary directory");
     refused(map(&task).arg(folder.path()), &[&folder.path().display().to_string()]);
-    // Not even the first of them is mapped.
+    // Not even the first of the files is mapped.
     let good = folder.path().join("good");
     std::fs::write(&good, "1\n").expect("written");
     refused(map(&task).arg(&good).arg("/nowhere/items"), &["/nowhere/items"]);

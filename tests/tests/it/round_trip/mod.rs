@@ -1,6 +1,6 @@
-//! Every type of WIT value: what goes in through JSON comes out the same through an identity guest.
+//! Every type of WIT value: what goes in as JSON comes out the same through an identity guest.
 //!
-//! A case of a property is a run over many values, so that few processes make many values.
+//! A case of a property is a run over many values, so that few processes test many values.
 
 mod shape;
 
@@ -75,7 +75,7 @@ const THIRTY_TWO: [&str; 32] = [
     "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27", "f28", "f29", "f30", "f31",
 ];
 
-/// A test per function of the identity guest.
+/// Generates a test for each function of the identity guest.
 macro_rules! round_trips {
     ($($test:ident: $function:literal, $shape:expr;)*) => {
         $(

@@ -1,4 +1,4 @@
-//! The JSON form of WIT types: values of them, and when two are the same.
+//! The JSON form of WIT types: their values, and when two are the same.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use serde_json::{Map, Value, json};
 
-/// A WIT type, as far as JSON cares.
+/// A WIT type, as far as it matters to JSON.
 #[derive(Clone, Debug)]
 pub enum Shape {
     Bool,
@@ -59,7 +59,7 @@ impl Int {
 }
 
 impl Shape {
-    /// Values of this type in their JSON form.
+    /// Returns a strategy for values of this type in their JSON form.
     pub fn values(&self) -> BoxedStrategy<Value> {
         match self {
             Self::Bool => any::<bool>().prop_map(Value::from).boxed(),
@@ -88,10 +88,10 @@ impl Shape {
         }
     }
 
-    /// Whether two JSON forms are of the same value.
+    /// Returns true if two JSON forms are of the same value.
     pub fn same(&self, one: &Value, other: &Value) -> bool {
         match self {
-            // Which decimal digits stand for a number is left to the printer, which number it is is not.
+            // The printer may choose the decimal digits, but not the number that they mean.
             Self::F32 => {
                 bits(one).map(|n| n as f32).map(f32::to_bits) == bits(other).map(|n| n as f32).map(f32::to_bits)
             }
@@ -136,7 +136,7 @@ fn sorted(flags: &Value) -> Option<Vec<&str>> {
     Some(names)
 }
 
-/// The float a JSON form stands for; every NaN is the same.
+/// Returns the float of a JSON form; every NaN is the same.
 fn bits(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -157,7 +157,7 @@ fn float(number: f64) -> Value {
 }
 
 fn any_f32() -> impl Strategy<Value = f32> {
-    // By bits, so that subnormals, both zeros, infinities and NaN come up.
+    // Drawn by bits, so that subnormals, both zeros, infinities and NaN occur.
     prop_oneof![
         any::<u32>().prop_map(f32::from_bits),
         prop::sample::select(vec![0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, f32::NAN]),
@@ -172,7 +172,7 @@ fn any_f64() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Any Unicode but surrogates, control characters and NUL included; often none at all.
+/// Draws any Unicode but surrogates, control characters and NUL included; often none at all.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         vec(any::<char>(), 0..20).prop_map(String::from_iter),
@@ -203,7 +203,7 @@ fn variant(cases: &[(&'static str, Option<Shape>)]) -> BoxedStrategy<Value> {
     (any::<Index>(), each).prop_map(|(index, values)| index.get(&values).clone()).boxed()
 }
 
-/// An object of one key; its value is null where the case has no payload.
+/// Draws an object of one key; its value is null if the case has no payload.
 fn side(key: &'static str, of: Option<&Shape>) -> BoxedStrategy<Value> {
     match of {
         Some(of) => of.values().prop_map(move |value| json!({ key: value })).boxed(),

@@ -1,6 +1,6 @@
-//! Tests run side by side, except those whose limits mean something only on a machine that is not busy.
+//! Tests run in parallel, except those whose limits mean something only on a machine that is not busy.
 //!
-//! A lock is held by the thread of a test, not by a run, so that a test may run the program twice at once.
+//! The lock is held by the thread of a test, not by a run, so that a test may run the program twice at once.
 
 use std::cell::RefCell;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,7 +16,7 @@ thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
 }
 
-/// Takes the machine for this test alone, until its thread ends. Call it first thing in a test.
+/// Reserves the machine for this test alone, until its thread ends. Call it first in a test.
 pub fn alone() {
     HELD.with_borrow_mut(|held| {
         if matches!(held, Some(Held::Alone { .. })) {
@@ -28,7 +28,7 @@ pub fn alone() {
     });
 }
 
-/// What every run does: waits for a test that has the machine alone.
+/// Waits for a test that has reserved the machine. Every run calls it.
 pub fn shared() {
     HELD.with_borrow_mut(|held| {
         if held.is_none() {

@@ -1,11 +1,12 @@
-//! A guest and an input in which every hundredth item fails in each of five ways, and what must become of each item.
+//! A guest and an input in which every hundredth item fails in each of five ways, and the expected outcome of each
+//! item.
 
 use std::io::{BufWriter, Write};
 
 use super::guest::{Task, wat};
 use super::wat::{component, lift};
 
-/// `act: func(item: s64) -> result<s64, s64>`: the square, unless the item's last two digits say otherwise.
+/// Returns `act: func(item: s64) -> result<s64, s64>`: the square, unless the item's last two digits say otherwise.
 pub fn task() -> Task {
     wat(component(
         r#"
@@ -25,7 +26,7 @@ pub fn task() -> Task {
     ))
 }
 
-/// The items 0 to `count`: numbers, but for every hundredth, which is not even JSON.
+/// Writes the items 0 to `count`: numbers, except for every hundredth, which is not even JSON.
 pub fn feed(count: u64) -> impl FnOnce(&mut std::process::ChildStdin) -> std::io::Result<()> {
     move |pipe| {
         let mut pipe = BufWriter::new(pipe);
@@ -39,7 +40,7 @@ pub fn feed(count: u64) -> impl FnOnce(&mut std::process::ChildStdin) -> std::io
     }
 }
 
-/// The kind that the item of this index must have.
+/// Returns the kind that the item of this index must have.
 pub fn kind(index: u64) -> &'static str {
     match index % 100 {
         10 => "trap",

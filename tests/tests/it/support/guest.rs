@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::workspace;
 
-/// A task on disk; what was written for a test goes with the last who holds it.
+/// A task on disk; one that was written for a test is removed when its last holder is dropped.
 #[derive(Clone)]
 pub struct Task {
     path: PathBuf,
@@ -20,12 +20,12 @@ impl Task {
     }
 }
 
-/// A task of this text, `.wat`.
+/// Writes a task with this text, as `.wat`.
 pub fn wat(text: impl AsRef<str>) -> Task {
     file("task.wat", text.as_ref().as_bytes())
 }
 
-/// A file of this name and content, to be taken for a task.
+/// Writes a file of this name and content, to be used as a task.
 pub fn file(name: &str, content: &[u8]) -> Task {
     let folder = TempDir::new().expect("a temporary directory");
     let path = folder.path().join(name);
@@ -33,14 +33,14 @@ pub fn file(name: &str, content: &[u8]) -> Task {
     Task { path, _folder: Some(Arc::new(folder)) }
 }
 
-/// A guest that `guest/` builds, by its name.
+/// Returns a guest that `guest/` builds, by its name.
 pub fn built(name: &str) -> Task {
     built_for("wasm32-wasip2", name)
 }
 
-/// A guest that `guest/` builds for this target.
+/// Returns a guest that `guest/` builds for this target.
 pub fn built_for(target: &str, name: &str) -> Task {
-    // The folder that may be named is that of the usual target; others lie beside it.
+    // The folder that may be named is that of the usual target; those of other targets lie beside it.
     let folder = std::env::var_os("WASMPOOL_TEST_GUESTS")
         .map_or_else(|| workspace().join("guest/target/wasm32-wasip2/release"), PathBuf::from);
     let folder = if target == "wasm32-wasip2" { folder } else { folder.join("../..").join(target).join("release") };
@@ -49,7 +49,7 @@ pub fn built_for(target: &str, name: &str) -> Task {
     Task { path, _folder: None }
 }
 
-/// The guest of `guest/languages` in a language, if `make guests` could build it.
+/// Returns the guest of `guest/languages` in a language, if `make guests` could build it.
 pub fn built_in(language: &str) -> Option<Task> {
     let path = workspace().join(format!("guest/target/languages/isbn-{language}.wasm"));
     path.is_file().then(|| Task { path, _folder: None })

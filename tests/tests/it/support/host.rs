@@ -1,4 +1,4 @@
-//! A running program: its pipes, its processes, and a guard that ends it should it hang.
+//! A running program: its pipes, its processes, and a guard that kills it if it hangs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -18,7 +18,7 @@ use super::guest::Task;
 use super::process::{Process, busy_worker, descendants, session, workers};
 use super::until;
 
-/// A program that was started, and is killed at the latest when this value goes.
+/// A program that was started. It is killed when this value is dropped, at the latest.
 pub struct Host {
     child: Child,
     pub stdin: Option<ChildStdin>,
@@ -27,9 +27,9 @@ pub struct Host {
     stderr_reader: Option<JoinHandle<()>>,
     hung: Arc<AtomicBool>,
     limit: Duration,
-    /// Dropping it tells the guard that the run is over.
+    /// Tells the guard that the run is over when it is dropped.
     guard: Option<Sender<()>>,
-    /// The `TMPDIR` it was given.
+    /// The `TMPDIR` of the program.
     temporary: TempDir,
     _tasks: Vec<Task>,
 }
@@ -70,22 +70,22 @@ impl Host {
         Process::living(self.pid()).expect("the program runs")
     }
 
-    /// Its worker processes at this moment.
+    /// Returns its worker processes at this moment.
     pub fn workers(&self) -> Vec<Process> {
         workers(self.pid())
     }
 
-    /// Waits for a child of it that is one of ours, in this role: `worker` or `compile`.
+    /// Waits for a child in this role: `worker` or `compile`.
     pub fn child(&self, role: &str) -> Process {
         let line = format!("wasmpool-child\0{role}\0");
         until(role, || {
-            // It may be gone by now.
+            // The process may have ended by now.
             let read = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
             self.descendants().into_iter().find(|process| read(process).starts_with(line.as_bytes()))
         })
     }
 
-    /// Every process below it at this moment.
+    /// Returns every process below it at this moment.
     pub fn descendants(&self) -> Vec<Process> {
         descendants(self.pid())
     }
@@ -99,13 +99,13 @@ impl Host {
         kill(Pid::from_raw(self.pid()), signal).expect("the program runs");
     }
 
-    /// What it has said on standard error so far.
+    /// Returns what it has written to standard error so far.
     pub fn said(&self) -> String {
         let bytes = self.stderr.lock().expect("no panic under this lock");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The next line of standard output, without its end; none at the end.
+    /// Returns the next line of standard output, without its end; `None` at the end.
     pub fn line(&mut self) -> Option<String> {
         let pipe = self.stdout.as_mut().expect("standard output is a pipe");
         let mut line = String::new();
@@ -119,30 +119,30 @@ impl Host {
         Some(line)
     }
 
-    /// Whether it has ended, and has not been waited for.
+    /// Returns true if it has ended and was not waited for.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("the program is our child").is_some()
     }
 
-    /// Closes standard input: the input ends here.
+    /// Closes standard input, which ends the input.
     pub fn end_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Waits for its end; standard output must not be what it waits for.
+    /// Waits for its end. It must not be blocked on standard output.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("the program is our child");
         self.fail_if_hung();
         status
     }
 
-    /// Waits for its end and says how it ended: its exit code, or the signal as a shell gives it.
+    /// Waits for its end and returns its exit code, or the signal as a shell reports it.
     pub fn code(&mut self) -> i32 {
         let status = self.wait();
         status.code().unwrap_or_else(|| 128 + status.signal().expect("a code or a signal"))
     }
 
-    /// Waits for its end and returns all it said on standard error.
+    /// Waits for its end and returns everything it wrote to standard error.
     pub fn stderr(&mut self) -> String {
         self.wait();
         if let Some(reader) = self.stderr_reader.take() {
@@ -161,7 +161,7 @@ impl Host {
         );
     }
 
-    /// Waits until none of `family`, and nothing else that came from this program, lives.
+    /// Waits until no process of `family`, and nothing else that came from this program, lives.
     pub fn leaves_nothing_behind(&self, family: &[Process]) {
         until("every process of the run has gone", || {
             let mut left: Vec<&Process> = family.iter().filter(|process| process.lives()).collect();
@@ -211,9 +211,9 @@ fn guard(pid: i32, limit: Duration, hung: Arc<AtomicBool>) -> Sender<()> {
     sender
 }
 
-/// A handle on a child, which stays the child's even once its number is used again.
+/// Returns a handle on a child, which remains the child's even if its number is used again.
 fn pidfd(pid: i32) -> OwnedFd {
-    // SAFETY: takes no pointers; what it returns is ours alone.
+    // SAFETY: the call takes no pointers, and the descriptor that it returns is owned by nobody else.
     unsafe {
         let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         assert!(descriptor >= 0, "pidfd_open: {}", std::io::Error::last_os_error());

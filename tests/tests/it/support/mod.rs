@@ -1,4 +1,4 @@
-//! What the tests stand on: running the program, looking at its processes, writing guests, reading records.
+//! Support of the tests: running the program, looking at its processes, writing guests, reading records.
 
 pub mod alone;
 pub mod bombs;
@@ -16,20 +16,20 @@ pub mod wat;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long one run may take before it counts as hung. Generous: it only says "never".
+/// Time after which a run counts as hung. It is generous, since it only stands for "never".
 pub const HANG: Duration = Duration::from_secs(120);
 
-/// How long a test waits for something that another process does by itself.
+/// Time that a test waits for something that another process does by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the workspace is.
+/// Returns the root of the workspace.
 pub fn workspace() -> PathBuf {
     let tests = std::fs::canonicalize(env!("CARGO_MANIFEST_DIR")).expect("the tests' own folder");
     let workspace = tests.parent().expect("a member of a workspace");
     workspace.to_path_buf()
 }
 
-/// The program under test: `WASMPOOL_BIN`, else the workspace's release build.
+/// Returns the program under test: `WASMPOOL_BIN`, or else the workspace's release build.
 pub fn binary() -> PathBuf {
     let path =
         std::env::var_os("WASMPOOL_BIN").map_or_else(|| workspace().join("target/release/wasmpool"), PathBuf::from);
@@ -41,12 +41,12 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// Whether the sizes of the issue are wanted rather than the short forms.
+/// Returns true if `WASMPOOL_TEST_FULL` asks for the full sizes rather than the short forms.
 pub fn full() -> bool {
     std::env::var_os("WASMPOOL_TEST_FULL").is_some_and(|value| value == "1")
 }
 
-/// Waits until `condition` gives a value; fails, naming `what`, when it never does.
+/// Waits until `condition` returns a value; fails, naming `what`, if it never does.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

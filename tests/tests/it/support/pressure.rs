@@ -1,4 +1,5 @@
-//! Resources that run out: memory, room on a disk, processes, descriptors. Most need rights that not every machine gives.
+//! Resources that run out: memory, room on a disk, processes, descriptors. Most need permissions that not every machine
+//! gives.
 
 use std::ffi::CString;
 use std::fs;
@@ -12,16 +13,16 @@ use super::host::Host;
 use super::process::Process;
 use super::until;
 
-/// A control group in which there is next to no memory: what is moved there gets along without more, or dies.
+/// A control group with next to no memory: a process that is moved there runs without more, or dies.
 pub struct NoMemory {
     group: PathBuf,
 }
 
 impl NoMemory {
-    /// Makes the group, where this user may.
+    /// Makes the group, if this user may.
     pub fn new() -> Option<Self> {
         let name = format!("wasmpool-test-{}", std::process::id());
-        // The first is where version 1 has it, the second version 2.
+        // The first is the place in version 1, the second in version 2.
         let kinds = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         kinds.into_iter().find_map(|(root, limit)| {
             let group = Path::new(root).join(&name);
@@ -32,7 +33,7 @@ impl NoMemory {
         })
     }
 
-    /// Moves a process there. It may have died by then.
+    /// Moves a process into the group. It may have died by then.
     pub fn press(&self, process: &Process) {
         if process.lives() {
             let _ = fs::write(self.group.join("cgroup.procs"), process.pid.to_string());
@@ -46,13 +47,13 @@ impl Drop for NoMemory {
     }
 }
 
-/// A file system of so many bytes.
+/// A file system of limited size.
 pub struct SmallDisk {
     folder: TempDir,
 }
 
 impl SmallDisk {
-    /// Mounts it, where this user may.
+    /// Mounts it, if this user may.
     pub fn new(bytes: usize) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary directory");
         let place = CString::new(folder.path().as_os_str().as_bytes()).expect("a path");
@@ -76,13 +77,14 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A control group of one kind, in which a run can be put.
+/// A control group of one kind, into which a run can be put.
 struct Group {
     folder: PathBuf,
 }
 
 impl Group {
-    /// Makes it, where this user may: `kind` as version 1 calls it, `file` with something that can be written there.
+    /// Makes the group, if this user may: `kind` is its name in version 1, and `files` the files of which one must
+    /// exist.
     fn new(kind: &str, files: &[&str]) -> Option<(Self, PathBuf)> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("wasmpool-test-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
@@ -95,7 +97,7 @@ impl Group {
         })
     }
 
-    /// Moves a program and all below it there.
+    /// Moves a program and all processes below it there.
     fn take(&self, host: &Host) {
         let mut family = host.descendants();
         family.insert(0, host.process());
@@ -107,7 +109,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Whoever ended there may not have left yet.
+        // Processes that ended there may not have left the group yet.
         for _ in 0..100 {
             if fs::remove_dir(&self.folder).is_ok() {
                 break;
@@ -133,7 +135,7 @@ impl Processes {
         self.group.take(host);
     }
 
-    /// No more than so many from now on, or any number.
+    /// Limits the number from now on, or lifts the limit.
     pub fn allow(&self, most: Option<u64>) {
         let most = most.map_or_else(|| "max".to_owned(), |most| most.to_string());
         fs::write(&self.limit, most).expect("the limit can be set");
@@ -156,15 +158,15 @@ impl Memory {
         self.group.take(host);
     }
 
-    /// No more than so many bytes from now on, or any number. The kernel tries to take back what is used beyond them, and
-    /// may refuse where it cannot.
+    /// Limits the bytes from now on, or lifts the limit. The kernel tries to reclaim what is used beyond the limit, and
+    /// may refuse if it cannot.
     pub fn allow(&self, most: Option<u64>) {
         let unlimited = if self.limit.ends_with("memory.max") { "max" } else { "-1" };
         let most = most.map_or_else(|| unlimited.to_owned(), |most| most.to_string());
         until("the limit can be set", || fs::write(&self.limit, &most).ok());
     }
 
-    /// Processes that were killed for want of memory.
+    /// Returns the number of processes that were killed for lack of memory.
     pub fn kills(&self) -> u64 {
         let text = |file| fs::read_to_string(self.group.folder.join(file)).unwrap_or_default();
         let events = text("memory.oom_control") + &text("memory.events");
@@ -173,7 +175,7 @@ impl Memory {
     }
 }
 
-/// The descriptors that a program may have, as they are changed while it runs.
+/// The limit of a program's descriptors, which is changed while it runs.
 pub struct Descriptors {
     pid: i32,
     before: libc::rlimit,
@@ -182,14 +184,14 @@ pub struct Descriptors {
 impl Descriptors {
     pub fn of(process: &Process) -> Self {
         let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: only writes the old limit, to a place that outlives the call.
+        // SAFETY: the call only writes the old limit, to a place that outlives it.
         let done = unsafe { libc::prlimit(process.pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
         Self { pid: process.pid, before }
     }
 
     fn set(&self, limit: libc::rlimit) {
-        // SAFETY: only reads the new limit, from a place that outlives the call.
+        // SAFETY: the call only reads the new limit, from a place that outlives it.
         let done = unsafe { libc::prlimit(self.pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }

@@ -1,4 +1,4 @@
-//! What `/proc` says about the program's processes.
+//! The program's processes, as `/proc` shows them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::until;
 
-/// One process, told apart from a later one of the same number by when it started.
+/// A process, distinguished by its start time from a later one of the same number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     pub pid: i32,
@@ -27,7 +27,7 @@ struct Stat {
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold spaces and parentheses; what follows the last one does not.
+    // The name may contain spaces and parentheses; the rest of the line contains no parenthesis.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     Some(Stat {
@@ -48,7 +48,7 @@ fn all() -> Vec<(i32, Stat)> {
 }
 
 impl Process {
-    /// The process of this number, if it lives. A zombie does not: it only waits for its parent to look.
+    /// Returns the process of this number, if it lives. A zombie does not: it only waits for its parent to collect it.
     pub fn living(pid: i32) -> Option<Self> {
         let stat = stat(pid)?;
         (!matches!(stat.state, 'Z' | 'X')).then_some(Self { pid, started: stat.started })
@@ -62,19 +62,19 @@ impl Process {
         Some(stat(self.pid)?.state)
     }
 
-    /// Processor time used so far, in clock ticks.
+    /// Returns the processor time used so far, in clock ticks.
     pub fn ticks(&self) -> u64 {
         stat(self.pid).map_or(0, |stat| stat.ticks)
     }
 
     pub fn send(&self, signal: Signal) {
         if self.lives() {
-            // It may die between the look and the signal; a test that cares looks again.
+            // It may end between the look and the signal; a test that depends on it looks again.
             let _ = kill(Pid::from_raw(self.pid), signal);
         }
     }
 
-    /// A file of its `/proc` directory, as bytes.
+    /// Reads a file of its `/proc` directory, as bytes.
     pub fn read(&self, file: &str) -> Vec<u8> {
         fs::read(format!("/proc/{}/{file}", self.pid)).expect("the process is there to be looked at")
     }
@@ -83,7 +83,7 @@ impl Process {
         fs::read_link(format!("/proc/{}/{file}", self.pid)).expect("the process is there to be looked at")
     }
 
-    /// Its descriptors and what they lead to.
+    /// Returns its descriptors and what they lead to.
     pub fn descriptors(&self) -> Vec<(u32, PathBuf)> {
         let folder = format!("/proc/{}/fd", self.pid);
         let mut found: Vec<(u32, PathBuf)> = fs::read_dir(folder)
@@ -98,7 +98,7 @@ impl Process {
         found
     }
 
-    /// A line of `/proc/PID/status` that counts kB, as bytes.
+    /// Returns a line of `/proc/PID/status` that counts kB, converted to bytes.
     pub fn status_bytes(&self, key: &str) -> u64 {
         let status = String::from_utf8(self.read("status")).expect("status is text");
         let line = status
@@ -110,7 +110,7 @@ impl Process {
     }
 }
 
-/// Every living process below `pid`.
+/// Returns every living process below `pid`.
 pub fn descendants(pid: i32) -> Vec<Process> {
     let all = all();
     let mut family = BTreeSet::from([pid]);
@@ -127,7 +127,7 @@ pub fn descendants(pid: i32) -> Vec<Process> {
     family.into_iter().filter_map(Process::living).collect()
 }
 
-/// The workers of the host `pid`: those of its descendants that have no children of their own.
+/// Returns the workers of the host `pid`: those of its descendants that have no children of their own.
 pub fn workers(pid: i32) -> Vec<Process> {
     let parents: BTreeSet<i32> = all().iter().map(|(_, stat)| stat.parent).collect();
     let mut found = descendants(pid);
@@ -135,19 +135,20 @@ pub fn workers(pid: i32) -> Vec<Process> {
     found
 }
 
-/// Has orphans come to the tests instead of to init, so that they are seen wherever they went.
+/// Makes this process the parent of orphans instead of init, so that they are seen wherever they were started.
 pub fn adopt_orphans() {
-    // SAFETY: takes no pointers; only says where orphans of this process go.
+    // SAFETY: the call takes no pointers; it only sets where orphans of this process go.
     let done = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Every living process of a session.
+/// Returns every living process of a session.
 pub fn session(leader: i32) -> Vec<Process> {
     all().into_iter().filter(|(_, stat)| stat.session == leader).filter_map(|(pid, _)| Process::living(pid)).collect()
 }
 
-/// Waits for a worker of the host that computes: one that has used `ticks` more of processor time than when it was first seen.
+/// Waits for a worker of the host that computes: one that has used `ticks` more of processor time than when it was
+/// first seen.
 pub fn busy_worker(host: i32, ticks: u64) -> Process {
     let mut seen: Vec<(Process, u64)> = Vec::new();
     until("a worker that computes", || {

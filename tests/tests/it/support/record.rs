@@ -1,4 +1,5 @@
-//! Records as INTERFACE, section 4, has them. Reading one checks its form, so every test that reads records checks it.
+//! Records as `docs/reference.md` describes them. Reading one checks its form, so every test that reads records checks
+//! it.
 
 use serde_json::{Map, Value};
 
@@ -21,7 +22,7 @@ const KINDS: [&str; 12] = [
 #[derive(Debug)]
 pub struct Record(Map<String, Value>);
 
-/// The records of an output, in its order.
+/// Returns the records of an output, in its order.
 #[track_caller]
 pub fn records(text: &str) -> Vec<Record> {
     text.lines().map(Record::read).collect()
@@ -50,7 +51,7 @@ impl Record {
         self.number("worker")
     }
 
-    /// The kind of its failure, or `ok`.
+    /// Returns the kind of its failure, or `ok`.
     pub fn kind(&self) -> &str {
         match self.0["status"].as_str() {
             Some("ok") => "ok",
@@ -84,7 +85,7 @@ impl Record {
         match status {
             Some("ok") => {
                 needed.extend(["value", "worker"]);
-                // Of a command.
+                // Members of a command's failure.
                 allowed.extend(["code", "encoding"]);
             }
             Some("failed") => {
@@ -125,7 +126,7 @@ impl Record {
             }
             _ => {}
         }
-        // An item that no worker saw (never sent, or its file unreadable) has none to name.
+        // An item that no worker saw (never sent, or its file unreadable) names no worker.
         if !matches!(kind, "cancelled" | "invalid-input") {
             needed.push("worker");
         }

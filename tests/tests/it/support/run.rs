@@ -1,4 +1,4 @@
-//! How a test says what to run: `map(&task).args([...]).input("1\n2\n").run()`.
+//! The way in which a test runs the program: `map(&task).args([...]).input("1\n2\n").run()`.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -21,25 +21,25 @@ use super::{HANG, alone, binary};
 
 type Feed = Box<dyn FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send>;
 
-/// A run of the program that has not been started.
+/// A run of the program that was not started yet.
 pub struct Run {
     command: Command,
     feed: Option<Feed>,
     limit: Duration,
     temporary: TempDir,
     tasks: Vec<Task>,
-    /// It is to stay in the session of the tests.
+    /// True if it stays in the session of the tests.
     job: Arc<AtomicBool>,
 }
 
-/// What a run came to.
+/// The result of a run.
 pub struct Output {
     pub code: i32,
     pub bytes: Vec<u8>,
     pub stderr: String,
 }
 
-/// `wasmpool` with no arguments yet, in an environment that holds no options of it.
+/// Returns `wasmpool` with no arguments yet, in an environment that holds none of its options.
 pub fn wasmpool() -> Run {
     let temporary = TempDir::new().expect("a temporary directory");
     let mut command = Command::new(binary());
@@ -70,12 +70,12 @@ pub fn wasmpool() -> Run {
     Run { command, feed: None, limit: HANG, temporary, tasks: Vec::new(), job }
 }
 
-/// `wasmpool map TASK`.
+/// Returns `wasmpool map TASK`.
 pub fn map(task: &Task) -> Run {
     wasmpool().arg("map").task(task)
 }
 
-/// One cache for all tests: what a test compiled, the next run of it has.
+/// Returns the cache that all tests share: what one test compiled, the next run finds.
 fn cache() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
@@ -91,7 +91,7 @@ impl Run {
         self
     }
 
-    /// The task, which stays on disk for as long as the program runs.
+    /// Adds the task, which stays on disk for as long as the program runs.
     pub fn task(mut self, task: &Task) -> Self {
         self.tasks.push(task.clone());
         self.arg(task.path())
@@ -102,13 +102,13 @@ impl Run {
         self
     }
 
-    /// What standard input holds.
+    /// Sets the content of standard input.
     pub fn input(self, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         self.feed(move |pipe| pipe.write_all(&bytes))
     }
 
-    /// Writes standard input as the program takes it.
+    /// Sets a function that writes standard input as the program reads it.
     pub fn feed(mut self, feed: impl FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send + 'static) -> Self {
         self.feed = Some(Box::new(feed));
         self
@@ -136,7 +136,7 @@ impl Run {
         self
     }
 
-    /// No more descriptors than this may be open at a time.
+    /// Limits the number of descriptors that may be open at a time.
     pub fn most_descriptors(mut self, count: u64) -> Self {
         let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
         // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
@@ -154,7 +154,7 @@ impl Run {
         self
     }
 
-    /// No file may grow beyond so many bytes.
+    /// Limits the size of files in bytes.
     pub fn largest_file(mut self, bytes: u64) -> Self {
         let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
         // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
@@ -167,7 +167,7 @@ impl Run {
         self
     }
 
-    /// It may have so many descriptors.
+    /// Sets the limit of its descriptors.
     pub fn descriptors(mut self, most: u64) -> Self {
         let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
         // SAFETY: setrlimit is async-signal-safe, and its argument is a copy.
@@ -180,9 +180,9 @@ impl Run {
         self
     }
 
-    /// As its parent ignores this signal, so does it.
+    /// Starts it with this signal ignored, as its parent ignores it.
     pub fn ignoring(mut self, signal: Signal) -> Self {
-        // SAFETY: signal is async-signal-safe, and to ignore one runs none of our code.
+        // SAFETY: signal is async-signal-safe, and ignoring one runs no code of this program.
         unsafe {
             self.command.pre_exec(move || {
                 nix::sys::signal::signal(signal, SigHandler::SigIgn)?;
@@ -192,32 +192,32 @@ impl Run {
         self
     }
 
-    /// As a job of a shell, which could continue it: it is in a group of its own in the session of the tests.
+    /// Starts it as a job of a shell, which could continue it: in a group of its own in the session of the tests.
     pub fn job(self) -> Self {
         self.job.store(true, Ordering::Relaxed);
         self
     }
 
-    /// More time than [`HANG`], for the sizes of `WASMPOOL_TEST_FULL`.
+    /// Allows more time than [`HANG`], for the sizes of `WASMPOOL_TEST_FULL`.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Starts it. Standard input stays in the caller's hand unless there is something to feed.
+    /// Starts it. Standard input stays with the caller unless there is something to feed.
     pub fn start(mut self) -> Host {
         alone::shared();
         let child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
         let mut host = Host::new(child, self.limit, self.temporary, self.tasks);
         if let Some(feed) = self.feed {
             let mut pipe = host.stdin.take().expect("standard input is a pipe");
-            // A program that ends early closes the pipe; what it said then is what the test judges.
+            // A program that ends early closes the pipe; the test judges what it printed.
             std::thread::spawn(move || drop(feed(&mut pipe)));
         }
         host
     }
 
-    /// Starts it, gives it its input (none, if nothing was said), and waits for its end.
+    /// Starts it, gives it its input (empty if none was set), and waits for its end.
     pub fn run(self) -> Output {
         let mut host = self.start();
         host.end_input();
@@ -232,7 +232,7 @@ impl Run {
 }
 
 impl Output {
-    /// Fails, with all that was said, unless it ended with this code.
+    /// Fails, with everything that was printed, unless it ended with this code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(
@@ -255,7 +255,7 @@ impl Output {
         self.text().lines().collect()
     }
 
-    /// Each line as JSON.
+    /// Returns each line as JSON.
     #[track_caller]
     pub fn values(&self) -> Vec<Value> {
         self.lines()
@@ -264,13 +264,13 @@ impl Output {
             .collect()
     }
 
-    /// Each line as a record, its form checked.
+    /// Returns each line as a record, and checks its form.
     #[track_caller]
     pub fn records(&self) -> Vec<Record> {
         records(self.text())
     }
 
-    /// The kinds of all records in the order of their index, `ok` for those that succeeded.
+    /// Returns the kinds of all records in the order of their index, `ok` for those that succeeded.
     #[track_caller]
     pub fn kinds(&self) -> Vec<String> {
         let mut records = self.records();

@@ -1,9 +1,9 @@
-//! A terminal, for programs that look whether they have one.
+//! A terminal, for programs that check whether they have one.
 
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// A terminal: the side a person sees, and the side a program has.
+/// Opens a terminal: the side that a person sees, and the side that a program has.
 pub fn terminal() -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     // SAFETY: both numbers outlive the call, and the other arguments may be null.
@@ -12,9 +12,10 @@ pub fn terminal() -> (File, OwnedFd) {
     };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     for descriptor in [master, slave] {
-        // SAFETY: changes a flag of a descriptor that is ours; other tests start children.
+        // SAFETY: the call changes a flag of a descriptor that is ours. Other tests start children, which must not
+        // inherit it.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    // SAFETY: both are open, and nobody else's.
+    // SAFETY: both are open, and owned by nobody else.
     unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }

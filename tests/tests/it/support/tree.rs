@@ -1,4 +1,4 @@
-//! Files and directories for a task to be granted, and others beside them.
+//! Files and directories that are granted to a task, and others beside them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// `in/`, which is granted for reading, `out/`, which is for writing too, and whatever is beside them.
+/// A directory with `in/`, which is granted for reading, `out/`, which is also for writing, and others that are not
+/// granted.
 pub struct Tree {
     folder: TempDir,
 }
 
 impl Tree {
-    /// With more directories, and files with their text.
+    /// Makes the tree with further directories, and files with their text.
     pub fn new(directories: &[&str], files: &[(&str, &str)]) -> Tree {
         let tree = Tree { folder: TempDir::new().expect("a temporary directory") };
         for name in ["in", "out"].iter().chain(directories) {
@@ -29,12 +30,12 @@ impl Tree {
         symlink(target, self.path(name)).expect("a link");
     }
 
-    /// Where something is; the empty name is the root.
+    /// Returns the path of something; the empty name is the root.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The options that grant what is to be granted.
+    /// Returns the options that grant `in/` and `out/`.
     pub fn grants(&self) -> Vec<String> {
         let dir = |name: &str, more: &str| format!("--dir={}::/{name}{more}", self.path(name).display());
         vec![dir("in", ""), dir("out", ":rw")]

@@ -6,7 +6,7 @@ pub const SQUARE: &str = r#"
   (func (export "square") (param i64) (result i64)
     (i64.mul (local.get 0) (local.get 0))))"#;
 
-/// The same in binary, as a compiler writes it.
+/// The same module in binary, as a compiler writes it.
 pub const SQUARE_BINARY: [u8; 43] = *b"\0asm\x01\0\0\0\
     \x01\x06\x01\x60\x01\x7e\x01\x7e\
     \x03\x02\x01\0\
@@ -30,8 +30,8 @@ pub const COUNT_TO: &str = r#"
       (br_if $l (i64.lt_u (local.get $i) (local.get 0))))
     (local.get $i)))"#;
 
-/// A component around a core module `$m` of this body. The module gets a memory and a `realloc` that only goes forward;
-/// results are stored at 16. `$lifts` are functions, each by [`lift`].
+/// Returns a component around a core module `$m` of this body. The module gets a memory and a `realloc` that only moves
+/// forward; results are stored at 16. `$lifts` are functions, each made by [`lift`].
 pub fn component(body: &str, lifts: &[String]) -> String {
     let lifts = lifts.concat();
     format!(
@@ -58,7 +58,7 @@ pub fn component(body: &str, lifts: &[String]) -> String {
     )
 }
 
-/// An exported function of this name and type, such as `(param "x" s64) (result s64)`.
+/// Returns an exported function of this name and type, such as `(param "x" s64) (result s64)`.
 pub fn lift(name: &str, ty: &str) -> String {
     format!(
         r#"
@@ -67,19 +67,19 @@ pub fn lift(name: &str, ty: &str) -> String {
     )
 }
 
-/// `echo: func(item: string) -> string`.
+/// Returns `echo: func(item: string) -> string`.
 pub fn echo_string() -> String {
     component(ECHO, &[lift("echo", r#"(param "item" string) (result string)"#)])
 }
 
-/// `echo: func(item: list<u8>) -> list<u8>`.
+/// Returns `echo: func(item: list<u8>) -> list<u8>`.
 pub fn echo_bytes() -> String {
     let ty = r#"(param "item" (list u8)) (result (list u8))"#;
     component(ECHO, &[lift("echo", ty)])
 }
 
-/// `echo: func(item: list<u8>) -> list<u8>`, of which `post-return` overwrites what was returned, and traps where that begins
-/// with `!`. What begins with `?` comes back from beyond the memory.
+/// Returns `echo: func(item: list<u8>) -> list<u8>`, whose `post-return` overwrites what was returned, and traps if
+/// that begins with `!`. A result that begins with `?` lies beyond the memory.
 pub fn echo_bytes_once() -> String {
     let body = r#"
     (func (export "echo") (param $at i32) (param $size i32) (result i32)
@@ -104,7 +104,7 @@ const ECHO: &str = r#"
       (i32.store (i32.const 20) (local.get 1))
       (i32.const 16))"#;
 
-/// `repeat: func(count: u32) -> string`: so many times the letter a.
+/// Returns `repeat: func(count: u32) -> string`: `count` times the letter a.
 pub fn repeat() -> String {
     component(
         r#"
@@ -119,7 +119,7 @@ pub fn repeat() -> String {
     )
 }
 
-/// `minus: func(from: s64, take: s64) -> s64`.
+/// Returns `minus: func(from: s64, take: s64) -> s64`.
 pub fn minus() -> String {
     component(
         r#"
@@ -129,7 +129,7 @@ pub fn minus() -> String {
     )
 }
 
-/// `minus: func(from: s64, take: s64, more: s64) -> s64`.
+/// Returns `minus: func(from: s64, take: s64, more: s64) -> s64`.
 pub fn minus_twice() -> String {
     component(
         r#"
@@ -139,7 +139,7 @@ pub fn minus_twice() -> String {
     )
 }
 
-/// `counted: func() -> s64`: how often it was called in this instance.
+/// Returns `counted: func() -> s64`: the number of calls in this instance.
 pub fn no_parameter() -> String {
     component(
         r#"
@@ -151,7 +151,7 @@ pub fn no_parameter() -> String {
     )
 }
 
-/// `squares: func(items: list<s64>) -> list<s64>`; a list that holds 13 comes back one too short, 14 traps.
+/// Returns `squares: func(items: list<s64>) -> list<s64>`; a list that holds 13 comes back one too short, 14 traps.
 pub fn batch() -> String {
     component(
         r#"
@@ -175,7 +175,7 @@ pub fn batch() -> String {
     )
 }
 
-/// `below: func(end: u32) -> list<u32>`: 0, 1, … up to its item.
+/// Returns `below: func(end: u32) -> list<u32>`: 0, 1, … up to its item.
 pub fn below() -> String {
     component(
         r#"
@@ -196,7 +196,7 @@ pub fn below() -> String {
     )
 }
 
-/// `many: func(count: u32) -> list<u8>`: so many zeros, having printed 64 KiB of U+0001.
+/// Returns `many: func(count: u32) -> list<u8>`: `count` zeros, after printing 64 KiB of U+0001.
 pub fn printing_many() -> String {
     r#"
 (component
@@ -243,7 +243,7 @@ pub fn printing_many() -> String {
         .to_owned()
 }
 
-/// `long-err: func(length: u32) -> result<u32, string>`: always an `err`, so many times the letter a.
+/// Returns `long-err: func(length: u32) -> result<u32, string>`: always an `err`, `length` times the letter a.
 pub fn long_err() -> String {
     component(
         r#"
@@ -259,7 +259,7 @@ pub fn long_err() -> String {
     )
 }
 
-/// `even: func(item: s64) -> option<s64>`: its item if it is even.
+/// Returns `even: func(item: s64) -> option<s64>`: its item if that is even.
 pub fn even() -> String {
     component(
         r#"
@@ -271,7 +271,7 @@ pub fn even() -> String {
     )
 }
 
-/// `init: func(base: s64)` and `add: func(item: s64) -> s64`, which adds the base and then raises it by 1000.
+/// Returns `init: func(base: s64)` and `add: func(item: s64) -> s64`, which adds the base and then raises it by 1000.
 pub fn initialised() -> String {
     component(
         r#"
@@ -286,7 +286,7 @@ pub fn initialised() -> String {
     )
 }
 
-/// Two interfaces of one package, each with a function, the first named alike in both.
+/// Returns two interfaces of one package, each with a function; the first has the same name in both.
 pub fn interfaces() -> String {
     component(
         r#"
@@ -312,7 +312,7 @@ pub const RESOURCE: &str = r#"
   (core instance $i (instantiate $m))
   (func (export "take") (param "it" (own $thing)) (canon lift (core func $i "take"))))"#;
 
-/// A component with an import that is not of WASI.
+/// A component with an import that is not part of WASI.
 pub const FOREIGN_COMPONENT: &str = r#"
 (component
   (import "acme:store/keys@1.0.0" (instance
@@ -321,7 +321,7 @@ pub const FOREIGN_COMPONENT: &str = r#"
   (core instance $i (instantiate $m))
   (func (export "f") (param "x" u32) (result u32) (canon lift (core func $i "f"))))"#;
 
-/// A core module with an import that is not of WASI.
+/// A core module with an import that is not part of WASI.
 pub const FOREIGN_MODULE: &str = r#"
 (module
   (import "environs" "magic" (func $magic (result i64)))

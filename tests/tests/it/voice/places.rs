@@ -1,18 +1,19 @@
-//! Every place of the source where something is printed for a person: what it prints is ours, or goes through the types that
-//! show foreign text. A new place, or a new part of one, has to be added here by somebody who has looked at it.
+//! Every place of the source where something is printed for a person: what it prints is our own text, or goes through
+//! the types that show foreign text. A new place, or a new part of one, has to be added here by somebody who has
+//! checked it.
 
 use std::path::{Path, PathBuf};
 
 use crate::support::workspace;
 
-/// What begins a place.
+/// The beginnings of a place.
 const PRINTS: [&str; 8] =
     ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
 
-/// What shows foreign text, in front of it.
+/// The types that show foreign text, as they stand in front of it.
 const TYPES: [&str; 5] = ["Foreign::of(", "Lines(", "Quoted(", "Word::of(", "Name::of("];
 
-/// What is ours: numbers, words of a fixed choice, and what was made of these and the types above.
+/// Our own texts: numbers, words of a fixed choice, and what was made of these and the types above.
 const OURS: &[&str] = &[
     "message",
     "&message",
@@ -54,7 +55,7 @@ const OURS: &[&str] = &[
     "workers",
 ];
 
-/// The files of a folder and of those below it.
+/// Collects the files of a folder and of those below it.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of the source") {
         let path = entry.expect("an entry").path();
@@ -65,7 +66,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The source that is released, without its tests and what is only for them.
+/// Returns the source that is released, without its tests and test-only modules.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     files(&workspace().join("host/src"), &mut found);
@@ -84,7 +85,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     found.into_iter().filter(|path| !left_out(path)).map(read).collect()
 }
 
-/// What stands between the parenthesis before `text` and the one that closes it, cut at its commas.
+/// Returns the text between the parenthesis before `text` and the one that closes it, cut at its commas.
 fn arguments(text: &str) -> Vec<String> {
     let mut arguments = vec![String::new()];
     let (mut depth, mut in_text, mut escaped) = (0, false, false);
@@ -112,14 +113,14 @@ fn arguments(text: &str) -> Vec<String> {
     trimmed.filter(|argument| !argument.is_empty()).collect()
 }
 
-/// The names that a format string fills in.
+/// Returns the names that a format string fills in.
 fn filled_in(format: &str) -> Vec<String> {
     let parts = format.replace("{{", "").replace("}}", "");
     let names = parts.split('{').skip(1).filter_map(|part| part.split('}').next().map(str::to_owned));
     names.map(|name| name.split(':').next().unwrap_or_default().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// The parts that a place prints, but for texts of our own.
+/// Returns the parts that a place prints, except for literal texts.
 fn parts(arguments: &[String]) -> Vec<String> {
     let mut parts = Vec::new();
     for argument in arguments {
@@ -140,7 +141,7 @@ fn whatever_is_printed_is_ours_or_goes_through_the_types_for_foreign_text() {
     let mut places = 0;
     for (path, code) in sources() {
         for start in PRINTS {
-            // `eprintln!(` holds `println!(`.
+            // `eprintln!(` contains `println!(`.
             let begins = code.match_indices(start).filter(|(at, _)| {
                 let before = code.get(..*at).and_then(|before| before.chars().next_back());
                 start.starts_with('.') || before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
@@ -160,7 +161,8 @@ fn whatever_is_printed_is_ours_or_goes_through_the_types_for_foreign_text() {
     assert!(places > 15, "only {places} places were found: this test looks for others than there are");
 }
 
-/// Whether it is a terminal may be asked elsewhere; what is written goes through one place, whose users are looked at above.
+/// Whether standard error is a terminal may be asked elsewhere. Everything is written in one place, whose users are
+/// checked above.
 #[test]
 fn standard_error_is_written_to_in_one_place() {
     for (path, code) in sources() {
@@ -176,7 +178,7 @@ fn paths_are_shown_through_the_type_for_foreign_text() {
     }
 }
 
-/// A parser's error repeats keys and values as they are, over several lines.
+/// A parser's error repeats keys and values unchanged, over several lines.
 #[test]
 fn errors_of_parsers_of_a_stranger_s_text_are_shown_in_parts() {
     let mut places = 0;
@@ -188,7 +190,7 @@ fn errors_of_parsers_of_a_stranger_s_text_are_shown_in_parts() {
                 let shown = match parser {
                     "toml::from_" => rest.contains("e.message()") && !rest.contains("e.to_string()"),
                     "wat::parse_" => rest.contains("with_its_place(&e.to_string())"),
-                    // What is passed on as it came is looked at by those who call.
+                    // An error that is passed on unchanged is checked at the callers.
                     _ => rest.lines().next().is_some_and(|line| line.ends_with(")?;")),
                 };
                 assert!(shown, "{}: an error is shown as it came: {rest}", path.display());
@@ -200,7 +202,7 @@ fn errors_of_parsers_of_a_stranger_s_text_are_shown_in_parts() {
     assert!(places >= 4, "only {places} places were found");
 }
 
-/// Here names of a stranger's are made part of messages.
+/// In these files names that a stranger chose become part of messages.
 #[test]
 fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
     for (path, code) in
