@@ -5,10 +5,10 @@ GUESTS := guest/target/wasm32-wasip2/release
 BIN := target/release/wasmpool
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
-# Our own packages: what is documented and held to the lints of documentation.
+# The packages of this workspace, which `make lint` documents and checks.
 OURS := -p wasmpool -p wasmpool-core -p wasmpool-ipc -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
-# An architecture that the tables of system calls have to fit, too. It is only checked, so that what C there is (of blake3) need
-# not be compiled: `true` stands in for a compiler that few have.
+# A second architecture that the tables of system calls must support. It is only checked, so the C code of blake3 need not be
+# compiled: `true` stands in for a cross compiler that few machines have.
 OTHER := aarch64-unknown-linux-gnu
 
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
@@ -36,8 +36,8 @@ rust-guests:
 demo: build rust-guests ## Score a real data set, in parallel, by a sandboxed guest
 	@./demo/run $(BIN) $(GUESTS)
 
-# One profile for everything: the tests use the very binary that users get, and wasmtime is built once. The tests of the
-# sandbox come first: their build has the probes, and must not be what the others test.
+# One profile for everything: the tests use the same binary as users, and wasmtime is built once. The tests of the sandbox come
+# first: their build contains the probes, and must not be the one that the other tests use.
 test: guests ## Run every test
 	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
 	$(MAKE) build
@@ -49,7 +49,7 @@ test: guests ## Run every test
 
 SEEDS ?= 1000000
 
-# `make simulate SEED=7` replays one, and prints all that happens in it.
+# `make simulate SEED=7` replays one seed and prints its events.
 simulate: ## Play a million random schedules to the scheduler, and show how its time grows (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-simulation
 ifdef SEED
@@ -64,17 +64,18 @@ faults: build ## A thousand faults in one real run of 200,000 items, and other f
 
 model: model-wake model-rings ## Run the wake protocol in every order (loom), and the rings under miri where a nightly has it
 
-# In a folder of its own: the flag would have everything else built anew.
+# In a target directory of its own: the flag would rebuild everything else.
 model-wake:
 	RUSTFLAGS='--cfg loom' $(CARGO) test --release --locked -p wasmpool-ipc --lib --target-dir target/loom wake::
 
-# The lanes in plain memory: miri has none that is shared. What a lane leaks is meant to live as long as its process.
+# The lanes use plain memory here, since miri has no shared memory. The memory that a lane leaks is meant to live as long as its
+# process.
 model-rings:
 	@if ! $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
 	    echo "left out: the rings under miri: there is no nightly toolchain with miri (rustup +nightly component add miri)" >&2; \
 	else MIRIFLAGS=-Zmiri-ignore-leaks $(CARGO) +nightly miri test --locked -p wasmpool-ipc --lib lane::; fi
 
-# `make conformance CONFORMANCE=memory` takes the scripts whose name begins like that; --deterministic counts instructions.
+# `make conformance CONFORMANCE=memory` runs the scripts whose names begin with `memory`; --deterministic counts instructions.
 CONFORMANCE ?=
 
 conformance: build ## Hold the program to the WebAssembly specification's own tests (some minutes)
@@ -113,13 +114,13 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
 	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB\n", $$5 / 1e6 }'
 
-# All packages with one command: then what they share is built once, with the features of all.
+# One command builds all packages, so that shared dependencies are built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".
 bench: rust-guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
 	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
 	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
-# What a command needs that runs and caches a component, and no more: the full one has far more to build.
+# Only the features that are needed to run and cache a component: the full command takes far longer to build.
 bench-tools: ## Install what some cases of the benchmark compare with or need (some minutes)
 	nice $(CARGO) install wasmtime-cli --version 48.0.8 --locked --root $(BENCH_TOOLS) --no-default-features \
 	    --features run,cranelift,cache,component-model,wat,parallel-compilation,pooling-allocator,addr2line,demangle
@@ -130,7 +131,7 @@ clean: ## Remove everything that was built
 	$(CARGO) clean
 	cd guest && $(CARGO) clean
 
-# `cargo install cargo-fuzz` and a nightly toolchain first.
+# Needs `cargo install cargo-fuzz` and a nightly toolchain.
 FUZZ_SECONDS ?= 1800
 
 fuzz: ## Let a coverage-guided fuzzer play hostile workers, for an hour in all

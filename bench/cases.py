@@ -1,7 +1,7 @@
-"""What is measured.
+"""The cases that are measured.
 
 To add a case, write a function that takes a `Bench` and returns a `Case` (see measure.py for both), and put it into
-`CASES` at the end. If it needs something that may not be there, it raises `LeftOut` and says how to get it.
+`CASES` at the end. If it needs something that is missing, it raises `LeftOut` with a message that says how to get it.
 """
 
 import os
@@ -21,11 +21,11 @@ LIMIT = "limit: a loop in one thread"
 THREADS = "threads in one process"
 
 
-# ---- the price of handing over ---------------------------------------------------------------------------------------
+# ---- the cost of passing items ---------------------------------------------------------------------------------------
 
 
 def square(bench):
-    """Next to no work, so all that is measured is the handing over."""
+    """Items with next to no work: measures the cost of passing them."""
     items = bench.scaled(1_000_000)
     source = bench.lines("integers.jsonl", range(1, items + 1))
     single, batch = bench.guest("square"), bench.guest("square_batch")
@@ -48,7 +48,7 @@ def square(bench):
 
 
 def pristine(bench):
-    """The default: no item sees what another left behind."""
+    """Pristine memory for each item, as by default: no item sees what another left behind."""
     items = bench.scaled(500_000)
     source = bench.lines("pristine.jsonl", range(1, items + 1))
     guest = bench.guest("square")
@@ -66,7 +66,7 @@ def pristine(bench):
 
 
 def process_per_item(bench):
-    """What a shell offers: the wasmtime command for each item, its cache on."""
+    """The way of a shell script: the wasmtime command for each item, with its cache on."""
     wasmtime = wasmtime_run(bench)
     items, few = bench.scaled(500_000), bench.scaled(400, least=20)
     source = bench.lines("pristine.jsonl", range(1, items + 1))
@@ -78,7 +78,7 @@ def process_per_item(bench):
         f"square of integers, each in an instance of its own; {items:,} items, and {few:,} for xargs",
         "items/s",
         [
-            # As they finish, so not in the order of the others.
+            # Results come as they finish, so not in the order of the others.
             bench.command("xargs wasmtime run", few, some, xargs, compare=False),
             bench.wasmpool("wasmpool", items, source, guest),
         ],
@@ -87,7 +87,7 @@ def process_per_item(bench):
 
 
 def scripts(bench):
-    """An interpreter as a command: every script in a pristine one."""
+    """An interpreter as a command, pristine for every script."""
     wasmtime = wasmtime_run(bench)
     interpreter = build_interpreter(bench)
     items, few = bench.scaled(10_000, least=100), bench.scaled(200, least=10)
@@ -96,7 +96,7 @@ def scripts(bench):
     paths = [os.path.join(folder, f"{index}.js") for index in range(items)]
     for index, path in enumerate(paths):
         with open(path, "w", encoding="utf-8") as file:
-            # It would see what another left.
+            # An item would see what another left behind.
             file.write(f"if (globalThis.mine !== undefined) throw 'seen'; globalThis.mine = {index}; print(mine ** 2);")
     source, some = bench.lines("scripts.txt", paths), bench.lines("some-scripts.txt", paths[:few])
     shell = ["sh", "-c", shlex.join([*wasmtime, interpreter]) + ' < "$0"', "{}"]
@@ -106,7 +106,7 @@ def scripts(bench):
         f"small scripts, each in a QuickJS of its own; {items:,} scripts, and {few:,} for xargs",
         "items/s",
         [
-            # As they finish, so not in the order of the others.
+            # Results come as they finish, so not in the order of the others.
             bench.command("xargs wasmtime run", few, some, ["xargs", "-P", str(bench.workers), "-I{}", *shell], compare=False),
             bench.command("wasmpool exec", items, source, [bench.program, *options]),
         ],
@@ -115,11 +115,11 @@ def scripts(bench):
 
 
 def work(bench, microseconds, need):
-    """Some work an item: how much of it is left for the work."""
+    """Items with some work: measures the share of time that is left for it."""
     items = bench.scaled(8_000_000 / microseconds, least=100)
     rounds = round(bench.rounds_per_microsecond * microseconds)
     source = bench.lines("work.jsonl", [rounds] * items)
-    # A rate needs no more of them.
+    # A rate needs no more items.
     fewer = bench.lines("fewer.jsonl", [rounds] * max(50, items // 4))
     return Case(
         f"work-{microseconds}us",
@@ -135,7 +135,7 @@ def work(bench, microseconds, need):
 
 
 def identity(bench, size, name, need):
-    """Distinct bytes there and back."""
+    """Items of distinct bytes that are returned unchanged."""
     count = bench.scaled((512 << 20) / size, least=8)
     source = bench.path("bytes")
     with open(source, "wb") as file:
@@ -151,7 +151,7 @@ def identity(bench, size, name, need):
         [
             bench.limit(LIMIT, guest, "echo-bytes", source, "worker", bytes=True),
             bench.limit(THREADS, guest, "echo-bytes", source, "worker", threads=bench.workers, bytes=True),
-            # The call alone, of a program that has its items and its pool, and the whole program.
+            # The call alone, in a program that already has its items and its pool, and the whole program.
             bench.told(f"{PYTHON}, the call", [sys.executable, os.path.join(HERE, "yardstick.py"), "map", str(bench.workers), source]),
             bench.told("wasmpool::Pool, the call", api),
             bench.python("identity", count, source, discard=True),
@@ -169,7 +169,7 @@ def identity(bench, size, name, need):
 
 
 def fib(bench):
-    """Work that Python does itself: what compiled code is worth."""
+    """Work that Python does itself: measures the gain of compiled code."""
     items = bench.scaled(200, least=8)
     source = bench.lines("fib.jsonl", [27] * items)
     return Case(
@@ -182,7 +182,7 @@ def fib(bench):
 
 
 def python_guest(bench):
-    """A guest of 18 MB, with thousands of pages to make pristine again."""
+    """A guest of 18 MB, with thousands of pages to reset for each item."""
     guest = build_python_guest(bench)
     items = bench.scaled(4_000, least=20)
     source = bench.lines("integers.jsonl", range(1, items + 1))
@@ -244,7 +244,7 @@ def each(bench, name, calls, command):
 
 
 def sandbox(bench):
-    """What the sandbox costs each worker that starts."""
+    """The cost of the sandbox for each worker that starts."""
     pairs = bench.scaled(50, least=3)
 
     def call(mode):
@@ -282,12 +282,12 @@ def once(bench):
 
 
 def alone(side):
-    """Its results are not those of the others, as its items are not."""
+    """Returns a side without its digest: its results differ, since its items do."""
     return lambda warm_up: side.run(warm_up)._replace(digest=None)
 
 
 def replacement(bench):
-    """A worker is killed over an item; the time until its replacement has answered the next."""
+    """The time from killing a worker for an item until its replacement has answered the next."""
     times = bench.scaled(20, least=3)
     lines = bench.lines("fresh.jsonl", range(times))
     python = [sys.executable, os.path.join(HERE, "yardstick.py"), "fresh", "1"]
@@ -310,7 +310,7 @@ def replacement(bench):
 
 
 def time_of_replacement(bench):
-    """Seconds from killing a worker over an item that never ends to the answer of the item behind it."""
+    """Returns the seconds from killing a worker for an endless item to the answer of the item after it."""
     command = [bench.program, "map", bench.spin, "-j", "1", "-c", "1", "-q"]
     with running(bench, command) as process:
         process.stdin.write(b"1\n")
@@ -318,7 +318,7 @@ def time_of_replacement(bench):
         process.stdout.readline()
         process.stdin.write(b"1000000000000\n1\n")
         process.stdin.flush()
-        # It has begun once its process computes.
+        # The item has begun once the worker computes.
         [worker] = children(process.pid)
         while processor_time(worker) < 2:
             time.sleep(0.005)
@@ -333,7 +333,7 @@ def time_of_replacement(bench):
 
 
 def memory(bench):
-    """Of the host at its peak, and of a worker that has run a small task."""
+    """The memory of the host at its peak, and of a worker that has run a small task."""
     items = bench.scaled(1_000_000)
     big = bench.scaled(256, least=4)
     guest = bench.guest("square")
@@ -360,8 +360,8 @@ def memory(bench):
 
 
 def resident(bench, arguments, parts, count):
-    """Runs items, and while the host still waits for more: its peak, and the private memory of a worker,
-    the larger one, in MiB."""
+    """Runs items. While the host still waits for more, returns its peak of memory and the private memory of the
+    largest worker, in MiB."""
     command = [bench.program, "map", *arguments, "-j", str(bench.workers)]
     with running(bench, command) as process:
 
@@ -385,7 +385,7 @@ def resident(bench, arguments, parts, count):
 
 
 class running:
-    """A command that is talked to, and ended."""
+    """Runs a command with pipes to its standard streams, and ends it."""
 
     def __init__(self, bench, command):
         self.process = subprocess.Popen(
@@ -406,7 +406,7 @@ class running:
 
 
 def children(parent):
-    """The processes that it started: workers, where nothing is compiled any more."""
+    """Returns the child processes: workers, if nothing is being compiled any more."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -418,19 +418,19 @@ def children(parent):
 
 
 def status_of(pid):
-    """The fields of its status line, from its state on."""
+    """Returns the fields of the process's stat line, from its state on."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()
 
 
 def processor_time(pid):
-    """In hundredths of seconds, where the kernel counts so."""
+    """Returns the processor time in clock ticks, usually hundredths of seconds."""
     fields = status_of(pid)
     return int(fields[11]) + int(fields[12])
 
 
 def kibibytes(path, start):
-    """The sum of the lines that begin so."""
+    """Returns the sum of the lines that begin with `start`."""
     try:
         with open(path, encoding="utf-8") as file:
             return sum(int(line.split()[1]) for line in file if line.startswith(start))
@@ -439,7 +439,7 @@ def kibibytes(path, start):
 
 
 def wasmtime_run(bench):
-    """The wasmtime command, with a cache of this run."""
+    """Returns the wasmtime command, with a cache of this run."""
     wasmtime = os.path.join(bench.tools, "bin", "wasmtime")
     if not os.path.isfile(wasmtime):
         raise LeftOut(f"there is no {wasmtime}; `make bench-tools` installs it")
@@ -455,7 +455,7 @@ def build_python_guest(bench):
         componentize = os.path.join(bench.tools, "venv", "bin", "componentize-py")
         if not os.path.isfile(componentize):
             raise LeftOut(f"there is no {componentize}; `make bench-tools` installs it")
-        # From a copy: it leaves compiled files beside its sources.
+        # Built from a copy, since it leaves compiled files beside its sources.
         for source in sources:
             shutil.copy(source, bench.folder)
         command = [componentize, "-d", "square.wit", "-w", "square", "componentize", "app", "-o", guest]

@@ -1,4 +1,4 @@
-"""What a case is made of, and how it is measured."""
+"""The parts of a case, and how it is measured."""
 
 import hashlib
 import json
@@ -12,21 +12,21 @@ from statistics import median
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# One job and those who do it, the yardstick first. `unit` is that of their figures. Where `discard` is set, results are
-# compared in the warm-up round and thrown away in the others: they are many bytes.
+# One job and its sides, the yardstick first. `unit` is that of their figures. If `discard` is set, results are compared in
+# the warm-up round and discarded in the others, since they are many bytes.
 Case = namedtuple("Case", "name title unit sides bars")
-# Somebody who does it: `run(warm_up)` does it once and returns a `Sample`.
+# A program that does the job: `run(warm_up)` does it once and returns a `Sample`.
 Side = namedtuple("Side", "name run")
-# A figure; a digest of the results if they have to be those of the other sides; microseconds of
-# processor time an item, of all processes, if known.
+# A figure; a digest of the results if they must equal those of the other sides; microseconds of
+# processor time per item, over all processes, if known.
 Sample = namedtuple("Sample", "value digest cpu", defaults=(None, None))
-# What has to hold: `of` is at least `need` times as much as `to` by `times`; with `most`, at most. Without a `to`, it
-# is the figure of `of` itself that has to.
+# A requirement: the figure of `of` is at least `need` times that of `to`, multiplied by `times`; with `most`, at most.
+# Without a `to`, the requirement is on the figure of `of` itself.
 Bar = namedtuple("Bar", "of to need times most", defaults=(1, False))
 
 
 class LeftOut(Exception):
-    """A case cannot be run here; why, and what to do about it."""
+    """A case cannot be run on this machine; the message says why, and what to do about it."""
 
 
 # ---- what cases are made of ------------------------------------------------------------------------------------------
@@ -60,25 +60,25 @@ class Bench:
         return path
 
     def lines(self, name, items):
-        """A file with an item on each line."""
+        """Writes a file with an item on each line."""
         with open(self.path(name), "w", encoding="utf-8") as file:
             file.writelines(f"{item}\n" for item in items)
         return file.name
 
     @property
     def spin(self):
-        """A guest whose item says how often it goes round."""
+        """Returns a guest whose item says how often its loop runs."""
         return os.path.join(HERE, "spin.wat")
 
     @cached_property
     def rounds_per_microsecond(self):
         rounds, count = 1_000_000, 100
         limit = self.limit("", self.spin, "spin", self.lines("calibration", [rounds] * count), "worker")
-        # The least processor time of some, since whatever disturbs only slows.
+        # The minimum of several processor times, since other load only slows.
         return rounds / min(limit.run(False).cpu for _ in range(5))
 
-    # Sides. Items per second are those of the whole run, from the start of the first process to the end of the last; but
-    # for the limit, which tells the rate of its loop alone.
+    # Sides. Items per second are those of the whole run, from the start of the first process to the end of the last;
+    # except for the limit, which reports the rate of its loop alone.
 
     def wasmpool(self, name, items, source, guest, *options, workers=None, discard=False, compare=True):
         command = [self.program, "map", guest, "-j", str(workers or self.workers), *options]
@@ -101,7 +101,7 @@ class Bench:
         return self.told(name, command + ["--artifact", self.path(f"{stem}.limit")] + ["--bytes"] * bytes)
 
     def told(self, name, command):
-        """A program that tells itself how long its loop took."""
+        """Returns a side that reports itself how long its loop took."""
 
         def run(_):
             said = json.loads(self.output(command))
@@ -114,20 +114,20 @@ class Bench:
 
     @cached_property
     def environment(self):
-        """The user's, but for what would change how wasmpool runs; compiled tasks are kept for this run alone."""
+        """Returns the user's environment without options of wasmpool, and with a cache of compiled tasks for this run alone."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WASMPOOL_")}
         return kept | {"WASMPOOL_CACHE_DIR": self.path("cache")}
 
     def output(self, command, text=None):
-        """What a command writes."""
+        """Returns what a command writes."""
         done = subprocess.run(command, input=text, capture_output=True, text=True, env=self.environment)
         if done.returncode != 0:
             sys.exit(f"bench: this ended with {done.returncode}: {' '.join(command)}\n{done.stderr}")
         return done.stdout
 
     def timed(self, command, source, discard):
-        """Runs it once, from the start of its first process to the end of its last: seconds of wall time, of processor
-        time of all its processes, and a digest of what it wrote."""
+        """Runs a command once. Returns the seconds of wall time from the start of its first process to the end of its last, the
+        processor time of all its processes, and a digest of what it wrote."""
         written = os.devnull if discard else self.path("output")
         with open(source, "rb") as stdin, open(written, "wb") as stdout, open(self.path("stderr"), "w+b") as stderr:
             start = time.perf_counter()
@@ -146,7 +146,7 @@ class Bench:
         return wall, used.ru_utime + used.ru_stime, digest
 
     def latency(self, command):
-        """Seconds from the start of a command to its end."""
+        """Returns the seconds from the start of a command to its end."""
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         taken = time.perf_counter() - start
@@ -159,11 +159,11 @@ class Bench:
 
 
 def measure(case, rounds):
-    """The samples of each side. The first round warms caches up and is not counted."""
+    """Returns the samples of each side. The first round warms caches up and is not counted."""
     samples = {side.name: [] for side in case.sides}
     digests = set()
     for number in range(rounds + 1):
-        # Every round begins with another, so that none always follows the same.
+        # Every round begins with another side, so that none always follows the same one.
         turn = number % len(case.sides)
         for side in case.sides[turn:] + case.sides[:turn]:
             sample = side.run(number == 0)
@@ -179,7 +179,7 @@ def measure(case, rounds):
 
 
 def judged(case, samples):
-    """The case's figures and bars as plain data, for the table, the plot and the file."""
+    """Returns the case's figures and bars as plain data, for the table, the plot and the file."""
     values = {name: [sample.value for sample in some] for name, some in samples.items()}
     cpu = {name: [sample.cpu for sample in some if sample.cpu is not None] for name, some in samples.items()}
     sides = [
@@ -188,7 +188,7 @@ def judged(case, samples):
     ]
     bars = []
     for bar in case.bars:
-        # Ratios are taken within a round, whose sides had the same machine.
+        # Ratios are taken within a round, whose sides ran under the same load.
         figures, by_cpu = values[bar.of], None
         if bar.to is not None:
             figures = [of / (bar.times * to) for of, to in zip(values[bar.of], values[bar.to])]

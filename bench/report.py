@@ -5,7 +5,7 @@ from math import log2
 
 
 def table(case):
-    """A case: its sides, and its bars."""
+    """Returns a table of a case: its sides, and its bars."""
     first = case["sides"][0]
     heads = ["", case["unit"], "min–max", "to the first", "cpu µs an item"]
     lines = [
@@ -21,14 +21,14 @@ def table(case):
     print(f"\n{case['name']}: {case['title']}\n")
     rows(heads, lines)
     for bar in case["bars"]:
-        # What the ratio would be if both kept all processors busy. Where others use the machine, that is nearer to the
-        # truth.
+        # The ratio that would result if both kept all processors busy. If other programs use the machine, that is more
+        # accurate.
         by_cpu = "" if bar["by_cpu"] is None else f" (by processor time {number(bar['by_cpu'])}×)"
         print(f"{verdict(bar)}: {described(bar)}: {figure(bar, case)}{by_cpu}, {wanted(bar, case)}")
 
 
 def summary(figures):
-    """Every bar, one line each."""
+    """Returns every bar, one line each."""
     heads = ["case", "what", "median", "min–max", "by cpu", "bar", ""]
     lines = [
         [
@@ -81,7 +81,7 @@ def verdict(bar):
 
 
 def number(x):
-    """Three digits that count."""
+    """Formats a number with three significant digits."""
     if abs(x) >= 1000:
         return f"{x:,.0f}"
     return f"{x:.3g}" if abs(x) < 100 else f"{x:.0f}"
@@ -94,13 +94,13 @@ MET, MISSED = "#1a7f37", "#c0392b"
 
 
 def margin(bar, x):
-    """How many times better than wanted."""
+    """Returns how many times better than required a ratio is."""
     x = max(x, 1e-9)
     return bar["need"] / x if bar["most"] else x / bar["need"]
 
 
 def svg(figures):
-    """How far each bar is from being met: a dot a round, a stroke for the median; what is right of the line is met."""
+    """Draws how far each bar is from being met: a dot per round, a stroke for the median; right of the line it is met."""
     bars = [(case, bar) for case in figures["cases"] for bar in case["bars"]]
     margins = [[margin(bar, x) for x in bar["all"]] for _, bar in bars]
     reach = min(4.0, max([1.0, *(abs(log2(x)) for some in margins for x in some)]))

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""wasmpool beside others that do the same jobs, in one run.
+"""Compares wasmpool with other programs that do the same jobs, in one run.
 
     python3 bench/run.py --programs target/dist --guests guest/target/wasm32-wasip2/release
 
-A case is one job and those who do it: wasmpool, and its yardsticks. They take turns, round after round, so that
-whatever else the machine does meets all of them. What counts is the ratio within a round, of which the median is taken: times do
-not carry from one machine to another. The yardsticks are
+A case is one job and the programs that do it: wasmpool and its yardsticks. They take turns, round after round, so that other load
+on the machine affects all of them. The result is the median of the ratios within a round, since times cannot be compared between
+machines. The yardsticks are
 
 - Python's `multiprocessing.Pool` with `spawn` (yardstick.py);
 - the limit: the same engine in a loop of one thread, without processes, JSON, order and output (the crate limit),
-  times the number of workers; and the same with threads. Only the loop is timed, while the time of wasmpool is that of
+  multiplied by the number of workers; and the same with threads. Only the loop is timed, while wasmpool's time is that of
   the whole command, from its start to its end;
 - the wasmtime command, if it was installed by `make bench-tools`.
 
-Files: cases.py says what is measured (add a case there), measure.py how, report.py how it is shown.
+Files: cases.py has the cases (add a case there), measure.py measures them, report.py shows the results.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main():
                 print(f"\n{name} is left out: {why}")
                 continue
             report.table(figures["cases"][-1])
-            # After each case, so that a run that is broken off has something to show.
+            # After each case, so that an interrupted run has results, too.
             write(chosen.json, json.dumps(figures, indent=2) + "\n")
             write(chosen.svg, report.svg(figures))
     report.summary(figures)

@@ -1,5 +1,5 @@
-;; Work of a chosen length: goes round so many times, each step needing the one before it. A component without imports, so
-;; that little but the loop is measured.
+;; Work of a chosen length: repeats a step that depends on the one before it as often as the item says. A component without
+;; imports, so that little but the loop is measured.
 (component
   (core module $spin
     (func (export "spin") (param $rounds i64) (result i64)

@@ -1,16 +1,16 @@
-"""The same jobs, as somebody would write them with Python's `multiprocessing`.
+"""The same jobs, written with Python's `multiprocessing`.
 
     python3 bench/yardstick.py JOB WORKERS < input > output
     python3 bench/yardstick.py map WORKERS INPUT
 
-The processes of a pool import this file when they start, which is part of what is measured: so it imports little.
+The processes of a pool import this file when they start, which is part of the measured time: so it imports little.
 """
 
 import json
 import multiprocessing
 import sys
 
-# Everywhere alike, and the only way that keeps a worker apart from its parent's memory.
+# `spawn` is the same on all systems, and the only method by which a worker does not share its parent's memory.
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -54,7 +54,7 @@ def job_fib(workers):
 
 
 def job_identity(workers):
-    """Bytes that end with a NUL each."""
+    """Items are bytes that each end with a NUL."""
     items = sys.stdin.buffer.read().split(b"\0")[:-1]
     with SPAWN.Pool(workers) as pool:
         for result in pool.map(identity, items):
@@ -62,7 +62,7 @@ def job_identity(workers):
 
 
 def job_map(workers, path):
-    """The same, as a program that has the items and the pool already: prints what the call alone took, as JSON."""
+    """The same in a program that already has the items and the pool: prints the time of the call alone, as JSON."""
     import time
 
     with open(path, "rb") as file:
@@ -85,7 +85,7 @@ def job_once(workers):
 
 
 def job_fresh(_workers):
-    """For each line a fresh process that takes it: prints the seconds from starting it to its answer."""
+    """A new process for each line: prints the seconds from its start to its answer."""
     import time
 
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-;; How often it was called since its memory was pristine.
+;; Returns the number of calls since its memory was pristine.
 (component
   (core module $m
     (global $calls (mut i64) (i64.const 0))

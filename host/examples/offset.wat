@@ -1,4 +1,4 @@
-;; Adds to each item what `init` was given.
+;; Adds the argument of `init` to each item.
 (component
   (core module $m
     (global $offset (mut i64) (i64.const 0))
