@@ -2,8 +2,7 @@
 //!
 //! - `try [--without LAYER,…] [--mode MODE] [--timers] [--compile] [--dir] [--scratch] [--peer] [--loading]
 //!   [--free] [PROBE…]`: runs each probe in a real worker (or compile process) of its own, and prints a line of JSON
-//! for
-//!   each. With `--free` it runs only probes that name system calls, and allows these calls.
+//!   for each. With `--free` it runs only probes that name system calls, and allows these calls.
 //! - `orphan [--without LAYER,…]`: starts a worker that computes for ever, prints its process id, and waits to be
 //!   killed.
 //! - `cost N`: measures how long a worker takes from its start until it is ready, with the sandbox and without, N times
