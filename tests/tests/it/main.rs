@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test fails by panicking, and prints what was left out"
+    reason = "a test fails by panicking, and prints what was left out on this machine"
 )]
 
 mod support;
