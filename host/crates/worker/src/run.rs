@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use wasmtime::component::{Func as ComponentFunc, Lift, TypedFunc, Val};
+use wasmtime::component::{Func as ComponentFunc, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -13,9 +13,9 @@ use super::denied;
 use super::load::{CallStrategy, Pre, Returns, Task};
 use super::meter::Meter;
 use super::numbers::{Number, OfNumber, OfNumbers};
+use super::place::{BytesFunction, Place, Way};
 use super::scratch::Scratch;
 use super::state::State;
-use super::taken::{Place, Taken};
 use super::texts::Texts;
 use super::told;
 use super::toolchain::Aborted;
@@ -81,14 +81,10 @@ struct Live {
     callee: Callee,
 }
 
-/// A function of bytes. One that is typed for `'static` bytes also takes bytes that live as long as a call.
-type OfBytes<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
-
 enum Callee {
     Component(ComponentFunc),
     /// A function from bytes to bytes.
-    Bytes(OfBytes<Taken>),
-    FallibleBytes(OfBytes<Result<Taken, String>>),
+    Bytes(BytesFunction),
     Core(CoreFunc),
     CoreNumber(Box<dyn OfNumber>, CoreFunc),
     /// A function of numbers. Items that are not plain numbers are passed to it as values.
@@ -328,10 +324,9 @@ impl Runner {
             let item = plain_bytes(item, form)?;
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
-            let place = Place { form, lane, most, out: empty };
-            let (called, place) = place.during(|| self.live().and_then(|live| call_bytes(live, &item, most)));
-            let Place { lane, out: taken, .. } = place.ok_or_else(other_kind)?;
-            (self.lane, *out) = (lane, taken);
+            let mut place = Place { form, lane, most, out: empty };
+            let called = self.live().and_then(|live| call_bytes(live, &item, &mut place));
+            (self.lane, *out) = (place.lane, place.out);
             return called.map(|()| OutcomeTag::Value);
         }
         let mut arguments = std::mem::take(&mut self.arguments);
@@ -542,8 +537,10 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
             // The type is checked here, once per instance.
             Ok(match task.manner {
                 CallStrategy::Values => Callee::Component(function),
-                CallStrategy::Bytes => Callee::Bytes(function.typed(&*store)?),
-                CallStrategy::FallibleBytes => Callee::FallibleBytes(function.typed(&*store)?),
+                CallStrategy::Bytes => Callee::Bytes(BytesFunction::new(function, &*store, false, Way::SHORTEST)?),
+                CallStrategy::FallibleBytes => {
+                    Callee::Bytes(BytesFunction::new(function, &*store, true, Way::SHORTEST)?)
+                }
                 CallStrategy::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
                 CallStrategy::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
                 CallStrategy::Command => Callee::Run(function.typed(&*store)?),
@@ -624,26 +621,16 @@ fn exit(code: i32) -> Failure {
     failure
 }
 
-fn call_bytes(live: &mut Live, item: &[u8], most: usize) -> Result<(), Failure> {
-    let store = &mut live.store;
-    let result = match live.callee {
-        Callee::Bytes(function) => Meter::during(store, |store| call_typed(function, store, item)).map(Ok),
-        Callee::FallibleBytes(function) => Meter::during(store, |store| call_typed(function, store, item)),
-        _ => return Err(other_kind()),
+fn call_bytes(live: &mut Live, item: &[u8], place: &mut Place) -> Result<(), Failure> {
+    let Callee::Bytes(function) = &live.callee else {
+        return Err(other_kind());
     };
-    match result {
-        Ok(Ok(Taken)) => Ok(()),
-        Ok(Err(message)) => Err(returned_error(Some((&TypePlan::String, &Val::String(message))), most)),
+    let store = &mut live.store;
+    match Meter::during(store, |store| function.call(store, item, place)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(message)) => Err(returned_error(Some((&TypePlan::String, &Val::String(message))), place.most)),
         Err(e) => Err(blame(&e, store)),
     }
-}
-
-fn call_typed<'a, R: Lift + 'static>(
-    function: OfBytes<R, &'a [u8]>,
-    store: &mut Store<State>,
-    item: &'a [u8],
-) -> wasmtime::Result<R> {
-    function.call(store, (item,)).map(|(returned,)| returned)
 }
 
 fn other_kind() -> Failure {

@@ -14,43 +14,22 @@ use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceT
 use wasmtime::component::{ComponentType, Lift, WasmList};
 use wasmtime::{Error, Result};
 
-use wasmpool_core::json;
-use wasmpool_core::policy::ResultForm;
-use wasmpool_ipc::lane::worker::Output;
+use super::Place;
 
 thread_local! {
     /// The place for the result of the function that this thread is calling.
     static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
 
-/// The place for the bytes of a result.
-#[derive(Debug)]
-pub struct Place {
-    pub form: ResultForm,
-    /// If present, it gets the raw bytes, if they fit and are no more than `most`.
-    pub lane: Option<Output>,
-    pub most: usize,
-    /// Otherwise the result goes here.
-    pub out: Vec<u8>,
-}
-
-impl Place {
-    /// Makes a call whose [`Taken`] result goes here. Returns itself along with what the call returned.
-    pub fn during<R>(self, call: impl FnOnce() -> R) -> (R, Option<Place>) {
-        PLACE.set(Some(self));
-        (call(), PLACE.take())
+/// Makes a call whose [`Taken`] result goes to `place`. Returns what the call returned.
+pub fn to<R>(place: &mut Place, call: impl FnOnce() -> R) -> R {
+    let (lane, out) = (place.lane.take(), std::mem::take(&mut place.out));
+    PLACE.set(Some(Place { form: place.form, lane, most: place.most, out }));
+    let returned = call();
+    if let Some(given_back) = PLACE.take() {
+        *place = given_back;
     }
-
-    fn take(&mut self, bytes: &[u8]) {
-        let may_be = bytes.len() <= self.most;
-        match self.form {
-            ResultForm::Json => json::encode_bytes(bytes, &mut self.out),
-            ResultForm::Raw if may_be && self.lane.as_mut().is_some_and(|lane| lane.place(bytes)) => {}
-            // The vector is exactly as large as necessary and only kept until the next result, because it may be very
-            // large.
-            ResultForm::Raw => self.out = bytes.to_vec(),
-        }
-    }
+    returned
 }
 
 /// A list of bytes that was copied to the [`Place`] of the call that returned it.
@@ -82,7 +61,7 @@ unsafe impl Lift for Taken {
         let start = u32::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default()) as usize;
         let bytes = cx.memory().get(start..).and_then(|memory| memory.get(..list.len()));
         let bytes = bytes.ok_or_else(|| Error::msg("the list is not within the memory"))?;
-        PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes)));
+        PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes.into())));
         Ok(Taken)
     }
 }

@@ -1,0 +1,121 @@
+//! Calls functions that return bytes, and puts these where they belong.
+//!
+//! There are two ways. The plain one takes the list as wasmtime hands it out, in a `Vec`, and copies it once more, to the
+//! lane. The direct one (`place/taken.rs`) copies it out of the guest's memory to its place. It rests on hidden methods of
+//! wasmtime, so it stands behind the feature `direct-results`, which is on by default. Both have the same results.
+
+use std::borrow::Cow;
+
+use wasmtime::component::{ComponentNamedList, Func, Lift, TypedFunc};
+use wasmtime::{AsContext, AsContextMut, Result};
+
+use wasmpool_core::json;
+use wasmpool_core::policy::ResultForm;
+use wasmpool_ipc::lane::worker::Output;
+
+#[cfg(feature = "direct-results")]
+mod taken;
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "direct-results")]
+use taken::Taken;
+
+/// The place for the bytes of a result.
+#[derive(Debug)]
+pub struct Place {
+    pub form: ResultForm,
+    /// If present, it gets the raw bytes, if they fit and are no more than `most`.
+    pub lane: Option<Output>,
+    pub most: usize,
+    /// Otherwise the result goes here.
+    pub out: Vec<u8>,
+}
+
+impl Place {
+    pub fn take(&mut self, bytes: Cow<'_, [u8]>) {
+        let may_be = bytes.len() <= self.most;
+        match self.form {
+            ResultForm::Json => json::encode_bytes(&bytes, &mut self.out),
+            ResultForm::Raw if may_be && self.lane.as_mut().is_some_and(|lane| lane.place(&bytes)) => {}
+            // The vector is exactly as large as necessary and only kept until the next result, because it may be very
+            // large.
+            ResultForm::Raw => self.out = bytes.into_owned(),
+        }
+    }
+}
+
+/// The way that a result takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// Chosen only by tests in a build that has both.
+    #[cfg_attr(all(feature = "direct-results", not(test)), expect(dead_code))]
+    Plain,
+    #[cfg(feature = "direct-results")]
+    Direct,
+}
+
+impl Way {
+    /// The way with the fewest copies that this build has.
+    pub const SHORTEST: Way = {
+        #[cfg(feature = "direct-results")]
+        let way = Way::Direct;
+        #[cfg(not(feature = "direct-results"))]
+        let way = Way::Plain;
+        way
+    };
+}
+
+/// A function of bytes. One that is typed for `'static` bytes also takes bytes that live as long as a call.
+type Typed<R, Item = &'static [u8]> = TypedFunc<(Item,), (R,)>;
+
+/// A function of bytes that returns bytes, or a result of bytes.
+pub enum BytesFunction {
+    Plain(Typed<Vec<u8>>),
+    FalliblePlain(Typed<Result<Vec<u8>, String>>),
+    #[cfg(feature = "direct-results")]
+    Direct(Typed<Taken>),
+    #[cfg(feature = "direct-results")]
+    FallibleDirect(Typed<Result<Taken, String>>),
+}
+
+impl BytesFunction {
+    pub fn new(function: Func, store: impl AsContext, fallible: bool, way: Way) -> Result<BytesFunction> {
+        Ok(match (way, fallible) {
+            (Way::Plain, false) => BytesFunction::Plain(function.typed(store)?),
+            (Way::Plain, true) => BytesFunction::FalliblePlain(function.typed(store)?),
+            #[cfg(feature = "direct-results")]
+            (Way::Direct, false) => BytesFunction::Direct(function.typed(store)?),
+            #[cfg(feature = "direct-results")]
+            (Way::Direct, true) => BytesFunction::FallibleDirect(function.typed(store)?),
+        })
+    }
+
+    /// Calls the function with this item and puts what it returns into `place`. The inner error is the guest's own.
+    pub fn call(
+        &self,
+        store: impl AsContextMut,
+        item: &[u8],
+        place: &mut Place,
+    ) -> Result<std::result::Result<(), String>> {
+        match *self {
+            BytesFunction::Plain(function) => call(function, store, item).map(|bytes| Ok(place.take(bytes.into()))),
+            BytesFunction::FalliblePlain(function) => {
+                call(function, store, item).map(|bytes| bytes.map(|bytes| place.take(bytes.into())))
+            }
+            #[cfg(feature = "direct-results")]
+            BytesFunction::Direct(function) => taken::to(place, || call(function, store, item)).map(|Taken| Ok(())),
+            #[cfg(feature = "direct-results")]
+            BytesFunction::FallibleDirect(function) => {
+                taken::to(place, || call(function, store, item)).map(|taken| taken.map(|Taken| ()))
+            }
+        }
+    }
+}
+
+fn call<'a, R: Lift + 'static>(function: Typed<R, &'a [u8]>, store: impl AsContextMut, item: &'a [u8]) -> Result<R>
+where
+    (R,): ComponentNamedList,
+{
+    function.call(store, (item,)).map(|(returned,)| returned)
+}
