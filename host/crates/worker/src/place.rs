@@ -99,7 +99,11 @@ impl BytesFunction {
         place: &mut Place,
     ) -> Result<std::result::Result<(), String>> {
         match *self {
-            BytesFunction::Plain(function) => call(function, store, item).map(|bytes| Ok(place.take(bytes.into()))),
+            BytesFunction::Plain(function) => {
+                let bytes = call(function, store, item)?;
+                place.take(bytes.into());
+                Ok(Ok(()))
+            }
             BytesFunction::FalliblePlain(function) => {
                 call(function, store, item).map(|bytes| bytes.map(|bytes| place.take(bytes.into())))
             }
