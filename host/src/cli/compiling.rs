@@ -9,7 +9,8 @@ use nix::sys::eventfd::EventFd;
 use super::args::Verbosity;
 use super::hints;
 use wasmpool_core::artifact::InitOnce;
-use wasmpool_core::text::{Foreign, Lines};
+use wasmpool_core::text::{Foreign, Lines, bytes_said};
+use wasmpool_run::cgroup::Room;
 use wasmpool_run::compile::{Prepared, Watch};
 use wasmpool_run::error::Error;
 use wasmpool_run::stdio::tell_text;
@@ -41,6 +42,18 @@ impl<'a> Notice<'a> {
     pub fn until(self, stop: &EventFd) -> Notice<'_> {
         let Notice { passing, verbose, quiet, shown, stop: _ } = self;
         Notice { stop: Some(stop), passing, verbose, quiet, shown }
+    }
+
+    /// Reports the bound on the memory of all child processes together, or why there is none.
+    pub fn bounded(&self, room: &Room) {
+        if self.verbose {
+            match room.found() {
+                Ok((folder, bytes)) => {
+                    tell!("wasmpool: the workers may have {} together: {}", bytes_said(bytes), Foreign::of(&folder));
+                }
+                Err(why) => tell!("wasmpool: no cgroup bounds the memory of all workers: {}", Lines(&why)),
+            }
+        }
     }
 
     /// Reports whether the task was compiled or came from the cache.

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::exit::{Exit, Stop};
 use wasmpool_core::layer::{Layer, Part};
-use wasmpool_core::text::{Foreign, bytes_said};
+use wasmpool_core::policy::Call;
+use wasmpool_core::text::{Foreign, Lines, bytes_said};
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::host::HostLane;
+use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::{self, Waited};
 use wasmpool_sandbox::Report;
@@ -22,6 +24,8 @@ struct Diagnosis {
     /// The layers that strict mode lacks, in words.
     strict: Result<(), String>,
     surroundings: Surroundings,
+    /// Bytes that the workers' own cgroup allows in a run with default limits, or why there is no such cgroup.
+    bounded: Result<u64, String>,
 }
 
 pub fn doctor() -> Result<Exit, Stop> {
@@ -55,7 +59,8 @@ fn diagnose() -> Result<Diagnosis, Error> {
     let lane = || HostLane::create(wasmpool_core::policy::Limits::default().max_output).map(drop);
     surroundings.in_the_way.extend(surroundings::try_out(lane).err());
     let strict = report.meets_strict(&plan());
-    Ok(Diagnosis { report, strict, surroundings })
+    let bounded = Room::new(Host::Moves, Workers::of(surroundings::processors(), &Call::default())).found();
+    Ok(Diagnosis { report, strict, surroundings, bounded: bounded.map(|(_, bytes)| bytes) })
 }
 
 /// Time limit of the child, which usually takes some milliseconds.
@@ -99,10 +104,18 @@ fn describe(diagnosis: &Diagnosis) -> String {
             told.push(remedy);
         }
     }
+    out += &match &diagnosis.bounded {
+        Ok(bytes) => format!(
+            "\na cgroup that wasmpool makes for the workers: yes; {} for those of a run with default limits\n",
+            bytes_said(*bytes)
+        ),
+        Err(why) => format!("\na cgroup that wasmpool makes for the workers: none: {}\n", Lines(why)),
+    };
     out += &match surroundings::memory_of_all() {
         Some(bytes) => {
             format!("\nmemory of all workers together: at most {}, by a cgroup\n", bytes_said(bytes))
         }
+        None if diagnosis.bounded.is_ok() => String::new(),
         None => "\nmemory of all workers together: no limit that can be seen (docs/security.md says how to set one)\n"
             .to_owned(),
     };

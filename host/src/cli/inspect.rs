@@ -10,6 +10,7 @@ use super::exit::{Exit, Stop};
 use super::manifest::Manifest;
 use wasmpool_core::artifact::{ExportLine, Format, InitOnce, Profile};
 use wasmpool_core::text::{Foreign, Name, bytes_said, few, shown};
+use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::Program;
@@ -67,7 +68,10 @@ fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
 
 fn prepare(args: &TaskArgs, wasm: &Path, cache: &Cache) -> Result<Prepared, Error> {
     let wanted = Wanted { profile: Profile::default(), sandbox: args.sandbox.mode, init: None };
-    compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, &mut Notice::new(args.verbosity))
+    let notice = &mut Notice::new(args.verbosity);
+    let room = Room::new(Host::Moves, Workers::default());
+    notice.bounded(&room);
+    compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, notice)
 }
 
 /// Prints a list whose lines contain text that the task's author chose.

@@ -12,6 +12,7 @@ use super::feed::feed;
 use super::signals::watch_signals;
 use wasmpool_core::outcome::Counts;
 use wasmpool_core::policy::Call;
+use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::{Grants, OpenedGrants};
@@ -61,8 +62,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.until(&signals.came);
+    let room = Room::new(Host::Moves, Workers::of(config.workers, &call));
+    notice.bounded(&room);
     // The workers start while the task is prepared.
-    let spares = Spares::started(Program::Own, config.workers);
+    let spares = Spares::started(Program::Own, config.workers, room);
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
         prepared => prepared?,

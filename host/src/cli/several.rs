@@ -29,6 +29,7 @@ use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Counts, Failure, Kind};
 use wasmpool_core::policy::{Call, Failures, Halt, HaltWhen};
 use wasmpool_core::text::Foreign;
+use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::compile::{Cache, Prepared, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
@@ -78,13 +79,16 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
     let budget = workers(options).max(tasks.len());
-    let spares = Spares::started(Program::Own, budget);
+    let room = Room::new(Host::Moves, Workers::of(budget, &spec.call()));
+    notice(spec).bounded(&room);
+    let spares = Spares::started(Program::Own, budget, room);
     let grants = spec.grants.grants();
     let cache = Cache::of_user();
     let opened = cache.check(&grants).and_then(|()| grants.open());
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
+    spares.room().widen(Workers::of(budget, &call));
     call.columns = columns;
     let mut ready = Vec::new();
     for NamedTask { name, file } in tasks {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
 
+use wasmpool_run::cgroup;
 use wasmpool_run::clock;
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::{patiently, ring, start_thread};
@@ -71,17 +72,24 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
             times += if signal == Signal::SIGINT { 1 } else { 2 };
             told.last.store(signal as i32, Ordering::Relaxed);
             if told.at_once.load(Ordering::SeqCst) {
-                std::process::exit(128 + signal as i32);
+                exit(signal);
             }
             ring(&told.came);
             tell(signal as i32);
             if times >= 2 {
                 std::thread::sleep(LAST_WORDS);
-                std::process::exit(128 + signal as i32);
+                exit(signal);
             }
         }
     })?;
     Ok(signals)
+}
+
+/// Ends the program at once. Its children would end with it, but their cgroup would stay.
+fn exit(signal: Signal) -> ! {
+    signal_children(Signal::SIGKILL);
+    cgroup::remove_now();
+    std::process::exit(128 + signal as i32)
 }
 
 fn is_ignored(signal: Signal) -> bool {

@@ -23,6 +23,7 @@ use super::task::Loaded;
 use wasmpool_core::layer::Part;
 use wasmpool_core::policy::{Form, ResultForm};
 use wasmpool_ipc::batch::Batch;
+use wasmpool_run::cgroup::Workers;
 use wasmpool_run::compile::{Cache, Wanted};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
@@ -344,6 +345,7 @@ impl Group {
         let workers = self.shared.workers();
         let config = settings.config(workers, WINDOW * (1 + workers));
         let spares = self.shared.spares.clone();
+        spares.room().widen(Workers::of(workers, &call));
         let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
         supervisor.serve_on_demand();
         match supervisor.run() {

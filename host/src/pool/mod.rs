@@ -51,6 +51,10 @@ use wasmpool_run::error::Error;
 /// signals, standard streams and the working directory alone. A worker that dies costs the item that it was running,
 /// which fails as [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
 ///
+/// Where the system allows it, the pool puts its processes into a memory cgroup of their own, whose limit is what they may
+/// have together. It never moves the program itself; with cgroups of version 2 it therefore needs a systemd unit that has
+/// `Delegate=yes` and `DelegateSubgroup=`.
+///
 /// A process that is forked off cannot use the pool: calls there return [`Error::Forked`], and dropping it leaves the
 /// parent's processes alone.
 ///

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::callbacks::Callbacks;
 use super::group::{Group, Key};
 use wasmpool_core::layer::Part;
+use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::spawn::Program;
@@ -54,9 +55,11 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub fn new(program: Program, workers: usize) -> Shared {
+        // How much each worker may take is known when the first call is made.
+        let room = Room::new(Host::Stays, Workers { count: workers, each: 0 });
         Shared {
             owner: std::process::id(),
-            spares: Spares::new(program.clone()),
+            spares: Spares::new(program.clone(), room),
             program,
             callbacks: Callbacks::default(),
             budget: AtomicUsize::new(workers),
@@ -130,6 +133,7 @@ impl Shared {
         if !self.is_ours() {
             return;
         }
+        self.spares.room().widen(Workers { count: workers, each: 0 });
         let mut central = self.lock();
         if workers < self.budget.swap(workers, Ordering::SeqCst) {
             self.spares.clear();

@@ -1,6 +1,9 @@
 //! A program that embeds the pool has processes and signals of its own.
 
 use std::env;
+use std::fs;
+use std::io::{Write, stderr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -9,7 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use wasmpool::{AsyncResult, Error, Imap, Kind, Pool};
 
-use crate::support::{INNER, SPIN, SQUARES, again, alone, beside_others, builder, busy, pool, until, workers};
+use crate::support::{INNER, POWER, SPIN, SQUARES, again, alone, beside_others, builder, busy, pool, until, workers};
 
 fn is_forked<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Forked))
@@ -111,4 +114,48 @@ fn a_program_that_waits_for_all_its_children_loses_one_item_with_each_worker() {
         }
     });
     loses_one_item_with_each_worker();
+}
+
+/// The directory of the memory cgroup that a process is in, where it is of the first version.
+fn memory_cgroup(process: &str) -> Option<PathBuf> {
+    let memberships = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
+    let path = memberships.lines().find_map(|line| line.split_once(":memory:"))?.1;
+    Some(PathBuf::from("/sys/fs/cgroup/memory").join(path.trim_start_matches('/')))
+}
+
+#[test]
+fn the_processes_of_all_pools_share_a_cgroup_that_goes_with_the_last() {
+    if env::var_os(INNER).is_none() {
+        let _beside = beside_others();
+        return again("processes::the_processes_of_all_pools_share_a_cgroup_that_goes_with_the_last", |_| {});
+    }
+    let own = memory_cgroup("self");
+    let trial = own.as_ref().map(|own| own.join(format!("wasmpool-test-pool-{}", std::process::id())));
+    if trial.is_none_or(|trial| fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial)).is_err()) {
+        let _ = writeln!(stderr(), "left out: no memory cgroup of the first version can be made here");
+        return;
+    }
+    let limit = |folder: &Path| -> u64 {
+        fs::read_to_string(folder.join("memory.limit_in_bytes")).unwrap().trim().parse().unwrap()
+    };
+    let first = pool(SQUARES);
+    assert_eq!(first.apply::<_, i64>(3).unwrap(), 9);
+    let folder = memory_cgroup(&workers()[0].0.to_string()).unwrap();
+    assert_eq!(folder.file_name().unwrap().to_str().unwrap(), format!("wasmpool-{}", std::process::id()));
+    assert!(workers().iter().all(|worker| memory_cgroup(&worker.0.to_string()).as_ref() == Some(&folder)));
+    assert_eq!(memory_cgroup("self"), own);
+    let one = limit(&folder);
+    let second = pool(POWER);
+    assert_eq!(second.memory(1 << 30).apply::<_, i64>((3, 3)).unwrap(), 27);
+    // Two workers, with a gibibyte for each and more.
+    assert!(limit(&folder) >= one + (4 << 30), "{} after {one}", limit(&folder));
+    let two = limit(&folder);
+    second.resize(3);
+    assert!(limit(&folder) >= two + (2 << 30), "{} after {two}", limit(&folder));
+    drop(first);
+    assert_eq!(second.apply::<_, i64>((2, 3)).unwrap(), 8);
+    assert!(folder.exists());
+    drop(second);
+    assert!(!folder.exists(), "left behind: {}", folder.display());
+    assert_eq!(memory_cgroup("self"), own);
 }

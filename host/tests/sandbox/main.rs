@@ -10,6 +10,7 @@
 
 mod surroundings;
 mod survivors;
+mod together;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write, stderr};
@@ -17,7 +18,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -63,6 +63,7 @@ mod several;
 mod streams;
 mod third_party;
 mod timeouts;
+mod together;
 mod toolchains;
 mod values;
 mod voice;

@@ -5,6 +5,7 @@ pub mod stdio;
 
 pub mod allocator;
 pub mod aside;
+pub mod cgroup;
 pub mod clock;
 pub mod compile;
 pub mod error;

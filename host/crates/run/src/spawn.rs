@@ -21,6 +21,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags};
 
+use crate::cgroup;
 use crate::clock::Clock;
 use wasmpool_sandbox::nowhere;
 use wasmpool_sandbox::surroundings::Ended;
@@ -126,7 +127,7 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
         .stderr(Stdio::from(nowhere));
     #[cfg(feature = "probes")]
     wasmpool_sandbox::probes::weaken(&mut command);
-    let mut child = command.spawn().map_err(without_proc)?;
+    let mut child = cgroup::start(|| command.spawn()).map_err(without_proc)?;
     match own_pidfd(child.id()) {
         Ok(pidfd) => {
             let pidfd = Arc::new(pidfd);

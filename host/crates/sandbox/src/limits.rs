@@ -43,6 +43,11 @@ const UNUSED: u64 = 8 << 30;
 const ON_DEMAND: u64 = 1 << 40;
 /// Bytes that an allocator reserves for a thread, plus the size of its stack.
 const PER_THREAD: u64 = 132 << 20;
+/// Bytes of memory per byte of page tables that is assumed for an honest process: an eighth of what it is where all
+/// memory lies together.
+const USED_BY_TABLES: u64 = 512 / 8;
+/// Bytes that the kernel keeps for an honest process in addition to its memory; some hundred KiB were seen.
+const KERNELS: u64 = 64 << 20;
 /// Bytes of memory allowed per byte of output: decoded values take up to forty times the memory of their encoded bytes.
 pub const PER_OUTPUT_BYTE: u64 = 64;
 
@@ -59,6 +64,13 @@ impl Limits {
         let data = 4 << 30;
         let room = data + UNUSED + PER_THREAD.saturating_mul(threads as u64);
         Limits { data, file: 2 << 30, room, cpu: Some(600) }
+    }
+
+    /// Returns the bytes that an honest process within these limits takes at most, including what the kernel keeps for it
+    /// and no limit of a process counts: page tables, descriptors, sockets, and names that were looked up.
+    pub fn with_the_kernels(&self) -> u64 {
+        let counted = self.data.saturating_add(self.file).saturating_add(STACK);
+        counted.saturating_add(counted / USED_BY_TABLES).saturating_add(KERNELS)
     }
 
     /// Returns the limits of a process that creates a guest's memories when it needs them, instead of reserving them

@@ -111,6 +111,11 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
             }
         }
         "no bell" => rest(),
+        "memory that is not counted" => {
+            let had: &[u8] = if fill_what_is_not_counted() { b"\"had it\"" } else { b"\"refused\"" };
+            answer(lane, OutcomeTag::Value, had, had.len());
+            return true;
+        }
         "words that are none" => {
             for _ in 0..1000 {
                 let _ = control.send(&["what", "is", "this"], &[]);
@@ -157,6 +162,26 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
 /// Sends a message. If that fails, it is because the host has ended this process.
 fn say(control: &Control, said: &Started) {
     let _ = control.send(said, &[]);
+}
+
+/// Writes to far more than a process may by default, and says whether it could: memory that is made read-only
+/// afterwards does not count any more.
+fn fill_what_is_not_counted() -> bool {
+    const PIECE: usize = 64 << 20;
+    const PIECES: usize = 64;
+    let (data, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    for _ in 0..PIECES {
+        // SAFETY: memory of its own, which nobody else knows.
+        unsafe {
+            let piece = libc::mmap(std::ptr::null_mut(), PIECE, data, private, -1, 0);
+            if piece == libc::MAP_FAILED {
+                return false;
+            }
+            piece.cast::<u8>().write_bytes(1, PIECE);
+            libc::mprotect(piece, PIECE, libc::PROT_READ);
+        }
+    }
+    true
 }
 
 fn rest() -> ! {

@@ -37,6 +37,7 @@ const OURS: &[&str] = &[
     "counts.failures()",
     "describe(&diagnosis).as_bytes()",
     "failure.kind.name()",
+    "bytes_said(bytes)",
     "kinds(counts)",
     "self.line(counts)",
     "short_of_workers(living, why)",

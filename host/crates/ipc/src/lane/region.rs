@@ -26,7 +26,7 @@ pub(super) const STATUS: usize = 4096;
 /// Size of the file in bytes: the status page, the two rings, the printed output and, unless a limit on the size of
 /// files (`ulimit -f`) forbids it, the two wide rings.
 pub(super) const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
-pub(super) const FILE: usize = NARROW_FILE + 2 * WIDE;
+pub const FILE: usize = NARROW_FILE + 2 * WIDE;
 
 /// A value in a cache line of its own, so that the two sides don't slow each other down.
 #[repr(C, align(128))]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use cache::Cache;
 
+use crate::cgroup::Compiling;
 use crate::error::Error;
 use crate::hashed;
 use crate::scarce::{self, passes, patiently};
@@ -287,6 +288,7 @@ fn compile_once(
     let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
     let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply")?;
     let (control, theirs) = Control::pair()?;
+    let compiling = Compiling::begins();
     let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::spawn)?;
     match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
         // The process has ended: its exit status is read below.
@@ -320,6 +322,7 @@ fn compile_once(
     match read_reply(reply, request.profile)? {
         Some(Reply::Compiled(meta)) => {
             wasmpool_ipc::memfd::seal(&artifact)?;
+            compiling.made(artifact.metadata()?.len());
             Ok((artifact, meta))
         }
         Some(Reply::Refused(message)) => Err(Error::Task(message).into()),

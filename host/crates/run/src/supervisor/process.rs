@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::chunks::Piece;
+use crate::cgroup::Room;
 use crate::scarce;
 use crate::spawn::{self, Child, Program, Role};
 use wasmpool_ipc::clock::now_ns;
@@ -92,6 +93,8 @@ impl Spare {
 pub struct Spares {
     program: Program,
     stock: Arc<(Mutex<Stock>, Condvar)>,
+    /// Declared after the processes, since they have to end before it is dropped.
+    room: Arc<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -103,14 +106,20 @@ struct Stock {
 }
 
 impl Spares {
-    pub fn new(program: Program) -> Spares {
-        Spares { program, stock: Arc::default() }
+    /// Makes a source that keeps the room for its processes until all of them have ended.
+    pub fn new(program: Program, room: Room) -> Spares {
+        Spares { program, stock: Arc::default(), room: Arc::new(room) }
+    }
+
+    /// Returns the room for all processes that come from here.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Makes a source and starts some workers now, on the calling thread: as many of `workers` as there are processors
     /// for.
-    pub fn started(program: Program, workers: usize) -> Spares {
-        let spares = Spares::new(program);
+    pub fn started(program: Program, workers: usize, room: Room) -> Spares {
+        let spares = Spares::new(program, room);
         spares.announce(workers.min(surroundings::processors()));
         spares.start();
         spares
