@@ -29,7 +29,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns how a command ends that did nothing for this reason.
+    /// Returns the exit of a command that did nothing because of this error.
     fn of(error: &Error) -> Exit {
         match error {
             Error::Sandbox(_) => Exit::Sandbox,
@@ -83,7 +83,7 @@ impl From<Error> for Stop {
 }
 
 impl Stop {
-    /// Says why a run with these grants came to nothing.
+    /// Makes the stop for a run with these grants that failed with this error.
     pub fn of_run(error: &Error, grants: &GrantSpec) -> Stop {
         Stop { exit: Exit::of(error), message: hints::message_of_run(error, grants) }
     }

@@ -1,4 +1,4 @@
-//! What the command has to add to the errors of the library, which knows of no options.
+//! The command's additions to errors of the library, which does not know its options.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub fn message(error: &Error) -> String {
     }
 }
 
-/// Says why a run with these grants came to nothing. An error about a grant names the option that gives it.
+/// Returns the message for an error of a run with these grants. An error about a grant names the option that gives it.
 pub fn message_of_run(error: &Error, grants: &GrantSpec) -> String {
     match error {
         Error::Grant(error) => refused(error, grants),

@@ -116,7 +116,7 @@ fn a_program_that_waits_for_all_its_children_loses_one_item_with_each_worker() {
     loses_one_item_with_each_worker();
 }
 
-/// The directory of the memory cgroup that a process is in, where it is of the first version.
+/// Returns the directory of the memory cgroup that a process is in, if that is of version 1.
 fn memory_cgroup(process: &str) -> Option<PathBuf> {
     let memberships = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
     let path = memberships.lines().find_map(|line| line.split_once(":memory:"))?.1;
@@ -147,7 +147,7 @@ fn the_processes_of_all_pools_share_a_cgroup_that_goes_with_the_last() {
     let one = limit(&folder);
     let second = pool(POWER);
     assert_eq!(second.memory(1 << 30).apply::<_, i64>((3, 3)).unwrap(), 27);
-    // Two workers, with a gibibyte for each and more.
+    // Room for two workers, with more than a gibibyte for each.
     assert!(limit(&folder) >= one + (4 << 30), "{} after {one}", limit(&folder));
     let two = limit(&folder);
     second.resize(3);

@@ -1,14 +1,14 @@
-//! What no limit of a process counts is bounded for all workers together, by a cgroup where one can be made.
+//! Memory that no limit of a process counts is limited for all workers together, by a cgroup where one can be made.
 
 use super::*;
 
-/// A run, and the cgroup that it says its workers have, or why they have none.
+/// A run, and the cgroup of its workers as it reports it, or the reason why they have none.
 struct Bounded {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     folder: Result<PathBuf, String>,
-    /// Kept open: the run may say more.
+    /// Kept open, since the run may print more.
     _errors: BufReader<ChildStderr>,
 }
 
@@ -43,11 +43,11 @@ fn read(folder: &Path, file: &str) -> Option<u64> {
     std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
 }
 
-/// Bounds it further than any run would want, so that the machine is left in peace.
+/// Lowers the limit far below what a run sets, so that the test does not use up the memory of the machine.
 fn bound(folder: &Path, bytes: u64) {
     let set = |file: &str| std::fs::write(folder.join(file), bytes.to_string());
     set("memory.max").or_else(|_| set("memory.limit_in_bytes")).unwrap();
-    // With swap, where there is any.
+    // Including swap, where swap is counted.
     let _ = set("memory.swap.max").or_else(|_| set("memory.memsw.limit_in_bytes"));
 }
 
@@ -98,7 +98,7 @@ fn memory_that_no_limit_of_a_process_counts_costs_the_worker_that_takes_it_and_n
     assert!(!folder.exists());
 }
 
-/// A memory cgroup of the first version below the one of these tests. It is removed again.
+/// A memory cgroup of version 1 below the one of these tests. It is removed when dropped.
 struct Below(PathBuf);
 
 impl Below {
@@ -110,7 +110,7 @@ impl Below {
         std::fs::create_dir(&folder).ok().map(|()| Below(folder))
     }
 
-    /// Gives it to somebody, as whoever delegates one does.
+    /// Changes its owner to another user, as delegating it does.
     fn delegate(&self) {
         for file in ["", "tasks", "cgroup.procs"] {
             std::os::unix::fs::chown(self.0.join(file), Some(65534), Some(65534)).unwrap();

@@ -13,7 +13,7 @@ use crate::support::run::{map, wasmpool};
 use crate::support::until;
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
 
-/// Whether a run gets one here. Where not, the program says why, and so does the test.
+/// Returns true if a run gets a cgroup on this machine; otherwise prints the reason that the program gives.
 fn is_given() -> bool {
     let doctor = wasmpool().arg("doctor").run();
     let line = doctor.text().lines().find(|line| line.contains("cgroup that wasmpool makes")).map(str::to_owned);
@@ -24,7 +24,7 @@ fn is_given() -> bool {
     line.contains(": yes")
 }
 
-/// What a run with `-v` says of its cgroup.
+/// Returns the path of the cgroup that a run with `-v` reports.
 fn folder(host: &Host) -> PathBuf {
     let line = until("the run says it", || {
         let said = host.said();
@@ -38,14 +38,14 @@ fn is_in(process: &Process, folder: &Path) -> bool {
     String::from_utf8(process.read("cgroup")).expect("text").lines().any(|line| line.ends_with(name))
 }
 
-/// Bytes that all in it may have.
+/// Returns the limit of memory in bytes of all processes in a cgroup.
 fn limit(folder: &Path) -> u64 {
     let text = |file| std::fs::read_to_string(folder.join(file));
     let limit = text("memory.max").or_else(|_| text("memory.limit_in_bytes")).expect("a limit");
     limit.trim().parse().unwrap_or(u64::MAX)
 }
 
-/// A run whose worker is in an item that never ends.
+/// Starts a run whose worker is running an item that never ends.
 fn busy(workers: &str, more: &[&str]) -> (Host, Process) {
     let task = wat(SPIN_IF_NEGATIVE);
     let mut host = map(&task).args(["-v", "-j", workers, "-c", "1", "--timeout", "10m"]).args(more).start();
@@ -89,7 +89,7 @@ fn its_limit_is_what_all_may_take_and_grows_with_what_each_may() {
     let of = |workers, more: &[&str]| limit(&folder(&busy(workers, more).0));
     let (one, three) = (of("1", &[]), of("3", &[]));
     let each = (three - one) / 2;
-    // The instance, the largest result while it is made, and the engine.
+    // Room for the instance, for the largest result while it is made, and for the engine.
     assert!(each > (256 << 20) + 64 * (16 << 20) + (1 << 30), "{each}");
     assert!(of("1", &["--memory", "1GiB"]) >= one + (768 << 20));
     assert!(of("1", &["--scratch", "/s"]) >= one + (256 << 20));

@@ -112,12 +112,12 @@ fn said(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Error {
-    /// Says that a worker or compile process cannot be started.
+    /// Makes the error for a worker or compile process that cannot be started.
     pub fn spawn(e: io::Error) -> Error {
         Error::Spawn(Arc::new(e))
     }
 
-    /// Says that the results cannot be written.
+    /// Makes the error for results that cannot be written.
     pub fn output(e: io::Error) -> Error {
         Error::Output(Arc::new(e))
     }

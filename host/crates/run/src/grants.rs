@@ -75,14 +75,14 @@ pub struct OpenedGrants {
     pub directories: Vec<OwnedFd>,
 }
 
-/// Why something that the user grants cannot be given to a task.
+/// The reason why something that the user grants cannot be given to a task.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantError {
     /// There are more directories than a worker can have.
     #[error("at most {MOST_DIRECTORIES} directories can be granted")]
     TooMany,
-    /// The scratch directory has the name of another that is granted.
+    /// The scratch directory has the same name as a granted directory.
     #[error("the scratch directory {} has the name of a directory that is granted: give it another name", Foreign::of(.0))]
     SameName(String),
     /// A directory cannot be opened.
@@ -100,7 +100,7 @@ pub enum GrantError {
 }
 
 impl GrantError {
-    /// Why a task must not write to the cache, and what can be done about it.
+    /// The part of a message that says why a task must not write to the cache, and what can be done about it.
     pub const WAYS_OUT: &str = "it could leave machine code there that the next run takes for its own; set \
         WASMPOOL_CACHE_DIR to a directory elsewhere, or to nothing for no cache, or grant a directory beside it";
 }

@@ -21,7 +21,7 @@ pub struct Bounds {
     pub processes: u64,
 }
 
-/// Cgroup that this process has created. Dropping it removes the cgroup, and undoes all that was done for it.
+/// A cgroup that this process has created. Dropping it removes the cgroup, and undoes everything that was done for it.
 #[derive(Debug)]
 pub struct Group {
     version: Version,
@@ -276,7 +276,7 @@ impl Drop for Moved {
     }
 }
 
-/// Returns whether a cgroup has children other than this one.
+/// Returns true if a cgroup has children other than this one.
 fn has_others(place: &Path, but: Option<&Path>) -> bool {
     below(place).iter().any(|folder| Some(folder.as_path()) != but)
 }

@@ -45,7 +45,7 @@ impl Workers {
     }
 }
 
-/// Whether this process may move to a leaf of its own cgroup, if its children can have a cgroup only then.
+/// The permission to move this process to a leaf of its own cgroup, if its children can have a cgroup only then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// The process is the command, and wholly ours.
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(registry(&[Workers { count: 3, ..one }]).bounds().memory, none.memory + 3 * one.each);
         assert_eq!(registry(&[one, one]).bounds().memory, none.memory + 2 * one.each);
         assert!(registry(&[one, one]).bounds().processes > registry(&[one]).bounds().processes);
-        // What cannot be said to the kernel is never said.
+        // A limit that the kernel would not accept is never set.
         let all = Workers { count: usize::MAX, each: u64::MAX };
         assert_eq!(registry(&[all, all]).bounds().memory, MOST);
     }

@@ -19,7 +19,7 @@ pub enum Version {
 pub struct Own {
     pub version: Version,
     pub folder: PathBuf,
-    /// Whether no cgroup above it can be seen here, as in a container.
+    /// True if no cgroup above it is visible, as in a container.
     pub topmost: bool,
 }
 
@@ -106,11 +106,11 @@ fn plain(text: &str) -> PathBuf {
 /// Facts about a cgroup of version 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether systemd has marked it as delegated.
+    /// True if systemd has marked it as delegated.
     pub delegated: bool,
-    /// Whether this user may create cgroups in it, and move processes between these.
+    /// True if this user may create cgroups in it, and move processes between these.
     pub writable: bool,
-    /// Whether it can give its children the memory controller.
+    /// True if it can give its children the memory controller.
     pub memory: bool,
     /// Ids of the processes in it; 0 stands for one that cannot be seen here.
     pub processes: Vec<u32>,
@@ -170,7 +170,7 @@ pub fn names(pid: u32) -> [String; 2] {
     [format!("{PREFIX}{pid}"), format!("{PREFIX}{pid}{HOST}")]
 }
 
-/// Returns whether a cgroup has a name that [`names`] gives.
+/// Returns true if a cgroup has a name that [`names`] gives.
 pub fn is_ours(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
     let number = name.map(|name| name.strip_suffix(HOST).unwrap_or(name));
@@ -276,7 +276,7 @@ mod tests {
         for may_move in [false, true] {
             assert_eq!(choose(&leaf, Some(&delegated(&[])), 7, may_move), Ok(Choice::Beside));
         }
-        // Somebody's process is there: no child of it may have a limit.
+        // Another process is there, so no child of it may have a limit.
         assert!(choose(&leaf, Some(&delegated(&[9])), 7, true).is_err());
     }
 

@@ -7,7 +7,7 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds { memory: 64 << 20, processes: 40 };
 
-/// A directory that looks like a cgroup, with these files.
+/// Makes a directory that looks like a cgroup, with these files.
 fn cgroup(folder: &Path, files: &[(&str, &str)]) {
     fs::create_dir_all(folder).expect("a directory");
     files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).expect("a file"));
@@ -17,7 +17,7 @@ fn text(folder: &Path, file: &str) -> String {
     fs::read_to_string(folder.join(file)).expect("a file")
 }
 
-/// As the second version shows a delegated cgroup that holds this process alone, or nobody.
+/// Makes a directory that looks like a delegated cgroup of version 2 with these processes.
 fn delegated(folder: &Path, processes: &str) {
     cgroup(
         folder,
@@ -25,7 +25,7 @@ fn delegated(folder: &Path, processes: &str) {
     );
 }
 
-/// The kernel would put these files into a new one.
+/// Makes the directories and files that the kernel would make in new cgroups, and returns their paths.
 fn to_come(place: &Path) -> [PathBuf; 2] {
     let all = place::names(std::process::id()).map(|name| place.join(name));
     let [workers, leaf] = &all;
@@ -54,7 +54,7 @@ fn where_it_is_delegated_the_command_goes_to_a_leaf_and_comes_back() {
     child.wait().expect("its end");
     group.raise(Bounds { memory: 70_000_000, processes: 50 });
     assert_eq!((text(&workers, "memory.max"), text(&workers, "pids.max")), ("70000000".into(), "50".into()));
-    // Files of a real cgroup go with it.
+    // Files of a real cgroup are removed with it.
     for folder in [&workers, &leaf] {
         let files = fs::read_dir(folder).expect("a directory").filter_map(Result::ok);
         files.for_each(|file| fs::remove_file(file.path()).expect("removed"));
@@ -63,7 +63,7 @@ fn where_it_is_delegated_the_command_goes_to_a_leaf_and_comes_back() {
     drop(group);
     assert!(!workers.exists() && !leaf.exists());
     assert_eq!(text(&place, "cgroup.procs"), this);
-    // As it was: nothing is handed on any more.
+    // The state before: children get no controller any more.
     assert!(text(&place, "cgroup.subtree_control").starts_with("-"));
 }
 
@@ -134,7 +134,7 @@ fn a_memory_cgroup_that_does_not_count_for_those_above_gets_no_child() {
     assert!(below(tree.path()).is_empty());
 }
 
-/// Of this machine, where it gives one to whoever runs the tests.
+/// Makes a real cgroup, if this machine lets the user of the tests have one.
 fn real() -> Option<Group> {
     match Group::make(false, BOUNDS) {
         Ok(group) => Some(group),
@@ -172,7 +172,7 @@ fn a_child_that_takes_more_than_is_allowed_is_killed() {
         return;
     };
     let mut command = Command::new("sh");
-    // It reads one line without end. Should nothing stop it, the shell's limit does, and it ends by itself.
+    // It reads one endless line. If nothing else stops it, the limit of the shell does.
     command.args(["-c", "ulimit -v 2000000; exec tail -n 1 /dev/zero"]).stderr(Stdio::null());
     let status = group.start(|| command.spawn()).and_then(|mut child| child.wait()).expect("its end");
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
