@@ -1,5 +1,6 @@
 //! All child processes of a run share one bound of memory, by a cgroup, where this machine lets the program make one.
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -145,6 +146,56 @@ fn a_run_leaves_no_cgroup_however_it_ends() {
         host.wait();
         gone(&folder(&host));
     }
+}
+
+#[test]
+fn a_run_that_cannot_write_its_last_words_leaves_no_cgroup_either() {
+    if !is_given() {
+        return;
+    }
+    let endless = |pipe: &mut std::process::ChildStdin| {
+        loop {
+            std::io::Write::write_all(pipe, &b"3\n".repeat(1000))?;
+        }
+    };
+    let mut host = map(&wat(SQUARE)).args(["-v", "-j", "2"]).feed(endless).start();
+    let folder = folder(&host);
+    let pipe = host.stdout.as_ref().expect("a pipe").get_ref().as_raw_fd();
+    let (mut before, mut still) = (0, 0);
+    until("nothing more fits into the pipe", || {
+        let mut held: libc::c_int = 0;
+        // SAFETY: only writes a number, to a place that outlives the call.
+        unsafe { libc::ioctl(pipe, libc::FIONREAD, &raw mut held) };
+        still = if held > 0 && held == before { still + 1 } else { 0 };
+        before = held;
+        (still >= 50).then_some(())
+    });
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.code(), 128 + Signal::SIGTERM as i32, "{}", host.said());
+    assert!(!folder.exists(), "left behind: {}", folder.display());
+}
+
+#[test]
+fn a_run_that_is_left_at_once_leaves_no_cgroup_either() {
+    if !is_given() {
+        return;
+    }
+    // Nobody ever writes the second task, and its reader is not waited for.
+    let pipe = tempfile::TempDir::new().expect("a temporary directory");
+    let path = pipe.path().join("task.wasm");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    let first = wat(SQUARE);
+    let named = [format!("one={}", first.path().display()), format!("two={}", path.display())];
+    let host = &mut wasmpool().args(["map", "-v", "--task", &named[0], "--task", &named[1]]).start();
+    let folder = folder(host);
+    until("a worker that waits for its task", || {
+        host.workers().iter().any(|worker| is_in(worker, &folder)).then_some(())
+    });
+    // It says how it had the first task, and then reads the second.
+    until("the first task is prepared", || (host.said().lines().count() >= 2).then_some(()));
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.code(), 128 + Signal::SIGINT as i32, "{}", host.said());
+    assert!(!folder.exists(), "left behind: {}", folder.display());
 }
 
 #[test]
