@@ -3,22 +3,15 @@
 //! It is a file system of its own that is mounted nowhere: no path leads to it, `..` of its root is the root itself,
 //! and the kernel frees it when the last descriptor is closed, however the process ends.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use libc::{c_long, c_uint};
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
-
-/// Constants from `linux/mount.h`.
-const FSCONFIG_SET_STRING: c_uint = 1;
-const FSCONFIG_CMD_CREATE: c_uint = 6;
-const CLOSE_ON_EXEC: c_uint = 1;
-/// No set-user-id, no devices, nothing to execute.
-const ATTRIBUTES: c_uint = 2 | 4 | 8;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+};
 
 /// Names take memory of the kernel that is not counted in the size, so the number of files is limited as well.
 const BYTES_PER_FILE: u64 = 4096;
@@ -71,37 +64,19 @@ fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
     // Files that the guest makes can be read and deleted, whatever mask the user has.
     let mask = umask(Mode::empty());
     umask(mask & !Mode::S_IRWXU);
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: the name lives as long as the call.
-    let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), CLOSE_ON_EXEC) })?;
-    let set = |key: &CStr, value: String| -> std::io::Result<()> {
-        let value = CString::new(value)?;
-        let (fd, command) = (context.as_raw_fd(), FSCONFIG_SET_STRING);
-        // SAFETY: both strings live as long as the call.
-        done(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value.as_ptr(), 0) })
-    };
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // A size of 0 would mean that there is no limit.
-    set(c"size", bytes.max(BYTES_PER_FILE).to_string())?;
-    set(c"nr_inodes", (bytes / BYTES_PER_FILE).max(FEWEST_FILES).to_string())?;
+    fsconfig_set_string(&context, c"size", bytes.max(BYTES_PER_FILE).to_string())?;
+    fsconfig_set_string(&context, c"nr_inodes", (bytes / BYTES_PER_FILE).max(FEWEST_FILES).to_string())?;
     // The process will change its user later, and nobody else ever reaches the directory.
-    set(c"mode", "0777".to_owned())?;
-    // SAFETY: this command takes no pointers.
-    done(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) })?;
-    // SAFETY: the call takes numbers.
-    let mounted =
-        descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOSE_ON_EXEC, ATTRIBUTES) })?;
+    fsconfig_set_string(&context, c"mode", c"0777")?;
+    fsconfig_create(&context)?;
+    // No set-user-id, no devices, nothing to execute.
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     // `mounted` is only a reference to the mount. Closing it unmounts the file system again, but a directory that is
     // open stays.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(&mounted, c".", flags, Mode::empty())?)
-}
-
-fn done(result: c_long) -> std::io::Result<()> {
-    Ok(Errno::result(result).map(drop)?)
-}
-
-fn descriptor(result: c_long) -> std::io::Result<OwnedFd> {
-    let fd = Errno::result(result)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
