@@ -84,7 +84,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let spares = Spares::started(Program::Own, budget, room);
     let grants = spec.grants.grants();
     let cache = Cache::of_user();
-    let opened = cache.check(&grants).and_then(|()| grants.open());
+    let opened = cache.check(&grants).and_then(|()| Ok(grants.open()?));
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;

@@ -9,7 +9,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::Error;
 use crate::scarce::patiently;
 use nix::unistd::{getegid, geteuid};
 use wasmpool_core::guest_grants::{GuestDirectory, GuestGrants, GuestPeer};
@@ -110,15 +109,15 @@ impl Grants {
     ///
     /// # Errors
     ///
-    /// [`Error::Grant`] names what cannot be opened or looked up.
-    pub fn open(&self) -> Result<OpenedGrants, Error> {
+    /// The error names what cannot be opened or looked up.
+    pub fn open(&self) -> Result<OpenedGrants, GrantError> {
         if self.directories.len() > MOST_DIRECTORIES {
-            return Err(Error::Grant(GrantError::TooMany));
+            return Err(GrantError::TooMany);
         }
         if let Some(name) = &self.scratch
             && self.directories.iter().any(|directory| directory.guest == *name)
         {
-            return Err(Error::Grant(GrantError::SameName(name.clone())));
+            return Err(GrantError::SameName(name.clone()));
         }
         let given = GuestGrants { env: self.env.clone(), scratch: self.scratch.clone(), ..GuestGrants::default() };
         let mut opened = OpenedGrants { given, ..OpenedGrants::default() };
@@ -126,7 +125,7 @@ impl Grants {
         for Directory { host, guest, writable } in &self.directories {
             let failed = |e| {
                 let (host, guest) = (host.clone(), guest.clone());
-                Error::Grant(GrantError::Directory { host, guest, source: Arc::new(e) })
+                GrantError::Directory { host, guest, source: Arc::new(e) }
             };
             let open = || File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host);
             let directory = patiently(None, open).map_err(failed)?;
