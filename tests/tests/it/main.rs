@@ -12,6 +12,7 @@ mod support;
 
 mod apart;
 mod arguments;
+mod async_calls;
 mod backpressure;
 mod batch;
 mod bytes;
@@ -19,6 +20,7 @@ mod call;
 mod chaos;
 mod compile;
 mod compile_bombs;
+mod concurrent;
 mod copies;
 mod csv;
 mod death;

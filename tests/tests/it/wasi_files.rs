@@ -465,3 +465,88 @@ fn a_deterministic_command_reads_a_directory_by_name_and_finds_no_times() {
         assert_eq!(output.text(), format!("{}\n0ns\n", wanted.join(" ")), "{preview}");
     }
 }
+
+/// A command that opens a file again and again, and ends with the error that it is told then: of preview 1, or of what was
+/// there before.
+fn hoards(module: &str) -> Task {
+    wat(format!(
+        r#"(module
+          (import "{module}" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+          (import "{module}" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 64) "a")
+          (func (export "_start") (local $error i32)
+            (loop $next
+              (local.set $error (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 1)
+                (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 16)))
+              (br_if $next (i32.eqz (local.get $error))))
+            (call $exit (local.get $error))))"#
+    ))
+}
+
+/// `hoard: func() -> s32`: the same of WASI 0.2, which returns the place of the error among its codes.
+const HOARDS: &str = r#"
+(component
+  (import "wasi:filesystem/types@0.2.0" (instance $types
+    (export "descriptor" (type $descriptor (sub resource)))
+    (type $paths (flags "symlink-follow"))
+    (export "path-flags" (type $path-flags (eq $paths)))
+    (type $opens (flags "create" "directory" "exclusive" "truncate"))
+    (export "open-flags" (type $open-flags (eq $opens)))
+    (type $kinds (flags "read" "write" "file-integrity-sync" "data-integrity-sync" "requested-write-sync" "mutate-directory"))
+    (export "descriptor-flags" (type $descriptor-flags (eq $kinds)))
+    (type $codes (enum "access" "would-block" "already" "bad-descriptor" "busy" "deadlock" "quota" "exist" "file-too-large"
+      "illegal-byte-sequence" "in-progress" "interrupted" "invalid" "io" "is-directory" "loop" "too-many-links"
+      "message-size" "name-too-long" "no-device" "no-entry" "no-lock" "insufficient-memory" "insufficient-space"
+      "not-directory" "not-empty" "not-recoverable" "unsupported" "no-tty" "no-such-device" "overflow" "not-permitted"
+      "pipe" "read-only" "invalid-seek" "text-file-busy" "cross-device"))
+    (export "error-code" (type $error-code (eq $codes)))
+    (export "[method]descriptor.open-at" (func (param "self" (borrow $descriptor)) (param "path-flags" $path-flags)
+      (param "path" string) (param "open-flags" $open-flags) (param "flags" $descriptor-flags)
+      (result (result (own $descriptor) (error $error-code)))))))
+  (alias export $types "descriptor" (type $descriptor))
+  (import "wasi:filesystem/preopens@0.2.0" (instance $preopens
+    (export "descriptor" (type $granted (eq $descriptor)))
+    (export "get-directories" (func (result (list (tuple (own $granted) string)))))))
+  (core module $memory
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.set $next (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (local.get 3)))))
+  (core instance $memory (instantiate $memory))
+  (core func $open (canon lower (func $types "[method]descriptor.open-at") (memory (core memory $memory "memory"))))
+  (core func $directories (canon lower (func $preopens "get-directories")
+    (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (core module $m
+    (import "memory" "memory" (memory 1))
+    (import "host" "open" (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "host" "directories" (func $directories (param i32)))
+    (data (i32.const 64) "a")
+    (func (export "hoard") (result i32) (local $directory i32)
+      (call $directories (i32.const 0))
+      (local.set $directory (i32.load (i32.load (i32.const 0))))
+      (loop $next
+        (call $open (local.get $directory) (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))
+        (br_if $next (i32.eqz (i32.load8_u (i32.const 8)))))
+      (i32.load8_u (i32.const 12))))
+  (core instance $host (export "open" (func $open)) (export "directories" (func $directories)))
+  (core instance $i (instantiate $m (with "memory" (instance $memory)) (with "host" (instance $host))))
+  (func (export "hoard") (result s32) (canon lift (core func $i "hoard"))))"#;
+
+#[test]
+fn a_guest_that_has_used_up_its_descriptors_is_told_so() {
+    let tree = Tree::new(&["in"], &[("in/a", "hello")]);
+    let granted = format!("--dir={}::/in", tree.path("in").display());
+    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        let run = wasmpool().arg("exec").task(&hoards(module)).args([&granted, "--output-format", "records"]);
+        // The next item has them all again.
+        let output = run.args(["-j", "1"]).input("1\n2\n").run().exits(1);
+        let codes: Vec<_> = output.records().iter().map(|record| record.get("code").cloned()).collect();
+        assert_eq!(codes, [Some(33.into()), Some(33.into())], "{module}, where 33 is `mfile` and 29 is `io`");
+    }
+    let run = wasmpool().arg("map").task(&wat(HOARDS)).args([&granted, "-j", "1"]);
+    let output = run.input("null\nnull\n").run().exits(0);
+    assert_eq!(output.text(), "22\n22\n", "22 is `insufficient-memory`, and 13 is `io`");
+}

@@ -18,10 +18,12 @@ use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream,
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, FsResult, StreamResult};
 use wiggle::GuestMemory;
 
+use super::concurrent;
 use super::deterministic;
 use super::meter::Meter;
 use super::run::block_on;
 use super::state::State;
+use super::used_up;
 use crate::exports::unversioned;
 
 /// A version of WASI 0.2: the runtime's own, under which functions can be replaced one by one.
@@ -65,9 +67,8 @@ where
 
 /// Adds counting to an interface that a component imports. `linker` has the interface defined already.
 pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
-    // Interfaces of WASI 0.3 count calls, random numbers and the bytes of streams.
     if interface.contains("@0.3.") {
-        return Ok(());
+        return concurrent::link(linker, interface);
     }
     match unversioned(interface) {
         "wasi:filesystem/types" => link_files(&mut linker.instance(FILES)?, is_async),
@@ -83,7 +84,8 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool
     }
 }
 
-fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+/// Counts what `get-environment` and `get-arguments` tell.
+pub fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
     define(instance, is_async, "get-environment", |state, ()| {
         Box::pin(async move {
             told(state)?;
@@ -112,7 +114,8 @@ macro_rules! files {
             let (descriptor, $($arg),*): (Resource<Descriptor>, $($ty),*) = params;
             Box::pin(async move {
                 state.meter.$counts($bytes)?;
-                Ok((answer(HostDescriptor::$method(&mut state.filesystem(), descriptor, $($arg),*).await)?,))
+                let answer = answer(HostDescriptor::$method(&mut state.filesystem(), descriptor, $($arg),*).await)?;
+                Ok((answer.map_err(|code| used_up::preview2(state, code)),))
             })
         })?;
     )*};
@@ -247,7 +250,8 @@ macro_rules! core {
                 let context = state.p1();
                 $functions::Context::set_hostcall_fuel(context, fuel);
                 let mut memory = GuestMemory::Unshared(bytes);
-                block_on(async { $functions::calls::$name(context, &mut memory, $($arg),*) $(.$await)? })
+                let code = block_on(async { $functions::calls::$name(context, &mut memory, $($arg),*) $(.$await)? })?;
+                Ok(used_up::preview1(state, code))
             },
         )?;
     )*};

@@ -24,6 +24,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView}
 use super::charges::{FILES, answer, define};
 use super::meter::{self, Meter};
 use super::state::State;
+use super::used_up;
 use crate::exports::unversioned;
 
 /// Time on the wall clock since 1970: the beginning of the year 2000, because archive formats have no times before
@@ -243,7 +244,7 @@ pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -
         Box::pin(async move {
             match answer(entries(state, directory).await)? {
                 Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
-                Err(code) => Ok((Err(code),)),
+                Err(code) => Ok((Err(used_up::preview2(state, code)),)),
             }
         })
     })?;
@@ -257,8 +258,8 @@ pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -
     Ok(())
 }
 
-/// Returns all entries of a directory, sorted by name.
-async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
+/// Returns all entries of a directory, sorted by name, and counts each.
+pub async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
     let meter = state.meter.clone();
     let mut files = state.filesystem();
     let stream = files.read_directory(directory).await?;

@@ -19,6 +19,7 @@ use super::charges::{FILES, answer, define, memory, preview1, unstable};
 use super::directory::{self, Listing};
 use super::run::block_on;
 use super::state::{Limiter, State};
+use super::used_up;
 use crate::exports::unversioned;
 
 /// The types of WASI 0.3.
@@ -98,7 +99,8 @@ fn link_files(linker: &mut ComponentLinker<State>, is_async: bool) -> wasmtime::
         Box::pin(async move {
             state.meter.path(path.len())?;
             let hash = HostDescriptor::metadata_hash_at(&mut state.filesystem(), directory, flags, path).await;
-            Ok((answer(hash)?.and_then(|hash| own(state, hash)),))
+            let hash = answer(hash)?.map_err(|code| used_up::preview2(state, code));
+            Ok((hash.and_then(|hash| own(state, hash)),))
         })
     })
 }
@@ -127,10 +129,25 @@ fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasm
             let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
             match <WasiFilesystem as p3::Descriptor<State>>::metadata_hash_at(&view, directory, flags, path).await {
                 Ok(hash) => Ok((own_concurrent(accessor, hash),)),
-                Err(e) => Ok((Err(e.downcast()?),)),
+                Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
+            }
+        })
+    })?;
+    files.func_wrap_concurrent("[method]descriptor.open-at", |accessor, params| {
+        let (directory, flags, path, how, what): (Resource<Descriptor>, p3::PathFlags, String, _, _) = params;
+        Box::pin(async move {
+            let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
+            let opened = <WasiFilesystem as p3::Descriptor<State>>::open_at(&view, directory, flags, path, how, what);
+            match opened.await {
+                Ok(file) => Ok((Ok(file),)),
+                Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
             }
         })
     })
+}
+
+fn used_up(accessor: &Accessor<State>, code: p3::ErrorCode) -> p3::ErrorCode {
+    accessor.with(|mut access| used_up::preview3(access.data_mut(), code))
 }
 
 fn own_concurrent(
@@ -218,7 +235,7 @@ macro_rules! core {
                 let result = block_on(async { $functions::calls::$name(context, &mut memory, $($arg,)* told).await })?;
                 Ok(match result {
                     SUCCESS => renumber(state, bytes, told, &$layout),
-                    error => error,
+                    error => used_up::preview1(state, error),
                 })
             },
         )?;
@@ -244,7 +261,7 @@ fn list_anew(
 ) -> wasmtime::Result<Result<Listing, i32>> {
     let mut listing = match Listing::read(|answer, to, room| list(state.p1(), answer, to, room))? {
         Ok(listing) => listing,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Err(used_up::preview1(state, error))),
     };
     // Every entry was looked at, however few the guest has room for.
     state.meter.entries(listing.len())?;

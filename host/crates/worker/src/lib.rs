@@ -6,6 +6,7 @@
 mod charges;
 mod command;
 pub mod compiler;
+mod concurrent;
 mod denied;
 mod deterministic;
 mod directory;
@@ -20,6 +21,7 @@ mod load;
 mod meter;
 mod numbers;
 mod place;
+mod relay;
 mod run;
 mod said;
 mod scratch;
@@ -28,6 +30,7 @@ mod state;
 mod texts;
 mod told;
 mod toolchain;
+mod used_up;
 pub mod value;
 mod wasi;
 

@@ -8,17 +8,23 @@
 //! those that create a resource or a stream, count according to the time they take.
 
 mod counters;
+mod uses;
+mod weights;
 
 use std::collections::HashMap;
 
 use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, component_utils};
 use wasm_encoder::{
-    Alias, CanonicalFunctionSection, CanonicalOption as Encoded, Component, ComponentAliasSection,
-    ComponentOuterAliasKind, ExportKind, InstanceSection, ModuleArg, NestedComponentSection, RawSection,
+    Alias, CanonicalFunctionSection, CanonicalOption as Encoded, Component, ComponentAliasSection, ExportKind,
+    InstanceSection, ModuleArg, NestedComponentSection, RawSection,
 };
-use wasmparser::{CanonicalFunction, CanonicalOption, ComponentAlias, CustomSectionReader, Instance, Parser, Payload};
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind,
+    ComponentTypeRef, CustomSectionReader, Instance, Parser, Payload,
+};
 
-use self::counters::{MODULES, NAME, OF_REALLOC, counter, modules};
+use self::counters::{Counter, Counts, module, name};
+use self::uses::{OfCanonical, OfComponent, Uses};
 
 /// Returns the component with added counting of what is copied within it. `None` if nothing is copied.
 ///
@@ -29,46 +35,15 @@ pub fn count(wasm: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if !super::is_component(wasm) {
         return Ok(None);
     }
-    let uses = uses(wasm).ok_or_else(|| NotThere.to_string())?;
-    if uses == Uses::default() {
+    let uses = Uses::of(wasm).map_err(|e| e.to_string())?;
+    if uses.is_empty() {
         return Ok(None);
     }
-    let mut counted = Counted { copies: uses.copies, levels: vec![Level::default()] };
+    let mut counted = Counted { uses: uses.into_components(), levels: Vec::new() };
     let mut out = Component::new();
-    for data in modules() {
-        out.section(&RawSection { id: CORE_MODULE, data: &data });
-    }
+    counted.enter();
     component_utils::parse_component(&mut counted, &mut out, Parser::new(0), wasm, wasm).map_err(|e| e.to_string())?;
     Ok(Some(out.finish()))
-}
-
-/// The things in a component that have to be counted.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Uses {
-    /// True if components within it have functions. The outermost component cannot call those within it, and what the
-    /// host copies for a call is not counted here.
-    copies: bool,
-    /// True if it uses functions of the engine that count, too.
-    builtins: bool,
-}
-
-fn uses(wasm: &[u8]) -> Option<Uses> {
-    let mut depth = 0_u32;
-    let mut uses = Uses::default();
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload.ok()? {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentCanonicalSection(section) => {
-                uses.copies |= depth > 1;
-                for canonical in section {
-                    uses.builtins |= counter(&canonical.ok()?).is_some();
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(uses)
 }
 
 const CORE_MODULE: u8 = 1;
@@ -80,59 +55,145 @@ struct NotThere;
 
 /// Writes components anew, with counting of what they copy.
 struct Counted {
-    /// True if each `realloc` is counted.
-    copies: bool,
-    /// The component being written (last), and those that it is in.
+    /// What is counted of the components that come, in their order.
+    uses: std::vec::IntoIter<OfComponent>,
+    /// The components that the one being written is in, and it.
     levels: Vec<Level>,
 }
 
 /// The indices of a component, which change where something is inserted.
 #[derive(Default)]
 struct Level {
-    /// The new index of each core instance and core function.
+    /// What is counted of its canonical functions, and how many of them are written.
+    uses: OfComponent,
+    written: usize,
+    /// The new index of each core module, core instance and core function.
+    modules: Vec<u32>,
     instances: Vec<u32>,
     functions: Vec<u32>,
     /// The next new index.
+    next_module: u32,
     next_instance: u32,
     next_function: u32,
-    /// The counting function that was inserted before each of these.
-    counting: HashMap<u32, u32>,
+    /// Functions in whose place others come that count, as soon as one of them is used: all of them share a module then, since
+    /// a component may have no more than a thousand instances.
+    pending: Vec<(u32, Counter)>,
+    /// The function that counts in front of each of these, for what it is called.
+    counting: HashMap<(u32, Counts), u32>,
+}
+
+/// The next of these indices.
+fn add(indices: &mut Vec<u32>, next: &mut u32) {
+    indices.push(*next);
+    *next += 1;
 }
 
 impl Level {
+    fn add_module(&mut self) {
+        add(&mut self.modules, &mut self.next_module);
+    }
+
     fn add_instance(&mut self) {
-        self.instances.push(self.next_instance);
-        self.next_instance += 1;
+        add(&mut self.instances, &mut self.next_instance);
     }
 
     fn add_function(&mut self) {
-        self.functions.push(self.next_function);
-        self.next_function += 1;
+        add(&mut self.functions, &mut self.next_function);
     }
 
-    /// Inserts the counting function before a `realloc`, unless that was already done.
-    fn put_in_front(&mut self, realloc: u32, out: &mut Component) -> Option<()> {
-        if !self.counting.contains_key(&realloc) {
-            let function = *self.functions.get(realloc as usize)?;
-            let counting = self.count(OF_REALLOC, function, out);
-            self.counting.insert(realloc, counting);
+    /// What is counted of the canonical function being written.
+    fn using(&self) -> Option<&OfCanonical> {
+        self.uses.get(self.written)
+    }
+
+    /// Puts functions that count in the place of those that were made since the last time.
+    fn replace_pending(&mut self, out: &mut Component) -> Option<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let functions = pending.iter().map(|(function, counter)| Some((self.new_of(*function)?, counter.clone())));
+        let counting = self.count(&functions.collect::<Option<Vec<_>>>()?, out);
+        for ((function, _), counting) in pending.iter().zip(counting) {
+            *self.functions.get_mut(*function as usize)? = counting;
         }
         Some(())
     }
 
-    /// Instantiates a module that counts for a function. Returns the function that replaces it.
-    fn count(&mut self, module: u32, function: u32, out: &mut Component) -> u32 {
+    /// Puts functions that count in front of all those that are there and that the engine calls.
+    fn put_in_front(&mut self, out: &mut Component) -> Option<()> {
+        let mut called: Vec<(u32, Counter)> = Vec::new();
+        for (function, counter) in self.uses.iter().flat_map(|canonical| &canonical.called) {
+            let is_there = self.new_of(*function).is_some();
+            let key = (*function, counter.counts);
+            if is_there && !self.counting.contains_key(&key) {
+                // Its place is taken; where it is comes below.
+                self.counting.insert(key, u32::MAX);
+                called.push((*function, counter.clone()));
+            }
+        }
+        let functions = called.iter().map(|(function, counter)| Some((self.new_of(*function)?, counter.clone())));
+        let counting = self.count(&functions.collect::<Option<Vec<_>>>()?, out);
+        for ((function, counter), counting) in called.into_iter().zip(counting) {
+            self.counting.insert((function, counter.counts), counting);
+        }
+        Some(())
+    }
+
+    fn new_of(&self, function: u32) -> Option<u32> {
+        self.functions.get(function as usize).copied()
+    }
+
+    /// Instantiates a module that counts for these functions. Returns those that take their places.
+    fn count(&mut self, functions: &[(u32, Counter)], out: &mut Component) -> std::ops::Range<u32> {
+        let first = self.next_function;
+        if functions.is_empty() {
+            return first..first;
+        }
+        let counters: Vec<Counter> = functions.iter().map(|(_, counter)| counter.clone()).collect();
+        out.section(&RawSection { id: CORE_MODULE, data: &module(&counters) });
+        let names: Vec<String> = (0..functions.len()).map(name).collect();
         let mut instances = InstanceSection::new();
-        instances.export_items([(NAME, ExportKind::Func, function)]);
-        instances.instantiate(module, [("", ModuleArg::Instance(self.next_instance))]);
+        let given = names.iter().zip(functions).map(|(name, (function, _))| (&**name, ExportKind::Func, *function));
+        instances.export_items(given.collect::<Vec<_>>());
+        instances.instantiate(self.next_module, [("", ModuleArg::Instance(self.next_instance))]);
         out.section(&instances);
         let mut aliases = ComponentAliasSection::new();
         let instance = self.next_instance + 1;
-        aliases.alias(Alias::CoreInstanceExport { instance, kind: ExportKind::Func, name: NAME });
+        for name in &names {
+            aliases.alias(Alias::CoreInstanceExport { instance, kind: ExportKind::Func, name });
+        }
         out.section(&aliases);
+        self.next_module += 1;
         self.next_instance += 2;
-        self.next_function += 1;
-        self.next_function - 1
+        self.next_function += functions.len() as u32;
+        first..self.next_function
+    }
+
+    /// Whether a function is used whose place is still to be taken by another.
+    fn uses_pending(&self, canonical: &CanonicalFunction) -> bool {
+        let is_pending = |used: &u32| self.pending.iter().any(|(function, _)| function == used);
+        let lifted = match canonical {
+            CanonicalFunction::Lift { core_func_index, .. } => is_pending(core_func_index),
+            _ => false,
+        };
+        lifted
+            || uses::options(canonical).iter().any(|option| match option {
+                CanonicalOption::Realloc(used)
+                | CanonicalOption::Callback(used)
+                | CanonicalOption::PostReturn(used) => is_pending(used),
+                _ => false,
+            })
+    }
+
+    /// Whether a function is called by the engine without being counted.
+    fn calls_uncounted(&self) -> bool {
+        let called = self.using().map_or(&[][..], |canonical| &canonical.called);
+        called.iter().any(|(function, counter)| !self.counting.contains_key(&(*function, counter.counts)))
+    }
+
+    /// The function that counts in front of this one, which the engine calls for the canonical function being written.
+    fn in_front(&self, function: u32, is_for: impl Fn(&Counts) -> bool) -> Option<u32> {
+        let mut called = self.using()?.called.iter();
+        let (_, counter) = called.find(|(called, counter)| *called == function && is_for(&counter.counts))?;
+        self.counting.get(&(function, counter.counts)).copied()
     }
 }
 
@@ -141,82 +202,111 @@ impl Counted {
         self.levels.last_mut().ok_or(Error::UserError(NotThere))
     }
 
+    /// Begins a component.
+    fn enter(&mut self) {
+        let uses = self.uses.next().unwrap_or_default();
+        self.levels.push(Level { uses, ..Level::default() });
+    }
+
+    fn replace_pending(&mut self, out: &mut Component) -> Result<(), Error<NotThere>> {
+        self.level()?.replace_pending(out).ok_or(Error::UserError(NotThere))
+    }
+
     fn canonical(&mut self, canonical: CanonicalFunction, out: &mut Component) -> Result<(), Error<NotThere>> {
-        for option in options(&canonical) {
-            if let (CanonicalOption::Realloc(realloc), true) = (option, self.copies) {
-                self.level()?.put_in_front(*realloc, out).ok_or(Error::UserError(NotThere))?;
-            }
+        let (uses_pending, calls) = {
+            let level = self.level()?;
+            (level.uses_pending(&canonical), level.calls_uncounted())
+        };
+        if uses_pending || calls {
+            self.replace_pending(out)?;
+        }
+        if calls {
+            self.level()?.put_in_front(out).ok_or(Error::UserError(NotThere))?;
         }
         let defines = !matches!(canonical, CanonicalFunction::Lift { .. });
-        let counter = counter(&canonical);
         let mut section = CanonicalFunctionSection::new();
         self.parse_component_canonical(&mut section, canonical)?;
         out.section(&section);
         let level = self.level()?;
         if defines {
             level.add_function();
+            if let Some(counter) = level.using().and_then(|canonical| canonical.made.clone()) {
+                level.pending.push((level.functions.len() as u32 - 1, counter));
+            }
         }
-        if let Some(counter) = counter
-            && let Some(function) = level.functions.pop()
-        {
-            let counting = level.count(counter, function, out);
-            level.functions.push(counting);
-        }
+        level.written += 1;
         Ok(())
     }
 }
 
-fn options(canonical: &CanonicalFunction) -> &[CanonicalOption] {
-    match canonical {
-        CanonicalFunction::Lift { options, .. }
-        | CanonicalFunction::Lower { options, .. }
-        | CanonicalFunction::TaskReturn { options, .. }
-        | CanonicalFunction::StreamRead { options, .. }
-        | CanonicalFunction::StreamWrite { options, .. }
-        | CanonicalFunction::FutureRead { options, .. }
-        | CanonicalFunction::FutureWrite { options, .. }
-        | CanonicalFunction::ErrorContextNew { options }
-        | CanonicalFunction::ErrorContextDebugMessage { options } => options,
-        _ => &[],
-    }
+/// How many core modules a section brings into a component that are not written in it.
+fn brought(payload: &Payload<'_>) -> Result<usize, Error<NotThere>> {
+    Ok(match payload {
+        Payload::ComponentImportSection(section) => {
+            let imports = section.clone().into_iter().collect::<Result<Vec<_>, _>>()?;
+            imports.iter().filter(|import| matches!(import.ty, ComponentTypeRef::Module(_))).count()
+        }
+        Payload::ComponentExportSection(section) => {
+            let exports = section.clone().into_iter().collect::<Result<Vec<_>, _>>()?;
+            exports.iter().filter(|export| export.kind == ComponentExternalKind::Module).count()
+        }
+        _ => 0,
+    })
+}
+
+/// The new one of these, or one that is not there, as the old one is not.
+fn index(indices: Option<&Vec<u32>>, index: u32) -> u32 {
+    indices.and_then(|indices| indices.get(index as usize)).copied().unwrap_or(u32::MAX)
 }
 
 impl Reencode for Counted {
     type Error = NotThere;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<NotThere>> {
-        let level = self.level()?;
-        level.functions.get(function as usize).copied().ok_or(Error::UserError(NotThere))
+        self.level()?.new_of(function).ok_or(Error::UserError(NotThere))
     }
 }
 
 impl ReencodeComponent for Counted {
     fn module_index(&mut self, module: u32) -> u32 {
-        // Every component gets some more modules, before all others.
-        module.saturating_add(MODULES)
+        index(self.levels.last().map(|level| &level.modules), module)
+    }
+
+    fn outer_module_index(&mut self, count: u32, module: u32) -> u32 {
+        index(self.levels.iter().rev().nth(count as usize).map(|level| &level.modules), module)
     }
 
     fn instance_index(&mut self, instance: u32) -> u32 {
-        // An index that does not exist has no counterpart in the new component either.
-        let level = self.levels.last();
-        level.and_then(|level| level.instances.get(instance as usize)).copied().unwrap_or(u32::MAX)
+        index(self.levels.last().map(|level| &level.instances), instance)
     }
 
     fn canonical_option(&mut self, option: CanonicalOption) -> Result<Encoded, Error<NotThere>> {
-        match option {
-            CanonicalOption::Realloc(realloc) if self.copies => {
-                let counting = self.level()?.counting.get(&realloc).copied();
-                counting.map(Encoded::Realloc).ok_or(Error::UserError(NotThere))
+        let level = self.level()?;
+        let encoded = match option {
+            CanonicalOption::Realloc(realloc) => {
+                level.in_front(realloc, |counts| matches!(counts, Counts::Room { .. })).map(Encoded::Realloc)
             }
-            other => component_utils::canonical_option(self, other),
-        }
+            CanonicalOption::Callback(callback) => {
+                level.in_front(callback, |counts| matches!(counts, Counts::Call(_))).map(Encoded::Callback)
+            }
+            _ => None,
+        };
+        encoded.map_or_else(|| component_utils::canonical_option(self, option), Ok)
     }
 
     fn component_alias<'a>(&mut self, alias: ComponentAlias<'a>) -> Result<Alias<'a>, Error<NotThere>> {
-        let defines = matches!(alias, ComponentAlias::CoreInstanceExport { kind: wasmparser::ExternalKind::Func, .. });
+        let (function, module) = match alias {
+            ComponentAlias::CoreInstanceExport { kind, .. } => (kind == wasmparser::ExternalKind::Func, false),
+            ComponentAlias::InstanceExport { kind, .. } => (false, kind == ComponentExternalKind::Module),
+            ComponentAlias::Outer { kind, .. } => (false, kind == ComponentOuterAliasKind::CoreModule),
+        };
         let encoded = component_utils::component_alias(self, alias)?;
-        if defines {
-            self.level()?.add_function();
+        let level = self.level()?;
+        if function {
+            level.add_function();
+        }
+        if module {
+            level.add_module();
         }
         Ok(encoded)
     }
@@ -240,7 +330,16 @@ impl ReencodeComponent for Counted {
                 }
                 Ok(())
             }
-            other => component_utils::parse_component_payload(self, out, other, whole),
+            other => {
+                if let Payload::InstanceSection(_) = other {
+                    self.replace_pending(out)?;
+                }
+                let brought = brought(&other)?;
+                component_utils::parse_component_payload(self, out, other, whole)?;
+                let level = self.level()?;
+                (0..brought).for_each(|_| level.add_module());
+                Ok(())
+            }
         }
     }
 
@@ -251,6 +350,7 @@ impl ReencodeComponent for Counted {
         module: &[u8],
     ) -> Result<(), Error<NotThere>> {
         out.section(&RawSection { id: CORE_MODULE, data: module });
+        self.level()?.add_module();
         Ok(())
     }
 
@@ -261,15 +361,8 @@ impl ReencodeComponent for Counted {
         data: &[u8],
         whole: &[u8],
     ) -> Result<(), Error<NotThere>> {
-        self.levels.push(Level::default());
+        self.enter();
         let mut inner = Component::new();
-        // These refer to the modules of the component around it, which likewise has them from outside unless it is the
-        // outermost.
-        let mut aliases = ComponentAliasSection::new();
-        for index in 0..MODULES {
-            aliases.alias(Alias::Outer { kind: ComponentOuterAliasKind::CoreModule, count: 1, index });
-        }
-        inner.section(&aliases);
         component_utils::parse_component(self, &mut inner, parser, data, whole)?;
         out.section(&NestedComponentSection(&inner));
         self.levels.pop();

@@ -1,0 +1,179 @@
+//! What a value costs that goes from one component to another through a stream or a future.
+//!
+//! The engine moves numbers as their bytes, and other elements of a stream one by one: each is read into values of its own,
+//! a value in it for each part of it, and written from them. So is whatever goes through a future.
+
+use std::collections::HashMap;
+
+use wasmparser::PrimitiveValType;
+use wasmparser::component_types::{ComponentDefinedType, ComponentDefinedTypeId, ComponentValType};
+use wasmparser::types::TypesRef;
+
+/// What a value counts that is read and written by itself, and what it counts besides if it has others in it.
+const VALUE: u64 = 80;
+const COMPOUND: u64 = 160;
+
+/// What a type of values takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes in memory, and what they are a multiple of.
+    size: u64,
+    align: u64,
+    /// What a value counts without what its lists and strings have.
+    value: u64,
+    /// What a byte of its lists counts, at most.
+    byte: u64,
+    /// It is a number, and any bytes are one.
+    is_number: bool,
+}
+
+impl Weight {
+    const fn scalar(size: u64) -> Weight {
+        Weight { size, align: size, value: VALUE, byte: 1, is_number: false }
+    }
+
+    const fn number(size: u64) -> Weight {
+        Weight { is_number: true, ..Weight::scalar(size) }
+    }
+
+    const NOTHING: Weight = Weight { value: 0, align: 1, ..Weight::scalar(0) };
+    const HANDLE: Weight = Weight { value: COMPOUND, ..Weight::scalar(4) };
+    const STRING: Weight = Weight { size: 8, ..Weight::HANDLE };
+
+    /// What an element counts that a stream moves, where there are elements to move.
+    pub fn in_stream(self) -> u64 {
+        if self.is_number { 1 } else { self.in_future().max(1) }
+    }
+
+    /// What goes through a future counts.
+    pub fn in_future(self) -> u64 {
+        self.value
+    }
+
+    /// What each byte counts of the lists and strings in either.
+    pub fn byte(self) -> u64 {
+        self.byte
+    }
+
+    /// That of a list of such elements: its bytes lie elsewhere.
+    fn list(self) -> Weight {
+        Weight { byte: self.byte.max(self.value.div_ceil(self.size.max(1))), ..Weight::STRING }
+    }
+
+    /// That of these one after the other.
+    fn record(fields: impl Iterator<Item = Weight>) -> Weight {
+        let nothing = Weight { value: COMPOUND, ..Weight::NOTHING };
+        fields.fold(nothing, |all, field| all.followed_by(field)).rounded()
+    }
+
+    fn followed_by(self, next: Weight) -> Weight {
+        Weight {
+            size: self.size.next_multiple_of(next.align).saturating_add(next.size),
+            align: self.align.max(next.align),
+            value: self.value.saturating_add(next.value),
+            byte: self.byte.max(next.byte),
+            is_number: false,
+        }
+    }
+
+    fn rounded(self) -> Weight {
+        Weight { size: self.size.next_multiple_of(self.align), ..self }
+    }
+
+    /// That of one of these, of which it tells which by the first bytes.
+    fn variant(cases: usize, payloads: impl Iterator<Item = Weight>) -> Weight {
+        let which = Weight::scalar(discriminant(cases));
+        let largest = payloads.fold(Weight::NOTHING, |all, payload| Weight {
+            size: all.size.max(payload.size),
+            align: all.align.max(payload.align),
+            value: all.value.max(payload.value),
+            byte: all.byte.max(payload.byte),
+            is_number: false,
+        });
+        Weight { value: COMPOUND.saturating_add(largest.value), ..which.followed_by(largest).rounded() }
+    }
+}
+
+/// Bytes of what tells these cases apart.
+fn discriminant(cases: usize) -> u64 {
+    match cases {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
+}
+
+/// The weights of types, each found once.
+#[derive(Default)]
+pub struct Weights(HashMap<ComponentDefinedTypeId, Weight>);
+
+impl Weights {
+    /// Returns that of what goes through a stream or a future, of nothing where nothing does.
+    pub fn of(&mut self, payload: Option<&ComponentValType>, types: TypesRef<'_>) -> Weight {
+        match payload {
+            None => Weight::NOTHING,
+            Some(ComponentValType::Primitive(primitive)) => of_primitive(*primitive),
+            Some(ComponentValType::Type(id)) => {
+                if let Some(known) = self.0.get(id) {
+                    return *known;
+                }
+                let weight = self.of_defined(&types[*id], types);
+                self.0.insert(*id, weight);
+                weight
+            }
+        }
+    }
+
+    fn of_defined(&mut self, ty: &ComponentDefinedType, types: TypesRef<'_>) -> Weight {
+        use ComponentDefinedType as T;
+        match ty {
+            T::Primitive(primitive) => of_primitive(*primitive),
+            T::Record(record) => Weight::record(record.fields.values().map(|field| self.of(Some(field), types))),
+            T::Tuple(tuple) => Weight::record(tuple.types.iter().map(|field| self.of(Some(field), types))),
+            T::Variant(variant) => {
+                let payloads = variant.cases.values().map(|case| self.of(case.ty.as_ref(), types));
+                Weight::variant(variant.cases.len(), payloads)
+            }
+            T::Option { ty, .. } => Weight::variant(2, [self.of(Some(ty), types)].into_iter()),
+            T::Result { ok, err, .. } => {
+                Weight::variant(2, [ok, err].into_iter().map(|payload| self.of(payload.as_ref(), types)))
+            }
+            T::Enum(cases) => Weight { value: COMPOUND, ..Weight::scalar(discriminant(cases.len())) },
+            T::Flags(names) => {
+                let size = if names.len() <= 8 {
+                    1
+                } else if names.len() <= 16 {
+                    2
+                } else {
+                    4
+                };
+                let value = COMPOUND.saturating_add((names.len() as u64).saturating_mul(VALUE));
+                Weight { value, ..Weight::scalar(size) }
+            }
+            T::List { element, .. } => self.of(Some(element), types).list(),
+            T::Map { key, value, .. } => {
+                Weight::record([self.of(Some(key), types), self.of(Some(value), types)].into_iter()).list()
+            }
+            T::FixedLengthList { element, length, .. } => {
+                let (element, length) = (self.of(Some(element), types), u64::from(*length));
+                let value = COMPOUND.saturating_add(element.value.saturating_mul(length));
+                Weight { size: element.size.saturating_mul(length), value, is_number: false, ..element }
+            }
+            T::Own(_) | T::Borrow(_) | T::Future { .. } | T::Stream { .. } => Weight::HANDLE,
+        }
+    }
+}
+
+fn of_primitive(primitive: PrimitiveValType) -> Weight {
+    use PrimitiveValType as P;
+    match primitive {
+        P::S8 | P::U8 => Weight::number(1),
+        P::S16 | P::U16 => Weight::number(2),
+        P::S32 | P::U32 | P::F32 => Weight::number(4),
+        P::S64 | P::U64 | P::F64 => Weight::number(8),
+        P::Bool => Weight::scalar(1),
+        P::Char => Weight::scalar(4),
+        P::String => Weight::STRING,
+        P::ErrorContext => Weight::HANDLE,
+    }
+}

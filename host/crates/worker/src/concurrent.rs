@@ -1,0 +1,141 @@
+//! Calls of WASI 0.3 that are asked for much, with [what they cost](super::meter) counted before they are made, as
+//! [those of WASI 0.2](super::charges) are.
+//!
+//! Each takes the place of the runtime's function, and calls what that calls. What is read of a
+//! stream is counted where the guest reads it, and what it writes to a file on its way there.
+
+use wasmtime::component::{Access, FutureReader, Linker, LinkerInstance, Resource, StreamReader};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::types as p2;
+use wasmtime_wasi::p3::bindings::filesystem::types::{
+    DescriptorFlags, DescriptorType, DirectoryEntry, ErrorCode, HostDescriptorWithStore as Host, NewTimestamp,
+    OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p3::filesystem::FilesystemError;
+
+use super::deterministic::entries;
+use super::relay;
+use super::state::State;
+
+/// Counts what an interface of WASI 0.3 is asked for that a component imports. `linker` has it defined already.
+pub fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+    match crate::exports::unversioned(interface) {
+        "wasi:filesystem/types" => link_files(&mut linker.instance(interface)?),
+        "wasi:clocks/monotonic-clock" => link_clock(&mut linker.instance(interface)?),
+        "wasi:cli/environment" => super::charges::link_environment(&mut linker.instance(interface)?, true),
+        _ => Ok(()),
+    }
+}
+
+/// An error as the guest is told of it; others end it.
+fn answer<T>(result: Result<T, FilesystemError>) -> wasmtime::Result<Result<T, ErrorCode>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) => e.downcast().map(Err),
+    }
+}
+
+/// Counts the path that a call takes, and makes it.
+macro_rules! files {
+    ($files:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) path $bytes:expr $(, link to $target:expr)?;)*) => {$(
+        $files.func_wrap_concurrent(concat!("[method]descriptor.", $name), |accessor, params| {
+            let (descriptor, $($arg),*): (Resource<Descriptor>, $($ty),*) = params;
+            Box::pin(async move {
+                accessor.with(|mut access| {
+                    let meter = &access.data_mut().meter;
+                    meter.path($bytes)?;
+                    $(meter.link($target);)?
+                    Ok::<_, wasmtime::Error>(())
+                })?;
+                let files = accessor.with_getter::<WasiFilesystem>(State::filesystem);
+                Ok((answer(<WasiFilesystem as Host<State>>::$method(&files, descriptor, $($arg),*).await)?,))
+            })
+        })?;
+    )*};
+}
+
+fn link_files(files: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    files! { files:
+        "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
+        "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
+            path path.len();
+        "create-directory-at" create_directory_at(path: String) path path.len();
+        "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
+            path old.len() + new.len();
+        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
+        "readlink-at" readlink_at(path: String) path path.len();
+        "remove-directory-at" remove_directory_at(path: String) path path.len();
+        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
+        "symlink-at" symlink_at(old: String, new: String) path old.len() + new.len(), link to old.len();
+        "unlink-file-at" unlink_file_at(path: String) path path.len();
+    }
+    files.func_wrap_async(
+        "[method]descriptor.read-directory",
+        |mut store, (directory,): (Resource<Descriptor>,)| {
+            Box::new(async move { Ok((read_directory(&mut store, directory).await?,)) })
+        },
+    )?;
+    files.func_wrap("[method]descriptor.write-via-stream", |mut store, params| {
+        let (file, written, at): (Resource<Descriptor>, StreamReader<u8>, u64) = params;
+        let counted = relay::counted(&mut store, written)?;
+        Ok((<WasiFilesystem as Host<State>>::write_via_stream(files_of(store), file, counted, at)?,))
+    })?;
+    files.func_wrap("[method]descriptor.append-via-stream", |mut store, params| {
+        let (file, written): (Resource<Descriptor>, StreamReader<u8>) = params;
+        let counted = relay::counted(&mut store, written)?;
+        Ok((<WasiFilesystem as Host<State>>::append_via_stream(files_of(store), file, counted)?,))
+    })
+}
+
+/// The files of an instance, as the runtime's functions take them.
+fn files_of(store: StoreContextMut<'_, State>) -> Access<'_, State, WasiFilesystem> {
+    Access::<State, WasiFilesystem>::new(store, State::filesystem)
+}
+
+/// What reading a directory gives: its entries, and whether all could be read.
+type Directory = (StreamReader<DirectoryEntry>, FutureReader<Result<(), ErrorCode>>);
+
+/// Reads a directory whole, by name, with each entry counted. What cannot be read so is left to the runtime, which says why.
+async fn read_directory(
+    store: &mut StoreContextMut<'_, State>,
+    directory: Resource<Descriptor>,
+) -> wasmtime::Result<Directory> {
+    let all = entries(store.data_mut(), Resource::new_borrow(directory.rep())).await;
+    match super::charges::answer(all)? {
+        Ok(entries) => {
+            let entries: Vec<DirectoryEntry> = entries.into_iter().map(told).collect();
+            let done = async { Ok::<_, wasmtime::Error>(Ok(())) };
+            Ok((StreamReader::new(&mut *store, entries)?, FutureReader::new(&mut *store, done)?))
+        }
+        Err(_) => <WasiFilesystem as Host<State>>::read_directory(files_of(store.as_context_mut()), directory),
+    }
+}
+
+/// An entry as WASI 0.3 has it.
+fn told(entry: p2::DirectoryEntry) -> DirectoryEntry {
+    let type_ = match entry.type_ {
+        p2::DescriptorType::BlockDevice => DescriptorType::BlockDevice,
+        p2::DescriptorType::CharacterDevice => DescriptorType::CharacterDevice,
+        p2::DescriptorType::Directory => DescriptorType::Directory,
+        p2::DescriptorType::Fifo => DescriptorType::Fifo,
+        p2::DescriptorType::SymbolicLink => DescriptorType::SymbolicLink,
+        p2::DescriptorType::RegularFile => DescriptorType::RegularFile,
+        p2::DescriptorType::Socket => DescriptorType::Socket,
+        p2::DescriptorType::Unknown => DescriptorType::Other(None),
+    };
+    DirectoryEntry { type_, name: entry.name }
+}
+
+/// Counts waits for a time, however short.
+fn link_clock(clock: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    clock.func_wrap_concurrent("wait-for", |accessor, (time,): (u64,)| {
+        Box::pin(async move {
+            accessor.with(|mut access| access.data_mut().meter.call())?;
+            if time > 0 {
+                tokio::time::sleep(std::time::Duration::from_nanos(time)).await;
+            }
+            Ok(())
+        })
+    })
+}
