@@ -96,7 +96,6 @@ type WrittenPath<'a> = (&'static str, &'a Sourced<Option<PathBuf>>);
 /// led it there.
 pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
     let items = &spec.items;
-    let granted = spec.grants.grants().directories;
     let written = [
         ("--output", &items.output, "the output"),
         ("--failed", &items.failed, "the file of --failed"),
@@ -106,7 +105,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
         None => read.check_streams()?,
         Some(_) => read.check_messages()?,
     }
-    let writable = Writable::of(&granted);
+    let writable = Writable::of(spec.grants.grants().writable());
     let mut before: Vec<(Written, &str)> = match named(&items.output) {
         None => standard_output().map(|file| (Written::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),

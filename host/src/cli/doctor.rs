@@ -14,7 +14,7 @@ use wasmpool_run::error::Error;
 use wasmpool_run::spawn::{self, Waited};
 use wasmpool_sandbox::Report;
 use wasmpool_sandbox::doctor::{Told, plan};
-use wasmpool_sandbox::surroundings::{self, Surroundings};
+use wasmpool_sandbox::surroundings::{self, Ended, Surroundings};
 
 /// The findings of `doctor`.
 #[derive(Debug)]
@@ -37,23 +37,29 @@ pub fn doctor() -> Result<Exit, Stop> {
     }
 }
 
-/// Runs a worker to find out.
-fn diagnose() -> Result<Diagnosis, Error> {
-    let (control, theirs) = Control::pair()?;
+/// Asks a child.
+fn diagnose() -> Result<Diagnosis, Stop> {
+    let (control, theirs) = Control::pair().map_err(Error::from)?;
     let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::spawn)?;
-    if child.wait_at_most(DEADLINE, Some(control.as_fd()))? == Waited::Late {
+    let waited = child.wait_at_most(DEADLINE, Some(control.as_fd())).map_err(Error::from)?;
+    if waited == Waited::Late {
         let (seconds, pid) = (DEADLINE.as_secs(), child.pid());
-        return Err(Error::Sandbox(format!(
+        return Err(unknown(format!(
             "the process that enters it, as a worker does (process {pid}), has not said within {seconds} s what it got: \
              it was {}",
             doing(pid)
         )));
     }
-    let Told { report, mut surroundings } = match control.receive::<Told>(true)? {
-        Incoming::Message(told) => told,
-        Incoming::Bell | Incoming::Closed | Incoming::Nothing => {
-            let status = child.reap();
-            return Err(Error::Sandbox(format!("a process that entered it did not live to tell ({status})")));
+    let Told { report, mut surroundings } = match control.receive::<Told>(true) {
+        Ok(Incoming::Message(told)) => told,
+        // Its end breaks the socket, which is no news then.
+        Ok(Incoming::Bell | Incoming::Closed | Incoming::Nothing) | Err(_) => {
+            let ended = match waited {
+                // An end is told once.
+                Waited::Ended(ended) => ended,
+                Waited::Late | Waited::Stopped => child.reap(),
+            };
+            return Err(unknown(not_told(child.pid(), ended)));
         }
     };
     let lane = || HostLane::create(wasmpool_core::policy::Limits::default().max_output).map(drop);
@@ -63,7 +69,24 @@ fn diagnose() -> Result<Diagnosis, Error> {
     Ok(Diagnosis { report, strict, surroundings, bounded: bounded.map(|(_, bytes)| bytes) })
 }
 
-/// Time limit of the child, which usually takes some milliseconds.
+/// Says that nothing was found out. Advice to ask `doctor` would be of no use here.
+fn unknown(why: String) -> Stop {
+    Stop { exit: Exit::Sandbox, message: format!("whether the sandbox can be had here is not known: {why}") }
+}
+
+/// Says how the child ended that should have told what it got.
+fn not_told(pid: u32, ended: Ended) -> String {
+    let child = format!("the process that enters it, as a worker does (process {pid}),");
+    match ended.sent_by_others() {
+        true => format!(
+            "{child} was ended by somebody else before it said what it got ({ended}): by a person, a program that \
+             watches over others, or the kernel's memory killer; ask again once that is over"
+        ),
+        false => format!("{child} did not live to say what it got ({ended})"),
+    }
+}
+
+/// How long the child may take, which is done in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns what a process is waiting for, as far as the kernel tells any user.

@@ -8,8 +8,9 @@ use super::args::TaskArgs;
 use super::compiling::Notice;
 use super::exit::{Exit, Stop};
 use super::manifest::Manifest;
+use super::resolve::link_to_task;
 use wasmpool_core::artifact::{ExportLine, Format, InitOnce, Profile};
-use wasmpool_core::text::{Foreign, Name, bytes_said, few, shown};
+use wasmpool_core::text::{Foreign, Lines, Name, bytes_said, few, shown};
 use wasmpool_run::cgroup::{Host, Room, Workers};
 use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
 use wasmpool_run::error::Error;
@@ -58,10 +59,15 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())
 }
 
-/// Returns the task's file, and the manifest that names it.
+/// The task's file, and the manifest that names it. Tells where links lead.
 fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
     Ok(match Manifest::find(&args.task)? {
-        Some((manifest, wasm)) => (wasm, Some(manifest)),
+        Some((manifest, wasm)) => {
+            if let Some(note) = link_to_task(&args.task, &wasm).filter(|_| !args.verbosity.quiet) {
+                tell!("wasmpool: {}", Lines(&note));
+            }
+            (wasm, Some(manifest))
+        }
         None => (args.task.clone(), None),
     })
 }

@@ -16,6 +16,8 @@ use super::source::{Source, Sourced};
 use super::spec::GrantSpec;
 use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
 use wasmpool_run::grants::{Directory, Peer, mode};
+use wasmpool_run::links::leads_to;
+use wasmpool_run::place::directory_of;
 
 /// The file name of a manifest.
 pub const NAME: &str = "plugin.toml";
@@ -107,6 +109,11 @@ pub struct Narrowed {
     pub withheld: Vec<String>,
 }
 
+/// Whether a path ends at a link of `/proc`, which leads to what a process has open and not to a path.
+fn leads_to_what_is_open(path: &Path) -> bool {
+    leads_to(path).is_ok_and(|end| end.starts_with("/proc"))
+}
+
 impl Manifest {
     /// Finds the manifest that a task's path leads to: for a directory the one in it; for a manifest itself; for wasm
     /// the one beside it, if that names this very file.
@@ -147,6 +154,14 @@ impl Manifest {
         // A FIFO or a device would keep the user waiting for ever, or take a task from somewhere else.
         if asked && fs::metadata(&wasm).is_ok_and(|found| !found.is_file()) {
             return Err(format!("{}: `wasm` has to be a file, and {} is none", Foreign::of(&path), Foreign::of(&wasm)));
+        }
+        // So would a link to what this process has open, where that is a file.
+        if asked && leads_to_what_is_open(&wasm) && !leads_to_what_is_open(directory_of(&path)) {
+            return Err(format!(
+                "{}: `wasm` has to be a file, and {} is a link to what another program has opened, such as standard input",
+                Foreign::of(&path),
+                Foreign::of(&wasm)
+            ));
         }
         let about_it = asked || same(&wasm, task);
         Ok(about_it.then_some((manifest, wasm)))

@@ -23,6 +23,7 @@ mod source;
 mod spec;
 mod stream;
 pub(crate) mod units;
+mod unreadable;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
@@ -49,7 +50,7 @@ pub fn main() -> ExitCode {
     wasmpool_run::allocator::keep_freed_memory();
     block_size_signal();
     signals::hear_of_children();
-    let parsed = command().try_get_matches().and_then(|matches| {
+    let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });

@@ -55,8 +55,7 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
         run;
     let cache = Cache::of_user();
-    cache.check(&grants)?;
-    let OpenedGrants { given, directories } = grants.open()?;
+    let OpenedGrants { given, directories } = grants.open(&cache)?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();

@@ -38,7 +38,7 @@ use wasmpool_run::output::{Lines, Watcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::spawn::Program;
-use wasmpool_run::supervisor::{End, Event, Mailbox, Record, Sender, Sink, Spares, Value};
+use wasmpool_run::supervisor::{End, Event, Mailbox, Record, Recorded, Sender, Sink, Spares, Value};
 use wasmpool_scheduler::shares::{Claim, share};
 use wasmpool_scheduler::{Config, WorkerId};
 
@@ -84,7 +84,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let spares = Spares::started(Program::Own, budget, room);
     let grants = spec.grants.grants();
     let cache = Cache::of_user();
-    let opened = cache.check(&grants).and_then(|()| Ok(grants.open()?));
+    let opened = grants.open(&cache).map_err(Error::from);
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
@@ -519,21 +519,21 @@ impl Sink for Outcomes<'_> {
         mut record: Record<'_>,
         result: Result<Value<'_>, Failure>,
         to: &mut RenderedOutcomes,
-    ) -> bool {
+    ) -> Recorded {
         let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
         self.lines.reduce(&mut record);
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
-            return true;
+            return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
         if !cut_off {
             self.shown = self.counts.done;
             self.board.failed(self.task, &self.counts, record.index, &failure);
         }
-        false
+        Recorded::Failure
     }
 
     fn emit(&mut self, group: RenderedOutcomes) {

@@ -139,8 +139,7 @@ impl PoolBuilder {
 /// Reads and compiles a task.
 pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Result<Function, Error> {
     let loaded = Loaded::read(task, shared.program.clone())?;
-    Cache::of_user().check(&settings.grants)?;
-    let given = settings.grants.open()?.given;
+    let given = settings.grants.open(&Cache::of_user())?.given;
     // The artifact is the same whatever form items and results have.
     let call = settings.call(given, Form::default(), ResultForm::default());
     loaded.prepare(&Wanted::of(&call), None)?;

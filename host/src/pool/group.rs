@@ -336,8 +336,7 @@ impl Group {
     fn serve(self: &Arc<Group>, mailbox: &Mailbox, routes: Receiver<Route>) -> Result<End, Error> {
         large_results_come_and_go();
         let Key { task, settings, item_form, result_form } = &self.key;
-        Cache::of_user().check(&settings.grants)?;
-        let OpenedGrants { given, directories } = settings.grants.open()?;
+        let OpenedGrants { given, directories } = settings.grants.open(&Cache::of_user())?;
         let call = settings.call(given, *item_form, *result_form);
         let wanted = Wanted::of(&call);
         let mut prepared = task.prepare(&wanted, Some(&self.stop))?;

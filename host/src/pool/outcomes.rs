@@ -14,7 +14,7 @@ use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Failure, Kind};
 use wasmpool_ipc::lane::host::LARGE;
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::supervisor::{Encoded, Record, Sink, Value};
+use wasmpool_run::supervisor::{Encoded, Record, Recorded, Sink, Value};
 use wasmpool_scheduler::WorkerId;
 
 /// Size in bytes of an allocation that outcomes share.
@@ -114,23 +114,23 @@ impl Outcomes {
 }
 
 impl Sink for Outcomes {
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut RenderedOutcomes) -> bool {
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut RenderedOutcomes) -> Recorded {
         if !self.current.contains(&record.index) {
             self.turn_to(record.index);
         }
         let outcome = match result.map(|value| value.encoded) {
             Ok(Encoded::One(value)) if value.len() < LARGE => {
                 self.copy(record.index, &value);
-                return true;
+                return Recorded::Success;
             }
             Ok(Encoded::One(value)) => Ok(Kept::Alone(value.into_owned())),
             Ok(Encoded::Many(_)) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
             Err(failure) => Err(failure),
         }
         .map_err(|failure| Failed { attempts: record.attempts, failure });
-        let succeeded = outcome.is_ok();
+        let recorded = if outcome.is_ok() { Recorded::Success } else { Recorded::Failure };
         self.gathered.push((record.index, outcome));
-        succeeded
+        recorded
     }
 
     fn emit(&mut self, _: RenderedOutcomes) {}

@@ -24,6 +24,7 @@ use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::spawn::{self, Program, Role, Waited};
+use wasmpool_sandbox::surroundings::Ended;
 
 /// The name of the installed command.
 const COMMAND: &str = "wasmpool";
@@ -84,15 +85,18 @@ fn other(path: &Path) -> Result<Program, Error> {
         .open(path)
         .map_err(|e| wrong(format!("cannot be opened: {e}")))?;
     let program = Program::Other(Arc::new(file));
-    let version = ask(&program).map_err(|e| wrong(format!("cannot be started: {e}")))?;
-    match version {
-        Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
-        Some(version) => Err(wrong(format!(
+    let answer = ask(&program).map_err(|e| wrong(format!("cannot be started: {e}")))?;
+    match answer {
+        Answer::Version(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
+        Answer::Version(version) => Err(wrong(format!(
             "is of version {}, and this is {}: use one of the same",
             Foreign::of(&version),
             env!("CARGO_PKG_VERSION")
         ))),
-        None => Err(wrong(
+        Answer::Killed(ended) => {
+            Err(wrong(format!("was ended by somebody else before it said which version it is ({ended}); try again")))
+        }
+        Answer::None => Err(wrong(
             "does not answer as a worker: it has to be the `wasmpool` command, or a program that calls \
              wasmpool::worker_entry() first thing in main"
                 .to_owned(),
@@ -100,21 +104,31 @@ fn other(path: &Path) -> Result<Program, Error> {
     }
 }
 
-/// Starts a binary and returns the version that it reports, or `None` if it is not a `wasmpool` binary.
-fn ask(program: &Program) -> Result<Option<String>, Error> {
+/// What a binary answers that is asked for its version.
+enum Answer {
+    Version(String),
+    /// It was ended before, for no fault of its own.
+    Killed(Ended),
+    /// Nothing that one of ours would.
+    None,
+}
+
+/// Asks a binary for its version.
+fn ask(program: &Program) -> Result<Answer, Error> {
     let (control, child) = patiently(None, || {
         let (control, theirs) = Control::pair()?;
         Ok::<_, Error>((control, spawn::start(program, Role::Version, theirs).map_err(Error::spawn)?))
     })?;
-    match child.wait_at_most(PATIENCE, None)? {
-        Waited::Ended(_) => {}
-        // Dropping the process kills it.
-        Waited::Late | Waited::Stopped => return Ok(None),
-    }
-    match control.receive::<String>(true) {
-        Ok(Incoming::Message(version)) => Ok(Some(version)),
-        _ => Ok(None),
-    }
+    let ended = match child.wait_at_most(PATIENCE, None)? {
+        Waited::Ended(ended) => ended,
+        // Killed when dropped.
+        Waited::Late | Waited::Stopped => return Ok(Answer::None),
+    };
+    Ok(match control.receive::<String>(true) {
+        Ok(Incoming::Message(version)) => Answer::Version(version),
+        _ if ended.sent_by_others() => Answer::Killed(ended),
+        _ => Answer::None,
+    })
 }
 
 /// Reports this binary's version to the process that asks for it.

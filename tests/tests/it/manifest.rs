@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::guest::built;
+use crate::support::guest::{built, wat};
 use crate::support::run::{Output, Run, wasmpool};
+use crate::support::wat::SQUARE;
 
 /// A directory with a plugin: the guest `reach` and its manifest.
 struct Plugin {
@@ -245,4 +246,49 @@ fn where_a_plugin_and_its_own_directories_are_in_truth_is_told_if_links_lead_the
     symlink(secret.join("other.wasm"), plugin.path("reach.wasm")).expect("a link");
     let said = map(&plugin.path(""), &[&plugin.dir("/in")]);
     assert!(said.contains(&format!("its task is {}\n", secret.join("other.wasm").display())), "{said}");
+}
+
+#[test]
+fn a_plugin_whose_task_is_what_somebody_has_open_is_refused() {
+    use std::os::unix::fs::symlink;
+    let plugin = Plugin::new("");
+    plugin.write("plugin.toml", "wasm = 'task.wat'\n");
+    let mine = wat(SQUARE);
+    for target in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "inner"] {
+        let _ = std::fs::remove_file(plugin.path("task.wat"));
+        symlink(target, plugin.path("task.wat")).expect("a link");
+        if target == "inner" {
+            symlink("/proc/thread-self/fd/0", plugin.path("inner")).expect("a link");
+        }
+        for command in ["map", "call", "inspect", "compile"] {
+            for named in [plugin.path(""), plugin.path("plugin.toml")] {
+                let stdin = std::fs::File::open(mine.path()).expect("it is there");
+                let run = wasmpool().arg(command).arg(named);
+                let run = if command == "call" { run.args(["square", "3"]) } else { run };
+                let output = run.stdin_from(stdin).run().exits(2);
+                assert!(output.stderr.contains("`wasm` has to be a file"), "{target}: {}", output.stderr);
+                assert_eq!(output.text(), "");
+            }
+        }
+    }
+}
+
+#[test]
+fn inspect_and_compile_tell_where_a_plugins_task_is_in_truth() {
+    use std::os::unix::fs::symlink;
+    let (plugin, elsewhere) = (Plugin::new(""), TempDir::new().expect("a temporary directory"));
+    plugin.write("plugin.toml", "wasm = 'task.wat'\n");
+    let real = elsewhere.path().join("real.wat");
+    std::fs::write(&real, SQUARE).expect("written");
+    symlink(&real, plugin.path("task.wat")).expect("a link");
+    let real = real.canonicalize().expect("it is there");
+    for command in ["inspect", "compile"] {
+        for named in ["", "plugin.toml", "task.wat"] {
+            let run = || wasmpool().arg(command).arg(plugin.path(named));
+            let told = format!("goes by a link: its task is {}", real.display());
+            let output = run().run().exits(0);
+            assert_eq!(output.stderr.matches(&told).count(), 1, "{command} {named}: {}", output.stderr);
+            assert!(!run().arg("-q").run().exits(0).stderr.contains("goes by a link"), "{command}");
+        }
+    }
 }

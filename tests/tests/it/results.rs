@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Run, wasmpool};
 use crate::support::until;
-use crate::support::wat::echo_string;
+use crate::support::wat::{component, echo_string, lift};
 
 /// Returns a command that writes a block to its standard output again and again, for ever if its item begins with an
 /// `x`.
@@ -157,5 +157,39 @@ fn a_result_for_which_there_is_no_room_ends_the_run_and_is_no_failure_of_its_ite
         assert!(!fs::read_to_string(&out).expect("it is there").contains("invalid-output"), "{name}");
         assert_eq!(fs::read_to_string(&failed).unwrap_or_default(), "", "{name}");
         assert_eq!(names(&folder.path().join(name)), ["0"], "{name}");
+    }
+}
+
+/// `echo: func(item: string) -> string`, which counts for a while before it returns a long item.
+fn slow_where_long() -> String {
+    let body = r#"
+    (func (export "echo") (param i32 i32) (result i32)
+      (local $left i32)
+      (local.set $left (i32.mul (i32.gt_u (local.get 1) (i32.const 1000)) (i32.const 300000000)))
+      (loop $more
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br_if $more (i32.gt_s (local.get $left) (i32.const 0))))
+      (i32.store (i32.const 16) (local.get 0))
+      (i32.store (i32.const 20) (local.get 1))
+      (i32.const 16))"#;
+    component(body, &[lift("echo", r#"(param "item" string) (result string)"#)])
+}
+
+#[test]
+fn behind_a_result_for_which_there_is_no_room_none_is_told() {
+    let folder = TempDir::new().expect("a temporary directory");
+    for format in ["records", "values", "raw"] {
+        let results = folder.path().join(format);
+        let out = folder.path().join(format!("{format}.out"));
+        // The others are done, and wait for the second, when that turns out to have no room.
+        let items = format!("first\n{}\nc\nd\ne\nf\n", "a".repeat(2_000_000));
+        let run = wasmpool().arg("map").task(&wat(slow_where_long())).args(["--input-format", "lines"]);
+        let run = run.args(["-j", "2", "-c", "1", "--output-format", format]).arg("-o").arg(&out).arg("--results");
+        let output = run.arg(&results).input(items).largest_file(1 << 20).run().exits(2);
+        assert!(output.stderr.contains("cannot write the results"), "{}", output.stderr);
+        let told = fs::read_to_string(&out).expect("it is there");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains(&results.join("0").display().to_string()), "{told}");
+        assert!(results.join("5").exists(), "the others were not done before it");
     }
 }

@@ -13,7 +13,7 @@ use crate::support::process::Process;
 use crate::support::record::Record;
 use crate::support::run::{map, wasmpool};
 use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE};
-use crate::support::{HANG, until};
+use crate::support::{HANG, binary, until};
 
 /// Duration of the lack, which is what is tested; nothing waits for it.
 const OUTAGE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ fn a_second_without_room_for_a_process_ends_no_run() {
     group.allow(Some(1));
     sleep(OUTAGE);
     group.allow(None);
-    goes_on(&mut host, "pids.max");
+    goes_on(&mut host, "a control group may have 1 processes and threads, and has ");
 }
 
 #[test]
@@ -95,6 +95,9 @@ fn a_machine_that_never_has_room_is_told_of_with_its_reason() {
     let said = host.stderr();
     assert!(said.contains("it is tried again"), "{said}");
     assert!(said.lines().any(|line| line.starts_with("wasmpool: cannot start a worker process: Resource")), "{said}");
+    let limit = format!("({})", group.file().display());
+    let told = said.matches("a control group may have 1 processes and threads, and has ").count();
+    assert_eq!((told, said.matches(&limit).count()), (2, 2), "{said}");
     host.leaves_nothing_behind(&[]);
 }
 
@@ -273,8 +276,8 @@ fn a_second_without_a_descriptor_for_what_is_granted_ends_no_run() {
     assert_eq!(host.code(), 0, "{}", host.said());
 }
 
-#[test]
-fn doctor_says_what_its_own_process_hangs_in() {
+/// What `doctor` says when its own process gets a signal before it has answered, and that process.
+fn doctor_whose_process_gets(signal: Signal) -> (String, Process) {
     loop {
         let mut host = wasmpool().arg("doctor").limit(HANG * 2).start();
         let line = b"wasmpool-child\0doctor\0";
@@ -284,18 +287,53 @@ fn doctor_says_what_its_own_process_hangs_in() {
             let found = host.descendants().into_iter().find(is_it);
             found.map(Some).or_else(|| host.has_ended().then_some(None))
         });
-        let Some(stopped) = found else {
+        let Some(process) = found else {
             continue;
         };
-        stopped.send(Signal::SIGSTOP);
-        let code = host.code();
-        if code == 0 {
-            // The compile process had answered before.
-            continue;
+        process.send(signal);
+        // Else it had answered before.
+        if host.code() != 0 {
+            assert!(!process.lives());
+            return (host.stderr(), process);
         }
-        let said = host.stderr();
-        assert!(said.contains(&format!("process {}", stopped.pid)) && said.contains("stopped by a signal"), "{said}");
-        assert!(!stopped.lives());
-        break;
     }
+}
+
+#[test]
+fn doctor_says_what_its_own_process_hangs_in() {
+    let (said, stopped) = doctor_whose_process_gets(Signal::SIGSTOP);
+    assert!(said.contains(&format!("process {}", stopped.pid)) && said.contains("stopped by a signal"), "{said}");
+    assert!(!said.contains("`wasmpool doctor`"), "{said}");
+}
+
+#[test]
+fn doctor_says_that_its_own_process_was_ended_by_somebody_else() {
+    for (signal, name) in [(Signal::SIGKILL, "SIGKILL"), (Signal::SIGTERM, "SIGTERM"), (Signal::SIGHUP, "SIGHUP")] {
+        let (said, ended) = doctor_whose_process_gets(signal);
+        for part in [&format!("process {}", ended.pid), "was ended by somebody else", name] {
+            assert!(said.contains(part), "{said}");
+        }
+        for part in ["SIGCHLD", "`wasmpool doctor`", "cannot be had here"] {
+            assert!(!said.contains(part), "{said}");
+        }
+    }
+    // What it may have done itself is not blamed on others.
+    let (said, _) = doctor_whose_process_gets(Signal::SIGSYS);
+    assert!(said.contains("did not live to say") && said.contains("SIGSYS"), "{said}");
+}
+
+#[test]
+fn doctor_tells_of_a_control_group_with_little_room_for_processes() {
+    let Some(group) = Processes::new() else {
+        eprintln!("no control group can be made here: left out");
+        return;
+    };
+    // Whoever starts it is in the group, as in a container.
+    group.allow(Some(100));
+    let enter = group.file().with_file_name("cgroup.procs");
+    let script = format!("echo $$ > {}; exec {} doctor", enter.display(), binary().display());
+    let output = std::process::Command::new("sh").arg("-c").arg(script).output().expect("there is a shell");
+    let table = String::from_utf8_lossy(&output.stdout);
+    let narrow = table.lines().find(|line| line.starts_with("narrow: a control group may have 100 processes"));
+    assert!(narrow.is_some_and(|line| line.contains(&group.file().display().to_string())), "{table}");
 }

@@ -184,3 +184,97 @@ fn a_wrong_option_set_by_the_environment() {
     let run = map(&wat(SQUARE)).env("WASMPOOL_TIMEOUT", "soon");
     refused(run, &["soon"]);
 }
+
+#[test]
+fn a_dash_for_what_can_be_no_stream() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let left = || std::fs::read_dir(folder.path()).expect("a directory").count();
+    for option in ["--journal", "--results", "--policy"] {
+        let run = || map(&wat(SQUARE)).directory(folder.path());
+        refused(run().args([option, "-"]), &[&format!("{option} -"), "standard stream", "./-"]);
+        let variable = format!("WASMPOOL_{}", option.trim_start_matches('-').to_uppercase());
+        refused(run().env(&variable, "-"), &[&format!("{variable} of the environment (-)"), "./-"]);
+        assert_eq!(left(), 0, "{option}");
+    }
+    let call = wasmpool().arg("call").task(&wat(SQUARE)).args(["square", "3", "--policy", "-"]);
+    refused(call.directory(folder.path()), &["--policy -", "./-"]);
+    // A file of that name can be had.
+    map(&wat(SQUARE)).directory(folder.path()).args(["--journal", "./-"]).input("3\n").run().exits(0);
+    assert!(folder.path().join("-").is_file());
+}
+
+#[test]
+fn failed_items_among_the_results() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let run = || map(&wat(SQUARE)).directory(folder.path()).args(["--failed", "-"]);
+    refused(run(), &["--failed -", "standard output", "-o FILE"]);
+    refused(run().args(["-o", "-"]), &["--failed -"]);
+    refused(map(&wat(SQUARE)).env("WASMPOOL_FAILED", "-"), &["WASMPOOL_FAILED of the environment"]);
+    // They may have it for themselves.
+    let output = run().args(["-o", "results"]).input("3\n\"x\"\n").run().exits(1);
+    assert!(output.text().contains("invalid-input"), "{}", output.text());
+    assert_eq!(std::fs::read_to_string(folder.path().join("results")).expect("it is there"), "9\n");
+}
+
+#[test]
+fn standard_input_that_would_be_read_twice() {
+    let (task, folder) = (wat(SQUARE), TempDir::new().expect("a temporary directory"));
+    let policy = folder.path().join("policy");
+    let one = |path: &str| format!("one={path}");
+    let named = format!("two={}", task.path().display());
+    let run = |args: &[&str]| wasmpool().args(args).directory(folder.path());
+    for stdin in ["-", "/dev/stdin", "/proc/self/fd/0"] {
+        let what = format!("the task ({stdin})");
+        refused(run(&["map", stdin]), &[&what, "no INPUT is named"]);
+        refused(run(&["exec", stdin]), &[&what, "no INPUT is named"]);
+        refused(run(&["map", stdin, "-"]), &[&what, "the input (-)"]);
+        refused(run(&["map", stdin, "items", "/dev/stdin"]), &[&what, "the input (/dev/stdin)"]);
+        refused(run(&["map", "--task", &one(stdin), "--task", &named]), &["the task `one`", "no INPUT is named"]);
+        refused(run(&["map", "--task", &one(stdin), "--task", "two=-", "items"]), &["the task `one`", "`two`"]);
+    }
+    refused(run(&["call", "-", "square", "3", "--policy", "/dev/stdin"]), &["the task (-)", "the policy (/dev/stdin)"]);
+    refused(map(&task).args(["--policy", "/dev/stdin"]), &["the policy (/dev/stdin)", "no INPUT is named"]);
+    // Each of them alone may read it.
+    std::fs::write(folder.path().join("items"), "3\n").expect("written");
+    let squared = |run: Run, input: &str| assert_eq!(run.input(input).run().exits(0).text(), "9\n");
+    squared(run(&["map", "-", "items"]), SQUARE);
+    squared(run(&["map", "/dev/stdin", "items"]), SQUARE);
+    squared(run(&["call", "-", "square", "3"]), SQUARE);
+    squared(map(&task).arg("/dev/stdin"), "3\n");
+    squared(
+        map(&task).directory(folder.path()).args(["--policy", "/dev/stdin", "items"]),
+        "[limits]\nmemory = \"1MiB\"\n",
+    );
+    // What is read anew, or holds nothing, takes nothing from anybody.
+    let nothing = || std::fs::File::open("/dev/null").expect("it is there");
+    map(&task).args(["--policy", "/dev/null"]).stdin_from(nothing()).run().exits(0);
+    std::fs::write(&policy, "").expect("written");
+    map(&task).arg("--policy").arg(&policy).input("3\n").run().exits(0);
+}
+
+#[test]
+fn what_is_not_utf_8_is_named_with_a_way_out() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bad = OsStr::from_bytes(b"a\xff\x1b[2J");
+    let shown = "`a\\xff\\u{1b}[2J`";
+    let named = |run: Run, what: &str| refused(run, &[what, "is not UTF-8", "link"]);
+    let task = || map(&wat(SQUARE));
+    for option in ["-f", "--function", "--arg", "--dir", "--timeout", "--halt"] {
+        named(task().arg(option).arg(bad), &format!("the argument {shown} behind {option}"));
+    }
+    let joined = OsStr::from_bytes(b"--dir=/a\xff::/in");
+    named(task().arg(joined), "the argument `--dir=/a\\xff::/in`");
+    named(wasmpool().arg("call").task(&wat(SQUARE)).arg("square").arg(bad), &format!("the argument {shown} is"));
+    named(wasmpool().arg("exec").task(&wat(SQUARE)).args(["--", "x"]).arg(bad), &format!("the argument {shown} is"));
+    for variable in ["WASMPOOL_FUNCTION", "WASMPOOL_ENV", "WASMPOOL_TASK", "WASMPOOL_TIMEOUT"] {
+        let run = task().env(variable, bad);
+        named(run, &format!("{variable} of the environment is"));
+    }
+    // A path may be anything, and is not blamed for others.
+    let folder = TempDir::new().expect("a temporary directory");
+    let out = folder.path().join(bad);
+    named(task().arg("-o").arg(&out).arg("-f").arg(bad), &format!("the argument {shown} behind -f"));
+    task().env("WASMPOOL_OUTPUT", &out).input("3\n").run().exits(0);
+    assert_eq!(std::fs::read_to_string(&out).expect("it is there"), "9\n");
+}

@@ -187,9 +187,13 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// Shows a path or any other text as one word of a command that the user may paste into a POSIX shell. It is quoted if
-/// necessary and never cut. Characters that control a terminal or that a reader does not see are written as octal
-/// escapes (`$'\012'`, as `ls` does).
+/// Shows a path, or any other text, as one word of a command that the user may paste into a shell: quoted where it has to be,
+/// never cut, and with what a terminal obeys or a reader does not see spelled out.
+///
+/// Every POSIX shell reads it as the very text: what is spelled out is so for `printf`, as in `"$(printf 'a\012b')"`. That
+/// drops line breaks at the end of what it prints. A text that ends with one is spelled out as in `'a'$'\012'''` in place of
+/// that, which shells have by POSIX of 2024, and bash, ksh and zsh had long before; an older dash takes it for another text,
+/// which names nothing, rather than for the text without its end, which may be the name of something else.
 #[derive(Clone, Copy, Debug)]
 pub struct Word<'a>(&'a [u8]);
 
@@ -198,37 +202,69 @@ impl<'a> Word<'a> {
     pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Word<'a> {
         Word(text.as_ref().as_bytes())
     }
+
+    /// Writes the text with some of its characters, and all bytes that are no UTF-8, in other ways than as they are.
+    fn write(
+        self,
+        f: &mut Formatter<'_>,
+        quote: impl Fn(char) -> Option<&'static str>,
+        spell_out: impl Fn(&[u8], &mut Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match quote(c) {
+                    Some(quoted) => f.write_str(quoted)?,
+                    None if is_plain(c) => f.write_char(c)?,
+                    None => spell_out(c.encode_utf8(&mut [0; 4]).as_bytes(), f)?,
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                spell_out(chunk.invalid(), f)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Display for Word<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(byte);
-        if !self.0.is_empty() && self.0.iter().all(is_plain) {
+        let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(byte);
+        if !self.0.is_empty() && self.0.iter().all(is_bare) {
             return self.0.iter().try_for_each(|&byte| f.write_char(byte.into()));
         }
-        f.write_str("'")?;
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\'' => f.write_str("'\\''")?,
-                    c if is_visible(c) && !is_mark(c) => f.write_char(c)?,
-                    c => spell_out(c.encode_utf8(&mut [0; 4]).as_bytes(), f)?,
-                }
-            }
-            spell_out(chunk.invalid(), f)?;
+        let is_seen = str::from_utf8(self.0).is_ok_and(|text| text.chars().all(is_plain));
+        let octal = |bytes: &[u8], f: &mut Formatter<'_>| bytes.iter().try_for_each(|byte| write!(f, "\\{byte:03o}"));
+        if is_seen || self.0.ends_with(b"\n") {
+            f.write_str("'")?;
+            self.write(
+                f,
+                |c| (c == '\'').then_some("'\\''"),
+                |bytes, f| {
+                    f.write_str("'$'")?;
+                    octal(bytes, f)?;
+                    f.write_str("''")
+                },
+            )?;
+            return f.write_str("'");
         }
-        f.write_str("'")
+        f.write_str("\"$(printf '")?;
+        // What `printf`, or a shell that looks into quotes for its history, would take for more than a character.
+        let quote = |c| match c {
+            '\'' => Some("\\047"),
+            '!' => Some("\\041"),
+            '-' => Some("\\055"),
+            '%' => Some("%%"),
+            '\\' => Some("\\\\"),
+            _ => None,
+        };
+        self.write(f, quote, octal)?;
+        f.write_str("')\"")
     }
 }
 
-/// Writes bytes as octal escapes in a quoting of their own, between two parts of a quoted word.
-fn spell_out(bytes: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    f.write_str("'$'")?;
-    bytes.iter().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
-    f.write_str("''")
+/// Whether a shell's word shows a character as it is.
+fn is_plain(c: char) -> bool {
+    is_visible(c) && !is_mark(c)
 }
 
 /// Returns the beginning of a text, at most `most` bytes long, which ends between two characters.
@@ -420,17 +456,40 @@ mod tests {
             "!1",
             "-x=ä🦀",
             "=ls",
+            "a\nb",
+            "\n/x",
+            "-e \u{1b}[2J%s\\c\\\\!1'`id`$(id)\"",
+            "e\u{301}\u{202e}7",
+            "\u{1}7",
+            "--dir=a\tb::/in:rw",
         ];
         let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
         let wanted: Vec<u8> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
-        assert_eq!(read_by("sh", &words), Some(wanted));
+        let words = [words, vec![Word::of(OsStr::from_bytes(b"\xff'\x1b\xfe")).to_string()]].concat();
+        let wanted = [wanted, b"\xff'\x1b\xfe\0".to_vec()].concat();
+        assert_eq!(read_by("sh", &words), Some(wanted.clone()), "{words:?}");
+        for shell in OTHER_SHELLS {
+            assert!(read_by(shell, &words).is_none_or(|read| read == wanted), "{shell}: {words:?}");
+        }
         assert_eq!(Word::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
-        // POSIX has had this quoting of invisible characters since 2024.
-        let hostile: Vec<&[u8]> = vec![b"a\nb", b"\xff'\x1b[2J", "e\u{301}\u{202e}7".as_bytes(), b"\n", b"\x017"];
-        let words: Vec<_> = hostile.iter().map(|text| Word::of(OsStr::from_bytes(text)).to_string()).collect();
-        let wanted: Vec<u8> = hostile.iter().flat_map(|text| [text, &[0][..]].concat()).collect();
-        if let Some(read) = read_by("bash", &words) {
-            assert_eq!(read, wanted, "{words:?}");
+    }
+
+    /// Those that are tried where they are there.
+    const OTHER_SHELLS: [&str; 6] = ["dash", "bash", "zsh", "ksh", "mksh", "yash"];
+
+    #[test]
+    fn a_word_that_ends_with_a_line_break_is_never_read_without_it() {
+        let texts = ["\n", "a\n", "it's\n\n"];
+        let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
+        let wanted = "\n\0a\n\0it's\n\n\0".as_bytes().to_vec();
+        assert!(read_by("bash", &words).is_none_or(|read| read == wanted), "{words:?}");
+        for shell in OTHER_SHELLS.into_iter().chain(["sh"]) {
+            let read = read_by(shell, &words).unwrap_or_default();
+            let is_cut = |read: &[u8]| [&b""[..], b"a", b"it's"].contains(&read);
+            assert!(
+                !read.strip_suffix(&[0]).unwrap_or(b"x").split(|byte| *byte == 0).any(is_cut),
+                "{shell}: {words:?}"
+            );
         }
     }
 

@@ -6,9 +6,11 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::compile::Cache;
+use crate::place::FileId;
 use crate::scarce::patiently;
 use nix::unistd::{getegid, geteuid};
 use wasmpool_core::guest_grants::{GuestDirectory, GuestGrants, GuestPeer};
@@ -105,12 +107,18 @@ impl GrantError {
 }
 
 impl Grants {
-    /// Opens the directories and looks up the peers.
+    /// Returns the directories of the host that the task may write to.
+    pub fn writable(&self) -> impl Iterator<Item = &Path> {
+        self.directories.iter().filter(|directory| directory.writable).map(|directory| directory.host.as_path())
+    }
+
+    /// Opens the directories and looks up the peers, for a run with this cache: a task that may write to the cache could
+    /// leave machine code there for a later run.
     ///
     /// # Errors
     ///
-    /// The error names what cannot be opened or looked up.
-    pub fn open(&self) -> Result<OpenedGrants, GrantError> {
+    /// The error names what cannot be opened or looked up, or a directory in which the cache lies, with the ways out.
+    pub fn open(&self, cache: &Cache) -> Result<OpenedGrants, GrantError> {
         if self.directories.len() > MOST_DIRECTORIES {
             return Err(GrantError::TooMany);
         }
@@ -122,7 +130,8 @@ impl Grants {
         let given = GuestGrants { env: self.env.clone(), scratch: self.scratch.clone(), ..GuestGrants::default() };
         let mut opened = OpenedGrants { given, ..OpenedGrants::default() };
         let mut owners = BTreeSet::new();
-        for Directory { host, guest, writable } in &self.directories {
+        let (mut ids, mut of_ids) = (Vec::new(), Vec::new());
+        for granted @ Directory { host, guest, writable } in &self.directories {
             let failed = |e| {
                 let (host, guest) = (host.clone(), guest.clone());
                 GrantError::Directory { host, guest, source: Arc::new(e) }
@@ -130,9 +139,17 @@ impl Grants {
             let open = || File::options().read(true).custom_flags(libc::O_DIRECTORY).open(host);
             let directory = patiently(None, open).map_err(failed)?;
             let metadata = directory.metadata().map_err(failed)?;
+            if *writable {
+                ids.push(FileId::of(&metadata));
+                of_ids.push(granted);
+            }
             owners.insert((metadata.uid(), metadata.gid()));
             opened.directories.push(directory.into());
             opened.given.directories.push(GuestDirectory { guest: guest.clone(), writable: *writable });
+        }
+        if let Some(directory) = cache.lies_in(&ids).and_then(|nth| of_ids.get(nth)) {
+            let (host, guest) = (directory.host.clone(), directory.guest.clone());
+            return Err(GrantError::Cache { place: cache.directory().unwrap_or_default(), host, guest });
         }
         opened.given.owner = match owners.len() {
             0 => None,

@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::grants::Directory;
 use crate::place::FileId;
 
 /// Maximum number of links that are followed, as in the kernel.
@@ -20,14 +19,10 @@ const MOST: usize = 40;
 pub struct Writable(Vec<FileId>);
 
 impl Writable {
-    /// Returns those of the directories that are granted for writing.
-    pub fn of(directories: &[Directory]) -> Writable {
-        let granted = directories.iter().filter(|directory| directory.writable);
-        Writable(
-            granted
-                .filter_map(|directory| fs::metadata(&directory.host).ok().map(|metadata| FileId::of(&metadata)))
-                .collect(),
-        )
+    /// Takes those that are granted for writing.
+    pub fn of<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Writable {
+        let found = directories.into_iter().filter_map(|directory| fs::metadata(directory).ok());
+        Writable(found.map(|metadata| FileId::of(&metadata)).collect())
     }
 
     /// Returns true if a directory, whose path must have no links, is one of these or lies below one.
@@ -177,9 +172,9 @@ mod tests {
         symlink(root.join("granted"), root.join("users/by-user")).expect("a link");
         symlink("victim", root.join("users/latest")).expect("a link");
         symlink("circle", root.join("granted/circle")).expect("a link");
-        let granted = |writable| {
+        let granted = |writable: bool| {
             let host = root.join("granted");
-            Writable::of(&[Directory { host, guest: "/d".to_owned(), writable }])
+            Writable::of(writable.then_some(host.as_path()))
         };
         for (path, link) in [
             ("granted/file", Some("granted/file")),

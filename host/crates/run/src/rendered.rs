@@ -23,6 +23,7 @@ impl RenderedOutcomes {
         self.results.len() + self.failed.len()
     }
 
+    /// Adds the next item, whose outcome has been appended.
     pub fn take_in(&mut self, index: u64) {
         if self.items.is_empty() {
             self.items.start = index;

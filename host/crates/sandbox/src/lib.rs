@@ -13,6 +13,7 @@
 //! A compile process takes the same steps. It takes the third when it has all its threads, before it reads the task.
 
 mod arguments;
+mod cgroups;
 pub mod doctor;
 mod landlock;
 mod limits;

@@ -6,7 +6,6 @@ use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
@@ -17,7 +16,10 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use wasmpool_core::text::bytes_said;
 
-/// A limit that a shell sets: what it limits, and the command that shows it.
+use crate::cgroups;
+pub use crate::cgroups::memory_of_all;
+
+/// A limit that a shell sets, as what it bounds and how it is asked for.
 struct Limit {
     resource: Resource,
     what: &'static str,
@@ -90,19 +92,33 @@ pub fn told(error: &io::Error) -> String {
 fn behind(error: &io::Error) -> Option<String> {
     match Errno::from_raw(error.raw_os_error()?) {
         Errno::EMFILE => DESCRIPTORS.said(),
-        // There is no room for the stack of a thread, or there are too many threads.
-        Errno::EAGAIN => memory().or_else(|| {
-            let limit = PROCESSES.said().filter(|_| !geteuid().is_root());
-            let also = "a container may allow fewer (pids.max)";
-            Some(limit.map_or_else(|| also.to_owned(), |limit| format!("{limit}, and {also}")))
-        }),
+        Errno::EAGAIN => Some(no_process()),
         Errno::ENOMEM => memory(),
         Errno::EFBIG => FILES.said(),
         _ => None,
     }
 }
 
-/// Returns the shell's limits on memory.
+/// Says what may have refused a process or a thread.
+fn no_process() -> String {
+    let of_group = cgroups::processes();
+    if let Some(full) = of_group.as_ref().filter(|group| group.is_full()) {
+        return full.said();
+    }
+    // A thread has no room for its stack.
+    if let Some(memory) = memory() {
+        return memory;
+    }
+    // What is not full any more may have been so for a moment; and of a container's own group nobody in it may see the limit.
+    let of_group = of_group.map_or_else(|| "a container may allow fewer (pids.max)".to_owned(), |group| group.said());
+    // Root may have any number.
+    match PROCESSES.said().filter(|_| !geteuid().is_root()) {
+        Some(limit) => format!("{limit}, and {of_group}"),
+        None => of_group,
+    }
+}
+
+/// The limits of the shell that memory has.
 pub fn memory() -> Option<String> {
     let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(Limit::said).collect();
     (!both.is_empty()).then(|| both.join(", and "))
@@ -133,6 +149,12 @@ impl Ended {
 
     pub fn code(self) -> Option<i32> {
         self.0?.code()
+    }
+
+    /// Whether it ended by a signal that processes do not get for what they do themselves.
+    pub fn sent_by_others(self) -> bool {
+        let signal = self.signal().and_then(|signal| Signal::try_from(signal).ok());
+        matches!(signal, Some(Signal::SIGKILL | Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT))
     }
 }
 
@@ -242,10 +264,12 @@ pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), Strin
         .map_err(|e| told(&e))
 }
 
-/// Values below which something usual does not work: a task of some tens of megabytes, the workers of a large machine,
-/// or the memory that `--memory` allows.
+/// Processes and threads that the workers of a large machine take.
+const ENOUGH_PROCESSES: u64 = 256;
+/// Below these, something that is usual does not work: a task of some tens of megabytes, the workers of a large machine, or
+/// the memory that `--memory` allows.
 const ENOUGH: [(&Limit, u64); 5] =
-    [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, 256), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
+    [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, ENOUGH_PROCESSES), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 
 /// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
@@ -272,64 +296,6 @@ pub fn look(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
         let binds = limit.resource != Resource::RLIMIT_NPROC || !geteuid().is_root();
         binds && limit.value().is_some_and(|value| value < *enough)
     });
-    Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).collect() }
-}
-
-/// Returns the number of bytes of memory that this process and all that it starts may use together: the lowest limit of
-/// the cgroups it is in.
-pub fn memory_of_all() -> Option<u64> {
-    let memberships = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    files_of_limits(&memberships)
-        .filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-        // Version 1 of cgroups has a very large number for "no limit".
-        .filter(|bytes| *bytes < 1 << 60)
-        .min()
-}
-
-/// Returns the files that may hold such a limit, of the cgroups that a process is in and of those above them.
-fn files_of_limits<'a>(memberships: &'a str) -> impl Iterator<Item = PathBuf> {
-    let fields = |line: &'a str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        Some((fields.next()?, fields.next()?))
-    };
-    memberships.lines().filter_map(fields).flat_map(|(controllers, own)| {
-        let (roots, file): (&[&str], _) = match controllers {
-            "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.max"),
-            some if some.split(',').any(|one| one == "memory") => (&["/sys/fs/cgroup/memory"], "memory.limit_in_bytes"),
-            _ => (&[], ""),
-        };
-        let own = Path::new(own.trim_start_matches('/'));
-        roots.iter().flat_map(move |root| own.ancestors().map(move |group| Path::new(root).join(group).join(file)))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(memberships: &str) -> Vec<String> {
-        files_of_limits(memberships).map(|file| file.display().to_string()).collect()
-    }
-
-    #[test]
-    fn limits_of_memory_are_looked_for_in_all_cgroups_above() {
-        assert_eq!(
-            files("5:cpu:/x\n4:hugetlb,memory:/a/b\n"),
-            [
-                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            ]
-        );
-        assert_eq!(
-            files("0::/user.slice"),
-            [
-                "/sys/fs/cgroup/user.slice/memory.max",
-                "/sys/fs/cgroup/memory.max",
-                "/sys/fs/cgroup/unified/user.slice/memory.max",
-                "/sys/fs/cgroup/unified/memory.max",
-            ]
-        );
-        assert!(files("1:name=systemd:/\n\nnonsense").is_empty());
-    }
+    let of_group = cgroups::processes().filter(|group| group.most < ENOUGH_PROCESSES).map(|group| group.said());
+    Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).chain(of_group).collect() }
 }

@@ -244,7 +244,7 @@ fn grants(options: &Options, beside: &std::path::Path) -> Result<OpenedGrants, E
     if options.peer {
         grants.peers.push(Peer { host: "127.0.0.1".to_owned(), port: 9 });
     }
-    Ok(grants.open()?)
+    Ok(grants.open(&Cache::of_user())?)
 }
 
 /// Runs a probe in a worker and returns its outcome; `Err` describes how the worker ended instead of answering.

@@ -42,6 +42,15 @@ pub enum UsageError {
     JournalOfResults { results: String, journal: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
+    #[error("{said} is no file: `-` stands for a standard stream, and {why}; one that is called so is ./-")]
+    NoStream { said: String, why: &'static str },
+    #[error(
+        "{failed} writes failed items to standard output, among the results: name a file for either, with --failed FILE \
+         or -o FILE (a file that is called - is ./-)"
+    )]
+    FailedAmongResults { failed: String },
+    #[error("standard input is both {first} and {second}, and can be read only once: name a file for one of them")]
+    StandardInputTwice { first: String, second: String },
     /// The policy or the manifest of a plugin cannot be used.
     #[error("{0}")]
     File(String),

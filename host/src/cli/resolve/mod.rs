@@ -5,6 +5,7 @@ mod conflicts;
 mod error;
 mod limits;
 mod notes;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use super::manifest::{Manifest, Narrowed, Policy};
 use super::source::{Origins, Source, Sourced};
 use super::units::Each;
 pub use error::UsageError;
+pub use notes::link_to_task;
+use streams::Readers;
 
 use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, Tasks, Work};
 
@@ -43,8 +46,9 @@ pub struct Plugin {
 }
 
 impl Files {
-    /// Reads the policy and the manifest.
-    fn read(common: &args::Common, task: Option<&Path>) -> Result<Files, UsageError> {
+    /// Reads them.
+    fn read(common: &args::Common, task: Option<&Path>, from: Origins<'_>) -> Result<Files, UsageError> {
+        streams::of_file(&sourced!(from, common.policy), "--policy", "a policy is read from a file")?;
         let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
         let plugin = task.map(Plugin::find).transpose()?.flatten();
         Ok(Files { policy, plugin })
@@ -71,7 +75,13 @@ impl Plugin {
 /// Resolves the options of `map`.
 pub fn map(map: &args::Map, from: Origins<'_>) -> Result<RunSpec, UsageError> {
     let task = map.task.as_deref().filter(|_| map.tasks.is_empty());
-    let files = Files::read(&map.common, task)?;
+    let policy = map.common.policy.as_deref();
+    let readers = match task {
+        Some(task) => Readers::of(task, policy).and_input(map.input.iter()),
+        None => Readers::of_several(map.tasks.iter().flatten(), policy).and_input(map.task.iter().chain(&map.input)),
+    };
+    readers.check()?;
+    let files = Files::read(&map.common, task, from)?;
     for task in map.tasks.iter().flatten() {
         if Plugin::find(&task.file)?.is_some() {
             return Err(UsageError::PluginAmongSeveral { name: task.name.clone(), file: task.file.clone() });
@@ -106,12 +116,14 @@ fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSp
     };
     let spec = resolve(&map.common, from, &files, work, items)?;
     conflicts::of_many_items(&spec)?;
+    streams::of_many_items(&spec.items)?;
     Ok(spec)
 }
 
 /// Resolves the options of `exec`.
 pub fn exec(exec: &args::Exec, from: Origins<'_>) -> Result<RunSpec, UsageError> {
-    let files = Files::read(&exec.common, Some(&exec.task))?;
+    Readers::of(&exec.task, exec.common.policy.as_deref()).and_input(exec.input.iter()).check()?;
+    let files = Files::read(&exec.common, Some(&exec.task), from)?;
     resolve_exec(exec, from, files)
 }
 
@@ -140,12 +152,14 @@ fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<Ru
     );
     let spec = resolve(&exec.common, from, &files, work, items)?;
     conflicts::of_many_items(&spec)?;
+    streams::of_many_items(&spec.items)?;
     Ok(spec)
 }
 
 /// Resolves the options of `call`.
 pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
-    let files = Files::read(&call.common, Some(&call.task))?;
+    Readers::of(&call.task, call.common.policy.as_deref()).check()?;
+    let files = Files::read(&call.common, Some(&call.task), from)?;
     let work = Work::Function(FunctionSpec {
         function: sourced!(from, call.function).map(Some),
         ..calling(&call.calling, from)

@@ -44,8 +44,8 @@ fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
     notes
 }
 
-/// Returns a note with the real path of a plugin's task, if links lead there: its author may have made them.
-fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
+/// Says where a plugin's task is in truth, if links lead there: its author may have made them.
+pub fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
     let directory = if named.is_dir() { named } else { directory_of(named) };
     let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);
     let (links, real) = (links_to(wasm).ok()?, wasm.canonicalize().ok()?);
@@ -57,7 +57,7 @@ fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
 /// Returns notes with the real paths of directories that are granted by a link. A link in a plugin's own directory, or
 /// in a directory that is granted for writing, may have been made by a stranger.
 fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<String> {
-    let writable = Writable::of(&grants.grants().directories);
+    let writable = Writable::of(grants.grants().writable());
     let told = grants.directories.iter().filter_map(|directory| {
         let host = &directory.host;
         let in_plugin = |link: &PathBuf| manifest.is_some_and(|manifest| is_below(link, directory_of(&manifest.path)));

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,7 +102,13 @@ impl Run {
         self
     }
 
-    /// Sets the content of standard input.
+    /// Starts it in this directory.
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
+    /// What standard input holds.
     pub fn input(self, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         self.feed(move |pipe| pipe.write_all(&bytes))

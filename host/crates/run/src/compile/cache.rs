@@ -16,8 +16,6 @@ use std::time::Duration;
 
 use super::Meta;
 use crate::aside::{Directory, is_aside};
-use crate::error::Error;
-use crate::grants::{GrantError, Grants};
 use crate::hashed::{self, FromStart};
 use crate::links::lands_in;
 use crate::place::FileId;
@@ -61,25 +59,10 @@ impl Cache {
         Ok(self.place.clone()?.join(ENTRIES))
     }
 
-    /// Checks a run's grants against the cache: a task that may write to it could leave machine code there for a later
-    /// run.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Grant`] names the directory, and the ways out.
-    pub fn check(&self, grants: &Grants) -> Result<(), Error> {
-        let writable = grants.directories.iter().filter(|directory| directory.writable);
-        let (ids, writable): (Vec<FileId>, Vec<_>) = writable
-            .filter_map(|directory| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory)))
-            .unzip();
-        let Ok(place) = self.directory() else {
-            return Ok(());
-        };
-        let Some(directory) = lands_in(&place, &ids).and_then(|nth| writable.get(nth)) else {
-            return Ok(());
-        };
-        let (host, guest) = (directory.host.clone(), directory.guest.clone());
-        Err(Error::Grant(GrantError::Cache { place, host, guest }))
+    /// Returns the position of the first of these directories that the entries lie in. Whoever may write to it could leave
+    /// machine code there for a later run.
+    pub fn lies_in(&self, directories: &[FileId]) -> Option<usize> {
+        lands_in(&self.directory().ok()?, directories)
     }
 
     /// Returns the artifact in sealed memory, if there is an intact entry.

@@ -17,7 +17,7 @@ pub use target::Target;
 pub use writer::{Message, Output, write_all};
 
 use crate::rendered::RenderedOutcomes;
-use crate::supervisor::{Encoded, Event, Record, Sender, Sink, Value, split_off};
+use crate::supervisor::{Encoded, Event, Record, Recorded, Sender, Sink, Value, split_off};
 use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::Part;
 use wasmpool_core::outcome::{Beside, Counts, Failure, Kind};
@@ -262,18 +262,18 @@ impl Sink for Printer<'_> {
         mut record: Record<'_>,
         result: Result<Value<'_>, Failure>,
         to: &mut RenderedOutcomes,
-    ) -> bool {
+    ) -> Recorded {
         if self.broken {
-            return true;
+            return Recorded::Unkept;
         }
         let Some(result) = self.file(&record, result) else {
-            return true;
+            return Recorded::Unkept;
         };
         self.lines.reduce(&mut record);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
-            return true;
+            return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
@@ -281,7 +281,7 @@ impl Sink for Printer<'_> {
         if let Some(form) = self.besides.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }
-        false
+        Recorded::Failure
     }
 
     fn emit(&mut self, group: RenderedOutcomes) {

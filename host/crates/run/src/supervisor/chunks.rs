@@ -170,7 +170,6 @@ impl Chunks {
     /// appended.
     pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut RenderedOutcomes) {
         let Chunk { input, output, cursor, .. } = self.chunks.get_mut(&chunk).expect(KNOWN);
-        output.take_in(index);
         (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
     }
 

@@ -83,10 +83,10 @@ pub enum Encoded<'a> {
 
 /// The destination of results.
 pub trait Sink {
-    /// Appends the printed form of this outcome, and returns true if it is a success: a value that cannot be printed is
-    /// a failure.
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut RenderedOutcomes) -> bool;
-    /// Takes the next outcomes in order. How many of their bytes were written is reported by [`Event::Written`].
+    /// Appends what this outcome is printed as, and says what became of it: a value that cannot be printed is a failure.
+    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut RenderedOutcomes)
+    -> Recorded;
+    /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
     fn emit(&mut self, group: RenderedOutcomes);
     /// Reports outcomes that wait for others before them. Called only in runs that may be resumed.
     fn wait(&mut self, _group: RenderedOutcomes) {}
@@ -126,7 +126,16 @@ pub trait Sink {
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
-/// The way in which a run ended that was not cut short by an [`Error`].
+/// What became of an outcome that a [`Sink`] was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    Success,
+    Failure,
+    /// It could not be kept, for no fault of the item's, and is as good as none. Nothing of what comes behind it is told.
+    Unkept,
+}
+
+/// How a run ended that was not cut short by an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     /// Every item has its outcome.
@@ -198,6 +207,10 @@ pub struct Supervisor<'a> {
     proven: bool,
     /// The time at which waiting outcomes are next reported, if they are.
     tell_waiting: Option<Time>,
+    /// Outcomes are told by index, not as they come.
+    ordered: bool,
+    /// The first item whose outcome could not be kept.
+    unkept: Option<u64>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -212,8 +225,9 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, Error> {
         let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
-        let tell_waiting = (config.resumable && config.ordered).then_some(COMMIT_EVERY);
-        // `init` runs when a worker starts, unless the artifact is a snapshot taken after it.
+        let ordered = config.ordered;
+        let tell_waiting = (config.resumable && ordered).then_some(COMMIT_EVERY);
+        // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
         let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
         let start_timeout = config.start_timeout.saturating_add(init);
         let config = Config { start_timeout, ..config };
@@ -243,6 +257,8 @@ impl<'a> Supervisor<'a> {
             told_lacking: false,
             proven: false,
             tell_waiting,
+            ordered,
+            unkept: None,
         })
     }
 
@@ -554,15 +570,25 @@ impl<'a> Supervisor<'a> {
     ) {
         let (item, group) = self.chunks.settle(chunk, index);
         let before = group.bytes();
-        let succeeded = self.sink.record(Record { item, index, worker, attempts, elapsed }, result, group);
+        let recorded = self.sink.record(Record { item, index, worker, attempts, elapsed }, result, group);
+        if recorded != Recorded::Unkept {
+            group.take_in(index);
+        }
         let bytes = group.bytes() - before;
         self.scheduler.kept(chunk, bytes);
-        if !succeeded {
-            self.scheduler.failed();
+        match recorded {
+            Recorded::Success => {}
+            Recorded::Failure => self.scheduler.failed(),
+            Recorded::Unkept => self.unkept = Some(self.unkept.map_or(index, |first| first.min(index))),
         }
     }
 
-    /// Tells the scheduler what the worker's status page says.
+    /// Whether outcomes may be told: where they are told by index, those before the first that could not be kept.
+    fn may_tell(&self, items: &Range<u64>) -> bool {
+        !(items.is_empty() || (self.ordered && self.unkept.is_some_and(|unkept| items.start > unkept)))
+    }
+
+    /// Tells the scheduler what the status page says.
     fn observe(&mut self, id: WorkerId, process: &mut Process) {
         let claim = process.lane.claim();
         let since = process.since_start(claim.since_ns, self.now());
@@ -652,7 +678,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Action::Emit { chunk, done } => {
                     let group = self.chunks.take_output(chunk, done);
-                    if !group.items.is_empty() {
+                    if self.may_tell(&group.items) {
                         self.sink.emit(group);
                     }
                 }

@@ -1,0 +1,99 @@
+//! What `-` is to each option, and who reads standard input, which can be read only once.
+
+use std::io::{IsTerminal, stdin};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::UsageError;
+use crate::cli::source::Sourced;
+use crate::cli::spec::ManyItems;
+use crate::cli::units::NamedTask;
+use wasmpool_core::text::{Foreign, Name};
+use wasmpool_run::place::FileId;
+use wasmpool_run::stdio::Stdin;
+
+/// What stands for a standard stream.
+const STREAM: &str = "-";
+
+/// Who may read standard input, as the command line names them.
+#[derive(Debug, Default)]
+pub struct Readers<'a> {
+    /// By what messages call them.
+    tasks: Vec<(String, &'a Path)>,
+    policy: Option<&'a Path>,
+    /// None where no items are read.
+    input: Option<Vec<&'a Path>>,
+}
+
+impl<'a> Readers<'a> {
+    /// Takes one task.
+    pub fn of(task: &'a Path, policy: Option<&'a Path>) -> Readers<'a> {
+        Readers { tasks: vec![("the task".to_owned(), task)], policy, input: None }
+    }
+
+    /// Takes several.
+    pub fn of_several(tasks: impl Iterator<Item = &'a NamedTask>, policy: Option<&'a Path>) -> Readers<'a> {
+        let tasks = tasks.map(|task| (format!("the task {}", Name::of(&task.name)), task.file.as_path()));
+        Readers { tasks: tasks.collect(), policy, input: None }
+    }
+
+    /// Adds these files with items.
+    pub fn and_input(self, input: impl Iterator<Item = &'a PathBuf>) -> Readers<'a> {
+        Readers { input: Some(input.map(PathBuf::as_path).collect()), ..self }
+    }
+
+    /// Refuses two of them that read standard input, before any does: there would be nothing left for the second.
+    pub fn check(self) -> Result<(), UsageError> {
+        let policy = self.policy.map(|policy| ("the policy".to_owned(), policy));
+        let files = self.tasks.into_iter().chain(policy).filter(|(_, path)| is_standard_input(path));
+        let files = files.map(|(what, path)| format!("{what} ({})", Foreign::of(path)));
+        let mut readers = files.chain(self.input.and_then(|input| reads_items(&input)));
+        match (readers.next(), readers.next()) {
+            (Some(first), Some(second)) => Err(UsageError::StandardInputTwice { first, second }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says that items are read from standard input, where they are.
+fn reads_items(input: &[&Path]) -> Option<String> {
+    match input.iter().find(|input| is_standard_input(input)) {
+        Some(input) => Some(format!("the input ({})", Foreign::of(input))),
+        None => input.is_empty().then(|| "the input, as no INPUT is named".to_owned()),
+    }
+}
+
+/// Refuses streams for what has to be a file.
+pub fn of_many_items(items: &ManyItems) -> Result<(), UsageError> {
+    of_file(&items.journal, "--journal", "a journal is kept in a file")?;
+    of_file(&items.results, "--results", "results are put into a directory")?;
+    if is_stream(items.failed.as_deref()) && items.output.as_deref().is_none_or(|output| is_stream(Some(output))) {
+        return Err(UsageError::FailedAmongResults { failed: items.failed.said_as("--failed", STREAM).to_string() });
+    }
+    Ok(())
+}
+
+/// Refuses a stream for what has to be a file, or a directory.
+pub fn of_file(path: &Sourced<Option<PathBuf>>, option: &'static str, why: &'static str) -> Result<(), UsageError> {
+    match is_stream(path.as_deref()) {
+        true => Err(UsageError::NoStream { said: path.said_as(option, STREAM).to_string(), why }),
+        false => Ok(()),
+    }
+}
+
+fn is_stream(path: Option<&Path>) -> bool {
+    path.is_some_and(|path| path.as_os_str() == STREAM)
+}
+
+/// Whether what is read from a path is gone from standard input. A file on a disk is read anew by its path.
+fn is_standard_input(path: &Path) -> bool {
+    let same_as = |found: &std::fs::Metadata| {
+        let own = Stdin.duplicate().and_then(|file| file.metadata());
+        own.is_ok_and(|own| FileId::of(&own) == FileId::of(found))
+    };
+    let is_spent = |found: &std::fs::Metadata| {
+        let kind = found.file_type();
+        kind.is_fifo() || kind.is_char_device() && stdin().is_terminal()
+    };
+    is_stream(Some(path)) || std::fs::metadata(path).is_ok_and(|found| is_spent(&found) && same_as(&found))
+}
