@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmpool::{Error, Kind, Pool};
+use wasmpool::{Error, FailureKind, Pool};
 
 /// How tasks are run.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Runs {
         let came = outcomes.into_iter().map(|outcome| match outcome {
             Ok(value) => Came::Value(value),
             // A module that asks for more memory than it may have here, and then traps, traps.
-            Err(e) if matches!(e.kind, Kind::Trap | Kind::Memory) => Came::Trap(e.message.clone()),
+            Err(e) if matches!(e.kind, FailureKind::Trap | FailureKind::Memory) => Came::Trap(e.message.clone()),
             Err(e) => Came::Other(e.to_string()),
         });
         Ok(came.collect())

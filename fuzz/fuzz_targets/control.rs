@@ -7,9 +7,9 @@ use std::os::fd::AsRawFd;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use wasmpool_core::layer::Part;
+use wasmpool_core::layer::LayerPart;
 use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_ipc::lane::life::{Life, News, Started};
+use wasmpool_ipc::lane::life::{LifeEvent, WorkerLife, WorkerMessage};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -31,16 +31,16 @@ struct Move {
     read: bool,
 }
 
-fn message(which: u8, text: String) -> Started {
-    let lacking = vec![Part::NetworkNamespace; text.len() % 3];
+fn message(which: u8, text: String) -> WorkerMessage {
+    let lacking = vec![LayerPart::NetworkNamespace; text.len() % 3];
     match which % 7 {
-        0 => Started::Entered { lacking },
-        1 => Started::Loaded { lacking },
-        2 => Started::Ready { lacking },
-        3 => Started::Unprotected(text),
-        4 => Started::Unusable(text),
-        5 => Started::BadArtifact(text),
-        _ => Started::Uninitialised(text),
+        0 => WorkerMessage::Entered { lacking },
+        1 => WorkerMessage::Loaded { lacking },
+        2 => WorkerMessage::Ready { lacking },
+        3 => WorkerMessage::Unprotected(text),
+        4 => WorkerMessage::Unusable(text),
+        5 => WorkerMessage::BadArtifact(text),
+        _ => WorkerMessage::Uninitialised(text),
     }
 }
 
@@ -55,7 +55,7 @@ struct Heard {
 /// Reads messages as the supervisor does. A worker that sent a message out of turn is not believed any more.
 fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
     for _ in 0..64 {
-        let news = match host.receive::<Started>(true) {
+        let news = match host.receive::<WorkerMessage>(true) {
             Ok(Incoming::Message(said)) => life.hear(said),
             Ok(Incoming::Bell) => life.rung().map(|()| None),
             Ok(Incoming::Nothing) => return,
@@ -66,8 +66,8 @@ fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
             }
         };
         match news {
-            Ok(Some(News::Ready { .. })) => heard.ready += 1,
-            Ok(Some(News::Refused(refusal))) => {
+            Ok(Some(LifeEvent::Ready { .. })) => heard.ready += 1,
+            Ok(Some(LifeEvent::Refused(refusal))) => {
                 assert!(refusal.message().len() <= 16 << 10);
                 heard.refused += 1;
             }
@@ -83,7 +83,7 @@ fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
 fuzz_target!(|input: (bool, Vec<Move>)| {
     let (inits, moves) = input;
     let (host, worker) = Control::pair().expect("a socket pair");
-    let mut life = Life::new(inits);
+    let mut life = WorkerLife::new(inits);
     let mut heard = Heard::default();
     let before = std::fs::read_dir("/proc/self/fd").expect("a list").count();
     for Move { step, descriptors, read: reads } in moves.into_iter().take(64) {
@@ -118,7 +118,7 @@ fuzz_target!(|input: (bool, Vec<Move>)| {
     assert!(heard.ready + heard.refused <= 1, "it was ready, or refused, once");
     // No descriptor that a worker sent stays open in the host.
     drop(worker);
-    while !matches!(host.receive::<Started>(true), Ok(Incoming::Closed | Incoming::Nothing)) {}
+    while !matches!(host.receive::<WorkerMessage>(true), Ok(Incoming::Closed | Incoming::Nothing)) {}
     let after = std::fs::read_dir("/proc/self/fd").expect("a list").count();
     assert_eq!(before, after + 1);
 });

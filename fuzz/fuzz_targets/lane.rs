@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use wasmpool_core::outcome::{Beside, Failure};
+use wasmpool_core::outcome::{SuccessNotes, Failure};
 use wasmpool_ipc::lane::host::{HostLane, Received};
 use wasmpool_ipc::lane::region::{NEVER, Region};
 
@@ -104,7 +104,7 @@ fuzz_target!(|attacks: Vec<Attack>| {
                                 let guests = failure.error.as_ref().is_some_and(|e| e.get().contains('\n'));
                                 assert!(guests || !line.contains('\n'));
                             }
-                            let _ = serde_json::from_slice::<Beside>(&payload);
+                            let _ = serde_json::from_slice::<SuccessNotes>(&payload);
                         }
                         Ok(Received::Nothing) => break,
                         Err(_) => return,

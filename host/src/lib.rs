@@ -2,17 +2,26 @@
 //! did not write or do not trust.
 //!
 //! Start with [`Pool`]. An item that crashes, hangs or uses up its memory costs that item and no other. Every error is
-//! a variant of [`Error`]; a failed item is an [`ItemError`], whose [`Kind`] says why it failed.
+//! a variant of [`Error`]; a failed item is an [`ItemError`], whose [`FailureKind`] says why it failed.
 //!
 //! The `wasmpool` command is built on this library; the README describes the command, ARCHITECTURE.md how both work.
 
 mod pool;
 
-pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, Returned, Task};
-pub use wasmpool_core::outcome::{Details, Kind, Printed};
+#[doc(hidden)]
+pub use pool::ReturnValue as Returned;
+pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, ReturnValue, Task};
+pub use wasmpool_core::outcome::{FailureDetails, FailureKind, GuestOutput};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
 pub use wasmpool_run::error::Error;
 pub use wasmpool_run::grants::GrantError;
+
+#[deprecated(note = "renamed to `FailureKind`")]
+pub type Kind = FailureKind;
+#[deprecated(note = "renamed to `FailureDetails`")]
+pub type Details = FailureDetails;
+#[deprecated(note = "renamed to `GuestOutput`")]
+pub type Printed = GuestOutput;
 
 /// Turns this process into a worker or compile process and never returns, if it was started as one.
 ///
@@ -30,14 +39,14 @@ pub fn worker_entry() {
         return;
     }
     let mut word = || args.next().and_then(|a| a.into_string().ok());
-    let role = word().as_deref().and_then(wasmpool_run::spawn::Role::from_name);
+    let role = word().as_deref().and_then(wasmpool_run::spawn::ChildRole::from_name);
     let socket = wasmpool_sandbox::own_socket(word().as_deref());
     wasmpool_run::allocator::keep_freed_memory();
     let code = match (role, socket) {
-        (Some(wasmpool_run::spawn::Role::Worker), Ok(socket)) => wasmpool_worker::run(socket),
-        (Some(wasmpool_run::spawn::Role::Compile), Ok(socket)) => wasmpool_worker::compiler::run(socket),
-        (Some(wasmpool_run::spawn::Role::Doctor), Ok(socket)) => wasmpool_worker::doctor::run(socket),
-        (Some(wasmpool_run::spawn::Role::Version), Ok(socket)) => pool::tell_version(socket),
+        (Some(wasmpool_run::spawn::ChildRole::Worker), Ok(socket)) => wasmpool_worker::run(socket),
+        (Some(wasmpool_run::spawn::ChildRole::Compile), Ok(socket)) => wasmpool_worker::compiler::run(socket),
+        (Some(wasmpool_run::spawn::ChildRole::Doctor), Ok(socket)) => wasmpool_worker::doctor::run(socket),
+        (Some(wasmpool_run::spawn::ChildRole::Version), Ok(socket)) => pool::tell_version(socket),
         _ => std::process::ExitCode::FAILURE,
     };
     std::process::exit(if code == std::process::ExitCode::SUCCESS { 0 } else { 1 });

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use wasmpool_scheduler::{Action, ChunkSize, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+use wasmpool_scheduler::{Action, ChunkSize, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict, WorkerId};
 
 /// Number of items that one read brings.
 const BATCH: u64 = 1_000;
@@ -12,9 +12,9 @@ const BATCH: u64 = 1_000;
 /// turn of a supervisor's loop for each chunk.
 pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
     let start = processor_time();
-    let mut scheduler = Scheduler::new(Config {
+    let mut scheduler = Scheduler::new(SchedulerConfig {
         chunk: ChunkSize::Fixed(chunk),
-        ..Config::of_limits(Duration::from_secs(30), workers)
+        ..SchedulerConfig::of_limits(Duration::from_secs(30), workers)
     });
     let (mut now, mut read, mut emitted) = (Time::ZERO, 0, 0);
     // The chunks that workers have to answer; the worker that was given one first is the first to answer.
@@ -48,7 +48,7 @@ pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
             scheduler.observed(id, *answered + 1, *answered + 1, now, now);
             for _ in 0..count {
                 if let Verdict::Keep { chunk, .. } =
-                    scheduler.outcome(id, Ending::Final, Duration::from_micros(10), now)
+                    scheduler.outcome(id, OutcomeEnd::Final, Duration::from_micros(10), now)
                 {
                     scheduler.kept(chunk, 10);
                     scheduler.written(10);

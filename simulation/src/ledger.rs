@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crate::world::{Nature, World};
 use crate::{Violation, promise};
-use wasmpool_core::outcome::Kind;
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
-use wasmpool_scheduler::{Blame, Ending, WorkerId};
+use wasmpool_scheduler::{Blame, OutcomeEnd, WorkerId};
 
 /// Number of times that a chunk may be given back without any of its items having started, before its first item may be
 /// blamed.
@@ -16,7 +16,7 @@ const BOUNCES: u32 = 3;
 /// The outcome of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    Answered(Ending),
+    Answered(OutcomeEnd),
     Blamed(Blame),
     /// The outcome was known before this run.
     Known,
@@ -240,7 +240,7 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn retry(&mut self, worker: WorkerId, index: u64, ending: Ending) -> Result<(), Violation> {
+    pub fn retry(&mut self, worker: WorkerId, index: u64, ending: OutcomeEnd) -> Result<(), Violation> {
         let config = &self.world.config;
         let (retries, meant) = (config.retries, self.is_retried(ending));
         promise!(meant, "item {index} runs again after {ending:?}, of which that was not asked");
@@ -251,8 +251,8 @@ impl Ledger {
         Ok(())
     }
 
-    fn is_retried(&self, ending: Ending) -> bool {
-        matches!(ending, Ending::Failed(kind) if self.world.config.retry_on.contains(&kind))
+    fn is_retried(&self, ending: OutcomeEnd) -> bool {
+        matches!(ending, OutcomeEnd::Failed(kind) if self.world.config.retry_on.contains(&kind))
     }
 
     pub fn keep(
@@ -260,7 +260,7 @@ impl Ledger {
         worker: WorkerId,
         chunk: u64,
         index: u64,
-        ending: Ending,
+        ending: OutcomeEnd,
         attempts: u32,
         bytes: u64,
     ) -> Result<(), Violation> {
@@ -314,7 +314,7 @@ impl Ledger {
         gathered.bytes += bytes;
         self.output += bytes;
         self.done += 1;
-        self.failed += u64::from(what != Became::Answered(Ending::Final));
+        self.failed += u64::from(what != Became::Answered(OutcomeEnd::Final));
         self.was_too_much |= self.is_too_much();
         Ok(())
     }
@@ -479,19 +479,22 @@ impl Ledger {
             return true;
         }
         let tries = |kind, most: u32| 1 + if config.retry_on.contains(&kind) { config.retries.min(most) } else { 0 };
-        let well = became == Became::Answered(Ending::Final);
+        let well = became == Became::Answered(OutcomeEnd::Final);
         let lost = became == Became::Blamed(Blame::WorkerLost);
         match self.world.nature(index) {
             Nature::Good => well && attempts == 1,
             Nature::Failing(kind) => {
-                became == Became::Answered(Ending::Failed(kind)) && attempts == tries(kind, u32::MAX)
+                became == Became::Answered(OutcomeEnd::Failed(kind)) && attempts == tries(kind, u32::MAX)
             }
             // It is not tried on a third worker.
-            Nature::Killer => lost && attempts == tries(Kind::WorkerLost, 1),
+            Nature::Killer => lost && attempts == tries(FailureKind::WorkerLost, 1),
             Nature::Flaky => well || lost,
-            Nature::Endless => became == Became::Blamed(Blame::Timeout) && attempts == tries(Kind::Timeout, u32::MAX),
+            Nature::Endless => {
+                became == Became::Blamed(Blame::Timeout) && attempts == tries(FailureKind::Timeout, u32::MAX)
+            }
             Nature::Expiring => {
-                became == Became::Answered(Ending::Failed(Kind::Timeout)) && attempts == tries(Kind::Timeout, u32::MAX)
+                became == Became::Answered(OutcomeEnd::Failed(FailureKind::Timeout))
+                    && attempts == tries(FailureKind::Timeout, u32::MAX)
             }
             Nature::Moody => became != Became::Blamed(Blame::Timeout),
             Nature::Slow => !lost,

@@ -16,7 +16,7 @@ use crate::worker::{Doing, Lie, Worker};
 use crate::world::World;
 use crate::{Violation, promise};
 use wasmpool_core::policy::HaltWhen;
-use wasmpool_scheduler::{Action, Blame, Ending, PATIENCE, Scheduler, Time, Verdict, WorkerId};
+use wasmpool_scheduler::{Action, Blame, OutcomeEnd, PATIENCE, Scheduler, Time, Verdict, WorkerId};
 
 /// Interval at which the host looks for outcomes while a worker may have some without ringing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -568,7 +568,7 @@ impl Simulation {
                     let bytes = self.random.below(self.world.outcome);
                     self.ledger.keep(id, chunk, index, outcome.ending, attempts, bytes)?;
                     self.scheduler.kept(chunk, bytes as usize);
-                    if outcome.ending != Ending::Final {
+                    if outcome.ending != OutcomeEnd::Final {
                         self.scheduler.failed();
                     }
                 }

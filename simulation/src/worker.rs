@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::random::Random;
 use crate::world::{Nature, World};
-use wasmpool_core::outcome::Kind;
-use wasmpool_scheduler::{Ending, Time};
+use wasmpool_core::outcome::FailureKind;
+use wasmpool_scheduler::{OutcomeEnd, Time};
 
 /// An outcome on its way to the host.
 #[derive(Debug)]
 pub struct Outcome {
     pub index: u64,
-    pub ending: Ending,
+    pub ending: OutcomeEnd,
     pub elapsed: Duration,
 }
 
@@ -35,7 +35,7 @@ pub enum Doing {
 /// The way in which the running call will end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    Answer(Ending),
+    Answer(OutcomeEnd),
     /// A batch that fails as a whole.
     Unbatch,
     Die,
@@ -216,7 +216,7 @@ impl Worker {
             None => {
                 self.doing = Doing::Idle;
                 if std::mem::take(&mut self.talks) {
-                    self.ring.push_back(Outcome { index: 0, ending: Ending::Final, elapsed: Duration::ZERO });
+                    self.ring.push_back(Outcome { index: 0, ending: OutcomeEnd::Final, elapsed: Duration::ZERO });
                 }
             }
         }
@@ -241,7 +241,7 @@ impl Worker {
         let count = if world.config.batch && self.singles == 0 { left } else { 1 };
         self.attempt += 1;
         self.since = now;
-        let mut fate = Fate::Answer(Ending::Final);
+        let mut fate = Fate::Answer(OutcomeEnd::Final);
         let mut time = Duration::ZERO;
         let timeout = world.config.timeout;
         for index in first..first + u64::from(count) {
@@ -249,14 +249,14 @@ impl Worker {
             let (item, takes) = match world.nature(index) {
                 Nature::Good => (fate, usual),
                 Nature::Failing(_) | Nature::Expiring if count > 1 => (Fate::Unbatch, usual),
-                Nature::Failing(kind) => (Fate::Answer(Ending::Failed(kind)), usual),
-                Nature::Expiring => (Fate::Answer(Ending::Failed(Kind::Timeout)), usual),
+                Nature::Failing(kind) => (Fate::Answer(OutcomeEnd::Failed(kind)), usual),
+                Nature::Expiring => (Fate::Answer(OutcomeEnd::Failed(FailureKind::Timeout)), usual),
                 Nature::Moody => match random.below(4) {
                     0 => (Fate::Die, usual),
                     1 => (fate, usual),
                     _ if count > 1 => (Fate::Unbatch, usual),
-                    2 => (Fate::Answer(Ending::Failed(Kind::Trap)), usual),
-                    _ => (Fate::Answer(Ending::Failed(Kind::Timeout)), usual),
+                    2 => (Fate::Answer(OutcomeEnd::Failed(FailureKind::Trap)), usual),
+                    _ => (Fate::Answer(OutcomeEnd::Failed(FailureKind::Timeout)), usual),
                 },
                 Nature::Killer => (Fate::Die, usual),
                 Nature::Flaky if random.per_mille(500) => (Fate::Die, usual),

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::random::{Random, mix};
-use wasmpool_core::outcome::Kind;
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, RETRY_ON};
-use wasmpool_scheduler::{ChunkSize, Config};
+use wasmpool_scheduler::{ChunkSize, SchedulerConfig};
 
 /// Bytes that the scheduler counts for an item besides its own.
 const ITEM_OVERHEAD: u64 = 16;
@@ -18,7 +18,7 @@ pub enum Nature {
     /// It succeeds in time.
     Good,
     /// It fails at once with this kind, and a batch with it has to be run item by item.
-    Failing(Kind),
+    Failing(FailureKind),
     /// It kills its worker.
     Killer,
     /// It kills its worker sometimes.
@@ -101,7 +101,7 @@ pub struct World {
     pub outcome: u64,
     /// Number of outcomes that fit into a worker's lane.
     pub ring: usize,
-    pub config: Config,
+    pub config: SchedulerConfig,
     pub natures: Natures,
     pub faults: Faults,
     /// What an earlier run has left, in order: numbers of items that are known (`true`) or still to be run (`false`).
@@ -120,9 +120,10 @@ pub struct World {
 }
 
 /// Kinds of failure that items may have and that may be retried.
-const KINDS: [Kind; 5] = [Kind::WorkerLost, Kind::Timeout, Kind::Error, Kind::Trap, Kind::Memory];
+const KINDS: [FailureKind; 5] =
+    [FailureKind::WorkerLost, FailureKind::Timeout, FailureKind::Error, FailureKind::Trap, FailureKind::Memory];
 
-fn some_of(random: &mut Random, kinds: &[Kind]) -> BTreeSet<Kind> {
+fn some_of(random: &mut Random, kinds: &[FailureKind]) -> BTreeSet<FailureKind> {
     kinds.iter().copied().filter(|_| random.per_mille(500)).collect()
 }
 
@@ -148,7 +149,7 @@ impl World {
         let outcome = random.magnitude(4_000);
         let timeout = ms(random.between(10, 200));
         let may = |random: &mut Random, per_mille| random.per_mille(per_mille);
-        let config = Config {
+        let config = SchedulerConfig {
             workers: workers as usize,
             ordered: may(random, 600),
             chunk: match random.below(3) {
@@ -209,7 +210,7 @@ impl World {
             false => Vec::new(),
         };
         // Callers wait for their own outcomes, so their service has no order.
-        let config = Config { ordered: config.ordered && callers.is_none(), ..config };
+        let config = SchedulerConfig { ordered: config.ordered && callers.is_none(), ..config };
         World {
             seed,
             items: items + left.iter().map(|(count, _)| count).sum::<u64>(),
@@ -264,9 +265,9 @@ impl World {
     }
 
     /// Returns the kind of its failure, if it fails.
-    fn kind(&self, index: u64) -> Kind {
+    fn kind(&self, index: u64) -> FailureKind {
         let failures = KINDS.len() as u64;
-        KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(Kind::Error)
+        KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(FailureKind::Error)
     }
 
     /// Returns the number of items that an earlier run has left.

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 use wasmtime::{Error, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use wasmpool_core::artifact::{Needs, Profile};
+use wasmpool_core::artifact::{EngineProfile, InstanceNeeds};
 use wasmpool_sandbox::surroundings::has_swap;
 // The settings of a worker themselves, not a copy of them that could become outdated.
 use crate::items::Item;
@@ -19,15 +19,15 @@ const MEMORY: usize = 256 << 20;
 /// A compiled task.
 pub struct Artifact {
     code: Vec<u8>,
-    profile: Profile,
-    needs: Option<Needs>,
+    profile: EngineProfile,
+    needs: Option<InstanceNeeds>,
 }
 
 impl Artifact {
     /// Compiles the task, or takes what an earlier run stored at `kept`.
     pub fn get(task: &Path, kept: Option<&Path>) -> Result<Artifact> {
         let mut first = None;
-        for profile in Profile::default().all() {
+        for profile in EngineProfile::default().all() {
             match Artifact::with(profile, task, kept) {
                 Ok(artifact) => return Ok(artifact),
                 Err(e) => first = first.or(Some(e)),
@@ -36,7 +36,7 @@ impl Artifact {
         Err(first.unwrap_or_else(|| Error::msg("there is no profile to compile for")))
     }
 
-    fn with(profile: Profile, task: &Path, kept: Option<&Path>) -> Result<Artifact> {
+    fn with(profile: EngineProfile, task: &Path, kept: Option<&Path>) -> Result<Artifact> {
         let engine = engine::compiling(profile)?;
         let kept = kept.map(|path| path.with_extension(profile.name()));
         let component = match &kept {
@@ -50,7 +50,7 @@ impl Artifact {
         {
             std::fs::write(path, &code)?;
         }
-        let needs = component.resources_required().map(|required| Needs {
+        let needs = component.resources_required().map(|required| InstanceNeeds {
             memories: required.num_memories,
             initial_memory: required.max_initial_memory_size.unwrap_or(0).saturating_mul(64 << 10),
             tables: required.num_tables,

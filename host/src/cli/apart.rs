@@ -8,10 +8,10 @@ use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
 use super::stream::encoding_of;
-use super::within::Granted;
-use wasmpool_core::text::Foreign;
-use wasmpool_run::grants::Directory;
-use wasmpool_run::input::{Inputs, find_listed};
+use super::within::WritableGrants;
+use wasmpool_core::text::ForeignText;
+use wasmpool_run::grants::DirectoryGrant;
+use wasmpool_run::input::{InputFiles, find_listed};
 use wasmpool_run::journal::beside;
 use wasmpool_run::links::{Writable, leads_out};
 use wasmpool_run::place::SameFile;
@@ -106,8 +106,8 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
         Some(_) => read.check_messages()?,
     }
     let writable = Writable::of(spec.grants.grants().writable());
-    let mut before: Vec<(Written, &str)> = match named(&items.output) {
-        None => standard_output().map(|file| (Written::There(file), "standard output")).into_iter().collect(),
+    let mut before: Vec<(WrittenFile, &str)> = match named(&items.output) {
+        None => standard_output().map(|file| (WrittenFile::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),
     };
     let errors = standard_error();
@@ -115,12 +115,12 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
         let Some(named) = written_path((option, path)) else {
             continue;
         };
-        let Some(file) = Written::of(named) else {
+        let Some(file) = WrittenFile::of(named) else {
             check_links((option, path), &writable)?;
             continue;
         };
         let mut other = before.iter().find(|(other, _)| *other == file).map(|(_, other)| *other);
-        if let Written::There(file) = file {
+        if let WrittenFile::There(file) = file {
             let messages = (errors == Some(file)).then_some("standard error");
             other = read.what(file).or(other).or(messages);
         }
@@ -140,19 +140,19 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
 }
 
 /// Returns an error if the file that replaces the journal from time to time is another file of the run.
-fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(Written, &str)]) -> Result<(), String> {
+fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(WrittenFile, &str)]) -> Result<(), String> {
     let Some(beside) = written_path(journal).map(beside) else {
         return Ok(());
     };
-    let Some(file) = Written::of(&beside) else {
+    let Some(file) = WrittenFile::of(&beside) else {
         return Ok(());
     };
     let other = written.iter().find(|(other, _)| *other == file).map(|(_, what)| *what);
     let other = other.or(match file {
-        Written::There(file) => read.what(file),
-        Written::ToBeMade(_) => None,
+        WrittenFile::There(file) => read.what(file),
+        WrittenFile::ToBeMade(_) => None,
     });
-    let (journal, beside) = (said(journal), Foreign::of(&beside));
+    let (journal, beside) = (said(journal), ForeignText::of(&beside));
     other.map_or(Ok(()), |other| {
         Err(format!(
             "{journal} is written anew as {beside}, which is also {other} and would be lost; name another file"
@@ -161,8 +161,8 @@ fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(Written,
 }
 
 /// Prints a note for each path that the run writes where the task may write too.
-fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<Directory>]) {
-    let granted = Granted::of(granted);
+fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<DirectoryGrant>]) {
+    let granted = WritableGrants::of(granted);
     if named(&items.output).is_none() {
         granted.tell_of_output();
     }
@@ -189,20 +189,20 @@ fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
 
 /// Names an option with its path, in the words of its source.
 fn said((option, path): WrittenPath<'_>) -> String {
-    let shown = path.as_deref().map(|path| Foreign::of(path).to_string()).unwrap_or_default();
+    let shown = path.as_deref().map(|path| ForeignText::of(path).to_string()).unwrap_or_default();
     path.said_as(option, &shown).to_string()
 }
 
 /// The lists of `--input-format files`, which are read before anything is overwritten.
 #[derive(Debug)]
-pub struct Lists(Option<Result<Inputs, String>>);
+pub struct InputLists(Option<Result<InputFiles, String>>);
 
-impl Lists {
+impl InputLists {
     /// Returns the lists among the inputs.
-    pub fn of(items: &ManyItems, inputs: &Inputs) -> Lists {
+    pub fn of(items: &ManyItems, inputs: &InputFiles) -> InputLists {
         // A byte-order mark in front of the first path does not belong to it.
         let again = || inputs.again().map(|lists| lists.written_in(encoding_of(*items.input_format)));
-        Lists((*items.input_format == InputFormat::Files).then(again))
+        InputLists((*items.input_format == InputFormat::Files).then(again))
     }
 
     /// Returns true if there are lists.
@@ -232,7 +232,7 @@ impl Lists {
             return Ok(());
         };
         let said = said(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
-        let listed = Foreign::of(&listed);
+        let listed = ForeignText::of(&listed);
         Err(format!("{said} is also an item ({listed} in the list), which would be lost; name another file"))
     }
 }
@@ -255,7 +255,7 @@ fn check_links(written: WrittenPath<'_>, writable: &Writable) -> Result<(), Stri
         (None, Some(link)) => ("which leads out of its directory, as one that a task has left there may", link),
         (None, None) => return Ok(()),
     };
-    let (said, link) = (said(written), Foreign::of(&link));
+    let (said, link) = (said(written), ForeignText::of(&link));
     Err(format!("{said} goes by the link {link}, {why}; name the file itself, or remove the link"))
 }
 
@@ -273,19 +273,19 @@ fn of_path(path: &Path) -> Option<SameFile> {
 
 /// A file that is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Written {
+enum WrittenFile {
     /// An existing file on disk.
     There(SameFile),
     /// A file that is to be made in this directory.
     ToBeMade(PathBuf),
 }
 
-impl Written {
+impl WrittenFile {
     /// Returns `None` for what is no file on a disk, such as a pipe or a terminal: several may write there.
-    fn of(path: &Path) -> Option<Written> {
+    fn of(path: &Path) -> Option<WrittenFile> {
         if let Ok(metadata) = fs::metadata(path) {
-            return SameFile::of_metadata(&metadata).map(Written::There);
+            return SameFile::of_metadata(&metadata).map(WrittenFile::There);
         }
-        Some(Written::ToBeMade(canonical_name(path).unwrap_or_else(|| path.to_owned())))
+        Some(WrittenFile::ToBeMade(canonical_name(path).unwrap_or_else(|| path.to_owned())))
     }
 }

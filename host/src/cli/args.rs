@@ -7,14 +7,14 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::units::{self, Each};
-use wasmpool_core::outcome::Kind;
+use super::units::{self, RepeatedOption};
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
-use wasmpool_run::grants::{Directory, Peer};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 use wasmpool_scheduler::ChunkSize;
 
 /// The values of `--isolate`, and what each means.
-const ISOLATE: units::Choices<Isolate, 3> = [
+const ISOLATE: units::OptionChoices<Isolate, 3> = [
     (
         "item",
         Isolate::Item,
@@ -25,7 +25,7 @@ const ISOLATE: units::Choices<Isolate, 3> = [
 ];
 
 /// The values of `--sandbox`, and what each means.
-const SANDBOX: units::Choices<SandboxMode, 3> = [
+const SANDBOX: units::OptionChoices<SandboxMode, 3> = [
     (
         "strict",
         SandboxMode::Strict,
@@ -50,9 +50,9 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Apply one exported function to every item of the input
-    Map(Box<Map>),
+    Map(Box<MapArgs>),
     /// Run a WASI command once for every item of the input
-    Exec(Box<Exec>),
+    Exec(Box<ExecArgs>),
     /// Make one call and print its result as JSON
     Call(Box<CallArgs>),
     /// Show what a task exports and imports
@@ -66,7 +66,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(override_usage = "wasmpool map [OPTIONS] <TASK> [INPUT]...
        wasmpool map [OPTIONS] --task <NAME=FILE>... [INPUT]...")]
-pub struct Map {
+pub struct MapArgs {
     /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
     #[arg(required_unless_present = "tasks")]
     pub task: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct Map {
     /// One of several tasks, each of which gets every item, in place of TASK; records carry its name. In the environment, one
     /// on each line
     #[arg(long = "task", value_name = "NAME=FILE", env = "WASMPOOL_TASK", value_parser = units::each(units::named_task))]
-    pub tasks: Vec<Each<units::NamedTask>>,
+    pub tasks: Vec<RepeatedOption<units::NamedTask>>,
     /// Take no more items to a task of --task once N% of its items (three at least), or N of them, have failed; the others go
     /// on [default: never]
     #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside)]
@@ -90,7 +90,7 @@ pub struct Map {
     #[arg(long, env = "WASMPOOL_FLATTEN", value_parser = BoolishValueParser::new())]
     pub flatten: bool,
     #[command(flatten)]
-    pub calling: Calling,
+    pub calling: FunctionArgs,
     /// How outcomes are printed [default: values; with --task records]
     #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: Option<OutputFormat>,
@@ -98,14 +98,14 @@ pub struct Map {
     #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
     pub delimiter: Delimiter,
     #[command(flatten)]
-    pub items: Items,
+    pub items: ItemArgs,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RunArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(override_usage = "wasmpool exec [OPTIONS] <TASK> [INPUT]... [-- <ARG>...]")]
-pub struct Exec {
+pub struct ExecArgs {
     /// The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`; or a plugin
     /// (plugin.toml, or its directory)
     pub task: PathBuf,
@@ -131,14 +131,14 @@ pub struct Exec {
     #[arg(long, value_enum, env = "WASMPOOL_DELIMITER")]
     pub delimiter: Option<Delimiter>,
     #[command(flatten)]
-    pub items: Items,
+    pub items: ItemArgs,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RunArgs,
 }
 
 /// What the commands share that run a task over many items.
 #[derive(Debug, Args)]
-pub struct Items {
+pub struct ItemArgs {
     /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Option<u32>,
@@ -165,7 +165,7 @@ pub struct Items {
     pub retries: u32,
     /// The failures that --retries is for, in place of these. No item is tried again that killed two workers
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "worker-lost,timeout", env = "WASMPOOL_RETRY_ON", value_parser = units::retriable)]
-    pub retry_on: Vec<Kind>,
+    pub retry_on: Vec<FailureKind>,
     /// When failures end the run: `soon` takes no more input and finishes what runs, `now` kills it. At the first failure,
     /// or after N, or once N% of the items done have failed (three at least)
     #[arg(long, value_name = "never|now|soon[,fail=N|N%]", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
@@ -187,8 +187,8 @@ pub struct Items {
     #[arg(long, env = "WASMPOOL_RESUME", value_parser = BoolishValueParser::new())]
     pub resume: bool,
     /// A bar on standard error: done, failed, rate, time left
-    #[arg(long, value_enum, default_value_t = Progress::Auto, env = "WASMPOOL_PROGRESS")]
-    pub progress: Progress,
+    #[arg(long, value_enum, default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
+    pub progress: ShowProgress,
 }
 
 #[derive(Debug, Args)]
@@ -201,9 +201,9 @@ pub struct CallArgs {
     #[arg(value_name = "JSON", value_parser = units::json, allow_negative_numbers = true)]
     pub arguments: Vec<String>,
     #[command(flatten)]
-    pub calling: Calling,
+    pub calling: FunctionArgs,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -211,7 +211,7 @@ pub struct TaskArgs {
     /// The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)
     pub task: PathBuf,
     #[command(flatten)]
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -229,7 +229,7 @@ pub struct Verbosity {
 
 /// What every command shares that starts a process for a stranger's code.
 #[derive(Debug, Args)]
-pub struct Sandbox {
+pub struct SandboxArgs {
     /// Refuse to run where a layer of the sandbox is missing, use those there are, or none
     #[arg(long = "sandbox", value_name = "MODE", value_parser = units::one_of(&SANDBOX), default_value = "strict", env = "WASMPOOL_SANDBOX")]
     pub mode: SandboxMode,
@@ -238,25 +238,25 @@ pub struct Sandbox {
 /// What the task may reach outside its own memory. Nothing, unless it is given here.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grants")]
-pub struct Grants {
+pub struct GrantArgs {
     /// A variable of the task's environment. In the environment, one on each line
     #[arg(long = "env", value_name = "NAME=VALUE", env = "WASMPOOL_ENV", value_parser = units::each(units::variable), allow_hyphen_values = true)]
-    pub env: Vec<Each<(String, String)>>,
+    pub env: Vec<RepeatedOption<(String, String)>>,
     /// A directory, which the task sees as GUEST; :ro (the default) for reading, :rw for writing too
     #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", env = "WASMPOOL_DIR", value_parser = units::each(units::directory))]
-    pub directories: Vec<Each<Directory>>,
+    pub directories: Vec<RepeatedOption<DirectoryGrant>>,
     /// A directory that the task sees as GUEST and may write to, empty at each item: in memory, as large as --memory allows,
     /// gone with the item
     #[arg(long, value_name = "GUEST", env = "WASMPOOL_SCRATCH", value_parser = units::scratch)]
     pub scratch: Option<String>,
     /// A peer that the task may make TCP connections to
     #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_parser = units::each(units::peer))]
-    pub peers: Vec<Each<Peer>>,
+    pub peers: Vec<RepeatedOption<PeerGrant>>,
 }
 
 /// How a function is called.
 #[derive(Debug, Args)]
-pub struct Calling {
+pub struct FunctionArgs {
     /// How often an instance starts from pristine memory
     #[arg(long, value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
     pub isolate: Isolate,
@@ -265,12 +265,12 @@ pub struct Calling {
     pub init: Option<String>,
     /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
     #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
-    pub arg: Vec<Each<(String, String)>>,
+    pub arg: Vec<RepeatedOption<(String, String)>>,
 }
 
 /// What every command shares that runs items.
 #[derive(Debug, Args)]
-pub struct Common {
+pub struct RunArgs {
     /// The same input gives the same bytes on any machine: fixed clocks, random numbers and NaNs; fuel takes the place of time,
     /// and records tell neither worker nor time
     #[arg(long, env = "WASMPOOL_DETERMINISTIC", value_parser = BoolishValueParser::new())]
@@ -281,9 +281,9 @@ pub struct Common {
     #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
     pub policy: Option<PathBuf>,
     #[command(flatten)]
-    pub grants: Grants,
+    pub grants: GrantArgs,
     #[command(flatten)]
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -340,7 +340,7 @@ pub enum Delimiter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
+pub enum ShowProgress {
     /// On a terminal only
     Auto,
     Always,

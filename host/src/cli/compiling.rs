@@ -9,14 +9,14 @@ use nix::sys::eventfd::EventFd;
 use super::args::Verbosity;
 use super::hints;
 use wasmpool_core::artifact::InitOnce;
-use wasmpool_core::text::{Foreign, Lines, bytes_said};
+use wasmpool_core::text::{ForeignText, MessageLines, bytes_said};
 use wasmpool_run::cgroup::Room;
-use wasmpool_run::compile::{Prepared, Watch};
+use wasmpool_run::compile::{CompileWatcher, PreparedTask};
 use wasmpool_run::error::Error;
 use wasmpool_run::stdio::tell_text;
 
 /// A watcher that prints these messages on standard error.
-pub struct Notice<'a> {
+pub struct CompilingNotice<'a> {
     /// True if messages are erased again, as on a terminal.
     passing: bool,
     verbose: bool,
@@ -26,22 +26,22 @@ pub struct Notice<'a> {
     stop: Option<&'a EventFd>,
 }
 
-impl<'a> Notice<'a> {
-    pub fn new(verbosity: Verbosity) -> Notice<'a> {
+impl<'a> CompilingNotice<'a> {
+    pub fn new(verbosity: Verbosity) -> CompilingNotice<'a> {
         let passing = stderr().is_terminal() && !verbosity.quiet;
         let Verbosity { verbose, quiet } = verbosity;
-        Notice { passing, verbose: verbose > 0 && !quiet, quiet, shown: false, stop: None }
+        CompilingNotice { passing, verbose: verbose > 0 && !quiet, quiet, shown: false, stop: None }
     }
 
     /// Turns off messages that are erased again, as for `--progress never`.
-    pub fn still(self, still: bool) -> Notice<'a> {
-        Notice { passing: self.passing && !still, ..self }
+    pub fn still(self, still: bool) -> CompilingNotice<'a> {
+        CompilingNotice { passing: self.passing && !still, ..self }
     }
 
     /// Returns a notice that gives up waiting once `stop` is readable.
-    pub fn until(self, stop: &EventFd) -> Notice<'_> {
-        let Notice { passing, verbose, quiet, shown, stop: _ } = self;
-        Notice { stop: Some(stop), passing, verbose, quiet, shown }
+    pub fn until(self, stop: &EventFd) -> CompilingNotice<'_> {
+        let CompilingNotice { passing, verbose, quiet, shown, stop: _ } = self;
+        CompilingNotice { stop: Some(stop), passing, verbose, quiet, shown }
     }
 
     /// Reports the bound on the memory of all child processes together, or why there is none.
@@ -49,35 +49,39 @@ impl<'a> Notice<'a> {
         if self.verbose {
             match room.found() {
                 Ok((folder, bytes)) => {
-                    tell!("wasmpool: the workers may have {} together: {}", bytes_said(bytes), Foreign::of(&folder));
+                    tell!(
+                        "wasmpool: the workers may have {} together: {}",
+                        bytes_said(bytes),
+                        ForeignText::of(&folder)
+                    );
                 }
-                Err(why) => tell!("wasmpool: no cgroup bounds the memory of all workers: {}", Lines(&why)),
+                Err(why) => tell!("wasmpool: no cgroup bounds the memory of all workers: {}", MessageLines(&why)),
             }
         }
     }
 
     /// Reports whether the task was compiled or came from the cache.
-    pub fn had(&self, task: &str, prepared: &Prepared) {
+    pub fn had(&self, task: &str, prepared: &PreparedTask) {
         if self.verbose {
-            let task = Foreign::of(task);
+            let task = ForeignText::of(task);
             match prepared.compiled {
                 Some(time) => tell!("wasmpool: compiled {task} in {time:.1?}"),
                 None => tell!("wasmpool: {task} was compiled before; it comes from the cache"),
             }
             if let Some(why) = &prepared.unkept {
-                tell!("wasmpool: it will be compiled again the next time: {}", Foreign::of(why));
+                tell!("wasmpool: it will be compiled again the next time: {}", ForeignText::of(why));
             }
             if let Some(InitOnce::EachTime(why)) = &prepared.meta.init {
-                tell!("wasmpool: there is no snapshot: init runs in each instance ({})", Foreign::of(why));
+                tell!("wasmpool: there is no snapshot: init runs in each instance ({})", ForeignText::of(why));
             }
         }
     }
 }
 
-impl Watch for Notice<'_> {
+impl CompileWatcher for CompilingNotice<'_> {
     fn again(&mut self, why: &Error) {
         if !self.quiet {
-            tell!("wasmpool: {}; it is tried again", Lines(&hints::message(why)));
+            tell!("wasmpool: {}; it is tried again", MessageLines(&hints::message(why)));
         }
     }
 

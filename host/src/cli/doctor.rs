@@ -4,23 +4,23 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::exit::{Exit, Stop};
-use wasmpool_core::layer::{Layer, Part};
-use wasmpool_core::policy::Call;
-use wasmpool_core::text::{Foreign, Lines, bytes_said};
+use wasmpool_core::layer::{Layer, LayerPart};
+use wasmpool_core::policy::TaskCall;
+use wasmpool_core::text::{ForeignText, MessageLines, bytes_said};
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::host::HostLane;
-use wasmpool_run::cgroup::{Host, Room, Workers};
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::error::Error;
-use wasmpool_run::spawn::{self, Waited};
-use wasmpool_sandbox::Report;
-use wasmpool_sandbox::doctor::{Told, plan};
-use wasmpool_sandbox::surroundings::{self, Ended, Surroundings};
+use wasmpool_run::spawn::{self, ChildWait};
+use wasmpool_sandbox::SandboxReport;
+use wasmpool_sandbox::doctor::{DoctorMessage, plan};
+use wasmpool_sandbox::surroundings::{self, ChildEnd, Surroundings};
 
 /// The findings of `doctor`.
 #[derive(Debug)]
 struct Diagnosis {
     /// The layers of a worker that takes what is available.
-    report: Report,
+    report: SandboxReport,
     /// The layers that strict mode lacks, in words.
     strict: Result<(), String>,
     surroundings: Surroundings,
@@ -40,9 +40,9 @@ pub fn doctor() -> Result<Exit, Stop> {
 /// Asks a child.
 fn diagnose() -> Result<Diagnosis, Stop> {
     let (control, theirs) = Control::pair().map_err(Error::from)?;
-    let child = spawn::start(&spawn::Program::Own, spawn::Role::Doctor, theirs).map_err(Error::spawn)?;
+    let child = spawn::start(&spawn::ChildProgram::Own, spawn::ChildRole::Doctor, theirs).map_err(Error::spawn)?;
     let waited = child.wait_at_most(DEADLINE, Some(control.as_fd())).map_err(Error::from)?;
-    if waited == Waited::Late {
+    if waited == ChildWait::Late {
         let (seconds, pid) = (DEADLINE.as_secs(), child.pid());
         return Err(unknown(format!(
             "the process that enters it, as a worker does (process {pid}), has not said within {seconds} s what it got: \
@@ -50,22 +50,23 @@ fn diagnose() -> Result<Diagnosis, Stop> {
             doing(pid)
         )));
     }
-    let Told { report, mut surroundings } = match control.receive::<Told>(true) {
+    let DoctorMessage { report, mut surroundings } = match control.receive::<DoctorMessage>(true) {
         Ok(Incoming::Message(told)) => told,
         // Its end breaks the socket, which is no news then.
         Ok(Incoming::Bell | Incoming::Closed | Incoming::Nothing) | Err(_) => {
             let ended = match waited {
                 // An end is told once.
-                Waited::Ended(ended) => ended,
-                Waited::Late | Waited::Stopped => child.reap(),
+                ChildWait::Ended(ended) => ended,
+                ChildWait::Late | ChildWait::Stopped => child.reap(),
             };
             return Err(unknown(not_told(child.pid(), ended)));
         }
     };
-    let lane = || HostLane::create(wasmpool_core::policy::Limits::default().max_output).map(drop);
+    let lane = || HostLane::create(wasmpool_core::policy::ItemLimits::default().max_output).map(drop);
     surroundings.in_the_way.extend(surroundings::try_out(lane).err());
     let strict = report.meets_strict(&plan());
-    let bounded = Room::new(Host::Moves, Workers::of(surroundings::processors(), &Call::default())).found();
+    let bounded =
+        Room::new(HostPlacement::Moves, Workers::of(surroundings::processors(), &TaskCall::default())).found();
     Ok(Diagnosis { report, strict, surroundings, bounded: bounded.map(|(_, bytes)| bytes) })
 }
 
@@ -75,7 +76,7 @@ fn unknown(why: String) -> Stop {
 }
 
 /// Says how the child ended that should have told what it got.
-fn not_told(pid: u32, ended: Ended) -> String {
+fn not_told(pid: u32, ended: ChildEnd) -> String {
     let child = format!("the process that enters it, as a worker does (process {pid}),");
     match ended.sent_by_others() {
         true => format!(
@@ -105,7 +106,7 @@ fn doing(pid: u32) -> &'static str {
 fn describe(diagnosis: &Diagnosis) -> String {
     let release =
         nix::sys::utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned());
-    let mut out = format!("kernel: {}\n\n{:<13}{:<42}here\n", Foreign::of(&release), "layer", "what");
+    let mut out = format!("kernel: {}\n\n{:<13}{:<42}here\n", ForeignText::of(&release), "layer", "what");
     let row = |layer: Layer, what: &str, here: &str| format!("{:<13}{what:<42}{here}\n", layer.name());
     out += &row(Layer::Inheritance, "no descriptors, no environment", "yes");
     out += &row(Layer::Death, "ends with its host", "yes");
@@ -121,7 +122,7 @@ fn describe(diagnosis: &Diagnosis) -> String {
     }
     let mut told: Vec<&str> = Vec::new();
     for missing in &report.missing {
-        let remedy = Part::remedy(missing.part);
+        let remedy = LayerPart::remedy(missing.part);
         if !told.contains(&remedy) {
             out += &format!("\nto get the {} layer: {remedy}\n", missing.part.layer().name());
             told.push(remedy);
@@ -132,7 +133,7 @@ fn describe(diagnosis: &Diagnosis) -> String {
             "\na cgroup that wasmpool makes for the workers: yes; {} for those of a run with default limits\n",
             bytes_said(*bytes)
         ),
-        Err(why) => format!("\na cgroup that wasmpool makes for the workers: none: {}\n", Lines(why)),
+        Err(why) => format!("\na cgroup that wasmpool makes for the workers: none: {}\n", MessageLines(why)),
     };
     out += &match surroundings::memory_of_all() {
         Some(bytes) => {

@@ -5,24 +5,24 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use wasmpool_ipc::batch::Batch;
-use wasmpool_run::input::Items;
-use wasmpool_run::supervisor::{Event, Sender};
+use wasmpool_run::input::ItemSource;
+use wasmpool_run::supervisor::{Event, EventSender};
 
 /// Limit on bytes that are read ahead of the slowest supervisor, besides those that each supervisor holds itself.
 const WINDOW: usize = 2 << 20;
-/// Limit on batches whose number was announced, but not yet confirmed by [`Fan::noted`].
+/// Limit on batches whose number was announced, but not yet confirmed by [`InputSplitter::noted`].
 const MOST_UNNOTED: usize = 64;
 
 /// Hands the items of one input to several takers. No taker gets any before all are ready.
 #[derive(Debug)]
-pub struct Fan {
-    state: Mutex<State>,
+pub struct InputSplitter {
+    state: Mutex<SplitterState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    takers: Vec<Taker>,
+struct SplitterState {
+    takers: Vec<SplitInput>,
     /// Batches that some taker has not taken yet; `first` is the number of the first.
     batches: VecDeque<Batch>,
     first: u64,
@@ -35,8 +35,8 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Taker {
-    sender: Sender,
+struct SplitInput {
+    sender: EventSender,
     ready: bool,
     gone: bool,
     /// True while the taker waits for a batch.
@@ -47,10 +47,10 @@ struct Taker {
     items: u64,
 }
 
-impl Fan {
-    /// Makes a fan without takers, which are added by [`Fan::add`].
-    pub fn new() -> Fan {
-        let state = State {
+impl InputSplitter {
+    /// Makes a fan without takers, which are added by [`InputSplitter::add`].
+    pub fn new() -> InputSplitter {
+        let state = SplitterState {
             takers: Vec::new(),
             batches: VecDeque::new(),
             first: 0,
@@ -59,16 +59,16 @@ impl Fan {
             unnoted: 0,
             closed: false,
         };
-        Fan { state: Mutex::new(state), changed: Condvar::new() }
+        InputSplitter { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SplitterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a taker. Takers are numbered from 0 in the order in which they are added.
-    pub fn add(&self, sender: Sender) {
-        let taker = Taker { sender, ready: false, gone: false, asks: false, next: 0, items: 0 };
+    pub fn add(&self, sender: EventSender) {
+        let taker = SplitInput { sender, ready: false, gone: false, asks: false, next: 0, items: 0 };
         self.lock().takers.push(taker);
     }
 
@@ -89,7 +89,7 @@ impl Fan {
         if let Some(taker) = state.takers.get_mut(taker) {
             taker.asks = true;
         }
-        let answered = state.answer(taker, Sender::leave);
+        let answered = state.answer(taker, EventSender::leave);
         self.changed.notify_all();
         answered
     }
@@ -144,8 +144,8 @@ impl Fan {
     }
 
     /// Reads while there is room, until there are no more items or no taker wants any. `told` is called with the number
-    /// of items read so far before any taker gets them; for each call, [`Fan::noted`] must be called in the end.
-    pub fn read(&self, mut items: Box<dyn Items>, mut told: impl FnMut(u64)) {
+    /// of items read so far before any taker gets them; for each call, [`InputSplitter::noted`] must be called in the end.
+    pub fn read(&self, mut items: Box<dyn ItemSource>, mut told: impl FnMut(u64)) {
         let mut count = 0;
         while self.wait_for_room() {
             let (batch, end) = items.next_batch();
@@ -178,7 +178,7 @@ impl Fan {
     }
 }
 
-impl State {
+impl SplitterState {
     /// Returns true if all takers are ready, so that items may be handed out.
     fn is_open(&self) -> bool {
         self.takers.iter().all(|taker| taker.ready || taker.gone)
@@ -191,12 +191,12 @@ impl State {
 
     fn answer_all(&mut self) {
         for taker in 0..self.takers.len() {
-            self.answer(taker, Sender::send);
+            self.answer(taker, EventSender::send);
         }
     }
 
     /// Answers a taker, if it asks and there is something to answer with.
-    fn answer(&mut self, taker: usize, tell: fn(&Sender, Event)) -> bool {
+    fn answer(&mut self, taker: usize, tell: fn(&EventSender, Event)) -> bool {
         let open = self.is_open();
         let Some(taker) = self.takers.get_mut(taker).filter(|taker| open && taker.asks && !taker.gone) else {
             return false;
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_input_that_breaks_off_is_told_to_all_who_take_it_and_to_who_waits_for_its_end() {
-        let fan = Fan::new();
+        let fan = InputSplitter::new();
         let mailbox = || Mailbox::asking(Box::new(|_| false)).expect("a mailbox");
         let mailboxes = [mailbox(), mailbox()];
         mailboxes.iter().for_each(|mailbox| fan.add(mailbox.sender()));

@@ -2,13 +2,18 @@
 
 use std::sync::mpsc::Receiver;
 
-use wasmpool_run::input::Items;
-use wasmpool_run::journal::Tally;
-use wasmpool_run::supervisor::{Event, Sender};
+use wasmpool_run::input::ItemSource;
+use wasmpool_run::journal::InputDigest;
+use wasmpool_run::supervisor::{Event, EventSender};
 
 /// Reads one batch of items for each request, until there are no more items or no more requests. A run that continues
 /// an earlier one has a tally, which finds what is left of the items that were read then.
-pub fn feed(mut items: Box<dyn Items>, mut tally: Option<Tally>, requests: &Receiver<()>, supervisor: &Sender) {
+pub fn feed(
+    mut items: Box<dyn ItemSource>,
+    mut tally: Option<InputDigest>,
+    requests: &Receiver<()>,
+    supervisor: &EventSender,
+) {
     while requests.recv().is_ok() {
         if let Some(tally) = tally.as_mut().filter(|tally| tally.expects()) {
             match tally.take_up(&mut *items) {

@@ -4,9 +4,9 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use wasmpool_run::tell;
 
-use super::args::{Command, Sandbox, Verbosity};
+use super::args::{Command, SandboxArgs, Verbosity};
 use wasmpool_core::policy::SandboxMode;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// Options that let a task reach something, by their names in the parser, with their variables.
 const GRANTS: [(&str, &str); 5] = [
@@ -41,7 +41,7 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
     tell_grants(grants, verbosity);
 }
 
-fn tell_sandbox(sandbox: &Sandbox) {
+fn tell_sandbox(sandbox: &SandboxArgs) {
     match sandbox.mode {
         SandboxMode::Strict => {}
         SandboxMode::BestEffort => {
@@ -67,6 +67,6 @@ fn tell_grants(variables: impl Iterator<Item = &'static str>, verbosity: Verbosi
             "WASMPOOL_ENV" => value.lines().filter_map(|line| line.split('=').next()).collect::<Vec<_>>().join(", "),
             _ => value.lines().collect::<Vec<_>>().join(", "),
         };
-        tell!("wasmpool: the environment grants the task something: {variable}={}", Foreign::of(&shown));
+        tell!("wasmpool: the environment grants the task something: {variable}={}", ForeignText::of(&shown));
     }
 }

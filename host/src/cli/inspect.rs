@@ -5,16 +5,16 @@ use wasmpool_run::tell;
 
 use super::apart::ReadFiles;
 use super::args::TaskArgs;
-use super::compiling::Notice;
+use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 use super::manifest::Manifest;
 use super::resolve::link_to_task;
-use wasmpool_core::artifact::{ExportLine, Format, InitOnce, Profile};
-use wasmpool_core::text::{Foreign, Lines, Name, bytes_said, few, shown};
-use wasmpool_run::cgroup::{Host, Room, Workers};
-use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
+use wasmpool_core::artifact::{EngineProfile, ExportLine, InitOnce, TaskFormat};
+use wasmpool_core::text::{ForeignText, MessageLines, QuotedName, bytes_said, few, shown};
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::Error;
-use wasmpool_run::spawn::Program;
+use wasmpool_run::spawn::ChildProgram;
 
 /// Maximum number of lines in a list, and of characters in each.
 const LISTED: usize = 1000;
@@ -23,13 +23,13 @@ const LONGEST: usize = 2500;
 pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     let (wasm, manifest) = locate(args)?;
     ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_streams()?;
-    let prepared = prepare(args, &wasm, &Cache::of_user())?;
+    let prepared = prepare(args, &wasm, &ArtifactCache::of_user())?;
     let meta = &prepared.meta;
     let mut out = String::new();
-    out += &format!("task: {}\n", Foreign::of(&wasm));
+    out += &format!("task: {}\n", ForeignText::of(&wasm));
     out += match meta.format {
-        Format::Component => "kind: component\n",
-        Format::Core => "kind: core module\n",
+        TaskFormat::Component => "kind: component\n",
+        TaskFormat::Core => "kind: core module\n",
     };
     let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
     section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
@@ -42,7 +42,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
         out += &format!("and {} more exports and imports\n", meta.description.left_out);
     }
     match &meta.description.init {
-        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({})\n", Foreign::of(why)),
+        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({})\n", ForeignText::of(why)),
         Some(_) => out += "init: runs once, then each instance starts from a snapshot\n",
         None => {}
     }
@@ -52,7 +52,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     // Printed last, so that no text of the task's author can push it off the screen.
     if let Some(manifest) = &manifest {
         if let Some(function) = &manifest.function {
-            out += &format!("function of the plugin: {}\n", Name::of(function));
+            out += &format!("function of the plugin: {}\n", QuotedName::of(function));
         }
         section(&mut out, "what the plugin asks for", &manifest.sentences());
     }
@@ -64,7 +64,7 @@ fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
     Ok(match Manifest::find(&args.task)? {
         Some((manifest, wasm)) => {
             if let Some(note) = link_to_task(&args.task, &wasm).filter(|_| !args.verbosity.quiet) {
-                tell!("wasmpool: {}", Lines(&note));
+                tell!("wasmpool: {}", MessageLines(&note));
             }
             (wasm, Some(manifest))
         }
@@ -72,12 +72,12 @@ fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
     })
 }
 
-fn prepare(args: &TaskArgs, wasm: &Path, cache: &Cache) -> Result<Prepared, Error> {
-    let wanted = Wanted { profile: Profile::default(), sandbox: args.sandbox.mode, init: None };
-    let notice = &mut Notice::new(args.verbosity);
-    let room = Room::new(Host::Moves, Workers::default());
+fn prepare(args: &TaskArgs, wasm: &Path, cache: &ArtifactCache) -> Result<PreparedTask, Error> {
+    let wanted = ArtifactKey { profile: EngineProfile::default(), sandbox: args.sandbox.mode, init: None };
+    let notice = &mut CompilingNotice::new(args.verbosity);
+    let room = Room::new(HostPlacement::Moves, Workers::default());
     notice.bounded(&room);
-    compile::prepare(&Program::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, notice)
+    compile::prepare(&ChildProgram::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, notice)
 }
 
 /// Prints a list whose lines contain text that the task's author chose.
@@ -89,7 +89,7 @@ fn section(out: &mut String, title: &str, lines: &[String]) {
     *out += &format!("{title}:\n");
     let (shown, more) = few(lines, LISTED);
     for line in shown {
-        *out += &format!("  {}\n", Foreign::of(line).at_most(LONGEST));
+        *out += &format!("  {}\n", ForeignText::of(line).at_most(LONGEST));
     }
     if more > 0 {
         *out += &format!("  and {more} more\n");
@@ -104,19 +104,19 @@ fn line(export: &ExportLine) -> String {
 }
 
 pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
-    let cache = Cache::of_user();
+    let cache = ArtifactCache::of_user();
     let directory = cache.directory()?;
     let (wasm, _) = locate(args)?;
     let prepared = prepare(args, &wasm, &cache)?;
     if let Some(why) = prepared.unkept {
-        let path = Foreign::of(&args.task);
+        let path = ForeignText::of(&args.task);
         return Err(format!("{path} can be compiled, but what was compiled is not kept: {why}").into());
     }
     if !args.verbosity.quiet {
-        let path = Foreign::of(&args.task);
+        let path = ForeignText::of(&args.task);
         match prepared.compiled {
-            Some(time) => tell!("compiled {path} in {time:.1?} into {}", Foreign::of(&directory)),
-            None => tell!("{path} is already compiled in {}", Foreign::of(&directory)),
+            Some(time) => tell!("compiled {path} in {time:.1?} into {}", ForeignText::of(&directory)),
+            None => tell!("{path} is already compiled in {}", ForeignText::of(&directory)),
         }
     }
     Ok(Exit::Success)

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::source::{Source, Sourced};
+use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
-use wasmpool_core::text::{Foreign, Name, Word, bytes_said, few};
-use wasmpool_run::grants::{Directory, Peer, mode};
+use wasmpool_core::text::{ForeignText, QuotedName, ShellWord, bytes_said, few};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant, mode};
 use wasmpool_run::links::leads_to;
 use wasmpool_run::place::directory_of;
 
@@ -28,7 +28,7 @@ const LISTED: usize = 10;
 /// Limits as they are written in a file; `None` for those that it does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Limits {
+pub struct FileLimits {
     /// Wall time of one item.
     #[serde(deserialize_with = "read::duration")]
     pub timeout: Option<Duration>,
@@ -53,15 +53,15 @@ pub struct Manifest {
     /// The function that is called if the user names none.
     pub function: Option<String>,
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: FileLimits,
     #[serde(default)]
-    pub grants: Asks,
+    pub grants: PluginRequests,
 }
 
 /// The grants that a plugin asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Asks {
+pub struct PluginRequests {
     /// Names of environment variables; the user provides their values.
     #[serde(deserialize_with = "read::variables")]
     pub env: Vec<String>,
@@ -69,7 +69,7 @@ pub struct Asks {
     #[serde(deserialize_with = "read::asked_directories")]
     pub dir: Vec<(String, bool)>,
     #[serde(deserialize_with = "read::asked_peers")]
-    pub allow_net: Vec<Peer>,
+    pub allow_net: Vec<PeerGrant>,
     #[serde(deserialize_with = "read::asked_scratch")]
     pub scratch: Option<String>,
 }
@@ -81,27 +81,27 @@ pub struct Policy {
     /// The path of the policy.
     #[serde(skip)]
     pub path: PathBuf,
-    pub limits: Limits,
-    pub grants: Gives,
+    pub limits: FileLimits,
+    pub grants: PolicyGrants,
 }
 
 /// Grants as they are written on the command line.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Gives {
+pub struct PolicyGrants {
     #[serde(deserialize_with = "read::given_variables")]
     env: Vec<(String, String)>,
     #[serde(deserialize_with = "read::given_directories")]
-    dir: Vec<Directory>,
+    dir: Vec<DirectoryGrant>,
     #[serde(deserialize_with = "read::peers")]
-    allow_net: Vec<Peer>,
+    allow_net: Vec<PeerGrant>,
     #[serde(deserialize_with = "read::scratch")]
     scratch: Option<String>,
 }
 
 /// The result of comparing what a plugin asks for with what the user grants.
 #[derive(Clone, Debug, Default)]
-pub struct Narrowed {
+pub struct NarrowedGrants {
     pub grants: GrantSpec,
     /// Requests that were not granted, each with the option that would grant it.
     pub missing: Vec<(String, String)>,
@@ -135,7 +135,7 @@ impl Manifest {
             return Ok(None);
         }
         if !path.is_file() {
-            let path = Foreign::of(&path);
+            let path = ForeignText::of(&path);
             return Err(format!(
                 "there is no {path}: name a .wasm or .wat file, a {NAME}, or a directory that holds one"
             ));
@@ -146,21 +146,25 @@ impl Manifest {
         if !in_directory || manifest.wasm.as_os_str().is_empty() {
             return Err(format!(
                 "{}: `wasm` has to be a file below the directory of the manifest, not {}",
-                Foreign::of(&path),
-                Name::of(&manifest.wasm)
+                ForeignText::of(&path),
+                QuotedName::of(&manifest.wasm)
             ));
         }
         let wasm = path.with_file_name(&manifest.wasm);
         // A FIFO or a device would keep the user waiting for ever, or take a task from somewhere else.
         if asked && fs::metadata(&wasm).is_ok_and(|found| !found.is_file()) {
-            return Err(format!("{}: `wasm` has to be a file, and {} is none", Foreign::of(&path), Foreign::of(&wasm)));
+            return Err(format!(
+                "{}: `wasm` has to be a file, and {} is none",
+                ForeignText::of(&path),
+                ForeignText::of(&wasm)
+            ));
         }
         // So would a link to what this process has open, where that is a file.
         if asked && leads_to_what_is_open(&wasm) && !leads_to_what_is_open(directory_of(&path)) {
             return Err(format!(
                 "{}: `wasm` has to be a file, and {} is a link to what another program has opened, such as standard input",
-                Foreign::of(&path),
-                Foreign::of(&wasm)
+                ForeignText::of(&path),
+                ForeignText::of(&wasm)
             ));
         }
         let about_it = asked || same(&wasm, task);
@@ -168,15 +172,15 @@ impl Manifest {
     }
 
     /// Returns the grants that the plugin also asks for, and those that are missing or withheld.
-    pub fn narrow(&self, given: GrantSpec) -> Narrowed {
+    pub fn narrow(&self, given: GrantSpec) -> NarrowedGrants {
         let asks = &self.grants;
-        let mut narrowed = Narrowed::default();
-        let Narrowed { grants, missing, withheld } = &mut narrowed;
+        let mut narrowed = NarrowedGrants::default();
+        let NarrowedGrants { grants, missing, withheld } = &mut narrowed;
         for variable in given.env {
             let (name, _) = &*variable;
             match asks.env.contains(name) {
                 true => grants.env.push(variable),
-                false => withheld.push(variable.said_as("--env", &format!("{}=…", Word::of(name))).to_string()),
+                false => withheld.push(variable.said_as("--env", &format!("{}=…", ShellWord::of(name))).to_string()),
             }
         }
         for directory in given.directories {
@@ -186,18 +190,19 @@ impl Manifest {
                     if directory.writable && !writes {
                         withheld.push(format!("writing to {option}"));
                     }
-                    let narrow = |one: Directory| Directory { writable: one.writable && *writes, ..one };
+                    let narrow = |one: DirectoryGrant| DirectoryGrant { writable: one.writable && *writes, ..one };
                     grants.directories.push(directory.map(narrow));
                 }
                 None => withheld.push(option),
             }
         }
-        let same_peer = |one: &Peer, other: &Peer| one.port == other.port && one.host.eq_ignore_ascii_case(&other.host);
+        let same_peer =
+            |one: &PeerGrant, other: &PeerGrant| one.port == other.port && one.host.eq_ignore_ascii_case(&other.host);
         for peer in given.peers {
             match asks.allow_net.iter().any(|asked| same_peer(asked, &peer)) {
                 true => grants.peers.push(peer),
                 false => {
-                    let address = Word::of(&address(&peer)).to_string();
+                    let address = ShellWord::of(&address(&peer)).to_string();
                     withheld.push(peer.said_as("--allow-net", &address).to_string());
                 }
             }
@@ -205,19 +210,19 @@ impl Manifest {
         match given.scratch {
             Some(name) if asks.scratch.as_deref() == Some(name.as_str()) => grants.scratch = Some(name),
             Some(name) => {
-                let word = Word::of(name.as_str()).to_string();
+                let word = ShellWord::of(name.as_str()).to_string();
                 withheld.push(name.said_as("--scratch", &word).to_string());
             }
             None => {}
         }
         for (ask, option) in asks.each() {
             let had = match &ask {
-                Ask::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
-                Ask::Directory(name, writes) => {
+                PluginRequest::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
+                PluginRequest::Directory(name, writes) => {
                     grants.directories.iter().any(|given| given.guest == **name && given.writable >= *writes)
                 }
-                Ask::Peer(peer) => grants.peers.iter().any(|given| same_peer(given, peer)),
-                Ask::Scratch(_) => grants.scratch.is_some(),
+                PluginRequest::Peer(peer) => grants.peers.iter().any(|given| same_peer(given, peer)),
+                PluginRequest::Scratch(_) => grants.scratch.is_some(),
             };
             if !had {
                 missing.push((ask.to_string(), option));
@@ -228,7 +233,7 @@ impl Manifest {
 
     /// Returns the plugin's requests as sentences: the first ones of each kind, and the number of the others.
     pub fn sentences(&self) -> Vec<String> {
-        let asks: Vec<Ask<'_>> = self.grants.each().map(|(ask, _)| ask).collect();
+        let asks: Vec<PluginRequest<'_>> = self.grants.each().map(|(ask, _)| ask).collect();
         let mut sentences = Vec::new();
         for of_kind in asks.chunk_by(|one, next| one.all_of() == next.all_of()) {
             let (shown, more) = few(of_kind, LISTED);
@@ -240,7 +245,7 @@ impl Manifest {
         if sentences.is_empty() {
             sentences.push("It computes only: it asks for no files, no network and no variables.".to_owned());
         }
-        let Limits { timeout, memory, fuel, max_output } = &self.limits;
+        let FileLimits { timeout, memory, fuel, max_output } = &self.limits;
         let limits = [
             timeout.map(|time| format!("{} for each item", humantime::format_duration(time))),
             memory.map(|bytes| format!("{} of memory", bytes_said(bytes))),
@@ -256,59 +261,64 @@ impl Manifest {
 }
 
 /// One request of a plugin. It is displayed as what the plugin asks to do, to follow "It asks".
-enum Ask<'a> {
+enum PluginRequest<'a> {
     Variable(&'a str),
     Directory(&'a str, bool),
-    Peer(&'a Peer),
+    Peer(&'a PeerGrant),
     Scratch(&'a str),
 }
 
-impl Ask<'_> {
+impl PluginRequest<'_> {
     /// Returns the text for all requests of this kind.
     fn all_of(&self) -> &'static str {
         match self {
-            Ask::Directory(_, true) => "to read, change and delete files below directories:",
-            Ask::Directory(_, false) => "to read files below directories:",
-            Ask::Scratch(_) => "for directories to write to:",
-            Ask::Peer(_) => "to connect to peers:",
-            Ask::Variable(_) => "to be told variables:",
+            PluginRequest::Directory(_, true) => "to read, change and delete files below directories:",
+            PluginRequest::Directory(_, false) => "to read files below directories:",
+            PluginRequest::Scratch(_) => "for directories to write to:",
+            PluginRequest::Peer(_) => "to connect to peers:",
+            PluginRequest::Variable(_) => "to be told variables:",
         }
     }
 }
 
-impl Display for Ask<'_> {
+impl Display for PluginRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ask::Variable(name) => write!(f, "to be told the variable {}", Name::of(name)),
-            Ask::Directory(name, false) => {
-                write!(f, "to read files below a directory it calls {}", Name::of(name))
+            PluginRequest::Variable(name) => write!(f, "to be told the variable {}", QuotedName::of(name)),
+            PluginRequest::Directory(name, false) => {
+                write!(f, "to read files below a directory it calls {}", QuotedName::of(name))
             }
-            Ask::Directory(name, true) => {
-                write!(f, "to read, change and delete files below a directory it calls {}", Name::of(name))
+            PluginRequest::Directory(name, true) => {
+                write!(f, "to read, change and delete files below a directory it calls {}", QuotedName::of(name))
             }
-            Ask::Peer(peer) => write!(f, "to connect to {}", Name::of(&address(peer))),
-            Ask::Scratch(name) => {
-                write!(f, "for a directory to write to, empty at each item, which it calls {}", Name::of(name))
+            PluginRequest::Peer(peer) => write!(f, "to connect to {}", QuotedName::of(&address(peer))),
+            PluginRequest::Scratch(name) => {
+                write!(f, "for a directory to write to, empty at each item, which it calls {}", QuotedName::of(name))
             }
         }
     }
 }
 
-impl Asks {
+impl PluginRequests {
     /// Returns each request with the option that grants it, ready to be pasted. Those that permit most come first.
-    fn each(&self) -> impl Iterator<Item = (Ask<'_>, String)> {
-        let variables = self.env.iter().map(|name| (Ask::Variable(name), format!("--env {}=VALUE", Word::of(name))));
+    fn each(&self) -> impl Iterator<Item = (PluginRequest<'_>, String)> {
+        let variables =
+            self.env.iter().map(|name| (PluginRequest::Variable(name), format!("--env {}=VALUE", ShellWord::of(name))));
         let directory = |(name, writes): &'_ (String, bool)| {
             let mode = mode(*writes);
-            format!("--dir {}", Word::of(&format!("HOST::{name}{mode}")))
+            format!("--dir {}", ShellWord::of(&format!("HOST::{name}{mode}")))
         };
         let directories = |writes| {
             let of_kind = self.dir.iter().filter(move |(_, asked)| *asked == writes);
-            of_kind.map(move |one| (Ask::Directory(&one.0, one.1), directory(one)))
+            of_kind.map(move |one| (PluginRequest::Directory(&one.0, one.1), directory(one)))
         };
         let peers = self.allow_net.iter();
-        let peers = peers.map(|peer| (Ask::Peer(peer), format!("--allow-net {}", Word::of(&address(peer)))));
-        let scratch = self.scratch.iter().map(|name| (Ask::Scratch(name), format!("--scratch {}", Word::of(name))));
+        let peers =
+            peers.map(|peer| (PluginRequest::Peer(peer), format!("--allow-net {}", ShellWord::of(&address(peer)))));
+        let scratch = self
+            .scratch
+            .iter()
+            .map(|name| (PluginRequest::Scratch(name), format!("--scratch {}", ShellWord::of(name))));
         directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(variables)
     }
 }
@@ -331,8 +341,8 @@ impl Policy {
     /// Merges the policy's grants with those of the command line, which takes precedence where both concern the same
     /// name.
     pub fn grants(&self, said: GrantSpec) -> GrantSpec {
-        let source = Source::Policy(self.path.as_path().into());
-        let Gives { env, dir, allow_net, scratch } = &self.grants;
+        let source = SettingSource::Policy(self.path.as_path().into());
+        let PolicyGrants { env, dir, allow_net, scratch } = &self.grants;
         let env = env.iter().filter(|(name, _)| !said.env.iter().any(|other| other.0 == *name));
         let directories = dir.iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
         let peers = allow_net.iter().filter(|peer| !said.peers.iter().any(|other| **other == **peer));
@@ -346,7 +356,10 @@ impl Policy {
 }
 
 /// Returns copies of the values with their source.
-fn from<'a, T: Clone + 'a>(source: &Source, values: impl Iterator<Item = &'a T>) -> impl Iterator<Item = Sourced<T>> {
+fn from<'a, T: Clone + 'a>(
+    source: &SettingSource,
+    values: impl Iterator<Item = &'a T>,
+) -> impl Iterator<Item = Sourced<T>> {
     values.map(|value| Sourced::new(value.clone(), source.clone()))
 }
 
@@ -356,16 +369,16 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 /// Returns a directory as it is written on the command line.
-fn said(directory: &Directory) -> String {
-    let Directory { host, guest, writable } = directory;
+fn said(directory: &DirectoryGrant) -> String {
+    let DirectoryGrant { host, guest, writable } = directory;
     let mode = mode(*writable);
     let mut granted = host.clone().into_os_string();
     granted.push(format!("::{guest}{mode}"));
-    Word::of(&granted).to_string()
+    ShellWord::of(&granted).to_string()
 }
 
-fn address(peer: &Peer) -> String {
-    let Peer { host, port } = peer;
+fn address(peer: &PeerGrant) -> String {
+    let PeerGrant { host, port } = peer;
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
@@ -385,10 +398,10 @@ mod tests {
 
     fn said(given: &wasmpool_run::grants::Grants) -> GrantSpec {
         GrantSpec {
-            env: from(&Source::CommandLine, given.env.iter()).collect(),
-            directories: from(&Source::CommandLine, given.directories.iter()).collect(),
-            peers: from(&Source::CommandLine, given.peers.iter()).collect(),
-            scratch: from(&Source::CommandLine, given.scratch.iter()).next(),
+            env: from(&SettingSource::CommandLine, given.env.iter()).collect(),
+            directories: from(&SettingSource::CommandLine, given.directories.iter()).collect(),
+            peers: from(&SettingSource::CommandLine, given.peers.iter()).collect(),
+            scratch: from(&SettingSource::CommandLine, given.scratch.iter()).next(),
         }
     }
 
@@ -404,15 +417,15 @@ mod tests {
             (asked_net, given_net) in (names(), names()),
             (asked_scratch, given_scratch) in (prop::option::of(0..2u8), prop::option::of(0..2u8)),
         ) {
-            let peer = |n: &u8| Peer { host: format!("host{n}"), port: 80 };
-            let asks = Asks {
+            let peer = |n: &u8| PeerGrant { host: format!("host{n}"), port: 80 };
+            let asks = PluginRequests {
                 env: asked_env.iter().map(|n| format!("V{n}")).collect(),
                 dir: asked_dir.iter().map(|(n, writes)| (format!("/{n}"), *writes)).collect(),
                 allow_net: asked_net.iter().map(peer).collect(),
                 scratch: asked_scratch.map(|n| format!("/s{n}")),
             };
             let directory = |(n, writable): &(u8, bool)| {
-                Directory { host: format!("/host/{n}").into(), guest: format!("/{n}"), writable: *writable }
+                DirectoryGrant { host: format!("/host/{n}").into(), guest: format!("/{n}"), writable: *writable }
             };
             let given = wasmpool_run::grants::Grants {
                 env: given_env.iter().map(|n| (format!("V{n}"), "value".to_owned())).collect(),
@@ -420,14 +433,14 @@ mod tests {
                 peers: given_net.iter().map(peer).collect(),
                 scratch: given_scratch.map(|n| format!("/s{n}")),
             };
-            let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: Limits::default(), grants: asks.clone() };
-            let Narrowed { grants, missing, withheld } = manifest.narrow(said(&given));
+            let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: FileLimits::default(), grants: asks.clone() };
+            let NarrowedGrants { grants, missing, withheld } = manifest.narrow(said(&given));
             let grants = grants.grants();
             for (name, value) in &grants.env {
                 prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));
             }
             for got in &grants.directories {
-                let as_given = |one: &Directory| one.host == got.host && one.guest == got.guest && one.writable >= got.writable;
+                let as_given = |one: &DirectoryGrant| one.host == got.host && one.guest == got.guest && one.writable >= got.writable;
                 prop_assert!(given.directories.iter().any(as_given));
                 prop_assert!(asks.dir.iter().any(|(name, writes)| *name == got.guest && *writes >= got.writable));
             }

@@ -3,12 +3,12 @@
 use super::exit::{Exit, Stop};
 use super::several::several;
 use super::spec::RunSpec;
-use super::spec::Tasks;
+use super::spec::TaskSpecs;
 use super::stream::stream;
 
 pub fn map(spec: &RunSpec) -> Result<Exit, Stop> {
     match &spec.items.tasks {
-        Tasks::One(task) => stream(spec, task),
-        Tasks::Several(tasks) => several(spec, tasks),
+        TaskSpecs::One(task) => stream(spec, task),
+        TaskSpecs::Several(tasks) => several(spec, tasks),
     }
 }

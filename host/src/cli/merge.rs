@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use super::fan::Fan;
+use super::fan::InputSplitter;
 use wasmpool_core::outcome::Failure;
-use wasmpool_run::output::{Lines, Target};
+use wasmpool_run::output::{OutcomeLines, OutputTarget};
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::supervisor::{Record, Sender, Value};
+use wasmpool_run::supervisor::{EventSender, OutcomeRecord, OutcomeValue};
 
 /// Number of bytes that are gathered for one write.
 const WRITE: usize = 256 << 10;
@@ -18,7 +18,7 @@ const LENGTH: usize = 8;
 
 /// A message to the merger.
 #[derive(Debug)]
-pub enum News {
+pub enum MergeEvent {
     /// The next outcomes of a task, each framed by [`framed`].
     Outcomes { task: usize, group: RenderedOutcomes },
     /// A task is set aside: from this item on it is given none, and each fails with this failure.
@@ -33,9 +33,9 @@ pub enum News {
 
 /// Appends an outcome as the merger takes it: its printed form, which may be empty, after its length.
 pub fn framed(
-    lines: &Lines,
-    record: &Record<'_>,
-    result: Result<Value<'_>, Failure>,
+    lines: &OutcomeLines,
+    record: &OutcomeRecord<'_>,
+    result: Result<OutcomeValue<'_>, Failure>,
     to: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let start = to.len();
@@ -59,42 +59,42 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 ///
 /// A task's window (see [`wasmpool_scheduler::Config::window`]) limits its outcomes that wait for those of other tasks.
 #[derive(Debug)]
-pub struct Merger {
+pub struct OutputMerger {
     ordered: bool,
-    tracks: Vec<Track>,
+    tracks: Vec<TaskTrack>,
     /// In ordered runs, the task whose outcome is next.
     turn: usize,
     read: u64,
     /// True if a task ended before the input did: items that it was not given are not reported.
     cut: bool,
-    fan: Arc<Fan>,
-    target: Target,
+    fan: Arc<InputSplitter>,
+    target: OutputTarget,
     buffer: Vec<u8>,
 }
 
 /// The outcomes of one task.
 #[derive(Debug)]
-struct Track {
-    lines: Lines,
-    supervisor: Sender,
+struct TaskTrack {
+    lines: OutcomeLines,
+    supervisor: EventSender,
     waiting: VecDeque<Vec<u8>>,
     /// Number of bytes of the first group that were already taken.
     taken: usize,
     /// Number of bytes in the buffer, as the supervisor counts them.
     gathered: usize,
-    state: State,
+    state: TrackState,
     /// Number of items that the task was not given.
     untried: u64,
 }
 
 #[derive(Debug)]
-enum State {
+enum TrackState {
     Live,
     SetAside { next: u64, failure: Failure },
     Ended,
 }
 
-impl Track {
+impl TaskTrack {
     /// Moves the printed form of the next outcome to `to`, if there is one.
     fn take(&mut self, to: &mut Vec<u8>) -> bool {
         let Some(front) = self.waiting.front() else {
@@ -113,7 +113,7 @@ impl Track {
 
     /// Prints the failure of the next item that the task was not given, if there is one among the first `read` items.
     fn take_untried(&mut self, read: u64, to: &mut Vec<u8>) -> bool {
-        let State::SetAside { next, failure } = &mut self.state else {
+        let TrackState::SetAside { next, failure } = &mut self.state else {
             return false;
         };
         if *next >= read {
@@ -126,28 +126,33 @@ impl Track {
     }
 }
 
-impl Merger {
+impl OutputMerger {
     /// Makes a merger. Each task has a way of printing and a supervisor, which is told how many of its bytes were
     /// written.
-    pub fn new(ordered: bool, tasks: Vec<(Lines, Sender)>, fan: Arc<Fan>, target: Target) -> Merger {
-        let track = |(lines, supervisor)| Track {
+    pub fn new(
+        ordered: bool,
+        tasks: Vec<(OutcomeLines, EventSender)>,
+        fan: Arc<InputSplitter>,
+        target: OutputTarget,
+    ) -> OutputMerger {
+        let track = |(lines, supervisor)| TaskTrack {
             lines,
             supervisor,
             waiting: VecDeque::new(),
             taken: 0,
             gathered: 0,
-            state: State::Live,
+            state: TrackState::Live,
             untried: 0,
         };
         let tracks = tasks.into_iter().map(track).collect();
-        Merger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, buffer: Vec::new() }
+        OutputMerger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, buffer: Vec::new() }
     }
 
     /// Writes outcomes until no more come, and returns how many items each task was not given.
-    pub fn run(mut self, news: &Receiver<News>) -> io::Result<Vec<u64>> {
+    pub fn run(mut self, news: &Receiver<MergeEvent>) -> io::Result<Vec<u64>> {
         'all: while let Ok(mut next) = news.recv() {
             loop {
-                if matches!(next, News::End) {
+                if matches!(next, MergeEvent::End) {
                     break 'all;
                 }
                 self.take(next)?;
@@ -164,26 +169,28 @@ impl Merger {
         Ok(self.tracks.iter().map(|track| track.untried).collect())
     }
 
-    fn take(&mut self, news: News) -> io::Result<()> {
+    fn take(&mut self, news: MergeEvent) -> io::Result<()> {
         match news {
-            News::Outcomes { task, group } => {
+            MergeEvent::Outcomes { task, group } => {
                 self.tracks[task].waiting.push_back(group.results);
             }
-            News::SetAside { task, from, failure } => self.change(task, State::SetAside { next: from, failure }),
-            News::Ended { task, cut } => {
-                self.cut |= cut;
-                self.change(task, State::Ended);
+            MergeEvent::SetAside { task, from, failure } => {
+                self.change(task, TrackState::SetAside { next: from, failure })
             }
-            News::Read(read) => {
+            MergeEvent::Ended { task, cut } => {
+                self.cut |= cut;
+                self.change(task, TrackState::Ended);
+            }
+            MergeEvent::Read(read) => {
                 self.read = read;
                 self.fan.noted();
             }
-            News::End => {}
+            MergeEvent::End => {}
         }
         if self.ordered { self.take_in_order() } else { self.take_all() }
     }
 
-    fn change(&mut self, task: usize, state: State) {
+    fn change(&mut self, task: usize, state: TrackState) {
         self.tracks[task].state = state;
     }
 
@@ -200,10 +207,10 @@ impl Merger {
 
     fn take_in_order(&mut self) -> io::Result<()> {
         let (read, cut) = (self.read, self.cut);
-        let goes_on = |track: &Track| match &track.state {
-            State::Live => true,
-            State::SetAside { next, .. } => !track.waiting.is_empty() || (!cut && *next < read),
-            State::Ended => !track.waiting.is_empty(),
+        let goes_on = |track: &TaskTrack| match &track.state {
+            TrackState::Live => true,
+            TrackState::SetAside { next, .. } => !track.waiting.is_empty() || (!cut && *next < read),
+            TrackState::Ended => !track.waiting.is_empty(),
         };
         // If no task can have an outcome of the next item, there may be no next item.
         while self.turn > 0 || self.tracks.iter().any(goes_on) {
@@ -213,7 +220,7 @@ impl Merger {
             };
             let taken = track.take(&mut self.buffer) || track.take_untried(read, &mut self.buffer);
             // A task that has ended has no outcome of this item, because the run was cut short.
-            if !taken && !matches!(track.state, State::Ended) {
+            if !taken && !matches!(track.state, TrackState::Ended) {
                 break;
             }
             self.turn += 1;

@@ -38,9 +38,9 @@ use nix::sys::signal::{SigSet, Signal};
 use args::{Arguments, Command};
 use exit::{Exit, Stop};
 use resolve::UsageError;
-use source::Origins;
+use source::ArgOrigins;
 use spec::RunSpec;
-use wasmpool_core::text::{Foreign, Lines};
+use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
 use wasmpool_run::stdio::{Stdout, tell_text};
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
         Err(e) => return explain(e).into(),
     };
     given::tell_what_the_environment_gives(&matches, &arguments.command);
-    let origins = Origins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
+    let origins = ArgOrigins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
     let result = caught("the command", || match arguments.command {
         Command::Map(map) => told(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
         Command::Exec(exec) => told(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Stop { exit, message }) => {
-            tell!("wasmpool: {}", Lines(&message));
+            tell!("wasmpool: {}", MessageLines(&message));
             exit.into()
         }
     }
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
 /// Prints the notes on how a run's settings came about.
 fn told<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>, Stop> {
     let spec = resolved?;
-    spec.notes.iter().for_each(|note| tell!("wasmpool: {}", Lines(note)));
+    spec.notes.iter().for_each(|note| tell!("wasmpool: {}", MessageLines(note)));
     Ok(spec)
 }
 
@@ -94,7 +94,7 @@ fn command() -> clap::Command {
 /// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come
 /// from a stranger.
 fn plainly(mut error: clap::Error) -> clap::Error {
-    let escaped = |text: &String| Foreign::of(text).to_string();
+    let escaped = |text: &String| ForeignText::of(text).to_string();
     let mut as_said = true;
     let mut shown = Vec::new();
     for (kind, value) in error.context() {
@@ -140,7 +140,7 @@ fn explain(e: clap::Error) -> Exit {
         return Exit::Usage;
     }
     print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
-        tell!("wasmpool: cannot write to standard output: {}", Foreign::of(&e.to_string()));
+        tell!("wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
         Exit::Usage
     })
 }

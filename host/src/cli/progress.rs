@@ -8,11 +8,11 @@ use wasmpool_run::tell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{Progress as When, Verbosity};
-use wasmpool_core::layer::Part;
-use wasmpool_core::outcome::{Counts, Failure};
-use wasmpool_core::text::Foreign;
-use wasmpool_run::output::Watcher;
+use super::args::{ShowProgress as When, Verbosity};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, OutcomeCounts};
+use wasmpool_core::text::ForeignText;
+use wasmpool_run::output::RunWatcher;
 use wasmpool_sandbox::surroundings::told;
 use wasmpool_scheduler::WorkerId;
 
@@ -25,8 +25,8 @@ const EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// The display of a run's progress.
-pub struct Progress {
-    shown: Option<Shown>,
+pub struct RunProgress {
+    shown: Option<ProgressDisplay>,
     quiet: bool,
     verbose: bool,
     told: u32,
@@ -38,23 +38,23 @@ pub struct Progress {
     size: Option<u64>,
 }
 
-enum Shown {
+enum ProgressDisplay {
     Bar(ProgressBar),
     /// A line from time to time: progress was asked for, but standard error is no terminal.
     Lines,
 }
 
-impl Progress {
+impl RunProgress {
     /// Makes the display; `size` is the size of the whole input in bytes, if it is known.
-    pub fn new(when: When, verbosity: Verbosity, size: Option<u64>) -> Progress {
+    pub fn new(when: When, verbosity: Verbosity, size: Option<u64>) -> RunProgress {
         let (quiet, verbose) = (verbosity.quiet, verbosity.verbose > 0);
         let shown = match (when, stderr().is_terminal()) {
-            (When::Auto, true) if !quiet => Some(Shown::Bar(bar())),
-            (When::Always, true) => Some(Shown::Bar(bar())),
-            (When::Always, false) => Some(Shown::Lines),
+            (When::Auto, true) if !quiet => Some(ProgressDisplay::Bar(bar())),
+            (When::Always, true) => Some(ProgressDisplay::Bar(bar())),
+            (When::Always, false) => Some(ProgressDisplay::Lines),
             _ => None,
         };
-        Progress {
+        RunProgress {
             shown,
             quiet,
             verbose,
@@ -82,15 +82,15 @@ impl Progress {
     }
 
     /// Ends the display when the run is over.
-    pub fn finish(&self, counts: &Counts) {
+    pub fn finish(&self, counts: &OutcomeCounts) {
         match &self.shown {
-            Some(Shown::Bar(bar)) => bar.finish_and_clear(),
-            Some(Shown::Lines) => tell!("wasmpool: {}", self.line(counts)),
+            Some(ProgressDisplay::Bar(bar)) => bar.finish_and_clear(),
+            Some(ProgressDisplay::Lines) => tell!("wasmpool: {}", self.line(counts)),
             None => {}
         }
     }
 
-    fn line(&self, counts: &Counts) -> String {
+    fn line(&self, counts: &OutcomeCounts) -> String {
         let rate = counts.done.saturating_sub(self.before) as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         format!("{} done, {} failed, {rate:.0}/s", counts.done, counts.failures())
     }
@@ -103,7 +103,7 @@ impl Progress {
     }
 
     /// Prints the summary, if anything failed.
-    pub fn summary(&self, counts: &Counts) {
+    pub fn summary(&self, counts: &OutcomeCounts) {
         if counts.failures() == 0 {
             return;
         }
@@ -120,19 +120,19 @@ impl Progress {
             self.say("wasmpool: more items failed; --output-format records tells of each");
             return;
         }
-        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), Foreign::of(&failure.message)));
+        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), ForeignText::of(&failure.message)));
     }
 
     pub fn say(&self, message: &str) {
         match &self.shown {
-            Some(Shown::Bar(bar)) => bar.println(message),
+            Some(ProgressDisplay::Bar(bar)) => bar.println(message),
             _ => tell!("{message}"),
         }
     }
 }
 
 /// Returns the number of failures of each kind, as text.
-pub fn kinds(counts: &Counts) -> String {
+pub fn kinds(counts: &OutcomeCounts) -> String {
     let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
     kinds.join(", ")
 }
@@ -147,7 +147,7 @@ pub fn short_of_workers(living: usize, why: &io::Error) -> String {
 }
 
 /// Returns the message for a sandbox that lacks something.
-pub fn without(lacking: &[Part]) -> String {
+pub fn without(lacking: &[LayerPart]) -> String {
     let names: Vec<&str> = lacking.iter().map(|part| part.name()).collect();
     format!("wasmpool: workers run without: {} (`wasmpool doctor` says why)", names.join("; "))
 }
@@ -162,8 +162,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-impl Watcher for Progress {
-    fn goes_on(&mut self, counts: &Counts) {
+impl RunWatcher for RunProgress {
+    fn goes_on(&mut self, counts: &OutcomeCounts) {
         self.before = counts.done;
         if self.verbose && counts.done > 0 {
             self.say(&format!("wasmpool: {} items are done already; the run goes on behind them", counts.done));
@@ -176,7 +176,7 @@ impl Watcher for Progress {
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         if self.verbose {
-            self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, Foreign::of(how)));
+            self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, ForeignText::of(how)));
         }
     }
 
@@ -186,16 +186,16 @@ impl Watcher for Progress {
         }
     }
 
-    fn unprotected(&mut self, lacking: &[Part]) {
+    fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.quiet {
             self.say(&without(lacking));
         }
     }
 
-    fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration> {
+    fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
         let every = match self.shown.as_ref()? {
-            Shown::Bar(_) => EVERY,
-            Shown::Lines => LINE_EVERY,
+            ProgressDisplay::Bar(_) => EVERY,
+            ProgressDisplay::Lines => LINE_EVERY,
         };
         let since = self.last.elapsed();
         if since < every {
@@ -205,7 +205,7 @@ impl Watcher for Progress {
         let line = self.line(counts);
         let expected = self.expected(items);
         match &self.shown {
-            Some(Shown::Bar(bar)) => {
+            Some(ProgressDisplay::Bar(bar)) => {
                 if let Some(expected) = expected {
                     if bar.length().is_none() {
                         bar.set_style(style("{bar:30} {percent}% {msg} {elapsed} left {eta}"));

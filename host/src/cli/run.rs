@@ -6,23 +6,25 @@ use std::sync::mpsc;
 
 use nix::sys::signal::Signal;
 
-use super::compiling::Notice;
+use super::compiling::CompilingNotice;
 use super::exit::Exit;
 use super::feed::feed;
 use super::signals::watch_signals;
-use wasmpool_core::outcome::Counts;
-use wasmpool_core::policy::Call;
-use wasmpool_run::cgroup::{Host, Room, Workers};
-use wasmpool_run::compile::{self, Cache, Prepared, Wanted, Wasm};
+use wasmpool_core::outcome::OutcomeCounts;
+use wasmpool_core::policy::TaskCall;
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::{Grants, OpenedGrants};
-use wasmpool_run::input::Items;
-use wasmpool_run::journal::{Identity, Journal, Start};
-use wasmpool_run::output::{self, Besides, Files, Format, Lines, Output, Printer, Watcher};
+use wasmpool_run::input::ItemSource;
+use wasmpool_run::journal::{Journal, JournalStart, RunIdentity};
+use wasmpool_run::output::{
+    self, ExtraOutputs, LineFormat, OutcomeLines, OutcomePrinter, ResultFiles, RunOutput, RunWatcher,
+};
 use wasmpool_run::scarce::{patiently, start_thread};
-use wasmpool_run::spawn::Program;
-use wasmpool_run::supervisor::{End, Event, Mailbox, Sink, Spares, Supervisor};
-use wasmpool_scheduler::Config;
+use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::supervisor::{Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
+use wasmpool_scheduler::SchedulerConfig;
 
 /// The names of a run's threads, for the message about a panic in one of them.
 pub const READER: &str = "the thread that reads the input";
@@ -30,52 +32,64 @@ pub const WRITER: &str = "the thread that writes the results";
 pub const SUPERVISOR: &str = "the supervisor";
 
 /// The parts of a run.
-pub struct Run<'a> {
+pub struct RunParts<'a> {
     pub task: &'a Wasm,
-    pub call: Call,
+    pub call: TaskCall,
     pub grants: Grants,
-    pub config: Config,
-    pub format: Format,
+    pub config: SchedulerConfig,
+    pub format: LineFormat,
     /// The identity by which a journal knows the run, besides its task.
-    pub identity: Identity,
-    pub items: Box<dyn Items>,
-    pub output: Output,
+    pub identity: RunIdentity,
+    pub items: Box<dyn ItemSource>,
+    pub output: RunOutput,
     /// The files that results go to instead of the output, which then holds their paths.
-    pub files: Option<Files>,
-    pub watcher: &'a mut dyn Watcher,
+    pub files: Option<ResultFiles>,
+    pub watcher: &'a mut dyn RunWatcher,
     /// The watcher that reports compiling.
-    pub notice: Notice<'a>,
+    pub notice: CompilingNotice<'a>,
     /// True if the first Ctrl-C ends the run, as the second does elsewhere: a partial result would be of no use.
     pub ends_at_once: bool,
 }
 
 /// Runs it. Failed items are counted; an error means that nothing ran that could be counted.
-pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
+pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let tells = if run.ends_at_once { 2 } else { 1 };
-    let Run { task, mut call, grants, mut config, format, identity, items, mut output, files, watcher, notice, .. } =
-        run;
-    let cache = Cache::of_user();
+    let RunParts {
+        task,
+        mut call,
+        grants,
+        mut config,
+        format,
+        identity,
+        items,
+        mut output,
+        files,
+        watcher,
+        notice,
+        ..
+    } = run;
+    let cache = ArtifactCache::of_user();
     let OpenedGrants { given, directories } = grants.open(&cache)?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.until(&signals.came);
-    let room = Room::new(Host::Moves, Workers::of(config.workers, &call));
+    let room = Room::new(HostPlacement::Moves, Workers::of(config.workers, &call));
     notice.bounded(&room);
     // The workers start while the task is prepared.
-    let spares = Spares::started(Program::Own, config.workers, room);
+    let spares = SpareWorkers::started(ChildProgram::Own, config.workers, room);
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
-        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         prepared => prepared?,
     };
     let start = match output.start(identity.of_task(&prepared.hash), &|| signals.last() != 0) {
-        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), Counts::default())),
+        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         start => start?,
     };
     let (counts, finished) = match start {
-        Start::Fresh => (Counts::default(), false),
-        Start::Behind { counts, finished, .. } => (counts, finished),
+        JournalStart::Fresh => (OutcomeCounts::default(), false),
+        JournalStart::Behind { counts, finished, .. } => (counts, finished),
     };
     let before = counts.done;
     watcher.goes_on(&counts);
@@ -89,10 +103,10 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
     let writer = mailbox.sender();
     let writing =
         start_thread("output", move || writer.watch(WRITER, || output::write_all(output, &to_write, &writer)))?;
-    let lines = Lines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
-    let besides = Besides { failed, journal: journaled, files };
-    let mut printer = Printer::new(lines, counts, besides, results, mailbox.sender(), watcher);
-    let work = Work { task, call: &call, directories: &directories, cache: &cache, prepared };
+    let lines = OutcomeLines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
+    let besides = ExtraOutputs { failed, journal: journaled, files };
+    let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
+    let work = SupervisorWork { task, call: &call, directories: &directories, cache: &cache, prepared };
     let result = caught(SUPERVISOR, || work.run(config, spares, &mut printer, &mailbox, &mut notice)).flatten();
     let counts = printer.counts().clone();
     drop(printer);
@@ -101,19 +115,19 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
             // What is known is written all the same. If there is nothing, files that were made for it are removed.
             let _ = writing.join();
             return match e {
-                Error::Interrupted => Ok((Exit::Signal(signals.last()), Counts::default())),
+                Error::Interrupted => Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
                 e => Err(e),
             };
         }
         Ok(end) => end,
     };
     let mut ended = None;
-    if end != End::OutputClosed {
+    if end != RunEnd::OutputClosed {
         // What is left in the channel is written before the process ends; errors from now on are reported through the
         // mailbox.
         if let Ok(Some(Some(mut written))) = writing.join() {
             // If an input could not be read at all, nothing ran, and existing files stay as they were.
-            if !matches!(end, End::InputFailed(_)) || counts.done > before {
+            if !matches!(end, RunEnd::InputFailed(_)) || counts.done > before {
                 written.end().map_err(Error::output)?;
             }
             ended = Some(written);
@@ -129,13 +143,13 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
         }
     }
     let exit = match end {
-        End::Interrupted(signal) => Exit::Signal(signal),
+        RunEnd::Interrupted(signal) => Exit::Signal(signal),
         // A run of one task is terminated only by a signal, and is never set aside.
-        End::Terminated | End::GivenUp => Exit::Signal(Signal::SIGTERM as i32),
-        End::OutputClosed => Exit::OutputClosed,
-        End::Halted(_) => Exit::Halted,
-        End::InputFailed(message) => return Err(Error::Input(message)),
-        End::Complete => {
+        RunEnd::Terminated | RunEnd::GivenUp => Exit::Signal(Signal::SIGTERM as i32),
+        RunEnd::OutputClosed => Exit::OutputClosed,
+        RunEnd::Halted(_) => Exit::Halted,
+        RunEnd::InputFailed(message) => return Err(Error::Input(message)),
+        RunEnd::Complete => {
             let exit = if counts.failures() > 0 { Exit::Failures } else { Exit::Success };
             let told = ended.as_mut().map_or(Ok(()), |output| output.finish(exit.code()));
             told.map_err(|e| Error::cannot_journal(&e))?;
@@ -146,25 +160,25 @@ pub fn run(run: Run<'_>) -> Result<(Exit, Counts), Error> {
 }
 
 /// The task that a supervisor has its workers run.
-pub struct Work<'a> {
+pub struct SupervisorWork<'a> {
     pub task: &'a Wasm,
-    pub call: &'a Call,
+    pub call: &'a TaskCall,
     pub directories: &'a [OwnedFd],
-    pub cache: &'a Cache,
-    pub prepared: Prepared,
+    pub cache: &'a ArtifactCache,
+    pub prepared: PreparedTask,
 }
 
-impl Work<'_> {
+impl SupervisorWork<'_> {
     /// Runs the task until all its processes have ended.
     pub fn run(
         self,
-        config: Config,
-        spares: Spares,
-        sink: &mut dyn Sink,
+        config: SchedulerConfig,
+        spares: SpareWorkers,
+        sink: &mut dyn OutcomeSink,
         mailbox: &Mailbox,
-        notice: &mut Notice<'_>,
-    ) -> Result<End, Error> {
-        let Work { task, call, directories, cache, prepared } = self;
+        notice: &mut CompilingNotice<'_>,
+    ) -> Result<RunEnd, Error> {
+        let SupervisorWork { task, call, directories, cache, prepared } = self;
         let mut supervisor = Supervisor::new(&prepared, call, directories, config, spares, sink, mailbox)?;
         let result = supervisor.run();
         if let Err(Error::Artifact(_)) = &result
@@ -183,12 +197,12 @@ impl Work<'_> {
 
 pub fn prepare(
     task: &Wasm,
-    call: &Call,
-    cache: &Cache,
+    call: &TaskCall,
+    cache: &ArtifactCache,
     fresh: bool,
-    notice: &mut Notice<'_>,
-) -> Result<Prepared, Error> {
-    let prepared = compile::prepare(&Program::Own, task, &Wanted::of(call), cache, fresh, notice)?;
+    notice: &mut CompilingNotice<'_>,
+) -> Result<PreparedTask, Error> {
+    let prepared = compile::prepare(&ChildProgram::Own, task, &ArtifactKey::of(call), cache, fresh, notice)?;
     notice.had(task.name(), &prepared);
     Ok(prepared)
 }

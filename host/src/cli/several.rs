@@ -1,7 +1,7 @@
 //! `wasmpool map --task a=one.wasm --task b=two.wasm`: every item through every task.
 //!
 //! Each task has a supervisor of its own, on a thread of its own, with workers that hold no other task. They share the
-//! input ([`Fan`]), the output ([`Merger`]), and the number of worker processes.
+//! input ([`InputSplitter`]), the output ([`OutputMerger`]), and the number of worker processes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,35 +12,37 @@ use std::thread;
 use std::time::Duration;
 use wasmpool_run::tell;
 
-use super::apart::{self, Lists, ReadFiles};
+use super::apart::{self, InputLists, ReadFiles};
 use super::exit::{Exit, Stop};
-use super::fan::Fan;
+use super::fan::InputSplitter;
 use super::hints;
-use super::merge::{Merger, News, framed};
-use super::progress::{Progress, kinds};
-use super::run::{READER, SUPERVISOR, WRITER, Work, prepare};
+use super::merge::{MergeEvent, OutputMerger, framed};
+use super::progress::{RunProgress, kinds};
+use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, prepare};
 use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
 use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
-use wasmpool_core::layer::Part;
-use wasmpool_core::outcome::{Counts, Failure, Kind};
-use wasmpool_core::policy::{Call, Failures, Halt, HaltWhen};
-use wasmpool_core::text::Foreign;
-use wasmpool_run::cgroup::{Host, Room, Workers};
-use wasmpool_run::compile::{Cache, Prepared, Wasm};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
+use wasmpool_core::policy::{Failures, Halt, HaltWhen, TaskCall};
+use wasmpool_core::text::ForeignText;
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::input::Inputs;
-use wasmpool_run::output::{Lines, Watcher};
+use wasmpool_run::input::InputFiles;
+use wasmpool_run::output::{OutcomeLines, RunWatcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
-use wasmpool_run::spawn::Program;
-use wasmpool_run::supervisor::{End, Event, Mailbox, Record, Recorded, Sender, Sink, Spares, Value};
-use wasmpool_scheduler::shares::{Claim, share};
-use wasmpool_scheduler::{Config, WorkerId};
+use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::supervisor::{
+    Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
+};
+use wasmpool_scheduler::shares::{WorkerDemand, share};
+use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 /// Interval at which workers are shared out anew: a task that waits for the others keeps one worker and leaves them the
 /// rest.
@@ -48,17 +50,17 @@ const SHARE_EVERY: Duration = Duration::from_millis(200);
 
 pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let options = &spec.items;
-    let inputs = Inputs::open(&options.input)?;
+    let inputs = InputFiles::open(&options.input)?;
     let read = ReadFiles::of(spec, tasks.iter().map(|task| task.file.as_path())).and_inputs(inputs.same_files());
     apart::check(&read, spec)?;
-    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
-    let progress = Progress::new(*options.progress, spec.verbosity, size);
+    let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
+    let progress = RunProgress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
     let output = output(options, lists)?;
     written.set(output.same_files(), None);
     let target = output.results;
-    let fan = Arc::new(Fan::new());
+    let fan = Arc::new(InputSplitter::new());
     let mut mailboxes = Vec::new();
     for task in 0..tasks.len() {
         let asked = fan.clone();
@@ -72,18 +74,18 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         fan.add(mailbox.sender());
         mailboxes.push(mailbox);
     }
-    let senders: Vec<Sender> = mailboxes.iter().map(Mailbox::sender).collect();
+    let senders: Vec<EventSender> = mailboxes.iter().map(Mailbox::sender).collect();
     let (told, reader) = (senders.clone(), fan.clone());
     let signals = watch_signals(move |signal| {
         reader.close();
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
     let budget = workers(options).max(tasks.len());
-    let room = Room::new(Host::Moves, Workers::of(budget, &spec.call()));
+    let room = Room::new(HostPlacement::Moves, Workers::of(budget, &spec.call()));
     notice(spec).bounded(&room);
-    let spares = Spares::started(Program::Own, budget, room);
+    let spares = SpareWorkers::started(ChildProgram::Own, budget, room);
     let grants = spec.grants.grants();
-    let cache = Cache::of_user();
+    let cache = ArtifactCache::of_user();
     let opened = grants.open(&cache).map_err(Error::from);
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
@@ -100,9 +102,11 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         }
     }
     let (news, merged) = mpsc::channel();
-    let board = Board::new(options, tasks, progress, senders.clone());
-    let lines = tasks.iter().map(|task| Lines::of_task(format(options), &task.name).deterministic(*spec.deterministic));
-    let merger = Merger::new(!*options.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
+    let board = TaskSet::new(options, tasks, progress, senders.clone());
+    let lines =
+        tasks.iter().map(|task| OutcomeLines::of_task(format(options), &task.name).deterministic(*spec.deterministic));
+    let merger =
+        OutputMerger::new(!*options.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
         let write = move || {
@@ -121,7 +125,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         let read = move || {
             let read = caught(READER, || {
                 fan.read(items, |count| {
-                    let _ = news.send(News::Read(count));
+                    let _ = news.send(MergeEvent::Read(count));
                 });
             });
             if let Err(e) = read {
@@ -130,7 +134,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         };
         start_thread("input", read).map_err(Error::from)?;
     }
-    let crew = Crew {
+    let crew = TaskRunner {
         spec,
         named: tasks,
         call: &call,
@@ -146,7 +150,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let whole = result.is_ok() && signals.last() == 0 && !board.is_halted();
     let input = if whole { fan.wait_for_end() } else { Ok(()) };
     fan.close();
-    let _ = news.send(News::End);
+    let _ = news.send(MergeEvent::End);
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
     let exit = board.end(spec, written, signals.last(), result)?;
@@ -156,33 +160,33 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
 
 fn of_task(name: &str, error: Error) -> Stop {
     let Stop { exit, message } = Stop::from(error);
-    Stop { exit, message: format!("task {}: {message}", Foreign::of(name)) }
+    Stop { exit, message: format!("task {}: {message}", ForeignText::of(name)) }
 }
 
 /// The settings that all supervisors start with.
-struct Crew<'a> {
+struct TaskRunner<'a> {
     spec: &'a RunSpec,
     named: &'a [NamedTask],
-    call: &'a Call,
+    call: &'a TaskCall,
     directories: &'a [OwnedFd],
-    cache: &'a Cache,
-    spares: Spares,
-    fan: &'a Fan,
-    board: &'a Board,
+    cache: &'a ArtifactCache,
+    spares: SpareWorkers,
+    fan: &'a InputSplitter,
+    board: &'a TaskSet,
 }
 
-impl Crew<'_> {
+impl TaskRunner<'_> {
     /// Runs all tasks, each on a thread of its own, until the last has ended.
     fn run(
         &self,
-        tasks: Vec<(Wasm, Prepared)>,
+        tasks: Vec<(Wasm, PreparedTask)>,
         mailboxes: Vec<Mailbox>,
-        senders: &[Sender],
-        news: &mpsc::Sender<News>,
+        senders: &[EventSender],
+        news: &mpsc::Sender<MergeEvent>,
         budget: usize,
         signals: &Signals,
     ) -> Result<(), Stop> {
-        let mut staff = Staff::new(budget, senders);
+        let mut staff = WorkerShares::new(budget, senders);
         let mut failed = Ok(());
         let mut given_up = 0;
         thread::scope(|scope| {
@@ -190,10 +194,10 @@ impl Crew<'_> {
             for (task, ((wasm, prepared), mailbox)) in tasks.into_iter().zip(mailboxes).enumerate() {
                 let config = config(&self.spec.items, self.call, budget);
                 let workers = staff.allowed.get(task).copied().unwrap_or(1);
-                let config = Config { workers, halt: self.board.own_halt(), ..config };
+                let config = SchedulerConfig { workers, halt: self.board.own_halt(), ..config };
                 let (news, ended) = (news.clone(), ended.clone());
                 let run = move || {
-                    let work = Work {
+                    let work = SupervisorWork {
                         task: &wasm,
                         call: self.call,
                         directories: self.directories,
@@ -203,7 +207,7 @@ impl Crew<'_> {
                     let run = || self.run_task(task, work, config, &mailbox, &news, signals);
                     let result = caught(SUPERVISOR, run).unwrap_or_else(|e| {
                         // No more outcomes of this task will come.
-                        let _ = news.send(News::Ended { task, cut: true });
+                        let _ = news.send(MergeEvent::Ended { task, cut: true });
                         Err(e)
                     });
                     let _ = ended.send((task, result));
@@ -249,20 +253,20 @@ impl Crew<'_> {
     fn run_task(
         &self,
         task: usize,
-        work: Work<'_>,
-        config: Config,
+        work: SupervisorWork<'_>,
+        config: SchedulerConfig,
         mailbox: &Mailbox,
-        news: &mpsc::Sender<News>,
+        news: &mpsc::Sender<MergeEvent>,
         signals: &Signals,
     ) -> Result<Option<Error>, Error> {
         let name = self.named.get(task).map_or("", |task| &task.name);
-        let mut outcomes = Outcomes {
+        let mut outcomes = TaskOutcomes {
             task,
             name,
-            lines: Lines::of_task(format(&self.spec.items), name)
+            lines: OutcomeLines::of_task(format(&self.spec.items), name)
                 .deterministic(self.call.deterministic)
                 .within(self.call.limits.max_output),
-            counts: Counts::default(),
+            counts: OutcomeCounts::default(),
             shown: 0,
             set_aside: None,
             given_up: None,
@@ -274,12 +278,12 @@ impl Crew<'_> {
         let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
         outcomes.show();
         let next = match &end {
-            Ok(End::GivenUp | End::Halted(_)) if !self.board.is_halted() => {
+            Ok(RunEnd::GivenUp | RunEnd::Halted(_)) if !self.board.is_halted() => {
                 let failure = outcomes.set_aside();
                 self.fan.leave(task);
-                News::SetAside { task, from: outcomes.counts.done, failure }
+                MergeEvent::SetAside { task, from: outcomes.counts.done, failure }
             }
-            end => News::Ended { task, cut: !matches!(end, Ok(End::Complete)) },
+            end => MergeEvent::Ended { task, cut: !matches!(end, Ok(RunEnd::Complete)) },
         };
         let _ = news.send(next);
         match end {
@@ -290,19 +294,19 @@ impl Crew<'_> {
 }
 
 /// The number of worker processes that each task may have.
-struct Staff<'a> {
+struct WorkerShares<'a> {
     budget: usize,
-    supervisors: &'a [Sender],
+    supervisors: &'a [EventSender],
     /// By task; 0 for one that has ended.
     allowed: Vec<usize>,
     ended: BTreeSet<usize>,
 }
 
-impl<'a> Staff<'a> {
-    fn new(budget: usize, supervisors: &'a [Sender]) -> Staff<'a> {
-        let claim = Claim { need: budget, held: 0, used: 0 };
+impl<'a> WorkerShares<'a> {
+    fn new(budget: usize, supervisors: &'a [EventSender]) -> WorkerShares<'a> {
+        let claim = WorkerDemand { need: budget, held: 0, used: 0 };
         let allowed = share(budget, &vec![claim; supervisors.len()]);
-        Staff { budget, supervisors, allowed, ended: BTreeSet::new() }
+        WorkerShares { budget, supervisors, allowed, ended: BTreeSet::new() }
     }
 
     fn left(&mut self, task: usize) {
@@ -315,11 +319,11 @@ impl<'a> Staff<'a> {
     /// Shares out the workers by the number of items that each task has. Tasks that run have at least one worker.
     /// Workers that are taken from one task go to another the next time, when they are likely to have ended.
     fn share(&mut self, items: impl Fn(usize) -> u64) {
-        let claims: Vec<Claim> = (0..self.allowed.len())
+        let claims: Vec<WorkerDemand> = (0..self.allowed.len())
             .zip(&self.allowed)
             .map(|(task, &held)| {
                 let need = usize::try_from(items(task)).unwrap_or(usize::MAX).clamp(1, self.budget);
-                Claim { need: if self.ended.contains(&task) { 0 } else { need }, held, used: 0 }
+                WorkerDemand { need: if self.ended.contains(&task) { 0 } else { need }, held, used: 0 }
             })
             .collect();
         let shares = share(self.budget, &claims);
@@ -334,32 +338,32 @@ impl<'a> Staff<'a> {
 }
 
 /// The state of all tasks together.
-struct Board {
+struct TaskSet {
     halt: Sourced<Option<Halt>>,
     after: Sourced<Option<Failures>>,
     names: Vec<String>,
-    supervisors: Vec<Sender>,
-    state: Mutex<Known>,
+    supervisors: Vec<EventSender>,
+    state: Mutex<TaskFacts>,
 }
 
-struct Known {
-    progress: Progress,
+struct TaskFacts {
+    progress: RunProgress,
     /// By task.
-    counts: Vec<Counts>,
+    counts: Vec<OutcomeCounts>,
     halted: bool,
     told_lacking: bool,
     told_short: bool,
 }
 
-impl Board {
-    fn new(options: &ManyItems, tasks: &[NamedTask], progress: Progress, supervisors: Vec<Sender>) -> Board {
+impl TaskSet {
+    fn new(options: &ManyItems, tasks: &[NamedTask], progress: RunProgress, supervisors: Vec<EventSender>) -> TaskSet {
         let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
-        let counts = vec![Counts::default(); names.len()];
-        let state = Mutex::new(Known { progress, counts, halted: false, told_lacking: false, told_short: false });
-        Board { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
+        let counts = vec![OutcomeCounts::default(); names.len()];
+        let state = Mutex::new(TaskFacts { progress, counts, halted: false, told_lacking: false, told_short: false });
+        TaskSet { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, TaskFacts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -377,7 +381,7 @@ impl Board {
     }
 
     /// Updates the counts of a task, and the display.
-    fn show(&self, task: usize, counts: &Counts) -> Option<Duration> {
+    fn show(&self, task: usize, counts: &OutcomeCounts) -> Option<Duration> {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
             of.clone_from(counts);
@@ -389,16 +393,16 @@ impl Board {
     }
 
     /// Reports an item of a task that failed by its own fault.
-    fn failed(&self, task: usize, counts: &Counts, index: u64, failure: &Failure) {
+    fn failed(&self, task: usize, counts: &OutcomeCounts, index: u64, failure: &Failure) {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
             of.clone_from(counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
-        known.progress.tell_failure(&format!("item {index} of task {}", Foreign::of(name)), failure);
+        known.progress.tell_failure(&format!("item {index} of task {}", ForeignText::of(name)), failure);
         let all = known.all();
         // Items that a task was not given after it was set aside are not counted as failures.
-        let spared = all.failed.get(&Kind::Cancelled).copied().unwrap_or_default();
+        let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
         if let Some(halt) = self.halt.filter(|halt| !known.halted && halt.is_met(done, failures)) {
             known.halted = true;
@@ -428,13 +432,13 @@ impl Board {
         for (counts, untried) in known.counts.iter_mut().zip(untried?) {
             counts.done += untried;
             if untried > 0 {
-                *counts.failed.entry(Kind::Cancelled).or_default() += untried;
+                *counts.failed.entry(FailureKind::Cancelled).or_default() += untried;
             }
         }
         let all = known.all();
         let told = !spec.verbosity.quiet;
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
-            let (name, done, failed) = (Foreign::of(name), counts.done, counts.failures());
+            let (name, done, failed) = (ForeignText::of(name), counts.done, counts.failures());
             match failed {
                 0 => tell!("wasmpool: task {name}: {done} items done, 0 failed"),
                 _ => tell!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
@@ -454,32 +458,32 @@ impl Board {
     }
 }
 
-impl Known {
-    fn all(&self) -> Counts {
-        let mut all = Counts::default();
+impl TaskFacts {
+    fn all(&self) -> OutcomeCounts {
+        let mut all = OutcomeCounts::default();
         self.counts.iter().for_each(|counts| all.add(counts));
         all
     }
 }
 
 /// The destination of one task's outcomes.
-struct Outcomes<'a> {
+struct TaskOutcomes<'a> {
     task: usize,
     name: &'a str,
-    lines: Lines,
-    counts: Counts,
+    lines: OutcomeLines,
+    counts: OutcomeCounts,
     /// Number of items that the board knows to be done.
     shown: u64,
     /// The failure for which the task was set aside.
     set_aside: Option<Failure>,
     /// The error for which the task was given up.
     given_up: Option<Error>,
-    news: &'a mpsc::Sender<News>,
-    fan: &'a Fan,
-    board: &'a Board,
+    news: &'a mpsc::Sender<MergeEvent>,
+    fan: &'a InputSplitter,
+    board: &'a TaskSet,
 }
 
-impl Outcomes<'_> {
+impl TaskOutcomes<'_> {
     fn show(&mut self) -> Option<Duration> {
         self.shown = self.counts.done;
         self.board.show(self.task, &self.counts)
@@ -493,7 +497,7 @@ impl Outcomes<'_> {
 
     /// Returns the failure of items that the task is not given. The first call prints a message.
     fn set_aside(&mut self) -> Failure {
-        let Outcomes { counts, board, name, given_up, .. } = self;
+        let TaskOutcomes { counts, board, name, given_up, .. } = self;
         let new = || {
             let (failed, done) = (counts.failures(), counts.done);
             let after = board.after.as_ref().map(Failures::to_string);
@@ -504,23 +508,24 @@ impl Outcomes<'_> {
                 None => format!("{failed} of its {done} items failed{option}"),
             };
             if !board.known().progress.is_quiet() {
-                let name = Foreign::of(name);
+                let name = ForeignText::of(name);
                 board.known().progress.say(&format!("wasmpool: task {name} is set aside: {why}"));
             }
-            Failure::new(Kind::Cancelled, format!("the task was set aside: {why}"))
+            Failure::new(FailureKind::Cancelled, format!("the task was set aside: {why}"))
         };
         self.set_aside.get_or_insert_with(new).clone()
     }
 }
 
-impl Sink for Outcomes<'_> {
+impl OutcomeSink for TaskOutcomes<'_> {
     fn record(
         &mut self,
-        mut record: Record<'_>,
-        result: Result<Value<'_>, Failure>,
+        mut record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
         to: &mut RenderedOutcomes,
     ) -> Recorded {
-        let cut_off = record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == Kind::Cancelled);
+        let cut_off =
+            record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == FailureKind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
         self.lines.reduce(&mut record);
@@ -538,7 +543,7 @@ impl Sink for Outcomes<'_> {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         // If the merger is gone, its thread reports the reason.
-        let _ = self.news.send(News::Outcomes { task: self.task, group });
+        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group });
     }
 
     fn worker_ready(&mut self) {
@@ -562,7 +567,7 @@ impl Sink for Outcomes<'_> {
         self.board.known().progress.worker_lost(self.worker(worker), how);
     }
 
-    fn unprotected(&mut self, lacking: &[Part]) {
+    fn unprotected(&mut self, lacking: &[LayerPart]) {
         let mut known = self.board.known();
         if !std::mem::replace(&mut known.told_lacking, true) {
             known.progress.unprotected(lacking);

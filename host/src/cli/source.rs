@@ -9,11 +9,11 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::{Serialize, Serializer};
 
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SettingSource {
     /// Nobody gave the value; it is the default.
     Default,
     CommandLine,
@@ -29,17 +29,17 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced<T> {
     value: T,
-    pub source: Source,
+    pub source: SettingSource,
 }
 
 impl<T> Sourced<T> {
-    pub fn new(value: T, source: Source) -> Sourced<T> {
+    pub fn new(value: T, source: SettingSource) -> Sourced<T> {
         Sourced { value, source }
     }
 
     /// Returns the default value of an option.
     pub fn default_of(value: T) -> Sourced<T> {
-        Sourced::new(value, Source::Default)
+        Sourced::new(value, SettingSource::Default)
     }
 
     /// Converts the value, and keeps the source.
@@ -48,13 +48,13 @@ impl<T> Sourced<T> {
     }
 
     /// Names the option (`--timeout`) in the words of its source.
-    pub fn said(&self, option: &'static str) -> Said<'_> {
-        Said { option, source: &self.source, value: None }
+    pub fn said(&self, option: &'static str) -> OptionName<'_> {
+        OptionName { option, source: &self.source, value: None }
     }
 
     /// Names the option with its value, in the form that is given here.
-    pub fn said_as<'a>(&'a self, option: &'static str, value: &'a str) -> Said<'a> {
-        Said { option, source: &self.source, value: Some(value) }
+    pub fn said_as<'a>(&'a self, option: &'static str, value: &'a str) -> OptionName<'a> {
+        OptionName { option, source: &self.source, value: Some(value) }
     }
 }
 
@@ -83,22 +83,22 @@ impl<T: Serialize> Serialize for Sourced<T> {
 /// An option in the words of its source: `--timeout`, ``WASMPOOL_TIMEOUT of the environment``, `` `timeout` of the
 /// policy FILE``.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct OptionName<'a> {
     option: &'static str,
-    source: &'a Source,
+    source: &'a SettingSource,
     value: Option<&'a str>,
 }
 
-impl Display for Said<'_> {
+impl Display for OptionName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Said { option, source, value } = self;
+        let OptionName { option, source, value } = self;
         let key = option.trim_start_matches('-');
         match (source, value) {
-            (Source::Default | Source::CommandLine, None) => return f.write_str(option),
-            (Source::Default | Source::CommandLine, Some(value)) => return write!(f, "{option} {value}"),
-            (Source::Environment, _) => write!(f, "{} of the environment", variable(option))?,
-            (Source::Policy(path), _) => write!(f, "`{key}` of the policy {}", Foreign::of(&**path))?,
-            (Source::Manifest(path), _) => write!(f, "`{key}` of the manifest {}", Foreign::of(&**path))?,
+            (SettingSource::Default | SettingSource::CommandLine, None) => return f.write_str(option),
+            (SettingSource::Default | SettingSource::CommandLine, Some(value)) => return write!(f, "{option} {value}"),
+            (SettingSource::Environment, _) => write!(f, "{} of the environment", variable(option))?,
+            (SettingSource::Policy(path), _) => write!(f, "`{key}` of the policy {}", ForeignText::of(&**path))?,
+            (SettingSource::Manifest(path), _) => write!(f, "`{key}` of the manifest {}", ForeignText::of(&**path))?,
         }
         value.map_or(Ok(()), |value| write!(f, " ({value})"))
     }
@@ -111,20 +111,20 @@ fn variable(option: &str) -> String {
 
 /// The sources of one command's values, as the parser knows them.
 #[derive(Clone, Copy, Debug)]
-pub struct Origins<'a>(&'a ArgMatches);
+pub struct ArgOrigins<'a>(&'a ArgMatches);
 
-impl<'a> Origins<'a> {
+impl<'a> ArgOrigins<'a> {
     /// Takes the parser's result for a subcommand.
-    pub fn new(matches: &'a ArgMatches) -> Origins<'a> {
-        Origins(matches)
+    pub fn new(matches: &'a ArgMatches) -> ArgOrigins<'a> {
+        ArgOrigins(matches)
     }
 
     /// Returns a value, with the source of the option that the parser knows by this name.
     pub fn of<T>(&self, id: &str, value: T) -> Sourced<T> {
         let source = match self.0.value_source(id) {
-            Some(ValueSource::CommandLine) => Source::CommandLine,
-            Some(ValueSource::EnvVariable) => Source::Environment,
-            _ => Source::Default,
+            Some(ValueSource::CommandLine) => SettingSource::CommandLine,
+            Some(ValueSource::EnvVariable) => SettingSource::Environment,
+            _ => SettingSource::Default,
         };
         Sourced::new(value, source)
     }
@@ -136,11 +136,11 @@ mod tests {
 
     #[test]
     fn an_option_is_named_in_the_words_of_who_set_it() {
-        let policy = Source::Policy(Path::new("dir/policy.toml").into());
+        let policy = SettingSource::Policy(Path::new("dir/policy.toml").into());
         for (source, alone, with_value) in [
-            (Source::CommandLine, "--max-output", "--max-output 1k"),
+            (SettingSource::CommandLine, "--max-output", "--max-output 1k"),
             (
-                Source::Environment,
+                SettingSource::Environment,
                 "WASMPOOL_MAX_OUTPUT of the environment",
                 "WASMPOOL_MAX_OUTPUT of the environment (1k)",
             ),

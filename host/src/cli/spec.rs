@@ -12,11 +12,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::source::Sourced;
-use crate::cli::args::{Delimiter, InputFormat, OutputFormat, Progress, Verbosity};
+use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 use crate::cli::units::NamedTask;
-use wasmpool_core::outcome::Kind;
-use wasmpool_core::policy::{Call, Command, Failures, Halt, Isolate, Limits, SandboxMode};
-use wasmpool_run::grants::{self, Directory, Peer, READABLE, WRITABLE};
+use wasmpool_core::outcome::FailureKind;
+use wasmpool_core::policy::{CommandCall, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
+use wasmpool_run::grants::{self, DirectoryGrant, PeerGrant, READABLE, WRITABLE};
 use wasmpool_scheduler::ChunkSize;
 
 /// The settings of one run: `map` and `exec` have many items, `call` has one.
@@ -24,7 +24,7 @@ use wasmpool_scheduler::ChunkSize;
 #[serde(rename_all = "kebab-case")]
 pub struct RunSpec<I = ManyItems> {
     #[serde(flatten)]
-    pub work: Work,
+    pub work: WorkSpec,
     pub deterministic: Sourced<bool>,
     #[serde(flatten)]
     pub limits: LimitSpec,
@@ -49,7 +49,7 @@ pub struct RunSpec<I = ManyItems> {
 
 /// The tasks of a run.
 #[derive(Debug)]
-pub enum Tasks {
+pub enum TaskSpecs {
     One(PathBuf),
     /// The tasks of `--task`.
     Several(Sourced<Vec<NamedTask>>),
@@ -58,7 +58,7 @@ pub enum Tasks {
 /// The work that is done with each item.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Work {
+pub enum WorkSpec {
     Function(FunctionSpec),
     Command(CommandSpec),
 }
@@ -106,9 +106,9 @@ pub struct GrantSpec {
     #[serde(serialize_with = "hashed_variables")]
     pub env: Vec<Sourced<(String, String)>>,
     #[serde(rename = "dir", serialize_with = "bound_directories")]
-    pub directories: Vec<Sourced<Directory>>,
+    pub directories: Vec<Sourced<DirectoryGrant>>,
     #[serde(rename = "allow-net", serialize_with = "addresses")]
-    pub peers: Vec<Sourced<Peer>>,
+    pub peers: Vec<Sourced<PeerGrant>>,
     pub scratch: Option<Sourced<String>>,
 }
 
@@ -118,7 +118,7 @@ pub struct GrantSpec {
 pub struct ManyItems {
     /// Not part of a journal's identity, which has the hash of the task's content.
     #[serde(skip)]
-    pub tasks: Tasks,
+    pub tasks: TaskSpecs,
     /// Not part of a journal's identity, which has the hash of the items.
     #[serde(skip)]
     pub input: Vec<PathBuf>,
@@ -138,7 +138,7 @@ pub struct ManyItems {
     #[serde(skip)]
     pub retries: Sourced<u32>,
     #[serde(skip)]
-    pub retry_on: Sourced<Vec<Kind>>,
+    pub retry_on: Sourced<Vec<FailureKind>>,
     #[serde(skip)]
     pub halt: Sourced<Option<Halt>>,
     /// Not part of a journal's identity: runs of several tasks keep no journal.
@@ -157,7 +157,7 @@ pub struct ManyItems {
     #[serde(skip)]
     pub results: Sourced<Option<PathBuf>>,
     #[serde(skip)]
-    pub progress: Sourced<Progress>,
+    pub progress: Sourced<ShowProgress>,
 }
 
 /// The one item of `call`.
@@ -172,15 +172,15 @@ pub struct OneItem {
 
 impl<I> RunSpec<I> {
     /// Returns the work for each item, without the forms in which it is read and its result written.
-    pub fn call(&self) -> Call {
-        let call = Call {
+    pub fn call(&self) -> TaskCall {
+        let call = TaskCall {
             deterministic: *self.deterministic,
             limits: self.limits(),
             sandbox: *self.sandbox,
-            ..Call::default()
+            ..TaskCall::default()
         };
         match &self.work {
-            Work::Function(it) => Call {
+            WorkSpec::Function(it) => TaskCall {
                 function: (*it.function).clone(),
                 args: (*it.arg).clone(),
                 init: (*it.init).clone(),
@@ -189,20 +189,20 @@ impl<I> RunSpec<I> {
                 isolate: *it.isolate,
                 ..call
             },
-            Work::Command(it) => Call { command: Some(it.command()), ..call },
+            WorkSpec::Command(it) => TaskCall { command: Some(it.command()), ..call },
         }
     }
 
     /// Returns the limits of one item.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> ItemLimits {
         let LimitSpec { timeout, memory, fuel, max_output } = &self.limits;
-        Limits { timeout: **timeout, memory: **memory, fuel: **fuel, max_output: **max_output }
+        ItemLimits { timeout: **timeout, memory: **memory, fuel: **fuel, max_output: **max_output }
     }
 }
 
 impl CommandSpec {
-    fn command(&self) -> Command {
-        Command {
+    fn command(&self) -> CommandCall {
+        CommandCall {
             arguments: self.arguments.clone(),
             item: (*self.replace).clone(),
             index: (*self.replace_index).clone(),
@@ -244,13 +244,13 @@ fn hashed_variables<S: Serializer>(env: &[Sourced<(String, String)>], to: S) -> 
     }))
 }
 
-fn bound_directories<S: Serializer>(directories: &[Sourced<Directory>], to: S) -> Result<S::Ok, S::Error> {
+fn bound_directories<S: Serializer>(directories: &[Sourced<DirectoryGrant>], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(directories.iter().map(|directory| {
         let mode = if directory.writable { WRITABLE } else { READABLE };
         format!("{}::{}{mode}", directory.host.to_string_lossy(), directory.guest)
     }))
 }
 
-fn addresses<S: Serializer>(peers: &[Sourced<Peer>], to: S) -> Result<S::Ok, S::Error> {
+fn addresses<S: Serializer>(peers: &[Sourced<PeerGrant>], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(peers.iter().map(|peer| format!("{}:{}", peer.host, peer.port)))
 }

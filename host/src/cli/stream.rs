@@ -3,37 +3,37 @@
 use std::path::Path;
 use wasmpool_run::tell;
 
-use super::apart::{self, Lists, ReadFiles};
-use super::args::{Delimiter, InputFormat, OutputFormat, Progress as When};
-use super::compiling::Notice;
+use super::apart::{self, InputLists, ReadFiles};
+use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
+use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
-use super::progress::Progress;
-use super::run::{Run, run};
+use super::progress::RunProgress;
+use super::run::{RunParts, run};
 use super::source::Sourced;
 use super::spec::ManyItems as Options;
 use super::spec::RunSpec;
-use wasmpool_core::outcome::Counts;
-use wasmpool_core::policy::Form;
-use wasmpool_core::policy::{Call, Columns, Halt, ResultForm};
-use wasmpool_core::text::{Foreign, Lines};
+use wasmpool_core::outcome::OutcomeCounts;
+use wasmpool_core::policy::ItemEncoding;
+use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
+use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
-use wasmpool_run::input::{CsvItems, Cut, Encoding, FileItems, Inputs, Items, LineItems};
-use wasmpool_run::journal::{Identity, Journal};
-use wasmpool_run::output::{Files, Format, Output, Target};
+use wasmpool_run::input::{CsvItems, CsvSettings, FileItems, InputFiles, ItemSource, LineItems, TextEncoding};
+use wasmpool_run::journal::{Journal, RunIdentity};
+use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, RunOutput};
 use wasmpool_sandbox::surroundings;
-use wasmpool_scheduler::Config;
+use wasmpool_scheduler::SchedulerConfig;
 
 /// Runs one task over many items.
 pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let options = &spec.items;
     let call = spec.call();
-    let inputs = Inputs::open(&options.input)?;
+    let inputs = InputFiles::open(&options.input)?;
     let read = ReadFiles::of(spec, [task]).and_inputs(inputs.same_files());
     apart::check(&read, spec)?;
-    let (size, written, lists) = (inputs.size(), inputs.written(), Lists::of(options, &inputs));
-    let mut progress = Progress::new(*options.progress, spec.verbosity, size);
+    let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
+    let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
@@ -41,10 +41,10 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let files = files(options, &call)?;
     let output = output(options, lists)?;
     written.set(output.same_files(), options.results.as_deref());
-    let result = run(Run {
+    let result = run(RunParts {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
-        call: Call { columns, ..formed(call, options) },
+        call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
         format: format(options),
         items,
@@ -58,7 +58,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     if result.is_ok() {
         made.keep();
     }
-    let counts = result.as_ref().map_or_else(|_| Counts::default(), |(_, counts)| counts.clone());
+    let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
     progress.finish(&counts);
     let (exit, counts) = result.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     if exit != Exit::OutputClosed && !spec.verbosity.quiet {
@@ -66,7 +66,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
             let done = counts.done;
             progress.say(&format!(
                 "wasmpool: finished, nothing to do: all {done} items are done, says {}",
-                Foreign::of(path)
+                ForeignText::of(path)
             ));
         }
         progress.summary(&counts);
@@ -77,16 +77,16 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-pub fn notice(spec: &RunSpec) -> Notice<'static> {
-    Notice::new(spec.verbosity).still(*spec.items.progress == When::Never)
+pub fn notice(spec: &RunSpec) -> CompilingNotice<'static> {
+    CompilingNotice::new(spec.verbosity).still(*spec.items.progress == When::Never)
 }
 
 /// Reports that failures ended the run, as `--halt` demanded.
-pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &Counts) {
+pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let (failed, done) = (counts.failures(), counts.done);
     let said = halt.as_ref().map(Halt::to_string).unwrap_or_default();
     let said = halt.said_as("--halt", &said).to_string();
-    tell!("wasmpool: halted by {} after {failed} failures in {done} items", Lines(&said));
+    tell!("wasmpool: halted by {} after {failed} failures in {done} items", MessageLines(&said));
 }
 
 pub fn workers(options: &Options) -> usize {
@@ -96,8 +96,8 @@ pub fn workers(options: &Options) -> usize {
     }
 }
 
-pub fn config(options: &Options, call: &Call, workers: usize) -> Config {
-    Config {
+pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {
+    SchedulerConfig {
         ordered: !*options.unordered,
         chunk: *options.chunk_size,
         batch: call.batch,
@@ -105,27 +105,27 @@ pub fn config(options: &Options, call: &Call, workers: usize) -> Config {
         retry_on: options.retry_on.iter().copied().collect(),
         halt: *options.halt,
         max_tasks_per_worker: *options.max_tasks_per_worker,
-        ..Config::of_limits(call.limits.timeout, workers)
+        ..SchedulerConfig::of_limits(call.limits.timeout, workers)
     }
 }
 
-pub fn format(options: &Options) -> Format {
+pub fn format(options: &Options) -> LineFormat {
     match (*options.output_format, *options.delimiter) {
-        (OutputFormat::Values, _) => Format::Values,
-        (OutputFormat::Records, _) => Format::Records,
-        (OutputFormat::Raw, Delimiter::Newline) => Format::Raw { delimiter: Some(b'\n') },
-        (OutputFormat::Raw, Delimiter::Nul) => Format::Raw { delimiter: Some(0) },
-        (OutputFormat::Raw, Delimiter::None) => Format::Raw { delimiter: None },
+        (OutputFormat::Values, _) => LineFormat::Values,
+        (OutputFormat::Records, _) => LineFormat::Records,
+        (OutputFormat::Raw, Delimiter::Newline) => LineFormat::Raw { delimiter: Some(b'\n') },
+        (OutputFormat::Raw, Delimiter::Nul) => LineFormat::Raw { delimiter: Some(0) },
+        (OutputFormat::Raw, Delimiter::None) => LineFormat::Raw { delimiter: None },
     }
 }
 
 /// Returns the call with the forms in which items are read and results are written.
-pub fn formed(call: Call, options: &Options) -> Call {
-    Call {
+pub fn formed(call: TaskCall, options: &Options) -> TaskCall {
+    TaskCall {
         item_form: match *options.input_format {
-            InputFormat::Jsonl => Form::Json,
-            InputFormat::Lines | InputFormat::Nul | InputFormat::Files => Form::Bytes,
-            InputFormat::Csv => Form::Csv,
+            InputFormat::Jsonl => ItemEncoding::Json,
+            InputFormat::Lines | InputFormat::Nul | InputFormat::Files => ItemEncoding::Bytes,
+            InputFormat::Csv => ItemEncoding::Csv,
         },
         takes_failed: *options.input_format == InputFormat::Jsonl,
         in_parts: options.results.is_some(),
@@ -140,15 +140,16 @@ pub fn formed(call: Call, options: &Options) -> Call {
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
 /// ([`apart::check`]).
-pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
+pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, String> {
     let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose()?;
     let claims = lists.are_there();
     if !journal.as_ref().is_some_and(Journal::is_begun) {
         lists.check(options)?;
     }
-    let results = Target::open(options.output.as_deref(), "the output")?;
-    let failed = options.failed.as_deref().map(|path| Target::open(Some(path), "the failed items to")).transpose()?;
-    let output = Output::new(results, failed, journal).claiming(claims);
+    let results = OutputTarget::open(options.output.as_deref(), "the output")?;
+    let failed =
+        options.failed.as_deref().map(|path| OutputTarget::open(Some(path), "the failed items to")).transpose()?;
+    let output = RunOutput::new(results, failed, journal).claiming(claims);
     let files = output.same_files();
     // Two links to one file that did not exist before are detected only now.
     let twice = files.iter().enumerate().any(|(n, file)| files.iter().skip(n + 1).any(|other| other == file));
@@ -159,15 +160,15 @@ pub fn output(options: &Options, lists: Lists) -> Result<Output, String> {
 }
 
 /// Opens the directory for results that go to files of their own.
-fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
+fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, String> {
     let Some(directory) = &*options.results else {
         return Ok(None);
     };
-    let files = Files::create(directory, call.limits.max_output)?;
+    let files = ResultFiles::create(directory, call.limits.max_output)?;
     let written = [("--output", &options.output), ("--failed", &options.failed), ("--journal", &options.journal)];
     for (option, path) in written {
         if let Some(named) = path.as_deref().filter(|path| files.may_replace(path)) {
-            let shown = Foreign::of(named).to_string();
+            let shown = ForeignText::of(named).to_string();
             let (said, results) = (path.said_as(option, &shown), options.results.said("--results"));
             return Err(format!("{said} has the name of a result in the directory of {results}; name another file"));
         }
@@ -177,13 +178,13 @@ fn files(options: &Options, call: &Call) -> Result<Option<Files>, String> {
 
 /// Returns the identity by which a journal knows the run, besides its task and input: every field that is not skipped
 /// in [`RunSpec`], and whether results and failed items are kept in files.
-fn identity(spec: &RunSpec, output: &Output) -> Identity {
-    let kind = |target: Option<&Target>| match target.map(Target::can_be_cut) {
+fn identity(spec: &RunSpec, output: &RunOutput) -> RunIdentity {
+    let kind = |target: Option<&OutputTarget>| match target.map(OutputTarget::can_be_cut) {
         None => "",
         Some(false) => "a pipe or device",
         Some(true) => "a file",
     };
-    Identity::of_options(spec)
+    RunIdentity::of_options(spec)
         .and("--output", kind(Some(&output.results)))
         .and("--failed", kind(output.failed.as_ref()))
 }
@@ -194,10 +195,10 @@ fn longest(spec: &RunSpec) -> usize {
 }
 
 /// Returns the reader that cuts the input into items.
-pub fn items(spec: &RunSpec, inputs: Inputs, progress: &Progress) -> Box<dyn Items> {
+pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<dyn ItemSource> {
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(*options.input_format));
-    let cut = Cut { delimiter: *options.csv_delimiter, header: !*options.no_header };
+    let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
     match *options.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
         InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
@@ -208,15 +209,15 @@ pub fn items(spec: &RunSpec, inputs: Inputs, progress: &Progress) -> Box<dyn Ite
 }
 
 /// Returns the text encoding of inputs in this format.
-pub fn encoding_of(format: InputFormat) -> Encoding {
+pub fn encoding_of(format: InputFormat) -> TextEncoding {
     match format {
-        InputFormat::Jsonl | InputFormat::Csv => Encoding::Utf8,
-        InputFormat::Lines | InputFormat::Files => Encoding::Lines,
-        InputFormat::Nul => Encoding::Bytes,
+        InputFormat::Jsonl | InputFormat::Csv => TextEncoding::Utf8,
+        InputFormat::Lines | InputFormat::Files => TextEncoding::Lines,
+        InputFormat::Nul => TextEncoding::Bytes,
     }
 }
 
 /// Returns the columns of all files, so that a function that they cannot fit is refused before it gets any row.
-pub fn columns(items: &mut dyn Items) -> Result<Vec<(String, Columns)>, Error> {
+pub fn columns(items: &mut dyn ItemSource) -> Result<Vec<(String, CsvColumns)>, Error> {
     items.columns().map_err(|e| Error::Input(e.to_string()))
 }

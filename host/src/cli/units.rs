@@ -8,17 +8,17 @@ use clap::Arg;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
-use wasmpool_core::outcome::Kind;
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
-use wasmpool_core::text::{Foreign, Word};
-use wasmpool_run::grants::{Directory, Peer, split_mode};
+use wasmpool_core::text::{ForeignText, ShellWord};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
 
 /// The values that an option may have: how each is written, what it stands for, and what it means.
-pub type Choices<T, const N: usize> = [(&'static str, T, &'static str); N];
+pub type OptionChoices<T, const N: usize> = [(&'static str, T, &'static str); N];
 
 /// Returns a parser that takes one of these values.
 pub fn one_of<T: Copy + Send + Sync, const N: usize>(
-    choices: &'static Choices<T, N>,
+    choices: &'static OptionChoices<T, N>,
 ) -> impl TypedValueParser<Value = T> {
     let written = choices.iter().map(|(name, _, help)| PossibleValue::new(*name).help(*help));
     PossibleValuesParser::new(written).try_map(|said| {
@@ -43,9 +43,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// The values of one use of a repeatable option: on the command line a single value, whatever is in it; in the
 /// environment, where all uses share one variable, one value on each line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Each<T>(pub Vec<T>);
+pub struct RepeatedOption<T>(pub Vec<T>);
 
-impl<'a, T> IntoIterator for &'a Each<T> {
+impl<'a, T> IntoIterator for &'a RepeatedOption<T> {
     type Item = &'a T;
     type IntoIter = std::slice::Iter<'a, T>;
 
@@ -54,7 +54,7 @@ impl<'a, T> IntoIterator for &'a Each<T> {
     }
 }
 
-/// A parser of [`Each`], made from a parser of one value.
+/// A parser of [`RepeatedOption`], made from a parser of one value.
 pub struct EachOf<T> {
     one: fn(&str) -> Result<T, String>,
     /// True if a text that can be read as one value is one in the environment, too, although it spans lines.
@@ -81,19 +81,24 @@ impl<T> Clone for EachOf<T> {
 impl<T> Copy for EachOf<T> {}
 
 impl<T> EachOf<T> {
-    fn read(&self, text: &str, source: ValueSource) -> Result<Each<T>, String> {
+    fn read(&self, text: &str, source: ValueSource) -> Result<RepeatedOption<T>, String> {
         let one = (self.one)(text);
         if source != ValueSource::EnvVariable || (self.whole_first && one.is_ok()) || !text.contains('\n') {
-            return one.map(|one| Each(vec![one]));
+            return one.map(|one| RepeatedOption(vec![one]));
         }
-        text.lines().filter(|line| !line.trim().is_empty()).map(self.one).collect::<Result<_, _>>().map(Each)
+        text.lines().filter(|line| !line.trim().is_empty()).map(self.one).collect::<Result<_, _>>().map(RepeatedOption)
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
-    type Value = Each<T>;
+    type Value = RepeatedOption<T>;
 
-    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, text: &OsStr) -> Result<Each<T>, clap::Error> {
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        text: &OsStr,
+    ) -> Result<RepeatedOption<T>, clap::Error> {
         self.parse_ref_(command, arg, text, ValueSource::CommandLine)
     }
 
@@ -103,7 +108,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
         arg: Option<&Arg>,
         text: &OsStr,
         source: ValueSource,
-    ) -> Result<Each<T>, clap::Error> {
+    ) -> Result<RepeatedOption<T>, clap::Error> {
         let parser = *self;
         let read = move |text: &str| parser.read(text, source);
         TypedValueParser::parse_ref(&read, command, arg, text)
@@ -117,7 +122,7 @@ const LONGEST_ADVICE: usize = 300;
 fn binding(text: &str) -> Result<(String, String), String> {
     let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
     serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| {
-        let (shown, word) = (Foreign::of(name), Word::of(name).to_string());
+        let (shown, word) = (ForeignText::of(name), ShellWord::of(name).to_string());
         let word = if word.len() > LONGEST_ADVICE { "NAME" } else { &word };
         format!("the value of {shown} is not JSON ({e}); a string needs quotes: {word}='\"text\"'")
     })?;
@@ -133,11 +138,11 @@ pub fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 /// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.
-pub fn directory(text: &str) -> Result<Directory, String> {
+pub fn directory(text: &str) -> Result<DirectoryGrant, String> {
     let (text, writable) = split_mode(text);
     match text.split_once("::") {
         Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
-            Ok(Directory { host: host.into(), guest: guest.to_owned(), writable })
+            Ok(DirectoryGrant { host: host.into(), guest: guest.to_owned(), writable })
         }
         _ => Err("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing".to_owned()),
     }
@@ -156,7 +161,7 @@ pub fn scratch(text: &str) -> Result<String, String> {
 }
 
 /// Parses a granted peer: `HOST:PORT`.
-pub fn peer(text: &str) -> Result<Peer, String> {
+pub fn peer(text: &str) -> Result<PeerGrant, String> {
     let hint = || "it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
     let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(hint)?;
@@ -164,7 +169,7 @@ pub fn peer(text: &str) -> Result<Peer, String> {
     if host.is_empty() || host.contains(['/', '[', ']']) || host.contains(char::is_whitespace) {
         Err(hint())
     } else {
-        Ok(Peer { host: host.to_owned(), port })
+        Ok(PeerGrant { host: host.to_owned(), port })
     }
 }
 
@@ -186,16 +191,16 @@ pub fn csv_delimiter(text: &str) -> Result<u8, String> {
 }
 
 /// Parses a kind of failure that may not happen again on another attempt.
-pub fn retriable(text: &str) -> Result<Kind, String> {
-    const KINDS: [Kind; 8] = [
-        Kind::WorkerLost,
-        Kind::Timeout,
-        Kind::Error,
-        Kind::Trap,
-        Kind::Exit,
-        Kind::Memory,
-        Kind::Fuel,
-        Kind::OutputTooLarge,
+pub fn retriable(text: &str) -> Result<FailureKind, String> {
+    const KINDS: [FailureKind; 8] = [
+        FailureKind::WorkerLost,
+        FailureKind::Timeout,
+        FailureKind::Error,
+        FailureKind::Trap,
+        FailureKind::Exit,
+        FailureKind::Memory,
+        FailureKind::Fuel,
+        FailureKind::OutputTooLarge,
     ];
     KINDS.into_iter().find(|kind| kind.name() == text.trim()).ok_or_else(|| {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
@@ -321,8 +326,8 @@ mod tests {
 
     #[test]
     fn a_peer_has_a_host_and_a_port() {
-        assert_eq!(peer("[::1]:80"), Ok(Peer { host: "::1".to_owned(), port: 80 }));
-        assert_eq!(peer("example.org:443"), Ok(Peer { host: "example.org".to_owned(), port: 443 }));
+        assert_eq!(peer("[::1]:80"), Ok(PeerGrant { host: "::1".to_owned(), port: 80 }));
+        assert_eq!(peer("example.org:443"), Ok(PeerGrant { host: "example.org".to_owned(), port: 443 }));
         for wrong in ["example.org", ":80", "a:0", "a:b", "http://a:80", "a:99999", "a:80\nb:80"] {
             assert!(peer(wrong).is_err(), "{wrong}");
         }
@@ -374,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_cannot_change_is_not_tried_again() {
-        assert_eq!(retriable("trap"), Ok(Kind::Trap));
+        assert_eq!(retriable("trap"), Ok(FailureKind::Trap));
         assert!(retriable("invalid-input").unwrap_err().contains("worker-lost, timeout"));
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 
 use super::command;
-use wasmpool_core::text::{Foreign, Name};
+use wasmpool_core::text::{ForeignText, QuotedName};
 
 /// Where a file is meant whose name is not UTF-8.
 const WAY_OUT: &str = "write it in UTF-8; a file or directory whose name is not is taken where nothing but its path is wanted, \
@@ -35,9 +35,9 @@ fn of_arguments(arguments: &[OsString]) -> Option<String> {
         let parsed = command().try_get_matches_from(tried);
         arguments[at] != readable[at] && parsed.is_err_and(|e| e.kind() == ErrorKind::InvalidUtf8)
     })?;
-    let argument = Name::of(&arguments[at]);
+    let argument = QuotedName::of(&arguments[at]);
     Some(match arguments.get(at - 1).filter(|before| takes_next(before) && at > 1) {
-        Some(before) => format!("the argument {argument} behind {}", Foreign::of(before)),
+        Some(before) => format!("the argument {argument} behind {}", ForeignText::of(before)),
         None => format!("the argument {argument}"),
     })
 }
@@ -57,6 +57,6 @@ fn of_environment(arguments: &[OsString]) -> Option<String> {
     variables.find_map(|arg| {
         // What it holds may be nobody's business.
         let name = arg.get_env().filter(|name| env::var_os(name).is_some_and(|value| value.to_str().is_none()))?;
-        Some(format!("{} of the environment", Foreign::of(name)))
+        Some(format!("{} of the environment", ForeignText::of(name)))
     })
 }

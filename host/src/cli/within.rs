@@ -8,31 +8,32 @@ use std::path::{Path, PathBuf};
 use wasmpool_run::tell;
 
 use super::source::Sourced;
-use wasmpool_core::text::{Foreign, Lines};
-use wasmpool_run::grants::Directory;
+use wasmpool_core::text::{ForeignText, MessageLines};
+use wasmpool_run::grants::DirectoryGrant;
 use wasmpool_run::links::lands_in;
 use wasmpool_run::place::FileId;
 
 /// The directories that the task may write to.
 #[derive(Debug)]
-pub struct Granted<'a> {
+pub struct WritableGrants<'a> {
     ids: Vec<FileId>,
-    directories: Vec<&'a Sourced<Directory>>,
+    directories: Vec<&'a Sourced<DirectoryGrant>>,
 }
 
-impl<'a> Granted<'a> {
-    pub fn of(directories: &'a [Sourced<Directory>]) -> Granted<'a> {
-        let there =
-            |directory: &'a Sourced<Directory>| Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory));
+impl<'a> WritableGrants<'a> {
+    pub fn of(directories: &'a [Sourced<DirectoryGrant>]) -> WritableGrants<'a> {
+        let there = |directory: &'a Sourced<DirectoryGrant>| {
+            Some((FileId::of(&fs::metadata(&directory.host).ok()?), directory))
+        };
         let (ids, directories) = directories.iter().filter(|directory| directory.writable).filter_map(there).unzip();
-        Granted { ids, directories }
+        WritableGrants { ids, directories }
     }
 
     /// Prints a note if an option's path lies in one of them, or is to be made there. `said` is the option with its
     /// path.
     pub fn tell(&self, said: &str, path: &Path) {
         if let Some(directory) = self.holding(path) {
-            tell!("wasmpool: {} lies in {}", Lines(said), told(directory));
+            tell!("wasmpool: {} lies in {}", MessageLines(said), told(directory));
         }
     }
 
@@ -46,13 +47,13 @@ impl<'a> Granted<'a> {
     }
 
     /// Returns the granted directory that a path leads into, if there is one.
-    fn holding(&self, path: &Path) -> Option<&'a Sourced<Directory>> {
+    fn holding(&self, path: &Path) -> Option<&'a Sourced<DirectoryGrant>> {
         lands_in(path, &self.ids).and_then(|nth| self.directories.get(nth).copied())
     }
 }
 
-fn told(directory: &Sourced<Directory>) -> String {
-    let bound = format!("{}::{}:rw", Foreign::of(&directory.host), Foreign::of(&directory.guest));
+fn told(directory: &Sourced<DirectoryGrant>) -> String {
+    let bound = format!("{}::{}:rw", ForeignText::of(&directory.host), ForeignText::of(&directory.guest));
     let option = directory.said_as("--dir", &bound);
     format!("the directory of {option}, where the task can change it while the run goes on")
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::Pool;
 use super::function::Function;
-use super::keeper::Keeper;
+use super::keeper::SpareKeeper;
 use super::program;
-use super::settings::{Settings, settings};
-use super::shared::Shared;
-use super::task::{Loaded, Task};
-use wasmpool_core::policy::{Form, Isolate, ResultForm, SandboxMode};
-use wasmpool_run::compile::{Cache, Wanted};
+use super::settings::{CallSettings, settings};
+use super::shared::SharedWorkers;
+use super::task::{LoadedTask, Task};
+use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm, SandboxMode};
+use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::Error;
 use wasmpool_sandbox::surroundings;
 
@@ -35,15 +35,15 @@ pub struct PoolBuilder {
     task: Task,
     workers: Option<usize>,
     worker_binary: Option<PathBuf>,
-    settings: Settings,
+    settings: CallSettings,
 }
 
 impl PoolBuilder {
     pub(super) fn new(task: Task) -> PoolBuilder {
-        PoolBuilder { task, workers: None, worker_binary: None, settings: Settings::default() }
+        PoolBuilder { task, workers: None, worker_binary: None, settings: CallSettings::default() }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> PoolBuilder {
+    fn with(mut self, change: impl FnOnce(&mut CallSettings)) -> PoolBuilder {
         change(&mut self.settings);
         self
     }
@@ -128,20 +128,20 @@ impl PoolBuilder {
         let processors = surroundings::processors();
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
-        let shared = Arc::new(Shared::new(program, workers));
+        let shared = Arc::new(SharedWorkers::new(program, workers));
         // Processes start while the task is compiled, but no more than there are processors for them.
-        let keeper = Keeper::start(shared.spares.clone(), workers.min(processors))?;
+        let keeper = SpareKeeper::start(shared.spares.clone(), workers.min(processors))?;
         let function = load(&shared, &task, settings)?;
         Ok(Pool { function, keeper })
     }
 }
 
 /// Reads and compiles a task.
-pub(super) fn load(shared: &Arc<Shared>, task: &Task, settings: Settings) -> Result<Function, Error> {
-    let loaded = Loaded::read(task, shared.program.clone())?;
-    let given = settings.grants.open(&Cache::of_user())?.given;
+pub(super) fn load(shared: &Arc<SharedWorkers>, task: &Task, settings: CallSettings) -> Result<Function, Error> {
+    let loaded = LoadedTask::read(task, shared.program.clone())?;
+    let given = settings.grants.open(&ArtifactCache::of_user())?.given;
     // The artifact is the same whatever form items and results have.
-    let call = settings.call(given, Form::default(), ResultForm::default());
-    loaded.prepare(&Wanted::of(&call), None)?;
+    let call = settings.call(given, ItemEncoding::default(), ResultForm::default());
+    loaded.prepare(&ArtifactKey::of(&call), None)?;
     Ok(Function::new(shared.clone(), Arc::new(loaded), settings))
 }

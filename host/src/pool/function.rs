@@ -5,16 +5,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ItemError;
-use super::group::{Group, Key};
-use super::imap::{Imap, Lazy};
-use super::job::{Ended, Failed, Job, JobState, Order, Outcome};
+use super::group::{CallGroup, GroupKey};
+use super::imap::{Imap, LazyOutcomes};
+use super::job::{FailedItem, Job, JobEnd, JobOutcome, JobState, ResultOrder};
 use super::result::AsyncResult;
-use super::settings::{Settings, settings};
-use super::shared::Shared;
-use super::task::Loaded;
-use super::value::{Argument, Returned, Star};
-use wasmpool_core::outcome::{Failure, Kind};
-use wasmpool_core::policy::{Form, Isolate, ResultForm};
+use super::settings::{CallSettings, settings};
+use super::shared::SharedWorkers;
+use super::task::LoadedTask;
+use super::value::{Argument, ReturnValue, Star};
+use wasmpool_core::outcome::{Failure, FailureKind};
+use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
@@ -45,23 +45,23 @@ pub(super) fn is_full(batch: &Batch) -> bool {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Function {
-    pub(super) shared: Arc<Shared>,
-    task: Arc<Loaded>,
-    settings: Arc<Settings>,
+    pub(super) shared: Arc<SharedWorkers>,
+    task: Arc<LoadedTask>,
+    settings: Arc<CallSettings>,
 }
 
 impl Function {
-    pub(super) fn new(shared: Arc<Shared>, task: Arc<Loaded>, settings: Settings) -> Function {
+    pub(super) fn new(shared: Arc<SharedWorkers>, task: Arc<LoadedTask>, settings: CallSettings) -> Function {
         Function { shared, task, settings: Arc::new(settings) }
     }
 
-    pub(super) fn with(&self, change: impl FnOnce(&mut Settings)) -> Function {
-        let mut settings = Settings::clone(&self.settings);
+    pub(super) fn with(&self, change: impl FnOnce(&mut CallSettings)) -> Function {
+        let mut settings = CallSettings::clone(&self.settings);
         change(&mut settings);
         Function::new(self.shared.clone(), self.task.clone(), settings)
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &CallSettings {
         &self.settings
     }
 
@@ -88,21 +88,21 @@ impl Function {
 
     // ---- calls -------------------------------------------------------------------------------------------------------
 
-    fn group(&self, item_form: Form, result_form: ResultForm) -> Result<Arc<Group>, Error> {
+    fn group(&self, item_form: ItemEncoding, result_form: ResultForm) -> Result<Arc<CallGroup>, Error> {
         self.settings.check()?;
         let (task, settings) = (self.task.clone(), self.settings.clone());
-        self.shared.group(Key { task, settings, item_form, result_form })
+        self.shared.group(GroupKey { task, settings, item_form, result_form })
     }
 
-    fn lazy<I: Iterator<Item: Argument>, R: Returned>(&self, items: I, order: Order) -> Lazy<I> {
-        Lazy::new(self.group(I::Item::form(), R::form()), items, order, self.settings.buffer)
+    fn lazy<I: Iterator<Item: Argument>, R: ReturnValue>(&self, items: I, order: ResultOrder) -> LazyOutcomes<I> {
+        LazyOutcomes::new(self.group(I::Item::form(), R::form()), items, order, self.settings.buffer)
     }
 
     /// Submits all items at once.
-    fn submit<A: Argument, R: Returned>(
+    fn submit<A: Argument, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
-    ) -> Result<(Arc<Group>, Arc<Job>), Error> {
+    ) -> Result<(Arc<CallGroup>, Arc<Job>), Error> {
         // Everything is read before the group expects a job, since reading runs code of the caller.
         let mut batches = Vec::new();
         let mut batch = Batch::default();
@@ -114,7 +114,7 @@ impl Function {
         }
         batches.push(batch);
         let group = self.group(A::form(), R::form())?;
-        let job = Arc::new(Job::new(Order::Input));
+        let job = Arc::new(Job::new(ResultOrder::Input));
         group.begin(&job);
         for batch in batches {
             group.submit(&job, batch);
@@ -142,8 +142,8 @@ impl Function {
     /// assert_eq!(squares, [0, 1, 4, 9, 16]);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn map<A: Argument, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
-        collect(self.lazy::<_, R>(items.into_iter(), Order::Input))
+    pub fn map<A: Argument, R: ReturnValue>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+        collect(self.lazy::<_, R>(items.into_iter(), ResultOrder::Input))
     }
 
     /// Applies the function to every item as [`map`](Self::map) does, and returns each item's result or failure. A
@@ -160,11 +160,11 @@ impl Function {
     /// assert!(matches!(&outcomes[..], [Ok(3), Err(e), Ok(3)] if e.kind == Kind::Trap));
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn map_each<A: Argument, R: Returned>(
+    pub fn map_each<A: Argument, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<Result<R, ItemError>>, Error> {
-        let outcomes = self.lazy::<_, R>(items.into_iter(), Order::Input);
+        let outcomes = self.lazy::<_, R>(items.into_iter(), ResultOrder::Input);
         outcomes.map(|outcome| outcome.map(|(index, outcome)| read(index, outcome))).collect()
     }
 
@@ -183,8 +183,8 @@ impl Function {
     /// assert_eq!(powers, [8, 9]);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn starmap<A: Serialize, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
-        collect(self.lazy::<_, R>(items.into_iter().map(Star), Order::Input))
+    pub fn starmap<A: Serialize, R: ReturnValue>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+        collect(self.lazy::<_, R>(items.into_iter().map(Star), ResultOrder::Input))
     }
 
     /// Returns an iterator over the results in the order of the items, for more items than fit into memory, or
@@ -204,8 +204,8 @@ impl Function {
     /// }
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn imap<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.lazy::<_, R>(items.into_iter(), Order::Input))
+    pub fn imap<I: IntoIterator<Item: Argument>, R: ReturnValue>(&self, items: I) -> Imap<I::IntoIter, R> {
+        Imap::new(self.lazy::<_, R>(items.into_iter(), ResultOrder::Input))
     }
 
     /// Returns an iterator over the results as they finish; otherwise like [`imap`](Self::imap).
@@ -219,8 +219,8 @@ impl Function {
     /// assert_eq!(squares, [0, 1, 4, 9, 16]);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.lazy::<_, R>(items.into_iter(), Order::Arrival))
+    pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: ReturnValue>(&self, items: I) -> Imap<I::IntoIter, R> {
+        Imap::new(self.lazy::<_, R>(items.into_iter(), ResultOrder::Arrival))
     }
 
     /// Starts what [`map`](Self::map) does, and returns at once. All items are read now, and all of them run; the
@@ -239,7 +239,7 @@ impl Function {
     /// assert_eq!(result.get()?, [0, 1, 4, 9, 16]);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn map_async<A: Argument, R: Returned>(
+    pub fn map_async<A: Argument, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<AsyncResult<Vec<R>>, Error> {
@@ -261,7 +261,7 @@ impl Function {
     /// assert_eq!(powers, [8, 9]);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn starmap_async<A: Serialize, R: Returned>(
+    pub fn starmap_async<A: Serialize, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<AsyncResult<Vec<R>>, Error> {
@@ -283,7 +283,7 @@ impl Function {
     /// assert_eq!(power, 1024);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn apply<A: Argument, R: Returned>(&self, argument: A) -> Result<R, Error> {
+    pub fn apply<A: Argument, R: ReturnValue>(&self, argument: A) -> Result<R, Error> {
         let (_, job) = self.submit::<A, R>([argument])?;
         let mut state = job.wait_until_over(None);
         match state.take(0) {
@@ -307,42 +307,44 @@ impl Function {
     /// assert_eq!(result.get_timeout(Duration::from_secs(5))?, 1024);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn apply_async<A: Argument, R: Returned>(&self, argument: A) -> Result<AsyncResult<R>, Error> {
+    pub fn apply_async<A: Argument, R: ReturnValue>(&self, argument: A) -> Result<AsyncResult<R>, Error> {
         let (group, job) = self.submit::<A, R>([argument])?;
         Ok(AsyncResult::new(group, job, |state| read_at(state, 0)))
     }
 }
 
 /// Reads an outcome as a value of the type that the caller wants.
-pub(super) fn read<R: Returned>(index: u64, outcome: Outcome) -> Result<R, ItemError> {
+pub(super) fn read<R: ReturnValue>(index: u64, outcome: JobOutcome) -> Result<R, ItemError> {
     match outcome {
         Ok(bytes) => R::read(bytes).map_err(|message| unreadable(index, message)),
-        Err(Failed { attempts, failure }) => Err(ItemError::new(index, attempts, failure)),
+        Err(FailedItem { attempts, failure }) => Err(ItemError::new(index, attempts, failure)),
     }
 }
 
 /// Reads the outcome of the item `index` as a value of the type that the caller wants, and leaves it in place.
-fn read_at<R: Returned>(state: &JobState, index: u64) -> Result<R, Error> {
+fn read_at<R: ReturnValue>(state: &JobState, index: u64) -> Result<R, Error> {
     match state.outcome(index) {
         Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|message| unreadable(index, message))?),
-        Some(Err(Failed { attempts, failure })) => Err(Error::Item(ItemError::new(index, *attempts, failure.clone()))),
+        Some(Err(FailedItem { attempts, failure })) => {
+            Err(Error::Item(ItemError::new(index, *attempts, failure.clone())))
+        }
         None => Err(missing(state, index)),
     }
 }
 
-fn read_all<R: Returned>(state: &JobState) -> Result<Vec<R>, Error> {
+fn read_all<R: ReturnValue>(state: &JobState) -> Result<Vec<R>, Error> {
     (0..state.submitted).map(|index| read_at(state, index)).collect()
 }
 
-fn collect<I: Iterator<Item: Argument>, R: Returned>(outcomes: Lazy<I>) -> Result<Vec<R>, Error> {
+fn collect<I: Iterator<Item: Argument>, R: ReturnValue>(outcomes: LazyOutcomes<I>) -> Result<Vec<R>, Error> {
     outcomes.map(|outcome| outcome.and_then(|(index, outcome)| Ok(read(index, outcome)?))).collect()
 }
 
 fn unreadable(index: u64, message: String) -> ItemError {
-    ItemError::new(index, 1, Failure::new(Kind::InvalidOutput, message))
+    ItemError::new(index, 1, Failure::new(FailureKind::InvalidOutput, message))
 }
 
 /// Returns the error that explains why an outcome is missing.
 fn missing(state: &JobState, index: u64) -> Error {
-    state.ended().unwrap_or(&Ended::Cancelled).error(index)
+    state.ended().unwrap_or(&JobEnd::Cancelled).error(index)
 }

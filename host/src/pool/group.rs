@@ -15,20 +15,20 @@ use std::thread::{self, JoinHandle};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::job::{Ended, Job, Listeners};
-use super::outcomes::{Outcomes, Route};
-use super::settings::Settings;
-use super::shared::Shared;
-use super::task::Loaded;
-use wasmpool_core::layer::Part;
-use wasmpool_core::policy::{Form, ResultForm};
+use super::job::{Job, JobEnd, JobListeners};
+use super::outcomes::{JobRoute, OutcomeRouter};
+use super::settings::CallSettings;
+use super::shared::SharedWorkers;
+use super::task::LoadedTask;
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::policy::{ItemEncoding, ResultForm};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::cgroup::Workers;
-use wasmpool_run::compile::{Cache, Wanted};
+use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::scarce::ring;
-use wasmpool_run::supervisor::{End, Event, Mailbox, Sender, Supervisor};
+use wasmpool_run::supervisor::{Event, EventSender, Mailbox, RunEnd, Supervisor};
 
 /// Number of bytes of items that the supervisor is given at once; the last batch may exceed it a little.
 const MOST_BYTES: usize = 512 << 10;
@@ -38,17 +38,17 @@ const WINDOW: usize = 2 << 20;
 
 /// The properties that two calls must share for one worker process to serve both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub task: Arc<Loaded>,
-    pub settings: Arc<Settings>,
-    pub item_form: Form,
+pub(super) struct GroupKey {
+    pub task: Arc<LoadedTask>,
+    pub settings: Arc<CallSettings>,
+    pub item_form: ItemEncoding,
     pub result_form: ResultForm,
 }
 
 #[derive(Debug)]
-pub(super) struct Group {
-    pub key: Key,
-    shared: Arc<Shared>,
+pub(super) struct CallGroup {
+    pub key: GroupKey,
+    shared: Arc<SharedWorkers>,
     state: Mutex<GroupState>,
     /// Number of items that were submitted and have no outcome yet.
     outstanding: AtomicUsize,
@@ -61,8 +61,8 @@ pub(super) struct Group {
 /// Items that wait for the supervisor, and the channels to it.
 #[derive(Debug, Default)]
 struct GroupState {
-    supervisor: Option<Sender>,
-    routes: Option<mpsc::Sender<Route>>,
+    supervisor: Option<EventSender>,
+    routes: Option<mpsc::Sender<JobRoute>>,
     /// Number of items that the supervisor waits for.
     wanted: usize,
     /// Jobs that have items waiting; the first is served next.
@@ -70,7 +70,7 @@ struct GroupState {
     next_index: u64,
     /// All jobs that are not over, by their address.
     jobs: HashMap<usize, Arc<Job>>,
-    ended: Option<Ended>,
+    ended: Option<JobEnd>,
 }
 
 impl GroupState {
@@ -102,7 +102,7 @@ impl GroupState {
             drop(queue);
             // Sent before the items, so that no outcome arrives whose route is unknown. A send fails only if the
             // supervisor has ended, which needs no route.
-            let _ = routes.send(Route { start, count, job: job.clone(), first, left: count });
+            let _ = routes.send(JobRoute { start, count, job: job.clone(), first, left: count });
             batches.into_iter().for_each(|batch| supervisor.leave(Event::Input(batch)));
             if listed {
                 self.row.push_back(job);
@@ -119,11 +119,11 @@ impl GroupState {
     }
 }
 
-impl Group {
+impl CallGroup {
     /// Starts a group for the calls of `key`, and its thread.
-    pub fn start(key: Key, shared: &Arc<Shared>) -> Result<(Arc<Group>, JoinHandle<()>), Error> {
+    pub fn start(key: GroupKey, shared: &Arc<SharedWorkers>) -> Result<(Arc<CallGroup>, JoinHandle<()>), Error> {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(std::io::Error::from)?;
-        let group = Arc::new(Group {
+        let group = Arc::new(CallGroup {
             key,
             shared: shared.clone(),
             state: Mutex::default(),
@@ -169,7 +169,7 @@ impl Group {
         }
     }
 
-    /// Returns an error in a process that was forked off from the pool's: see [`Shared::check_owner`].
+    /// Returns an error in a process that was forked off from the pool's: see [`SharedWorkers::check_owner`].
     pub fn check_owner(&self) -> Result<(), Error> {
         self.shared.check_owner()
     }
@@ -242,7 +242,7 @@ impl Group {
             forgotten
         };
         self.finished(forgotten);
-        let told = job.end(Ended::Cancelled);
+        let told = job.end(JobEnd::Cancelled);
         let in_work = told.is_some();
         self.settle(job, told);
         if in_work {
@@ -259,7 +259,7 @@ impl Group {
     }
 
     /// Ends all jobs, and every job that is begun later.
-    pub fn end(&self, ended: &Ended) {
+    pub fn end(&self, ended: &JobEnd) {
         let jobs = {
             let mut state = self.lock();
             state.row.clear();
@@ -276,7 +276,7 @@ impl Group {
 
     /// Ends all jobs, kills the workers, and lets the thread end.
     pub fn terminate(&self) {
-        self.end(&Ended::Cancelled);
+        self.end(&JobEnd::Cancelled);
         ring(&self.stop);
         self.tell(Event::Terminate);
     }
@@ -291,8 +291,8 @@ impl Group {
     }
 
     /// Tells the listeners of a job that it is over, if it has just ended.
-    pub fn settle(&self, job: &Arc<Job>, told: Option<Listeners>) {
-        let Some(Listeners { wakers, callbacks }) = told else {
+    pub fn settle(&self, job: &Arc<Job>, told: Option<JobListeners>) {
+        let Some(JobListeners { wakers, callbacks }) = told else {
             return;
         };
         self.lock().jobs.remove(&Arc::as_ptr(job).addr());
@@ -308,7 +308,7 @@ impl Group {
         }
     }
 
-    pub fn unprotected(&self, lacking: &[Part]) {
+    pub fn unprotected(&self, lacking: &[LayerPart]) {
         self.shared.unprotected(lacking);
     }
 
@@ -320,11 +320,11 @@ impl Group {
     // ---- the thread --------------------------------------------------------------------------------------------------
 
     /// Runs the supervisor until the group is told to end or cannot continue.
-    fn run(self: &Arc<Group>, mailbox: &Mailbox, routes: Receiver<Route>) {
+    fn run(self: &Arc<CallGroup>, mailbox: &Mailbox, routes: Receiver<JobRoute>) {
         // Whatever happens here, no caller may wait for ever.
         let ended = match caught("the thread that serves this call", || self.serve(mailbox, routes)).flatten() {
-            Ok(_) | Err(Error::Interrupted) => Ended::Cancelled,
-            Err(e) => Ended::Failed(e),
+            Ok(_) | Err(Error::Interrupted) => JobEnd::Cancelled,
+            Err(e) => JobEnd::Failed(e),
         };
         // Callers that still wait are told even if this panics.
         let _ = caught("the thread that serves this call", || self.end(&ended));
@@ -333,14 +333,14 @@ impl Group {
         self.shared.group_ended(self);
     }
 
-    fn serve(self: &Arc<Group>, mailbox: &Mailbox, routes: Receiver<Route>) -> Result<End, Error> {
+    fn serve(self: &Arc<CallGroup>, mailbox: &Mailbox, routes: Receiver<JobRoute>) -> Result<RunEnd, Error> {
         large_results_come_and_go();
-        let Key { task, settings, item_form, result_form } = &self.key;
-        let OpenedGrants { given, directories } = settings.grants.open(&Cache::of_user())?;
+        let GroupKey { task, settings, item_form, result_form } = &self.key;
+        let OpenedGrants { given, directories } = settings.grants.open(&ArtifactCache::of_user())?;
         let call = settings.call(given, *item_form, *result_form);
-        let wanted = Wanted::of(&call);
+        let wanted = ArtifactKey::of(&call);
         let mut prepared = task.prepare(&wanted, Some(&self.stop))?;
-        let mut sink = Outcomes::new(self.clone(), routes);
+        let mut sink = OutcomeRouter::new(self.clone(), routes);
         let workers = self.shared.workers();
         let config = settings.config(workers, WINDOW * (1 + workers));
         let spares = self.shared.spares.clone();

@@ -10,9 +10,9 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 use super::function::{is_full, read};
-use super::group::Group;
-use super::job::{Job, JobState, Order, Outcome};
-use super::value::{Argument, Returned};
+use super::group::CallGroup;
+use super::job::{Job, JobOutcome, JobState, ResultOrder};
+use super::value::{Argument, ReturnValue};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
@@ -32,17 +32,17 @@ const BEFORE_FIRST: u64 = 256;
 /// ```
 #[must_use = "items are read as results are taken"]
 pub struct Imap<I: Iterator<Item: Argument>, R> {
-    outcomes: Lazy<I>,
+    outcomes: LazyOutcomes<I>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<I: Iterator<Item: Argument>, R> Imap<I, R> {
-    pub(super) fn new(outcomes: Lazy<I>) -> Imap<I, R> {
+    pub(super) fn new(outcomes: LazyOutcomes<I>) -> Imap<I, R> {
         Imap { outcomes, result: PhantomData }
     }
 }
 
-impl<I: Iterator<Item: Argument>, R: Returned> Iterator for Imap<I, R> {
+impl<I: Iterator<Item: Argument>, R: ReturnValue> Iterator for Imap<I, R> {
     type Item = Result<R, Error>;
 
     fn next(&mut self) -> Option<Result<R, Error>> {
@@ -50,26 +50,26 @@ impl<I: Iterator<Item: Argument>, R: Returned> Iterator for Imap<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Argument>, R: Returned> FusedIterator for Imap<I, R> {}
+impl<I: Iterator<Item: Argument>, R: ReturnValue> FusedIterator for Imap<I, R> {}
 
 impl<I: Iterator<Item: Argument>, R> fmt::Debug for Imap<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lazy { read, taken, .. } = &self.outcomes;
+        let LazyOutcomes { read, taken, .. } = &self.outcomes;
         f.debug_struct("Imap").field("read", read).field("taken", taken).finish_non_exhaustive()
     }
 }
 
 /// The outcomes behind an [`Imap`], not yet read as values.
-pub(super) struct Lazy<I: Iterator<Item: Argument>> {
+pub(super) struct LazyOutcomes<I: Iterator<Item: Argument>> {
     /// The items not yet read; `None` once there are no more, or none are wanted.
     items: Option<I>,
-    work: Option<(Arc<Group>, Arc<Job>)>,
+    work: Option<(Arc<CallGroup>, Arc<Job>)>,
     /// The error that keeps everything from running, until it was returned.
     refused: Option<Error>,
     /// Items that were read but not yet handed over.
     batch: Batch,
     /// Outcomes that are ready to be taken.
-    ready: VecDeque<(u64, Outcome)>,
+    ready: VecDeque<(u64, JobOutcome)>,
     most: (usize, usize),
     /// Number of items that were read; `usual_item` is the size that an item is expected to have.
     read: u64,
@@ -78,19 +78,24 @@ pub(super) struct Lazy<I: Iterator<Item: Argument>> {
     taken: u64,
     taken_bytes: u64,
     /// The counters of the job when it was last looked at.
-    seen: Seen,
+    seen: GatheredOutcomes,
 }
 
 /// Number of outcomes that arrived, the sum of their bytes, and the size that a result usually has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct GatheredOutcomes {
     known: u64,
     came: u64,
     usual: u64,
 }
 
-impl<I: Iterator<Item: Argument>> Lazy<I> {
-    pub fn new(group: Result<Arc<Group>, Error>, items: I, order: Order, most: (usize, usize)) -> Lazy<I> {
+impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
+    pub fn new(
+        group: Result<Arc<CallGroup>, Error>,
+        items: I,
+        order: ResultOrder,
+        most: (usize, usize),
+    ) -> LazyOutcomes<I> {
         let (work, refused) = match group {
             Ok(group) => {
                 let job = Arc::new(Job::new(order));
@@ -99,7 +104,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
             }
             Err(e) => (None, Some(e)),
         };
-        Lazy {
+        LazyOutcomes {
             items: Some(items),
             work,
             refused,
@@ -110,7 +115,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
             usual_item: 0,
             taken: 0,
             taken_bytes: 0,
-            seen: Seen::default(),
+            seen: GatheredOutcomes::default(),
         }
     }
 
@@ -131,7 +136,7 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
     }
 
     /// Reads items while there is room, until an outcome is ready.
-    fn top_up(&mut self, group: &Group, job: &Arc<Job>) {
+    fn top_up(&mut self, group: &CallGroup, job: &Arc<Job>) {
         let mut last = tick();
         while self.has_room(self.batch.size()) {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
@@ -163,11 +168,11 @@ impl<I: Iterator<Item: Argument>> Lazy<I> {
     /// Takes the outcomes that are ready, and updates the counters.
     fn look(&mut self, state: &mut JobState) {
         state.drain(&mut self.ready);
-        self.seen = Seen { known: state.known, came: state.came, usual: state.usual };
+        self.seen = GatheredOutcomes { known: state.known, came: state.came, usual: state.usual };
     }
 
     /// Takes the next outcome that is ready.
-    fn pop(&mut self) -> Option<(u64, Outcome)> {
+    fn pop(&mut self) -> Option<(u64, JobOutcome)> {
         let (index, outcome) = self.ready.pop_front()?;
         self.taken += 1;
         self.taken_bytes += outcome.as_ref().map_or(0, |value| value.len() as u64);
@@ -187,8 +192,8 @@ fn tick() -> Option<TimeSpec> {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()
 }
 
-impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
-    type Item = Result<(u64, Outcome), Error>;
+impl<I: Iterator<Item: Argument>> Iterator for LazyOutcomes<I> {
+    type Item = Result<(u64, JobOutcome), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(e) = self.refused.take() {
@@ -235,7 +240,7 @@ impl<I: Iterator<Item: Argument>> Iterator for Lazy<I> {
     }
 }
 
-impl<I: Iterator<Item: Argument>> Drop for Lazy<I> {
+impl<I: Iterator<Item: Argument>> Drop for LazyOutcomes<I> {
     fn drop(&mut self) {
         if let Some((group, job)) = self.work.as_ref().filter(|(group, _)| group.check_owner().is_ok()) {
             group.cancel(job);

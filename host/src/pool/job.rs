@@ -16,35 +16,35 @@ use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
 
 /// The outcome of an item, before it is read as a value.
-pub(super) type Outcome = Result<Bytes, Failed>;
+pub(super) type JobOutcome = Result<Bytes, FailedItem>;
 
 /// A failure, and the number of attempts that were made.
 #[derive(Clone, Debug)]
-pub(super) struct Failed {
+pub(super) struct FailedItem {
     pub attempts: u32,
     pub failure: Failure,
 }
 
 /// The reason why a job ended before all its outcomes were known.
 #[derive(Clone, Debug)]
-pub(super) enum Ended {
+pub(super) enum JobEnd {
     Cancelled,
     Failed(Error),
 }
 
-impl Ended {
+impl JobEnd {
     /// Returns the error of an item whose outcome is not known.
     pub fn error(&self, index: u64) -> Error {
         match self {
-            Ended::Cancelled => Error::Item(ItemError::cancelled(index)),
-            Ended::Failed(e) => e.clone(),
+            JobEnd::Cancelled => Error::Item(ItemError::cancelled(index)),
+            JobEnd::Failed(e) => e.clone(),
         }
     }
 }
 
 /// The order in which the caller wants the outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum ResultOrder {
     Input,
     Arrival,
 }
@@ -52,14 +52,14 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Job {
     /// Items that no worker was given. Lock it only while holding the lock of the group's state.
-    queue: Mutex<Queue>,
+    queue: Mutex<ItemQueue>,
     state: Mutex<JobState>,
     changed: Condvar,
 }
 
 /// Items that wait for a worker.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct ItemQueue {
     batches: VecDeque<Batch>,
     /// Number of items of the first batch that were already taken.
     taken: usize,
@@ -69,7 +69,7 @@ pub(super) struct Queue {
     pub listed: bool,
 }
 
-impl Queue {
+impl ItemQueue {
     pub fn push(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.batches.push_back(batch);
@@ -112,12 +112,12 @@ impl Queue {
 /// The outcomes of a job, and who waits for them.
 #[derive(Debug)]
 pub(super) struct JobState {
-    order: Order,
+    order: ResultOrder,
     /// For ordered jobs: the known outcomes from item `base` on, by index.
-    slots: VecDeque<Option<Outcome>>,
+    slots: VecDeque<Option<JobOutcome>>,
     base: u64,
     /// For unordered jobs: the outcomes in the order of arrival.
-    arrived: VecDeque<(u64, Outcome)>,
+    arrived: VecDeque<(u64, JobOutcome)>,
     pub submitted: u64,
     pub known: u64,
     /// Sum of the bytes of all outcomes that arrived; `usual` is the size that one is expected to have.
@@ -127,7 +127,7 @@ pub(super) struct JobState {
     sealed: bool,
     /// True if no more items will come because the pool was closed in the meantime.
     shut: bool,
-    ended: Option<Ended>,
+    ended: Option<JobEnd>,
     /// True once all outcomes are known and the listeners were told.
     over: bool,
     waiting: usize,
@@ -139,27 +139,27 @@ pub(super) struct JobState {
 
 /// The wakers and callbacks that are run when a job is over.
 #[must_use]
-pub(super) struct Listeners {
+pub(super) struct JobListeners {
     pub wakers: Vec<Waker>,
     pub callbacks: Vec<Callback>,
 }
 
 impl JobState {
     /// Returns the listeners to tell, if the last outcome has just become known.
-    fn settle(&mut self) -> Option<Listeners> {
+    fn settle(&mut self) -> Option<JobListeners> {
         let complete = self.sealed && self.known == self.submitted;
         if self.over || !(complete || self.ended.is_some()) {
             return None;
         }
         self.over = true;
-        Some(Listeners { wakers: std::mem::take(&mut self.wakers), callbacks: std::mem::take(&mut self.callbacks) })
+        Some(JobListeners { wakers: std::mem::take(&mut self.wakers), callbacks: std::mem::take(&mut self.callbacks) })
     }
 
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    pub fn ended(&self) -> Option<&Ended> {
+    pub fn ended(&self) -> Option<&JobEnd> {
         self.ended.as_ref()
     }
 
@@ -168,12 +168,12 @@ impl JobState {
     }
 
     /// Returns the outcome of an item, if it is known and was not taken.
-    pub fn outcome(&self, index: u64) -> Option<&Outcome> {
+    pub fn outcome(&self, index: u64) -> Option<&JobOutcome> {
         self.slots.get(usize::try_from(index.checked_sub(self.base)?).ok()?)?.as_ref()
     }
 
     /// Takes the outcome of an item, and leaves the others in place.
-    pub fn take(&mut self, index: u64) -> Option<Outcome> {
+    pub fn take(&mut self, index: u64) -> Option<JobOutcome> {
         self.slots.get_mut(usize::try_from(index.checked_sub(self.base)?).ok()?)?.take()
     }
 
@@ -194,16 +194,16 @@ impl JobState {
 
     fn has_next(&self) -> bool {
         match self.order {
-            Order::Input => matches!(self.slots.front(), Some(Some(_))),
-            Order::Arrival => !self.arrived.is_empty(),
+            ResultOrder::Input => matches!(self.slots.front(), Some(Some(_))),
+            ResultOrder::Arrival => !self.arrived.is_empty(),
         }
     }
 
     /// Moves all outcomes that are ready to `to`.
-    pub fn drain(&mut self, to: &mut VecDeque<(u64, Outcome)>) {
+    pub fn drain(&mut self, to: &mut VecDeque<(u64, JobOutcome)>) {
         match self.order {
-            Order::Arrival => to.append(&mut self.arrived),
-            Order::Input => {
+            ResultOrder::Arrival => to.append(&mut self.arrived),
+            ResultOrder::Input => {
                 while let Some(Some(outcome)) = self.slots.pop_front_if(|slot| slot.is_some()) {
                     to.push_back((self.base, outcome));
                     self.base += 1;
@@ -214,7 +214,7 @@ impl JobState {
 }
 
 impl Job {
-    pub fn new(order: Order) -> Job {
+    pub fn new(order: ResultOrder) -> Job {
         Job {
             queue: Mutex::default(),
             state: Mutex::new(JobState {
@@ -239,7 +239,7 @@ impl Job {
         }
     }
 
-    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub fn queue(&self) -> MutexGuard<'_, ItemQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -258,7 +258,7 @@ impl Job {
     }
 
     /// Marks the job as complete: no more items will come.
-    pub fn seal(&self) -> Option<Listeners> {
+    pub fn seal(&self) -> Option<JobListeners> {
         let mut state = self.state();
         state.sealed = true;
         state.settle()
@@ -266,7 +266,7 @@ impl Job {
 
     /// Ends the supply of items if the calling thread is the one that reads them, since it now waits for the pool to
     /// end.
-    pub fn shut_own(&self) -> Option<Listeners> {
+    pub fn shut_own(&self) -> Option<JobListeners> {
         let mut state = self.state();
         if state.sealed || state.reader != Some(thread::current().id()) {
             return None;
@@ -277,7 +277,7 @@ impl Job {
     }
 
     /// Stores outcomes of items that workers ran.
-    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> Option<Listeners> {
+    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, JobOutcome)>) -> Option<JobListeners> {
         let mut state = self.state();
         if state.ended.is_some() {
             return None;
@@ -288,8 +288,8 @@ impl Job {
             state.usual = bytes.max(state.usual - state.usual / 16);
             state.known += 1;
             match state.order {
-                Order::Arrival => state.arrived.push_back((index, outcome)),
-                Order::Input => {
+                ResultOrder::Arrival => state.arrived.push_back((index, outcome)),
+                ResultOrder::Input => {
                     let at =
                         index.checked_sub(state.base).expect("an outcome that was taken does not come again") as usize;
                     if at >= state.slots.len() {
@@ -310,7 +310,7 @@ impl Job {
     }
 
     /// Ends the job: outcomes that are not known now never will be.
-    pub fn end(&self, ended: Ended) -> Option<Listeners> {
+    pub fn end(&self, ended: JobEnd) -> Option<JobListeners> {
         let mut state = self.state();
         if state.over {
             return None;

@@ -5,20 +5,20 @@ use std::thread::JoinHandle;
 
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::start_thread;
-use wasmpool_run::supervisor::Spares;
+use wasmpool_run::supervisor::SpareWorkers;
 
 /// The thread that starts spare worker processes. They die with the thread that started them, so this one lives as long
 /// as the pool. Dropping this ends the processes that were never used.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct SpareKeeper {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<Option<()>>>,
     /// The process that started the thread.
     owner: u32,
 }
 
-impl Keeper {
-    pub fn start(spares: Spares, count: usize) -> Result<Keeper, Error> {
+impl SpareKeeper {
+    pub fn start(spares: SpareWorkers, count: usize) -> Result<SpareKeeper, Error> {
         let (stop, stopped) = mpsc::channel::<()>();
         spares.announce(count);
         let keep = move || {
@@ -27,11 +27,11 @@ impl Keeper {
             spares.clear();
         };
         let thread = start_thread("wasmpool-start", keep).map_err(Error::spawn)?;
-        Ok(Keeper { stop: Some(stop), thread: Some(thread), owner: std::process::id() })
+        Ok(SpareKeeper { stop: Some(stop), thread: Some(thread), owner: std::process::id() })
     }
 }
 
-impl Drop for Keeper {
+impl Drop for SpareKeeper {
     fn drop(&mut self) {
         self.stop = None;
         // A process that was forked off has no copy of the thread to wait for.

@@ -33,11 +33,11 @@ pub use imap::Imap;
 pub use program::{may_start_own_binary, tell_version};
 pub use result::AsyncResult;
 pub use task::Task;
-pub use value::{Argument, Bytes, Returned};
+pub use value::{Argument, Bytes, ReturnValue};
 pub use wasmpool_core::item_error::ItemError;
 
-use keeper::Keeper;
-use settings::{Settings, settings};
+use keeper::SpareKeeper;
+use settings::{CallSettings, settings};
 use wasmpool_core::policy::Isolate;
 use wasmpool_run::error::Error;
 
@@ -49,7 +49,7 @@ use wasmpool_run::error::Error;
 ///
 /// Calls block the thread that makes them, and need no async runtime. The pool starts threads of its own; it leaves
 /// signals, standard streams and the working directory alone. A worker that dies costs the item that it was running,
-/// which fails as [`Kind::WorkerLost`](crate::Kind::WorkerLost), and no other.
+/// which fails as [`FailureKind::WorkerLost`](crate::FailureKind::WorkerLost), and no other.
 ///
 /// Where the system allows it, the pool puts its processes into a memory cgroup of their own, whose limit is what they may
 /// have together. It never moves the program itself; with cgroups of version 2 it therefore needs a systemd unit that has
@@ -71,7 +71,7 @@ use wasmpool_run::error::Error;
 /// ```
 pub struct Pool {
     function: Function,
-    keeper: Keeper,
+    keeper: SpareKeeper,
 }
 
 impl Pool {
@@ -239,7 +239,7 @@ impl Pool {
 
 /// The function that the pool was built with, and all the ways to call it. [`Function`] describes each in full.
 impl Pool {
-    fn with(&self, change: impl FnOnce(&mut Settings)) -> Function {
+    fn with(&self, change: impl FnOnce(&mut CallSettings)) -> Function {
         self.function.with(change)
     }
 
@@ -255,7 +255,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::map`].
-    pub fn map<A: Argument, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+    pub fn map<A: Argument, R: ReturnValue>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
         self.function.map(items)
     }
 
@@ -264,7 +264,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::map_each`].
-    pub fn map_each<A: Argument, R: Returned>(
+    pub fn map_each<A: Argument, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<Result<R, ItemError>>, Error> {
@@ -276,17 +276,17 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::starmap`].
-    pub fn starmap<A: Serialize, R: Returned>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
+    pub fn starmap<A: Serialize, R: ReturnValue>(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error> {
         self.function.starmap(items)
     }
 
     /// Returns an iterator over the results in the order of the items. See [`Function::imap`].
-    pub fn imap<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
+    pub fn imap<I: IntoIterator<Item: Argument>, R: ReturnValue>(&self, items: I) -> Imap<I::IntoIter, R> {
         self.function.imap(items)
     }
 
     /// Returns an iterator over the results as they finish. See [`Function::imap_unordered`].
-    pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: Returned>(&self, items: I) -> Imap<I::IntoIter, R> {
+    pub fn imap_unordered<I: IntoIterator<Item: Argument>, R: ReturnValue>(&self, items: I) -> Imap<I::IntoIter, R> {
         self.function.imap_unordered(items)
     }
 
@@ -295,7 +295,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::map_async`].
-    pub fn map_async<A: Argument, R: Returned>(
+    pub fn map_async<A: Argument, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<AsyncResult<Vec<R>>, Error> {
@@ -307,7 +307,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::starmap_async`].
-    pub fn starmap_async<A: Serialize, R: Returned>(
+    pub fn starmap_async<A: Serialize, R: ReturnValue>(
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<AsyncResult<Vec<R>>, Error> {
@@ -319,7 +319,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::apply`].
-    pub fn apply<A: Argument, R: Returned>(&self, argument: A) -> Result<R, Error> {
+    pub fn apply<A: Argument, R: ReturnValue>(&self, argument: A) -> Result<R, Error> {
         self.function.apply(argument)
     }
 
@@ -328,7 +328,7 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Function::apply_async`].
-    pub fn apply_async<A: Argument, R: Returned>(&self, argument: A) -> Result<AsyncResult<R>, Error> {
+    pub fn apply_async<A: Argument, R: ReturnValue>(&self, argument: A) -> Result<AsyncResult<R>, Error> {
         self.function.apply_async(argument)
     }
 }

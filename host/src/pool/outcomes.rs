@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::group::Group;
-use super::job::{Failed, Job};
-use wasmpool_core::layer::Part;
-use wasmpool_core::outcome::{Failure, Kind};
+use super::group::CallGroup;
+use super::job::{FailedItem, Job};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_ipc::lane::host::LARGE;
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::supervisor::{Encoded, Record, Recorded, Sink, Value};
+use wasmpool_run::supervisor::{EncodedValue, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded};
 use wasmpool_scheduler::WorkerId;
 
 /// Size in bytes of an allocation that outcomes share.
 const BLOCK: usize = 64 << 10;
 
 /// The job to which the items from `start` on belong.
-pub(super) struct Route {
+pub(super) struct JobRoute {
     pub start: u64,
     pub count: u64,
     pub job: Arc<Job>,
@@ -32,29 +32,29 @@ pub(super) struct Route {
 }
 
 /// Routes outcomes to their jobs.
-pub(super) struct Outcomes {
-    group: Arc<Group>,
-    news: Receiver<Route>,
+pub(super) struct OutcomeRouter {
+    group: Arc<CallGroup>,
+    news: Receiver<JobRoute>,
     /// Routes by the index of their first item.
-    routes: BTreeMap<u64, Route>,
+    routes: BTreeMap<u64, JobRoute>,
     /// The items of the route that `gathered` belongs to.
     current: Range<u64>,
-    gathered: Vec<(u64, Result<Kept, Failed>)>,
+    gathered: Vec<(u64, Result<GatheredBytes, FailedItem>)>,
     /// The bytes of gathered outcomes, in shared allocations. The thread that takes outcomes frees them: if each were
     /// an allocation of its own, that thread and this one would wait for each other's allocator all the time.
     blocks: Vec<Vec<u8>>,
 }
 
 /// The place of the bytes of a gathered outcome.
-enum Kept {
+enum GatheredBytes {
     Alone(Vec<u8>),
     /// A range in the block of this number.
     Shared(usize, Range<usize>),
 }
 
-impl Outcomes {
-    pub fn new(group: Arc<Group>, news: Receiver<Route>) -> Outcomes {
-        Outcomes { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
+impl OutcomeRouter {
+    pub fn new(group: Arc<CallGroup>, news: Receiver<JobRoute>) -> OutcomeRouter {
+        OutcomeRouter { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
     }
 
     /// Makes the route of this item the current one.
@@ -75,7 +75,7 @@ impl Outcomes {
         };
         let start = block.len();
         // Pushed before the copy: afterwards this write would have to wait until all of the copy is written.
-        self.gathered.push((index, Ok(Kept::Shared(number, start..start + value.len()))));
+        self.gathered.push((index, Ok(GatheredBytes::Shared(number, start..start + value.len()))));
         block.extend_from_slice(value);
     }
 
@@ -98,8 +98,8 @@ impl Outcomes {
         // Without spare capacity, since a caller may keep a small outcome for long.
         let blocks: Vec<Bytes> = self.blocks.drain(..).map(|block| block.into_boxed_slice().into()).collect();
         let outcome = |kept| match kept {
-            Kept::Alone(bytes) => bytes.into(),
-            Kept::Shared(number, range) => blocks[number].slice(range),
+            GatheredBytes::Alone(bytes) => bytes.into(),
+            GatheredBytes::Shared(number, range) => blocks[number].slice(range),
         };
         let (start, first) = (route.start, route.first);
         let outcomes = self.gathered.drain(..);
@@ -113,21 +113,28 @@ impl Outcomes {
     }
 }
 
-impl Sink for Outcomes {
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, _: &mut RenderedOutcomes) -> Recorded {
+impl OutcomeSink for OutcomeRouter {
+    fn record(
+        &mut self,
+        record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
+        _: &mut RenderedOutcomes,
+    ) -> Recorded {
         if !self.current.contains(&record.index) {
             self.turn_to(record.index);
         }
         let outcome = match result.map(|value| value.encoded) {
-            Ok(Encoded::One(value)) if value.len() < LARGE => {
+            Ok(EncodedValue::One(value)) if value.len() < LARGE => {
                 self.copy(record.index, &value);
                 return Recorded::Success;
             }
-            Ok(Encoded::One(value)) => Ok(Kept::Alone(value.into_owned())),
-            Ok(Encoded::Many(_)) => Err(Failure::new(Kind::InvalidOutput, "the worker sent several values for one")),
+            Ok(EncodedValue::One(value)) => Ok(GatheredBytes::Alone(value.into_owned())),
+            Ok(EncodedValue::Many(_)) => {
+                Err(Failure::new(FailureKind::InvalidOutput, "the worker sent several values for one"))
+            }
             Err(failure) => Err(failure),
         }
-        .map_err(|failure| Failed { attempts: record.attempts, failure });
+        .map_err(|failure| FailedItem { attempts: record.attempts, failure });
         let recorded = if outcome.is_ok() { Recorded::Success } else { Recorded::Failure };
         self.gathered.push((record.index, outcome));
         recorded
@@ -151,7 +158,7 @@ impl Sink for Outcomes {
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 
-    fn unprotected(&mut self, lacking: &[Part]) {
+    fn unprotected(&mut self, lacking: &[LayerPart]) {
         self.group.unprotected(lacking);
     }
 

@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
 
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
-use wasmpool_run::spawn::{self, Program, Role, Waited};
-use wasmpool_sandbox::surroundings::Ended;
+use wasmpool_run::spawn::{self, ChildProgram, ChildRole, ChildWait};
+use wasmpool_sandbox::surroundings::ChildEnd;
 
 /// The name of the installed command.
 const COMMAND: &str = "wasmpool";
@@ -43,7 +43,7 @@ pub fn may_start_own_binary() {
 
 /// Finds the worker binary: the one that was `given`, this program, the one the environment names, or the installed
 /// command.
-pub(super) fn find(given: Option<&Path>) -> Result<Program, Error> {
+pub(super) fn find(given: Option<&Path>) -> Result<ChildProgram, Error> {
     if env::args_os().next().is_some_and(|mark| mark == spawn::MARK) {
         return Err(Error::WorkerBinary(
             "this process was started as a worker, but its program does not call wasmpool::worker_entry() first thing in \
@@ -55,7 +55,7 @@ pub(super) fn find(given: Option<&Path>) -> Result<Program, Error> {
         return other(path);
     }
     if OWN_BINARY.load(Ordering::Relaxed) {
-        return Ok(Program::Own);
+        return Ok(ChildProgram::Own);
     }
     if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return other(Path::new(&path));
@@ -77,26 +77,26 @@ fn installed(path: &OsStr) -> Option<PathBuf> {
 }
 
 /// Opens a binary, and checks the version that it reports.
-fn other(path: &Path) -> Result<Program, Error> {
-    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", Foreign::of(path)));
+fn other(path: &Path) -> Result<ChildProgram, Error> {
+    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", ForeignText::of(path)));
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_PATH)
         .open(path)
         .map_err(|e| wrong(format!("cannot be opened: {e}")))?;
-    let program = Program::Other(Arc::new(file));
+    let program = ChildProgram::Other(Arc::new(file));
     let answer = ask(&program).map_err(|e| wrong(format!("cannot be started: {e}")))?;
     match answer {
-        Answer::Version(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
-        Answer::Version(version) => Err(wrong(format!(
+        VersionAnswer::Version(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
+        VersionAnswer::Version(version) => Err(wrong(format!(
             "is of version {}, and this is {}: use one of the same",
-            Foreign::of(&version),
+            ForeignText::of(&version),
             env!("CARGO_PKG_VERSION")
         ))),
-        Answer::Killed(ended) => {
+        VersionAnswer::Killed(ended) => {
             Err(wrong(format!("was ended by somebody else before it said which version it is ({ended}); try again")))
         }
-        Answer::None => Err(wrong(
+        VersionAnswer::None => Err(wrong(
             "does not answer as a worker: it has to be the `wasmpool` command, or a program that calls \
              wasmpool::worker_entry() first thing in main"
                 .to_owned(),
@@ -105,29 +105,29 @@ fn other(path: &Path) -> Result<Program, Error> {
 }
 
 /// What a binary answers that is asked for its version.
-enum Answer {
+enum VersionAnswer {
     Version(String),
     /// It was ended before, for no fault of its own.
-    Killed(Ended),
+    Killed(ChildEnd),
     /// Nothing that one of ours would.
     None,
 }
 
 /// Asks a binary for its version.
-fn ask(program: &Program) -> Result<Answer, Error> {
+fn ask(program: &ChildProgram) -> Result<VersionAnswer, Error> {
     let (control, child) = patiently(None, || {
         let (control, theirs) = Control::pair()?;
-        Ok::<_, Error>((control, spawn::start(program, Role::Version, theirs).map_err(Error::spawn)?))
+        Ok::<_, Error>((control, spawn::start(program, ChildRole::Version, theirs).map_err(Error::spawn)?))
     })?;
     let ended = match child.wait_at_most(PATIENCE, None)? {
-        Waited::Ended(ended) => ended,
+        ChildWait::Ended(ended) => ended,
         // Killed when dropped.
-        Waited::Late | Waited::Stopped => return Ok(Answer::None),
+        ChildWait::Late | ChildWait::Stopped => return Ok(VersionAnswer::None),
     };
     Ok(match control.receive::<String>(true) {
-        Ok(Incoming::Message(version)) => Answer::Version(version),
-        _ if ended.sent_by_others() => Answer::Killed(ended),
-        _ => Answer::None,
+        Ok(Incoming::Message(version)) => VersionAnswer::Version(version),
+        _ if ended.sent_by_others() => VersionAnswer::Killed(ended),
+        _ => VersionAnswer::None,
     })
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::callbacks::Callback;
-use super::group::Group;
+use super::group::CallGroup;
 use super::job::{Job, JobState};
 use wasmpool_run::error::Error;
 
@@ -43,13 +43,13 @@ use wasmpool_run::error::Error;
 /// ```
 #[must_use = "it tells what became of the call"]
 pub struct AsyncResult<T> {
-    group: Arc<Group>,
+    group: Arc<CallGroup>,
     job: Arc<Job>,
     read: fn(&JobState) -> Result<T, Error>,
 }
 
 impl<T> AsyncResult<T> {
-    pub(super) fn new(group: Arc<Group>, job: Arc<Job>, read: fn(&JobState) -> Result<T, Error>) -> AsyncResult<T> {
+    pub(super) fn new(group: Arc<CallGroup>, job: Arc<Job>, read: fn(&JobState) -> Result<T, Error>) -> AsyncResult<T> {
         AsyncResult { group, job, read }
     }
 

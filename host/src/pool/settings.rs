@@ -4,21 +4,21 @@ use serde::Serialize;
 
 use super::spelled;
 use wasmpool_core::guest_grants::GuestGrants;
-use wasmpool_core::policy::{Call, Form, Isolate, Limits, ResultForm, SandboxMode};
+use wasmpool_core::policy::{Isolate, ItemEncoding, ItemLimits, ResultForm, SandboxMode, TaskCall};
 use wasmpool_run::error::Error;
 use wasmpool_run::grants::Grants;
-use wasmpool_scheduler::{ChunkSize, Config};
+use wasmpool_scheduler::{ChunkSize, SchedulerConfig};
 
 /// The settings of a call. Calls of one task with equal settings share worker processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Settings {
+pub(super) struct CallSettings {
     pub function: Option<String>,
     /// Parameters that are bound by name, each to a JSON value.
     pub args: Vec<(String, String)>,
     /// JSON argument of the task's `init`.
     pub init: Option<String>,
     pub isolate: Isolate,
-    pub limits: Limits,
+    pub limits: ItemLimits,
     pub sandbox: SandboxMode,
     pub grants: Grants,
     pub retries: u32,
@@ -30,14 +30,14 @@ pub(super) struct Settings {
     pub wrong: Option<String>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for CallSettings {
+    fn default() -> CallSettings {
+        CallSettings {
             function: None,
             args: Vec::new(),
             init: None,
             isolate: Isolate::default(),
-            limits: Limits::default(),
+            limits: ItemLimits::default(),
             sandbox: SandboxMode::default(),
             grants: Grants::default(),
             retries: 0,
@@ -49,7 +49,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl CallSettings {
     /// Sets the function. Bound arguments belong to the previous function and are dropped.
     pub fn function(&mut self, name: &str) {
         self.function = Some(name.to_owned());
@@ -76,14 +76,23 @@ impl Settings {
     }
 
     /// Returns the settings for another task in the same pool: limits are kept, and nothing that belongs to this task.
-    pub fn of_another_task(&self) -> Settings {
-        let &Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, .. } = self;
-        Settings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, ..Settings::default() }
+    pub fn of_another_task(&self) -> CallSettings {
+        let &CallSettings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, .. } = self;
+        CallSettings {
+            isolate,
+            limits,
+            sandbox,
+            retries,
+            max_tasks_per_worker,
+            chunk,
+            buffer,
+            ..CallSettings::default()
+        }
     }
 
     /// Returns the call in the form in which workers are told of it.
-    pub fn call(&self, given: GuestGrants, item_form: Form, result_form: ResultForm) -> Call {
-        Call {
+    pub fn call(&self, given: GuestGrants, item_form: ItemEncoding, result_form: ResultForm) -> TaskCall {
+        TaskCall {
             function: self.function.clone(),
             args: self.args.clone(),
             init: self.init.clone(),
@@ -93,13 +102,13 @@ impl Settings {
             given,
             item_form,
             result_form,
-            ..Call::default()
+            ..TaskCall::default()
         }
     }
 
     /// Returns the scheduler's configuration for a pool of `workers` workers.
-    pub fn config(&self, workers: usize, window: usize) -> Config {
-        Config {
+    pub fn config(&self, workers: usize, window: usize) -> SchedulerConfig {
+        SchedulerConfig {
             // The number of workers is sent as soon as there are items.
             workers: 0,
             ordered: false,
@@ -107,7 +116,7 @@ impl Settings {
             retries: self.retries,
             max_tasks_per_worker: self.max_tasks_per_worker,
             window,
-            ..Config::of_limits(self.limits.timeout, workers)
+            ..SchedulerConfig::of_limits(self.limits.timeout, workers)
         }
     }
 }
@@ -308,7 +317,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_dir($($receiver)*, host: impl Into<std::path::PathBuf>, guest: &str, writable: bool) -> $made {
-            let directory = wasmpool_run::grants::Directory { host: host.into(), guest: guest.to_owned(), writable };
+            let directory = wasmpool_run::grants::DirectoryGrant { host: host.into(), guest: guest.to_owned(), writable };
             $self.with(|settings| settings.grants.directories.push(directory))
         }
 
@@ -335,7 +344,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_net($($receiver)*, host: &str, port: u16) -> $made {
-            let peer = wasmpool_run::grants::Peer { host: host.to_owned(), port };
+            let peer = wasmpool_run::grants::PeerGrant { host: host.to_owned(), port };
             $self.with(|settings| settings.grants.peers.push(peer))
         }
     };

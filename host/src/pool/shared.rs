@@ -9,36 +9,36 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::callbacks::Callbacks;
-use super::group::{Group, Key};
-use wasmpool_core::layer::Part;
-use wasmpool_run::cgroup::{Host, Room, Workers};
+use super::group::{CallGroup, GroupKey};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
-use wasmpool_run::spawn::Program;
-use wasmpool_run::supervisor::{Event, Spares};
-use wasmpool_scheduler::shares::{Claim, share};
+use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::supervisor::{Event, SpareWorkers};
+use wasmpool_scheduler::shares::{WorkerDemand, share};
 
 /// Number of groups up to which idle ones are kept. Each costs a thread, and its workers where there is room for them.
 const MOST_IDLE: usize = 16;
 
-pub(super) struct Shared {
+pub(super) struct SharedWorkers {
     /// The process that built the pool, whose threads serve it.
     owner: u32,
-    pub program: Program,
-    pub spares: Spares,
+    pub program: ChildProgram,
+    pub spares: SpareWorkers,
     pub callbacks: Callbacks,
     budget: AtomicUsize,
     /// True once no calls are taken; groups end when their jobs are over.
     closing: AtomicBool,
-    central: Mutex<Central>,
+    central: Mutex<WorkerCentral>,
     /// Notified when a group has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct Central {
+struct WorkerCentral {
     /// Groups, each with the number of workers that it needs and has.
-    groups: HashMap<Key, (Arc<Group>, Claim)>,
+    groups: HashMap<GroupKey, (Arc<CallGroup>, WorkerDemand)>,
     /// Number of group threads that have not ended; `threads` are those to be joined.
     running: usize,
     threads: Vec<JoinHandle<()>>,
@@ -47,19 +47,19 @@ struct Central {
     unprotected: BTreeSet<String>,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedWorkers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("workers", &self.workers()).field("closing", &self.is_closing()).finish()
     }
 }
 
-impl Shared {
-    pub fn new(program: Program, workers: usize) -> Shared {
+impl SharedWorkers {
+    pub fn new(program: ChildProgram, workers: usize) -> SharedWorkers {
         // How much each worker may take is known when the first call is made.
-        let room = Room::new(Host::Stays, Workers { count: workers, each: 0 });
-        Shared {
+        let room = Room::new(HostPlacement::Stays, Workers { count: workers, each: 0 });
+        SharedWorkers {
             owner: std::process::id(),
-            spares: Spares::new(program.clone(), room),
+            spares: SpareWorkers::new(program.clone(), room),
             program,
             callbacks: Callbacks::default(),
             budget: AtomicUsize::new(workers),
@@ -69,7 +69,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Central> {
+    fn lock(&self) -> MutexGuard<'_, WorkerCentral> {
         self.central.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -92,13 +92,13 @@ impl Shared {
     }
 
     /// Returns the group for a call, and has it expect a job.
-    pub fn group(self: &Arc<Shared>, key: Key) -> Result<Arc<Group>, Error> {
+    pub fn group(self: &Arc<SharedWorkers>, key: GroupKey) -> Result<Arc<CallGroup>, Error> {
         self.check_owner()?;
         // Tried again without holding the lock, so that others get their groups meanwhile.
         patiently(None, || self.find_group(&key))
     }
 
-    fn find_group(self: &Arc<Shared>, key: &Key) -> Result<Arc<Group>, Error> {
+    fn find_group(self: &Arc<SharedWorkers>, key: &GroupKey) -> Result<Arc<CallGroup>, Error> {
         let mut central = self.lock();
         if self.is_closing() {
             return Err(Error::Closed);
@@ -111,12 +111,12 @@ impl Shared {
             return Ok(group.clone());
         }
         central.make_room();
-        let (group, thread) = Group::start(key.clone(), self)?;
+        let (group, thread) = CallGroup::start(key.clone(), self)?;
         group.expect_job();
         central.threads.retain(|thread| !thread.is_finished());
         central.threads.push(thread);
         central.running += 1;
-        central.groups.insert(key.clone(), (group.clone(), Claim { need: 0, held: 0, used }));
+        central.groups.insert(key.clone(), (group.clone(), WorkerDemand { need: 0, held: 0, used }));
         Ok(group)
     }
 
@@ -141,7 +141,7 @@ impl Shared {
         central.share(workers);
     }
 
-    pub fn group_ended(&self, group: &Arc<Group>) {
+    pub fn group_ended(&self, group: &Arc<CallGroup>) {
         let mut central = self.lock();
         if central.groups.get(&group.key).is_some_and(|(known, _)| Arc::ptr_eq(known, group)) {
             central.groups.remove(&group.key);
@@ -150,7 +150,7 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    pub fn unprotected(&self, lacking: &[Part]) {
+    pub fn unprotected(&self, lacking: &[LayerPart]) {
         self.lock().unprotected.extend(lacking.iter().map(|part| format!("{part:?}")));
     }
 
@@ -180,7 +180,7 @@ impl Shared {
         }
         let mut central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
-        let groups: Vec<Arc<Group>> = central.groups.drain().map(|(_, (group, _))| group).collect();
+        let groups: Vec<Arc<CallGroup>> = central.groups.drain().map(|(_, (group, _))| group).collect();
         drop(central);
         for group in groups {
             group.terminate();
@@ -209,20 +209,20 @@ impl Shared {
     /// Stops the jobs of the calling thread from taking more items. To be called before that thread blocks: work that
     /// only it could drive cannot continue.
     pub fn shut_own_jobs(&self) {
-        let groups: Vec<Arc<Group>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
+        let groups: Vec<Arc<CallGroup>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
         for group in groups {
             group.shut_own_jobs();
         }
     }
 }
 
-impl Central {
+impl WorkerCentral {
     /// Shares out the workers anew, and tells groups whose share has changed.
     fn share(&mut self, budget: usize) {
         for (group, claim) in self.groups.values_mut() {
             claim.need = group.outstanding().min(budget);
         }
-        let claims: Vec<Claim> = self.groups.values().map(|(_, claim)| *claim).collect();
+        let claims: Vec<WorkerDemand> = self.groups.values().map(|(_, claim)| *claim).collect();
         for ((group, claim), workers) in self.groups.values_mut().zip(share(budget, &claims)) {
             if claim.held != workers {
                 claim.held = workers;
@@ -236,7 +236,7 @@ impl Central {
         if self.groups.len() < MOST_IDLE {
             return;
         }
-        let is_idle = |group: &Group| group.is_idle() && group.outstanding() == 0;
+        let is_idle = |group: &CallGroup| group.is_idle() && group.outstanding() == 0;
         let idle = self.groups.iter().filter(|(_, (group, _))| is_idle(group)).min_by_key(|(_, (_, claim))| claim.used);
         if let Some(key) = idle.map(|(key, _)| key.clone())
             && let Some((group, _)) = self.groups.remove(&key)

@@ -56,9 +56,9 @@ pub fn read<'de, T: serde::Deserialize<'de>>(json: &'de [u8]) -> serde_json::Res
 struct Spelled<T>(T);
 
 /// A value within another, on its way to a [`Spelled`] serializer.
-struct Part<'a, T: ?Sized>(&'a T);
+struct SpelledPart<'a, T: ?Sized>(&'a T);
 
-impl<T: Serialize + ?Sized> Serialize for Part<'_, T> {
+impl<T: Serialize + ?Sized> Serialize for SpelledPart<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(Spelled(serializer))
     }
@@ -110,7 +110,7 @@ impl<S: Serializer> Serializer for Spelled<S> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.0.serialize_some(&Part(value))
+        self.0.serialize_some(&SpelledPart(value))
     }
 
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
@@ -122,7 +122,7 @@ impl<S: Serializer> Serializer for Spelled<S> {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
-        self.0.serialize_newtype_struct(name, &Part(value))
+        self.0.serialize_newtype_struct(name, &SpelledPart(value))
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -132,7 +132,7 @@ impl<S: Serializer> Serializer for Spelled<S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.0.serialize_newtype_variant(name, at, variant, &Part(value))
+        self.0.serialize_newtype_variant(name, at, variant, &SpelledPart(value))
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
@@ -192,7 +192,7 @@ macro_rules! write_parts {
             type Error = S::Error;
 
             fn $method<T: Serialize + ?Sized>(&mut self, part: &T) -> Result<(), S::Error> {
-                self.0.$method(&Part(part))
+                self.0.$method(&SpelledPart(part))
             }
 
             fn end(self) -> Result<S::Ok, S::Error> {
@@ -217,7 +217,7 @@ macro_rules! write_fields {
             type Error = S::Error;
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), S::Error> {
-                self.0.serialize_field(name, &Part(value))
+                self.0.serialize_field(name, &SpelledPart(value))
             }
 
             fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
@@ -243,7 +243,7 @@ impl<S: SerializeMap> SerializeMap for Spelled<S> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        self.0.serialize_value(&Part(value))
+        self.0.serialize_value(&SpelledPart(value))
     }
 
     fn end(self) -> Result<S::Ok, S::Error> {

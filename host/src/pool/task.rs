@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::eventfd::EventFd;
 
-use wasmpool_run::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm, Watch};
+use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, CompileWatcher, PreparedTask, Unwatched, Wasm};
 use wasmpool_run::error::Error;
-use wasmpool_run::spawn::Program;
+use wasmpool_run::spawn::ChildProgram;
 
 /// Number of artifacts of one task that are kept; an `init` with another argument makes another artifact.
 const MOST_MADE: usize = 16;
@@ -29,122 +29,122 @@ const MOST_MADE: usize = 16;
 /// # Ok::<(), wasmpool::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Task(Source);
+pub struct Task(TaskSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum TaskSource {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
 
 impl From<&str> for Task {
     fn from(path: &str) -> Task {
-        Task(Source::File(path.into()))
+        Task(TaskSource::File(path.into()))
     }
 }
 
 impl From<String> for Task {
     fn from(path: String) -> Task {
-        Task(Source::File(path.into()))
+        Task(TaskSource::File(path.into()))
     }
 }
 
 impl From<&Path> for Task {
     fn from(path: &Path) -> Task {
-        Task(Source::File(path.into()))
+        Task(TaskSource::File(path.into()))
     }
 }
 
 impl From<PathBuf> for Task {
     fn from(path: PathBuf) -> Task {
-        Task(Source::File(path))
+        Task(TaskSource::File(path))
     }
 }
 
 impl From<&PathBuf> for Task {
     fn from(path: &PathBuf) -> Task {
-        Task(Source::File(path.clone()))
+        Task(TaskSource::File(path.clone()))
     }
 }
 
 impl From<&[u8]> for Task {
     fn from(bytes: &[u8]) -> Task {
-        Task(Source::Bytes(bytes.to_vec()))
+        Task(TaskSource::Bytes(bytes.to_vec()))
     }
 }
 
 impl From<Vec<u8>> for Task {
     fn from(bytes: Vec<u8>) -> Task {
-        Task(Source::Bytes(bytes))
+        Task(TaskSource::Bytes(bytes))
     }
 }
 
 /// A task that was read, and the artifacts that were made from it.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedTask {
     wasm: Wasm,
-    program: Program,
-    made: Mutex<Vec<(Wanted, Arc<Prepared>)>>,
+    program: ChildProgram,
+    made: Mutex<Vec<(ArtifactKey, Arc<PreparedTask>)>>,
 }
 
 /// Compares by identity: the same path, read once more, may be another task.
-impl PartialEq for Loaded {
-    fn eq(&self, other: &Loaded) -> bool {
+impl PartialEq for LoadedTask {
+    fn eq(&self, other: &LoadedTask) -> bool {
         std::ptr::eq(self, other)
     }
 }
 
-impl Eq for Loaded {}
+impl Eq for LoadedTask {}
 
-impl Hash for Loaded {
+impl Hash for LoadedTask {
     fn hash<H: Hasher>(&self, to: &mut H) {
         std::ptr::from_ref(self).hash(to);
     }
 }
 
-impl Loaded {
-    pub fn read(task: &Task, program: Program) -> Result<Loaded, Error> {
+impl LoadedTask {
+    pub fn read(task: &Task, program: ChildProgram) -> Result<LoadedTask, Error> {
         let wasm = match &task.0 {
-            Source::File(path) => Wasm::of_file(path)?,
-            Source::Bytes(bytes) => Wasm::of_bytes(bytes)?,
+            TaskSource::File(path) => Wasm::of_file(path)?,
+            TaskSource::Bytes(bytes) => Wasm::of_bytes(bytes)?,
         };
-        Ok(Loaded { wasm, program, made: Mutex::default() })
+        Ok(LoadedTask { wasm, program, made: Mutex::default() })
     }
 
     /// Returns the artifact that is `wanted`: one made before, one from the cache, or one compiled now. Gives up when
     /// `stop` becomes readable.
-    pub fn prepare(&self, wanted: &Wanted, stop: Option<&EventFd>) -> Result<Arc<Prepared>, Error> {
+    pub fn prepare(&self, wanted: &ArtifactKey, stop: Option<&EventFd>) -> Result<Arc<PreparedTask>, Error> {
         self.make(wanted, stop, None)
     }
 
     /// Makes a new artifact in place of `old`, which cannot be loaded on this machine.
     pub fn prepare_anew(
         &self,
-        wanted: &Wanted,
+        wanted: &ArtifactKey,
         stop: Option<&EventFd>,
-        old: &Arc<Prepared>,
-    ) -> Result<Arc<Prepared>, Error> {
+        old: &Arc<PreparedTask>,
+    ) -> Result<Arc<PreparedTask>, Error> {
         self.make(wanted, stop, Some(old))
     }
 
     fn make(
         &self,
-        wanted: &Wanted,
+        wanted: &ArtifactKey,
         stop: Option<&EventFd>,
-        old: Option<&Arc<Prepared>>,
-    ) -> Result<Arc<Prepared>, Error> {
+        old: Option<&Arc<PreparedTask>>,
+    ) -> Result<Arc<PreparedTask>, Error> {
         // Held while compiling, so that two callers that want the same artifact compile it once.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = |prepared: &Arc<Prepared>| old.is_some_and(|old| Arc::ptr_eq(old, prepared));
+        let is_old = |prepared: &Arc<PreparedTask>| old.is_some_and(|old| Arc::ptr_eq(old, prepared));
         if let Some((_, prepared)) = made.iter().find(|(of, prepared)| of == wanted && !is_old(prepared)) {
             return Ok(prepared.clone());
         }
-        let cache = Cache::of_user();
+        let cache = ArtifactCache::of_user();
         if let Some(old) = old {
             cache.remove(&old.hash, old.meta.profile);
         }
-        let watch: &mut dyn Watch = match stop {
-            Some(stop) => &mut Until(stop),
+        let watch: &mut dyn CompileWatcher = match stop {
+            Some(stop) => &mut CompileWait(stop),
             None => &mut Unwatched,
         };
         let prepared = compile::prepare(&self.program, &self.wasm, wanted, &cache, old.is_some(), watch)?;
@@ -159,9 +159,9 @@ impl Loaded {
 }
 
 /// A wait for the compile process that ends when a descriptor becomes readable.
-struct Until<'a>(&'a EventFd);
+struct CompileWait<'a>(&'a EventFd);
 
-impl Watch for Until<'_> {
+impl CompileWatcher for CompileWait<'_> {
     fn compiling(&mut self) {}
 
     fn compiled(&mut self) {}

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::function::BATCH_BYTES;
 use super::spelled;
-use wasmpool_core::policy::Form;
+use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::ResultForm;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::host::LARGE;
@@ -50,7 +50,7 @@ impl<T> Deref for Bytes<T> {
 /// their names. One of none takes `()`.
 pub trait Argument {
     #[doc(hidden)]
-    fn form() -> Form;
+    fn form() -> ItemEncoding;
     #[doc(hidden)]
     fn write(item: Self, batch: &mut Batch)
     where
@@ -58,8 +58,8 @@ pub trait Argument {
 }
 
 impl<T: Serialize> Argument for T {
-    fn form() -> Form {
-        Form::Json
+    fn form() -> ItemEncoding {
+        ItemEncoding::Json
     }
 
     fn write(item: Self, batch: &mut Batch) {
@@ -68,8 +68,8 @@ impl<T: Serialize> Argument for T {
 }
 
 impl<T: AsRef<[u8]>> Argument for Bytes<T> {
-    fn form() -> Form {
-        Form::Bytes
+    fn form() -> ItemEncoding {
+        ItemEncoding::Bytes
     }
 
     fn write(item: Self, batch: &mut Batch) {
@@ -102,8 +102,8 @@ fn unwritable(e: &serde_json::Error) -> String {
 pub struct Star<T>(pub T);
 
 impl<T: Serialize> Argument for Star<T> {
-    fn form() -> Form {
-        Form::Json
+    fn form() -> ItemEncoding {
+        ItemEncoding::Json
     }
 
     fn write(item: Self, batch: &mut Batch) {
@@ -132,14 +132,14 @@ impl<T: Serialize> Argument for Star<T> {
 /// A result that does not fit the type is a failure of kind `invalid-output` of that item. NaN and the infinities, for
 /// which JSON has no number, are read as floats wherever the type has one. Where the type does not say that, as in a
 /// `serde_json::Value` or an untagged enum, they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
-pub trait Returned: Sized {
+pub trait ReturnValue: Sized {
     #[doc(hidden)]
     fn form() -> ResultForm;
     #[doc(hidden)]
     fn read(bytes: bytes::Bytes) -> Result<Self, String>;
 }
 
-impl<T: DeserializeOwned> Returned for T {
+impl<T: DeserializeOwned> ReturnValue for T {
     fn form() -> ResultForm {
         ResultForm::Json
     }
@@ -149,7 +149,7 @@ impl<T: DeserializeOwned> Returned for T {
     }
 }
 
-impl Returned for Bytes {
+impl ReturnValue for Bytes {
     fn form() -> ResultForm {
         ResultForm::Raw
     }
@@ -160,7 +160,7 @@ impl Returned for Bytes {
     }
 }
 
-impl Returned for Bytes<bytes::Bytes> {
+impl ReturnValue for Bytes<bytes::Bytes> {
     fn form() -> ResultForm {
         ResultForm::Raw
     }

@@ -1,6 +1,6 @@
 //! Arguments and results as bytes, and the reading of values.
 
-use wasmpool::{Bytes, Error, Kind, Pool};
+use wasmpool::{Bytes, Error, FailureKind, Pool};
 
 use crate::support::{ECHO, SQUARES, beside_others, builder, pool};
 
@@ -51,7 +51,10 @@ fn without_that_they_are_base64_in_json() {
 fn a_result_of_another_type_than_wanted_is_a_failure_of_its_item() {
     let _beside = beside_others();
     let outcomes = pool(SQUARES).map_each::<_, u8>([3, 300]).unwrap();
-    assert!(matches!(&outcomes[..], [Ok(9), Err(e)] if e.kind == Kind::InvalidOutput && e.index == 1), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[..], [Ok(9), Err(e)] if e.kind == FailureKind::InvalidOutput && e.index == 1),
+        "{outcomes:?}"
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn an_item_that_cannot_be_written_is_a_failure_of_its_own() {
     }
     let outcomes = pool(SQUARES).map_each::<_, i64>([0, 1, 2].map(Unwritable)).unwrap();
     assert!(matches!(&outcomes[..], [Ok(0), Err(e), Ok(4)]
-        if e.kind == Kind::InvalidInput && e.message.contains("not this one")));
+        if e.kind == FailureKind::InvalidInput && e.message.contains("not this one")));
     let bound = builder(SQUARES).bind("x", &Unwritable(1)).build();
     assert!(matches!(bound, Err(Error::Argument(what)) if what.contains("not this one")));
 }

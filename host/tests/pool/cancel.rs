@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmpool::{Error, Kind, Pool};
+use wasmpool::{Error, FailureKind, Pool};
 
 use crate::support::{SPIN, beside_others, builder, busy, until, workers};
 
@@ -31,7 +31,7 @@ fn items_behind_the_one_in_work_do_not_run_once_their_call_is_cancelled() {
     busy(1);
     let short = pool.map_async::<_, i64>(0..10).unwrap();
     assert!(endless.cancel());
-    assert!(matches!(endless.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled));
+    assert!(matches!(endless.get(), Err(Error::Item(e)) if e.kind == FailureKind::Cancelled));
     assert_eq!(short.get().unwrap(), Vec::from_iter(0..10));
 }
 
@@ -55,7 +55,7 @@ fn a_map_that_fails_frees_its_workers() {
     // Items that are no numbers fail at once; the others never end.
     let items =
         ["\"no number\"", "-1", "-1", "-1"].map(|json| serde_json::from_str::<serde_json::Value>(json).unwrap());
-    assert!(matches!(pool.map::<_, i64>(items), Err(Error::Item(e)) if e.kind == Kind::InvalidInput));
+    assert!(matches!(pool.map::<_, i64>(items), Err(Error::Item(e)) if e.kind == FailureKind::InvalidInput));
     assert_eq!(pool.map::<_, i64>(0..10).unwrap(), Vec::from_iter(0..10));
 }
 

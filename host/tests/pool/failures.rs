@@ -1,6 +1,6 @@
 //! Errors are reported to the caller whom they concern, and no caller waits for ever.
 
-use wasmpool::{Error, Kind};
+use wasmpool::{Error, FailureKind};
 
 use crate::support::{ECHO, OFFSET, SPIN, SQUARES, TWO, beside_others, builder, pool};
 
@@ -59,11 +59,11 @@ fn limits_are_those_of_the_call() {
         Err(Error::Item(e)) => e.kind,
         other => panic!("{other:?}"),
     };
-    assert_eq!(kind(pool.fuel(10_000).apply(-1)), Kind::Fuel);
-    assert_eq!(kind(pool.timeout(std::time::Duration::from_millis(50)).apply(-1)), Kind::Timeout);
+    assert_eq!(kind(pool.fuel(10_000).apply(-1)), FailureKind::Fuel);
+    assert_eq!(kind(pool.timeout(std::time::Duration::from_millis(50)).apply(-1)), FailureKind::Timeout);
     let echo = pool.task(ECHO).unwrap();
     let small = echo.max_output(10).apply::<_, String>("YWJjZGVmZ2hpamts");
-    assert!(matches!(small, Err(Error::Item(e)) if e.kind == Kind::OutputTooLarge));
+    assert!(matches!(small, Err(Error::Item(e)) if e.kind == FailureKind::OutputTooLarge));
     let tight = echo.memory(1 << 20).apply::<_, wasmpool::Bytes>(wasmpool::Bytes(vec![0; 4 << 20]));
-    assert!(matches!(tight, Err(Error::Item(e)) if matches!(e.kind, Kind::Memory | Kind::Trap)));
+    assert!(matches!(tight, Err(Error::Item(e)) if matches!(e.kind, FailureKind::Memory | FailureKind::Trap)));
 }

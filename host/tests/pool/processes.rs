@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use wasmpool::{AsyncResult, Error, Imap, Kind, Pool};
+use wasmpool::{AsyncResult, Error, FailureKind, Imap, Pool};
 
 use crate::support::{INNER, POWER, SPIN, SQUARES, again, alone, beside_others, builder, busy, pool, until, workers};
 
@@ -76,11 +76,11 @@ fn loses_one_item_with_each_worker() {
         Err(Error::Item(e)) => e.kind,
         other => panic!("{other:?}"),
     };
-    assert_eq!(kind(pool.timeout(Duration::from_millis(300)).apply(-1)), Kind::Timeout);
+    assert_eq!(kind(pool.timeout(Duration::from_millis(300)).apply(-1)), FailureKind::Timeout);
     for item in 0..3 {
         let endless = pool.apply_async::<_, i64>(-1).unwrap();
         busy(1)[0].kill();
-        assert_eq!(kind(endless.get()), Kind::WorkerLost);
+        assert_eq!(kind(endless.get()), FailureKind::WorkerLost);
         assert_eq!(pool.apply::<_, i64>(item).unwrap(), item);
     }
     drop(pool);

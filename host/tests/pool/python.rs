@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use wasmpool::{Error, Isolate, Kind};
+use wasmpool::{Error, FailureKind, Isolate};
 
 use crate::support::{
     COUNT_TO, COUNTER, DIVIDE, OFFSET, POWER, SPIN, SQUARES, alone, beside_others, builder, busy, pool, resident,
@@ -81,7 +81,7 @@ fn map_raises_the_first_failure_by_index_and_names_the_item() {
     let Err(Error::Item(e)) = pool.map::<_, i64>(items) else {
         panic!("item 37 divides by zero");
     };
-    assert_eq!((e.index, e.kind), (37, Kind::Trap));
+    assert_eq!((e.index, e.kind), (37, FailureKind::Trap));
     assert_eq!(e.to_string(), "item 37 failed: trap: wasm trap: integer divide by zero");
     // The rest is not run to its end, since it has none.
     let endless = (0i64..).map(|i| (i, i - 100));
@@ -96,7 +96,7 @@ fn map_each_gives_every_item_its_outcome() {
     for (i, outcome) in (0i64..).zip(outcomes) {
         match outcome {
             Ok(quotient) => assert_eq!(quotient, i / (i % 10)),
-            Err(e) => assert_eq!((e.index as i64, e.kind, i % 10), (i, Kind::Trap, 0)),
+            Err(e) => assert_eq!((e.index as i64, e.kind, i % 10), (i, FailureKind::Trap, 0)),
         }
     }
 }
@@ -108,7 +108,9 @@ fn starmap_takes_tuples_of_arguments() {
     assert_eq!(pool(SQUARES).starmap::<_, i64>([(2,), (3,)]).unwrap(), [4, 9]);
     assert_eq!(pool(COUNTER).starmap::<_, i64>([[0u8; 0]; 2]).unwrap(), [1, 1]);
     let wrong = pool(SQUARES).starmap::<_, i64>([2]);
-    assert!(matches!(wrong, Err(Error::Item(e)) if e.kind == Kind::InvalidInput && e.message.contains("tuples")));
+    assert!(
+        matches!(wrong, Err(Error::Item(e)) if e.kind == FailureKind::InvalidInput && e.message.contains("tuples"))
+    );
 }
 
 #[test]
@@ -265,7 +267,7 @@ fn async_result_get_waits_as_long_as_the_timeout_and_the_task_goes_on() {
     assert!(matches!(result.get_timeout(Duration::from_millis(20)), Err(Error::WaitTimeout)));
     assert!(matches!(result.get_timeout(Duration::ZERO), Err(Error::WaitTimeout)));
     let short = pool.timeout(Duration::from_millis(200)).apply_async::<_, i64>(-1).unwrap();
-    assert!(matches!(short.get_timeout(Duration::MAX), Err(Error::Item(e)) if e.kind == Kind::Timeout));
+    assert!(matches!(short.get_timeout(Duration::MAX), Err(Error::Item(e)) if e.kind == FailureKind::Timeout));
     assert!(!result.ready());
 }
 
@@ -276,7 +278,7 @@ fn async_result_cancel_ends_what_is_not_known() {
     let running = pool.apply_async::<_, i64>(-1).unwrap();
     let waiting = pool.map_async::<_, i64>(0..1000).unwrap();
     assert!(waiting.cancel() && !waiting.cancel());
-    assert!(matches!(waiting.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
+    assert!(matches!(waiting.get(), Err(Error::Item(e)) if e.kind == FailureKind::Cancelled && e.index == 0));
     assert!(running.cancel());
     // The worker is still running the cancelled item; another one serves.
     pool.resize(2);
@@ -344,9 +346,9 @@ fn terminate_stops_at_once_and_what_is_not_known_is_cancelled() {
     pool.terminate();
     for result in results {
         assert!(result.ready());
-        assert!(matches!(result.get(), Err(Error::Item(e)) if e.kind == Kind::Cancelled && e.index == 0));
+        assert!(matches!(result.get(), Err(Error::Item(e)) if e.kind == FailureKind::Cancelled && e.index == 0));
     }
-    assert!(matches!(lazy.next(), Some(Err(Error::Item(e))) if e.kind == Kind::Cancelled));
+    assert!(matches!(lazy.next(), Some(Err(Error::Item(e))) if e.kind == FailureKind::Cancelled));
     assert!(lazy.next().is_none());
     assert_eq!(known.get().unwrap(), 7);
     pool.join().unwrap();
@@ -434,7 +436,7 @@ fn a_worker_that_dies_costs_the_item_it_was_running() {
         outcomes.into_iter()
     });
     assert!(matches!(rest.next(), Some(Err(Error::Item(e)))
-        if e.kind == Kind::WorkerLost && e.index == 0 && e.signal == Some(9)));
+        if e.kind == FailureKind::WorkerLost && e.index == 0 && e.signal == Some(9)));
     assert_eq!(rest.map(Result::unwrap).collect::<Vec<_>>(), (0..5000).collect::<Vec<_>>());
     assert_eq!(pool.apply::<_, i64>(1).unwrap(), 1, "the pool goes on");
 }

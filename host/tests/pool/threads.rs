@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use wasmpool::{Bytes, Error, Kind};
+use wasmpool::{Bytes, Error, FailureKind};
 
 use crate::support::{COUNT_TO, ECHO, SPIN, SQUARES, alone, beside_others, builder, busy, pool, until, workers};
 
@@ -82,7 +82,7 @@ fn dropping_a_pool_leaves_no_process() {
     drop(pool);
     assert_eq!(workers(), []);
     for result in results {
-        assert!(matches!(result.get(), Err(wasmpool::Error::Item(e)) if e.kind == Kind::Cancelled));
+        assert!(matches!(result.get(), Err(wasmpool::Error::Item(e)) if e.kind == FailureKind::Cancelled));
     }
     // A remaining handle cannot be used, and reports that.
     assert!(matches!(function.apply::<_, i64>(1), Err(wasmpool::Error::Closed)));
@@ -148,7 +148,7 @@ fn a_result_can_be_awaited() {
             None
         }
     });
-    assert!(matches!(error, wasmpool::Error::Item(e) if e.kind == Kind::Timeout));
+    assert!(matches!(error, wasmpool::Error::Item(e) if e.kind == FailureKind::Timeout));
 }
 
 /// A caller's value that panics when it is used on a thread of the pool.

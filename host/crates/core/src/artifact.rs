@@ -8,26 +8,26 @@ pub const WASMTIME: &str = "48.0.8";
 
 /// Binary format of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Format {
+pub enum TaskFormat {
     Component,
     Core,
 }
 
 /// Properties of an artifact that are known without loading it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Meta {
-    pub format: Format,
-    pub profile: Profile,
-    pub needs: Option<Needs>,
+pub struct ArtifactMeta {
+    pub format: TaskFormat,
+    pub profile: EngineProfile,
+    pub needs: Option<InstanceNeeds>,
     /// True if the task imports something of WASI.
     pub wasi: bool,
     /// Manner in which `init` was run, if an initialised artifact was requested.
     #[serde(default)]
     pub init: Option<InitOnce>,
-    pub description: Description,
+    pub description: TaskDescription,
 }
 
-impl Meta {
+impl ArtifactMeta {
     /// Returns true if a call may wait: for a timer of WASI, or within an async function.
     pub fn waits(&self) -> bool {
         self.wasi || self.profile.is_async()
@@ -54,7 +54,7 @@ impl InitOnce {
 
 /// Exports and imports of a task as text, limited in number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Description {
+pub struct TaskDescription {
     pub exports: Vec<ExportLine>,
     /// The export that runs the task, if the task is a command.
     #[serde(default)]
@@ -80,7 +80,7 @@ pub struct ExportLine {
 
 /// Features that an engine supports beyond what plain tasks need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Features {
+pub enum EngineFeatures {
     /// No additional features. There is no heap for garbage-collected values, so not even a table of `externref`.
     #[default]
     Lean,
@@ -90,12 +90,12 @@ pub enum Features {
     Full,
 }
 
-/// Settings that change the compiled code. A task gets the first of [`Profile::all`] that can compile it. Features that
+/// Settings that change the compiled code. A task gets the first of [`EngineProfile::all`] that can compile it. Features that
 /// few tasks need are thus switched off for the others, which leaves less code that a hostile guest could reach, and
 /// makes calls faster (support for concurrency alone costs some 300 ns a call).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    pub features: Features,
+pub struct EngineProfile {
+    pub features: EngineFeatures,
     /// Counts instructions. Doubles the time of call-heavy code.
     pub fuel: bool,
     /// Gives the same bits on any machine, even where WebAssembly leaves a choice: which NaN a result is, and how
@@ -104,29 +104,30 @@ pub struct Profile {
     pub deterministic: bool,
 }
 
-impl Profile {
+impl EngineProfile {
     /// Returns the profiles to try, the one with the fewest features first.
-    pub fn all(self) -> [Profile; 3] {
-        [Features::Lean, Features::Collected, Features::Full].map(|features| Profile { features, ..self })
+    pub fn all(self) -> [EngineProfile; 3] {
+        [EngineFeatures::Lean, EngineFeatures::Collected, EngineFeatures::Full]
+            .map(|features| EngineProfile { features, ..self })
     }
 
     /// Returns true if there is a heap for garbage-collected values and exceptions.
     pub fn collects(self) -> bool {
-        self.features != Features::Lean
+        self.features != EngineFeatures::Lean
     }
 
     /// Returns true if functions have to be called asynchronously, because a call may wait for another one in the same
     /// instance.
     pub fn is_async(self) -> bool {
-        self.features == Features::Full
+        self.features == EngineFeatures::Full
     }
 
     /// Returns a short name, which is part of the cache's key.
     pub fn name(self) -> String {
         let mut name = match self.features {
-            Features::Lean => "lean",
-            Features::Collected => "collected",
-            Features::Full => "full",
+            EngineFeatures::Lean => "lean",
+            EngineFeatures::Collected => "collected",
+            EngineFeatures::Full => "full",
         }
         .to_owned();
         if self.fuel {
@@ -141,7 +142,7 @@ impl Profile {
 
 /// Resources that one instance of a task takes from a pool. `None` if they can't be known before the task runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Needs {
+pub struct InstanceNeeds {
     pub memories: u32,
     /// Initial size in bytes of the largest memory.
     pub initial_memory: u64,
@@ -149,7 +150,7 @@ pub struct Needs {
     pub initial_table: u64,
 }
 
-impl Needs {
+impl InstanceNeeds {
     /// Returns the initial size in bytes of the largest memory and the largest table together.
     pub fn initial_bytes(&self) -> u64 {
         self.initial_memory.saturating_add(self.initial_table.saturating_mul(TABLE_ELEMENT))

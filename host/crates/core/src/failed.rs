@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::item::ItemTag;
 use crate::json;
-use crate::outcome::{Failure, Kind};
-use crate::policy::Form;
+use crate::outcome::{Failure, FailureKind};
+use crate::policy::ItemEncoding;
 use crate::row;
 
 /// The first member of a line, which identifies it. It is compact JSON, as this program writes it and `jq -c` leaves
@@ -20,7 +20,7 @@ pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
 /// Form in which the member `input` holds an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Input {
+enum FailedInput {
     /// The item itself, which is JSON.
     Json,
     /// An item that was expected to be JSON and is not: its text, or the base64 of its bytes.
@@ -43,8 +43,8 @@ enum Input {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
-    form: Input,
+struct FailedLine<'a> {
+    form: FailedInput,
     #[serde(borrow)]
     input: &'a RawValue,
     /// Null if there is no header.
@@ -56,11 +56,11 @@ struct Line<'a> {
     message: Cow<'a, str>,
 }
 
-impl Line<'_> {
+impl FailedLine<'_> {
     /// Returns the bytes that `input` stands for.
     fn bytes(&self) -> Option<Vec<u8>> {
         match self.form {
-            Input::JsonBase64 | Input::Base64 | Input::CsvBase64 | Input::PathBase64 => {
+            FailedInput::JsonBase64 | FailedInput::Base64 | FailedInput::CsvBase64 | FailedInput::PathBase64 => {
                 json::decode_bytes(self.input.get())
             }
             _ => serde_json::from_str::<String>(self.input.get()).ok().map(String::into_bytes),
@@ -78,36 +78,36 @@ impl Line<'_> {
 }
 
 /// An item's bytes, and how to read them.
-pub type Given<'a> = (Cow<'a, [u8]>, Form);
+pub type ReadItem<'a> = (Cow<'a, [u8]>, ItemEncoding);
 
 /// Returns the item that a line holds, or `None` if the bytes are not such a line but an ordinary item.
-pub fn read(item: &[u8]) -> Option<Result<Given<'_>, Failure>> {
+pub fn read(item: &[u8]) -> Option<Result<ReadItem<'_>, Failure>> {
     let line = parse(item)?;
-    let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(Kind::InvalidInput, message)));
+    let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(FailureKind::InvalidInput, message)));
     let bytes = |form| Some(Ok((Cow::Owned(line.bytes()?), form)));
     match line.form {
-        Input::Json => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Json))),
-        Input::Row => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), Form::Csv))),
-        Input::JsonText | Input::JsonBase64 => bytes(Form::Json),
-        Input::Text | Input::Base64 => bytes(Form::Bytes),
-        Input::CsvText | Input::CsvBase64 => match line.row(&line.bytes()?) {
-            Ok(row) => Some(Ok((Cow::Owned(row), Form::Csv))),
+        FailedInput::Json => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), ItemEncoding::Json))),
+        FailedInput::Row => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), ItemEncoding::Csv))),
+        FailedInput::JsonText | FailedInput::JsonBase64 => bytes(ItemEncoding::Json),
+        FailedInput::Text | FailedInput::Base64 => bytes(ItemEncoding::Bytes),
+        FailedInput::CsvText | FailedInput::CsvBase64 => match line.row(&line.bytes()?) {
+            Ok(row) => Some(Ok((Cow::Owned(row), ItemEncoding::Csv))),
             Err(message) => invalid(message.into()),
         },
         // A line of input must not decide which files the host opens, unless the user has said that the input names
         // files.
-        Input::Path | Input::PathBase64 => {
+        FailedInput::Path | FailedInput::PathBase64 => {
             let hint = "; --input-format files reads it again";
             let known = line.message.ends_with(hint);
             invalid(if known { line.message } else { format!("{}{hint}", line.message).into() })
         }
-        Input::Unreadable => invalid(line.message),
+        FailedInput::Unreadable => invalid(line.message),
     }
 }
 
 /// Meaning of a failed item's line in an input whose lines name files.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum NamedInput {
     /// The path of the file, which is to be read again.
     Path(Vec<u8>),
     /// The contents of the file.
@@ -117,16 +117,16 @@ pub enum Named {
 }
 
 /// Returns what a line stands for in an input whose lines name files, or `None` if the bytes are not such a line.
-pub fn read_named(item: &[u8]) -> Option<Named> {
+pub fn read_named(item: &[u8]) -> Option<NamedInput> {
     let line = parse(item)?;
     Some(match line.form {
-        Input::Path | Input::PathBase64 => Named::Path(line.bytes()?),
-        Input::Text | Input::Base64 => Named::Item(line.bytes()?),
-        _ => Named::Other,
+        FailedInput::Path | FailedInput::PathBase64 => NamedInput::Path(line.bytes()?),
+        FailedInput::Text | FailedInput::Base64 => NamedInput::Item(line.bytes()?),
+        _ => NamedInput::Other,
     })
 }
 
-fn parse(item: &[u8]) -> Option<Line<'_>> {
+fn parse(item: &[u8]) -> Option<FailedLine<'_>> {
     let item = item.trim_ascii_start();
     if !item.starts_with(MARK) {
         return None;
@@ -136,7 +136,7 @@ fn parse(item: &[u8]) -> Option<Line<'_>> {
 
 /// The original text of an item that could not be read, as it stood in the input.
 #[derive(Clone, Copy, Debug)]
-pub enum Raw<'a> {
+pub enum RawText<'a> {
     /// The text is missing, or too long to be kept.
     Nothing,
     /// The path of a file.
@@ -147,18 +147,18 @@ pub enum Raw<'a> {
     Row { text: &'a [u8], columns: Option<&'a [String]>, delimiter: u8 },
 }
 
-impl Raw<'_> {
+impl RawText<'_> {
     /// Appends the members of a line that hold this text.
     fn append(&self, to: &mut Vec<u8>) {
         match *self {
-            Raw::Nothing => member(Input::Unreadable, b"null", to),
-            Raw::Line(line) => match parse(line) {
+            RawText::Nothing => member(FailedInput::Unreadable, b"null", to),
+            RawText::Line(line) => match parse(line) {
                 Some(line) => again(&line, to),
-                None => Raw::Nothing.append(to),
+                None => RawText::Nothing.append(to),
             },
-            Raw::Path(path) => text_or_base64(path, Input::Path, Input::PathBase64, to),
-            Raw::Row { text, columns, delimiter } => {
-                text_or_base64(text, Input::CsvText, Input::CsvBase64, to);
+            RawText::Path(path) => text_or_base64(path, FailedInput::Path, FailedInput::PathBase64, to),
+            RawText::Row { text, columns, delimiter } => {
+                text_or_base64(text, FailedInput::CsvText, FailedInput::CsvBase64, to);
                 if let Some(columns) = columns {
                     to.extend_from_slice(b",\"columns\":");
                     // Writing strings to memory does not fail.
@@ -175,7 +175,7 @@ impl Raw<'_> {
 
 /// Appends the bytes that take the place of an item that could not be read: the reason and the original text. The
 /// reason goes to a worker, because every outcome comes from one; the text is kept for the failed item's line.
-pub fn unreadable(reason: &str, raw: &Raw<'_>, to: &mut Vec<u8>) {
+pub fn unreadable(reason: &str, raw: &RawText<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(&(reason.len() as u32).to_ne_bytes());
     to.extend_from_slice(reason.as_bytes());
     raw.append(to);
@@ -191,25 +191,27 @@ pub fn split_unreadable(item: &[u8]) -> (&[u8], &[u8]) {
 
 /// Begins a line with the mark and the item, which was read in the given form. If the item is itself the line of a
 /// failed item, the item in it is taken out, so that lines do not grow from run to run.
-pub fn begin(tag: ItemTag, item: &[u8], form: Form, to: &mut Vec<u8>) {
+pub fn begin(tag: ItemTag, item: &[u8], form: ItemEncoding, to: &mut Vec<u8>) {
     to.extend_from_slice(MARK);
     match (tag, form) {
         (ItemTag::Unreadable, _) => match split_unreadable(item).1 {
-            [] => Raw::Nothing.append(to),
+            [] => RawText::Nothing.append(to),
             members => to.extend_from_slice(members),
         },
-        (ItemTag::Item, Form::Csv) => member(Input::Row, item.trim_ascii(), to),
-        (ItemTag::Item, Form::Bytes) => text_or_base64(item, Input::Text, Input::Base64, to),
-        (ItemTag::Item, Form::Json) => match (parse(item), std::str::from_utf8(item)) {
+        (ItemTag::Item, ItemEncoding::Csv) => member(FailedInput::Row, item.trim_ascii(), to),
+        (ItemTag::Item, ItemEncoding::Bytes) => text_or_base64(item, FailedInput::Text, FailedInput::Base64, to),
+        (ItemTag::Item, ItemEncoding::Json) => match (parse(item), std::str::from_utf8(item)) {
             (Some(line), _) => again(&line, to),
-            (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => member(Input::Json, item.trim_ascii(), to),
-            (None, _) => text_or_base64(item, Input::JsonText, Input::JsonBase64, to),
+            (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => {
+                member(FailedInput::Json, item.trim_ascii(), to)
+            }
+            (None, _) => text_or_base64(item, FailedInput::JsonText, FailedInput::JsonBase64, to),
         },
     }
 }
 
 /// Appends the members of a line that hold its item.
-fn again(line: &Line<'_>, to: &mut Vec<u8>) {
+fn again(line: &FailedLine<'_>, to: &mut Vec<u8>) {
     member(line.form, line.input.get().as_bytes(), to);
     for (name, value) in [("columns", line.columns), ("delimiter", line.delimiter)] {
         if let Some(value) = value {
@@ -218,7 +220,7 @@ fn again(line: &Line<'_>, to: &mut Vec<u8>) {
     }
 }
 
-fn text_or_base64(bytes: &[u8], as_text: Input, as_base64: Input, to: &mut Vec<u8>) {
+fn text_or_base64(bytes: &[u8], as_text: FailedInput, as_base64: FailedInput, to: &mut Vec<u8>) {
     let mut quoted = Vec::new();
     let form = match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -233,7 +235,7 @@ fn text_or_base64(bytes: &[u8], as_text: Input, as_base64: Input, to: &mut Vec<u
     member(form, &quoted, to);
 }
 
-fn member(form: Input, input: &[u8], to: &mut Vec<u8>) {
+fn member(form: FailedInput, input: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(b"\"form\":");
     // Writing the name of a variant to memory does not fail.
     let _ = serde_json::to_writer(&mut *to, &form);
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     /// Returns the complete line of an item that trapped.
-    fn line(tag: ItemTag, item: &[u8], form: Form) -> Vec<u8> {
+    fn line(tag: ItemTag, item: &[u8], form: ItemEncoding) -> Vec<u8> {
         let mut line = Vec::new();
         begin(tag, item, form, &mut line);
         line.extend_from_slice(
@@ -261,8 +263,8 @@ mod tests {
         line
     }
 
-    fn forms() -> impl Strategy<Value = Form> {
-        prop_oneof![Just(Form::Json), Just(Form::Bytes)]
+    fn forms() -> impl Strategy<Value = ItemEncoding> {
+        prop_oneof![Just(ItemEncoding::Json), Just(ItemEncoding::Bytes)]
     }
 
     proptest! {
@@ -273,7 +275,7 @@ mod tests {
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
             let (read, as_form) = read(&line).expect("a line of ours").expect("it can be read");
             prop_assert_eq!(as_form, form);
-            if form == Form::Bytes {
+            if form == ItemEncoding::Bytes {
                 prop_assert_eq!(&*read, &item[..]);
             } else {
                 prop_assert_eq!(read.trim_ascii(), item.trim_ascii());
@@ -283,7 +285,7 @@ mod tests {
         #[test]
         fn json_stands_in_the_line_as_it_stood_in_the_input(text in "[ -~]{0,40}", number in any::<f64>()) {
             for item in [serde_json::to_string(&text).unwrap_or_default(), format!("[ {number} ,1.0]")] {
-                let line = String::from_utf8(line(ItemTag::Item, item.as_bytes(), Form::Json)).unwrap_or_default();
+                let line = String::from_utf8(line(ItemTag::Item, item.as_bytes(), ItemEncoding::Json)).unwrap_or_default();
                 let stands = format!(r#"{{"wasmpool":"failed","form":"json","input":{item},"index""#);
                 prop_assert!(line.starts_with(&stands), "{}", line);
             }
@@ -292,7 +294,7 @@ mod tests {
         #[test]
         fn a_line_that_fails_again_is_not_wrapped_again(item in any::<Vec<u8>>(), form in forms()) {
             let once = line(ItemTag::Item, &item, form);
-            prop_assert_eq!(&line(ItemTag::Item, &once, Form::Json), &once);
+            prop_assert_eq!(&line(ItemTag::Item, &once, ItemEncoding::Json), &once);
         }
 
         #[test]
@@ -304,58 +306,58 @@ mod tests {
         }
     }
 
-    fn unread(raw: &Raw<'_>) -> Vec<u8> {
+    fn unread(raw: &RawText<'_>) -> Vec<u8> {
         let mut item = Vec::new();
         unreadable("why not", raw, &mut item);
         assert_eq!(split_unreadable(&item).0, b"why not");
-        line(ItemTag::Unreadable, &item, Form::Bytes)
+        line(ItemTag::Unreadable, &item, ItemEncoding::Bytes)
     }
 
     #[test]
     fn an_item_that_is_nowhere_fails_again_for_the_same_reason() {
-        let line = unread(&Raw::Nothing);
+        let line = unread(&RawText::Nothing);
         let failure = read(&line).expect("a line of ours").expect_err("it has no item");
-        assert_eq!((failure.kind, &*failure.message), (Kind::InvalidInput, "why"));
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::InvalidInput, "why"));
         assert!(line.starts_with(br#"{"wasmpool":"failed","form":"unreadable","input":null,"#));
     }
 
     #[test]
     fn a_row_that_could_not_be_cut_is_kept_as_it_stood_and_is_read_once_it_is_mended() {
         let columns = ["first".to_owned(), "second".to_owned()];
-        let line = unread(&Raw::Row { text: b"a;\"b\";c", columns: Some(&columns), delimiter: b';' });
+        let line = unread(&RawText::Row { text: b"a;\"b\";c", columns: Some(&columns), delimiter: b';' });
         let text = String::from_utf8(line.clone()).expect("text");
         let begins = r#"{"wasmpool":"failed","form":"csv-text","input":"a;\"b\";c","columns":["first","second"],"delimiter":";","#;
         assert!(text.starts_with(begins), "{text}");
         let failure = read(&line).expect("a line of ours").expect_err("it is not mended");
         assert!(failure.message.contains("3 cells"), "{}", failure.message);
         // An item that fails again is written as it was.
-        assert_eq!(super::tests::line(ItemTag::Item, &line, Form::Json), line);
+        assert_eq!(super::tests::line(ItemTag::Item, &line, ItemEncoding::Json), line);
         let mended = text.replace(";c\"", "\"");
         let (row, form) = read(mended.as_bytes()).expect("a line of ours").expect("it is mended");
-        assert_eq!((&*row, form), (&br#"{"first":"a","second":"b"}"#[..], Form::Csv));
+        assert_eq!((&*row, form), (&br#"{"first":"a","second":"b"}"#[..], ItemEncoding::Csv));
     }
 
     #[test]
     fn a_row_that_is_not_text_or_has_no_header_is_kept_too() {
-        let line = unread(&Raw::Row { text: b"a,\xff", columns: None, delimiter: b',' });
+        let line = unread(&RawText::Row { text: b"a,\xff", columns: None, delimiter: b',' });
         let failure = read(&line).expect("a line of ours").expect_err("it is not text");
         assert!(failure.message.contains("not UTF-8"), "{}", failure.message);
-        let line = unread(&Raw::Row { text: b"a,b", columns: None, delimiter: b',' });
+        let line = unread(&RawText::Row { text: b"a,b", columns: None, delimiter: b',' });
         let (row, form) = read(&line).expect("a line of ours").expect("it can be read");
-        assert_eq!((&*row, form), (&br#"["a","b"]"#[..], Form::Csv));
+        assert_eq!((&*row, form), (&br#"["a","b"]"#[..], ItemEncoding::Csv));
     }
 
     #[test]
     fn a_path_is_kept_and_opened_only_where_lines_name_files() {
         for path in [&b"no/such"[..], b"\xff"] {
-            let line = unread(&Raw::Path(path));
-            assert_eq!(read_named(&line), Some(Named::Path(path.to_vec())));
+            let line = unread(&RawText::Path(path));
+            assert_eq!(read_named(&line), Some(NamedInput::Path(path.to_vec())));
             let failure = read(&line).expect("a line of ours").expect_err("it is not opened");
             assert!(failure.message.contains("--input-format files"), "{}", failure.message);
         }
-        let line = super::tests::line(ItemTag::Item, b"\xff\x01", Form::Bytes);
-        assert_eq!(read_named(&line), Some(Named::Item(b"\xff\x01".to_vec())));
-        assert_eq!(read_named(&super::tests::line(ItemTag::Item, b"1", Form::Json)), Some(Named::Other));
+        let line = super::tests::line(ItemTag::Item, b"\xff\x01", ItemEncoding::Bytes);
+        assert_eq!(read_named(&line), Some(NamedInput::Item(b"\xff\x01".to_vec())));
+        assert_eq!(read_named(&super::tests::line(ItemTag::Item, b"1", ItemEncoding::Json)), Some(NamedInput::Other));
         assert_eq!(read_named(b"a/path"), None);
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::outcome::{Details, Failure, Kind};
-use crate::text::Foreign;
+use crate::outcome::{Failure, FailureDetails, FailureKind};
+use crate::text::ForeignText;
 
-/// An item that failed, and why. This dereferences to [`Details`], which have `kind`, `message`, `trace` and what else
+/// An item that failed, and why. This dereferences to [`FailureDetails`], which have `kind`, `message`, `trace` and what else
 /// is known. Its `Display` is one line in which everything that the task chose is escaped; `message` is the original
 /// text.
 #[derive(Clone, Debug)]
@@ -24,21 +24,21 @@ impl ItemError {
     }
 
     pub fn cancelled(index: u64) -> ItemError {
-        ItemError::new(index, 0, Failure::new(Kind::Cancelled, "it was cancelled before its outcome was known"))
+        ItemError::new(index, 0, Failure::new(FailureKind::Cancelled, "it was cancelled before its outcome was known"))
     }
 }
 
 impl Deref for ItemError {
-    type Target = Details;
+    type Target = FailureDetails;
 
-    fn deref(&self) -> &Details {
+    fn deref(&self) -> &FailureDetails {
         &self.failure
     }
 }
 
 impl fmt::Display for ItemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "item {} failed: {}: {}", self.index, self.kind.name(), Foreign::of(&self.message))
+        write!(f, "item {} failed: {}: {}", self.index, self.kind.name(), ForeignText::of(&self.message))
     }
 }
 

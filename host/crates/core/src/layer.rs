@@ -47,7 +47,7 @@ impl Layer {
 
 /// One thing in a layer that either holds or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
+pub enum LayerPart {
     CoreLimit,
     FileLimit,
     DescriptorLimit,
@@ -75,9 +75,9 @@ pub enum Part {
     ServingFilter,
 }
 
-impl Part {
+impl LayerPart {
     pub fn layer(self) -> Layer {
-        use Part::*;
+        use LayerPart::*;
         match self {
             CoreLimit | FileLimit | DescriptorLimit | LockLimit | DataLimit | AddressLimit | CpuLimit | NoProcesses => {
                 Layer::Limits
@@ -93,42 +93,42 @@ impl Part {
     /// Returns its name for `doctor` and for messages.
     pub fn name(self) -> &'static str {
         match self {
-            Part::CoreLimit => "no core dumps",
-            Part::FileLimit => "limit of file sizes",
-            Part::DescriptorLimit => "few descriptors",
-            Part::LockLimit => "no locked memory",
-            Part::DataLimit => "limit of memory",
-            Part::AddressLimit => "limit of address space",
-            Part::CpuLimit => "limit of CPU time",
-            Part::NoProcesses => "no new processes",
-            Part::UserNamespace => "user namespace",
-            Part::MountNamespace => "mount namespace",
-            Part::NetworkNamespace => "network namespace",
-            Part::IpcNamespace => "IPC namespace",
-            Part::UtsNamespace => "host name namespace",
-            Part::CgroupNamespace => "cgroup namespace",
-            Part::EmptyRoot => "empty root directory",
-            Part::Unprivileged => "not root",
-            Part::NoCapabilities => "no capabilities",
-            Part::NoNewPrivileges => "no new privileges",
-            Part::NotDumpable => "not traceable",
-            Part::LandlockFiles => "Landlock: no files",
-            Part::LandlockTcp => "Landlock: no TCP",
-            Part::LandlockScopes => "Landlock: no signals, no abstract sockets",
-            Part::LoadingFilter => "system calls, while loading",
-            Part::NoSockets => "no sockets, while loading and after",
-            Part::ServingFilter => "system calls, before the first item",
+            LayerPart::CoreLimit => "no core dumps",
+            LayerPart::FileLimit => "limit of file sizes",
+            LayerPart::DescriptorLimit => "few descriptors",
+            LayerPart::LockLimit => "no locked memory",
+            LayerPart::DataLimit => "limit of memory",
+            LayerPart::AddressLimit => "limit of address space",
+            LayerPart::CpuLimit => "limit of CPU time",
+            LayerPart::NoProcesses => "no new processes",
+            LayerPart::UserNamespace => "user namespace",
+            LayerPart::MountNamespace => "mount namespace",
+            LayerPart::NetworkNamespace => "network namespace",
+            LayerPart::IpcNamespace => "IPC namespace",
+            LayerPart::UtsNamespace => "host name namespace",
+            LayerPart::CgroupNamespace => "cgroup namespace",
+            LayerPart::EmptyRoot => "empty root directory",
+            LayerPart::Unprivileged => "not root",
+            LayerPart::NoCapabilities => "no capabilities",
+            LayerPart::NoNewPrivileges => "no new privileges",
+            LayerPart::NotDumpable => "not traceable",
+            LayerPart::LandlockFiles => "Landlock: no files",
+            LayerPart::LandlockTcp => "Landlock: no TCP",
+            LayerPart::LandlockScopes => "Landlock: no signals, no abstract sockets",
+            LayerPart::LoadingFilter => "system calls, while loading",
+            LayerPart::NoSockets => "no sockets, while loading and after",
+            LayerPart::ServingFilter => "system calls, before the first item",
         }
     }
 
     /// Returns the condition under which strict mode (`--sandbox strict`) can do without it.
     pub fn substitute(self) -> Substitute {
         match self {
-            Part::EmptyRoot => Substitute::Or(&[Part::LandlockFiles]),
-            Part::LandlockFiles => Substitute::Or(&[Part::EmptyRoot]),
+            LayerPart::EmptyRoot => Substitute::Or(&[LayerPart::LandlockFiles]),
+            LayerPart::LandlockFiles => Substitute::Or(&[LayerPart::EmptyRoot]),
             // Unless a peer is granted, sockets are not allowed at all.
-            Part::NetworkNamespace => Substitute::Or(&[Part::LandlockTcp, Part::NoSockets]),
-            Part::LandlockTcp => Substitute::Or(&[Part::NetworkNamespace, Part::NoSockets]),
+            LayerPart::NetworkNamespace => Substitute::Or(&[LayerPart::LandlockTcp, LayerPart::NoSockets]),
+            LayerPart::LandlockTcp => Substitute::Or(&[LayerPart::NetworkNamespace, LayerPart::NoSockets]),
             part => match part.layer() {
                 Layer::Namespaces | Layer::Landlock => Substitute::NotRequired,
                 _ => Substitute::None,
@@ -158,6 +158,6 @@ pub enum Substitute {
     /// There is none: the part is required.
     None,
     /// Any of these parts: the part is required unless one of them holds.
-    Or(&'static [Part]),
+    Or(&'static [LayerPart]),
     NotRequired,
 }

@@ -12,18 +12,18 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-pub use kind::Kind;
+pub use kind::FailureKind;
 
 /// Text that a guest wrote to its standard streams, up to a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Printed {
+pub struct GuestOutput {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
 }
 
-impl Printed {
+impl GuestOutput {
     pub fn is_empty(&self) -> bool {
         self.stdout.is_empty() && self.stderr.is_empty()
     }
@@ -32,25 +32,25 @@ impl Printed {
 /// Facts about a success beside its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "ToldBeside")]
-pub struct Beside {
+pub struct SuccessNotes {
     /// A command's exit code, unless it is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// Encoding of a command's output, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<Encoding>,
+    pub encoding: Option<JsonStringEncoding>,
     #[serde(flatten)]
-    pub printed: Printed,
+    pub printed: GuestOutput,
 }
 
 /// Encoding of bytes as a JSON string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Encoding {
+pub enum JsonStringEncoding {
     Base64,
 }
 
-impl Beside {
+impl SuccessNotes {
     pub fn is_empty(&self) -> bool {
         self.code.is_none() && self.encoding.is_none() && self.printed.is_empty()
     }
@@ -58,14 +58,14 @@ impl Beside {
 
 /// A failed item. Boxed because most items succeed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failure(Box<Details>);
+pub struct Failure(Box<FailureDetails>);
 
 /// The kind of a failure, and what is known about it. Serialized, it is the part of a record that describes the
 /// failure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "ToldDetails")]
-pub struct Details {
-    pub kind: Kind,
+pub struct FailureDetails {
+    pub kind: FailureKind,
     pub message: String,
     /// The payload of an `err`, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,10 +83,10 @@ pub struct Details {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
     #[serde(flatten)]
-    pub printed: Printed,
+    pub printed: GuestOutput,
 }
 
-/// [`Beside`] as it is deserialized. A worker wrote it, so unknown members are refused before they are read, and no
+/// [`SuccessNotes`] as it is deserialized. A worker wrote it, so unknown members are refused before they are read, and no
 /// member may come twice: what is read takes no more memory than its text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,25 +94,25 @@ struct ToldBeside {
     #[serde(default)]
     code: Option<i32>,
     #[serde(default)]
-    encoding: Option<Encoding>,
+    encoding: Option<JsonStringEncoding>,
     #[serde(default)]
     stdout: String,
     #[serde(default)]
     stderr: String,
 }
 
-impl From<ToldBeside> for Beside {
-    fn from(told: ToldBeside) -> Beside {
+impl From<ToldBeside> for SuccessNotes {
+    fn from(told: ToldBeside) -> SuccessNotes {
         let ToldBeside { code, encoding, stdout, stderr } = told;
-        Beside { code, encoding, printed: Printed { stdout, stderr } }
+        SuccessNotes { code, encoding, printed: GuestOutput { stdout, stderr } }
     }
 }
 
-/// [`Details`] as they are deserialized, with the same precautions as [`ToldBeside`].
+/// [`FailureDetails`] as they are deserialized, with the same precautions as [`ToldBeside`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ToldDetails {
-    kind: Kind,
+    kind: FailureKind,
     message: String,
     #[serde(default)]
     error: Option<Box<RawValue>>,
@@ -130,10 +130,10 @@ struct ToldDetails {
     stderr: String,
 }
 
-impl From<ToldDetails> for Details {
-    fn from(told: ToldDetails) -> Details {
+impl From<ToldDetails> for FailureDetails {
+    fn from(told: ToldDetails) -> FailureDetails {
         let ToldDetails { kind, message, error, trace, code, signal, denied, stdout, stderr } = told;
-        Details { kind, message, error, trace, code, signal, denied, printed: Printed { stdout, stderr } }
+        FailureDetails { kind, message, error, trace, code, signal, denied, printed: GuestOutput { stdout, stderr } }
     }
 }
 
@@ -168,8 +168,8 @@ fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 }
 
 impl Failure {
-    pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
-        Failure(Box::new(Details {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure(Box::new(FailureDetails {
             kind,
             message: message.into(),
             error: None,
@@ -177,46 +177,46 @@ impl Failure {
             code: None,
             signal: None,
             denied: Vec::new(),
-            printed: Printed::default(),
+            printed: GuestOutput::default(),
         }))
     }
 }
 
 impl Deref for Failure {
-    type Target = Details;
+    type Target = FailureDetails;
 
-    fn deref(&self) -> &Details {
+    fn deref(&self) -> &FailureDetails {
         &self.0
     }
 }
 
 impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Details {
+    fn deref_mut(&mut self) -> &mut FailureDetails {
         &mut self.0
     }
 }
 
 /// Number of items with an outcome, and how many of them failed, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct OutcomeCounts {
     pub done: u64,
-    pub failed: BTreeMap<Kind, u64>,
+    pub failed: BTreeMap<FailureKind, u64>,
 }
 
-impl Counts {
+impl OutcomeCounts {
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
 
     /// Counts one more outcome: a success, or a failure of this kind.
-    pub fn count(&mut self, failed: Option<Kind>) {
+    pub fn count(&mut self, failed: Option<FailureKind>) {
         self.done += 1;
         if let Some(kind) = failed {
             *self.failed.entry(kind).or_default() += 1;
         }
     }
 
-    pub fn add(&mut self, other: &Counts) {
+    pub fn add(&mut self, other: &OutcomeCounts) {
         self.done += other.done;
         for (&kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
@@ -224,11 +224,11 @@ impl Counts {
     }
 
     /// Returns the counts that were added since they were `before`.
-    pub fn since(&self, before: &Counts) -> Counts {
+    pub fn since(&self, before: &OutcomeCounts) -> OutcomeCounts {
         let of = |kind| before.failed.get(kind).copied().unwrap_or_default();
         let failed =
             self.failed.iter().map(|(kind, count)| (*kind, count - of(kind))).filter(|(_, n)| *n > 0).collect();
-        Counts { done: self.done - before.done, failed }
+        OutcomeCounts { done: self.done - before.done, failed }
     }
 }
 
@@ -238,25 +238,29 @@ mod tests {
 
     #[test]
     fn what_is_written_of_a_failure_is_read_as_it_was() {
-        let mut failure = Failure::new(Kind::Error, "m");
+        let mut failure = Failure::new(FailureKind::Error, "m");
         failure.error = RawValue::from_string(r#"{"a":[1]}"#.to_owned()).ok();
         failure.trace = vec!["f".to_owned(); 20];
         failure.denied = vec!["d".to_owned()];
         failure.code = Some(3);
-        failure.printed = Printed { stdout: "o".to_owned(), stderr: "e".to_owned() };
+        failure.printed = GuestOutput { stdout: "o".to_owned(), stderr: "e".to_owned() };
         let json = serde_json::to_string(&failure).unwrap();
         let read: Failure = serde_json::from_str(&json).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
-        let beside = Beside { code: Some(1), encoding: Some(Encoding::Base64), printed: failure.printed.clone() };
+        let beside = SuccessNotes {
+            code: Some(1),
+            encoding: Some(JsonStringEncoding::Base64),
+            printed: failure.printed.clone(),
+        };
         let json = serde_json::to_string(&beside).unwrap();
-        assert_eq!(serde_json::from_str::<Beside>(&json).unwrap(), beside);
+        assert_eq!(serde_json::from_str::<SuccessNotes>(&json).unwrap(), beside);
     }
 
     #[test]
     fn members_that_no_failure_has_are_refused_rather_than_kept() {
         let beside = [r#""x":0"#, r#""x":[[],[],[]]"#, r#""stdout":"","stdout":"""#, r#""code":1e99"#];
         for member in beside {
-            serde_json::from_str::<Beside>(&format!("{{{member}}}")).unwrap_err();
+            serde_json::from_str::<SuccessNotes>(&format!("{{{member}}}")).unwrap_err();
             let failure = format!(r#"{{"kind":"trap","message":"",{member}}}"#);
             serde_json::from_str::<Failure>(&failure).unwrap_err();
         }

@@ -27,7 +27,7 @@ pub enum Isolate {
 
 /// Limits of one item. Reaching one ends that item with a failure of its own kind, and affects nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ItemLimits {
     /// Wall time of one item, from its start in the worker. Default 30 s.
     pub timeout: Duration,
     /// Linear memory of one instance in bytes, summed over its memories. Default 256 MiB.
@@ -39,7 +39,7 @@ pub struct Limits {
     pub max_output: u64,
 }
 
-impl Limits {
+impl ItemLimits {
     /// Instructions of one item of a deterministic run, in which fuel stands in for time: a minute or more of
     /// computing.
     pub const DETERMINISTIC_FUEL: u64 = 100_000_000_000;
@@ -51,15 +51,15 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for ItemLimits {
     fn default() -> Self {
-        Limits { timeout: Duration::from_secs(30), memory: 256 << 20, fuel: None, max_output: 16 << 20 }
+        ItemLimits { timeout: Duration::from_secs(30), memory: 256 << 20, fuel: None, max_output: 16 << 20 }
     }
 }
 
 /// Form in which the bytes of an item are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Form {
+pub enum ItemEncoding {
     /// JSON text.
     #[default]
     Json,
@@ -96,7 +96,7 @@ pub enum SandboxMode {
 
 /// Settings for running a WASI command on an item.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Command {
+pub struct CommandCall {
     /// Arguments of the command; the first is its name. If the others do not contain the item, it becomes standard
     /// input.
     pub arguments: Vec<String>,
@@ -109,7 +109,7 @@ pub struct Command {
 
 /// Columns of CSV as far as they are known before the first row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Columns {
+pub enum CsvColumns {
     /// The header names them.
     Named(Vec<String>),
     /// There is no header; rows have this many cells.
@@ -118,11 +118,11 @@ pub enum Columns {
 
 /// Description of what a worker does with each item: which function it calls, how, and within which limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Call {
+pub struct TaskCall {
     /// `name` or `interface/name`; `None` selects the only function that a user would call.
     pub function: Option<String>,
     /// Set if the task is a command to run rather than a function to call.
-    pub command: Option<Command>,
+    pub command: Option<CommandCall>,
     /// Parameters that are bound by name to a JSON value.
     pub args: Vec<(String, String)>,
     /// JSON argument of the task's `init` export, which runs before the first item of an instance.
@@ -134,12 +134,12 @@ pub struct Call {
     pub isolate: Isolate,
     /// True if the same item has to give the same bytes on any machine: clocks and random numbers are fixed.
     pub deterministic: bool,
-    pub limits: Limits,
+    pub limits: ItemLimits,
     pub sandbox: SandboxMode,
     pub given: GuestGrants,
-    pub item_form: Form,
+    pub item_form: ItemEncoding,
     /// Headers to check the function against before it gets any row, each with the name of its file.
-    pub columns: Vec<(String, Columns)>,
+    pub columns: Vec<(String, CsvColumns)>,
     /// True if commands may write more than is kept in memory, so that their output is sent in parts.
     pub in_parts: bool,
     /// True if items may be lines of `--failed`; the item within such a line is then meant.

@@ -14,12 +14,12 @@ pub struct Probe {
     pub free: Vec<libc::c_long>,
     /// True if it is tried while the task is being loaded.
     pub loading: bool,
-    pub targets: Targets,
+    pub targets: ProbeTargets,
 }
 
 /// Targets of the attack.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Targets {
+pub struct ProbeTargets {
     pub host: i32,
     /// Another worker of the same host.
     pub sibling: i32,
@@ -32,7 +32,7 @@ pub struct Targets {
 
 /// Result of the attack, if the worker lived to report it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     Succeeded,
     Refused(String),
 }

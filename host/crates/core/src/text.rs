@@ -1,9 +1,9 @@
 //! Shows text that somebody else chose to a person: names in a task, output of a guest, a plugin's manifest, names of
 //! files, messages of a worker.
 //!
-//! Such text must neither control a terminal nor pass for a line of this program. [`Foreign`] shows it on one line, and
-//! [`Lines`] shows a message that holds some of it on several. [`Name`] shows it within a sentence of ours, and
-//! [`Word`] within a command that is meant to be pasted. Every place that shows such text goes through one of them; the
+//! Such text must neither control a terminal nor pass for a line of this program. [`ForeignText`] shows it on one line, and
+//! [`MessageLines`] shows a message that holds some of it on several. [`QuotedName`] shows it within a sentence of ours, and
+//! [`ShellWord`] within a command that is meant to be pasted. Every place that shows such text goes through one of them; the
 //! test `voice` keeps a list of all these places.
 
 use std::ffi::OsStr;
@@ -24,66 +24,66 @@ const MOST_MARKS: usize = 4;
 /// escaped: `\n`, `\u{1b}`, `\xff` for a byte that is not UTF-8. Everything else, including backslashes, stays as it
 /// is, so that showing it twice gives the same text.
 #[derive(Clone, Copy, Debug)]
-pub struct Foreign<'a> {
+pub struct ForeignText<'a> {
     bytes: &'a [u8],
     most: usize,
 }
 
-impl<'a> Foreign<'a> {
+impl<'a> ForeignText<'a> {
     /// Wraps a text, an `OsStr` or a path.
-    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Foreign<'a> {
-        Foreign { bytes: text.as_ref().as_bytes(), most: MOST }
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> ForeignText<'a> {
+        ForeignText { bytes: text.as_ref().as_bytes(), most: MOST }
     }
 
     /// Sets the number of characters shown.
-    pub fn at_most(self, most: usize) -> Foreign<'a> {
-        Foreign { most, ..self }
+    pub fn at_most(self, most: usize) -> ForeignText<'a> {
+        ForeignText { most, ..self }
     }
 }
 
-impl Display for Foreign<'_> {
+impl Display for ForeignText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut cut = Cut { left: self.most, to: None };
+        let mut cut = TextLimit { left: self.most, to: None };
         if escape(self.bytes, &mut cut).is_ok() {
             return escape(self.bytes, f);
         }
-        let mut cut = Cut { left: self.most.saturating_sub(1), to: Some(f) };
+        let mut cut = TextLimit { left: self.most.saturating_sub(1), to: Some(f) };
         // An error means that there is no more room.
         let _ = escape(self.bytes, &mut cut);
         f.write_char('…')
     }
 }
 
-/// Shows foreign text within a sentence of ours. It is escaped like [`Foreign`] and put in backticks, so that a reader
+/// Shows foreign text within a sentence of ours. It is escaped like [`ForeignText`] and put in backticks, so that a reader
 /// sees where it ends. A backtick in it is escaped, too.
 #[derive(Clone, Copy, Debug)]
-pub struct Name<'a>(Foreign<'a>);
+pub struct QuotedName<'a>(ForeignText<'a>);
 
-impl<'a> Name<'a> {
-    /// Takes what [`Foreign::of`] takes.
-    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Name<'a> {
-        Name(Foreign::of(text))
+impl<'a> QuotedName<'a> {
+    /// Takes what [`ForeignText::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> QuotedName<'a> {
+        QuotedName(ForeignText::of(text))
     }
 
     /// Sets the number of characters shown.
-    pub fn at_most(self, most: usize) -> Name<'a> {
-        Name(self.0.at_most(most))
+    pub fn at_most(self, most: usize) -> QuotedName<'a> {
+        QuotedName(self.0.at_most(most))
     }
 }
 
-impl Display for Name<'_> {
+impl Display for QuotedName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.0.to_string().replace('`', "\\u{60}"))
     }
 }
 
 /// Passes on whole pieces as long as there is room for them.
-struct Cut<'a, 'f> {
+struct TextLimit<'a, 'f> {
     left: usize,
     to: Option<&'a mut Formatter<'f>>,
 }
 
-impl Write for Cut<'_, '_> {
+impl Write for TextLimit<'_, '_> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
         self.left = self.left.checked_sub(piece.chars().count()).ok_or(fmt::Error)?;
         self.to.as_mut().map_or(Ok(()), |to| to.write_str(piece))
@@ -143,12 +143,12 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Shows a message of ours that may hold foreign text, or one written by a process that is not trusted. Each line is
-/// escaped like [`Foreign`], all lines but the first are indented by at least two characters, and their number is
+/// escaped like [`ForeignText`], all lines but the first are indented by at least two characters, and their number is
 /// limited. Only the first line of the output can be taken for ours, and it begins with our own text.
 #[derive(Clone, Copy, Debug)]
-pub struct Lines<'a>(pub &'a str);
+pub struct MessageLines<'a>(pub &'a str);
 
-impl Display for Lines<'_> {
+impl Display for MessageLines<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let lines = || self.0.lines().filter(|line| !line.trim().is_empty());
         let count = lines().count();
@@ -159,7 +159,7 @@ impl Display for Lines<'_> {
                 _ if line.starts_with("  ") => f.write_str("\n")?,
                 _ => f.write_str("\n  ")?,
             }
-            write!(f, "{}", Foreign::of(line).at_most(WIDEST))?;
+            write!(f, "{}", ForeignText::of(line).at_most(WIDEST))?;
         }
         match count - shown {
             0 => Ok(()),
@@ -171,9 +171,9 @@ impl Display for Lines<'_> {
 /// Shows text that a guest wrote, each line after a bar. Of very many lines it shows the last, because there a guest
 /// says why it ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Quoted<'a>(pub &'a str);
+pub struct QuotedOutput<'a>(pub &'a str);
 
-impl Display for Quoted<'_> {
+impl Display for QuotedOutput<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let count = self.0.lines().count();
         let earlier = count.saturating_sub(MOST_LINES);
@@ -181,7 +181,7 @@ impl Display for Quoted<'_> {
             writeln!(f, "  | … {earlier} lines before")?;
         }
         for (at, line) in self.0.lines().enumerate().skip(earlier) {
-            write!(f, "  | {}{}", Foreign::of(line), if at + 1 < count { "\n" } else { "" })?;
+            write!(f, "  | {}{}", ForeignText::of(line), if at + 1 < count { "\n" } else { "" })?;
         }
         Ok(())
     }
@@ -195,12 +195,12 @@ impl Display for Quoted<'_> {
 /// that, which shells have by POSIX of 2024, and bash, ksh and zsh had long before; an older dash takes it for another text,
 /// which names nothing, rather than for the text without its end, which may be the name of something else.
 #[derive(Clone, Copy, Debug)]
-pub struct Word<'a>(&'a [u8]);
+pub struct ShellWord<'a>(&'a [u8]);
 
-impl<'a> Word<'a> {
-    /// Takes what [`Foreign::of`] takes.
-    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> Word<'a> {
-        Word(text.as_ref().as_bytes())
+impl<'a> ShellWord<'a> {
+    /// Takes what [`ForeignText::of`] takes.
+    pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> ShellWord<'a> {
+        ShellWord(text.as_ref().as_bytes())
     }
 
     /// Writes the text with some of its characters, and all bytes that are no UTF-8, in other ways than as they are.
@@ -226,7 +226,7 @@ impl<'a> Word<'a> {
     }
 }
 
-impl Display for Word<'_> {
+impl Display for ShellWord<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(byte);
         if !self.0.is_empty() && self.0.iter().all(is_bare) {
@@ -317,8 +317,8 @@ pub fn bytes_said(bytes: u64) -> String {
 pub fn shown(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-:/@.#[]$+".contains(c);
     match !name.is_empty() && name.chars().all(is_plain) {
-        true => Foreign::of(name).to_string(),
-        false => Name::of(name).to_string(),
+        true => ForeignText::of(name).to_string(),
+        false => QuotedName::of(name).to_string(),
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        Foreign::of(text).to_string()
+        ForeignText::of(text).to_string()
     }
 
     /// Returns true for characters that could control a terminal, reverse the text beside them, or be invisible.
@@ -374,26 +374,26 @@ mod tests {
         #[test]
         fn foreign_text_is_one_bounded_line_of_what_can_be_seen(bytes in any::<Vec<u8>>(), text in texts(), most in 1..400_usize) {
             for bytes in [&bytes, text.as_bytes()] {
-                let shown = Foreign::of(OsStr::from_bytes(bytes)).at_most(most).to_string();
+                let shown = ForeignText::of(OsStr::from_bytes(bytes)).at_most(most).to_string();
                 prop_assert!(!shown.contains(is_hostile), "{shown:?}");
                 prop_assert!(shown.chars().count() <= most, "{shown:?}");
-                prop_assert_eq!(Foreign::of(&shown).at_most(most).to_string(), shown.clone());
+                prop_assert_eq!(ForeignText::of(&shown).at_most(most).to_string(), shown.clone());
             }
         }
 
         #[test]
         fn of_a_message_only_the_first_line_is_not_indented(text in texts()) {
-            let shown = Lines(&text).to_string();
+            let shown = MessageLines(&text).to_string();
             prop_assert!(!shown.contains(|c| is_hostile(c) && c != '\n'), "{shown:?}");
             prop_assert!(shown.lines().skip(1).all(|line| line.starts_with("  ")), "{shown:?}");
             prop_assert!(shown.lines().count() <= MOST_LINES);
-            let again = Lines(&shown).to_string();
+            let again = MessageLines(&shown).to_string();
             prop_assert_eq!(again, shown);
         }
 
         #[test]
         fn what_is_quoted_stands_behind_a_bar(text in texts()) {
-            let shown = Quoted(&text).to_string();
+            let shown = QuotedOutput(&text).to_string();
             prop_assert!(shown.lines().all(|line| line.starts_with("  | ")), "{shown:?}");
             prop_assert!(!shown.contains(|c| is_hostile(c) && c != '\n'), "{shown:?}");
         }
@@ -401,19 +401,19 @@ mod tests {
         #[test]
         fn a_word_of_a_shell_is_one_line_that_messages_leave_as_it_is(bytes in any::<Vec<u8>>(), text in texts()) {
             for bytes in [&bytes, text.as_bytes()] {
-                let word = Word::of(OsStr::from_bytes(bytes)).to_string();
+                let word = ShellWord::of(OsStr::from_bytes(bytes)).to_string();
                 prop_assert!(!word.contains(is_hostile), "{word:?}");
-                prop_assert_eq!(Foreign::of(&word).at_most(usize::MAX).to_string(), word);
+                prop_assert_eq!(ForeignText::of(&word).at_most(usize::MAX).to_string(), word);
             }
         }
 
         #[test]
         fn a_name_ends_where_its_second_backtick_is(bytes in any::<Vec<u8>>(), text in texts()) {
             for bytes in [&bytes, text.as_bytes()] {
-                let name = Name::of(OsStr::from_bytes(bytes)).to_string();
+                let name = QuotedName::of(OsStr::from_bytes(bytes)).to_string();
                 prop_assert!(!name.contains(is_hostile), "{name:?}");
                 prop_assert!(name.starts_with('`') && name.ends_with('`') && name.matches('`').count() == 2, "{name:?}");
-                prop_assert_eq!(Foreign::of(&name).at_most(WIDEST).to_string(), name);
+                prop_assert_eq!(ForeignText::of(&name).at_most(WIDEST).to_string(), name);
             }
         }
 
@@ -427,7 +427,7 @@ mod tests {
     fn what_is_not_seen_is_spelled_out() {
         assert_eq!(shown("a\nb\t\u{1b}[2J"), "a\\nb\\t\\u{1b}[2J");
         assert_eq!(shown("\u{202e}x\u{e0041}\u{3164}"), "\\u{202e}x\\u{e0041}\\u{3164}");
-        assert_eq!(Foreign::of(OsStr::from_bytes(b"a\xff\xed\xa0\x80")).to_string(), "a\\xff\\xed\\xa0\\x80");
+        assert_eq!(ForeignText::of(OsStr::from_bytes(b"a\xff\xed\xa0\x80")).to_string(), "a\\xff\\xed\\xa0\\x80");
         assert_eq!(shown("C:\\x \"é\" e\u{301} हिन्दी"), "C:\\x \"é\" e\u{301} हिन्दी");
     }
 
@@ -463,15 +463,15 @@ mod tests {
             "\u{1}7",
             "--dir=a\tb::/in:rw",
         ];
-        let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
+        let words: Vec<_> = texts.iter().map(|text| ShellWord::of(text).to_string()).collect();
         let wanted: Vec<u8> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
-        let words = [words, vec![Word::of(OsStr::from_bytes(b"\xff'\x1b\xfe")).to_string()]].concat();
+        let words = [words, vec![ShellWord::of(OsStr::from_bytes(b"\xff'\x1b\xfe")).to_string()]].concat();
         let wanted = [wanted, b"\xff'\x1b\xfe\0".to_vec()].concat();
         assert_eq!(read_by("sh", &words), Some(wanted.clone()), "{words:?}");
         for shell in OTHER_SHELLS {
             assert!(read_by(shell, &words).is_none_or(|read| read == wanted), "{shell}: {words:?}");
         }
-        assert_eq!(Word::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
+        assert_eq!(ShellWord::of("./runs/a-1.journal").to_string(), "./runs/a-1.journal");
     }
 
     /// Those that are tried where they are there.
@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn a_word_that_ends_with_a_line_break_is_never_read_without_it() {
         let texts = ["\n", "a\n", "it's\n\n"];
-        let words: Vec<_> = texts.iter().map(|text| Word::of(text).to_string()).collect();
+        let words: Vec<_> = texts.iter().map(|text| ShellWord::of(text).to_string()).collect();
         let wanted = "\n\0a\n\0it's\n\n\0".as_bytes().to_vec();
         assert!(read_by("bash", &words).is_none_or(|read| read == wanted), "{words:?}");
         for shell in OTHER_SHELLS.into_iter().chain(["sh"]) {
@@ -502,16 +502,16 @@ mod tests {
 
     #[test]
     fn what_is_too_long_ends_in_an_ellipsis() {
-        assert_eq!(Foreign::of("abcdef").at_most(4).to_string(), "abc…");
-        assert_eq!(Foreign::of("abcd").at_most(4).to_string(), "abcd");
-        assert_eq!(Foreign::of("a\u{1b}").at_most(4).to_string(), "a…");
+        assert_eq!(ForeignText::of("abcdef").at_most(4).to_string(), "abc…");
+        assert_eq!(ForeignText::of("abcd").at_most(4).to_string(), "abcd");
+        assert_eq!(ForeignText::of("a\u{1b}").at_most(4).to_string(), "a…");
     }
 
     #[test]
     fn very_many_lines_are_counted() {
         let text = "x\n".repeat(1000);
-        assert!(Lines(&text).to_string().ends_with("… and 961 more lines"), "{}", Lines(&text));
-        assert!(Quoted(&text).to_string().starts_with("  | … 960 lines before\n"));
+        assert!(MessageLines(&text).to_string().ends_with("… and 961 more lines"), "{}", MessageLines(&text));
+        assert!(QuotedOutput(&text).to_string().starts_with("  | … 960 lines before\n"));
         assert_eq!(few(&[1, 2, 3], 2), (&[1, 2][..], 1));
     }
 }

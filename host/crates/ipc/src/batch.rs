@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
-use wasmpool_core::failed::{self, Raw};
+use wasmpool_core::failed::{self, RawText};
 use wasmpool_core::text::cut;
 
 /// Items in the form in which they are written to a lane: each after its header.
@@ -35,7 +35,7 @@ impl Batch {
     /// a batch.
     pub fn push_whole(&mut self, item: Bytes) {
         let Ok(len) = u32::try_from(item.len()) else {
-            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
+            return self.push_unreadable(TOO_LONG, &RawText::Nothing);
         };
         self.copy_last();
         if self.is_empty() {
@@ -60,7 +60,7 @@ impl Batch {
         self.copy_last();
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; ITEM_HEADER]);
-        let mut unfinished = Unfinished { bytes: &mut self.bytes, start };
+        let mut unfinished = UnfinishedItem { bytes: &mut self.bytes, start };
         let written = write(unfinished.bytes);
         unfinished.start = usize::MAX;
         drop(unfinished);
@@ -72,14 +72,14 @@ impl Batch {
             }
             (written, _) => {
                 self.bytes.truncate(start);
-                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()), &Raw::Nothing);
+                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()), &RawText::Nothing);
             }
         }
     }
 
     /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. Its
     /// original text is kept for `--failed`.
-    pub fn push_unreadable(&mut self, reason: &str, raw: &Raw<'_>) {
+    pub fn push_unreadable(&mut self, reason: &str, raw: &RawText<'_>) {
         let mut item = Vec::new();
         failed::unreadable(&cut(reason, REASON), raw, &mut item);
         self.append(ItemTag::Unreadable, &item);
@@ -87,7 +87,7 @@ impl Batch {
 
     fn append(&mut self, tag: ItemTag, bytes: &[u8]) {
         let Ok(len) = u32::try_from(bytes.len()) else {
-            return self.push_unreadable(TOO_LONG, &Raw::Nothing);
+            return self.push_unreadable(TOO_LONG, &RawText::Nothing);
         };
         self.copy_last();
         self.bytes.reserve(ITEM_HEADER + bytes.len());
@@ -116,12 +116,12 @@ impl Batch {
 
 /// An item that foreign code is writing. If that code panics, what it wrote is cut off, because bytes that are not an
 /// item would be taken for the next one.
-struct Unfinished<'a> {
+struct UnfinishedItem<'a> {
     bytes: &'a mut Vec<u8>,
     start: usize,
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for UnfinishedItem<'_> {
     fn drop(&mut self) {
         self.bytes.truncate(self.start);
     }
@@ -134,7 +134,7 @@ pub fn with_headers(sizes: &[u32]) -> usize {
 
 /// Consecutive items of a batch.
 #[derive(Debug)]
-pub struct Part<'a> {
+pub struct BatchPart<'a> {
     pub bytes: &'a [u8],
     /// Contents of the last item, as in [`Batch::last`].
     pub last: Bytes,
@@ -143,18 +143,18 @@ pub struct Part<'a> {
 
 impl Batch {
     /// Returns the items of the batch with these numbers.
-    pub fn part(&self, items: Range<usize>) -> Part<'_> {
+    pub fn part(&self, items: Range<usize>) -> BatchPart<'_> {
         let sizes = &self.sizes[items.clone()];
         let start = with_headers(&self.sizes[..items.start]);
         let end = (start + with_headers(sizes)).min(self.bytes.len());
         let last = if !sizes.is_empty() && items.end == self.sizes.len() { self.last.clone() } else { Bytes::new() };
         // A part without items has no bytes, even at the end of a batch whose last item is kept elsewhere.
         let bytes = if sizes.is_empty() { &[][..] } else { &self.bytes[start..end] };
-        Part { bytes, last, sizes }
+        BatchPart { bytes, last, sizes }
     }
 
     /// Appends items of another batch.
-    pub fn append_part(&mut self, part: Part<'_>) {
+    pub fn append_part(&mut self, part: BatchPart<'_>) {
         if part.sizes.is_empty() {
             return;
         }
@@ -212,10 +212,10 @@ mod tests {
                 match (readable, whole) {
                     (true, true) => batch.push_whole(Bytes::copy_from_slice(item.as_bytes())),
                     (true, false) => batch.push(item.as_bytes()),
-                    (false, _) => batch.push_unreadable(item, &Raw::Path(item.as_bytes())),
+                    (false, _) => batch.push_unreadable(item, &RawText::Path(item.as_bytes())),
                 }
                 let mut unread = Vec::new();
-                failed::unreadable(item, &Raw::Path(item.as_bytes()), &mut unread);
+                failed::unreadable(item, &RawText::Path(item.as_bytes()), &mut unread);
                 expected.push(match readable {
                     true => (ItemTag::Item, item.as_bytes().to_vec()),
                     false => (ItemTag::Unreadable, unread),

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use wasmpool_core::artifact::{Meta, Profile};
-use wasmpool_core::policy::{Call, SandboxMode};
+use wasmpool_core::artifact::{ArtifactMeta, EngineProfile};
+use wasmpool_core::policy::{SandboxMode, TaskCall};
 #[cfg(feature = "probes")]
-use wasmpool_core::probe::{Outcome, Probe};
+use wasmpool_core::probe::{Probe, ProbeOutcome};
 
 /// Everything a worker needs to know. Sent in a memfd, because bound arguments may be of any size.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Setup {
-    pub meta: Meta,
-    pub call: Call,
+pub struct WorkerSetup {
+    pub meta: ArtifactMeta,
+    pub call: TaskCall,
     /// True if the machine may move memory to disk.
     pub swap: bool,
     #[cfg(feature = "probes")]
@@ -21,29 +21,29 @@ pub struct Setup {
     pub probe: Option<Probe>,
 }
 
-/// The only message of the host to a worker, with descriptors of the lane, the artifact and the [`Setup`].
+/// The only message of the host to a worker, with descriptors of the lane, the artifact and the [`WorkerSetup`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Start;
+pub struct StartWorker;
 
-/// The only message to the compile process, with descriptors of its [`Request`], the wasm, the file for the artifact
+/// The only message to the compile process, with descriptors of its [`CompileRequest`], the wasm, the file for the artifact
 /// and the file for the reply.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Begin;
+pub struct BeginCompile;
 
 /// A request to the compile process. Sent in a memfd, because the argument of an `init` may be of any length.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    pub profile: Profile,
+pub struct CompileRequest {
+    pub profile: EngineProfile,
     pub sandbox: SandboxMode,
-    pub init: Option<Init>,
+    pub init: Option<InitCall>,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
 }
 
-impl Request {
-    pub fn new(profile: Profile, sandbox: SandboxMode, init: Option<Init>) -> Request {
-        Request {
+impl CompileRequest {
+    pub fn new(profile: EngineProfile, sandbox: SandboxMode, init: Option<InitCall>) -> CompileRequest {
+        CompileRequest {
             profile,
             sandbox,
             init,
@@ -56,7 +56,7 @@ impl Request {
 /// The only message of the compile process over the socket, sent before it reads the task. So a task that takes the
 /// process over cannot make it say that the sandbox is not available.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Entry {
+pub enum CompilerEntry {
     Entered,
     /// The sandbox lacks a layer that is required.
     Unprotected(String),
@@ -69,8 +69,8 @@ pub enum Entry {
 
 /// The answer of the compile process.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
-    Compiled(Meta),
+pub enum CompileReply {
+    Compiled(ArtifactMeta),
     /// The task is invalid.
     Refused(String),
     /// The compiled code cannot be stored; `errno` is the cause if it was an error of the system.
@@ -79,19 +79,19 @@ pub enum Reply {
         errno: Option<i32>,
     },
     #[cfg(feature = "probes")]
-    Probed(Outcome),
+    Probed(ProbeOutcome),
 }
 
 /// The argument and the limits of `init`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Init {
+pub struct InitCall {
     /// The argument.
     pub json: String,
     pub memory: u64,
     pub timeout: Duration,
 }
 
-impl Init {
+impl InitCall {
     /// Returns a hash for a task with this hash after it was initialised this way.
     pub fn hash(&self, task: &str) -> String {
         let mut hasher = blake3::Hasher::new();

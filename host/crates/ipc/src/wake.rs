@@ -17,7 +17,7 @@
 //! The word and what is published can be in any memory that both sides can access. Accesses to the word need no
 //! ordering of their own. What is published has to bring its own (release and acquire) for the bytes that it covers.
 //!
-//! If what is published is only a number, a [`Tally`] keeps it in the same word as the announcement. Then no fence is
+//! If what is published is only a number, a [`AnnouncedCount`] keeps it in the same word as the announcement. Then no fence is
 //! needed: each change of a word starts from the value that the previous change left.
 //!
 //! `make model` has loom run this very code through every order that the memory model allows (`wake/model.rs`).
@@ -43,7 +43,7 @@ pub trait Bell {
 /// does in between.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum SleepReason {
     /// The worker waits for more input.
     Input = 1,
     /// The worker waits for room in its output ring.
@@ -58,15 +58,15 @@ const AWAKE: u32 = 0;
 /// The word in which one side writes what it sleeps for.
 #[repr(transparent)]
 #[derive(Debug, Default)]
-pub struct Waits(AtomicU32);
+pub struct SleepWord(AtomicU32);
 
 /// The side that the word belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct Sleeper<'a>(&'a Waits);
+pub struct Sleeper<'a>(&'a SleepWord);
 
 /// The side that wakes the other one.
 #[derive(Clone, Copy, Debug)]
-pub struct Waker<'a>(&'a Waits);
+pub struct Waker<'a>(&'a SleepWord);
 
 /// Proof that there is a fence between what this side wrote and what it reads next. A side that both announces its
 /// sleep and has something for the other needs only one fence.
@@ -80,7 +80,7 @@ impl Fenced {
     }
 }
 
-impl Waits {
+impl SleepWord {
     pub fn sleeper(&self) -> Sleeper<'_> {
         Sleeper(self)
     }
@@ -93,7 +93,7 @@ impl Waits {
 impl Sleeper<'_> {
     /// Announces that this side is about to sleep. It then has to look once more, and may sleep only if there is still
     /// nothing.
-    pub fn announce(self, want: Want) -> Fenced {
+    pub fn announce(self, want: SleepReason) -> Fenced {
         self.0.0.store(want as u32, Ordering::Relaxed);
         Fenced::here()
     }
@@ -103,7 +103,7 @@ impl Sleeper<'_> {
         self.0.0.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Sleeps until `ready`, and returns how often. The other side may itself sleep until it gets [`Want::News`] from
+    /// Sleeps until `ready`, and returns how often. The other side may itself sleep until it gets [`SleepReason::News`] from
     /// this one; it is woken first, by the same bell.
     ///
     /// A function of its own, because it has room for a message and thus needs pages of stack that callers who find
@@ -112,7 +112,7 @@ impl Sleeper<'_> {
     #[inline(never)]
     pub fn sleep_until(
         self,
-        want: Want,
+        want: SleepReason,
         other: Waker<'_>,
         bell: &impl Bell,
         ready: impl Fn() -> bool,
@@ -121,7 +121,7 @@ impl Sleeper<'_> {
         while !ready() {
             sleeps += 1;
             let fenced = self.announce(want);
-            if other.must_ring_after(fenced, Want::News) {
+            if other.must_ring_after(fenced, SleepReason::News) {
                 bell.ring()?;
             }
             if ready() {
@@ -138,14 +138,14 @@ impl Waker<'_> {
     /// Returns true if the other side sleeps for what was just published, and thus has to be woken. This returns true
     /// only once for each announcement.
     #[must_use]
-    pub fn must_ring(self, want: Want) -> bool {
+    pub fn must_ring(self, want: SleepReason) -> bool {
         self.must_ring_after(Fenced::here(), want)
     }
 
     /// Returns the same as [`Waker::must_ring`], if there is already a fence after what was published.
     #[must_use]
-    pub fn must_ring_after(self, _: Fenced, want: Want) -> bool {
-        let Waits(word) = self.0;
+    pub fn must_ring_after(self, _: Fenced, want: SleepReason) -> bool {
+        let SleepWord(word) = self.0;
         // The word is read before it is written, because writing takes the cache line from the other side. If it
         // changes between the two, the sleeper has looked since, or will.
         word.load(Ordering::Relaxed) == want as u32
@@ -158,14 +158,14 @@ impl Waker<'_> {
     }
 }
 
-/// The bit of a [`Tally`] that says that its taker wants to be woken.
+/// The bit of a [`AnnouncedCount`] that says that its taker wants to be woken.
 const WANTED: u64 = 1 << 63;
 
 /// A number that several sides add to and one side takes. The taker is woken only on request.
 #[derive(Debug, Default)]
-pub struct Tally(AtomicU64);
+pub struct AnnouncedCount(AtomicU64);
 
-impl Tally {
+impl AnnouncedCount {
     /// Adds to the number. Returns true if the taker has to be woken.
     #[must_use]
     pub fn add(&self, count: usize) -> bool {

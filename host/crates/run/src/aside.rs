@@ -20,19 +20,19 @@ use crate::scarce::patiently;
 
 /// An open directory.
 #[derive(Clone, Debug)]
-pub struct Directory(Arc<File>);
+pub struct OpenDirectory(Arc<File>);
 
 /// A file under a temporary name. It is removed when this is dropped, unless it was given its final name.
 #[derive(Debug)]
-pub struct Aside {
+pub struct UnnamedFile {
     pub file: File,
-    directory: Directory,
+    directory: OpenDirectory,
     name: Option<String>,
 }
 
 /// The metadata of something in a directory, known without opening it.
 #[derive(Clone, Copy, Debug)]
-pub struct Found {
+pub struct EntryStatus {
     pub is_file: bool,
     pub owner: u32,
     pub len: u64,
@@ -42,16 +42,16 @@ pub struct Found {
 /// Number of digits in a temporary name.
 const DIGITS: usize = 16;
 
-impl Directory {
+impl OpenDirectory {
     /// Opens the directory of this path; links in it are followed.
-    pub fn open(path: &Path) -> io::Result<Directory> {
+    pub fn open(path: &Path) -> io::Result<OpenDirectory> {
         open(rustix::fs::CWD, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-            .map(|file| Directory(file.into()))
+            .map(|file| OpenDirectory(file.into()))
     }
 
     /// Opens a directory in this one, unless it is a link. If it does not exist and `mode` is given, it is made with
     /// that mode.
-    pub fn below(&self, name: &str, mode: Option<u32>) -> io::Result<Directory> {
+    pub fn below(&self, name: &str, mode: Option<u32>) -> io::Result<OpenDirectory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         match open(&*self.0, name, flags, Mode::empty()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && mode.is_some() => {
@@ -64,7 +64,7 @@ impl Directory {
             }
             opened => opened,
         }
-        .map(|file| Directory(file.into()))
+        .map(|file| OpenDirectory(file.into()))
     }
 
     /// Returns true if a path leads to this directory.
@@ -99,14 +99,14 @@ impl Directory {
     }
 
     /// Makes a new file with a unique name that begins with `prefix`.
-    pub fn aside(&self, prefix: &str, mode: u32) -> io::Result<Aside> {
+    pub fn aside(&self, prefix: &str, mode: u32) -> io::Result<UnnamedFile> {
         loop {
             let number = RandomState::new().build_hasher().finish();
             let name = format!("{prefix}{number:0width$x}", width = DIGITS);
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
             match open(&*self.0, &name, flags, Mode::from_raw_mode(mode)) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                made => return Ok(Aside { file: made?, directory: self.clone(), name: Some(name) }),
+                made => return Ok(UnnamedFile { file: made?, directory: self.clone(), name: Some(name) }),
             }
         }
     }
@@ -145,10 +145,10 @@ impl Directory {
     }
 
     /// Returns the metadata of the entry of this name, which may be a link.
-    pub fn look_at(&self, name: impl Arg) -> io::Result<Found> {
+    pub fn look_at(&self, name: impl Arg) -> io::Result<EntryStatus> {
         let stat: Stat = rustix::fs::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
-        Ok(Found {
+        Ok(EntryStatus {
             is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
             owner: stat.st_uid,
             len: u64::try_from(stat.st_size).unwrap_or_default(),
@@ -157,7 +157,7 @@ impl Directory {
     }
 }
 
-impl Aside {
+impl UnnamedFile {
     /// Renames the file to its final name. A file that had that name is replaced.
     pub fn place(mut self, name: &str) -> io::Result<()> {
         if let Some(aside) = &self.name {
@@ -168,7 +168,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for UnnamedFile {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
             let _ = self.directory.remove(name.as_str());
@@ -176,7 +176,7 @@ impl Drop for Aside {
     }
 }
 
-/// Returns true if the name is a temporary one, as [`Directory::aside`] makes them.
+/// Returns true if the name is a temporary one, as [`OpenDirectory::aside`] makes them.
 pub fn is_aside(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|number| {
         number.len() == DIGITS && number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_file_is_there_whole_under_its_name_or_not_at_all() {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let directory = Directory::open(folder.path()).expect("a directory");
+        let directory = OpenDirectory::open(folder.path()).expect("a directory");
         let names = || {
             let mut names = Vec::new();
             directory.each(|name| names.push(name.to_owned())).expect("it can be read");
@@ -230,7 +230,7 @@ mod tests {
         fs::create_dir(folder.path().join("ours")).expect("made");
         symlink(&victim, folder.path().join("ours/7")).expect("a link");
         symlink("../elsewhere", folder.path().join("ours/below")).expect("a link");
-        let directory = Directory::open(&folder.path().join("ours")).expect("a directory");
+        let directory = OpenDirectory::open(&folder.path().join("ours")).expect("a directory");
         assert!(directory.open_file("7").is_err());
         assert!(directory.below("below", Some(0o700)).is_err());
         directory.aside(".part-", 0o600).expect("made").place("7").expect("named");

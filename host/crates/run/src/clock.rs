@@ -33,17 +33,17 @@ pub fn suspend(stopped: impl FnOnce()) {
 
 /// A clock that measures how long the program has run since a moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub struct RunClock {
     start: Instant,
     /// Duration of suspensions before that moment.
     suspended: Duration,
 }
 
-impl Clock {
-    pub fn start() -> Clock {
+impl RunClock {
+    pub fn start() -> RunClock {
         let suspensions = suspensions();
         let start = Instant::now();
-        Clock { start, suspended: suspensions.until(start) }
+        RunClock { start, suspended: suspensions.until(start) }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_clock_stands_still_while_the_program_is_suspended() {
-        let (wall, clock) = (Instant::now(), Clock::start());
+        let (wall, clock) = (Instant::now(), RunClock::start());
         let during = Duration::from_millis(50);
         suspend(|| {
             let before = clock.elapsed();
@@ -68,6 +68,6 @@ mod tests {
             assert_eq!(clock.elapsed(), before);
         });
         assert!(clock.elapsed() + during <= wall.elapsed());
-        assert!(Clock::start().elapsed() < wall.elapsed());
+        assert!(RunClock::start().elapsed() < wall.elapsed());
     }
 }

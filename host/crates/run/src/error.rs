@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::grants::GrantError;
 use wasmpool_core::item_error::ItemError;
-use wasmpool_core::text::{Foreign, Lines};
+use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_sandbox::surroundings::told;
 
 /// An error that keeps a run or a pool from starting or continuing, or that a call of a pool returns.
@@ -17,16 +17,16 @@ use wasmpool_sandbox::surroundings::told;
 #[non_exhaustive]
 pub enum Error {
     /// The task cannot be read, compiled or called in this way. Nothing ran.
-    #[error("{}", Lines(.0))]
+    #[error("{}", MessageLines(.0))]
     Task(String),
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
-    #[error("the compiled task cannot be loaded: {}", Lines(.0))]
+    #[error("the compiled task cannot be loaded: {}", MessageLines(.0))]
     Artifact(String),
     /// A grant cannot be opened. Nothing ran.
     #[error(transparent)]
     Grant(#[from] GrantError),
     /// The sandbox that was asked for is not available on this machine. Nothing ran.
-    #[error("the sandbox cannot be had here: {}", Lines(.0))]
+    #[error("the sandbox cannot be had here: {}", MessageLines(.0))]
     Sandbox(String),
     /// A worker or compile process cannot be started.
     #[error("cannot start a worker process")]
@@ -34,11 +34,11 @@ pub enum Error {
     /// Workers end before they are ready, again and again.
     #[error(
         "workers end before they are ready to work ({}); is there enough memory, and may this user start processes?",
-        Foreign::of(.0)
+        ForeignText::of(.0)
     )]
     Workers(String),
     /// There is no binary to start worker processes from.
-    #[error("no worker binary: {}", Lines(.0))]
+    #[error("no worker binary: {}", MessageLines(.0))]
     WorkerBinary(String),
     /// A bound argument, or that of `init`, cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
@@ -67,19 +67,19 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// The input cannot be read.
-    #[error("cannot read the input: {}", Lines(.0))]
+    #[error("cannot read the input: {}", MessageLines(.0))]
     Input(String),
     /// The results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] Arc<io::Error>),
     /// The run cannot continue with its journal.
-    #[error("{}", Lines(.0))]
+    #[error("{}", MessageLines(.0))]
     Journal(String),
     /// The system refused something that the run needs.
     #[error("{}", told(.0))]
     System(Arc<io::Error>),
     /// A thread of the program panicked: an invariant is broken. What is known of the run is not reliable.
-    #[error("this is a bug in wasmpool, please report it: {}", Lines(.0))]
+    #[error("this is a bug in wasmpool, please report it: {}", MessageLines(.0))]
     Bug(String),
 }
 

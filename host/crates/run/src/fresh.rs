@@ -9,12 +9,12 @@ use crate::place::FileId;
 /// A file that this process made and that nobody has written to. It is removed when this is dropped, so that a run that
 /// is refused leaves nothing behind.
 #[derive(Debug)]
-pub struct Fresh {
+pub struct NewFile {
     path: PathBuf,
     id: FileId,
 }
 
-impl Drop for Fresh {
+impl Drop for NewFile {
     fn drop(&mut self) {
         // Somebody may have replaced the file, or written something into it.
         if fs::symlink_metadata(&self.path).is_ok_and(|found| FileId::of(&found) == self.id && found.len() == 0) {
@@ -23,7 +23,7 @@ impl Drop for Fresh {
     }
 }
 
-impl Fresh {
+impl NewFile {
     /// Keeps the file.
     pub fn keep(self) {
         std::mem::forget(self);
@@ -55,7 +55,7 @@ impl Drop for FreshDirectory {
 }
 
 /// Opens a file with these options, and makes it if it does not exist.
-pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Option<Fresh>)> {
+pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Option<NewFile>)> {
     loop {
         match options.clone().open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -70,7 +70,7 @@ pub fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<(File, Opt
             made => {
                 let file = made?;
                 let id = FileId::of(&file.metadata()?);
-                return Ok((file, Some(Fresh { path: path.to_owned(), id })));
+                return Ok((file, Some(NewFile { path: path.to_owned(), id })));
             }
         }
     }

@@ -9,12 +9,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::compile::Cache;
+use crate::compile::ArtifactCache;
 use crate::place::FileId;
 use crate::scarce::patiently;
 use nix::unistd::{getegid, geteuid};
 use wasmpool_core::guest_grants::{GuestDirectory, GuestGrants, GuestPeer};
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// Maximum number of directories that can be granted to a task. Each is a descriptor in every worker.
 pub const MOST_DIRECTORIES: usize = 16;
@@ -24,9 +24,9 @@ pub const MOST_DIRECTORIES: usize = 16;
 pub struct Grants {
     /// Environment variables and their values. The host's own variables are never visible.
     pub env: Vec<(String, String)>,
-    pub directories: Vec<Directory>,
+    pub directories: Vec<DirectoryGrant>,
     /// Peers to which TCP connections may be made.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerGrant>,
     /// The guest's name of a directory that it may write to and that is empty at the start of each item. It is no
     /// directory of the host: it lies in the worker's memory, and holds as many bytes as the instance may have of
     /// memory.
@@ -35,7 +35,7 @@ pub struct Grants {
 
 /// A directory of the host, with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Directory {
+pub struct DirectoryGrant {
     pub host: PathBuf,
     /// The directory's name in the guest.
     pub guest: String,
@@ -63,7 +63,7 @@ pub fn mode(writable: bool) -> &'static str {
 
 /// A machine and a TCP port on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Peer {
+pub struct PeerGrant {
     /// A name, which the host looks up once, or an address.
     pub host: String,
     pub port: u16,
@@ -84,18 +84,18 @@ pub enum GrantError {
     #[error("at most {MOST_DIRECTORIES} directories can be granted")]
     TooMany,
     /// The scratch directory has the same name as a granted directory.
-    #[error("the scratch directory {} has the name of a directory that is granted: give it another name", Foreign::of(.0))]
+    #[error("the scratch directory {} has the name of a directory that is granted: give it another name", ForeignText::of(.0))]
     SameName(String),
     /// A directory cannot be opened.
-    #[error("cannot open the granted directory {}", Foreign::of(.host))]
+    #[error("cannot open the granted directory {}", ForeignText::of(.host))]
     Directory { host: PathBuf, guest: String, source: Arc<io::Error> },
     /// The name of a peer cannot be looked up.
-    #[error("cannot look up the granted peer {}, port {port}", Foreign::of(.host))]
+    #[error("cannot look up the granted peer {}, port {port}", ForeignText::of(.host))]
     Peer { host: String, port: u16, source: Arc<io::Error> },
     /// The task could write to the cache of compiled tasks.
     #[error(
         "the cache of compiled tasks, {}, lies in {}, which the task may write to: {}",
-        Foreign::of(.place), Foreign::of(.host), GrantError::WAYS_OUT
+        ForeignText::of(.place), ForeignText::of(.host), GrantError::WAYS_OUT
     )]
     Cache { place: PathBuf, host: PathBuf, guest: String },
 }
@@ -118,7 +118,7 @@ impl Grants {
     /// # Errors
     ///
     /// The error names what cannot be opened or looked up, or a directory in which the cache lies, with the ways out.
-    pub fn open(&self, cache: &Cache) -> Result<OpenedGrants, GrantError> {
+    pub fn open(&self, cache: &ArtifactCache) -> Result<OpenedGrants, GrantError> {
         if self.directories.len() > MOST_DIRECTORIES {
             return Err(GrantError::TooMany);
         }
@@ -131,7 +131,7 @@ impl Grants {
         let mut opened = OpenedGrants { given, ..OpenedGrants::default() };
         let mut owners = BTreeSet::new();
         let (mut ids, mut of_ids) = (Vec::new(), Vec::new());
-        for granted @ Directory { host, guest, writable } in &self.directories {
+        for granted @ DirectoryGrant { host, guest, writable } in &self.directories {
             let failed = |e| {
                 let (host, guest) = (host.clone(), guest.clone());
                 GrantError::Directory { host, guest, source: Arc::new(e) }
@@ -157,7 +157,7 @@ impl Grants {
             // No single user fits, so the host's own is taken, since it grants the directories.
             _ => Some((geteuid().as_raw(), getegid().as_raw())),
         };
-        for Peer { host, port } in &self.peers {
+        for PeerGrant { host, port } in &self.peers {
             let addresses = (host.as_str(), *port)
                 .to_socket_addrs()
                 .map_err(|e| GrantError::Peer { host: host.clone(), port: *port, source: Arc::new(e) })?

@@ -44,7 +44,7 @@ impl SameFile {
 /// The part of a target that is complete: its number of bytes and their hash, so that neither another file nor a
 /// changed one is taken for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
+pub struct FileExtent {
     pub bytes: u64,
     pub hash: [u8; 32],
 }

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use wasmpool_core::outcome::Counts;
+use wasmpool_core::outcome::OutcomeCounts;
 
 /// The printed form of the outcomes of consecutive items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenderedOutcomes {
     /// The items, by index.
     pub items: Range<u64>,
-    pub counts: Counts,
+    pub counts: OutcomeCounts,
     /// Bytes for the results.
     pub results: Vec<u8>,
     /// Bytes for the failed items, with their input.
@@ -31,13 +31,18 @@ impl RenderedOutcomes {
         self.items.end = index + 1;
     }
 
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&self) -> RenderMark {
         let (results, failed) = (self.results.len(), self.failed.len());
-        Mark { items: self.items.end.saturating_sub(self.items.start), counts: self.counts.clone(), results, failed }
+        RenderMark {
+            items: self.items.end.saturating_sub(self.items.start),
+            counts: self.counts.clone(),
+            results,
+            failed,
+        }
     }
 
     /// Returns what was added between two marks.
-    pub fn between(&self, from: &Mark, to: &Mark) -> RenderedOutcomes {
+    pub fn between(&self, from: &RenderMark, to: &RenderMark) -> RenderedOutcomes {
         RenderedOutcomes {
             items: self.items.start + from.items..self.items.start + to.items,
             counts: to.counts.since(&from.counts),
@@ -49,9 +54,9 @@ impl RenderedOutcomes {
 
 /// The length of a group at some moment.
 #[derive(Clone, Debug, Default)]
-pub struct Mark {
+pub struct RenderMark {
     pub items: u64,
-    pub counts: Counts,
+    pub counts: OutcomeCounts,
     pub results: usize,
     pub failed: usize,
 }

@@ -35,24 +35,27 @@ pub fn passes(e: &io::Error) -> bool {
 }
 
 /// An error that may mean such a lack.
-pub trait Lack {
+pub trait ResourceShortage {
     fn passes(&self) -> bool;
 }
 
-impl Lack for io::Error {
+impl ResourceShortage for io::Error {
     fn passes(&self) -> bool {
         passes(self)
     }
 }
 
-impl Lack for Error {
+impl ResourceShortage for Error {
     fn passes(&self) -> bool {
         matches!(self, Error::Spawn(e) | Error::System(e) if passes(e))
     }
 }
 
 /// Tries something until it succeeds, fails for good, or [`PATIENCE`] is over, or until `stop` is readable.
-pub fn patiently<T, E: Lack>(stop: Option<BorrowedFd<'_>>, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn patiently<T, E: ResourceShortage>(
+    stop: Option<BorrowedFd<'_>>,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let start = Instant::now();
     for failures in 1.. {
         match attempt() {

@@ -22,13 +22,13 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::cgroup;
-use crate::clock::Clock;
+use crate::clock::RunClock;
 use wasmpool_sandbox::nowhere;
-use wasmpool_sandbox::surroundings::Ended;
+use wasmpool_sandbox::surroundings::ChildEnd;
 
 /// The purpose of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ChildRole {
     Worker,
     Compile,
     /// Enters a worker's sandbox and reports what it got.
@@ -39,20 +39,20 @@ pub enum Role {
 
 /// The binary that is executed.
 #[derive(Clone, Debug)]
-pub enum Program {
+pub enum ChildProgram {
     /// The binary of this process.
     Own,
     /// Another binary, kept open: it stays the one that was checked, whatever happens to its path.
     Other(Arc<File>),
 }
 
-impl Program {
+impl ChildProgram {
     /// Returns a link to the binary itself, not a path at which somebody could have put another.
     fn path(&self) -> PathBuf {
         match self {
-            Program::Own => PathBuf::from("/proc/self/exe"),
+            ChildProgram::Own => PathBuf::from("/proc/self/exe"),
             // The child resolves this path among its own descriptors, just before it executes the program.
-            Program::Other(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            ChildProgram::Other(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
         }
     }
 }
@@ -60,23 +60,25 @@ impl Program {
 /// The first argument of a child's command line, by which `wasmpool::worker_entry` recognises it.
 pub const MARK: &str = "wasmpool-child";
 
-impl Role {
+impl ChildRole {
     pub fn name(self) -> &'static str {
         match self {
-            Role::Worker => "worker",
-            Role::Compile => "compile",
-            Role::Doctor => "doctor",
-            Role::Version => "version",
+            ChildRole::Worker => "worker",
+            ChildRole::Compile => "compile",
+            ChildRole::Doctor => "doctor",
+            ChildRole::Version => "version",
         }
     }
 
-    pub fn from_name(name: &str) -> Option<Role> {
-        [Role::Worker, Role::Compile, Role::Doctor, Role::Version].into_iter().find(|r| r.name() == name)
+    pub fn from_name(name: &str) -> Option<ChildRole> {
+        [ChildRole::Worker, ChildRole::Compile, ChildRole::Doctor, ChildRole::Version]
+            .into_iter()
+            .find(|r| r.name() == name)
     }
 }
 
 /// The handles of this process's living children, by descriptor number. They are weak: a process that was forked off
-/// closes them with its copies of [`Child`], and leaves this list alone.
+/// closes them with its copies of [`ChildProcess`], and leaves this list alone.
 static CHILDREN: Mutex<BTreeMap<RawFd, Weak<OwnedFd>>> = Mutex::new(BTreeMap::new());
 
 fn children() -> MutexGuard<'static, BTreeMap<RawFd, Weak<OwnedFd>>> {
@@ -93,7 +95,7 @@ pub fn signal_children(signal: Signal) {
 
 /// A child process. Dropping it kills it and waits for its end.
 #[derive(Debug)]
-pub struct Child {
+pub struct ChildProcess {
     pid: u32,
     pidfd: Arc<OwnedFd>,
     /// The process that started the child. A process that is forked off has a copy of this value, but no child.
@@ -102,8 +104,8 @@ pub struct Child {
 
 /// The result of waiting for a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    Ended(Ended),
+pub enum ChildWait {
+    Ended(ChildEnd),
     /// The child still runs after the time is over.
     Late,
     /// The child still runs, but is no longer wanted.
@@ -111,7 +113,7 @@ pub enum Waited {
 }
 
 /// Starts `program` in `role`, with `socket` as its standard input. The process dies with the thread that calls this.
-pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child> {
+pub fn start(program: &ChildProgram, role: ChildRole, socket: OwnedFd) -> io::Result<ChildProcess> {
     let mut command = Command::new(program.path());
     let nowhere = nowhere(false)?;
     command
@@ -132,7 +134,7 @@ pub fn start(program: &Program, role: Role, socket: OwnedFd) -> io::Result<Child
         Ok(pidfd) => {
             let pidfd = Arc::new(pidfd);
             children().insert(pidfd.as_raw_fd(), Arc::downgrade(&pidfd));
-            Ok(Child { pid: child.id(), pidfd, parent: std::process::id() })
+            Ok(ChildProcess { pid: child.id(), pidfd, parent: std::process::id() })
         }
         // The child's number may belong to another process by now.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => Err(e),
@@ -175,7 +177,7 @@ fn send(pidfd: &OwnedFd, signal: Signal) {
     }
 }
 
-impl Child {
+impl ChildProcess {
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -192,36 +194,36 @@ impl Child {
     }
 
     /// Waits for the end of a process that is known to have ended or to have been killed.
-    pub fn reap(&self) -> Ended {
+    pub fn reap(&self) -> ChildEnd {
         loop {
             match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-                Ok(WaitStatus::Exited(_, code)) => return Ended::known(ExitStatus::from_raw((code & 0xff) << 8)),
+                Ok(WaitStatus::Exited(_, code)) => return ChildEnd::known(ExitStatus::from_raw((code & 0xff) << 8)),
                 Ok(WaitStatus::Signaled(_, signal, core)) => {
-                    return Ended::known(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7));
+                    return ChildEnd::known(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7));
                 }
                 Err(Errno::EINTR) => {}
-                _ => return Ended::unknown(),
+                _ => return ChildEnd::unknown(),
             }
         }
     }
 
     /// Waits until the child ends, `timeout` is over, or `stop` is readable.
-    pub fn wait_at_most(&self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<Waited> {
+    pub fn wait_at_most(&self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> io::Result<ChildWait> {
         /// Pause before waiting again when the kernel has no memory to wait with.
         const AGAIN: Duration = Duration::from_millis(10);
-        let clock = Clock::start();
+        let clock = RunClock::start();
         loop {
             let left = timeout.saturating_sub(clock.elapsed());
             let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let mut awaited = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
             awaited.extend(stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
             match poll(&mut awaited, wait) {
-                Ok(0) if left.is_zero() => return Ok(Waited::Late),
+                Ok(0) if left.is_zero() => return Ok(ChildWait::Late),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) if awaited.first().and_then(PollFd::any) == Some(true) => {
-                    return Ok(Waited::Ended(self.reap()));
+                    return Ok(ChildWait::Ended(self.reap()));
                 }
-                Ok(_) => return Ok(Waited::Stopped),
+                Ok(_) => return Ok(ChildWait::Stopped),
                 Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
                 Err(e) => return Err(e.into()),
             }
@@ -229,13 +231,13 @@ impl Child {
     }
 }
 
-impl AsFd for Child {
+impl AsFd for ChildProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 }
 
-impl Drop for Child {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if self.is_ours() {
             children().remove(&self.pidfd.as_raw_fd());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// A limit of control groups, as either version has it.
 struct Limit {
@@ -41,7 +41,7 @@ impl Processes {
     /// Says what it allows, and where that is set.
     pub fn said(&self) -> String {
         let has = self.current.map(|current| format!(", and has {current}")).unwrap_or_default();
-        format!("a control group may have {} processes and threads{has} ({})", self.most, Foreign::of(&self.file))
+        format!("a control group may have {} processes and threads{has} ({})", self.most, ForeignText::of(&self.file))
     }
 }
 

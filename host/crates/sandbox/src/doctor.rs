@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Openings, Plan, Report, Role};
+use super::{ProcessLimits, ProcessRole, SandboxOpenings, SandboxPlan, SandboxReport};
 use crate::surroundings::Surroundings;
 use wasmpool_core::policy::SandboxMode;
 
 /// The child's report.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Told {
-    pub report: Report,
+pub struct DoctorMessage {
+    pub report: SandboxReport,
     pub surroundings: Surroundings,
 }
 
 /// Returns the plan of the sandbox that the child enters.
-pub fn plan() -> Plan {
-    let limits = wasmpool_core::policy::Limits::default();
-    Plan::new(
+pub fn plan() -> SandboxPlan {
+    let limits = wasmpool_core::policy::ItemLimits::default();
+    SandboxPlan::new(
         SandboxMode::BestEffort,
-        Role::Worker,
-        Limits::of_worker(limits.memory, limits.max_output),
-        Openings::default(),
+        ProcessRole::Worker,
+        ProcessLimits::of_worker(limits.memory, limits.max_output),
+        SandboxOpenings::default(),
     )
 }

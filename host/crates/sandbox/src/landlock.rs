@@ -8,20 +8,20 @@ use landlock::{
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Openings;
-use wasmpool_core::layer::Part;
+use super::SandboxOpenings;
+use wasmpool_core::layer::LayerPart;
 
 /// The newest version of the interface that this was tested with.
 const TESTED: ABI = ABI::V7;
 
 /// The version that each part requires, and the reason given if it is missing.
-const PARTS: [(Part, ABI, &str); 3] = [
-    (Part::LandlockFiles, ABI::V1, "the kernel has no Landlock, or it is switched off"),
-    (Part::LandlockTcp, ABI::V4, "the kernel's Landlock is older than 6.7 and knows no network"),
-    (Part::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
+const PARTS: [(LayerPart, ABI, &str); 3] = [
+    (LayerPart::LandlockFiles, ABI::V1, "the kernel has no Landlock, or it is switched off"),
+    (LayerPart::LandlockTcp, ABI::V4, "the kernel's Landlock is older than 6.7 and knows no network"),
+    (LayerPart::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
 ];
 
-pub fn enter(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Vec<(Part, Result<(), String>)> {
+pub fn enter(openings: &SandboxOpenings, scratch: Option<BorrowedFd<'_>>) -> Vec<(LayerPart, Result<(), String>)> {
     let status = restrict(openings, scratch);
     let abi = match &status {
         Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => *effective_abi,
@@ -40,7 +40,7 @@ pub fn enter(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Vec<(Part,
         .collect()
 }
 
-fn restrict(openings: &Openings, scratch: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
+fn restrict(openings: &SandboxOpenings, scratch: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
     // Access that is handled and not granted is forbidden.
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

@@ -36,17 +36,17 @@ use std::path::PathBuf;
 
 use nix::unistd::{getegid, geteuid};
 
-pub use limits::{Limits, PER_OUTPUT_BYTE, fault_plainly, why_compiling_ended};
-pub use report::Report;
+pub use limits::{PER_OUTPUT_BYTE, ProcessLimits, fault_plainly, why_compiling_ended};
+pub use report::SandboxReport;
 pub use start::{nowhere, own_socket};
-pub use steps::Role;
-use steps::Step;
-use wasmpool_core::layer::{Layer, Part};
+pub use steps::ProcessRole;
+use steps::ProcessStage;
+use wasmpool_core::layer::{Layer, LayerPart};
 use wasmpool_core::policy::SandboxMode;
 
 /// Exceptions from the sandbox because of grants.
 #[derive(Clone, Debug, Default)]
-pub struct Openings {
+pub struct SandboxOpenings {
     /// Granted directories, including everything below them, and whether they may be written to.
     pub directories: Vec<(BorrowedFd<'static>, bool)>,
     /// TCP ports that may be connected to.
@@ -57,7 +57,7 @@ pub struct Openings {
     pub owner: Option<(u32, u32)>,
 }
 
-impl Openings {
+impl SandboxOpenings {
     fn writing(&self) -> bool {
         self.scratch.is_some() || self.directories.iter().any(|(_, writable)| *writable)
     }
@@ -70,11 +70,11 @@ impl Openings {
 
 /// The sandbox to enter: how strict it is, and what the process is for.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct SandboxPlan {
     pub mode: SandboxMode,
-    pub role: Role,
-    pub limits: Limits,
-    pub openings: Openings,
+    pub role: ProcessRole,
+    pub limits: ProcessLimits,
+    pub openings: SandboxOpenings,
     /// Layers that are left out, to show that each of them is effective. Release builds do not have this.
     #[cfg(feature = "probes")]
     pub without: Vec<Layer>,
@@ -83,9 +83,9 @@ pub struct Plan {
     pub free: Vec<libc::c_long>,
 }
 
-impl Plan {
-    pub fn new(mode: SandboxMode, role: Role, limits: Limits, openings: Openings) -> Plan {
-        Plan {
+impl SandboxPlan {
+    pub fn new(mode: SandboxMode, role: ProcessRole, limits: ProcessLimits, openings: SandboxOpenings) -> SandboxPlan {
+        SandboxPlan {
             mode,
             role,
             limits,
@@ -99,11 +99,11 @@ impl Plan {
 
     /// Leaves out what a probe is to be tried without.
     #[cfg(feature = "probes")]
-    pub fn weakened(self, probe: Option<&wasmpool_core::probe::Probe>) -> Plan {
+    pub fn weakened(self, probe: Option<&wasmpool_core::probe::Probe>) -> SandboxPlan {
         let Some(probe) = probe else {
             return self;
         };
-        Plan { without: probe.without.clone(), free: probe.free.clone(), ..self }
+        SandboxPlan { without: probe.without.clone(), free: probe.free.clone(), ..self }
     }
 
     #[cfg(feature = "probes")]
@@ -129,9 +129,9 @@ impl Plan {
 
 /// Error: a layer that `--sandbox strict` requires is not available on this machine.
 #[derive(Debug)]
-pub struct Refused(String);
+pub struct MissingLayer(String);
 
-impl fmt::Display for Refused {
+impl fmt::Display for MissingLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -140,8 +140,8 @@ impl fmt::Display for Refused {
 /// A sandbox that was entered for loading.
 #[derive(Debug)]
 pub struct Sandbox {
-    plan: Plan,
-    report: Report,
+    plan: SandboxPlan,
+    report: SandboxReport,
     /// True if the root directory holds nothing but this process's own descriptors.
     empty_root: bool,
     /// The scratch directory, or the reason why there is none.
@@ -151,8 +151,8 @@ pub struct Sandbox {
 /// Gives up everything that loading a task (or compiling one) does not need.
 ///
 /// The process must have one thread, and must have opened what it needs of `/proc`.
-pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
-    let mut report = Report::default();
+pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, MissingLayer> {
+    let mut report = SandboxReport::default();
     let mut empty_root = false;
     if plan.has(Layer::Limits) {
         report.add_all(limits::enter(&plan.limits, &plan.openings));
@@ -170,44 +170,46 @@ pub fn enter_loading(plan: Plan) -> Result<Sandbox, Refused> {
         empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
-        report.add(Part::Unprivileged, privileges::drop_root(plan.openings.owner));
+        report.add(LayerPart::Unprivileged, privileges::drop_root(plan.openings.owner));
     }
     let user = (geteuid(), getegid());
     let mounts = namespaces && !entered && namespaces::enter_with_own_user(&kinds, &mut report);
     if let (Some(bytes), Some(Err(_))) = (plan.openings.scratch, &scratch) {
-        scratch = Some(scratch::make_with_own_user(bytes, user, report.holds(Part::UserNamespace)));
+        scratch = Some(scratch::make_with_own_user(bytes, user, report.holds(LayerPart::UserNamespace)));
     }
     if mounts {
         empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
-        report.add(Part::NoCapabilities, privileges::drop_capabilities());
-        report.add(Part::NoNewPrivileges, privileges::no_new_privileges());
-        report.add(Part::NotDumpable, privileges::not_dumpable());
+        report.add(LayerPart::NoCapabilities, privileges::drop_capabilities());
+        report.add(LayerPart::NoNewPrivileges, privileges::no_new_privileges());
+        report.add(LayerPart::NotDumpable, privileges::not_dumpable());
     }
     // Changing the user has switched it off.
-    start::die_with_host().map_err(|e| Refused(e.to_string()))?;
+    start::die_with_host().map_err(|e| MissingLayer(e.to_string()))?;
     if plan.has(Layer::Landlock) {
         let scratch = scratch.as_ref().and_then(|made| made.as_ref().ok()).map(AsFd::as_fd);
         report.add_all(landlock::enter(&plan.openings, scratch));
     }
     if plan.has(Layer::Seccomp) {
-        let filtered =
-            report.note(Part::LoadingFilter, seccomp::enter(Step::loading(plan.role, &plan.openings), plan.free()));
+        let filtered = report.note(
+            LayerPart::LoadingFilter,
+            seccomp::enter(ProcessStage::loading(plan.role, &plan.openings), plan.free()),
+        );
         if filtered && plan.openings.ports.is_empty() {
-            report.held.push(Part::NoSockets);
+            report.held.push(LayerPart::NoSockets);
         }
     }
     if plan.mode == SandboxMode::Strict {
-        report.meets_strict(&plan).map_err(Refused)?;
+        report.meets_strict(&plan).map_err(MissingLayer)?;
     }
     Ok(Sandbox { plan, report, empty_root, scratch })
 }
 
-fn make_empty_root(plan: &Plan, report: &mut Report) -> bool {
+fn make_empty_root(plan: &SandboxPlan, report: &mut SandboxReport) -> bool {
     let result = namespaces::empty_root();
     if plan.openings.directories.is_empty() {
-        return report.note(Part::EmptyRoot, result);
+        return report.note(LayerPart::EmptyRoot, result);
     }
     // From the descriptor of a granted directory, `..` leads out of this root. Only Landlock keeps files out of reach
     // then, so the empty root is not reported as holding.
@@ -231,26 +233,26 @@ impl Sandbox {
     }
 
     /// Gives up what serving items does not need. All threads that there will ever be must run by now.
-    pub fn enter_serving(&mut self) -> Result<(), Refused> {
+    pub fn enter_serving(&mut self) -> Result<(), MissingLayer> {
         if self.plan.has(Layer::Limits) {
-            self.report.add(Part::NoProcesses, limits::no_more_threads());
+            self.report.add(LayerPart::NoProcesses, limits::no_more_threads());
         }
         if self.plan.has(Layer::Seccomp) {
-            let step = Step::serving(self.plan.role, &self.plan.openings);
-            self.report.add(Part::ServingFilter, seccomp::enter(step, self.plan.free()));
+            let step = ProcessStage::serving(self.plan.role, &self.plan.openings);
+            self.report.add(LayerPart::ServingFilter, seccomp::enter(step, self.plan.free()));
         }
         match self.plan.mode {
-            SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(Refused),
+            SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(MissingLayer),
             SandboxMode::BestEffort | SandboxMode::Off => Ok(()),
         }
     }
 
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &SandboxReport {
         &self.report
     }
 
     /// Returns the missing parts that strict mode would have required.
-    pub fn lacking(&self) -> Vec<Part> {
+    pub fn lacking(&self) -> Vec<LayerPart> {
         self.report.lacking(&self.plan).map(|missing| missing.part).collect()
     }
 }

@@ -9,14 +9,14 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 
-use super::Openings;
-use crate::surroundings::Ended;
-use wasmpool_core::layer::Part;
+use super::SandboxOpenings;
+use crate::surroundings::ChildEnd;
+use wasmpool_core::layer::LayerPart;
 use wasmpool_core::text::bytes_said;
 
 /// The limits that differ between processes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ProcessLimits {
     /// Bytes of memory that is writable and not shared.
     pub data: u64,
     /// Maximum size of a file in bytes. Only memory files can be reached, and a worker writes none.
@@ -51,19 +51,19 @@ const KERNELS: u64 = 64 << 20;
 /// Bytes of memory allowed per byte of output: decoded values take up to forty times the memory of their encoded bytes.
 pub const PER_OUTPUT_BYTE: u64 = 64;
 
-impl Limits {
+impl ProcessLimits {
     /// Returns the limits of a worker whose guest may use this much memory and return results of this size.
-    pub fn of_worker(memory: u64, max_output: u64) -> Limits {
+    pub fn of_worker(memory: u64, max_output: u64) -> ProcessLimits {
         let data = memory.saturating_add(max_output.saturating_mul(PER_OUTPUT_BYTE)).saturating_add(OVERHEAD);
-        Limits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None }
+        ProcessLimits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None }
     }
 
     /// Returns the limits of a compile process with this many threads: enough for the largest interpreters that were
     /// seen, and not enough to bring a machine down.
-    pub fn of_compiler(threads: usize) -> Limits {
+    pub fn of_compiler(threads: usize) -> ProcessLimits {
         let data = 4 << 30;
         let room = data + UNUSED + PER_THREAD.saturating_mul(threads as u64);
-        Limits { data, file: 2 << 30, room, cpu: Some(600) }
+        ProcessLimits { data, file: 2 << 30, room, cpu: Some(600) }
     }
 
     /// Returns the bytes that an honest process within these limits takes at most, including what the kernel keeps for it
@@ -75,33 +75,36 @@ impl Limits {
 
     /// Returns the limits of a process that creates a guest's memories when it needs them, instead of reserving them
     /// beforehand.
-    pub fn with_memories_on_demand(self) -> Limits {
-        Limits { room: self.room.saturating_add(ON_DEMAND), ..self }
+    pub fn with_memories_on_demand(self) -> ProcessLimits {
+        ProcessLimits { room: self.room.saturating_add(ON_DEMAND), ..self }
     }
 }
 
 /// Maximum number of descriptors of a process that opens files or sockets.
 const MANY_DESCRIPTORS: rlim_t = 1024;
 
-pub fn enter(limits: &Limits, openings: &Openings) -> Vec<(Part, Result<(), Errno>)> {
+pub fn enter(limits: &ProcessLimits, openings: &SandboxOpenings) -> Vec<(LayerPart, Result<(), Errno>)> {
     // Where files may be written, they may fill the disk: quotas of the disk are not our concern, and a scratch
     // directory has its own.
     let file = if openings.writing() { rlim_t::MAX } else { limits.file };
     let opens = openings.files() || !openings.ports.is_empty();
     let descriptors = if opens { MANY_DESCRIPTORS } else { DESCRIPTORS };
     let mut results = vec![
-        (Part::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),
-        (Part::FileLimit, lower(Resource::RLIMIT_FSIZE, file)),
-        (Part::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, descriptors)),
-        (Part::LockLimit, lower(Resource::RLIMIT_MEMLOCK, 0).and_then(|()| lower(Resource::RLIMIT_MSGQUEUE, 0))),
+        (LayerPart::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),
+        (LayerPart::FileLimit, lower(Resource::RLIMIT_FSIZE, file)),
+        (LayerPart::DescriptorLimit, lower(Resource::RLIMIT_NOFILE, descriptors)),
+        (LayerPart::LockLimit, lower(Resource::RLIMIT_MEMLOCK, 0).and_then(|()| lower(Resource::RLIMIT_MSGQUEUE, 0))),
         (
-            Part::DataLimit,
+            LayerPart::DataLimit,
             lower(Resource::RLIMIT_DATA, limits.data).and_then(|()| lower(Resource::RLIMIT_STACK, STACK)),
         ),
-        (Part::AddressLimit, reserved().and_then(|now| lower(Resource::RLIMIT_AS, now.saturating_add(limits.room)))),
+        (
+            LayerPart::AddressLimit,
+            reserved().and_then(|now| lower(Resource::RLIMIT_AS, now.saturating_add(limits.room))),
+        ),
     ];
     if let Some(seconds) = limits.cpu {
-        results.push((Part::CpuLimit, lower_to(Resource::RLIMIT_CPU, seconds, seconds + CPU_GRACE)));
+        results.push((LayerPart::CpuLimit, lower_to(Resource::RLIMIT_CPU, seconds, seconds + CPU_GRACE)));
     }
     results
 }
@@ -121,8 +124,8 @@ pub fn no_more_threads() -> Result<(), Errno> {
 
 /// Returns why a compile process ended without an answer, in words that follow "compiling it". `None` if no limit was
 /// the cause.
-pub fn why_compiling_ended(ended: Ended) -> Option<String> {
-    let limits = Limits::of_compiler(0);
+pub fn why_compiling_ended(ended: ChildEnd) -> Option<String> {
+    let limits = ProcessLimits::of_compiler(0);
     match Signal::try_from(ended.signal()?).ok()? {
         // An allocation that fails aborts the process. A stack overflow would do so as well, but does not: see
         // `fault_plainly`.

@@ -8,27 +8,27 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root};
 
-use super::{Openings, Report};
-use wasmpool_core::layer::Part;
+use super::{SandboxOpenings, SandboxReport};
+use wasmpool_core::layer::LayerPart;
 
-const KINDS: [(Part, CloneFlags); 5] = [
-    (Part::MountNamespace, CloneFlags::CLONE_NEWNS),
-    (Part::NetworkNamespace, CloneFlags::CLONE_NEWNET),
-    (Part::IpcNamespace, CloneFlags::CLONE_NEWIPC),
-    (Part::UtsNamespace, CloneFlags::CLONE_NEWUTS),
-    (Part::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
+const KINDS: [(LayerPart, CloneFlags); 5] = [
+    (LayerPart::MountNamespace, CloneFlags::CLONE_NEWNS),
+    (LayerPart::NetworkNamespace, CloneFlags::CLONE_NEWNET),
+    (LayerPart::IpcNamespace, CloneFlags::CLONE_NEWIPC),
+    (LayerPart::UtsNamespace, CloneFlags::CLONE_NEWUTS),
+    (LayerPart::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
 ];
 
-pub type Kinds = Vec<(Part, CloneFlags)>;
+pub type Kinds = Vec<(LayerPart, CloneFlags)>;
 
 /// Returns the namespaces to enter: all of them, except the network if peers in the host's network are granted.
-pub fn kinds(openings: &Openings) -> Kinds {
-    KINDS.into_iter().filter(|(part, _)| *part != Part::NetworkNamespace || openings.ports.is_empty()).collect()
+pub fn kinds(openings: &SandboxOpenings) -> Kinds {
+    KINDS.into_iter().filter(|(part, _)| *part != LayerPart::NetworkNamespace || openings.ports.is_empty()).collect()
 }
 
 /// Enters the namespaces with the rights of root. If these rights are not available, nothing has happened and nothing
 /// is reported.
-pub fn enter_as_root(kinds: &Kinds, report: &mut Report) -> bool {
+pub fn enter_as_root(kinds: &Kinds, report: &mut SandboxReport) -> bool {
     if unshare(all(kinds)).is_err() {
         return false;
     }
@@ -40,20 +40,20 @@ pub fn enter_as_root(kinds: &Kinds, report: &mut Report) -> bool {
 /// mount namespace.
 ///
 /// No user is mapped in it: inside, this process is nobody.
-pub fn enter_with_own_user(kinds: &Kinds, report: &mut Report) -> bool {
+pub fn enter_with_own_user(kinds: &Kinds, report: &mut SandboxReport) -> bool {
     if unshare(all(kinds) | CloneFlags::CLONE_NEWUSER).is_ok() {
-        report.held.push(Part::UserNamespace);
+        report.held.push(LayerPart::UserNamespace);
         report.held.extend(kinds.iter().map(|(part, _)| *part));
         return true;
     }
     // One of them is not available: find out which, and enter the others.
     let user = unshare(CloneFlags::CLONE_NEWUSER);
-    report.add(Part::UserNamespace, user);
+    report.add(LayerPart::UserNamespace, user);
     report.add_all(kinds.iter().map(|&(part, flag)| (part, user.and_then(|()| unshare(flag)))));
-    if !report.holds(Part::MountNamespace) {
-        report.add(Part::EmptyRoot, Err("there is no mount namespace to make it in"));
+    if !report.holds(LayerPart::MountNamespace) {
+        report.add(LayerPart::EmptyRoot, Err("there is no mount namespace to make it in"));
     }
-    report.holds(Part::MountNamespace)
+    report.holds(LayerPart::MountNamespace)
 }
 
 fn all(kinds: &Kinds) -> CloneFlags {

@@ -2,52 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
-use wasmpool_core::layer::{Part, Substitute};
+use super::SandboxPlan;
+use wasmpool_core::layer::{LayerPart, Substitute};
 
 /// A part that is not available.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Missing {
-    pub part: Part,
+pub struct MissingPart {
+    pub part: LayerPart,
     pub why: String,
 }
 
 /// The parts that hold, and those that do not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
-    pub held: Vec<Part>,
-    pub missing: Vec<Missing>,
+pub struct SandboxReport {
+    pub held: Vec<LayerPart>,
+    pub missing: Vec<MissingPart>,
 }
 
-impl Report {
-    pub fn add(&mut self, part: Part, result: Result<(), impl ToString>) {
+impl SandboxReport {
+    pub fn add(&mut self, part: LayerPart, result: Result<(), impl ToString>) {
         self.note(part, result);
     }
 
     /// Adds a part, and returns true if it holds.
-    pub fn note(&mut self, part: Part, result: Result<(), impl ToString>) -> bool {
+    pub fn note(&mut self, part: LayerPart, result: Result<(), impl ToString>) -> bool {
         match result {
             Ok(()) => self.held.push(part),
             Err(why) => {
-                self.missing.push(Missing { part, why: why.to_string() });
+                self.missing.push(MissingPart { part, why: why.to_string() });
                 return false;
             }
         }
         true
     }
 
-    pub fn add_all<E: ToString>(&mut self, parts: impl IntoIterator<Item = (Part, Result<(), E>)>) {
+    pub fn add_all<E: ToString>(&mut self, parts: impl IntoIterator<Item = (LayerPart, Result<(), E>)>) {
         for (part, result) in parts {
             self.add(part, result);
         }
     }
 
-    pub fn holds(&self, part: Part) -> bool {
+    pub fn holds(&self, part: LayerPart) -> bool {
         self.held.contains(&part)
     }
 
     /// Returns true if strict mode can do without `part`, which is missing.
-    pub fn excused(&self, part: Part) -> bool {
+    pub fn excused(&self, part: LayerPart) -> bool {
         match part.substitute() {
             Substitute::None => false,
             Substitute::Or(others) => others.iter().any(|&other| self.holds(other)),
@@ -56,13 +56,13 @@ impl Report {
     }
 
     /// Returns the parts that strict mode requires and this process does not have.
-    pub fn lacking(&self, plan: &Plan) -> impl Iterator<Item = &Missing> {
+    pub fn lacking(&self, plan: &SandboxPlan) -> impl Iterator<Item = &MissingPart> {
         self.missing.iter().filter(|missing| plan.has(missing.part.layer()) && !self.excused(missing.part))
     }
 
     /// Returns an error that lists the parts that strict mode requires and this process does not have, if there are
     /// any.
-    pub fn meets_strict(&self, plan: &Plan) -> Result<(), String> {
+    pub fn meets_strict(&self, plan: &SandboxPlan) -> Result<(), String> {
         let lacking: Vec<String> = self
             .lacking(plan)
             .map(|missing| format!("{} ({}: {})", missing.part.layer().name(), missing.part.name(), missing.why))

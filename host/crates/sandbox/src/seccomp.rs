@@ -9,15 +9,15 @@ use seccompiler::{
 };
 
 use super::arguments::{Is, Rule};
-use super::steps::Step;
-use super::syscalls::Soft;
+use super::steps::ProcessStage;
+use super::syscalls::SoftRefusal;
 
 type Error = Box<dyn std::error::Error>;
 
 /// Installs a step's filter in addition to the existing ones, in all threads. The calls in `free` are not filtered;
 /// only tests name any.
-pub fn enter(step: Step, free: &[c_long]) -> Result<(), Error> {
-    let soft: Vec<Soft> = step.soft().into_iter().filter(|soft| !free.contains(&soft.number)).collect();
+pub fn enter(step: ProcessStage, free: &[c_long]) -> Result<(), Error> {
+    let soft: Vec<SoftRefusal> = step.soft().into_iter().filter(|soft| !free.contains(&soft.number)).collect();
     for soft in &soft {
         apply_filter_all_threads(&failing(soft)?)?;
     }
@@ -32,7 +32,7 @@ fn arch() -> Result<TargetArch, Error> {
 
 /// Returns a filter that allows what the step's lines allow, and ends the process for everything else. A soft call has
 /// a filter of its own; the strictest answer counts, so this filter lets the call pass.
-fn hard(step: Step, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
+fn hard(step: ProcessStage, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut any = unfiltered.to_vec();
     for call in step.calls() {
@@ -51,7 +51,7 @@ fn hard(step: Step, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
 
 /// Returns a filter for one call that fails softly. Each such call needs its own, because a filter has only one such
 /// answer.
-fn failing(soft: &Soft) -> Result<BpfProgram, Error> {
+fn failing(soft: &SoftRefusal) -> Result<BpfProgram, Error> {
     let rules = if soft.only.is_empty() { Vec::new() } else { each(soft.only)? };
     let answer = SeccompAction::Errno(soft.errno.unsigned_abs());
     let rules = BTreeMap::from([(soft.number, rules)]);

@@ -20,7 +20,7 @@ use crate::cgroups;
 pub use crate::cgroups::memory_of_all;
 
 /// A limit that a shell sets, as what it bounds and how it is asked for.
-struct Limit {
+struct ShellLimit {
     resource: Resource,
     what: &'static str,
     command: &'static str,
@@ -28,44 +28,44 @@ struct Limit {
     bytes: bool,
 }
 
-const FILES: Limit = Limit {
+const FILES: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_FSIZE,
     what: "a file, also one in memory that is handed to a worker, may have",
     command: "ulimit -f",
     bytes: true,
 };
-const DESCRIPTORS: Limit = Limit {
+const DESCRIPTORS: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_NOFILE,
     what: "a process may have this many descriptors:",
     command: "ulimit -n",
     bytes: false,
 };
-const PROCESSES: Limit = Limit {
+const PROCESSES: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_NPROC,
     what: "a user may have this many processes and threads:",
     command: "ulimit -u",
     bytes: false,
 };
-const ADDRESSES: Limit = Limit {
+const ADDRESSES: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_AS,
     what: "the address space of a process is limited to",
     command: "ulimit -v",
     bytes: true,
 };
-const DATA: Limit = Limit {
+const DATA: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_DATA,
     what: "the memory of a process is limited to",
     command: "ulimit -d",
     bytes: true,
 };
-const STACK: Limit = Limit {
+const STACK: ShellLimit = ShellLimit {
     resource: Resource::RLIMIT_STACK,
     what: "the stack of a process is limited to",
     command: "ulimit -s",
     bytes: true,
 };
 
-impl Limit {
+impl ShellLimit {
     /// Returns the limit's number, if there is one. A process can raise it up to the hard limit by itself, but
     /// wasmpool's do so for the stack only.
     fn value(&self) -> Option<u64> {
@@ -120,7 +120,7 @@ fn no_process() -> String {
 
 /// The limits of the shell that memory has.
 pub fn memory() -> Option<String> {
-    let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(Limit::said).collect();
+    let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(ShellLimit::said).collect();
     (!both.is_empty()).then(|| both.join(", and "))
 }
 
@@ -132,15 +132,15 @@ pub fn files_below(bytes: u64) -> Option<String> {
 /// Manner in which a child ended. It is not known if somebody else has collected the exit status: a program that waits
 /// for all of its children, or the kernel if SIGCHLD is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended(Option<ExitStatus>);
+pub struct ChildEnd(Option<ExitStatus>);
 
-impl Ended {
-    pub fn known(status: ExitStatus) -> Ended {
-        Ended(Some(status))
+impl ChildEnd {
+    pub fn known(status: ExitStatus) -> ChildEnd {
+        ChildEnd(Some(status))
     }
 
-    pub fn unknown() -> Ended {
-        Ended(None)
+    pub fn unknown() -> ChildEnd {
+        ChildEnd(None)
     }
 
     pub fn signal(self) -> Option<i32> {
@@ -158,7 +158,7 @@ impl Ended {
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ChildEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(status) => f.write_str(&told_end(status)),
@@ -268,7 +268,7 @@ pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), Strin
 const ENOUGH_PROCESSES: u64 = 256;
 /// Below these, something that is usual does not work: a task of some tens of megabytes, the workers of a large machine, or
 /// the memory that `--memory` allows.
-const ENOUGH: [(&Limit, u64); 5] =
+const ENOUGH: [(&ShellLimit, u64); 5] =
     [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, ENOUGH_PROCESSES), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 
 /// Returns the number of processors that this process may use.

@@ -9,20 +9,20 @@ use super::steps::*;
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct SystemCall {
     pub number: c_long,
-    steps: Step,
+    steps: ProcessStage,
     pub only: Only,
     /// The code that needs it. For readers only; the program never looks at it.
     #[allow(dead_code)]
     needed_by: &'static str,
 }
 
-const fn call(number: c_long, steps: Step, only: Only, needed_by: &'static str) -> Call {
-    Call { number, steps, only, needed_by }
+const fn call(number: c_long, steps: ProcessStage, only: Only, needed_by: &'static str) -> SystemCall {
+    SystemCall { number, steps, only, needed_by }
 }
 
-const CALLS: &[Call] = &[
+const CALLS: &[SystemCall] = &[
     // Memory.
     call(libc::SYS_mmap, ALL, MAPPING, "malloc; wasmtime: pool slots, images of memories, instances on demand"),
     call(libc::SYS_mprotect, SERVE, PROTECTING_DATA, "wasmtime: the end of a heap moves; malloc: arenas of threads"),
@@ -132,7 +132,7 @@ const CALLS: &[Call] = &[
 ];
 
 /// A call that fails instead of ending the process, because a library makes it and continues without it.
-pub struct Soft {
+pub struct SoftRefusal {
     pub number: c_long,
     /// Condition on the arguments for this answer; any arguments if it is empty.
     pub only: Rule,
@@ -141,39 +141,39 @@ pub struct Soft {
     why: &'static str,
 }
 
-const NO_CLONE3: Soft = Soft {
+const NO_CLONE3: SoftRefusal = SoftRefusal {
     number: libc::SYS_clone3,
     only: &[],
     errno: libc::ENOSYS,
     why: "its flags lie in memory, where a filter cannot see them; libc falls back to clone",
 };
-const NO_OPEN: Soft = Soft {
+const NO_OPEN: SoftRefusal = SoftRefusal {
     number: libc::SYS_openat,
     only: &[],
     errno: libc::EACCES,
     why: "malloc looks at the overcommit setting when it shrinks a thread's arena; std looks for cgroups",
 };
-const NOT_OF_ANOTHER: Soft = Soft {
+const NOT_OF_ANOTHER: SoftRefusal = SoftRefusal {
     number: libc::SYS_sched_getaffinity,
     only: ANOTHERS,
     errno: libc::ENOSYS,
     why: "a thread that looks for its stack asks by its own id, which is not known before; it goes on without",
 };
-const NOT_AT_ONCE: Soft = Soft {
+const NOT_AT_ONCE: SoftRefusal = SoftRefusal {
     number: libc::SYS_process_madvise,
     only: &[],
     errno: libc::EPERM,
     why: "it takes a handle of any process; wasmtime gives back one stretch of memory after the other instead",
 };
 
-impl Step {
+impl ProcessStage {
     /// Returns the lines that apply in this step.
-    pub fn calls(self) -> impl Iterator<Item = &'static Call> {
+    pub fn calls(self) -> impl Iterator<Item = &'static SystemCall> {
         CALLS.iter().filter(move |call| self.overlaps(call.steps))
     }
 
     /// Returns the calls that fail softly in this step.
-    pub fn soft(self) -> Vec<Soft> {
+    pub fn soft(self) -> Vec<SoftRefusal> {
         let mut soft = Vec::new();
         if self.overlaps(STARTS) {
             soft.extend([NO_CLONE3, NOT_OF_ANOTHER]);

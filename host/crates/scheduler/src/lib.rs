@@ -10,7 +10,7 @@
 //! * an item that killed two workers is not given to a third;
 //! * in ordered runs outcomes are emitted by index;
 //! * as long as one worker lives, losing others or failing to start them does not end the run;
-//! * bytes read but not yet written stay within [`Config::window`], except for the item that is next in order;
+//! * bytes read but not yet written stay within [`SchedulerConfig::window`], except for the item that is next in order;
 //! * the cost of an event does not grow with the number of workers.
 //!
 //! A chunk is identified by the index of its first item. The caller keeps the bytes of items and outcomes; the
@@ -29,15 +29,15 @@ mod unwanted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use roster::{Worker, WorkerTable};
-use setback::{Dud, Setback};
+use roster::{RosterEntry, WorkerTable};
+use setback::{FailedStart, StartFailures};
 #[allow(unused_imports, reason = "the simulation does not use `pause`")]
 pub use setback::{PATIENCE, pause};
 pub use sizing::ChunkSize;
 use sizing::ChunkSizer;
-use unwanted::{GRACE, Unwanted};
+use unwanted::{GRACE, UnwantedItems};
 
-use wasmpool_core::outcome::Kind;
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Halt, HaltWhen, RETRY_ON};
 
 /// Time since the start of the run, as reported by the caller.
@@ -73,7 +73,7 @@ const ITEM_OVERHEAD: usize = 16;
 
 /// Settings of a run as far as the scheduler needs them.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct SchedulerConfig {
     pub workers: usize,
     pub ordered: bool,
     pub chunk: ChunkSize,
@@ -81,7 +81,7 @@ pub struct Config {
     pub batch: bool,
     /// Number of times that an item is run again after a failure of a kind in `retry_on`.
     pub retries: u32,
-    pub retry_on: BTreeSet<Kind>,
+    pub retry_on: BTreeSet<FailureKind>,
     /// Failures that end the run.
     pub halt: Option<Halt>,
     /// True if the run may be resumed: items that [`HaltWhen::Now`] cuts off get no outcome, and nothing after such an
@@ -97,11 +97,11 @@ pub struct Config {
     pub window: usize,
 }
 
-impl Config {
+impl SchedulerConfig {
     /// Returns the settings that follow from an item's timeout and the number of workers, and the simplest values for
     /// all others.
-    pub fn of_limits(timeout: Duration, workers: usize) -> Config {
-        Config {
+    pub fn of_limits(timeout: Duration, workers: usize) -> SchedulerConfig {
+        SchedulerConfig {
             workers,
             ordered: true,
             chunk: ChunkSize::Auto,
@@ -131,11 +131,11 @@ pub enum Blame {
 
 /// Kind of outcome that a worker delivered, as far as the scheduler needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum OutcomeEnd {
     /// A value.
     Final,
     /// A failure, which another try may avoid.
-    Failed(Kind),
+    Failed(FailureKind),
 }
 
 /// Instruction on what to do with an outcome that was delivered.
@@ -207,12 +207,12 @@ impl Chunk {
 /// The state machine. See the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
-    config: Config,
+    config: SchedulerConfig,
     sizer: ChunkSizer,
     actions: VecDeque<Action>,
     workers: WorkerTable,
     next_worker: WorkerId,
-    setback: Setback,
+    setback: StartFailures,
     /// Sizes of the items that were read and not yet given out.
     pending: VecDeque<u32>,
     pending_bytes: usize,
@@ -224,7 +224,7 @@ pub struct Scheduler {
     returned: BTreeSet<u64>,
     /// Chunks with something to emit (unordered runs).
     fresh: Vec<u64>,
-    unwanted: Unwanted,
+    unwanted: UnwantedItems,
     /// Bytes of the chunks in the window, and bytes of outcomes that are emitted and not yet written.
     held: usize,
     unwritten: usize,
@@ -247,14 +247,14 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: SchedulerConfig) -> Self {
         Scheduler {
             sizer: ChunkSizer::new(config.chunk),
             config,
             actions: VecDeque::new(),
             workers: WorkerTable::default(),
             next_worker: 0,
-            setback: Setback::default(),
+            setback: StartFailures::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             next_index: 0,
@@ -262,7 +262,7 @@ impl Scheduler {
             window: BTreeMap::new(),
             returned: BTreeSet::new(),
             fresh: Vec::new(),
-            unwanted: Unwanted::default(),
+            unwanted: UnwantedItems::default(),
             held: 0,
             unwritten: 0,
             stopping: false,
@@ -393,7 +393,7 @@ impl Scheduler {
     ///
     /// The worker may lie. A start is believed once for each answer, never later than now, never earlier than what was
     /// seen before, and never so late that the items that the worker holds would get more than their time: see
-    /// [`Worker::reckon`].
+    /// [`RosterEntry::reckon`].
     pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
         let (batch, timeout) = (self.config.batch, self.config.timeout);
         let slack = self.slack_of(id);
@@ -468,7 +468,7 @@ impl Scheduler {
     }
 
     /// Reports that a worker delivered the outcome of its next item, after `elapsed`.
-    pub fn outcome(&mut self, id: WorkerId, ending: Ending, elapsed: Duration, now: Time) -> Verdict {
+    pub fn outcome(&mut self, id: WorkerId, ending: OutcomeEnd, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.progress(id) else {
             return Verdict::Unexpected;
@@ -485,7 +485,7 @@ impl Scheduler {
         self.sizer.measured(elapsed.min(self.config.timeout));
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
-        let again = matches!(ending, Ending::Failed(kind)
+        let again = matches!(ending, OutcomeEnd::Failed(kind)
             if attempts <= self.config.retries && self.config.retry_on.contains(&kind));
         if !again {
             chunk.done += 1;
@@ -524,9 +524,9 @@ impl Scheduler {
         };
         if !worker.ready {
             let dud = match (worker.killed, killed) {
-                (Some(_), _) => Dud::Late,
-                (None, true) => Dud::Killed,
-                (None, false) => Dud::Ended,
+                (Some(_), _) => FailedStart::Late,
+                (None, true) => FailedStart::Killed,
+                (None, false) => FailedStart::Ended,
             };
             self.setback.dud(dud, self.workers.any_ready(), now);
         }
@@ -805,7 +805,7 @@ impl Scheduler {
             let id = self.next_worker;
             self.next_worker += 1;
             let left = self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1);
-            self.workers.insert(id, Worker::new(left));
+            self.workers.insert(id, RosterEntry::new(left));
             self.actions.push_back(Action::Spawn(id));
         }
     }
@@ -1023,8 +1023,8 @@ impl Scheduler {
             self.returned.insert(next + 1);
         }
         let (blame, kind) = match timed_out {
-            true => (Blame::Timeout, Kind::Timeout),
-            false => (Blame::WorkerLost, Kind::WorkerLost),
+            true => (Blame::Timeout, FailureKind::Timeout),
+            false => (Blame::WorkerLost, FailureKind::WorkerLost),
         };
         let mut again = attempts <= self.config.retries && self.config.retry_on.contains(&kind);
         if let Some(chunk) = self.window.get_mut(&next) {

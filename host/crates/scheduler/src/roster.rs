@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Config, DEPTH, Time, WorkerId};
+use super::{DEPTH, SchedulerConfig, Time, WorkerId};
 
 /// State of a worker.
 #[derive(Debug, Default)]
-pub(super) struct Worker {
+pub(super) struct RosterEntry {
     pub ready: bool,
     /// True if it gets no new chunks.
     pub retiring: bool,
@@ -30,7 +30,7 @@ pub(super) struct Worker {
     /// Time since which all its items in work have been ones that nobody wants.
     pub unwanted_since: Option<Time>,
     /// The latest time at which the item in work is believed to have begun, and the number of answered items when that
-    /// was computed; see [`Worker::reckon`].
+    /// was computed; see [`RosterEntry::reckon`].
     pub latest: Time,
     pub reckoned: u64,
     /// True if its item in work takes long; no chunk waits behind it.
@@ -51,14 +51,14 @@ struct WorkerState {
     busy: bool,
 }
 
-impl Worker {
+impl RosterEntry {
     /// Returns a worker that has not been started yet and may be given `left` items.
     pub fn new(left: u64) -> Self {
-        Worker { left, ..Worker::default() }
+        RosterEntry { left, ..RosterEntry::default() }
     }
 
     /// Returns how long it may take for what it is doing.
-    pub fn limit(&self, config: &Config) -> Time {
+    pub fn limit(&self, config: &SchedulerConfig) -> Time {
         if self.ready { config.timeout } else { config.start_timeout }
     }
 
@@ -103,7 +103,7 @@ impl Worker {
 /// All workers. See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTable {
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: BTreeMap<WorkerId, RosterEntry>,
     /// Workers that can take a chunk, by the number of chunks they hold.
     free: [BTreeSet<WorkerId>; DEPTH],
     /// Workers that have run as many items as they may.
@@ -116,12 +116,12 @@ pub(super) struct WorkerTable {
 }
 
 impl WorkerTable {
-    pub fn insert(&mut self, id: WorkerId, worker: Worker) {
+    pub fn insert(&mut self, id: WorkerId, worker: RosterEntry) {
         self.count(id, WorkerState::default(), worker.standing());
         self.workers.insert(id, worker);
     }
 
-    pub fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+    pub fn remove(&mut self, id: WorkerId) -> Option<RosterEntry> {
         let worker = self.workers.remove(&id)?;
         self.count(id, worker.standing(), WorkerState::default());
         if let Some(at) = worker.alarm {
@@ -130,18 +130,18 @@ impl WorkerTable {
         Some(worker)
     }
 
-    pub fn get(&self, id: WorkerId) -> Option<&Worker> {
+    pub fn get(&self, id: WorkerId) -> Option<&RosterEntry> {
         self.workers.get(&id)
     }
 
     /// Returns a worker so that its progress can be recorded. Fields that the sums depend on, such as its chunks, must
     /// not be changed this way: use [`WorkerTable::change`] for them, which takes longer.
-    pub fn progress(&mut self, id: WorkerId) -> Option<&mut Worker> {
+    pub fn progress(&mut self, id: WorkerId) -> Option<&mut RosterEntry> {
         self.workers.get_mut(&id)
     }
 
     /// Changes a worker, and updates the sums.
-    pub fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
+    pub fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut RosterEntry) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;
         let before = worker.standing();
         let result = change(worker);

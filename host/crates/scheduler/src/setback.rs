@@ -26,7 +26,7 @@ pub fn pause(failures: u32) -> Duration {
 
 /// Manner in which a worker ended that was never ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dud {
+pub(super) enum FailedStart {
     /// It ended by itself.
     Ended,
     /// Somebody else killed it.
@@ -35,24 +35,24 @@ pub(super) enum Dud {
     Late,
 }
 
-impl Dud {
+impl FailedStart {
     fn weight(self) -> u32 {
         match self {
-            Dud::Ended => MOST_DUDS / 5,
-            Dud::Killed => 1,
-            Dud::Late => MOST_DUDS / 2,
+            FailedStart::Ended => MOST_DUDS / 5,
+            FailedStart::Killed => 1,
+            FailedStart::Late => MOST_DUDS / 2,
         }
     }
 }
 
 /// Consecutive failures of one kind.
 #[derive(Debug, Default)]
-struct Streak {
+struct FailureStreak {
     failures: u32,
     since: Time,
 }
 
-impl Streak {
+impl FailureStreak {
     /// Counts a failure. While there is a reason to `hope`, the time until giving up begins anew.
     fn add(&mut self, hope: bool, now: Time) {
         if self.failures == 0 || hope {
@@ -64,17 +64,17 @@ impl Streak {
 
 /// Everything that went wrong since a worker was last started, or became ready. See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Setback {
-    refused: Streak,
+pub(super) struct StartFailures {
+    refused: FailureStreak,
     /// True if the cause of the last refusal is not one that may go away.
     for_good: bool,
-    duds: Streak,
+    duds: FailureStreak,
     weight: u32,
     /// Time before which no worker is started.
     wait_until: Option<Time>,
 }
 
-impl Setback {
+impl StartFailures {
     /// Reports that a worker could not be started. `lives` says whether another worker lives: one that ends makes room.
     /// `passes` says whether the cause may go away soon.
     pub fn refused(&mut self, passes: bool, lives: bool, now: Time) {
@@ -85,7 +85,7 @@ impl Setback {
 
     /// Reports that a worker was started.
     pub fn started(&mut self, now: Time) {
-        self.refused = Streak::default();
+        self.refused = FailureStreak::default();
         self.for_good = false;
         self.wait_until = None;
         if self.duds.failures > 0 {
@@ -94,7 +94,7 @@ impl Setback {
     }
 
     /// Reports that a worker ended before it was ready. `ready` says whether another worker is ready.
-    pub fn dud(&mut self, dud: Dud, ready: bool, now: Time) {
+    pub fn dud(&mut self, dud: FailedStart, ready: bool, now: Time) {
         self.duds.add(ready, now);
         self.weight = self.weight.saturating_add(dud.weight());
         self.wait(now);
@@ -102,7 +102,7 @@ impl Setback {
 
     /// Reports that a worker became ready.
     pub fn ready(&mut self) {
-        self.duds = Streak::default();
+        self.duds = FailureStreak::default();
         self.weight = 0;
         if self.refused.failures == 0 {
             self.wait_until = None;
@@ -132,7 +132,8 @@ impl Setback {
 
     /// Returns true if the run should give up, depending on whether any worker lives and whether any is ready.
     pub fn is_hopeless(&self, lives: bool, ready: bool, now: Time) -> bool {
-        let lasts = |streak: &Streak, patience| streak.failures > 0 && now.saturating_sub(streak.since) >= patience;
+        let lasts =
+            |streak: &FailureStreak, patience| streak.failures > 0 && now.saturating_sub(streak.since) >= patience;
         let no_room = self.for_good || lasts(&self.refused, PATIENCE);
         let no_use = self.weight >= MOST_DUDS && lasts(&self.duds, DUDS_PATIENCE);
         (no_room && !lives) || (no_use && !ready)

@@ -2,7 +2,7 @@
 
 /// Needs of one group.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
+pub struct WorkerDemand {
     /// Number of its items that could each occupy a worker.
     pub need: usize,
     /// Number of workers that it was last allowed.
@@ -16,7 +16,7 @@ pub struct Claim {
 /// A group with items gets at least one worker, even beyond the budget: nothing may wait forever. The rest is divided
 /// in turns among those that need more. Workers that nobody needs stay with the groups that have them, the last called
 /// first, so that calls that come back find their workers.
-pub fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
+pub fn share(budget: usize, claims: &[WorkerDemand]) -> Vec<usize> {
     let mut shares: Vec<usize> = claims.iter().map(|claim| claim.need.min(1)).collect();
     let mut left = budget.saturating_sub(shares.iter().sum());
     let needy =
@@ -29,7 +29,7 @@ pub fn share(budget: usize, claims: &[Claim]) -> Vec<usize> {
         left = left.saturating_sub(still.len());
         still = needy(&shares);
     }
-    let mut latest: Vec<(usize, &Claim)> = claims.iter().enumerate().collect();
+    let mut latest: Vec<(usize, &WorkerDemand)> = claims.iter().enumerate().collect();
     latest.sort_by_key(|(_, claim)| (claim.need == 0, u64::MAX - claim.used));
     for (i, claim) in latest {
         let kept = claim.held.saturating_sub(shares[i]).min(left);
@@ -44,8 +44,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn claim(need: usize, held: usize, used: u64) -> Claim {
-        Claim { need, held, used }
+    fn claim(need: usize, held: usize, used: u64) -> WorkerDemand {
+        WorkerDemand { need, held, used }
     }
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
             budget in 1..20usize,
             claims in prop::collection::vec((0..20usize, 0..20usize, 0..9u64), 0..12),
         ) {
-            let claims: Vec<Claim> =
+            let claims: Vec<WorkerDemand> =
                 claims.into_iter().map(|(need, held, used)| claim(need.min(budget), held, used)).collect();
             let shares = share(budget, &claims);
             let active = claims.iter().filter(|c| c.need > 0).count();

@@ -35,7 +35,7 @@ pub(super) struct ChunkSizer {
     target: Duration,
     max_bytes: usize,
     /// Time per item, in nanoseconds; `None` until an item has been measured.
-    item: Option<Average>,
+    item: Option<MovingAverages>,
 }
 
 /// Two moving averages. The quick one follows when items become slower, because items in a chunk that is too large
@@ -43,7 +43,7 @@ pub(super) struct ChunkSizer {
 /// quick average an item counts for at most a few times the average. The slow one counts all items in full, so that a
 /// few slow ones among many fast ones are noticed.
 #[derive(Clone, Copy, Debug)]
-struct Average {
+struct MovingAverages {
     quick: f64,
     slow: f64,
     count: f64,
@@ -51,22 +51,22 @@ struct Average {
     weight: f64,
 }
 
-impl Average {
+impl MovingAverages {
     /// Maximum that an item counts for in the quick average, as a multiple of the average.
     const MOST: f64 = 8.0;
     /// Number of items that the slow average covers.
     const LONG: f64 = 4096.0;
 
-    fn of_first(ns: f64) -> Average {
-        Average { quick: ns, slow: ns, count: 1.0, weight: 1.0 }
+    fn of_first(ns: f64) -> MovingAverages {
+        MovingAverages { quick: ns, slow: ns, count: 1.0, weight: 1.0 }
     }
 
     fn add(&mut self, ns: f64) {
-        let quick = ns.min(self.quick.max(100.0) * Average::MOST);
+        let quick = ns.min(self.quick.max(100.0) * MovingAverages::MOST);
         // Slow items count more than fast ones: a chunk that is too small costs microseconds, one that is too large
         // delays the outcomes of others.
         self.quick += (quick - self.quick) * if quick > self.quick { 1.0 / 8.0 } else { 1.0 / 32.0 };
-        if self.count < Average::LONG {
+        if self.count < MovingAverages::LONG {
             self.count += 1.0;
             self.weight = 1.0 / self.count;
         }
@@ -92,7 +92,7 @@ impl ChunkSizer {
     pub(super) fn measured(&mut self, elapsed: Duration) {
         let ns = (elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())) as f64;
         match &mut self.item {
-            None => self.item = Some(Average::of_first(ns)),
+            None => self.item = Some(MovingAverages::of_first(ns)),
             Some(average) => average.add(ns),
         }
     }

@@ -5,12 +5,12 @@ mod on_demand;
 
 use super::*;
 
-fn config() -> Config {
-    Config {
+fn config() -> SchedulerConfig {
+    SchedulerConfig {
         chunk: ChunkSize::Fixed(4),
         start_timeout: Duration::from_secs(1),
         window: 1 << 20,
-        ..Config::of_limits(Duration::from_millis(100), 1)
+        ..SchedulerConfig::of_limits(Duration::from_millis(100), 1)
     }
 }
 
@@ -19,7 +19,7 @@ fn actions(scheduler: &mut Scheduler) -> Vec<Action> {
 }
 
 /// Returns a scheduler with one ready worker, which was given items 0 to 3.
-fn with_four_items(config: Config) -> Scheduler {
+fn with_four_items(config: SchedulerConfig) -> Scheduler {
     let mut scheduler = Scheduler::new(config);
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0)]);
     scheduler.worker_ready(0, Time::ZERO);
@@ -33,7 +33,7 @@ fn with_four_items(config: Config) -> Scheduler {
 fn a_lost_worker_costs_only_the_item_in_work() {
     let mut scheduler = with_four_items(config());
     scheduler.observed(0, 1, 1, Time::ZERO, Time::ZERO);
-    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
+    scheduler.outcome(0, OutcomeEnd::Final, Duration::ZERO, Time::ZERO);
     scheduler.observed(0, 2, 2, Time::ZERO, Time::ZERO);
     scheduler.worker_lost(0, true, Time::ZERO);
     let actions = actions(&mut scheduler);
@@ -84,7 +84,7 @@ fn an_item_that_began_when_the_late_one_had_just_been_answered_is_not_blamed_for
     scheduler.tick(ms(100));
     assert_eq!(actions(&mut scheduler), [Action::Kill(0)]);
     // The worker answered before the signal came, and began the next item.
-    scheduler.outcome(0, Ending::Final, ms(100), ms(100));
+    scheduler.outcome(0, OutcomeEnd::Final, ms(100), ms(100));
     scheduler.observed(0, 2, 2, ms(100), ms(100));
     scheduler.worker_lost(0, true, Time::ZERO);
     assert!(!actions(&mut scheduler).iter().any(|a| matches!(a, Action::Settle { .. })));
@@ -109,7 +109,7 @@ fn a_worker_that_lies_about_its_starts_does_not_live_longer_for_it() {
     assert!(killed.is_some_and(|at| at <= 130), "killed at {killed:?} ms");
     // The same holds with several items left.
     let mut scheduler = with_four_items(config());
-    (0..3).for_each(|n| assert!(scheduler.outcome(0, Ending::Final, ms(0), ms(n)) != Verdict::Unexpected));
+    (0..3).for_each(|n| assert!(scheduler.outcome(0, OutcomeEnd::Final, ms(0), ms(n)) != Verdict::Unexpected));
     let claim = |scheduler: &mut Scheduler, now: Time| scheduler.observed(0, now.as_micros() as u64, 4, now, now);
     let killed = killed_at(&mut scheduler, 3..10_000, claim);
     assert!(killed.is_some_and(|at| at <= 130), "killed at {killed:?} ms");
@@ -130,7 +130,7 @@ fn a_worker_that_says_again_and_again_that_it_is_ready_does_not_live_longer_for_
 
 #[test]
 fn an_item_that_killed_its_worker_twice_gets_no_third() {
-    let mut scheduler = with_four_items(Config { retries: 9, ..config() });
+    let mut scheduler = with_four_items(SchedulerConfig { retries: 9, ..config() });
     for worker in 0..2 {
         scheduler.observed(worker, 1, 1, Time::ZERO, Time::ZERO);
         scheduler.worker_lost(worker, false, Time::ZERO);
@@ -146,7 +146,7 @@ fn an_item_that_killed_its_worker_twice_gets_no_third() {
 /// time at which it gave up, if it did.
 fn starts(seconds: u64, mut start: impl FnMut(&mut Scheduler, WorkerId, Time)) -> Option<Time> {
     let timeout = Duration::from_secs(3600);
-    let mut scheduler = Scheduler::new(Config { workers: 2, timeout, ..config() });
+    let mut scheduler = Scheduler::new(SchedulerConfig { workers: 2, timeout, ..config() });
     scheduler.input(&[1; 8]);
     let mut now = Time::ZERO;
     while now < Duration::from_secs(seconds) {
@@ -233,7 +233,7 @@ fn as_long_as_a_worker_lives_none_that_fails_ends_the_run() {
 #[test]
 fn the_end_of_the_last_worker_makes_room_for_another() {
     let timeout = Duration::from_secs(3600);
-    let mut scheduler = Scheduler::new(Config { workers: 2, timeout, ..config() });
+    let mut scheduler = Scheduler::new(SchedulerConfig { workers: 2, timeout, ..config() });
     scheduler.input(&[1; 8]);
     let minute = Duration::from_secs(60);
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
@@ -284,7 +284,7 @@ fn after_a_stop_what_was_given_out_is_finished_and_nothing_behind_it() {
     assert_eq!(actions(&mut scheduler), [Action::Send { worker: 0, chunk: 0, count: 4 }]);
     scheduler.stop();
     for _ in 0..4 {
-        assert!(matches!(scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO), Verdict::Keep { .. }));
+        assert!(matches!(scheduler.outcome(0, OutcomeEnd::Final, Duration::ZERO, Time::ZERO), Verdict::Keep { .. }));
     }
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 0, done: true }]);
     assert!(scheduler.finished());
@@ -363,7 +363,7 @@ fn a_large_item_has_its_time_once_it_is_there() {
 
 #[test]
 fn a_batch_is_tried_as_a_whole_and_then_item_by_item() {
-    let mut scheduler = with_four_items(Config { batch: true, ..config() });
+    let mut scheduler = with_four_items(SchedulerConfig { batch: true, ..config() });
     let ms = Duration::from_millis;
     scheduler.observed(0, 1, 1, ms(0), ms(0));
     assert_eq!(killed_at(&mut scheduler, 0..90, |_, _| ()), None);
@@ -377,7 +377,7 @@ fn a_batch_is_tried_as_a_whole_and_then_item_by_item() {
 #[test]
 fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_all() {
     let timeout = Duration::from_secs(10);
-    let mut scheduler = with_four_items(Config { timeout, ..config() });
+    let mut scheduler = with_four_items(SchedulerConfig { timeout, ..config() });
     let (mut item, mut attempt) = (0, 0);
     // The worker claims that each item begins when its time is nearly up, and answers at the last moment.
     let late = |scheduler: &mut Scheduler, now: Time| {
@@ -388,7 +388,7 @@ fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_al
             scheduler.observed(0, attempt, attempt, now, now);
         } else if attempt > item && item < 3 && is_late {
             item += 1;
-            scheduler.outcome(0, Ending::Final, timeout, now);
+            scheduler.outcome(0, OutcomeEnd::Final, timeout, now);
         }
     };
     let killed = killed_at(&mut scheduler, 0..100_000, late).expect("it is killed");
@@ -397,12 +397,12 @@ fn what_a_worker_claims_to_need_between_items_is_no_more_than_some_seconds_in_al
 
 /// Returns a scheduler whose only worker has had chunks of one item since 0 ms: 1 in work and 2 waiting behind it.
 fn with_one_behind() -> Scheduler {
-    let mut scheduler = Scheduler::new(Config { chunk: ChunkSize::Fixed(1), workers: 2, ..config() });
+    let mut scheduler = Scheduler::new(SchedulerConfig { chunk: ChunkSize::Fixed(1), workers: 2, ..config() });
     assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
     scheduler.worker_ready(0, Time::ZERO);
     scheduler.input(&[1]);
     actions(&mut scheduler);
-    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
+    scheduler.outcome(0, OutcomeEnd::Final, Duration::ZERO, Time::ZERO);
     scheduler.input(&[1; 2]);
     let sent = |chunk| Action::Send { worker: 0, chunk, count: 1 };
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 0, done: true }, sent(1), sent(2)]);
@@ -424,7 +424,7 @@ fn a_chunk_does_not_wait_behind_an_item_that_takes_long() {
     scheduler.worker_ready(1, ms(30));
     let sent = |worker, chunk| Action::Send { worker, chunk, count: 1 };
     assert_eq!(actions(&mut scheduler), [sent(1, 2), sent(1, 3)]);
-    scheduler.outcome(0, Ending::Final, ms(40), ms(40));
+    scheduler.outcome(0, OutcomeEnd::Final, ms(40), ms(40));
     scheduler.input(&[1]);
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 1, done: true }, sent(0, 4)]);
 }
@@ -436,11 +436,11 @@ fn a_chunk_that_was_begun_stays_where_it_is() {
     scheduler.tick(ms(25));
     assert_eq!(actions(&mut scheduler), [Action::TakeBack { worker: 0, chunk: 2 }]);
     // The caller found that the chunk was begun; reporting it as taken back too late changes nothing.
-    scheduler.outcome(0, Ending::Final, ms(25), ms(26));
+    scheduler.outcome(0, OutcomeEnd::Final, ms(25), ms(26));
     scheduler.taken_back(0, 2);
     scheduler.worker_ready(1, ms(30));
     assert_eq!(actions(&mut scheduler), [Action::Emit { chunk: 1, done: true }]);
-    let verdict = scheduler.outcome(0, Ending::Final, ms(1), ms(31));
+    let verdict = scheduler.outcome(0, OutcomeEnd::Final, ms(1), ms(31));
     assert_eq!(verdict, Verdict::Keep { chunk: 2, index: 2, attempts: 1 });
 }
 

@@ -13,11 +13,11 @@ pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// Ranges of items that do not overlap.
 #[derive(Debug, Default)]
-pub(super) struct Unwanted {
+pub(super) struct UnwantedItems {
     ends: BTreeMap<u64, u64>,
 }
 
-impl Unwanted {
+impl UnwantedItems {
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -22,7 +22,7 @@ use super::concurrent;
 use super::deterministic;
 use super::meter::Meter;
 use super::run::block_on;
-use super::state::State;
+use super::state::StoreState;
 use super::used_up;
 use crate::exports::unversioned;
 
@@ -42,21 +42,21 @@ const ENVIRONMENT: &str = runtime!("cli/environment");
 const MOST_READ: u64 = 64 << 10;
 
 /// The future result of a function of the host.
-pub type Answer<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
+pub type HostAnswer<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
 
 /// Defines a function of the host that may wait.
 pub fn define<P, R>(
-    instance: &mut LinkerInstance<'_, State>,
+    instance: &mut LinkerInstance<'_, StoreState>,
     is_async: bool,
     name: &str,
-    answer: for<'a> fn(&'a mut State, P) -> Answer<'a, R>,
+    answer: for<'a> fn(&'a mut StoreState, P) -> HostAnswer<'a, R>,
 ) -> wasmtime::Result<()>
 where
     P: ComponentNamedList + Lift + Send + 'static,
     R: ComponentNamedList + Lower + Send + 'static,
 {
     match is_async {
-        false => instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, params: P| {
+        false => instance.func_wrap(name, move |mut store: StoreContextMut<'_, StoreState>, params: P| {
             block_on(answer(store.data_mut(), params))
         }),
         true => instance.func_wrap_async(name, move |mut store, params: P| {
@@ -66,7 +66,7 @@ where
 }
 
 /// Adds counting to an interface that a component imports. `linker` has the interface defined already.
-pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
+pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     if interface.contains("@0.3.") {
         return concurrent::link(linker, interface);
     }
@@ -85,7 +85,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool
 }
 
 /// Counts what `get-environment` and `get-arguments` tell.
-pub fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+pub fn link_environment(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> wasmtime::Result<()> {
     define(instance, is_async, "get-environment", |state, ()| {
         Box::pin(async move {
             told(state)?;
@@ -101,7 +101,7 @@ pub fn link_environment(instance: &mut LinkerInstance<'_, State>, is_async: bool
 }
 
 /// Counts the variables and arguments that a task is given.
-pub fn told(state: &State) -> wasmtime::Result<()> {
+pub fn told(state: &StoreState) -> wasmtime::Result<()> {
     let (texts, bytes) = state.told();
     state.meter.each(texts)?;
     state.meter.bytes(bytes)
@@ -121,7 +121,7 @@ macro_rules! files {
     )*};
 }
 
-fn link_files(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+fn link_files(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> wasmtime::Result<()> {
     files! { instance, is_async:
         "read" read(len: u64, offset: u64) bytes len.min(MOST_READ) as usize;
         "write" write(bytes: Vec<u8>, offset: u64) bytes bytes.len();
@@ -158,7 +158,10 @@ pub fn answer<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> 
 }
 
 /// Returns an error of a stream as the guest receives it. Errors that it cannot receive end the guest.
-fn answer_stream<T>(state: &mut State, result: StreamResult<T>) -> wasmtime::Result<Result<T, streams::StreamError>> {
+fn answer_stream<T>(
+    state: &mut StoreState,
+    result: StreamResult<T>,
+) -> wasmtime::Result<Result<T, streams::StreamError>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(e) => state.ctx().table.convert_stream_error(e).map(Err),
@@ -182,7 +185,7 @@ macro_rules! streams {
     )*};
 }
 
-fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
+fn link_streams(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> wasmtime::Result<()> {
     // None of them moves more than an item, a buffer of the runtime, or the guest's memory holds.
     streams! { instance, is_async, "input-stream", HostInputStream, DynInputStream:
         "read" read(len: u64) counts bytes => bytes.len();
@@ -215,7 +218,7 @@ fn link_streams(instance: &mut LinkerInstance<'_, State>, is_async: bool) -> was
 }
 
 /// Returns the memory of the calling module.
-pub fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
+pub fn memory(caller: &mut Caller<'_, StoreState>) -> wasmtime::Result<Memory> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
     memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))
 }
@@ -238,7 +241,7 @@ macro_rules! core {
         $linker.func_wrap(
             $module,
             stringify!($name),
-            |mut caller: Caller<'_, State>, $($arg: $ty),*| -> wasmtime::Result<i32> {
+            |mut caller: Caller<'_, StoreState>, $($arg: $ty),*| -> wasmtime::Result<i32> {
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let memory = memory(&mut caller)?;
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
@@ -301,25 +304,25 @@ pub mod unstable {
 }
 
 /// Adds counting to a core module that imports preview 1. `linker` may have its functions defined already.
-pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+pub fn link_preview1(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     core_files!(linker, "wasi_snapshot_preview1", preview1);
     link_told(linker, "wasi_snapshot_preview1")
 }
 
 /// Adds counting to a core module that imports preview 1's predecessor.
-pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+pub fn link_unstable(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     core_files!(linker, "wasi_unstable", unstable);
     link_told(linker, "wasi_unstable")
 }
 
 /// Adds counting of variables and arguments.
-fn link_told(linker: &mut CoreLinker<State>, module: &str) -> wasmtime::Result<()> {
+fn link_told(linker: &mut CoreLinker<StoreState>, module: &str) -> wasmtime::Result<()> {
     macro_rules! told {
         ($($name:ident)*) => {$(
             linker.func_wrap(
                 module,
                 stringify!($name),
-                |mut caller: Caller<'_, State>, first: i32, second: i32| -> wasmtime::Result<i32> {
+                |mut caller: Caller<'_, StoreState>, first: i32, second: i32| -> wasmtime::Result<i32> {
                     let memory = memory(&mut caller)?;
                     let (bytes, state) = memory.data_and_store_mut(&mut caller);
                     told(state)?;

@@ -8,31 +8,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::value::Form;
-use wasmpool_core::outcome::{Failure, Kind};
-use wasmpool_core::policy::Command;
+use crate::value::ItemEncoding;
+use wasmpool_core::outcome::{Failure, FailureKind};
+use wasmpool_core::policy::CommandCall;
 use wasmpool_ipc::lane;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
 
 /// The arguments and streams of one run of a command.
 #[derive(Debug)]
-pub struct Invocation {
+pub struct CommandInvocation {
     /// The first one is its name.
     pub arguments: Vec<String>,
     pub stdin: Bytes,
-    pub stdout: Captured,
+    pub stdout: CapturedOutput,
 }
 
-impl Invocation {
+impl CommandInvocation {
     /// Returns the invocation for an item.
     pub fn new(
-        command: &Command,
+        command: &CommandCall,
         item: &[u8],
-        form: Form,
+        form: ItemEncoding,
         index: u64,
-        stdout: Captured,
-    ) -> Result<Invocation, Failure> {
+        stdout: CapturedOutput,
+    ) -> Result<CommandInvocation, Failure> {
         let item = bytes_of(item, form)?;
         let (name, templates) = command.arguments.split_first().map_or(("", Default::default()), |(n, t)| (&**n, t));
         let in_arguments = templates.iter().any(|template| template.contains(&command.item));
@@ -40,12 +40,12 @@ impl Invocation {
         let mut arguments = vec![name.to_owned()];
         arguments.extend(templates.iter().map(|template| fill(template, command, text, index)));
         let stdin = if in_arguments { Bytes::new() } else { Bytes::copy_from_slice(&item) };
-        Ok(Invocation { arguments, stdin, stdout })
+        Ok(CommandInvocation { arguments, stdin, stdout })
     }
 }
 
 /// Fills in an argument. Text that was filled in is not searched for placeholders again.
-fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
+fn fill(template: &str, command: &CommandCall, item: &str, index: u64) -> String {
     let index = index.to_string();
     let mut places = [(&*command.item, item), (&*command.index, &*index)];
     // One placeholder may begin like the other.
@@ -68,12 +68,12 @@ fn fill(template: &str, command: &Command, item: &str, index: u64) -> String {
 }
 
 /// Returns the bytes that a command gets: the text of a JSON string, or other JSON as it is written.
-fn bytes_of(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
+fn bytes_of(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, Failure> {
     let invalid = |e| {
         let hint = "--input-format lines takes each line as it is";
-        Failure::new(Kind::InvalidInput, format!("the item is not JSON: {e}; {hint}"))
+        Failure::new(FailureKind::InvalidInput, format!("the item is not JSON: {e}; {hint}"))
     };
-    if form != Form::Json {
+    if form != ItemEncoding::Json {
         return Ok(Cow::Borrowed(item));
     }
     let item = item.trim_ascii();
@@ -89,7 +89,7 @@ fn bytes_of(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
 fn argument(item: &[u8]) -> Result<&str, Failure> {
     let invalid = |what| {
         let hint = "where no argument holds it, it is the command's standard input";
-        Failure::new(Kind::InvalidInput, format!("the item {what} and cannot be in an argument; {hint}"))
+        Failure::new(FailureKind::InvalidInput, format!("the item {what} and cannot be in an argument; {hint}"))
     };
     match std::str::from_utf8(item) {
         Err(_) => Err(invalid("is not UTF-8")),
@@ -100,27 +100,27 @@ fn argument(item: &[u8]) -> Result<&str, Failure> {
 
 /// A command's standard output: all of it, or the information that it was too long.
 #[derive(Clone, Debug)]
-pub struct Captured(Arc<Mutex<Output>>);
+pub struct CapturedOutput(Arc<Mutex<OutputStream>>);
 
 #[derive(Debug)]
-struct Output {
+struct OutputStream {
     /// The output that has not been sent.
     bytes: Vec<u8>,
     /// Number of bytes that may still be written.
     left: usize,
     too_much: bool,
     /// If present, the output is sent in parts.
-    parts: Option<Parts>,
+    parts: Option<ValueParts>,
 }
 
 /// The channel on which parts of a value are sent to the host.
 #[derive(Debug)]
-pub struct Parts {
-    pub lane: lane::worker::Output,
+pub struct ValueParts {
+    pub lane: lane::worker::OutcomeWriter,
     pub control: &'static Control,
 }
 
-impl Parts {
+impl ValueParts {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let header = OutcomeHeader { tag: OutcomeTag::Part, len: bytes.len() as u32, elapsed: Duration::ZERO };
         self.lane.write(&header.to_bytes(), self.control)?;
@@ -135,9 +135,9 @@ impl Parts {
 #[error("there is more output than may be")]
 pub struct TooMuch;
 
-impl Captured {
-    pub fn new(most: usize, parts: Option<Parts>) -> Captured {
-        Captured(Arc::new(Mutex::new(Output { bytes: Vec::new(), left: most, too_much: false, parts })))
+impl CapturedOutput {
+    pub fn new(most: usize, parts: Option<ValueParts>) -> CapturedOutput {
+        CapturedOutput(Arc::new(Mutex::new(OutputStream { bytes: Vec::new(), left: most, too_much: false, parts })))
     }
 
     pub fn write(&self, bytes: &[u8]) -> Result<(), TooMuch> {
@@ -148,7 +148,7 @@ impl Captured {
         }
         output.left -= bytes.len();
         output.bytes.extend_from_slice(bytes);
-        let Output { bytes, parts, .. } = &mut *output;
+        let OutputStream { bytes, parts, .. } = &mut *output;
         if let Some(parts) = parts.as_mut().filter(|_| bytes.len() >= PART) {
             let whole = bytes.chunks_exact(PART);
             let rest = whole.remainder().len();
@@ -166,7 +166,7 @@ impl Captured {
     }
 
     /// Returns the channel for parts, for use by the next item.
-    pub fn give_back(&self) -> Option<Parts> {
+    pub fn give_back(&self) -> Option<ValueParts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).parts.take()
     }
 }
@@ -177,55 +177,61 @@ mod tests {
 
     use super::*;
 
-    fn invocation(templates: &[&str], item: &[u8], form: Form) -> Result<Invocation, Failure> {
+    fn invocation(templates: &[&str], item: &[u8], form: ItemEncoding) -> Result<CommandInvocation, Failure> {
         replacing("{}", "{#}", templates, item, form)
     }
 
-    fn replacing(by: &str, index: &str, templates: &[&str], item: &[u8], form: Form) -> Result<Invocation, Failure> {
+    fn replacing(
+        by: &str,
+        index: &str,
+        templates: &[&str],
+        item: &[u8],
+        form: ItemEncoding,
+    ) -> Result<CommandInvocation, Failure> {
         let arguments = ["name"].iter().chain(templates).map(|&t| t.to_owned()).collect();
         let (by, index) = (by.to_owned(), index.to_owned());
-        let command = Command { arguments, item: by, index, ..Command::default() };
-        Invocation::new(&command, item, form, 7, Captured::new(10, None))
+        let command = CommandCall { arguments, item: by, index, ..CommandCall::default() };
+        CommandInvocation::new(&command, item, form, 7, CapturedOutput::new(10, None))
     }
 
     #[test]
     fn what_stands_for_the_item_can_be_chosen_and_braces_are_passed_as_they_are() {
-        let made = replacing("@", "@#", &["{}", "{#}", "a@b@#c@@#"], b"x@", Form::Bytes).expect("text");
+        let made = replacing("@", "@#", &["{}", "{#}", "a@b@#c@@#"], b"x@", ItemEncoding::Bytes).expect("text");
         assert_eq!(made.arguments, ["name", "{}", "{#}", "ax@b7cx@7"]);
-        let made = replacing("@", "%", &["{}", "{#}%"], b"x", Form::Bytes).expect("text");
+        let made = replacing("@", "%", &["{}", "{#}%"], b"x", ItemEncoding::Bytes).expect("text");
         assert_eq!((made.arguments, &*made.stdin), (["name", "{}", "{#}7"].map(str::to_owned).to_vec(), &b"x"[..]));
     }
 
     #[test]
     fn an_item_fills_every_place_that_stands_for_it_and_is_not_looked_at_again() {
-        let made =
-            invocation(&["-e", "{}", "a{}b{}", "{#}/{}", "{", "{{}}", "{x}"], b"{#}{}", Form::Bytes).expect("text");
+        let made = invocation(&["-e", "{}", "a{}b{}", "{#}/{}", "{", "{{}}", "{x}"], b"{#}{}", ItemEncoding::Bytes)
+            .expect("text");
         assert_eq!(made.arguments, ["name", "-e", "{#}{}", "a{#}{}b{#}{}", "7/{#}{}", "{", "{{#}{}}", "{x}"]);
         assert!(made.stdin.is_empty());
     }
 
     #[test]
     fn an_item_that_no_argument_takes_is_standard_input() {
-        let made = invocation(&["{#}"], b"\xff\0", Form::Bytes).expect("any bytes");
+        let made = invocation(&["{#}"], b"\xff\0", ItemEncoding::Bytes).expect("any bytes");
         assert_eq!((made.arguments, &*made.stdin), (vec!["name".to_owned(), "7".to_owned()], &b"\xff\0"[..]));
     }
 
     #[test]
     fn a_json_string_is_its_text_and_other_json_the_text_it_stands_in() {
         for (item, bytes) in [(r#" "a\nb" "#, "a\nb"), (" [1, 2] ", "[1, 2]"), ("{\"a\":1}", "{\"a\":1}"), ("7", "7")] {
-            assert_eq!(invocation(&[], item.as_bytes(), Form::Json).expect("JSON").stdin, bytes.as_bytes());
+            assert_eq!(invocation(&[], item.as_bytes(), ItemEncoding::Json).expect("JSON").stdin, bytes.as_bytes());
         }
     }
 
     #[test]
     fn what_cannot_be_given_is_invalid_input() {
         for (templates, item, form) in [
-            (&["{}"][..], &b"a\0b"[..], Form::Bytes),
-            (&["{}"], b"\xff", Form::Bytes),
-            (&[], b"plain text", Form::Json),
-            (&[], b"\"open", Form::Json),
+            (&["{}"][..], &b"a\0b"[..], ItemEncoding::Bytes),
+            (&["{}"], b"\xff", ItemEncoding::Bytes),
+            (&[], b"plain text", ItemEncoding::Json),
+            (&[], b"\"open", ItemEncoding::Json),
         ] {
-            assert_eq!(invocation(templates, item, form).expect_err("no").kind, Kind::InvalidInput);
+            assert_eq!(invocation(templates, item, form).expect_err("no").kind, FailureKind::InvalidInput);
         }
     }
 
@@ -233,7 +239,7 @@ mod tests {
         #[test]
         fn arguments_are_as_many_as_were_said(templates in proptest::collection::vec("[a{}#]{0,6}", 0..5), item in "[^\0]*") {
             let given: Vec<&str> = templates.iter().map(String::as_str).collect();
-            let made = invocation(&given, item.as_bytes(), Form::Bytes).expect("text");
+            let made = invocation(&given, item.as_bytes(), ItemEncoding::Bytes).expect("text");
             prop_assert_eq!(made.arguments.len(), templates.len() + 1);
             for (made, template) in made.arguments.iter().skip(1).zip(&templates) {
                 let stays = !template.contains("{}") && !template.contains("{#}");
@@ -243,7 +249,7 @@ mod tests {
 
         #[test]
         fn output_is_whole_or_known_to_be_too_much(writes in proptest::collection::vec(0_usize..6, 0..6)) {
-            let captured = Captured::new(10, None);
+            let captured = CapturedOutput::new(10, None);
             for &len in &writes {
                 let _ = captured.write(&vec![b'x'; len]);
             }

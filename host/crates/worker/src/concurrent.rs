@@ -16,10 +16,10 @@ use wasmtime_wasi::p3::filesystem::FilesystemError;
 
 use super::deterministic::entries;
 use super::relay;
-use super::state::State;
+use super::state::StoreState;
 
 /// Counts what an interface of WASI 0.3 is asked for that a component imports. `linker` has it defined already.
-pub fn link(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     match crate::exports::unversioned(interface) {
         "wasi:filesystem/types" => link_files(&mut linker.instance(interface)?),
         "wasi:clocks/monotonic-clock" => link_clock(&mut linker.instance(interface)?),
@@ -48,14 +48,14 @@ macro_rules! files {
                     $(meter.link($target);)?
                     Ok::<_, wasmtime::Error>(())
                 })?;
-                let files = accessor.with_getter::<WasiFilesystem>(State::filesystem);
-                Ok((answer(<WasiFilesystem as Host<State>>::$method(&files, descriptor, $($arg),*).await)?,))
+                let files = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
+                Ok((answer(<WasiFilesystem as Host<StoreState>>::$method(&files, descriptor, $($arg),*).await)?,))
             })
         })?;
     )*};
 }
 
-fn link_files(files: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+fn link_files(files: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     files! { files:
         "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
         "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
@@ -79,18 +79,18 @@ fn link_files(files: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     files.func_wrap("[method]descriptor.write-via-stream", |mut store, params| {
         let (file, written, at): (Resource<Descriptor>, StreamReader<u8>, u64) = params;
         let counted = relay::counted(&mut store, written)?;
-        Ok((<WasiFilesystem as Host<State>>::write_via_stream(files_of(store), file, counted, at)?,))
+        Ok((<WasiFilesystem as Host<StoreState>>::write_via_stream(files_of(store), file, counted, at)?,))
     })?;
     files.func_wrap("[method]descriptor.append-via-stream", |mut store, params| {
         let (file, written): (Resource<Descriptor>, StreamReader<u8>) = params;
         let counted = relay::counted(&mut store, written)?;
-        Ok((<WasiFilesystem as Host<State>>::append_via_stream(files_of(store), file, counted)?,))
+        Ok((<WasiFilesystem as Host<StoreState>>::append_via_stream(files_of(store), file, counted)?,))
     })
 }
 
 /// The files of an instance, as the runtime's functions take them.
-fn files_of(store: StoreContextMut<'_, State>) -> Access<'_, State, WasiFilesystem> {
-    Access::<State, WasiFilesystem>::new(store, State::filesystem)
+fn files_of(store: StoreContextMut<'_, StoreState>) -> Access<'_, StoreState, WasiFilesystem> {
+    Access::<StoreState, WasiFilesystem>::new(store, StoreState::filesystem)
 }
 
 /// What reading a directory gives: its entries, and whether all could be read.
@@ -98,7 +98,7 @@ type Directory = (StreamReader<DirectoryEntry>, FutureReader<Result<(), ErrorCod
 
 /// Reads a directory whole, by name, with each entry counted. What cannot be read so is left to the runtime, which says why.
 async fn read_directory(
-    store: &mut StoreContextMut<'_, State>,
+    store: &mut StoreContextMut<'_, StoreState>,
     directory: Resource<Descriptor>,
 ) -> wasmtime::Result<Directory> {
     let all = entries(store.data_mut(), Resource::new_borrow(directory.rep())).await;
@@ -108,7 +108,7 @@ async fn read_directory(
             let done = async { Ok::<_, wasmtime::Error>(Ok(())) };
             Ok((StreamReader::new(&mut *store, entries)?, FutureReader::new(&mut *store, done)?))
         }
-        Err(_) => <WasiFilesystem as Host<State>>::read_directory(files_of(store.as_context_mut()), directory),
+        Err(_) => <WasiFilesystem as Host<StoreState>>::read_directory(files_of(store.as_context_mut()), directory),
     }
 }
 
@@ -128,7 +128,7 @@ fn told(entry: p2::DirectoryEntry) -> DirectoryEntry {
 }
 
 /// Counts waits for a time, however short.
-fn link_clock(clock: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+fn link_clock(clock: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     clock.func_wrap_concurrent("wait-for", |accessor, (time,): (u64,)| {
         Box::pin(async move {
             accessor.with(|mut access| access.data_mut().meter.call())?;

@@ -20,15 +20,15 @@ mod p3 {
 }
 
 use super::charges;
-use super::state::State;
+use super::state::StoreState;
 use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestGrants;
-use wasmpool_core::outcome::Kind;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::outcome::FailureKind;
+use wasmpool_core::text::ForeignText;
 
 /// Something that was asked for and not granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missed {
+pub enum MissedGrant {
     /// The list of directories; many runtimes look at it when they start.
     Directories,
     /// Something in a directory.
@@ -44,15 +44,15 @@ pub enum Missed {
     Interface(String),
 }
 
-impl Display for Missed {
+impl Display for MissedGrant {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Missed::Directories | Missed::Path => f.write_str("a directory (--dir HOST::GUEST[:ro|:rw])"),
-            Missed::Socket => f.write_str("the network (--allow-net HOST:PORT)"),
-            Missed::Name(name) => write!(f, "the network, for {} (--allow-net HOST:PORT)", Foreign::of(name)),
-            Missed::Address(address) => write!(f, "the network, for {address} (--allow-net HOST:PORT)"),
-            Missed::Environment => f.write_str("variables of the environment (--env NAME=VALUE)"),
-            Missed::Interface(function) => write!(f, "{} (no option grants it)", Foreign::of(function)),
+            MissedGrant::Directories | MissedGrant::Path => f.write_str("a directory (--dir HOST::GUEST[:ro|:rw])"),
+            MissedGrant::Socket => f.write_str("the network (--allow-net HOST:PORT)"),
+            MissedGrant::Name(name) => write!(f, "the network, for {} (--allow-net HOST:PORT)", ForeignText::of(name)),
+            MissedGrant::Address(address) => write!(f, "the network, for {address} (--allow-net HOST:PORT)"),
+            MissedGrant::Environment => f.write_str("variables of the environment (--env NAME=VALUE)"),
+            MissedGrant::Interface(function) => write!(f, "{} (no option grants it)", ForeignText::of(function)),
         }
     }
 }
@@ -102,12 +102,12 @@ const OF_PEERS: [&str; 16] = [
 ];
 const OF_VARIABLES: [&str; 6] = ["environ", "variable", "notpresent", "not set", "getenv", "env var"];
 
-impl Missed {
+impl MissedGrant {
     /// Returns true if an item can have failed like this because it lacked this. If the guest gave a reason, the reason
     /// has to mention such a thing, because many programs look for what they do not need. If it gave none, something
     /// that it tried to use, and did not only look for, may be the reason.
-    fn explains(&self, kind: Kind, said: Option<&str>) -> bool {
-        if !matches!(kind, Kind::Error | Kind::Exit | Kind::Trap) {
+    fn explains(&self, kind: FailureKind, said: Option<&str>) -> bool {
+        if !matches!(kind, FailureKind::Error | FailureKind::Exit | FailureKind::Trap) {
             return false;
         }
         let speaks = |words: &[&str]| {
@@ -117,27 +117,28 @@ impl Missed {
             })
         };
         match self {
-            Missed::Directories => speaks(&OF_FILES),
-            Missed::Path => said.is_none() || speaks(&OF_FILES),
-            Missed::Socket | Missed::Name(_) | Missed::Address(_) => said.is_none() || speaks(&OF_PEERS),
-            Missed::Environment => said.is_none() && kind != Kind::Trap || speaks(&OF_VARIABLES),
+            MissedGrant::Directories => speaks(&OF_FILES),
+            MissedGrant::Path => said.is_none() || speaks(&OF_FILES),
+            MissedGrant::Socket | MissedGrant::Name(_) | MissedGrant::Address(_) => said.is_none() || speaks(&OF_PEERS),
+            MissedGrant::Environment => said.is_none() && kind != FailureKind::Trap || speaks(&OF_VARIABLES),
             // The trap that follows says so.
-            Missed::Interface(_) => false,
+            MissedGrant::Interface(_) => false,
         }
     }
 }
 
 /// Returns all of it as text.
-pub fn list(missed: &BTreeSet<Missed>) -> Vec<String> {
-    let mut list: Vec<String> = missed.iter().map(Missed::to_string).collect();
+pub fn list(missed: &BTreeSet<MissedGrant>) -> Vec<String> {
+    let mut list: Vec<String> = missed.iter().map(MissedGrant::to_string).collect();
     list.dedup();
     list
 }
 
 /// Returns advice for a failure of this kind with this reason given by the guest, or nothing if a missing grant cannot
 /// be the cause.
-pub fn advice(missed: &BTreeSet<Missed>, kind: Kind, said: Option<&str>) -> String {
-    let explaining: BTreeSet<Missed> = missed.iter().filter(|missed| missed.explains(kind, said)).cloned().collect();
+pub fn advice(missed: &BTreeSet<MissedGrant>, kind: FailureKind, said: Option<&str>) -> String {
+    let explaining: BTreeSet<MissedGrant> =
+        missed.iter().filter(|missed| missed.explains(kind, said)).cloned().collect();
     match explaining.is_empty() {
         true => String::new(),
         false => format!("; it looked for what it was not granted: {}", list(&explaining).join(", ")),
@@ -149,12 +150,12 @@ const SOCKETS: &str = "wasi:sockets/types@0.3.0";
 
 /// Replaces functions of an interface that a component imports and was not granted. `linker` may have it defined
 /// already.
-pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestGrants) -> wasmtime::Result<()> {
+pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str, given: &GuestGrants) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:filesystem/preopens" if !given.has_directories() => {
             linker.instance(interface)?.func_wrap("get-directories", |mut store, ()| {
                 store.data().meter.call()?;
-                store.data_mut().miss(Missed::Directories);
+                store.data_mut().miss(MissedGrant::Directories);
                 Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
             })?;
         }
@@ -190,7 +191,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestG
             // An interface is defined here as a whole, or not at all.
             let mut environment = linker.instance(interface)?;
             environment.func_wrap("get-arguments", |store, ()| {
-                let state: &State = store.data();
+                let state: &StoreState = store.data();
                 state.meter.call()?;
                 charges::told(state)?;
                 Ok((state.arguments().to_vec(),))
@@ -204,7 +205,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestG
             }
             environment.func_wrap("get-environment", |mut store, ()| {
                 store.data().meter.call()?;
-                store.data_mut().miss(Missed::Environment);
+                store.data_mut().miss(MissedGrant::Environment);
                 Ok((Vec::<(String, String)>::new(),))
             })?;
         }
@@ -215,7 +216,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, given: &GuestG
 
 /// Makes a function that creates a socket answer that none is available.
 fn refuse<Family, Socket, Code>(
-    instance: &mut LinkerInstance<'_, State>,
+    instance: &mut LinkerInstance<'_, StoreState>,
     name: &str,
     denied: fn() -> Code,
 ) -> wasmtime::Result<()>
@@ -223,9 +224,9 @@ where
     (Family,): ComponentNamedList + Lift + 'static,
     (Result<Socket, Code>,): ComponentNamedList + Lower + 'static,
 {
-    instance.func_wrap(name, move |mut store: StoreContextMut<'_, State>, (_,): (Family,)| {
+    instance.func_wrap(name, move |mut store: StoreContextMut<'_, StoreState>, (_,): (Family,)| {
         store.data().meter.call()?;
-        store.data_mut().miss(Missed::Socket);
+        store.data_mut().miss(MissedGrant::Socket);
         Ok((Err(denied()),))
     })
 }
@@ -234,7 +235,7 @@ where
 const BADF: i32 = 8;
 
 /// Replaces functions that a core module imports and was not granted.
-pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &GuestGrants) -> wasmtime::Result<()> {
+pub fn link_core(linker: &mut CoreLinker<StoreState>, module: &Module, given: &GuestGrants) -> wasmtime::Result<()> {
     for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else {
             continue;
@@ -244,14 +245,14 @@ pub fn link_core(linker: &mut CoreLinker<State>, module: &Module, given: &GuestG
             let is_look = name.starts_with("fd_prestat_");
             linker.func_new(import.module(), name, ty, move |mut caller, _, results| {
                 caller.data().meter.call()?;
-                caller.data_mut().miss(if is_look { Missed::Directories } else { Missed::Path });
+                caller.data_mut().miss(if is_look { MissedGrant::Directories } else { MissedGrant::Path });
                 results.fill(Val::I32(BADF));
                 Ok(())
             })?;
         } else if given.env.is_empty() && name == "environ_sizes_get" {
-            linker.func_wrap(import.module(), name, |mut caller: Caller<'_, State>, count: u32, bytes: u32| {
+            linker.func_wrap(import.module(), name, |mut caller: Caller<'_, StoreState>, count: u32, bytes: u32| {
                 caller.data().meter.call()?;
-                caller.data_mut().miss(Missed::Environment);
+                caller.data_mut().miss(MissedGrant::Environment);
                 let memory = caller.get_export("memory").and_then(Extern::into_memory);
                 let memory = memory.ok_or_else(|| wasmtime::Error::msg("the task exports no memory"))?;
                 for at in [count, bytes] {
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn is_advised(missed: Missed, kind: Kind, said: Option<&str>, wanted: bool) {
+    fn is_advised(missed: MissedGrant, kind: FailureKind, said: Option<&str>, wanted: bool) {
         let advice = advice(&BTreeSet::from([missed.clone()]), kind, said);
         assert_eq!(!advice.is_empty(), wanted, "{missed:?}, {kind:?}, {said:?}: {advice}");
     }
@@ -282,15 +283,20 @@ mod tests {
             "panic: open /x: Bad file number",
             "called `Result::unwrap()` on an `Err` value: Os { code: 2, kind: PermissionDenied, message: \"Permission denied\" }",
         ] {
-            is_advised(Missed::Directories, Kind::Trap, Some(said), true);
+            is_advised(MissedGrant::Directories, FailureKind::Trap, Some(said), true);
         }
         is_advised(
-            Missed::Environment,
-            Kind::Trap,
+            MissedGrant::Environment,
+            FailureKind::Trap,
             Some("called `Result::unwrap()` on an `Err` value: NotPresent"),
             true,
         );
-        is_advised(Missed::Name("a".to_owned()), Kind::Error, Some("failed to lookup address information"), true);
+        is_advised(
+            MissedGrant::Name("a".to_owned()),
+            FailureKind::Error,
+            Some("failed to lookup address information"),
+            true,
+        );
     }
 
     #[test]
@@ -302,22 +308,24 @@ mod tests {
             "can't access property \"foo\" of null, at half@source.js:3:26",
             "the key was not found",
         ] {
-            for kind in [Kind::Trap, Kind::Exit, Kind::Error] {
-                for missed in [Missed::Directories, Missed::Path, Missed::Environment, Missed::Socket] {
+            for kind in [FailureKind::Trap, FailureKind::Exit, FailureKind::Error] {
+                for missed in
+                    [MissedGrant::Directories, MissedGrant::Path, MissedGrant::Environment, MissedGrant::Socket]
+                {
                     is_advised(missed, kind, Some(said), false);
                 }
             }
         }
-        is_advised(Missed::Path, Kind::Timeout, None, false);
+        is_advised(MissedGrant::Path, FailureKind::Timeout, None, false);
     }
 
     #[test]
     fn of_a_failure_without_a_word_what_was_tried_can_be_the_cause() {
-        is_advised(Missed::Path, Kind::Exit, None, true);
-        is_advised(Missed::Socket, Kind::Trap, None, true);
-        is_advised(Missed::Environment, Kind::Exit, None, true);
+        is_advised(MissedGrant::Path, FailureKind::Exit, None, true);
+        is_advised(MissedGrant::Socket, FailureKind::Trap, None, true);
+        is_advised(MissedGrant::Environment, FailureKind::Exit, None, true);
         // Runtimes look for these when they start.
-        is_advised(Missed::Environment, Kind::Trap, None, false);
-        is_advised(Missed::Directories, Kind::Exit, None, false);
+        is_advised(MissedGrant::Environment, FailureKind::Trap, None, false);
+        is_advised(MissedGrant::Directories, FailureKind::Exit, None, false);
     }
 }

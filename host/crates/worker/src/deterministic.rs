@@ -23,7 +23,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView}
 
 use super::charges::{FILES, answer, define};
 use super::meter::{self, Meter};
-use super::state::State;
+use super::state::StoreState;
 use super::used_up;
 use crate::exports::unversioned;
 
@@ -37,17 +37,17 @@ const SEED: &str = "wasmpool 2026-11-21 deterministic random numbers";
 
 /// The monotonic clock of an instance.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<Mutex<Times>>);
+pub struct InstanceClock(Arc<Mutex<MonotonicTimes>>);
 
 #[derive(Debug, Default)]
-struct Times {
+struct MonotonicTimes {
     now: u64,
     /// The times that are waited for, each with the number of waits.
     awaited: BTreeMap<u64, usize>,
 }
 
-impl Clock {
-    fn times(&self) -> MutexGuard<'_, Times> {
+impl InstanceClock {
+    fn times(&self) -> MutexGuard<'_, MonotonicTimes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,18 +63,18 @@ impl Clock {
     }
 
     /// Records that somebody waits for this time until the returned value is dropped.
-    fn await_time(&self, when: u64) -> Awaited {
+    fn await_time(&self, when: u64) -> AwaitedTimes {
         *self.times().awaited.entry(when).or_default() += 1;
-        Awaited { clock: self.clone(), when }
+        AwaitedTimes { clock: self.clone(), when }
     }
 }
 
-struct Awaited {
-    clock: Clock,
+struct AwaitedTimes {
+    clock: InstanceClock,
     when: u64,
 }
 
-impl Drop for Awaited {
+impl Drop for AwaitedTimes {
     fn drop(&mut self) {
         let mut times = self.clock.times();
         if let Some(count) = times.awaited.get_mut(&self.when) {
@@ -86,7 +86,7 @@ impl Drop for Awaited {
     }
 }
 
-impl HostMonotonicClock for Clock {
+impl HostMonotonicClock for InstanceClock {
     fn resolution(&self) -> u64 {
         STEP
     }
@@ -96,9 +96,9 @@ impl HostMonotonicClock for Clock {
     }
 }
 
-struct Wall;
+struct WallClock;
 
-impl HostWallClock for Wall {
+impl HostWallClock for WallClock {
     fn resolution(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -109,13 +109,13 @@ impl HostWallClock for Wall {
 }
 
 /// A wait for a time. It ends when nothing else that is waited for has happened, and no earlier time is waited for.
-struct Timer {
-    clock: Clock,
+struct DeterministicTimer {
+    clock: InstanceClock,
     when: u64,
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Timer {
+impl Pollable for DeterministicTimer {
     async fn ready(&mut self) {
         // Asking without waiting reads the clock, too.
         if self.clock.look() >= self.when {
@@ -139,17 +139,17 @@ impl Pollable for Timer {
 }
 
 /// Random numbers from a seed, the same on every machine.
-struct Numbers(blake3::OutputReader);
+struct SeededRandom(blake3::OutputReader);
 
-impl Numbers {
-    fn new(of: &[u8]) -> Numbers {
+impl SeededRandom {
+    fn new(of: &[u8]) -> SeededRandom {
         let mut hasher = blake3::Hasher::new_derive_key(SEED);
         hasher.update(of);
-        Numbers(hasher.finalize_xof())
+        SeededRandom(hasher.finalize_xof())
     }
 }
 
-impl TryRng for Numbers {
+impl TryRng for SeededRandom {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -171,10 +171,10 @@ impl TryRng for Numbers {
 }
 
 /// Gives an instance its clocks and random numbers.
-pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock, meter: &Meter) {
-    let numbers = |of: &[u8]| meter::Numbers { meter: meter.clone(), of: Numbers::new(of) };
+pub fn fix(builder: &mut WasiCtxBuilder, clock: &InstanceClock, meter: &Meter) {
+    let numbers = |of: &[u8]| meter::MeteredRandom { meter: meter.clone(), of: SeededRandom::new(of) };
     builder
-        .wall_clock(Wall)
+        .wall_clock(WallClock)
         .monotonic_clock(clock.clone())
         .secure_random(numbers(b"secure"))
         .insecure_random(numbers(b"insecure"))
@@ -184,7 +184,7 @@ pub fn fix(builder: &mut WasiCtxBuilder, clock: &Clock, meter: &Meter) {
 /// Replaces functions of the runtime that would wait for real time, or reveal what differs from machine to machine: the
 /// times of files and the order of their names. `interface` is imported by a component; `linker` may have it defined
 /// already.
-pub fn link(linker: &mut Linker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
+pub fn link(linker: &mut Linker<StoreState>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:clocks/monotonic-clock" => link_clock(linker, interface),
         "wasi:filesystem/types" => link_files(linker, is_async),
@@ -192,7 +192,7 @@ pub fn link(linker: &mut Linker<State>, interface: &str, is_async: bool) -> wasm
     }
 }
 
-fn link_clock(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+fn link_clock(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     let mut clock = linker.instance(interface)?;
     clock.func_wrap("now", |store, ()| {
         store.data().meter.call()?;
@@ -209,17 +209,17 @@ fn link_clock(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<(
     })
 }
 
-fn timer(state: &mut State, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+fn timer(state: &mut StoreState, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
     let clock = state.clock();
     let table = state.ctx().table;
-    let timer = table.push(Timer { clock, when })?;
+    let timer = table.push(DeterministicTimer { clock, when })?;
     subscribe(table, timer)
 }
 
 /// The entries of a directory that have not been asked for yet.
-struct Entries(std::vec::IntoIter<DirectoryEntry>);
+struct NameStream(std::vec::IntoIter<DirectoryEntry>);
 
-fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()> {
+fn link_files(linker: &mut Linker<StoreState>, is_async: bool) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;
     link_directories(&mut files, is_async)?;
     define(&mut files, is_async, "[method]descriptor.stat", |state, (file,)| {
@@ -235,22 +235,22 @@ fn link_files(linker: &mut Linker<State>, is_async: bool) -> wasmtime::Result<()
 }
 
 /// Makes reading a directory read all of it, sort it by name, and count each entry.
-pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -> wasmtime::Result<()> {
-    files.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut store, resource| {
-        store.data_mut().ctx().table.delete(Resource::<Entries>::new_own(resource))?;
+pub fn link_directories(files: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> wasmtime::Result<()> {
+    files.resource("directory-entry-stream", ResourceType::host::<NameStream>(), |mut store, resource| {
+        store.data_mut().ctx().table.delete(Resource::<NameStream>::new_own(resource))?;
         Ok(())
     })?;
     define(files, is_async, "[method]descriptor.read-directory", |state, (directory,)| {
         Box::pin(async move {
             match answer(entries(state, directory).await)? {
-                Ok(entries) => Ok((Ok(state.ctx().table.push(Entries(entries.into_iter()))?),)),
+                Ok(entries) => Ok((Ok(state.ctx().table.push(NameStream(entries.into_iter()))?),)),
                 Err(code) => Ok((Err(used_up::preview2(state, code)),)),
             }
         })
     })?;
     files.func_wrap(
         "[method]directory-entry-stream.read-directory-entry",
-        |mut store, (entries,): (Resource<Entries>,)| {
+        |mut store, (entries,): (Resource<NameStream>,)| {
             let next = store.data_mut().ctx().table.get_mut(&entries)?.0.next();
             Ok((Ok::<_, ErrorCode>(next),))
         },
@@ -259,7 +259,7 @@ pub fn link_directories(files: &mut LinkerInstance<'_, State>, is_async: bool) -
 }
 
 /// Returns all entries of a directory, sorted by name, and counts each.
-pub async fn entries(state: &mut State, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
+pub async fn entries(state: &mut StoreState, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
     let meter = state.meter.clone();
     let mut files = state.filesystem();
     let stream = files.read_directory(directory).await?;
@@ -299,11 +299,11 @@ const MONOTONIC: u32 = 1;
 const ABSOLUTE: u16 = 1;
 
 /// Replaces these functions for preview 1. `linker` may have them defined already.
-pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+pub fn link_core(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "wasi_snapshot_preview1",
         "poll_oneoff",
-        |mut caller: Caller<'_, State>, given: u32, events: u32, count: u32, told: u32| -> wasmtime::Result<i32> {
+        |mut caller: Caller<'_, StoreState>, given: u32, events: u32, count: u32, told: u32| -> wasmtime::Result<i32> {
             let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
                 return Ok(FAULT);
             };
@@ -318,7 +318,14 @@ pub fn link_core(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
 
 /// Waits for the subscriptions. A stream is always ready; without one, the clock advances to the earliest requested
 /// time.
-fn poll_oneoff(memory: &mut [u8], clock: &Clock, given: u32, events: u32, count: u32, told: u32) -> Option<i32> {
+fn poll_oneoff(
+    memory: &mut [u8],
+    clock: &InstanceClock,
+    given: u32,
+    events: u32,
+    count: u32,
+    told: u32,
+) -> Option<i32> {
     if count == 0 {
         return Some(INVALID);
     }
@@ -377,7 +384,7 @@ mod tests {
     }
 
     /// Returns which subscriptions a poll wakes, and the time at which it does.
-    fn woken(clock: &Clock, subscriptions: &[Vec<u8>]) -> (Vec<u64>, u64) {
+    fn woken(clock: &InstanceClock, subscriptions: &[Vec<u8>]) -> (Vec<u64>, u64) {
         let mut memory = subscriptions.concat();
         let (events, count) = (memory.len(), subscriptions.len());
         memory.resize(events + count * EVENT + 4, 0);
@@ -391,7 +398,7 @@ mod tests {
 
     #[test]
     fn who_wants_to_wake_first_wakes_first_and_time_has_passed() {
-        let clock = Clock::default();
+        let clock = InstanceClock::default();
         let poll = [subscription(7, MONOTONIC, 5_000_000, false), subscription(8, REALTIME, 3_000_000, false)];
         assert_eq!(woken(&clock, &poll), (vec![8], STEP + 3_000_000));
         let wall = WALL.as_nanos() as u64;
@@ -402,8 +409,8 @@ mod tests {
     #[test]
     fn what_lies_outside_memory_is_a_fault() {
         let mut memory = subscription(7, MONOTONIC, 1, false);
-        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), u32::MAX - 3, 0, 1, 0), None);
-        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), 0, 40, 1, 0), None);
-        assert_eq!(poll_oneoff(&mut memory, &Clock::default(), 0, 0, 0, 0), Some(INVALID));
+        assert_eq!(poll_oneoff(&mut memory, &InstanceClock::default(), u32::MAX - 3, 0, 1, 0), None);
+        assert_eq!(poll_oneoff(&mut memory, &InstanceClock::default(), 0, 40, 1, 0), None);
+        assert_eq!(poll_oneoff(&mut memory, &InstanceClock::default(), 0, 0, 0, 0), Some(INVALID));
     }
 }

@@ -16,7 +16,7 @@ const MOST_ROOM: usize = 1 << 30;
 const USED: usize = 8;
 
 /// A request of a guest: entries from a given one on, up to a number of bytes, written to an address.
-pub struct Asked {
+pub struct ReaddirRequest {
     /// The directory.
     pub of: i32,
     pub at: i32,
@@ -28,10 +28,10 @@ pub struct Asked {
 
 /// All entries of a directory.
 #[derive(Debug)]
-pub struct Listing(Vec<Entry>);
+pub struct Listing(Vec<DirectoryEntry>);
 
 #[derive(Debug, PartialEq)]
-struct Entry {
+struct DirectoryEntry {
     number: u64,
     kind: u8,
     name: Vec<u8>,
@@ -75,7 +75,7 @@ impl Listing {
             let Some((name, rest)) = rest.split_at_checked(length) else {
                 break;
             };
-            entries.push(Entry { number: u64::from_le_bytes(number), kind, name: name.to_vec() });
+            entries.push(DirectoryEntry { number: u64::from_le_bytes(number), kind, name: name.to_vec() });
             bytes = rest;
         }
         Listing(entries)
@@ -104,7 +104,7 @@ impl Listing {
     /// sees that there is more.
     ///
     /// Returns whether the end was reached, or `None` if the guest does not have this memory.
-    pub fn tell(&self, memory: &mut [u8], asked: &Asked) -> Option<bool> {
+    pub fn tell(&self, memory: &mut [u8], asked: &ReaddirRequest) -> Option<bool> {
         let room = asked.room as u32 as usize;
         let to = memory.get_mut(asked.at as u32 as usize..)?.get_mut(..room)?;
         let mut used = 0;
@@ -123,7 +123,7 @@ impl Listing {
     }
 }
 
-impl Entry {
+impl DirectoryEntry {
     fn header(&self, index: usize) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         let parts = [
@@ -143,16 +143,19 @@ mod tests {
     use super::*;
 
     fn listing(names: &[&str]) -> Listing {
-        let entry =
-            |(index, name): (usize, &&str)| Entry { number: index as u64 * 7, kind: 4, name: name.as_bytes().into() };
+        let entry = |(index, name): (usize, &&str)| DirectoryEntry {
+            number: index as u64 * 7,
+            kind: 4,
+            name: name.as_bytes().into(),
+        };
         Listing(names.iter().enumerate().map(entry).collect())
     }
 
     /// Returns all entries as a guest receives them that has room for this many bytes at a time.
-    fn told(listing: &Listing, room: usize) -> Vec<Entry> {
+    fn told(listing: &Listing, room: usize) -> Vec<DirectoryEntry> {
         let (mut entries, mut memory) = (Vec::new(), vec![0; room + 4]);
         loop {
-            let asked = Asked { of: 3, at: 4, room: room as i32, from: entries.len() as i64, told: 0 };
+            let asked = ReaddirRequest { of: 3, at: 4, room: room as i32, from: entries.len() as i64, told: 0 };
             listing.tell(&mut memory, &asked).unwrap();
             let used = u32::from_le_bytes(*memory.first_chunk().unwrap()) as usize;
             entries.extend(Listing::parse(&memory[4..4 + used]).0);
@@ -175,7 +178,7 @@ mod tests {
         let names: Vec<String> = (0..5000).map(|n| format!("a name that is not short {n}")).collect();
         let whole = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let read = Listing::read(|memory, at, room| {
-            Ok(whole.tell(memory, &Asked { of: 3, at, room, from: 0, told: 0 }).map_or(21, |_| 0))
+            Ok(whole.tell(memory, &ReaddirRequest { of: 3, at, room, from: 0, told: 0 }).map_or(21, |_| 0))
         });
         assert_eq!(read.unwrap().unwrap().0, whole.0);
         assert_eq!(Listing::read(|_, _, _| Ok(54)).unwrap().unwrap_err(), 54);
@@ -194,7 +197,7 @@ mod tests {
         let listing = listing(&[".", ".."]);
         for (at, room, told) in [(0, 65, 0), (-1, 1, 0), (0, 8, 61), (0, -1, 0)] {
             assert_eq!(
-                listing.tell(&mut [0; 64], &Asked { of: 3, at, room, from: 0, told }),
+                listing.tell(&mut [0; 64], &ReaddirRequest { of: 3, at, room, from: 0, told }),
                 None,
                 "{at} {room} {told}"
             );

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use crate::engine;
-use wasmpool_core::artifact::{Needs, Profile};
+use wasmpool_core::artifact::{EngineProfile, InstanceNeeds};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::memfd;
 use wasmpool_sandbox as sandbox;
-use wasmpool_sandbox::doctor::{Told, plan};
+use wasmpool_sandbox::doctor::{DoctorMessage, plan};
 use wasmpool_sandbox::surroundings;
 
 /// Runs the child on the socket it was given.
@@ -17,7 +17,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
     let control = Control::from_fd(socket);
     let mut surroundings = surroundings::look(|| memfd::create(c"wasmpool-doctor").map(drop));
     // Address space for the memory of its task is the largest thing that a worker requests.
-    if let Err(e) = engine::for_worker(Profile::default(), Some(Needs::default()), false) {
+    if let Err(e) = engine::for_worker(EngineProfile::default(), Some(InstanceNeeds::default()), false) {
         let limit = surroundings::memory().unwrap_or_else(|| "the system gives no more".to_owned());
         surroundings
             .in_the_way
@@ -28,7 +28,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
     };
     // In best-effort mode nothing is refused.
     let _ = sandbox.enter_serving();
-    match control.send(&Told { report: sandbox.report().clone(), surroundings }, &[]) {
+    match control.send(&DoctorMessage { report: sandbox.report().clone(), surroundings }, &[]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

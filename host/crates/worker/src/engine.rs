@@ -5,10 +5,10 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
 };
 
-use wasmpool_core::artifact::{Needs, Profile, TABLE_ELEMENTS};
+use wasmpool_core::artifact::{EngineProfile, InstanceNeeds, TABLE_ELEMENTS};
 
 /// Returns the settings that compiled code depends on.
-pub fn config(profile: Profile) -> Config {
+pub fn config(profile: EngineProfile) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -56,7 +56,7 @@ fn costs() -> OperatorCost {
 }
 
 /// Creates an engine that compiles.
-pub fn compiling(profile: Profile) -> wasmtime::Result<Engine> {
+pub fn compiling(profile: EngineProfile) -> wasmtime::Result<Engine> {
     Engine::new(&config(profile))
 }
 
@@ -72,7 +72,7 @@ const KEEP_RESIDENT: usize = 128 << 10;
 const STACKS: u32 = 64;
 
 /// Creates the engine of a worker: one instance at a time, in a slot that is reset between instances.
-pub fn for_worker(profile: Profile, needs: Option<Needs>, swap: bool) -> wasmtime::Result<Engine> {
+pub fn for_worker(profile: EngineProfile, needs: Option<InstanceNeeds>, swap: bool) -> wasmtime::Result<Engine> {
     let mut config = config(profile);
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {

@@ -6,18 +6,18 @@ use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
 use crate::value::TypePlan;
 use crate::value::names::nearest;
-use wasmpool_core::text::{Name, few, shown};
+use wasmpool_core::text::{QuotedName, few, shown};
 
 /// An exported function.
 #[derive(Debug)]
-pub struct Export {
+pub struct TaskExport {
     /// The interface that it is in, with package and version.
     pub interface: Option<String>,
     pub name: String,
     pub params: Vec<(String, TypePlan)>,
     pub result: Option<TypePlan>,
     /// The reason why it cannot be called with values, if so; `params` and `result` are then incomplete.
-    pub unsupported: Option<Unsupported>,
+    pub unsupported: Option<UnsupportedFunction>,
     pub is_async: bool,
     /// True for a function of a core module, whose numbers have core types.
     pub is_core: bool,
@@ -45,13 +45,13 @@ const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
 
 /// The reason why a function has a parameter or result for which there are no values.
 #[derive(Debug)]
-pub struct Unsupported {
+pub struct UnsupportedFunction {
     pub why: String,
     /// The whole type: parameters and result.
     ty: String,
 }
 
-impl Export {
+impl TaskExport {
     /// Returns the name as a user would write it: `name` or `interface/name`.
     pub fn path(&self) -> String {
         match &self.interface {
@@ -67,7 +67,7 @@ impl Export {
             false => shape.wit(),
         };
         let ty = match &self.unsupported {
-            Some(Unsupported { ty, .. }) => ty.clone(),
+            Some(UnsupportedFunction { ty, .. }) => ty.clone(),
             None => {
                 in_words(self.params.iter().map(|(name, shape)| (&**name, wit(shape))), self.result.as_ref().map(wit))
             }
@@ -114,7 +114,7 @@ impl Export {
 }
 
 /// Returns the exported functions of a component, plain ones and those in interfaces.
-pub fn of_component(component: &Component, engine: &Engine) -> Vec<Export> {
+pub fn of_component(component: &Component, engine: &Engine) -> Vec<TaskExport> {
     let ty = component.component_type();
     let mut exports = Vec::new();
     for (name, item) in ty.exports(engine) {
@@ -140,7 +140,7 @@ fn in_words<'a>(params: impl Iterator<Item = (&'a str, String)>, result: Option<
     format!("({}){result}", params.join(", "))
 }
 
-fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> Export {
+fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::types::ComponentFunc) -> TaskExport {
     let mut why = None;
     let mut shape =
         |what: &str, ty: &Type| TypePlan::of(ty).map_err(|e| why.get_or_insert(format!("{what} is {e}")).clone()).ok();
@@ -149,9 +149,12 @@ fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::type
     let result = func.results().next().and_then(|ty| shape("the result", &ty));
     let unsupported = why.map(|why| {
         let result = func.results().next().map(|ty| crate::value::spell(&ty));
-        Unsupported { why, ty: in_words(func.params().map(|(name, ty)| (name, crate::value::spell(&ty))), result) }
+        UnsupportedFunction {
+            why,
+            ty: in_words(func.params().map(|(name, ty)| (name, crate::value::spell(&ty))), result),
+        }
     });
-    Export {
+    TaskExport {
         interface: interface.map(str::to_owned),
         name: name.to_owned(),
         params,
@@ -163,7 +166,7 @@ fn of_func(interface: Option<&str>, name: &str, func: &wasmtime::component::type
 }
 
 /// Returns the exported functions of a core module, which only have numbers as parameters and results.
-pub fn of_module(module: &Module) -> Vec<Export> {
+pub fn of_module(module: &Module) -> Vec<TaskExport> {
     module
         .exports()
         .filter_map(|export| match export.ty() {
@@ -173,7 +176,7 @@ pub fn of_module(module: &Module) -> Vec<Export> {
         .collect()
 }
 
-fn of_core_func(name: &str, ty: &FuncType) -> Export {
+fn of_core_func(name: &str, ty: &FuncType) -> TaskExport {
     let mut why = None;
     let mut shape = |ty: ValType| match ty {
         ValType::I32 => Some(TypePlan::S32),
@@ -193,9 +196,9 @@ fn of_core_func(name: &str, ty: &FuncType) -> Export {
         let params = names.iter().zip(ty.params()).map(|(name, ty)| (&**name, ty.to_string()));
         let mut results: Vec<String> = ty.results().map(|ty| ty.to_string()).collect();
         let result = if results.len() > 1 { Some(format!("({})", results.join(", "))) } else { results.pop() };
-        Unsupported { why, ty: in_words(params, result) }
+        UnsupportedFunction { why, ty: in_words(params, result) }
     });
-    Export { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
+    TaskExport { interface: None, name: name.to_owned(), params, result, unsupported, is_async: false, is_core: true }
 }
 
 /// Returns the name of a core type.
@@ -213,37 +216,39 @@ fn core_text(shape: &TypePlan) -> String {
 /// # Errors
 ///
 /// Returns a message that names the functions there are.
-pub fn choose<'a>(exports: &'a [Export], wanted: Option<&str>) -> Result<&'a Export, String> {
+pub fn choose<'a>(exports: &'a [TaskExport], wanted: Option<&str>) -> Result<&'a TaskExport, String> {
     let chosen = match wanted {
         Some(wanted) => by_name(exports, wanted)?,
         None => the_only_one(exports)?,
     };
     match &chosen.unsupported {
-        Some(Unsupported { why, .. }) => {
-            Err(format!("the function {} cannot be called with values: {why}", Name::of(&chosen.path())))
+        Some(UnsupportedFunction { why, .. }) => {
+            Err(format!("the function {} cannot be called with values: {why}", QuotedName::of(&chosen.path())))
         }
         None => Ok(chosen),
     }
 }
 
-fn by_name<'a>(exports: &'a [Export], wanted: &str) -> Result<&'a Export, String> {
+fn by_name<'a>(exports: &'a [TaskExport], wanted: &str) -> Result<&'a TaskExport, String> {
     // An exact name takes precedence over the same name inside an interface.
     if let Some(export) = exports.iter().find(|e| e.path() == wanted) {
         return Ok(export);
     }
-    let named: Vec<&Export> = exports.iter().filter(|e| e.is_named(wanted)).collect();
+    let named: Vec<&TaskExport> = exports.iter().filter(|e| e.is_named(wanted)).collect();
     match named.as_slice() {
         [one] => Ok(one),
         [] => Err(unknown(exports, wanted)),
-        several => Err(format!("{} could be any of these; name one in full:\n{}", Name::of(wanted), list(several))),
+        several => {
+            Err(format!("{} could be any of these; name one in full:\n{}", QuotedName::of(wanted), list(several)))
+        }
     }
 }
 
-fn unknown(exports: &[Export], wanted: &str) -> String {
-    let mut message = format!("the task has no function {}", Name::of(wanted));
+fn unknown(exports: &[TaskExport], wanted: &str) -> String {
+    let mut message = format!("the task has no function {}", QuotedName::of(wanted));
     let names: Vec<String> = exports.iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
     if let Some(name) = nearest(wanted, names.iter().map(String::as_str)) {
-        message += &format!("; did you mean {}?", Name::of(name));
+        message += &format!("; did you mean {}?", QuotedName::of(name));
     }
     match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
         [] => message + "\nit exports no function at all",
@@ -251,9 +256,9 @@ fn unknown(exports: &[Export], wanted: &str) -> String {
     }
 }
 
-fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
-    let users: Vec<&Export> = exports.iter().filter(|e| e.is_users()).collect();
-    let callable: Vec<&Export> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
+fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, String> {
+    let users: Vec<&TaskExport> = exports.iter().filter(|e| e.is_users()).collect();
+    let callable: Vec<&TaskExport> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
     match (users.as_slice(), callable.as_slice()) {
         ([one], _) | (_, [one]) => Ok(one),
         ([], _) => {
@@ -271,7 +276,7 @@ fn the_only_one(exports: &[Export]) -> Result<&Export, String> {
 }
 
 /// Returns the function that initialises an instance: `init`, if it can be called.
-pub fn init(exports: &[Export]) -> Option<&Export> {
+pub fn init(exports: &[TaskExport]) -> Option<&TaskExport> {
     let inits = || exports.iter().filter(|export| export.name == "init" && export.unsupported.is_none());
     let plain = inits().find(|export| export.interface.is_none());
     plain.or_else(|| inits().find(|export| !export.path().starts_with("wasi:")))
@@ -282,7 +287,7 @@ pub fn init(exports: &[Export]) -> Option<&Export> {
 /// # Errors
 ///
 /// Returns a message that says what the task is instead.
-pub fn command(exports: &[Export]) -> Result<&Export, String> {
+pub fn command(exports: &[TaskExport]) -> Result<&TaskExport, String> {
     let start = exports.iter().find(|export| export.is_core && export.name == "_start" && export.params.is_empty());
     let newest = || exports.iter().filter(|export| export.is_run()).max_by_key(|export| export.version());
     start.or_else(newest).ok_or_else(|| {
@@ -295,7 +300,7 @@ pub fn command(exports: &[Export]) -> Result<&Export, String> {
     })
 }
 
-fn list(exports: &[&Export]) -> String {
+fn list(exports: &[&TaskExport]) -> String {
     let (shown, more) = few(exports, LISTED);
     let mut lines: Vec<String> = shown.iter().map(|e| format!("  {}", e.signature())).collect();
     if more > 0 {

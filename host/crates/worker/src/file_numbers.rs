@@ -18,7 +18,7 @@ use wiggle::GuestMemory;
 use super::charges::{FILES, answer, define, memory, preview1, unstable};
 use super::directory::{self, Listing};
 use super::run::block_on;
-use super::state::{Limiter, State};
+use super::state::{MemoryLimiter, StoreState};
 use super::used_up;
 use crate::exports::unversioned;
 
@@ -59,7 +59,7 @@ impl FileNumbers {
     /// # Errors
     ///
     /// Fails if there is no memory left for one more.
-    pub fn of(&mut self, file: (u64, u64), limiter: &mut Limiter) -> Result<(u64, u64), NoMemory> {
+    pub fn of(&mut self, file: (u64, u64), limiter: &mut MemoryLimiter) -> Result<(u64, u64), NoMemory> {
         match self {
             FileNumbers::Keyed(key) => Ok((key.hash_one((file, 'l')), key.hash_one((file, 'u')))),
             FileNumbers::Counted(numbers) => {
@@ -78,7 +78,7 @@ impl FileNumbers {
 }
 
 /// Gives a component that imports `interface` numbers of its own. `linker` has the interface defined already.
-pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
+pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
     match unversioned(interface) {
         "wasi:filesystem/types" if interface.contains("@0.3.") => link_concurrent(linker, interface),
         "wasi:filesystem/types" => link_files(linker, is_async),
@@ -86,7 +86,7 @@ pub fn link(linker: &mut ComponentLinker<State>, interface: &str, is_async: bool
     }
 }
 
-fn link_files(linker: &mut ComponentLinker<State>, is_async: bool) -> wasmtime::Result<()> {
+fn link_files(linker: &mut ComponentLinker<StoreState>, is_async: bool) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;
     define(&mut files, is_async, "[method]descriptor.metadata-hash", |state, (file,)| {
         Box::pin(async move {
@@ -105,18 +105,18 @@ fn link_files(linker: &mut ComponentLinker<State>, is_async: bool) -> wasmtime::
     })
 }
 
-fn own(state: &mut State, hash: MetadataHashValue) -> Result<MetadataHashValue, ErrorCode> {
+fn own(state: &mut StoreState, hash: MetadataHashValue) -> Result<MetadataHashValue, ErrorCode> {
     let (lower, upper) = state.file_number((hash.lower, hash.upper)).map_err(|_| ErrorCode::InsufficientMemory)?;
     Ok(MetadataHashValue { lower, upper })
 }
 
 /// Gives a component that imports WASI 0.3 numbers of its own.
-fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasmtime::Result<()> {
+fn link_concurrent(linker: &mut ComponentLinker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     let mut files = linker.instance(interface)?;
     files.func_wrap_concurrent("[method]descriptor.metadata-hash", |accessor, (file,): (Resource<Descriptor>,)| {
         Box::pin(async move {
-            let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
-            match <WasiFilesystem as p3::Descriptor<State>>::metadata_hash(&view, file).await {
+            let view = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
+            match <WasiFilesystem as p3::Descriptor<StoreState>>::metadata_hash(&view, file).await {
                 Ok(hash) => Ok((own_concurrent(accessor, hash),)),
                 Err(e) => Ok((Err(e.downcast()?),)),
             }
@@ -126,8 +126,9 @@ fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasm
         let (directory, flags, path): (Resource<Descriptor>, p3::PathFlags, String) = params;
         Box::pin(async move {
             accessor.with(|mut access| access.data_mut().meter.path(path.len()))?;
-            let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
-            match <WasiFilesystem as p3::Descriptor<State>>::metadata_hash_at(&view, directory, flags, path).await {
+            let view = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
+            match <WasiFilesystem as p3::Descriptor<StoreState>>::metadata_hash_at(&view, directory, flags, path).await
+            {
                 Ok(hash) => Ok((own_concurrent(accessor, hash),)),
                 Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
             }
@@ -136,8 +137,9 @@ fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasm
     files.func_wrap_concurrent("[method]descriptor.open-at", |accessor, params| {
         let (directory, flags, path, how, what): (Resource<Descriptor>, p3::PathFlags, String, _, _) = params;
         Box::pin(async move {
-            let view = accessor.with_getter::<WasiFilesystem>(State::filesystem);
-            let opened = <WasiFilesystem as p3::Descriptor<State>>::open_at(&view, directory, flags, path, how, what);
+            let view = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
+            let opened =
+                <WasiFilesystem as p3::Descriptor<StoreState>>::open_at(&view, directory, flags, path, how, what);
             match opened.await {
                 Ok(file) => Ok((Ok(file),)),
                 Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
@@ -146,12 +148,12 @@ fn link_concurrent(linker: &mut ComponentLinker<State>, interface: &str) -> wasm
     })
 }
 
-fn used_up(accessor: &Accessor<State>, code: p3::ErrorCode) -> p3::ErrorCode {
+fn used_up(accessor: &Accessor<StoreState>, code: p3::ErrorCode) -> p3::ErrorCode {
     accessor.with(|mut access| used_up::preview3(access.data_mut(), code))
 }
 
 fn own_concurrent(
-    accessor: &Accessor<State>,
+    accessor: &Accessor<StoreState>,
     hash: p3::MetadataHashValue,
 ) -> Result<p3::MetadataHashValue, p3::ErrorCode> {
     let number = accessor.with(|mut access| access.data_mut().file_number((hash.lower, hash.upper)));
@@ -177,7 +179,7 @@ const NO_MEMORY: i32 = 48;
 
 /// Replaces the number in the properties of a file that the runtime wrote at `told` by the instance's own. In a
 /// deterministic run the times are cleared as well.
-fn renumber(state: &mut State, memory: &mut [u8], told: i32, layout: &Filestat) -> i32 {
+fn renumber(state: &mut StoreState, memory: &mut [u8], told: i32, layout: &Filestat) -> i32 {
     let stat = memory.get_mut(told as u32 as usize..).and_then(|rest| rest.get_mut(..layout.bytes));
     let Some(stat) = stat else {
         return FAULT;
@@ -209,12 +211,12 @@ macro_rules! core {
         $linker.func_wrap(
             $module,
             "fd_readdir",
-            |mut caller: Caller<'_, State>, fd: i32, at: i32, room: i32, from: i64, told: i32| -> wasmtime::Result<i32> {
+            |mut caller: Caller<'_, StoreState>, fd: i32, at: i32, room: i32, from: i64, told: i32| -> wasmtime::Result<i32> {
                 let list = |context: &mut WasiP1Ctx, answer: &mut [u8], to: i32, room: i32| {
                     let mut memory = GuestMemory::Unshared(answer);
                     block_on(async { $functions::calls::fd_readdir(context, &mut memory, fd, to, room, 0, 0).await })
                 };
-                let asked = directory::Asked { of: fd, at, room, from, told };
+                let asked = directory::ReaddirRequest { of: fd, at, room, from, told };
                 read_directory(&mut caller, list, &asked)
             },
         )?;
@@ -224,7 +226,7 @@ macro_rules! core {
         $linker.func_wrap(
             $module,
             stringify!($name),
-            |mut caller: Caller<'_, State>, $($arg: i32,)* told: i32| -> wasmtime::Result<i32> {
+            |mut caller: Caller<'_, StoreState>, $($arg: i32,)* told: i32| -> wasmtime::Result<i32> {
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let memory = memory(&mut caller)?;
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
@@ -243,20 +245,20 @@ macro_rules! core {
 }
 
 /// Gives a core module that imports preview 1 numbers of its own. `linker` has its functions defined already.
-pub fn link_preview1(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+pub fn link_preview1(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     core!(linker, "wasi_snapshot_preview1", preview1, PREVIEW1);
     Ok(())
 }
 
 /// Gives a core module that imports preview 1's predecessor numbers of its own.
-pub fn link_unstable(linker: &mut CoreLinker<State>) -> wasmtime::Result<()> {
+pub fn link_unstable(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     core!(linker, "wasi_unstable", unstable, UNSTABLE);
     Ok(())
 }
 
 /// Lists a directory with `list`, and renumbers its entries. The inner error is the code for the guest.
 fn list_anew(
-    state: &mut State,
+    state: &mut StoreState,
     list: impl Fn(&mut WasiP1Ctx, &mut [u8], i32, i32) -> wasmtime::Result<i32>,
 ) -> wasmtime::Result<Result<Listing, i32>> {
     let mut listing = match Listing::read(|answer, to, room| list(state.p1(), answer, to, room))? {
@@ -274,9 +276,9 @@ fn list_anew(
 
 /// Lists a directory with `list`, renumbers its entries, and writes those that the guest asked for.
 fn read_directory(
-    caller: &mut Caller<'_, State>,
+    caller: &mut Caller<'_, StoreState>,
     list: impl Fn(&mut WasiP1Ctx, &mut [u8], i32, i32) -> wasmtime::Result<i32>,
-    asked: &directory::Asked,
+    asked: &directory::ReaddirRequest,
 ) -> wasmtime::Result<i32> {
     let memory = memory(caller)?;
     let (bytes, state) = memory.data_and_store_mut(caller);
@@ -304,8 +306,8 @@ fn read_directory(
 mod tests {
     use super::*;
 
-    fn limiter(left: usize) -> Limiter {
-        Limiter { left, refused: false }
+    fn limiter(left: usize) -> MemoryLimiter {
+        MemoryLimiter { left, refused: false }
     }
 
     #[test]

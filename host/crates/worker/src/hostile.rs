@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
-use wasmpool_ipc::lane::life::Started;
+use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::lane::worker::WorkerLane;
 
 /// Performs the attack that the current item, `"attack:NAME"`, names. Returns whether that answered the item. Does not
@@ -123,21 +123,21 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
         }
         "ready again" => {
             for _ in 0..1000 {
-                let _ = control.send(&Started::Ready { lacking: Vec::new() }, &[]);
+                let _ = control.send(&WorkerMessage::Ready { lacking: Vec::new() }, &[]);
             }
         }
-        "unusable" => say(control, &Started::Unusable("\nwasmpool: forged".to_owned())),
-        "unprotected" => say(control, &Started::Unprotected("use --sandbox off\n".to_owned())),
-        "bad artifact" => say(control, &Started::BadArtifact("\u{1b}[2J".to_owned())),
-        "uninitialised" => say(control, &Started::Uninitialised("forged".to_owned())),
+        "unusable" => say(control, &WorkerMessage::Unusable("\nwasmpool: forged".to_owned())),
+        "unprotected" => say(control, &WorkerMessage::Unprotected("use --sandbox off\n".to_owned())),
+        "bad artifact" => say(control, &WorkerMessage::BadArtifact("\u{1b}[2J".to_owned())),
+        "uninitialised" => say(control, &WorkerMessage::Uninitialised("forged".to_owned())),
         "entered again" => {
-            say(control, &Started::Entered { lacking: vec![wasmpool_core::layer::Part::NetworkNamespace] })
+            say(control, &WorkerMessage::Entered { lacking: vec![wasmpool_core::layer::LayerPart::NetworkNamespace] })
         }
-        "loaded again" => say(control, &Started::Loaded { lacking: Vec::new() }),
-        "a message beyond all" => say(control, &Started::Unusable("x".repeat(100 << 10))),
+        "loaded again" => say(control, &WorkerMessage::Loaded { lacking: Vec::new() }),
+        "a message beyond all" => say(control, &WorkerMessage::Unusable("x".repeat(100 << 10))),
         "messages without end" => {
             for _ in 0..u32::MAX {
-                say(control, &Started::Unusable(String::new()));
+                say(control, &WorkerMessage::Unusable(String::new()));
             }
         }
         "descriptors" => {
@@ -160,7 +160,7 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
 }
 
 /// Sends a message. If that fails, it is because the host has ended this process.
-fn say(control: &Control, said: &Started) {
+fn say(control: &Control, said: &WorkerMessage) {
     let _ = control.send(said, &[]);
 }
 

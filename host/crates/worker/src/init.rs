@@ -7,14 +7,14 @@ use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
 
 use super::load;
-use super::state::State;
+use super::state::StoreState;
 use super::wasi::{self, Wasi};
 use crate::exports;
-use wasmpool_core::policy::{Call, Limits};
+use wasmpool_core::policy::{ItemLimits, TaskCall};
 
 /// An instance whose `init` has run.
-pub struct Initialised {
-    pub store: Store<State>,
+pub struct InitialisedTask {
+    pub store: Store<StoreState>,
     pub instance: Instance,
     /// True if it asked for random numbers.
     pub asked: bool,
@@ -25,34 +25,34 @@ pub struct Initialised {
 /// # Errors
 ///
 /// Returns a message in words that follow "the task cannot be initialised: ".
-pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Initialised, String> {
+pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<InitialisedTask, String> {
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
-    let mut linker = load::link_component(engine, component, &Call::default(), false).map_err(|e| e.to_string())?;
+    let mut linker = load::link_component(engine, component, &TaskCall::default(), false).map_err(|e| e.to_string())?;
     let asked = Arc::new(AtomicBool::new(false));
     for (interface, _) in component.component_type().imports(engine) {
         wasi::link_asked(&mut linker, interface, &asked).map_err(|e| format!("{e:#}"))?;
     }
     let wasi = Wasi::silent(&asked);
-    let limits = Limits { memory, ..Limits::default() };
-    let mut store = Store::new(engine, State::new(&limits, Arc::new(wasi), None));
+    let limits = ItemLimits { memory, ..ItemLimits::default() };
+    let mut store = Store::new(engine, StoreState::new(&limits, Arc::new(wasi), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
-    let run = |store: &mut Store<State>| {
+    let run = |store: &mut Store<StoreState>| {
         let instance = linker.instantiate(&mut *store, component)?;
         call(store, &instance, &function, &arguments, false)?;
         Ok(instance)
     };
     match run(&mut store) {
-        Ok(instance) => Ok(Initialised { store, instance, asked: asked.load(Ordering::Relaxed) }),
+        Ok(instance) => Ok(InitialisedTask { store, instance, asked: asked.load(Ordering::Relaxed) }),
         Err(e) => Err(std::mem::take(&mut super::run::blame(&e, &store).message)),
     }
 }
 
 /// Calls `init`. An error that it returns is an error here.
 pub fn call(
-    store: &mut Store<State>,
+    store: &mut Store<StoreState>,
     instance: &Instance,
     function: &ComponentExportIndex,
     arguments: &[Val],

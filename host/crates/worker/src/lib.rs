@@ -39,19 +39,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub use init::{Initialised, initialise};
+pub use init::{InitialisedTask, initialise};
 use load::LoadError;
 pub use load::imports_async;
 use scratch::Scratch;
-use state::Printer;
-pub use state::State;
+use state::OutputCapture;
+pub use state::StoreState;
 use wasi::Wasi;
 use wasmpool_ipc::lane::control::Control;
-use wasmpool_ipc::lane::life::Started;
+use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::lane::worker::WorkerLane;
-use wasmpool_ipc::messages::{Setup, Start};
+use wasmpool_ipc::messages::{StartWorker, WorkerSetup};
 use wasmpool_sandbox::surroundings;
-use wasmpool_sandbox::{self as sandbox, Plan};
+use wasmpool_sandbox::{self as sandbox, SandboxPlan};
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -63,7 +63,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve(control: &'static Control) -> io::Result<()> {
-    let Some((Start, fds)) = control.receive_descriptors()? else {
+    let Some((StartWorker, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
     let mut fds = fds.into_iter();
@@ -73,13 +73,13 @@ fn serve(control: &'static Control) -> io::Result<()> {
     // Granted directories stay open as long as the process lives.
     let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let lane = WorkerLane::map(&lane)?;
-    let setup: Setup = wasmpool_ipc::memfd::read_json(setup)?;
+    let setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
     let failed = |e| match e {
-        LoadError::Task(message) => control.send(&Started::Unusable(shorten(message)), &[]),
-        LoadError::Artifact(message) => control.send(&Started::BadArtifact(shorten(message)), &[]),
+        LoadError::Task(message) => control.send(&WorkerMessage::Unusable(shorten(message)), &[]),
+        LoadError::Artifact(message) => control.send(&WorkerMessage::BadArtifact(shorten(message)), &[]),
     };
     if let Err(why) = surroundings::enough_to_run() {
-        return control.send(&Started::Unusable(why), &[]);
+        return control.send(&WorkerMessage::Unusable(why), &[]);
     }
     // The engine reads nothing but settings. It opens what it needs of /proc before that goes away.
     let engine = match load::engine(&setup) {
@@ -88,29 +88,29 @@ fn serve(control: &'static Control) -> io::Result<()> {
     };
     let mut sandbox = match sandbox::enter_loading(plan(&setup, directories)) {
         Ok(sandbox) => sandbox,
-        Err(e) => return control.send(&Started::Unprotected(shorten(e.to_string())), &[]),
+        Err(e) => return control.send(&WorkerMessage::Unprotected(shorten(e.to_string())), &[]),
     };
-    control.send(&Started::Entered { lacking: sandbox.lacking() }, &[])?;
+    control.send(&WorkerMessage::Entered { lacking: sandbox.lacking() }, &[])?;
     #[cfg(feature = "probes")]
     if let Some(probe) = setup.probe.as_ref().filter(|probe| probe.loading) {
-        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+        return control.send(&WorkerMessage::Probed(sandbox::probes::attempt(probe)), &[]);
     }
     let wasi = sandbox.take_scratch().and_then(|scratch| {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
-        let [stdout, stderr] = lane.printed().map(Printer::new);
+        let [stdout, stderr] = lane.printed().map(OutputCapture::new);
         let wasi = Wasi::new(&setup.call, paths, [stdout, stderr.with_end()])?;
         Ok((wasi, scratch.map(Scratch::new)))
     });
     let (wasi, scratch) = match wasi {
         Ok(wasi) => wasi,
-        Err(message) => return control.send(&Started::Unusable(shorten(message)), &[]),
+        Err(message) => return control.send(&WorkerMessage::Unusable(shorten(message)), &[]),
     };
     let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
         // Such an error would occur with any task.
         Err(e) => match surroundings::executable_memory() {
-            Err(why) => return control.send(&Started::Unusable(why), &[]),
+            Err(why) => return control.send(&WorkerMessage::Unusable(why), &[]),
             Ok(()) => return failed(e),
         },
     };
@@ -118,39 +118,39 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let timers = if setup.meta.waits() { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
     if let Err(e) = sandbox.enter_serving() {
-        return control.send(&Started::Unprotected(shorten(e.to_string())), &[]);
+        return control.send(&WorkerMessage::Unprotected(shorten(e.to_string())), &[]);
     }
     #[cfg(feature = "probes")]
     if let Some(probe) = &setup.probe {
-        return control.send(&Started::Probed(sandbox::probes::attempt(probe)), &[]);
+        return control.send(&WorkerMessage::Probed(sandbox::probes::attempt(probe)), &[]);
     }
     let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
     // An `init` that fails would fail for every item, so that is reported once, before anything runs.
     if setup.call.init.is_some() {
-        control.send(&Started::Loaded { lacking: sandbox.lacking() }, &[])?;
+        control.send(&WorkerMessage::Loaded { lacking: sandbox.lacking() }, &[])?;
         if let Err(mut failure) = runner.prepare() {
-            return control.send(&Started::Uninitialised(shorten(std::mem::take(&mut failure.message))), &[]);
+            return control.send(&WorkerMessage::Uninitialised(shorten(std::mem::take(&mut failure.message))), &[]);
         }
     }
-    control.send(&Started::Ready { lacking: sandbox.lacking() }, &[])?;
+    control.send(&WorkerMessage::Ready { lacking: sandbox.lacking() }, &[])?;
     serve::serve(lane, control, runner, &setup.call)
 }
 
-fn plan(setup: &Setup, directories: &'static [OwnedFd]) -> Plan {
-    let role = if setup.meta.waits() { sandbox::Role::WorkerWithTimers } else { sandbox::Role::Worker };
+fn plan(setup: &WorkerSetup, directories: &'static [OwnedFd]) -> SandboxPlan {
+    let role = if setup.meta.waits() { sandbox::ProcessRole::WorkerWithTimers } else { sandbox::ProcessRole::Worker };
     let limits = &setup.call.limits;
     let given = &setup.call.given;
     let writable = given.directories.iter().map(|directory| directory.writable);
-    let openings = sandbox::Openings {
+    let openings = sandbox::SandboxOpenings {
         directories: directories.iter().map(AsFd::as_fd).zip(writable).collect(),
         ports: given.ports(),
         scratch: given.scratch.as_ref().map(|_| limits.memory),
         owner: given.owner,
     };
-    let limits = sandbox::Limits::of_worker(limits.memory, limits.max_output);
+    let limits = sandbox::ProcessLimits::of_worker(limits.memory, limits.max_output);
     // If the needs of an instance are known, its memory was reserved with the engine.
     let limits = if setup.meta.needs.is_some() { limits } else { limits.with_memories_on_demand() };
-    let plan = Plan::new(setup.call.sandbox, role, limits, openings);
+    let plan = SandboxPlan::new(setup.call.sandbox, role, limits, openings);
     #[cfg(feature = "probes")]
     let plan = plan.weakened(setup.probe.as_ref());
     plan

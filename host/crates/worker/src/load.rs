@@ -11,26 +11,26 @@ use wasmtime::component::{
 use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker, Module};
 use wasmtime_wasi::{I32Exit, p2};
 
-use super::Setup;
+use super::WorkerSetup;
 use super::charges;
-use super::denied::{self, Missed};
-use super::numbers::Signature;
-use super::state::State;
+use super::denied::{self, MissedGrant};
+use super::numbers::NumberSignature;
+use super::state::StoreState;
 use super::{deterministic, file_numbers, toolchain, wasi};
 use crate::engine;
-use crate::exports::{self, Export};
-use crate::value::{self, Params, TypePlan};
-use wasmpool_core::artifact::{Format, InitOnce, Meta};
-use wasmpool_core::policy::{Call, Columns};
+use crate::exports::{self, TaskExport};
+use crate::value::{self, FunctionParams, TypePlan};
+use wasmpool_core::artifact::{ArtifactMeta, InitOnce, TaskFormat};
+use wasmpool_core::policy::{CsvColumns, TaskCall};
 use wasmpool_core::text::bytes_said;
-use wasmpool_core::text::{Foreign, Name};
+use wasmpool_core::text::{ForeignText, QuotedName};
 
 /// A task that is ready to be instantiated.
-pub struct Task {
+pub struct LinkedTask {
     pub engine: Engine,
-    pub pre: Pre,
-    pub params: Params,
-    pub returns: Returns,
+    pub pre: InstanceMaker,
+    pub params: FunctionParams,
+    pub returns: CallReturn,
     /// Position of the argument that gets the list of a batch.
     pub slot: usize,
     pub manner: CallStrategy,
@@ -38,14 +38,14 @@ pub struct Task {
     pub is_async: bool,
 }
 
-impl Task {
+impl LinkedTask {
     /// Returns a task whose function runs a command.
-    fn command(engine: Engine, pre: Pre) -> Task {
-        let returns = Returns { fallible: false, value: None, error: None };
-        Task {
+    fn command(engine: Engine, pre: InstanceMaker) -> LinkedTask {
+        let returns = CallReturn { fallible: false, value: None, error: None };
+        LinkedTask {
             engine,
             pre,
-            params: Params::new(Vec::new()),
+            params: FunctionParams::new(Vec::new()),
             returns,
             slot: 0,
             manner: CallStrategy::Command,
@@ -55,14 +55,14 @@ impl Task {
 }
 
 /// A task before instantiation, and how to find its function in an instance.
-pub enum Pre {
+pub enum InstanceMaker {
     Component {
-        pre: ComponentPre<State>,
+        pre: ComponentPre<StoreState>,
         function: ComponentExportIndex,
         init: Option<(ComponentExportIndex, Vec<wasmtime::component::Val>)>,
     },
     Core {
-        pre: CorePre<State>,
+        pre: CorePre<StoreState>,
         function: String,
         shapes: Vec<TypePlan>,
         results: usize,
@@ -80,23 +80,23 @@ pub enum CallStrategy {
     /// As bytes, with a result that may be an error.
     FallibleBytes,
     /// As numbers: the parameter and the result are integers.
-    Number(Signature),
+    Number(NumberSignature),
     /// As numbers in a batch: the parameter and the result are lists of integers.
-    Numbers(Signature),
+    Numbers(NumberSignature),
     /// The function runs a command.
     Command,
 }
 
 /// Type of what a call returns.
 #[derive(Debug)]
-pub struct Returns {
+pub struct CallReturn {
     /// True if the function returns an outer `result`, whose `err` is a failure.
     pub fallible: bool,
     pub value: Option<TypePlan>,
     pub error: Option<TypePlan>,
 }
 
-impl Returns {
+impl CallReturn {
     /// Returns the type that a batch returns for each of its items.
     pub fn element(&self) -> Option<&TypePlan> {
         match &self.value {
@@ -129,8 +129,8 @@ fn task_error(e: impl fmt::Display) -> LoadError {
 }
 
 /// Creates the engine for a task.
-pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
-    let Setup { meta, call, .. } = setup;
+pub fn engine(setup: &WorkerSetup) -> Result<Engine, LoadError> {
+    let WorkerSetup { meta, call, .. } = setup;
     let memory = call.limits.memory;
     if let Some(needs) = meta.needs
         && needs.initial_bytes() > memory
@@ -156,17 +156,17 @@ pub fn engine(setup: &Setup) -> Result<Engine, LoadError> {
 const MOST_POOLED: u64 = 64 << 20;
 
 /// Loads the task in `artifact`, to which `path` also leads.
-pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &Setup) -> Result<Task, LoadError> {
+pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<LinkedTask, LoadError> {
     let task = match setup.meta.format {
-        Format::Component => component(engine, path, setup),
-        Format::Core => core(engine, artifact, &setup.call),
+        TaskFormat::Component => component(engine, path, setup),
+        TaskFormat::Core => core(engine, artifact, &setup.call),
     }?;
     check_columns(&task, &setup.call.columns)?;
     Ok(task)
 }
 
 /// Reports files of CSV of which no row can fit, once and before any row is run.
-fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadError> {
+fn check_columns(task: &LinkedTask, columns: &[(String, CsvColumns)]) -> Result<(), LoadError> {
     match task.manner {
         CallStrategy::Command => Ok(()),
         CallStrategy::Bytes | CallStrategy::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
@@ -178,8 +178,8 @@ fn check_columns(task: &Task, columns: &[(String, Columns)]) -> Result<(), LoadE
     }
 }
 
-fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadError> {
-    let Setup { meta: Meta { profile, init: once, .. }, call, .. } = setup;
+fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedTask, LoadError> {
+    let WorkerSetup { meta: ArtifactMeta { profile, init: once, .. }, call, .. } = setup;
     let initialised = once.as_ref().is_some_and(InitOnce::is_done);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
@@ -199,7 +199,10 @@ fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadErr
     let pre = linker.instantiate_pre(&component).map_err(task_error)?;
     let function = index(&component, export)?;
     if call.command.is_some() {
-        return Ok(Task { is_async, ..Task::command(engine, Pre::Component { pre, function, init: None }) });
+        return Ok(LinkedTask {
+            is_async,
+            ..LinkedTask::command(engine, InstanceMaker::Component { pre, function, init: None })
+        });
     }
     let init = match &call.init {
         // In a snapshot, `init` has already run.
@@ -210,10 +213,18 @@ fn component(engine: Engine, path: &Path, setup: &Setup) -> Result<Task, LoadErr
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
     let manner = if is_async { CallStrategy::Values } else { manner(export, call, &returns) };
-    Ok(Task { engine, pre: Pre::Component { pre, function, init }, params, slot, returns, manner, is_async })
+    Ok(LinkedTask {
+        engine,
+        pre: InstanceMaker::Component { pre, function, init },
+        params,
+        slot,
+        returns,
+        manner,
+        is_async,
+    })
 }
 
-fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex, LoadError> {
+fn index(component: &Component, export: &TaskExport) -> Result<ComponentExportIndex, LoadError> {
     let interface = match &export.interface {
         Some(interface) => Some(component.get_export_index(None, interface).ok_or_else(|| lost(export))?),
         None => None,
@@ -221,17 +232,17 @@ fn index(component: &Component, export: &Export) -> Result<ComponentExportIndex,
     component.get_export_index(interface.as_ref(), &export.name).ok_or_else(|| lost(export))
 }
 
-fn lost(export: &Export) -> LoadError {
-    LoadError::Task(format!("the export {} is not to be found in the task", Name::of(&export.path())))
+fn lost(export: &TaskExport) -> LoadError {
+    LoadError::Task(format!("the export {} is not to be found in the task", QuotedName::of(&export.path())))
 }
 
 /// Links what the task imports, and nothing else.
 pub fn link_component(
     engine: &Engine,
     component: &Component,
-    call: &Call,
+    call: &TaskCall,
     is_async: bool,
-) -> Result<ComponentLinker<State>, LoadError> {
+) -> Result<ComponentLinker<StoreState>, LoadError> {
     let mut linker = ComponentLinker::new(engine);
     let ty = component.component_type();
     let mut uses_wasi = false;
@@ -241,7 +252,7 @@ pub fn link_component(
         } else if needs_something(&item.ty, engine) {
             return Err(LoadError::Task(format!(
                 "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
-                Name::of(name)
+                QuotedName::of(name)
             )));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
             // An interface that only has types is satisfied by an empty instance.
@@ -357,7 +368,7 @@ const PROVIDED_ASYNC: [&str; 21] = [
 /// Links an import of WASI that is not provided to functions that fail, because many guests import what they never
 /// call.
 fn deny(
-    linker: &mut wasmtime::component::LinkerInstance<'_, State>,
+    linker: &mut wasmtime::component::LinkerInstance<'_, StoreState>,
     name: &str,
     path: &str,
     item: &ComponentItem,
@@ -367,10 +378,12 @@ fn deny(
     match item {
         ComponentItem::ComponentFunc(function) => {
             let path = path.to_owned();
-            let denied = move |state: &mut State| {
-                state.miss(Missed::Interface(path.clone()));
-                let message =
-                    format!("the task called {}, which is not provided here; no option grants it", Name::of(&path));
+            let denied = move |state: &mut StoreState| {
+                state.miss(MissedGrant::Interface(path.clone()));
+                let message = format!(
+                    "the task called {}, which is not provided here; no option grants it",
+                    QuotedName::of(&path)
+                );
                 Err(wasmtime::Error::msg(message))
             };
             match function.async_() {
@@ -390,7 +403,7 @@ fn deny(
         }
         ComponentItem::Resource(resource) => {
             let of_another = shared.iter().find(|(imported, _)| imported == resource);
-            let ty = of_another.map_or_else(ResourceType::host::<Denied>, |(_, provided)| *provided);
+            let ty = of_another.map_or_else(ResourceType::host::<DeniedResource>, |(_, provided)| *provided);
             linker.resource(name, ty, |_, _| Ok(()))
         }
         _ => Ok(()),
@@ -398,7 +411,7 @@ fn deny(
 }
 
 /// A resource of an interface that is not provided, so there is never one.
-enum Denied {}
+enum DeniedResource {}
 
 /// Returns resources that are provided and that interfaces which are not provided use, as `wasi:http` uses streams:
 /// each as the component imports it, and as the runtime has it.
@@ -437,7 +450,7 @@ fn needs_something(item: &ComponentItem, engine: &Engine) -> bool {
 
 pub fn init(
     component: &Component,
-    exports: &[Export],
+    exports: &[TaskExport],
     json: &str,
 ) -> Result<(ComponentExportIndex, Vec<wasmtime::component::Val>), LoadError> {
     let export = exports::init(exports)
@@ -446,31 +459,35 @@ pub fn init(
     match export.params.as_slice() {
         // Bytes that are not given as base64 or numbers are the JSON text itself, which the task parses.
         [(_, TypePlan::Bytes)] if !matches!(json.trim_start().as_bytes().first(), Some(b'"')) => {
-            match crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::Form::Json) {
+            match crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::ItemEncoding::Json) {
                 Ok(value) => values.push(value),
                 Err(_) => {
                     serde_json::from_str::<serde::de::IgnoredAny>(json)
                         .map_err(|e| LoadError::Task(format!("--init is not JSON: {e}")))?;
-                    values.extend(crate::value::decode(&TypePlan::Bytes, json.as_bytes(), crate::value::Form::Bytes));
+                    values.extend(crate::value::decode(
+                        &TypePlan::Bytes,
+                        json.as_bytes(),
+                        crate::value::ItemEncoding::Bytes,
+                    ));
                 }
             }
         }
         _ => {
-            Params::new(export.params.clone())
-                .decode(json.as_bytes(), crate::value::Form::Json, &mut values)
+            FunctionParams::new(export.params.clone())
+                .decode(json.as_bytes(), crate::value::ItemEncoding::Json, &mut values)
                 .map_err(|e| LoadError::Task(format!("--init does not fit `{}`: {e}", export.signature())))?;
         }
     }
     Ok((index(component, export)?, values))
 }
 
-fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadError> {
+fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTask, LoadError> {
     let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
     let module =
         unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
-    let mut linker: CoreLinker<State> = CoreLinker::new(&engine);
+    let mut linker: CoreLinker<StoreState> = CoreLinker::new(&engine);
     let unknown: Vec<ImportType<'_>> = module
         .imports()
         .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
@@ -485,8 +502,8 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     let exports = exports::of_module(&module);
     if call.command.is_some() {
         let function = exports::command(&exports).map_err(LoadError::Task)?.name.clone();
-        let pre = Pre::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
-        return Ok(Task::command(engine, pre));
+        let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
+        return Ok(LinkedTask::command(engine, pre));
     }
     let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
     if call.init.is_some() {
@@ -505,9 +522,9 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &Call) -> Result<Task, LoadErr
     let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
-    Ok(Task {
+    Ok(LinkedTask {
         engine,
-        pre: Pre::Core { pre, function, shapes, results, reactor },
+        pre: InstanceMaker::Core { pre, function, shapes, results, reactor },
         params,
         slot,
         returns,
@@ -520,15 +537,15 @@ const PREVIEW1: &str = "wasi_snapshot_preview1";
 const UNSTABLE: &str = "wasi_unstable";
 
 /// Links what a core module imports: preview 1 of WASI, or its predecessor.
-fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -> wasmtime::Result<()> {
+fn link_preview1(linker: &mut CoreLinker<StoreState>, module: &Module, call: &TaskCall) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     for interface in [PREVIEW1, UNSTABLE] {
         if module.imports().all(|import| import.module() != interface) {
             continue;
         }
         match interface {
-            PREVIEW1 => wasmtime_wasi::p1::add_to_linker_sync(linker, State::p1)?,
-            _ => wasmtime_wasi::p0::add_to_linker_sync(linker, State::p1)?,
+            PREVIEW1 => wasmtime_wasi::p1::add_to_linker_sync(linker, StoreState::p1)?,
+            _ => wasmtime_wasi::p0::add_to_linker_sync(linker, StoreState::p1)?,
         }
         match interface {
             _ if call.limits.fuel.is_none() => {}
@@ -551,7 +568,7 @@ fn link_preview1(linker: &mut CoreLinker<State>, module: &Module, call: &Call) -
 }
 
 /// Returns the parameters that an item has to fill, with the bound values. For a batch, they are those of one item.
-fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
+fn params(export: &TaskExport, call: &TaskCall) -> Result<(FunctionParams, usize), LoadError> {
     let mut wanted = export.params.clone();
     let is_bound = |name: &String| call.args.iter().any(|(bound, _)| bound == name);
     let slot = wanted.iter().position(|(name, _)| !is_bound(name)).unwrap_or_default();
@@ -564,18 +581,22 @@ fn params(export: &Export, call: &Call) -> Result<(Params, usize), LoadError> {
             other => other,
         };
     }
-    let mut params = Params::new(wanted);
+    let mut params = FunctionParams::new(wanted);
     for (name, json) in &call.args {
-        params.bind(name, json.as_bytes()).map_err(|e| LoadError::Task(format!("--arg {}: {e}", Foreign::of(name))))?;
+        params
+            .bind(name, json.as_bytes())
+            .map_err(|e| LoadError::Task(format!("--arg {}: {e}", ForeignText::of(name))))?;
     }
     Ok((params, slot))
 }
 
 /// Returns what a call returns, without the outer `result`, after checking what `--batch` and `--flatten` require.
-fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
+fn returns(export: &TaskExport, call: &TaskCall) -> Result<CallReturn, LoadError> {
     let returns = match export.result.clone() {
-        Some(TypePlan::Result { ok, err }) => Returns { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) },
-        value => Returns { fallible: false, value, error: None },
+        Some(TypePlan::Result { ok, err }) => {
+            CallReturn { fallible: true, value: ok.map(|s| *s), error: err.map(|s| *s) }
+        }
+        value => CallReturn { fallible: false, value, error: None },
     };
     let signature = export.signature();
     if call.batch {
@@ -605,19 +626,19 @@ fn returns(export: &Export, call: &Call) -> Result<Returns, LoadError> {
     Ok(returns)
 }
 
-fn manner(export: &Export, call: &Call, returns: &Returns) -> CallStrategy {
+fn manner(export: &TaskExport, call: &TaskCall, returns: &CallReturn) -> CallStrategy {
     if call.flatten || !call.args.is_empty() || export.is_async {
         return CallStrategy::Values;
     }
     if call.batch {
         let signature = match (export.params.as_slice(), &returns.value, returns.fallible) {
-            ([(_, TypePlan::List(param))], Some(TypePlan::List(result)), false) => Signature::of(param, result),
+            ([(_, TypePlan::List(param))], Some(TypePlan::List(result)), false) => NumberSignature::of(param, result),
             _ => None,
         };
         return signature.map_or(CallStrategy::Values, CallStrategy::Numbers);
     }
     if let ([(_, param)], Some(result), false) = (export.params.as_slice(), &returns.value, returns.fallible)
-        && let Some(signature) = Signature::of(param, result)
+        && let Some(signature) = NumberSignature::of(param, result)
     {
         return CallStrategy::Number(signature);
     }

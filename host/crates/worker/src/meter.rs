@@ -21,7 +21,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi::p2::InputStream;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
-use super::state::State;
+use super::state::StoreState;
 
 /// Units that any call of the host counts.
 const CALL: u64 = 500;
@@ -43,10 +43,10 @@ const FREE_VALUES: u64 = 64 << 10;
 /// The fuel of an item that calls of the host may still use. Counts nothing for an item without a limit. Clones share
 /// one count.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Option<Arc<Count>>);
+pub struct Meter(Option<Arc<FuelCount>>);
 
 #[derive(Debug)]
-struct Count {
+struct FuelCount {
     most: AtomicU64,
     left: AtomicU64,
     /// Number of bytes in the links that the instance has created.
@@ -54,12 +54,12 @@ struct Count {
 }
 
 /// The payload that unwinds a call of the host that has no way to fail.
-struct Spent;
+struct FuelSpent;
 
 impl Meter {
     /// Returns the meter of an item with this much fuel, or of one without a limit.
     pub fn new(fuel: Option<u64>) -> Meter {
-        Meter(fuel.map(|fuel| Arc::new(Count { most: fuel.into(), left: fuel.into(), linked: 0.into() })))
+        Meter(fuel.map(|fuel| Arc::new(FuelCount { most: fuel.into(), left: fuel.into(), linked: 0.into() })))
     }
 
     /// Returns true if there is a limit.
@@ -140,7 +140,7 @@ impl Meter {
 
     /// Returns the amount that was used.
     fn spent(&self) -> u64 {
-        let taken = |count: &Arc<Count>| count.most.load(Ordering::Relaxed) - count.left.load(Ordering::Relaxed);
+        let taken = |count: &Arc<FuelCount>| count.most.load(Ordering::Relaxed) - count.left.load(Ordering::Relaxed);
         self.0.as_ref().map_or(0, taken)
     }
 
@@ -150,8 +150,8 @@ impl Meter {
     ///
     /// Returns [`Trap::OutOfFuel`] in that case. Nothing in the store may be called any more.
     pub fn during<T>(
-        store: &mut Store<State>,
-        call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+        store: &mut Store<StoreState>,
+        call: impl FnOnce(&mut Store<StoreState>) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
         if !store.data().meter.is_counting() {
             return call(store);
@@ -159,7 +159,7 @@ impl Meter {
         // The runtime passes the unwinding of a call of the host on through the guest, and the caller drops the store.
         let value = match catch_unwind(AssertUnwindSafe(|| call(store))) {
             Ok(result) => result?,
-            Err(thrown) if thrown.is::<Spent>() => return Err(Trap::OutOfFuel.into()),
+            Err(thrown) if thrown.is::<FuelSpent>() => return Err(Trap::OutOfFuel.into()),
             Err(thrown) => resume_unwind(thrown),
         };
         // Each of the two stayed below the limit; their sum must, too.
@@ -170,17 +170,17 @@ impl Meter {
 
 fn unwind_without(taken: wasmtime::Result<()>) {
     if taken.is_err() {
-        resume_unwind(Box::new(Spent));
+        resume_unwind(Box::new(FuelSpent));
     }
 }
 
 /// Random numbers that are counted.
-pub struct Numbers<R> {
+pub struct MeteredRandom<R> {
     pub meter: Meter,
     pub of: R,
 }
 
-impl<R: Rng> TryRng for Numbers<R> {
+impl<R: Rng> TryRng for MeteredRandom<R> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -203,18 +203,18 @@ impl<R: Rng> TryRng for Numbers<R> {
 
 /// Standard input that counts bytes when they are read as a stream of WASI 0.3. Streams of other versions count with
 /// each call.
-pub struct Input {
+pub struct MeteredInput {
     pub meter: Meter,
     pub of: MemoryInputPipe,
 }
 
-impl IsTerminal for Input {
+impl IsTerminal for MeteredInput {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdinStream for Input {
+impl StdinStream for MeteredInput {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
         Box::new(InputStreamOf { meter: self.meter.clone(), of: self.of.clone() })
     }

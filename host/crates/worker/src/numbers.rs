@@ -5,32 +5,37 @@
 use wasmtime::component::{ComponentType, Func, Lift, Lower, TypedFunc};
 use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, WasmResults};
 
-use super::state::State;
+use super::state::StoreState;
 use super::texts::Texts;
 use crate::value::TypePlan;
 
 /// A function that takes and returns one number.
 pub trait OfNumber {
     /// Calls it, and appends its result. Returns `None` if the number is out of its parameter's range.
-    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>>;
+    fn call(
+        &self,
+        store: &mut Store<StoreState>,
+        number: JsonInteger,
+        out: &mut Vec<u8>,
+    ) -> Option<wasmtime::Result<()>>;
 }
 
 /// A function that takes and returns a list of numbers.
 pub trait OfNumbers {
     /// Calls it. Returns `None` if one of the numbers is out of its parameter's range.
-    fn call(&self, store: &mut Store<State>, numbers: &[Number]) -> Option<wasmtime::Result<Texts>>;
+    fn call(&self, store: &mut Store<StoreState>, numbers: &[JsonInteger]) -> Option<wasmtime::Result<Texts>>;
 }
 
 /// An integer in JSON, of any range that a type of WIT has.
 #[derive(Clone, Copy, Debug)]
-pub struct Number {
+pub struct JsonInteger {
     is_negative: bool,
     digits: u64,
 }
 
-impl Number {
+impl JsonInteger {
     /// Returns the number that an item is, or `None` if it is not a plain number.
-    pub fn read(item: &[u8]) -> Option<Number> {
+    pub fn read(item: &[u8]) -> Option<JsonInteger> {
         let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         let start = item.iter().position(is_text)?;
         let item = item.get(start..=item.iter().rposition(is_text)?)?;
@@ -48,13 +53,13 @@ impl Number {
             })?,
             _ => return None,
         };
-        Some(Number { is_negative, digits })
+        Some(JsonInteger { is_negative, digits })
     }
 }
 
 /// An integer type of WIT.
-trait Integer: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serde::Serialize + 'static {
-    fn of(number: Number) -> Option<Self> {
+trait WitInteger: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serde::Serialize + 'static {
+    fn of(number: JsonInteger) -> Option<Self> {
         match number.is_negative {
             false => Self::try_from(number.digits).ok(),
             true => Self::try_from(0_i64.checked_sub_unsigned(number.digits)?).ok(),
@@ -67,20 +72,30 @@ trait Integer: ComponentType + Lift + Lower + TryFrom<u64> + TryFrom<i64> + serd
     }
 }
 
-impl Integer for i32 {}
-impl Integer for u32 {}
-impl Integer for i64 {}
-impl Integer for u64 {}
+impl WitInteger for i32 {}
+impl WitInteger for u32 {}
+impl WitInteger for i64 {}
+impl WitInteger for u64 {}
 
-impl<P: Integer, R: Integer> OfNumber for TypedFunc<(P,), (R,)> {
-    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
+impl<P: WitInteger, R: WitInteger> OfNumber for TypedFunc<(P,), (R,)> {
+    fn call(
+        &self,
+        store: &mut Store<StoreState>,
+        number: JsonInteger,
+        out: &mut Vec<u8>,
+    ) -> Option<wasmtime::Result<()>> {
         let number = P::of(number)?;
         Some(TypedFunc::call(self, store, (number,)).map(|(result,)| result.write(out)))
     }
 }
 
-impl<P: Integer + WasmParams, R: Integer + WasmResults> OfNumber for CoreTypedFunc<P, R> {
-    fn call(&self, store: &mut Store<State>, number: Number, out: &mut Vec<u8>) -> Option<wasmtime::Result<()>> {
+impl<P: WitInteger + WasmParams, R: WitInteger + WasmResults> OfNumber for CoreTypedFunc<P, R> {
+    fn call(
+        &self,
+        store: &mut Store<StoreState>,
+        number: JsonInteger,
+        out: &mut Vec<u8>,
+    ) -> Option<wasmtime::Result<()>> {
         let number = P::of(number)?;
         Some(CoreTypedFunc::call(self, store, number).map(|result| result.write(out)))
     }
@@ -89,8 +104,8 @@ impl<P: Integer + WasmParams, R: Integer + WasmResults> OfNumber for CoreTypedFu
 /// Approximate length of a number's text in bytes.
 const TEXT: usize = 8;
 
-impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
-    fn call(&self, store: &mut Store<State>, numbers: &[Number]) -> Option<wasmtime::Result<Texts>> {
+impl<P: WitInteger, R: WitInteger> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
+    fn call(&self, store: &mut Store<StoreState>, numbers: &[JsonInteger]) -> Option<wasmtime::Result<Texts>> {
         let numbers: Vec<P> = numbers.iter().copied().map(P::of).collect::<Option<_>>()?;
         Some(TypedFunc::call(self, store, (numbers,)).map(|(results,)| {
             let mut texts = Texts::with_capacity(results.len(), TEXT);
@@ -102,26 +117,26 @@ impl<P: Integer, R: Integer> OfNumbers for TypedFunc<(Vec<P>,), (Vec<R>,)> {
 
 /// The types of a parameter and of a result, or of the elements of their lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature {
-    param: Type,
-    result: Type,
+pub struct NumberSignature {
+    param: NumberType,
+    result: NumberType,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
+enum NumberType {
     S32,
     U32,
     S64,
     U64,
 }
 
-impl Type {
-    fn of(shape: &TypePlan) -> Option<Type> {
+impl NumberType {
+    fn of(shape: &TypePlan) -> Option<NumberType> {
         match shape {
-            TypePlan::S32 => Some(Type::S32),
-            TypePlan::U32 => Some(Type::U32),
-            TypePlan::S64 => Some(Type::S64),
-            TypePlan::U64 => Some(Type::U64),
+            TypePlan::S32 => Some(NumberType::S32),
+            TypePlan::U32 => Some(NumberType::U32),
+            TypePlan::S64 => Some(NumberType::S64),
+            TypePlan::U64 => Some(NumberType::U64),
             _ => None,
         }
     }
@@ -131,30 +146,30 @@ impl Type {
 macro_rules! with_types {
     ($signature:expr, $make:ident) => {
         match $signature.param {
-            Type::S32 => with_types!(@ i32, $signature.result, $make),
-            Type::U32 => with_types!(@ u32, $signature.result, $make),
-            Type::S64 => with_types!(@ i64, $signature.result, $make),
-            Type::U64 => with_types!(@ u64, $signature.result, $make),
+            NumberType::S32 => with_types!(@ i32, $signature.result, $make),
+            NumberType::U32 => with_types!(@ u32, $signature.result, $make),
+            NumberType::S64 => with_types!(@ i64, $signature.result, $make),
+            NumberType::U64 => with_types!(@ u64, $signature.result, $make),
         }
     };
     (@ $param:ty, $result:expr, $make:ident) => {
         match $result {
-            Type::S32 => $make!($param, i32),
-            Type::U32 => $make!($param, u32),
-            Type::S64 => $make!($param, i64),
-            Type::U64 => $make!($param, u64),
+            NumberType::S32 => $make!($param, i32),
+            NumberType::U32 => $make!($param, u32),
+            NumberType::S64 => $make!($param, i64),
+            NumberType::U64 => $make!($param, u64),
         }
     };
 }
 
-impl Signature {
+impl NumberSignature {
     /// Returns the signature of a function that can be called like this.
-    pub fn of(param: &TypePlan, result: &TypePlan) -> Option<Signature> {
-        Some(Signature { param: Type::of(param)?, result: Type::of(result)? })
+    pub fn of(param: &TypePlan, result: &TypePlan) -> Option<NumberSignature> {
+        Some(NumberSignature { param: NumberType::of(param)?, result: NumberType::of(result)? })
     }
 
     /// Returns the component function as a function of a number.
-    pub fn of_number(self, function: Func, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumber>> {
+    pub fn of_number(self, function: Func, store: &Store<StoreState>) -> wasmtime::Result<Box<dyn OfNumber>> {
         macro_rules! make {
             ($param:ty, $result:ty) => {
                 Box::new(function.typed::<($param,), ($result,)>(store)?)
@@ -164,17 +179,17 @@ impl Signature {
     }
 
     /// Returns a core module's function as a function of a number; its integers are signed.
-    pub fn of_core_number(self, function: &CoreFunc, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumber>> {
+    pub fn of_core_number(self, function: &CoreFunc, store: &Store<StoreState>) -> wasmtime::Result<Box<dyn OfNumber>> {
         Ok(match (self.param, self.result) {
-            (Type::S32, Type::S32) => Box::new(function.typed::<i32, i32>(store)?),
-            (Type::S32, _) => Box::new(function.typed::<i32, i64>(store)?),
-            (_, Type::S32) => Box::new(function.typed::<i64, i32>(store)?),
+            (NumberType::S32, NumberType::S32) => Box::new(function.typed::<i32, i32>(store)?),
+            (NumberType::S32, _) => Box::new(function.typed::<i32, i64>(store)?),
+            (_, NumberType::S32) => Box::new(function.typed::<i64, i32>(store)?),
             _ => Box::new(function.typed::<i64, i64>(store)?),
         })
     }
 
     /// Returns the component function as a function of lists of numbers.
-    pub fn of_numbers(self, function: Func, store: &Store<State>) -> wasmtime::Result<Box<dyn OfNumbers>> {
+    pub fn of_numbers(self, function: Func, store: &Store<StoreState>) -> wasmtime::Result<Box<dyn OfNumbers>> {
         macro_rules! make {
             ($param:ty, $result:ty) => {
                 Box::new(function.typed::<(Vec<$param>,), (Vec<$result>,)>(store)?)
@@ -189,12 +204,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::value::{Form, decode};
+    use crate::value::{ItemEncoding, decode};
     use wasmtime::component::Val;
 
     /// Returns what the general code reads from the item.
     fn slowly(shape: &TypePlan, item: &str) -> Option<i128> {
-        match decode(shape, item.as_bytes(), Form::Json).ok()? {
+        match decode(shape, item.as_bytes(), ItemEncoding::Json).ok()? {
             Val::S32(number) => Some(number.into()),
             Val::U32(number) => Some(number.into()),
             Val::S64(number) => Some(number.into()),
@@ -214,7 +229,7 @@ mod tests {
                 "[-+0-9.eE \"]{0,22}",
             ],
         ) {
-            let number = Number::read(item.as_bytes());
+            let number = JsonInteger::read(item.as_bytes());
             for (shape, quickly) in [
                 (TypePlan::S32, number.and_then(i32::of).map(i128::from)),
                 (TypePlan::U32, number.and_then(u32::of).map(i128::from)),
@@ -229,7 +244,7 @@ mod tests {
 
         #[test]
         fn plain_numbers_do_not_need_the_slow_way(number in -999_999_999_999_999_999_i64..) {
-            prop_assert_eq!(Number::read(number.to_string().as_bytes()).and_then(i64::of), Some(number));
+            prop_assert_eq!(JsonInteger::read(number.to_string().as_bytes()).and_then(i64::of), Some(number));
         }
     }
 }

@@ -11,7 +11,7 @@ use wasmtime::{AsContext, AsContextMut, Result};
 
 use wasmpool_core::json;
 use wasmpool_core::policy::ResultForm;
-use wasmpool_ipc::lane::worker::Output;
+use wasmpool_ipc::lane::worker::OutcomeWriter;
 
 #[cfg(feature = "direct-results")]
 mod taken;
@@ -19,20 +19,20 @@ mod taken;
 mod tests;
 
 #[cfg(feature = "direct-results")]
-use taken::Taken;
+use taken::DirectResult;
 
 /// The place for the bytes of a result.
 #[derive(Debug)]
-pub struct Place {
+pub struct ResultPlace {
     pub form: ResultForm,
     /// If present, it gets the raw bytes, if they fit and are no more than `most`.
-    pub lane: Option<Output>,
+    pub lane: Option<OutcomeWriter>,
     pub most: usize,
     /// Otherwise the result goes here.
     pub out: Vec<u8>,
 }
 
-impl Place {
+impl ResultPlace {
     pub fn take(&mut self, bytes: Cow<'_, [u8]>) {
         let may_be = bytes.len() <= self.most;
         match self.form {
@@ -47,7 +47,7 @@ impl Place {
 
 /// The way that a result takes.
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub enum ReturnWay {
     /// Chosen only by tests in a build that has both.
     #[cfg_attr(all(feature = "direct-results", not(test)), expect(dead_code))]
     Plain,
@@ -55,13 +55,13 @@ pub enum Way {
     Direct,
 }
 
-impl Way {
+impl ReturnWay {
     /// The way with the fewest copies that this build has.
-    pub const SHORTEST: Way = {
+    pub const SHORTEST: ReturnWay = {
         #[cfg(feature = "direct-results")]
-        let way = Way::Direct;
+        let way = ReturnWay::Direct;
         #[cfg(not(feature = "direct-results"))]
-        let way = Way::Plain;
+        let way = ReturnWay::Plain;
         way
     };
 }
@@ -74,20 +74,20 @@ pub enum BytesFunction {
     Plain(Typed<Vec<u8>>),
     FalliblePlain(Typed<Result<Vec<u8>, String>>),
     #[cfg(feature = "direct-results")]
-    Direct(Typed<Taken>),
+    Direct(Typed<DirectResult>),
     #[cfg(feature = "direct-results")]
-    FallibleDirect(Typed<Result<Taken, String>>),
+    FallibleDirect(Typed<Result<DirectResult, String>>),
 }
 
 impl BytesFunction {
-    pub fn new(function: Func, store: impl AsContext, fallible: bool, way: Way) -> Result<BytesFunction> {
+    pub fn new(function: Func, store: impl AsContext, fallible: bool, way: ReturnWay) -> Result<BytesFunction> {
         Ok(match (way, fallible) {
-            (Way::Plain, false) => BytesFunction::Plain(function.typed(store)?),
-            (Way::Plain, true) => BytesFunction::FalliblePlain(function.typed(store)?),
+            (ReturnWay::Plain, false) => BytesFunction::Plain(function.typed(store)?),
+            (ReturnWay::Plain, true) => BytesFunction::FalliblePlain(function.typed(store)?),
             #[cfg(feature = "direct-results")]
-            (Way::Direct, false) => BytesFunction::Direct(function.typed(store)?),
+            (ReturnWay::Direct, false) => BytesFunction::Direct(function.typed(store)?),
             #[cfg(feature = "direct-results")]
-            (Way::Direct, true) => BytesFunction::FallibleDirect(function.typed(store)?),
+            (ReturnWay::Direct, true) => BytesFunction::FallibleDirect(function.typed(store)?),
         })
     }
 
@@ -96,7 +96,7 @@ impl BytesFunction {
         &self,
         store: impl AsContextMut,
         item: &[u8],
-        place: &mut Place,
+        place: &mut ResultPlace,
     ) -> Result<std::result::Result<(), String>> {
         match *self {
             BytesFunction::Plain(function) => {
@@ -108,10 +108,12 @@ impl BytesFunction {
                 call(function, store, item).map(|bytes| bytes.map(|bytes| place.take(bytes.into())))
             }
             #[cfg(feature = "direct-results")]
-            BytesFunction::Direct(function) => taken::to(place, || call(function, store, item)).map(|Taken| Ok(())),
+            BytesFunction::Direct(function) => {
+                taken::to(place, || call(function, store, item)).map(|DirectResult| Ok(()))
+            }
             #[cfg(feature = "direct-results")]
             BytesFunction::FallibleDirect(function) => {
-                taken::to(place, || call(function, store, item)).map(|taken| taken.map(|Taken| ()))
+                taken::to(place, || call(function, store, item)).map(|taken| taken.map(|DirectResult| ()))
             }
         }
     }

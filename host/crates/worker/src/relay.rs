@@ -10,14 +10,14 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Destination, Source, StreamConsumer, StreamProducer, StreamReader, StreamResult};
 
 use super::meter::Meter;
-use super::state::State;
+use super::state::StoreState;
 
 /// Bytes that are on their way, at most.
 const MOST: usize = 64 << 10;
 
 /// Returns a stream of the same bytes, each of which is counted.
 pub fn counted(
-    store: &mut StoreContextMut<'_, State>,
+    store: &mut StoreContextMut<'_, StoreState>,
     written: StreamReader<u8>,
 ) -> wasmtime::Result<StreamReader<u8>> {
     let meter = store.data().meter.clone();
@@ -76,13 +76,13 @@ struct Taker {
     end: End,
 }
 
-impl StreamConsumer<State> for Taker {
+impl StreamConsumer<StoreState> for Taker {
     type Item = u8;
 
     fn poll_consume(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        store: StoreContextMut<'_, State>,
+        store: StoreContextMut<'_, StoreState>,
         source: Source<'_, u8>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
@@ -109,14 +109,14 @@ impl StreamConsumer<State> for Taker {
 /// Gives it on.
 struct Giver(End);
 
-impl StreamProducer<State> for Giver {
+impl StreamProducer<StoreState> for Giver {
     type Item = u8;
     type Buffer = Bytes;
 
     fn poll_produce<'a>(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        _: StoreContextMut<'a, State>,
+        _: StoreContextMut<'a, StoreState>,
         mut to: Destination<'a, u8, Bytes>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {

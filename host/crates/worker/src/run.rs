@@ -8,27 +8,27 @@ use wasmtime::component::{Func as ComponentFunc, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::command::{Captured, Invocation, Parts};
+use super::command::{CapturedOutput, CommandInvocation, ValueParts};
 use super::denied;
-use super::load::{CallStrategy, Pre, Returns, Task};
+use super::load::{CallReturn, CallStrategy, InstanceMaker, LinkedTask};
 use super::meter::Meter;
-use super::numbers::{Number, OfNumber, OfNumbers};
-use super::place::{BytesFunction, Place, Way};
+use super::numbers::{JsonInteger, OfNumber, OfNumbers};
+use super::place::{BytesFunction, ResultPlace, ReturnWay};
 use super::scratch::Scratch;
-use super::state::State;
+use super::state::StoreState;
 use super::texts::Texts;
 use super::told;
-use super::toolchain::Aborted;
+use super::toolchain::GuestAbort;
 use super::wasi::Wasi;
-use crate::value::{self, EncodeError, Form, TypePlan};
+use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
-use wasmpool_core::outcome::{Beside, Encoding, Failure, Kind};
-use wasmpool_core::policy::{Call, ResultForm};
+use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
+use wasmpool_core::policy::{ResultForm, TaskCall};
 use wasmpool_core::text::bytes_said;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
-use wasmpool_ipc::lane::worker::Output;
+use wasmpool_ipc::lane::worker::OutcomeWriter;
 use wasmpool_sandbox as sandbox;
 
 /// Maximum number of frames of a guest's stack in a record.
@@ -36,12 +36,12 @@ const TRACE: usize = 20;
 
 /// Items that run as one call.
 #[derive(Default)]
-pub struct Batch {
+pub struct BatchCall {
     items: Texts,
     tags: Vec<ItemTag>,
 }
 
-impl Batch {
+impl BatchCall {
     pub fn push(&mut self, tag: ItemTag, item: &[u8]) {
         self.items.push(|bytes| bytes.extend_from_slice(item));
         self.tags.push(tag);
@@ -56,28 +56,28 @@ impl Batch {
     }
 
     /// Returns the items as numbers, or `None` if one of them is not a number.
-    fn numbers(&self) -> Option<Vec<Number>> {
-        self.iter().map(|(tag, item)| if tag == ItemTag::Item { Number::read(item) } else { None }).collect()
+    fn numbers(&self) -> Option<Vec<JsonInteger>> {
+        self.iter().map(|(tag, item)| if tag == ItemTag::Item { JsonInteger::read(item) } else { None }).collect()
     }
 }
 
 /// Runs items of one task.
 pub struct Runner {
-    task: Task,
-    call: Call,
+    task: LinkedTask,
+    call: TaskCall,
     wasi: Arc<Wasi>,
     scratch: Option<Scratch>,
-    live: Option<Live>,
+    live: Option<LiveInstance>,
     arguments: Vec<Val>,
     control: &'static Control,
     /// The lane, while an item of a task that [writes to it](Runner::writes_to_lane) is in work. It takes the output of
     /// a command in parts, or the bytes that a function returns, which are then in the lane and not in `out`.
-    pub lane: Option<Output>,
+    pub lane: Option<OutcomeWriter>,
 }
 
 /// An instance, and the function in it that items are given to.
-struct Live {
-    store: Store<State>,
+struct LiveInstance {
+    store: Store<StoreState>,
     callee: Callee,
 }
 
@@ -96,7 +96,13 @@ enum Callee {
 }
 
 impl Runner {
-    pub fn new(task: Task, call: Call, wasi: Arc<Wasi>, scratch: Option<Scratch>, control: &'static Control) -> Runner {
+    pub fn new(
+        task: LinkedTask,
+        call: TaskCall,
+        wasi: Arc<Wasi>,
+        scratch: Option<Scratch>,
+        control: &'static Control,
+    ) -> Runner {
         Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
     }
 
@@ -141,8 +147,9 @@ impl Runner {
         let live = self.instantiate(None)?;
         // Files that `init` left are removed before the first item, as they would not exist for the second one either.
         if live.store.data().used_wasi() {
-            let failed =
-                |e| Failure::new(Kind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"));
+            let failed = |e| {
+                Failure::new(FailureKind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"))
+            };
             self.clear_away().map_err(failed)?;
         }
         self.live = Some(live);
@@ -163,9 +170,15 @@ impl Runner {
     }
 
     /// Runs a command on an item.
-    fn execute(&mut self, item: &[u8], form: Form, index: u64, out: &mut Vec<u8>) -> Result<Beside, Failure> {
-        let parts = self.lane.take().map(|lane| Parts { lane, control: self.control });
-        let stdout = Captured::new(self.most(), parts);
+    fn execute(
+        &mut self,
+        item: &[u8],
+        form: ItemEncoding,
+        index: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<SuccessNotes, Failure> {
+        let parts = self.lane.take().map(|lane| ValueParts { lane, control: self.control });
+        let stdout = CapturedOutput::new(self.most(), parts);
         let code = self.execute_to(&stdout, item, form, index);
         self.lane = stdout.give_back().map(|parts| parts.lane);
         let Ok(bytes) = stdout.take() else {
@@ -180,12 +193,12 @@ impl Runner {
         }
         // It is the value, so it is not reported as printed output as well.
         live.store.data_mut().take_printed_output();
-        let mut beside = Beside { code: (code != 0).then_some(code), ..Beside::default() };
+        let mut beside = SuccessNotes { code: (code != 0).then_some(code), ..SuccessNotes::default() };
         match (self.call.result_form, std::str::from_utf8(&bytes)) {
             (ResultForm::Raw, _) => *out = bytes,
             (ResultForm::Json, Ok(text)) => json::encode_string(text, out),
             (ResultForm::Json, Err(_)) => {
-                beside.encoding = Some(Encoding::Base64);
+                beside.encoding = Some(JsonStringEncoding::Base64);
                 json::encode_bytes(&bytes, out);
             }
         }
@@ -193,9 +206,15 @@ impl Runner {
     }
 
     /// Runs the command with this standard output, and returns its exit code.
-    fn execute_to(&mut self, stdout: &Captured, item: &[u8], form: Form, index: u64) -> Result<i32, Failure> {
+    fn execute_to(
+        &mut self,
+        stdout: &CapturedOutput,
+        item: &[u8],
+        form: ItemEncoding,
+        index: u64,
+    ) -> Result<i32, Failure> {
         let command = self.call.command.as_ref().ok_or_else(other_kind)?;
-        let invocation = Invocation::new(command, item, form, index, stdout.clone())?;
+        let invocation = CommandInvocation::new(command, item, form, index, stdout.clone())?;
         let made = self.instantiate(Some(invocation))?;
         run_command(self.live.insert(made), self.task.is_async)
     }
@@ -205,15 +224,18 @@ impl Runner {
         usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX)
     }
 
-    fn instantiate(&self, invocation: Option<Invocation>) -> Result<Live, Failure> {
+    fn instantiate(&self, invocation: Option<CommandInvocation>) -> Result<LiveInstance, Failure> {
         instantiate(&self.task, &self.call, &self.wasi, invocation)
     }
 
     /// Returns the bytes of an item and how to read them. An item that failed in an earlier run is taken out of its
     /// record.
-    fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::Given<'a>, Failure> {
+    fn open<'a>(&self, tag: ItemTag, item: &'a [u8]) -> Result<failed::ReadItem<'a>, Failure> {
         if tag == ItemTag::Unreadable {
-            return Err(Failure::new(Kind::InvalidInput, String::from_utf8_lossy(failed::split_unreadable(item).0)));
+            return Err(Failure::new(
+                FailureKind::InvalidInput,
+                String::from_utf8_lossy(failed::split_unreadable(item).0),
+            ));
         }
         let again = self.call.takes_failed.then(|| failed::read(item)).flatten();
         again.unwrap_or(Ok((Cow::Borrowed(item), self.call.item_form)))
@@ -224,7 +246,7 @@ impl Runner {
     /// more than one item in it, so that it is unknown which one is to blame.
     pub fn run_batch(
         &mut self,
-        items: &Batch,
+        items: &BatchCall,
         mut answer: impl FnMut(&Result<OutcomeTag, Failure>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut out = Vec::new();
@@ -308,7 +330,7 @@ impl Runner {
         self.task
             .params
             .decode(&item, form, scratch)
-            .map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))?;
+            .map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))?;
         if let Some(slot) = scratch.get_mut(self.task.slot) {
             elements.push(std::mem::replace(slot, Val::Bool(false)));
         }
@@ -316,15 +338,15 @@ impl Runner {
         Ok(())
     }
 
-    fn attempt(&mut self, item: &[u8], form: Form, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
-        if form == Form::Json && self.call_number(item, out)? {
+    fn attempt(&mut self, item: &[u8], form: ItemEncoding, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
+        if form == ItemEncoding::Json && self.call_number(item, out)? {
             return Ok(OutcomeTag::Value);
         }
         if let CallStrategy::Bytes | CallStrategy::FallibleBytes = self.task.manner {
             let item = plain_bytes(item, form)?;
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
-            let mut place = Place { form, lane, most, out: empty };
+            let mut place = ResultPlace { form, lane, most, out: empty };
             let called = self.live().and_then(|live| call_bytes(live, &item, &mut place));
             (self.lane, *out) = (place.lane, place.out);
             return called.map(|()| OutcomeTag::Value);
@@ -333,7 +355,7 @@ impl Runner {
         arguments.clear();
         let result = match self.task.params.decode(item, form, &mut arguments) {
             Ok(()) => self.call_values(&arguments),
-            Err(misfit) => Err(Failure::new(Kind::InvalidInput, misfit.to_string())),
+            Err(misfit) => Err(Failure::new(FailureKind::InvalidInput, misfit.to_string())),
         };
         self.arguments = arguments;
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
@@ -345,7 +367,7 @@ impl Runner {
         let CallStrategy::Number(_) = self.task.manner else {
             return Ok(false);
         };
-        let Some(number) = Number::read(item) else {
+        let Some(number) = JsonInteger::read(item) else {
             return Ok(false);
         };
         let live = self.live()?;
@@ -358,8 +380,8 @@ impl Runner {
 
     /// Calls a function of numbers for a batch if all items are numbers, and returns the result of each. Returns
     /// `None`, without having called anything, if they are not.
-    fn call_numbers(&mut self, items: &Batch) -> Result<Option<Texts>, Failure> {
-        let (CallStrategy::Numbers(_), Form::Json) = (self.task.manner, self.call.item_form) else {
+    fn call_numbers(&mut self, items: &BatchCall) -> Result<Option<Texts>, Failure> {
+        let (CallStrategy::Numbers(_), ItemEncoding::Json) = (self.task.manner, self.call.item_form) else {
             return Ok(None);
         };
         let Some(numbers) = items.numbers() else {
@@ -382,7 +404,7 @@ impl Runner {
             *slot = Val::List(elements);
         }
         let Some(Val::List(results)) = self.call_values(&arguments)? else {
-            return Err(Failure::new(Kind::InvalidOutput, "the function returned no list"));
+            return Err(Failure::new(FailureKind::InvalidOutput, "the function returned no list"));
         };
         as_many(results.len(), count).map(|()| results)
     }
@@ -413,12 +435,12 @@ impl Runner {
     }
 
     /// Returns the instance for the next item: the existing one with its limits reset, or a new one.
-    fn live(&mut self) -> Result<&mut Live, Failure> {
+    fn live(&mut self) -> Result<&mut LiveInstance, Failure> {
         if let Some(live) = &mut self.live {
             live.store.data_mut().limiter.refused = false;
             if let Some(fuel) = self.call.limits.fuel {
                 live.store.data().meter.reset();
-                live.store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+                live.store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;
             }
         } else {
             self.prepare()?;
@@ -430,7 +452,7 @@ impl Runner {
     /// instance that trapped.
     fn conclude(
         &mut self,
-        result: Result<(OutcomeTag, Option<Box<Beside>>), Failure>,
+        result: Result<(OutcomeTag, Option<Box<SuccessNotes>>), Failure>,
         out: &mut Vec<u8>,
     ) -> Result<OutcomeTag, Failure> {
         let (tag, beside) = match result {
@@ -442,11 +464,11 @@ impl Runner {
         if printed.is_empty() && beside.is_none() {
             return Ok(tag);
         }
-        let beside = Beside { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
+        let beside = SuccessNotes { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
         let beside = serde_json::to_vec(&beside).expect("plain data can be written as JSON");
         let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
         front.extend(beside);
-        front.extend(self.lane.as_mut().map(Output::take_placed).unwrap_or_default());
+        front.extend(self.lane.as_mut().map(OutcomeWriter::take_placed).unwrap_or_default());
         out.splice(0..0, front);
         Ok(match tag {
             OutcomeTag::Values => OutcomeTag::ValuesAndBeside,
@@ -469,20 +491,20 @@ impl Runner {
 
 /// Adds to a failure what its instance knows: what the guest printed, the reason that it gave, and what it was not
 /// granted.
-fn tell(failure: &mut Failure, store: &mut Store<State>) {
+fn tell(failure: &mut Failure, store: &mut Store<StoreState>) {
     let reason = store.data().reason();
     failure.printed = store.data_mut().take_printed();
-    if failure.kind == Kind::Exit
+    if failure.kind == FailureKind::Exit
         && let Some(reason) = &reason
     {
         failure.message += &format!(": {reason}");
     }
-    if failure.kind == Kind::InvalidInput {
+    if failure.kind == FailureKind::InvalidInput {
         return;
     }
     let missed = store.data().missed();
     let said = match failure.kind {
-        Kind::Error => failure.error.as_ref().map(|_| failure.message.clone()),
+        FailureKind::Error => failure.error.as_ref().map(|_| failure.message.clone()),
         _ => reason,
     };
     let advice = denied::advice(missed, failure.kind, said.as_deref());
@@ -491,20 +513,25 @@ fn tell(failure: &mut Failure, store: &mut Store<State>) {
 }
 
 /// Returns true if an instance may be in the middle of something after this failure.
-fn spoils(kind: Kind) -> bool {
-    !matches!(kind, Kind::Error | Kind::InvalidInput)
+fn spoils(kind: FailureKind) -> bool {
+    !matches!(kind, FailureKind::Error | FailureKind::InvalidInput)
 }
 
 /// Returns an outcome that has no facts beside its value yet.
-fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<Beside>>) {
+fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<SuccessNotes>>) {
     (tag, None)
 }
 
-fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<Invocation>) -> Result<Live, Failure> {
-    let mut store = Store::new(&task.engine, State::new(&call.limits, Arc::clone(wasi), invocation));
+fn instantiate(
+    task: &LinkedTask,
+    call: &TaskCall,
+    wasi: &Arc<Wasi>,
+    invocation: Option<CommandInvocation>,
+) -> Result<LiveInstance, Failure> {
+    let mut store = Store::new(&task.engine, StoreState::new(&call.limits, Arc::clone(wasi), invocation));
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
-        store.set_fuel(fuel).map_err(|e| Failure::new(Kind::Trap, format!("{e:#}")))?;
+        store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;
     }
     // Lists of values cost the host some forty times their encoded bytes, so the amount that a call may pass is
     // limited.
@@ -512,7 +539,7 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
     let values = store.data().meter.values().map_or(values, |paid| paid.min(values));
     store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX));
     match Meter::during(&mut store, |store| make(task, store)) {
-        Ok(callee) => Ok(Live { store, callee }),
+        Ok(callee) => Ok(LiveInstance { store, callee }),
         Err(e) => {
             let mut failure = blame(&e, &store);
             tell(&mut failure, &mut store);
@@ -521,9 +548,9 @@ fn instantiate(task: &Task, call: &Call, wasi: &Arc<Wasi>, invocation: Option<In
     }
 }
 
-fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
+fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<Callee> {
     match &task.pre {
-        Pre::Component { pre, function, init } => {
+        InstanceMaker::Component { pre, function, init } => {
             let instance = match task.is_async {
                 false => pre.instantiate(&mut *store)?,
                 true => block_on(pre.instantiate_async(&mut *store))?,
@@ -537,16 +564,18 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
             // The type is checked here, once per instance.
             Ok(match task.manner {
                 CallStrategy::Values => Callee::Component(function),
-                CallStrategy::Bytes => Callee::Bytes(BytesFunction::new(function, &*store, false, Way::SHORTEST)?),
+                CallStrategy::Bytes => {
+                    Callee::Bytes(BytesFunction::new(function, &*store, false, ReturnWay::SHORTEST)?)
+                }
                 CallStrategy::FallibleBytes => {
-                    Callee::Bytes(BytesFunction::new(function, &*store, true, Way::SHORTEST)?)
+                    Callee::Bytes(BytesFunction::new(function, &*store, true, ReturnWay::SHORTEST)?)
                 }
                 CallStrategy::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
                 CallStrategy::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
                 CallStrategy::Command => Callee::Run(function.typed(&*store)?),
             })
         }
-        Pre::Core { pre, function, reactor, .. } => {
+        InstanceMaker::Core { pre, function, reactor, .. } => {
             let instance = pre.instantiate(&mut *store)?;
             if *reactor {
                 instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
@@ -565,9 +594,9 @@ fn make(task: &Task, store: &mut Store<State>) -> wasmtime::Result<Callee> {
     }
 }
 
-fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, Failure> {
+fn call(live: &mut LiveInstance, task: &LinkedTask, arguments: &[Val]) -> Result<Option<Val>, Failure> {
     match (&live.callee, &task.pre) {
-        (Callee::Core(function) | Callee::CoreNumber(_, function), Pre::Core { shapes, results, .. }) => {
+        (Callee::Core(function) | Callee::CoreNumber(_, function), InstanceMaker::Core { shapes, results, .. }) => {
             let arguments: Vec<wasmtime::Val> = arguments.iter().map(core_value).collect();
             debug_assert_eq!(arguments.len(), shapes.len());
             let mut returned = vec![wasmtime::Val::I32(0); *results];
@@ -593,7 +622,7 @@ fn call(live: &mut Live, task: &Task, arguments: &[Val]) -> Result<Option<Val>, 
 }
 
 /// Runs a command to its end, and returns its exit code.
-fn run_command(live: &mut Live, is_async: bool) -> Result<i32, Failure> {
+fn run_command(live: &mut LiveInstance, is_async: bool) -> Result<i32, Failure> {
     let store = &mut live.store;
     let ended = match &live.callee {
         Callee::Start(start) => Meter::during(store, |store| start.call(store, ())).map(|()| 0),
@@ -616,12 +645,12 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn exit(code: i32) -> Failure {
-    let mut failure = Failure::new(Kind::Exit, format!("the task ended with exit code {code}"));
+    let mut failure = Failure::new(FailureKind::Exit, format!("the task ended with exit code {code}"));
     failure.code = Some(code);
     failure
 }
 
-fn call_bytes(live: &mut Live, item: &[u8], place: &mut Place) -> Result<(), Failure> {
+fn call_bytes(live: &mut LiveInstance, item: &[u8], place: &mut ResultPlace) -> Result<(), Failure> {
     let Callee::Bytes(function) = &live.callee else {
         return Err(other_kind());
     };
@@ -634,22 +663,22 @@ fn call_bytes(live: &mut Live, item: &[u8], place: &mut Place) -> Result<(), Fai
 }
 
 fn other_kind() -> Failure {
-    Failure::new(Kind::Trap, "the function is of another kind of task")
+    Failure::new(FailureKind::Trap, "the function is of another kind of task")
 }
 
 /// Returns the bytes that a JSON item stands for, or the item itself.
-fn plain_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, Failure> {
-    value::decode_bytes(item, form).map_err(|misfit| Failure::new(Kind::InvalidInput, misfit.to_string()))
+fn plain_bytes(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, Failure> {
+    value::decode_bytes(item, form).map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))
 }
 
 /// Returns an error unless a batch has a result for each of its items.
 fn as_many(results: usize, items: usize) -> Result<(), Failure> {
     let message = || format!("the function returned {results} results for {items} items");
-    if results == items { Ok(()) } else { Err(Failure::new(Kind::InvalidOutput, message())) }
+    if results == items { Ok(()) } else { Err(Failure::new(FailureKind::InvalidOutput, message())) }
 }
 
 /// Unwraps the outer `result`.
-fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<Option<Val>, Failure> {
+fn open_result(returned: Option<Val>, returns: &CallReturn, most: usize) -> Result<Option<Val>, Failure> {
     match returned {
         Some(Val::Result(result)) if returns.fallible => match result {
             Ok(value) => Ok(value.map(|v| *v)),
@@ -661,20 +690,20 @@ fn open_result(returned: Option<Val>, returns: &Returns, most: usize) -> Result<
 
 fn returned_error(error: Option<(&TypePlan, &Val)>, most: usize) -> Failure {
     let Some((shape, value)) = error else {
-        return Failure::new(Kind::Error, "the task returned err");
+        return Failure::new(FailureKind::Error, "the task returned err");
     };
     let mut json = Vec::new();
     let is_text = matches!(value, Val::String(_));
     if let Err(e) = shape.encode_within(value, told::most_of_err(most, is_text), &mut json) {
         return match e {
             EncodeError::TooLarge { .. } => Failure::new(
-                Kind::OutputTooLarge,
+                FailureKind::OutputTooLarge,
                 format!(
                     "the `err` that the task returned is longer, as it is told, than the {} of --max-output",
                     bytes_said(most as u64)
                 ),
             ),
-            EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+            EncodeError::NotOfShape { .. } => Failure::new(FailureKind::InvalidOutput, e.to_string()),
         };
     }
     let json = String::from_utf8_lossy(&json).into_owned();
@@ -682,14 +711,14 @@ fn returned_error(error: Option<(&TypePlan, &Val)>, most: usize) -> Failure {
         Val::String(message) if !message.is_empty() => message.clone(),
         _ => told::message_of_err(&json),
     };
-    let mut failure = Failure::new(Kind::Error, message);
+    let mut failure = Failure::new(FailureKind::Error, message);
     failure.error = serde_json::value::RawValue::from_string(json).ok();
     failure
 }
 
 fn too_large(most: usize) -> Failure {
     Failure::new(
-        Kind::OutputTooLarge,
+        FailureKind::OutputTooLarge,
         format!("the result is longer than the {} of --max-output", bytes_said(most as u64)),
     )
 }
@@ -713,7 +742,7 @@ fn encode(
     }
     .map_err(|e| match e {
         EncodeError::TooLarge { .. } => too_large(most),
-        EncodeError::NotOfShape { .. } => Failure::new(Kind::InvalidOutput, e.to_string()),
+        EncodeError::NotOfShape { .. } => Failure::new(FailureKind::InvalidOutput, e.to_string()),
     })
 }
 
@@ -731,7 +760,9 @@ fn encode_elements(
         (Some(TypePlan::Option(of)), Some(Val::Option(element))) => {
             (of, element.as_deref().map(std::slice::from_ref).unwrap_or_default())
         }
-        _ => return Err(Failure::new(Kind::InvalidOutput, "the function returned neither a list nor an option")),
+        _ => {
+            return Err(Failure::new(FailureKind::InvalidOutput, "the function returned neither a list nor an option"));
+        }
     };
     for element in elements {
         let at = out.len();
@@ -767,12 +798,12 @@ fn component_value(value: &wasmtime::Val) -> Val {
 }
 
 /// Returns true if the values that it may return are limited by its fuel, and not by the size of a result.
-fn spends_its_fuel(store: &Store<State>) -> bool {
+fn spends_its_fuel(store: &Store<StoreState>) -> bool {
     store.data().meter.values().is_some_and(|paid| paid == store.hostcall_fuel() as u64)
 }
 
 /// Returns the failure that an error of the runtime stands for.
-pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
+pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return self::exit(exit.0);
     }
@@ -783,28 +814,28 @@ pub fn blame(error: &wasmtime::Error, store: &Store<State>) -> Failure {
     let reason = match trap {
         Some(Trap::UnreachableCodeReached) => store.data().reason(),
         None if error.is::<wasmtime::ThrownException>() => store.data().reason(),
-        _ => error.downcast_ref::<Aborted>().map(Aborted::to_string),
+        _ => error.downcast_ref::<GuestAbort>().map(GuestAbort::to_string),
     };
     let (kind, message) = match trap {
-        Some(Trap::Interrupt) => (Kind::Timeout, "it did not end within --timeout".to_owned()),
-        Some(Trap::OutOfFuel) => (Kind::Fuel, "it used up its --fuel".to_owned()),
+        Some(Trap::Interrupt) => (FailureKind::Timeout, "it did not end within --timeout".to_owned()),
+        Some(Trap::OutOfFuel) => (FailureKind::Fuel, "it used up its --fuel".to_owned()),
         _ if refused => {
             let reason = reason.unwrap_or(text);
-            (Kind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
+            (FailureKind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
         }
         None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
-            (Kind::Fuel, "it has more values than its --fuel pays for".to_owned())
+            (FailureKind::Fuel, "it has more values than its --fuel pays for".to_owned())
         }
         None if text.contains("fuel allocated for hostcalls") => {
-            (Kind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())
+            (FailureKind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())
         }
         trap => {
             let trap = match trap {
                 Some(trap) => trap.to_string(),
-                None if error.is::<Aborted>() => "the task called `abort`".to_owned(),
+                None if error.is::<GuestAbort>() => "the task called `abort`".to_owned(),
                 None => text,
             };
-            (Kind::Trap, reason.map_or_else(|| trap.clone(), |reason| format!("{reason} ({trap})")))
+            (FailureKind::Trap, reason.map_or_else(|| trap.clone(), |reason| format!("{reason} ({trap})")))
         }
     };
     let mut failure = Failure::new(kind, message);

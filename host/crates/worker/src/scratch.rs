@@ -25,7 +25,7 @@ pub struct Scratch {
 }
 
 /// Result of removing everything that can be removed from one directory.
-enum Swept {
+enum SweepResult {
     Empty,
     /// This directory in it is not empty.
     Holds(CString),
@@ -73,11 +73,11 @@ impl Scratch {
         let mut way = Vec::new();
         loop {
             match sweep(&directory, deadline)? {
-                Swept::Holds(name) => {
+                SweepResult::Holds(name) => {
                     directory = enter(&directory, &name)?;
                     way.push(name);
                 }
-                Swept::Empty => {
+                SweepResult::Empty => {
                     let Some(name) = way.pop() else {
                         return Ok(());
                     };
@@ -90,7 +90,7 @@ impl Scratch {
 }
 
 /// Removes the files of a directory and the empty directories in it, up to one that is not empty.
-fn sweep(directory: &OwnedFd, deadline: Instant) -> io::Result<Swept> {
+fn sweep(directory: &OwnedFd, deadline: Instant) -> io::Result<SweepResult> {
     let mut block = [MaybeUninit::uninit(); BLOCK];
     loop {
         let mut removed = false;
@@ -110,14 +110,14 @@ fn sweep(directory: &OwnedFd, deadline: Instant) -> io::Result<Swept> {
                 _ => AtFlags::empty(),
             };
             match unlinkat(directory, name, flags) {
-                Err(Errno::NOTEMPTY) => return Ok(Swept::Holds(name.to_owned())),
+                Err(Errno::NOTEMPTY) => return Ok(SweepResult::Holds(name.to_owned())),
                 other => other?,
             }
             removed = true;
         }
         // Names that moved while others were removed may have been skipped.
         if !removed {
-            return Ok(Swept::Empty);
+            return Ok(SweepResult::Empty);
         }
     }
 }

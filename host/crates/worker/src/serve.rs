@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use super::run::{Batch, Runner};
+use super::run::{BatchCall, Runner};
 use super::told;
 use wasmpool_core::outcome::Failure;
-use wasmpool_core::policy::{Call, Isolate};
+use wasmpool_core::policy::{Isolate, TaskCall};
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::LOOK_EVERY;
 use wasmpool_ipc::lane::control::Control;
@@ -14,7 +14,7 @@ use wasmpool_ipc::lane::frame::{self, ChunkHeader, OutcomeHeader, OutcomeTag};
 use wasmpool_ipc::lane::worker::WorkerLane;
 
 /// Serves until the host is gone.
-pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &Call) -> io::Result<()> {
+pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner, call: &TaskCall) -> io::Result<()> {
     let mut out = Vec::new();
     // The time at which the last item ended, and how often the lane had slept by then.
     let mut last = (0, u64::MAX);
@@ -94,11 +94,11 @@ fn serve_batch(
     lane: &mut WorkerLane,
     control: &Control,
     runner: &mut Runner,
-    call: &Call,
+    call: &TaskCall,
     count: u32,
 ) -> io::Result<()> {
     let began = now_ns();
-    let mut items = Batch::default();
+    let mut items = BatchCall::default();
     for _ in 0..count {
         let (tag, len) = frame::read_item_header(lane.take(control)?);
         lane.stage(len, control)?;
@@ -108,7 +108,7 @@ fn serve_batch(
     }
     if !serve_call(lane, control, runner, call, &items)? {
         for (tag, item) in items.iter() {
-            let mut one = Batch::default();
+            let mut one = BatchCall::default();
             one.push(tag, item);
             // A call of one item always has an outcome.
             serve_call(lane, control, runner, call, &one)?;
@@ -122,8 +122,8 @@ fn serve_call(
     lane: &mut WorkerLane,
     control: &Control,
     runner: &mut Runner,
-    call: &Call,
-    items: &Batch,
+    call: &TaskCall,
+    items: &BatchCall,
 ) -> io::Result<bool> {
     let start = now_ns();
     lane.start(start);

@@ -16,17 +16,17 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::command::{Captured, Invocation, TooMuch};
-use super::denied::Missed;
-use super::deterministic::{self, Clock};
+use super::command::{CapturedOutput, CommandInvocation, TooMuch};
+use super::denied::MissedGrant;
+use super::deterministic::{self, InstanceClock};
 use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
 use super::meter::{self, Meter};
 use super::said;
 use super::wasi::Wasi;
 use wasmpool_core::artifact::TABLE_ELEMENT;
-use wasmpool_core::outcome::Printed;
-use wasmpool_core::policy::Limits;
+use wasmpool_core::outcome::GuestOutput;
+use wasmpool_core::policy::ItemLimits;
 use wasmpool_ipc::lane::PRINTED;
 use wasmpool_ipc::lane::worker::PrintedPage;
 
@@ -34,8 +34,8 @@ use wasmpool_ipc::lane::worker::PrintedPage;
 const END: usize = 16 << 10;
 
 /// The data of a store.
-pub struct State {
-    pub limiter: Limiter,
+pub struct StoreState {
+    pub limiter: MemoryLimiter,
     /// Counts the cost of calls of the host.
     pub meter: Meter,
     /// Created when the guest first calls WASI; most guests never do.
@@ -43,14 +43,14 @@ pub struct State {
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
     /// Used if the run is deterministic; created when it is first read.
-    clock: OnceCell<Clock>,
+    clock: OnceCell<InstanceClock>,
     /// Created when the guest first asks for the number of a file.
     numbers: Option<FileNumbers>,
     /// A directory of preview 1 that was read in part, with its descriptor.
     pub listing: Option<(i32, Listing)>,
     /// Present for a command.
-    invocation: Option<Invocation>,
-    missed: BTreeSet<Missed>,
+    invocation: Option<CommandInvocation>,
+    missed: BTreeSet<MissedGrant>,
     /// True if it has printed by other ways than WASI.
     printed: bool,
 }
@@ -58,10 +58,10 @@ pub struct State {
 /// Maximum number of things that are reported as not granted, for one instance.
 const MOST_MISSED: usize = 16;
 
-impl State {
-    pub fn new(limits: &Limits, grants: Arc<Wasi>, invocation: Option<Invocation>) -> State {
-        State {
-            limiter: Limiter { left: usize::try_from(limits.memory).unwrap_or(usize::MAX), refused: false },
+impl StoreState {
+    pub fn new(limits: &ItemLimits, grants: Arc<Wasi>, invocation: Option<CommandInvocation>) -> StoreState {
+        StoreState {
+            limiter: MemoryLimiter { left: usize::try_from(limits.memory).unwrap_or(usize::MAX), refused: false },
             meter: Meter::new(limits.fuel),
             wasi: None,
             p1: None,
@@ -76,14 +76,14 @@ impl State {
     }
 
     /// Records that the guest asked for something that it was not granted.
-    pub fn miss(&mut self, missed: Missed) {
+    pub fn miss(&mut self, missed: MissedGrant) {
         if self.missed.len() < MOST_MISSED {
             self.missed.insert(missed);
         }
     }
 
     /// Returns what the guest asked for without being granted it.
-    pub fn missed(&self) -> &BTreeSet<Missed> {
+    pub fn missed(&self) -> &BTreeSet<MissedGrant> {
         &self.missed
     }
 
@@ -123,8 +123,8 @@ impl State {
         self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
     }
 
-    pub fn clock(&self) -> Clock {
-        self.clock.get_or_init(Clock::default).clone()
+    pub fn clock(&self) -> InstanceClock {
+        self.clock.get_or_init(InstanceClock::default).clone()
     }
 
     pub fn is_deterministic(&self) -> bool {
@@ -146,16 +146,16 @@ impl State {
     }
 
     /// Returns what was printed since it was last taken.
-    pub fn take_printed(&mut self) -> Printed {
+    pub fn take_printed(&mut self) -> GuestOutput {
         // Only WASI prints (and `print`), and most guests never call it.
         if !self.used_wasi() && !self.printed {
-            return Printed::default();
+            return GuestOutput::default();
         }
         for address in self.grants.take_refused() {
-            self.miss(Missed::Address(address));
+            self.miss(MissedGrant::Address(address));
         }
         let [stdout, stderr] = &self.grants.printers;
-        Printed { stdout: stdout.take(), stderr: stderr.take() }
+        GuestOutput { stdout: stdout.take(), stderr: stderr.take() }
     }
 
     /// Forgets what was printed to standard output.
@@ -167,33 +167,38 @@ impl State {
     /// Returns the state of preview 1 for a call of it.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
         self.meter.call_or_unwind();
-        let State { p1, grants, invocation, clock, meter, .. } = self;
+        let StoreState { p1, grants, invocation, clock, meter, .. } = self;
         p1.get_or_insert_with(|| Box::new(builder(grants, clock, meter, invocation.as_ref()).build_p1()))
     }
 }
 
 /// Returns WASI for one instance.
-fn builder(grants: &Wasi, clock: &OnceCell<Clock>, meter: &Meter, invocation: Option<&Invocation>) -> WasiCtxBuilder {
+fn builder(
+    grants: &Wasi,
+    clock: &OnceCell<InstanceClock>,
+    meter: &Meter,
+    invocation: Option<&CommandInvocation>,
+) -> WasiCtxBuilder {
     let mut builder = grants.builder(meter);
     if grants.deterministic {
-        deterministic::fix(&mut builder, clock.get_or_init(Clock::default), meter);
+        deterministic::fix(&mut builder, clock.get_or_init(InstanceClock::default), meter);
     }
-    if let Some(Invocation { arguments, stdin, stdout }) = invocation {
+    if let Some(CommandInvocation { arguments, stdin, stdout }) = invocation {
         let [printer, _] = &grants.printers;
         let printer = printer.counting(meter);
         builder
             .args(arguments)
-            .stdin(meter::Input { meter: meter.clone(), of: MemoryInputPipe::new(stdin.clone()) })
+            .stdin(meter::MeteredInput { meter: meter.clone(), of: MemoryInputPipe::new(stdin.clone()) })
             .stdout(printer.capturing(stdout));
     }
     builder
 }
 
-impl WasiView for State {
+impl WasiView for StoreState {
     /// Returns the context of WASI. Every call of WASI goes through here.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.meter.call_or_unwind();
-        let State { wasi, grants, invocation, clock, meter, .. } = self;
+        let StoreState { wasi, grants, invocation, clock, meter, .. } = self;
         let context = || Box::new((builder(grants, clock, meter, invocation.as_ref()).build(), ResourceTable::new()));
         let wasi = wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
@@ -203,14 +208,14 @@ impl WasiView for State {
 /// Enforces the memory limit of an instance on the sum of all its memories, tables and collected values (wasmtime's own
 /// limit is for each).
 #[derive(Debug)]
-pub struct Limiter {
+pub struct MemoryLimiter {
     /// Number of bytes that it may still take.
     pub left: usize,
     /// True if growing was refused: what fails afterwards failed for lack of memory.
     pub refused: bool,
 }
 
-impl ResourceLimiter for Limiter {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.take(desired.saturating_sub(current), maximum.is_none_or(|most| desired <= most)))
     }
@@ -229,7 +234,7 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-impl Limiter {
+impl MemoryLimiter {
     /// Takes this many bytes if they are available and `fits`.
     pub fn take(&mut self, bytes: usize, fits: bool) -> bool {
         let left = self.left.checked_sub(bytes).filter(|_| fits);
@@ -243,34 +248,34 @@ impl Limiter {
 /// Keeps the first bytes that are written to it, and drops the rest: a guest that prints much is not a broken one.
 /// Without a page to keep them in, it drops everything.
 #[derive(Clone, Default)]
-pub struct Printer {
+pub struct OutputCapture {
     page: Option<Arc<Mutex<PrintedPage>>>,
     /// The last bytes, however many there were before them.
     end: Option<Arc<Mutex<Vec<u8>>>>,
     /// Gets all of the output if that is the value.
-    captured: Option<Captured>,
+    captured: Option<CapturedOutput>,
     /// Counts bytes that are written as a stream of WASI 0.3. Streams of other versions count with each call.
     meter: Meter,
 }
 
-impl Printer {
-    pub fn new(page: PrintedPage) -> Printer {
-        Printer { page: Some(Arc::new(Mutex::new(page))), ..Printer::default() }
+impl OutputCapture {
+    pub fn new(page: PrintedPage) -> OutputCapture {
+        OutputCapture { page: Some(Arc::new(Mutex::new(page))), ..OutputCapture::default() }
     }
 
     /// Also keeps the end of the stream, for one whose end says why a guest failed.
-    pub fn with_end(self) -> Printer {
-        Printer { end: Some(Arc::default()), ..self }
+    pub fn with_end(self) -> OutputCapture {
+        OutputCapture { end: Some(Arc::default()), ..self }
     }
 
     /// Returns a printer whose output is captured as that of a command.
-    fn capturing(&self, captured: &Captured) -> Printer {
-        Printer { end: None, captured: Some(captured.clone()), ..self.clone() }
+    fn capturing(&self, captured: &CapturedOutput) -> OutputCapture {
+        OutputCapture { end: None, captured: Some(captured.clone()), ..self.clone() }
     }
 
     /// Returns a printer that counts.
-    pub fn counting(&self, meter: &Meter) -> Printer {
-        Printer { meter: meter.clone(), ..self.clone() }
+    pub fn counting(&self, meter: &Meter) -> OutputCapture {
+        OutputCapture { meter: meter.clone(), ..self.clone() }
     }
 
     fn print(&self, bytes: &[u8]) -> Result<(), TooMuch> {
@@ -309,13 +314,13 @@ impl Printer {
     }
 }
 
-impl IsTerminal for Printer {
+impl IsTerminal for OutputCapture {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Printer {
+impl StdoutStream for OutputCapture {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
     }
@@ -325,7 +330,7 @@ impl StdoutStream for Printer {
     }
 }
 
-impl OutputStream for Printer {
+impl OutputStream for OutputCapture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         // An error ends the guest: there is no use in continuing.
         self.print(&bytes).map_err(|e| StreamError::Trap(e.into()))
@@ -341,11 +346,11 @@ impl OutputStream for Printer {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Printer {
+impl Pollable for OutputCapture {
     async fn ready(&mut self) {}
 }
 
-impl tokio::io::AsyncWrite for Printer {
+impl tokio::io::AsyncWrite for OutputCapture {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Err(e) = self.meter.bytes(bytes.len()) {
             return Poll::Ready(Err(io::Error::other(e)));

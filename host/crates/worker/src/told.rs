@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use wasmpool_core::outcome::{Failure, Kind};
-use wasmpool_core::text::{Foreign, head};
+use wasmpool_core::outcome::{Failure, FailureKind};
+use wasmpool_core::text::{ForeignText, head};
 
 /// Maximum size of a message in bytes. The message of an `err` is limited like its payload.
 const MESSAGE: usize = 8 << 10;
@@ -16,7 +16,7 @@ const ERR: usize = 64 << 10;
 /// Returns the failure as it is reported: shortened if it is too long, otherwise itself.
 pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
     let lines = || failure.trace.iter().chain(&failure.denied);
-    let long_message = failure.kind != Kind::Error && failure.message.len() > MESSAGE;
+    let long_message = failure.kind != FailureKind::Error && failure.message.len() > MESSAGE;
     if !long_message && lines().all(|line| line.len() <= LINE) {
         return Cow::Borrowed(failure);
     }
@@ -28,7 +28,7 @@ pub fn bounded(failure: &Failure) -> Cow<'_, Failure> {
     }
     let failure_lines = &mut *failure;
     for line in failure_lines.trace.iter_mut().chain(&mut failure_lines.denied).filter(|line| line.len() > LINE) {
-        *line = Foreign::of(line).at_most(LINE).to_string();
+        *line = ForeignText::of(line).at_most(LINE).to_string();
     }
     Cow::Owned(failure)
 }
@@ -53,13 +53,13 @@ mod tests {
     #[test]
     fn a_failure_says_no_more_than_fits_beside_a_value() {
         let long = "\u{1}".repeat(1 << 20);
-        let mut failure = Failure::new(Kind::Trap, long.clone());
+        let mut failure = Failure::new(FailureKind::Trap, long.clone());
         failure.trace = vec![long.clone(); 20];
         failure.denied = vec![long.clone(); 32];
         let json = serde_json::to_vec(&*bounded(&failure)).unwrap();
         assert!(json.len() < 200 << 10, "{} bytes", json.len());
         // An `err` that is a text and fits is reported completely, except the text of an item that cannot be read.
-        let mut failure = Failure::new(Kind::Error, long.clone());
+        let mut failure = Failure::new(FailureKind::Error, long.clone());
         failure.trace = vec!["f".to_owned()];
         assert_eq!((bounded(&failure).message.len(), &*bounded(&failure).trace), (long.len(), &["f".to_owned()][..]));
         assert!(message_of_err(&long).len() < 9 << 10);

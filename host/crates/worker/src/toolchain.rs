@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 
 use wasmtime::{Caller, Extern, ExternType, ImportType, Linker, Module};
 
-use super::state::State;
-use wasmpool_core::text::{Name, few};
+use super::state::StoreState;
+use wasmpool_core::text::{QuotedName, few};
 
 /// The module that they are imported from.
 const MODULE: &str = "env";
@@ -32,7 +32,7 @@ const PROVIDED: [(&str, &str); 9] = [
 /// Error: a guest aborted, for this reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Aborted(String);
+pub struct GuestAbort(String);
 
 /// Returns true if an import is one of these functions.
 pub fn provides(import: &ImportType<'_>) -> bool {
@@ -50,19 +50,21 @@ fn signature(ty: &ExternType) -> Option<String> {
 }
 
 /// Links the functions that a module imports.
-pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) -> wasmtime::Result<()> {
+pub fn link(linker: &mut Linker<StoreState>, module: &Module, deterministic: bool) -> wasmtime::Result<()> {
     for import in module.imports().filter(provides) {
         let name = import.name();
         match name {
             "abort" => linker.func_wrap(MODULE, name, abort)?,
             "emscripten_notify_memory_growth" => {
-                linker.func_wrap(MODULE, name, |caller: Caller<'_, State>, _: i32| caller.data().meter.call())?
+                linker.func_wrap(MODULE, name, |caller: Caller<'_, StoreState>, _: i32| caller.data().meter.call())?
             }
-            "seed" => linker.func_wrap(MODULE, name, move |caller: Caller<'_, State>| seed(&caller, deterministic))?,
+            "seed" => {
+                linker.func_wrap(MODULE, name, move |caller: Caller<'_, StoreState>| seed(&caller, deterministic))?
+            }
             "trace" => linker.func_wrap(MODULE, name, trace)?,
             _ => {
                 let is_error = matches!(name, "console.error" | "console.warn");
-                linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, State>, text: u32| {
+                linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, StoreState>, text: u32| {
                     caller.data().meter.call()?;
                     let text = string(&mut caller, text).unwrap_or_default();
                     caller.data().meter.bytes(text.len())?;
@@ -76,17 +78,17 @@ pub fn link(linker: &mut Linker<State>, module: &Module, deterministic: bool) ->
 }
 
 /// Implements `abort(message, file, line, column)`.
-fn abort(mut caller: Caller<'_, State>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
+fn abort(mut caller: Caller<'_, StoreState>, message: u32, file: u32, line: u32, column: u32) -> wasmtime::Result<()> {
     let mut said = |at| string(&mut caller, at).filter(|text| !text.trim().is_empty());
     let message = said(message).unwrap_or_else(|| "it aborted".to_owned());
     let file = said(file).map_or_else(String::new, |file| file + ":");
-    Err(Aborted(format!("{message}, at {file}{line}:{column}")).into())
+    Err(GuestAbort(format!("{message}, at {file}{line}:{column}")).into())
 }
 
 /// Implements `trace(message, count, …)`, where `count` says how many of the five numbers are used.
 #[expect(clippy::too_many_arguments, reason = "the guest's toolchain determines the parameters")]
 fn trace(
-    mut caller: Caller<'_, State>,
+    mut caller: Caller<'_, StoreState>,
     message: u32,
     count: u32,
     a: f64,
@@ -104,7 +106,7 @@ fn trace(
 }
 
 /// Returns the seed of random numbers.
-fn seed(caller: &Caller<'_, State>, deterministic: bool) -> wasmtime::Result<f64> {
+fn seed(caller: &Caller<'_, StoreState>, deterministic: bool) -> wasmtime::Result<f64> {
     caller.data().meter.call()?;
     Ok(match deterministic {
         true => 946_684_800.0,
@@ -115,7 +117,7 @@ fn seed(caller: &Caller<'_, State>, deterministic: bool) -> wasmtime::Result<f64
 
 /// Reads an AssemblyScript string: UTF-16, with its length in bytes before it. Returns `None` for null, and for
 /// anything that is not a string.
-fn string(caller: &mut Caller<'_, State>, at: u32) -> Option<String> {
+fn string(caller: &mut Caller<'_, StoreState>, at: u32) -> Option<String> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory)?;
     let memory = memory.data(&*caller);
     let start = usize::try_from(at).ok().filter(|at| *at >= 4)?;
@@ -131,7 +133,7 @@ fn string(caller: &mut Caller<'_, State>, at: u32) -> Option<String> {
 pub fn refusal(imports: &[ImportType<'_>]) -> String {
     let (shown, more) = few(imports, NAMED);
     let named = |import: &ImportType<'_>| {
-        format!("{} from {}", Name::of(import.name()).at_most(80), Name::of(import.module()).at_most(80))
+        format!("{} from {}", QuotedName::of(import.name()).at_most(80), QuotedName::of(import.module()).at_most(80))
     };
     let mut names = shown.iter().map(named).collect::<Vec<_>>().join(", ");
     if more > 0 {

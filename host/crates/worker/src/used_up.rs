@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use super::state::State;
+use super::state::StoreState;
 
 /// That of WASI 0.3.
 mod p3 {
@@ -18,22 +18,22 @@ const IO: i32 = 29;
 const TOO_MANY_FILES: i32 = 33;
 
 /// Returns the code of an error of preview 1 as the guest is told of it.
-pub fn preview1(state: &State, code: i32) -> i32 {
+pub fn preview1(state: &StoreState, code: i32) -> i32 {
     if code == IO && of_process(state) { TOO_MANY_FILES } else { code }
 }
 
 /// Returns an error of WASI 0.2 as the guest is told of it, which has no code for this in particular.
-pub fn preview2(state: &State, code: ErrorCode) -> ErrorCode {
+pub fn preview2(state: &StoreState, code: ErrorCode) -> ErrorCode {
     if matches!(code, ErrorCode::Io) && of_process(state) { ErrorCode::InsufficientMemory } else { code }
 }
 
 /// The same for WASI 0.3.
-pub fn preview3(state: &State, code: p3::ErrorCode) -> p3::ErrorCode {
+pub fn preview3(state: &StoreState, code: p3::ErrorCode) -> p3::ErrorCode {
     if matches!(code, p3::ErrorCode::Io) && of_process(state) { p3::ErrorCode::InsufficientMemory } else { code }
 }
 
 /// Whether this process, whose guest may open files, can open no more.
-fn of_process(state: &State) -> bool {
+fn of_process(state: &StoreState) -> bool {
     // The sandbox lets no other ask for a second descriptor.
     if !state.grants().opens_files() {
         return false;

@@ -14,13 +14,13 @@ use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
-use super::denied::Missed;
-use super::meter::{Meter, Numbers};
-use super::state::{Printer, State};
+use super::denied::MissedGrant;
+use super::meter::{Meter, MeteredRandom};
+use super::state::{OutputCapture, StoreState};
 use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestPeer;
-use wasmpool_core::policy::Call;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::policy::TaskCall;
+use wasmpool_core::text::ForeignText;
 
 /// The types of WASI 0.3.
 mod p3 {
@@ -38,7 +38,7 @@ pub struct Wasi {
     /// True if clocks and random numbers have to be the same on any machine.
     pub deterministic: bool,
     /// The printers of standard output and standard error.
-    pub printers: [Printer; 2],
+    pub printers: [OutputCapture; 2],
     /// Addresses that were not granted and that the guest tried to connect to, limited in number.
     refused: Arc<Mutex<BTreeSet<SocketAddr>>>,
     /// Set to true when the guest asks for random numbers, if present.
@@ -51,7 +51,11 @@ const MOST_REFUSED: usize = 16;
 impl Wasi {
     /// Makes WASI ready for a call. `paths` lead to the granted directories, in their order, and then to the scratch
     /// directory.
-    pub fn new(call: &Call, paths: impl Iterator<Item = PathBuf>, printers: [Printer; 2]) -> Result<Arc<Wasi>, String> {
+    pub fn new(
+        call: &TaskCall,
+        paths: impl Iterator<Item = PathBuf>,
+        printers: [OutputCapture; 2],
+    ) -> Result<Arc<Wasi>, String> {
         let given = &call.given;
         let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
         let directories: Vec<(PathBuf, String, FsPerms)> = paths
@@ -83,7 +87,7 @@ impl Wasi {
     /// asks for random numbers.
     pub fn silent(asked: &Arc<AtomicBool>) -> Wasi {
         let asked = Some(Arc::clone(asked));
-        Wasi { asked, printers: [Printer::default(), Printer::default().with_end()], ..Wasi::default() }
+        Wasi { asked, printers: [OutputCapture::default(), OutputCapture::default().with_end()], ..Wasi::default() }
     }
 
     /// Returns the addresses that were refused since they were last taken.
@@ -109,10 +113,10 @@ impl Wasi {
         let mut builder = WasiCtxBuilder::new();
         let [stdout, stderr] = self.printers.each_ref().map(|printer| printer.counting(meter));
         if let Some(asked) = &self.asked {
-            let numbers = || Asked { asked: Arc::clone(asked), of: thread_rng() };
+            let numbers = || ObservedRandom { asked: Arc::clone(asked), of: thread_rng() };
             builder.secure_random(numbers()).insecure_random(numbers());
         } else if meter.is_counting() {
-            let numbers = || Numbers { meter: meter.clone(), of: thread_rng() };
+            let numbers = || MeteredRandom { meter: meter.clone(), of: thread_rng() };
             builder.secure_random(numbers()).insecure_random(numbers());
         }
         builder.stdout(stdout).stderr(stderr).allow_blocking_current_thread(true).envs(&self.env);
@@ -164,19 +168,19 @@ impl Wasi {
 }
 
 /// Random numbers that record that they were asked for.
-struct Asked<R> {
+struct ObservedRandom<R> {
     asked: Arc<AtomicBool>,
     of: R,
 }
 
-impl<R> Asked<R> {
+impl<R> ObservedRandom<R> {
     fn ask(&mut self) -> &mut R {
         self.asked.store(true, Ordering::Relaxed);
         &mut self.of
     }
 }
 
-impl<R: Rng> TryRng for Asked<R> {
+impl<R: Rng> TryRng for ObservedRandom<R> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -195,7 +199,7 @@ impl<R: Rng> TryRng for Asked<R> {
 
 /// Makes a component record that it asked for the seed of random numbers. `interface` is one that it imports, which
 /// `linker` has defined already.
-pub fn link_asked(linker: &mut Linker<State>, interface: &str, asked: &Arc<AtomicBool>) -> wasmtime::Result<()> {
+pub fn link_asked(linker: &mut Linker<StoreState>, interface: &str, asked: &Arc<AtomicBool>) -> wasmtime::Result<()> {
     if unversioned(interface) != "wasi:random/insecure-seed" {
         return Ok(());
     }
@@ -212,7 +216,7 @@ struct Addresses(std::vec::IntoIter<IpAddr>);
 
 /// Answers `wasi:sockets/ip-name-lookup` from the granted peers, whose addresses the host has looked up, because a
 /// worker cannot ask anybody. `interface` is imported by a component; `linker` may have it defined already.
-pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+pub fn link_names(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     match interface.strip_prefix("wasi:sockets/ip-name-lookup@") {
         Some(version) if version.starts_with("0.3.") => link_async_names(linker, interface),
         Some(_) => link_sync_names(linker, interface),
@@ -221,7 +225,7 @@ pub fn link_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Resu
 }
 
 /// Links the lookup of WASI 0.3.
-fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+fn link_async_names(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     linker.instance(interface)?.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
         let found = accessor.with(|mut access| look_up(access.data_mut(), &name)).map(|found| {
             let addresses = found.map(|addresses| addresses.into_iter().map(p3::IpAddress::from).collect::<Vec<_>>());
@@ -232,25 +236,25 @@ fn link_async_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Re
 }
 
 /// Returns the addresses of a name, or `None` if it was not granted.
-fn look_up(state: &mut State, name: &str) -> wasmtime::Result<Option<Vec<IpAddr>>> {
+fn look_up(state: &mut StoreState, name: &str) -> wasmtime::Result<Option<Vec<IpAddr>>> {
     state.meter.call()?;
     state.meter.bytes(name.len())?;
     let found = state.grants().look_up(name);
     if found.is_none() {
-        state.miss(Missed::Name(Foreign::of(name).to_string()));
+        state.miss(MissedGrant::Name(ForeignText::of(name).to_string()));
     }
     Ok(found)
 }
 
 /// Links the lookup of WASI 0.2.
-fn link_sync_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
+fn link_sync_names(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     let mut names = linker.instance(interface)?;
     names.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |mut store, resource| {
         store.data_mut().ctx().table.delete(Resource::<Addresses>::new_own(resource))?;
         Ok(())
     })?;
     names.func_wrap("resolve-addresses", |mut store, (_, name): (Resource<Network>, String)| {
-        let state: &mut State = store.data_mut();
+        let state: &mut StoreState = store.data_mut();
         let Some(addresses) = look_up(state, &name)? else {
             return Ok((Err(ErrorCode::NameUnresolvable),));
         };
@@ -259,13 +263,13 @@ fn link_sync_names(linker: &mut Linker<State>, interface: &str) -> wasmtime::Res
     names.func_wrap(
         "[method]resolve-address-stream.resolve-next-address",
         |mut store, (resource,): (Resource<Addresses>,)| {
-            let state: &mut State = store.data_mut();
+            let state: &mut StoreState = store.data_mut();
             let next = state.ctx().table.get_mut(&resource)?.0.next();
             Ok((Ok::<_, ErrorCode>(next.map(IpAddress::from)),))
         },
     )?;
     names.func_wrap("[method]resolve-address-stream.subscribe", |mut store, (resource,): (Resource<Addresses>,)| {
-        let state: &mut State = store.data_mut();
+        let state: &mut StoreState = store.data_mut();
         Ok((wasmtime_wasi::p2::subscribe(state.ctx().table, resource)?,))
     })?;
     Ok(())

@@ -23,17 +23,17 @@ use wasmpool_run::tell;
 
 use crate::contained;
 use crate::emulated;
-use wasmpool_core::artifact::Profile;
-use wasmpool_core::policy::{Call, SandboxMode};
-use wasmpool_core::probe::{Outcome, Probe, Targets};
+use wasmpool_core::artifact::EngineProfile;
+use wasmpool_core::policy::{SandboxMode, TaskCall};
+use wasmpool_core::probe::{Probe, ProbeOutcome, ProbeTargets};
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::host::HostLane;
-use wasmpool_ipc::lane::life::Started;
-use wasmpool_ipc::messages::{Setup, Start};
-use wasmpool_run::compile::{self, Cache, Prepared, Unwatched, Wanted, Wasm};
-use wasmpool_run::grants::{Directory, Grants, OpenedGrants, Peer};
-use wasmpool_run::spawn::{self, Child, Program};
-use wasmpool_sandbox::probes::list::{Attempt, Refusal, all};
+use wasmpool_ipc::lane::life::WorkerMessage;
+use wasmpool_ipc::messages::{StartWorker, WorkerSetup};
+use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Unwatched, Wasm};
+use wasmpool_run::grants::{DirectoryGrant, Grants, OpenedGrants, PeerGrant};
+use wasmpool_run::spawn::{self, ChildProcess, ChildProgram};
+use wasmpool_sandbox::probes::list::{Attempt, ProbeRefusal, all};
 use wasmpool_sandbox::probes::{FOR_EVER, LEAKED, WITHOUT, layers};
 
 type Error = Box<dyn std::error::Error>;
@@ -129,16 +129,16 @@ fn run(arguments: &[String]) -> Result<(), Error> {
 
 /// A worker that was started and was given its task.
 struct Worker {
-    child: Child,
+    child: ChildProcess,
     control: Control,
     _lane: HostLane,
 }
 
 impl Worker {
     /// Receives the worker's message that it has entered the sandbox.
-    fn hear(&self) -> io::Result<Incoming<Started>> {
+    fn hear(&self) -> io::Result<Incoming<WorkerMessage>> {
         match self.control.receive(false)? {
-            Incoming::Message(Started::Entered { .. }) => self.control.receive(false),
+            Incoming::Message(WorkerMessage::Entered { .. }) => self.control.receive(false),
             other => Ok(other),
         }
     }
@@ -153,34 +153,46 @@ fn mode_of(name: &str) -> Result<SandboxMode, Error> {
     }
 }
 
-fn start(prepared: &Prepared, mode: SandboxMode, grants: &OpenedGrants, probe: Option<Probe>) -> Result<Worker, Error> {
-    let call = Call { sandbox: mode, given: grants.given.clone(), ..Call::default() };
+fn start(
+    prepared: &PreparedTask,
+    mode: SandboxMode,
+    grants: &OpenedGrants,
+    probe: Option<Probe>,
+) -> Result<Worker, Error> {
+    let call = TaskCall { sandbox: mode, given: grants.given.clone(), ..TaskCall::default() };
     let setup = wasmpool_ipc::memfd::of_json(
         c"setup",
-        &Setup { meta: prepared.meta.clone(), call, swap: wasmpool_sandbox::surroundings::has_swap(), probe },
+        &WorkerSetup { meta: prepared.meta.clone(), call, swap: wasmpool_sandbox::surroundings::has_swap(), probe },
     )?;
     let (control, theirs) = Control::pair()?;
     let (lane, fd) = HostLane::create(1 << 20)?;
-    let child = spawn::start(&spawn::Program::Own, spawn::Role::Worker, theirs)?;
+    let child = spawn::start(&spawn::ChildProgram::Own, spawn::ChildRole::Worker, theirs)?;
     let mut fds = vec![fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()];
     fds.extend(grants.directories.iter().map(AsFd::as_fd));
-    control.send(&Start, &fds)?;
+    control.send(&StartWorker, &fds)?;
     Ok(Worker { child, control, _lane: lane })
 }
 
-fn ready(prepared: &Prepared, mode: SandboxMode) -> Result<Worker, Error> {
+fn ready(prepared: &PreparedTask, mode: SandboxMode) -> Result<Worker, Error> {
     let worker = start(prepared, mode, &OpenedGrants::default(), None)?;
     match worker.hear()? {
-        Incoming::Message(Started::Ready { .. }) => Ok(worker),
+        Incoming::Message(WorkerMessage::Ready { .. }) => Ok(worker),
         other => Err(format!("the worker did not become ready: {other:?}").into()),
     }
 }
 
-fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<Prepared, Error> {
+fn prepare(directory: &std::path::Path, text: &str, mode: SandboxMode) -> Result<PreparedTask, Error> {
     let path = directory.join("task.wat");
     std::fs::write(&path, text)?;
-    let wanted = Wanted { profile: Profile::default(), sandbox: mode, init: None };
-    Ok(compile::prepare(&Program::Own, &Wasm::of_file(&path)?, &wanted, &Cache::of_user(), true, &mut Unwatched)?)
+    let wanted = ArtifactKey { profile: EngineProfile::default(), sandbox: mode, init: None };
+    Ok(compile::prepare(
+        &ChildProgram::Own,
+        &Wasm::of_file(&path)?,
+        &wanted,
+        &ArtifactCache::of_user(),
+        true,
+        &mut Unwatched,
+    )?)
 }
 
 fn try_all(options: &Options) -> Result<(), Error> {
@@ -194,7 +206,7 @@ fn try_all(options: &Options) -> Result<(), Error> {
     let abstract_socket = format!("wasmpool-probes-{}", std::process::id());
     let _unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_socket)?)?;
     let _leaked = leak(directory.path())?;
-    let targets = Targets {
+    let targets = ProbeTargets {
         host: std::process::id().cast_signed(),
         sibling: sibling.child.pid().cast_signed(),
         port: listener.local_addr()?.port(),
@@ -214,15 +226,15 @@ fn try_all(options: &Options) -> Result<(), Error> {
         let answer =
             if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, &grants, probe)? };
         let (outcome, detail) = match answer {
-            Ok(Outcome::Succeeded) => ("succeeded", String::new()),
-            Ok(Outcome::Refused(why)) => ("refused", why),
+            Ok(ProbeOutcome::Succeeded) => ("succeeded", String::new()),
+            Ok(ProbeOutcome::Refused(why)) => ("refused", why),
             Err(end) if end.contains("SIGSYS") => ("killed", end),
             // The process became another program, or ended in some other way that must not happen.
             Err(end) => ("succeeded", end),
         };
         let expected = match attempt.refusal {
-            Refusal::Killed => "killed",
-            Refusal::Fails => "refused",
+            ProbeRefusal::Killed => "killed",
+            ProbeRefusal::Fails => "refused",
         };
         let line = serde_json::json!({
             "probe": attempt.name, "outcome": outcome, "detail": detail, "expected": expected
@@ -238,25 +250,25 @@ fn grants(options: &Options, beside: &std::path::Path) -> Result<OpenedGrants, E
     if options.directory {
         let host = beside.join("granted");
         std::fs::create_dir(&host)?;
-        grants.directories.push(Directory { host, guest: "/granted".to_owned(), writable: true });
+        grants.directories.push(DirectoryGrant { host, guest: "/granted".to_owned(), writable: true });
     }
     grants.scratch = options.scratch.then(|| "/scratch".to_owned());
     if options.peer {
-        grants.peers.push(Peer { host: "127.0.0.1".to_owned(), port: 9 });
+        grants.peers.push(PeerGrant { host: "127.0.0.1".to_owned(), port: 9 });
     }
-    Ok(grants.open(&Cache::of_user())?)
+    Ok(grants.open(&ArtifactCache::of_user())?)
 }
 
 /// Runs a probe in a worker and returns its outcome; `Err` describes how the worker ended instead of answering.
 fn ask_worker(
-    prepared: &Prepared,
+    prepared: &PreparedTask,
     mode: SandboxMode,
     grants: &OpenedGrants,
     probe: Probe,
-) -> Result<Result<Outcome, String>, Error> {
+) -> Result<Result<ProbeOutcome, String>, Error> {
     let worker = start(prepared, mode, grants, Some(probe))?;
     match worker.hear()? {
-        Incoming::Message(Started::Probed(outcome)) => Ok(Ok(outcome)),
+        Incoming::Message(WorkerMessage::Probed(outcome)) => Ok(Ok(outcome)),
         Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
         other => Err(format!("the worker answered something else: {other:?}").into()),
     }
@@ -277,7 +289,7 @@ fn orphan(options: &Options) -> Result<(), Error> {
     let probe = Probe { name: FOR_EVER.to_owned(), without: layers(&options.without), ..Probe::default() };
     let worker = start(&prepared, options.mode, &OpenedGrants::default(), Some(probe))?;
     // The worker reports that it entered the sandbox before it computes, and would end if nobody received that.
-    worker.control.receive::<Started>(false)?;
+    worker.control.receive::<WorkerMessage>(false)?;
     writeln!(io::stdout(), "{}", worker.child.pid())?;
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::units;
 use wasmpool_core::text::bytes_said;
-use wasmpool_core::text::{Foreign, Name};
-use wasmpool_run::grants::{Directory, Peer};
+use wasmpool_core::text::{ForeignText, QuotedName};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 
 /// Maximum size of a file in bytes, since the host reads it itself.
 const LONGEST: u64 = 64 << 10;
@@ -24,7 +24,7 @@ const LONGEST_MESSAGE: usize = 600;
 
 /// Reads and parses a file.
 pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let shown = Foreign::of(path);
+    let shown = ForeignText::of(path);
     let mut content = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut content));
     read.map_err(|e| format!("cannot read {shown}: {e}"))?;
@@ -42,8 +42,8 @@ pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
         // The unknown key comes first; only known keys follow it.
         let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
         match key {
-            Some((key, known)) => format!("{place}unknown key {}, expected {known}", Name::of(key)),
-            None => format!("{place}{}", Foreign::of(e.message()).at_most(LONGEST_MESSAGE)),
+            Some((key, known)) => format!("{place}unknown key {}, expected {known}", QuotedName::of(key)),
+            None => format!("{place}{}", ForeignText::of(e.message()).at_most(LONGEST_MESSAGE)),
         }
     })
 }
@@ -53,7 +53,7 @@ fn place_behind(before: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let begun = before.rsplit('\n').next().unwrap_or_default();
     let column = begun.chars().count() + 1;
-    let key = begun.split_once('=').map(|(key, _)| format!(", {}", Name::of(key.trim()))).unwrap_or_default();
+    let key = begun.split_once('=').map(|(key, _)| format!(", {}", QuotedName::of(key.trim()))).unwrap_or_default();
     format!("line {line}, column {column}{key}: ")
 }
 
@@ -65,7 +65,10 @@ fn one<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String
 /// Reads a list of values as the command line reads each.
 fn many<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
-    texts.iter().map(|text| read(text).map_err(|e| D::Error::custom(format!("{}: {e}", Name::of(text))))).collect()
+    texts
+        .iter()
+        .map(|text| read(text).map_err(|e| D::Error::custom(format!("{}: {e}", QuotedName::of(text)))))
+        .collect()
 }
 
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -80,7 +83,7 @@ pub fn scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::
     one(from, units::scratch)
 }
 
-pub fn peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::Error> {
+pub fn peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>, D::Error> {
     many(from, units::peer)
 }
 
@@ -88,7 +91,7 @@ pub fn given_variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String
     many(from, units::variable)
 }
 
-pub fn given_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Directory>, D::Error> {
+pub fn given_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<DirectoryGrant>, D::Error> {
     many(from, units::directory)
 }
 
@@ -123,7 +126,7 @@ pub fn asked_scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String
     one(from, |name| units::scratch(name).and_then(|name| path(&name)))
 }
 
-pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Peer>, D::Error> {
+pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>, D::Error> {
     many(from, |text| {
         let peer = units::peer(short(text)?)?;
         match is_host(&peer.host) {

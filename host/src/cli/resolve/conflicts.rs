@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::UsageError;
 use crate::cli::args::InputFormat;
-use crate::cli::source::{Said, Sourced};
-use crate::cli::spec::{ManyItems, RunSpec, Tasks, Work};
+use crate::cli::source::{OptionName, Sourced};
+use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
 use crate::cli::units::NamedTask;
 use wasmpool_core::policy::Isolate;
-use wasmpool_core::text::Word;
+use wasmpool_core::text::ShellWord;
 use wasmpool_scheduler::ChunkSize;
 
 /// Returns an error for options that a run of many items cannot have together.
@@ -19,16 +19,16 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     of_determinism(spec)?;
     of_deterministic_items(spec)?;
     match &spec.items.tasks {
-        Tasks::Several(tasks) => of_several_tasks(spec, tasks)?,
-        Tasks::One(_) if spec.items.set_aside.is_some() => {
+        TaskSpecs::Several(tasks) => of_several_tasks(spec, tasks)?,
+        TaskSpecs::One(_) if spec.items.set_aside.is_some() => {
             let set_aside = spec.items.set_aside.said("--set-aside").to_string();
             return Err(UsageError::SetAsideAlone { set_aside });
         }
-        Tasks::One(_) => {}
+        TaskSpecs::One(_) => {}
     }
     of_items(spec)?;
     match &spec.work {
-        Work::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
+        WorkSpec::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
             replace: command.replace.said("--replace").to_string(),
             replace_index: command.replace_index.said("--replace-index").to_string(),
         }),
@@ -46,7 +46,7 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     if let Some(peer) = spec.grants.peers.first() {
         return refuse(peer.said("--allow-net"), "nobody knows what a peer will answer");
     }
-    if let Work::Function(function) = &spec.work {
+    if let WorkSpec::Function(function) = &spec.work {
         let value = match *function.isolate {
             Isolate::Item => return Ok(()),
             Isolate::Chunk => "chunk",
@@ -73,7 +73,7 @@ fn of_deterministic_items(spec: &RunSpec) -> Result<(), UsageError> {
         return refuse(items.set_aside.said("--set-aside"), "how far a task gets until it is ended depends on timing");
     }
     match &spec.work {
-        Work::Function(function) if *function.batch => {
+        WorkSpec::Function(function) if *function.batch => {
             of_deterministic_batch(items, &function.batch, &spec.deterministic)
         }
         _ => Ok(()),
@@ -100,7 +100,7 @@ fn of_deterministic_batch(
 }
 
 /// Returns the error for an option that contradicts `--deterministic`.
-pub fn undetermined(option: Said<'_>, deterministic: &Sourced<bool>, why: &'static str) -> UsageError {
+pub fn undetermined(option: OptionName<'_>, deterministic: &Sourced<bool>, why: &'static str) -> UsageError {
     let deterministic = deterministic.said("--deterministic").to_string();
     UsageError::Undetermined { option: option.to_string(), deterministic, why }
 }
@@ -114,10 +114,10 @@ fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(
     }
     let items = &spec.items;
     if let Some(file) = items.input.iter().find(|input| is_wasm(input)) {
-        let (task, advice) = (tasks.said("--task").to_string(), Word::of(file).to_string());
+        let (task, advice) = (tasks.said("--task").to_string(), ShellWord::of(file).to_string());
         return Err(UsageError::NamelessTask { file: file.clone(), task, advice });
     }
-    let alone = |said: Said<'_>, option, why| Err(UsageError::ForOneTask { said: said.to_string(), option, why });
+    let alone = |said: OptionName<'_>, option, why| Err(UsageError::ForOneTask { said: said.to_string(), option, why });
     let with_journal = "run each task by itself, with a journal and an output of its own";
     if items.journal.is_some() {
         return alone(items.journal.said("--journal"), "--journal", with_journal);
@@ -144,7 +144,7 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
     }
     if items.results.is_some() {
         let results = items.results.said("--results").to_string();
-        if let Work::Function(function) = &spec.work
+        if let WorkSpec::Function(function) = &spec.work
             && *function.flatten
         {
             let flatten = function.flatten.said("--flatten").to_string();

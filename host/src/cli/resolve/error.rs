@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wasmpool_core::text::{Foreign, Word};
+use wasmpool_core::text::{ForeignText, ShellWord};
 
 /// A reason why options cannot be followed, so that there is no run. Options are named in the words of their sources.
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +19,11 @@ pub enum UsageError {
     SamePlaces { replace: String, replace_index: String },
     #[error("{set_aside} is for a run of several tasks: name each with --task NAME=FILE, or leave {set_aside} out")]
     SetAsideAlone { set_aside: String },
-    #[error("two tasks are called {}: {task} wants a name of its own for each", Foreign::of(.name))]
+    #[error("two tasks are called {}: {task} wants a name of its own for each", ForeignText::of(.name))]
     NameTwice { name: String, task: String },
     #[error(
         "{} is a task, and with {task} all that stands without a name is input: write --task NAME={advice}",
-        Foreign::of(.file)
+        ForeignText::of(.file)
     )]
     NamelessTask { file: PathBuf, task: String, advice: String },
     #[error("{said} is for a run of one task: {why} (wasmpool map {option} … TASK), or leave {said} out")]
@@ -31,7 +31,7 @@ pub enum UsageError {
     #[error(
         "task {}: {} is a plugin with a manifest of its own, and several tasks of one run have the same limits and grants; \
          run it by itself (wasmpool map {})",
-        Foreign::of(.name), Foreign::of(.file), Word::of(.file)
+        ForeignText::of(.name), ForeignText::of(.file), ShellWord::of(.file)
     )]
     PluginAmongSeveral { name: String, file: PathBuf },
     #[error("{resume} goes on with the run of a journal: name it with --journal FILE")]

@@ -8,9 +8,9 @@ use super::UsageError;
 use super::conflicts::undetermined;
 use crate::cli::args::LimitArgs;
 use crate::cli::manifest::{self, Manifest, Policy};
-use crate::cli::source::{Origins, Source, Sourced};
+use crate::cli::source::{ArgOrigins, SettingSource, Sourced};
 use crate::cli::spec::LimitSpec;
-use wasmpool_core::policy::Limits;
+use wasmpool_core::policy::ItemLimits;
 use wasmpool_core::text::bytes_said;
 
 /// Largest memory limit, in bytes.
@@ -21,7 +21,7 @@ const MOST_OUTPUT: u64 = (u32::MAX / 4) as u64;
 /// Returns the limits, and what the plugin asks for beyond them.
 pub fn limits(
     args: &LimitArgs,
-    from: Origins<'_>,
+    from: ArgOrigins<'_>,
     deterministic: &Sourced<bool>,
     policy: Option<&Policy>,
     manifest: Option<&Manifest>,
@@ -35,17 +35,18 @@ pub fn limits(
     let memory = or_policy(from.of("memory", *memory), policy, |limits| limits.memory);
     let fuel = or_policy(from.of("fuel", *fuel), policy, |limits| limits.fuel);
     let max_output = or_policy(from.of("max_output", *max_output), policy, |limits| limits.max_output);
-    let Limits { timeout: usual_timeout, memory: usual_memory, max_output: usual_output, .. } = Limits::default();
+    let ItemLimits { timeout: usual_timeout, memory: usual_memory, max_output: usual_output, .. } =
+        ItemLimits::default();
     let mut held = LimitSpec {
         timeout: timeout.map(|timeout| timeout.unwrap_or(usual_timeout)),
         memory: memory.map(|memory| memory.unwrap_or(usual_memory).min(MOST_MEMORY)),
-        fuel: fuel.map(|fuel| fuel.or(deterministic.then_some(Limits::DETERMINISTIC_FUEL))),
+        fuel: fuel.map(|fuel| fuel.or(deterministic.then_some(ItemLimits::DETERMINISTIC_FUEL))),
         max_output: max_output.map(|bytes| bytes.unwrap_or(usual_output).min(MOST_OUTPUT)),
     };
     let short = manifest.map_or_else(Vec::new, |manifest| lower(&mut held, manifest, **deterministic));
     if let Some(fuel) = held.fuel.filter(|_| **deterministic) {
         // The fuel limit takes the place of the time limit.
-        held.timeout = held.fuel.clone().map(|_| Limits::distant_timeout(fuel));
+        held.timeout = held.fuel.clone().map(|_| ItemLimits::distant_timeout(fuel));
     }
     Ok((held, short))
 }
@@ -54,10 +55,10 @@ pub fn limits(
 fn or_policy<T>(
     said: Sourced<Option<T>>,
     policy: Option<&Policy>,
-    limit: impl FnOnce(&manifest::Limits) -> Option<T>,
+    limit: impl FnOnce(&manifest::FileLimits) -> Option<T>,
 ) -> Sourced<Option<T>> {
     match policy.filter(|_| said.is_none()).and_then(|policy| Some((limit(&policy.limits)?, policy))) {
-        Some((value, policy)) => Sourced::new(Some(value), Source::Policy(policy.path.as_path().into())),
+        Some((value, policy)) => Sourced::new(Some(value), SettingSource::Policy(policy.path.as_path().into())),
         None => said,
     }
 }
@@ -90,7 +91,7 @@ fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> Vec<
                     more(format!("{asked} instructions for each item"), had.to_string(), "--fuel");
                 }
             }
-            _ => *fuel = Sourced::new(Some(asked), Source::Manifest(path.into())),
+            _ => *fuel = Sourced::new(Some(asked), SettingSource::Manifest(path.into())),
         }
     }
     if let Some(asked) = asked.max_output {
@@ -104,6 +105,6 @@ fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> Vec<
 
 fn smaller<T: Ord>(held: &mut Sourced<T>, asked: T, manifest: &Path) {
     if asked < **held {
-        *held = Sourced::new(asked, Source::Manifest(manifest.into()));
+        *held = Sourced::new(asked, SettingSource::Manifest(manifest.into()));
     }
 }

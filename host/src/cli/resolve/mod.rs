@@ -12,14 +12,14 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::args;
-use super::manifest::{Manifest, Narrowed, Policy};
-use super::source::{Origins, Source, Sourced};
-use super::units::Each;
+use super::manifest::{Manifest, NarrowedGrants, Policy};
+use super::source::{ArgOrigins, SettingSource, Sourced};
+use super::units::RepeatedOption;
 pub use error::UsageError;
 pub use notes::link_to_task;
 use streams::Readers;
 
-use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, Tasks, Work};
+use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, TaskSpecs, WorkSpec};
 
 /// Takes a member of parsed options, with its source; the parser knows the option by the name of the member.
 macro_rules! sourced {
@@ -30,14 +30,14 @@ macro_rules! sourced {
 
 /// The files that configure a run, besides the command line.
 #[derive(Debug, Default)]
-pub struct Files {
+pub struct ConfigFiles {
     pub policy: Option<Policy>,
-    pub plugin: Option<Plugin>,
+    pub plugin: Option<PluginTask>,
 }
 
 /// A task that has a manifest.
 #[derive(Debug)]
-pub struct Plugin {
+pub struct PluginTask {
     /// The path that the user gave.
     pub named: PathBuf,
     /// The path of the task according to the manifest.
@@ -45,13 +45,13 @@ pub struct Plugin {
     pub manifest: Manifest,
 }
 
-impl Files {
+impl ConfigFiles {
     /// Reads them.
-    fn read(common: &args::Common, task: Option<&Path>, from: Origins<'_>) -> Result<Files, UsageError> {
+    fn read(common: &args::RunArgs, task: Option<&Path>, from: ArgOrigins<'_>) -> Result<ConfigFiles, UsageError> {
         streams::of_file(&sourced!(from, common.policy), "--policy", "a policy is read from a file")?;
         let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
-        let plugin = task.map(Plugin::find).transpose()?.flatten();
-        Ok(Files { policy, plugin })
+        let plugin = task.map(PluginTask::find).transpose()?.flatten();
+        Ok(ConfigFiles { policy, plugin })
     }
 
     /// Returns the path of the task: the one in the manifest, if there is one.
@@ -64,16 +64,16 @@ impl Files {
     }
 }
 
-impl Plugin {
+impl PluginTask {
     /// Returns the plugin that a task's path leads to, if there is one.
-    fn find(named: &Path) -> Result<Option<Plugin>, UsageError> {
+    fn find(named: &Path) -> Result<Option<PluginTask>, UsageError> {
         let found = Manifest::find(named).map_err(UsageError::File)?;
-        Ok(found.map(|(manifest, wasm)| Plugin { named: named.to_owned(), wasm, manifest }))
+        Ok(found.map(|(manifest, wasm)| PluginTask { named: named.to_owned(), wasm, manifest }))
     }
 }
 
 /// Resolves the options of `map`.
-pub fn map(map: &args::Map, from: Origins<'_>) -> Result<RunSpec, UsageError> {
+pub fn map(map: &args::MapArgs, from: ArgOrigins<'_>) -> Result<RunSpec, UsageError> {
     let task = map.task.as_deref().filter(|_| map.tasks.is_empty());
     let policy = map.common.policy.as_deref();
     let readers = match task {
@@ -81,20 +81,20 @@ pub fn map(map: &args::Map, from: Origins<'_>) -> Result<RunSpec, UsageError> {
         None => Readers::of_several(map.tasks.iter().flatten(), policy).and_input(map.task.iter().chain(&map.input)),
     };
     readers.check()?;
-    let files = Files::read(&map.common, task, from)?;
+    let files = ConfigFiles::read(&map.common, task, from)?;
     for task in map.tasks.iter().flatten() {
-        if Plugin::find(&task.file)?.is_some() {
+        if PluginTask::find(&task.file)?.is_some() {
             return Err(UsageError::PluginAmongSeveral { name: task.name.clone(), file: task.file.clone() });
         }
     }
     resolve_map(map, from, files)
 }
 
-fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSpec, UsageError> {
+fn resolve_map(map: &args::MapArgs, from: ArgOrigins<'_>, files: ConfigFiles) -> Result<RunSpec, UsageError> {
     let several = !map.tasks.is_empty();
     let tasks = match &map.task {
-        Some(task) if !several => Tasks::One(files.task(task)),
-        _ => Tasks::Several(all(from.of("tasks", &map.tasks))),
+        Some(task) if !several => TaskSpecs::One(files.task(task)),
+        _ => TaskSpecs::Several(all(from.of("tasks", &map.tasks))),
     };
     let input = map.task.iter().filter(|_| several).chain(&map.input).cloned().collect();
     let output_format = sourced!(from, map.output_format);
@@ -104,7 +104,7 @@ fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSp
         None => args::OutputFormat::Values,
     });
     let set_aside = sourced!(from, map.set_aside);
-    let work = Work::Function(FunctionSpec {
+    let work = WorkSpec::Function(FunctionSpec {
         function: function(sourced!(from, map.function), &files),
         batch: sourced!(from, map.batch),
         flatten: sourced!(from, map.flatten),
@@ -121,16 +121,16 @@ fn resolve_map(map: &args::Map, from: Origins<'_>, files: Files) -> Result<RunSp
 }
 
 /// Resolves the options of `exec`.
-pub fn exec(exec: &args::Exec, from: Origins<'_>) -> Result<RunSpec, UsageError> {
+pub fn exec(exec: &args::ExecArgs, from: ArgOrigins<'_>) -> Result<RunSpec, UsageError> {
     Readers::of(&exec.task, exec.common.policy.as_deref()).and_input(exec.input.iter()).check()?;
-    let files = Files::read(&exec.common, Some(&exec.task), from)?;
+    let files = ConfigFiles::read(&exec.common, Some(&exec.task), from)?;
     resolve_exec(exec, from, files)
 }
 
-fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<RunSpec, UsageError> {
+fn resolve_exec(exec: &args::ExecArgs, from: ArgOrigins<'_>, files: ConfigFiles) -> Result<RunSpec, UsageError> {
     let task = files.task(&exec.task);
     let name = task.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy()).into_owned();
-    let work = Work::Command(CommandSpec {
+    let work = WorkSpec::Command(CommandSpec {
         arguments: std::iter::once(name).chain(exec.arguments.iter().cloned()).collect(),
         replace: sourced!(from, exec.replace),
         replace_index: sourced!(from, exec.replace_index),
@@ -144,7 +144,7 @@ fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<Ru
     });
     let items = many_items(
         &exec.items,
-        Tasks::One(task),
+        TaskSpecs::One(task),
         exec.input.clone(),
         sourced!(from, exec.output_format),
         delimiter,
@@ -157,10 +157,10 @@ fn resolve_exec(exec: &args::Exec, from: Origins<'_>, files: Files) -> Result<Ru
 }
 
 /// Resolves the options of `call`.
-pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
+pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
     Readers::of(&call.task, call.common.policy.as_deref()).check()?;
-    let files = Files::read(&call.common, Some(&call.task), from)?;
-    let work = Work::Function(FunctionSpec {
+    let files = ConfigFiles::read(&call.common, Some(&call.task), from)?;
+    let work = WorkSpec::Function(FunctionSpec {
         function: sourced!(from, call.function).map(Some),
         ..calling(&call.calling, from)
     });
@@ -177,10 +177,10 @@ pub fn call(call: &args::CallArgs, from: Origins<'_>) -> Result<RunSpec<OneItem>
 
 /// Resolves the options that all commands share, and adds what was resolved for one of them.
 fn resolve<I>(
-    common: &args::Common,
-    from: Origins<'_>,
-    files: &Files,
-    work: Work,
+    common: &args::RunArgs,
+    from: ArgOrigins<'_>,
+    files: &ConfigFiles,
+    work: WorkSpec,
     items: I,
 ) -> Result<RunSpec<I>, UsageError> {
     let (policy, manifest) = (files.policy.as_ref(), files.manifest());
@@ -193,7 +193,7 @@ fn resolve<I>(
     };
     let narrowed = match manifest {
         Some(manifest) => manifest.narrow(given),
-        None => Narrowed { grants: given, ..Narrowed::default() },
+        None => NarrowedGrants { grants: given, ..NarrowedGrants::default() },
     };
     let notes = match common.verbosity.quiet {
         true => Vec::new(),
@@ -214,16 +214,16 @@ fn resolve<I>(
 }
 
 /// Returns the function that the user named, or else the one that the plugin names.
-fn function(said: Sourced<Option<String>>, files: &Files) -> Sourced<Option<String>> {
+fn function(said: Sourced<Option<String>>, files: &ConfigFiles) -> Sourced<Option<String>> {
     let of_plugin = files.manifest().filter(|_| said.is_none());
     match of_plugin.and_then(|manifest| Some((manifest.function.clone()?, manifest))) {
-        Some((name, manifest)) => Sourced::new(Some(name), Source::Manifest(manifest.path.as_path().into())),
+        Some((name, manifest)) => Sourced::new(Some(name), SettingSource::Manifest(manifest.path.as_path().into())),
         None => said,
     }
 }
 
 /// Returns how the function is called; its name is filled in later.
-fn calling(calling: &args::Calling, from: Origins<'_>) -> FunctionSpec {
+fn calling(calling: &args::FunctionArgs, from: ArgOrigins<'_>) -> FunctionSpec {
     FunctionSpec {
         function: Sourced::default_of(None),
         arg: all(from.of("arg", &calling.arg)),
@@ -234,7 +234,7 @@ fn calling(calling: &args::Calling, from: Origins<'_>) -> FunctionSpec {
     }
 }
 
-fn said_grants(grants: &args::Grants, from: Origins<'_>) -> GrantSpec {
+fn said_grants(grants: &args::GrantArgs, from: ArgOrigins<'_>) -> GrantSpec {
     GrantSpec {
         env: each(from.of("env", &grants.env)),
         directories: each(from.of("directories", &grants.directories)),
@@ -244,12 +244,12 @@ fn said_grants(grants: &args::Grants, from: Origins<'_>) -> GrantSpec {
 }
 
 fn many_items(
-    items: &args::Items,
-    tasks: Tasks,
+    items: &args::ItemArgs,
+    tasks: TaskSpecs,
     input: Vec<PathBuf>,
     output_format: Sourced<args::OutputFormat>,
     delimiter: Sourced<args::Delimiter>,
-    from: Origins<'_>,
+    from: ArgOrigins<'_>,
 ) -> ManyItems {
     ManyItems {
         tasks,
@@ -277,12 +277,12 @@ fn many_items(
 }
 
 /// Returns the values of all uses of an option.
-fn all<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Sourced<Vec<T>> {
+fn all<T: Clone>(uses: Sourced<&Vec<RepeatedOption<T>>>) -> Sourced<Vec<T>> {
     uses.map(|uses| uses.iter().flatten().cloned().collect())
 }
 
 /// Returns the values of all uses of an option, each with its source.
-fn each<T: Clone>(uses: Sourced<&Vec<Each<T>>>) -> Vec<Sourced<T>> {
+fn each<T: Clone>(uses: Sourced<&Vec<RepeatedOption<T>>>) -> Vec<Sourced<T>> {
     let values = uses.iter().flatten();
     values.map(|value| Sourced::new(value.clone(), uses.source.clone())).collect()
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Plugin;
-use crate::cli::manifest::{Manifest, Narrowed};
+use super::PluginTask;
+use crate::cli::manifest::{Manifest, NarrowedGrants};
 use crate::cli::spec::GrantSpec;
-use wasmpool_core::text::{Foreign, few};
+use wasmpool_core::text::{ForeignText, few};
 use wasmpool_run::links::{Writable, links_to};
 use wasmpool_run::place::{canonical_name, directory_of};
 
@@ -13,7 +13,7 @@ use wasmpool_run::place::{canonical_name, directory_of};
 const TOLD: usize = 10;
 
 /// Returns all notes, one line each.
-pub fn of(plugin: Option<&Plugin>, narrowed: &Narrowed, short: &[String]) -> Vec<String> {
+pub fn of(plugin: Option<&PluginTask>, narrowed: &NarrowedGrants, short: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(plugin) = plugin {
         notes.extend(link_to_task(&plugin.named, &plugin.wasm));
@@ -23,8 +23,8 @@ pub fn of(plugin: Option<&Plugin>, narrowed: &Narrowed, short: &[String]) -> Vec
     notes
 }
 
-fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
-    let Narrowed { missing, withheld, .. } = narrowed;
+fn of_plugin(narrowed: &NarrowedGrants, short: &[String]) -> Vec<String> {
+    let NarrowedGrants { missing, withheld, .. } = narrowed;
     let mut notes = Vec::new();
     let (shown, more) = few(missing, TOLD);
     // Both texts are escaped already; the option is to be pasted, so it is not cut.
@@ -35,7 +35,8 @@ fn of_plugin(narrowed: &Narrowed, short: &[String]) -> Vec<String> {
         notes.push(format!("the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them"));
     }
     let (shown, more) = few(withheld, TOLD);
-    let not_given = |what: &String| format!("the plugin does not ask for {}, and is not given it", Foreign::of(what));
+    let not_given =
+        |what: &String| format!("the plugin does not ask for {}, and is not given it", ForeignText::of(what));
     notes.extend(shown.iter().map(not_given));
     if more > 0 {
         notes.push(format!("the plugin does not ask for {more} more things that are given, and does not get them"));
@@ -50,8 +51,9 @@ pub fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
     let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);
     let (links, real) = (links_to(wasm).ok()?, wasm.canonicalize().ok()?);
     let goes_by_link = links.iter().any(leads_on);
-    goes_by_link
-        .then(|| format!("the plugin {} goes by a link: its task is {}", Foreign::of(named), Foreign::of(&real)))
+    goes_by_link.then(|| {
+        format!("the plugin {} goes by a link: its task is {}", ForeignText::of(named), ForeignText::of(&real))
+    })
 }
 
 /// Returns notes with the real paths of directories that are granted by a link. A link in a plugin's own directory, or
@@ -65,9 +67,9 @@ fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<Strin
         let is_link = canonical_name(host).is_some_and(|name| links.contains(&name));
         let to_be_told = is_link || writable.link_to(host).is_some() || links.iter().any(in_plugin);
         let real = to_be_told.then(|| host.canonicalize().ok()).flatten()?;
-        let bound = format!("{}::{}", Foreign::of(host), Foreign::of(&directory.guest));
+        let bound = format!("{}::{}", ForeignText::of(host), ForeignText::of(&directory.guest));
         let option = directory.said_as("--dir", &bound);
-        Some(format!("{option} goes by a link: the task is given {}", Foreign::of(&real)))
+        Some(format!("{option} goes by a link: the task is given {}", ForeignText::of(&real)))
     });
     told.collect()
 }

@@ -8,7 +8,7 @@ use super::UsageError;
 use crate::cli::source::Sourced;
 use crate::cli::spec::ManyItems;
 use crate::cli::units::NamedTask;
-use wasmpool_core::text::{Foreign, Name};
+use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::place::FileId;
 use wasmpool_run::stdio::Stdin;
 
@@ -33,7 +33,7 @@ impl<'a> Readers<'a> {
 
     /// Takes several.
     pub fn of_several(tasks: impl Iterator<Item = &'a NamedTask>, policy: Option<&'a Path>) -> Readers<'a> {
-        let tasks = tasks.map(|task| (format!("the task {}", Name::of(&task.name)), task.file.as_path()));
+        let tasks = tasks.map(|task| (format!("the task {}", QuotedName::of(&task.name)), task.file.as_path()));
         Readers { tasks: tasks.collect(), policy, input: None }
     }
 
@@ -46,7 +46,7 @@ impl<'a> Readers<'a> {
     pub fn check(self) -> Result<(), UsageError> {
         let policy = self.policy.map(|policy| ("the policy".to_owned(), policy));
         let files = self.tasks.into_iter().chain(policy).filter(|(_, path)| is_standard_input(path));
-        let files = files.map(|(what, path)| format!("{what} ({})", Foreign::of(path)));
+        let files = files.map(|(what, path)| format!("{what} ({})", ForeignText::of(path)));
         let mut readers = files.chain(self.input.and_then(|input| reads_items(&input)));
         match (readers.next(), readers.next()) {
             (Some(first), Some(second)) => Err(UsageError::StandardInputTwice { first, second }),
@@ -58,7 +58,7 @@ impl<'a> Readers<'a> {
 /// Says that items are read from standard input, where they are.
 fn reads_items(input: &[&Path]) -> Option<String> {
     match input.iter().find(|input| is_standard_input(input)) {
-        Some(input) => Some(format!("the input ({})", Foreign::of(input))),
+        Some(input) => Some(format!("the input ({})", ForeignText::of(input))),
         None => input.is_empty().then(|| "the input, as no INPUT is named".to_owned()),
     }
 }

@@ -2,7 +2,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::*;
 use crate::cli::args::{Arguments, Command};
-use wasmpool_run::journal::Identity;
+use wasmpool_run::journal::RunIdentity;
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
@@ -72,9 +72,9 @@ fn parsed(words: &[&str]) -> (Arguments, ArgMatches) {
     (Arguments::from_arg_matches(&matches).expect("right"), matches)
 }
 
-fn resolved(words: &[&str], files: Files) -> Result<RunSpec, UsageError> {
+fn resolved(words: &[&str], files: ConfigFiles) -> Result<RunSpec, UsageError> {
     let (arguments, matches) = parsed(words);
-    let from = Origins::new(matches.subcommand().expect("a command").1);
+    let from = ArgOrigins::new(matches.subcommand().expect("a command").1);
     match arguments.command {
         Command::Map(map) => resolve_map(&map, from, files),
         Command::Exec(exec) => resolve_exec(&exec, from, files),
@@ -96,7 +96,7 @@ fn with(command: &str, option: &str) -> RunSpec {
         None => vec![long],
     };
     let words = [command, "task"].into_iter().chain(words.iter().map(String::as_str)).chain(more.iter().copied());
-    resolved(&words.collect::<Vec<_>>(), Files::default()).expect("it can be meant")
+    resolved(&words.collect::<Vec<_>>(), ConfigFiles::default()).expect("it can be meant")
 }
 
 fn options(command: &str) -> Vec<String> {
@@ -114,11 +114,11 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
             // Options that this one requires are given in both cases.
             let without = match &*option {
                 "csv-delimiter" | "no-header" => {
-                    resolved(&[&words[..], &["--input-format=csv"]].concat(), Files::default())
+                    resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }
-                _ => resolved(&words, Files::default()),
+                _ => resolved(&words, ConfigFiles::default()),
             };
-            let (ours, theirs) = (Identity::of_options(&spec), Identity::of_options(&without.expect("right")));
+            let (ours, theirs) = (RunIdentity::of_options(&spec), RunIdentity::of_options(&without.expect("right")));
             let differs = ours.difference(&theirs).is_some();
             let may_change = MAY_CHANGE.contains(&&*option);
             if !HAVE_NO_JOURNAL.contains(&&*option) {
@@ -126,15 +126,15 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
             }
         }
     }
-    let arguments = |words: &[&str]| Identity::of_options(&resolved(words, Files::default()).expect("right"));
+    let arguments = |words: &[&str]| RunIdentity::of_options(&resolved(words, ConfigFiles::default()).expect("right"));
     assert!(arguments(&["exec", "task", "--", "a"]).difference(&arguments(&["exec", "task"])).is_some());
 }
 
 #[test]
 fn a_journal_and_its_messages_hold_no_value_of_the_environment() {
     let spec = with("map", "env");
-    let other = resolved(&["map", "task", "--env=A=secret"], Files::default()).expect("right");
-    let (ours, theirs) = (Identity::of_options(&spec), Identity::of_options(&other));
+    let other = resolved(&["map", "task", "--env=A=secret"], ConfigFiles::default()).expect("right");
+    let (ours, theirs) = (RunIdentity::of_options(&spec), RunIdentity::of_options(&other));
     let difference = ours.difference(&theirs).expect("another value");
     assert_eq!(difference.name, "--env");
     assert!(!difference.theirs.contains("secret") && difference.theirs.starts_with("A="), "{difference:?}");
@@ -147,7 +147,7 @@ fn every_option_says_where_it_comes_from() {
         for option in options(command).iter().filter(|option| !WITHOUT_SOURCE.contains(&option.as_str())) {
             assert!(said(&with(command, option)) >= 1, "{command} --{option}");
         }
-        assert_eq!(said(&resolved(&[command, "task"], Files::default()).expect("right")), 0);
+        assert_eq!(said(&resolved(&[command, "task"], ConfigFiles::default()).expect("right")), 0);
     }
 }
 
@@ -156,15 +156,16 @@ fn what_the_command_line_says_counts_for_more_than_a_policy_and_a_plugin_gets_th
     let policy: Policy = toml::from_str("[limits]\nmemory = '2MiB'\nfuel = 2000\nmax-output = '1k'").expect("right");
     let manifest: Manifest =
         toml::from_str("wasm = 'x'\nfunction = 'f'\n[limits]\nfuel = 1000\nmemory = '1GiB'").expect("right");
-    let plugin = Plugin { named: "x".into(), wasm: "x".into(), manifest };
-    let files = Files { policy: Some(policy), plugin: Some(plugin) };
+    let plugin = PluginTask { named: "x".into(), wasm: "x".into(), manifest };
+    let files = ConfigFiles { policy: Some(policy), plugin: Some(plugin) };
     let spec = resolved(&["map", "x", "--max-output=7"], files).expect("right");
-    let (of_policy, of_manifest) = (Source::Policy(Path::new("").into()), Source::Manifest(Path::new("").into()));
+    let (of_policy, of_manifest) =
+        (SettingSource::Policy(Path::new("").into()), SettingSource::Manifest(Path::new("").into()));
     assert_eq!(spec.limits.memory, Sourced::new(2 << 20, of_policy));
     assert_eq!(spec.limits.fuel, Sourced::new(Some(1000), of_manifest.clone()));
-    assert_eq!(spec.limits.max_output, Sourced::new(7, Source::CommandLine));
-    assert_eq!(spec.limits.timeout.source, Source::Default);
-    let Work::Function(function) = &spec.work else { panic!("a function") };
+    assert_eq!(spec.limits.max_output, Sourced::new(7, SettingSource::CommandLine));
+    assert_eq!(spec.limits.timeout.source, SettingSource::Default);
+    let WorkSpec::Function(function) = &spec.work else { panic!("a function") };
     assert_eq!(function.function, Sourced::new(Some("f".to_owned()), of_manifest));
 }
 
@@ -172,7 +173,7 @@ fn what_the_command_line_says_counts_for_more_than_a_policy_and_a_plugin_gets_th
 fn a_conflict_names_the_source_that_set_the_option() {
     let policy = |text| {
         let policy: Policy = toml::from_str(text).expect("right");
-        Files { policy: Some(Policy { path: "p.toml".into(), ..policy }), plugin: None }
+        ConfigFiles { policy: Some(Policy { path: "p.toml".into(), ..policy }), plugin: None }
     };
     for (text, says) in [
         ("[limits]\ntimeout = '1s'", "`timeout` of the policy p.toml cannot be used with --deterministic: "),

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, Serializer};
 /// The reason why an item failed. The names are those in the records that a user reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FailureKind {
     /// The task returned `err`.
     Error,
     /// The guest trapped: unreachable code, memory out of bounds, a stack overflow.
@@ -33,55 +33,55 @@ pub enum Kind {
     Cancelled,
 }
 
-impl Kind {
+impl FailureKind {
     /// All kinds.
-    pub const ALL: [Kind; 11] = [
-        Kind::Error,
-        Kind::Trap,
-        Kind::Timeout,
-        Kind::Fuel,
-        Kind::Memory,
-        Kind::OutputTooLarge,
-        Kind::InvalidInput,
-        Kind::InvalidOutput,
-        Kind::Exit,
-        Kind::WorkerLost,
-        Kind::Cancelled,
+    pub const ALL: [FailureKind; 11] = [
+        FailureKind::Error,
+        FailureKind::Trap,
+        FailureKind::Timeout,
+        FailureKind::Fuel,
+        FailureKind::Memory,
+        FailureKind::OutputTooLarge,
+        FailureKind::InvalidInput,
+        FailureKind::InvalidOutput,
+        FailureKind::Exit,
+        FailureKind::WorkerLost,
+        FailureKind::Cancelled,
     ];
 
     /// Returns the kind with this name.
-    pub fn of_name(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn of_name(name: &str) -> Option<FailureKind> {
+        FailureKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Returns the name in records and messages.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Error => "error",
-            Kind::Trap => "trap",
-            Kind::Timeout => "timeout",
-            Kind::Fuel => "fuel",
-            Kind::Memory => "memory",
-            Kind::OutputTooLarge => "output-too-large",
-            Kind::InvalidInput => "invalid-input",
-            Kind::InvalidOutput => "invalid-output",
-            Kind::Exit => "exit",
-            Kind::WorkerLost => "worker-lost",
-            Kind::Cancelled => "cancelled",
+            FailureKind::Error => "error",
+            FailureKind::Trap => "trap",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Fuel => "fuel",
+            FailureKind::Memory => "memory",
+            FailureKind::OutputTooLarge => "output-too-large",
+            FailureKind::InvalidInput => "invalid-input",
+            FailureKind::InvalidOutput => "invalid-output",
+            FailureKind::Exit => "exit",
+            FailureKind::WorkerLost => "worker-lost",
+            FailureKind::Cancelled => "cancelled",
         }
     }
 }
 
-impl Serialize for Kind {
+impl Serialize for FailureKind {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(self.name())
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Kind, D::Error> {
+impl<'de> Deserialize<'de> for FailureKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<FailureKind, D::Error> {
         let name = Cow::<str>::deserialize(from)?;
-        Kind::of_name(&name).ok_or_else(|| D::Error::custom("no kind of failure has this name"))
+        FailureKind::of_name(&name).ok_or_else(|| D::Error::custom("no kind of failure has this name"))
     }
 }
 
@@ -91,14 +91,14 @@ mod tests {
 
     #[test]
     fn a_kind_has_one_name_wherever_it_stands() {
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        for (at, kind) in FailureKind::ALL.into_iter().enumerate() {
             // Every kind is in the list.
             assert_eq!(kind as usize, at);
             let json = serde_json::to_string(&kind).expect("JSON");
             assert_eq!(json, format!("\"{}\"", kind.name()));
-            assert_eq!(serde_json::from_str::<Kind>(&json).expect("a kind"), kind);
+            assert_eq!(serde_json::from_str::<FailureKind>(&json).expect("a kind"), kind);
         }
-        assert_eq!(Kind::ALL.len(), Kind::Cancelled as usize + 1, "the last is the last");
-        assert!(serde_json::from_str::<Kind>("\"none\"").is_err());
+        assert_eq!(FailureKind::ALL.len(), FailureKind::Cancelled as usize + 1, "the last is the last");
+        assert!(serde_json::from_str::<FailureKind>("\"none\"").is_err());
     }
 }

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use crate::outcome::Kind;
+use crate::outcome::FailureKind;
 
 /// Failures that another try may not meet; the default of `--retries`.
-pub const RETRY_ON: [Kind; 2] = [Kind::WorkerLost, Kind::Timeout];
+pub const RETRY_ON: [FailureKind; 2] = [FailureKind::WorkerLost, FailureKind::Timeout];
 
 /// A rule that ends a run when too many items have failed.
 #[derive(Clone, Copy, Debug, PartialEq)]

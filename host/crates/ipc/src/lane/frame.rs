@@ -54,7 +54,7 @@ pub enum OutcomeTag {
     Values,
     /// A [`wasmpool_core::outcome::Failure`] as JSON.
     Failure,
-    /// Four bytes of length, facts beside the value as JSON ([`wasmpool_core::outcome::Beside`]), then the encoded
+    /// Four bytes of length, facts beside the value as JSON ([`wasmpool_core::outcome::SuccessNotes`]), then the encoded
     /// value.
     ValueAndBeside,
     ValuesAndBeside,

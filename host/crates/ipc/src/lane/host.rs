@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
-use super::region::{PRINTED, RING, Region, Rings};
-use crate::wake::Want;
+use super::region::{PRINTED, RING, Region, RingPair};
+use crate::wake::SleepReason;
 
 /// Maximum amount of memory that is reserved for an outcome before it has arrived. An outcome up to this size is thus
 /// not moved as it grows.
@@ -22,7 +22,7 @@ const COPIED: usize = 64 << 10;
 /// Error: the worker wrote something that an honest worker never writes.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker broke the protocol: {0}")]
-pub struct Broken(pub &'static str);
+pub struct ProtocolViolation(pub &'static str);
 
 /// Result of [`HostLane::receive`].
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum Received<'a> {
 /// Claims of a worker's status page about the worker. They are hints, not facts: the scheduler grants nothing because
 /// of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
+pub struct WorkerProgress {
     /// Number of attempts made; the last one began at `since_ns` (`CLOCK_MONOTONIC`).
     pub attempt: u64,
     pub since_ns: u64,
@@ -48,8 +48,8 @@ pub struct Claim {
 #[derive(Debug)]
 pub struct HostLane {
     region: Region,
-    input: Rings,
-    output: Rings,
+    input: RingPair,
+    output: RingPair,
     /// Number of bytes that the host has written and taken. The copies in shared memory are for the worker only and are
     /// never read back.
     head: u64,
@@ -71,14 +71,14 @@ pub struct HostLane {
     /// Maximum length of a payload that is accepted.
     max_payload: u64,
     /// Bytes taken from the input and from the output since the last call of [`HostLane::moved`].
-    moved: Moved,
+    moved: BytesMoved,
     /// Number of chunks whose headers were sent.
     chunks: u64,
 }
 
 /// Numbers of bytes that moved through a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct BytesMoved {
     pub input: u64,
     pub output: u64,
 }
@@ -102,7 +102,7 @@ impl HostLane {
             payload: Vec::new(),
             drained: true,
             max_payload,
-            moved: Moved::default(),
+            moved: BytesMoved::default(),
             chunks: 0,
         };
         Ok((lane, fd))
@@ -115,7 +115,7 @@ impl HostLane {
     }
 
     /// Copies as much of `bytes` into the input ring as fits, and returns how much that was.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, ProtocolViolation> {
         self.note_taken()?;
         let count = bytes.len().min(self.room_beyond(self.taken));
         // SAFETY: this many bytes of the ring are free.
@@ -126,10 +126,10 @@ impl HostLane {
     }
 
     /// Reads how much of its input the worker has taken.
-    fn note_taken(&mut self) -> Result<(), Broken> {
+    fn note_taken(&mut self) -> Result<(), ProtocolViolation> {
         let taken = self.region.status().worker.0.input_tail.load(Ordering::Acquire);
         if taken < self.taken || taken > self.head {
-            return Err(Broken("it took input that was not there"));
+            return Err(ProtocolViolation("it took input that was not there"));
         }
         self.moved.input += taken - self.taken;
         self.taken = taken;
@@ -137,7 +137,7 @@ impl HostLane {
     }
 
     /// Sends the header of a chunk, or nothing if there is no room for all of it.
-    pub fn send_header(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+    pub fn send_header(&mut self, bytes: &[u8]) -> Result<bool, ProtocolViolation> {
         self.note_taken()?;
         if self.room_beyond(self.taken) < bytes.len() {
             return Ok(false);
@@ -172,7 +172,7 @@ impl HostLane {
     }
 
     /// Returns true if the worker sleeps until it gets `want`, which is there now, so that it has to be woken.
-    pub fn worker_sleeps_for(&self, want: Want) -> bool {
+    pub fn worker_sleeps_for(&self, want: SleepReason) -> bool {
         self.region.status().worker.0.waits.waker().must_ring(want)
     }
 
@@ -181,14 +181,14 @@ impl HostLane {
     pub fn announce_sleep(&self, sleeps: bool) {
         let sleeper = self.region.status().host.0.waits.sleeper();
         if sleeps {
-            sleeper.announce(Want::News);
+            sleeper.announce(SleepReason::News);
         } else {
             sleeper.retract();
         }
     }
 
     /// Returns the next outcome if all of it has arrived.
-    pub fn receive(&mut self) -> Result<Received<'_>, Broken> {
+    pub fn receive(&mut self) -> Result<Received<'_>, ProtocolViolation> {
         self.drained = true;
         let header = match self.header {
             Some(header) => header,
@@ -197,9 +197,9 @@ impl HostLane {
                     return Ok(Received::Nothing);
                 }
                 let header = OutcomeHeader::from_bytes(self.take_header())
-                    .ok_or(Broken("it sent an outcome of no known kind"))?;
+                    .ok_or(ProtocolViolation("it sent an outcome of no known kind"))?;
                 if u64::from(header.len) > self.max_payload {
-                    return Err(Broken("it sent an outcome longer than any can be"));
+                    return Err(ProtocolViolation("it sent an outcome longer than any can be"));
                 }
                 self.header = Some(header);
                 header
@@ -225,7 +225,7 @@ impl HostLane {
 
     /// Copies out bytes until at least `count` (less than [`LARGE`]) are there that were not used yet. Returns false if
     /// that many have not arrived.
-    fn gather(&mut self, count: usize) -> Result<bool, Broken> {
+    fn gather(&mut self, count: usize) -> Result<bool, ProtocolViolation> {
         let left = self.copied.len() - self.used;
         if left >= count {
             return Ok(true);
@@ -254,7 +254,7 @@ impl HostLane {
     }
 
     /// Copies what has arrived of a large outcome to memory of its own. Returns true if that is all of it.
-    fn gather_large(&mut self, len: usize) -> Result<bool, Broken> {
+    fn gather_large(&mut self, len: usize) -> Result<bool, ProtocolViolation> {
         if self.payload.is_empty() {
             // Includes room for one more byte: whoever takes the outcome appends a line end.
             self.payload.reserve_exact(len.min(FORESEEN) + 1);
@@ -292,7 +292,7 @@ impl HostLane {
     }
 
     /// Returns the number of bytes that moved through the lane in each direction since the last call.
-    pub fn moved(&mut self) -> Moved {
+    pub fn moved(&mut self) -> BytesMoved {
         std::mem::take(&mut self.moved)
     }
 
@@ -312,9 +312,9 @@ impl HostLane {
     }
 
     /// Returns what the worker says it is doing.
-    pub fn claim(&self) -> Claim {
+    pub fn claim(&self) -> WorkerProgress {
         let worker = &self.region.status().worker.0;
-        Claim {
+        WorkerProgress {
             attempt: worker.attempt.load(Ordering::Acquire),
             started: worker.started.load(Ordering::Acquire),
             since_ns: worker.attempt_since.load(Ordering::Acquire),
@@ -327,7 +327,7 @@ impl HostLane {
 
     /// Reads how far the worker has come and tells it how far the host has. Returns the number of bytes that are
     /// available.
-    fn look(&mut self) -> Result<usize, Broken> {
+    fn look(&mut self) -> Result<usize, ProtocolViolation> {
         self.tell();
         self.note_taken()?;
         let worker = &self.region.status().worker.0;
@@ -337,7 +337,7 @@ impl HostLane {
             // received, the beginning may change.
             let from = worker.output_wide_from.load(Ordering::Relaxed);
             if from < self.delivered {
-                return Err(Broken("it wrote in another place than it said"));
+                return Err(ProtocolViolation("it wrote in another place than it said"));
             }
             if from < delivered {
                 self.output.wide_from = from;
@@ -346,7 +346,7 @@ impl HostLane {
         let narrow = delivered.min(self.output.wide_from).saturating_sub(self.tail);
         let all = delivered.wrapping_sub(self.tail);
         if delivered < self.delivered || narrow > RING as u64 || all > self.output.size(delivered) as u64 {
-            return Err(Broken("it wrote more than there is room for"));
+            return Err(ProtocolViolation("it wrote more than there is room for"));
         }
         self.delivered = delivered;
         Ok(self.available())

@@ -7,18 +7,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use wasmpool_core::layer::Part;
+use wasmpool_core::layer::LayerPart;
 
 /// A message of a worker about its progress.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Started {
+pub enum WorkerMessage {
     /// It is in the sandbox, and from here on reads what strangers have made. `lacking` are the parts that strict mode
     /// would have required.
-    Entered { lacking: Vec<Part> },
+    Entered { lacking: Vec<LayerPart> },
     /// It has loaded the task, and is about to run its `init`. Sent only if there is one to run.
-    Loaded { lacking: Vec<Part> },
+    Loaded { lacking: Vec<LayerPart> },
     /// It waits for items.
-    Ready { lacking: Vec<Part> },
+    Ready { lacking: Vec<LayerPart> },
     /// The sandbox lacks a layer that is required.
     Unprotected(String),
     /// The task cannot be run with these settings; the user has to change something.
@@ -28,12 +28,12 @@ pub enum Started {
     /// The task's `init` failed.
     Uninitialised(String),
     #[cfg(feature = "probes")]
-    Probed(wasmpool_core::probe::Outcome),
+    Probed(wasmpool_core::probe::ProbeOutcome),
 }
 
 /// Stage that a worker has reached, according to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum LifeStage {
     /// It was sent the task, and has said nothing yet.
     Entering,
     /// It reads the artifact.
@@ -48,7 +48,7 @@ pub enum Stage {
 
 /// The reason why a worker will never serve items.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum WorkerRefusal {
     Unprotected(String),
     /// The sandbox cannot be narrowed for serving. The worker had read the artifact by then, so its word does not end
     /// the run.
@@ -58,27 +58,27 @@ pub enum Refusal {
     Uninitialised(String),
 }
 
-impl Refusal {
+impl WorkerRefusal {
     /// Returns the worker's message.
     pub fn message(&self) -> &str {
         match self {
-            Refusal::Unprotected(message)
-            | Refusal::NotNarrowed(message)
-            | Refusal::Unusable(message)
-            | Refusal::BadArtifact(message)
-            | Refusal::Uninitialised(message) => message,
+            WorkerRefusal::Unprotected(message)
+            | WorkerRefusal::NotNarrowed(message)
+            | WorkerRefusal::Unusable(message)
+            | WorkerRefusal::BadArtifact(message)
+            | WorkerRefusal::Uninitialised(message) => message,
         }
     }
 }
 
 /// A consequence of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
+pub enum LifeEvent {
     /// The worker waits for items, and runs without these parts of the sandbox.
     Ready {
-        lacking: Vec<Part>,
+        lacking: Vec<LayerPart>,
     },
-    Refused(Refusal),
+    Refused(WorkerRefusal),
 }
 
 /// Error: the worker sent a message that is not allowed at this moment.
@@ -95,20 +95,20 @@ const MOST_IN_VAIN: u32 = 1_000;
 
 /// Follows what a worker says, and checks that it is allowed.
 #[derive(Debug)]
-pub struct Life {
-    stage: Stage,
+pub struct WorkerLife {
+    stage: LifeStage,
     /// True if the worker may have an `init` to run.
     inits: bool,
-    lacking: Vec<Part>,
+    lacking: Vec<LayerPart>,
     /// Number of bells that the worker may ring, and of consecutive ones that led to nothing.
     bells: u32,
     in_vain: u32,
 }
 
-impl Life {
+impl WorkerLife {
     /// Starts with a worker that is sent a task. `inits` says that it may have an `init` to run.
-    pub fn new(inits: bool) -> Life {
-        Life { stage: Stage::Entering, inits, lacking: Vec::new(), bells: 0, in_vain: 0 }
+    pub fn new(inits: bool) -> WorkerLife {
+        WorkerLife { stage: LifeStage::Entering, inits, lacking: Vec::new(), bells: 0, in_vain: 0 }
     }
 
     /// Processes a message.
@@ -116,48 +116,58 @@ impl Life {
     /// # Errors
     ///
     /// Returns [`OutOfTurn`] for a message that is not allowed now: the worker has to be killed.
-    pub fn hear(&mut self, said: Started) -> Result<Option<News>, OutOfTurn> {
+    pub fn hear(&mut self, said: WorkerMessage) -> Result<Option<LifeEvent>, OutOfTurn> {
         match (self.stage, said) {
-            (Stage::Entering, Started::Entered { lacking }) => {
+            (LifeStage::Entering, WorkerMessage::Entered { lacking }) => {
                 self.note(lacking);
-                self.stage = Stage::Loading;
+                self.stage = LifeStage::Loading;
                 Ok(None)
             }
-            (Stage::Loading, Started::Loaded { lacking }) if self.inits => {
+            (LifeStage::Loading, WorkerMessage::Loaded { lacking }) if self.inits => {
                 self.note(lacking);
-                self.stage = Stage::Initialising;
+                self.stage = LifeStage::Initialising;
                 Ok(None)
             }
-            (Stage::Loading, Started::Ready { lacking }) => {
+            (LifeStage::Loading, WorkerMessage::Ready { lacking }) => {
                 self.note(lacking);
                 Ok(Some(self.ready()))
             }
             // Code of the task has run by then, so the message's list of missing parts is ignored. Earlier messages had
             // it.
-            (Stage::Initialising, Started::Ready { .. }) => Ok(Some(self.ready())),
-            (Stage::Entering, Started::Unprotected(message)) => self.refuse(Refusal::Unprotected(message)),
-            (Stage::Loading, Started::Unprotected(message)) => self.refuse(Refusal::NotNarrowed(message)),
-            (Stage::Entering | Stage::Loading, Started::Unusable(message)) => self.refuse(Refusal::Unusable(message)),
-            (Stage::Loading, Started::BadArtifact(message)) => self.refuse(Refusal::BadArtifact(message)),
-            (Stage::Initialising, Started::Uninitialised(message)) => self.refuse(Refusal::Uninitialised(message)),
+            (LifeStage::Initialising, WorkerMessage::Ready { .. }) => Ok(Some(self.ready())),
+            (LifeStage::Entering, WorkerMessage::Unprotected(message)) => {
+                self.refuse(WorkerRefusal::Unprotected(message))
+            }
+            (LifeStage::Loading, WorkerMessage::Unprotected(message)) => {
+                self.refuse(WorkerRefusal::NotNarrowed(message))
+            }
+            (LifeStage::Entering | LifeStage::Loading, WorkerMessage::Unusable(message)) => {
+                self.refuse(WorkerRefusal::Unusable(message))
+            }
+            (LifeStage::Loading, WorkerMessage::BadArtifact(message)) => {
+                self.refuse(WorkerRefusal::BadArtifact(message))
+            }
+            (LifeStage::Initialising, WorkerMessage::Uninitialised(message)) => {
+                self.refuse(WorkerRefusal::Uninitialised(message))
+            }
             _ => {
-                self.stage = Stage::Over;
+                self.stage = LifeStage::Over;
                 Err(OutOfTurn("it said something that was not due"))
             }
         }
     }
 
-    fn ready(&mut self) -> News {
-        self.stage = Stage::Serving;
-        News::Ready { lacking: std::mem::take(&mut self.lacking) }
+    fn ready(&mut self) -> LifeEvent {
+        self.stage = LifeStage::Serving;
+        LifeEvent::Ready { lacking: std::mem::take(&mut self.lacking) }
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Result<Option<News>, OutOfTurn> {
-        self.stage = Stage::Over;
-        Ok(Some(News::Refused(refusal)))
+    fn refuse(&mut self, refusal: WorkerRefusal) -> Result<Option<LifeEvent>, OutOfTurn> {
+        self.stage = LifeStage::Over;
+        Ok(Some(LifeEvent::Refused(refusal)))
     }
 
-    fn note(&mut self, lacking: Vec<Part>) {
+    fn note(&mut self, lacking: Vec<LayerPart>) {
         for part in lacking {
             if !self.lacking.contains(&part) {
                 self.lacking.push(part);
@@ -176,7 +186,7 @@ impl Life {
     ///
     /// Returns [`OutOfTurn`] for a bell that nobody can have asked for.
     pub fn rung(&mut self) -> Result<(), OutOfTurn> {
-        if self.stage != Stage::Serving {
+        if self.stage != LifeStage::Serving {
             return Err(OutOfTurn("it rang before it was ready"));
         }
         self.bells = self.bells.checked_sub(1).ok_or(OutOfTurn("it rang more often than the host slept"))?;
@@ -197,33 +207,37 @@ impl Life {
 mod tests {
     use super::*;
 
-    fn part() -> Part {
-        Part::NetworkNamespace
+    fn part() -> LayerPart {
+        LayerPart::NetworkNamespace
     }
 
     /// Returns one message of each kind.
-    fn all() -> Vec<Started> {
+    fn all() -> Vec<WorkerMessage> {
         let text = || "text".to_owned();
         vec![
-            Started::Entered { lacking: vec![] },
-            Started::Loaded { lacking: vec![] },
-            Started::Ready { lacking: vec![] },
-            Started::Unprotected(text()),
-            Started::Unusable(text()),
-            Started::BadArtifact(text()),
-            Started::Uninitialised(text()),
+            WorkerMessage::Entered { lacking: vec![] },
+            WorkerMessage::Loaded { lacking: vec![] },
+            WorkerMessage::Ready { lacking: vec![] },
+            WorkerMessage::Unprotected(text()),
+            WorkerMessage::Unusable(text()),
+            WorkerMessage::BadArtifact(text()),
+            WorkerMessage::Uninitialised(text()),
         ]
     }
 
     /// Returns the state of a worker at this stage.
-    fn at(stage: Stage, inits: bool) -> Life {
-        let mut life = Life::new(inits);
-        let way: &[Started] = match stage {
-            Stage::Entering => &[],
-            Stage::Loading => &[Started::Entered { lacking: vec![] }],
-            Stage::Initialising => &[Started::Entered { lacking: vec![] }, Started::Loaded { lacking: vec![] }],
-            Stage::Serving => &[Started::Entered { lacking: vec![] }, Started::Ready { lacking: vec![] }],
-            Stage::Over => &[Started::Unusable(String::new())],
+    fn at(stage: LifeStage, inits: bool) -> WorkerLife {
+        let mut life = WorkerLife::new(inits);
+        let way: &[WorkerMessage] = match stage {
+            LifeStage::Entering => &[],
+            LifeStage::Loading => &[WorkerMessage::Entered { lacking: vec![] }],
+            LifeStage::Initialising => {
+                &[WorkerMessage::Entered { lacking: vec![] }, WorkerMessage::Loaded { lacking: vec![] }]
+            }
+            LifeStage::Serving => {
+                &[WorkerMessage::Entered { lacking: vec![] }, WorkerMessage::Ready { lacking: vec![] }]
+            }
+            LifeStage::Over => &[WorkerMessage::Unusable(String::new())],
         };
         for said in way {
             // Sent through JSON, as on the socket.
@@ -234,19 +248,20 @@ mod tests {
         life
     }
 
-    const STAGES: [Stage; 5] = [Stage::Entering, Stage::Loading, Stage::Initialising, Stage::Serving, Stage::Over];
+    const STAGES: [LifeStage; 5] =
+        [LifeStage::Entering, LifeStage::Loading, LifeStage::Initialising, LifeStage::Serving, LifeStage::Over];
 
     #[test]
     fn each_message_is_believed_only_at_the_moment_an_honest_worker_sends_it() {
         for inits in [false, true] {
-            for stage in STAGES.into_iter().filter(|&stage| inits || stage != Stage::Initialising) {
+            for stage in STAGES.into_iter().filter(|&stage| inits || stage != LifeStage::Initialising) {
                 for (nth, said) in all().into_iter().enumerate() {
                     let name = format!("{said:?} while {stage:?}, init {inits}");
                     let due = match stage {
-                        Stage::Entering => [true, false, false, true, true, false, false],
-                        Stage::Loading => [false, inits, true, true, true, true, false],
-                        Stage::Initialising => [false, false, true, false, false, false, true],
-                        Stage::Serving | Stage::Over => [false; 7],
+                        LifeStage::Entering => [true, false, false, true, true, false, false],
+                        LifeStage::Loading => [false, inits, true, true, true, true, false],
+                        LifeStage::Initialising => [false, false, true, false, false, false, true],
+                        LifeStage::Serving | LifeStage::Over => [false; 7],
                     };
                     let heard = at(stage, inits).hear(said);
                     assert_eq!(heard.is_ok(), due[nth], "{name}: {heard:?}");
@@ -257,19 +272,19 @@ mod tests {
 
     #[test]
     fn that_there_is_no_sandbox_is_believed_only_of_who_has_read_nothing_yet() {
-        let refused = |stage, inits| at(stage, inits).hear(Started::Unprotected("m".to_owned()));
-        let news = |refusal| Ok(Some(News::Refused(refusal)));
-        assert_eq!(refused(Stage::Entering, false), news(Refusal::Unprotected("m".to_owned())));
-        assert_eq!(refused(Stage::Loading, false), news(Refusal::NotNarrowed("m".to_owned())));
-        assert!(refused(Stage::Initialising, true).is_err() && refused(Stage::Serving, true).is_err());
+        let refused = |stage, inits| at(stage, inits).hear(WorkerMessage::Unprotected("m".to_owned()));
+        let news = |refusal| Ok(Some(LifeEvent::Refused(refusal)));
+        assert_eq!(refused(LifeStage::Entering, false), news(WorkerRefusal::Unprotected("m".to_owned())));
+        assert_eq!(refused(LifeStage::Loading, false), news(WorkerRefusal::NotNarrowed("m".to_owned())));
+        assert!(refused(LifeStage::Initialising, true).is_err() && refused(LifeStage::Serving, true).is_err());
     }
 
     #[test]
     fn whoever_was_out_of_turn_is_believed_nothing_afterwards() {
         for stage in STAGES {
             let mut life = at(stage, true);
-            life.hear(Started::Entered { lacking: vec![] }).ok();
-            life.hear(Started::Entered { lacking: vec![] }).unwrap_err();
+            life.hear(WorkerMessage::Entered { lacking: vec![] }).ok();
+            life.hear(WorkerMessage::Entered { lacking: vec![] }).unwrap_err();
             for said in all() {
                 life.hear(said).unwrap_err();
             }
@@ -280,16 +295,16 @@ mod tests {
 
     #[test]
     fn what_the_sandbox_lacks_is_believed_only_from_before_the_task_ran() {
-        let mut life = Life::new(true);
-        life.hear(Started::Entered { lacking: vec![part()] }).unwrap();
-        life.hear(Started::Loaded { lacking: vec![part(), Part::ServingFilter] }).unwrap();
-        let ready = life.hear(Started::Ready { lacking: vec![Part::NotDumpable] });
-        assert_eq!(ready, Ok(Some(News::Ready { lacking: vec![part(), Part::ServingFilter] })));
+        let mut life = WorkerLife::new(true);
+        life.hear(WorkerMessage::Entered { lacking: vec![part()] }).unwrap();
+        life.hear(WorkerMessage::Loaded { lacking: vec![part(), LayerPart::ServingFilter] }).unwrap();
+        let ready = life.hear(WorkerMessage::Ready { lacking: vec![LayerPart::NotDumpable] });
+        assert_eq!(ready, Ok(Some(LifeEvent::Ready { lacking: vec![part(), LayerPart::ServingFilter] })));
     }
 
     #[test]
     fn a_bell_is_due_once_for_each_time_the_host_sleeps() {
-        let mut life = at(Stage::Serving, false);
+        let mut life = at(LifeStage::Serving, false);
         life.rung().unwrap_err();
         for _ in 0..10 {
             life.may_ring();
@@ -298,7 +313,7 @@ mod tests {
             life.rung().unwrap();
         }
         life.rung().unwrap_err();
-        for stage in [Stage::Entering, Stage::Loading, Stage::Initialising] {
+        for stage in [LifeStage::Entering, LifeStage::Loading, LifeStage::Initialising] {
             let mut life = at(stage, true);
             life.may_ring();
             life.rung().unwrap_err();
@@ -307,7 +322,7 @@ mod tests {
 
     #[test]
     fn bells_for_which_there_is_nothing_do_not_keep_the_host_busy_for_ever() {
-        let mut life = at(Stage::Serving, false);
+        let mut life = at(LifeStage::Serving, false);
         let mut ring = |reason: bool| {
             life.may_ring();
             if reason {

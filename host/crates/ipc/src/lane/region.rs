@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory;
 #[cfg(miri)]
 use super::plain as memory;
-pub use super::rings::{LONG, NEVER, RING, Rings, WIDE};
-use crate::wake::Waits;
+pub use super::rings::{LONG, NEVER, RING, RingPair, WIDE};
+use crate::wake::SleepWord;
 
 /// Number of bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub const FILE: usize = NARROW_FILE + 2 * WIDE;
 /// A value in a cache line of its own, so that the two sides don't slow each other down.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
-pub struct Line<T>(pub T);
+pub struct CacheLine<T>(pub T);
 
 /// The part of the status page that the host writes and the worker reads.
 #[repr(C)]
@@ -43,7 +43,7 @@ pub struct HostStatus {
     /// Position from which the input is in its wide ring. Written before the head that lies beyond it.
     pub input_wide_from: AtomicU64,
     /// Word that says whether the host sleeps.
-    pub waits: Waits,
+    pub waits: SleepWord,
 }
 
 /// The part of the status page that the worker writes. The host reads it and believes none of it.
@@ -60,7 +60,7 @@ pub struct WorkerStatus {
     pub attempt: AtomicU64,
     pub attempt_since: AtomicU64,
     /// Word that says whether the worker sleeps, and what for.
-    pub waits: Waits,
+    pub waits: SleepWord,
     /// Number of bytes that the current item has printed, on each stream. They are kept in shared memory so that they
     /// survive if the process is killed.
     pub printed: [AtomicU32; 2],
@@ -70,11 +70,11 @@ pub struct WorkerStatus {
 /// undefined behaviour here.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub struct Status {
-    pub host: Line<HostStatus>,
-    pub worker: Line<WorkerStatus>,
+pub struct StatusPage {
+    pub host: CacheLine<HostStatus>,
+    pub worker: CacheLine<WorkerStatus>,
     /// Which chunks the worker has begun, and which the host took back before that; whichever comes first counts.
-    pub turns: Line<Turns>,
+    pub turns: CacheLine<ChunkTurns>,
 }
 
 /// Number of chunks whose turns are kept: far more than a worker holds at a time.
@@ -84,9 +84,9 @@ const TURNS: usize = 16;
 /// plus one).
 #[repr(C)]
 #[derive(Debug, Default)]
-pub struct Turns(pub [AtomicU64; TURNS]);
+pub struct ChunkTurns(pub [AtomicU64; TURNS]);
 
-impl Turns {
+impl ChunkTurns {
     fn of(&self, chunk: u64) -> Option<&AtomicU64> {
         self.0.get((chunk % TURNS as u64) as usize)
     }
@@ -147,25 +147,25 @@ impl Region {
         Ok(Region { base, wide })
     }
 
-    pub fn status(&self) -> &Status {
+    pub fn status(&self) -> &StatusPage {
         // SAFETY: the page is mapped as long as `self`, aligned, and every bit pattern of it is a valid `Status`.
-        unsafe { self.base.cast::<Status>().as_ref() }
+        unsafe { self.base.cast::<StatusPage>().as_ref() }
     }
 
     /// Returns the rings from host to worker. None is wide yet.
-    pub fn input(&self) -> Rings {
+    pub fn input(&self) -> RingPair {
         self.rings(INPUT, WIDE_INPUT)
     }
 
     /// Returns the rings from worker to host. None is wide yet.
-    pub fn output(&self) -> Rings {
+    pub fn output(&self) -> RingPair {
         self.rings(OUTPUT, WIDE_OUTPUT)
     }
 
-    fn rings(&self, narrow: usize, wide: usize) -> Rings {
+    fn rings(&self, narrow: usize, wide: usize) -> RingPair {
         // SAFETY: both offsets are within the mapping.
         let [narrow, wide] = [narrow, wide].map(|at| unsafe { self.base.add(at) });
-        Rings { narrow, wide: self.wide.then_some(wide), wide_from: NEVER }
+        RingPair { narrow, wide: self.wide.then_some(wide), wide_from: NEVER }
     }
 
     /// Returns where the output that the current item prints is kept, [`PRINTED`] bytes for each stream, and its
@@ -186,4 +186,4 @@ impl Drop for Region {
     }
 }
 
-const _: () = assert!(size_of::<Status>() <= STATUS);
+const _: () = assert!(size_of::<StatusPage>() <= STATUS);

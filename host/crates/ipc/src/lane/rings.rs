@@ -17,14 +17,14 @@ pub const NEVER: u64 = u64::MAX;
 
 /// The rings of one direction. They tell where each byte is, by its position among all bytes that ever pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Rings {
+pub struct RingPair {
     pub(super) narrow: NonNull<u8>,
     pub(super) wide: Option<NonNull<u8>>,
     /// The first position that is in the wide ring.
     pub wide_from: u64,
 }
 
-impl Rings {
+impl RingPair {
     /// Returns the address of the byte at this position. All bytes of the ring follow from there without a wrap.
     pub fn at(&self, position: u64) -> NonNull<u8> {
         let (ring, size) = self.ring(position);

@@ -14,7 +14,7 @@ use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{HostLane, LARGE, Received};
 use super::region::{LONG, NEVER, RING, Region, WIDE};
 use super::worker::WorkerLane;
-use crate::wake::{Bell, Want};
+use crate::wake::{Bell, SleepReason};
 
 const MAX: u64 = 8 << 20;
 
@@ -188,14 +188,14 @@ fn two_threads_hand_items_over_without_a_race() {
         host.announce_sleep(false);
         let sent = host.send(rest).unwrap();
         rest = &rest[sent..];
-        if sent > 0 && host.worker_sleeps_for(Want::Input) {
+        if sent > 0 && host.worker_sleeps_for(SleepReason::Input) {
             to_worker.send(()).unwrap();
         }
         while let Received::Outcome(_, payload) = host.receive().unwrap() {
             received.extend_from_slice(&payload);
         }
         host.received();
-        if host.worker_sleeps_for(Want::Room) {
+        if host.worker_sleeps_for(SleepReason::Room) {
             to_worker.send(()).unwrap();
         }
     }
@@ -228,14 +228,14 @@ fn a_worker_that_sleeps_is_rung_for_what_it_waits_for_and_for_nothing_else() {
         assert!(!lane.worker_sleeps_for(want), "it was rung already");
     };
     let input = |lane: &mut HostLane| {
-        ring_for(lane, Want::Input, Want::Room);
+        ring_for(lane, SleepReason::Input, SleepReason::Room);
         assert_eq!(lane.send(b"x").unwrap(), 1);
     };
     let bell = Host { lane: &host, step: &input, naps: Cell::new(0) };
     assert_eq!(worker.take(&bell).unwrap(), *b"x");
     assert_eq!(bell.naps.get(), 1);
     let room = |lane: &mut HostLane| {
-        ring_for(lane, Want::Room, Want::Input);
+        ring_for(lane, SleepReason::Room, SleepReason::Input);
         assert!(matches!(lane.receive().unwrap(), Received::Nothing));
         lane.received();
     };

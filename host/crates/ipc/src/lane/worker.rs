@@ -7,20 +7,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::frame::OUTCOME_HEADER;
-use super::region::{LONG, PRINTED, Region, Rings};
-use crate::wake::{Bell, Want};
+use super::region::{LONG, PRINTED, Region, RingPair};
+use crate::wake::{Bell, SleepReason};
 
 /// The worker's end of a lane, which reads items and writes outcomes.
 #[derive(Debug)]
 pub struct WorkerLane {
     region: &'static Region,
-    input: Cell<Rings>,
+    input: Cell<RingPair>,
     /// Number of bytes of input that were taken, and the same number at the last attempt to wake the host for them.
     taken: u64,
     told: u64,
     /// Position up to which the host had written input at the last look.
     delivered: Cell<u64>,
-    output: Output,
+    output: OutcomeWriter,
     /// Number of items answered, and of attempts made.
     answered: u64,
     attempt: u64,
@@ -35,9 +35,9 @@ pub struct WorkerLane {
 
 /// The writer of outcomes.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub struct OutcomeWriter {
     region: &'static Region,
-    rings: Rings,
+    rings: RingPair,
     head: u64,
     /// Position up to which the host had taken output at the last look. As long as that leaves enough room, the host's
     /// cache line is not touched.
@@ -47,10 +47,10 @@ pub struct Output {
 }
 
 // SAFETY: a lane has one writer at a time, and its region stays mapped as long as the process lives.
-unsafe impl Send for Output {}
+unsafe impl Send for OutcomeWriter {}
 
-impl Output {
-    /// Writes bytes, sleeping while the ring is full. The host sees them after [`Output::publish`]. Returns how often
+impl OutcomeWriter {
+    /// Writes bytes, sleeping while the ring is full. The host sees them after [`OutcomeWriter::publish`]. Returns how often
     /// the worker slept.
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
@@ -70,7 +70,7 @@ impl Output {
             let status = self.region.status();
             let full = self.tail;
             let emptied = || status.host.0.output_tail.load(Ordering::Acquire) != full;
-            sleeps += sleep_until(self.region, bell, Want::Room, emptied)?;
+            sleeps += sleep_until(self.region, bell, SleepReason::Room, emptied)?;
         }
     }
 
@@ -133,11 +133,11 @@ impl Output {
 
 /// Wakes the host if it sleeps.
 fn ring_if_waiting(region: &Region, bell: &impl Bell) -> io::Result<()> {
-    if region.status().host.0.waits.waker().must_ring(Want::News) { bell.ring() } else { Ok(()) }
+    if region.status().host.0.waits.waker().must_ring(SleepReason::News) { bell.ring() } else { Ok(()) }
 }
 
 /// Sleeps until `ready`, and returns how often. A host that sleeps is woken first.
-fn sleep_until(region: &Region, bell: &impl Bell, want: Want, ready: impl Fn() -> bool) -> io::Result<u64> {
+fn sleep_until(region: &Region, bell: &impl Bell, want: SleepReason, ready: impl Fn() -> bool) -> io::Result<u64> {
     let status = region.status();
     status.worker.0.waits.sleeper().sleep_until(want, status.host.0.waits.waker(), bell, ready)
 }
@@ -152,7 +152,7 @@ impl WorkerLane {
             taken: 0,
             told: 0,
             delivered: Cell::new(0),
-            output: Output { region, rings: region.output(), head: 0, tail: 0, placed: 0 },
+            output: OutcomeWriter { region, rings: region.output(), head: 0, tail: 0, placed: 0 },
             answered: 0,
             attempt: 0,
             chunks: 0,
@@ -228,7 +228,7 @@ impl WorkerLane {
         Ok(())
     }
 
-    /// Returns the number of bytes that were placed ([`Output::place`]) and not overwritten.
+    /// Returns the number of bytes that were placed ([`OutcomeWriter::place`]) and not overwritten.
     pub fn placed(&self) -> usize {
         self.output.placed
     }
@@ -244,11 +244,11 @@ impl WorkerLane {
 
     /// Lends the writer to code that writes a value while its item is in work. [`WorkerLane::take_back`] has to follow
     /// when it ends.
-    pub fn lend_output(&self) -> Output {
+    pub fn lend_output(&self) -> OutcomeWriter {
         self.output.clone()
     }
 
-    pub fn take_back(&mut self, output: Output) {
+    pub fn take_back(&mut self, output: OutcomeWriter) {
         self.output = output;
     }
 
@@ -290,7 +290,7 @@ impl WorkerLane {
 
     /// Returns the page that both sides see, for tests with a worker that lies.
     #[cfg(feature = "probes")]
-    pub fn status(&self) -> &'static super::region::Status {
+    pub fn status(&self) -> &'static super::region::StatusPage {
         self.region.status()
     }
 
@@ -337,7 +337,7 @@ impl WorkerLane {
             return Ok(());
         }
         // The host learns of everything that was done so far, and of nothing more until this returns.
-        let sleeps = sleep_until(self.region, bell, Want::Input, || self.look() >= len)?;
+        let sleeps = sleep_until(self.region, bell, SleepReason::Input, || self.look() >= len)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, Pid, access, gettid};
 
 use super::place::{self, Choice, Own, Seen, Version};
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// Limits of all processes in a cgroup together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Group {
     /// File that takes the id of a process to move into the cgroup.
     processes: File,
     /// Version 1 only, where a single thread can enter a cgroup, and the processes that it starts there stay in it.
-    threads: Option<Threads>,
+    threads: Option<ThreadPlacement>,
     /// Version 2 only: what has to be undone.
     moved: Option<Moved>,
     /// Cgroup of this process after the set-up.
@@ -42,7 +42,7 @@ pub struct Group {
 
 /// Files by which a thread enters the cgroup, and returns to that of its process.
 #[derive(Debug)]
-struct Threads {
+struct ThreadPlacement {
     enter: File,
     leave: File,
 }
@@ -92,10 +92,10 @@ impl Group {
             return Err("the memory cgroup of this process does not count that of cgroups below it".to_owned());
         }
         sweep(own);
-        let failed = |e: io::Error| format!("none can be made in {}: {e}", Foreign::of(own));
+        let failed = |e: io::Error| format!("none can be made in {}: {e}", ForeignText::of(own));
         let (folder, held) = make_folder(&own.join(workers())).map_err(failed)?;
-        let set_up = || -> io::Result<(File, Threads)> {
-            let threads = Threads { enter: writer(&folder, "tasks")?, leave: writer(own, "tasks")? };
+        let set_up = || -> io::Result<(File, ThreadPlacement)> {
+            let threads = ThreadPlacement { enter: writer(&folder, "tasks")?, leave: writer(own, "tasks")? };
             write(&folder, "memory.limit_in_bytes", &bounds.memory.to_string())?;
             // The limit of memory and swap together, where swap is counted.
             let _ = write(&folder, "memory.memsw.limit_in_bytes", &bounds.memory.to_string());
@@ -139,7 +139,7 @@ impl Group {
             _ => &own.folder,
         };
         sweep(place);
-        let failed = |e: io::Error| format!("none can be made in {}: {e}", Foreign::of(place));
+        let failed = |e: io::Error| format!("none can be made in {}: {e}", ForeignText::of(place));
         // Undone when dropped, also where one of the next steps fails.
         let mut moved = Moved { place: place.to_owned(), switched: Vec::new(), leaf: None };
         if choice == Choice::BelowAfterMoving {
@@ -184,7 +184,7 @@ impl Group {
         // To move another process takes the kernel a grace period (11 ms were measured); a thread moves itself at once.
         // The first thread does not do so, since all memory of its process is counted where that thread is.
         let threads = self.threads.as_ref().filter(|_| gettid() != Pid::this());
-        if let Some(Threads { enter, leave }) = threads
+        if let Some(ThreadPlacement { enter, leave }) = threads
             && say(enter, "0").is_ok()
         {
             let started = start();

@@ -18,9 +18,9 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use group::{Bounds, Group};
-use wasmpool_core::policy::Call;
+use wasmpool_core::policy::TaskCall;
 use wasmpool_ipc::lane::region::FILE as LANE;
-use wasmpool_sandbox::Limits;
+use wasmpool_sandbox::ProcessLimits;
 use wasmpool_sandbox::surroundings::processors;
 
 /// Number of workers that may live at a time, and the memory that each may take.
@@ -33,10 +33,10 @@ pub struct Workers {
 
 impl Workers {
     /// Returns the memory that this many workers may take for this call.
-    pub fn of(count: usize, call: &Call) -> Workers {
+    pub fn of(count: usize, call: &TaskCall) -> Workers {
         let limits = &call.limits;
         let scratch = if call.given.scratch.is_some() { limits.memory } else { 0 };
-        let process = Limits::of_worker(limits.memory, limits.max_output).with_the_kernels();
+        let process = ProcessLimits::of_worker(limits.memory, limits.max_output).with_the_kernels();
         Workers { count, each: process.saturating_add(scratch).saturating_add(LANE as u64) }
     }
 
@@ -47,7 +47,7 @@ impl Workers {
 
 /// The permission to move this process to a leaf of its own cgroup, if its children can have a cgroup only then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum HostPlacement {
     /// The process is the command, and wholly ours.
     Moves,
     /// The process is a program that uses the library.
@@ -80,7 +80,7 @@ impl Registry {
         /// Threads of a process, at most, and as many again for those that are ending while others start.
         const THREADS: u64 = 16;
         let processors = processors();
-        let compiler = Limits::of_compiler(processors).with_the_kernels();
+        let compiler = ProcessLimits::of_compiler(processors).with_the_kernels();
         let compiling = compiler.saturating_mul(self.most_compiling).saturating_add(self.made);
         let workers: u64 = self.claims.values().map(|workers| workers.count as u64).fold(0, u64::saturating_add);
         let compile_threads = (processors as u64 + THREADS).saturating_mul(self.most_compiling);
@@ -125,7 +125,7 @@ pub struct Room {
 
 impl Room {
     /// Makes room for these workers. Creates the cgroup, if there is none yet and one can be created.
-    pub fn new(host: Host, wanted: Workers) -> Room {
+    pub fn new(host: HostPlacement, wanted: Workers) -> Room {
         let mut children = children();
         children.forget_parent();
         let id = children.next;
@@ -133,7 +133,7 @@ impl Room {
         children.claims.insert(id, wanted);
         match children.group {
             Some(_) => children.adapt(),
-            None => children.group = Some(Group::make(host == Host::Moves, children.bounds()).map(Arc::new)),
+            None => children.group = Some(Group::make(host == HostPlacement::Moves, children.bounds()).map(Arc::new)),
         }
         Room { id, owner: std::process::id() }
     }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_bound_is_what_all_may_honestly_take_together() {
         let none = registry(&[]).bounds();
-        let call = Call::default();
+        let call = TaskCall::default();
         let one = Workers::of(1, &call);
         assert!(one.each > call.limits.memory + (1 << 30));
         assert_eq!(registry(&[Workers { count: 3, ..one }]).bounds().memory, none.memory + 3 * one.each);
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_scratch_directory_and_large_results_are_room_of_their_own() {
-        let mut call = Call::default();
+        let mut call = TaskCall::default();
         let plain = Workers::of(1, &call);
         call.given.scratch = Some("/s".to_owned());
         assert_eq!(Workers::of(1, &call).each, plain.each + call.limits.memory);

@@ -14,13 +14,13 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Meta;
-use crate::aside::{Directory, is_aside};
+use super::ArtifactMeta;
+use crate::aside::{OpenDirectory, is_aside};
 use crate::hashed::{self, FromStart};
 use crate::links::lands_in;
 use crate::place::FileId;
-use wasmpool_core::artifact::Profile;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::artifact::EngineProfile;
+use wasmpool_core::text::ForeignText;
 
 /// The directory of entries. Entries of older versions lie in the user's cache directory itself, and are left alone.
 const ENTRIES: &str = "wasmpool-artifacts";
@@ -36,14 +36,14 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A cache of artifacts.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub struct ArtifactCache {
     /// The directory of the cache, or why there is none.
     place: Result<PathBuf, &'static str>,
 }
 
-impl Cache {
+impl ArtifactCache {
     /// Returns the user's cache: in `$WASMPOOL_CACHE_DIR`, else `wasmpool` in `$XDG_CACHE_HOME` or `~/.cache`.
-    pub fn of_user() -> Cache {
+    pub fn of_user() -> ArtifactCache {
         let place = match std::env::var_os("WASMPOOL_CACHE_DIR") {
             Some(own) if own.is_empty() => Err("the cache is switched off: WASMPOOL_CACHE_DIR is empty"),
             Some(own) => Ok(PathBuf::from(own)),
@@ -51,7 +51,7 @@ impl Cache {
                 .map(|directory| directory.join("wasmpool"))
                 .ok_or("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME"),
         };
-        Cache { place }
+        ArtifactCache { place }
     }
 
     /// Returns the directory of entries, or the reason why there is none.
@@ -66,7 +66,7 @@ impl Cache {
     }
 
     /// Returns the artifact in sealed memory, if there is an intact entry.
-    pub fn get(&self, hash: &str, profile: Profile) -> Option<(OwnedFd, Meta)> {
+    pub fn get(&self, hash: &str, profile: EngineProfile) -> Option<(OwnedFd, ArtifactMeta)> {
         let place = self.place.as_ref().ok()?;
         let entries = entries(place, false).ok()?;
         let name = name(hash, profile);
@@ -85,18 +85,18 @@ impl Cache {
     }
 
     /// Stores an artifact, or returns the reason why it could not be stored.
-    pub fn put(&self, hash: &str, artifact: &File, meta: &Meta) -> Result<(), String> {
+    pub fn put(&self, hash: &str, artifact: &File, meta: &ArtifactMeta) -> Result<(), String> {
         let place = self.place.as_ref().map_err(|&why| why.to_owned())?;
         let entries = entries(place, true)?;
         let name = name(hash, meta.profile);
         write(&entries, &name, artifact, meta)
-            .map_err(|e| format!("cannot write to the cache {}: {e}", Foreign::of(&place.join(ENTRIES))))?;
+            .map_err(|e| format!("cannot write to the cache {}: {e}", ForeignText::of(&place.join(ENTRIES))))?;
         let _ = trim(&entries, &name);
         Ok(())
     }
 
     /// Removes an artifact that could not be loaded.
-    pub fn remove(&self, hash: &str, profile: Profile) {
+    pub fn remove(&self, hash: &str, profile: EngineProfile) {
         if let Ok(place) = &self.place
             && let Ok(entries) = entries(place, false)
         {
@@ -107,7 +107,7 @@ impl Cache {
 
 /// Returns the name of an entry. It contains everything that an artifact depends on except the machine's processor,
 /// which the engine checks when it loads the artifact.
-fn name(hash: &str, profile: Profile) -> String {
+fn name(hash: &str, profile: EngineProfile) -> String {
     format!("{hash}-{}-{}-{}", env!("CARGO_PKG_VERSION"), wasmpool_core::artifact::WASMTIME, profile.name())
 }
 
@@ -132,17 +132,17 @@ fn is_profile(name: &str) -> bool {
 
 /// Opens the directory of entries below this place, and makes it first if `made` is true. Checks that only this user
 /// could have put something into it.
-fn entries(place: &Path, made: bool) -> Result<Directory, String> {
-    let cannot = |e: io::Error| format!("cannot open the cache {}: {e}", Foreign::of(place));
+fn entries(place: &Path, made: bool) -> Result<OpenDirectory, String> {
+    let cannot = |e: io::Error| format!("cannot open the cache {}: {e}", ForeignText::of(place));
     if made && fs::metadata(place).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(cannot)?;
     }
-    let outer = Directory::open(place).map_err(cannot)?;
+    let outer = OpenDirectory::open(place).map_err(cannot)?;
     // Anybody who may write to the outer directory could replace the inner one by another directory of this user's.
     is_ours(&outer, place)?;
     let path = place.join(ENTRIES);
     let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(|e| {
-        let shown = Foreign::of(&path);
+        let shown = ForeignText::of(&path);
         match fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
             // The directory is opened with a flag that follows no link, so the system's error would be misleading here.
             true => format!("the cache {shown} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR"),
@@ -153,9 +153,9 @@ fn entries(place: &Path, made: bool) -> Result<Directory, String> {
     Ok(inner)
 }
 
-fn is_ours(directory: &Directory, path: &Path) -> Result<(), String> {
-    let metadata = directory.metadata().map_err(|e| format!("cannot open the cache {}: {e}", Foreign::of(path)))?;
-    let path = Foreign::of(path);
+fn is_ours(directory: &OpenDirectory, path: &Path) -> Result<(), String> {
+    let metadata = directory.metadata().map_err(|e| format!("cannot open the cache {}: {e}", ForeignText::of(path)))?;
+    let path = ForeignText::of(path);
     let refused =
         |why: &str| Err(format!("the cache {path} is not used: {why}; or name another with WASMPOOL_CACHE_DIR"));
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
@@ -167,7 +167,7 @@ fn is_ours(directory: &Directory, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn read(file: &File) -> io::Result<(OwnedFd, Meta)> {
+fn read(file: &File) -> io::Result<(OwnedFd, ArtifactMeta)> {
     let damaged = || io::Error::other("the entry is damaged");
     let about = file.metadata()?;
     if about.uid() != nix::unistd::geteuid().as_raw() || about.mode() & WRITABLE_BY_OTHERS != 0 {
@@ -197,7 +197,7 @@ fn read(file: &File) -> io::Result<(OwnedFd, Meta)> {
     Ok((artifact.into(), serde_json::from_slice(&meta)?))
 }
 
-fn write(entries: &Directory, name: &str, artifact: &File, meta: &Meta) -> io::Result<()> {
+fn write(entries: &OpenDirectory, name: &str, artifact: &File, meta: &ArtifactMeta) -> io::Result<()> {
     let mut aside = entries.aside(UNFINISHED, 0o600)?;
     let file = &mut aside.file;
     let mut hasher = blake3::Hasher::new();
@@ -216,7 +216,7 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other
 /// runs may do the same at the same time.
-fn trim(entries: &Directory, newest: &str) -> io::Result<()> {
+fn trim(entries: &OpenDirectory, newest: &str) -> io::Result<()> {
     let user = nix::unistd::geteuid().as_raw();
     let mut names = Vec::new();
     entries.each(|name| {
@@ -254,7 +254,7 @@ mod tests {
         let hash = blake3::hash(b"task").to_hex();
         for fuel in [false, true] {
             for deterministic in [false, true] {
-                for profile in (Profile { fuel, deterministic, ..Profile::default() }).all() {
+                for profile in (EngineProfile { fuel, deterministic, ..EngineProfile::default() }).all() {
                     assert!(is_entry(&name(&hash, profile)));
                 }
             }

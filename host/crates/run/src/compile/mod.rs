@@ -12,30 +12,30 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use cache::Cache;
+pub use cache::ArtifactCache;
 
 use crate::cgroup::Compiling;
 use crate::error::Error;
 use crate::hashed;
 use crate::scarce::{self, passes, patiently};
-use crate::spawn::{self, Child, Program, Waited};
+use crate::spawn::{self, ChildProcess, ChildProgram, ChildWait};
 use crate::stdio::Stdin;
-use wasmpool_core::artifact::{InitOnce, Meta, Profile};
-use wasmpool_core::policy::{Call, Isolate, SandboxMode};
+use wasmpool_core::artifact::{ArtifactMeta, EngineProfile, InitOnce};
+use wasmpool_core::policy::{Isolate, SandboxMode, TaskCall};
 use wasmpool_core::text::bytes_said;
-use wasmpool_core::text::{Foreign, brief};
+use wasmpool_core::text::{ForeignText, brief};
 use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_ipc::messages::{Begin, Entry, Init, Reply, Request};
+use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox as sandbox;
 use wasmpool_sandbox::surroundings::told;
 use wasmpool_scheduler::{PATIENCE, pause};
 
 /// A compiled task.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedTask {
     /// The artifact, in memory that is sealed against writing.
     pub artifact: OwnedFd,
-    pub meta: Meta,
+    pub meta: ArtifactMeta,
     /// The hash of the wasm and of the argument of `init`.
     pub hash: String,
     /// Time that compiling took just now; `None` if the artifact was in the cache.
@@ -45,7 +45,7 @@ pub struct Prepared {
 }
 
 /// An observer that waits for a task to be compiled.
-pub trait Watch {
+pub trait CompileWatcher {
     /// Reports that there is no room for the compile process at the moment, or that it was killed, and will be started
     /// again. Called once.
     fn again(&mut self, _why: &Error) {}
@@ -71,7 +71,7 @@ const MOST_REPLY: u64 = 4 << 20;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unwatched;
 
-impl Watch for Unwatched {
+impl CompileWatcher for Unwatched {
     fn compiling(&mut self) {}
 
     fn compiled(&mut self) {}
@@ -108,7 +108,7 @@ impl Wasm {
     ///
     /// [`Error::Task`] names the file.
     pub fn of_file(path: &Path) -> Result<Wasm, Error> {
-        let name = Foreign::of(path).to_string();
+        let name = ForeignText::of(path).to_string();
         let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
             true => Err(io::Error::other("it is a directory; name a .wasm or .wat file")),
             false => Ok(file),
@@ -144,28 +144,31 @@ fn unreadable(name: &str, e: &io::Error) -> Error {
 
 /// The properties that an artifact depends on besides the wasm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ArtifactKey {
     /// The leanest profile that suffices.
-    pub profile: Profile,
+    pub profile: EngineProfile,
     /// The sandbox mode of the compile process.
     pub sandbox: SandboxMode,
     /// The `init` call after which the snapshot is taken.
-    pub init: Option<Init>,
+    pub init: Option<InitCall>,
 }
 
-impl Wanted {
-    pub fn of(call: &Call) -> Wanted {
+impl ArtifactKey {
+    pub fn of(call: &TaskCall) -> ArtifactKey {
         // An instance that serves all items of a worker runs its `init` itself, and so does one that may reach
         // something granted. In a deterministic run, what `init` saw of the clock would be in the snapshot.
         let once = call.isolate != Isolate::Worker && call.given.is_empty() && !call.deterministic;
-        let init = call.init.as_ref().filter(|_| once).map(|json| Init {
+        let init = call.init.as_ref().filter(|_| once).map(|json| InitCall {
             json: json.clone(),
             memory: call.limits.memory,
             timeout: call.limits.timeout,
         });
-        let profile =
-            Profile { fuel: call.limits.fuel.is_some(), deterministic: call.deterministic, ..Profile::default() };
-        Wanted { profile, sandbox: call.sandbox, init }
+        let profile = EngineProfile {
+            fuel: call.limits.fuel.is_some(),
+            deterministic: call.deterministic,
+            ..EngineProfile::default()
+        };
+        ArtifactKey { profile, sandbox: call.sandbox, init }
     }
 }
 
@@ -175,24 +178,24 @@ impl Wanted {
 ///
 /// [`Error::Task`] with what is wrong with the file, [`Error::Interrupted`] if the artifact is no longer wanted.
 pub fn prepare(
-    program: &Program,
+    program: &ChildProgram,
     wasm: &Wasm,
-    wanted: &Wanted,
-    cache: &Cache,
+    wanted: &ArtifactKey,
+    cache: &ArtifactCache,
     fresh: bool,
-    watch: &mut dyn Watch,
-) -> Result<Prepared, Error> {
+    watch: &mut dyn CompileWatcher,
+) -> Result<PreparedTask, Error> {
     let hash = match &wanted.init {
         Some(init) => init.hash(&wasm.hash),
         None => wasm.hash.clone(),
     };
     for profile in wanted.profile.all() {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
-            return Ok(Prepared { artifact, meta, hash, compiled: None, unkept: None });
+            return Ok(PreparedTask { artifact, meta, hash, compiled: None, unkept: None });
         }
     }
     let start = Instant::now();
-    let request = Request::new(wanted.profile, wanted.sandbox, wanted.init.clone());
+    let request = CompileRequest::new(wanted.profile, wanted.sandbox, wanted.init.clone());
     let (artifact, meta) = compile(program, &wasm.file, &request, watch).map_err(|e| match e {
         Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
         other => other,
@@ -202,7 +205,7 @@ pub fn prepare(
         Some(InitOnce::SnapshotOfNow) => Err("its init saw what may be otherwise in another run".to_owned()),
         _ => cache.put(&hash, &artifact, &meta),
     };
-    Ok(Prepared { artifact: artifact.into(), meta, hash, compiled, unkept: kept.err() })
+    Ok(PreparedTask { artifact: artifact.into(), meta, hash, compiled, unkept: kept.err() })
 }
 
 fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
@@ -216,13 +219,13 @@ fn copy(source: &mut dyn Read) -> io::Result<(File, String)> {
 }
 
 /// The reason why there is no artifact, and whether another try may give one.
-struct Lack {
+struct CompileFailure {
     why: Error,
-    again: Again,
+    again: CompileRetry,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
+enum CompileRetry {
     Never,
     /// A resource is lacking that may soon be available.
     Room,
@@ -230,17 +233,17 @@ enum Again {
     Killed,
 }
 
-impl From<Error> for Lack {
-    fn from(why: Error) -> Lack {
-        let again = if scarce::Lack::passes(&why) { Again::Room } else { Again::Never };
-        Lack { why, again }
+impl From<Error> for CompileFailure {
+    fn from(why: Error) -> CompileFailure {
+        let again = if scarce::ResourceShortage::passes(&why) { CompileRetry::Room } else { CompileRetry::Never };
+        CompileFailure { why, again }
     }
 }
 
-impl From<io::Error> for Lack {
-    fn from(e: io::Error) -> Lack {
-        let again = if passes(&e) { Again::Room } else { Again::Never };
-        Lack { why: Error::Task(format!("cannot compile it: {}", told(&e))), again }
+impl From<io::Error> for CompileFailure {
+    fn from(e: io::Error) -> CompileFailure {
+        let again = if passes(&e) { CompileRetry::Room } else { CompileRetry::Never };
+        CompileFailure { why: Error::Task(format!("cannot compile it: {}", told(&e))), again }
     }
 }
 
@@ -249,19 +252,24 @@ impl From<io::Error> for Lack {
 const MOST_KILLS: u32 = 3;
 
 /// Runs the compile process, again if it failed for a reason that may pass, as starts of workers are tried again.
-fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Watch) -> Result<(File, Meta), Error> {
+fn compile(
+    program: &ChildProgram,
+    wasm: &File,
+    request: &CompileRequest,
+    watch: &mut dyn CompileWatcher,
+) -> Result<(File, ArtifactMeta), Error> {
     let (mut kills, mut since, mut told) = (0, None, false);
     for failures in 1.. {
-        let Lack { why, again } = match compile_once(program, wasm, request, watch) {
+        let CompileFailure { why, again } = match compile_once(program, wasm, request, watch) {
             Ok(done) => return Ok(done),
             Err(lack) => lack,
         };
-        kills += u32::from(again == Again::Killed);
+        kills += u32::from(again == CompileRetry::Killed);
         let lasts = since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
         let ends = match again {
-            Again::Never => true,
-            Again::Room => lasts,
-            Again::Killed => kills >= MOST_KILLS,
+            CompileRetry::Never => true,
+            CompileRetry::Room => lasts,
+            CompileRetry::Killed => kills >= MOST_KILLS,
         };
         if ends {
             return Err(why);
@@ -279,18 +287,18 @@ fn compile(program: &Program, wasm: &File, request: &Request, watch: &mut dyn Wa
 
 /// Runs the compile process once.
 fn compile_once(
-    program: &Program,
+    program: &ChildProgram,
     wasm: &File,
-    request: &Request,
-    watch: &mut dyn Watch,
-) -> Result<(File, Meta), Lack> {
+    request: &CompileRequest,
+    watch: &mut dyn CompileWatcher,
+) -> Result<(File, ArtifactMeta), CompileFailure> {
     let asked = wasmpool_ipc::memfd::of_json(c"wasmpool-request", request)?;
     let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
     let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply")?;
     let (control, theirs) = Control::pair()?;
     let compiling = Compiling::begins();
-    let child = spawn::start(program, spawn::Role::Compile, theirs).map_err(Error::spawn)?;
-    match control.send(&Begin, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
+    let child = spawn::start(program, spawn::ChildRole::Compile, theirs).map_err(Error::spawn)?;
+    match control.send(&BeginCompile, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
         // The process has ended: its exit status is read below.
         Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
         sent => sent?,
@@ -299,66 +307,66 @@ fn compile_once(
     watch.compiled();
     // A process that still runs is killed when `child` is dropped.
     let status = match waited? {
-        Waited::Ended(status) => status,
-        Waited::Late => {
+        ChildWait::Ended(status) => status,
+        ChildWait::Late => {
             let late = format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs());
             return Err(Error::Task(late).into());
         }
-        Waited::Stopped => return Err(Error::Interrupted.into()),
+        ChildWait::Stopped => return Err(Error::Interrupted.into()),
     };
-    let ended = || Lack {
+    let ended = || CompileFailure {
         why: Error::Task(match sandbox::why_compiling_ended(status) {
             Some(why) => format!("compiling it {why}"),
             None => format!("the compile process ended without an answer ({status})"),
         }),
-        again: if status.signal() == Some(libc::SIGKILL) { Again::Killed } else { Again::Never },
+        again: if status.signal() == Some(libc::SIGKILL) { CompileRetry::Killed } else { CompileRetry::Never },
     };
-    match control.receive::<Entry>(true) {
-        Ok(Incoming::Message(Entry::Entered)) => {}
-        Ok(Incoming::Message(Entry::Unprotected(message))) => return Err(Error::Sandbox(message).into()),
-        Ok(Incoming::Message(Entry::Unable { why, errno })) => return Err(unable(&why, errno)),
+    match control.receive::<CompilerEntry>(true) {
+        Ok(Incoming::Message(CompilerEntry::Entered)) => {}
+        Ok(Incoming::Message(CompilerEntry::Unprotected(message))) => return Err(Error::Sandbox(message).into()),
+        Ok(Incoming::Message(CompilerEntry::Unable { why, errno })) => return Err(unable(&why, errno)),
         _ => return Err(ended()),
     }
     match read_reply(reply, request.profile)? {
-        Some(Reply::Compiled(meta)) => {
+        Some(CompileReply::Compiled(meta)) => {
             wasmpool_ipc::memfd::seal(&artifact)?;
             compiling.made(artifact.metadata()?.len());
             Ok((artifact, meta))
         }
-        Some(Reply::Refused(message)) => Err(Error::Task(message).into()),
-        Some(Reply::Unable { why, errno }) => Err(unable(&why, errno)),
+        Some(CompileReply::Refused(message)) => Err(Error::Task(message).into()),
+        Some(CompileReply::Unable { why, errno }) => Err(unable(&why, errno)),
         #[cfg(feature = "probes")]
-        Some(Reply::Probed(_)) => Err(Error::Task("it was only probed".to_owned()).into()),
+        Some(CompileReply::Probed(_)) => Err(Error::Task("it was only probed".to_owned()).into()),
         None => Err(ended()),
     }
 }
 
 /// Makes the error for a machine on which nothing can be compiled, from the compile process's reason and the system's
 /// error.
-fn unable(why: &str, errno: Option<i32>) -> Lack {
+fn unable(why: &str, errno: Option<i32>) -> CompileFailure {
     let error = errno.map(io::Error::from_raw_os_error);
-    let again = if error.as_ref().is_some_and(passes) { Again::Room } else { Again::Never };
+    let again = if error.as_ref().is_some_and(passes) { CompileRetry::Room } else { CompileRetry::Never };
     let error = error.map(|error| format!(": {}", told(&error))).unwrap_or_default();
-    Lack { why: Error::from(io::Error::other(format!("{}{error}", Foreign::of(why)))), again }
+    CompileFailure { why: Error::from(io::Error::other(format!("{}{error}", ForeignText::of(why)))), again }
 }
 
 /// Reads the compile process's answer. Returns `None` for one that no honest process gives when asked for this profile.
-fn read_reply(mut reply: File, asked: Profile) -> io::Result<Option<Reply>> {
+fn read_reply(mut reply: File, asked: EngineProfile) -> io::Result<Option<CompileReply>> {
     let mut bytes = Vec::new();
     reply.seek(SeekFrom::Start(0))?;
     reply.take(MOST_REPLY).read_to_end(&mut bytes)?;
     Ok(match serde_json::from_slice(&bytes) {
         // Workers set up their engine by the profile in the answer, which decides whether instructions are counted.
-        Ok(Reply::Compiled(meta)) if !asked.all().contains(&meta.profile) => None,
-        Ok(Reply::Refused(message)) => Some(Reply::Refused(brief(&message))),
+        Ok(CompileReply::Compiled(meta)) if !asked.all().contains(&meta.profile) => None,
+        Ok(CompileReply::Refused(message)) => Some(CompileReply::Refused(brief(&message))),
         Ok(reply) => Some(reply),
         Err(_) => None,
     })
 }
 
-fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {
+fn wait(child: &ChildProcess, watch: &mut dyn CompileWatcher) -> io::Result<ChildWait> {
     match child.wait_at_most(LONG, watch.stop())? {
-        Waited::Late => {
+        ChildWait::Late => {
             watch.compiling();
             child.wait_at_most(TIMEOUT - LONG, watch.stop())
         }
@@ -371,24 +379,24 @@ fn wait(child: &Child, watch: &mut dyn Watch) -> io::Result<Waited> {
 pub fn probe(
     probe: wasmpool_core::probe::Probe,
     mode: SandboxMode,
-) -> io::Result<Result<wasmpool_core::probe::Outcome, String>> {
+) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, String>> {
     let wasm = wasmpool_ipc::memfd::create(c"wasm")?;
     let artifact = wasmpool_ipc::memfd::create(c"artifact")?;
     let mut reply = wasmpool_ipc::memfd::create(c"reply")?;
     let (control, theirs) = Control::pair()?;
-    let child = spawn::start(&Program::Own, spawn::Role::Compile, theirs)?;
-    let request = Request { probe: Some(probe), ..Request::new(Profile::default(), mode, None) };
+    let child = spawn::start(&ChildProgram::Own, spawn::ChildRole::Compile, theirs)?;
+    let request = CompileRequest { probe: Some(probe), ..CompileRequest::new(EngineProfile::default(), mode, None) };
     let request = wasmpool_ipc::memfd::of_json(c"request", &request)?;
-    control.send(&Begin, &[request.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
+    control.send(&BeginCompile, &[request.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()])?;
     let waited = child.wait_at_most(TIMEOUT, None)?;
     let mut text = String::new();
     reply.seek(SeekFrom::Start(0))?;
     reply.read_to_string(&mut text)?;
     match serde_json::from_str(&text) {
-        Ok(Reply::Probed(outcome)) => Ok(Ok(outcome)),
+        Ok(CompileReply::Probed(outcome)) => Ok(Ok(outcome)),
         _ => Ok(Err(match waited {
-            Waited::Ended(status) => status.to_string(),
-            Waited::Late | Waited::Stopped => String::new(),
+            ChildWait::Ended(status) => status.to_string(),
+            ChildWait::Late | ChildWait::Stopped => String::new(),
         })),
     }
 }

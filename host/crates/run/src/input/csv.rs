@@ -6,11 +6,11 @@ use std::io;
 use csv_core::{ReadRecordResult, Reader};
 
 use super::lines::BLOCK;
-use super::{Batch, Encoding, Inputs, Items};
-use wasmpool_core::failed::Raw;
-use wasmpool_core::policy::Columns;
+use super::{Batch, InputFiles, ItemSource, TextEncoding};
+use wasmpool_core::failed::RawText;
+use wasmpool_core::policy::CsvColumns;
 use wasmpool_core::row::{self, Quotes};
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 use wasmpool_core::text::bytes_said;
 
 /// Bytes at which a batch is full: as JSON, each row repeats the names of its columns, and may be much longer than its
@@ -23,14 +23,14 @@ const SWALLOWED: usize = 1000;
 
 /// The options of reading CSV.
 #[derive(Clone, Copy, Debug)]
-pub struct Cut {
+pub struct CsvSettings {
     pub delimiter: u8,
     /// True if the first row names the columns.
     pub header: bool,
 }
 
 /// The columns of a file.
-enum Header {
+enum CsvHeader {
     /// The first row was not yet read.
     Unread,
     /// The names of the columns, and each name as JSON with its colon.
@@ -41,11 +41,11 @@ enum Header {
 
 /// Reads rows and turns each into JSON with strings as cells, which become other types where the task wants them.
 pub struct CsvItems {
-    inputs: Inputs,
-    cut: Cut,
+    inputs: InputFiles,
+    cut: CsvSettings,
     reader: Reader,
     /// The columns of the current file.
-    header: Header,
+    header: CsvHeader,
     /// The block that was read, of which the bytes from `fed` to `filled` were not yet parsed.
     block: Vec<u8>,
     fed: usize,
@@ -67,12 +67,12 @@ pub struct CsvItems {
 }
 
 impl CsvItems {
-    pub fn new(inputs: Inputs, longest: usize, cut: Cut) -> CsvItems {
+    pub fn new(inputs: InputFiles, longest: usize, cut: CsvSettings) -> CsvItems {
         CsvItems {
             inputs,
             cut,
             reader: row::reader(cut.delimiter),
-            header: Header::Unread,
+            header: CsvHeader::Unread,
             block: vec![0; BLOCK],
             fed: 0,
             filled: 0,
@@ -90,21 +90,21 @@ impl CsvItems {
     }
 
     /// Reads up to the first row. Rows that are read with it are kept.
-    fn first_columns(&mut self) -> io::Result<Option<(String, Columns)>> {
+    fn first_columns(&mut self) -> io::Result<Option<(String, CsvColumns)>> {
         let mut ahead = Batch::default();
         let mut more = Ok(true);
-        while matches!(more, Ok(true)) && matches!(self.header, Header::Unread) {
+        while matches!(more, Ok(true)) && matches!(self.header, CsvHeader::Unread) {
             more = self.read(&mut ahead);
         }
-        if matches!(self.header, Header::Unread) {
+        if matches!(self.header, CsvHeader::Unread) {
             more = Ok(more?);
         }
         // An error behind the header is reported when the rows before it have been taken.
         self.ahead = Some((ahead, more));
         let columns = match &self.header {
-            Header::Unread => return Ok(None),
-            Header::Names { names, .. } => Columns::Named(names.clone()),
-            Header::Cells(count) => Columns::Counted(*count),
+            CsvHeader::Unread => return Ok(None),
+            CsvHeader::Names { names, .. } => CsvColumns::Named(names.clone()),
+            CsvHeader::Cells(count) => CsvColumns::Counted(*count),
         };
         Ok(Some((self.inputs.name(), columns)))
     }
@@ -170,7 +170,7 @@ impl CsvItems {
         }
         // Every file has a header of its own.
         self.reader.reset();
-        self.header = Header::Unread;
+        self.header = CsvHeader::Unread;
         self.row = 0;
         self.next_row();
         Ok(())
@@ -189,29 +189,31 @@ impl CsvItems {
         let cells = row::split(&self.cells, &self.ends[..self.columns]);
         let count = cells.len();
         let problem = match &self.header {
-            Header::Unread if self.cut.header => {
+            CsvHeader::Unread if self.cut.header => {
                 let names: Vec<String> =
                     cells.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
                 let keys = names.iter().map(|name| row::key(name)).collect();
-                self.header = Header::Names { names, keys };
+                self.header = CsvHeader::Names { names, keys };
                 None
             }
-            Header::Names { names, .. } if names.len() != count => {
+            CsvHeader::Names { names, .. } if names.len() != count => {
                 Some(format!("has {count} cells, its header has {}", names.len()))
             }
-            Header::Cells(wanted) if *wanted != count => Some(format!("has {count} cells, the first row has {wanted}")),
-            Header::Names { names, keys } => {
+            CsvHeader::Cells(wanted) if *wanted != count => {
+                Some(format!("has {count} cells, the first row has {wanted}"))
+            }
+            CsvHeader::Names { names, keys } => {
                 let mut row = Vec::new();
                 let written = row::object(keys, &cells, &mut row);
                 written.map(|()| batch.push(&row)).err().map(|at| {
                     let name = names.get(at).map_or("", |name| name);
-                    format!("is not UTF-8 in column `{}`", Foreign::of(name))
+                    format!("is not UTF-8 in column `{}`", ForeignText::of(name))
                 })
             }
-            Header::Unread | Header::Cells(_) => {
+            CsvHeader::Unread | CsvHeader::Cells(_) => {
                 let mut row = Vec::new();
                 let written = row::array(&cells, &mut row);
-                self.header = Header::Cells(count);
+                self.header = CsvHeader::Cells(count);
                 written.map(|()| batch.push(&row)).err().map(|at| format!("is not UTF-8 in cell {}", at + 1))
             }
         };
@@ -259,15 +261,15 @@ impl CsvItems {
         if lines > 0 {
             reason += &format!("; it goes on to line {}, as a quoted cell may", line + lines);
         }
-        batch.push_unreadable(&reason, &if self.whole { self.raw(&text) } else { Raw::Nothing });
+        batch.push_unreadable(&reason, &if self.whole { self.raw(&text) } else { RawText::Nothing });
     }
 
-    fn raw<'a>(&'a self, text: &'a [u8]) -> Raw<'a> {
+    fn raw<'a>(&'a self, text: &'a [u8]) -> RawText<'a> {
         let columns = match &self.header {
-            Header::Names { names, .. } => Some(&**names),
-            Header::Unread | Header::Cells(_) => None,
+            CsvHeader::Names { names, .. } => Some(&**names),
+            CsvHeader::Unread | CsvHeader::Cells(_) => None,
         };
-        Raw::Row { text, columns, delimiter: self.cut.delimiter }
+        RawText::Row { text, columns, delimiter: self.cut.delimiter }
     }
 
     /// Checks a row that spans several lines. If a stray quote has joined rows that were separate, each of its lines
@@ -287,11 +289,11 @@ impl CsvItems {
         let name = self.inputs.name();
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         let names = match &self.header {
-            Header::Names { keys, .. } => keys.iter().map(String::len).sum(),
-            Header::Unread | Header::Cells(_) => 0,
+            CsvHeader::Names { keys, .. } => keys.iter().map(String::len).sum(),
+            CsvHeader::Unread | CsvHeader::Cells(_) => 0,
         };
         let many = lines.len() > SWALLOWED || lines.len() * names > KEPT;
-        if many || !self.whole || matches!(self.header, Header::Unread) {
+        if many || !self.whole || matches!(self.header, CsvHeader::Unread) {
             return Err(io::Error::other(format!(
                 "{name}:{open}: a quote opens in this row of the CSV and is closed in line {close}, in front of other \
                  text; is one missing, or one too many?"
@@ -338,7 +340,7 @@ fn count_lines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
 }
 
-impl Items for CsvItems {
+impl ItemSource for CsvItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         match self.ahead.take() {
             Some((ahead, Err(wrong))) if !ahead.is_empty() => {
@@ -354,11 +356,11 @@ impl Items for CsvItems {
         }
     }
 
-    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+    fn columns(&mut self) -> io::Result<Vec<(String, CsvColumns)>> {
         let behind = self.inputs.behind();
-        let mut all: Vec<(String, Columns)> = self.first_columns()?.into_iter().collect();
+        let mut all: Vec<(String, CsvColumns)> = self.first_columns()?.into_iter().collect();
         for path in behind {
-            let inputs = Inputs::open(&[path]).map_err(io::Error::other)?.written_in(Encoding::Utf8);
+            let inputs = InputFiles::open(&[path]).map_err(io::Error::other)?.written_in(TextEncoding::Utf8);
             let first = CsvItems::new(inputs, self.longest, self.cut).first_columns()?;
             let new = first.filter(|(_, columns)| all.iter().all(|(_, known)| known != columns));
             all.extend(new);

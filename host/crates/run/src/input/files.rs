@@ -8,11 +8,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Batch, Inputs, Items, LineItems, WrittenTo};
+use super::{Batch, InputFiles, ItemSource, LineItems, WrittenTo};
 use crate::place::SameFile;
-use wasmpool_core::failed::{self, Named, Raw};
+use wasmpool_core::failed::{self, NamedInput, RawText};
 use wasmpool_core::item::ItemTag;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 use wasmpool_core::text::bytes_said;
 
 /// Bytes of files at which a batch is full.
@@ -34,7 +34,7 @@ pub struct FileItems {
 }
 
 impl FileItems {
-    pub fn new(inputs: Inputs, longest: usize) -> FileItems {
+    pub fn new(inputs: InputFiles, longest: usize) -> FileItems {
         let written = inputs.written();
         FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, more: true }
     }
@@ -51,7 +51,7 @@ impl FileItems {
     }
 }
 
-impl Items for FileItems {
+impl ItemSource for FileItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         while batch.size() < BATCH {
             let Some(path) = self.waiting.pop_front() else {
@@ -65,15 +65,15 @@ impl Items for FileItems {
             let path = match path {
                 Ok(path) => path,
                 Err(reason) => {
-                    batch.push_unreadable(&reason, &Raw::Nothing);
+                    batch.push_unreadable(&reason, &RawText::Nothing);
                     continue;
                 }
             };
             match failed::read_named(&path) {
                 None => self.push_file(&path, batch),
-                Some(Named::Path(path)) => self.push_file(&path, batch),
-                Some(Named::Item(item)) => batch.push(&item),
-                Some(Named::Other) => batch.push_unreadable(OTHER, &Raw::Line(&path)),
+                Some(NamedInput::Path(path)) => self.push_file(&path, batch),
+                Some(NamedInput::Item(item)) => batch.push(&item),
+                Some(NamedInput::Other) => batch.push_unreadable(OTHER, &RawText::Line(&path)),
             }
         }
         Ok(true)
@@ -87,20 +87,23 @@ impl FileItems {
             Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
             Ok(bytes) => batch.push_whole(bytes.into()),
             Err(e) => {
-                batch.push_unreadable(&format!("cannot read the file {}: {e}", Foreign::of(name)), &Raw::Path(path));
+                batch.push_unreadable(
+                    &format!("cannot read the file {}: {e}", ForeignText::of(name)),
+                    &RawText::Path(path),
+                );
             }
         }
     }
 }
 
 /// Returns a reader of the lines of lists.
-fn paths(lists: Inputs) -> LineItems {
+fn paths(lists: InputFiles) -> LineItems {
     LineItems::new(lists, b'\n', true, 1 << 20)
 }
 
 /// Reads lists to their end, or to the first path that leads to one of these files, which is returned. Keeps only one
 /// block of a list in memory, and opens no other file.
-pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
+pub fn find_listed(lists: InputFiles, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
     let mut paths = paths(lists);
     let mut more = true;
     while more {
@@ -110,8 +113,8 @@ pub fn find_listed(lists: Inputs, files: &[SameFile]) -> io::Result<Option<(Same
         let mut found = lines.filter_map(|line| {
             let path = match failed::read_named(line) {
                 None => line.to_vec(),
-                Some(Named::Path(path)) => path.to_vec(),
-                Some(Named::Item(_) | Named::Other) => return None,
+                Some(NamedInput::Path(path)) => path.to_vec(),
+                Some(NamedInput::Item(_) | NamedInput::Other) => return None,
             };
             let path = PathBuf::from(OsString::from_vec(path));
             let file = fs::metadata(&path).ok().as_ref().and_then(SameFile::of_metadata)?;

@@ -4,8 +4,8 @@ use std::io;
 
 use memchr::memchr;
 
-use super::{Batch, Inputs, Items};
-use wasmpool_core::failed::Raw;
+use super::{Batch, InputFiles, ItemSource};
+use wasmpool_core::failed::RawText;
 use wasmpool_core::text::bytes_said;
 
 /// Bytes of one read: those of two chunks, since each read wakes the supervisor.
@@ -16,7 +16,7 @@ const FORESEEN: usize = 4 << 20;
 /// Cuts input at a delimiter.
 #[derive(Debug)]
 pub struct LineItems {
-    inputs: Inputs,
+    inputs: InputFiles,
     delimiter: u8,
     /// True if lines of nothing but white space are skipped (JSON lines).
     skip_blank: bool,
@@ -31,7 +31,7 @@ pub struct LineItems {
 }
 
 impl LineItems {
-    pub fn new(inputs: Inputs, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
+    pub fn new(inputs: InputFiles, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
         let block = vec![0; BLOCK];
         LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0, last: 0 }
     }
@@ -44,7 +44,7 @@ impl LineItems {
                     "the item is {length} bytes long, more than the memory of an instance ({}, --memory)",
                     bytes_said(self.longest as u64)
                 ),
-                &Raw::Nothing,
+                &RawText::Nothing,
             );
             self.partial = Vec::new();
             self.dropped = 0;
@@ -91,7 +91,7 @@ impl LineItems {
     }
 }
 
-impl Items for LineItems {
+impl ItemSource for LineItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let mut block = std::mem::take(&mut self.block);
         let read = self.inputs.read(&mut block)?;

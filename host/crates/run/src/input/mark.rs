@@ -2,7 +2,7 @@
 
 /// The encoding that the text of an input must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum TextEncoding {
     /// UTF-8: a mark of any other encoding means that the text cannot be read.
     Utf8,
     /// UTF-8, or lines of any bytes.
@@ -14,22 +14,22 @@ pub enum Encoding {
 /// The byte order mark of UTF-8.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
-impl Encoding {
+impl TextEncoding {
     /// Returns true if more must be read to decide what these first bytes mean.
     pub fn is_unsure(self, begin: &[u8]) -> bool {
         let marks: [&[u8]; 3] = [UTF_8, b"\xff\xfe\0\0", b"\xfe\xff\0\0"];
-        self != Encoding::Bytes && marks.iter().any(|mark| begin.len() < mark.len() && is_begun(mark, begin))
+        self != TextEncoding::Bytes && marks.iter().any(|mark| begin.len() < mark.len() && is_begun(mark, begin))
     }
 
     /// Returns the length of the mark, or the name of the encoding that the text has instead.
     pub fn mark(self, begin: &[u8]) -> Result<usize, &'static str> {
         // The first character of a text is most likely ASCII, which has a zero byte in UTF-16.
         match (self, begin) {
-            (Encoding::Bytes, _) => Ok(0),
+            (TextEncoding::Bytes, _) => Ok(0),
             (_, [0xef, 0xbb, 0xbf, ..]) => Ok(UTF_8.len()),
             (_, [0xff, 0xfe, 0, 0, ..]) => Err("UTF-32"),
             (_, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, _, ..]) => Err("UTF-16"),
-            (Encoding::Utf8, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => Err("UTF-16"),
+            (TextEncoding::Utf8, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => Err("UTF-16"),
             _ => Ok(0),
         }
     }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_told_from_a_text_and_from_bytes() {
-        use Encoding::{Bytes, Lines, Utf8};
+        use TextEncoding::{Bytes, Lines, Utf8};
         for (encoding, begin, wanted) in [
             (Utf8, &b"\xef\xbb\xbf1"[..], Ok(3)),
             (Lines, b"\xef\xbb\xbf", Ok(3)),
@@ -77,8 +77,8 @@ mod tests {
             (b"\xff\xfe1", true),
             (b"\xff\xfe1\0", false),
         ] {
-            assert_eq!(Encoding::Utf8.is_unsure(begin), unsure, "{begin:?}");
-            assert!(!Encoding::Bytes.is_unsure(begin));
+            assert_eq!(TextEncoding::Utf8.is_unsure(begin), unsure, "{begin:?}");
+            assert!(!TextEncoding::Bytes.is_unsure(begin));
         }
     }
 }

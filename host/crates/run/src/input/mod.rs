@@ -9,24 +9,24 @@ mod written;
 
 use std::io;
 
-pub use csv::{CsvItems, Cut};
+pub use csv::{CsvItems, CsvSettings};
 pub use files::{FileItems, find_listed};
 pub use lines::LineItems;
-pub use mark::Encoding;
-pub use source::Inputs;
+pub use mark::TextEncoding;
+pub use source::InputFiles;
 pub use written::WrittenTo;
 
-use wasmpool_core::policy::Columns;
+use wasmpool_core::policy::CsvColumns;
 use wasmpool_ipc::batch::Batch;
 
 /// A source of items.
-pub trait Items: Send {
+pub trait ItemSource: Send {
     /// Appends the next items to `batch`: those that one read brings, or none. Returns false when there are no more.
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool>;
 
     /// Reads as far as is needed to know the columns, where items are rows. Returns, with its name, each file whose
     /// columns differ from those of the files before it.
-    fn columns(&mut self) -> io::Result<Vec<(String, Columns)>> {
+    fn columns(&mut self) -> io::Result<Vec<(String, CsvColumns)>> {
         Ok(Vec::new())
     }
 

@@ -11,26 +11,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::unistd::{AccessFlags, access};
 
 use super::WrittenTo;
-use super::mark::Encoding;
+use super::mark::TextEncoding;
 use crate::place::SameFile;
 use crate::stdio::Stdin;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// The input files of the command line, one after the other.
 #[derive(Debug)]
-pub struct Inputs {
-    left: VecDeque<(PathBuf, Source)>,
+pub struct InputFiles {
+    left: VecDeque<(PathBuf, InputFile)>,
     written: WrittenTo,
     /// Number of bytes read so far, for the display of progress.
     read: Arc<AtomicU64>,
-    encoding: Encoding,
+    encoding: TextEncoding,
     /// The input that was read last, and whether only its beginning was read.
     current: PathBuf,
     at_start: bool,
 }
 
 #[derive(Debug)]
-enum Source {
+enum InputFile {
     Stdin,
     /// Not opened yet: there may be more inputs than a process may have files open, and opening a FIFO waits for its
     /// writer.
@@ -43,24 +43,24 @@ enum Source {
     From(File, u64),
 }
 
-impl Inputs {
+impl InputFiles {
     /// Checks all inputs, so that one that cannot be read is known before anything runs. No path, or `-`, is standard
     /// input.
-    pub fn open(paths: &[PathBuf]) -> Result<Inputs, String> {
+    pub fn open(paths: &[PathBuf]) -> Result<InputFiles, String> {
         let stdin = [PathBuf::from("-")];
         let paths = if paths.is_empty() { &stdin } else { paths };
         let mut left = VecDeque::new();
         for path in paths {
             let source = if path == Path::new("-") {
                 Stdin.check()?;
-                Source::Stdin
+                InputFile::Stdin
             } else {
                 look_at(path)?
             };
             left.push_back((path.clone(), source));
         }
-        let (current, encoding) = (PathBuf::new(), Encoding::Bytes);
-        Ok(Inputs { left, written: WrittenTo::default(), read: Arc::default(), encoding, current, at_start: true })
+        let (current, encoding) = (PathBuf::new(), TextEncoding::Bytes);
+        Ok(InputFiles { left, written: WrittenTo::default(), read: Arc::default(), encoding, current, at_start: true })
     }
 
     /// Returns the number of bytes of all inputs, if it is known.
@@ -68,25 +68,25 @@ impl Inputs {
         self.left
             .iter()
             .map(|(_, source)| match source {
-                Source::Named { size, .. } => *size,
-                Source::Stdin | Source::Open(_) | Source::From(..) => None,
+                InputFile::Named { size, .. } => *size,
+                InputFile::Stdin | InputFile::Open(_) | InputFile::From(..) => None,
             })
             .sum()
     }
 
     /// Returns the inputs that are files on a disk.
     pub fn same_files(&self) -> Vec<SameFile> {
-        let of = |source: &Source| match source {
-            Source::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
-            Source::Named { file, .. } => *file,
-            Source::Open(file) | Source::From(file, _) => SameFile::of(file),
+        let of = |source: &InputFile| match source {
+            InputFile::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
+            InputFile::Named { file, .. } => *file,
+            InputFile::Open(file) | InputFile::From(file, _) => SameFile::of(file),
         };
         self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
 
     /// Counts the bytes that are read in `read`.
-    pub fn counted(self, read: Arc<AtomicU64>) -> Inputs {
-        Inputs { read, ..self }
+    pub fn counted(self, read: Arc<AtomicU64>) -> InputFiles {
+        InputFiles { read, ..self }
     }
 
     /// Returns the set of files that the run writes to. It is to be filled before the first item is read.
@@ -96,23 +96,25 @@ impl Inputs {
 
     /// Returns the same inputs, to be read once more from their beginning, independently of these. An error is the name
     /// of an input that cannot be read twice, as it is no file on a disk.
-    pub fn again(&self) -> Result<Inputs, String> {
-        let again = |(path, source): &(PathBuf, Source)| {
+    pub fn again(&self) -> Result<InputFiles, String> {
+        let again = |(path, source): &(PathBuf, InputFile)| {
             let source = match source {
-                Source::Named { file: Some(file), size } => Some(Source::Named { file: Some(*file), size: *size }),
-                Source::Stdin => Source::stdin_from_here(),
-                Source::Named { file: None, .. } | Source::Open(_) | Source::From(..) => None,
+                InputFile::Named { file: Some(file), size } => {
+                    Some(InputFile::Named { file: Some(*file), size: *size })
+                }
+                InputFile::Stdin => InputFile::stdin_from_here(),
+                InputFile::Named { file: None, .. } | InputFile::Open(_) | InputFile::From(..) => None,
             };
             source.map(|source| (path.clone(), source)).ok_or_else(|| name(path))
         };
         let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
         let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
-        Ok(Inputs { left, written, read, encoding: self.encoding, current, at_start: true })
+        Ok(InputFiles { left, written, read, encoding: self.encoding, current, at_start: true })
     }
 
     /// Sets the encoding that all inputs must have.
-    pub fn written_in(self, encoding: Encoding) -> Inputs {
-        Inputs { encoding, ..self }
+    pub fn written_in(self, encoding: TextEncoding) -> InputFiles {
+        InputFiles { encoding, ..self }
     }
 
     /// Returns the files after the one that is read, as far as they can be looked at beforehand.
@@ -196,29 +198,29 @@ impl Inputs {
 fn name(path: &Path) -> String {
     match path.to_str() {
         Some("-") => "standard input".to_owned(),
-        _ => Foreign::of(path).to_string(),
+        _ => ForeignText::of(path).to_string(),
     }
 }
 
-impl Source {
+impl InputFile {
     /// Returns standard input from its present position on, if it is a file on a disk.
-    fn stdin_from_here() -> Option<Source> {
+    fn stdin_from_here() -> Option<InputFile> {
         let mut file = Stdin.duplicate().ok()?;
         SameFile::of(&file)?;
         let from = file.stream_position().ok()?;
-        Some(Source::From(file, from))
+        Some(InputFile::From(file, from))
     }
 
     fn read(&mut self, block: &mut [u8], path: &Path, written: &WrittenTo) -> io::Result<usize> {
-        if let Source::Named { .. } = self {
+        if let InputFile::Named { .. } = self {
             let file = File::open(path)?;
             written.check(&file.metadata()?)?;
-            *self = Source::Open(file);
+            *self = InputFile::Open(file);
         }
         loop {
             let result = match self {
-                Source::Open(file) => file.read(block),
-                Source::From(file, at) => file.read_at(block, *at).inspect(|count| *at += *count as u64),
+                InputFile::Open(file) => file.read(block),
+                InputFile::From(file, at) => file.read_at(block, *at).inspect(|count| *at += *count as u64),
                 _ => Stdin.read(block),
             };
             match result {
@@ -231,15 +233,15 @@ impl Source {
 
 /// Finds out whether an input exists and can be read, without keeping it open. Of anything but a file on a disk only
 /// the permissions are checked: opening a FIFO and closing it again would end its writer.
-fn look_at(path: &Path) -> Result<Source, String> {
-    let cannot = |e: io::Error| format!("cannot read the input {}: {e}", Foreign::of(path));
+fn look_at(path: &Path) -> Result<InputFile, String> {
+    let cannot = |e: io::Error| format!("cannot read the input {}: {e}", ForeignText::of(path));
     let metadata = fs::metadata(path).map_err(cannot)?;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        return Err(format!("the input {} is a directory; name its files", Foreign::of(path)));
+        return Err(format!("the input {} is a directory; name its files", ForeignText::of(path)));
     }
     if kind.is_socket() {
-        return Err(format!("the input {} is a socket; name a file or a pipe", Foreign::of(path)));
+        return Err(format!("the input {} is a socket; name a file or a pipe", ForeignText::of(path)));
     }
     if kind.is_file() {
         File::open(path).map_err(cannot)?;
@@ -247,5 +249,5 @@ fn look_at(path: &Path) -> Result<Source, String> {
         access(path, AccessFlags::R_OK).map_err(|e| cannot(e.into()))?;
     }
     let file = SameFile::of_metadata(&metadata);
-    Ok(Source::Named { file, size: file.map(|_| metadata.len()) })
+    Ok(InputFile::Named { file, size: file.map(|_| metadata.len()) })
 }

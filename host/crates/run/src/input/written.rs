@@ -9,10 +9,10 @@ use crate::place::SameFile;
 
 /// The files that a run writes to. They are known once they are open; inputs are checked before that.
 #[derive(Clone, Debug, Default)]
-pub struct WrittenTo(Arc<OnceLock<Known>>);
+pub struct WrittenTo(Arc<OnceLock<KnownFiles>>);
 
 #[derive(Debug)]
-struct Known {
+struct KnownFiles {
     files: Vec<SameFile>,
     /// The directory of `--results`, without links.
     results: Option<PathBuf>,
@@ -22,7 +22,7 @@ impl WrittenTo {
     /// Sets the files, once.
     pub fn set(&self, files: Vec<SameFile>, results: Option<&Path>) {
         let results = results.and_then(|path| path.canonicalize().ok());
-        let _ = self.0.set(Known { files, results });
+        let _ = self.0.set(KnownFiles { files, results });
     }
 
     /// Returns an error if a file is one of them.

@@ -27,19 +27,19 @@ const HEADER: usize = KEY + LENGTH + 2 * CHECK;
 
 /// The checksum of the last record, from which that of the next is computed: a record in any other place is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
+pub struct RecordChain {
     key: [u8; KEY],
     last: [u8; CHECK],
 }
 
-impl Chain {
+impl RecordChain {
     /// Returns the chain of a new journal.
-    pub fn new() -> Chain {
+    pub fn new() -> RecordChain {
         // The standard library takes its hash keys from the system's random numbers.
         let random = || RandomState::new().hash_one(0).to_ne_bytes();
         let mut key = [0; KEY];
         key.iter_mut().zip([random(), random()].concat()).for_each(|(byte, random)| *byte = random);
-        Chain { key, last: [0; CHECK] }
+        RecordChain { key, last: [0; CHECK] }
     }
 
     /// Returns the first bytes of the journal.
@@ -68,20 +68,20 @@ fn check(last: &[u8; CHECK], payload: &[u8]) -> [u8; CHECK] {
 }
 
 /// The header of a record.
-struct Header {
+struct RecordHeader {
     key: [u8; KEY],
     length: u64,
     last: [u8; CHECK],
     check: [u8; CHECK],
 }
 
-impl Header {
-    fn read(bytes: &[u8]) -> Option<Header> {
+impl RecordHeader {
+    fn read(bytes: &[u8]) -> Option<RecordHeader> {
         let (key, bytes) = bytes.split_first_chunk()?;
         let (length, bytes) = bytes.split_first_chunk()?;
         let (last, bytes) = bytes.split_first_chunk()?;
         let (check, _) = bytes.split_first_chunk()?;
-        Some(Header { key: *key, length: u64::from_le_bytes(*length), last: *last, check: *check })
+        Some(RecordHeader { key: *key, length: u64::from_le_bytes(*length), last: *last, check: *check })
     }
 
     fn is_of(&self, payload: &[u8]) -> bool {
@@ -91,9 +91,9 @@ impl Header {
 
 /// The result of reading a journal.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum JournalContents {
     /// Complete records, `whole` bytes long together with the head, and the chain to which the next is appended.
-    Whole { whole: u64, chain: Chain },
+    Whole { whole: u64, chain: RecordChain },
     /// Nothing that was ever promised.
     Nothing,
     /// A file that is no journal.
@@ -106,21 +106,25 @@ pub enum Found {
 }
 
 /// Calls `each` with every record of a file of `size` bytes.
-pub fn read<T: DeserializeOwned>(mut from: impl Read + Seek, size: u64, mut each: impl FnMut(T)) -> io::Result<Found> {
+pub fn read<T: DeserializeOwned>(
+    mut from: impl Read + Seek,
+    size: u64,
+    mut each: impl FnMut(T),
+) -> io::Result<JournalContents> {
     let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
     from.read_exact(&mut head)?;
     let (mark, key) = head.split_at(MARK.len().min(head.len()));
     if !MARK.starts_with(mark) {
-        return Ok(if head.starts_with(ANY_MARK) { Found::OtherVersion } else { Found::Foreign });
+        return Ok(if head.starts_with(ANY_MARK) { JournalContents::OtherVersion } else { JournalContents::Foreign });
     }
     let Some(&key) = key.first_chunk() else {
-        return Ok(Found::Nothing);
+        return Ok(JournalContents::Nothing);
     };
     let mut whole = HEAD as u64;
-    let mut chain = Chain { key, last: [0; CHECK] };
+    let mut chain = RecordChain { key, last: [0; CHECK] };
     while let Some((header, payload)) = next(&mut from, size - whole, &chain)? {
         let Ok(record) = postcard::from_bytes(&payload) else {
-            return Ok(Found::OtherVersion);
+            return Ok(JournalContents::OtherVersion);
         };
         each(record);
         chain.last = header.check;
@@ -131,21 +135,21 @@ pub fn read<T: DeserializeOwned>(mut from: impl Read + Seek, size: u64, mut each
     from.take(size - whole).read_to_end(&mut rest)?;
     let first = whole == HEAD as u64;
     Ok(match first {
-        _ if holds_a_record(&rest, &key, first) => Found::Damaged { at: whole, first },
-        true if !is_torn(&rest, &key) => Found::Damaged { at: whole, first },
-        true => Found::Nothing,
-        false => Found::Whole { whole, chain },
+        _ if holds_a_record(&rest, &key, first) => JournalContents::Damaged { at: whole, first },
+        true if !is_torn(&rest, &key) => JournalContents::Damaged { at: whole, first },
+        true => JournalContents::Nothing,
+        false => JournalContents::Whole { whole, chain },
     })
 }
 
 /// Reads the next record, if it is complete and continues the chain.
-fn next(from: &mut impl Read, left: u64, chain: &Chain) -> io::Result<Option<(Header, Vec<u8>)>> {
+fn next(from: &mut impl Read, left: u64, chain: &RecordChain) -> io::Result<Option<(RecordHeader, Vec<u8>)>> {
     let mut header = [0; HEADER];
     if left < HEADER as u64 {
         return Ok(None);
     }
     from.read_exact(&mut header)?;
-    let Some(header) = Header::read(&header)
+    let Some(header) = RecordHeader::read(&header)
         .filter(|it| it.key == chain.key && it.last == chain.last && it.length <= left - HEADER as u64)
     else {
         return Ok(None);
@@ -164,11 +168,11 @@ fn holds_a_record(rest: &[u8], key: &[u8; KEY], first: bool) -> bool {
             let Some((header, payload)) = rest.get(at..).and_then(|rest| rest.split_at_checked(HEADER)) else {
                 return false;
             };
-            let whole = |header: Header| {
+            let whole = |header: RecordHeader| {
                 let payload = payload.get(..usize::try_from(header.length).ok()?)?;
                 header.is_of(payload).then_some(())
             };
-            Header::read(header).and_then(whole).is_some()
+            RecordHeader::read(header).and_then(whole).is_some()
         })
     })
 }
@@ -177,7 +181,7 @@ fn holds_a_record(rest: &[u8], key: &[u8; KEY], first: bool) -> bool {
 /// zeros, which a file system leaves when the power is cut. Used for a journal's first record, without which a run
 /// starts over.
 fn is_torn(rest: &[u8], key: &[u8; KEY]) -> bool {
-    match Header::read(rest) {
+    match RecordHeader::read(rest) {
         _ if rest.iter().all(|byte| *byte == 0) => true,
         Some(header) => header.key == *key && header.length > (rest.len() - HEADER) as u64,
         None => key.starts_with(rest.get(..KEY).unwrap_or(rest)),
@@ -200,7 +204,7 @@ mod tests {
 
     /// Returns the bytes of these records, and where each ends.
     fn written(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
-        let mut chain = Chain::new();
+        let mut chain = RecordChain::new();
         let mut bytes = chain.head();
         let mut ends = Vec::new();
         for record in records {
@@ -210,7 +214,7 @@ mod tests {
         (bytes, ends)
     }
 
-    fn read_back(bytes: &[u8]) -> (Vec<Record>, Found) {
+    fn read_back(bytes: &[u8]) -> (Vec<Record>, JournalContents) {
         let mut records = Vec::new();
         let size = bytes.len() as u64;
         let found = read(Cursor::new(bytes), size, |record| records.push(record)).expect("memory can be read");
@@ -226,8 +230,8 @@ mod tests {
                 let whole = ends.iter().filter(|end| **end <= cut).count();
                 prop_assert_eq!(&read[..], &records[..whole]);
                 match found {
-                    Found::Nothing => prop_assert_eq!(whole, 0),
-                    Found::Whole { whole: length, .. } => prop_assert_eq!(Some(length), ends[..whole].last().map(|end| *end as u64)),
+                    JournalContents::Nothing => prop_assert_eq!(whole, 0),
+                    JournalContents::Whole { whole: length, .. } => prop_assert_eq!(Some(length), ends[..whole].last().map(|end| *end as u64)),
                     other => prop_assert!(false, "cut at {}: {:?}", cut, other),
                 }
             }
@@ -245,7 +249,7 @@ mod tests {
             let (read, found) = read_back(&bytes);
             prop_assert_eq!(&read[..], &records[..before]);
             let place = before.checked_sub(1).map_or(HEAD, |last| ends[last]);
-            prop_assert_eq!(found, Found::Damaged { at: place as u64, first: before == 0 });
+            prop_assert_eq!(found, JournalContents::Damaged { at: place as u64, first: before == 0 });
         }
 
         #[test]
@@ -258,7 +262,7 @@ mod tests {
             bytes[at] ^= by;
             let (read, found) = read_back(&bytes);
             prop_assert_eq!(&read[..], &records[..records.len() - 1]);
-            prop_assert!(matches!(found, Found::Whole { whole, .. } if whole == start as u64), "{:?}", found);
+            prop_assert!(matches!(found, JournalContents::Whole { whole, .. } if whole == start as u64), "{:?}", found);
         }
 
         #[test]
@@ -268,7 +272,7 @@ mod tests {
             // A length that is too large looks like that of a torn record.
             prop_assume!(!(HEAD + KEY..HEAD + KEY + LENGTH).contains(&at));
             bytes[at] ^= by;
-            prop_assert_eq!(read_back(&bytes).1, Found::Damaged { at: HEAD as u64, first: true });
+            prop_assert_eq!(read_back(&bytes).1, JournalContents::Damaged { at: HEAD as u64, first: true });
         }
 
         #[test]
@@ -279,7 +283,7 @@ mod tests {
             bytes.drain(start..ends[gone]);
             let (read, found) = read_back(&bytes);
             prop_assert_eq!(&read[..], &records[..gone]);
-            prop_assert_eq!(found, Found::Damaged { at: start as u64, first: gone == 0 });
+            prop_assert_eq!(found, JournalContents::Damaged { at: start as u64, first: gone == 0 });
         }
 
         #[test]
@@ -293,7 +297,7 @@ mod tests {
             let cut = start + cut % (bytes.len() - start);
             let (read, found) = read_back(&bytes[..cut]);
             prop_assert_eq!(&read[..], &records[..records.len() - 1]);
-            prop_assert!(matches!(found, Found::Nothing | Found::Whole { .. }), "{:?}", found);
+            prop_assert!(matches!(found, JournalContents::Nothing | JournalContents::Whole { .. }), "{:?}", found);
         }
 
         #[test]
@@ -301,7 +305,7 @@ mod tests {
             let (bytes, _) = written(&records);
             let cut = HEAD + cut % (bytes.len() - HEAD + 1);
             let (mut wanted, found) = read_back(&bytes[..cut]);
-            if let Found::Whole { whole, mut chain } = found {
+            if let JournalContents::Whole { whole, mut chain } = found {
                 let mut bytes = bytes[..whole as usize].to_vec();
                 chain.append(&more, &mut bytes).expect("it can be written to memory");
                 wanted.push(more);
@@ -312,7 +316,7 @@ mod tests {
         #[test]
         fn bytes_of_others_are_no_journal(bytes in any::<Vec<u8>>()) {
             prop_assume!(!MARK.starts_with(&bytes) && !bytes.starts_with(ANY_MARK));
-            prop_assert_eq!(read_back(&bytes).1, Found::Foreign);
+            prop_assert_eq!(read_back(&bytes).1, JournalContents::Foreign);
         }
     }
 
@@ -323,22 +327,22 @@ mod tests {
         bytes.truncate(ends[0]);
         bytes.extend([0; 5000]);
         assert!(
-            matches!(read_back(&bytes), (read, Found::Whole { whole, .. }) if read.len() == 1 && whole == ends[0] as u64)
+            matches!(read_back(&bytes), (read, JournalContents::Whole { whole, .. }) if read.len() == 1 && whole == ends[0] as u64)
         );
         bytes.truncate(HEAD);
         bytes.extend([0; 5000]);
-        assert_eq!(read_back(&bytes).1, Found::Nothing);
+        assert_eq!(read_back(&bytes).1, JournalContents::Nothing);
         assert_eq!(read_back(&whole).0.len(), 2);
     }
 
     #[test]
     fn a_journal_of_another_version_is_known_for_one() {
-        assert_eq!(read_back(b"wasmpool journal 2\nabc").1, Found::OtherVersion);
-        let mut chain = Chain::new();
+        assert_eq!(read_back(b"wasmpool journal 2\nabc").1, JournalContents::OtherVersion);
+        let mut chain = RecordChain::new();
         let mut bytes = chain.head();
         chain.append(&"not such a record", &mut bytes).expect("it can be written to memory");
         let size = bytes.len() as u64;
         let found = read(Cursor::new(bytes), size, |_: [bool; 30]| ()).expect("memory can be read");
-        assert_eq!(found, Found::OtherVersion);
+        assert_eq!(found, JournalContents::OtherVersion);
     }
 }

@@ -5,44 +5,44 @@ use serde_json::Value;
 
 /// Names and values, in the order in which they are compared. A value is JSON text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity(Vec<(String, String)>);
+pub struct RunIdentity(Vec<(String, String)>);
 
 /// A part in which two runs differ, with the value of each, to be shown.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Difference<'a> {
+pub struct RunDifference<'a> {
     pub name: &'a str,
     pub ours: String,
     pub theirs: String,
 }
 
-impl Identity {
+impl RunIdentity {
     /// Makes an identity of all members of a struct, which are named like options.
-    pub fn of_options(options: &impl Serialize) -> Identity {
+    pub fn of_options(options: &impl Serialize) -> RunIdentity {
         let Ok(Value::Object(members)) = serde_json::to_value(options) else {
             unreachable!("the options of a run are a struct of plain values");
         };
-        Identity(members.into_iter().map(|(name, value)| (option(&name), value.to_string())).collect())
+        RunIdentity(members.into_iter().map(|(name, value)| (option(&name), value.to_string())).collect())
     }
 
     /// Adds a part, which is compared last.
-    pub fn and(mut self, name: &str, value: &str) -> Identity {
+    pub fn and(mut self, name: &str, value: &str) -> RunIdentity {
         self.0.push((name.to_owned(), Value::from(value).to_string()));
         self
     }
 
     /// Adds the hash of the task, which is compared first.
-    pub fn of_task(mut self, hash: &str) -> Identity {
+    pub fn of_task(mut self, hash: &str) -> RunIdentity {
         self.0.insert(0, (TASK.to_owned(), Value::from(hash).to_string()));
         self
     }
 
     /// Returns the first part in which two identities differ.
-    pub fn difference<'a>(&'a self, theirs: &'a Identity) -> Option<Difference<'a>> {
+    pub fn difference<'a>(&'a self, theirs: &'a RunIdentity) -> Option<RunDifference<'a>> {
         let names = self.0.iter().chain(&theirs.0).map(|(name, _)| name.as_str());
         names
             .map(|name| (name, self.value(name), theirs.value(name)))
             .find(|(_, ours, theirs)| ours != theirs)
-            .map(|(name, ours, theirs)| Difference { name, ours: shown(ours), theirs: shown(theirs) })
+            .map(|(name, ours, theirs)| RunDifference { name, ours: shown(ours), theirs: shown(theirs) })
     }
 
     fn value(&self, name: &str) -> Option<&str> {
@@ -99,7 +99,7 @@ mod tests {
             arguments: words.iter().map(|&word| word.to_owned()).collect(),
             ..Options::default()
         };
-        let of = |options: &Options| Identity::of_options(options).of_task("hash");
+        let of = |options: &Options| RunIdentity::of_options(options).of_task("hash");
         let difference = |ours: &Options, theirs: &Options| {
             of(ours).difference(&of(theirs)).map(|it| (it.name.to_owned(), it.ours, it.theirs))
         };

@@ -5,38 +5,38 @@ use std::sync::{Arc, Mutex};
 
 use rangemap::RangeSet;
 
-use super::state::Read;
-use crate::input::Items;
+use super::state::ReadRecord;
+use crate::input::ItemSource;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::ResumePoint;
-use wasmpool_ipc::batch::{Batch, Part};
+use wasmpool_ipc::batch::{Batch, BatchPart};
 
 /// Counts and hashes items as they are read. The journal holds a clone, which sees how far reading has got.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct InputDigest {
     hasher: blake3::Hasher,
     items: u64,
-    read: Arc<Mutex<Read>>,
+    read: Arc<Mutex<ReadRecord>>,
     /// True while the input was not yet found to be the expected one.
     unsure: Arc<AtomicBool>,
-    expected: Option<Box<Expected>>,
+    expected: Option<Box<ExpectedInput>>,
 }
 
 /// The beginning that the input must have.
 #[derive(Clone, Debug)]
-struct Expected {
-    read: Read,
+struct ExpectedInput {
+    read: ReadRecord,
     /// The items whose outcomes are known.
     known: RangeSet<u64>,
     waiting: Vec<RenderedOutcomes>,
 }
 
-impl Tally {
-    /// Sets what [`Tally::take_up`] will check the input against.
-    pub fn expect(&mut self, read: Read, known: RangeSet<u64>, waiting: Vec<RenderedOutcomes>) {
+impl InputDigest {
+    /// Sets what [`InputDigest::take_up`] will check the input against.
+    pub fn expect(&mut self, read: ReadRecord, known: RangeSet<u64>, waiting: Vec<RenderedOutcomes>) {
         *lock(&self.read) = read.clone();
         self.unsure.store(true, Ordering::Release);
-        self.expected = Some(Box::new(Expected { read, known, waiting }));
+        self.expected = Some(Box::new(ExpectedInput { read, known, waiting }));
     }
 
     /// Returns true if the input must have a certain beginning.
@@ -55,17 +55,17 @@ impl Tally {
     }
 
     /// Returns the input that was read so far, which is counted before anybody else gets it.
-    pub fn read(&self) -> Read {
+    pub fn read(&self) -> ReadRecord {
         lock(&self.read).clone()
     }
 
     /// Counts items that were read, before anybody else gets them.
     pub fn add(&mut self, batch: &Batch) {
         self.hash(&batch.part(0..batch.sizes.len()));
-        *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
+        *lock(&self.read) = ReadRecord { items: self.items, hash: self.hasher.finalize().into() };
     }
 
-    fn hash(&mut self, part: &Part<'_>) {
+    fn hash(&mut self, part: &BatchPart<'_>) {
         self.hasher.update(part.bytes).update(&part.last);
         self.items += part.sizes.len() as u64;
     }
@@ -75,11 +75,11 @@ impl Tally {
     ///
     /// Items that have their outcome are dropped as they are read. The others were running when the earlier run ended,
     /// or waited for a worker; that run's window has limited their number.
-    pub fn take_up(&mut self, items: &mut dyn Items) -> Result<ResumePoint, String> {
+    pub fn take_up(&mut self, items: &mut dyn ItemSource) -> Result<ResumePoint, String> {
         let Some(expected) = self.expected.take() else {
             return Ok(ResumePoint::default());
         };
-        let Expected { read, known, waiting } = *expected;
+        let ExpectedInput { read, known, waiting } = *expected;
         let mut holes: Vec<(u64, Batch)> = Vec::new();
         loop {
             let mut batch = Batch::default();
@@ -121,14 +121,14 @@ impl Tally {
             let tail = batch.part(within..count);
             self.hash(&tail);
             rest.append_part(tail);
-            *lock(&self.read) = Read { items: self.items, hash: self.hasher.finalize().into() };
+            *lock(&self.read) = ReadRecord { items: self.items, hash: self.hasher.finalize().into() };
             self.unsure.store(false, Ordering::Release);
             return Ok(ResumePoint { waiting, holes, next, rest });
         }
     }
 }
 
-fn differs(read: &Read, how: &str) -> String {
+fn differs(read: &ReadRecord, how: &str) -> String {
     format!(
         "the input is not the one that the journal is of: that one began with {} items, and this one {how}; give the same \
          input, or name another journal",
@@ -137,7 +137,7 @@ fn differs(read: &Read, how: &str) -> String {
 }
 
 /// Locks plain data, which is intact even if a thread panicked while it held the lock.
-fn lock(read: &Mutex<Read>) -> std::sync::MutexGuard<'_, Read> {
+fn lock(read: &Mutex<ReadRecord>) -> std::sync::MutexGuard<'_, ReadRecord> {
     read.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    impl Items for InBatches {
+    impl ItemSource for InBatches {
         fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
             let size = self.sizes.get(self.turn % self.sizes.len()).copied().unwrap_or(1);
             self.turn += 1;
@@ -175,12 +175,12 @@ mod tests {
     }
 
     /// Returns the tally of a run that has read `count` items, and knows the outcomes of some.
-    fn after(items: &[Vec<u8>], count: usize, known: &RangeSet<u64>) -> Tally {
-        let mut before = Tally::default();
+    fn after(items: &[Vec<u8>], count: usize, known: &RangeSet<u64>) -> InputDigest {
+        let mut before = InputDigest::default();
         let mut batch = Batch::default();
         items[..count].iter().for_each(|item| batch.push(item));
         before.add(&batch);
-        let mut tally = Tally::default();
+        let mut tally = InputDigest::default();
         tally.expect(before.read(), known.clone(), Vec::new());
         tally
     }

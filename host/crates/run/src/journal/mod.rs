@@ -22,20 +22,20 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use format::{Chain, Found};
-use identity::Difference;
-pub use identity::Identity;
-pub use input::Tally;
-use state::{Entry, State};
-pub use state::{Read, Written};
+use format::{JournalContents, RecordChain};
+use identity::RunDifference;
+pub use identity::RunIdentity;
+pub use input::InputDigest;
+use state::{JournalEntry, JournalState};
+pub use state::{ReadRecord, WrittenRecord};
 
-use crate::aside::Directory;
-use crate::fresh::{self, Fresh};
-use crate::place::{Extent, FileId, SameFile};
+use crate::aside::OpenDirectory;
+use crate::fresh::{self, NewFile};
+use crate::place::{FileExtent, FileId, SameFile};
 use crate::rendered::RenderedOutcomes;
 use crate::scarce::{passes, patiently};
-use wasmpool_core::outcome::Counts;
-use wasmpool_core::text::{Foreign, Word};
+use wasmpool_core::outcome::OutcomeCounts;
+use wasmpool_core::text::{ForeignText, ShellWord};
 
 /// Size in bytes up to which a journal is not rewritten; a larger one is rewritten when it has doubled.
 const SMALL: u64 = 16 << 20;
@@ -51,37 +51,37 @@ pub struct Journal {
     path: PathBuf,
     /// The directory and the name to which the links of that path lead, whatever happens to the path later. A task that
     /// may write to the directory above cannot lead the journal elsewhere.
-    directory: Directory,
+    directory: OpenDirectory,
     name_there: OsString,
     file: File,
     /// Set if this process made the file and it is still empty.
-    fresh: Option<Fresh>,
-    chain: Chain,
+    fresh: Option<NewFile>,
+    chain: RecordChain,
     /// Number of bytes that are complete.
     size: u64,
     /// True while the file is unchanged.
     untouched: bool,
     /// The size at which the journal is rewritten.
     rewrite_at: u64,
-    state: State,
-    tally: Tally,
+    state: JournalState,
+    tally: InputDigest,
 }
 
 /// The place where a run begins.
 #[derive(Debug)]
-pub enum Start {
+pub enum JournalStart {
     /// At the first item.
     Fresh,
     /// After what is done: its counts, how much of the results and of the failed items is complete, and whether nothing
     /// was left to do.
-    Behind { counts: Counts, results: Extent, failed: Extent, finished: bool },
+    Behind { counts: OutcomeCounts, results: FileExtent, failed: FileExtent, finished: bool },
 }
 
 impl Journal {
     /// Opens a journal, or makes one, and locks it. One that is not empty is accepted only to `resume`. Until there is
     /// something to record it stays unchanged, and one that was made here is removed again.
     pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
-        let name = Foreign::of(path);
+        let name = ForeignText::of(path);
         let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
         let (file, fresh) = fresh::open_or_make(File::options().read(true).write(true), path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
@@ -89,7 +89,7 @@ impl Journal {
             return Err(format!("the journal {name} is no file on a disk; name one"));
         }
         let place = fs::canonicalize(path).map_err(cannot)?;
-        let directory = Directory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+        let directory = OpenDirectory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
         let name_there = place.file_name().expect("a file has a name, where its path is canonical").to_owned();
         lock(&file, path)?;
         let size = file.metadata().map_err(cannot)?.len();
@@ -98,20 +98,22 @@ impl Journal {
                 "the journal {name} is of a run already: --resume goes on with it; to start anew, remove it or name another"
             ));
         }
-        let mut state = State::default();
-        let each = |entries: Vec<Entry>| entries.into_iter().for_each(|entry| state.apply(entry));
+        let mut state = JournalState::default();
+        let each = |entries: Vec<JournalEntry>| entries.into_iter().for_each(|entry| state.apply(entry));
         let found = format::read(BufReader::new(&file), size, each).map_err(cannot)?;
         // Without the first record nothing was promised.
         let (state, size, chain) = match found {
-            Found::Whole { whole, chain } if state.is_begun() => (state, whole, chain),
-            Found::Whole { .. } | Found::Nothing => (State::default(), 0, Chain::new()),
-            Found::Foreign => return Err(format!("the file {name} is no journal; name another")),
-            Found::OtherVersion => {
+            JournalContents::Whole { whole, chain } if state.is_begun() => (state, whole, chain),
+            JournalContents::Whole { .. } | JournalContents::Nothing => {
+                (JournalState::default(), 0, RecordChain::new())
+            }
+            JournalContents::Foreign => return Err(format!("the file {name} is no journal; name another")),
+            JournalContents::OtherVersion => {
                 return Err(format!(
                     "the journal {name} is of another version of wasmpool: finish its run with that one, or name another"
                 ));
             }
-            Found::Damaged { at, first } => return Err(damaged(path, at, first)),
+            JournalContents::Damaged { at, first } => return Err(damaged(path, at, first)),
         };
         Ok(Journal {
             path: path.to_owned(),
@@ -124,7 +126,7 @@ impl Journal {
             untouched: true,
             rewrite_at: SMALL,
             state,
-            tally: Tally::default(),
+            tally: InputDigest::default(),
         })
     }
 
@@ -139,40 +141,44 @@ impl Journal {
     }
 
     /// Begins the run of this identity, or continues it. A journal of another run is refused, and left unchanged.
-    pub fn begin(&mut self, identity: Identity) -> Result<Start, String> {
+    pub fn begin(&mut self, identity: RunIdentity) -> Result<JournalStart, String> {
         let Some(theirs) = &self.state.identity else {
             self.state.identity = Some(identity);
-            return Ok(Start::Fresh);
+            return Ok(JournalStart::Fresh);
         };
-        if let Some(Difference { name, ours, theirs }) = identity.difference(theirs) {
+        if let Some(RunDifference { name, ours, theirs }) = identity.difference(theirs) {
             let what = match name {
                 identity::TASK => "another task (its content is not the same)".to_owned(),
-                _ => format!("a run with {name} {}, and this one has {}", Foreign::of(&theirs), Foreign::of(&ours)),
+                _ => format!(
+                    "a run with {name} {}, and this one has {}",
+                    ForeignText::of(&theirs),
+                    ForeignText::of(&ours)
+                ),
             };
             return Err(format!(
                 "the journal {} is of {what}; run it as before, or name another journal",
-                Foreign::of(&self.path)
+                ForeignText::of(&self.path)
             ));
         }
-        let State { written, waiting, finished, .. } = &self.state;
+        let JournalState { written, waiting, finished, .. } = &self.state;
         let mut counts = written.counts.clone();
         waiting.values().for_each(|group| counts.add(&group.counts));
         let known = self.state.done.iter().cloned().chain(waiting.values().map(|group| group.items.clone()));
         let waiting = waiting.values().cloned().collect();
         self.tally.expect(written.read.clone(), known.collect(), waiting);
         let (results, failed) = (written.results.clone(), written.failed.clone());
-        Ok(Start::Behind { counts, results, failed, finished: finished.is_some() })
+        Ok(JournalStart::Behind { counts, results, failed, finished: finished.is_some() })
     }
 
     /// Returns the tally for the thread that reads the input.
-    pub fn tally(&mut self) -> Tally {
+    pub fn tally(&mut self) -> InputDigest {
         let theirs = self.tally.clone();
         self.tally.forget();
         theirs
     }
 
     /// Returns the input that was read so far.
-    pub fn read(&self) -> Read {
+    pub fn read(&self) -> ReadRecord {
         self.tally.read()
     }
 
@@ -182,14 +188,15 @@ impl Journal {
     }
 
     /// Returns the counts of the outcomes that were written.
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &OutcomeCounts {
         &self.state.written.counts
     }
 
     /// Records outcomes that were written, which are on disk, and outcomes that wait. On return the record is on disk
     /// as well.
-    pub fn commit(&mut self, written: Written, waiting: Vec<RenderedOutcomes>) -> io::Result<()> {
-        let entries = [Entry::Written(written)].into_iter().chain(waiting.into_iter().map(Entry::Waiting));
+    pub fn commit(&mut self, written: WrittenRecord, waiting: Vec<RenderedOutcomes>) -> io::Result<()> {
+        let entries =
+            [JournalEntry::Written(written)].into_iter().chain(waiting.into_iter().map(JournalEntry::Waiting));
         self.append(entries.collect())
     }
 
@@ -197,7 +204,7 @@ impl Journal {
     /// what is then appended to the files is known to be this run's.
     pub fn reopen(&mut self) -> io::Result<()> {
         match self.state.finished {
-            Some(_) => self.append(vec![Entry::Written(self.state.written.clone())]),
+            Some(_) => self.append(vec![JournalEntry::Written(self.state.written.clone())]),
             None => Ok(()),
         }
     }
@@ -206,12 +213,12 @@ impl Journal {
     pub fn finish(&mut self, code: u8) -> io::Result<()> {
         match self.state.finished == Some(code) {
             true => Ok(()),
-            false => self.append(vec![Entry::Finished(code)]),
+            false => self.append(vec![JournalEntry::Finished(code)]),
         }
     }
 
     /// Appends a record of these entries.
-    fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+    fn append(&mut self, entries: Vec<JournalEntry>) -> io::Result<()> {
         let fresh = self.size == 0;
         if mem::take(&mut self.untouched) {
             self.begin_to_write().map_err(|e| self.name(e))?;
@@ -220,7 +227,7 @@ impl Journal {
         let mut chain = self.chain.clone();
         if fresh {
             bytes = chain.head();
-            let begun = self.state.identity.iter().cloned().map(Entry::Began);
+            let begun = self.state.identity.iter().cloned().map(JournalEntry::Began);
             chain.append(&begun.chain(entries.iter().cloned()).collect::<Vec<_>>(), &mut bytes)?;
         } else {
             chain.append(&entries, &mut bytes)?;
@@ -290,8 +297,8 @@ impl Journal {
     }
 
     /// Writes everything that the journal says to another file.
-    fn write_to(&self, file: &mut File) -> io::Result<(Chain, u64)> {
-        let mut chain = Chain::new();
+    fn write_to(&self, file: &mut File) -> io::Result<(RecordChain, u64)> {
+        let mut chain = RecordChain::new();
         let mut bytes = chain.head();
         chain.append(&self.state.entries(), &mut bytes)?;
         file.write_all_at(&bytes, 0)?;
@@ -300,7 +307,7 @@ impl Journal {
     }
 
     fn name(&self, e: io::Error) -> io::Error {
-        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
+        io::Error::new(e.kind(), format!("{}: {e}", ForeignText::of(&self.path)))
     }
 }
 
@@ -313,11 +320,14 @@ pub fn beside(journal: &Path) -> PathBuf {
 
 /// Returns the message for a journal in which a complete record follows damage.
 fn damaged(path: &Path, at: u64, first: bool) -> String {
-    let name = Foreign::of(path);
+    let name = ForeignText::of(path);
     let cut = match first {
         true => String::new(),
         false => {
-            format!(", cut it there (truncate -s {at} -- {}) to have done again what was done since", Word::of(path))
+            format!(
+                ", cut it there (truncate -s {at} -- {}) to have done again what was done since",
+                ShellWord::of(path)
+            )
         }
     };
     format!(
@@ -327,7 +337,7 @@ fn damaged(path: &Path, at: u64, first: bool) -> String {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), String> {
-    let name = Foreign::of(path);
+    let name = ForeignText::of(path);
     let mut lack = None;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
@@ -359,13 +369,13 @@ mod tests {
     use super::*;
 
     fn waiting(first: u64) -> RenderedOutcomes {
-        let counts = Counts { done: 1, ..Counts::default() };
+        let counts = OutcomeCounts { done: 1, ..OutcomeCounts::default() };
         RenderedOutcomes { items: first..first + 1, counts, results: vec![b'x'; 100], failed: Vec::new() }
     }
 
-    fn written(done: u64) -> Written {
-        let counts = Counts { done: done + 1, ..Counts::default() };
-        Written { items: std::iter::once(done..done + 1).collect(), counts, ..Written::default() }
+    fn written(done: u64) -> WrittenRecord {
+        let counts = OutcomeCounts { done: done + 1, ..OutcomeCounts::default() };
+        WrittenRecord { items: std::iter::once(done..done + 1).collect(), counts, ..WrittenRecord::default() }
     }
 
     #[test]
@@ -373,8 +383,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path, false).expect("a new one");
-        let identity = Identity::default().of_task("a");
-        assert!(matches!(journal.begin(identity.clone()), Ok(Start::Fresh)));
+        let identity = RunIdentity::default().of_task("a");
+        assert!(matches!(journal.begin(identity.clone()), Ok(JournalStart::Fresh)));
         for done in 0..1000 {
             journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
         }
@@ -388,7 +398,7 @@ mod tests {
         assert_eq!(journal.state.done, std::iter::once(0..1001).collect());
         assert_eq!(journal.state.waiting.len(), 1);
         assert_eq!(state.waiting.keys().copied().collect::<Vec<_>>(), [1000, 1001]);
-        assert!(matches!(journal.begin(identity), Ok(Start::Behind { counts, .. }) if counts.done == 1002));
+        assert!(matches!(journal.begin(identity), Ok(JournalStart::Behind { counts, .. }) if counts.done == 1002));
     }
 
     /// Makes a journal in this folder whose run has written this many items one after another, the last in the last
@@ -396,7 +406,7 @@ mod tests {
     fn after(folder: &Path, items: u64) -> PathBuf {
         let path = folder.join("journal");
         let mut journal = Journal::open(&path, true).expect("it is there, or new");
-        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
         for done in 0..items {
             journal.commit(written(done), vec![waiting(done + 2)]).expect("it can be written");
         }
@@ -409,14 +419,14 @@ mod tests {
         let path = after(folder.path(), 1000);
         for run in 0..15 {
             let mut journal = Journal::open(&path, true).expect("it is there");
-            assert!(matches!(journal.begin(Identity::default()), Ok(Start::Behind { .. })));
+            assert!(matches!(journal.begin(RunIdentity::default()), Ok(JournalStart::Behind { .. })));
             for done in 0..1000 {
                 journal.commit(written(1000 * run + done), Vec::new()).expect("it can be written");
             }
         }
         let size = fs::metadata(&path).expect("it is there").len();
         let mut journal = Journal::open(&path, true).expect("it is there");
-        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
         journal.commit(written(15_000), Vec::new()).expect("it can be written");
         assert!(journal.size < size / 100, "{} of {size} bytes", journal.size);
         assert_eq!(journal.state.done, std::iter::once(0..15_001).collect());
@@ -430,8 +440,8 @@ mod tests {
         bytes.extend_from_slice(b"torn");
         fs::write(&path, &bytes).expect("written");
         let mut journal = Journal::open(&path, true).expect("it is there");
-        assert!(journal.begin(Identity::default()).is_ok());
-        assert!(journal.begin(Identity::default().of_task("other")).is_err());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default().of_task("other")).is_err());
         drop(journal);
         assert_eq!(fs::read(&path).expect("it is there"), bytes);
         let other = folder.path().join("other");
@@ -471,7 +481,7 @@ mod tests {
         fs::write(at("elsewhere/journal"), "mine").expect("written");
         let path = after(&at("granted"), 3);
         let mut journal = Journal::open(&path, true).expect("it is there");
-        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
         fs::rename(at("granted"), at("moved")).expect("moved");
         std::os::unix::fs::symlink("elsewhere", at("granted")).expect("a link");
         journal.rewrite().expect("it can be written anew");
@@ -489,7 +499,7 @@ mod tests {
         fs::write(&precious, "mine").expect("written");
         let go_on = |done| {
             let mut journal = Journal::open(&path, true).expect("it is there");
-            assert!(journal.begin(Identity::default()).is_ok());
+            assert!(journal.begin(RunIdentity::default()).is_ok());
             journal.commit(written(done), Vec::new()).expect("it can be written");
         };
         fs::write(&beside, "mine too").expect("written");
@@ -517,7 +527,7 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("journal", &link).expect("a link");
         let mut journal = Journal::open(&link, true).expect("it is there");
-        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
         journal.commit(written(3), Vec::new()).expect("it can be written");
         assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
         assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
@@ -528,7 +538,7 @@ mod tests {
     fn a_journal_grows_no_further_than_twice_what_it_says() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut journal = Journal::open(&folder.path().join("journal"), false).expect("a new one");
-        assert!(journal.begin(Identity::default()).is_ok());
+        assert!(journal.begin(RunIdentity::default()).is_ok());
         journal.rewrite_at = 10_000;
         let mut largest = 0;
         for done in 0..200 {

@@ -6,14 +6,14 @@ use std::ops::Range;
 use rangemap::RangeSet;
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
-use crate::place::Extent;
+use super::identity::RunIdentity;
+use crate::place::FileExtent;
 use crate::rendered::RenderedOutcomes;
-use wasmpool_core::outcome::Counts;
+use wasmpool_core::outcome::OutcomeCounts;
 
 /// The beginning of the input: a number of items, and the hash of their bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Read {
+pub struct ReadRecord {
     pub items: u64,
     pub hash: [u8; 32],
 }
@@ -21,20 +21,20 @@ pub struct Read {
 /// What was written, and the beginning of the input that it is based on. `items` are those since the last record;
 /// everything else covers the whole run so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenRecord {
     pub items: Vec<Range<u64>>,
-    pub counts: Counts,
-    pub results: Extent,
-    pub failed: Extent,
-    pub read: Read,
+    pub counts: OutcomeCounts,
+    pub results: FileExtent,
+    pub failed: FileExtent,
+    pub read: ReadRecord,
 }
 
 /// An entry of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Entry {
+pub enum JournalEntry {
     /// The identity of the run.
-    Began(Identity),
-    Written(Written),
+    Began(RunIdentity),
+    Written(WrittenRecord),
     /// Outcomes that wait for others before them.
     Waiting(RenderedOutcomes),
     /// Every item has its outcome, and the command ended with this code. The input may have grown since: then other
@@ -44,50 +44,50 @@ pub enum Entry {
 
 /// The sum of the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    pub identity: Option<Identity>,
+pub struct JournalState {
+    pub identity: Option<RunIdentity>,
     /// The items whose outcomes were written.
     pub done: RangeSet<u64>,
     /// What was written, except for the items.
-    pub written: Written,
+    pub written: WrittenRecord,
     /// Waiting outcomes by their first item.
     pub waiting: BTreeMap<u64, RenderedOutcomes>,
     pub finished: Option<u8>,
 }
 
-impl State {
-    pub fn apply(&mut self, entry: Entry) {
+impl JournalState {
+    pub fn apply(&mut self, entry: JournalEntry) {
         match entry {
-            Entry::Began(identity) => self.identity = Some(identity),
-            Entry::Written(mut written) => {
+            JournalEntry::Began(identity) => self.identity = Some(identity),
+            JournalEntry::Written(mut written) => {
                 self.done.extend(written.items.drain(..).filter(|items| !items.is_empty()));
                 self.written = written;
                 let done = &self.done;
                 self.waiting.retain(|first, _| !done.contains(first));
                 self.finished = None;
             }
-            Entry::Waiting(group) => {
+            JournalEntry::Waiting(group) => {
                 self.finished = None;
                 if !group.items.is_empty() && !self.done.contains(&group.items.start) {
                     self.waiting.insert(group.items.start, group);
                 }
             }
-            Entry::Finished(code) => self.finished = Some(code),
+            JournalEntry::Finished(code) => self.finished = Some(code),
         }
     }
 
     /// Returns true if the run's identity is known, and what it has done.
     pub fn is_begun(&self) -> bool {
-        self.identity.is_some() && (self.written != Written::default() || self.finished.is_some())
+        self.identity.is_some() && (self.written != WrittenRecord::default() || self.finished.is_some())
     }
 
     /// Returns the fewest entries that lead to this state.
-    pub fn entries(&self) -> Vec<Entry> {
-        let written = Written { items: self.done.iter().cloned().collect(), ..self.written.clone() };
-        let mut entries: Vec<Entry> = self.identity.iter().cloned().map(Entry::Began).collect();
-        entries.push(Entry::Written(written));
-        entries.extend(self.waiting.values().cloned().map(Entry::Waiting));
-        entries.extend(self.finished.map(Entry::Finished));
+    pub fn entries(&self) -> Vec<JournalEntry> {
+        let written = WrittenRecord { items: self.done.iter().cloned().collect(), ..self.written.clone() };
+        let mut entries: Vec<JournalEntry> = self.identity.iter().cloned().map(JournalEntry::Began).collect();
+        entries.push(JournalEntry::Written(written));
+        entries.extend(self.waiting.values().cloned().map(JournalEntry::Waiting));
+        entries.extend(self.finished.map(JournalEntry::Finished));
         entries
     }
 }
@@ -101,27 +101,31 @@ mod tests {
     fn group() -> impl Strategy<Value = RenderedOutcomes> {
         (0..100u64, 1..5u64, any::<Vec<u8>>()).prop_map(|(first, count, results)| RenderedOutcomes {
             items: first..first + count,
-            counts: Counts { done: count, ..Counts::default() },
+            counts: OutcomeCounts { done: count, ..OutcomeCounts::default() },
             results,
             failed: Vec::new(),
         })
     }
 
-    fn entry() -> impl Strategy<Value = Entry> {
+    fn entry() -> impl Strategy<Value = JournalEntry> {
         let items =
             proptest::collection::vec((0..100u64, 0..10u64).prop_map(|(first, count)| first..first + count), 0..4);
         prop_oneof![
-            group().prop_map(Entry::Waiting),
+            group().prop_map(JournalEntry::Waiting),
             (items, any::<u64>()).prop_map(|(items, done)| {
-                Entry::Written(Written { items, counts: Counts { done, ..Counts::default() }, ..Written::default() })
+                JournalEntry::Written(WrittenRecord {
+                    items,
+                    counts: OutcomeCounts { done, ..OutcomeCounts::default() },
+                    ..WrittenRecord::default()
+                })
             }),
-            any::<u8>().prop_map(Entry::Finished),
-            "[a-z]{0,5}".prop_map(|name| Entry::Began(Identity::default().of_task(&name))),
+            any::<u8>().prop_map(JournalEntry::Finished),
+            "[a-z]{0,5}".prop_map(|name| JournalEntry::Began(RunIdentity::default().of_task(&name))),
         ]
     }
 
-    fn sum(entries: impl IntoIterator<Item = Entry>) -> State {
-        let mut state = State::default();
+    fn sum(entries: impl IntoIterator<Item = JournalEntry>) -> JournalState {
+        let mut state = JournalState::default();
         entries.into_iter().for_each(|entry| state.apply(entry));
         state
     }

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::aside::{Aside, Directory, is_aside};
+use crate::aside::{OpenDirectory, UnnamedFile, is_aside};
 use crate::place::directory_of;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 use wasmpool_scheduler::WorkerId;
 
 /// Prefix of the name of an incomplete result.
@@ -17,28 +17,28 @@ const UNFINISHED: &str = ".part-";
 ///
 /// The directory is opened once, and no link in it is followed: a task that may write to it cannot lead results elsewhere.
 #[derive(Debug)]
-pub struct Files {
+pub struct ResultFiles {
     path: PathBuf,
-    directory: Directory,
+    directory: OpenDirectory,
     /// Maximum bytes of a result.
     most: u64,
     /// Results of which parts have arrived.
-    begun: BTreeMap<WorkerId, Begun>,
+    begun: BTreeMap<WorkerId, UnfinishedFile>,
 }
 
 #[derive(Debug)]
-struct Begun {
-    aside: Aside,
+struct UnfinishedFile {
+    aside: UnnamedFile,
     bytes: u64,
 }
 
-impl Files {
+impl ResultFiles {
     /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run.
-    pub fn create(path: &Path, most: u64) -> Result<Files, String> {
-        let shown = Foreign::of(path);
+    pub fn create(path: &Path, most: u64) -> Result<ResultFiles, String> {
+        let shown = ForeignText::of(path);
         let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
         fs::create_dir_all(path).map_err(failed)?;
-        let directory = Directory::open(path).map_err(failed)?;
+        let directory = OpenDirectory::open(path).map_err(failed)?;
         if !directory.lock() {
             return Err(format!("another run writes its results to the directory {shown}; name a new one"));
         }
@@ -53,7 +53,7 @@ impl Files {
             return Err(format!("the directory {shown} of --results is not empty; name a new one, or empty it"));
         }
         left.iter().try_for_each(|name| directory.remove(name)).map_err(failed)?;
-        Ok(Files { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
+        Ok(ResultFiles { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
     }
 
     /// Returns true if a file of this path lies in the directory, where a result could take its name.
@@ -84,8 +84,8 @@ impl Files {
         Ok(true)
     }
 
-    fn begin(&self) -> io::Result<Begun> {
-        Ok(Begun { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
+    fn begin(&self) -> io::Result<UnfinishedFile> {
+        Ok(UnfinishedFile { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
     }
 
     /// Ends a result with the bytes that are still missing, and returns its path.
@@ -105,7 +105,7 @@ impl Files {
     }
 
     fn name(&self, e: io::Error) -> io::Error {
-        io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(&self.path)))
+        io::Error::new(e.kind(), format!("{}: {e}", ForeignText::of(&self.path)))
     }
 
     /// Drops the parts of a result that was not completed.

@@ -12,22 +12,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-pub use files::Files;
-pub use target::Target;
-pub use writer::{Message, Output, write_all};
+pub use files::ResultFiles;
+pub use target::OutputTarget;
+pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
-use crate::supervisor::{Encoded, Event, Record, Recorded, Sender, Sink, Value, split_off};
+use crate::supervisor::{
+    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, split_off,
+};
 use wasmpool_core::json::encode_string;
-use wasmpool_core::layer::Part;
-use wasmpool_core::outcome::{Beside, Counts, Failure, Kind};
-use wasmpool_core::policy::Form;
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts, SuccessNotes};
+use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::text::bytes_said;
 use wasmpool_scheduler::WorkerId;
 
 /// The form in which outcomes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LineFormat {
     /// The bare result as JSON, one per line; failed items are left out.
     Values,
     /// One record per item.
@@ -37,61 +39,61 @@ pub enum Format {
 }
 
 /// Prints outcomes in one of the formats, and counts them.
-pub struct Printer<'a> {
-    lines: Lines,
-    counts: Counts,
-    besides: Besides,
-    writer: mpsc::Sender<Message>,
+pub struct OutcomePrinter<'a> {
+    lines: OutcomeLines,
+    counts: OutcomeCounts,
+    besides: ExtraOutputs,
+    writer: mpsc::Sender<WriterMessage>,
     /// The supervisor, which is told if a file cannot be written.
-    supervisor: Sender,
+    supervisor: EventSender,
     /// True once a file could not be written, so that the run ends: items from then on have no outcome.
     broken: bool,
     /// The watcher that is told each failure, and that time passes.
-    watcher: &'a mut dyn Watcher,
+    watcher: &'a mut dyn RunWatcher,
 }
 
 /// The files that are written besides the lines.
 #[derive(Debug, Default)]
-pub struct Besides {
+pub struct ExtraOutputs {
     /// The form of the items, if failed ones are to be written.
-    pub failed: Option<Form>,
+    pub failed: Option<ItemEncoding>,
     /// True if there is a journal, which is also told of outcomes that print nothing.
     pub journal: bool,
     /// The files to which values go; then only their paths are printed.
-    pub files: Option<Files>,
+    pub files: Option<ResultFiles>,
 }
 
 /// An observer of a run, which reports on standard error or elsewhere.
-pub trait Watcher {
+pub trait RunWatcher {
     /// Reports that the run continues an earlier one, which had these counts.
-    fn goes_on(&mut self, _counts: &Counts) {}
+    fn goes_on(&mut self, _counts: &OutcomeCounts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Reports that workers cannot be started, while `living` others exist.
     fn short_of_workers(&mut self, living: usize, why: &io::Error);
-    fn unprotected(&mut self, lacking: &[Part]);
+    fn unprotected(&mut self, lacking: &[LayerPart]);
     /// Reports that time has passed. Returns when it should be called again.
-    fn tick(&mut self, items: u64, counts: &Counts) -> Option<Duration>;
+    fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
 }
 
-impl<'a> Printer<'a> {
+impl<'a> OutcomePrinter<'a> {
     pub fn new(
-        lines: Lines,
-        counts: Counts,
-        besides: Besides,
-        writer: mpsc::Sender<Message>,
-        supervisor: Sender,
-        watcher: &'a mut dyn Watcher,
+        lines: OutcomeLines,
+        counts: OutcomeCounts,
+        besides: ExtraOutputs,
+        writer: mpsc::Sender<WriterMessage>,
+        supervisor: EventSender,
+        watcher: &'a mut dyn RunWatcher,
     ) -> Self {
-        Printer { lines, counts, besides, writer, supervisor, broken: false, watcher }
+        OutcomePrinter { lines, counts, besides, writer, supervisor, broken: false, watcher }
     }
 
     /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
     fn file<'v>(
         &mut self,
-        record: &Record<'_>,
-        result: Result<Value<'v>, Failure>,
-    ) -> Option<Result<Value<'v>, Failure>> {
+        record: &OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'v>, Failure>,
+    ) -> Option<Result<OutcomeValue<'v>, Failure>> {
         let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
             return Some(result);
         };
@@ -99,17 +101,17 @@ impl<'a> Printer<'a> {
             Ok(value) => value,
             failed => return Some(failed),
         };
-        let Encoded::One(rest) = &value.encoded else {
+        let EncodedValue::One(rest) = &value.encoded else {
             return Some(Err(invalid("the worker sent several values for one file")));
         };
         let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e)).ok()?;
         let shown = path.to_string_lossy();
         let mut printed = Vec::new();
         match self.lines.format {
-            Format::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
-            Format::Values | Format::Records => encode_string(&shown, &mut printed),
+            LineFormat::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
+            LineFormat::Values | LineFormat::Records => encode_string(&shown, &mut printed),
         }
-        Some(Ok(Value { encoded: Encoded::One(Cow::Owned(printed)), ..value }))
+        Some(Ok(OutcomeValue { encoded: EncodedValue::One(Cow::Owned(printed)), ..value }))
     }
 
     /// Ends the run. A full disk is no fault of the item's: neither it nor any later item has an outcome.
@@ -118,15 +120,15 @@ impl<'a> Printer<'a> {
         self.supervisor.send(Event::OutputFailed(e));
     }
 
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &OutcomeCounts {
         &self.counts
     }
 }
 
 /// The settings by which outcomes become lines.
 #[derive(Clone, Debug)]
-pub struct Lines {
-    format: Format,
+pub struct OutcomeLines {
+    format: LineFormat,
     /// The members of a record that name its task, if there are several tasks.
     label: String,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
@@ -141,29 +143,29 @@ const RECORDS: u64 = 4;
 /// Bytes that the records of one outcome may take in any case: they also hold what the guest printed.
 const RECORDS_AT_LEAST: u64 = 1 << 20;
 
-impl Lines {
-    pub fn new(format: Format) -> Lines {
-        Lines { format, label: String::new(), deterministic: false, most: usize::MAX }
+impl OutcomeLines {
+    pub fn new(format: LineFormat) -> OutcomeLines {
+        OutcomeLines { format, label: String::new(), deterministic: false, most: usize::MAX }
     }
 
     /// Makes the settings for one of several tasks.
-    pub fn of_task(format: Format, task: &str) -> Lines {
-        Lines { label: record::label(task), ..Lines::new(format) }
+    pub fn of_task(format: LineFormat, task: &str) -> OutcomeLines {
+        OutcomeLines { label: record::label(task), ..OutcomeLines::new(format) }
     }
 
     /// Sets the maximum bytes of an outcome.
-    pub fn within(self, max_output: u64) -> Lines {
+    pub fn within(self, max_output: u64) -> OutcomeLines {
         let most = max_output.saturating_mul(RECORDS).saturating_add(RECORDS_AT_LEAST);
-        Lines { most: usize::try_from(most).unwrap_or(usize::MAX), ..self }
+        OutcomeLines { most: usize::try_from(most).unwrap_or(usize::MAX), ..self }
     }
 
     /// Sets whether records must be the same in every run.
-    pub fn deterministic(self, deterministic: bool) -> Lines {
-        Lines { deterministic, ..self }
+    pub fn deterministic(self, deterministic: bool) -> OutcomeLines {
+        OutcomeLines { deterministic, ..self }
     }
 
     /// Removes from a record what is not printed.
-    pub fn reduce(&self, record: &mut Record<'_>) {
+    pub fn reduce(&self, record: &mut OutcomeRecord<'_>) {
         if self.deterministic {
             record.elapsed = Duration::ZERO;
             record.worker = None;
@@ -173,12 +175,12 @@ impl Lines {
     /// Appends the printed form of an outcome, and returns its failure if it is one.
     pub fn outcome(
         &self,
-        record: &Record<'_>,
-        result: Result<Value<'_>, Failure>,
+        record: &OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let result = result.and_then(|value| self.value(record, value, to));
-        if let (Format::Records, Err(failure)) = (self.format, &result) {
+        if let (LineFormat::Records, Err(failure)) = (self.format, &result) {
             record::failed(record, &self.label, failure, to);
         }
         result
@@ -186,18 +188,18 @@ impl Lines {
 
     /// Appends the printed form of an item that nobody tried to run.
     pub fn untried(&self, index: u64, failure: &Failure, to: &mut Vec<u8>) {
-        if self.format == Format::Records {
+        if self.format == LineFormat::Records {
             record::untried(index, &self.label, failure, to);
         }
     }
 
     /// Appends a success. A value that would break the framing is removed again, and reported as invalid.
-    fn value(&self, record: &Record<'_>, value: Value<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+    fn value(&self, record: &OutcomeRecord<'_>, value: OutcomeValue<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
         let start = to.len();
         let mut beside = value.beside.as_deref();
         let result = match value.encoded {
-            Encoded::One(element) => self.element(record, beside, element, to),
-            Encoded::Many(many) => elements(many).try_for_each(|element| {
+            EncodedValue::One(element) => self.element(record, beside, element, to),
+            EncodedValue::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
                 // What the guest printed belongs to the call, and is reported once.
                 self.element(record, beside.take(), Cow::Borrowed(element), to)?;
@@ -214,7 +216,7 @@ impl Lines {
 
     fn too_many_records(&self) -> Failure {
         Failure::new(
-            Kind::OutputTooLarge,
+            FailureKind::OutputTooLarge,
             format!(
                 "the records of its elements are longer than {}, {RECORDS} times --max-output; allow more with \
                  --max-output, or take --output-format values",
@@ -225,13 +227,13 @@ impl Lines {
 
     fn element(
         &self,
-        record: &Record<'_>,
-        beside: Option<&Beside>,
+        record: &OutcomeRecord<'_>,
+        beside: Option<&SuccessNotes>,
         element: Cow<'_, [u8]>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         match self.format {
-            Format::Raw { delimiter: Some(delimiter) } => {
+            LineFormat::Raw { delimiter: Some(delimiter) } => {
                 if memchr::memchr(delimiter, &element).is_some() {
                     let name = if delimiter == 0 { "a NUL" } else { "a newline" };
                     return Err(invalid(&format!(
@@ -241,13 +243,13 @@ impl Lines {
                 append(element, to);
                 to.push(delimiter);
             }
-            Format::Raw { delimiter: None } => append(element, to),
-            Format::Values => {
+            LineFormat::Raw { delimiter: None } => append(element, to),
+            LineFormat::Values => {
                 one_json_value(&element)?;
                 append(element, to);
                 to.push(b'\n');
             }
-            Format::Records => {
+            LineFormat::Records => {
                 one_json_value(&element)?;
                 record::ok(record, &self.label, &element, beside, to);
             }
@@ -256,11 +258,11 @@ impl Lines {
     }
 }
 
-impl Sink for Printer<'_> {
+impl OutcomeSink for OutcomePrinter<'_> {
     fn record(
         &mut self,
-        mut record: Record<'_>,
-        result: Result<Value<'_>, Failure>,
+        mut record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
         to: &mut RenderedOutcomes,
     ) -> Recorded {
         if self.broken {
@@ -287,12 +289,12 @@ impl Sink for Printer<'_> {
     fn emit(&mut self, group: RenderedOutcomes) {
         if group.bytes() > 0 || self.besides.journal {
             // If the writer is gone, its thread reports the reason.
-            let _ = self.writer.send(Message::Next(group));
+            let _ = self.writer.send(WriterMessage::Next(group));
         }
     }
 
     fn wait(&mut self, group: RenderedOutcomes) {
-        let _ = self.writer.send(Message::Waiting(group));
+        let _ = self.writer.send(WriterMessage::Waiting(group));
     }
 
     fn part(&mut self, worker: WorkerId, bytes: &[u8]) -> bool {
@@ -320,7 +322,7 @@ impl Sink for Printer<'_> {
         self.watcher.short_of_workers(living, why);
     }
 
-    fn unprotected(&mut self, lacking: &[Part]) {
+    fn unprotected(&mut self, lacking: &[LayerPart]) {
         self.watcher.unprotected(lacking);
     }
 
@@ -355,7 +357,7 @@ fn is_integer(element: &[u8]) -> bool {
 }
 
 fn invalid(message: &str) -> Failure {
-    Failure::new(Kind::InvalidOutput, message)
+    Failure::new(FailureKind::InvalidOutput, message)
 }
 
 /// Returns the values of an outcome; `None` for bytes that are not length-prefixed values.

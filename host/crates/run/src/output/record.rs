@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::escaped;
-use crate::supervisor::Record;
+use crate::supervisor::OutcomeRecord;
 use wasmpool_core::failed;
-use wasmpool_core::outcome::{Beside, Failure};
-use wasmpool_core::policy::Form;
+use wasmpool_core::outcome::{Failure, SuccessNotes};
+use wasmpool_core::policy::ItemEncoding;
 
 /// Appends the record of a success. `value` is JSON, and `label` the members that follow the index.
-pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside>, to: &mut Vec<u8>) {
+pub fn ok(record: &OutcomeRecord<'_>, label: &str, value: &[u8], beside: Option<&SuccessNotes>, to: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(to, "{{\"index\":{}{label},\"status\":\"ok\",\"value\":", record.index);
     to.extend_from_slice(value);
@@ -24,7 +24,7 @@ pub fn ok(record: &Record<'_>, label: &str, value: &[u8], beside: Option<&Beside
 }
 
 /// Appends the record of a failure.
-pub fn failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
+pub fn failed(record: &OutcomeRecord<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     to.push(b'{');
     end_failed(record, label, failure, to);
 }
@@ -43,7 +43,7 @@ pub fn label(task: &str) -> String {
 }
 
 /// Appends the record of a failure with its item in its original form: a line that can be mapped over again.
-pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &mut Vec<u8>) {
+pub fn failed_item(record: &mut OutcomeRecord<'_>, failure: &Failure, form: ItemEncoding, to: &mut Vec<u8>) {
     let (tag, bytes) = record.item.bytes();
     failed::begin(tag, bytes, form, to);
     to.push(b',');
@@ -51,14 +51,14 @@ pub fn failed_item(record: &mut Record<'_>, failure: &Failure, form: Form, to: &
 }
 
 /// Appends the members of a failure's record and its end, after the other members.
-fn end_failed(record: &Record<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
+fn end_failed(record: &OutcomeRecord<'_>, label: &str, failure: &Failure, to: &mut Vec<u8>) {
     let _ = write!(to, "\"index\":{}{label},\"status\":\"failed\"", record.index);
     merge(failure, to);
     tail(record, to);
     to.extend_from_slice(b"}\n");
 }
 
-fn tail(record: &Record<'_>, to: &mut Vec<u8>) {
+fn tail(record: &OutcomeRecord<'_>, to: &mut Vec<u8>) {
     let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
     if let Some(worker) = record.worker {
         // People count from one.

@@ -5,23 +5,23 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::fresh::{self, Fresh};
+use crate::fresh::{self, NewFile};
 use crate::hashed;
-use crate::place::{Extent, SameFile, sync_directory};
+use crate::place::{FileExtent, SameFile, sync_directory};
 use crate::stdio::Stdout;
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// The target of results, or of failed items.
 #[derive(Debug)]
-pub struct Target {
-    to: To,
+pub struct OutputTarget {
+    to: OutputPlace,
     written: u64,
     /// The hash of everything that was written, if a journal needs it.
     hasher: Option<blake3::Hasher>,
 }
 
 #[derive(Debug)]
-enum To {
+enum OutputPlace {
     Stdout,
     /// A file. `begun` is true once the content after what is kept was removed, which waits until there is something to
     /// replace it. A file that was newly made is removed if that never happens.
@@ -29,62 +29,65 @@ enum To {
         path: PathBuf,
         file: File,
         begun: bool,
-        fresh: Option<Fresh>,
+        fresh: Option<NewFile>,
     },
 }
 
 /// Number of bytes of a file that are hashed at a time.
 const STEP: u64 = 16 << 20;
 
-impl Target {
+impl OutputTarget {
     /// Opens standard output, or a file, which is made if it does not exist. `what` is its name in an error.
-    pub fn open(path: Option<&Path>, what: &str) -> Result<Target, String> {
+    pub fn open(path: Option<&Path>, what: &str) -> Result<OutputTarget, String> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             Stdout.check().map_err(|wrong| format!("cannot write {what}: {wrong}"))?;
-            return Ok(Target::stdout());
+            return Ok(OutputTarget::stdout());
         };
         let (file, fresh) = fresh::open_or_make(File::options().write(true), path)
-            .map_err(|e| format!("cannot write {what} {}: {e}", Foreign::of(path)))?;
-        Ok(Target { to: To::File { path: path.to_owned(), file, begun: false, fresh }, ..Target::stdout() })
+            .map_err(|e| format!("cannot write {what} {}: {e}", ForeignText::of(path)))?;
+        Ok(OutputTarget {
+            to: OutputPlace::File { path: path.to_owned(), file, begun: false, fresh },
+            ..OutputTarget::stdout()
+        })
     }
 
-    pub fn stdout() -> Target {
-        Target { to: To::Stdout, written: 0, hasher: None }
+    pub fn stdout() -> OutputTarget {
+        OutputTarget { to: OutputPlace::Stdout, written: 0, hasher: None }
     }
 
     /// Turns hashing on, for a run with a journal, if the target is a file.
-    pub fn hashed(self) -> Target {
+    pub fn hashed(self) -> OutputTarget {
         let hasher = self.can_be_cut().then(blake3::Hasher::new);
-        Target { hasher, ..self }
+        OutputTarget { hasher, ..self }
     }
 
     /// Returns the identity of the file, if it is one on a disk.
     pub fn same(&self) -> Option<SameFile> {
         match &self.to {
-            To::Stdout => Stdout.duplicate().ok().and_then(|file| SameFile::of(&file)),
-            To::File { file, .. } => SameFile::of(file),
+            OutputPlace::Stdout => Stdout.duplicate().ok().and_then(|file| SameFile::of(&file)),
+            OutputPlace::File { file, .. } => SameFile::of(file),
         }
     }
 
     /// Returns true if a resumed run can remove what was written and not promised. Standard output never can be cut.
     pub fn can_be_cut(&self) -> bool {
-        matches!(&self.to, To::File { file, .. } if SameFile::of(file).is_some())
+        matches!(&self.to, OutputPlace::File { file, .. } if SameFile::of(file).is_some())
     }
 
     /// Returns how much of the target is complete, if everything that was written is.
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> FileExtent {
         let hash = self.hasher.as_ref().map_or_else(|| blake3::hash(b""), blake3::Hasher::finalize);
-        Extent { bytes: self.written, hash: hash.into() }
+        FileExtent { bytes: self.written, hash: hash.into() }
     }
 
     /// Syncs what was written, where that is possible; the first time also the directory entry of the file.
     pub fn sync(&self, first: bool) -> io::Result<()> {
         match &self.to {
-            To::File { path, file, .. } if self.same().is_some() => {
+            OutputPlace::File { path, file, .. } if self.same().is_some() => {
                 let result = file.sync_data().and_then(|()| if first { sync_directory(path) } else { Ok(()) });
                 result.map_err(|e| name(path, e))
             }
-            To::Stdout if self.same().is_some() => {
+            OutputPlace::Stdout if self.same().is_some() => {
                 let result = Stdout.duplicate().and_then(|file| {
                     file.sync_data()?;
                     // If its path is unknown, or not accessible to this user, only the file itself is synced.
@@ -100,15 +103,15 @@ impl Target {
     /// Continues after what an earlier run has written: a file keeps that, and loses what follows once there is
     /// something to write. After a run that has `finished` nothing can follow. The whole file is read and compared with
     /// its hash, unless `interrupted` returns true.
-    pub fn go_on(&mut self, extent: &Extent, finished: bool, interrupted: &dyn Fn() -> bool) -> Result<(), Error> {
+    pub fn go_on(&mut self, extent: &FileExtent, finished: bool, interrupted: &dyn Fn() -> bool) -> Result<(), Error> {
         self.written = extent.bytes;
         let Some(same) = self.same() else {
             return Ok(());
         };
-        let To::File { path, file, fresh, .. } = &self.to else {
+        let OutputPlace::File { path, file, fresh, .. } = &self.to else {
             return Ok(());
         };
-        let name = Foreign::of(path);
+        let name = ForeignText::of(path);
         let cannot = |e: io::Error| Error::Journal(format!("cannot go on with {name}: {e}"));
         let other = |how: &str| {
             Error::Journal(format!(
@@ -140,7 +143,7 @@ impl Target {
 
     /// Prepares the file for results: it is emptied, or cut where it is continued. Later calls do nothing.
     pub fn begin(&mut self) -> io::Result<()> {
-        if let To::File { path, file, begun: begun @ false, fresh } = &mut self.to {
+        if let OutputPlace::File { path, file, begun: begun @ false, fresh } = &mut self.to {
             let metadata = file.metadata()?;
             if metadata.is_file() {
                 let end = self.written;
@@ -159,13 +162,13 @@ impl Target {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.begin()?;
         match &mut self.to {
-            To::Stdout => {
+            OutputPlace::Stdout => {
                 Stdout.write_all(bytes).map_err(|e| match e.kind() {
                     io::ErrorKind::BrokenPipe => e,
                     kind => io::Error::new(kind, format!("standard output: {e}")),
                 })?;
             }
-            To::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
+            OutputPlace::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
         }
         self.written += bytes.len() as u64;
         if let Some(hasher) = &mut self.hasher {
@@ -191,5 +194,5 @@ fn hash_begin(mut file: &File, bytes: u64, interrupted: &dyn Fn() -> bool) -> io
 }
 
 fn name(path: &Path, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{}: {e}", Foreign::of(path)))
+    io::Error::new(e.kind(), format!("{}: {e}", ForeignText::of(path)))
 }

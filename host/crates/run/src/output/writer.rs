@@ -7,21 +7,21 @@ use std::time::Instant;
 
 use rangemap::RangeSet;
 
-use super::target::Target;
+use super::target::OutputTarget;
 use crate::error::Error;
-use crate::journal::{Identity, Journal, Start, Written};
+use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
-use crate::supervisor::{Event, Sender};
-use wasmpool_core::outcome::Counts;
+use crate::supervisor::{Event, EventSender};
+use wasmpool_core::outcome::OutcomeCounts;
 
 /// Everything that a run writes.
 #[derive(Debug)]
-pub struct Output {
-    pub results: Target,
+pub struct RunOutput {
+    pub results: OutputTarget,
     /// The target of failed items with their input.
-    pub failed: Option<Target>,
+    pub failed: Option<OutputTarget>,
     pub journal: Option<Journal>,
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
@@ -32,43 +32,43 @@ pub struct Output {
 #[derive(Debug, Default)]
 struct Uncommitted {
     items: RangeSet<u64>,
-    counts: Counts,
+    counts: OutcomeCounts,
     waiting: Vec<RenderedOutcomes>,
     /// The time since which there are such outcomes.
     since: Option<Instant>,
 }
 
-impl Output {
-    pub fn new(results: Target, failed: Option<Target>, journal: Option<Journal>) -> Output {
+impl RunOutput {
+    pub fn new(results: OutputTarget, failed: Option<OutputTarget>, journal: Option<Journal>) -> RunOutput {
         let (results, failed) = match journal {
-            Some(_) => (results.hashed(), failed.map(Target::hashed)),
+            Some(_) => (results.hashed(), failed.map(OutputTarget::hashed)),
             None => (results, failed),
         };
-        Output { results, failed, journal, claiming: false, uncommitted: Uncommitted::default() }
+        RunOutput { results, failed, journal, claiming: false, uncommitted: Uncommitted::default() }
     }
 
     /// Has the journal record that the files are this run's before the first byte is written. What stands in the files
     /// is then known to be this run's own even if it is killed at once, and the run that continues it does not take it
     /// for the user's.
-    pub fn claiming(self, claiming: bool) -> Output {
-        Output { claiming, ..self }
+    pub fn claiming(self, claiming: bool) -> RunOutput {
+        RunOutput { claiming, ..self }
     }
 
     /// Returns the files on a disk among everything that is written.
     pub fn same_files(&self) -> Vec<SameFile> {
         let targets = [Some(&self.results), self.failed.as_ref()];
         let journal = self.journal.as_ref().and_then(Journal::same);
-        targets.into_iter().flatten().filter_map(Target::same).chain(journal).collect()
+        targets.into_iter().flatten().filter_map(OutputTarget::same).chain(journal).collect()
     }
 
     /// Finds out where a run begins, or continues with its journal. Nothing is changed yet. Checking what was written
     /// takes as long as reading it, unless it is `interrupted`.
-    pub fn start(&mut self, identity: Identity, interrupted: &dyn Fn() -> bool) -> Result<Start, Error> {
+    pub fn start(&mut self, identity: RunIdentity, interrupted: &dyn Fn() -> bool) -> Result<JournalStart, Error> {
         let Some(journal) = &mut self.journal else {
-            return Ok(Start::Fresh);
+            return Ok(JournalStart::Fresh);
         };
         let start = journal.begin(identity).map_err(Error::Journal)?;
-        if let Start::Behind { results, failed, finished, .. } = &start {
+        if let JournalStart::Behind { results, failed, finished, .. } = &start {
             self.results.go_on(results, *finished, interrupted)?;
             self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed, *finished, interrupted))?;
         }
@@ -81,29 +81,29 @@ impl Output {
     }
 
     /// Notes something to be recorded in the journal, if there is one.
-    fn note(&mut self, told: Told) {
+    fn note(&mut self, told: JournalMessage) {
         if self.journal.is_none() {
             return;
         }
         let Uncommitted { items, counts, waiting, since } = &mut self.uncommitted;
         since.get_or_insert_with(Instant::now);
         match told {
-            Told::Next { items: next, counts: more } => {
+            JournalMessage::Next { items: next, counts: more } => {
                 items.insert(next);
                 counts.add(&more);
             }
-            Told::Waiting(group) => waiting.push(group),
+            JournalMessage::Waiting(group) => waiting.push(group),
         }
     }
 
     /// Empties the files, and has the journal record that they are this run's, before anything else is recorded or
     /// written.
-    fn claim(&mut self) -> Result<(), Refused> {
+    fn claim(&mut self) -> Result<(), OutputError> {
         if !std::mem::take(&mut self.claiming) || self.journal.as_ref().is_none_or(Journal::is_begun) {
             return Ok(());
         }
-        self.results.begin().map_err(Refused::Failed)?;
-        self.failed.as_mut().map_or(Ok(()), Target::begin).map_err(Refused::Failed)?;
+        self.results.begin().map_err(OutputError::Failed)?;
+        self.failed.as_mut().map_or(Ok(()), OutputTarget::begin).map_err(OutputError::Failed)?;
         let told = std::mem::take(&mut self.uncommitted);
         self.uncommitted.since = Some(Instant::now());
         let claimed = self.commit();
@@ -112,7 +112,7 @@ impl Output {
     }
 
     /// Records in the journal what was written, once that is on disk.
-    fn commit(&mut self) -> Result<(), Refused> {
+    fn commit(&mut self) -> Result<(), OutputError> {
         if self.uncommitted.since.is_none() {
             return Ok(());
         }
@@ -121,19 +121,19 @@ impl Output {
             return Ok(());
         };
         let Uncommitted { items, counts, waiting, .. } = std::mem::take(&mut self.uncommitted);
-        let first = *journal.counts() == Counts::default();
-        self.results.sync(first).map_err(Refused::Failed)?;
-        self.failed.as_ref().map_or(Ok(()), |target| target.sync(first)).map_err(Refused::Failed)?;
+        let first = *journal.counts() == OutcomeCounts::default();
+        self.results.sync(first).map_err(OutputError::Failed)?;
+        self.failed.as_ref().map_or(Ok(()), |target| target.sync(first)).map_err(OutputError::Failed)?;
         let mut all = journal.counts().clone();
         all.add(&counts);
-        let written = Written {
+        let written = WrittenRecord {
             items: items.into_iter().collect(),
             counts: all,
             results: self.results.extent(),
-            failed: self.failed.as_ref().map(Target::extent).unwrap_or_default(),
+            failed: self.failed.as_ref().map(OutputTarget::extent).unwrap_or_default(),
             read: journal.read(),
         };
-        journal.commit(written, waiting).map_err(Refused::Journal)
+        journal.commit(written, waiting).map_err(OutputError::Journal)
     }
 
     /// Ends the output. If nothing was written, the empty file is the result; unless it was never found out whether the
@@ -143,12 +143,12 @@ impl Output {
             return Ok(());
         }
         self.results.begin()?;
-        self.failed.as_mut().map_or(Ok(()), Target::begin)
+        self.failed.as_mut().map_or(Ok(()), OutputTarget::begin)
     }
 }
 
 /// The reason why output was not written.
-enum Refused {
+enum OutputError {
     /// Nobody reads the results any more.
     Closed,
     Failed(io::Error),
@@ -157,7 +157,7 @@ enum Refused {
 
 /// A message to the writer.
 #[derive(Debug)]
-pub enum Message {
+pub enum WriterMessage {
     /// The next outcomes in order.
     Next(RenderedOutcomes),
     /// Outcomes that wait for others, and are only for the journal.
@@ -165,8 +165,8 @@ pub enum Message {
 }
 
 /// Something that the journal is to record.
-enum Told {
-    Next { items: Range<u64>, counts: Counts },
+enum JournalMessage {
+    Next { items: Range<u64>, counts: OutcomeCounts },
     Waiting(RenderedOutcomes),
 }
 
@@ -176,27 +176,31 @@ const WRITE: usize = 256 << 10;
 const TOLD: usize = 1024;
 
 /// Writes outcomes and tells the supervisor how many bytes were written, until there are no more.
-pub fn write_all(mut output: Output, messages: &Receiver<Message>, supervisor: &Sender) -> Output {
+pub fn write_all(mut output: RunOutput, messages: &Receiver<WriterMessage>, supervisor: &EventSender) -> RunOutput {
     if let Err(refused) = output.write_until_end(messages, supervisor) {
         supervisor.send(match refused {
-            Refused::Closed => Event::OutputClosed,
-            Refused::Failed(e) => Event::OutputFailed(e),
-            Refused::Journal(e) => Event::JournalFailed(e),
+            OutputError::Closed => Event::OutputClosed,
+            OutputError::Failed(e) => Event::OutputFailed(e),
+            OutputError::Journal(e) => Event::JournalFailed(e),
         });
     }
     output
 }
 
-impl Output {
-    fn write_until_end(&mut self, messages: &Receiver<Message>, supervisor: &Sender) -> Result<(), Refused> {
+impl RunOutput {
+    fn write_until_end(
+        &mut self,
+        messages: &Receiver<WriterMessage>,
+        supervisor: &EventSender,
+    ) -> Result<(), OutputError> {
         loop {
             let next = match self.uncommitted.since {
                 None => messages.recv().map_err(RecvTimeoutError::from),
                 Some(since) => messages.recv_timeout(COMMIT_EVERY.saturating_sub(since.elapsed())),
             };
             match next {
-                Ok(Message::Next(group)) => self.write_more(group, messages, supervisor)?,
-                Ok(Message::Waiting(group)) => self.note(Told::Waiting(group)),
+                Ok(WriterMessage::Next(group)) => self.write_more(group, messages, supervisor)?,
+                Ok(WriterMessage::Waiting(group)) => self.note(JournalMessage::Waiting(group)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
             }
@@ -210,26 +214,26 @@ impl Output {
     fn write_more(
         &mut self,
         group: RenderedOutcomes,
-        messages: &Receiver<Message>,
-        supervisor: &Sender,
-    ) -> Result<(), Refused> {
+        messages: &Receiver<WriterMessage>,
+        supervisor: &EventSender,
+    ) -> Result<(), OutputError> {
         let RenderedOutcomes { items, counts, mut results, mut failed } = group;
-        let mut told = vec![Told::Next { items, counts }];
+        let mut told = vec![JournalMessage::Next { items, counts }];
         // Groups that print nothing are reported from time to time, too.
         while results.len() + failed.len() < WRITE
             && told.len() < TOLD
             && let Ok(message) = messages.try_recv()
         {
             match message {
-                Message::Next(more) => {
+                WriterMessage::Next(more) => {
                     results.extend_from_slice(&more.results);
                     failed.extend_from_slice(&more.failed);
-                    told.push(Told::Next { items: more.items, counts: more.counts });
+                    told.push(JournalMessage::Next { items: more.items, counts: more.counts });
                 }
-                Message::Waiting(group) => told.push(Told::Waiting(group)),
+                WriterMessage::Waiting(group) => told.push(JournalMessage::Waiting(group)),
             }
         }
-        self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(Refused::Journal)?;
+        self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
         self.write(&results, &failed)?;
         told.into_iter().for_each(|told| self.note(told));
@@ -237,17 +241,17 @@ impl Output {
         Ok(())
     }
 
-    fn write(&mut self, results: &[u8], failed: &[u8]) -> Result<(), Refused> {
+    fn write(&mut self, results: &[u8], failed: &[u8]) -> Result<(), OutputError> {
         // Failed items are written first: if nobody reads the results any more, they are still recorded.
         if let Some(target) = &mut self.failed
             && !failed.is_empty()
         {
-            target.write(failed).map_err(Refused::Failed)?;
+            target.write(failed).map_err(OutputError::Failed)?;
         }
         if !results.is_empty() {
             self.results.write(results).map_err(|e| match e.kind() {
-                io::ErrorKind::BrokenPipe => Refused::Closed,
-                _ => Refused::Failed(e),
+                io::ErrorKind::BrokenPipe => OutputError::Closed,
+                _ => OutputError::Failed(e),
             })?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use crate::rendered::{Mark, RenderedOutcomes};
+use crate::rendered::{RenderMark, RenderedOutcomes};
 use wasmpool_ipc::batch::{Batch, with_headers};
 use wasmpool_ipc::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 
@@ -12,14 +12,14 @@ const KNOWN: &str = "the scheduler speaks of chunks that were sent, and not yet 
 
 /// An item whose outcome is known; its bytes are looked up on demand.
 #[derive(Debug)]
-pub struct Item<'a> {
-    pieces: &'a [Piece],
-    cursor: &'a mut Cursor,
+pub struct AnsweredItem<'a> {
+    pieces: &'a [BatchSlice],
+    cursor: &'a mut ChunkCursor,
     /// Its index in the chunk.
     nth: usize,
 }
 
-impl Item<'_> {
+impl AnsweredItem<'_> {
     pub fn bytes(&mut self) -> (ItemTag, &[u8]) {
         self.cursor.find(self.pieces, self.nth)
     }
@@ -27,7 +27,7 @@ impl Item<'_> {
 
 /// The place in a chunk where the last item was found: the next is likely to follow it.
 #[derive(Debug, Default)]
-struct Cursor {
+struct ChunkCursor {
     piece: usize,
     /// Number of items in the pieces before.
     before: usize,
@@ -36,14 +36,14 @@ struct Cursor {
     offset: usize,
 }
 
-impl Cursor {
-    fn find<'a>(&mut self, pieces: &'a [Piece], nth: usize) -> (ItemTag, &'a [u8]) {
+impl ChunkCursor {
+    fn find<'a>(&mut self, pieces: &'a [BatchSlice], nth: usize) -> (ItemTag, &'a [u8]) {
         if nth < self.before + self.item {
-            *self = Cursor::default();
+            *self = ChunkCursor::default();
         }
         while nth >= self.before + pieces[self.piece].len() {
             let before = self.before + pieces[self.piece].len();
-            *self = Cursor { piece: self.piece + 1, before, item: 0, offset: 0 };
+            *self = ChunkCursor { piece: self.piece + 1, before, item: 0, offset: 0 };
         }
         let piece = &pieces[self.piece];
         while self.before + self.item < nth {
@@ -58,7 +58,7 @@ impl Cursor {
 
 /// A part of a batch, as it goes into a lane.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct BatchSlice {
     pub batch: Rc<Batch>,
     pub start: usize,
     pub end: usize,
@@ -67,10 +67,10 @@ pub struct Piece {
     last: usize,
 }
 
-impl Piece {
-    fn whole(batch: Batch) -> Piece {
+impl BatchSlice {
+    fn whole(batch: Batch) -> BatchSlice {
         let (end, last) = (batch.size(), batch.sizes.len());
-        Piece { batch: Rc::new(batch), start: 0, end, first: 0, last }
+        BatchSlice { batch: Rc::new(batch), start: 0, end, first: 0, last }
     }
 
     /// Returns the contiguous bytes from `from` on: up to the end, or up to where its last item has memory of its own.
@@ -86,9 +86,9 @@ impl Piece {
     }
 
     /// Cuts the piece in front of its `count`th item, and returns the rest.
-    fn split(&mut self, count: usize) -> Piece {
+    fn split(&mut self, count: usize) -> BatchSlice {
         let bytes: usize = self.sizes(count);
-        let rest = Piece {
+        let rest = BatchSlice {
             batch: self.batch.clone(),
             start: self.start + bytes,
             end: self.end,
@@ -117,27 +117,27 @@ impl Piece {
 }
 
 #[derive(Debug, Default)]
-struct Chunk {
-    input: Vec<Piece>,
+struct StoredChunk {
+    input: Vec<BatchSlice>,
     output: RenderedOutcomes,
-    cursor: Cursor,
+    cursor: ChunkCursor,
     /// How much of the output was reported as waiting, and how much there was when that was last looked at.
-    told: Mark,
-    seen: Mark,
+    told: RenderMark,
+    seen: RenderMark,
 }
 
 /// All chunks that the scheduler knows, by the index of their first item, and the items that are not yet in one.
 #[derive(Debug, Default)]
-pub struct Chunks {
-    pending: VecDeque<Piece>,
-    chunks: BTreeMap<u64, Chunk>,
+pub struct StoredChunks {
+    pending: VecDeque<BatchSlice>,
+    chunks: BTreeMap<u64, StoredChunk>,
 }
 
-impl Chunks {
+impl StoredChunks {
     /// Adds items that were read.
     pub fn add(&mut self, batch: Batch) {
         if !batch.is_empty() {
-            self.pending.push_back(Piece::whole(batch));
+            self.pending.push_back(BatchSlice::whole(batch));
         }
     }
 
@@ -146,11 +146,11 @@ impl Chunks {
     }
 
     /// Returns the items of a chunk. A new chunk is made of the next `count` items that were read.
-    pub fn send(&mut self, chunk: u64, count: u32) -> Vec<Piece> {
+    pub fn send(&mut self, chunk: u64, count: u32) -> Vec<BatchSlice> {
         let pending = &mut self.pending;
         let chunk = self.chunks.entry(chunk).or_insert_with(|| {
             let input = take(pending, count as usize);
-            Chunk { input, ..Chunk::default() }
+            StoredChunk { input, ..StoredChunk::default() }
         });
         chunk.input.clone()
     }
@@ -162,26 +162,27 @@ impl Chunks {
         let front = take(&mut pieces, (at - chunk) as usize);
         whole.input = front;
         if !pieces.is_empty() {
-            self.chunks.insert(at, Chunk { input: pieces.into(), ..Chunk::default() });
+            self.chunks.insert(at, StoredChunk { input: pieces.into(), ..StoredChunk::default() });
         }
     }
 
     /// Returns the item of this index, which is the next of a chunk to have its outcome, and where that outcome is
     /// appended.
-    pub fn settle(&mut self, chunk: u64, index: u64) -> (Item<'_>, &mut RenderedOutcomes) {
-        let Chunk { input, output, cursor, .. } = self.chunks.get_mut(&chunk).expect(KNOWN);
-        (Item { pieces: input, cursor, nth: (index - chunk) as usize }, output)
+    pub fn settle(&mut self, chunk: u64, index: u64) -> (AnsweredItem<'_>, &mut RenderedOutcomes) {
+        let StoredChunk { input, output, cursor, .. } = self.chunks.get_mut(&chunk).expect(KNOWN);
+        (AnsweredItem { pieces: input, cursor, nth: (index - chunk) as usize }, output)
     }
 
     /// Adds items that make a chunk of their own.
     pub fn restore(&mut self, chunk: u64, batch: Batch) {
-        self.chunks.insert(chunk, Chunk { input: vec![Piece::whole(batch)], ..Chunk::default() });
+        self.chunks.insert(chunk, StoredChunk { input: vec![BatchSlice::whole(batch)], ..StoredChunk::default() });
     }
 
     /// Adds outcomes that are recorded as waiting, as a chunk of their own.
     pub fn restore_output(&mut self, output: RenderedOutcomes) {
         let told = output.mark();
-        self.chunks.insert(output.items.start, Chunk { output, seen: told.clone(), told, ..Chunk::default() });
+        self.chunks
+            .insert(output.items.start, StoredChunk { output, seen: told.clone(), told, ..StoredChunk::default() });
     }
 
     /// Returns the outcomes that have waited since the previous call, or `all` that wait; each is returned once.
@@ -204,14 +205,14 @@ impl Chunks {
             return self.chunks.remove(&chunk).expect(KNOWN).output;
         }
         let chunk = self.chunks.get_mut(&chunk).expect(KNOWN);
-        chunk.told = Mark::default();
-        chunk.seen = Mark::default();
+        chunk.told = RenderMark::default();
+        chunk.seen = RenderMark::default();
         std::mem::take(&mut chunk.output)
     }
 }
 
 /// Splits off the next `count` items.
-fn take(pieces: &mut VecDeque<Piece>, count: usize) -> Vec<Piece> {
+fn take(pieces: &mut VecDeque<BatchSlice>, count: usize) -> Vec<BatchSlice> {
     let mut taken = Vec::new();
     let mut left = count;
     while left > 0 {
@@ -237,7 +238,7 @@ mod tests {
     use wasmpool_ipc::lane::frame::item_header;
 
     /// Returns the bytes that a worker gets for these pieces.
-    fn sent(pieces: &[Piece]) -> Vec<u8> {
+    fn sent(pieces: &[BatchSlice]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for piece in pieces {
             let mut done = 0;
@@ -256,7 +257,7 @@ mod tests {
             sizes in proptest::collection::vec(1..5u32, 40),
             split in any::<prop::sample::Index>(),
         ) {
-            let mut chunks = Chunks::default();
+            let mut chunks = StoredChunks::default();
             let mut items = Vec::new();
             for (copied, whole) in batches {
                 let mut batch = Batch::default();

@@ -12,7 +12,7 @@ use crate::resume::ResumePoint;
 use crate::scarce::ring;
 use wasmpool_core::policy::Halt;
 use wasmpool_ipc::batch::Batch;
-use wasmpool_ipc::wake::Tally;
+use wasmpool_ipc::wake::AnnouncedCount;
 
 /// Something that the supervisor is told.
 #[derive(Debug)]
@@ -59,22 +59,22 @@ impl Event {
 
 /// Asks for one more batch of input, of at most this many items, and returns true if it is in the mailbox already. The
 /// supervisor calls this, so it must not block.
-pub type Ask = Box<dyn Fn(usize) -> bool + Send>;
+pub type InputRequest = Box<dyn Fn(usize) -> bool + Send>;
 
 /// The supervisor's end of the channel.
 pub struct Mailbox {
     events: Receiver<Event>,
-    sender: Sender,
-    ask: Ask,
+    sender: EventSender,
+    ask: InputRequest,
 }
 
 /// The other threads' end of the channel.
 #[derive(Clone, Debug)]
-pub struct Sender {
+pub struct EventSender {
     events: mpsc::Sender<Event>,
     wake: Arc<EventFd>,
     /// Number of bytes written since the supervisor last looked. It changes often and is seldom waited for.
-    written: Arc<Tally>,
+    written: Arc<AnnouncedCount>,
 }
 
 impl Mailbox {
@@ -90,14 +90,14 @@ impl Mailbox {
     }
 
     /// Returns a mailbox whose supervisor asks for input by calling `ask`.
-    pub fn asking(ask: Ask) -> io::Result<Mailbox> {
+    pub fn asking(ask: InputRequest) -> io::Result<Mailbox> {
         let (sender, events) = mpsc::channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-        let sender = Sender { events: sender, wake, written: Arc::default() };
+        let sender = EventSender { events: sender, wake, written: Arc::default() };
         Ok(Mailbox { events, sender, ask })
     }
 
-    pub fn sender(&self) -> Sender {
+    pub fn sender(&self) -> EventSender {
         self.sender.clone()
     }
 
@@ -128,7 +128,7 @@ impl AsFd for Mailbox {
     }
 }
 
-impl Sender {
+impl EventSender {
     /// Enqueues `event` without waking the supervisor.
     pub fn leave(&self, event: Event) {
         let _ = self.events.send(event);

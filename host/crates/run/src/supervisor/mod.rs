@@ -17,31 +17,31 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 
-pub use mailbox::{Event, Mailbox, Sender};
+pub use mailbox::{Event, EventSender, Mailbox};
 
-use crate::clock::Clock;
-use crate::compile::Prepared;
+use crate::clock::RunClock;
+use crate::compile::PreparedTask;
 use crate::error::Error;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::{COMMIT_EVERY, ResumePoint};
 use crate::scarce::{self, patiently};
-use chunks::Chunks;
-pub use chunks::Item;
-pub use process::Spares;
-use process::{Process, Setting};
-use wasmpool_core::layer::Part;
-use wasmpool_core::outcome::{Beside, Failure, Kind, Printed};
-use wasmpool_core::policy::{Call, Halt};
-use wasmpool_core::text::Foreign;
+pub use chunks::AnsweredItem;
+use chunks::StoredChunks;
+pub use process::SpareWorkers;
+use process::{WorkerProcess, WorkerSettings};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
+use wasmpool_core::policy::{Halt, TaskCall};
+use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::LOOK_EVERY;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
-use wasmpool_ipc::lane::host::{Moved, Received};
-use wasmpool_ipc::lane::life::{News, Refusal};
-use wasmpool_ipc::messages::Setup;
-use wasmpool_ipc::wake::Want;
-use wasmpool_sandbox::surroundings::Ended;
-use wasmpool_scheduler::{Action, Blame, Config, Ending, Scheduler, Time, Verdict, WorkerId};
+use wasmpool_ipc::lane::host::{BytesMoved, Received};
+use wasmpool_ipc::lane::life::{LifeEvent, WorkerRefusal};
+use wasmpool_ipc::messages::WorkerSetup;
+use wasmpool_ipc::wake::SleepReason;
+use wasmpool_sandbox::surroundings::ChildEnd;
+use wasmpool_scheduler::{Action, Blame, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict, WorkerId};
 
 /// Maximum number of parts read from one worker before the others are polled.
 const PARTS: u32 = 16;
@@ -56,8 +56,8 @@ const MAILBOX: u64 = u64::MAX;
 
 /// The description of an outcome: its item, and the worker that ran it.
 #[derive(Debug)]
-pub struct Record<'a> {
-    pub item: Item<'a>,
+pub struct OutcomeRecord<'a> {
+    pub item: AnsweredItem<'a>,
     pub index: u64,
     pub worker: Option<WorkerId>,
     pub attempts: u32,
@@ -66,15 +66,15 @@ pub struct Record<'a> {
 
 /// A success: encoded values (one, except with `--flatten`), and what the guest printed.
 #[derive(Debug)]
-pub struct Value<'a> {
-    pub encoded: Encoded<'a>,
+pub struct OutcomeValue<'a> {
+    pub encoded: EncodedValue<'a>,
     /// Boxed, since most values have none.
-    pub beside: Option<Box<Beside>>,
+    pub beside: Option<Box<SuccessNotes>>,
 }
 
 /// The bytes that the worker encoded; not yet checked.
 #[derive(Debug)]
-pub enum Encoded<'a> {
+pub enum EncodedValue<'a> {
     /// One value; owned if it is large, so that it need not be copied again.
     One(Cow<'a, [u8]>),
     /// Several values, each preceded by its length in four bytes.
@@ -82,10 +82,14 @@ pub enum Encoded<'a> {
 }
 
 /// The destination of results.
-pub trait Sink {
+pub trait OutcomeSink {
     /// Appends what this outcome is printed as, and says what became of it: a value that cannot be printed is a failure.
-    fn record(&mut self, record: Record<'_>, result: Result<Value<'_>, Failure>, to: &mut RenderedOutcomes)
-    -> Recorded;
+    fn record(
+        &mut self,
+        record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
+        to: &mut RenderedOutcomes,
+    ) -> Recorded;
     /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
     fn emit(&mut self, group: RenderedOutcomes);
     /// Reports outcomes that wait for others before them. Called only in runs that may be resumed.
@@ -120,13 +124,13 @@ pub trait Sink {
         false
     }
     /// Reports that workers run without these parts of the sandbox. Called once.
-    fn unprotected(&mut self, lacking: &[Part]);
+    fn unprotected(&mut self, lacking: &[LayerPart]);
     /// Reports that time has passed and `items` were read so far. Returns when it should be called again, whatever
     /// happens until then.
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
-/// What became of an outcome that a [`Sink`] was told.
+/// What became of an outcome that a [`OutcomeSink`] was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     Success,
@@ -137,7 +141,7 @@ pub enum Recorded {
 
 /// How a run ended that was not cut short by an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub enum RunEnd {
     /// Every item has its outcome.
     Complete,
     /// Interrupted by this signal; items that were running were finished.
@@ -146,7 +150,7 @@ pub enum End {
     Terminated,
     /// Too many items failed.
     Halted(Halt),
-    /// No worker can be started, and [`Sink::sets_aside`] chose to end the run.
+    /// No worker can be started, and [`OutcomeSink::sets_aside`] chose to end the run.
     GivenUp,
     /// The input could not be read to its end; the items that were read have their outcomes.
     InputFailed(String),
@@ -156,16 +160,16 @@ pub enum End {
 
 /// The way in which a worker ended.
 #[derive(Debug)]
-struct Loss {
-    ended: Ended,
+struct WorkerLoss {
+    ended: ChildEnd,
     /// What the worker did wrong, if it was killed for that.
     broken: Option<String>,
     /// What the running item had printed.
-    printed: Printed,
+    printed: GuestOutput,
 }
 
 /// The reason why a worker is not heard any further.
-enum Gone {
+enum WorkerGone {
     /// Its process has ended, or must end.
     Ended,
     /// Its message ends the run.
@@ -177,16 +181,16 @@ pub struct Supervisor<'a> {
     scheduler: Scheduler,
     /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
-    setting: Setting<'a>,
-    sink: &'a mut dyn Sink,
+    setting: WorkerSettings<'a>,
+    sink: &'a mut dyn OutcomeSink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
-    workers: BTreeMap<WorkerId, Process>,
-    spares: Spares,
-    chunks: Chunks,
-    clock: Clock,
+    workers: BTreeMap<WorkerId, WorkerProcess>,
+    spares: SpareWorkers,
+    chunks: StoredChunks,
+    clock: RunClock,
     /// How workers ended whose items do not have an outcome yet.
-    losses: BTreeMap<WorkerId, Loss>,
+    losses: BTreeMap<WorkerId, WorkerLoss>,
     last_loss: String,
     /// The reason why no worker could be started, and how often in a row.
     refusal: Option<io::Error>,
@@ -215,12 +219,12 @@ pub struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     pub fn new(
-        prepared: &Prepared,
-        call: &Call,
+        prepared: &PreparedTask,
+        call: &TaskCall,
         directories: &'a [OwnedFd],
-        config: Config,
-        spares: Spares,
-        sink: &'a mut dyn Sink,
+        config: SchedulerConfig,
+        spares: SpareWorkers,
+        sink: &'a mut dyn OutcomeSink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
         let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
@@ -230,7 +234,7 @@ impl<'a> Supervisor<'a> {
         // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
         let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
         let start_timeout = config.start_timeout.saturating_add(init);
-        let config = Config { start_timeout, ..config };
+        let config = SchedulerConfig { start_timeout, ..config };
         Ok(Supervisor {
             start_timeout: [start_timeout, init],
             scheduler: Scheduler::new(config),
@@ -240,8 +244,8 @@ impl<'a> Supervisor<'a> {
             epoll,
             workers: BTreeMap::new(),
             spares,
-            chunks: Chunks::default(),
-            clock: Clock::start(),
+            chunks: StoredChunks::default(),
+            clock: RunClock::start(),
             losses: BTreeMap::new(),
             last_loss: String::new(),
             refusal: None,
@@ -268,7 +272,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
-    pub fn exchange(&mut self, prepared: &Prepared, call: &Call) -> Result<(), Error> {
+    pub fn exchange(&mut self, prepared: &PreparedTask, call: &TaskCall) -> Result<(), Error> {
         self.setting = setting(prepared, call, self.setting.directories)?;
         self.proven = false;
         for id in self.scheduler.forget_starting() {
@@ -278,7 +282,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Runs until every item has its outcome and all of it is written, or the run is cut short.
-    pub fn run(&mut self) -> Result<End, Error> {
+    pub fn run(&mut self) -> Result<RunEnd, Error> {
         let end = self.run_to_end();
         if self.tell_waiting.is_some() {
             self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
@@ -286,7 +290,7 @@ impl<'a> Supervisor<'a> {
         end
     }
 
-    fn run_to_end(&mut self) -> Result<End, Error> {
+    fn run_to_end(&mut self) -> Result<RunEnd, Error> {
         loop {
             if let Some(end) = self.read_mail()? {
                 return Ok(end);
@@ -314,13 +318,13 @@ impl<'a> Supervisor<'a> {
             self.sleep(at_most.into_iter().chain(tell).min())?;
         }
         if self.given_up {
-            return Ok(End::GivenUp);
+            return Ok(RunEnd::GivenUp);
         }
         Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
-            (Some(signal), ..) => End::Interrupted(signal),
-            (None, Some(halt), _) => End::Halted(halt),
-            (None, None, Some(message)) => End::InputFailed(message),
-            (None, None, None) => End::Complete,
+            (Some(signal), ..) => RunEnd::Interrupted(signal),
+            (None, Some(halt), _) => RunEnd::Halted(halt),
+            (None, None, Some(message)) => RunEnd::InputFailed(message),
+            (None, None, None) => RunEnd::Complete,
         })
     }
 
@@ -354,7 +358,7 @@ impl<'a> Supervisor<'a> {
 
     // ---- events ------------------------------------------------------------------------------------------------------
 
-    fn read_mail(&mut self) -> Result<Option<End>, Error> {
+    fn read_mail(&mut self) -> Result<Option<RunEnd>, Error> {
         for event in self.mailbox.take() {
             match event {
                 Event::Input(batch) => {
@@ -365,7 +369,7 @@ impl<'a> Supervisor<'a> {
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
                 Event::Unwanted => self.unwanted = true,
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
-                Event::Terminate => return Ok(Some(End::Terminated)),
+                Event::Terminate => return Ok(Some(RunEnd::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
                 // Items that were read before are finished first.
                 Event::InputFailed(message) => {
@@ -380,12 +384,12 @@ impl<'a> Supervisor<'a> {
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
                 Event::Broke(e) => return Err(e),
                 Event::Written(bytes) => self.scheduler.written(bytes),
-                Event::OutputClosed => return Ok(Some(End::OutputClosed)),
+                Event::OutputClosed => return Ok(Some(RunEnd::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::Signal(signal) => {
                     // The first Ctrl-C ends the run in order; a second one, or SIGTERM, ends it at once.
                     if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
-                        return Ok(Some(End::Interrupted(signal)));
+                        return Ok(Some(RunEnd::Interrupted(signal)));
                     }
                     self.interrupted = Some(signal);
                     self.scheduler.stop();
@@ -431,20 +435,20 @@ impl<'a> Supervisor<'a> {
                 Ok(()) => {
                     self.workers.insert(id, process);
                 }
-                Err(Gone::Ended) => self.bury(id, process),
-                Err(Gone::Run(e)) => return Err(e),
+                Err(WorkerGone::Ended) => self.bury(id, process),
+                Err(WorkerGone::Run(e)) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, id: WorkerId, process: &mut Process) -> Result<(), Gone> {
+    fn hear(&mut self, id: WorkerId, process: &mut WorkerProcess) -> Result<(), WorkerGone> {
         let ended = process.ended;
         // Of a worker that is told to end, only its outcomes matter.
         if (std::mem::take(&mut process.rung) || ended) && !process.retired {
             match process.read_messages() {
-                Ok(Some(News::Ready { lacking })) => self.begin(id, &lacking),
-                Ok(Some(News::Refused(refusal))) => self.refused(process, &refusal)?,
+                Ok(Some(LifeEvent::Ready { lacking })) => self.begin(id, &lacking),
+                Ok(Some(LifeEvent::Refused(refusal))) => self.refused(process, &refusal)?,
                 Ok(None) => {}
                 Err(e) => process.broken = Some(e),
             }
@@ -457,11 +461,11 @@ impl<'a> Supervisor<'a> {
         if process.broken.is_some() && !ended {
             process.child.kill();
         }
-        if ended || process.broken.is_some() { Err(Gone::Ended) } else { Ok(()) }
+        if ended || process.broken.is_some() { Err(WorkerGone::Ended) } else { Ok(()) }
     }
 
     /// Handles a worker that has loaded the task.
-    fn begin(&mut self, id: WorkerId, lacking: &[Part]) {
+    fn begin(&mut self, id: WorkerId, lacking: &[LayerPart]) {
         if !lacking.is_empty() && !std::mem::replace(&mut self.told_lacking, true) {
             self.sink.unprotected(lacking);
         }
@@ -473,27 +477,31 @@ impl<'a> Supervisor<'a> {
     /// Handles a worker that reports why it will never serve items. The first to load a task decides for all. If
     /// another has already loaded the same artifact, and perhaps run items of it, this is only a failed start: the next
     /// may succeed.
-    fn refused(&self, process: &mut Process, refusal: &Refusal) -> Result<(), Gone> {
+    fn refused(&self, process: &mut WorkerProcess, refusal: &WorkerRefusal) -> Result<(), WorkerGone> {
         let message = refusal.message();
         let failed_start = match refusal {
-            Refusal::NotNarrowed(_) => "its sandbox could not be narrowed",
+            WorkerRefusal::NotNarrowed(_) => "its sandbox could not be narrowed",
             _ if self.proven => "it could not start as others did",
             _ => "",
         };
         if !failed_start.is_empty() {
-            process.broken = Some(format!("{failed_start}: {}", Foreign::of(message)));
+            process.broken = Some(format!("{failed_start}: {}", ForeignText::of(message)));
             return Ok(());
         }
-        Err(Gone::Run(match refusal {
-            Refusal::Unprotected(_) | Refusal::NotNarrowed(_) => Error::Sandbox(message.to_owned()),
-            Refusal::Unusable(_) => Error::Task(message.to_owned()),
-            Refusal::BadArtifact(_) => Error::Artifact(message.to_owned()),
-            Refusal::Uninitialised(_) => Error::Task(format!("the task cannot be initialised: {message}")),
+        Err(WorkerGone::Run(match refusal {
+            WorkerRefusal::Unprotected(_) | WorkerRefusal::NotNarrowed(_) => Error::Sandbox(message.to_owned()),
+            WorkerRefusal::Unusable(_) => Error::Task(message.to_owned()),
+            WorkerRefusal::BadArtifact(_) => Error::Artifact(message.to_owned()),
+            WorkerRefusal::Uninitialised(_) => Error::Task(format!("the task cannot be initialised: {message}")),
         }))
     }
 
     /// Takes the outcomes that have arrived.
-    fn receive(&mut self, id: WorkerId, process: &mut Process) -> Result<(), wasmpool_ipc::lane::host::Broken> {
+    fn receive(
+        &mut self,
+        id: WorkerId,
+        process: &mut WorkerProcess,
+    ) -> Result<(), wasmpool_ipc::lane::host::ProtocolViolation> {
         self.observe(id, process);
         let mut now = self.now();
         let mut parts = 0;
@@ -510,7 +518,9 @@ impl<'a> Supervisor<'a> {
                 Received::Nothing => break,
                 Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
                     if payload.len() != PART || !self.sink.part(id, &payload) {
-                        return Err(wasmpool_ipc::lane::host::Broken("it sent parts of a value that cannot be"));
+                        return Err(wasmpool_ipc::lane::host::ProtocolViolation(
+                            "it sent parts of a value that cannot be",
+                        ));
                     }
                     // Lets the other workers have their turn.
                     parts += 1;
@@ -521,12 +531,14 @@ impl<'a> Supervisor<'a> {
                 Received::Outcome(header, mut payload) => {
                     let outcome = parse(header.tag, &mut payload)?;
                     let ending = match &outcome {
-                        Err(failure) => Ending::Failed(failure.kind),
-                        Ok(_) => Ending::Final,
+                        Err(failure) => OutcomeEnd::Failed(failure.kind),
+                        Ok(_) => OutcomeEnd::Final,
                     };
                     match self.scheduler.outcome(id, ending, header.elapsed, now) {
                         Verdict::Unexpected => {
-                            return Err(wasmpool_ipc::lane::host::Broken("it answered more items than it was given"));
+                            return Err(wasmpool_ipc::lane::host::ProtocolViolation(
+                                "it answered more items than it was given",
+                            ));
                         }
                         Verdict::Retry { chunk, index } => {
                             self.sink.forget_parts(id);
@@ -541,11 +553,11 @@ impl<'a> Supervisor<'a> {
             }
         }
         process.lane.received();
-        if process.lane.worker_sleeps_for(Want::Room) {
+        if process.lane.worker_sleeps_for(SleepReason::Room) {
             process.ring();
         }
         let moved = process.lane.moved();
-        if moved != Moved::default() || self.throttled(id) {
+        if moved != BytesMoved::default() || self.throttled(id) {
             process.had_reason_to_ring();
         }
         if moved.input > 0 {
@@ -566,11 +578,11 @@ impl<'a> Supervisor<'a> {
         worker: Option<WorkerId>,
         attempts: u32,
         elapsed: Duration,
-        result: Result<Value<'_>, Failure>,
+        result: Result<OutcomeValue<'_>, Failure>,
     ) {
         let (item, group) = self.chunks.settle(chunk, index);
         let before = group.bytes();
-        let recorded = self.sink.record(Record { item, index, worker, attempts, elapsed }, result, group);
+        let recorded = self.sink.record(OutcomeRecord { item, index, worker, attempts, elapsed }, result, group);
         if recorded != Recorded::Unkept {
             group.take_in(index);
         }
@@ -589,14 +601,14 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Tells the scheduler what the status page says.
-    fn observe(&mut self, id: WorkerId, process: &mut Process) {
+    fn observe(&mut self, id: WorkerId, process: &mut WorkerProcess) {
         let claim = process.lane.claim();
         let since = process.since_start(claim.since_ns, self.now());
         self.scheduler.observed(id, claim.attempt, claim.started, since, self.now());
     }
 
     /// Handles the end of a worker: takes the outcomes that it delivered, and gives the rest of its items back.
-    fn bury(&mut self, id: WorkerId, mut process: Process) {
+    fn bury(&mut self, id: WorkerId, mut process: WorkerProcess) {
         let ended = process.child.reap();
         // Nothing new can come; what came before its end still counts.
         if process.broken.is_none()
@@ -621,7 +633,7 @@ impl<'a> Supervisor<'a> {
         let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let killed = ended.signal() == Some(Signal::SIGKILL as i32) && broken.is_none();
         self.scheduler.worker_lost(id, killed, self.now());
-        self.losses.insert(id, Loss { ended, broken, printed: Printed { stdout, stderr } });
+        self.losses.insert(id, WorkerLoss { ended, broken, printed: GuestOutput { stdout, stderr } });
     }
 
     fn watch_the_clock(&mut self) {
@@ -724,8 +736,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn start_worker(&self, id: WorkerId) -> io::Result<Process> {
-        let process = Process::start(&self.setting, self.spares.take()?)?;
+    fn start_worker(&self, id: WorkerId) -> io::Result<WorkerProcess> {
+        let process = WorkerProcess::start(&self.setting, self.spares.take()?)?;
         if !self.workers.is_empty() {
             process.leaves_room()?;
         }
@@ -740,17 +752,17 @@ impl<'a> Supervisor<'a> {
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
         let loss = worker.and_then(|id| self.losses.get(&id));
         let mut failure = match blame {
-            Blame::Cancelled => Failure::new(Kind::Cancelled, "the run was halted (--halt) before it ended"),
-            Blame::Timeout => Failure::new(Kind::Timeout, "it did not end within --timeout"),
+            Blame::Cancelled => Failure::new(FailureKind::Cancelled, "the run was halted (--halt) before it ended"),
+            Blame::Timeout => Failure::new(FailureKind::Timeout, "it did not end within --timeout"),
             Blame::WorkerLost => {
                 let Some(loss) = loss else {
-                    return Failure::new(Kind::WorkerLost, "the worker process ended under this item");
+                    return Failure::new(FailureKind::WorkerLost, "the worker process ended under this item");
                 };
                 let message = match &loss.broken {
                     Some(broken) => broken.clone(),
                     None => format!("the worker process ended under this item ({})", loss.ended),
                 };
-                let mut failure = Failure::new(Kind::WorkerLost, message);
+                let mut failure = Failure::new(FailureKind::WorkerLost, message);
                 failure.signal = loss.ended.signal();
                 failure.code = loss.ended.code();
                 failure
@@ -815,19 +827,23 @@ impl<'a> Supervisor<'a> {
 
 /// Returns true if a worker's outcomes are left with it for now. That is never so when values come in parts: a running
 /// item would wait for the reader of the results, and that would count as its own time.
-fn leaves_outcomes(setting: &Setting<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
+fn leaves_outcomes(setting: &WorkerSettings<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
     !setting.in_parts && scheduler.throttled(id)
 }
 
-fn setting<'a>(prepared: &Prepared, call: &Call, directories: &'a [OwnedFd]) -> Result<Setting<'a>, Error> {
-    let setup = Setup {
+fn setting<'a>(
+    prepared: &PreparedTask,
+    call: &TaskCall,
+    directories: &'a [OwnedFd],
+) -> Result<WorkerSettings<'a>, Error> {
+    let setup = WorkerSetup {
         meta: prepared.meta.clone(),
         call: call.clone(),
         swap: wasmpool_sandbox::surroundings::has_swap(),
         #[cfg(feature = "probes")]
         probe: None,
     };
-    Ok(Setting {
+    Ok(WorkerSettings {
         artifact: prepared.artifact.try_clone()?,
         setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
@@ -851,12 +867,12 @@ impl Drop for Supervisor<'_> {
 fn parse<'a>(
     tag: OutcomeTag,
     payload: &'a mut Cow<'_, [u8]>,
-) -> Result<Result<Value<'a>, Failure>, wasmpool_ipc::lane::host::Broken> {
-    let broken = wasmpool_ipc::lane::host::Broken("it sent an outcome that cannot be read");
-    let value = |encoded, beside| Ok(Ok(Value { encoded, beside }));
+) -> Result<Result<OutcomeValue<'a>, Failure>, wasmpool_ipc::lane::host::ProtocolViolation> {
+    let broken = wasmpool_ipc::lane::host::ProtocolViolation("it sent an outcome that cannot be read");
+    let value = |encoded, beside| Ok(Ok(OutcomeValue { encoded, beside }));
     match tag {
-        OutcomeTag::Value => value(Encoded::One(std::mem::take(payload)), None),
-        OutcomeTag::Values => value(Encoded::Many(payload), None),
+        OutcomeTag::Value => value(EncodedValue::One(std::mem::take(payload)), None),
+        OutcomeTag::Values => value(EncodedValue::Many(payload), None),
         OutcomeTag::ValueAndBeside | OutcomeTag::ValuesAndBeside => {
             let Some((beside, rest)) = split_off(payload) else {
                 return Err(broken);
@@ -865,7 +881,7 @@ fn parse<'a>(
                 return Err(broken);
             };
             let one = tag == OutcomeTag::ValueAndBeside;
-            value(if one { Encoded::One(Cow::Borrowed(rest)) } else { Encoded::Many(rest) }, Some(beside))
+            value(if one { EncodedValue::One(Cow::Borrowed(rest)) } else { EncodedValue::Many(rest) }, Some(beside))
         }
         OutcomeTag::Part => Err(broken),
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {

@@ -9,24 +9,24 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::chunks::Piece;
+use super::chunks::BatchSlice;
 use crate::cgroup::Room;
 use crate::scarce;
-use crate::spawn::{self, Child, Program, Role};
+use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole};
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::frame::{self, ChunkHeader};
-use wasmpool_ipc::lane::host::{Broken, HostLane};
-use wasmpool_ipc::lane::life::{Life, News, Started};
+use wasmpool_ipc::lane::host::{HostLane, ProtocolViolation};
+use wasmpool_ipc::lane::life::{LifeEvent, WorkerLife, WorkerMessage};
 use wasmpool_ipc::lane::region::LONG;
-use wasmpool_ipc::messages::Start;
-use wasmpool_ipc::wake::Want;
+use wasmpool_ipc::messages::StartWorker;
+use wasmpool_ipc::wake::SleepReason;
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::Time;
 
 /// The settings that all workers of a run share.
 #[derive(Debug)]
-pub struct Setting<'a> {
+pub struct WorkerSettings<'a> {
     pub artifact: OwnedFd,
     pub setup: OwnedFd,
     /// The granted directories.
@@ -41,8 +41,8 @@ pub struct Setting<'a> {
 
 /// A worker process with its lane. Dropping it ends the process.
 #[derive(Debug)]
-pub struct Process {
-    pub child: Child,
+pub struct WorkerProcess {
+    pub child: ChildProcess,
     pub control: Control,
     pub lane: HostLane,
     /// True if an event of the socket, or the process's end, was reported.
@@ -57,31 +57,31 @@ pub struct Process {
     /// How the worker broke the protocol, or why it will never be ready.
     pub broken: Option<String>,
     /// The messages that the worker may still send.
-    life: Life,
+    life: WorkerLife,
     /// Time that it is known to have waited for a processor.
     waited: Duration,
     /// What must still go into the lane.
-    outbox: VecDeque<Part>,
+    outbox: VecDeque<FeedState>,
 }
 
 #[derive(Debug)]
-enum Part {
+enum FeedState {
     /// The header of a chunk, and whether one of its items is long.
     Header([u8; frame::CHUNK_HEADER], bool),
-    Items(Piece, usize),
+    Items(BatchSlice, usize),
 }
 
 /// A worker process that has been given nothing yet.
 #[derive(Debug)]
-pub struct Spare {
-    child: Child,
+pub struct SpareWorker {
+    child: ChildProcess,
     control: Control,
 }
 
-impl Spare {
-    fn start(program: &Program) -> io::Result<Spare> {
+impl SpareWorker {
+    fn start(program: &ChildProgram) -> io::Result<SpareWorker> {
         let (control, theirs) = Control::pair()?;
-        Ok(Spare { child: spawn::start(program, Role::Worker, theirs)?, control })
+        Ok(SpareWorker { child: spawn::start(program, ChildRole::Worker, theirs)?, control })
     }
 }
 
@@ -90,25 +90,25 @@ impl Spare {
 ///
 /// A process dies with the *thread* that started it, so the thread that starts spares must outlive all users of them.
 #[derive(Clone, Debug)]
-pub struct Spares {
-    program: Program,
-    stock: Arc<(Mutex<Stock>, Condvar)>,
+pub struct SpareWorkers {
+    program: ChildProgram,
+    stock: Arc<(Mutex<SpareStock>, Condvar)>,
     /// Declared after the processes, since they have to end before it is dropped.
     room: Arc<Room>,
 }
 
 #[derive(Debug, Default)]
-struct Stock {
-    ready: Vec<Spare>,
+struct SpareStock {
+    ready: Vec<SpareWorker>,
     /// Number of workers that are being started, and number that are still to be started ahead of time.
     starting: usize,
     to_come: usize,
 }
 
-impl Spares {
+impl SpareWorkers {
     /// Makes a source that keeps the room for its processes until all of them have ended.
-    pub fn new(program: Program, room: Room) -> Spares {
-        Spares { program, stock: Arc::default(), room: Arc::new(room) }
+    pub fn new(program: ChildProgram, room: Room) -> SpareWorkers {
+        SpareWorkers { program, stock: Arc::default(), room: Arc::new(room) }
     }
 
     /// Returns the room for all processes that come from here.
@@ -118,8 +118,8 @@ impl Spares {
 
     /// Makes a source and starts some workers now, on the calling thread: as many of `workers` as there are processors
     /// for.
-    pub fn started(program: Program, workers: usize, room: Room) -> Spares {
-        let spares = Spares::new(program, room);
+    pub fn started(program: ChildProgram, workers: usize, room: Room) -> SpareWorkers {
+        let spares = SpareWorkers::new(program, room);
         spares.announce(workers.min(surroundings::processors()));
         spares.start();
         spares
@@ -142,7 +142,7 @@ impl Spares {
             stock.to_come -= 1;
             stock.starting += 1;
             drop(stock);
-            let started = Spare::start(&self.program);
+            let started = SpareWorker::start(&self.program);
             let mut stock = self.stock();
             stock.starting -= 1;
             match started {
@@ -163,11 +163,11 @@ impl Spares {
         drop(spares);
     }
 
-    fn stock(&self) -> MutexGuard<'_, Stock> {
+    fn stock(&self) -> MutexGuard<'_, SpareStock> {
         self.stock.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self) -> io::Result<Spare> {
+    pub(super) fn take(&self) -> io::Result<SpareWorker> {
         let mut stock = self.stock();
         loop {
             if let Some(spare) = stock.ready.pop() {
@@ -176,25 +176,25 @@ impl Spares {
             if stock.to_come > 0 || stock.starting == 0 {
                 stock.to_come = stock.to_come.saturating_sub(1);
                 drop(stock);
-                return Spare::start(&self.program);
+                return SpareWorker::start(&self.program);
             }
             stock = self.stock.1.wait(stock).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-impl Process {
-    pub fn start(setting: &Setting<'_>, spare: Spare) -> io::Result<Process> {
-        let Spare { child, control } = spare;
+impl WorkerProcess {
+    pub fn start(setting: &WorkerSettings<'_>, spare: SpareWorker) -> io::Result<WorkerProcess> {
+        let SpareWorker { child, control } = spare;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
         fds.extend(setting.directories.iter().map(AsFd::as_fd));
-        match control.send(&Start, &fds) {
+        match control.send(&StartWorker, &fds) {
             // The worker died already: that is reported like the end of any worker.
             Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             other => other?,
         }
-        Ok(Process {
+        Ok(WorkerProcess {
             child,
             control,
             lane,
@@ -204,7 +204,7 @@ impl Process {
             late_start: false,
             owes_bell: false,
             broken: None,
-            life: Life::new(setting.inits),
+            life: WorkerLife::new(setting.inits),
             waited: Duration::ZERO,
             outbox: VecDeque::new(),
         })
@@ -215,11 +215,11 @@ impl Process {
     /// # Errors
     ///
     /// The worker sent a message that no worker sends, or not at that moment.
-    pub fn read_messages(&mut self) -> Result<Option<News>, String> {
+    pub fn read_messages(&mut self) -> Result<Option<LifeEvent>, String> {
         let mut news = None;
         // A worker has little to say: one that never stops is interrupted, so that the others have their turn.
         for _ in 0..64 {
-            match self.control.receive::<Started>(true) {
+            match self.control.receive::<WorkerMessage>(true) {
                 Ok(Incoming::Message(said)) => {
                     let heard = self.life.hear(said).map_err(|e| e.to_string())?;
                     news = heard.or(news);
@@ -253,17 +253,17 @@ impl Process {
     }
 
     /// Queues a chunk.
-    pub fn queue(&mut self, chunk: ChunkHeader, items: Vec<Piece>) {
+    pub fn queue(&mut self, chunk: ChunkHeader, items: Vec<BatchSlice>) {
         let long = items.iter().any(|piece| piece.longest() > LONG);
-        self.outbox.push_back(Part::Header(chunk.to_bytes(), long));
-        self.outbox.extend(items.into_iter().map(|piece| Part::Items(piece, 0)));
+        self.outbox.push_back(FeedState::Header(chunk.to_bytes(), long));
+        self.outbox.extend(items.into_iter().map(|piece| FeedState::Items(piece, 0)));
     }
 
     /// Ensures that the worker never begins this chunk, which was queued last. Returns false if it may have begun.
     pub fn take_back(&mut self, chunk: u64) -> bool {
-        let header = |part: &Part| match part {
-            Part::Header(bytes, _) => Some(ChunkHeader::from_bytes(*bytes).first),
-            Part::Items(..) => None,
+        let header = |part: &FeedState| match part {
+            FeedState::Header(bytes, _) => Some(ChunkHeader::from_bytes(*bytes).first),
+            FeedState::Items(..) => None,
         };
         match self.outbox.iter().rposition(|part| header(part).is_some()) {
             // Nothing of the chunk was sent.
@@ -278,11 +278,11 @@ impl Process {
     }
 
     /// Moves as much as fits into the lane, and wakes the worker if it sleeps.
-    pub fn pump(&mut self) -> Result<(), Broken> {
+    pub fn pump(&mut self) -> Result<(), ProtocolViolation> {
         let mut moved = false;
         while let Some(part) = self.outbox.front_mut() {
             let done = match part {
-                Part::Header(bytes, long) => {
+                FeedState::Header(bytes, long) => {
                     if *long {
                         self.lane.widen();
                     }
@@ -291,7 +291,7 @@ impl Process {
                         false => break,
                     }
                 }
-                Part::Items(piece, sent) => {
+                FeedState::Items(piece, sent) => {
                     let rest = piece.rest(*sent);
                     let count = self.lane.send(rest)?;
                     *sent += count;
@@ -307,13 +307,13 @@ impl Process {
                 self.outbox.pop_front();
             }
         }
-        if self.owes_bell || (moved && self.lane.worker_sleeps_for(Want::Input)) {
+        if self.owes_bell || (moved && self.lane.worker_sleeps_for(SleepReason::Input)) {
             self.ring();
         }
         Ok(())
     }
 
-    /// Wakes the worker. If that is not possible now, the next [`Process::pump`] does it.
+    /// Wakes the worker. If that is not possible now, the next [`WorkerProcess::pump`] does it.
     pub fn ring(&mut self) {
         // The end of a worker is detected elsewhere.
         self.owes_bell = self.control.ring().is_err_and(|e| scarce::passes(&e));
@@ -332,12 +332,12 @@ impl Process {
         }
     }
 
-    /// Returns true if [`Process::pump`] would move something. A worker rings for room only if it sees the host asleep,
+    /// Returns true if [`WorkerProcess::pump`] would move something. A worker rings for room only if it sees the host asleep,
     /// so a host that goes to sleep with input still to hand over must check once more.
     pub fn can_pump(&self) -> bool {
         self.outbox.front().is_some_and(|part| match part {
-            Part::Header(bytes, _) => self.lane.room() >= bytes.len(),
-            Part::Items(..) => self.lane.room() > 0,
+            FeedState::Header(bytes, _) => self.lane.room() >= bytes.len(),
+            FeedState::Items(..) => self.lane.room() > 0,
         })
     }
 

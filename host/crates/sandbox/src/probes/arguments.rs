@@ -6,17 +6,17 @@ use std::mem::zeroed;
 use libc::{c_int, c_long};
 use nix::errno::Errno;
 
-use super::list::{Attempt, RW, Refusal, Tried, any, ignore, page, socket, sys};
-use wasmpool_core::probe::Targets;
+use super::list::{Attempt, ProbeRefusal, RW, Tried, any, ignore, page, socket, sys};
+use wasmpool_core::probe::ProbeTargets;
 
-const fn refused(name: &'static str, calls: &'static [c_long], run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Killed, calls, run }
+const fn refused(name: &'static str, calls: &'static [c_long], run: fn(&ProbeTargets) -> Tried) -> Attempt {
+    Attempt { name, refusal: ProbeRefusal::Killed, calls, run }
 }
 
 /// Returns an attempt that fails without ending the process. A worker with timers sees such a failure while it starts
 /// its threads.
-const fn fails(name: &'static str, calls: &'static [c_long], run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Fails, calls, run }
+const fn fails(name: &'static str, calls: &'static [c_long], run: fn(&ProbeTargets) -> Tried) -> Attempt {
+    Attempt { name, refusal: ProbeRefusal::Fails, calls, run }
 }
 
 /// Returns the clock of the CPU time of a process.

@@ -8,33 +8,33 @@ use libc::{c_int, c_long, c_void};
 use nix::errno::Errno;
 
 use super::{LEAKED, SECRET};
-use wasmpool_core::probe::Targets;
+use wasmpool_core::probe::ProbeTargets;
 
 pub type Tried = Result<(), Errno>;
 
 pub struct Attempt {
     pub name: &'static str,
     /// Manner in which strict mode refuses it.
-    pub refusal: Refusal,
+    pub refusal: ProbeRefusal,
     /// The calls whose lines in the table refuse it, if nothing else does.
     pub calls: &'static [c_long],
-    pub run: fn(&Targets) -> Tried,
+    pub run: fn(&ProbeTargets) -> Tried,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ProbeRefusal {
     /// The process is killed.
     Killed,
     /// The call fails. A worker with timers may see a call fail for which another worker is killed.
     Fails,
 }
 
-const fn killed(name: &'static str, run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Killed, calls: &[], run }
+const fn killed(name: &'static str, run: fn(&ProbeTargets) -> Tried) -> Attempt {
+    Attempt { name, refusal: ProbeRefusal::Killed, calls: &[], run }
 }
 
-const fn fails(name: &'static str, run: fn(&Targets) -> Tried) -> Attempt {
-    Attempt { name, refusal: Refusal::Fails, calls: &[], run }
+const fn fails(name: &'static str, run: fn(&ProbeTargets) -> Tried) -> Attempt {
+    Attempt { name, refusal: ProbeRefusal::Fails, calls: &[], run }
 }
 
 /// Makes a system call. Every argument is widened to the width of a register, because the rest of the register would

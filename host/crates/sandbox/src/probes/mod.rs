@@ -9,21 +9,21 @@ pub mod list;
 use std::process::Command;
 
 use wasmpool_core::layer::Layer;
-use wasmpool_core::probe::{Outcome, Probe};
+use wasmpool_core::probe::{Probe, ProbeOutcome};
 
 /// Tries the attack that a probe names.
-pub fn attempt(probe: &Probe) -> Outcome {
+pub fn attempt(probe: &Probe) -> ProbeOutcome {
     if probe.name == FOR_EVER {
         loop {
             std::hint::spin_loop();
         }
     }
     let Some(attempt) = list::all().find(|attempt| attempt.name == probe.name) else {
-        return Outcome::Refused("there is no such probe".to_owned());
+        return ProbeOutcome::Refused("there is no such probe".to_owned());
     };
     match (attempt.run)(&probe.targets) {
-        Ok(()) => Outcome::Succeeded,
-        Err(errno) => Outcome::Refused(format!("{errno:?}")),
+        Ok(()) => ProbeOutcome::Succeeded,
+        Err(errno) => ProbeOutcome::Refused(format!("{errno:?}")),
     }
 }
 

@@ -8,8 +8,8 @@ use super::*;
 use wasmpool_core::policy::Failures;
 
 /// Returns a configuration in which nothing is late.
-fn config() -> Config {
-    Config { timeout: Duration::from_secs(1), ..super::config() }
+fn config() -> SchedulerConfig {
+    SchedulerConfig { timeout: Duration::from_secs(1), ..super::config() }
 }
 
 fn halt(manner: HaltWhen) -> Option<Halt> {
@@ -17,8 +17,8 @@ fn halt(manner: HaltWhen) -> Option<Halt> {
 }
 
 /// Returns a scheduler with twelve items in chunks of four, and two workers that have one chunk each.
-fn two_busy(config: Config) -> Scheduler {
-    let mut scheduler = Scheduler::new(Config { workers: 2, ..config });
+fn two_busy(config: SchedulerConfig) -> Scheduler {
+    let mut scheduler = Scheduler::new(SchedulerConfig { workers: 2, ..config });
     scheduler.input(&[1; 12]);
     actions(&mut scheduler);
     scheduler.worker_ready(0, Time::ZERO);
@@ -27,8 +27,8 @@ fn two_busy(config: Config) -> Scheduler {
     scheduler
 }
 
-fn fail(scheduler: &mut Scheduler, worker: WorkerId, kind: Kind) -> Verdict {
-    let verdict = scheduler.outcome(worker, Ending::Failed(kind), Duration::ZERO, Time::ZERO);
+fn fail(scheduler: &mut Scheduler, worker: WorkerId, kind: FailureKind) -> Verdict {
+    let verdict = scheduler.outcome(worker, OutcomeEnd::Failed(kind), Duration::ZERO, Time::ZERO);
     if matches!(verdict, Verdict::Keep { .. }) {
         scheduler.failed();
     }
@@ -45,13 +45,13 @@ fn settled(actions: &[Action]) -> Vec<(u64, Blame)> {
 
 #[test]
 fn soon_finishes_what_was_given_out_and_takes_nothing_more() {
-    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Soon), ..config() });
-    fail(&mut scheduler, 1, Kind::Trap);
+    let mut scheduler = two_busy(SchedulerConfig { halt: halt(HaltWhen::Soon), ..config() });
+    fail(&mut scheduler, 1, FailureKind::Trap);
     assert!(!actions(&mut scheduler).iter().any(|action| matches!(action, Action::Kill(_) | Action::Send { .. })));
     assert!(!scheduler.wants_input() && !scheduler.finished());
     for (worker, left) in [(0, 4), (1, 3)] {
         for _ in 0..left {
-            scheduler.outcome(worker, Ending::Final, Duration::ZERO, Time::ZERO);
+            scheduler.outcome(worker, OutcomeEnd::Final, Duration::ZERO, Time::ZERO);
         }
     }
     actions(&mut scheduler);
@@ -60,9 +60,9 @@ fn soon_finishes_what_was_given_out_and_takes_nothing_more() {
 
 #[test]
 fn now_kills_all_and_cancels_what_was_given_out() {
-    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Now), ..config() });
-    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
-    fail(&mut scheduler, 1, Kind::Trap);
+    let mut scheduler = two_busy(SchedulerConfig { halt: halt(HaltWhen::Now), ..config() });
+    scheduler.outcome(0, OutcomeEnd::Final, Duration::ZERO, Time::ZERO);
+    fail(&mut scheduler, 1, FailureKind::Trap);
     let orders = actions(&mut scheduler);
     let killed = orders.iter().filter(|action| matches!(action, Action::Kill(_))).count();
     assert_eq!(killed, 2);
@@ -72,9 +72,9 @@ fn now_kills_all_and_cancels_what_was_given_out() {
 
 #[test]
 fn now_leaves_what_was_given_out_to_the_run_that_goes_on() {
-    let mut scheduler = two_busy(Config { halt: halt(HaltWhen::Now), resumable: true, ..config() });
-    scheduler.outcome(0, Ending::Final, Duration::ZERO, Time::ZERO);
-    fail(&mut scheduler, 1, Kind::Trap);
+    let mut scheduler = two_busy(SchedulerConfig { halt: halt(HaltWhen::Now), resumable: true, ..config() });
+    scheduler.outcome(0, OutcomeEnd::Final, Duration::ZERO, Time::ZERO);
+    fail(&mut scheduler, 1, FailureKind::Trap);
     let orders = actions(&mut scheduler);
     assert_eq!(settled(&orders), []);
     assert!(orders.contains(&Action::Emit { chunk: 0, done: false }), "what is next in order leaves: {orders:?}");
@@ -84,8 +84,8 @@ fn now_leaves_what_was_given_out_to_the_run_that_goes_on() {
 
 #[test]
 fn an_item_gets_no_third_worker_though_it_failed_otherwise_between() {
-    let all = [Kind::WorkerLost, Kind::Trap].into();
-    let mut scheduler = Scheduler::new(Config { retries: 9, retry_on: all, ..config() });
+    let all = [FailureKind::WorkerLost, FailureKind::Trap].into();
+    let mut scheduler = Scheduler::new(SchedulerConfig { retries: 9, retry_on: all, ..config() });
     scheduler.input(&[1]);
     scheduler.input_ended();
     let mut worker = 0;
@@ -99,7 +99,7 @@ fn an_item_gets_no_third_worker_though_it_failed_otherwise_between() {
                 scheduler.worker_lost(worker, true, Time::ZERO);
                 worker += 1;
             }
-            _ => assert!(matches!(fail(&mut scheduler, worker, Kind::Trap), Verdict::Retry { .. })),
+            _ => assert!(matches!(fail(&mut scheduler, worker, FailureKind::Trap), Verdict::Retry { .. })),
         }
     }
     let blamed = settled(&actions(&mut scheduler));
@@ -113,9 +113,9 @@ fn scheduler_started(scheduler: &Scheduler, worker: WorkerId) -> u64 {
 
 #[test]
 fn a_failure_that_is_not_named_is_not_tried_again() {
-    let mut scheduler = two_busy(Config { retries: 9, ..config() });
-    assert!(matches!(fail(&mut scheduler, 0, Kind::Trap), Verdict::Keep { .. }));
-    assert!(matches!(fail(&mut scheduler, 0, Kind::Timeout), Verdict::Retry { .. }));
+    let mut scheduler = two_busy(SchedulerConfig { retries: 9, ..config() });
+    assert!(matches!(fail(&mut scheduler, 0, FailureKind::Trap), Verdict::Keep { .. }));
+    assert!(matches!(fail(&mut scheduler, 0, FailureKind::Timeout), Verdict::Retry { .. }));
 }
 
 /// Generates consecutive ranges of items that are known (`true`) or still to be run.
@@ -132,7 +132,7 @@ proptest! {
         each in proptest::option::of(1..5u32),
     ) {
         let chunk = each.map_or(ChunkSize::Auto, ChunkSize::Fixed);
-        let mut scheduler = Scheduler::new(Config { chunk, ..config() });
+        let mut scheduler = Scheduler::new(SchedulerConfig { chunk, ..config() });
         let (mut next, mut left) = (start, BTreeSet::new());
         for (count, known) in stretches {
             let end = next + count;
@@ -157,7 +157,7 @@ proptest! {
                     Action::Send { worker, chunk, count } => {
                         for index in chunk..chunk + u64::from(count) {
                             prop_assert!(run.insert(index), "{} runs twice", index);
-                            scheduler.outcome(worker, Ending::Final, Duration::from_millis(1), Time::ZERO);
+                            scheduler.outcome(worker, OutcomeEnd::Final, Duration::from_millis(1), Time::ZERO);
                         }
                     }
                     Action::Emit { chunk, .. } => emitted.push(chunk),

@@ -5,7 +5,8 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn scheduler(workers: usize, chunk: ChunkSize) -> Scheduler {
-    let config = Config { ordered: false, chunk, ..Config::of_limits(Duration::from_secs(10), workers) };
+    let config =
+        SchedulerConfig { ordered: false, chunk, ..SchedulerConfig::of_limits(Duration::from_secs(10), workers) };
     let mut scheduler = Scheduler::new(config);
     scheduler.serve_on_demand();
     scheduler
@@ -56,7 +57,7 @@ fn retired(actions: &[Action]) -> Vec<WorkerId> {
 }
 
 fn answer(scheduler: &mut Scheduler, id: WorkerId, elapsed: Duration, now: Time) {
-    assert!(matches!(scheduler.outcome(id, Ending::Final, elapsed, now), Verdict::Keep { .. }));
+    assert!(matches!(scheduler.outcome(id, OutcomeEnd::Final, elapsed, now), Verdict::Keep { .. }));
 }
 
 #[test]
@@ -82,7 +83,8 @@ fn workers_are_started_as_there_is_work_and_then_kept() {
 
 #[test]
 fn a_worker_that_has_done_its_share_is_replaced_though_nothing_waits() {
-    let config = Config { max_tasks_per_worker: Some(1), ..Config::of_limits(Duration::from_secs(10), 1) };
+    let config =
+        SchedulerConfig { max_tasks_per_worker: Some(1), ..SchedulerConfig::of_limits(Duration::from_secs(10), 1) };
     let mut scheduler = Scheduler::new(config);
     scheduler.serve_on_demand();
     assert_eq!(spawned(&take(&mut scheduler, 1)), [0, 1]);

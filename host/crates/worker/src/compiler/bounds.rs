@@ -57,7 +57,7 @@ fn component(wasm: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn module(wasm: &[u8]) -> Option<Vec<u8>> {
-    let known = Known::of(wasm)?;
+    let known = ModuleFacts::of(wasm)?;
     let mut out = Module::new();
     let mut changed = false;
     for (id, inside) in sections(wasm)? {
@@ -70,7 +70,7 @@ fn module(wasm: &[u8]) -> Option<Vec<u8>> {
 
 /// Properties of a module that the checks of its bulk operations need.
 #[derive(Default)]
-struct Known {
+struct ModuleFacts {
     /// Number of parameters of the functions of each type.
     params: Vec<usize>,
     /// Element type of the arrays of each type.
@@ -84,9 +84,9 @@ struct Known {
     elements: Vec<u64>,
 }
 
-impl Known {
-    fn of(wasm: &[u8]) -> Option<Known> {
-        let mut known = Known::default();
+impl ModuleFacts {
+    fn of(wasm: &[u8]) -> Option<ModuleFacts> {
+        let mut known = ModuleFacts::default();
         for payload in Parser::new(0).parse_all(wasm) {
             known.read(payload.ok()?)?;
         }
@@ -174,7 +174,8 @@ impl Known {
         for group in locals {
             declared += group.ok()?.0;
         }
-        let mut checks = Checks { known: self, first: params as u32 + declared, locals: Vec::new(), code: Vec::new() };
+        let mut checks =
+            BoundsChecks { known: self, first: params as u32 + declared, locals: Vec::new(), code: Vec::new() };
         let mut operators = body.get_operators_reader().ok()?;
         let (first, mut copied) = (operators.original_position(), operators.original_position());
         while !operators.eof() {
@@ -190,7 +191,7 @@ impl Known {
         if checks.locals.is_empty() {
             return Some(None);
         }
-        let Checks { locals, code, .. } = checks;
+        let BoundsChecks { locals, code, .. } = checks;
         let mut out = Vec::new();
         (groups + locals.len() as u32).encode(&mut out);
         // The existing groups of locals are between their count and the first instruction.
@@ -227,7 +228,7 @@ fn is_bulk(operator: &Operator<'_>) -> bool {
 
 /// Something whose size an operation must not exceed.
 #[derive(Clone, Copy)]
-enum Bounded {
+enum BoundedSize {
     Memory(u32),
     Table(u32),
     /// A segment. If it is exceeded, the operation traps like one that exceeds its destination.
@@ -235,8 +236,8 @@ enum Bounded {
 }
 
 /// A function's code with checks in it.
-struct Checks<'a> {
-    known: &'a Known,
+struct BoundsChecks<'a> {
+    known: &'a ModuleFacts,
     /// Index of the first local that is added to the function.
     first: u32,
     /// Added locals: the operand that each is for, and its type. All checks share them.
@@ -244,10 +245,10 @@ struct Checks<'a> {
     code: Vec<u8>,
 }
 
-impl Checks<'_> {
+impl BoundsChecks<'_> {
     /// Inserts a check before an operation.
     fn check(&mut self, operator: &Operator<'_>) -> Option<()> {
-        use Bounded::{Memory, Segment, Table};
+        use BoundedSize::{Memory, Segment, Table};
         match *operator {
             Operator::MemoryFill { mem } => {
                 let address = self.address(Memory(mem))?;
@@ -286,18 +287,18 @@ impl Checks<'_> {
     }
 
     /// Returns the type of addresses in this memory, table or segment.
-    fn address(&self, of: Bounded) -> Option<ValType> {
+    fn address(&self, of: BoundedSize) -> Option<ValType> {
         let is_64 = match of {
-            Bounded::Memory(memory) => self.known.memories.get(memory as usize)?.memory64,
-            Bounded::Table(table) => self.known.tables.get(table as usize)?.table64,
-            Bounded::Segment(_) => false,
+            BoundedSize::Memory(memory) => self.known.memories.get(memory as usize)?.memory64,
+            BoundedSize::Table(table) => self.known.tables.get(table as usize)?.table64,
+            BoundedSize::Segment(_) => false,
         };
         Some(if is_64 { ValType::I64 } else { ValType::I32 })
     }
 
     /// Stores the three operands of an operation, the last of which is a count, and restores them after a check. The
     /// check traps if the count, added to the given operand, exceeds one of `bounds`.
-    fn operands(&mut self, types: &[ValType; 3], bounds: &[(Bounded, usize)], traps: Bounded) -> Option<()> {
+    fn operands(&mut self, types: &[ValType; 3], bounds: &[(BoundedSize, usize)], traps: BoundedSize) -> Option<()> {
         let [first, second, third] = *types;
         let operands = [self.local(0, first), self.local(1, second), self.local(2, third)];
         let size = self.local(3, ValType::I64);
@@ -338,20 +339,20 @@ impl Checks<'_> {
     }
 
     /// Pushes a size as 64 bits.
-    fn size(&mut self, of: Bounded) -> Option<()> {
+    fn size(&mut self, of: BoundedSize) -> Option<()> {
         let is_narrow = self.address(of)? == ValType::I32;
         match of {
-            Bounded::Segment(length) => {
+            BoundedSize::Segment(length) => {
                 self.emit(&Instruction::I64Const(i64::try_from(length).ok()?));
                 return Some(());
             }
-            Bounded::Memory(memory) => self.emit(&Instruction::MemorySize(memory)),
-            Bounded::Table(table) => self.emit(&Instruction::TableSize(table)),
+            BoundedSize::Memory(memory) => self.emit(&Instruction::MemorySize(memory)),
+            BoundedSize::Table(table) => self.emit(&Instruction::TableSize(table)),
         }
         if is_narrow {
             self.emit(&Instruction::I64ExtendI32U);
         }
-        if let Bounded::Memory(memory) = of {
+        if let BoundedSize::Memory(memory) = of {
             let page = self.known.memories.get(memory as usize)?.page_size_log2.unwrap_or(16);
             self.emit(&Instruction::I64Const(page.into()));
             self.emit(&Instruction::I64Shl);
@@ -368,17 +369,17 @@ impl Checks<'_> {
     }
 
     /// Traps like an access beyond the end, by making one: nothing has that many bytes or elements.
-    fn trap(&mut self, of: Bounded) -> Option<()> {
+    fn trap(&mut self, of: BoundedSize) -> Option<()> {
         match self.address(of)? {
             ValType::I64 => self.emit(&Instruction::I64Const(-1)),
             _ => self.emit(&Instruction::I32Const(-1)),
         }
         match of {
-            Bounded::Memory(memory_index) => {
+            BoundedSize::Memory(memory_index) => {
                 self.emit(&Instruction::I32Load8U(MemArg { offset: u32::MAX.into(), align: 0, memory_index }));
             }
-            Bounded::Table(table) => self.emit(&Instruction::TableGet(table)),
-            Bounded::Segment(_) => return None,
+            BoundedSize::Table(table) => self.emit(&Instruction::TableGet(table)),
+            BoundedSize::Segment(_) => return None,
         }
         self.emit(&Instruction::Drop);
         Some(())

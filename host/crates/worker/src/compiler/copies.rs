@@ -39,7 +39,7 @@ pub fn count(wasm: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if uses.is_empty() {
         return Ok(None);
     }
-    let mut counted = Counted { uses: uses.into_components(), levels: Vec::new() };
+    let mut counted = CountedComponent { uses: uses.into_components(), levels: Vec::new() };
     let mut out = Component::new();
     counted.enter();
     component_utils::parse_component(&mut counted, &mut out, Parser::new(0), wasm, wasm).map_err(|e| e.to_string())?;
@@ -54,16 +54,16 @@ const CORE_MODULE: u8 = 1;
 struct NotThere;
 
 /// Writes components anew, with counting of what they copy.
-struct Counted {
+struct CountedComponent {
     /// What is counted of the components that come, in their order.
     uses: std::vec::IntoIter<OfComponent>,
     /// The components that the one being written is in, and it.
-    levels: Vec<Level>,
+    levels: Vec<ComponentLevel>,
 }
 
 /// The indices of a component, which change where something is inserted.
 #[derive(Default)]
-struct Level {
+struct ComponentLevel {
     /// What is counted of its canonical functions, and how many of them are written.
     uses: OfComponent,
     written: usize,
@@ -88,7 +88,7 @@ fn add(indices: &mut Vec<u32>, next: &mut u32) {
     *next += 1;
 }
 
-impl Level {
+impl ComponentLevel {
     fn add_module(&mut self) {
         add(&mut self.modules, &mut self.next_module);
     }
@@ -197,15 +197,15 @@ impl Level {
     }
 }
 
-impl Counted {
-    fn level(&mut self) -> Result<&mut Level, Error<NotThere>> {
+impl CountedComponent {
+    fn level(&mut self) -> Result<&mut ComponentLevel, Error<NotThere>> {
         self.levels.last_mut().ok_or(Error::UserError(NotThere))
     }
 
     /// Begins a component.
     fn enter(&mut self) {
         let uses = self.uses.next().unwrap_or_default();
-        self.levels.push(Level { uses, ..Level::default() });
+        self.levels.push(ComponentLevel { uses, ..ComponentLevel::default() });
     }
 
     fn replace_pending(&mut self, out: &mut Component) -> Result<(), Error<NotThere>> {
@@ -259,7 +259,7 @@ fn index(indices: Option<&Vec<u32>>, index: u32) -> u32 {
     indices.and_then(|indices| indices.get(index as usize)).copied().unwrap_or(u32::MAX)
 }
 
-impl Reencode for Counted {
+impl Reencode for CountedComponent {
     type Error = NotThere;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<NotThere>> {
@@ -267,7 +267,7 @@ impl Reencode for Counted {
     }
 }
 
-impl ReencodeComponent for Counted {
+impl ReencodeComponent for CountedComponent {
     fn module_index(&mut self, module: u32) -> u32 {
         index(self.levels.last().map(|level| &level.modules), module)
     }
@@ -427,7 +427,7 @@ mod tests {
         ] {
             let wasm = wat::parse_str(&*text).expect("wasm");
             let counted = count(&wasm).expect("it can be read").expect("it is changed");
-            let profile = wasmpool_core::artifact::Profile { features: wasmpool_core::artifact::Features::Full, ..Default::default() };
+            let profile = wasmpool_core::artifact::EngineProfile { features: wasmpool_core::artifact::EngineFeatures::Full, ..Default::default() };
             let engine = crate::engine::compiling(profile).expect("an engine");
             for wasm in [wasm, counted] {
                 let valid = wasmtime::component::Component::from_binary(&engine, &wasm).map(|_| ());

@@ -17,15 +17,17 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
 
 use crate::engine;
-use crate::exports::{self, Export};
+use crate::exports::{self, TaskExport};
 use snapshot::Snapshot;
 use threads::{Late, Threads};
-use wasmpool_core::artifact::{Description, ExportLine, Format, InitOnce, Meta, Needs, Profile};
-use wasmpool_core::text::{Foreign, brief, cut, shown};
+use wasmpool_core::artifact::{
+    ArtifactMeta, EngineProfile, ExportLine, InitOnce, InstanceNeeds, TaskDescription, TaskFormat,
+};
+use wasmpool_core::text::{ForeignText, brief, cut, shown};
 use wasmpool_ipc::lane::control::Control;
-use wasmpool_ipc::messages::{Begin, Entry, Init, Reply, Request};
+use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox::surroundings;
-use wasmpool_sandbox::{self as sandbox, Plan};
+use wasmpool_sandbox::{self as sandbox, SandboxPlan};
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -37,13 +39,13 @@ pub fn run(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve(control: &Control) -> io::Result<()> {
-    let Some((Begin, fds)) = control.receive_descriptors()? else {
+    let Some((BeginCompile, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
     let Ok([request, wasm, artifact, reply]) = <[OwnedFd; 4]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
-    let request: Request = wasmpool_ipc::memfd::read_json(request)?;
+    let request: CompileRequest = wasmpool_ipc::memfd::read_json(request)?;
     let reply = File::from(reply);
     // In the sandbox, the process could not make a second descriptor.
     let late = late(&reply)?;
@@ -51,11 +53,11 @@ fn serve(control: &Control) -> io::Result<()> {
         Ok(threads) => threads,
         Err(entry) => return control.write(&*entry),
     };
-    control.write(&Entry::Entered)?;
+    control.write(&CompilerEntry::Entered)?;
     #[cfg(feature = "probes")]
     if let Some(probe) = &request.probe {
         let tried = sandbox::probes::attempt(probe);
-        return Ok(serde_json::to_writer(&reply, &Reply::Probed(tried))?);
+        return Ok(serde_json::to_writer(&reply, &CompileReply::Probed(tried))?);
     }
     let _entered = threads.enter();
     let mut bytes = Vec::new();
@@ -67,36 +69,39 @@ fn serve(control: &Control) -> io::Result<()> {
     }));
     let answer = match compiled {
         Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
-            Ok(()) => Reply::Compiled(meta),
-            Err(e) => Reply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() },
+            Ok(()) => CompileReply::Compiled(meta),
+            Err(e) => {
+                CompileReply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() }
+            }
         },
-        Ok(Err(message)) => Reply::Refused(brief(&message)),
-        Err(panicked) => Reply::Refused(brief(&broken_down(panicked.as_ref()))),
+        Ok(Err(message)) => CompileReply::Refused(brief(&message)),
+        Err(panicked) => CompileReply::Refused(brief(&broken_down(panicked.as_ref()))),
     };
     Ok(serde_json::to_writer(&reply, &answer)?)
 }
 
 /// Enters the whole sandbox; the task is read afterwards.
-fn enter(request: &Request) -> Result<Threads, Box<Entry>> {
+fn enter(request: &CompileRequest) -> Result<Threads, Box<CompilerEntry>> {
     for possible in [surroundings::executable_memory(), surroundings::enough_to_run()] {
-        possible.map_err(|why| Entry::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
+        possible
+            .map_err(|why| CompilerEntry::Unable { why: format!("the task cannot be compiled: {why}"), errno: None })?;
     }
     // Processors are counted while files can be read, because files may say that there are fewer.
     let compiling = wasmpool_sandbox::surroundings::processors();
-    let limits = sandbox::Limits::of_compiler(compiling);
+    let limits = sandbox::ProcessLimits::of_compiler(compiling);
     let (role, limits) = match request.init {
-        Some(_) => (sandbox::Role::CompileAndInit, limits.with_memories_on_demand()),
-        None => (sandbox::Role::Compile, limits),
+        Some(_) => (sandbox::ProcessRole::CompileAndInit, limits.with_memories_on_demand()),
+        None => (sandbox::ProcessRole::Compile, limits),
     };
-    let plan = Plan::new(request.sandbox, role, limits, sandbox::Openings::default());
+    let plan = SandboxPlan::new(request.sandbox, role, limits, sandbox::SandboxOpenings::default());
     #[cfg(feature = "probes")]
     let plan = plan.weakened(request.probe.as_ref());
-    let refused = |e: sandbox::Refused| Box::new(Entry::Unprotected(cut(&e.to_string(), LONGEST)));
+    let refused = |e: sandbox::MissingLayer| Box::new(CompilerEntry::Unprotected(cut(&e.to_string(), LONGEST)));
     let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
     let threads = Threads::start(compiling, request.init.is_some())
         // The host says which limit caused the error; in the sandbox this cannot be found out.
         .map_err(|e| {
-            Box::new(Entry::Unable {
+            Box::new(CompilerEntry::Unable {
                 why: "the compile process cannot start its threads".to_owned(),
                 errno: e.raw_os_error(),
             })
@@ -121,8 +126,8 @@ fn with_its_place(error: &str) -> String {
 }
 
 /// Shows the runtime's message about a task on one line; it contains names from the task as they are.
-fn on_one_line(message: &str) -> Foreign<'_> {
-    Foreign::of(message.trim_end()).at_most(LONGEST)
+fn on_one_line(message: &str) -> ForeignText<'_> {
+    ForeignText::of(message.trim_end()).at_most(LONGEST)
 }
 
 fn cannot_initialise(why: &str) -> String {
@@ -134,7 +139,7 @@ fn cannot_initialise(why: &str) -> String {
 fn late(reply: &File) -> io::Result<Late> {
     let reply = reply.try_clone()?;
     Ok(Box::new(move || {
-        let refused = Reply::Refused(cannot_initialise("it did not end within --timeout"));
+        let refused = CompileReply::Refused(cannot_initialise("it did not end within --timeout"));
         let _ = serde_json::to_writer(&reply, &refused);
         // SAFETY: ends the process, whatever its other threads do.
         unsafe { libc::_exit(0) }
@@ -143,11 +148,11 @@ fn late(reply: &File) -> io::Result<Late> {
 
 fn compile(
     bytes: &[u8],
-    profile: Profile,
-    init: Option<&Init>,
+    profile: EngineProfile,
+    init: Option<&InitCall>,
     threads: &Threads,
     late: Late,
-) -> Result<(Vec<u8>, Meta), String> {
+) -> Result<(Vec<u8>, ArtifactMeta), String> {
     if bytes.is_empty() {
         return Err("it is empty, not WebAssembly".to_owned());
     }
@@ -162,11 +167,11 @@ fn compile(
         Snapshot::Taken { wasm, pure } => {
             let (artifact, meta) = compile_first(&wasm, profile)?;
             let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });
-            Ok((artifact, Meta { init, ..meta }))
+            Ok((artifact, ArtifactMeta { init, ..meta }))
         }
         Snapshot::Impossible(why) => {
             let (artifact, meta) = compile_first(&wasm, profile)?;
-            Ok((artifact, Meta { init: Some(InitOnce::EachTime(cut(&why, LONGEST))), ..meta }))
+            Ok((artifact, ArtifactMeta { init: Some(InitOnce::EachTime(cut(&why, LONGEST))), ..meta }))
         }
     }
 }
@@ -177,7 +182,7 @@ pub fn is_component(wasm: &[u8]) -> bool {
 }
 
 /// Compiles the task with the first profile that can.
-fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), String> {
+fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, ArtifactMeta), String> {
     let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
     let uncounted = checked.as_deref().unwrap_or(wasm);
     let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
@@ -205,7 +210,7 @@ fn compile_first(wasm: &[u8], profile: Profile) -> Result<(Vec<u8>, Meta), Strin
     Err(last)
 }
 
-fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)> {
+fn compile_as(wasm: &[u8], profile: EngineProfile) -> wasmtime::Result<(Vec<u8>, ArtifactMeta)> {
     let engine = engine::compiling(profile)?;
     if is_component(wasm) {
         let component = Component::from_binary(&engine, wasm)?;
@@ -218,8 +223,11 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
         let imports = imports.iter().map(|name| shown(name)).collect();
         let exports = exports::of_component(&component, &engine);
         let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
-        let description = Description { init, ..describe(&exports, imports) };
-        Ok((component.serialize()?, Meta { format: Format::Component, profile, needs, wasi, init: None, description }))
+        let description = TaskDescription { init, ..describe(&exports, imports) };
+        Ok((
+            component.serialize()?,
+            ArtifactMeta { format: TaskFormat::Component, profile, needs, wasi, init: None, description },
+        ))
     } else {
         let module = Module::from_binary(&engine, wasm)?;
         let needs = Some(needs(module.resources_required()));
@@ -227,14 +235,17 @@ fn compile_as(wasm: &[u8], profile: Profile) -> wasmtime::Result<(Vec<u8>, Meta)
         let named = |of: ImportType<'_>| format!("{}/{}", shown(of.module()), shown(of.name()));
         let imports: Vec<String> = module.imports().map(named).collect();
         let description = describe(&exports::of_module(&module), imports);
-        Ok((module.serialize()?, Meta { format: Format::Core, profile, needs, wasi, init: None, description }))
+        Ok((
+            module.serialize()?,
+            ArtifactMeta { format: TaskFormat::Core, profile, needs, wasi, init: None, description },
+        ))
     }
 }
 
-fn needs(required: ResourcesRequired) -> Needs {
+fn needs(required: ResourcesRequired) -> InstanceNeeds {
     // Wasmtime counts memory in pages here.
     const PAGE: u64 = 64 << 10;
-    Needs {
+    InstanceNeeds {
         memories: required.num_memories,
         initial_memory: required.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE),
         tables: required.num_tables,
@@ -248,7 +259,7 @@ const DESCRIBED: usize = 512 << 10;
 /// Maximum number of characters of a name or signature: deeply nested types soon have a million.
 const LONGEST: usize = 2000;
 
-fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
+fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription {
     let command = exports::command(exports).ok().map(|export| cut(&export.path(), LONGEST));
     imports.sort();
     imports.dedup();
@@ -273,7 +284,7 @@ fn describe(exports: &[Export], mut imports: Vec<String>) -> Description {
         .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
         .collect();
     let left_out = all - imports.len() - exports.len();
-    Description { exports, command, imports, init: None, left_out }
+    TaskDescription { exports, command, imports, init: None, left_out }
 }
 
 /// Returns the interfaces and functions that a component imports; imports that are only types require nothing.

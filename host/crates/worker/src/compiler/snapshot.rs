@@ -15,9 +15,9 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::threads::{Late, Threads};
 use crate::engine;
-use crate::{Initialised, State, imports_async};
-use wasmpool_core::artifact::{Features, InitOnce, Profile};
-use wasmpool_ipc::messages::Init;
+use crate::{InitialisedTask, StoreState, imports_async};
+use wasmpool_core::artifact::{EngineFeatures, EngineProfile, InitOnce};
+use wasmpool_ipc::messages::InitCall;
 
 /// Result of taking a snapshot.
 pub enum Snapshot {
@@ -34,7 +34,7 @@ pub enum Snapshot {
 const ASYNC: &str = "the task has or imports async functions";
 
 /// Returns whether a snapshot can be taken of this task, as far as can be told before its `init` runs.
-pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
+pub fn outlook(wasm: &[u8], profile: EngineProfile) -> InitOnce {
     if profile.is_async() {
         return InitOnce::EachTime(ASYNC.to_owned());
     }
@@ -50,7 +50,7 @@ pub fn outlook(wasm: &[u8], profile: Profile) -> InitOnce {
 /// # Errors
 ///
 /// Returns what is wrong with `init`: it does not exist, does not take this argument, trapped, or returned an error.
-pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<Snapshot, String> {
+pub fn take(wasm: &[u8], init: &InitCall, threads: &Threads, late: Late) -> Result<Snapshot, String> {
     // Whether a snapshot is possible has to be known before anything runs, so that `init` never runs twice.
     let wizer = Wizer::new();
     let (context, instrumented) = match wizer.instrument_component(wasm) {
@@ -60,7 +60,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
     // The profile with the most features that needs no waiting, compiled as quickly as possible, since the speed of
     // this instance does not matter. Its memory is not a copy of a file, because the sandbox does not allow creating
     // files. It checks the epoch, because this process is not killed for taking too long.
-    let mut config = engine::config(Profile { features: Features::Collected, ..Profile::default() });
+    let mut config = engine::config(EngineProfile { features: EngineFeatures::Collected, ..EngineProfile::default() });
     config.memory_init_cow(false).cranelift_opt_level(OptLevel::None).epoch_interruption(true);
     let prepared = Engine::new(&config).and_then(|engine| {
         let component = Component::from_binary(&engine, &instrumented)?;
@@ -74,7 +74,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
         return Ok(Snapshot::Impossible(ASYNC.to_owned()));
     }
     let run = || crate::initialise(&component, &init.json, init.memory);
-    let Initialised { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
+    let InitialisedTask { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
     // There would be no way to tell which numbers in its memory depend on them.
     if asked {
         return Ok(Snapshot::Impossible("`init` asks for random numbers, which all items would share".to_owned()));
@@ -83,7 +83,7 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
         return Ok(Snapshot::Impossible("`init` leaves something of WASI open".to_owned()));
     }
     let pure = !store.data().used_wasi();
-    let mut state = Live { store, instance };
+    let mut state = InitialisedInstance { store, instance };
     // Nothing in it waits: `Live` answers immediately.
     let snapshot = pin!(wizer.snapshot_component(&context, &mut state));
     Ok(match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
@@ -94,17 +94,17 @@ pub fn take(wasm: &[u8], init: &Init, threads: &Threads, late: Late) -> Result<S
 }
 
 /// The initialised instance as Wizer reads it: through functions that Wizer added to the task.
-struct Live {
-    store: Store<State>,
+struct InitialisedInstance {
+    store: Store<StoreState>,
     instance: Instance,
 }
 
-impl Live {
+impl InitialisedInstance {
     fn call<R: Lift + Send + Sync + 'static, T>(
         &mut self,
         interface: &str,
         name: &str,
-        then: impl FnOnce(&Store<State>, R) -> T,
+        then: impl FnOnce(&Store<StoreState>, R) -> T,
     ) -> T {
         let interface = self.instance.get_export_index(&mut self.store, None, interface);
         let function = self.instance.get_export_index(&mut self.store, interface.as_ref(), name);
@@ -120,7 +120,7 @@ impl Live {
     }
 }
 
-impl ComponentInstanceState for Live {
+impl ComponentInstanceState for InitialisedInstance {
     async fn call_func_ret_list_u8(&mut self, interface: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
         self.call(interface, name, |store, bytes: WasmList<u8>| contents(bytes.as_le_slice(store)));
     }

@@ -15,11 +15,11 @@ pub struct Threads {
 /// The threads that a task's `init` requires.
 struct ForInit {
     timers: Runtime,
-    alarm: Sender<Order>,
+    alarm: Sender<GuestDeadline>,
 }
 
 /// An order to end the guests of an engine when this time is over, unless the other end of `over` is dropped before.
-struct Order {
+struct GuestDeadline {
     engine: Engine,
     time: Duration,
     over: Receiver<()>,
@@ -50,7 +50,7 @@ impl Threads {
         let (done, over) = mpsc::channel();
         if let Some(init) = &self.init {
             // The thread ends only with the process.
-            let _ = init.alarm.send(Order { engine: engine.clone(), time, over, late });
+            let _ = init.alarm.send(GuestDeadline { engine: engine.clone(), time, over, late });
         }
         let result = run();
         drop(done);
@@ -67,12 +67,12 @@ fn failed(error: rayon::ThreadPoolBuildError) -> io::Error {
     }
 }
 
-fn alarm() -> io::Result<Sender<Order>> {
-    let (orders, taken) = mpsc::channel::<Order>();
+fn alarm() -> io::Result<Sender<GuestDeadline>> {
+    let (orders, taken) = mpsc::channel::<GuestDeadline>();
     let (started, runs) = mpsc::channel();
     std::thread::Builder::new().spawn(move || {
         drop(started);
-        for Order { engine, time, over, late } in taken {
+        for GuestDeadline { engine, time, over, late } in taken {
             // Dropping the other end ends the wait.
             let is_over = |time| over.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
             if is_over(time) {

@@ -1,7 +1,7 @@
 //! Copies bytes that a function returns directly from the guest's memory to where they belong.
 //!
 //! By the time `TypedFunc::call` returns, `post-return` has freed a list in the guest, so wasmtime returns a copy of it
-//! in a `Vec`, which would have to be copied again, to the lane. Before that, wasmtime lifts the result. [`Taken`] is a
+//! in a `Vec`, which would have to be copied again, to the lane. Before that, wasmtime lifts the result. [`DirectResult`] is a
 //! type that copies the list to its place at that moment. Wasmtime has no other way to look at a result before
 //! `post-return`. The methods that are implemented here are public but hidden; elsewhere `#[derive(Lift)]` writes them.
 //! A version of wasmtime with other methods does not compile with this file, which is the only one that depends on
@@ -14,17 +14,17 @@ use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceT
 use wasmtime::component::{ComponentType, Lift, WasmList};
 use wasmtime::{Error, Result};
 
-use super::Place;
+use super::ResultPlace;
 
 thread_local! {
     /// The place for the result of the function that this thread is calling.
-    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+    static PLACE: RefCell<Option<ResultPlace>> = const { RefCell::new(None) };
 }
 
-/// Makes a call whose [`Taken`] result goes to `place`. Returns what the call returned.
-pub fn to<R>(place: &mut Place, call: impl FnOnce() -> R) -> R {
+/// Makes a call whose [`DirectResult`] result goes to `place`. Returns what the call returned.
+pub fn to<R>(place: &mut ResultPlace, call: impl FnOnce() -> R) -> R {
     let (lane, out) = (place.lane.take(), std::mem::take(&mut place.out));
-    PLACE.set(Some(Place { form: place.form, lane, most: place.most, out }));
+    PLACE.set(Some(ResultPlace { form: place.form, lane, most: place.most, out }));
     let returned = call();
     if let Some(given_back) = PLACE.take() {
         *place = given_back;
@@ -32,36 +32,36 @@ pub fn to<R>(place: &mut Place, call: impl FnOnce() -> R) -> R {
     returned
 }
 
-/// A list of bytes that was copied to the [`Place`] of the call that returned it.
+/// A list of bytes that was copied to the [`ResultPlace`] of the call that returned it.
 #[derive(Debug)]
-pub struct Taken;
+pub struct DirectResult;
 
 /// Wasmtime's view of the same list, which this type stands for.
-type List = WasmList<u8>;
+type WasmListView = WasmList<u8>;
 
 // SAFETY: everything stated about the type is what wasmtime states about its own view of a list of bytes.
-unsafe impl ComponentType for Taken {
-    type Lower = <List as ComponentType>::Lower;
+unsafe impl ComponentType for DirectResult {
+    type Lower = <WasmListView as ComponentType>::Lower;
 
-    const ABI: CanonicalAbiInfo = List::ABI;
+    const ABI: CanonicalAbiInfo = WasmListView::ABI;
 
     fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> Result<()> {
-        List::typecheck(ty, types)
+        WasmListView::typecheck(ty, types)
     }
 }
 
 // SAFETY: the list is lifted as wasmtime's own view of it, and its bytes are accessed within the memory's bounds.
-unsafe impl Lift for Taken {
+unsafe impl Lift for DirectResult {
     fn linear_lift_from_flat(_: &mut LiftContext<'_>, _: InterfaceType, _: &Self::Lower) -> Result<Self> {
         Err(Error::msg("a list is returned by way of memory"))
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Result<Self> {
-        let list = List::linear_lift_from_memory(cx, ty, bytes)?;
+        let list = WasmListView::linear_lift_from_memory(cx, ty, bytes)?;
         let start = u32::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default()) as usize;
         let bytes = cx.memory().get(start..).and_then(|memory| memory.get(..list.len()));
         let bytes = bytes.ok_or_else(|| Error::msg("the list is not within the memory"))?;
         PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes.into())));
-        Ok(Taken)
+        Ok(DirectResult)
     }
 }

@@ -10,10 +10,10 @@ use wasmpool_ipc::wake::Bell;
 use super::*;
 
 /// All ways of this build.
-const WAYS: &[Way] = &[
-    Way::Plain,
+const WAYS: &[ReturnWay] = &[
+    ReturnWay::Plain,
     #[cfg(feature = "direct-results")]
-    Way::Direct,
+    ReturnWay::Direct,
 ];
 
 /// `echo` returns its item, which `post-return` overwrites. `checked` does the same, but `err(item)` where it begins with
@@ -66,7 +66,7 @@ struct Came {
     in_lane: Option<Vec<u8>>,
 }
 
-fn call(way: Way, function: &str, item: &[u8], form: ResultForm, with_lane: bool, most: usize) -> Came {
+fn call(way: ReturnWay, function: &str, item: &[u8], form: ResultForm, with_lane: bool, most: usize) -> Came {
     let engine = Engine::default();
     let component = Component::new(&engine, ECHO).unwrap();
     let mut store = Store::new(&engine, ());
@@ -76,7 +76,7 @@ fn call(way: Way, function: &str, item: &[u8], form: ResultForm, with_lane: bool
     let (mut host, fd) = HostLane::create(u64::MAX).unwrap();
     let mut worker = WorkerLane::map(&fd).unwrap();
     let lane = with_lane.then(|| worker.lend_output());
-    let mut place = Place { form, lane, most, out: Vec::new() };
+    let mut place = ResultPlace { form, lane, most, out: Vec::new() };
     let said = callee.call(&mut store, item, &mut place).map_err(drop);
     assert_eq!(place.lane.is_some(), with_lane, "the lane comes back");
     if let Some(lane) = place.lane.take() {

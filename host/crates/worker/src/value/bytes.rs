@@ -1,9 +1,9 @@
 //! `list<u8>`, which is base64 in JSON, and items that are bytes themselves.
 
-use super::Form;
-use super::context::Context;
-use super::json::{self, Layout, single};
-use super::misfit::{DecodeError, Problem, shorten};
+use super::ItemEncoding;
+use super::context::DecodeContext;
+use super::json::{self, ObjectLayout, single};
+use super::misfit::{DecodeError, MisfitProblem, shorten};
 use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -20,14 +20,14 @@ use wasmtime::component::Val;
 /// # Errors
 ///
 /// The same as [`super::decode`] with [`TypePlan::Bytes`].
-pub fn decode_bytes(item: &[u8], form: Form) -> Result<Cow<'_, [u8]>, DecodeError> {
+pub fn decode_bytes(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, DecodeError> {
     match form {
-        Form::Bytes => Ok(Cow::Borrowed(item)),
-        Form::Json => {
-            let context = Context::new();
-            context.read(item, Bytes(&context)).map(Cow::Owned)
+        ItemEncoding::Bytes => Ok(Cow::Borrowed(item)),
+        ItemEncoding::Json => {
+            let context = DecodeContext::new();
+            context.read(item, BytesSeed(&context)).map(Cow::Owned)
         }
-        Form::Csv => Err(DecodeError::row(TypePlan::Bytes.wit_brief())),
+        ItemEncoding::Csv => Err(DecodeError::row(TypePlan::Bytes.wit_brief())),
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn list(bytes: &[u8]) -> Val {
 /// Reads an item that is the bytes themselves.
 pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
     let misfit = |note: &str| {
-        DecodeError::new(Problem::Type {
+        DecodeError::new(MisfitProblem::Type {
             wanted: shape.wit_brief(),
             found: format!("the text {}", shorten(&String::from_utf8_lossy(item))),
             note: (!note.is_empty()).then(|| note.to_owned()),
@@ -65,7 +65,7 @@ pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
             Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),
             None => Err(misfit("")),
         },
-        _ => Err(match json::value(shape, item, Layout::Json) {
+        _ => Err(match json::value(shape, item, ObjectLayout::Json) {
             Ok(_) => misfit("the item is text as it stands; --input-format jsonl reads it as JSON"),
             Err(_) => misfit("the item is text as it stands"),
         }),
@@ -73,15 +73,15 @@ pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
 }
 
 /// Reads base64 or an array of numbers.
-struct Bytes<'a>(&'a Context);
+struct BytesSeed<'a>(&'a DecodeContext);
 
-impl Bytes<'_> {
+impl BytesSeed<'_> {
     fn mismatch<E: Error>(&self, found: &str, note: Option<&str>) -> E {
         self.0.mismatch(&TypePlan::Bytes, found, note)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Bytes<'_> {
+impl<'de> DeserializeSeed<'de> for BytesSeed<'_> {
     type Value = Vec<u8>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<u8>, D::Error> {
@@ -89,7 +89,7 @@ impl<'de> DeserializeSeed<'de> for Bytes<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Bytes<'_> {
+impl<'de> Visitor<'de> for BytesSeed<'_> {
     type Value = Vec<u8>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Bytes<'_> {
         let mut bytes = Vec::new();
         loop {
             let byte = json::ValueSeed::new(&TypePlan::U8, self.0);
-            let step = super::misfit::Step::Index(bytes.len());
+            let step = super::misfit::ValueStep::Index(bytes.len());
             match seq.next_element_seed(byte) {
                 Ok(Some(Val::U8(byte))) => bytes.push(byte),
                 Ok(_) => return Ok(bytes),

@@ -1,9 +1,9 @@
 //! A cell of CSV, which is text whatever its column means.
 
 use super::bytes;
-use super::context::Context;
-use super::json::{self, Layout, single};
-use super::misfit::{DecodeError, Problem, shorten};
+use super::context::DecodeContext;
+use super::json::{self, ObjectLayout, single};
+use super::misfit::{DecodeError, MisfitProblem, shorten};
 use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::fmt;
@@ -12,18 +12,18 @@ use wasmtime::component::Val;
 use wasmpool_core::json::from_base64;
 
 /// Reads a cell as a value of one shape.
-pub(super) struct Cell<'a> {
+pub(super) struct CellSeed<'a> {
     shape: &'a TypePlan,
-    context: &'a Context,
+    context: &'a DecodeContext,
 }
 
-impl<'a> Cell<'a> {
-    pub(super) fn new(shape: &'a TypePlan, context: &'a Context) -> Self {
+impl<'a> CellSeed<'a> {
+    pub(super) fn new(shape: &'a TypePlan, context: &'a DecodeContext) -> Self {
         Self { shape, context }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Cell<'_> {
+impl<'de> DeserializeSeed<'de> for CellSeed<'_> {
     type Value = Val;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
@@ -31,7 +31,7 @@ impl<'de> DeserializeSeed<'de> for Cell<'_> {
     }
 }
 
-impl Visitor<'_> for Cell<'_> {
+impl Visitor<'_> for CellSeed<'_> {
     type Value = Val;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,9 +83,9 @@ fn value(shape: &TypePlan, text: &str) -> Result<Val, DecodeError> {
         },
         TypePlan::Variant(cases) => match cases.names.find(trimmed, 0) {
             Some(at) if cases.payloads[at].is_none() => Some(Val::Variant(cases.names.as_slice()[at].clone(), None)),
-            _ => return json::value(shape, text.as_bytes(), Layout::Json),
+            _ => return json::value(shape, text.as_bytes(), ObjectLayout::Json),
         },
-        _ => return json::value(shape, text.as_bytes(), Layout::Json),
+        _ => return json::value(shape, text.as_bytes(), ObjectLayout::Json),
     };
     found.ok_or_else(|| {
         let range = shape.range().filter(|_| trimmed.parse::<i128>().is_ok());
@@ -100,7 +100,7 @@ fn is_word(number: &str) -> bool {
 
 #[cold]
 fn misfit(shape: &TypePlan, text: &str, note: Option<String>) -> DecodeError {
-    DecodeError::new(Problem::Type {
+    DecodeError::new(MisfitProblem::Type {
         wanted: shape.wit_brief(),
         found: format!("the cell \"{}\"", shorten(text)),
         note,

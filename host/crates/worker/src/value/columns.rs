@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::misfit::shorten;
 use super::names::Names;
-use super::params::Params;
+use super::params::FunctionParams;
 use super::shape::{Fields, TypePlan};
 use super::wit;
-use wasmpool_core::policy::Columns;
+use wasmpool_core::policy::CsvColumns;
 
 /// Delimiters other than the default that a header may have, as the command line writes them.
 const DELIMITERS: [(char, &str); 4] = [(';', "';'"), ('\t', "'\\t'"), ('|', "'|'"), (',', "','")];
@@ -19,24 +19,24 @@ const SHOWN: usize = 30;
 /// # Errors
 ///
 /// Returns a message for the user.
-pub fn check(params: &Params, columns: &Columns) -> Result<(), String> {
+pub fn check(params: &FunctionParams, columns: &CsvColumns) -> Result<(), String> {
     let Some(fields) = wanted(params) else {
         return match columns {
-            Columns::Named(_) => Ok(()),
-            Columns::Counted(_) => {
+            CsvColumns::Named(_) => Ok(()),
+            CsvColumns::Counted(_) => {
                 Err("the function takes columns by any names, and --no-header gives them none".to_owned())
             }
         };
     };
     match columns {
         _ if fields.shapes.is_empty() => Ok(()),
-        Columns::Named(names) => by_name(fields, names),
-        Columns::Counted(count) => by_place(fields, *count),
+        CsvColumns::Named(names) => by_name(fields, names),
+        CsvColumns::Counted(count) => by_place(fields, *count),
     }
 }
 
 /// Returns the fields that the cells of a row fill, or `None` if names do not matter.
-fn wanted(params: &Params) -> Option<&Fields> {
+fn wanted(params: &FunctionParams) -> Option<&Fields> {
     let free = params.free();
     let [shape] = &free.shapes[..] else {
         return Some(free);
@@ -144,7 +144,7 @@ fn list(names: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
 
-    fn order() -> Params {
+    fn order() -> FunctionParams {
         let coupon = TypePlan::Option(Box::new(TypePlan::String));
         let fields = [
             ("order-id", TypePlan::U32),
@@ -153,11 +153,11 @@ mod tests {
             ("coupon", coupon),
         ];
         let record = Fields::new(fields.map(|(name, shape)| (name.to_owned(), shape)));
-        Params::new(vec![("order".to_owned(), TypePlan::Record(record))])
+        FunctionParams::new(vec![("order".to_owned(), TypePlan::Record(record))])
     }
 
     fn named(header: &str) -> Result<(), String> {
-        check(&order(), &Columns::Named(header.split(',').map(str::to_owned).collect()))
+        check(&order(), &CsvColumns::Named(header.split(',').map(str::to_owned).collect()))
     }
 
     #[track_caller]
@@ -201,25 +201,25 @@ mod tests {
 
     #[test]
     fn options_alone_fit_no_header_in_which_none_of_them_is() {
-        let params = Params::new(vec![("x".to_owned(), TypePlan::Option(Box::new(TypePlan::U8)))]);
-        says(check(&params, &Columns::Named(vec!["y".to_owned()])), &["none of the columns", "`x: option<u8>`"]);
-        assert_eq!(check(&params, &Columns::Named(vec!["x".to_owned()])), Ok(()));
+        let params = FunctionParams::new(vec![("x".to_owned(), TypePlan::Option(Box::new(TypePlan::U8)))]);
+        says(check(&params, &CsvColumns::Named(vec!["y".to_owned()])), &["none of the columns", "`x: option<u8>`"]);
+        assert_eq!(check(&params, &CsvColumns::Named(vec!["x".to_owned()])), Ok(()));
     }
 
     #[test]
     fn cells_without_names_are_counted() {
-        assert_eq!(check(&order(), &Columns::Counted(4)), Ok(()));
-        assert_eq!(check(&order(), &Columns::Counted(3)), Ok(()));
-        says(check(&order(), &Columns::Counted(2)), &["have 2 cells, and the function takes 4"]);
-        says(check(&order(), &Columns::Counted(5)), &["have 5 cells"]);
+        assert_eq!(check(&order(), &CsvColumns::Counted(4)), Ok(()));
+        assert_eq!(check(&order(), &CsvColumns::Counted(3)), Ok(()));
+        says(check(&order(), &CsvColumns::Counted(2)), &["have 2 cells, and the function takes 4"]);
+        says(check(&order(), &CsvColumns::Counted(5)), &["have 5 cells"]);
     }
 
     #[test]
     fn what_takes_nothing_or_any_names_is_held_against_none() {
         let any = TypePlan::Map(Box::new(TypePlan::String), Box::new(TypePlan::String));
-        let params = Params::new(vec![("row".to_owned(), any)]);
-        assert_eq!(check(&params, &Columns::Named(vec!["y".to_owned()])), Ok(()));
-        says(check(&params, &Columns::Counted(1)), &["--no-header gives them none"]);
-        assert_eq!(check(&Params::new(Vec::new()), &Columns::Named(vec!["y".to_owned()])), Ok(()));
+        let params = FunctionParams::new(vec![("row".to_owned(), any)]);
+        assert_eq!(check(&params, &CsvColumns::Named(vec!["y".to_owned()])), Ok(()));
+        says(check(&params, &CsvColumns::Counted(1)), &["--no-header gives them none"]);
+        assert_eq!(check(&FunctionParams::new(Vec::new()), &CsvColumns::Named(vec!["y".to_owned()])), Ok(()));
     }
 }

@@ -1,11 +1,11 @@
 //! Values that consist of parts: how a [`ValueSeed`] reads an array or an
 //! object.
 
-use super::cell::{self, Cell};
+use super::cell::{self, CellSeed};
 use super::encode;
-use super::fields::{self, Name, Naming, unknown};
-use super::json::{Layout, ValueSeed};
-use super::misfit::{Step, shorten};
+use super::fields::{self, MemberNames, NameSeed, unknown};
+use super::json::{ObjectLayout, ValueSeed};
+use super::misfit::{ValueStep, shorten};
 use super::names::Names;
 use super::shape::{Cases, Fields, TypePlan};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
@@ -62,12 +62,12 @@ impl<'a> ValueSeed<'a> {
         let mut guess = 0;
         let mut at = 0;
         loop {
-            let flag = match seq.next_element_seed(Name { names, guess })? {
+            let flag = match seq.next_element_seed(NameSeed { names, guess })? {
                 None => break,
                 Some(Ok(flag)) => flag,
                 Some(Err(name)) => {
                     let error = self.parts(unknown("flag", &name, names));
-                    return Err(self.context.under(Step::Index(at), error));
+                    return Err(self.context.under(ValueStep::Index(at), error));
                 }
             };
             if std::mem::replace(&mut set[flag], true) {
@@ -83,11 +83,11 @@ impl<'a> ValueSeed<'a> {
     }
 
     pub(super) fn record<'de, A: MapAccess<'de>>(self, map: A, fields: &Fields) -> Result<Val, A::Error> {
-        let naming = Naming {
+        let naming = MemberNames {
             fields,
             noun: match self.layout {
-                Layout::Json => "field",
-                Layout::Row => "column",
+                ObjectLayout::Json => "field",
+                ObjectLayout::Row => "column",
             },
             layout: self.layout,
             wanted: &|| self.shape.wit_brief(),
@@ -125,7 +125,7 @@ impl<'a> ValueSeed<'a> {
     /// Reads an object of exactly one member, whose name is the case.
     pub(super) fn variant<'de, A: MapAccess<'de>>(self, mut map: A, cases: &'a Cases) -> Result<Val, A::Error> {
         let names = &cases.names;
-        let case = match map.next_key_seed(Name { names, guess: 0 })? {
+        let case = match map.next_key_seed(NameSeed { names, guess: 0 })? {
             Some(Ok(case)) => case,
             Some(Err(name)) => return Err(self.parts(unknown("case", &name, names))),
             None => return Err(self.parts("the object is empty: it names one case".to_owned())),
@@ -162,7 +162,7 @@ impl<'a> ValueSeed<'a> {
             };
         };
         let value = map.next_value_seed(self.of(payload));
-        let value = value.map_err(|error| self.context.under(Step::Key(case.to_owned()), error))?;
+        let value = value.map_err(|error| self.context.under(ValueStep::Key(case.to_owned()), error))?;
         Ok(Some(Box::new(value)))
     }
 
@@ -187,10 +187,10 @@ impl<'a> ValueSeed<'a> {
                 let name = shorten(&name);
                 return Err(self.parts(format!("the key \"{name}\" is not a {wanted}")));
             };
-            let under = |error| self.context.under(Step::Key(name.clone()), error);
+            let under = |error| self.context.under(ValueStep::Key(name.clone()), error);
             let value = match self.layout {
-                Layout::Json => map.next_value_seed(self.of(value_shape)),
-                Layout::Row => map.next_value_seed(Cell::new(value_shape, self.context)),
+                ObjectLayout::Json => map.next_value_seed(self.of(value_shape)),
+                ObjectLayout::Row => map.next_value_seed(CellSeed::new(value_shape, self.context)),
             };
             let value = value.map_err(under)?;
             // Two spellings of one key, `1` and `01`, count as the same key.
@@ -207,7 +207,7 @@ impl<'a> ValueSeed<'a> {
 /// Returns the next element of an array. An error in it is reported at `at`.
 #[inline]
 fn next<'de, A: SeqAccess<'de>>(seq: &mut A, want: ValueSeed<'_>, at: usize) -> Result<Option<Val>, A::Error> {
-    seq.next_element_seed(want).map_err(|error| want.context.under(Step::Index(at), error))
+    seq.next_element_seed(want).map_err(|error| want.context.under(ValueStep::Index(at), error))
 }
 
 fn elements(n: usize) -> String {

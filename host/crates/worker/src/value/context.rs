@@ -3,7 +3,7 @@
 //! its step.
 
 use super::excerpt::excerpt;
-use super::misfit::{DecodeError, Problem, Step};
+use super::misfit::{DecodeError, MisfitProblem, ValueStep};
 use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Error};
 use std::cell::{Cell, RefCell};
@@ -14,12 +14,12 @@ use std::cell::{Cell, RefCell};
 const MOST_MISSING: u32 = 1 << 20;
 
 /// State that is shared while one item is read.
-pub(super) struct Context {
+pub(super) struct DecodeContext {
     misfit: RefCell<Option<DecodeError>>,
     missing: Cell<u32>,
 }
 
-impl Context {
+impl DecodeContext {
     pub(super) fn new() -> Self {
         Self { misfit: RefCell::new(None), missing: Cell::new(0) }
     }
@@ -34,7 +34,7 @@ impl Context {
     /// Fails because something of kind `found` is where `wanted` belongs.
     #[cold]
     pub(super) fn mismatch<E: Error>(&self, wanted: &TypePlan, found: &str, note: Option<&str>) -> E {
-        self.fail(DecodeError::new(Problem::Type {
+        self.fail(DecodeError::new(MisfitProblem::Type {
             wanted: wanted.wit_brief(),
             found: found.to_owned(),
             note: note.map(str::to_owned),
@@ -45,12 +45,12 @@ impl Context {
     /// be a `wanted`.
     #[cold]
     pub(super) fn parts<E: Error>(&self, wanted: String, what: String) -> E {
-        self.fail(DecodeError::new(Problem::Parts { wanted, what }))
+        self.fail(DecodeError::new(MisfitProblem::Parts { wanted, what }))
     }
 
     /// Adds a step to the path of the error while it is passed up.
     #[cold]
-    pub(super) fn under<E>(&self, step: Step, error: E) -> E {
+    pub(super) fn under<E>(&self, step: ValueStep, error: E) -> E {
         if let Some(misfit) = self.misfit.borrow_mut().as_mut() {
             misfit.push(step);
         }
@@ -73,7 +73,7 @@ impl Context {
     #[cold]
     fn misfit(&self, error: &serde_json::Error, json: &[u8]) -> DecodeError {
         let Some(mut misfit) = self.misfit.take() else {
-            return DecodeError::new(Problem::Syntax(syntax(error, json)));
+            return DecodeError::new(MisfitProblem::Syntax(syntax(error, json)));
         };
         if misfit.has_found()
             && let Some(text) = excerpt(json, misfit.path())

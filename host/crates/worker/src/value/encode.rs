@@ -47,7 +47,7 @@ impl TypePlan {
     /// [`EncodeError`]; `out` then ends with an incomplete text.
     pub fn encode_within(&self, val: &Val, limit: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let end = out.len().saturating_add(limit);
-        let mut writer = Writer { out, end, limit };
+        let mut writer = ValueWriter { out, end, limit };
         writer.value(self, val)?;
         writer.check()
     }
@@ -120,14 +120,14 @@ fn byte(val: &Val) -> Result<u8, EncodeError> {
     }
 }
 
-struct Writer<'a> {
+struct ValueWriter<'a> {
     out: &'a mut Vec<u8>,
     /// Maximum length of `out`.
     end: usize,
     limit: usize,
 }
 
-impl Writer<'_> {
+impl ValueWriter<'_> {
     fn value(&mut self, shape: &TypePlan, val: &Val) -> Result<(), EncodeError> {
         let out = &mut *self.out;
         match (shape, val) {

@@ -4,7 +4,7 @@
 //! all of an array. Items that do not fit are rare, so the text is searched for
 //! again, along the path in the misfit.
 
-use super::misfit::Step;
+use super::misfit::ValueStep;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -13,30 +13,30 @@ use std::fmt;
 /// Returns the text in `json` at the end of `path`. Costs one pass over the
 /// text per step. Returns `None` if the path leads nowhere or the text is not
 /// JSON.
-pub(super) fn excerpt<'j, 'p>(json: &'j [u8], path: impl Iterator<Item = &'p Step>) -> Option<&'j str> {
+pub(super) fn excerpt<'j, 'p>(json: &'j [u8], path: impl Iterator<Item = &'p ValueStep>) -> Option<&'j str> {
     let mut place: &'j RawValue = serde_json::from_slice(json).ok()?;
     for step in path {
         let mut within = serde_json::Deserializer::from_str(place.get());
-        place = Inside(step).deserialize(&mut within).ok()??;
+        place = ExcerptStep(step).deserialize(&mut within).ok()??;
     }
     Some(place.get())
 }
 
 /// One step into an object or an array.
-struct Inside<'p>(&'p Step);
+struct ExcerptStep<'p>(&'p ValueStep);
 
-impl<'de> DeserializeSeed<'de> for Inside<'_> {
+impl<'de> DeserializeSeed<'de> for ExcerptStep<'_> {
     type Value = Option<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         match self.0 {
-            Step::Key(_) => from.deserialize_map(self),
-            Step::Index(_) => from.deserialize_seq(self),
+            ValueStep::Key(_) => from.deserialize_map(self),
+            ValueStep::Index(_) => from.deserialize_seq(self),
         }
     }
 }
 
-impl<'de> Visitor<'de> for Inside<'_> {
+impl<'de> Visitor<'de> for ExcerptStep<'_> {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl<'de> Visitor<'de> for Inside<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if matches!(self.0, Step::Key(wanted) if *wanted == *key) {
+            if matches!(self.0, ValueStep::Key(wanted) if *wanted == *key) {
                 found = Some(map.next_value::<&RawValue>()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for Inside<'_> {
         let mut found = None;
         let mut at = 0;
         while let Some(element) = seq.next_element::<&RawValue>()? {
-            if *self.0 == Step::Index(at) {
+            if *self.0 == ValueStep::Index(at) {
                 found = Some(element);
             }
             at += 1;

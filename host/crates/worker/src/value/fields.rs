@@ -1,10 +1,10 @@
 //! Objects whose members have names and types: records, and the arguments of a
 //! function.
 
-use super::cell::Cell;
-use super::context::Context;
-use super::json::{Layout, ValueSeed};
-use super::misfit::{Step, shorten};
+use super::cell::CellSeed;
+use super::context::DecodeContext;
+use super::json::{ObjectLayout, ValueSeed};
+use super::misfit::{ValueStep, shorten};
 use super::names::Names;
 use super::shape::Fields;
 use super::wit;
@@ -13,11 +13,11 @@ use std::fmt;
 use wasmtime::component::Val;
 
 /// The members of an object, and the words for them in messages.
-pub(super) struct Naming<'a> {
+pub(super) struct MemberNames<'a> {
     pub fields: &'a Fields,
     /// `field`, `parameter` or `column`.
     pub noun: &'static str,
-    pub layout: Layout,
+    pub layout: ObjectLayout,
     /// Description of what the whole object should be.
     pub wanted: &'a dyn Fn() -> String,
     /// Returns the message about a name that is not among the fields.
@@ -28,22 +28,22 @@ pub(super) struct Naming<'a> {
 /// declaration. A field that is left out is `none` if it is an option.
 pub(super) fn read<'de, A: MapAccess<'de>>(
     mut map: A,
-    naming: &Naming<'_>,
-    context: &Context,
+    naming: &MemberNames<'_>,
+    context: &DecodeContext,
 ) -> Result<Vec<Val>, A::Error> {
     let Fields { names, shapes } = naming.fields;
     let parts = |what| context.parts((naming.wanted)(), what);
     let mut values: Vec<Option<Val>> = Vec::new();
     values.resize_with(names.as_slice().len(), || None);
     let mut guess = 0;
-    while let Some(found) = map.next_key_seed(Name { names, guess })? {
+    while let Some(found) = map.next_key_seed(NameSeed { names, guess })? {
         let at = match (found, naming.layout) {
             (Ok(at), _) => at,
-            (Err(_), Layout::Row) => {
+            (Err(_), ObjectLayout::Row) => {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            (Err(name), Layout::Json) => return Err(parts((naming.unknown)(&name))),
+            (Err(name), ObjectLayout::Json) => return Err(parts((naming.unknown)(&name))),
         };
         let name = || names.as_slice()[at].clone();
         if values[at].is_some() {
@@ -51,10 +51,10 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
             return Err(parts(what));
         }
         let value = match naming.layout {
-            Layout::Json => map.next_value_seed(ValueSeed::new(&shapes[at], context)),
-            Layout::Row => map.next_value_seed(Cell::new(&shapes[at], context)),
+            ObjectLayout::Json => map.next_value_seed(ValueSeed::new(&shapes[at], context)),
+            ObjectLayout::Row => map.next_value_seed(CellSeed::new(&shapes[at], context)),
         };
-        let value = value.map_err(|error| context.under(Step::Key(name()), error))?;
+        let value = value.map_err(|error| context.under(ValueStep::Key(name()), error))?;
         values[at] = Some(value);
         guess = at + 1;
     }
@@ -79,13 +79,13 @@ pub(super) fn read_cells<'de, A: SeqAccess<'de>>(
     mut seq: A,
     fields: &Fields,
     wanted: &dyn Fn() -> String,
-    context: &Context,
+    context: &DecodeContext,
 ) -> Result<Vec<Val>, A::Error> {
     let parts = |what| context.parts(wanted(), what);
     let mut values = Vec::new();
     for (name, shape) in fields.iter() {
-        let value = seq.next_element_seed(Cell::new(shape, context));
-        values.push(match value.map_err(|error| context.under(Step::Key(name.to_owned()), error))? {
+        let value = seq.next_element_seed(CellSeed::new(shape, context));
+        values.push(match value.map_err(|error| context.under(ValueStep::Key(name.to_owned()), error))? {
             Some(value) => value,
             None if shape.may_be_missing() => Val::Option(None),
             None => {
@@ -103,13 +103,13 @@ pub(super) fn read_cells<'de, A: SeqAccess<'de>>(
 /// Reads a string that should be one of `names`. Returns its position or, if it
 /// is not among them, the string.
 #[derive(Clone, Copy)]
-pub(super) struct Name<'a> {
+pub(super) struct NameSeed<'a> {
     pub names: &'a Names,
     /// The position that it probably has.
     pub guess: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
     type Value = Result<usize, String>;
 
     #[inline]
@@ -118,7 +118,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl Visitor<'_> for NameSeed<'_> {
     type Value = Result<usize, String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

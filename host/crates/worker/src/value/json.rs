@@ -1,7 +1,7 @@
 //! Reads JSON text as a value, in one pass.
 
 use super::bytes;
-use super::context::Context;
+use super::context::DecodeContext;
 use super::fields::unknown;
 use super::misfit::DecodeError;
 use super::numbers::{self, integer};
@@ -14,7 +14,7 @@ use wasmpool_core::json::from_base64;
 
 /// Meaning of an object's members.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum ObjectLayout {
     /// Values in JSON; each member has to be known.
     Json,
     /// Cells of a row of CSV, some of which may not be needed.
@@ -22,11 +22,11 @@ pub(super) enum Layout {
 }
 
 /// Reads one value from the whole of `json`.
-pub(super) fn value(shape: &TypePlan, json: &[u8], layout: Layout) -> Result<Val, DecodeError> {
+pub(super) fn value(shape: &TypePlan, json: &[u8], layout: ObjectLayout) -> Result<Val, DecodeError> {
     if let Some(integer) = numbers::bare_integer(shape, json) {
         return Ok(integer);
     }
-    let context = Context::new();
+    let context = DecodeContext::new();
     context.read(json, ValueSeed::new(shape, &context).laid_out(layout))
 }
 
@@ -35,16 +35,16 @@ pub(super) fn value(shape: &TypePlan, json: &[u8], layout: Layout) -> Result<Val
 #[derive(Clone, Copy)]
 pub(super) struct ValueSeed<'a> {
     pub shape: &'a TypePlan,
-    pub context: &'a Context,
-    pub layout: Layout,
+    pub context: &'a DecodeContext,
+    pub layout: ObjectLayout,
 }
 
 impl<'a> ValueSeed<'a> {
-    pub(super) fn new(shape: &'a TypePlan, context: &'a Context) -> Self {
-        Self { shape, context, layout: Layout::Json }
+    pub(super) fn new(shape: &'a TypePlan, context: &'a DecodeContext) -> Self {
+        Self { shape, context, layout: ObjectLayout::Json }
     }
 
-    fn laid_out(self, layout: Layout) -> Self {
+    fn laid_out(self, layout: ObjectLayout) -> Self {
         Self { layout, ..self }
     }
 
@@ -153,7 +153,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         let TypePlan::Option(inner) = self.shape else {
             return Err(self.mismatch("a value", None));
         };
-        if matches!(**inner, TypePlan::Option(_)) && self.layout == Layout::Json {
+        if matches!(**inner, TypePlan::Option(_)) && self.layout == ObjectLayout::Json {
             // The value is an object with one member, which `visit_map` reads.
             return from.deserialize_any(self);
         }
@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                 Ok(Val::FixedLengthList(values))
             }
             TypePlan::Flags(names) => self.flags(seq, names),
-            TypePlan::Record(fields) if self.layout == Layout::Row => self.cells(seq, fields),
+            TypePlan::Record(fields) if self.layout == ObjectLayout::Row => self.cells(seq, fields),
             _ => Err(self.mismatch("an array", None)),
         }
     }

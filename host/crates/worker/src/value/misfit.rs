@@ -1,7 +1,7 @@
 //! Describes why an item does not fit the expected type.
 
 use std::fmt::{self, Display, Formatter};
-use wasmpool_core::text::Foreign;
+use wasmpool_core::text::ForeignText;
 
 /// Number of characters of the found text that a message shows.
 const SHOWN: usize = 60;
@@ -14,24 +14,24 @@ const STEPS: usize = 16;
 ///
 /// One pointer wide, so that reading items that do fit stays cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeError(Box<Report>);
+pub struct DecodeError(Box<MisfitReport>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Report {
+struct MisfitReport {
     /// The path to the place, innermost step first.
-    path: Vec<Step>,
-    problem: Problem,
+    path: Vec<ValueStep>,
+    problem: MisfitProblem,
 }
 
 /// One step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ValueStep {
     Key(String),
     Index(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum MisfitProblem {
     /// The text itself is wrong; no type was looked at yet.
     Syntax(String),
     /// The value found is not of the expected type.
@@ -47,14 +47,14 @@ pub(super) enum Problem {
 }
 
 impl DecodeError {
-    pub(super) fn new(problem: Problem) -> Self {
+    pub(super) fn new(problem: MisfitProblem) -> Self {
         let path = Vec::new();
-        Self(Box::new(Report { path, problem }))
+        Self(Box::new(MisfitReport { path, problem }))
     }
 
     /// Returns the error for a row of CSV where `wanted` has no columns.
     pub(super) fn row(wanted: String) -> Self {
-        Self::new(Problem::Type {
+        Self::new(MisfitProblem::Type {
             wanted,
             found: "a row of CSV".to_owned(),
             note: Some("its columns fit a record, or parameters by name".to_owned()),
@@ -62,25 +62,25 @@ impl DecodeError {
     }
 
     /// Adds the next outer step to the path.
-    pub(super) fn push(&mut self, step: Step) {
+    pub(super) fn push(&mut self, step: ValueStep) {
         self.0.path.push(step);
     }
 
     /// Returns the path to the place, outermost step first.
-    pub(super) fn path(&self) -> impl Iterator<Item = &Step> {
+    pub(super) fn path(&self) -> impl Iterator<Item = &ValueStep> {
         self.0.path.iter().rev()
     }
 
     /// Shows the text that was found instead of what kind of thing it is.
     pub(super) fn show(&mut self, text: &str) {
-        if let Problem::Type { found, .. } = &mut self.0.problem {
+        if let MisfitProblem::Type { found, .. } = &mut self.0.problem {
             *found = shorten(text);
         }
     }
 
     /// Returns true if a text that was found would be shown.
     pub(super) fn has_found(&self) -> bool {
-        matches!(self.0.problem, Problem::Type { .. })
+        matches!(self.0.problem, MisfitProblem::Type { .. })
     }
 }
 
@@ -97,17 +97,17 @@ impl Display for DecodeError {
             write!(f, "{more}: ")?;
         }
         match &self.0.problem {
-            Problem::Syntax(message) => f.write_str(message),
-            Problem::Type { wanted, found, note } => {
+            MisfitProblem::Syntax(message) => f.write_str(message),
+            MisfitProblem::Type { wanted, found, note } => {
                 write!(f, "expected {wanted}, got {found}")?;
                 note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
             }
-            Problem::Parts { wanted, what } => write!(f, "expected {wanted}: {what}"),
+            MisfitProblem::Parts { wanted, what } => write!(f, "expected {wanted}: {what}"),
         }
     }
 }
 
-impl Display for Step {
+impl Display for ValueStep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index(at) => write!(f, "[{at}]"),
@@ -125,5 +125,5 @@ fn is_plain(key: &str) -> bool {
 /// Returns the beginning of a text that somebody else wrote, made safe for a
 /// terminal.
 pub(super) fn shorten(text: &str) -> String {
-    Foreign::of(text).at_most(SHOWN).to_string()
+    ForeignText::of(text).at_most(SHOWN).to_string()
 }

@@ -37,11 +37,11 @@ mod tests;
 pub use bytes::decode_bytes;
 pub use encode::EncodeError;
 pub use misfit::DecodeError;
-pub use params::Params;
+pub use params::FunctionParams;
 pub use shape::TypePlan;
 pub use wit::spell;
 
-pub use wasmpool_core::policy::Form;
+pub use wasmpool_core::policy::ItemEncoding;
 
 /// Reads one value of `shape` from the bytes of an item.
 ///
@@ -51,11 +51,11 @@ pub use wasmpool_core::policy::Form;
 /// # Errors
 ///
 /// A [`DecodeError`] if the text is not of that form or not of that type.
-pub fn decode(shape: &TypePlan, item: &[u8], form: Form) -> Result<Val, DecodeError> {
+pub fn decode(shape: &TypePlan, item: &[u8], form: ItemEncoding) -> Result<Val, DecodeError> {
     match form {
-        Form::Json => json::value(shape, item, json::Layout::Json),
-        Form::Csv if shape.is_row() => json::value(shape, item, json::Layout::Row),
-        Form::Csv => Err(DecodeError::row(shape.wit_brief())),
-        Form::Bytes => bytes::value(shape, item),
+        ItemEncoding::Json => json::value(shape, item, json::ObjectLayout::Json),
+        ItemEncoding::Csv if shape.is_row() => json::value(shape, item, json::ObjectLayout::Row),
+        ItemEncoding::Csv => Err(DecodeError::row(shape.wit_brief())),
+        ItemEncoding::Bytes => bytes::value(shape, item),
     }
 }

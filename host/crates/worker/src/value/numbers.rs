@@ -1,7 +1,7 @@
 //! Reads numbers: all 64 bits of an integer, and floats rounded once.
 
 use super::json::ValueSeed;
-use super::misfit::Step;
+use super::misfit::ValueStep;
 use super::shape::TypePlan;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -93,10 +93,10 @@ impl ValueSeed<'_> {
         let mut values = Vec::new();
         loop {
             let of = PhantomData::<T>;
-            match seq.next_element_seed(Integer { want: self, of }) {
+            match seq.next_element_seed(IntegerSeed { want: self, of }) {
                 Ok(Some(value)) => values.push(val(value)),
                 Ok(None) => return Ok(Val::List(values)),
-                Err(error) => return Err(self.context.under(Step::Index(values.len()), error)),
+                Err(error) => return Err(self.context.under(ValueStep::Index(values.len()), error)),
             }
         }
     }
@@ -130,12 +130,12 @@ impl ValueSeed<'_> {
 }
 
 /// Reads an integer of one type. For anything else, `want` reports the error.
-struct Integer<'a, T> {
+struct IntegerSeed<'a, T> {
     want: ValueSeed<'a>,
     of: PhantomData<T>,
 }
 
-impl<'de, T: TryFrom<i64> + TryFrom<u64>> DeserializeSeed<'de> for Integer<'_, T> {
+impl<'de, T: TryFrom<i64> + TryFrom<u64>> DeserializeSeed<'de> for IntegerSeed<'_, T> {
     type Value = T;
 
     #[inline]
@@ -144,7 +144,7 @@ impl<'de, T: TryFrom<i64> + TryFrom<u64>> DeserializeSeed<'de> for Integer<'_, T
     }
 }
 
-impl<'de, T: TryFrom<i64> + TryFrom<u64>> Visitor<'de> for Integer<'_, T> {
+impl<'de, T: TryFrom<i64> + TryFrom<u64>> Visitor<'de> for IntegerSeed<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

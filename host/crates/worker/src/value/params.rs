@@ -1,12 +1,12 @@
 //! The arguments of a call, made from an item and from values that were bound
 //! beforehand.
 
-use super::context::Context;
-use super::fields::{self, Naming, unknown};
-use super::json::{self, Layout, ValueSeed};
-use super::misfit::{DecodeError, Problem, Step, shorten};
+use super::context::DecodeContext;
+use super::fields::{self, MemberNames, unknown};
+use super::json::{self, ObjectLayout, ValueSeed};
+use super::misfit::{DecodeError, MisfitProblem, ValueStep, shorten};
 use super::shape::{Fields, TypePlan};
-use super::{Form, wit};
+use super::{ItemEncoding, wit};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use wasmtime::component::Val;
@@ -14,7 +14,7 @@ use wasmtime::component::Val;
 /// The parameters of one function: names and types, and the values of those
 /// that are bound.
 #[derive(Clone, Debug)]
-pub struct Params {
+pub struct FunctionParams {
     all: Fields,
     /// One for each parameter in `all`.
     bound: Vec<Option<Val>>,
@@ -43,7 +43,7 @@ pub enum BindError {
     },
 }
 
-impl Params {
+impl FunctionParams {
     /// Creates the parameters of a function, in their order.
     pub fn new(params: Vec<(String, TypePlan)>) -> Self {
         let all = Fields::new(params);
@@ -64,7 +64,7 @@ impl Params {
         if self.bound[at].is_some() {
             return Err(BindError::Twice(shorten(name)));
         }
-        let value = json::value(&self.all.shapes[at], json, Layout::Json);
+        let value = json::value(&self.all.shapes[at], json, ObjectLayout::Json);
         let value = value.map_err(|misfit| BindError::DecodeError { name: shorten(name), misfit })?;
         self.bound[at] = Some(value);
         self.slots.retain(|slot| *slot != at);
@@ -91,10 +91,10 @@ impl Params {
     /// # Errors
     ///
     /// A [`DecodeError`]; the contents of `out` are then undefined.
-    pub fn decode(&self, item: &[u8], form: Form, out: &mut Vec<Val>) -> Result<(), DecodeError> {
+    pub fn decode(&self, item: &[u8], form: ItemEncoding, out: &mut Vec<Val>) -> Result<(), DecodeError> {
         out.clear();
         if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
-            && (form != Form::Csv || shape.is_row())
+            && (form != ItemEncoding::Csv || shape.is_row())
         {
             let value = super::decode(shape, item, form)?;
             match self.bound.len() {
@@ -103,19 +103,19 @@ impl Params {
             }
             return Ok(());
         }
-        if form == Form::Bytes {
-            return Err(DecodeError::new(Problem::Type {
+        if form == ItemEncoding::Bytes {
+            return Err(DecodeError::new(MisfitProblem::Type {
                 wanted: self.wanted(),
                 found: "the bytes of one item".to_owned(),
                 note: Some("bind the other parameters with --arg".to_owned()),
             }));
         }
         let layout = match form {
-            Form::Csv => Layout::Row,
-            _ => Layout::Json,
+            ItemEncoding::Csv => ObjectLayout::Row,
+            _ => ObjectLayout::Json,
         };
-        let context = Context::new();
-        let values = context.read(item, Arguments { params: self, context: &context, layout })?;
+        let context = DecodeContext::new();
+        let values = context.read(item, ItemArguments { params: self, context: &context, layout })?;
         self.fill(values, out);
         Ok(())
     }
@@ -132,8 +132,8 @@ impl Params {
     fn wanted(&self) -> String {
         match self.slots.len() {
             0 => "null, as the function takes nothing from the item".to_owned(),
-            1 => format!("the parameter ({})", wit::brief(List(&self.free))),
-            _ => format!("the parameters ({})", wit::brief(List(&self.free))),
+            1 => format!("the parameter ({})", wit::brief(ParameterList(&self.free))),
+            _ => format!("the parameters ({})", wit::brief(ParameterList(&self.free))),
         }
     }
 
@@ -146,9 +146,9 @@ impl Params {
 }
 
 /// Formats fields as a parameter list.
-struct List<'a>(&'a Fields);
+struct ParameterList<'a>(&'a Fields);
 
-impl fmt::Display for List<'_> {
+impl fmt::Display for ParameterList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = self.0.iter();
         wit::separated(f, fields.map(|(name, shape)| wit::Field(name, shape)))
@@ -157,22 +157,22 @@ impl fmt::Display for List<'_> {
 
 /// Reads the arguments that an item has to provide, unless there is exactly
 /// one.
-struct Arguments<'a> {
-    params: &'a Params,
-    context: &'a Context,
-    layout: Layout,
+struct ItemArguments<'a> {
+    params: &'a FunctionParams,
+    context: &'a DecodeContext,
+    layout: ObjectLayout,
 }
 
-impl Arguments<'_> {
+impl ItemArguments<'_> {
     #[cold]
     fn mismatch<E: Error>(&self, found: &str, note: Option<String>) -> E {
         let by = match (note, self.layout) {
             (Some(note), _) => Some(note),
             (None, _) if self.params.slots.is_empty() => None,
-            (None, Layout::Json) => Some("an array of them or an object by name".to_owned()),
-            (None, Layout::Row) => Some("an object by name".to_owned()),
+            (None, ObjectLayout::Json) => Some("an array of them or an object by name".to_owned()),
+            (None, ObjectLayout::Row) => Some("an object by name".to_owned()),
         };
-        self.context.fail(DecodeError::new(Problem::Type {
+        self.context.fail(DecodeError::new(MisfitProblem::Type {
             wanted: self.params.wanted(),
             found: found.to_owned(),
             note: by,
@@ -180,7 +180,7 @@ impl Arguments<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Arguments<'_> {
+impl<'de> DeserializeSeed<'de> for ItemArguments<'_> {
     type Value = Vec<Val>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<Val>, D::Error> {
@@ -188,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Arguments<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Arguments<'_> {
+impl<'de> Visitor<'de> for ItemArguments<'_> {
     type Value = Vec<Val>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,13 +207,13 @@ impl<'de> Visitor<'de> for Arguments<'_> {
         if shapes.is_empty() {
             return Err(self.mismatch("an array", None));
         }
-        if self.layout == Layout::Row {
+        if self.layout == ObjectLayout::Row {
             return fields::read_cells(seq, &self.params.free, &|| self.params.wanted(), self.context);
         }
         let mut values = Vec::with_capacity(shapes.len());
         for (at, shape) in shapes.iter().enumerate() {
             let value = seq.next_element_seed(ValueSeed::new(shape, self.context));
-            match value.map_err(|error| self.context.under(Step::Index(at), error))? {
+            match value.map_err(|error| self.context.under(ValueStep::Index(at), error))? {
                 Some(value) => values.push(value),
                 None => {
                     let note = format!("{at} of {} parameters", shapes.len());
@@ -234,11 +234,11 @@ impl<'de> Visitor<'de> for Arguments<'_> {
         if self.params.slots.is_empty() {
             return Err(self.mismatch("an object", None));
         }
-        let naming = Naming {
+        let naming = MemberNames {
             fields: &self.params.free,
             noun: match self.layout {
-                Layout::Json => "parameter",
-                Layout::Row => "column",
+                ObjectLayout::Json => "parameter",
+                ObjectLayout::Row => "column",
             },
             layout: self.layout,
             wanted: &|| self.params.wanted(),

@@ -67,7 +67,7 @@ pub struct Cases {
 
 /// A type whose values cannot be written as data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsupported {
+pub enum UnsupportedType {
     /// A resource, stream, future or error-context.
     #[error("{}a `{kind}` is a handle to something inside one instance and has no JSON form", at(.place))]
     Handle {
@@ -124,8 +124,8 @@ impl TypePlan {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`] names the part of the type that has no JSON form.
-    pub fn of(ty: &Type) -> Result<Self, Unsupported> {
+    /// [`UnsupportedType`] names the part of the type that has no JSON form.
+    pub fn of(ty: &Type) -> Result<Self, UnsupportedType> {
         Planner { parts: MOST_PARTS, place: Vec::new() }.plan(ty)
     }
 
@@ -168,7 +168,7 @@ struct Planner {
 }
 
 impl Planner {
-    fn plan(&mut self, ty: &Type) -> Result<TypePlan, Unsupported> {
+    fn plan(&mut self, ty: &Type) -> Result<TypePlan, UnsupportedType> {
         self.spend()?;
         Ok(match ty {
             Type::Bool => TypePlan::Bool,
@@ -195,7 +195,7 @@ impl Planner {
                     key.range().is_some() || matches!(key, TypePlan::Bool | TypePlan::Char | TypePlan::String);
                 if !spells_a_name {
                     let place = self.place.concat();
-                    return Err(Unsupported::Key { place });
+                    return Err(UnsupportedType::Key { place });
                 }
                 let value = self.within("[]", &map.value())?;
                 TypePlan::Map(Box::new(key), Box::new(value))
@@ -223,7 +223,7 @@ impl Planner {
             Type::Flags(names) => TypePlan::Flags(self.names(names.names())?),
             Type::Option(option) => TypePlan::Option(Box::new(self.within("", &option.ty())?)),
             Type::Result(result) => {
-                let mut side = |place, ty: Option<Type>| -> Result<_, Unsupported> {
+                let mut side = |place, ty: Option<Type>| -> Result<_, UnsupportedType> {
                     ty.map(|ty| self.within(place, &ty).map(Box::new)).transpose()
                 };
                 TypePlan::Result { ok: side(".ok", result.ok())?, err: side(".err", result.err())? }
@@ -235,9 +235,9 @@ impl Planner {
         })
     }
 
-    fn within(&mut self, step: &str, ty: &Type) -> Result<TypePlan, Unsupported> {
+    fn within(&mut self, step: &str, ty: &Type) -> Result<TypePlan, UnsupportedType> {
         if self.place.len() >= DEEPEST {
-            return Err(Unsupported::TooLarge);
+            return Err(UnsupportedType::TooLarge);
         }
         self.place.push(step.to_owned());
         let shape = self.plan(ty);
@@ -247,23 +247,23 @@ impl Planner {
         shape
     }
 
-    fn named(&mut self, name: &str, ty: &Type) -> Result<(String, TypePlan), Unsupported> {
+    fn named(&mut self, name: &str, ty: &Type) -> Result<(String, TypePlan), UnsupportedType> {
         let shape = self.within(&format!(".{name}"), ty)?;
         Ok((name.to_owned(), shape))
     }
 
-    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Names, Unsupported> {
+    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Names, UnsupportedType> {
         let list = names.map(|name| self.spend().map(|()| name.to_owned()));
         Ok(Names::new(list.collect::<Result<_, _>>()?))
     }
 
-    fn spend(&mut self) -> Result<(), Unsupported> {
-        self.parts = self.parts.checked_sub(1).ok_or(Unsupported::TooLarge)?;
+    fn spend(&mut self) -> Result<(), UnsupportedType> {
+        self.parts = self.parts.checked_sub(1).ok_or(UnsupportedType::TooLarge)?;
         Ok(())
     }
 
-    fn handle(&self, kind: &'static str) -> Unsupported {
+    fn handle(&self, kind: &'static str) -> UnsupportedType {
         let place = self.place.concat();
-        Unsupported::Handle { kind, place }
+        UnsupportedType::Handle { kind, place }
     }
 }

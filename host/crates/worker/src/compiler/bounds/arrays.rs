@@ -3,9 +3,9 @@
 use wasm_encoder::{BlockType, HeapType, Instruction, RefType, ValType};
 use wasmparser::{Operator, StorageType};
 
-use super::Checks;
+use super::BoundsChecks;
 
-impl Checks<'_> {
+impl BoundsChecks<'_> {
     /// Inserts a check before an operation on arrays.
     pub fn check_array(&mut self, operator: &Operator<'_>) -> Option<()> {
         const I32: ValType = ValType::I32;
@@ -15,27 +15,36 @@ impl Checks<'_> {
             Operator::ArrayFill { array_type_index: ty } => {
                 let value = self.known.arrays.get(ty as usize).copied()??;
                 let value = value.unpack().try_into().ok()?;
-                (vec![array(ty), I32, value, I32], vec![Span { from: 1, of: Within::Array(0) }])
+                (vec![array(ty), I32, value, I32], vec![ArraySpan { from: 1, of: ArrayBounds::Array(0) }])
             }
             Operator::ArrayCopy { array_type_index_dst: to, array_type_index_src: from } => (
                 vec![array(to), I32, array(from), I32, I32],
-                vec![Span { from: 1, of: Within::Array(0) }, Span { from: 3, of: Within::Array(2) }],
+                vec![
+                    ArraySpan { from: 1, of: ArrayBounds::Array(0) },
+                    ArraySpan { from: 3, of: ArrayBounds::Array(2) },
+                ],
             ),
             Operator::ArrayInitData { array_type_index: ty, array_data_index: data } => {
-                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
-                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
+                let of = ArrayBounds::Segment { length: bytes(data)?, each: self.each(ty)? };
+                (
+                    vec![array(ty), I32, I32, I32],
+                    vec![ArraySpan { from: 1, of: ArrayBounds::Array(0) }, ArraySpan { from: 2, of }],
+                )
             }
             Operator::ArrayInitElem { array_type_index: ty, array_elem_index: segment } => {
-                let of = Within::Segment { length: elements(segment)?, each: 1 };
-                (vec![array(ty), I32, I32, I32], vec![Span { from: 1, of: Within::Array(0) }, Span { from: 2, of }])
+                let of = ArrayBounds::Segment { length: elements(segment)?, each: 1 };
+                (
+                    vec![array(ty), I32, I32, I32],
+                    vec![ArraySpan { from: 1, of: ArrayBounds::Array(0) }, ArraySpan { from: 2, of }],
+                )
             }
             Operator::ArrayNewData { array_type_index: ty, array_data_index: data } => {
-                let of = Within::Segment { length: bytes(data)?, each: self.each(ty)? };
-                (vec![I32, I32], vec![Span { from: 0, of }])
+                let of = ArrayBounds::Segment { length: bytes(data)?, each: self.each(ty)? };
+                (vec![I32, I32], vec![ArraySpan { from: 0, of }])
             }
             Operator::ArrayNewElem { array_elem_index: segment, .. } => {
-                let of = Within::Segment { length: elements(segment)?, each: 1 };
-                (vec![I32, I32], vec![Span { from: 0, of }])
+                let of = ArrayBounds::Segment { length: elements(segment)?, each: 1 };
+                (vec![I32, I32], vec![ArraySpan { from: 0, of }])
             }
             _ => return Some(()),
         };
@@ -55,7 +64,7 @@ impl Checks<'_> {
 
     /// Stores the operands of an operation, the last of which is a count, and restores them. If one of `spans` is too
     /// long, they are replaced by one element beyond its end, so that the operation traps as it would have.
-    fn narrow(&mut self, types: &[ValType], spans: &[Span]) -> Option<()> {
+    fn narrow(&mut self, types: &[ValType], spans: &[ArraySpan]) -> Option<()> {
         let operands: Vec<u32> = types.iter().enumerate().map(|(at, ty)| self.local(at, *ty)).collect();
         let count = *operands.last()?;
         for local in operands.iter().rev() {
@@ -64,20 +73,20 @@ impl Checks<'_> {
         for span in spans {
             let from = *operands.get(span.from)?;
             self.wide(count, ValType::I32);
-            if let Within::Segment { each, .. } = span.of {
+            if let ArrayBounds::Segment { each, .. } = span.of {
                 self.emit(&Instruction::I64Const(i64::try_from(each).ok()?));
                 self.emit(&Instruction::I64Mul);
             }
             self.wide(from, ValType::I32);
             self.emit(&Instruction::I64Add);
             match span.of {
-                Within::Array(at) => {
+                ArrayBounds::Array(at) => {
                     self.emit(&Instruction::LocalGet(*operands.get(at)?));
                     // A null reference traps here as it does in the operation.
                     self.emit(&Instruction::ArrayLen);
                     self.emit(&Instruction::I64ExtendI32U);
                 }
-                Within::Segment { length, .. } => self.emit(&Instruction::I64Const(i64::try_from(length).ok()?)),
+                ArrayBounds::Segment { length, .. } => self.emit(&Instruction::I64Const(i64::try_from(length).ok()?)),
             }
             self.emit(&Instruction::I64GtU);
             self.emit(&Instruction::If(BlockType::Empty));
@@ -95,15 +104,15 @@ impl Checks<'_> {
 }
 
 /// The elements that an operation on arrays touches.
-struct Span {
+struct ArraySpan {
     /// The operand with the index of the first of them.
     from: usize,
-    of: Within,
+    of: ArrayBounds,
 }
 
 /// The range that the elements have to be within.
 #[derive(Clone, Copy)]
-enum Within {
+enum ArrayBounds {
     /// The array that is this operand.
     Array(usize),
     /// A segment of `length` bytes or elements, of which an element of the array takes `each`.

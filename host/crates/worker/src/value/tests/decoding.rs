@@ -72,7 +72,7 @@ fn a_lone_surrogate_is_refused() {
     for text in [r#""\ud800""#, r#""\udc00x""#, r#""\ud800\ud800""#] {
         assert!(misfit(&TypePlan::String, text).starts_with("not valid JSON"));
     }
-    assert!(decode(&TypePlan::String, b"\"\xff\"", Form::Json).is_err());
+    assert!(decode(&TypePlan::String, b"\"\xff\"", ItemEncoding::Json).is_err());
 }
 
 #[test]
@@ -215,12 +215,12 @@ fn bytes_are_base64_or_numbers() {
     let hi = Val::List(vec![Val::U8(104), Val::U8(105)]);
     assert_eq!(good(&TypePlan::Bytes, "\"aGk=\""), hi);
     assert_eq!(good(&TypePlan::Bytes, "[104, 105]"), hi);
-    assert_eq!(decode_bytes(b"\"aGk=\"", Form::Json).unwrap(), &b"hi"[..]);
-    assert_eq!(decode_bytes(b"[104,105]", Form::Json).unwrap(), &b"hi"[..]);
+    assert_eq!(decode_bytes(b"\"aGk=\"", ItemEncoding::Json).unwrap(), &b"hi"[..]);
+    assert_eq!(decode_bytes(b"[104,105]", ItemEncoding::Json).unwrap(), &b"hi"[..]);
     for text in ["\"aGk\"", "\"a-_=\"", "\"aGl=\""] {
         let what = misfit(&TypePlan::Bytes, text);
         assert!(what.contains("base64 with padding"), "{what}");
-        assert_eq!(decode_bytes(text.as_bytes(), Form::Json).unwrap_err().to_string(), what);
+        assert_eq!(decode_bytes(text.as_bytes(), ItemEncoding::Json).unwrap_err().to_string(), what);
     }
     assert!(misfit(&TypePlan::Bytes, "[1,256]").starts_with("at [1]: expected u8, got 256"));
 }

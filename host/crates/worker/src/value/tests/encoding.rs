@@ -27,7 +27,7 @@ fn every_length_of_bytes_is_base64_with_padding() {
         encode_bytes(&bytes, &mut wanted);
         let val = Val::List(bytes.iter().copied().map(Val::U8).collect());
         assert_eq!(text(&TypePlan::Bytes, &val).as_bytes(), wanted);
-        assert_eq!(*decode_bytes(&wanted, Form::Json).unwrap(), bytes);
+        assert_eq!(*decode_bytes(&wanted, ItemEncoding::Json).unwrap(), bytes);
     }
 }
 

@@ -1,11 +1,11 @@
 use super::*;
 
 fn bytes(shape: &TypePlan, item: &[u8]) -> Result<Val, String> {
-    decode(shape, item, Form::Bytes).map_err(|misfit| misfit.to_string())
+    decode(shape, item, ItemEncoding::Bytes).map_err(|misfit| misfit.to_string())
 }
 
 fn row(shape: &TypePlan, item: &str) -> Result<Val, String> {
-    decode(shape, item.as_bytes(), Form::Csv).map_err(|misfit| misfit.to_string())
+    decode(shape, item.as_bytes(), ItemEncoding::Csv).map_err(|misfit| misfit.to_string())
 }
 
 #[test]

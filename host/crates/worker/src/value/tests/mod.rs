@@ -12,7 +12,7 @@ use super::shape::{Cases, Fields};
 use super::*;
 
 fn json(shape: &TypePlan, text: &str) -> Result<Val, String> {
-    decode(shape, text.as_bytes(), Form::Json).map_err(|misfit| misfit.to_string())
+    decode(shape, text.as_bytes(), ItemEncoding::Json).map_err(|misfit| misfit.to_string())
 }
 
 fn good(shape: &TypePlan, text: &str) -> Val {

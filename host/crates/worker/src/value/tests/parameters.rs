@@ -1,23 +1,23 @@
 use super::*;
 use crate::value::params::BindError;
 
-fn params(list: &[(&str, TypePlan)]) -> Params {
+fn params(list: &[(&str, TypePlan)]) -> FunctionParams {
     let list = list.iter().cloned();
-    Params::new(list.map(|(name, s)| (name.to_owned(), s)).collect())
+    FunctionParams::new(list.map(|(name, s)| (name.to_owned(), s)).collect())
 }
 
-fn two() -> Params {
+fn two() -> FunctionParams {
     params(&[("base", TypePlan::U8), ("exp", option(TypePlan::U8))])
 }
 
-fn call(params: &Params, item: &str, form: Form) -> Result<Vec<Val>, String> {
+fn call(params: &FunctionParams, item: &str, form: ItemEncoding) -> Result<Vec<Val>, String> {
     let mut out = vec![Val::Bool(true)];
     let decoded = params.decode(item.as_bytes(), form, &mut out);
     decoded.map(|()| out).map_err(|misfit| misfit.to_string())
 }
 
-fn args(params: &Params, item: &str) -> Result<Vec<Val>, String> {
-    call(params, item, Form::Json)
+fn args(params: &FunctionParams, item: &str) -> Result<Vec<Val>, String> {
+    call(params, item, ItemEncoding::Json)
 }
 
 #[test]
@@ -88,21 +88,21 @@ fn what_cannot_be_bound_says_why() {
 fn a_row_fills_parameters_by_name() {
     let row = r#"{"base":"2","exp":"3","comment":"x"}"#;
     let both = [Val::U8(2), some(Val::U8(3))];
-    assert_eq!(call(&two(), row, Form::Csv).unwrap(), both);
+    assert_eq!(call(&two(), row, ItemEncoding::Csv).unwrap(), both);
     let one = params(&[("base", TypePlan::U8)]);
-    assert_eq!(call(&one, row, Form::Csv).unwrap(), [Val::U8(2)]);
+    assert_eq!(call(&one, row, ItemEncoding::Csv).unwrap(), [Val::U8(2)]);
     let record = params(&[("p", super::record(&[("exp", TypePlan::U8)]))]);
     let wanted = [fields(&[("exp", Val::U8(3))])];
-    assert_eq!(call(&record, row, Form::Csv).unwrap(), wanted);
-    let what = call(&two(), "{}", Form::Csv).unwrap_err();
+    assert_eq!(call(&record, row, ItemEncoding::Csv).unwrap(), wanted);
+    let what = call(&two(), "{}", ItemEncoding::Csv).unwrap_err();
     assert!(what.ends_with("column `base: u8` is missing"), "{what}");
 }
 
 #[test]
 fn bytes_fill_exactly_one_parameter() {
     let mut params = params(&[("text", TypePlan::String), ("n", TypePlan::U8)]);
-    assert!(call(&params, "x", Form::Bytes).unwrap_err().contains("--arg"));
+    assert!(call(&params, "x", ItemEncoding::Bytes).unwrap_err().contains("--arg"));
     params.bind("n", b"1").unwrap();
     let wanted = [Val::String("x".into()), Val::U8(1)];
-    assert_eq!(call(&params, "x", Form::Bytes).unwrap(), wanted);
+    assert_eq!(call(&params, "x", ItemEncoding::Bytes).unwrap(), wanted);
 }

@@ -1,12 +1,12 @@
 use super::*;
-use crate::value::shape::Unsupported;
+use crate::value::shape::UnsupportedType;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Engine};
 
 /// Returns the plan of the parameter of an imported function, whose types
 /// `types` declares.
-fn planned(types: &str, param: &str) -> Result<TypePlan, Unsupported> {
+fn planned(types: &str, param: &str) -> Result<TypePlan, UnsupportedType> {
     let mut config = Config::new();
     config.wasm_component_model_map(true);
     config.wasm_component_model_fixed_length_lists(true);
@@ -66,7 +66,7 @@ fn a_type_without_json_form_names_the_part() {
         "at .parts[]: a `resource` is a handle to something inside one instance and has no JSON form"
     );
     let stream = planned("", "(stream u8)").unwrap_err();
-    assert!(matches!(stream, Unsupported::Handle { kind: "stream", .. }));
+    assert!(matches!(stream, UnsupportedType::Handle { kind: "stream", .. }));
 }
 
 #[test]
@@ -75,5 +75,5 @@ fn a_small_type_that_unfolds_to_a_huge_one_is_refused() {
     for at in 1..18 {
         types += &format!("(type $t{at} (tuple $t{0} $t{0}))", at - 1);
     }
-    assert_eq!(planned(&types, "$t17").unwrap_err(), Unsupported::TooLarge);
+    assert_eq!(planned(&types, "$t17").unwrap_err(), UnsupportedType::TooLarge);
 }

@@ -159,7 +159,7 @@ proptest! {
             // again.
             prop_assert_eq!(json(&other, &text(&other, &val)), Ok(val));
         }
-        let _any = decode(&other, written.as_bytes(), Form::Csv);
+        let _any = decode(&other, written.as_bytes(), ItemEncoding::Csv);
     }
 
     #[test]
@@ -170,9 +170,9 @@ proptest! {
     ) {
         let mut written = text(&shape, &val).into_bytes();
         let at = at.index(written.len());
-        let _cut = decode(&shape, &written[..at], Form::Json);
+        let _cut = decode(&shape, &written[..at], ItemEncoding::Json);
         written[at] = byte;
-        for form in [Form::Json, Form::Csv, Form::Bytes] {
+        for form in [ItemEncoding::Json, ItemEncoding::Csv, ItemEncoding::Bytes] {
             let _garbled = decode(&shape, &written, form);
         }
     }
@@ -183,8 +183,8 @@ proptest! {
         item in vec(any::<u8>(), 0..64),
         likely in r#"[\[\]{}",:0-9eE.a-z\\ -]{0,40}"#,
     ) {
-        let params = Params::new(vec![("a".into(), shape.clone()), ("b".into(), TypePlan::U8)]);
-        for form in [Form::Json, Form::Csv, Form::Bytes] {
+        let params = FunctionParams::new(vec![("a".into(), shape.clone()), ("b".into(), TypePlan::U8)]);
+        for form in [ItemEncoding::Json, ItemEncoding::Csv, ItemEncoding::Bytes] {
             for item in [&item[..], likely.as_bytes()] {
                 let _val = decode(&shape, item, form);
                 let _args = params.decode(item, form, &mut Vec::new());
@@ -198,6 +198,6 @@ proptest! {
         let shape = record(&[("n", TypePlan::S64), ("x", TypePlan::F64)]);
         let row = format!(r#"{{"n":"{val}","x":"{float}"}}"#);
         let wanted = fields(&[("n", Val::S64(val)), ("x", Val::Float64(float))]);
-        prop_assert_eq!(decode(&shape, row.as_bytes(), Form::Csv).unwrap(), wanted);
+        prop_assert_eq!(decode(&shape, row.as_bytes(), ItemEncoding::Csv).unwrap(), wanted);
     }
 }
