@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use wasmpool_core::outcome::{SuccessNotes, Failure};
+use wasmpool_core::outcome::{Failure, SuccessNotes};
 use wasmpool_ipc::lane::host::{HostLane, Received};
 use wasmpool_ipc::lane::region::{NEVER, Region};
 
