@@ -53,7 +53,7 @@ struct Heard {
 }
 
 /// Reads messages as the supervisor does. A worker that sent a message out of turn is not believed any more.
-fn read(host: &Control, life: &mut Life, heard: &mut Heard) {
+fn read(host: &Control, life: &mut WorkerLife, heard: &mut Heard) {
     for _ in 0..64 {
         let news = match host.receive::<WorkerMessage>(true) {
             Ok(Incoming::Message(said)) => life.hear(said),
