@@ -7,7 +7,10 @@ use crate::support::run::map;
 fn ends(task: &str, fuel: u64, more: &[&str], input: &str) -> Vec<String> {
     let fuel = fuel.to_string();
     let args = ["--output-format", "records", "-j", "1", "--fuel", &fuel];
-    map(&wat(task)).args(args).args(more).input(input).run().kinds()
+    let run = map(&wat(task)).args(args).args(more).input(input).run();
+    // Records of a deterministic run do not tell the worker, so they are no whole records.
+    let records = run.text().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    records.map(|record| record["kind"].as_str().unwrap_or("ok").to_owned()).collect()
 }
 
 /// A component that calls an async function of another as often as the item says. That one is lifted by `lift`, from what
@@ -100,7 +103,7 @@ fn an_instruction_for_back_pressure_counts() {
 }
 
 /// Two components, of which one writes to a stream or a future and the other reads from it: `elements` of `ty`, which may use
-/// `$t`. The memory that they are in has `length` in its second word.
+/// `$t`. A list among them has `length` elements, which are all zero.
 fn passing(kind: &str, types: &str, ty: &str, elements: u32, length: u32) -> String {
     let (sig, count) = match kind {
         "stream" => ("(param i32 i32 i32) (result i32)", format!("(i32.const {elements})")),
@@ -135,6 +138,7 @@ fn passing(kind: &str, types: &str, ty: &str, elements: u32, length: u32) -> Str
       (import "" "write" (func $write {sig}))
       (import "" "it" (func $it (param i32) (result i32)))
       (func (export "f") (param $n i64) (result i32) (local $both i64) (local $read i32)
+        (i32.store (i32.const 0) (i32.const 1024))
         (i32.store (i32.const 4) (i32.const {length}))
         (loop $l
           (local.set $both (call $new))
@@ -163,7 +167,7 @@ fn a_value_counts_by_its_parts_where_it_goes_through_a_stream_or_a_future() {
         ("stream", &*tuple, "$t", 100, 0, 5_000_000),
         ("future", &*tuple, "$t", 1, 0, 50_000),
         ("future", "(type $t (list u8))", "$t", 1, 10_000, 500_000),
-        ("future", "(type $t (list (option u8)))", "$t", 1, 10_000, 500_000),
+        ("future", "(type $t (list (option u8)))", "$t", 1, 10_000, 1_000_000),
         ("future", &*deep, "$t", 1, 1000, 4_000_000),
     ] {
         let task = passing(kind, types, ty, elements, length);

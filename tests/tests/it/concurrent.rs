@@ -249,7 +249,7 @@ fn what_is_written_to_a_file_counts_even_if_it_was_written_before_anybody_took_i
         ("append-via-stream", "", "(param i32 i32) (result i32)", ""),
     ] {
         let run = |fuel: &str| {
-            let tree = Tree::new(&["out"], &[]);
+            let tree = Tree::new(&[], &[]);
             let grant = format!("{}::/out:rw", tree.path("out").display());
             let args = ["--output-format", "records", "--fuel", fuel, "--dir", &grant];
             let kinds = map(&wat(writing(function, at, core, argument, all))).args(args).input("1\n").run().kinds();

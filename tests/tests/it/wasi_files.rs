@@ -537,7 +537,7 @@ const HOARDS: &str = r#"
 
 #[test]
 fn a_guest_that_has_used_up_its_descriptors_is_told_so() {
-    let tree = Tree::new(&["in"], &[("in/a", "hello")]);
+    let tree = Tree::new(&[], &[("in/a", "hello")]);
     let granted = format!("--dir={}::/in", tree.path("in").display());
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         let run = wasmpool().arg("exec").task(&hoards(module)).args([&granted, "--output-format", "records"]);

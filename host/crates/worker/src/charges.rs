@@ -10,9 +10,7 @@ use wasmtime_wasi::WasiView;
 use wasmtime_wasi::cli::WasiCliView;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::cli::environment::Host as Environment;
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
-};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, NewTimestamp, PathFlags};
 use wasmtime_wasi::p2::bindings::io::poll::Host as Poll;
 use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream, HostOutputStream};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, FsResult, StreamResult};
@@ -131,7 +129,6 @@ fn link_files(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> 
         "create-directory-at" create_directory_at(path: String) path path.len();
         "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
             path old.len() + new.len();
-        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
         "readlink-at" readlink_at(path: String) path path.len();
         "remove-directory-at" remove_directory_at(path: String) path path.len();
         "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
@@ -277,8 +274,6 @@ macro_rules! core_files {
                 counts |meter, memory| meter.path(len as u32 as usize);
             path_link(fd: i32, flags: i32, old: i32, old_len: i32, to: i32, new: i32, new_len: i32).await
                 counts |meter, memory| meter.path(old_len as u32 as usize).and_then(|()| meter.path(new_len as u32 as usize));
-            path_open(fd: i32, flags: i32, path: i32, len: i32, how: i32, base: i64, inherited: i64, what: i32, told: i32).await
-                counts |meter, memory| meter.path(len as u32 as usize);
             path_readlink(fd: i32, path: i32, len: i32, buffer: i32, room: i32, told: i32).await
                 counts |meter, memory| meter.path(len as u32 as usize);
             path_remove_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.path(len as u32 as usize);

@@ -9,8 +9,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types as p2;
 use wasmtime_wasi::p3::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorType, DirectoryEntry, ErrorCode, HostDescriptorWithStore as Host, NewTimestamp,
-    OpenFlags, PathFlags,
+    DescriptorType, DirectoryEntry, ErrorCode, HostDescriptorWithStore as Host, NewTimestamp, PathFlags,
 };
 use wasmtime_wasi::p3::filesystem::FilesystemError;
 
@@ -63,7 +62,6 @@ fn link_files(files: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()
         "create-directory-at" create_directory_at(path: String) path path.len();
         "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
             path old.len() + new.len();
-        "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
         "readlink-at" readlink_at(path: String) path path.len();
         "remove-directory-at" remove_directory_at(path: String) path path.len();
         "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();

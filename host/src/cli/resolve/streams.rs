@@ -44,7 +44,9 @@ impl<'a> Readers<'a> {
 
     /// Refuses two of them that read standard input, before any does: there would be nothing left for the second.
     pub fn check(self) -> Result<(), UsageError> {
-        let policy = self.policy.map(|policy| ("the policy".to_owned(), policy));
+        // A policy that is a stream by its name is refused anyway.
+        let policy = self.policy.filter(|policy| !is_stream(Some(policy)));
+        let policy = policy.map(|policy| ("the policy".to_owned(), policy));
         let files = self.tasks.into_iter().chain(policy).filter(|(_, path)| is_standard_input(path));
         let files = files.map(|(what, path)| format!("{what} ({})", ForeignText::of(path)));
         let mut readers = files.chain(self.input.and_then(|input| reads_items(&input)));

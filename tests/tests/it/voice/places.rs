@@ -11,7 +11,7 @@ const PRINTS: [&str; 8] =
     ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
 
 /// The types that show foreign text, as they stand in front of it.
-const TYPES: [&str; 5] = ["Foreign::of(", "Lines(", "Quoted(", "Word::of(", "Name::of("];
+const TYPES: [&str; 5] = ["ForeignText::of(", "MessageLines(", "QuotedOutput(", "ShellWord::of(", "QuotedName::of("];
 
 /// Our own texts: numbers, words of a fixed choice, and what was made of these and the types above.
 const OURS: &[&str] = &[
@@ -175,7 +175,7 @@ fn standard_error_is_written_to_in_one_place() {
 #[test]
 fn paths_are_shown_through_the_type_for_foreign_text() {
     for (path, code) in sources() {
-        assert!(!code.contains(".display()"), "{}: use Foreign::of", path.display());
+        assert!(!code.contains(".display()"), "{}: use ForeignText::of", path.display());
     }
 }
 
@@ -210,7 +210,7 @@ fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
         sources().iter().filter(|(path, _)| path.ends_with("exports.rs") || path.ends_with("manifest.rs"))
     {
         for name in ["name", "wanted", "function", "guest"] {
-            let shown = code.replace("Word::of(&format!(\"HOST::{name}{mode}\"))", "");
+            let shown = code.replace("ShellWord::of(&format!(\"HOST::{name}{mode}\"))", "");
             let shown = shown.replace("format!(\"::{guest}{mode}\")", "");
             assert!(!shown.contains(&format!("{{{name}}}")), "{}: {{{name}}}", path.display());
         }
