@@ -5,7 +5,7 @@
 //! to run. So each instance has numbers of its own: two files have the same number if and only if the kernel gives them
 //! the same.
 //!
-//! Opening a file is here as well: a guest that has no descriptors left is told so ([`used_up`](super::used_up)).
+//! Opening a file is here as well: a guest that has no descriptors left is told so (`used_up`).
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
