@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::{Bell, Sleeper, Tally, Waits, Waker, Want};
+use super::{AnnouncedCount, Bell, SleepReason, SleepWord, Sleeper, Waker};
 
 /// Stands for the socket of a lane, and the eventfd of the mailbox: it counts its rings.
 #[derive(Default)]
@@ -37,8 +37,8 @@ impl Rings {
 struct Lane {
     input: AtomicU64,
     output: AtomicU64,
-    host_waits: Waits,
-    worker_waits: Waits,
+    host_waits: SleepWord,
+    worker_waits: SleepWord,
     host_rung: Rings,
     worker_rung: Rings,
 }
@@ -66,13 +66,13 @@ impl Lane {
     /// Does what the worker does until its input has reached `count`.
     fn worker_takes(&self, count: u64) {
         let (sleeper, host, bell) = self.worker();
-        sleeper.sleep_until(Want::Input, host, &bell, || self.input.load(Ordering::Acquire) >= count).unwrap();
+        sleeper.sleep_until(SleepReason::Input, host, &bell, || self.input.load(Ordering::Acquire) >= count).unwrap();
     }
 
     /// Does what the host does to send input up to `count`.
     fn host_sends(&self, count: u64) {
         self.input.store(count, Ordering::Release);
-        if self.worker_waits.waker().must_ring(Want::Input) {
+        if self.worker_waits.waker().must_ring(SleepReason::Input) {
             self.worker_rung.ring();
         }
     }
@@ -80,7 +80,7 @@ impl Lane {
     /// Does what the host does until the worker has written output up to `count`.
     fn host_receives(&self, count: u64) {
         while self.output.load(Ordering::Acquire) < count {
-            self.host_waits.sleeper().announce(Want::News);
+            self.host_waits.sleeper().announce(SleepReason::News);
             if self.output.load(Ordering::Acquire) < count {
                 self.host_rung.wait();
             }
@@ -125,7 +125,7 @@ fn a_worker_that_waits_again_hears_again() {
 #[test]
 fn a_bell_for_something_else_is_not_rung_and_the_right_one_is() {
     let host = |lane: &Lane| {
-        assert!(!lane.worker_waits.waker().must_ring(Want::Room));
+        assert!(!lane.worker_waits.waker().must_ring(SleepReason::Room));
         lane.host_sends(1);
     };
     in_every_order(host, |lane| lane.worker_takes(1));
@@ -136,7 +136,7 @@ fn a_host_that_waits_for_outcomes_hears_of_them() {
     let worker = |lane: &Lane| {
         lane.output.store(1, Ordering::Release);
         let (_, host, bell) = lane.worker();
-        if host.must_ring(Want::News) {
+        if host.must_ring(SleepReason::News) {
             bell.ring().unwrap();
         }
     };
@@ -172,7 +172,7 @@ fn items_go_to_and_fro() {
             lane.output.store(count, Ordering::Release);
         }
         let (_, host, bell) = lane.worker();
-        if host.must_ring(Want::News) {
+        if host.must_ring(SleepReason::News) {
             bell.ring().unwrap();
         }
     };
@@ -184,7 +184,7 @@ fn items_go_to_and_fro() {
 #[test]
 fn all_of_a_tally_arrives_and_whoever_waits_for_it_hears_of_it() {
     loom::model(|| {
-        let shared = Arc::new((Tally::default(), Rings::default()));
+        let shared = Arc::new((AnnouncedCount::default(), Rings::default()));
         let adders: Vec<_> = (1..=2)
             .map(|count| {
                 let shared = Arc::clone(&shared);
@@ -212,7 +212,7 @@ fn all_of_a_tally_arrives_and_whoever_waits_for_it_hears_of_it() {
 #[test]
 fn a_tally_that_nobody_waits_for_wakes_nobody() {
     loom::model(|| {
-        let tally = Arc::new(Tally::default());
+        let tally = Arc::new(AnnouncedCount::default());
         assert!(!tally.announce(true));
         assert!(!tally.announce(false));
         let other = Arc::clone(&tally);
