@@ -21,7 +21,7 @@ const CURRENT: &str = "pids.current";
 /// Returns the bytes of memory that this process and all it starts may have together: the least of all groups it is in.
 pub fn memory_of_all() -> Option<u64> {
     // The first version has a number for none.
-    MEMORY.files_of(&memberships()).filter_map(|file| number(&file)).filter(|bytes| *bytes < 1 << 60).min()
+    MEMORY.files_of(&own()).filter_map(|file| number(&file)).filter(|bytes| *bytes < 1 << 60).min()
 }
 
 /// A limit on the number of processes and threads of a control group and all below it.
@@ -47,7 +47,7 @@ impl Processes {
 
 /// Returns the limit on processes that leaves the least room, of all groups this process is in.
 pub fn processes() -> Option<Processes> {
-    tightest(PROCESSES.files_of(&memberships()), number)
+    tightest(PROCESSES.files_of(&own()), number)
 }
 
 /// Returns the limit that leaves the least room, of these files that hold one.
@@ -59,7 +59,17 @@ fn tightest(files: impl Iterator<Item = PathBuf>, number: impl Fn(&Path) -> Opti
     limits.min_by_key(|limit| limit.most.saturating_sub(limit.current.unwrap_or(0)))
 }
 
-fn memberships() -> String {
+/// Returns the cgroups that the text of a process's `cgroup` in `/proc` names: the controllers of each, separated by
+/// commas (none in version 2), and its path.
+pub fn memberships(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fields = |line| {
+        let mut fields = str::splitn(line, 3, ':').skip(1);
+        Some((fields.next()?, fields.next()?))
+    };
+    text.lines().filter_map(fields)
+}
+
+fn own() -> String {
     fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
 }
 
@@ -70,13 +80,9 @@ fn number(file: &Path) -> Option<u64> {
 
 impl Limit {
     /// Returns the files that may hold it, of the groups that a process is in and of those above them.
-    fn files_of<'a>(&'a self, memberships: &'a str) -> impl Iterator<Item = PathBuf> {
+    fn files_of<'a>(&'a self, text: &'a str) -> impl Iterator<Item = PathBuf> {
         let [first, second] = self.files;
-        let fields = |line: &'a str| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            Some((fields.next()?, fields.next()?))
-        };
-        memberships.lines().filter_map(fields).flat_map(move |(controllers, own)| {
+        memberships(text).flat_map(move |(controllers, own)| {
             let (roots, file): (Vec<PathBuf>, _) = match controllers {
                 "" => (vec!["/sys/fs/cgroup".into(), "/sys/fs/cgroup/unified".into()], second),
                 some if some.split(',').any(|one| one == self.controller) => {

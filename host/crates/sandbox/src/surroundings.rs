@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use wasmpool_core::text::bytes_said;
 
 use crate::cgroups;
-pub use crate::cgroups::memory_of_all;
+pub use crate::cgroups::{memberships, memory_of_all};
 
 /// A limit that a shell sets, as what it bounds and how it is asked for.
 struct ShellLimit {

@@ -6,14 +6,17 @@ use std::pin::Pin;
 
 use wasmtime::component::{ComponentNamedList, Lift, Linker as ComponentLinker, LinkerInstance, Lower, Resource};
 use wasmtime::{AsContextMut, Caller, Extern, Linker as CoreLinker, Memory, StoreContextMut};
+use wasmtime_wasi::TrappableError;
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::cli::WasiCliView;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::cli::environment::Host as Environment;
-use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, NewTimestamp, PathFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
+};
 use wasmtime_wasi::p2::bindings::io::poll::Host as Poll;
 use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream, HostOutputStream};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, FsResult, StreamResult};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamResult};
 use wiggle::GuestMemory;
 
 use super::concurrent;
@@ -105,13 +108,47 @@ pub fn told(state: &StoreState) -> wasmtime::Result<()> {
     state.meter.bytes(bytes)
 }
 
+/// Hands the calls that take a path to a macro that defines them: for WASI 0.2, or for 0.3, which has the same calls. The
+/// types are those that are in scope where it is used.
+macro_rules! path_calls {
+    ($define:ident! { $($to:tt)* }) => {
+        $define! { $($to)*
+            "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
+            "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
+                path path.len();
+            "create-directory-at" create_directory_at(path: String) path path.len();
+            "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
+                path old.len() + new.len();
+            "readlink-at" readlink_at(path: String) path path.len();
+            "remove-directory-at" remove_directory_at(path: String) path path.len();
+            "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
+            "symlink-at" symlink_at(old: String, new: String) path old.len() + new.len(), link to old.len();
+            "unlink-file-at" unlink_file_at(path: String) path path.len();
+        }
+    };
+}
+pub(super) use path_calls;
+
+/// Hands the call that opens a file to such a macro. It is defined with and without fuel, so that a guest that has used up
+/// its descriptors is always told so.
+macro_rules! opening_call {
+    ($define:ident! { $($to:tt)* }) => {
+        $define! { $($to)*
+            "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
+        }
+    };
+}
+pub(super) use opening_call;
+
 /// Defines functions that count what a call costs, and then make it.
 macro_rules! files {
-    ($instance:ident, $is_async:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) $counts:ident $bytes:expr;)*) => {$(
+    ($instance:ident, $is_async:ident:
+        $($name:literal $method:ident($($arg:ident: $ty:ty),*) $counts:ident $bytes:expr $(, link to $target:expr)?;)*) => {$(
         define($instance, $is_async, concat!("[method]descriptor.", $name), |state, params| {
             let (descriptor, $($arg),*): (Resource<Descriptor>, $($ty),*) = params;
             Box::pin(async move {
                 state.meter.$counts($bytes)?;
+                $(state.meter.link($target);)?
                 let answer = answer(HostDescriptor::$method(&mut state.filesystem(), descriptor, $($arg),*).await)?;
                 Ok((answer.map_err(|code| used_up::preview2(state, code)),))
             })
@@ -123,31 +160,30 @@ fn link_files(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> 
     files! { instance, is_async:
         "read" read(len: u64, offset: u64) bytes len.min(MOST_READ) as usize;
         "write" write(bytes: Vec<u8>, offset: u64) bytes bytes.len();
-        "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
-        "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
-            path path.len();
-        "create-directory-at" create_directory_at(path: String) path path.len();
-        "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
-            path old.len() + new.len();
-        "readlink-at" readlink_at(path: String) path path.len();
-        "remove-directory-at" remove_directory_at(path: String) path path.len();
-        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
-        "unlink-file-at" unlink_file_at(path: String) path path.len();
     }
-    define(instance, is_async, "[method]descriptor.symlink-at", |state, params| {
-        let (descriptor, old, new): (Resource<Descriptor>, String, String) = params;
-        Box::pin(async move {
-            state.meter.path(old.len() + new.len())?;
-            state.meter.link(old.len());
-            Ok((answer(HostDescriptor::symlink_at(&mut state.filesystem(), descriptor, old, new).await)?,))
-        })
-    })?;
-    deterministic::link_directories(instance, is_async)?;
-    Ok(())
+    path_calls! { files! { instance, is_async: } }
+    deterministic::link_directories(instance, is_async)
+}
+
+/// Defines the opening of files for an interface that a component imports, counted if the task has fuel. `linker` has the
+/// interface defined already.
+pub fn link_opening(linker: &mut ComponentLinker<StoreState>, interface: &str, is_async: bool) -> wasmtime::Result<()> {
+    match unversioned(interface) {
+        "wasi:filesystem/types" if interface.contains("@0.3.") => concurrent::link_opening(linker, interface),
+        "wasi:filesystem/types" => {
+            let instance = &mut linker.instance(FILES)?;
+            opening_call! { files! { instance, is_async: } }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns an error as the guest receives it. Errors that it cannot receive end the guest.
-pub fn answer<T>(result: FsResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
+pub fn answer<T, E>(result: Result<T, TrappableError<E>>) -> wasmtime::Result<Result<T, E>>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(e) => e.downcast().map(Err),
@@ -286,6 +322,16 @@ macro_rules! core_files {
     };
 }
 
+/// Defines the function that opens a file, which preview 1 and its predecessor have with the same parameters.
+macro_rules! core_opening {
+    ($linker:ident, $module:literal, $functions:ident) => {
+        core! { $linker, $module, $functions:
+            path_open(fd: i32, flags: i32, path: i32, len: i32, how: i32, base: i64, inherited: i64, what: i32, told: i32).await
+                counts |meter, memory| meter.path(len as u32 as usize);
+        }
+    };
+}
+
 /// The functions of preview 1, and their context.
 pub mod preview1 {
     pub use wasmtime_wasi::p1::wasi_snapshot_preview1 as calls;
@@ -308,6 +354,18 @@ pub fn link_preview1(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()
 pub fn link_unstable(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
     core_files!(linker, "wasi_unstable", unstable);
     link_told(linker, "wasi_unstable")
+}
+
+/// Defines the opening of files for a core module that imports preview 1, counted if the task has fuel.
+pub fn link_opening_preview1(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
+    core_opening!(linker, "wasi_snapshot_preview1", preview1);
+    Ok(())
+}
+
+/// Defines the opening of files for a core module that imports preview 1's predecessor, counted if the task has fuel.
+pub fn link_opening_unstable(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
+    core_opening!(linker, "wasi_unstable", unstable);
+    Ok(())
 }
 
 /// Adds counting of variables and arguments.

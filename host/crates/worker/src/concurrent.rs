@@ -9,13 +9,15 @@ use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types as p2;
 use wasmtime_wasi::p3::bindings::filesystem::types::{
-    DescriptorType, DirectoryEntry, ErrorCode, HostDescriptorWithStore as Host, NewTimestamp, PathFlags,
+    DescriptorFlags, DescriptorType, DirectoryEntry, ErrorCode, HostDescriptorWithStore as Host, NewTimestamp,
+    OpenFlags, PathFlags,
 };
-use wasmtime_wasi::p3::filesystem::FilesystemError;
 
+use super::charges::{answer, opening_call, path_calls};
 use super::deterministic::entries;
 use super::relay;
 use super::state::StoreState;
+use super::used_up;
 
 /// Counts what an interface of WASI 0.3 is asked for that a component imports. `linker` has it defined already.
 pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
@@ -24,14 +26,6 @@ pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Resul
         "wasi:clocks/monotonic-clock" => link_clock(&mut linker.instance(interface)?),
         "wasi:cli/environment" => super::charges::link_environment(&mut linker.instance(interface)?, true),
         _ => Ok(()),
-    }
-}
-
-/// An error as the guest is told of it; others end it.
-fn answer<T>(result: Result<T, FilesystemError>) -> wasmtime::Result<Result<T, ErrorCode>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(e) => e.downcast().map(Err),
     }
 }
 
@@ -48,26 +42,15 @@ macro_rules! files {
                     Ok::<_, wasmtime::Error>(())
                 })?;
                 let files = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
-                Ok((answer(<WasiFilesystem as Host<StoreState>>::$method(&files, descriptor, $($arg),*).await)?,))
+                let answer = answer(<WasiFilesystem as Host<StoreState>>::$method(&files, descriptor, $($arg),*).await)?;
+                Ok((answer.map_err(|code| used_up::preview3(accessor, code)),))
             })
         })?;
     )*};
 }
 
 fn link_files(files: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
-    files! { files:
-        "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
-        "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
-            path path.len();
-        "create-directory-at" create_directory_at(path: String) path path.len();
-        "link-at" link_at(flags: PathFlags, old: String, to: Resource<Descriptor>, new: String)
-            path old.len() + new.len();
-        "readlink-at" readlink_at(path: String) path path.len();
-        "remove-directory-at" remove_directory_at(path: String) path path.len();
-        "rename-at" rename_at(old: String, to: Resource<Descriptor>, new: String) path old.len() + new.len();
-        "symlink-at" symlink_at(old: String, new: String) path old.len() + new.len(), link to old.len();
-        "unlink-file-at" unlink_file_at(path: String) path path.len();
-    }
+    path_calls! { files! { files: } }
     files.func_wrap_async(
         "[method]descriptor.read-directory",
         |mut store, (directory,): (Resource<Descriptor>,)| {
@@ -86,6 +69,13 @@ fn link_files(files: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()
     })
 }
 
+/// Defines the opening of files, counted if the task has fuel. `linker` has the interface defined already.
+pub fn link_opening(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
+    let files = &mut linker.instance(interface)?;
+    opening_call! { files! { files: } }
+    Ok(())
+}
+
 /// The files of an instance, as the runtime's functions take them.
 fn files_of(store: StoreContextMut<'_, StoreState>) -> Access<'_, StoreState, WasiFilesystem> {
     Access::<StoreState, WasiFilesystem>::new(store, StoreState::filesystem)
@@ -100,7 +90,7 @@ async fn read_directory(
     directory: Resource<Descriptor>,
 ) -> wasmtime::Result<Directory> {
     let all = entries(store.data_mut(), Resource::new_borrow(directory.rep())).await;
-    match super::charges::answer(all)? {
+    match answer(all)? {
         Ok(entries) => {
             let entries: Vec<DirectoryEntry> = entries.into_iter().map(told).collect();
             let done = async { Ok::<_, wasmtime::Error>(Ok(())) };

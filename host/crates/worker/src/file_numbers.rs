@@ -4,8 +4,6 @@
 //! reveal to an item how many files the items before it created, and with `--deterministic` they would differ from run
 //! to run. So each instance has numbers of its own: two files have the same number if and only if the kernel gives them
 //! the same.
-//!
-//! Opening a file is here as well: a guest that has no descriptors left is told so (`used_up`).
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,9 +12,7 @@ use wasmtime::component::{Accessor, Linker as ComponentLinker, Resource};
 use wasmtime::{AsContextMut, Caller, Linker as CoreLinker};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, HostDescriptor, MetadataHashValue, OpenFlags, PathFlags,
-};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, MetadataHashValue, PathFlags};
 use wiggle::GuestMemory;
 
 use super::charges::{FILES, answer, define, memory, preview1, unstable};
@@ -106,15 +102,6 @@ fn link_files(linker: &mut ComponentLinker<StoreState>, is_async: bool) -> wasmt
             let hash = answer(hash)?.map_err(|code| used_up::preview2(state, code));
             Ok((hash.and_then(|hash| own(state, hash)),))
         })
-    })?;
-    define(&mut files, is_async, "[method]descriptor.open-at", |state, params| {
-        let (directory, flags, path, how, what): (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags) =
-            params;
-        Box::pin(async move {
-            state.meter.path(path.len())?;
-            let opened = HostDescriptor::open_at(&mut state.filesystem(), directory, flags, path, how, what).await;
-            Ok((answer(opened)?.map_err(|code| used_up::preview2(state, code)),))
-        })
     })
 }
 
@@ -143,27 +130,10 @@ fn link_concurrent(linker: &mut ComponentLinker<StoreState>, interface: &str) ->
             match <WasiFilesystem as p3::Descriptor<StoreState>>::metadata_hash_at(&view, directory, flags, path).await
             {
                 Ok(hash) => Ok((own_concurrent(accessor, hash),)),
-                Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
-            }
-        })
-    })?;
-    files.func_wrap_concurrent("[method]descriptor.open-at", |accessor, params| {
-        let (directory, flags, path, how, what): (Resource<Descriptor>, p3::PathFlags, String, _, _) = params;
-        Box::pin(async move {
-            accessor.with(|mut access| access.data_mut().meter.path(path.len()))?;
-            let view = accessor.with_getter::<WasiFilesystem>(StoreState::filesystem);
-            let opened =
-                <WasiFilesystem as p3::Descriptor<StoreState>>::open_at(&view, directory, flags, path, how, what);
-            match opened.await {
-                Ok(file) => Ok((Ok(file),)),
-                Err(e) => Ok((Err(used_up(accessor, e.downcast()?)),)),
+                Err(e) => Ok((Err(used_up::preview3(accessor, e.downcast()?)),)),
             }
         })
     })
-}
-
-fn used_up(accessor: &Accessor<StoreState>, code: p3::ErrorCode) -> p3::ErrorCode {
-    accessor.with(|mut access| used_up::preview3(access.data_mut(), code))
 }
 
 fn own_concurrent(
@@ -215,7 +185,7 @@ fn renumber(state: &mut StoreState, memory: &mut [u8], told: i32, layout: &Files
     SUCCESS
 }
 
-/// Defines the calls of preview 1, or of its predecessor, that return numbers of files, and the one that opens a file.
+/// Defines the calls of preview 1, or of its predecessor, that return numbers of files.
 macro_rules! core {
     ($linker:ident, $module:literal, $functions:ident, $layout:ident) => {
         core! { $linker, $module, $functions, $layout:
@@ -232,36 +202,6 @@ macro_rules! core {
                 };
                 let asked = directory::ReaddirRequest { of: fd, at, room, from, told };
                 read_directory(&mut caller, list, &asked)
-            },
-        )?;
-        $linker.func_wrap(
-            $module,
-            "path_open",
-            |mut caller: Caller<'_, StoreState>,
-             fd: i32,
-             flags: i32,
-             path: i32,
-             len: i32,
-             how: i32,
-             base: i64,
-             inherited: i64,
-             what: i32,
-             told: i32|
-             -> wasmtime::Result<i32> {
-                let fuel = caller.as_context_mut().hostcall_fuel();
-                let memory = memory(&mut caller)?;
-                let (bytes, state) = memory.data_and_store_mut(&mut caller);
-                state.meter.path(len as u32 as usize)?;
-                let context = state.p1();
-                $functions::Context::set_hostcall_fuel(context, fuel);
-                let mut memory = GuestMemory::Unshared(bytes);
-                let code = block_on(async {
-                    $functions::calls::path_open(
-                        context, &mut memory, fd, flags, path, len, how, base, inherited, what, told,
-                    )
-                    .await
-                })?;
-                Ok(used_up::preview1(state, code))
             },
         )?;
     };

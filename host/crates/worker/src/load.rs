@@ -279,6 +279,7 @@ pub fn link_component(
             charges::link(&mut linker, name, is_async).map_err(task_error)?;
         }
         if is_provided(name) {
+            charges::link_opening(&mut linker, name, is_async).map_err(task_error)?;
             file_numbers::link(&mut linker, name, is_async).map_err(task_error)?;
         }
         denied::link(&mut linker, name, &call.given).map_err(task_error)?;
@@ -553,8 +554,8 @@ fn link_preview1(linker: &mut CoreLinker<StoreState>, module: &Module, call: &Ta
             _ => charges::link_unstable(linker)?,
         }
         match interface {
-            PREVIEW1 => file_numbers::link_preview1(linker)?,
-            _ => file_numbers::link_unstable(linker)?,
+            PREVIEW1 => charges::link_opening_preview1(linker).and_then(|()| file_numbers::link_preview1(linker))?,
+            _ => charges::link_opening_unstable(linker).and_then(|()| file_numbers::link_unstable(linker))?,
         }
         // Wasmtime's own function treats a code of 126 or more as a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;

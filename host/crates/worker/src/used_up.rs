@@ -4,11 +4,12 @@
 use std::io;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use wasmtime::component::Accessor;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::state::StoreState;
 
-/// That of WASI 0.3.
+/// The error codes of WASI 0.3.
 mod p3 {
     pub use wasmtime_wasi::p3::bindings::filesystem::types::ErrorCode;
 }
@@ -27,12 +28,13 @@ pub fn preview2(state: &StoreState, code: ErrorCode) -> ErrorCode {
     if matches!(code, ErrorCode::Io) && of_process(state) { ErrorCode::InsufficientMemory } else { code }
 }
 
-/// The same for WASI 0.3.
-pub fn preview3(state: &StoreState, code: p3::ErrorCode) -> p3::ErrorCode {
-    if matches!(code, p3::ErrorCode::Io) && of_process(state) { p3::ErrorCode::InsufficientMemory } else { code }
+/// Returns an error of WASI 0.3 as the guest is told of it.
+pub fn preview3(accessor: &Accessor<StoreState>, code: p3::ErrorCode) -> p3::ErrorCode {
+    let is_used_up = || accessor.with(|mut access| of_process(access.data_mut()));
+    if matches!(code, p3::ErrorCode::Io) && is_used_up() { p3::ErrorCode::InsufficientMemory } else { code }
 }
 
-/// Whether this process, whose guest may open files, can open no more.
+/// Returns true if this process, whose guest may open files, can open no more.
 fn of_process(state: &StoreState) -> bool {
     // The sandbox lets no other ask for a second descriptor.
     if !state.grants().opens_files() {

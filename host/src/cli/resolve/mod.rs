@@ -46,9 +46,15 @@ pub struct PluginTask {
 }
 
 impl ConfigFiles {
-    /// Reads them.
-    fn read(common: &args::RunArgs, task: Option<&Path>, from: ArgOrigins<'_>) -> Result<ConfigFiles, UsageError> {
+    /// Reads the policy and the manifest, once it is known that no two of the readers want standard input.
+    fn read(
+        common: &args::RunArgs,
+        task: Option<&Path>,
+        readers: Readers<'_>,
+        from: ArgOrigins<'_>,
+    ) -> Result<ConfigFiles, UsageError> {
         streams::of_file(&sourced!(from, common.policy), "--policy", "a policy is read from a file")?;
+        readers.and_policy(common.policy.as_deref()).check()?;
         let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
         let plugin = task.map(PluginTask::find).transpose()?.flatten();
         Ok(ConfigFiles { policy, plugin })
@@ -75,13 +81,11 @@ impl PluginTask {
 /// Resolves the options of `map`.
 pub fn map(map: &args::MapArgs, from: ArgOrigins<'_>) -> Result<RunSpec, UsageError> {
     let task = map.task.as_deref().filter(|_| map.tasks.is_empty());
-    let policy = map.common.policy.as_deref();
     let readers = match task {
-        Some(task) => Readers::of(task, policy).and_input(map.input.iter()),
-        None => Readers::of_several(map.tasks.iter().flatten(), policy).and_input(map.task.iter().chain(&map.input)),
+        Some(task) => Readers::of(task).and_input(map.input.iter()),
+        None => Readers::of_several(map.tasks.iter().flatten()).and_input(map.task.iter().chain(&map.input)),
     };
-    readers.check()?;
-    let files = ConfigFiles::read(&map.common, task, from)?;
+    let files = ConfigFiles::read(&map.common, task, readers, from)?;
     for task in map.tasks.iter().flatten() {
         if PluginTask::find(&task.file)?.is_some() {
             return Err(UsageError::PluginAmongSeveral { name: task.name.clone(), file: task.file.clone() });
@@ -122,8 +126,8 @@ fn resolve_map(map: &args::MapArgs, from: ArgOrigins<'_>, files: ConfigFiles) ->
 
 /// Resolves the options of `exec`.
 pub fn exec(exec: &args::ExecArgs, from: ArgOrigins<'_>) -> Result<RunSpec, UsageError> {
-    Readers::of(&exec.task, exec.common.policy.as_deref()).and_input(exec.input.iter()).check()?;
-    let files = ConfigFiles::read(&exec.common, Some(&exec.task), from)?;
+    let readers = Readers::of(&exec.task).and_input(exec.input.iter());
+    let files = ConfigFiles::read(&exec.common, Some(&exec.task), readers, from)?;
     resolve_exec(exec, from, files)
 }
 
@@ -158,8 +162,7 @@ fn resolve_exec(exec: &args::ExecArgs, from: ArgOrigins<'_>, files: ConfigFiles)
 
 /// Resolves the options of `call`.
 pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneItem>, UsageError> {
-    Readers::of(&call.task, call.common.policy.as_deref()).check()?;
-    let files = ConfigFiles::read(&call.common, Some(&call.task), from)?;
+    let files = ConfigFiles::read(&call.common, Some(&call.task), Readers::of(&call.task), from)?;
     let work = WorkSpec::Function(FunctionSpec {
         function: sourced!(from, call.function).map(Some),
         ..calling(&call.calling, from)

@@ -27,14 +27,19 @@ pub struct Readers<'a> {
 
 impl<'a> Readers<'a> {
     /// Takes one task.
-    pub fn of(task: &'a Path, policy: Option<&'a Path>) -> Readers<'a> {
-        Readers { tasks: vec![("the task".to_owned(), task)], policy, input: None }
+    pub fn of(task: &'a Path) -> Readers<'a> {
+        Readers { tasks: vec![("the task".to_owned(), task)], ..Readers::default() }
     }
 
-    /// Takes several.
-    pub fn of_several(tasks: impl Iterator<Item = &'a NamedTask>, policy: Option<&'a Path>) -> Readers<'a> {
+    /// Takes several tasks.
+    pub fn of_several(tasks: impl Iterator<Item = &'a NamedTask>) -> Readers<'a> {
         let tasks = tasks.map(|task| (format!("the task {}", QuotedName::of(&task.name)), task.file.as_path()));
-        Readers { tasks: tasks.collect(), policy, input: None }
+        Readers { tasks: tasks.collect(), ..Readers::default() }
+    }
+
+    /// Adds the file of a policy, which is not `-`.
+    pub fn and_policy(self, policy: Option<&'a Path>) -> Readers<'a> {
+        Readers { policy, ..self }
     }
 
     /// Adds these files with items.
@@ -44,9 +49,7 @@ impl<'a> Readers<'a> {
 
     /// Refuses two of them that read standard input, before any does: there would be nothing left for the second.
     pub fn check(self) -> Result<(), UsageError> {
-        // A policy that is a stream by its name is refused anyway.
-        let policy = self.policy.filter(|policy| !is_stream(Some(policy)));
-        let policy = policy.map(|policy| ("the policy".to_owned(), policy));
+        let policy = self.policy.map(|policy| ("the policy".to_owned(), policy));
         let files = self.tasks.into_iter().chain(policy).filter(|(_, path)| is_standard_input(path));
         let files = files.map(|(what, path)| format!("{what} ({})", ForeignText::of(path)));
         let mut readers = files.chain(self.input.and_then(|input| reads_items(&input)));

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use wasmpool_sandbox::surroundings::memberships;
+
 /// Version of the kernel's interface to cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -43,17 +45,12 @@ pub fn own(memberships: &str, mounts: &str) -> Result<Own, String> {
 
 /// Returns the path of the cgroup that counts a process's memory, from the text of its `cgroup` in `/proc`. Where both
 /// versions are in use, that is the one of version 1 if version 1 has the memory controller.
-pub fn membership(memberships: &str) -> Option<(Version, PathBuf)> {
-    let fields = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1).map(str::to_owned);
-        Some((fields.next()?, PathBuf::from(fields.next()?)))
-    };
-    let all: Vec<(String, PathBuf)> = memberships.lines().filter_map(fields).collect();
-    let one = all.iter().find(|(controllers, _)| controllers.split(',').any(|name| name == "memory"));
-    let two = || all.iter().find(|(controllers, _)| controllers.is_empty());
+pub fn membership(text: &str) -> Option<(Version, PathBuf)> {
+    let one = memberships(text).find(|(controllers, _)| controllers.split(',').any(|name| name == "memory"));
+    let two = || memberships(text).find(|(controllers, _)| controllers.is_empty());
     match one {
-        Some((_, path)) => Some((Version::One, path.clone())),
-        None => two().map(|(_, path)| (Version::Two, path.clone())),
+        Some((_, path)) => Some((Version::One, path.into())),
+        None => two().map(|(_, path)| (Version::Two, path.into())),
     }
 }
 
