@@ -37,7 +37,7 @@ pub fn doctor() -> Result<Exit, Stop> {
     }
 }
 
-/// Asks a child.
+/// Runs a worker to find out.
 fn diagnose() -> Result<Diagnosis, Stop> {
     let (control, theirs) = Control::pair().map_err(Error::from)?;
     let child = spawn::start(&spawn::ChildProgram::Own, spawn::ChildRole::Doctor, theirs).map_err(Error::spawn)?;
@@ -52,10 +52,10 @@ fn diagnose() -> Result<Diagnosis, Stop> {
     }
     let DoctorMessage { report, mut surroundings } = match control.receive::<DoctorMessage>(true) {
         Ok(Incoming::Message(told)) => told,
-        // Its end breaks the socket, which is no news then.
+        // The child's end breaks the socket, so an error there says no more than that.
         Ok(Incoming::Bell | Incoming::Closed | Incoming::Nothing) | Err(_) => {
             let ended = match waited {
-                // An end is told once.
+                // The end of a child can be waited for only once.
                 ChildWait::Ended(ended) => ended,
                 ChildWait::Late | ChildWait::Stopped => child.reap(),
             };
@@ -70,12 +70,12 @@ fn diagnose() -> Result<Diagnosis, Stop> {
     Ok(Diagnosis { report, strict, surroundings, bounded: bounded.map(|(_, bytes)| bytes) })
 }
 
-/// Says that nothing was found out. Advice to ask `doctor` would be of no use here.
+/// Makes the stop for a `doctor` that found nothing out. It does not advise to run `doctor`, as other errors do.
 fn unknown(why: String) -> Stop {
     Stop { exit: Exit::Sandbox, message: format!("whether the sandbox can be had here is not known: {why}") }
 }
 
-/// Says how the child ended that should have told what it got.
+/// Returns in words how the child ended that should have reported what it got.
 fn not_told(pid: u32, ended: ChildEnd) -> String {
     let child = format!("the process that enters it, as a worker does (process {pid}),");
     match ended.sent_by_others() {
@@ -87,7 +87,7 @@ fn not_told(pid: u32, ended: ChildEnd) -> String {
     }
 }
 
-/// How long the child may take, which is done in milliseconds.
+/// Time limit of the child, which usually takes some milliseconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns what a process is waiting for, as far as the kernel tells any user.

@@ -59,7 +59,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
     super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())
 }
 
-/// The task's file, and the manifest that names it. Tells where links lead.
+/// Returns the task's file, and the manifest that names it. Reports where links lead.
 fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
     Ok(match Manifest::find(&args.task)? {
         Some((manifest, wasm)) => {

@@ -1,4 +1,4 @@
-//! What on the command line, or in the environment, is not UTF-8 where it has to be: the parser says only that something is.
+//! Names the argument or the variable that is not UTF-8 where it has to be. The parser only says that there is one.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,11 @@ use clap::error::ErrorKind;
 use super::command;
 use wasmpool_core::text::{ForeignText, QuotedName};
 
-/// Where a file is meant whose name is not UTF-8.
+/// The advice for somebody who means a file whose name is not UTF-8.
 const WAY_OUT: &str = "write it in UTF-8; a file or directory whose name is not is taken where nothing but its path is wanted, \
                        and else can be named by a link to it";
 
-/// Returns an error that names what is meant, in place of one that does not.
+/// Returns an error that names what is not UTF-8, in place of one that does not.
 pub fn named(error: clap::Error) -> clap::Error {
     if error.kind() != ErrorKind::InvalidUtf8 {
         return error;
@@ -26,7 +26,7 @@ pub fn named(error: clap::Error) -> clap::Error {
     }
 }
 
-/// Names the first argument that cannot be read, were all others as they should be.
+/// Returns in words the first argument that cannot be read even if all others can.
 fn of_arguments(arguments: &[OsString]) -> Option<String> {
     let readable: Vec<OsString> = arguments.iter().map(|one| one.to_string_lossy().into_owned().into()).collect();
     let at = (1..arguments.len()).find(|&at| {
@@ -42,20 +42,20 @@ fn of_arguments(arguments: &[OsString]) -> Option<String> {
     })
 }
 
-/// Whether an argument may be an option whose value is the next one.
+/// Returns true if an argument may be an option whose value is the next argument.
 fn takes_next(argument: &OsStr) -> bool {
     let text = argument.to_string_lossy();
     text.len() > 1 && text.starts_with('-') && text != "--" && !text.contains('=')
 }
 
-/// Names the first variable of the environment whose option cannot be read from it.
+/// Returns in words the first variable of the environment whose option cannot be read from it.
 fn of_environment(arguments: &[OsString]) -> Option<String> {
     let command = command();
     let subcommand = arguments.get(1).and_then(|name| command.find_subcommand(name))?;
     let path = clap::value_parser!(PathBuf).type_id();
     let mut variables = subcommand.get_arguments().filter(|arg| arg.get_value_parser().type_id() != path);
     variables.find_map(|arg| {
-        // What it holds may be nobody's business.
+        // Its value may be a secret, so only its name is shown.
         let name = arg.get_env().filter(|name| env::var_os(name).is_some_and(|value| value.to_str().is_none()))?;
         Some(format!("{} of the environment", ForeignText::of(name)))
     })

@@ -104,16 +104,16 @@ fn other(path: &Path) -> Result<ChildProgram, Error> {
     }
 }
 
-/// What a binary answers that is asked for its version.
+/// The answer of a binary that was asked for its version.
 enum VersionAnswer {
     Version(String),
-    /// It was ended before, for no fault of its own.
+    /// Somebody ended it before it answered.
     Killed(ChildEnd),
-    /// Nothing that one of ours would.
+    /// It did not answer as a `wasmpool` binary does.
     None,
 }
 
-/// Asks a binary for its version.
+/// Starts a binary and asks it for its version.
 fn ask(program: &ChildProgram) -> Result<VersionAnswer, Error> {
     let (control, child) = patiently(None, || {
         let (control, theirs) = Control::pair()?;
@@ -121,7 +121,7 @@ fn ask(program: &ChildProgram) -> Result<VersionAnswer, Error> {
     })?;
     let ended = match child.wait_at_most(PATIENCE, None)? {
         ChildWait::Ended(ended) => ended,
-        // Killed when dropped.
+        // Dropping the process kills it.
         ChildWait::Late | ChildWait::Stopped => return Ok(VersionAnswer::None),
     };
     Ok(match control.receive::<String>(true) {

@@ -19,7 +19,7 @@ const MOST: usize = 40;
 pub struct Writable(Vec<FileId>);
 
 impl Writable {
-    /// Takes those that are granted for writing.
+    /// Makes it from the directories that are granted for writing.
     pub fn of<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Writable {
         let found = directories.into_iter().filter_map(|directory| fs::metadata(directory).ok());
         Writable(found.map(|metadata| FileId::of(&metadata)).collect())

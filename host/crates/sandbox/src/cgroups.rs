@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 
 use wasmpool_core::text::ForeignText;
 
-/// A limit of control groups, as either version has it.
+/// A limit of control groups, in both versions.
 struct Limit {
-    /// What version 1 calls the controller.
+    /// Name of the controller in version 1.
     controller: &'static str,
-    /// The file of version 1, and that of version 2.
+    /// Names of the file in version 1 and in version 2.
     files: [&'static str; 2],
 }
 
 const MEMORY: Limit = Limit { controller: "memory", files: ["memory.limit_in_bytes", "memory.max"] };
 const PROCESSES: Limit = Limit { controller: "pids", files: ["pids.max", "pids.max"] };
-/// How many there are, beside the limit on processes.
+/// File that holds the number of processes, beside the limit on them.
 const CURRENT: &str = "pids.current";
 
-/// Returns the bytes of memory that this process and all it starts may have together: the least of all groups it is in.
+/// Returns the number of bytes of memory that this process and all that it starts may use together: the lowest limit of
+/// the cgroups it is in.
 pub fn memory_of_all() -> Option<u64> {
-    // The first version has a number for none.
+    // Version 1 has a very large number for "no limit".
     MEMORY.files_of(&own()).filter_map(|file| number(&file)).filter(|bytes| *bytes < 1 << 60).min()
 }
 
@@ -33,19 +34,19 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Whether there is no room for another.
+    /// Returns true if there is no room for another process.
     pub fn is_full(&self) -> bool {
         self.current.is_some_and(|current| current >= self.most)
     }
 
-    /// Says what it allows, and where that is set.
+    /// Returns in words what it allows, and where that is set.
     pub fn said(&self) -> String {
         let has = self.current.map(|current| format!(", and has {current}")).unwrap_or_default();
         format!("a control group may have {} processes and threads{has} ({})", self.most, ForeignText::of(&self.file))
     }
 }
 
-/// Returns the limit on processes that leaves the least room, of all groups this process is in.
+/// Returns the limit on processes that leaves the least room, of all groups that this process is in.
 pub fn processes() -> Option<Processes> {
     tightest(PROCESSES.files_of(&own()), number)
 }

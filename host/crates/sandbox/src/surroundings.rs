@@ -19,7 +19,7 @@ use wasmpool_core::text::bytes_said;
 use crate::cgroups;
 pub use crate::cgroups::{memberships, memory_of_all};
 
-/// A limit that a shell sets, as what it bounds and how it is asked for.
+/// A limit that a shell sets: what it limits, and the command that shows it.
 struct ShellLimit {
     resource: Resource,
     what: &'static str,
@@ -99,26 +99,27 @@ fn behind(error: &io::Error) -> Option<String> {
     }
 }
 
-/// Says what may have refused a process or a thread.
+/// Returns in words what may have refused a process or a thread.
 fn no_process() -> String {
     let of_group = cgroups::processes();
     if let Some(full) = of_group.as_ref().filter(|group| group.is_full()) {
         return full.said();
     }
-    // A thread has no room for its stack.
+    // There may be no room for the stack of a thread.
     if let Some(memory) = memory() {
         return memory;
     }
-    // What is not full any more may have been so for a moment; and of a container's own group nobody in it may see the limit.
+    // A cgroup that is not full any more may have been full for a moment. The limit of a container's own cgroup may not be
+    // visible inside.
     let of_group = of_group.map_or_else(|| "a container may allow fewer (pids.max)".to_owned(), |group| group.said());
-    // Root may have any number.
+    // The shell's limit does not hold for root.
     match PROCESSES.said().filter(|_| !geteuid().is_root()) {
         Some(limit) => format!("{limit}, and {of_group}"),
         None => of_group,
     }
 }
 
-/// The limits of the shell that memory has.
+/// Returns the shell's limits on memory.
 pub fn memory() -> Option<String> {
     let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(ShellLimit::said).collect();
     (!both.is_empty()).then(|| both.join(", and "))
@@ -151,7 +152,7 @@ impl ChildEnd {
         self.0?.code()
     }
 
-    /// Whether it ended by a signal that processes do not get for what they do themselves.
+    /// Returns true if it ended by a signal that a process does not get for anything it does itself.
     pub fn sent_by_others(self) -> bool {
         let signal = self.signal().and_then(|signal| Signal::try_from(signal).ok());
         matches!(signal, Some(Signal::SIGKILL | Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT))
@@ -264,10 +265,10 @@ pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), Strin
         .map_err(|e| told(&e))
 }
 
-/// Processes and threads that the workers of a large machine take.
+/// Number of processes and threads that the workers of a large machine take.
 const ENOUGH_PROCESSES: u64 = 256;
-/// Below these, something that is usual does not work: a task of some tens of megabytes, the workers of a large machine, or
-/// the memory that `--memory` allows.
+/// Values below which something usual does not work: a task of some tens of megabytes, the workers of a large machine,
+/// or the memory that `--memory` allows.
 const ENOUGH: [(&ShellLimit, u64); 5] =
     [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, ENOUGH_PROCESSES), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 

@@ -1,8 +1,8 @@
-//! Calls of WASI 0.3 that are asked for much, with [what they cost](super::meter) counted before they are made, as
-//! [those of WASI 0.2](super::charges) are.
+//! Counts [the cost](super::meter) of calls of WASI 0.3 before they are made, as [`charges`](super::charges) does for
+//! those of WASI 0.2.
 //!
-//! Each takes the place of the runtime's function, and calls what that calls. What is read of a
-//! stream is counted where the guest reads it, and what it writes to a file on its way there.
+//! Each function replaces the runtime's, and calls what that calls. The bytes of a stream are counted where the guest reads
+//! them, and those that it writes to a file on their way there.
 
 use wasmtime::component::{Access, FutureReader, Linker, LinkerInstance, Resource, StreamReader};
 use wasmtime::{AsContextMut, StoreContextMut};
@@ -19,7 +19,7 @@ use super::relay;
 use super::state::StoreState;
 use super::used_up;
 
-/// Counts what an interface of WASI 0.3 is asked for that a component imports. `linker` has it defined already.
+/// Adds counting to an interface of WASI 0.3 that a component imports. `linker` has the interface defined already.
 pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     match crate::exports::unversioned(interface) {
         "wasi:filesystem/types" => link_files(&mut linker.instance(interface)?),
@@ -29,7 +29,7 @@ pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Resul
     }
 }
 
-/// Counts the path that a call takes, and makes it.
+/// Defines functions that count the path that a call takes, and then make it.
 macro_rules! files {
     ($files:ident: $($name:literal $method:ident($($arg:ident: $ty:ty),*) path $bytes:expr $(, link to $target:expr)?;)*) => {$(
         $files.func_wrap_concurrent(concat!("[method]descriptor.", $name), |accessor, params| {
@@ -76,15 +76,16 @@ pub fn link_opening(linker: &mut Linker<StoreState>, interface: &str) -> wasmtim
     Ok(())
 }
 
-/// The files of an instance, as the runtime's functions take them.
+/// Returns the files of an instance in the form that the runtime's functions take.
 fn files_of(store: StoreContextMut<'_, StoreState>) -> Access<'_, StoreState, WasiFilesystem> {
     Access::<StoreState, WasiFilesystem>::new(store, StoreState::filesystem)
 }
 
-/// What reading a directory gives: its entries, and whether all could be read.
+/// The result of reading a directory: its entries, and whether all could be read.
 type Directory = (StreamReader<DirectoryEntry>, FutureReader<Result<(), ErrorCode>>);
 
-/// Reads a directory whole, by name, with each entry counted. What cannot be read so is left to the runtime, which says why.
+/// Returns all entries of a directory, sorted by name, and counts each. A directory that cannot be read is left to the
+/// runtime, which reports why.
 async fn read_directory(
     store: &mut StoreContextMut<'_, StoreState>,
     directory: Resource<Descriptor>,
@@ -100,7 +101,7 @@ async fn read_directory(
     }
 }
 
-/// An entry as WASI 0.3 has it.
+/// Returns an entry in the form of WASI 0.3.
 fn told(entry: p2::DirectoryEntry) -> DirectoryEntry {
     let type_ = match entry.type_ {
         p2::DescriptorType::BlockDevice => DescriptorType::BlockDevice,
@@ -115,7 +116,7 @@ fn told(entry: p2::DirectoryEntry) -> DirectoryEntry {
     DirectoryEntry { type_, name: entry.name }
 }
 
-/// Counts waits for a time, however short.
+/// Defines the wait for a time, which counts however short it is.
 fn link_clock(clock: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     clock.func_wrap_concurrent("wait-for", |accessor, (time,): (u64,)| {
         Box::pin(async move {

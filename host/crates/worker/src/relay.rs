@@ -1,5 +1,5 @@
-//! A stream of bytes that a guest writes and the host takes, with each byte counted on its way: what waits in it when the host
-//! begins to take it was counted by nobody.
+//! A stream of bytes from a guest to the host, in which each byte is counted on its way. Bytes that the guest had written
+//! before the host began to take them would not be counted otherwise.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use wasmtime::component::{Destination, Source, StreamConsumer, StreamProducer, S
 use super::meter::Meter;
 use super::state::StoreState;
 
-/// Bytes that are on their way, at most.
+/// Maximum number of bytes that are on their way.
 const MOST: usize = 64 << 10;
 
 /// Returns a stream of the same bytes, each of which is counted.
@@ -26,11 +26,11 @@ pub fn counted(
     StreamReader::new(&mut *store, Giver(End(between)))
 }
 
-/// What was taken and not yet given.
+/// The bytes that were taken from the guest and not yet given to the host.
 #[derive(Default)]
 struct Between {
     bytes: Option<Bytes>,
-    /// One of both ends is gone.
+    /// True if one of the two ends is gone.
     is_over: bool,
     /// The end that waits for the other.
     waiting: Option<Waker>,
@@ -43,7 +43,7 @@ impl Between {
         }
     }
 
-    /// Has an end wait for the other, unless it must not.
+    /// Makes an end wait for the other, unless it must finish.
     fn wait(&mut self, context: &Context<'_>, finish: bool) -> Poll<wasmtime::Result<StreamResult>> {
         if finish {
             return Poll::Ready(Ok(StreamResult::Cancelled));
@@ -53,7 +53,7 @@ impl Between {
     }
 }
 
-/// An end, with which the stream ends.
+/// One of the two ends. The stream ends when it is dropped.
 struct End(Arc<Mutex<Between>>);
 
 impl End {
@@ -70,7 +70,7 @@ impl Drop for End {
     }
 }
 
-/// Takes what the guest writes.
+/// The end that takes what the guest writes.
 struct Taker {
     meter: Meter,
     end: End,
@@ -106,7 +106,7 @@ impl StreamConsumer<StoreState> for Taker {
     }
 }
 
-/// Gives it on.
+/// The end that gives it to the host.
 struct Giver(End);
 
 impl StreamProducer<StoreState> for Giver {

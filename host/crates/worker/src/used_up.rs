@@ -1,5 +1,5 @@
-//! A guest that has used up the descriptors of its process is told so. WASI's implementation calls that an I/O error, as
-//! which a guest would take it for a broken disk.
+//! Tells a guest that it has used up the descriptors of its process. WASI's implementation calls that an I/O error, which
+//! a guest would take for a broken disk.
 
 use std::io;
 
@@ -14,21 +14,21 @@ mod p3 {
     pub use wasmtime_wasi::p3::bindings::filesystem::types::ErrorCode;
 }
 
-/// Error codes of preview 1, and of what was there before it.
+/// Error codes of preview 1 and its predecessor.
 const IO: i32 = 29;
 const TOO_MANY_FILES: i32 = 33;
 
-/// Returns the code of an error of preview 1 as the guest is told of it.
+/// Returns the code that the guest receives for an error of preview 1.
 pub fn preview1(state: &StoreState, code: i32) -> i32 {
     if code == IO && of_process(state) { TOO_MANY_FILES } else { code }
 }
 
-/// Returns an error of WASI 0.2 as the guest is told of it, which has no code for this in particular.
+/// Returns the error that the guest receives for one of WASI 0.2, which has no code for this case alone.
 pub fn preview2(state: &StoreState, code: ErrorCode) -> ErrorCode {
     if matches!(code, ErrorCode::Io) && of_process(state) { ErrorCode::InsufficientMemory } else { code }
 }
 
-/// Returns an error of WASI 0.3 as the guest is told of it.
+/// Returns the error that the guest receives for one of WASI 0.3.
 pub fn preview3(accessor: &Accessor<StoreState>, code: p3::ErrorCode) -> p3::ErrorCode {
     let is_used_up = || accessor.with(|mut access| of_process(access.data_mut()));
     if matches!(code, p3::ErrorCode::Io) && is_used_up() { p3::ErrorCode::InsufficientMemory } else { code }

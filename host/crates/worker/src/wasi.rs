@@ -98,12 +98,12 @@ impl Wasi {
         }
     }
 
-    /// Whether there is a directory in which files can be opened.
+    /// Returns true if there is a directory in which files can be opened.
     pub fn opens_files(&self) -> bool {
         !self.directories.is_empty()
     }
 
-    /// The variables of the environment.
+    /// Returns the variables of the environment.
     pub fn variables(&self) -> &[(String, String)] {
         &self.env
     }

@@ -45,7 +45,7 @@ fn of_plugin(narrowed: &NarrowedGrants, short: &[String]) -> Vec<String> {
     notes
 }
 
-/// Says where a plugin's task is in truth, if links lead there: its author may have made them.
+/// Returns a note with the real path of a plugin's task, if links lead there: its author may have made them.
 pub fn link_to_task(named: &Path, wasm: &Path) -> Option<String> {
     let directory = if named.is_dir() { named } else { directory_of(named) };
     let leads_on = |link: &PathBuf| Some(link) == canonical_name(directory).as_ref() || is_below(link, directory);

@@ -1,4 +1,4 @@
-//! What `-` is to each option, and who reads standard input, which can be read only once.
+//! The meaning of `-` for each option, and the readers of standard input, of which there can be only one.
 
 use std::io::{IsTerminal, stdin};
 use std::os::unix::fs::FileTypeExt;
@@ -12,16 +12,16 @@ use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::place::FileId;
 use wasmpool_run::stdio::Stdin;
 
-/// What stands for a standard stream.
+/// The path that stands for a standard stream.
 const STREAM: &str = "-";
 
-/// Who may read standard input, as the command line names them.
+/// The files of a command line that may be standard input.
 #[derive(Debug, Default)]
 pub struct Readers<'a> {
-    /// By what messages call them.
+    /// The tasks, with their names in messages.
     tasks: Vec<(String, &'a Path)>,
     policy: Option<&'a Path>,
-    /// None where no items are read.
+    /// `None` if no items are read.
     input: Option<Vec<&'a Path>>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Readers<'a> {
     }
 }
 
-/// Says that items are read from standard input, where they are.
+/// Returns what messages call the input, if items are read from standard input.
 fn reads_items(input: &[&Path]) -> Option<String> {
     match input.iter().find(|input| is_standard_input(input)) {
         Some(input) => Some(format!("the input ({})", ForeignText::of(input))),
@@ -90,7 +90,7 @@ fn is_stream(path: Option<&Path>) -> bool {
     path.is_some_and(|path| path.as_os_str() == STREAM)
 }
 
-/// Whether what is read from a path is gone from standard input. A file on a disk is read anew by its path.
+/// Returns true if reading from a path takes something from standard input. A file on a disk is read anew by its path.
 fn is_standard_input(path: &Path) -> bool {
     let same_as = |found: &std::fs::Metadata| {
         let own = Stdin.duplicate().and_then(|file| file.metadata());

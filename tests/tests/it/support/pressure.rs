@@ -135,12 +135,12 @@ impl Processes {
         self.group.take(host);
     }
 
-    /// Where the limit is set.
+    /// Returns the file that sets the limit.
     pub fn file(&self) -> &Path {
         &self.limit
     }
 
-    /// No more than so many from now on, or any number.
+    /// Limits the number from now on, or lifts the limit.
     pub fn allow(&self, most: Option<u64>) {
         let most = most.map_or_else(|| "max".to_owned(), |most| most.to_string());
         fs::write(&self.limit, most).expect("the limit can be set");

@@ -102,13 +102,13 @@ impl Run {
         self
     }
 
-    /// Starts it in this directory.
+    /// Sets its working directory.
     pub fn directory(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// What standard input holds.
+    /// Sets the content of standard input.
     pub fn input(self, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         self.feed(move |pipe| pipe.write_all(&bytes))

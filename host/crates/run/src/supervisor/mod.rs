@@ -83,14 +83,15 @@ pub enum EncodedValue<'a> {
 
 /// The destination of results.
 pub trait OutcomeSink {
-    /// Appends what this outcome is printed as, and says what became of it: a value that cannot be printed is a failure.
+    /// Appends the printed form of this outcome, and returns what became of it: a value that cannot be printed is a
+    /// failure.
     fn record(
         &mut self,
         record: OutcomeRecord<'_>,
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut RenderedOutcomes,
     ) -> Recorded;
-    /// These outcomes are next. How many of their bytes have left is told by [`Event::Written`].
+    /// Takes the next outcomes in order. How many of their bytes were written is reported by [`Event::Written`].
     fn emit(&mut self, group: RenderedOutcomes);
     /// Reports outcomes that wait for others before them. Called only in runs that may be resumed.
     fn wait(&mut self, _group: RenderedOutcomes) {}
@@ -130,16 +131,16 @@ pub trait OutcomeSink {
     fn tick(&mut self, items: u64) -> Option<Duration>;
 }
 
-/// What became of an outcome that a [`OutcomeSink`] was told.
+/// What became of an outcome that an [`OutcomeSink`] was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     Success,
     Failure,
-    /// It could not be kept, for no fault of the item's, and is as good as none. Nothing of what comes behind it is told.
+    /// It could not be kept, through no fault of the item, and counts as none. Nothing behind it is reported.
     Unkept,
 }
 
-/// How a run ended that was not cut short by an [`Error`].
+/// The way in which a run ended that was not cut short by an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEnd {
     /// Every item has its outcome.
@@ -231,7 +232,7 @@ impl<'a> Supervisor<'a> {
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         let ordered = config.ordered;
         let tell_waiting = (config.resumable && ordered).then_some(COMMIT_EVERY);
-        // `init` runs as a worker starts, unless the artifact is a snapshot that it left.
+        // `init` runs when a worker starts, unless the artifact is a snapshot taken after it.
         let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
         let start_timeout = config.start_timeout.saturating_add(init);
         let config = SchedulerConfig { start_timeout, ..config };
@@ -595,12 +596,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Whether outcomes may be told: where they are told by index, those before the first that could not be kept.
+    /// Returns true if outcomes may be reported. Where they are reported in order, those behind the first that could not
+    /// be kept may not.
     fn may_tell(&self, items: &Range<u64>) -> bool {
         !(items.is_empty() || (self.ordered && self.unkept.is_some_and(|unkept| items.start > unkept)))
     }
 
-    /// Tells the scheduler what the status page says.
+    /// Tells the scheduler what the worker's status page says.
     fn observe(&mut self, id: WorkerId, process: &mut WorkerProcess) {
         let claim = process.lane.claim();
         let since = process.since_start(claim.since_ns, self.now());

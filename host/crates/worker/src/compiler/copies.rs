@@ -55,7 +55,7 @@ struct NotThere;
 
 /// Writes components anew, with counting of what they copy.
 struct CountedComponent {
-    /// What is counted of the components that come, in their order.
+    /// The counters of the components that are still to come, in their order.
     uses: std::vec::IntoIter<OfComponent>,
     /// The components that the one being written is in, and it.
     levels: Vec<ComponentLevel>,
@@ -64,7 +64,7 @@ struct CountedComponent {
 /// The indices of a component, which change where something is inserted.
 #[derive(Default)]
 struct ComponentLevel {
-    /// What is counted of its canonical functions, and how many of them are written.
+    /// The counters of its canonical functions, and how many of these are written.
     uses: OfComponent,
     written: usize,
     /// The new index of each core module, core instance and core function.
@@ -101,7 +101,7 @@ impl ComponentLevel {
         add(&mut self.functions, &mut self.next_function);
     }
 
-    /// What is counted of the canonical function being written.
+    /// Returns the counters of the canonical function being written.
     fn using(&self) -> Option<&OfCanonical> {
         self.uses.get(self.written)
     }
@@ -167,7 +167,7 @@ impl ComponentLevel {
         first..self.next_function
     }
 
-    /// Whether a function is used whose place is still to be taken by another.
+    /// Returns true if a function is used that a counting one has not replaced yet.
     fn uses_pending(&self, canonical: &CanonicalFunction) -> bool {
         let is_pending = |used: &u32| self.pending.iter().any(|(function, _)| function == used);
         let lifted = match canonical {
@@ -183,7 +183,7 @@ impl ComponentLevel {
             })
     }
 
-    /// Whether a function is called by the engine without being counted.
+    /// Returns true if the engine calls a function without its being counted.
     fn calls_uncounted(&self) -> bool {
         let called = self.using().map_or(&[][..], |canonical| &canonical.called);
         called.iter().any(|(function, counter)| !self.counting.contains_key(&(*function, counter.counts)))
@@ -239,7 +239,7 @@ impl CountedComponent {
     }
 }
 
-/// How many core modules a section brings into a component that are not written in it.
+/// Returns the number of core modules that a section adds to a component without containing them.
 fn brought(payload: &Payload<'_>) -> Result<usize, Error<NotThere>> {
     Ok(match payload {
         Payload::ComponentImportSection(section) => {

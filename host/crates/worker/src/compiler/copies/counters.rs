@@ -5,7 +5,7 @@ use wasm_encoder::{
     InstructionSink, Module, TypeSection, ValType,
 };
 
-/// What counts for a function.
+/// A counter for a function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Counter {
     pub params: Vec<ValType>,
@@ -13,7 +13,7 @@ pub struct Counter {
     pub counts: Counts,
 }
 
-/// What is counted.
+/// The things that a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counts {
     /// Each call.
@@ -118,7 +118,7 @@ impl Functions {
 }
 
 impl Counts {
-    /// What each call counts.
+    /// Returns the number of instructions that each call counts.
     fn of_call(self) -> u64 {
         match self {
             Counts::Call(units) => units,
@@ -147,7 +147,7 @@ fn counting(counter: &Counter, at: u32, spend: u32, wasted: &[(u64, u32)]) -> Fu
         code.local_get(param);
     }
     code.call(at);
-    /// What is returned where nothing was moved yet.
+    /// Result if nothing has been moved yet.
     const BLOCKED: i32 = -1;
     /// Bit at which the count begins in any other result.
     const COUNT: i32 = 4;
@@ -167,7 +167,7 @@ fn counting(counter: &Counter, at: u32, spend: u32, wasted: &[(u64, u32)]) -> Fu
     body
 }
 
-/// Makes of a number of things how many turns they count, at so many units each.
+/// Turns the number on the stack into the number of turns that so many things count, at `each` instructions.
 fn turns<'a, 'b>(code: &'a mut InstructionSink<'b>, each: u64) -> &'a mut InstructionSink<'b> {
     code.i64_const(i64::try_from(each).unwrap_or(i64::MAX)).i64_mul().i64_const(i64::from(SHIFT)).i64_shr_u()
 }

@@ -1,4 +1,4 @@
-//! Which functions of a task are counted, and how.
+//! Finds the functions of a task that have to be counted, and how.
 
 use wasm_encoder::ValType;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
@@ -11,20 +11,20 @@ use wasmparser::{
 use super::counters::{Counter, Counts};
 use super::weights::{Weight, Weights};
 
-/// What of a task is counted.
+/// The counters of a task.
 #[derive(Debug, Default)]
 pub struct Uses(Vec<OfComponent>);
 
-/// What of a component is counted: of each of its canonical functions, in their order.
+/// The counters of a component: those of each of its canonical functions, in their order.
 pub type OfComponent = Vec<OfCanonical>;
 
-/// What is counted of a function that the engine makes for a component or takes from it.
+/// The counters of a function that the engine makes for a component or takes from it.
 #[derive(Debug, Default)]
 pub struct OfCanonical {
-    /// What counts for one that it makes. `None` for one that takes no time to speak of, and for one that calls a function of
+    /// The counter of a function that it makes. `None` if that takes negligible time, or calls a function of
     /// another component, which counts its own.
     pub made: Option<Counter>,
-    /// What counts in front of functions of the component that the engine calls for it, by their indices.
+    /// The counters in front of functions of the component that the engine calls for it, with the indices of these.
     pub called: Vec<(u32, Counter)>,
 }
 
@@ -33,7 +33,7 @@ impl Uses {
     ///
     /// # Errors
     ///
-    /// It is not valid.
+    /// Fails if the component is not valid.
     pub fn of(wasm: &[u8]) -> Result<Uses, BinaryReaderError> {
         let mut validator = Validator::new_with_features(WasmFeatures::all());
         let mut weights = Weights::default();
@@ -101,7 +101,7 @@ fn add(to: &mut OfComponent, section: &[CanonicalFunction], types: TypesRef<'_>,
     }
 }
 
-/// What counts in front of functions that the engine calls for this one.
+/// Returns the counters in front of functions that the engine calls for this one.
 fn called(canonical: &CanonicalFunction, types: TypesRef<'_>, weights: &mut Weights) -> Vec<(u32, Counter)> {
     let byte = moved(canonical, types, weights).map_or(1, Weight::byte);
     let called = options(canonical).iter().filter_map(|option| match option {
@@ -122,17 +122,18 @@ fn of_function(function: u32, counts: Counts, types: TypesRef<'_>) -> Option<Cou
     Some(Counter { params: same(ty.params())?, results: same(ty.results())?, counts })
 }
 
-/// What functions of the engine take, in nanoseconds: those that do something with a resource, those that look or wait for
-/// something, and those that go on with another task, or begin one.
+/// The time that functions of the engine take, in nanoseconds: those that do something with a resource, those that look
+/// or wait for something, and those that go on with another task, or begin one.
 const RESOURCE: u64 = 50;
 const NOTES: u64 = 20;
 const WAITS: u64 = 200;
 const RESUMES: u64 = 700;
 const BEGINS: u64 = 2000;
-/// What a read and write counts, besides what it moves: the engine looks for who waits for it.
+/// Instructions that a read or write counts in addition to what it moves, because the engine looks for a party that
+/// waits for it.
 const MOVE: u64 = 500;
 
-/// What counts for a function that the engine makes.
+/// Returns what is counted of a function that the engine makes.
 fn counts(canonical: &CanonicalFunction, types: TypesRef<'_>, weights: &mut Weights) -> Option<Counts> {
     use CanonicalFunction as F;
     Some(match canonical {

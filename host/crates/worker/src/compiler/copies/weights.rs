@@ -1,4 +1,4 @@
-//! What a value costs that goes from one component to another through a stream or a future.
+//! The cost of a value that goes from one component to another through a stream or a future.
 //!
 //! The engine moves numbers as their bytes, and other elements of a stream one by one: each is read into values of its own,
 //! a value in it for each part of it, and written from them. So is whatever goes through a future.
@@ -9,21 +9,21 @@ use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{ComponentDefinedType, ComponentDefinedTypeId, ComponentValType};
 use wasmparser::types::TypesRef;
 
-/// What a value counts that is read and written by itself, and what it counts besides if it has others in it.
+/// Instructions that a value counts which is read and written by itself, and those of one that contains others.
 const VALUE: u64 = 80;
 const COMPOUND: u64 = 160;
 
-/// What a type of values takes.
+/// The cost of the values of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// Bytes in memory, and what they are a multiple of.
     size: u64,
     align: u64,
-    /// What a value counts without what its lists and strings have.
+    /// Instructions that a value counts, without the contents of its lists and strings.
     value: u64,
-    /// What a byte of its lists counts, at most.
+    /// Maximum number of instructions that a byte of its lists counts.
     byte: u64,
-    /// It is a number, and any bytes are one.
+    /// True if it is a number, for which all bytes are valid.
     is_number: bool,
 }
 
@@ -40,27 +40,27 @@ impl Weight {
     const HANDLE: Weight = Weight { value: COMPOUND, ..Weight::scalar(4) };
     const STRING: Weight = Weight { size: 8, ..Weight::HANDLE };
 
-    /// What an element counts that a stream moves, where there are elements to move.
+    /// Returns the instructions that an element counts which a stream moves; 1 at least.
     pub fn in_stream(self) -> u64 {
         if self.is_number { 1 } else { self.in_future().max(1) }
     }
 
-    /// What goes through a future counts.
+    /// Returns the instructions that a value counts which goes through a future.
     pub fn in_future(self) -> u64 {
         self.value
     }
 
-    /// What each byte counts of the lists and strings in either.
+    /// Returns the instructions that each byte of the lists and strings in either counts.
     pub fn byte(self) -> u64 {
         self.byte
     }
 
-    /// That of a list of such elements: its bytes lie elsewhere.
+    /// Returns the weight of a list of such elements, whose bytes lie elsewhere.
     fn list(self) -> Weight {
         Weight { byte: self.byte.max(self.value.div_ceil(self.size.max(1))), ..Weight::STRING }
     }
 
-    /// That of these one after the other.
+    /// Returns the weight of these fields, one after the other.
     fn record(fields: impl Iterator<Item = Weight>) -> Weight {
         let nothing = Weight { value: COMPOUND, ..Weight::NOTHING };
         fields.fold(nothing, |all, field| all.followed_by(field)).rounded()
@@ -80,7 +80,7 @@ impl Weight {
         Weight { size: self.size.next_multiple_of(self.align), ..self }
     }
 
-    /// That of one of these, of which it tells which by the first bytes.
+    /// Returns the weight of a variant with these payloads, whose first bytes tell which one it is.
     fn variant(cases: usize, payloads: impl Iterator<Item = Weight>) -> Weight {
         let which = Weight::scalar(discriminant(cases));
         let largest = payloads.fold(Weight::NOTHING, |all, payload| Weight {
@@ -94,7 +94,7 @@ impl Weight {
     }
 }
 
-/// Bytes of what tells these cases apart.
+/// Returns the number of bytes that tell so many cases apart.
 fn discriminant(cases: usize) -> u64 {
     match cases {
         0..=0x100 => 1,
