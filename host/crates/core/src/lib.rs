@@ -15,4 +15,5 @@ pub mod policy;
 #[cfg(feature = "probes")]
 pub mod probe;
 pub mod row;
+pub mod share;
 pub mod text;

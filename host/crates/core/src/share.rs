@@ -1,0 +1,104 @@
+//! Shared objects as the user grants them: what each is, its quotas, and what a task may do with it.
+
+use serde::{Deserialize, Serialize};
+
+/// Number of objects that one run can have.
+pub const MOST_OBJECTS: usize = 64;
+
+/// Type of a number in a value or an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NumberType {
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+    Bool,
+    Char,
+}
+
+/// What an object is, with the properties that it has from its start on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectForm {
+    /// Without a capacity only the quota of bytes bounds it.
+    Queue {
+        capacity: Option<u32>,
+    },
+    /// In one direction, the first end receives and the second sends.
+    Pipe {
+        duplex: bool,
+    },
+    Value(NumberType),
+    Array(NumberType, u32),
+    Lock,
+    Rlock,
+    Semaphore {
+        slots: u32,
+        bounded: bool,
+    },
+    Event,
+    Condition,
+    /// At least one party.
+    Barrier {
+        parties: u32,
+    },
+    Dict,
+    List,
+    Namespace,
+}
+
+/// Limits of one object, which the user sets and no task can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectQuota {
+    /// Messages of a queue or a pipe, entries of a dict, elements of a list. Default 1,048,576.
+    pub entries: u64,
+    /// Bytes of all of them together, with keys. Default 64 MiB.
+    pub bytes: u64,
+}
+
+impl Default for ObjectQuota {
+    fn default() -> Self {
+        ObjectQuota { entries: 1 << 20, bytes: 64 << 20 }
+    }
+}
+
+/// One object of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectSpec {
+    pub name: String,
+    pub form: ObjectForm,
+    pub quota: ObjectQuota,
+}
+
+/// What a participant may do with an object.
+///
+/// Values, arrays, dicts, lists, namespaces and events can be read and written; queues put to and got from; of a pipe
+/// an end or both can be held. Locks, semaphores, conditions and barriers have no rights of their own: who reaches one
+/// uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectRights {
+    /// To read, to get from a queue, to hold the first end of a pipe.
+    pub first: bool,
+    /// To write, to put to a queue, to hold the second end of a pipe.
+    pub second: bool,
+}
+
+impl ObjectRights {
+    pub const ALL: ObjectRights = ObjectRights { first: true, second: true };
+}
+
+/// A grant of one object, as a worker gets it. The objects of a run are numbered in the order in which the user named
+/// them, and `object` is that number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectGrant {
+    pub object: u16,
+    pub spec: ObjectSpec,
+    pub rights: ObjectRights,
+}

@@ -1,0 +1,5 @@
+//! Shared objects as a state machine without I/O and without a clock.
+
+#![forbid(unsafe_code)]
+
+pub mod operation;

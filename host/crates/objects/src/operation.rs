@@ -1,0 +1,162 @@
+//! What participants ask of the objects, and what they are answered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that one participant asks of one object. It may wait for as long as `timeout`; `None` waits without a
+/// limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Number of the object, as in `ObjectGrant`.
+    pub object: u16,
+    pub operation: Operation,
+    pub timeout: Option<Duration>,
+}
+
+/// End of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PipeEnd {
+    First,
+    Second,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    // Queues
+    Put(Vec<u8>),
+    /// Up to this many messages, at least one.
+    Get {
+        most: u32,
+    },
+    Take,
+    Finish(u64),
+    TaskDone,
+    JoinQueue,
+    Size,
+    IsEmpty,
+    IsFull,
+    Shutdown {
+        immediately: bool,
+    },
+    // Pipes. An end belongs to the participant's item from its opening on.
+    OpenEnd(PipeEnd),
+    CloseEnd(PipeEnd),
+    Send(PipeEnd, Vec<u8>),
+    Recv {
+        end: PipeEnd,
+        at_most: Option<u64>,
+    },
+    Poll(PipeEnd),
+    // Locks, rlocks, semaphores, conditions
+    Acquire,
+    Release,
+    IsLocked,
+    Slots,
+    WaitCondition,
+    Notify {
+        most: u32,
+    },
+    // Events
+    IsSet,
+    Set,
+    Clear,
+    WaitEvent,
+    // Barriers
+    Parties,
+    Waiting,
+    IsBroken,
+    WaitBarrier,
+    Abort,
+    Reset,
+    // Dicts and namespaces
+    DictGet(String),
+    DictSet(String, Vec<u8>),
+    DictSetMany(Vec<(String, Vec<u8>)>),
+    DictCompareAndSet {
+        key: String,
+        version: Option<u64>,
+        value: Vec<u8>,
+    },
+    DictPop(String),
+    DictContains(String),
+    DictIncrement(String, i64),
+    DictPage {
+        after: Option<String>,
+        most: u32,
+    },
+    // Lists
+    ListGet(i64),
+    ListSet(i64, Vec<u8>),
+    ListCompareAndSet {
+        index: i64,
+        expected: Vec<u8>,
+        value: Vec<u8>,
+    },
+    ListExtend(Vec<Vec<u8>>),
+    ListInsert(i64, Vec<u8>),
+    ListPop(i64),
+    ListRange {
+        start: u64,
+        most: u32,
+    },
+    // Dicts, lists and namespaces
+    Length,
+    Empty,
+}
+
+/// The answer to an operation that succeeded. Each operation has one form of answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    Done,
+    Bool(bool),
+    Number(u64),
+    Signed(i64),
+    Bytes(Vec<u8>),
+    Many(Vec<Vec<u8>>),
+    Delivery {
+        id: u64,
+        item: Vec<u8>,
+        redelivered: bool,
+    },
+    Acquired(Acquisition),
+    /// A value and its version.
+    Entry(Option<(Vec<u8>, u64)>),
+    MaybeBytes(Option<Vec<u8>>),
+    MaybeNumber(Option<u64>),
+    Page(Vec<(String, Vec<u8>)>),
+}
+
+/// What became of an attempt to acquire something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acquisition {
+    Acquired,
+    /// Acquired, after its last holder ended without releasing it.
+    Abandoned(String),
+    TimedOut,
+}
+
+/// Why an operation was refused; nothing of it has happened then. The same cases as `error` of `wit/shared.wit`, without
+/// those that the worker sees by itself (`not-granted`, `wrong-kind`, `lost`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectError {
+    Denied(String),
+    Closed,
+    Full,
+    Empty,
+    Timeout,
+    Quota(String),
+    NotHeld,
+    NotHolder,
+    TooMany,
+    Broken(String),
+    Eof,
+    ClosedByPeer,
+    NotReadable,
+    NotWritable,
+    TooLong(u64),
+    OutOfRange(String),
+    Invalid(String),
+}
+
+pub type Answer = Result<Reply, ObjectError>;
