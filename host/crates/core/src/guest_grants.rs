@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::share::SharedGrants;
+
 /// Grants in the form in which a worker receives them. The descriptors of the directories are sent along, in the same
 /// order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub struct GuestGrants {
     /// User and group that own the directories. A worker started by root switches to them, so that it can use the
     /// directories.
     pub owner: Option<(u32, u32)>,
+    #[serde(default)]
+    pub shared: SharedGrants,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,7 +38,11 @@ pub struct GuestPeer {
 impl GuestGrants {
     /// Returns true if nothing was granted.
     pub fn is_empty(&self) -> bool {
-        self.env.is_empty() && self.directories.is_empty() && self.peers.is_empty() && self.scratch.is_none()
+        self.env.is_empty()
+            && self.directories.is_empty()
+            && self.peers.is_empty()
+            && self.scratch.is_none()
+            && self.shared.is_empty()
     }
 
     /// Returns true if there is a directory that the task can see.

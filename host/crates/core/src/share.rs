@@ -54,6 +54,14 @@ pub enum ObjectForm {
     Namespace,
 }
 
+impl ObjectForm {
+    /// Returns true for a number or an array, which participants map into their own memory. All other objects are kept
+    /// by the manager process.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self, ObjectForm::Value(_) | ObjectForm::Array(..))
+    }
+}
+
 /// Limits of one object, which the user sets and no task can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectQuota {
@@ -101,4 +109,36 @@ pub struct ObjectGrant {
     pub object: u16,
     pub spec: ObjectSpec,
     pub rights: ObjectRights,
+}
+
+/// The shared objects of one participant.
+///
+/// If any of them is not mapped, the participant has a channel to the manager process: a memory file and a socket. Those
+/// that are mapped have a memory file each, in this order; without the right to write, it can only be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedGrants {
+    /// What the user called the process, if anything.
+    pub name: Option<String>,
+    pub objects: Vec<ObjectGrant>,
+}
+
+impl SharedGrants {
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.name.is_none()
+    }
+
+    /// Returns true if the participant has a channel to the manager process.
+    pub fn has_channel(&self) -> bool {
+        self.objects.iter().any(|grant| !grant.spec.form.is_mapped())
+    }
+
+    /// Returns the objects that have a memory file each, in the order of these.
+    pub fn mapped(&self) -> impl Iterator<Item = &ObjectGrant> {
+        self.objects.iter().filter(|grant| grant.spec.form.is_mapped())
+    }
+
+    /// Returns the number of descriptors that the participant gets for them.
+    pub fn descriptors(&self) -> usize {
+        self.mapped().count() + if self.has_channel() { 2 } else { 0 }
+    }
 }

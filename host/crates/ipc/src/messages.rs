@@ -21,7 +21,11 @@ pub struct WorkerSetup {
     pub probe: Option<Probe>,
 }
 
-/// The only message of the host to a worker, with descriptors of the lane, the artifact and the [`WorkerSetup`].
+/// The only message of the host to a worker, with descriptors of the lane, the artifact, the [`WorkerSetup`], those of
+/// the shared objects (the memory and the socket of the channel, if there is one, then the mapped objects, as
+/// [`SharedGrants`] lists them), and the granted directories.
+///
+/// [`SharedGrants`]: wasmpool_core::share::SharedGrants
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StartWorker;
 

@@ -70,10 +70,11 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let (Some(lane), Some(artifact), Some(setup)) = (fds.next(), fds.next(), fds.next()) else {
         return Err(io::Error::other("the host sent fewer descriptors than a worker needs"));
     };
-    // Granted directories stay open as long as the process lives.
-    let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let lane = WorkerLane::map(&lane)?;
     let setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
+    let _shared: Vec<OwnedFd> = fds.by_ref().take(setup.call.given.shared.descriptors()).collect();
+    // Granted directories stay open as long as the process lives.
+    let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let failed = |e| match e {
         LoadError::Task(message) => control.send(&WorkerMessage::Unusable(shorten(message)), &[]),
         LoadError::Artifact(message) => control.send(&WorkerMessage::BadArtifact(shorten(message)), &[]),

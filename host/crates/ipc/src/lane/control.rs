@@ -17,8 +17,9 @@ use crate::wake::Bell;
 
 /// Maximum length of a message; longer ones travel in a memfd.
 const MAX_MESSAGE: usize = 16 << 10;
-/// Maximum number of descriptors with one message.
-const MAX_FDS: usize = 32;
+/// Maximum number of descriptors with one message: a worker gets one for each shared object and each granted directory.
+/// The kernel allows 253.
+const MAX_FDS: usize = 128;
 /// Pause before a message is sent again because the kernel had no memory for it, and maximum number of tries.
 const AGAIN: Duration = Duration::from_millis(1);
 const SENDS: u32 = 100;
