@@ -85,6 +85,11 @@ pub enum Operation {
         after: Option<String>,
         most: u32,
     },
+    /// As `DictPage`, without the values.
+    DictKeys {
+        after: Option<String>,
+        most: u32,
+    },
     // Lists
     ListGet(i64),
     ListSet(i64, Vec<u8>),
@@ -125,6 +130,7 @@ pub enum Reply {
     MaybeBytes(Option<Vec<u8>>),
     MaybeNumber(Option<u64>),
     Page(Vec<(String, Vec<u8>)>),
+    Keys(Vec<String>),
 }
 
 /// What became of an attempt to acquire something.
