@@ -45,6 +45,7 @@ pub fn worker_entry() {
     let code = match (role, socket) {
         (Some(wasmpool_run::spawn::ChildRole::Worker), Ok(socket)) => wasmpool_worker::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Compile), Ok(socket)) => wasmpool_worker::compiler::run(socket),
+        (Some(wasmpool_run::spawn::ChildRole::Manager), Ok(socket)) => wasmpool_manager::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Doctor), Ok(socket)) => wasmpool_worker::doctor::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Version), Ok(socket)) => pool::tell_version(socket),
         _ => std::process::ExitCode::FAILURE,

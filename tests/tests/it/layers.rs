@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use crate::support::workspace;
 
 /// The crates that each crate may name, the lowest first.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("core", &[]),
+    ("objects", &["core"]),
     ("scheduler", &["core"]),
     ("ipc", &["core"]),
     ("sandbox", &["core"]),
     ("worker", &["core", "ipc", "sandbox"]),
-    ("run", &["core", "ipc", "sandbox", "scheduler"]),
-    ("wasmpool", &["core", "ipc", "run", "sandbox", "scheduler", "worker"]),
+    ("manager", &["core", "ipc", "objects", "sandbox"]),
+    ("run", &["core", "ipc", "objects", "sandbox", "scheduler"]),
+    ("wasmpool", &["core", "ipc", "manager", "run", "sandbox", "scheduler", "worker"]),
 ];
 
 fn crate_folder(name: &str) -> PathBuf {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use wasmpool_core::artifact::{ArtifactMeta, EngineProfile};
+use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
 #[cfg(feature = "probes")]
 use wasmpool_core::probe::{Probe, ProbeOutcome};
+use wasmpool_core::share::{ObjectRights, ObjectSpec};
 
 /// Everything a worker needs to know. Sent in a memfd, because bound arguments may be of any size.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +84,54 @@ pub enum CompileReply {
         why: String,
         errno: Option<i32>,
     },
+    #[cfg(feature = "probes")]
+    Probed(ProbeOutcome),
+}
+
+/// The first message to the manager process, with a descriptor of its [`ManagerSetup`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StartManager;
+
+/// Everything that the manager process needs to know at its start. Sent in a memfd, because it may be long.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ManagerSetup {
+    /// All objects of the run, by their numbers. Those that are mapped are not kept here.
+    pub objects: Vec<ObjectSpec>,
+    pub sandbox: SandboxMode,
+    /// Number of participants that there can be at a time, by which the memory of the process is bounded.
+    pub participants: u64,
+    #[cfg(feature = "probes")]
+    #[serde(default)]
+    pub probe: Option<Probe>,
+}
+
+/// What the host tells the manager process after [`StartManager`], in this order.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ManagerOrder {
+    /// A participant comes, with descriptors of the memory and the socket of its channel. Its number is never used again.
+    Attach {
+        participant: u32,
+        /// What others are told if it ends with something that it held.
+        name: String,
+        grants: Vec<(u16, ObjectRights)>,
+    },
+    /// A participant has ended. The requests that it had written completely still count.
+    Detach { participant: u32 },
+    /// Number of workers that can run items at a time.
+    Parallelism(u32),
+}
+
+/// What the manager process tells the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ManagerReport {
+    /// The process has entered its sandbox and serves from now on.
+    Entered { lacking: Vec<LayerPart> },
+    /// The sandbox lacks a layer that is required.
+    Unprotected(String),
+    /// All that a participant held is released. Answers each [`ManagerOrder::Detach`].
+    Detached { participant: u32 },
+    /// A participant sent what no worker sends. Its channel is closed, and it has to end.
+    Violation { participant: u32, why: String },
     #[cfg(feature = "probes")]
     Probed(ProbeOutcome),
 }

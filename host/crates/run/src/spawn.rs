@@ -1,4 +1,4 @@
-//! Starts this binary, or another of the same version, as a worker or compile process.
+//! Starts this binary, or another of the same version, as a worker, compile or manager process.
 //!
 //! A child gets an empty environment, `/` as its directory, a process group of its own, and one end of a socket as its
 //! standard input; nothing else. Its first act is to close descriptors that somebody left open
@@ -31,6 +31,8 @@ use wasmpool_sandbox::surroundings::ChildEnd;
 pub enum ChildRole {
     Worker,
     Compile,
+    /// Keeps the shared objects of a run.
+    Manager,
     /// Enters a worker's sandbox and reports what it got.
     Doctor,
     /// Reports its version.
@@ -65,13 +67,14 @@ impl ChildRole {
         match self {
             ChildRole::Worker => "worker",
             ChildRole::Compile => "compile",
+            ChildRole::Manager => "manager",
             ChildRole::Doctor => "doctor",
             ChildRole::Version => "version",
         }
     }
 
     pub fn from_name(name: &str) -> Option<ChildRole> {
-        [ChildRole::Worker, ChildRole::Compile, ChildRole::Doctor, ChildRole::Version]
+        [ChildRole::Worker, ChildRole::Compile, ChildRole::Manager, ChildRole::Doctor, ChildRole::Version]
             .into_iter()
             .find(|r| r.name() == name)
     }

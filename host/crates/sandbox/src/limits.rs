@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::SandboxOpenings;
 use crate::surroundings::ChildEnd;
 use wasmpool_core::layer::LayerPart;
+use wasmpool_core::share::ObjectSpec;
 use wasmpool_core::text::bytes_said;
 
 /// The limits that differ between processes.
@@ -25,6 +26,8 @@ pub struct ProcessLimits {
     pub room: u64,
     /// Seconds of CPU time, over all threads.
     pub cpu: Option<u64>,
+    /// Descriptors, where no grant needs more.
+    pub descriptors: u64,
 }
 
 /// Size in bytes of the stack of a process's first thread, which no other limit counts. The user may have allowed any
@@ -34,6 +37,14 @@ const STACK: rlim_t = 8 << 20;
 const DESCRIPTORS: rlim_t = 64;
 /// Bytes that a worker needs in addition to its guest's memory: the runtime, decoded items, stacks of threads.
 const OVERHEAD: u64 = 1 << 30;
+/// Bytes that the manager process needs for itself.
+const MANAGER: u64 = 64 << 20;
+/// Bytes of memory per entry of an object, and per byte in it: an allocator rounds up, a table grows by doubling, and a
+/// message that is on its way is there twice.
+const PER_ENTRY: u64 = 256;
+const COPIES: u64 = 3;
+/// Bytes for a participant besides its longest request and answer.
+const PER_PARTICIPANT: u64 = 4 << 20;
 /// Seconds between the signal that tells which limit was reached and the one that does not.
 const CPU_GRACE: rlim_t = 5;
 /// Bytes of address space for an artifact, and for what allocators and threads reserve and do not use.
@@ -55,7 +66,7 @@ impl ProcessLimits {
     /// Returns the limits of a worker whose guest may use this much memory and return results of this size.
     pub fn of_worker(memory: u64, max_output: u64) -> ProcessLimits {
         let data = memory.saturating_add(max_output.saturating_mul(PER_OUTPUT_BYTE)).saturating_add(OVERHEAD);
-        ProcessLimits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None }
+        ProcessLimits { data, file: 0, room: data.saturating_add(UNUSED), cpu: None, descriptors: DESCRIPTORS }
     }
 
     /// Returns the limits of a compile process with this many threads: enough for the largest interpreters that were
@@ -63,7 +74,27 @@ impl ProcessLimits {
     pub fn of_compiler(threads: usize) -> ProcessLimits {
         let data = 4 << 30;
         let room = data + UNUSED + PER_THREAD.saturating_mul(threads as u64);
-        ProcessLimits { data, file: 2 << 30, room, cpu: Some(600) }
+        ProcessLimits { data, file: 2 << 30, room, cpu: Some(600), descriptors: DESCRIPTORS }
+    }
+
+    /// Returns the limits of a process that keeps these objects for so many participants, each of which has this much
+    /// shared memory with it.
+    pub fn of_manager<'a>(
+        objects: impl IntoIterator<Item = &'a ObjectSpec>,
+        participants: u64,
+        channel: u64,
+    ) -> ProcessLimits {
+        let (mut all, mut largest) = (MANAGER, 0);
+        for ObjectSpec { quota, .. } in objects.into_iter().filter(|spec| !spec.form.is_mapped()) {
+            let entries = quota.entries.saturating_mul(PER_ENTRY);
+            all = all.saturating_add(quota.bytes.saturating_mul(COPIES)).saturating_add(entries);
+            largest = quota.bytes.max(largest);
+        }
+        // A request that comes in pieces is gathered, and an answer for which there is no room yet is kept.
+        let each = largest.saturating_mul(2).saturating_add(PER_PARTICIPANT);
+        let data = all.saturating_add(participants.saturating_mul(each));
+        let room = data.saturating_add(UNUSED).saturating_add(participants.saturating_mul(channel));
+        ProcessLimits { data, file: 0, room, cpu: None, descriptors: participants.saturating_add(DESCRIPTORS) }
     }
 
     /// Returns the bytes that an honest process within these limits takes at most, including what the kernel keeps for it
@@ -88,7 +119,7 @@ pub fn enter(limits: &ProcessLimits, openings: &SandboxOpenings) -> Vec<(LayerPa
     // directory has its own.
     let file = if openings.writing() { rlim_t::MAX } else { limits.file };
     let opens = openings.files() || !openings.ports.is_empty();
-    let descriptors = if opens { MANY_DESCRIPTORS } else { DESCRIPTORS };
+    let descriptors = if opens { MANY_DESCRIPTORS } else { limits.descriptors };
     let mut results = vec![
         (LayerPart::CoreLimit, lower(Resource::RLIMIT_CORE, 0)),
         (LayerPart::FileLimit, lower(Resource::RLIMIT_FSIZE, file)),

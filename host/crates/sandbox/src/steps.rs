@@ -13,6 +13,8 @@ pub enum ProcessRole {
     Compile,
     /// A compile process that runs a task's `init` once.
     CompileAndInit,
+    /// The process that keeps the shared objects. It runs no task.
+    Manager,
 }
 
 /// A phase in the life of a process. Its filter is added to the earlier ones, so it can only take away: whatever a
@@ -42,10 +44,15 @@ pub const WRITES: ProcessStage = ProcessStage(256);
 /// Peers are granted.
 pub const PEERS: ProcessStage = ProcessStage(512);
 
+/// The process that keeps the shared objects, all the time.
+pub const MANAGE: ProcessStage = ProcessStage(1024);
+
 /// A worker, all the time.
 pub const WORK: ProcessStage = LOAD.and(SERVE);
+/// Every process that reads a task, all the time.
+pub const TASKS: ProcessStage = WORK.and(COMPILE);
 /// Every process, all the time.
-pub const ALL: ProcessStage = WORK.and(COMPILE);
+pub const ALL: ProcessStage = TASKS.and(MANAGE);
 
 impl ProcessStage {
     /// Returns the first filtered step of a process. In it, the process loads or compiles, and waits for nothing more
@@ -56,17 +63,20 @@ impl ProcessStage {
             ProcessRole::WorkerWithTimers => LOAD.and(TIMERS).and(STARTS),
             ProcessRole::Compile => COMPILE.and(STARTS),
             ProcessRole::CompileAndInit => COMPILE.and(STARTS).and(TIMERS).and(INIT),
+            ProcessRole::Manager => MANAGE,
         };
         step.and(NEXT).with(openings)
     }
 
-    /// Returns the last step of a process: a worker's task is loaded, or a compile process has all its threads.
+    /// Returns the last step of a process: a worker's task is loaded, a compile process has all its threads, or the
+    /// manager has nothing left to open.
     pub fn serving(role: ProcessRole, openings: &SandboxOpenings) -> ProcessStage {
         let step = match role {
             ProcessRole::Worker => SERVE,
             ProcessRole::WorkerWithTimers => SERVE.and(TIMERS),
             ProcessRole::Compile => COMPILE,
             ProcessRole::CompileAndInit => COMPILE.and(TIMERS).and(INIT),
+            ProcessRole::Manager => MANAGE,
         };
         step.with(openings)
     }

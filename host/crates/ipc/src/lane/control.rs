@@ -116,11 +116,23 @@ impl Control {
 
     /// Waits for the host's message and its descriptors. Returns `None` if the host is gone.
     pub fn receive_descriptors<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        match self.receive_with_descriptors(false)? {
+            Incoming::Message(message) => Ok(Some(message)),
+            Incoming::Closed | Incoming::Bell | Incoming::Nothing => Ok(None),
+        }
+    }
+
+    /// Receives the next message and the descriptors that come with it; waits for one unless `dont_wait`.
+    pub fn receive_with_descriptors<M: DeserializeOwned>(
+        &self,
+        dont_wait: bool,
+    ) -> io::Result<Incoming<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MAX_MESSAGE];
         let mut space = nix::cmsg_space!([i32; MAX_FDS]);
+        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        flags.set(MsgFlags::MSG_DONTWAIT, dont_wait);
         loop {
             let mut iov = [IoSliceMut::new(&mut bytes)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let (count, fds) = match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
                 Ok(message) => {
                     let mut fds = Vec::new();
@@ -133,16 +145,19 @@ impl Control {
                     (message.bytes, fds)
                 }
                 Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
+                // The message stays in the socket, and whoever waits for it is woken again.
+                Err(e) if is_short(e) && dont_wait => return Ok(Incoming::Nothing),
                 Err(e) if is_short(e) => {
                     thread::park_timeout(AGAIN);
                     continue;
                 }
-                Err(Errno::ECONNRESET) => return Ok(None),
+                Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
                 Err(e) => return Err(e.into()),
             };
             return match &bytes[..count] {
-                [] => Ok(None),
-                message => Ok(Some((serde_json::from_slice(message)?, fds))),
+                [] => Ok(Incoming::Closed),
+                message => Ok(Incoming::Message((serde_json::from_slice(message)?, fds))),
             };
         }
     }

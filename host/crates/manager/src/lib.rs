@@ -1,0 +1,64 @@
+//! The manager process: it keeps the shared objects of a run. It runs no task, and believes nothing that participants
+//! write.
+//!
+//! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long
+//! as the socket does.
+
+mod serve;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use serve::Serving;
+use wasmpool_core::text::cut;
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::messages::{ManagerReport, ManagerSetup, StartManager};
+use wasmpool_sandbox::{self as sandbox, ProcessLimits, ProcessRole, SandboxOpenings, SandboxPlan};
+
+/// Runs the process on the socket it was given.
+pub fn run(socket: OwnedFd) -> ExitCode {
+    match serve(&Control::from_fd(socket)) {
+        // It normally ends because the host has gone away.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(control: &Control) -> io::Result<()> {
+    let Some((StartManager, fds)) = control.receive_descriptors()? else {
+        return Ok(());
+    };
+    let Some(setup) = fds.into_iter().next() else {
+        return Err(io::Error::other("the host sent fewer descriptors than a manager needs"));
+    };
+    let setup: ManagerSetup = wasmpool_ipc::memfd::read_json(setup)?;
+    // In the sandbox, the process could not open it.
+    let serving = Serving::new(control, &setup)?;
+    let entered = sandbox::enter_loading(plan(&setup)).and_then(|mut sandbox| {
+        sandbox.enter_serving()?;
+        Ok(sandbox)
+    });
+    match entered {
+        Ok(sandbox) => control.send(&ManagerReport::Entered { lacking: sandbox.lacking() }, &[])?,
+        Err(e) => return control.send(&ManagerReport::Unprotected(cut(&e.to_string(), LONGEST)), &[]),
+    }
+    #[cfg(feature = "probes")]
+    if let Some(probe) = &setup.probe {
+        return control.send(&ManagerReport::Probed(sandbox::probes::attempt(probe)), &[]);
+    }
+    serving.run()
+}
+
+/// Bytes of shared memory of a channel.
+const CHANNEL: u64 = 4 << 20;
+/// Maximum number of characters of a message to the host: it has to fit the socket.
+const LONGEST: usize = 2000;
+
+fn plan(setup: &ManagerSetup) -> SandboxPlan {
+    let limits = ProcessLimits::of_manager(&setup.objects, setup.participants, CHANNEL);
+    let plan = SandboxPlan::new(setup.sandbox, ProcessRole::Manager, limits, SandboxOpenings::default());
+    #[cfg(feature = "probes")]
+    let plan = plan.weakened(setup.probe.as_ref());
+    plan
+}
