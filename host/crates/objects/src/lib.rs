@@ -2,5 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod contents;
+pub mod dict;
+pub mod list;
 pub mod operation;
+pub mod usage;
 pub mod wire;

@@ -69,44 +69,62 @@ pub enum Operation {
     WaitBarrier,
     Abort,
     Reset,
-    // Dicts and namespaces
+    // Dicts and namespaces. Versions grow, and no two changes of a dict have the same.
+    /// Answers `Entry`.
     DictGet(String),
+    /// Answers `Number`, the new version.
     DictSet(String, Vec<u8>),
+    /// Sets all or none. Answers `Done`.
     DictSetMany(Vec<(String, Vec<u8>)>),
+    /// Answers `MaybeNumber`, the new version.
     DictCompareAndSet {
         key: String,
         version: Option<u64>,
         value: Vec<u8>,
     },
+    /// Answers `MaybeBytes`.
     DictPop(String),
+    /// Answers `Bool`.
     DictContains(String),
+    /// Answers `Signed`.
     DictIncrement(String, i64),
+    /// Answers `Page`: at least one entry, if there is one after `after`, and fewer than `most` if they are longer than
+    /// 1 MiB. Only an empty page is the end.
     DictPage {
         after: Option<String>,
         most: u32,
     },
-    /// As `DictPage`, without the values.
+    /// As `DictPage`, without the values. Answers `Keys`.
     DictKeys {
         after: Option<String>,
         most: u32,
     },
-    // Lists
+    // Lists. A negative index counts from the end.
+    /// Answers `Bytes`.
     ListGet(i64),
+    /// Answers `Done`.
     ListSet(i64, Vec<u8>),
+    /// Answers `Bool`, whether it was replaced.
     ListCompareAndSet {
         index: i64,
         expected: Vec<u8>,
         value: Vec<u8>,
     },
+    /// Appends all or none. Answers `Done`.
     ListExtend(Vec<Vec<u8>>),
+    /// Inserts before this index; one beyond an end means that end. Answers `Done`.
     ListInsert(i64, Vec<u8>),
+    /// Answers `Bytes`, or `Empty`.
     ListPop(i64),
+    /// Answers `Many`, bounded as `DictPage` is.
     ListRange {
         start: u64,
         most: u32,
     },
     // Dicts, lists and namespaces
+    /// Answers `Number`.
     Length,
+    /// Removes all entries. Answers `Done`.
     Empty,
 }
 
