@@ -28,8 +28,8 @@ pub enum ParticipantFrame {
     Ask { ticket: u32, request: Request },
     /// A message for a queue, for which the participant had credit. It is not answered.
     PutOnCredit { object: u16, message: Vec<u8> },
-    /// The item with this number has ended, and with it all that it holds.
-    ItemEnded { item: u64 },
+    /// The item with this number has ended, and with it all that it holds. It failed if it did not come to its end.
+    ItemEnded { item: u64, failed: bool },
 }
 
 /// A frame that the manager sends.
@@ -87,10 +87,11 @@ pub fn put_on_credit(object: u16, message: &[u8]) -> Frame<'_> {
 }
 
 /// Makes the frame of [`ParticipantFrame::ItemEnded`].
-pub fn item_ended<'a>(item: u64) -> Frame<'a> {
+pub fn item_ended<'a>(item: u64, failed: bool) -> Frame<'a> {
     let mut writer = Writer::default();
     writer.u8(ITEM_ENDED);
     writer.u64(item);
+    writer.bool(failed);
     Frame(writer.finish())
 }
 
@@ -138,9 +139,9 @@ impl ParticipantFrame {
             ASK => Ok(ParticipantFrame::Ask { ticket: reader.u32()?, request: operations::read(reader)? }),
             PUT_ON_CREDIT => Ok(ParticipantFrame::PutOnCredit { object: reader.u16()?, message: reader.payload()? }),
             ITEM_ENDED => {
-                let item = reader.u64()?;
+                let (item, failed) = (reader.u64()?, reader.bool()?);
                 reader.end()?;
-                Ok(ParticipantFrame::ItemEnded { item })
+                Ok(ParticipantFrame::ItemEnded { item, failed })
             }
             _ => Err(Malformed("an unknown kind of frame")),
         }
@@ -150,7 +151,7 @@ impl ParticipantFrame {
         match self {
             ParticipantFrame::Ask { ticket, request } => ask(*ticket, request),
             ParticipantFrame::PutOnCredit { object, message } => put_on_credit(*object, message),
-            ParticipantFrame::ItemEnded { item } => item_ended(*item),
+            ParticipantFrame::ItemEnded { item, failed } => item_ended(*item, *failed),
         }
     }
 }

@@ -148,7 +148,7 @@ fn participant_frame() -> impl Strategy<Value = ParticipantFrame> {
             ParticipantFrame::Ask { ticket, request: Request { object, operation, timeout } }
         }),
         1 => (any::<u16>(), bytes()).prop_map(|(object, message)| ParticipantFrame::PutOnCredit { object, message }),
-        1 => any::<u64>().prop_map(|item| ParticipantFrame::ItemEnded { item }),
+        1 => any::<(u64, bool)>().prop_map(|(item, failed)| ParticipantFrame::ItemEnded { item, failed }),
     ]
 }
 

@@ -1,0 +1,440 @@
+//! The machine: participants, what they ask, and the time at which a wait ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use wasmpool_core::share::{ObjectForm, ObjectRights, ObjectSpec};
+
+use crate::contents::{Contents, ContentsError};
+use crate::context::{Asker, Context, Ending, Step};
+use crate::fast::{FastPath, PutOnCredit};
+use crate::object::Object;
+use crate::operation::{Answer, ObjectError, Request};
+use crate::rights;
+use crate::waits::{WaitId, Waits};
+
+/// Time since any fixed moment, as reported by the caller. It never goes back.
+pub type Time = Duration;
+/// Number of a participant; numbers are not reused within a run.
+pub type ParticipantId = u32;
+/// Number of a request, chosen by the participant among those that it does not wait for.
+pub type Ticket = u32;
+
+/// Time after which the machine looks again at what a participant has taken without telling.
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
+
+/// Limits of one participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParticipantLimits {
+    /// Number of requests that may wait at a time.
+    pub in_flight: u32,
+    /// Bytes that its waiting puts and sends may hold together. A single one may always wait; the quota of its object
+    /// bounds it.
+    pub waiting_bytes: u64,
+    /// Whether it can put on credit and take messages ahead. It must have one request in flight at most.
+    pub fast: bool,
+}
+
+impl ParticipantLimits {
+    /// Limits of a worker, which does one thing at a time.
+    pub const WORKER: ParticipantLimits = ParticipantLimits { in_flight: 1, waiting_bytes: 0, fast: true };
+}
+
+/// How an item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemEnding {
+    /// It came to its end.
+    Returned,
+    /// It was ended, for example by a trap or its timeout, or its process was.
+    Failed,
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub participant: ParticipantId,
+    pub ticket: Ticket,
+    pub answer: Answer,
+}
+
+/// Something that no honest participant does. The caller is expected to end it, and to say so with [`Machine::leave`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub participant: ParticipantId,
+    pub what: &'static str,
+}
+
+/// What came of an event, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    pub answers: Vec<Answered>,
+    pub violations: Vec<Violation>,
+}
+
+/// Why a participant cannot join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// The number of the participant is taken.
+    Taken,
+    /// A grant names an object that does not exist.
+    NoSuchObject(u16),
+}
+
+#[derive(Debug)]
+struct Participant {
+    name: String,
+    limits: ParticipantLimits,
+    grants: BTreeMap<u16, ObjectRights>,
+    /// Objects of which its item may hold something.
+    touched: BTreeSet<u16>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    spec: ObjectSpec,
+    object: Object,
+}
+
+/// The shared objects of a run, and who waits for them.
+///
+/// The caller reads what participants sent and calls [`Machine::ask`], [`Machine::put_on_credit`] and
+/// [`Machine::item_ended`] for it in the order in which each participant sent it, and [`Machine::leave`] when its
+/// process has ended. It calls [`Machine::tick`] at [`Machine::next_deadline`], and whenever a participant woke it.
+#[derive(Debug)]
+pub struct Machine {
+    objects: Vec<Kept>,
+    participants: BTreeMap<ParticipantId, Participant>,
+    waits: Waits,
+    at_once: u32,
+    /// Queues that wait for a participant to take messages that it has ahead.
+    looking: BTreeSet<u16>,
+    look_at: Option<Time>,
+}
+
+impl Machine {
+    /// Makes the objects of a run. `at_once` is the number of participants that can run at the same time.
+    pub fn new(specs: Vec<ObjectSpec>, at_once: u32) -> Machine {
+        let objects = specs.into_iter().map(|spec| Kept { object: Object::new(&spec), spec }).collect();
+        Machine {
+            objects,
+            participants: BTreeMap::new(),
+            waits: Waits::default(),
+            at_once,
+            looking: BTreeSet::new(),
+            look_at: None,
+        }
+    }
+
+    /// Changes the number of participants that can run at the same time.
+    pub fn set_at_once(&mut self, at_once: u32) {
+        self.at_once = at_once;
+    }
+
+    /// Adds a participant. Its name is told to others, for example to the next holder of a lock that it left locked.
+    pub fn join(
+        &mut self,
+        participant: ParticipantId,
+        name: String,
+        grants: &[(u16, ObjectRights)],
+        limits: ParticipantLimits,
+    ) -> Result<(), JoinError> {
+        if self.participants.contains_key(&participant) {
+            return Err(JoinError::Taken);
+        }
+        if let Some(&(object, _)) = grants.iter().find(|(object, _)| usize::from(*object) >= self.objects.len()) {
+            return Err(JoinError::NoSuchObject(object));
+        }
+        let grants = grants.iter().copied().collect();
+        self.participants.insert(participant, Participant { name, limits, grants, touched: BTreeSet::new() });
+        Ok(())
+    }
+
+    /// Handles a request. It is answered now or later, once.
+    pub fn ask(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        ticket: Ticket,
+        request: Request,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        self.tick(now, fast, outputs);
+        if !self.participants.contains_key(&participant) {
+            return violation(participant, "asked without having joined", outputs);
+        }
+        if self.waits.has_ticket(participant, ticket) {
+            return violation(participant, "used the ticket of a request that waits", outputs);
+        }
+        if let Some(answer) = self.handle(now, participant, ticket, request, fast, outputs) {
+            outputs.answers.push(Answered { participant, ticket, answer });
+        }
+    }
+
+    /// Returns the answer of a request, or lets it wait.
+    fn handle(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        ticket: Ticket,
+        request: Request,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) -> Option<Answer> {
+        let Request { object: number, operation, timeout } = request;
+        // Puts that returned before this request began come first.
+        self.read_credit_puts(number, now, fast, outputs);
+        let Some(member) = self.participants.get_mut(&participant) else { return Some(Err(no_such_object())) };
+        let (Some(&rights), Some(kept)) = (member.grants.get(&number), self.objects.get_mut(usize::from(number)))
+        else {
+            return Some(Err(no_such_object()));
+        };
+        if let Err(error) = rights::check(rights, &operation, &kept.spec.form) {
+            return Some(Err(error));
+        }
+        if self.waits.count_of(participant) >= member.limits.in_flight as usize {
+            let most = member.limits.in_flight;
+            return Some(Err(ObjectError::Quota(format!("operations in flight: {most}"))));
+        }
+        member.touched.insert(number);
+        let asker = Asker {
+            participant,
+            name: &member.name,
+            fast: member.limits.fast,
+            bytes_that_may_wait: match self.waits.bytes_of(participant) {
+                0 => u64::MAX,
+                waiting => member.limits.waiting_bytes.saturating_sub(waiting),
+            },
+        };
+        let Machine { waits, at_once, .. } = self;
+        let mut context = Context { now, object: number, at_once: *at_once, waits, fast, outputs };
+        let held = match kept.object.ask(&asker, operation, &mut context) {
+            Step::Answer(answer) => {
+                self.settle(number, now, fast, outputs);
+                return Some(answer);
+            }
+            Step::Wait => 0,
+            Step::WaitHolding(bytes) => bytes,
+        };
+        // A time that never comes is none.
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        let id = self.waits.add(participant, ticket, number, deadline, held);
+        if timeout == Some(Duration::ZERO) {
+            self.time_out(id, number, participant, now, fast, outputs);
+        }
+        self.settle(number, now, fast, outputs);
+        None
+    }
+
+    /// Handles a put on credit.
+    pub fn put_on_credit(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        put: PutOnCredit,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        self.tick(now, fast, outputs);
+        let object = put.object;
+        self.accept(now, participant, put, fast, outputs);
+        self.settle(object, now, fast, outputs);
+    }
+
+    fn accept(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        PutOnCredit { object: number, message }: PutOnCredit,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        let accepted = self.with_object(number, now, fast, outputs, |object, context| {
+            object.put_on_credit(participant, message, context)
+        });
+        if accepted != Some(true) {
+            violation(participant, "put more than it had credit for", outputs);
+        }
+    }
+
+    /// Handles the end of a participant's item. What the item holds is released, and what it waits for is answered as
+    /// closed. The participant goes on with its next item.
+    pub fn item_ended(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        ending: ItemEnding,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        self.tick(now, fast, outputs);
+        self.release(now, participant, ending, true, fast, outputs);
+    }
+
+    /// Handles the end of a participant. What it holds is released, and what it waits for is not answered.
+    pub fn leave(&mut self, now: Time, participant: ParticipantId, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        self.tick(now, fast, outputs);
+        self.read_ring(participant, now, fast, outputs);
+        self.release(now, participant, ItemEnding::Failed, false, fast, outputs);
+        for number in self.numbers() {
+            self.with_object(number, now, fast, outputs, |object, context| object.left(participant, context));
+            self.settle(number, now, fast, outputs);
+        }
+        self.participants.remove(&participant);
+    }
+
+    fn release(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        ending: ItemEnding,
+        answered: bool,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        let Some(member) = self.participants.get_mut(&participant) else { return };
+        let touched = std::mem::take(&mut member.touched);
+        let name = member.name.clone();
+        let ending = Ending { participant, name: &name, failed: ending == ItemEnding::Failed };
+        // First it leaves all lines, so that nothing that it releases is given to itself.
+        while let Some((id, wait)) = self.waits.first_of(participant) {
+            match answered {
+                true => self.waits.answer(id, Err(ObjectError::Closed), outputs),
+                false => drop(self.waits.remove(id)),
+            }
+            self.with_object(wait.object, now, fast, outputs, |object, context| object.dropped(id, &name, context));
+        }
+        for number in touched {
+            self.with_object(number, now, fast, outputs, |object, context| object.ended(&ending, context));
+            self.settle(number, now, fast, outputs);
+        }
+    }
+
+    /// Ends the waits whose time is over, and looks at what participants have taken.
+    pub fn tick(&mut self, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        while let Some((id, wait)) = self.waits.due(now) {
+            self.read_credit_puts(wait.object, now, fast, outputs);
+            // One of these puts may have answered it.
+            if self.waits.contains(id) {
+                self.time_out(id, wait.object, wait.participant, now, fast, outputs);
+            }
+            self.settle(wait.object, now, fast, outputs);
+        }
+        if self.looking.is_empty() {
+            return;
+        }
+        for number in self.looking.clone() {
+            self.settle(number, now, fast, outputs);
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = Some(now + LOOK);
+        }
+    }
+
+    fn time_out(
+        &mut self,
+        id: WaitId,
+        number: u16,
+        participant: ParticipantId,
+        now: Time,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        // It waits without a deadline from now on, if it does not end.
+        self.waits.forget_deadline(id);
+        let name = self.participants.get(&participant).map(|member| member.name.clone()).unwrap_or_default();
+        let step = self.with_object(number, now, fast, outputs, |object, context| object.timed_out(id, &name, context));
+        if let Some(Step::Answer(answer)) = step {
+            self.waits.answer(id, answer, outputs);
+        }
+    }
+
+    /// Returns the next time at which [`Machine::tick`] has something to do.
+    pub fn next_deadline(&self) -> Option<Time> {
+        [self.waits.next_deadline(), self.look_at].into_iter().flatten().min()
+    }
+
+    /// Returns the number of requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Brings the fast path of an object in line with what happened to it.
+    fn settle(&mut self, number: u16, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        while let Some(wanted_of) =
+            self.with_object(number, now, fast, outputs, |object, context| object.settle(context)).flatten()
+        {
+            // What it put before it could see that puts are wanted comes without waking anybody.
+            self.read_ring(wanted_of, now, fast, outputs);
+        }
+        let looks = self.objects.get(usize::from(number)).is_some_and(|kept| kept.object.looks());
+        match looks {
+            true if self.looking.insert(number) => self.look_at = self.look_at.or(Some(now + LOOK)),
+            true => {}
+            false => {
+                self.looking.remove(&number);
+                if self.looking.is_empty() {
+                    self.look_at = None;
+                }
+            }
+        }
+    }
+
+    /// Reads what was put on credit into this object, or will turn out to have been.
+    fn read_credit_puts(&mut self, number: u16, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        let Some(kept) = self.objects.get(usize::from(number)) else { return };
+        for participant in kept.object.creditors() {
+            self.read_ring(participant, now, fast, outputs);
+        }
+    }
+
+    fn read_ring(&mut self, participant: ParticipantId, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        for put in fast.puts_on_credit(participant) {
+            self.accept(now, participant, put, fast, outputs);
+        }
+    }
+
+    fn with_object<T>(
+        &mut self,
+        number: u16,
+        now: Time,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+        work: impl FnOnce(&mut Object, &mut Context) -> T,
+    ) -> Option<T> {
+        let Machine { objects, waits, at_once, .. } = self;
+        let kept = objects.get_mut(usize::from(number))?;
+        let mut context = Context { now, object: number, at_once: *at_once, waits, fast, outputs };
+        Some(work(&mut kept.object, &mut context))
+    }
+
+    fn numbers(&self) -> std::ops::Range<u16> {
+        0..u16::try_from(self.objects.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Returns what an object holds, if it is kept here and holds something that can be told.
+    pub fn contents(&self, object: u16) -> Option<Contents> {
+        self.objects.get(usize::from(object))?.object.contents()
+    }
+
+    /// Fills an object, before anybody joins.
+    pub fn fill(&mut self, object: u16, contents: Contents) -> Result<(), ContentsError> {
+        let Some(kept) = self.objects.get_mut(usize::from(object)) else { return Ok(()) };
+        contents.check(&kept.spec)?;
+        kept.object.fill(contents);
+        Ok(())
+    }
+
+    /// Returns the form of an object.
+    pub fn form(&self, object: u16) -> Option<&ObjectForm> {
+        self.objects.get(usize::from(object)).map(|kept| &kept.spec.form)
+    }
+}
+
+fn violation(participant: ParticipantId, what: &'static str, outputs: &mut Outputs) {
+    outputs.violations.push(Violation { participant, what });
+}
+
+fn no_such_object() -> ObjectError {
+    ObjectError::Denied("the object".to_owned())
+}

@@ -1,0 +1,149 @@
+//! One object of any kind.
+
+use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
+
+use crate::contents::Contents;
+use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::dict::Dict;
+use crate::list::List;
+use crate::machine::ParticipantId;
+use crate::operation::Operation;
+use crate::sync::barrier::Barrier;
+use crate::sync::condition::Condition;
+use crate::sync::event::Event;
+use crate::sync::lock::Lock;
+use crate::sync::semaphore::Semaphore;
+use crate::waits::WaitId;
+
+#[derive(Debug)]
+pub(crate) enum Object {
+    Lock(Lock),
+    Semaphore(Semaphore),
+    Event(Event),
+    Condition(Condition),
+    Barrier(Barrier),
+    Dict(Dict, ObjectQuota),
+    List(List, ObjectQuota),
+    /// Values and arrays are in the memory of those who use them.
+    Mapped,
+}
+
+impl Object {
+    pub(crate) fn new(spec: &ObjectSpec) -> Object {
+        match spec.form {
+            ObjectForm::Lock => Object::Lock(Lock::new(false)),
+            ObjectForm::Rlock => Object::Lock(Lock::new(true)),
+            ObjectForm::Semaphore { slots, bounded } => Object::Semaphore(Semaphore::new(slots, bounded)),
+            ObjectForm::Event => Object::Event(Event::default()),
+            ObjectForm::Condition => Object::Condition(Condition::new()),
+            ObjectForm::Barrier { parties } => Object::Barrier(Barrier::new(parties)),
+            ObjectForm::Dict | ObjectForm::Namespace => Object::Dict(Dict::default(), spec.quota),
+            ObjectForm::List => Object::List(List::default(), spec.quota),
+            _ => Object::Mapped,
+        }
+    }
+
+    pub(crate) fn ask(&mut self, asker: &Asker, operation: Operation, context: &mut Context) -> Step {
+        match self {
+            Object::Lock(lock) => lock.ask(asker, &operation, context),
+            Object::Semaphore(semaphore) => semaphore.ask(asker, &operation, context),
+            Object::Event(event) => event.ask(asker, &operation, context),
+            Object::Condition(condition) => condition.ask(asker, &operation, context),
+            Object::Barrier(barrier) => barrier.ask(asker, &operation, context),
+            Object::Dict(dict, quota) => Step::Answer(dict.apply(operation, quota)),
+            Object::List(list, quota) => Step::Answer(list.apply(operation, quota)),
+            Object::Mapped => Step::Answer(Err(wrong_kind("a number in shared memory"))),
+        }
+    }
+
+    /// Ends a request whose time is over, or lets it wait on without a deadline.
+    pub(crate) fn timed_out(&mut self, id: WaitId, who: &str, context: &mut Context) -> Step {
+        match self {
+            Object::Lock(lock) => lock.timed_out(id),
+            Object::Semaphore(semaphore) => semaphore.timed_out(id),
+            Object::Event(event) => event.timed_out(id),
+            Object::Condition(condition) => condition.timed_out(id),
+            Object::Barrier(barrier) => barrier.timed_out(id, who, context),
+            Object::Dict(..) | Object::List(..) | Object::Mapped => Step::Wait,
+        }
+    }
+
+    /// Forgets a request that waits, because the item of `who` ended.
+    pub(crate) fn dropped(&mut self, id: WaitId, who: &str, context: &mut Context) {
+        match self {
+            Object::Lock(lock) => drop(lock.dropped(id)),
+            Object::Semaphore(semaphore) => semaphore.dropped(id),
+            Object::Event(event) => event.dropped(id),
+            Object::Condition(condition) => condition.dropped(id, context),
+            Object::Barrier(barrier) => barrier.dropped(id, who, context),
+            Object::Dict(..) | Object::List(..) | Object::Mapped => {}
+        }
+    }
+
+    /// Releases what the participant's item holds.
+    pub(crate) fn ended(&mut self, ending: &Ending, context: &mut Context) {
+        match self {
+            Object::Lock(lock) => lock.ended(ending, context),
+            Object::Semaphore(semaphore) => semaphore.ended(ending, context),
+            Object::Condition(condition) => condition.ended(ending, context),
+            Object::Barrier(barrier) => barrier.ended(ending, context),
+            Object::Event(_) | Object::Dict(..) | Object::List(..) | Object::Mapped => {}
+        }
+    }
+
+    /// Takes back what the participant itself holds, which has ended.
+    pub(crate) fn left(&mut self, _: ParticipantId, _: &mut Context) {}
+
+    /// Adds a message that was put on credit. Returns false if there was no credit for it.
+    pub(crate) fn put_on_credit(&mut self, _: ParticipantId, _: Vec<u8>, _: &mut Context) -> bool {
+        false
+    }
+
+    /// Returns the participants of which puts on credit may still come.
+    pub(crate) fn creditors(&self) -> Vec<ParticipantId> {
+        Vec::new()
+    }
+
+    /// Looks at what was taken, and says what is wanted. Returns a participant that was just told that its puts are
+    /// wanted, and may have put something before.
+    pub(crate) fn settle(&mut self, _: &mut Context) -> Option<ParticipantId> {
+        None
+    }
+
+    /// Returns true if somebody waits for a participant to take messages that it has ahead.
+    pub(crate) fn looks(&self) -> bool {
+        false
+    }
+
+    /// Returns what the object holds.
+    pub(crate) fn contents(&self) -> Option<Contents> {
+        match self {
+            Object::Lock(lock) => Some(Contents::Flag(lock.is_held())),
+            Object::Semaphore(semaphore) => Some(Contents::Slots(semaphore.slots())),
+            Object::Event(event) => Some(Contents::Flag(event.is_set())),
+            Object::Condition(condition) => Some(Contents::Flag(condition.is_held())),
+            Object::Dict(dict, _) => {
+                let entries = dict.entries().map(|(key, value)| (key.to_owned(), value.to_owned()));
+                Some(Contents::Entries(entries.collect()))
+            }
+            Object::List(list, _) => Some(Contents::Sequence(list.elements().map(<[u8]>::to_vec).collect())),
+            Object::Barrier(_) | Object::Mapped => None,
+        }
+    }
+
+    /// Adds contents, which fit this object, before anybody uses it.
+    pub(crate) fn fill(&mut self, contents: Contents) {
+        match (self, contents) {
+            (Object::Semaphore(semaphore), Contents::Slots(slots)) => semaphore.fill(slots),
+            (Object::Event(event), Contents::Flag(set)) => event.fill(set),
+            // Neither can be refused: the quotas were checked.
+            (Object::Dict(dict, quota), Contents::Entries(entries)) => {
+                drop(dict.apply(Operation::DictSetMany(entries.into_iter().collect()), quota));
+            }
+            (Object::List(list, quota), Contents::Sequence(all)) => {
+                drop(list.apply(Operation::ListExtend(all), quota));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Semaphores, bounded and not.
+
+use std::collections::BTreeMap;
+
+use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::line::Line;
+use crate::machine::ParticipantId;
+use crate::operation::{Acquisition, Answer, ObjectError, Operation, Reply};
+use crate::waits::WaitId;
+
+/// A number of slots. Another participant than the one who acquired a slot may give it back, as in Python.
+#[derive(Debug)]
+pub(crate) struct Semaphore {
+    bounded: bool,
+    slots: u64,
+    /// Slots by holder: what is given back when its item ends.
+    held: BTreeMap<ParticipantId, u64>,
+    line: Line<ParticipantId>,
+    /// Who ended while holding a slot, until the next holder was told.
+    abandoned: Option<String>,
+}
+
+impl Semaphore {
+    pub(crate) fn new(slots: u32, bounded: bool) -> Semaphore {
+        Semaphore { bounded, slots: slots.into(), held: BTreeMap::new(), line: Line::default(), abandoned: None }
+    }
+
+    pub(crate) fn ask(&mut self, asker: &Asker, operation: &Operation, context: &mut Context) -> Step {
+        match operation {
+            Operation::Acquire => {
+                if self.slots > 0 {
+                    return Step::Answer(Ok(self.take_slot(asker.participant)));
+                }
+                self.line.push(context.id(), asker.participant);
+                Step::Wait
+            }
+            Operation::Release => Step::Answer(self.release(asker.participant, context)),
+            Operation::Slots => Step::Answer(Ok(Reply::Number(self.slots))),
+            _ => Step::Answer(Err(wrong_kind("a semaphore"))),
+        }
+    }
+
+    fn take_slot(&mut self, participant: ParticipantId) -> Reply {
+        self.slots -= 1;
+        *self.held.entry(participant).or_default() += 1;
+        Reply::Acquired(self.abandoned.take().map_or(Acquisition::Acquired, Acquisition::Abandoned))
+    }
+
+    fn release(&mut self, participant: ParticipantId, context: &mut Context) -> Answer {
+        // A slot that one participant acquired and another gives back must not be given back again when the item of the
+        // first ends.
+        let holder = if self.held.contains_key(&participant) {
+            Some(participant)
+        } else {
+            self.held.first_key_value().map(|(&holder, _)| holder)
+        };
+        match holder {
+            Some(holder) => self.drop_slot(holder),
+            // Nobody holds a slot, so there are as many as at the start, or more.
+            None if self.bounded => return Err(ObjectError::TooMany),
+            None => {}
+        }
+        self.slots = self.slots.checked_add(1).ok_or(ObjectError::TooMany)?;
+        self.serve(context);
+        Ok(Reply::Done)
+    }
+
+    fn drop_slot(&mut self, holder: ParticipantId) {
+        if let Some(slots) = self.held.get_mut(&holder) {
+            *slots -= 1;
+            if *slots == 0 {
+                self.held.remove(&holder);
+            }
+        }
+    }
+
+    fn serve(&mut self, context: &mut Context) {
+        while self.slots > 0
+            && let Some((id, participant)) = self.line.pop()
+        {
+            let reply = self.take_slot(participant);
+            context.answer(id, Ok(reply));
+        }
+    }
+
+    pub(crate) fn timed_out(&mut self, id: WaitId) -> Step {
+        self.line.remove(id);
+        Step::Answer(Ok(Reply::Acquired(Acquisition::TimedOut)))
+    }
+
+    pub(crate) fn dropped(&mut self, id: WaitId) {
+        self.line.remove(id);
+    }
+
+    /// Gives back the slots that this participant holds, because its item ended.
+    pub(crate) fn ended(&mut self, ending: &Ending, context: &mut Context) {
+        if let Some(slots) = self.held.remove(&ending.participant) {
+            self.slots = self.slots.saturating_add(slots);
+            self.abandoned = Some(ending.name.to_owned());
+            self.serve(context);
+        }
+    }
+
+    /// Returns the number of free slots.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    pub(crate) fn fill(&mut self, slots: u64) {
+        self.slots = slots;
+    }
+}
