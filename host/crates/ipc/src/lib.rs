@@ -1,14 +1,22 @@
 //! Exchange of items, outcomes and messages between the host and its child processes: shared memory, a socket, and
 //! plain data.
 //!
-//! Under loom only [`wake`] exists: loom's atomics do not have the layout that shared memory needs.
+//! Under loom only [`wake`] and the words of [`channel`] exist: loom's atomics do not have the layout that shared memory
+//! needs.
 
 #[cfg(not(loom))]
 pub mod batch;
 #[cfg(not(loom))]
+mod bell;
+#[cfg(not(loom))]
+//pub mod cells;
+pub mod channel;
+#[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
 pub mod lane;
+#[cfg(not(loom))]
+mod mapping;
 #[cfg(not(loom))]
 pub mod memfd;
 #[cfg(not(loom))]

@@ -74,7 +74,7 @@ pub struct Waker<'a>(&'a SleepWord);
 pub struct Fenced(());
 
 impl Fenced {
-    fn here() -> Fenced {
+    pub(crate) fn here() -> Fenced {
         fence(Ordering::SeqCst);
         Fenced(())
     }

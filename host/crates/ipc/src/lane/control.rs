@@ -3,16 +3,13 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg,
-    socketpair,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bell::{self, AGAIN, BELL, SENDS, at_last, is_short};
 use crate::wake::Bell;
 
 /// Maximum length of a message; longer ones travel in a memfd.
@@ -20,11 +17,6 @@ const MAX_MESSAGE: usize = 16 << 10;
 /// Maximum number of descriptors with one message: a worker gets one for each shared object and each granted directory.
 /// The kernel allows 253.
 const MAX_FDS: usize = 128;
-/// Pause before a message is sent again because the kernel had no memory for it, and maximum number of tries.
-const AGAIN: Duration = Duration::from_millis(1);
-const SENDS: u32 = 100;
-/// The message that does nothing but wake.
-const BELL: &[u8] = b"b";
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -46,7 +38,7 @@ pub enum Incoming<M> {
 impl Control {
     /// Creates a socket and returns the host's end and the other one.
     pub fn pair() -> io::Result<(Control, OwnedFd)> {
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (ours, theirs) = bell::pair()?;
         Ok((Control { socket: ours }, theirs))
     }
 
@@ -165,14 +157,7 @@ impl Control {
     /// Wakes the other side. If the socket is full, bells are already waiting there. After a temporary error, the bell
     /// has yet to be rung.
     pub fn ring(&self) -> io::Result<()> {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        loop {
-            match nix::sys::socket::send(self.socket.as_raw_fd(), BELL, flags) {
-                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
+        Ok(bell::ring(&self.socket)?)
     }
 }
 
@@ -185,45 +170,12 @@ impl AsFd for Control {
 impl Bell for Control {
     /// Waits with `recv`, which a worker that serves items may call. Anything that the host sends it then is a bell.
     fn wait(&self) -> io::Result<()> {
-        let mut bytes = [0; BELL.len()];
-        loop {
-            return match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-                Ok(0) | Err(Errno::ECONNRESET) => Err(io::ErrorKind::BrokenPipe.into()),
-                Ok(_) => Ok(()),
-                Err(Errno::EINTR) => continue,
-                Err(e) if is_short(e) => {
-                    thread::park_timeout(AGAIN);
-                    continue;
-                }
-                Err(e) => Err(e.into()),
-            };
-        }
+        bell::wait(&self.socket)
     }
 
     /// Rings until it succeeds: a bell that is lost would leave both sides asleep.
     fn ring(&self) -> io::Result<()> {
-        at_last(u32::MAX, || Control::ring(self).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default())))?;
+        at_last(u32::MAX, || bell::ring(&self.socket))?;
         Ok(())
-    }
-}
-
-/// Returns true if the kernel has no memory for a message at the moment.
-fn is_short(e: Errno) -> bool {
-    matches!(e, Errno::ENOBUFS | Errno::ENOMEM)
-}
-
-/// Repeats an action that was interrupted. If the kernel has no memory, repeats it up to `times` times.
-fn at_last(times: u32, act: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
-    let mut short = 0;
-    loop {
-        match act() {
-            Err(Errno::EINTR) => {}
-            Err(e) if is_short(e) && short < times => {
-                short += 1;
-                // The sandbox allows this way of waiting.
-                thread::park_timeout(AGAIN);
-            }
-            result => return result,
-        }
     }
 }

@@ -10,10 +10,6 @@ pub mod control;
 pub mod frame;
 pub mod host;
 pub mod life;
-#[cfg(not(miri))]
-mod memory;
-#[cfg(miri)]
-mod plain;
 pub mod region;
 pub mod rings;
 pub mod worker;

@@ -1,7 +1,4 @@
-//! Shared memory of one worker: a sealed memfd, mapped so that each ring appears twice in a row.
-//!
-//! Because a ring is mapped twice, every span of it is contiguous, and code that reads or writes it need not handle a
-//! wrap.
+//! Shared memory of one worker.
 //!
 //! Each direction has two rings: one for small items, and a wide one that replaces it for good as soon as something
 //! large has to pass. A large item thus passes as a whole, in one copy and without a message. A worker that never sees
@@ -12,26 +9,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-#[cfg(not(miri))]
-use super::memory;
-#[cfg(miri)]
-use super::plain as memory;
 pub use super::rings::{LONG, NEVER, RING, RingPair, WIDE};
+pub use crate::mapping::CacheLine;
+use crate::mapping::{self, Mapping, Part, Ring};
 use crate::wake::SleepWord;
 
 /// Number of bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
 pub const PRINTED: usize = 64 << 10;
 /// Size of the status page in bytes.
-pub(super) const STATUS: usize = 4096;
+const STATUS: usize = 4096;
 /// Size of the file in bytes: the status page, the two rings, the printed output and, unless a limit on the size of
 /// files (`ulimit -f`) forbids it, the two wide rings.
-pub(super) const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
+const NARROW_FILE: usize = STATUS + 2 * RING + 2 * PRINTED;
 pub const FILE: usize = NARROW_FILE + 2 * WIDE;
-
-/// A value in a cache line of its own, so that the two sides don't slow each other down.
-#[repr(C, align(128))]
-#[derive(Debug, Default)]
-pub struct CacheLine<T>(pub T);
 
 /// The part of the status page that the host writes and the worker reads.
 #[repr(C)]
@@ -109,32 +99,39 @@ impl ChunkTurns {
     }
 }
 
-/// A mapping of the shared memory.
+/// A mapping of the shared memory. It is only accessed through the status page's atomics, and by raw copies of ring
+/// bytes that the lane's two ends use in turn.
 #[derive(Debug)]
 pub struct Region {
-    base: NonNull<u8>,
+    mapping: Mapping,
     /// True if it has wide rings.
     wide: bool,
 }
 
-// SAFETY: the mapping belongs to this value alone until it is dropped, and is only accessed through atomics and raw
-// copies.
-unsafe impl Send for Region {}
-// SAFETY: shared access is to the status page's atomics, and to ring bytes that the lane's two ends use in turn.
-unsafe impl Sync for Region {}
-
 /// Offsets of the parts in the mapping.
-pub(super) const INPUT: usize = STATUS;
-pub(super) const OUTPUT: usize = INPUT + 2 * RING;
-pub(super) const PRINTS: usize = OUTPUT + 2 * RING;
-pub(super) const WIDE_INPUT: usize = PRINTS + 2 * PRINTED;
-pub(super) const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
-pub(super) const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
+const INPUT: usize = STATUS;
+const OUTPUT: usize = INPUT + 2 * RING;
+const PRINTS: usize = OUTPUT + 2 * RING;
+const WIDE_INPUT: usize = PRINTS + 2 * PRINTED;
+const WIDE_OUTPUT: usize = WIDE_INPUT + 2 * WIDE;
+const TOTAL: usize = WIDE_OUTPUT + 2 * WIDE;
+
+/// The parts of the file; the last two are the wide rings.
+const PARTS: [Part; 6] = [
+    Part { at: 0, len: STATUS, copies: 1 },
+    Part { at: INPUT, len: RING, copies: 2 },
+    Part { at: OUTPUT, len: RING, copies: 2 },
+    Part { at: PRINTS, len: 2 * PRINTED, copies: 1 },
+    Part { at: WIDE_INPUT, len: WIDE, copies: 2 },
+    Part { at: WIDE_OUTPUT, len: WIDE, copies: 2 },
+];
+const NARROW_PARTS: usize = 4;
 
 impl Region {
     /// Creates shared memory whose size can never change, so that no access to it can fault.
     pub fn create() -> io::Result<(Region, OwnedFd)> {
-        let fd = memory::create()?;
+        let size = if mapping::largest_file()? < FILE as u64 { NARROW_FILE } else { FILE };
+        let fd = mapping::create(c"wasmpool-lane", size)?;
         let region = Region::map(&fd)?;
         region.status().host.0.input_wide_from.store(NEVER, Ordering::Relaxed);
         region.status().worker.0.output_wide_from.store(NEVER, Ordering::Relaxed);
@@ -143,13 +140,18 @@ impl Region {
 
     /// Maps shared memory that the other side created.
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
-        let (base, wide) = memory::map(fd)?;
-        Ok(Region { base, wide })
+        let size = mapping::file_size(fd)?;
+        let wide = size == FILE as u64;
+        if !wide && size != NARROW_FILE as u64 {
+            return Err(io::Error::other("the shared memory has not the size of a lane"));
+        }
+        let parts = if wide { &PARTS[..] } else { &PARTS[..NARROW_PARTS] };
+        Ok(Region { mapping: Mapping::map(fd, parts, TOTAL)?, wide })
     }
 
     pub fn status(&self) -> &StatusPage {
         // SAFETY: the page is mapped as long as `self`, aligned, and every bit pattern of it is a valid `Status`.
-        unsafe { self.base.cast::<StatusPage>().as_ref() }
+        unsafe { self.mapping.base().cast::<StatusPage>().as_ref() }
     }
 
     /// Returns the rings from host to worker. None is wide yet.
@@ -163,8 +165,10 @@ impl Region {
     }
 
     fn rings(&self, narrow: usize, wide: usize) -> RingPair {
-        // SAFETY: both offsets are within the mapping.
-        let [narrow, wide] = [narrow, wide].map(|at| unsafe { self.base.add(at) });
+        // SAFETY: each is mapped twice in a row there (`PARTS`), the wide one if there is one; the lane's ends use the
+        // rings while they keep the region.
+        let (narrow, wide) =
+            unsafe { (Ring::at_address(self.mapping.at(narrow)), Ring::at_address(self.mapping.at(wide))) };
         RingPair { narrow, wide: self.wide.then_some(wide), wide_from: NEVER }
     }
 
@@ -172,17 +176,7 @@ impl Region {
     /// current length.
     pub fn printed(&self) -> [(NonNull<u8>, &AtomicU32); 2] {
         let [out, err] = &self.status().worker.0.printed;
-        // SAFETY: the offset is within the mapping.
-        let base = unsafe { self.base.add(PRINTS) };
-        // SAFETY: the offset is within the mapping.
-        [(base, out), (unsafe { base.add(PRINTED) }, err)]
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map`, and nothing borrowed from it outlives `self`.
-        unsafe { memory::unmap(self.base) };
+        [(self.mapping.at(PRINTS), out), (self.mapping.at(PRINTS + PRINTED), err)]
     }
 }
 

@@ -3,6 +3,8 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::mapping::Ring;
+
 /// Size of a ring in bytes. It is small enough for the second-level cache and large enough for a chunk of automatic
 /// size. The larger it is, the fewer threads and processes have to be woken per byte. Two rings have to be possible
 /// where no file may be larger than 1 MiB (`ulimit -f`).
@@ -18,8 +20,8 @@ pub const NEVER: u64 = u64::MAX;
 /// The rings of one direction. They tell where each byte is, by its position among all bytes that ever pass.
 #[derive(Clone, Copy, Debug)]
 pub struct RingPair {
-    pub(super) narrow: NonNull<u8>,
-    pub(super) wide: Option<NonNull<u8>>,
+    pub(super) narrow: Ring<RING>,
+    pub(super) wide: Option<Ring<WIDE>>,
     /// The first position that is in the wide ring.
     pub wide_from: u64,
 }
@@ -27,9 +29,10 @@ pub struct RingPair {
 impl RingPair {
     /// Returns the address of the byte at this position. All bytes of the ring follow from there without a wrap.
     pub fn at(&self, position: u64) -> NonNull<u8> {
-        let (ring, size) = self.ring(position);
-        // SAFETY: `2 * size` bytes are mapped there.
-        unsafe { ring.add((position % size as u64) as usize) }
+        match self.wide_at(position) {
+            Some(wide) => wide.at(position),
+            None => self.narrow.at(position),
+        }
     }
 
     /// Copies bytes into the ring, beginning at this position.
@@ -38,19 +41,18 @@ impl RingPair {
     ///
     /// The bytes must not be more than the ring holds, and nobody else may read or write that part of the ring.
     pub unsafe fn write(&self, position: u64, bytes: &[u8]) {
-        let to = self.at(position);
-        // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        #[cfg(miri)]
-        {
-            let (ring, size) = self.ring(position);
-            super::plain::mirror(ring, size, (position % size as u64) as usize, bytes.len());
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match self.wide_at(position) {
+                Some(wide) => wide.write(position, bytes),
+                None => self.narrow.write(position, bytes),
+            }
         }
     }
 
     /// Returns the number of bytes that may be on their way if `position` is the next to be written.
     pub fn size(&self, position: u64) -> usize {
-        self.ring(position).1
+        if self.wide_at(position).is_some() { WIDE } else { RING }
     }
 
     /// Makes everything from this position on use the wide ring, if there is one. The position is stored in `said`. The
@@ -68,10 +70,8 @@ impl RingPair {
         self.wide.is_some() && self.wide_from == NEVER
     }
 
-    fn ring(&self, position: u64) -> (NonNull<u8>, usize) {
-        match self.wide {
-            Some(wide) if position >= self.wide_from => (wide, WIDE),
-            _ => (self.narrow, RING),
-        }
+    /// Returns the wide ring if this position is in it.
+    fn wide_at(&self, position: u64) -> Option<Ring<WIDE>> {
+        self.wide.filter(|_| position >= self.wide_from)
     }
 }
