@@ -1,7 +1,7 @@
 //! What an object sees of the machine while it handles an event.
 
 use crate::fast::FastPath;
-use crate::machine::{Outputs, ParticipantId, Time};
+use crate::machine::{Outputs, ParticipantId};
 use crate::operation::{Answer, ObjectError};
 use crate::waits::{WaitId, Waits};
 
@@ -36,7 +36,6 @@ pub(crate) enum Step {
 }
 
 pub(crate) struct Context<'a> {
-    pub(crate) now: Time,
     /// Number of the object.
     pub(crate) object: u16,
     /// Number of participants that can run at once.

@@ -21,6 +21,8 @@ pub mod list;
 mod machine;
 mod object;
 pub mod operation;
+mod pipe;
+mod queue;
 mod rights;
 mod sync;
 pub mod usage;

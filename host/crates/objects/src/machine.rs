@@ -183,7 +183,7 @@ impl Machine {
     ) -> Option<Answer> {
         let Request { object: number, operation, timeout } = request;
         // Puts that returned before this request began come first.
-        self.read_credit_puts(number, now, fast, outputs);
+        self.read_credit_puts(number, fast, outputs);
         let Some(member) = self.participants.get_mut(&participant) else { return Some(Err(no_such_object())) };
         let (Some(&rights), Some(kept)) = (member.grants.get(&number), self.objects.get_mut(usize::from(number)))
         else {
@@ -207,7 +207,7 @@ impl Machine {
             },
         };
         let Machine { waits, at_once, .. } = self;
-        let mut context = Context { now, object: number, at_once: *at_once, waits, fast, outputs };
+        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs };
         let held = match kept.object.ask(&asker, operation, &mut context) {
             Step::Answer(answer) => {
                 self.settle(number, now, fast, outputs);
@@ -237,21 +237,19 @@ impl Machine {
     ) {
         self.tick(now, fast, outputs);
         let object = put.object;
-        self.accept(now, participant, put, fast, outputs);
+        self.accept(participant, put, fast, outputs);
         self.settle(object, now, fast, outputs);
     }
 
     fn accept(
         &mut self,
-        now: Time,
         participant: ParticipantId,
         PutOnCredit { object: number, message }: PutOnCredit,
         fast: &mut dyn FastPath,
         outputs: &mut Outputs,
     ) {
-        let accepted = self.with_object(number, now, fast, outputs, |object, context| {
-            object.put_on_credit(participant, message, context)
-        });
+        let accepted = self
+            .with_object(number, fast, outputs, |object, context| object.put_on_credit(participant, message, context));
         if accepted != Some(true) {
             violation(participant, "put more than it had credit for", outputs);
         }
@@ -274,10 +272,10 @@ impl Machine {
     /// Handles the end of a participant. What it holds is released, and what it waits for is not answered.
     pub fn leave(&mut self, now: Time, participant: ParticipantId, fast: &mut dyn FastPath, outputs: &mut Outputs) {
         self.tick(now, fast, outputs);
-        self.read_ring(participant, now, fast, outputs);
+        self.read_ring(participant, fast, outputs);
         self.release(now, participant, ItemEnding::Failed, false, fast, outputs);
         for number in self.numbers() {
-            self.with_object(number, now, fast, outputs, |object, context| object.left(participant, context));
+            self.with_object(number, fast, outputs, |object, context| object.left(participant, context));
             self.settle(number, now, fast, outputs);
         }
         self.participants.remove(&participant);
@@ -302,10 +300,10 @@ impl Machine {
                 true => self.waits.answer(id, Err(ObjectError::Closed), outputs),
                 false => drop(self.waits.remove(id)),
             }
-            self.with_object(wait.object, now, fast, outputs, |object, context| object.dropped(id, &name, context));
+            self.with_object(wait.object, fast, outputs, |object, context| object.dropped(id, &name, context));
         }
         for number in touched {
-            self.with_object(number, now, fast, outputs, |object, context| object.ended(&ending, context));
+            self.with_object(number, fast, outputs, |object, context| object.ended(&ending, context));
             self.settle(number, now, fast, outputs);
         }
     }
@@ -313,7 +311,7 @@ impl Machine {
     /// Ends the waits whose time is over, and looks at what participants have taken.
     pub fn tick(&mut self, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
         while let Some((id, wait)) = self.waits.due(now) {
-            self.read_credit_puts(wait.object, now, fast, outputs);
+            self.read_credit_puts(wait.object, fast, outputs);
             // One of these puts may have answered it.
             if self.waits.contains(id) {
                 self.time_out(id, wait.object, wait.participant, now, fast, outputs);
@@ -343,7 +341,7 @@ impl Machine {
         // It waits without a deadline from now on, if it does not end.
         self.waits.forget_deadline(id);
         let name = self.participants.get(&participant).map(|member| member.name.clone()).unwrap_or_default();
-        let step = self.with_object(number, now, fast, outputs, |object, context| object.timed_out(id, &name, context));
+        let step = self.with_object(number, fast, outputs, |object, context| object.timed_out(id, &name, context));
         if let Some(Step::Answer(answer)) = step {
             self.waits.answer(id, answer, outputs);
         }
@@ -361,11 +359,15 @@ impl Machine {
 
     /// Brings the fast path of an object in line with what happened to it.
     fn settle(&mut self, number: u16, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
-        while let Some(wanted_of) =
-            self.with_object(number, now, fast, outputs, |object, context| object.settle(context)).flatten()
-        {
-            // What it put before it could see that puts are wanted comes without waking anybody.
-            self.read_ring(wanted_of, now, fast, outputs);
+        loop {
+            let told = self.with_object(number, fast, outputs, Object::settle).unwrap_or_default();
+            if told.is_empty() {
+                break;
+            }
+            // What they put before they could see that puts are wanted comes without waking anybody.
+            for participant in told {
+                self.read_ring(participant, fast, outputs);
+            }
         }
         let looks = self.objects.get(usize::from(number)).is_some_and(|kept| kept.object.looks());
         match looks {
@@ -381,30 +383,29 @@ impl Machine {
     }
 
     /// Reads what was put on credit into this object, or will turn out to have been.
-    fn read_credit_puts(&mut self, number: u16, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+    fn read_credit_puts(&mut self, number: u16, fast: &mut dyn FastPath, outputs: &mut Outputs) {
         let Some(kept) = self.objects.get(usize::from(number)) else { return };
         for participant in kept.object.creditors() {
-            self.read_ring(participant, now, fast, outputs);
+            self.read_ring(participant, fast, outputs);
         }
     }
 
-    fn read_ring(&mut self, participant: ParticipantId, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+    fn read_ring(&mut self, participant: ParticipantId, fast: &mut dyn FastPath, outputs: &mut Outputs) {
         for put in fast.puts_on_credit(participant) {
-            self.accept(now, participant, put, fast, outputs);
+            self.accept(participant, put, fast, outputs);
         }
     }
 
     fn with_object<T>(
         &mut self,
         number: u16,
-        now: Time,
         fast: &mut dyn FastPath,
         outputs: &mut Outputs,
         work: impl FnOnce(&mut Object, &mut Context) -> T,
     ) -> Option<T> {
         let Machine { objects, waits, at_once, .. } = self;
         let kept = objects.get_mut(usize::from(number))?;
-        let mut context = Context { now, object: number, at_once: *at_once, waits, fast, outputs };
+        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs };
         Some(work(&mut kept.object, &mut context))
     }
 

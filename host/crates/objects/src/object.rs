@@ -1,5 +1,6 @@
 //! One object of any kind.
 
+use smallvec::SmallVec;
 use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
 
 use crate::contents::Contents;
@@ -8,6 +9,8 @@ use crate::dict::Dict;
 use crate::list::List;
 use crate::machine::ParticipantId;
 use crate::operation::Operation;
+use crate::pipe::Pipe;
+use crate::queue::Queue;
 use crate::sync::barrier::Barrier;
 use crate::sync::condition::Condition;
 use crate::sync::event::Event;
@@ -17,6 +20,8 @@ use crate::waits::WaitId;
 
 #[derive(Debug)]
 pub(crate) enum Object {
+    Queue(Box<Queue>),
+    Pipe(Box<Pipe>),
     Lock(Lock),
     Semaphore(Semaphore),
     Event(Event),
@@ -31,6 +36,8 @@ pub(crate) enum Object {
 impl Object {
     pub(crate) fn new(spec: &ObjectSpec) -> Object {
         match spec.form {
+            ObjectForm::Queue { capacity } => Object::Queue(Box::new(Queue::new(capacity, spec.quota))),
+            ObjectForm::Pipe { duplex } => Object::Pipe(Box::new(Pipe::new(duplex, spec.quota))),
             ObjectForm::Lock => Object::Lock(Lock::new(false)),
             ObjectForm::Rlock => Object::Lock(Lock::new(true)),
             ObjectForm::Semaphore { slots, bounded } => Object::Semaphore(Semaphore::new(slots, bounded)),
@@ -39,12 +46,14 @@ impl Object {
             ObjectForm::Barrier { parties } => Object::Barrier(Barrier::new(parties)),
             ObjectForm::Dict | ObjectForm::Namespace => Object::Dict(Dict::default(), spec.quota),
             ObjectForm::List => Object::List(List::default(), spec.quota),
-            _ => Object::Mapped,
+            ObjectForm::Value(_) | ObjectForm::Array(..) => Object::Mapped,
         }
     }
 
     pub(crate) fn ask(&mut self, asker: &Asker, operation: Operation, context: &mut Context) -> Step {
         match self {
+            Object::Queue(queue) => queue.ask(asker, operation, context),
+            Object::Pipe(pipe) => pipe.ask(asker, operation, context),
             Object::Lock(lock) => lock.ask(asker, &operation, context),
             Object::Semaphore(semaphore) => semaphore.ask(asker, &operation, context),
             Object::Event(event) => event.ask(asker, &operation, context),
@@ -59,6 +68,8 @@ impl Object {
     /// Ends a request whose time is over, or lets it wait on without a deadline.
     pub(crate) fn timed_out(&mut self, id: WaitId, who: &str, context: &mut Context) -> Step {
         match self {
+            Object::Queue(queue) => queue.timed_out(id, context),
+            Object::Pipe(pipe) => pipe.timed_out(id, context),
             Object::Lock(lock) => lock.timed_out(id),
             Object::Semaphore(semaphore) => semaphore.timed_out(id),
             Object::Event(event) => event.timed_out(id),
@@ -71,6 +82,8 @@ impl Object {
     /// Forgets a request that waits, because the item of `who` ended.
     pub(crate) fn dropped(&mut self, id: WaitId, who: &str, context: &mut Context) {
         match self {
+            Object::Queue(queue) => queue.dropped(id, context),
+            Object::Pipe(pipe) => pipe.dropped(id, context),
             Object::Lock(lock) => drop(lock.dropped(id)),
             Object::Semaphore(semaphore) => semaphore.dropped(id),
             Object::Event(event) => event.dropped(id),
@@ -83,6 +96,8 @@ impl Object {
     /// Releases what the participant's item holds.
     pub(crate) fn ended(&mut self, ending: &Ending, context: &mut Context) {
         match self {
+            Object::Queue(queue) => queue.ended(ending, context),
+            Object::Pipe(pipe) => pipe.ended(ending, context),
             Object::Lock(lock) => lock.ended(ending, context),
             Object::Semaphore(semaphore) => semaphore.ended(ending, context),
             Object::Condition(condition) => condition.ended(ending, context),
@@ -92,32 +107,51 @@ impl Object {
     }
 
     /// Takes back what the participant itself holds, which has ended.
-    pub(crate) fn left(&mut self, _: ParticipantId, _: &mut Context) {}
+    pub(crate) fn left(&mut self, participant: ParticipantId, context: &mut Context) {
+        if let Object::Queue(queue) = self {
+            queue.left(participant, context);
+        }
+    }
 
     /// Adds a message that was put on credit. Returns false if there was no credit for it.
-    pub(crate) fn put_on_credit(&mut self, _: ParticipantId, _: Vec<u8>, _: &mut Context) -> bool {
-        false
+    pub(crate) fn put_on_credit(
+        &mut self,
+        participant: ParticipantId,
+        message: Vec<u8>,
+        context: &mut Context,
+    ) -> bool {
+        match self {
+            Object::Queue(queue) => queue.put_on_credit(participant, message, context),
+            _ => false,
+        }
     }
 
     /// Returns the participants of which puts on credit may still come.
-    pub(crate) fn creditors(&self) -> Vec<ParticipantId> {
-        Vec::new()
+    pub(crate) fn creditors(&self) -> SmallVec<[ParticipantId; 2]> {
+        match self {
+            Object::Queue(queue) => queue.creditors(),
+            _ => SmallVec::new(),
+        }
     }
 
-    /// Looks at what was taken, and says what is wanted. Returns a participant that was just told that its puts are
-    /// wanted, and may have put something before.
-    pub(crate) fn settle(&mut self, _: &mut Context) -> Option<ParticipantId> {
-        None
+    /// Looks at what was taken, and says what is wanted. Returns the participants that were just told that their puts
+    /// are wanted, and may have put something before.
+    pub(crate) fn settle(&mut self, context: &mut Context) -> SmallVec<[ParticipantId; 2]> {
+        match self {
+            Object::Queue(queue) => queue.settle(context),
+            _ => SmallVec::new(),
+        }
     }
 
     /// Returns true if somebody waits for a participant to take messages that it has ahead.
     pub(crate) fn looks(&self) -> bool {
-        false
+        matches!(self, Object::Queue(queue) if queue.looks())
     }
 
     /// Returns what the object holds.
     pub(crate) fn contents(&self) -> Option<Contents> {
         match self {
+            Object::Queue(queue) => Some(Contents::Sequence(queue.messages())),
             Object::Lock(lock) => Some(Contents::Flag(lock.is_held())),
             Object::Semaphore(semaphore) => Some(Contents::Slots(semaphore.slots())),
             Object::Event(event) => Some(Contents::Flag(event.is_set())),
@@ -127,13 +161,14 @@ impl Object {
                 Some(Contents::Entries(entries.collect()))
             }
             Object::List(list, _) => Some(Contents::Sequence(list.elements().map(<[u8]>::to_vec).collect())),
-            Object::Barrier(_) | Object::Mapped => None,
+            Object::Pipe(_) | Object::Barrier(_) | Object::Mapped => None,
         }
     }
 
     /// Adds contents, which fit this object, before anybody uses it.
     pub(crate) fn fill(&mut self, contents: Contents) {
         match (self, contents) {
+            (Object::Queue(queue), Contents::Sequence(messages)) => queue.fill(messages),
             (Object::Semaphore(semaphore), Contents::Slots(slots)) => semaphore.fill(slots),
             (Object::Event(event), Contents::Flag(set)) => event.fill(set),
             // Neither can be refused: the quotas were checked.
