@@ -9,7 +9,7 @@ pub mod batch;
 #[cfg(not(loom))]
 mod bell;
 #[cfg(not(loom))]
-//pub mod cells;
+pub mod cells;
 pub mod channel;
 #[cfg(not(loom))]
 pub mod clock;

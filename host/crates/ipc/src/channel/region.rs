@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use wasmpool_core::share::MOST_OBJECTS;
 
 use super::words::ObjectWords;
-use crate::mapping::{self, CacheLine, Mapping, Part, Ring};
+use crate::mapping::{self, Access, CacheLine, Mapping, Part, Ring};
 use crate::wake::SleepWord;
 
 /// Size of a ring in bytes.
@@ -71,7 +71,7 @@ pub struct Region(Mapping);
 
 impl Region {
     pub fn map(fd: &impl AsFd) -> io::Result<Region> {
-        Ok(Region(Mapping::map(fd, &PARTS, TOTAL)?))
+        Ok(Region(Mapping::map(fd, Access::ReadWrite, &PARTS, TOTAL)?))
     }
 
     pub fn pages(&self) -> &SharedPages {

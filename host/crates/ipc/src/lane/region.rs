@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use super::rings::{LONG, NEVER, RING, RingPair, WIDE};
 pub use crate::mapping::CacheLine;
-use crate::mapping::{self, Mapping, Part, Ring};
+use crate::mapping::{self, Access, Mapping, Part, Ring};
 use crate::wake::SleepWord;
 
 /// Number of bytes kept of what an item prints, on each of its two standard streams; the rest is dropped.
@@ -146,7 +146,7 @@ impl Region {
             return Err(io::Error::other("the shared memory has not the size of a lane"));
         }
         let parts = if wide { &PARTS[..] } else { &PARTS[..NARROW_PARTS] };
-        Ok(Region { mapping: Mapping::map(fd, parts, TOTAL)?, wide })
+        Ok(Region { mapping: Mapping::map(fd, Access::ReadWrite, parts, TOTAL)?, wide })
     }
 
     pub fn status(&self) -> &StatusPage {

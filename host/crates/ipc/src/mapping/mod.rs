@@ -14,9 +14,9 @@ use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
 #[cfg(not(miri))]
-pub use kernel::{create, file_size, largest_file};
+pub use kernel::{access, create, file_size, largest_file, read_only};
 #[cfg(miri)]
-pub use plain::{create, file_size, largest_file};
+pub use plain::{access, create, file_size, largest_file, read_only};
 pub use ring::Ring;
 
 #[cfg(not(miri))]
@@ -39,6 +39,13 @@ pub struct Part {
     pub copies: usize,
 }
 
+/// What may be done with a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    ReadWrite,
+}
+
 /// A mapping, which ends when this value is dropped.
 #[derive(Debug)]
 pub struct Mapping {
@@ -54,13 +61,13 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the parts of a file that [`create`] made. The file has to be as long as the parts are together; `total` is
     /// the length of the mapping.
-    pub fn map(fd: &impl AsFd, parts: &[Part], total: usize) -> io::Result<Mapping> {
+    pub fn map(fd: &impl AsFd, access: Access, parts: &[Part], total: usize) -> io::Result<Mapping> {
         let size: usize = parts.iter().map(|part| part.len).sum();
         let fits = parts.iter().all(|part| part.at + part.len * part.copies <= total);
         if !fits || (size as u64) > file_size(fd)? {
             return Err(io::Error::other("the shared memory has another size than was expected"));
         }
-        Ok(Mapping { base: memory::map(fd, parts, total)?, total })
+        Ok(Mapping { base: memory::map(fd, access, parts, total)?, total })
     }
 
     /// Returns the address of the first byte.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use super::Part;
+use super::{Access, Part};
 
 /// Size of a page.
 const PAGE: usize = 4096;
@@ -37,6 +37,14 @@ pub fn largest_file() -> io::Result<u64> {
     Ok(u64::MAX)
 }
 
+pub fn access(_: &impl AsFd) -> io::Result<Access> {
+    Ok(Access::ReadWrite)
+}
+
+pub fn read_only(_: &impl AsFd) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub fn file_size(fd: &impl AsFd) -> io::Result<u64> {
     let made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let memory = made.get(&fd.as_fd().as_raw_fd()).ok_or(io::ErrorKind::NotFound)?;
@@ -44,7 +52,7 @@ pub fn file_size(fd: &impl AsFd) -> io::Result<u64> {
 }
 
 /// Returns the same memory each time. It is never freed, because several may have mapped it.
-pub(super) fn map(fd: &impl AsFd, _: &[Part], total: usize) -> io::Result<NonNull<u8>> {
+pub(super) fn map(fd: &impl AsFd, _: Access, _: &[Part], total: usize) -> io::Result<NonNull<u8>> {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let memory = made.get_mut(&fd.as_fd().as_raw_fd()).ok_or(io::ErrorKind::NotFound)?;
     if memory.base.is_none() {
