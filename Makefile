@@ -66,7 +66,7 @@ model: model-wake model-rings ## Run the wake protocol in every order (loom), an
 
 # In a target directory of its own: the flag would rebuild everything else.
 model-wake:
-	RUSTFLAGS='--cfg loom' $(CARGO) test --release --locked -p wasmpool-ipc --lib --target-dir target/loom wake::
+	RUSTFLAGS='--cfg loom' $(CARGO) test --release --locked -p wasmpool-ipc --lib --target-dir target/loom
 
 # The lanes use plain memory here, since miri has no shared memory. The memory that a lane leaks is meant to live as long as its
 # process.

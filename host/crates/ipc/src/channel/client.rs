@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::ChannelParts;
 use super::reader::Reader;
 use super::region::{RING, Region, SharedPages};
-use super::words::{ObjectWords, Spent, Taken};
+use super::words::{ObjectWords, Taken};
 use super::writer::Writer;
 use crate::bell::{BellSocket, Heard};
 use crate::wake::{Bell, Fenced, SleepReason};
@@ -52,7 +52,7 @@ impl ChannelClient {
     /// Sends a frame that costs `bytes` of the credit for an object, if there is that much credit, and wakes the manager
     /// only if it wants to know. Returns false if there is not enough credit; nothing was sent then.
     pub fn send_on_credit(&mut self, object: u16, bytes: u64, frame: &[&[u8]]) -> io::Result<bool> {
-        if self.words(object).credit.spend(bytes) == Spent::Refused {
+        if !self.words(object).credit.spend(bytes) {
             return Ok(false);
         }
         self.write(frame)?;

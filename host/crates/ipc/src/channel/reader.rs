@@ -22,6 +22,8 @@ pub struct Reader {
     told: u64,
     /// Furthest position that the other side has reported.
     delivered: u64,
+    /// True if what is available is known to be less than the next thing to be read.
+    is_drained: bool,
     /// The frame that is arriving: its length, and what has arrived of it.
     arriving: Option<(usize, Vec<u8>)>,
     /// Maximum length of a frame that is accepted.
@@ -30,7 +32,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(ring: Ring<RING>, longest: u32) -> Reader {
-        Reader { ring, tail: 0, told: 0, delivered: 0, arriving: None, longest }
+        Reader { ring, tail: 0, told: 0, delivered: 0, is_drained: true, arriving: None, longest }
     }
 
     /// Returns the next frame if all of it has arrived. `head` is the position up to which the other side has written.
@@ -39,6 +41,7 @@ impl Reader {
             Some(arriving) => arriving,
             None => {
                 if self.available() < LENGTH && self.look(head)? < LENGTH {
+                    self.is_drained = true;
                     return Ok(None);
                 }
                 let mut len = [0; LENGTH];
@@ -65,6 +68,7 @@ impl Reader {
             self.copy_out(end, count);
             bytes.set_len(bytes.len() + count);
         }
+        self.is_drained = self.available() == 0;
         if count == missing {
             return Ok(Some(bytes));
         }
@@ -72,9 +76,10 @@ impl Reader {
         Ok(None)
     }
 
-    /// Returns true if there are bytes that were not read, perhaps less than a frame.
+    /// Returns true if there may be something to read. The beginning of a frame that was looked at is nothing: otherwise
+    /// a side that never completes its frame would keep the other one busy.
     pub fn has_more(&self, head: &AtomicU64) -> bool {
-        head.load(Ordering::Acquire) != self.tail
+        !self.is_drained || head.load(Ordering::Acquire) != self.delivered
     }
 
     /// Returns true if so much was taken since the other side was told that it should be told now.

@@ -71,7 +71,7 @@ impl ChannelServer {
         Ok(frame)
     }
 
-    /// Returns true if there are bytes that were not read, perhaps less than a frame.
+    /// Returns true if there may be something to read.
     pub fn has_requests(&self) -> bool {
         self.missing <= BACKLOG && self.requests.has_more(&self.region.pages().client.0.request_head)
     }

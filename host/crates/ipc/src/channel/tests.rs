@@ -365,6 +365,23 @@ fn lies_about_positions_and_lengths_and_bells_without_a_reason_are_violations() 
 }
 
 #[test]
+fn a_frame_that_is_never_completed_does_not_keep_the_manager_awake() {
+    let (_client, mut server, region) = pair_and_memory();
+    let head = &region.pages().client.0.request_head;
+    for written in [2, 4, 100] {
+        // SAFETY: nobody else uses the ring.
+        unsafe { region.requests().write(0, &1000u32.to_ne_bytes()) };
+        head.store(written, Ordering::SeqCst);
+        assert!(server.has_requests());
+        assert_eq!(server.read().unwrap(), None);
+        assert!(!server.announce());
+    }
+    head.store(1005, Ordering::SeqCst);
+    assert_eq!(server.read().unwrap().map(|frame| frame.len()), Some(1000));
+    assert!(server.announce(), "one byte is there of another");
+}
+
+#[test]
 fn requests_are_left_while_answers_are_not_taken() {
     let (mut client, mut server) = pair();
     let answer = vec![7; 3 << 20];

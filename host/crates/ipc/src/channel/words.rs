@@ -40,14 +40,6 @@ const BYTE_BITS: u32 = 40;
 const MOST_BYTES: u64 = (1 << BYTE_BITS) - 1;
 const MOST_ENTRIES: u32 = (1 << (63 - BYTE_BITS)) - 1;
 
-/// What became of an attempt to spend credit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spent {
-    Spent,
-    /// There is less credit than that; nothing was spent.
-    Refused,
-}
-
 impl Credit {
     /// Credit that fits the word: what is beyond is left out.
     pub fn capped(entries: u32, bytes: u64) -> Credit {
@@ -64,18 +56,15 @@ impl Credit {
 }
 
 impl CreditWord {
-    /// Spends one entry of this many bytes, if there is that much credit. Called by the participant, which then puts the
-    /// message into its ring, and afterwards asks [`CreditWord::is_wanted`].
-    pub fn spend(&self, bytes: u64) -> Spent {
+    /// Spends one entry of this many bytes. Returns false if there is less credit than that; nothing is spent then. Called
+    /// by the participant, which then puts the message into its ring, and afterwards asks [`CreditWord::is_wanted`].
+    pub fn spend(&self, bytes: u64) -> bool {
         let spend = |word| {
             let Credit { entries, bytes: left } = Credit::of(word);
             let left = Credit { entries: entries.checked_sub(1)?, bytes: left.checked_sub(bytes)? };
             Some(word & WANTED | left.word())
         };
-        match self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, spend) {
-            Ok(_) => Spent::Spent,
-            Err(_) => Spent::Refused,
-        }
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, spend).is_ok()
     }
 
     /// Returns the credit that is left.
@@ -164,7 +153,16 @@ impl AheadWord {
         }
     }
 
-    /// Allows this many more messages to be taken. Called by the manager, before or after it sent them.
+    /// Gives back the messages that were not taken. Called by the participant when an item of it ends, because the next
+    /// item must not take messages in the name of this one.
+    pub fn give_back(&self) {
+        let give_back = |word| Some(word & !(NUMBER << LIMIT_SHIFT) | u64::from(next(word)) << LIMIT_SHIFT);
+        // It always succeeds, since the closure always returns a word.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, give_back);
+    }
+
+    /// Allows this many more messages to be taken. Called by the manager, before or after it sent them, when all before
+    /// them were taken or recalled.
     pub fn extend(&self, count: u32) {
         // The limit has the highest bits, so that what overflows is lost.
         self.0.fetch_add(u64::from(count) << LIMIT_SHIFT, Ordering::AcqRel);
@@ -207,4 +205,88 @@ const TRIES: u32 = 10_000;
 /// Returns how many messages there are from one number to another.
 pub fn distance(from: u32, to: u32) -> u32 {
     to.wrapping_sub(from) & NUMBER as u32
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn credit_is_spent_until_entries_or_bytes_are_used_up() {
+        let word = CreditWord::default();
+        assert!(!word.spend(0));
+        word.grant(Credit::capped(3, 100));
+        word.want(true);
+        assert_eq!([60, 41, 40, 0, 0].map(|bytes| word.spend(bytes)), [true, false, true, true, false]);
+        word.grant(Credit::capped(u32::MAX, u64::MAX));
+        assert_eq!(word.take_back(), Credit::capped(u32::MAX, u64::MAX));
+        assert_eq!(word.left(), Credit::default());
+    }
+
+    #[test]
+    fn a_message_is_taken_once_and_in_turn_and_not_after_it_was_recalled() {
+        let word = AheadWord::default();
+        // Numbers begin again after the last.
+        let mut number = 0;
+        for round in 0..NUMBERS / 8 + 3 {
+            word.extend(10);
+            assert_eq!(word.take(number + 1), Taken::Recalled, "it is not its turn");
+            for _ in 0..4 {
+                assert_eq!(word.take(number), Taken::Taken, "{round}");
+                assert_eq!(word.take(number), Taken::Recalled);
+                number = (number + 1) % NUMBERS;
+            }
+            let limit = (number + 6) % NUMBERS;
+            if round % 2 == 0 {
+                word.give_back();
+                assert_eq!(word.take(number), Taken::Recalled);
+            }
+            assert_eq!(word.recall(limit), number);
+            assert_eq!(distance(number, limit), 6);
+            assert_eq!(word.take(number), Taken::Recalled);
+            assert_eq!(word.take(limit), Taken::Recalled, "it was not sent yet");
+            number = limit;
+        }
+    }
+
+    #[test]
+    fn the_manager_is_woken_once_when_what_it_awaits_is_taken() {
+        let word = AheadWord::default();
+        word.extend(8);
+        assert_eq!(word.await_next(2), 0);
+        assert_eq!([0, 1, 2].map(|number| word.take(number)), [Taken::Taken, Taken::TakenAndDue, Taken::Taken]);
+        assert_eq!(word.await_next(3), 3, "too late: no bell comes");
+        assert_eq!(word.await_next(5), 3);
+        assert_eq!([3, 4].map(|number| word.take(number)), [Taken::Taken, Taken::TakenAndDue]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bits_are_a_word(bits in any::<u64>(), number in any::<u32>(), bytes in any::<u64>()) {
+            let word = CreditWord(AtomicU64::new(bits));
+            let before = word.left();
+            let spent = word.spend(bytes);
+            prop_assert_eq!(spent, before.entries > 0 && before.bytes >= bytes);
+            let left = word.left();
+            prop_assert_eq!(before.entries - left.entries, u32::from(spent));
+            prop_assert_eq!(before.bytes - left.bytes, if spent { bytes } else { 0 });
+            prop_assert_eq!(word.0.load(Ordering::SeqCst) & WANTED, bits & WANTED);
+            word.want(true);
+            word.grant(Credit::capped(1, bytes));
+            word.take_back();
+            let word = AheadWord(AtomicU64::new(bits));
+            let next = word.next();
+            let taken = word.take(number) != Taken::Recalled;
+            prop_assert!(!taken || number == next);
+            prop_assert_eq!(distance(next, word.next()), u32::from(taken));
+            word.await_next(number);
+            word.give_back();
+            prop_assert_eq!(word.take(word.next()), Taken::Recalled);
+            word.extend(number % NUMBERS);
+            prop_assert!(word.recall(number) < NUMBERS);
+        }
+    }
 }
