@@ -25,6 +25,8 @@ mod pipe;
 mod queue;
 mod rights;
 mod sync;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 mod waits;
 pub mod wire;

@@ -9,7 +9,8 @@ use crate::contents::{Contents, ContentsError};
 use crate::context::{Asker, Context, Ending, Step};
 use crate::fast::{FastPath, PutOnCredit};
 use crate::object::Object;
-use crate::operation::{Answer, ObjectError, Request};
+use crate::operation::{Answer, ObjectError, Operation, PipeEnd, Reply, Request};
+use crate::pipe::Poller;
 use crate::rights;
 use crate::waits::{WaitId, Waits};
 
@@ -22,6 +23,9 @@ pub type Ticket = u32;
 
 /// Time after which the machine looks again at what a participant has taken without telling.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
+
+/// Most ends of pipes that one request can wait for.
+const MOST_ENDS: usize = 1024;
 
 /// Limits of one participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +186,12 @@ impl Machine {
         outputs: &mut Outputs,
     ) -> Option<Answer> {
         let Request { object: number, operation, timeout } = request;
+        if let Operation::PollAny(ends) = operation {
+            return self.poll_any(now, participant, ticket, &ends, timeout, fast, outputs);
+        }
+        if let Err(error) = self.check_in_flight(participant) {
+            return Some(Err(error));
+        }
         // Puts that returned before this request began come first.
         self.read_credit_puts(number, fast, outputs);
         let Some(member) = self.participants.get_mut(&participant) else { return Some(Err(no_such_object())) };
@@ -191,10 +201,6 @@ impl Machine {
         };
         if let Err(error) = rights::check(rights, &operation, &kept.spec.form) {
             return Some(Err(error));
-        }
-        if self.waits.count_of(participant) >= member.limits.in_flight as usize {
-            let most = member.limits.in_flight;
-            return Some(Err(ObjectError::Quota(format!("operations in flight: {most}"))));
         }
         member.touched.insert(number);
         let asker = Asker {
@@ -220,10 +226,77 @@ impl Machine {
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         let id = self.waits.add(participant, ticket, number, deadline, held);
         if timeout == Some(Duration::ZERO) {
-            self.time_out(id, number, participant, now, fast, outputs);
+            self.time_out(id, number, participant, fast, outputs);
         }
         self.settle(number, now, fast, outputs);
         None
+    }
+
+    /// Returns which of these ends can be received from, or lets the request wait in the lines of all of them.
+    #[expect(clippy::too_many_arguments, reason = "as `handle`")]
+    fn poll_any(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        ticket: Ticket,
+        ends: &[(u16, PipeEnd)],
+        timeout: Option<Duration>,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) -> Option<Answer> {
+        if ends.len() > MOST_ENDS {
+            return Some(Err(ObjectError::Invalid(format!("at most {MOST_ENDS} ends can be waited for at once"))));
+        }
+        let mut places: BTreeMap<(u16, bool), Vec<u32>> = BTreeMap::new();
+        let mut ready = Vec::new();
+        for (place, &(number, end)) in (0_u32..).zip(ends) {
+            match self.can_receive(participant, number, end) {
+                Ok(true) => ready.push(place),
+                Ok(false) => places.entry((number, end == PipeEnd::Second)).or_default().push(place),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let Some(&(first, _)) = ends.first() else {
+            return Some(Err(ObjectError::Invalid("no end to wait for".to_owned())));
+        };
+        if !ready.is_empty() || timeout == Some(Duration::ZERO) {
+            return Some(Ok(Reply::Places(ready)));
+        }
+        if let Err(error) = self.check_in_flight(participant) {
+            return Some(Err(error));
+        }
+        let id = self.waits.add(participant, ticket, first, timeout.and_then(|timeout| now.checked_add(timeout)), 0);
+        self.waits.spread(id, places.keys().map(|&(number, _)| number).collect());
+        for ((number, second), places) in places {
+            let end = if second { PipeEnd::Second } else { PipeEnd::First };
+            self.with_object(number, fast, outputs, |object, _| {
+                if let Object::Pipe(pipe) = object {
+                    pipe.poll(end, id, Poller::Any(places));
+                }
+            });
+        }
+        None
+    }
+
+    fn can_receive(&self, participant: ParticipantId, number: u16, end: PipeEnd) -> Result<bool, ObjectError> {
+        let rights = self.participants.get(&participant).and_then(|member| member.grants.get(&number));
+        let (Some(&rights), Some(kept)) = (rights, self.objects.get(usize::from(number))) else {
+            return Err(no_such_object());
+        };
+        rights::check(rights, &Operation::Poll(end), &kept.spec.form)?;
+        match &kept.object {
+            Object::Pipe(pipe) => pipe.can_receive(end, participant),
+            _ => Err(ObjectError::Invalid("not a pipe".to_owned())),
+        }
+    }
+
+    /// Refuses a request that comes while as many wait as may.
+    fn check_in_flight(&self, participant: ParticipantId) -> Result<(), ObjectError> {
+        let most = self.participants.get(&participant).map_or(0, |member| member.limits.in_flight);
+        match self.waits.count_of(participant) < most as usize {
+            true => Ok(()),
+            false => Err(ObjectError::Quota(format!("operations in flight: {most}"))),
+        }
     }
 
     /// Handles a put on credit.
@@ -310,11 +383,16 @@ impl Machine {
 
     /// Ends the waits whose time is over, and looks at what participants have taken.
     pub fn tick(&mut self, now: Time, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        while let Some((id, objects)) = self.waits.pop_ended() {
+            for number in objects {
+                self.with_object(number, fast, outputs, |object, context| object.dropped(id, "", context));
+            }
+        }
         while let Some((id, wait)) = self.waits.due(now) {
             self.read_credit_puts(wait.object, fast, outputs);
             // One of these puts may have answered it.
             if self.waits.contains(id) {
-                self.time_out(id, wait.object, wait.participant, now, fast, outputs);
+                self.time_out(id, wait.object, wait.participant, fast, outputs);
             }
             self.settle(wait.object, now, fast, outputs);
         }
@@ -334,7 +412,6 @@ impl Machine {
         id: WaitId,
         number: u16,
         participant: ParticipantId,
-        now: Time,
         fast: &mut dyn FastPath,
         outputs: &mut Outputs,
     ) {

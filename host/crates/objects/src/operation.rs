@@ -48,6 +48,9 @@ pub enum Operation {
         at_most: Option<u64>,
     },
     Poll(PipeEnd),
+    /// Waits until at least one of these ends can be received from, each with the number of its pipe. The object of the
+    /// request is the pipe of any of them. The answer says which can: none at the timeout.
+    PollAny(Vec<(u16, PipeEnd)>),
     // Locks, rlocks, semaphores, conditions
     Acquire,
     Release,
@@ -149,6 +152,8 @@ pub enum Reply {
     MaybeNumber(Option<u64>),
     Page(Vec<(String, Vec<u8>)>),
     Keys(Vec<String>),
+    /// Places in the list of what was asked for.
+    Places(Vec<u32>),
 }
 
 /// What became of an attempt to acquire something.

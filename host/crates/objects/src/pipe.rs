@@ -37,7 +37,31 @@ struct Way {
     senders: Line<Vec<u8>>,
     /// With the greatest length that each allows.
     receivers: Line<Option<u64>>,
-    pollers: Line<()>,
+    pollers: Line<Poller>,
+}
+
+/// Who waits until a message can be received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Poller {
+    One,
+    /// Waits for other ends as well. This one has these places in the list that it asked for.
+    Any(Vec<u32>),
+}
+
+impl Poller {
+    fn ready(self) -> Reply {
+        match self {
+            Poller::One => Reply::Bool(true),
+            Poller::Any(places) => Reply::Places(places),
+        }
+    }
+
+    fn timed_out(self) -> Reply {
+        match self {
+            Poller::One => Reply::Bool(false),
+            Poller::Any(_) => Reply::Places(Vec::new()),
+        }
+    }
 }
 
 fn index(end: PipeEnd) -> usize {
@@ -81,7 +105,7 @@ impl Pipe {
             }
             Operation::Poll(end) => match self.can_receive(end, asker.participant) {
                 Ok(false) => {
-                    self.ways[index(end)].pollers.push(context.id(), ());
+                    self.poll(end, context.id(), Poller::One);
                     Step::Wait
                 }
                 Ok(true) => Step::Answer(Ok(Reply::Bool(true))),
@@ -123,9 +147,14 @@ impl Pipe {
     }
 
     /// Returns true if this participant would not have to wait for a message, or for the end.
-    fn can_receive(&self, end: PipeEnd, participant: ParticipantId) -> Result<bool, ObjectError> {
+    pub(crate) fn can_receive(&self, end: PipeEnd, participant: ParticipantId) -> Result<bool, ObjectError> {
         self.check_receiver(end, participant)?;
         Ok(!self.ways[index(end)].messages.is_empty() || self.is_closed(other(end)))
+    }
+
+    /// Lets a request wait until a message can be received.
+    pub(crate) fn poll(&mut self, end: PipeEnd, id: WaitId, poller: Poller) {
+        self.ways[index(end)].pollers.push(id, poller);
     }
 
     fn open(&mut self, end: PipeEnd, participant: ParticipantId) -> Answer {
@@ -171,8 +200,8 @@ impl Pipe {
                 way.serve(&self.quota, context);
                 return Step::Answer(Err(ObjectError::Full));
             }
-            if way.pollers.remove(id).is_some() {
-                return Step::Answer(Ok(Reply::Bool(false)));
+            if let Some(poller) = way.pollers.remove(id) {
+                return Step::Answer(Ok(poller.timed_out()));
             }
             way.receivers.remove(id);
         }
@@ -270,8 +299,8 @@ impl Way {
             }
         }
         if !self.messages.is_empty() {
-            while let Some((id, ())) = self.pollers.pop() {
-                context.answer(id, Ok(Reply::Bool(true)));
+            while let Some((id, poller)) = self.pollers.pop() {
+                context.answer(id, Ok(poller.ready()));
             }
         }
     }
@@ -287,8 +316,8 @@ impl Way {
         while let Some((id, _)) = self.receivers.pop() {
             context.answer(id, Err(error.clone()));
         }
-        while let Some((id, ())) = self.pollers.pop() {
-            let answer = if error == ObjectError::Eof { Ok(Reply::Bool(true)) } else { Err(error.clone()) };
+        while let Some((id, poller)) = self.pollers.pop() {
+            let answer = if error == ObjectError::Eof { Ok(poller.ready()) } else { Err(error.clone()) };
             context.answer(id, answer);
         }
     }

@@ -36,6 +36,8 @@ fn needed(operation: &Operation) -> Needed {
         DictCompareAndSet { .. } | DictPop(_) | DictIncrement(..) | ListCompareAndSet { .. } | ListPop(_) => {
             Needed::Both
         }
+        // Each of its ends is checked.
+        PollAny(_) => Needed::Nothing,
         JoinQueue | Size | IsEmpty | IsFull => Needed::Nothing,
         Acquire | Release | IsLocked | Slots | WaitCondition | Notify { .. } => Needed::Nothing,
         Parties | Waiting | IsBroken | WaitBarrier | Abort | Reset => Needed::Nothing,

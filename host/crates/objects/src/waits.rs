@@ -25,6 +25,10 @@ pub(crate) struct Waits {
     waiting: BTreeMap<WaitId, Wait>,
     deadlines: BTreeSet<(Time, WaitId)>,
     of_participants: BTreeMap<ParticipantId, Own>,
+    /// Requests that wait in lines of several objects.
+    spread: BTreeMap<WaitId, Vec<u16>>,
+    /// Those of them that have ended, with the objects in whose lines they may still be.
+    ended: Vec<(WaitId, Vec<u16>)>,
 }
 
 /// What one participant has waiting.
@@ -66,6 +70,9 @@ impl Waits {
     /// Forgets a request that was answered or dropped.
     pub(crate) fn remove(&mut self, id: WaitId) -> Option<Wait> {
         let wait = self.waiting.remove(&id)?;
+        if let Some(objects) = self.spread.remove(&id) {
+            self.ended.push((id, objects));
+        }
         if let Some(deadline) = wait.deadline {
             self.deadlines.remove(&(deadline, id));
         }
@@ -78,6 +85,16 @@ impl Waits {
             }
         }
         Some(wait)
+    }
+
+    /// Takes note that a request waits in lines of all of these objects.
+    pub(crate) fn spread(&mut self, id: WaitId, objects: Vec<u16>) {
+        self.spread.insert(id, objects);
+    }
+
+    /// Returns a request that has ended, and the objects that may still have it in a line.
+    pub(crate) fn pop_ended(&mut self) -> Option<(WaitId, Vec<u16>)> {
+        self.ended.pop()
     }
 
     /// Answers a request that waits. One that is not there was answered before, and nothing happens.

@@ -78,6 +78,11 @@ fn write_reply<'a>(writer: &mut Writer<'a>, reply: &'a Reply) {
             writer.u64(keys.len() as u64);
             keys.iter().for_each(|key| writer.text(key));
         }
+        Reply::Places(places) => {
+            writer.u8(17);
+            writer.u64(places.len() as u64);
+            places.iter().for_each(|place| writer.u32(*place));
+        }
     }
 }
 
@@ -109,6 +114,10 @@ fn read_reply(kind: u8, mut reader: Reader) -> Result<Reply, Malformed> {
         16 => {
             let count = r.count(size_of::<u64>())?;
             Reply::Keys((0..count).map(|_| r.text()).collect::<Result<_, _>>()?)
+        }
+        17 => {
+            let count = r.count(size_of::<u32>())?;
+            Reply::Places((0..count).map(|_| r.u32()).collect::<Result<_, Malformed>>()?)
         }
         _ => return Err(Malformed("an unknown reply")),
     };

@@ -85,6 +85,14 @@ fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
             writer.u8(20);
             write_end(writer, *end);
         }
+        Operation::PollAny(ends) => {
+            writer.u8(21);
+            writer.u64(ends.len() as u64);
+            for (object, end) in ends {
+                writer.u16(*object);
+                write_end(writer, *end);
+            }
+        }
         Operation::Acquire => writer.u8(32),
         Operation::Release => writer.u8(33),
         Operation::IsLocked => writer.u8(34),
@@ -203,6 +211,11 @@ fn read_operation(mut reader: Reader) -> Result<Operation, Malformed> {
         18 => return Ok(Operation::Send(read_end(r)?, reader.payload()?)),
         19 => Operation::Recv { end: read_end(r)?, at_most: r.option(Reader::u64)? },
         20 => Operation::Poll(read_end(r)?),
+        21 => {
+            let count = r.count(size_of::<u16>() + size_of::<u8>())?;
+            let ends = (0..count).map(|_| Ok((r.u16()?, read_end(r)?))).collect::<Result<_, Malformed>>();
+            Operation::PollAny(ends?)
+        }
         32 => Operation::Acquire,
         33 => Operation::Release,
         34 => Operation::IsLocked,

@@ -57,6 +57,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         (end(), bytes()).prop_map(|(end, message)| Operation::Send(end, message)),
         (end(), any::<Option<u64>>()).prop_map(|(end, at_most)| Operation::Recv { end, at_most }),
         end().prop_map(Operation::Poll),
+        vec((any::<u16>(), end()), 0..5).prop_map(Operation::PollAny),
         any::<u32>().prop_map(|most| Operation::Notify { most }),
     ];
     let after = || proptest::option::of(text());
@@ -137,6 +138,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<Option<u64>>().prop_map(Reply::MaybeNumber),
         entries().prop_map(Reply::Page),
         vec(text(), 0..5).prop_map(Reply::Keys),
+        vec(any::<u32>(), 0..5).prop_map(Reply::Places),
     ]
 }
 
