@@ -3,6 +3,7 @@
 
 mod barriers;
 mod conditions;
+mod cost;
 mod deadlines;
 mod events;
 mod fast_path;
