@@ -1,7 +1,7 @@
 //! What an object sees of the machine while it handles an event.
 
+use crate::events::{Outputs, ParticipantId};
 use crate::fast::FastPath;
-use crate::machine::{Outputs, ParticipantId};
 use crate::operation::{Answer, ObjectError};
 use crate::waits::{WaitId, Waits};
 

@@ -16,7 +16,7 @@
 //! The words can be written by the participant, so nothing that is read from them is believed: the machine has a ledger
 //! of its own, and takes from a word no more than it had put there.
 
-use crate::machine::ParticipantId;
+use crate::events::ParticipantId;
 
 /// What a participant may put into a queue without asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 pub mod contents;
 mod context;
 pub mod dict;
+mod events;
 pub mod fast;
 mod line;
 pub mod list;
@@ -31,6 +32,5 @@ pub mod usage;
 mod waits;
 pub mod wire;
 
-pub use machine::{
-    Answered, ItemEnding, JoinError, Machine, Outputs, ParticipantId, ParticipantLimits, Ticket, Time, Violation,
-};
+pub use events::{Answered, ItemEnding, JoinError, Outputs, ParticipantId, ParticipantLimits, Ticket, Time, Violation};
+pub use machine::Machine;

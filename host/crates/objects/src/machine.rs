@@ -1,5 +1,7 @@
 //! The machine: participants, what they ask, and the time at which a wait ends.
 
+mod poll;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,82 +9,17 @@ use wasmpool_core::share::{ObjectForm, ObjectRights, ObjectSpec};
 
 use crate::contents::{Contents, ContentsError};
 use crate::context::{Asker, Context, Ending, Step};
+use crate::events::{
+    Answered, ItemEnding, JoinError, Outputs, ParticipantId, ParticipantLimits, Ticket, Time, Violation,
+};
 use crate::fast::{FastPath, PutOnCredit};
 use crate::object::Object;
-use crate::operation::{Answer, ObjectError, Operation, PipeEnd, Reply, Request};
-use crate::pipe::Poller;
+use crate::operation::{Answer, ObjectError, Operation, Request};
 use crate::rights;
 use crate::waits::{WaitId, Waits};
 
-/// Time since any fixed moment, as reported by the caller. It never goes back.
-pub type Time = Duration;
-/// Number of a participant; numbers are not reused within a run.
-pub type ParticipantId = u32;
-/// Number of a request, chosen by the participant among those that it does not wait for.
-pub type Ticket = u32;
-
 /// Time after which the machine looks again at what a participant has taken without telling.
-pub(crate) const LOOK: Duration = Duration::from_millis(1);
-
-/// Most ends of pipes that one request can wait for.
-const MOST_ENDS: usize = 1024;
-
-/// Limits of one participant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParticipantLimits {
-    /// Number of requests that may wait at a time.
-    pub in_flight: u32,
-    /// Bytes that its waiting puts and sends may hold together. A single one may always wait; the quota of its object
-    /// bounds it.
-    pub waiting_bytes: u64,
-    /// Whether it can put on credit and take messages ahead. It must have one request in flight at most.
-    pub fast: bool,
-}
-
-impl ParticipantLimits {
-    /// Limits of a worker, which does one thing at a time.
-    pub const WORKER: ParticipantLimits = ParticipantLimits { in_flight: 1, waiting_bytes: 0, fast: true };
-}
-
-/// How an item ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ItemEnding {
-    /// It came to its end.
-    Returned,
-    /// It was ended, for example by a trap or its timeout, or its process was.
-    Failed,
-}
-
-/// An answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    pub participant: ParticipantId,
-    pub ticket: Ticket,
-    pub answer: Answer,
-}
-
-/// Something that no honest participant does. The caller is expected to end it, and to say so with [`Machine::leave`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    pub participant: ParticipantId,
-    pub what: &'static str,
-}
-
-/// What came of an event, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outputs {
-    pub answers: Vec<Answered>,
-    pub violations: Vec<Violation>,
-}
-
-/// Why a participant cannot join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinError {
-    /// The number of the participant is taken.
-    Taken,
-    /// A grant names an object that does not exist.
-    NoSuchObject(u16),
-}
+const LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 struct Participant {
@@ -230,64 +167,6 @@ impl Machine {
         }
         self.settle(number, now, fast, outputs);
         None
-    }
-
-    /// Returns which of these ends can be received from, or lets the request wait in the lines of all of them.
-    #[expect(clippy::too_many_arguments, reason = "as `handle`")]
-    fn poll_any(
-        &mut self,
-        now: Time,
-        participant: ParticipantId,
-        ticket: Ticket,
-        ends: &[(u16, PipeEnd)],
-        timeout: Option<Duration>,
-        fast: &mut dyn FastPath,
-        outputs: &mut Outputs,
-    ) -> Option<Answer> {
-        if ends.len() > MOST_ENDS {
-            return Some(Err(ObjectError::Invalid(format!("at most {MOST_ENDS} ends can be waited for at once"))));
-        }
-        let mut places: BTreeMap<(u16, bool), Vec<u32>> = BTreeMap::new();
-        let mut ready = Vec::new();
-        for (place, &(number, end)) in (0_u32..).zip(ends) {
-            match self.can_receive(participant, number, end) {
-                Ok(true) => ready.push(place),
-                Ok(false) => places.entry((number, end == PipeEnd::Second)).or_default().push(place),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        let Some(&(first, _)) = ends.first() else {
-            return Some(Err(ObjectError::Invalid("no end to wait for".to_owned())));
-        };
-        if !ready.is_empty() || timeout == Some(Duration::ZERO) {
-            return Some(Ok(Reply::Places(ready)));
-        }
-        if let Err(error) = self.check_in_flight(participant) {
-            return Some(Err(error));
-        }
-        let id = self.waits.add(participant, ticket, first, timeout.and_then(|timeout| now.checked_add(timeout)), 0);
-        self.waits.spread(id, places.keys().map(|&(number, _)| number).collect());
-        for ((number, second), places) in places {
-            let end = if second { PipeEnd::Second } else { PipeEnd::First };
-            self.with_object(number, fast, outputs, |object, _| {
-                if let Object::Pipe(pipe) = object {
-                    pipe.poll(end, id, Poller::Any(places));
-                }
-            });
-        }
-        None
-    }
-
-    fn can_receive(&self, participant: ParticipantId, number: u16, end: PipeEnd) -> Result<bool, ObjectError> {
-        let rights = self.participants.get(&participant).and_then(|member| member.grants.get(&number));
-        let (Some(&rights), Some(kept)) = (rights, self.objects.get(usize::from(number))) else {
-            return Err(no_such_object());
-        };
-        rights::check(rights, &Operation::Poll(end), &kept.spec.form)?;
-        match &kept.object {
-            Object::Pipe(pipe) => pipe.can_receive(end, participant),
-            _ => Err(ObjectError::Invalid("not a pipe".to_owned())),
-        }
     }
 
     /// Refuses a request that comes while as many wait as may.

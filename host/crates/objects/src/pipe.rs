@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use wasmpool_core::share::ObjectQuota;
 
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::events::ParticipantId;
 use crate::line::Line;
-use crate::machine::ParticipantId;
 use crate::operation::{Answer, ObjectError, Operation, PipeEnd, Reply};
 use crate::usage::Usage;
 use crate::waits::WaitId;

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use wasmpool_core::share::ObjectQuota;
 
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::events::{ParticipantId, Violation};
 use crate::line::Line;
-use crate::machine::{ParticipantId, Violation};
 use crate::operation::{Answer, ObjectError, Operation, Reply};
 use crate::usage::{PAGE, Usage};
 use crate::waits::WaitId;

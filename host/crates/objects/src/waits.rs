@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::machine::{Answered, Outputs, ParticipantId, Ticket, Time};
+use crate::events::{Answered, Outputs, ParticipantId, Ticket, Time};
 use crate::operation::Answer;
 
 /// Number of a request that waits. Later requests have higher numbers.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::store::{Message, Store};
 use crate::context::Context;
-use crate::machine::ParticipantId;
+use crate::events::ParticipantId;
 
 /// Most messages of a batch, and most bytes of them together.
 const MOST: u32 = 64;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::context::Context;
+use crate::events::ParticipantId;
 use crate::fast::Credit;
-use crate::machine::ParticipantId;
 use crate::usage::Usage;
 
 /// Most credit of one participant. A participant with this much asks once in so many messages.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::Message;
-use crate::machine::ParticipantId;
+use crate::events::ParticipantId;
 use crate::operation::ObjectError;
 
 #[derive(Debug, Default)]

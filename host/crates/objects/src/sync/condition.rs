@@ -2,8 +2,8 @@
 
 use super::lock::Lock;
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::events::ParticipantId;
 use crate::line::Line;
-use crate::machine::ParticipantId;
 use crate::operation::{Answer, Operation, Reply};
 use crate::waits::WaitId;
 

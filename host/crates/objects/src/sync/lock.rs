@@ -1,8 +1,8 @@
 //! Locks and rlocks. The holder is a participant in its item.
 
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::events::ParticipantId;
 use crate::line::Line;
-use crate::machine::ParticipantId;
 use crate::operation::{Acquisition, Answer, ObjectError, Operation, Reply};
 use crate::waits::WaitId;
 

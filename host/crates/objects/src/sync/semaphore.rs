@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::events::ParticipantId;
 use crate::line::Line;
-use crate::machine::ParticipantId;
 use crate::operation::{Acquisition, Answer, ObjectError, Operation, Reply};
 use crate::waits::WaitId;
 
