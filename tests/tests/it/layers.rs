@@ -15,7 +15,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("sandbox", &["core"]),
     ("worker", &["core", "ipc", "sandbox"]),
     ("manager", &["core", "ipc", "objects", "sandbox"]),
-    ("run", &["core", "ipc", "objects", "sandbox", "scheduler"]),
+    // The tests of `run` start a manager.
+    ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
     ("wasmpool", &["core", "ipc", "manager", "run", "sandbox", "scheduler", "worker"]),
 ];
 

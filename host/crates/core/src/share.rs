@@ -77,6 +77,17 @@ impl Default for ObjectQuota {
     }
 }
 
+impl ObjectQuota {
+    /// Returns the length in bytes of the longest request to an object with this quota: everything that fits it at once,
+    /// with the lengths of its parts.
+    pub fn longest_request(&self) -> u64 {
+        /// Bytes that say how long an entry and its key are, and bytes of a request besides.
+        const PER_ENTRY: u64 = 16;
+        const REQUEST: u64 = 1 << 16;
+        self.bytes.saturating_add(self.entries.saturating_mul(PER_ENTRY)).saturating_add(REQUEST)
+    }
+}
+
 /// One object of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectSpec {

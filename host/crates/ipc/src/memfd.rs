@@ -27,19 +27,29 @@ pub fn seal(file: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns sealed memory that holds a value as JSON.
-pub fn of_json(name: &std::ffi::CStr, value: &impl Serialize) -> io::Result<OwnedFd> {
+/// Returns sealed memory that holds these bytes.
+pub fn of_bytes(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = create(name)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(bytes)?;
     seal(&file)?;
     Ok(file.into())
 }
 
-/// Reads a value that [`of_json`] wrote.
-pub fn read_json<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
+/// Reads the bytes that [`of_bytes`] wrote.
+pub fn read(fd: OwnedFd) -> io::Result<Vec<u8>> {
     let mut file = File::from(fd);
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+    Ok(bytes)
+}
+
+/// Returns sealed memory that holds a value as JSON.
+pub fn of_json(name: &std::ffi::CStr, value: &impl Serialize) -> io::Result<OwnedFd> {
+    of_bytes(name, &serde_json::to_vec(value)?)
+}
+
+/// Reads a value that [`of_json`] wrote.
+pub fn read_json<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
+    Ok(serde_json::from_slice(&read(fd)?)?)
 }

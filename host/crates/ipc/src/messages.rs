@@ -88,7 +88,8 @@ pub enum CompileReply {
     Probed(ProbeOutcome),
 }
 
-/// The first message to the manager process, with a descriptor of its [`ManagerSetup`].
+/// The first message to the manager process, with descriptors of its [`ManagerSetup`] and of what objects are filled
+/// with.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StartManager;
 
@@ -105,12 +106,26 @@ pub struct ManagerSetup {
     pub probe: Option<Probe>,
 }
 
+impl ManagerSetup {
+    pub fn new(objects: Vec<ObjectSpec>, sandbox: SandboxMode, participants: u64) -> ManagerSetup {
+        ManagerSetup {
+            objects,
+            sandbox,
+            participants,
+            #[cfg(feature = "probes")]
+            probe: None,
+        }
+    }
+}
+
 /// What the host tells the manager process after [`StartManager`], in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ManagerOrder {
     /// A participant comes, with descriptors of the memory and the socket of its channel. Its number is never used again.
     Attach {
         participant: u32,
+        /// True for the host itself, which may have any number of requests under way.
+        is_host: bool,
         /// What others are told if it ends with something that it held.
         name: String,
         grants: Vec<(u16, ObjectRights)>,

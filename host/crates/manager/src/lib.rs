@@ -4,6 +4,7 @@
 //! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long
 //! as the socket does.
 
+mod peers;
 mod serve;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use serve::Serving;
 use wasmpool_core::text::cut;
+use wasmpool_ipc::channel::MEMORY;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::{ManagerReport, ManagerSetup, StartManager};
 use wasmpool_sandbox::{self as sandbox, ProcessLimits, ProcessRole, SandboxOpenings, SandboxPlan};
@@ -29,12 +31,12 @@ fn serve(control: &Control) -> io::Result<()> {
     let Some((StartManager, fds)) = control.receive_descriptors()? else {
         return Ok(());
     };
-    let Some(setup) = fds.into_iter().next() else {
-        return Err(io::Error::other("the host sent fewer descriptors than a manager needs"));
+    let Ok([setup, contents]) = <[OwnedFd; 2]>::try_from(fds) else {
+        return Err(io::Error::other("the host sent other descriptors than a manager needs"));
     };
     let setup: ManagerSetup = wasmpool_ipc::memfd::read_json(setup)?;
-    // In the sandbox, the process could not open it.
-    let serving = Serving::new(control, &setup)?;
+    let contents = postcard::from_bytes(&wasmpool_ipc::memfd::read(contents)?).map_err(io::Error::other)?;
+    let serving = Serving::new(control, &setup, contents)?;
     let entered = sandbox::enter_loading(plan(&setup)).and_then(|mut sandbox| {
         sandbox.enter_serving()?;
         Ok(sandbox)
@@ -50,13 +52,11 @@ fn serve(control: &Control) -> io::Result<()> {
     serving.run()
 }
 
-/// Bytes of shared memory of a channel.
-const CHANNEL: u64 = 4 << 20;
 /// Maximum number of characters of a message to the host: it has to fit the socket.
 const LONGEST: usize = 2000;
 
 fn plan(setup: &ManagerSetup) -> SandboxPlan {
-    let limits = ProcessLimits::of_manager(&setup.objects, setup.participants, CHANNEL);
+    let limits = ProcessLimits::of_manager(&setup.objects, setup.participants, MEMORY as u64);
     let plan = SandboxPlan::new(setup.sandbox, ProcessRole::Manager, limits, SandboxOpenings::default());
     #[cfg(feature = "probes")]
     let plan = plan.weakened(setup.probe.as_ref());

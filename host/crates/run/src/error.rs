@@ -72,6 +72,9 @@ pub enum Error {
     /// The results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] Arc<io::Error>),
+    /// The shared objects cannot be as they were asked for, or the process that keeps them has ended.
+    #[error("{}", MessageLines(.0))]
+    Shared(String),
     /// The run cannot continue with its journal.
     #[error("{}", MessageLines(.0))]
     Journal(String),

@@ -20,5 +20,6 @@ pub mod place;
 pub mod rendered;
 pub mod resume;
 pub mod scarce;
+pub mod shared;
 pub mod spawn;
 pub mod supervisor;

@@ -51,7 +51,7 @@ const DROPPABLE: Is = Is::In(&[0x08 | libc::MAP_ANONYMOUS]);
 
 pub const MAPPING: Only = &[&[(2, DATA), (3, OWN_MEMORY)], &[(2, DATA), (3, DROPPABLE)]];
 /// Memory that two processes share. It is not counted, so only the manager may map it: for files that the host sends.
-const CHANNEL: Is = Is::In(&[libc::MAP_SHARED]);
+const CHANNEL: Is = Is::With { bits: libc::MAP_FIXED, value: libc::MAP_SHARED };
 pub const MAPPING_A_CHANNEL: Only = &[&[(2, Is::In(&[libc::PROT_READ | libc::PROT_WRITE])), (3, CHANNEL)]];
 pub const PROTECTING_DATA: Only = &[&[(2, DATA)]];
 pub const PROTECTING_DATA_AND_CODE: Only = &[&[(2, DATA)], &[(2, CODE)]];
@@ -128,7 +128,6 @@ pub const ANOTHERS: Rule = &[(0, Is::OtherProcess)];
 pub const READING_A_FILE: Only =
     &[&[(2, Is::With { bits: libc::O_CLOEXEC | libc::O_LARGEFILE, value: libc::O_RDONLY })]];
 const DUPLICATE: Rule = &[(1, Is::In(&[libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_GETFL]))];
-pub const READING_SEALS: Only = &[&[(1, Is::In(&[libc::F_GET_SEALS]))]];
 pub const DUPLICATING: Only = &[DUPLICATE];
 /// Excludes `O_ASYNC`, which sends signals, and `O_DIRECT`.
 const SETTING_FLAGS: Rule = &[

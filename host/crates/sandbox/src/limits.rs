@@ -88,7 +88,7 @@ impl ProcessLimits {
         for ObjectSpec { quota, .. } in objects.into_iter().filter(|spec| !spec.form.is_mapped()) {
             let entries = quota.entries.saturating_mul(PER_ENTRY);
             all = all.saturating_add(quota.bytes.saturating_mul(COPIES)).saturating_add(entries);
-            largest = quota.bytes.max(largest);
+            largest = quota.longest_request().max(largest);
         }
         // A request that comes in pieces is gathered, and an answer for which there is no room yet is kept.
         let each = largest.saturating_mul(2).saturating_add(PER_PARTICIPANT);

@@ -49,8 +49,7 @@ const CALLS: &[SystemCall] = &[
     #[cfg(target_arch = "x86_64")]
     call(libc::SYS_epoll_wait, MANAGE, ANY, "waiting for bells, for the host and for timeouts"),
     call(libc::SYS_epoll_pwait, MANAGE, ANY, "the same, on other machines"),
-    call(libc::SYS_fstat, MANAGE, ANY, "how long the memory of a channel is"),
-    call(libc::SYS_fcntl, MANAGE, READING_SEALS, "whether the memory of a channel can be cut off"),
+    call(libc::SYS_lseek, MANAGE, ANY, "how long the memory of a channel is"),
     call(libc::SYS_write, ALL, ANY, "the artifact; a panic's words; eventfd of the timers"),
     call(libc::SYS_read, TASKS, ANY, "the task's bytes, a core module's artifact; eventfd of the timers"),
     call(libc::SYS_pread64, LOAD.and(COMPILE), ANY, "reading a file at a place"),

@@ -65,7 +65,7 @@ mod parts {
 #[cfg(not(loom))]
 pub use parts::{ChannelParts, Violation, create};
 #[cfg(not(loom))]
-pub use region::RING;
+pub use region::{MEMORY, RING};
 
 #[cfg(not(loom))]
 pub use crate::bell::Heard;

@@ -57,6 +57,9 @@ const PARTS: [Part; 3] = [
     Part { at: ANSWERS, len: RING, copies: 2 },
 ];
 
+/// Number of bytes of address space that each side of a channel maps. The memory itself is no more than that.
+pub const MEMORY: usize = TOTAL;
+
 const _: () = assert!(size_of::<SharedPages>() <= PAGES);
 
 /// Creates the memory of a channel. Pages of it are allocated when they are touched.

@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::error::{Error, caught};
 use crate::resume::ResumePoint;
 use crate::scarce::ring;
+use crate::shared::SharedEvent;
 use wasmpool_core::policy::Halt;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::wake::AnnouncedCount;
@@ -41,6 +42,8 @@ pub enum Event {
     Broke(Error),
     /// The user or the system asks to stop.
     Signal(i32),
+    /// Something happened to the shared objects.
+    Shared(SharedEvent),
     /// Too many items have failed, in this run and those beside it.
     Halt(Halt),
     /// The run must stop now, whatever is running.

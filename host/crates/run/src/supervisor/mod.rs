@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::{COMMIT_EVERY, ResumePoint};
 use crate::scarce::{self, patiently};
+use crate::shared::{Attached, Listening, SharedEvent, SharedObjects};
 pub use chunks::AnsweredItem;
 use chunks::StoredChunks;
 pub use process::SpareWorkers;
@@ -32,6 +34,7 @@ use process::{WorkerProcess, WorkerSettings};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
 use wasmpool_core::policy::{Halt, TaskCall};
+use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::LOOK_EVERY;
@@ -169,6 +172,14 @@ struct WorkerLoss {
     printed: GuestOutput,
 }
 
+/// The shared objects of a run, and what is to be given of them to each worker.
+struct SharedParty {
+    objects: Arc<SharedObjects>,
+    grants: SharedGrants,
+    /// Keeps the mailbox told.
+    _listening: Option<Listening>,
+}
+
 /// The reason why a worker is not heard any further.
 enum WorkerGone {
     /// Its process has ended, or must end.
@@ -188,6 +199,7 @@ pub struct Supervisor<'a> {
     epoll: Epoll,
     workers: BTreeMap<WorkerId, WorkerProcess>,
     spares: SpareWorkers,
+    shared: Option<SharedParty>,
     chunks: StoredChunks,
     clock: RunClock,
     /// How workers ended whose items do not have an outcome yet.
@@ -245,6 +257,7 @@ impl<'a> Supervisor<'a> {
             epoll,
             workers: BTreeMap::new(),
             spares,
+            shared: None,
             chunks: StoredChunks::default(),
             clock: RunClock::start(),
             losses: BTreeMap::new(),
@@ -270,6 +283,14 @@ impl<'a> Supervisor<'a> {
     /// Serves items on demand, rather than one input to its end: see [`Scheduler::serve_on_demand`].
     pub fn serve_on_demand(&mut self) {
         self.scheduler.serve_on_demand();
+    }
+
+    /// Gives workers the shared objects that they are granted, as the call says. If the process that keeps them is lost,
+    /// the run ends with [`Error::Shared`].
+    pub fn share(&mut self, objects: Arc<SharedObjects>, grants: SharedGrants) {
+        let sender = self.mailbox.sender();
+        let listening = objects.listen(Box::new(move |event| sender.send(Event::Shared(event))));
+        self.shared = Some(SharedParty { objects, grants, _listening: listening });
     }
 
     /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
@@ -384,6 +405,13 @@ impl<'a> Supervisor<'a> {
                 Event::Refused(message) => return Err(Error::Journal(message)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
                 Event::Broke(e) => return Err(e),
+                Event::Shared(SharedEvent::Lost(e)) => return Err(e),
+                Event::Shared(SharedEvent::Violation { participant, why }) => {
+                    if let Some(process) = self.workers.values_mut().find(|process| process.is_participant(participant))
+                    {
+                        process.broken = Some(format!("it misused the shared objects: {why}"));
+                    }
+                }
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(RunEnd::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
@@ -739,7 +767,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn start_worker(&self, id: WorkerId) -> io::Result<WorkerProcess> {
-        let process = WorkerProcess::start(&self.setting, self.spares.take()?)?;
+        let attached = match &self.shared {
+            Some(SharedParty { objects, grants, .. }) => objects.attach(&participant_name(grants, id), grants)?,
+            None => Attached::default(),
+        };
+        let process = WorkerProcess::start(&self.setting, self.spares.take()?, attached)?;
         if !self.workers.is_empty() {
             process.leaves_room()?;
         }
@@ -824,6 +856,14 @@ impl<'a> Supervisor<'a> {
             process.announce_sleep(false);
         }
         Ok(())
+    }
+}
+
+/// Returns what other participants are told of a worker.
+fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
+    match &grants.name {
+        Some(name) => format!("{name} (worker {id})"),
+        None => format!("worker {id}"),
     }
 }
 

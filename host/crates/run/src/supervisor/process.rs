@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::chunks::BatchSlice;
 use crate::cgroup::Room;
 use crate::scarce;
+use crate::shared::{Attached, Participant};
 use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole};
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
@@ -56,6 +57,8 @@ pub struct WorkerProcess {
     pub owes_bell: bool,
     /// How the worker broke the protocol, or why it will never be ready.
     pub broken: Option<String>,
+    /// Its place among those who share objects, which it leaves after its end.
+    participant: Option<Participant>,
     /// The messages that the worker may still send.
     life: WorkerLife,
     /// Time that it is known to have waited for a processor.
@@ -184,10 +187,12 @@ impl SpareWorkers {
 }
 
 impl WorkerProcess {
-    pub fn start(setting: &WorkerSettings<'_>, spare: SpareWorker) -> io::Result<WorkerProcess> {
+    /// Gives a process its task, and what it needs of the shared objects.
+    pub fn start(setting: &WorkerSettings<'_>, spare: SpareWorker, shared: Attached) -> io::Result<WorkerProcess> {
         let SpareWorker { child, control } = spare;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
+        fds.extend(shared.descriptors.iter().map(AsFd::as_fd));
         fds.extend(setting.directories.iter().map(AsFd::as_fd));
         match control.send(&StartWorker, &fds) {
             // The worker died already: that is reported like the end of any worker.
@@ -204,10 +209,16 @@ impl WorkerProcess {
             late_start: false,
             owes_bell: false,
             broken: None,
+            participant: shared.participant,
             life: WorkerLife::new(setting.inits),
             waited: Duration::ZERO,
             outbox: VecDeque::new(),
         })
+    }
+
+    /// Returns true if this is its number among those who share objects.
+    pub fn is_participant(&self, number: u32) -> bool {
+        self.participant.as_ref().is_some_and(|participant| participant.number() == number)
     }
 
     /// Reads all messages from the socket, and returns what follows from them.

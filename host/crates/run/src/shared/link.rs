@@ -1,0 +1,263 @@
+//! What the thread that keeps the manager process and all others share: requests on their way, answers, participants
+//! that come and go, and who wants to hear what happens.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::error::Error;
+use crate::scarce::ring;
+use wasmpool_core::share::ObjectGrant;
+use wasmpool_ipc::channel::{self, ChannelParts};
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::messages::ManagerOrder;
+use wasmpool_objects::operation::{Answer, Request};
+
+/// Something that concerns whoever runs participants.
+#[derive(Clone, Debug)]
+pub enum SharedEvent {
+    /// This participant sent what no worker sends. Its channel is closed, and it has to end.
+    Violation { participant: u32, why: String },
+    /// The manager process has ended, and all that it kept is lost.
+    Lost(Error),
+}
+
+/// Is told what happens. It is called by the thread that keeps the manager, so it must not wait.
+pub type Listener = Box<dyn Fn(SharedEvent) + Send>;
+
+pub struct Link {
+    control: Control,
+    /// Wakes the thread.
+    pub wake: EventFd,
+    state: Mutex<LinkState>,
+    changed: Condvar,
+    /// The process that started the manager. A process that was forked off has no part in it.
+    owner: u32,
+}
+
+#[derive(Default)]
+struct LinkState {
+    outbox: VecDeque<(u32, Request)>,
+    /// What was asked and is still wanted, with the answer as soon as there is one.
+    asked: BTreeMap<u32, Option<Answer>>,
+    next_ticket: u32,
+    next_participant: u32,
+    /// Participants whose end the manager has not confirmed.
+    leaving: BTreeSet<u32>,
+    listeners: BTreeMap<u64, Listener>,
+    next_listener: u64,
+    lost: Option<Error>,
+    closing: bool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    pub fn new(control: Control) -> io::Result<Link> {
+        Ok(Link {
+            control,
+            wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            owner: std::process::id(),
+        })
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, LinkState>) -> MutexGuard<'a, LinkState> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_ours(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    // ---- requests ----------------------------------------------------------------------------------------------------
+
+    /// Sends a request, and returns the ticket by which its answer is known.
+    pub fn ask(&self, request: Request) -> Result<u32, Error> {
+        if !self.is_ours() {
+            return Err(Error::Forked);
+        }
+        let mut state = self.state();
+        if let Some(lost) = &state.lost {
+            return Err(lost.clone());
+        }
+        // A ticket is free again when its answer was taken, so a long wait may meet its own number after 2³² others.
+        let ticket = loop {
+            let ticket = state.next_ticket;
+            state.next_ticket = ticket.wrapping_add(1);
+            if !state.asked.contains_key(&ticket) {
+                break ticket;
+            }
+        };
+        state.asked.insert(ticket, None);
+        state.outbox.push_back((ticket, request));
+        drop(state);
+        ring(&self.wake);
+        Ok(ticket)
+    }
+
+    /// Waits for the answer to a request. `None` if there is none within `at_most`.
+    pub fn answer(&self, ticket: u32, at_most: Option<Duration>) -> Option<Result<Answer, Error>> {
+        let until = at_most.and_then(|time| Instant::now().checked_add(time));
+        let mut state = self.state();
+        loop {
+            if let Some(answer) = state.asked.get_mut(&ticket).and_then(Option::take) {
+                state.asked.remove(&ticket);
+                return Some(Ok(answer));
+            }
+            if let Some(lost) = &state.lost {
+                return Some(Err(lost.clone()));
+            }
+            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => return None,
+                Some(left) => {
+                    state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => state = self.wait(state),
+            }
+        }
+    }
+
+    /// Forgets a request whose answer nobody wants any more.
+    pub fn forget(&self, ticket: u32) {
+        self.state().asked.remove(&ticket);
+    }
+
+    // ---- participants ------------------------------------------------------------------------------------------------
+
+    /// Creates the channel of a new participant, and hands one side to the manager. Returns the participant's number and
+    /// its side.
+    pub fn attach(&self, name: &str, is_host: bool, grants: &[ObjectGrant]) -> io::Result<(u32, ChannelParts)> {
+        let (ours, theirs) = channel::create()?;
+        let mut state = self.state();
+        if let Some(lost) = &state.lost {
+            return Err(io::Error::other(lost.to_string()));
+        }
+        let participant = state.next_participant;
+        state.next_participant += 1;
+        drop(state);
+        let grants = grants.iter().filter(|grant| !grant.spec.form.is_mapped());
+        let grants = grants.map(|grant| (grant.object, grant.rights)).collect();
+        let order = ManagerOrder::Attach { participant, is_host, name: name.to_owned(), grants };
+        self.control.send(&order, &[theirs.memory.as_fd(), theirs.socket.as_fd()])?;
+        Ok((participant, ours))
+    }
+
+    /// Tells the manager that a participant has ended.
+    pub fn detach(&self, participant: u32) {
+        if !self.is_ours() {
+            return;
+        }
+        let mut state = self.state();
+        if state.lost.is_some() {
+            return;
+        }
+        state.leaving.insert(participant);
+        drop(state);
+        // If the manager has ended, the thread says so.
+        let _ = self.control.send(&ManagerOrder::Detach { participant }, &[]);
+    }
+
+    /// Tells the manager how many workers can run items at a time.
+    pub fn set_parallelism(&self, workers: u32) {
+        if self.is_ours() {
+            let _ = self.control.send(&ManagerOrder::Parallelism(workers), &[]);
+        }
+    }
+
+    /// Waits until everything that participants held who were detached is released.
+    pub fn settle(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        loop {
+            match &state.lost {
+                Some(lost) => return Err(lost.clone()),
+                None if state.leaving.is_empty() => return Ok(()),
+                None => state = self.wait(state),
+            }
+        }
+    }
+
+    // ---- listeners ---------------------------------------------------------------------------------------------------
+
+    /// Has a listener told what happens from now on, and that the manager is lost if it is. Returns its number.
+    pub fn listen(&self, listener: Listener) -> u64 {
+        let mut state = self.state();
+        if let Some(lost) = &state.lost {
+            listener(SharedEvent::Lost(lost.clone()));
+        }
+        let number = state.next_listener;
+        state.next_listener += 1;
+        state.listeners.insert(number, listener);
+        number
+    }
+
+    pub fn stop_listening(&self, number: u64) {
+        let _ = self.state().listeners.remove(&number);
+    }
+
+    // ---- the thread --------------------------------------------------------------------------------------------------
+
+    /// Returns the requests that are to be sent.
+    pub fn to_send(&self) -> VecDeque<(u32, Request)> {
+        // An empty counter is an error here, and means no news.
+        let _ = self.wake.read();
+        std::mem::take(&mut self.state().outbox)
+    }
+
+    pub fn answered(&self, ticket: u32, answer: Answer) {
+        let mut state = self.state();
+        // Nobody may want it any more.
+        if let Some(asked) = state.asked.get_mut(&ticket) {
+            *asked = Some(answer);
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    pub fn detached(&self, participant: u32) {
+        self.state().leaving.remove(&participant);
+        self.changed.notify_all();
+    }
+
+    pub fn tell(&self, event: &SharedEvent) {
+        for listener in self.state().listeners.values() {
+            listener(event.clone());
+        }
+    }
+
+    /// Says that the manager has ended.
+    pub fn lose(&self, why: Error) {
+        let event = SharedEvent::Lost(why.clone());
+        self.state().lost = Some(why);
+        self.changed.notify_all();
+        self.tell(&event);
+    }
+
+    /// Has the thread end the manager.
+    pub fn close(&self) {
+        self.state().closing = true;
+        ring(&self.wake);
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+}

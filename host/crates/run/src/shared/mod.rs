@@ -1,0 +1,259 @@
+//! The host's side of shared objects: it starts the process that keeps them, creates the memory of those that are
+//! mapped, gives each worker what it was granted, and takes part itself.
+
+mod contents;
+mod host;
+mod link;
+mod mapped;
+mod numbers;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+pub use contents::SharedContents;
+pub use host::{HostObjects, PendingAnswer};
+use link::Link;
+pub use link::{Listener, SharedEvent};
+use mapped::MappedObject;
+use process::{Keeper, Started};
+
+use crate::cgroup::{HostPlacement, Room, Workers};
+use crate::error::Error;
+use crate::scarce::{patiently, start_thread};
+use crate::spawn::ChildProgram;
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::policy::SandboxMode;
+use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, ObjectRights, ObjectSpec, SharedGrants};
+use wasmpool_ipc::channel::{ChannelParts, MEMORY};
+use wasmpool_ipc::messages::ManagerSetup;
+use wasmpool_objects::contents::Contents;
+use wasmpool_sandbox::ProcessLimits;
+
+/// What the objects of a run need to know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedSettings {
+    pub sandbox: SandboxMode,
+    /// Number of workers that there can be at a time.
+    pub workers: usize,
+    pub placement: HostPlacement,
+}
+
+/// The shared objects of a run. They live as long as this value.
+pub struct SharedObjects {
+    specs: Vec<ObjectSpec>,
+    mapped: BTreeMap<u16, MappedObject>,
+    manager: Option<Manager>,
+    /// Declared last, since the process has to end before it is dropped.
+    _room: Room,
+}
+
+struct Manager {
+    link: Arc<Link>,
+    lacking: Vec<LayerPart>,
+    pid: u32,
+    thread: Option<JoinHandle<Option<()>>>,
+}
+
+/// What a worker gets for the objects that it may reach.
+#[derive(Debug, Default)]
+pub struct Attached {
+    /// Its place among the participants, which it leaves when this is dropped. `None` if it reaches only objects that
+    /// are mapped.
+    pub participant: Option<Participant>,
+    /// Its descriptors, in the order of `StartWorker`. They have to be closed here once they were sent: otherwise the
+    /// manager does not see when the worker ends.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// A worker's place among the participants. It is detached when this is dropped.
+#[derive(Debug)]
+pub struct Participant {
+    number: u32,
+    link: Arc<Link>,
+}
+
+/// A listener's place. It is told nothing more when this is dropped.
+#[derive(Debug)]
+pub struct Listening {
+    number: u64,
+    link: Arc<Link>,
+}
+
+impl SharedObjects {
+    /// Creates these objects, fills them, and starts the process that keeps them if any of them needs one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sandbox`] if the process cannot have the sandbox that was asked for, [`Error::Spawn`] if it cannot be
+    /// started, and [`Error::Shared`] for objects that there cannot be.
+    pub fn start(
+        program: &ChildProgram,
+        specs: Vec<ObjectSpec>,
+        contents: SharedContents,
+        settings: SharedSettings,
+    ) -> Result<SharedObjects, Error> {
+        check(&specs)?;
+        let SharedContents { kept, numbers } = contents;
+        let mut mapped = BTreeMap::new();
+        for (number, spec) in (0..).zip(&specs).filter(|(_, spec)| spec.form.is_mapped()) {
+            let object = patiently(None, || MappedObject::create(spec))?;
+            if let Some(numbers) = numbers.get(&number) {
+                object
+                    .cells()
+                    .write(0, numbers)
+                    .map_err(|e| Error::Bug(format!("a new object cannot be filled: {e}")))?;
+            }
+            mapped.insert(number, object);
+        }
+        // Those that are being replaced are still there when the next ones come.
+        let participants = settings.workers as u64 * 2 + OTHERS;
+        let is_kept = specs.iter().any(|spec| !spec.form.is_mapped());
+        let memory = if is_kept {
+            let process = ProcessLimits::of_manager(&specs, participants, MEMORY as u64);
+            process.with_the_kernels().saturating_add(participants * MEMORY as u64)
+        } else {
+            0
+        };
+        let mapped_bytes = mapped.values().map(MappedObject::bytes).fold(memory, u64::saturating_add);
+        let room = Room::new(settings.placement, Workers { count: 1, each: mapped_bytes });
+        let manager = match is_kept {
+            true => {
+                let setup = ManagerSetup::new(specs.clone(), settings.sandbox, participants);
+                Some(Manager::start(program, setup, encoded(&kept)?, settings.workers)?)
+            }
+            false => None,
+        };
+        Ok(SharedObjects { specs, mapped, manager, _room: room })
+    }
+
+    pub fn specs(&self) -> &[ObjectSpec] {
+        &self.specs
+    }
+
+    /// Returns the parts of the sandbox that the manager process runs without, which strict mode would require.
+    pub fn lacking(&self) -> &[LayerPart] {
+        self.manager.as_ref().map_or(&[], |manager| &manager.lacking)
+    }
+
+    /// Returns the process id of the manager process, if there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.manager.as_ref().map(|manager| manager.pid)
+    }
+
+    /// Returns the grant of an object by its name.
+    pub fn grant(&self, name: &str, rights: ObjectRights) -> Option<ObjectGrant> {
+        let (number, spec) = self.specs.iter().enumerate().find(|(_, spec)| spec.name == name)?;
+        Some(ObjectGrant { rights, ..grant_of_all(number, spec) })
+    }
+
+    /// Makes a worker that was granted these objects a participant. `name` is what others are told of it.
+    pub fn attach(&self, name: &str, grants: &SharedGrants) -> io::Result<Attached> {
+        let mut descriptors = Vec::with_capacity(grants.descriptors());
+        let mut participant = None;
+        if grants.has_channel() {
+            let link = &self.manager.as_ref().ok_or_else(|| io::Error::other("nobody keeps the shared objects"))?.link;
+            let (number, ChannelParts { memory, socket }) = link.attach(name, false, &grants.objects)?;
+            descriptors.extend([memory, socket]);
+            participant = Some(Participant { number, link: link.clone() });
+        }
+        for ObjectGrant { object, rights, .. } in grants.mapped() {
+            let mapped = self.mapped.get(object).ok_or_else(|| io::Error::other("there is no such object"))?;
+            descriptors.push(mapped.descriptor(*rights)?);
+        }
+        Ok(Attached { participant, descriptors })
+    }
+
+    /// Has a listener told of participants that misbehave, and of the loss of the manager process.
+    pub fn listen(&self, listener: Listener) -> Option<Listening> {
+        let link = self.manager.as_ref()?.link.clone();
+        Some(Listening { number: link.listen(listener), link })
+    }
+
+    /// Tells the objects how many workers can run items at a time: a barrier for more parties is refused at once.
+    pub fn set_parallelism(&self, workers: usize) {
+        if let Some(manager) = &self.manager {
+            manager.link.set_parallelism(u32::try_from(workers).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Returns what the host itself does with the objects.
+    pub fn host(&self) -> HostObjects<'_> {
+        HostObjects::new(self)
+    }
+}
+
+/// Participants besides workers: the host, and workers that end while others start.
+const OTHERS: u64 = 16;
+
+fn check(specs: &[ObjectSpec]) -> Result<(), Error> {
+    if specs.len() > MOST_OBJECTS {
+        return Err(Error::Shared(format!("there can be at most {MOST_OBJECTS} shared objects")));
+    }
+    Ok(())
+}
+
+fn encoded(contents: &BTreeMap<u16, Contents>) -> Result<Vec<u8>, Error> {
+    postcard::to_allocvec(contents).map_err(|e| Error::Bug(format!("contents cannot be encoded: {e}")))
+}
+
+/// Returns the grant of everything with this object.
+fn grant_of_all(number: usize, spec: &ObjectSpec) -> ObjectGrant {
+    // There are fewer than that (`check`).
+    let object = u16::try_from(number).unwrap_or(u16::MAX);
+    ObjectGrant { object, spec: spec.clone(), rights: ObjectRights::ALL }
+}
+
+impl Manager {
+    fn start(program: &ChildProgram, setup: ManagerSetup, contents: Vec<u8>, workers: usize) -> Result<Manager, Error> {
+        let (started, has_started) = mpsc::channel();
+        let keeper = Keeper { program: program.clone(), setup, contents, started };
+        let thread = start_thread("wasmpool-shared", move || keeper.run())?;
+        match has_started.recv() {
+            Ok(Ok(Started { link, lacking, pid })) => {
+                link.set_parallelism(u32::try_from(workers).unwrap_or(u32::MAX));
+                Ok(Manager { link, lacking, pid, thread: Some(thread) })
+            }
+            Ok(Err(e)) => Err(e),
+            Err(_) => Err(Error::Bug("the thread that keeps the shared objects broke down".to_owned())),
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // A process that was forked off has neither the thread nor a part in the manager.
+        if self.link.is_ours() {
+            self.link.close();
+            let _ = self.thread.take().map(JoinHandle::join);
+        }
+    }
+}
+
+impl Participant {
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        self.link.detach(self.number);
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.link.stop_listening(self.number);
+    }
+}
+
+impl fmt::Debug for SharedObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedObjects").field("specs", &self.specs).field("pid", &self.pid()).finish_non_exhaustive()
+    }
+}

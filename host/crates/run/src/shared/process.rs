@@ -1,0 +1,200 @@
+//! The manager process, and the thread that keeps it: it starts the process, which dies with it, and passes on what the
+//! process says.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::link::{Link, SharedEvent};
+use crate::error::Error;
+use crate::scarce::patiently;
+use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole, ChildWait};
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::text::ForeignText;
+use wasmpool_ipc::channel::Heard;
+use wasmpool_ipc::channel::client::ChannelClient;
+use wasmpool_ipc::lane::control::{Control, Incoming};
+use wasmpool_ipc::messages::{ManagerReport, ManagerSetup, StartManager};
+use wasmpool_objects::operation::Request;
+use wasmpool_objects::wire::{self, ManagerFrame};
+use wasmpool_sandbox::surroundings::ChildEnd;
+
+/// Time that the process has to enter its sandbox.
+const START: Duration = Duration::from_secs(30);
+/// Pause before waiting again when the kernel has no memory to wait with.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Maximum number of messages that are read before the other things that are waited for are looked at.
+const MESSAGES: usize = 64;
+
+/// What the thread has to begin with.
+pub struct Keeper {
+    pub program: ChildProgram,
+    pub setup: ManagerSetup,
+    /// What objects are filled with, as the process reads it.
+    pub contents: Vec<u8>,
+    pub started: Sender<Result<Started, Error>>,
+}
+
+/// The process has entered its sandbox.
+pub struct Started {
+    pub link: Arc<Link>,
+    /// The parts of the sandbox that it runs without.
+    pub lacking: Vec<LayerPart>,
+    pub pid: u32,
+}
+
+impl Keeper {
+    /// Starts the process, and keeps it until it ends or is no longer wanted.
+    pub fn run(self) {
+        let (child, link, host) = match self.start() {
+            Ok((child, started, host)) => {
+                let link = started.link.clone();
+                if self.started.send(Ok(started)).is_err() {
+                    return;
+                }
+                (child, link, host)
+            }
+            Err(e) => {
+                let _ = self.started.send(Err(e));
+                return;
+            }
+        };
+        let serving = Serving { child, link, host, outbox: VecDeque::new() };
+        serving.run();
+    }
+
+    fn start(&self) -> Result<(ChildProcess, Started, ChannelClient), Error> {
+        let (child, control) = patiently(None, || {
+            let (control, theirs) = Control::pair()?;
+            let child = spawn::start(&self.program, ChildRole::Manager, theirs).map_err(Error::spawn)?;
+            let setup = wasmpool_ipc::memfd::of_json(c"wasmpool-manager", &self.setup)?;
+            let contents = wasmpool_ipc::memfd::of_bytes(c"wasmpool-contents", &self.contents)?;
+            match control.send(&StartManager, &[setup.as_fd(), contents.as_fd()]) {
+                // The process has ended: how is found below.
+                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+                sent => sent?,
+            }
+            Ok::<_, Error>((child, control))
+        })?;
+        let lacking = entered(&child, &control)?;
+        let link = Arc::new(Link::new(control)?);
+        let all = self.setup.objects.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
+        let (_, parts) = link.attach("the host", true, &all.collect::<Vec<_>>())?;
+        let channel = ChannelClient::open(parts)?;
+        let pid = child.pid();
+        Ok((child, Started { link, lacking, pid }, channel))
+    }
+}
+
+/// Waits until the process has entered its sandbox.
+fn entered(child: &ChildProcess, control: &Control) -> Result<Vec<LayerPart>, Error> {
+    let ended =
+        |end: ChildEnd| Error::Shared(format!("the process that keeps the shared objects cannot start ({end})"));
+    match child.wait_at_most(START, Some(control.as_fd()))? {
+        ChildWait::Late => {
+            let late = format!("the process that keeps the shared objects was not ready within {} s", START.as_secs());
+            return Err(Error::Shared(late));
+        }
+        ChildWait::Ended(end) => {
+            // What it said before its end says more.
+            if let Ok(Incoming::Message(ManagerReport::Unprotected(message))) = control.receive(true) {
+                return Err(Error::Sandbox(message));
+            }
+            return Err(ended(end));
+        }
+        ChildWait::Stopped => {}
+    }
+    match control.receive(true)? {
+        Incoming::Message(ManagerReport::Entered { lacking }) => Ok(lacking),
+        Incoming::Message(ManagerReport::Unprotected(message)) => Err(Error::Sandbox(message)),
+        _ => {
+            child.kill();
+            Err(ended(child.reap()))
+        }
+    }
+}
+
+struct Serving {
+    child: ChildProcess,
+    link: Arc<Link>,
+    host: ChannelClient,
+    outbox: VecDeque<(u32, Request)>,
+}
+
+impl Serving {
+    fn run(mut self) {
+        let lost = loop {
+            if self.link.is_closing() {
+                return;
+            }
+            if let Err(e) = self.turn() {
+                break e;
+            }
+        };
+        self.child.kill();
+        let end = self.child.reap();
+        let how = match lost.kind() {
+            io::ErrorKind::BrokenPipe => end.to_string(),
+            _ => lost.to_string(),
+        };
+        self.link.lose(Error::Shared(format!(
+            "the process that keeps the shared objects has ended ({how}), and what it kept is lost: start the run again"
+        )));
+    }
+
+    /// Passes on what there is, and waits for more. An error means that the process is gone, or of no use.
+    fn turn(&mut self) -> io::Result<()> {
+        self.outbox.extend(self.link.to_send());
+        while let Some((ticket, request)) = self.outbox.pop_front() {
+            self.host.send(&wire::ask(ticket, &request).parts(), true)?;
+            self.hear_answers()?;
+        }
+        self.hear_answers()?;
+        self.hear_reports()?;
+        let timeout = if self.host.announce()? { PollTimeout::ZERO } else { PollTimeout::NONE };
+        let mut awaited = [self.link.wake.as_fd(), self.link.control().as_fd(), self.host.as_fd(), self.child.as_fd()]
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut awaited, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
+            Err(e) => return Err(e.into()),
+        }
+        let [.., child] = awaited;
+        let ended = child.any() == Some(true);
+        while self.host.heard() == Heard::Rung {}
+        if ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn hear_answers(&mut self) -> io::Result<()> {
+        while let Some(frame) = self.host.try_recv()? {
+            match ManagerFrame::decode(frame).map_err(io::Error::other)? {
+                ManagerFrame::Answer { ticket, answer } => self.link.answered(ticket, answer),
+                // The host takes nothing ahead, so it all stays with the manager.
+                ManagerFrame::Ahead { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_reports(&self) -> io::Result<()> {
+        for _ in 0..MESSAGES {
+            match self.link.control().receive(true)? {
+                Incoming::Message(ManagerReport::Detached { participant }) => self.link.detached(participant),
+                Incoming::Message(ManagerReport::Violation { participant, why }) => {
+                    self.link.tell(&SharedEvent::Violation { participant, why: ForeignText::of(&why).to_string() });
+                }
+                Incoming::Message(_) => return Err(io::Error::other("it said something unexpected")),
+                Incoming::Bell | Incoming::Nothing => break,
+                Incoming::Closed => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+        Ok(())
+    }
+}

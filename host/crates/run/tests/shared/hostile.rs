@@ -1,0 +1,83 @@
+//! Participants that do what no honest worker does: each costs itself, and harms nobody else.
+
+use std::sync::mpsc::Receiver;
+
+use wasmpool_core::share::ObjectForm;
+use wasmpool_objects::operation::{Acquisition, Operation, Reply};
+use wasmpool_objects::wire;
+use wasmpool_run::shared::SharedEvent;
+
+use crate::support::*;
+
+/// Checks that this participant was told of, and that the others go on.
+fn is_reported(told: &Receiver<SharedEvent>, hostile: &mut Client, other: &mut Client, why: &str) {
+    match told.recv().unwrap() {
+        SharedEvent::Violation { participant, why: told } => {
+            assert_eq!(participant, hostile.participant.number());
+            assert!(told.contains(why), "{told}");
+        }
+        SharedEvent::Lost(e) => panic!("{e}"),
+    }
+    // Its channel is closed.
+    while hostile.channel.recv().is_ok() {}
+    assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
+    assert_eq!(other.ask(0, Operation::Release, None), Ok(Reply::Done));
+}
+
+#[test]
+fn a_frame_that_means_nothing_ends_its_sender_alone() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock)]);
+    let (_listening, told) = told(&objects);
+    let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+    // What it holds is released.
+    assert_eq!(hostile.ask(0, Operation::Acquire, None), Ok(Reply::Acquired(Acquisition::Acquired)));
+    hostile.channel.send(&[b"nonsense"], true).unwrap();
+    is_reported(&told, &mut hostile, &mut other, "malformed");
+}
+
+#[test]
+fn a_put_without_credit_ends_its_sender_alone() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("jobs", ObjectForm::Queue { capacity: None })]);
+    let (_listening, told) = told(&objects);
+    let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+    hostile.channel.send(&wire::put_on_credit(1, b"message").parts(), true).unwrap();
+    is_reported(&told, &mut hostile, &mut other, "credit");
+}
+
+#[test]
+fn a_frame_longer_than_any_request_can_be_ends_its_sender_alone() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock)]);
+    let (_listening, told) = told(&objects);
+    let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+    let long = vec![0; 200 << 20];
+    // The manager does not wait for the rest.
+    let _ = hostile.channel.send(&[&long], true);
+    is_reported(&told, &mut hostile, &mut other, "longer");
+}
+
+#[test]
+fn an_object_that_was_not_granted_cannot_be_reached() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("secret", ObjectForm::Lock)]);
+    let mut grants = all(&objects);
+    grants.objects.truncate(1);
+    let mut client = Client::with(&objects, "a", &grants);
+    for object in [1, 2, 63, u16::MAX] {
+        assert!(client.ask(object, Operation::Acquire, NOW).is_err());
+    }
+    assert_eq!(objects.host().ask(1, Operation::IsLocked, None).unwrap(), Ok(Reply::Bool(false)));
+}
+
+#[test]
+fn a_participant_that_takes_no_answers_keeps_no_other_waiting() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("large", ObjectForm::Dict)]);
+    let (mut greedy, mut other) = (Client::new(&objects, "greedy"), Client::new(&objects, "other"));
+    let set = Operation::DictSet("key".to_owned(), vec![1; 1 << 20]);
+    assert!(matches!(other.ask(1, set, None), Ok(Reply::Number(_))));
+    for _ in 0..500 {
+        greedy.send(1, Operation::DictGet("key".to_owned()), None);
+    }
+    for _ in 0..100 {
+        assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
+        assert_eq!(other.ask(0, Operation::Release, None), Ok(Reply::Done));
+    }
+}
