@@ -23,4 +23,6 @@ pub mod memfd;
 pub mod messages;
 #[cfg(not(loom))]
 pub mod refused;
+#[cfg(not(loom))]
+pub mod spin;
 pub mod wake;

@@ -10,6 +10,7 @@ use super::region::{RING, Region, SharedPages};
 use super::words::{ObjectWords, Taken};
 use super::writer::Writer;
 use crate::bell::{BellSocket, Heard};
+use crate::spin::Spin;
 use crate::wake::{Bell, Fenced, SleepReason};
 
 /// An end that writes requests and reads answers.
@@ -21,6 +22,9 @@ pub struct ChannelClient {
     answers: Reader,
     /// Answers that were read while there was no room for a request.
     early: VecDeque<Vec<u8>>,
+    /// True if something was sent for which a manager that sleeps was not woken.
+    is_quiet: bool,
+    spin: Spin,
 }
 
 impl ChannelClient {
@@ -32,6 +36,8 @@ impl ChannelClient {
             region,
             bell: BellSocket::from_fd(parts.socket),
             early: VecDeque::new(),
+            is_quiet: false,
+            spin: Spin::default(),
         })
     }
 
@@ -46,7 +52,12 @@ impl ChannelClient {
         self.write(frame)?;
         let pages = self.region.pages();
         self.requests.publish(&pages.client.0.request_head);
-        if wake || self.is_filling_up()? { self.ring_if_waiting() } else { Ok(()) }
+        if wake || self.is_filling_up()? {
+            self.is_quiet = false;
+            return self.ring_if_waiting();
+        }
+        self.is_quiet = true;
+        Ok(())
     }
 
     /// Sends a frame that costs `bytes` of the credit for an object, if there is that much credit, and wakes the manager
@@ -64,6 +75,7 @@ impl ChannelClient {
         if wanted && pages.server.0.waits.waker().must_ring_after(fenced, SleepReason::News) {
             self.bell.ring()?;
         }
+        self.is_quiet |= !wanted;
         Ok(true)
     }
 
@@ -86,6 +98,9 @@ impl ChannelClient {
             if let Some(frame) = self.try_recv()? {
                 return Ok(frame);
             }
+            if self.looks_before_sleep()? {
+                continue;
+            }
             self.tell()?;
             let ChannelClient { region, answers, bell, .. } = self;
             let SharedPages { client, server, .. } = region.pages();
@@ -95,6 +110,16 @@ impl ChannelClient {
                 return self.try_recv()?.ok_or(e);
             }
         }
+    }
+
+    /// Looks for an answer for a short while. Returns true if there is something.
+    fn looks_before_sleep(&mut self) -> io::Result<bool> {
+        // A manager that sleeps would let this side look in vain.
+        if std::mem::take(&mut self.is_quiet) {
+            self.ring_if_waiting()?;
+        }
+        let ChannelClient { region, answers, spin, .. } = self;
+        Ok(spin.until(|| answers.has_more(&region.pages().server.0.answer_head)))
     }
 
     /// Announces that this side is about to wait for its socket, perhaps with others, instead of calling
