@@ -13,8 +13,10 @@ pub use pool::ReturnValue as Returned;
 pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, ReturnValue, Task};
 pub use wasmpool_core::outcome::{FailureDetails, FailureKind, GuestOutput};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
-pub use wasmpool_run::error::Error;
+pub use wasmpool_run::error::{Error, TaskError, WorkerBinaryError};
 pub use wasmpool_run::grants::GrantError;
+pub use wasmpool_run::input::InputError;
+pub use wasmpool_run::journal::JournalError;
 
 #[deprecated(note = "renamed to `FailureKind`")]
 pub type Kind = FailureKind;

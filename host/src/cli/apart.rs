@@ -11,12 +11,55 @@ use super::stream::encoding_of;
 use super::within::WritableGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::grants::DirectoryGrant;
-use wasmpool_run::input::{InputFiles, find_listed};
+use wasmpool_run::input::{InputError, InputFiles, ReadOnce, find_listed};
 use wasmpool_run::journal::beside;
 use wasmpool_run::links::{Writable, leads_out};
 use wasmpool_run::place::SameFile;
 use wasmpool_run::place::canonical_name;
 use wasmpool_run::stdio::{Stderr, Stdin, Stdout, spare_standard_error};
+
+/// The reason why a run would write a file that it also reads, or writes for another purpose. Options are named in the
+/// words of their sources.
+#[derive(Debug, thiserror::Error)]
+pub enum ApartError {
+    #[error("standard output is also {0}: input file is output file; redirect it to another file")]
+    StandardOutput(&'static str),
+    #[error(
+        "standard error is also {0}, into which messages such as this would be written; redirect it to another file"
+    )]
+    StandardError(&'static str),
+    #[error("{said} is also {other}, which would be lost; name another file")]
+    Overwrites { said: String, other: &'static str },
+    #[error(
+        "{journal} is written anew as {}, which is also {other} and would be lost; name another file",
+        ForeignText::of(.beside)
+    )]
+    BesideJournal { journal: String, beside: PathBuf, other: &'static str },
+    /// The lists of items cannot be read beforehand.
+    #[error(
+        "{said} holds something, and may itself be an item: {list}, so the paths in it are not known yet; name another \
+         file, give the paths in a file, or remove this one if nobody needs it"
+    )]
+    UnknownItems { said: String, list: ReadOnce },
+    #[error(
+        "{said} is also an item ({} in the list), which would be lost; name another file",
+        ForeignText::of(.listed)
+    )]
+    Listed { said: String, listed: PathBuf },
+    #[error(
+        "{said} goes by the link {}, which a task may have made (--dir …:rw); name the file itself, or remove the link",
+        ForeignText::of(.link)
+    )]
+    LinkOfTask { said: String, link: PathBuf },
+    #[error(
+        "{said} goes by the link {}, which leads out of its directory, as one that a task has left there may; name the file \
+         itself, or remove the link",
+        ForeignText::of(.link)
+    )]
+    LinkOut { said: String, link: PathBuf },
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
 
 /// Files that a run reads, each with its role in the run.
 #[derive(Debug, Default)]
@@ -65,24 +108,19 @@ impl ReadFiles {
     /// Returns an error if standard output or standard error is one of these files. `cat` checks standard output in the
     /// same way: the input would never end, or be overwritten. Messages on standard error would be mixed into what is
     /// read.
-    pub fn check_streams(&self) -> Result<(), String> {
+    pub fn check_streams(&self) -> Result<(), ApartError> {
         if let Some(what) = standard_output().and_then(|file| self.what(file)) {
-            return Err(format!(
-                "standard output is also {what}: input file is output file; redirect it to another file"
-            ));
+            return Err(ApartError::StandardOutput(what));
         }
         self.check_messages()
     }
 
-    fn check_messages(&self) -> Result<(), String> {
+    fn check_messages(&self) -> Result<(), ApartError> {
         match standard_error().and_then(|file| self.what(file)) {
             Some(what) => {
                 // This message must not be written there either.
                 spare_standard_error();
-                Err(format!(
-                    "standard error is also {what}, into which messages such as this would be written; redirect it to \
-                     another file"
-                ))
+                Err(ApartError::StandardError(what))
             }
             None => Ok(()),
         }
@@ -94,7 +132,7 @@ type WrittenPath<'a> = (&'static str, &'a Sourced<Option<PathBuf>>);
 
 /// Returns an error if something that is written would overwrite another file of the run, or if a task's link may have
 /// led it there.
-pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
+pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
     let items = &spec.items;
     let written = [
         ("--output", &items.output, "the output"),
@@ -106,7 +144,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
         Some(_) => read.check_messages()?,
     }
     let writable = Writable::of(spec.grants.grants().writable());
-    let mut before: Vec<(WrittenFile, &str)> = match named(&items.output) {
+    let mut before: Vec<(WrittenFile, &'static str)> = match named(&items.output) {
         None => standard_output().map(|file| (WrittenFile::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),
     };
@@ -125,8 +163,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
             other = read.what(file).or(other).or(messages);
         }
         if let Some(other) = other {
-            let said = said((option, path));
-            return Err(format!("{said} is also {other}, which would be lost; name another file"));
+            return Err(ApartError::Overwrites { said: said((option, path)), other });
         }
         check_links((option, path), &writable)?;
         before.push((file, what));
@@ -140,7 +177,11 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), String> {
 }
 
 /// Returns an error if the file that replaces the journal from time to time is another file of the run.
-fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(WrittenFile, &str)]) -> Result<(), String> {
+fn check_beside(
+    journal: WrittenPath<'_>,
+    read: &ReadFiles,
+    written: &[(WrittenFile, &'static str)],
+) -> Result<(), ApartError> {
     let Some(beside) = written_path(journal).map(beside) else {
         return Ok(());
     };
@@ -152,12 +193,7 @@ fn check_beside(journal: WrittenPath<'_>, read: &ReadFiles, written: &[(WrittenF
         WrittenFile::There(file) => read.what(file),
         WrittenFile::ToBeMade(_) => None,
     });
-    let (journal, beside) = (said(journal), ForeignText::of(&beside));
-    other.map_or(Ok(()), |other| {
-        Err(format!(
-            "{journal} is written anew as {beside}, which is also {other} and would be lost; name another file"
-        ))
-    })
+    other.map_or(Ok(()), |other| Err(ApartError::BesideJournal { journal: said(journal), beside, other }))
 }
 
 /// Prints a note for each path that the run writes where the task may write too.
@@ -195,7 +231,7 @@ fn said((option, path): WrittenPath<'_>) -> String {
 
 /// The lists of `--input-format files`, which are read before anything is overwritten.
 #[derive(Debug)]
-pub struct InputLists(Option<Result<InputFiles, String>>);
+pub struct InputLists(Option<Result<InputFiles, ReadOnce>>);
 
 impl InputLists {
     /// Returns the lists among the inputs.
@@ -212,28 +248,20 @@ impl InputLists {
 
     /// Returns an error if a file that the lists name would be overwritten, and also if the lists cannot be read
     /// beforehand: whoever writes a list into a pipe may be about to name that file.
-    pub fn check(self, items: &ManyItems) -> Result<(), String> {
+    pub fn check(self, items: &ManyItems) -> Result<(), ApartError> {
         let written: [WrittenPath<'_>; 2] = [("--output", &items.output), ("--failed", &items.failed)];
         let at_stake: Vec<(SameFile, WrittenPath<'_>)> =
             written.into_iter().filter_map(|written| Some((lost_if_cut(written_path(written)?)?, written))).collect();
         let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {
             return Ok(());
         };
-        let lists = lists.map_err(|list| {
-            let said = said(*first);
-            format!(
-                "{said} holds something, and may itself be an item: {list} is no file on a disk, so the paths in it \
-                 are not known yet; name another file, give the paths in a file, or remove this one if nobody needs it"
-            )
-        })?;
+        let lists = lists.map_err(|list| ApartError::UnknownItems { said: said(*first), list })?;
         let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
-        let Some((found, listed)) = find_listed(lists, &files).map_err(|e| format!("cannot read the input: {e}"))?
-        else {
+        let Some((found, listed)) = find_listed(lists, &files).map_err(InputError::from)? else {
             return Ok(());
         };
         let said = said(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
-        let listed = ForeignText::of(&listed);
-        Err(format!("{said} is also an item ({listed} in the list), which would be lost; name another file"))
+        Err(ApartError::Listed { said, listed })
     }
 }
 
@@ -246,17 +274,15 @@ fn named(path: &Sourced<Option<PathBuf>>) -> Option<&Path> {
     path.as_deref().filter(|path| path.as_os_str() != "-")
 }
 
-fn check_links(written: WrittenPath<'_>, writable: &Writable) -> Result<(), String> {
+fn check_links(written: WrittenPath<'_>, writable: &Writable) -> Result<(), ApartError> {
     let Some(path) = written_path(written) else {
         return Ok(());
     };
-    let (why, link) = match (writable.link_to(path), leads_out(path)) {
-        (Some(link), _) => ("which a task may have made (--dir …:rw)", link),
-        (None, Some(link)) => ("which leads out of its directory, as one that a task has left there may", link),
-        (None, None) => return Ok(()),
-    };
-    let (said, link) = (said(written), ForeignText::of(&link));
-    Err(format!("{said} goes by the link {link}, {why}; name the file itself, or remove the link"))
+    match (writable.link_to(path), leads_out(path)) {
+        (Some(link), _) => Err(ApartError::LinkOfTask { said: said(written), link }),
+        (None, Some(link)) => Err(ApartError::LinkOut { said: said(written), link }),
+        (None, None) => Ok(()),
+    }
 }
 
 fn standard_output() -> Option<SameFile> {

@@ -12,7 +12,7 @@ use wasmpool_core::artifact::InitOnce;
 use wasmpool_core::text::{ForeignText, MessageLines, bytes_said};
 use wasmpool_run::cgroup::Room;
 use wasmpool_run::compile::{CompileWatcher, PreparedTask};
-use wasmpool_run::error::Error;
+use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::stdio::tell_text;
 
 /// A watcher that prints these messages on standard error.
@@ -55,7 +55,9 @@ impl<'a> CompilingNotice<'a> {
                         ForeignText::of(&folder)
                     );
                 }
-                Err(why) => tell!("wasmpool: no cgroup bounds the memory of all workers: {}", MessageLines(&why)),
+                Err(why) => {
+                    tell!("wasmpool: no cgroup bounds the memory of all workers: {}", MessageLines(&with_sources(&why)))
+                }
             }
         }
     }
@@ -69,7 +71,7 @@ impl<'a> CompilingNotice<'a> {
                 None => tell!("wasmpool: {task} was compiled before; it comes from the cache"),
             }
             if let Some(why) = &prepared.unkept {
-                tell!("wasmpool: it will be compiled again the next time: {}", ForeignText::of(why));
+                tell!("wasmpool: it will be compiled again the next time: {}", ForeignText::of(&with_sources(why)));
             }
             if let Some(InitOnce::EachTime(why)) = &prepared.meta.init {
                 tell!("wasmpool: there is no snapshot: init runs in each instance ({})", ForeignText::of(why));

@@ -9,23 +9,23 @@ use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::{ForeignText, MessageLines, bytes_said};
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::host::HostLane;
-use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::cgroup::{HostPlacement, NoCgroup, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::{self, ChildWait};
-use wasmpool_sandbox::SandboxReport;
 use wasmpool_sandbox::doctor::{DoctorMessage, plan};
-use wasmpool_sandbox::surroundings::{self, ChildEnd, Surroundings};
+use wasmpool_sandbox::surroundings::{self, ChildEnd, Surroundings, told, with_sources};
+use wasmpool_sandbox::{SandboxError, SandboxReport};
 
 /// The findings of `doctor`.
 #[derive(Debug)]
 struct Diagnosis {
     /// The layers of a worker that takes what is available.
     report: SandboxReport,
-    /// The layers that strict mode lacks, in words.
-    strict: Result<(), String>,
+    /// The layers that strict mode lacks.
+    strict: Result<(), SandboxError>,
     surroundings: Surroundings,
     /// Bytes that the workers' own cgroup allows in a run with default limits, or why there is no such cgroup.
-    bounded: Result<u64, String>,
+    bounded: Result<u64, NoCgroup>,
 }
 
 pub fn doctor() -> Result<Exit, Stop> {
@@ -63,7 +63,7 @@ fn diagnose() -> Result<Diagnosis, Stop> {
         }
     };
     let lane = || HostLane::create(wasmpool_core::policy::ItemLimits::default().max_output).map(drop);
-    surroundings.in_the_way.extend(surroundings::try_out(lane).err());
+    surroundings.in_the_way.extend(surroundings::try_out(lane).err().map(|e| told(&e)));
     let strict = report.meets_strict(&plan());
     let bounded =
         Room::new(HostPlacement::Moves, Workers::of(surroundings::processors(), &TaskCall::default())).found();
@@ -133,7 +133,9 @@ fn describe(diagnosis: &Diagnosis) -> String {
             "\na cgroup that wasmpool makes for the workers: yes; {} for those of a run with default limits\n",
             bytes_said(*bytes)
         ),
-        Err(why) => format!("\na cgroup that wasmpool makes for the workers: none: {}\n", MessageLines(why)),
+        Err(why) => {
+            format!("\na cgroup that wasmpool makes for the workers: none: {}\n", MessageLines(&with_sources(why)))
+        }
     };
     out += &match surroundings::memory_of_all() {
         Some(bytes) => {

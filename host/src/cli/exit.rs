@@ -2,10 +2,16 @@
 
 use std::process::ExitCode;
 
+use super::apart::ApartError;
 use super::hints;
+use super::manifest::ManifestError;
 use super::resolve::UsageError;
 use super::spec::GrantSpec;
-use wasmpool_run::error::Error;
+use super::stream::FilesError;
+use wasmpool_run::compile::CacheError;
+use wasmpool_run::error::{Error, with_sources};
+use wasmpool_run::input::InputError;
+use wasmpool_run::output::TargetError;
 
 /// The way in which a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +76,22 @@ impl From<String> for Stop {
     }
 }
 
-impl From<UsageError> for Stop {
-    fn from(error: UsageError) -> Stop {
-        Stop { exit: Exit::Usage, message: error.to_string() }
+/// Makes stops for wrong usage of errors of these types, with all that is behind them.
+macro_rules! wrong_usage {
+    ($($error:ty),* $(,)?) => { $(
+        impl From<$error> for Stop {
+            fn from(error: $error) -> Stop {
+                Stop { exit: Exit::Usage, message: with_sources(&error) }
+            }
+        }
+    )* };
+}
+
+wrong_usage!(ApartError, CacheError, InputError, ManifestError, TargetError, UsageError);
+
+impl From<FilesError> for Stop {
+    fn from(error: FilesError) -> Stop {
+        Stop { exit: Exit::Usage, message: hints::message_of_files(&error) }
     }
 }
 

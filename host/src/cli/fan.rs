@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use wasmpool_ipc::batch::Batch;
-use wasmpool_run::input::ItemSource;
+use wasmpool_run::input::{InputError, ItemSource};
 use wasmpool_run::supervisor::{Event, EventSender};
 
 /// Limit on bytes that are read ahead of the slowest supervisor, besides those that each supervisor holds itself.
@@ -28,7 +28,7 @@ struct SplitterState {
     first: u64,
     bytes: usize,
     /// The way in which the input ended, if it did.
-    end: Option<Result<(), String>>,
+    end: Option<Result<(), InputError>>,
     unnoted: usize,
     /// True if no taker wants more.
     closed: bool,
@@ -119,9 +119,9 @@ impl InputSplitter {
     }
 
     /// Ends the input with an error: it cannot be read further.
-    pub fn fail(&self, why: &str) {
+    pub fn fail(&self, why: InputError) {
         let mut state = self.lock();
-        state.end.get_or_insert_with(|| Err(why.to_owned()));
+        state.end.get_or_insert(Err(why));
         state.answer_all();
         self.changed.notify_all();
     }
@@ -132,7 +132,7 @@ impl InputSplitter {
     }
 
     /// Waits until the input has been read to its end, or is closed. Returns an error if it could not be read further.
-    pub fn wait_for_end(&self) -> Result<(), String> {
+    pub fn wait_for_end(&self) -> Result<(), InputError> {
         let mut state = self.lock();
         loop {
             match &state.end {
@@ -243,11 +243,12 @@ mod tests {
         (0..2).for_each(|taker| fan.ready(taker));
         // One taker asked before the input ended, and one asks afterwards.
         fan.ask(0);
-        fan.fail("it broke");
+        fan.fail(InputError::Directory("it broke".into()));
         fan.ask(1);
-        assert_eq!(fan.wait_for_end(), Err("it broke".to_owned()));
+        let is_told = |e: &InputError| matches!(e, InputError::Directory(path) if path.as_os_str() == "it broke");
+        assert!(fan.wait_for_end().is_err_and(|e| is_told(&e)));
         for mailbox in mailboxes {
-            assert!(matches!(&mailbox.take()[..], [Event::InputFailed(message)] if message == "it broke"));
+            assert!(matches!(&mailbox.take()[..], [Event::InputFailed(e)] if is_told(e)));
         }
     }
 }

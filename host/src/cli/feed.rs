@@ -18,7 +18,7 @@ pub fn feed(
         if let Some(tally) = tally.as_mut().filter(|tally| tally.expects()) {
             match tally.take_up(&mut *items) {
                 Ok(left) => supervisor.send(Event::TakenUp(left)),
-                Err(message) => return supervisor.send(Event::Refused(message)),
+                Err(e) => return supervisor.send(Event::Refused(e)),
             }
             continue;
         }

@@ -4,9 +4,13 @@ use std::path::Path;
 
 use super::source::Sourced;
 use super::spec::GrantSpec;
+use super::stream::FilesError;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::grants::{DirectoryGrant, GrantError};
+use wasmpool_run::journal::JournalError;
+use wasmpool_run::output::{ResultFilesError, TargetError};
 
 /// Says what an error comes to: it, what is behind it, and which option helps.
 pub fn message(error: &Error) -> String {
@@ -24,6 +28,46 @@ pub fn message_of_run(error: &Error, grants: &GrantSpec) -> String {
     match error {
         Error::Grant(error) => refused(error, grants),
         error => message(error),
+    }
+}
+
+/// Returns the message for a file that a run would write.
+pub fn message_of_files(error: &FilesError) -> String {
+    match error {
+        FilesError::Journal(JournalError::Begun(path)) => format!(
+            "the journal {} is of a run already: --resume goes on with it; to start anew, remove it or name another",
+            ForeignText::of(path)
+        ),
+        FilesError::Results(ResultFilesError::NotEmpty(path)) => {
+            format!("the directory {} of --results is not empty; name a new one, or empty it", ForeignText::of(path))
+        }
+        FilesError::Target(TargetError::Stdout { .. }) => format!("{} with -o", with_sources(error)),
+        error => with_sources(error),
+    }
+}
+
+/// Returns the option of a setting that a message names.
+pub fn option(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Arg => "--arg",
+        Setting::Batch => "--batch",
+        Setting::CsvDelimiter => "--csv-delimiter",
+        Setting::Deterministic => "--deterministic",
+        Setting::Dir => "`--dir HOST::GUEST:rw`",
+        Setting::Flatten => "--flatten",
+        Setting::Fuel => "--fuel",
+        Setting::Function => "--function",
+        Setting::Halt => "--halt",
+        Setting::Init => "--init",
+        Setting::InputOfFiles => "--input-format files",
+        Setting::InputOfJson => "--input-format jsonl",
+        Setting::InputOfLines => "--input-format lines",
+        Setting::MaxOutput => "--max-output",
+        Setting::Memory => "--memory",
+        Setting::NoHeader => "--no-header",
+        Setting::OutputOfValues => "--output-format values",
+        Setting::Scratch => "--scratch",
+        Setting::Timeout => "--timeout",
     }
 }
 
@@ -63,4 +107,26 @@ fn refused(error: &GrantError, grants: &GrantSpec) -> String {
 
 fn directory<'a>(grants: &'a GrantSpec, host: &Path, guest: &str) -> Option<&'a Sourced<DirectoryGrant>> {
     grants.directories.iter().find(|one| one.host == host && one.guest == guest)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::args::Arguments;
+
+    #[test]
+    fn each_setting_has_the_name_of_an_option() {
+        let command = Arguments::command();
+        let options: Vec<String> = command
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments())
+            .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
+            .collect();
+        for setting in Setting::ALL {
+            let name = option(setting).trim_matches('`').split(' ').next().unwrap_or_default();
+            assert!(options.iter().any(|option| option == name), "{name}");
+        }
+    }
 }

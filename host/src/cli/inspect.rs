@@ -7,13 +7,13 @@ use super::apart::ReadFiles;
 use super::args::TaskArgs;
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ManifestError};
 use super::resolve::link_to_task;
 use wasmpool_core::artifact::{EngineProfile, ExportLine, InitOnce, TaskFormat};
 use wasmpool_core::text::{ForeignText, MessageLines, QuotedName, bytes_said, few, shown};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
-use wasmpool_run::error::Error;
+use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::spawn::ChildProgram;
 
 /// Maximum number of lines in a list, and of characters in each.
@@ -60,7 +60,7 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
 }
 
 /// Returns the task's file, and the manifest that names it. Reports where links lead.
-fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), String> {
+fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), ManifestError> {
     Ok(match Manifest::find(&args.task)? {
         Some((manifest, wasm)) => {
             if let Some(note) = link_to_task(&args.task, &wasm).filter(|_| !args.verbosity.quiet) {
@@ -110,7 +110,7 @@ pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let prepared = prepare(args, &wasm, &cache)?;
     if let Some(why) = prepared.unkept {
         let path = ForeignText::of(&args.task);
-        return Err(format!("{path} can be compiled, but what was compiled is not kept: {why}").into());
+        return Err(format!("{path} can be compiled, but what was compiled is not kept: {}", with_sources(&why)).into());
     }
     if !args.verbosity.quiet {
         let path = ForeignText::of(&args.task);

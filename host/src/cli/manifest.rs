@@ -7,10 +7,13 @@ mod read;
 
 use std::fmt::Display;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use read::ContentError;
 
 use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
@@ -109,6 +112,31 @@ pub struct NarrowedGrants {
     pub withheld: Vec<String>,
 }
 
+/// The reason why a manifest or a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("cannot read {}", ForeignText::of(.path))]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} is longer than {}", ForeignText::of(.path), bytes_said(*.most))]
+    TooLong { path: PathBuf, most: u64 },
+    #[error("{}: {what}", ForeignText::of(.path))]
+    Content { path: PathBuf, what: ContentError },
+    #[error("there is no {}: name a .wasm or .wat file, a {NAME}, or a directory that holds one", ForeignText::of(.0))]
+    Missing(PathBuf),
+    #[error(
+        "{}: `wasm` has to be a file below the directory of the manifest, not {}",
+        ForeignText::of(.path), QuotedName::of(.wasm)
+    )]
+    OutsideDirectory { path: PathBuf, wasm: PathBuf },
+    #[error("{}: `wasm` has to be a file, and {} is none", ForeignText::of(.path), ForeignText::of(.wasm))]
+    NoFile { path: PathBuf, wasm: PathBuf },
+    #[error(
+        "{}: `wasm` has to be a file, and {} is a link to what another program has opened, such as standard input",
+        ForeignText::of(.path), ForeignText::of(.wasm)
+    )]
+    LinkToOpened { path: PathBuf, wasm: PathBuf },
+}
+
 /// Whether a path ends at a link of `/proc`, which leads to what a process has open and not to a path.
 fn leads_to_what_is_open(path: &Path) -> bool {
     leads_to(path).is_ok_and(|end| end.starts_with("/proc"))
@@ -117,11 +145,7 @@ fn leads_to_what_is_open(path: &Path) -> bool {
 impl Manifest {
     /// Finds the manifest that a task's path leads to: for a directory the one in it; for a manifest itself; for wasm
     /// the one beside it, if that names this very file.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message that names the manifest and the key, and says what is wrong.
-    pub fn find(task: &Path) -> Result<Option<(Manifest, PathBuf)>, String> {
+    pub fn find(task: &Path) -> Result<Option<(Manifest, PathBuf)>, ManifestError> {
         let named = task.file_name().is_some_and(|name| name == NAME);
         let path = if task.is_dir() {
             task.join(NAME)
@@ -135,37 +159,22 @@ impl Manifest {
             return Ok(None);
         }
         if !path.is_file() {
-            let path = ForeignText::of(&path);
-            return Err(format!(
-                "there is no {path}: name a .wasm or .wat file, a {NAME}, or a directory that holds one"
-            ));
+            return Err(ManifestError::Missing(path));
         }
         let manifest: Manifest = read::file(&path)?;
         let manifest = Manifest { path: path.clone(), ..manifest };
         let in_directory = manifest.wasm.components().all(|part| matches!(part, Component::Normal(_)));
         if !in_directory || manifest.wasm.as_os_str().is_empty() {
-            return Err(format!(
-                "{}: `wasm` has to be a file below the directory of the manifest, not {}",
-                ForeignText::of(&path),
-                QuotedName::of(&manifest.wasm)
-            ));
+            return Err(ManifestError::OutsideDirectory { path, wasm: manifest.wasm });
         }
         let wasm = path.with_file_name(&manifest.wasm);
         // A FIFO or a device would keep the user waiting for ever, or take a task from somewhere else.
         if asked && fs::metadata(&wasm).is_ok_and(|found| !found.is_file()) {
-            return Err(format!(
-                "{}: `wasm` has to be a file, and {} is none",
-                ForeignText::of(&path),
-                ForeignText::of(&wasm)
-            ));
+            return Err(ManifestError::NoFile { path, wasm });
         }
         // So would a link to what this process has open, where that is a file.
         if asked && leads_to_what_is_open(&wasm) && !leads_to_what_is_open(directory_of(&path)) {
-            return Err(format!(
-                "{}: `wasm` has to be a file, and {} is a link to what another program has opened, such as standard input",
-                ForeignText::of(&path),
-                ForeignText::of(&wasm)
-            ));
+            return Err(ManifestError::LinkToOpened { path, wasm });
         }
         let about_it = asked || same(&wasm, task);
         Ok(about_it.then_some((manifest, wasm)))
@@ -325,11 +334,7 @@ impl PluginRequests {
 
 impl Policy {
     /// Reads a policy. Relative directories in it are relative to the directory of the file.
-    ///
-    /// # Errors
-    ///
-    /// Those of a manifest.
-    pub fn of_file(path: &Path) -> Result<Policy, String> {
+    pub fn of_file(path: &Path) -> Result<Policy, ManifestError> {
         let mut policy: Policy = read::file(path)?;
         policy.path = path.to_owned();
         for directory in &mut policy.grants.dir {
@@ -389,7 +394,7 @@ mod tests {
     use super::*;
 
     fn manifest(text: &str) -> Result<Manifest, String> {
-        read::text(text)
+        read::text(text).map_err(|e| e.to_string())
     }
 
     fn directories() -> impl Strategy<Value = Vec<(u8, bool)>> {

@@ -40,6 +40,7 @@ use exit::{Exit, Stop};
 use resolve::UsageError;
 use source::ArgOrigins;
 use spec::RunSpec;
+use wasmpool_core::setting::SettingNames;
 use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
@@ -48,6 +49,7 @@ use wasmpool_run::stdio::{Stdout, tell_text};
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     wasmpool_run::allocator::keep_freed_memory();
+    SettingNames::of(hints::option).adopt();
     block_size_signal();
     signals::hear_of_children();
     let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {

@@ -122,7 +122,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         Ok(end) => end,
     };
     let mut ended = None;
-    if end != RunEnd::OutputClosed {
+    if !matches!(end, RunEnd::OutputClosed) {
         // What is left in the channel is written before the process ends; errors from now on are reported through the
         // mailbox.
         if let Ok(Some(Some(mut written))) = writing.join() {
@@ -136,7 +136,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             match event {
                 Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
-                Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
+                Event::JournalFailed(e) => return Err(Error::cannot_journal(e)),
                 Event::Broke(e) => return Err(e),
                 _ => {}
             }
@@ -148,11 +148,11 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         RunEnd::Terminated | RunEnd::GivenUp => Exit::Signal(Signal::SIGTERM as i32),
         RunEnd::OutputClosed => Exit::OutputClosed,
         RunEnd::Halted(_) => Exit::Halted,
-        RunEnd::InputFailed(message) => return Err(Error::Input(message)),
+        RunEnd::InputFailed(e) => return Err(Error::Input(e)),
         RunEnd::Complete => {
             let exit = if counts.failures() > 0 { Exit::Failures } else { Exit::Success };
             let told = ended.as_mut().map_or(Ok(()), |output| output.finish(exit.code()));
-            told.map_err(|e| Error::cannot_journal(&e))?;
+            told.map_err(Error::cannot_journal)?;
             if finished && counts.done == before { Exit::Finished(exit.code()) } else { exit }
         }
     };

@@ -129,7 +129,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
                 });
             });
             if let Err(e) = read {
-                fan.fail(&e.to_string());
+                fan.fail(io::Error::other(e).into());
             }
         };
         start_thread("input", read).map_err(Error::from)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use wasmpool_run::tell;
 
-use super::apart::{self, InputLists, ReadFiles};
+use super::apart::{self, ApartError, InputLists, ReadFiles};
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
@@ -20,10 +20,28 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
 use wasmpool_run::input::{CsvItems, CsvSettings, FileItems, InputFiles, ItemSource, LineItems, TextEncoding};
-use wasmpool_run::journal::{Journal, RunIdentity};
-use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, RunOutput};
+use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
+use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, ResultFilesError, RunOutput, TargetError};
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::SchedulerConfig;
+
+/// The reason why a file that a run writes cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Results(#[from] ResultFilesError),
+    #[error(transparent)]
+    Apart(#[from] ApartError),
+    /// Two paths that led nowhere before lead to the same file.
+    #[error("--output, --failed and --journal have to lead to files of their own")]
+    SameFile,
+    #[error("{said} has the name of a result in the directory of {results}; name another file")]
+    NameOfResult { said: String, results: String },
+}
 
 /// Runs one task over many items.
 pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
@@ -140,7 +158,7 @@ pub fn formed(call: TaskCall, options: &Options) -> TaskCall {
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
 /// ([`apart::check`]).
-pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, String> {
+pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, FilesError> {
     let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose()?;
     let claims = lists.are_there();
     if !journal.as_ref().is_some_and(Journal::is_begun) {
@@ -154,13 +172,13 @@ pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, String>
     // Two links to one file that did not exist before are detected only now.
     let twice = files.iter().enumerate().any(|(n, file)| files.iter().skip(n + 1).any(|other| other == file));
     match twice {
-        true => Err("--output, --failed and --journal have to lead to files of their own".to_owned()),
+        true => Err(FilesError::SameFile),
         false => Ok(output),
     }
 }
 
 /// Opens the directory for results that go to files of their own.
-fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, String> {
+fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, FilesError> {
     let Some(directory) = &*options.results else {
         return Ok(None);
     };
@@ -170,7 +188,7 @@ fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, Stri
         if let Some(named) = path.as_deref().filter(|path| files.may_replace(path)) {
             let shown = ForeignText::of(named).to_string();
             let (said, results) = (path.said_as(option, &shown), options.results.said("--results"));
-            return Err(format!("{said} has the name of a result in the directory of {results}; name another file"));
+            return Err(FilesError::NameOfResult { said: said.to_string(), results: results.to_string() });
         }
     }
     Ok(Some(files))
@@ -184,9 +202,18 @@ fn identity(spec: &RunSpec, output: &RunOutput) -> RunIdentity {
         Some(false) => "a pipe or device",
         Some(true) => "a file",
     };
-    RunIdentity::of_options(spec)
+    RunIdentity::of_options(spec, option_of)
         .and("--output", kind(Some(&output.results)))
         .and("--failed", kind(output.failed.as_ref()))
+}
+
+/// Returns the option that has the name of this member of a [`RunSpec`].
+pub fn option_of(member: &str) -> String {
+    match member {
+        // These arguments stand after `--` on the command line.
+        "arguments" => "the arguments".to_owned(),
+        member => format!("--{member}"),
+    }
 }
 
 /// Returns the size of the longest item: one that does not fit an instance's memory cannot be given to it.
@@ -219,5 +246,5 @@ pub fn encoding_of(format: InputFormat) -> TextEncoding {
 
 /// Returns the columns of all files, so that a function that they cannot fit is refused before it gets any row.
 pub fn columns(items: &mut dyn ItemSource) -> Result<Vec<(String, CsvColumns)>, Error> {
-    items.columns().map_err(|e| Error::Input(e.to_string()))
+    items.columns().map_err(|e| Error::Input(e.into()))
 }

@@ -13,6 +13,56 @@ use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
 
+/// The reason why a text is not a value of an option, in words that say what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseUnitError {
+    #[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
+    Size,
+    #[error("a duration is a number with ms, s, m or h, such as 500ms or 2m")]
+    Duration,
+    #[error("a duration has to be longer than nothing")]
+    NoDuration,
+    #[error("it has to be NAME=JSON, such as factor=3")]
+    Binding,
+    #[error("the value of {} is not JSON ({why}); a string needs quotes: {}='\"text\"'", ForeignText::of(.name), advised(.name))]
+    BindingNoJson { name: String, why: String },
+    #[error("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on")]
+    Variable,
+    #[error("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing")]
+    Directory,
+    #[error("it has to be the name that the task has for the directory, such as /tmp")]
+    Scratch,
+    #[error("it is the task's name of an empty directory, such as /tmp; --dir HOST::GUEST:rw grants one of the host")]
+    ScratchOfHost,
+    #[error("it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080")]
+    Peer,
+    #[error("it is not JSON ({why}); a string needs quotes: '\"text\"'")]
+    NoJson { why: String },
+    #[error("a quote, the end of a line and a NUL cannot separate columns")]
+    NoDelimiter,
+    #[error(r"it has to be one character of ASCII, or \t for a tab")]
+    Delimiter,
+    #[error("the kinds of failure that can be tried again are {}", RETRIABLE.map(FailureKind::name).join(", "))]
+    Retriable,
+    #[error("it is never, or now or soon, with ,fail=N or ,fail=N% behind it: soon,fail=10 or now,fail=5%")]
+    Halt,
+    #[error("it is N%, a share of the task's items that failed, or N, a number of them: 20%, 10")]
+    SetAside,
+    #[error("it has to be NAME=FILE, such as check=check.wasm; records carry the name")]
+    NamedTask,
+    #[error("a chunk size is `auto` or a number from 1")]
+    ChunkSize,
+}
+
+/// Maximum characters of a name that is repeated in advice, which is not cut itself.
+const LONGEST_ADVICE: usize = 300;
+
+/// Returns a name as it is to be pasted.
+fn advised(name: &str) -> String {
+    let word = ShellWord::of(name).to_string();
+    if word.len() > LONGEST_ADVICE { "NAME".to_owned() } else { word }
+}
+
 /// The values that an option may have: how each is written, what it stands for, and what it means.
 pub type OptionChoices<T, const N: usize> = [(&'static str, T, &'static str); N];
 
@@ -28,16 +78,14 @@ pub fn one_of<T: Copy + Send + Sync, const N: usize>(
 }
 
 /// Parses a size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
-pub fn size(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text)
-        .map_err(|_| "a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB".to_owned())
+pub fn size(text: &str) -> Result<u64, ParseUnitError> {
+    parse_size::parse_size(text).map_err(|_| ParseUnitError::Size)
 }
 
 /// Parses a duration: a number with `ms`, `s`, `m` or `h`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let hint = || "a duration is a number with ms, s, m or h, such as 500ms or 2m".to_owned();
-    let duration = humantime::parse_duration(text).map_err(|_| hint())?;
-    if duration.is_zero() { Err("a duration has to be longer than nothing".to_owned()) } else { Ok(duration) }
+pub fn duration(text: &str) -> Result<Duration, ParseUnitError> {
+    let duration = humantime::parse_duration(text).map_err(|_| ParseUnitError::Duration)?;
+    if duration.is_zero() { Err(ParseUnitError::NoDuration) } else { Ok(duration) }
 }
 
 /// The values of one use of a repeatable option: on the command line a single value, whatever is in it; in the
@@ -56,13 +104,13 @@ impl<'a, T> IntoIterator for &'a RepeatedOption<T> {
 
 /// A parser of [`RepeatedOption`], made from a parser of one value.
 pub struct EachOf<T> {
-    one: fn(&str) -> Result<T, String>,
+    one: fn(&str) -> Result<T, ParseUnitError>,
     /// True if a text that can be read as one value is one in the environment, too, although it spans lines.
     whole_first: bool,
 }
 
 /// Returns a parser for values of a repeatable option.
-pub fn each<T>(one: fn(&str) -> Result<T, String>) -> EachOf<T> {
+pub fn each<T>(one: fn(&str) -> Result<T, ParseUnitError>) -> EachOf<T> {
     EachOf { one, whole_first: false }
 }
 
@@ -81,7 +129,7 @@ impl<T> Clone for EachOf<T> {
 impl<T> Copy for EachOf<T> {}
 
 impl<T> EachOf<T> {
-    fn read(&self, text: &str, source: ValueSource) -> Result<RepeatedOption<T>, String> {
+    fn read(&self, text: &str, source: ValueSource) -> Result<RepeatedOption<T>, ParseUnitError> {
         let one = (self.one)(text);
         if source != ValueSource::EnvVariable || (self.whole_first && one.is_ok()) || !text.contains('\n') {
             return one.map(|one| RepeatedOption(vec![one]));
@@ -115,97 +163,85 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
     }
 }
 
-/// Maximum characters of a name that is repeated in advice, which is not cut itself.
-const LONGEST_ADVICE: usize = 300;
-
 /// Parses a binding: `NAME=JSON`.
-fn binding(text: &str) -> Result<(String, String), String> {
-    let (name, json) = text.split_once('=').ok_or_else(|| "it has to be NAME=JSON, such as factor=3".to_owned())?;
-    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|e| {
-        let (shown, word) = (ForeignText::of(name), ShellWord::of(name).to_string());
-        let word = if word.len() > LONGEST_ADVICE { "NAME" } else { &word };
-        format!("the value of {shown} is not JSON ({e}); a string needs quotes: {word}='\"text\"'")
-    })?;
+fn binding(text: &str) -> Result<(String, String), ParseUnitError> {
+    let (name, json) = text.split_once('=').ok_or(ParseUnitError::Binding)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(json)
+        .map_err(|e| ParseUnitError::BindingNoJson { name: name.to_owned(), why: e.to_string() })?;
     Ok((name.to_owned(), json.to_owned()))
 }
 
 /// Parses an environment variable: `NAME=VALUE`.
-pub fn variable(text: &str) -> Result<(String, String), String> {
+pub fn variable(text: &str) -> Result<(String, String), ParseUnitError> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on".to_owned()),
+        _ => Err(ParseUnitError::Variable),
     }
 }
 
 /// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.
-pub fn directory(text: &str) -> Result<DirectoryGrant, String> {
+pub fn directory(text: &str) -> Result<DirectoryGrant, ParseUnitError> {
     let (text, writable) = split_mode(text);
     match text.split_once("::") {
         Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
             Ok(DirectoryGrant { host: host.into(), guest: guest.to_owned(), writable })
         }
-        _ => Err("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing".to_owned()),
+        _ => Err(ParseUnitError::Directory),
     }
 }
 
 /// Parses the guest's name of its scratch directory.
-pub fn scratch(text: &str) -> Result<String, String> {
+pub fn scratch(text: &str) -> Result<String, ParseUnitError> {
     match text {
-        "" => Err("it has to be the name that the task has for the directory, such as /tmp".to_owned()),
-        _ if text.contains("::") => Err(
-            "it is the task's name of an empty directory, such as /tmp; --dir HOST::GUEST:rw grants one of the host"
-                .to_owned(),
-        ),
+        "" => Err(ParseUnitError::Scratch),
+        _ if text.contains("::") => Err(ParseUnitError::ScratchOfHost),
         _ => Ok(text.to_owned()),
     }
 }
 
 /// Parses a granted peer: `HOST:PORT`.
-pub fn peer(text: &str) -> Result<PeerGrant, String> {
-    let hint = || "it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(hint)?;
-    let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(hint)?;
+pub fn peer(text: &str) -> Result<PeerGrant, ParseUnitError> {
+    let (host, port) = text.rsplit_once(':').ok_or(ParseUnitError::Peer)?;
+    let port = port.parse().ok().filter(|&port| port != 0).ok_or(ParseUnitError::Peer)?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if host.is_empty() || host.contains(['/', '[', ']']) || host.contains(char::is_whitespace) {
-        Err(hint())
+        Err(ParseUnitError::Peer)
     } else {
         Ok(PeerGrant { host: host.to_owned(), port })
     }
 }
 
 /// Checks that a text is JSON.
-pub fn json(text: &str) -> Result<String, String> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map_err(|e| format!("it is not JSON ({e}); a string needs quotes: '\"text\"'"))?;
+pub fn json(text: &str) -> Result<String, ParseUnitError> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| ParseUnitError::NoJson { why: e.to_string() })?;
     Ok(text.to_owned())
 }
 
 /// Parses the separator of CSV columns: one ASCII character that has no other meaning in CSV.
-pub fn csv_delimiter(text: &str) -> Result<u8, String> {
+pub fn csv_delimiter(text: &str) -> Result<u8, ParseUnitError> {
     match text.as_bytes() {
         br"\t" => Ok(b'\t'),
-        [b'"' | b'\n' | b'\r' | 0] => Err("a quote, the end of a line and a NUL cannot separate columns".to_owned()),
+        [b'"' | b'\n' | b'\r' | 0] => Err(ParseUnitError::NoDelimiter),
         [one] if one.is_ascii() => Ok(*one),
-        _ => Err(r"it has to be one character of ASCII, or \t for a tab".to_owned()),
+        _ => Err(ParseUnitError::Delimiter),
     }
 }
 
-/// Parses a kind of failure that may not happen again on another attempt.
-pub fn retriable(text: &str) -> Result<FailureKind, String> {
-    const KINDS: [FailureKind; 8] = [
-        FailureKind::WorkerLost,
-        FailureKind::Timeout,
-        FailureKind::Error,
-        FailureKind::Trap,
-        FailureKind::Exit,
-        FailureKind::Memory,
-        FailureKind::Fuel,
-        FailureKind::OutputTooLarge,
-    ];
-    KINDS.into_iter().find(|kind| kind.name() == text.trim()).ok_or_else(|| {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
-        format!("the kinds of failure that can be tried again are {}", names.join(", "))
-    })
+/// The kinds of failure that may not happen again on another attempt.
+const RETRIABLE: [FailureKind; 8] = [
+    FailureKind::WorkerLost,
+    FailureKind::Timeout,
+    FailureKind::Error,
+    FailureKind::Trap,
+    FailureKind::Exit,
+    FailureKind::Memory,
+    FailureKind::Fuel,
+    FailureKind::OutputTooLarge,
+];
+
+/// Parses one of these kinds.
+pub fn retriable(text: &str) -> Result<FailureKind, ParseUnitError> {
+    RETRIABLE.into_iter().find(|kind| kind.name() == text.trim()).ok_or(ParseUnitError::Retriable)
 }
 
 /// The failures that end the run, if any do.
@@ -213,19 +249,17 @@ pub fn retriable(text: &str) -> Result<FailureKind, String> {
 pub struct MaybeHalt(pub Option<Halt>);
 
 /// Parses `never`, or `now` or `soon` with a number of failures or a percentage of them.
-pub fn halt(text: &str) -> Result<MaybeHalt, String> {
-    let hint =
-        || "it is never, or now or soon, with ,fail=N or ,fail=N% behind it: soon,fail=10 or now,fail=5%".to_owned();
+pub fn halt(text: &str) -> Result<MaybeHalt, ParseUnitError> {
     let (manner, after) = text.split_once(',').map_or((text, None), |(manner, after)| (manner, Some(after)));
     let manner = match manner.trim() {
         "never" if after.is_none() => return Ok(MaybeHalt(None)),
         "soon" => HaltWhen::Soon,
         "now" => HaltWhen::Now,
-        _ => return Err(hint()),
+        _ => return Err(ParseUnitError::Halt),
     };
     let after = match after {
         None => Failures::Count(1),
-        Some(after) => after.trim().strip_prefix("fail=").and_then(failures).ok_or_else(hint)?,
+        Some(after) => after.trim().strip_prefix("fail=").and_then(failures).ok_or(ParseUnitError::Halt)?,
     };
     Ok(MaybeHalt(Some(Halt { manner, after })))
 }
@@ -239,9 +273,8 @@ fn failures(text: &str) -> Option<Failures> {
 }
 
 /// Parses when a task is set aside: after failures of `N%` of its items, or of `N` of them.
-pub fn set_aside(text: &str) -> Result<Failures, String> {
-    failures(text.trim())
-        .ok_or_else(|| "it is N%, a share of the task's items that failed, or N, a number of them: 20%, 10".to_owned())
+pub fn set_aside(text: &str) -> Result<Failures, ParseUnitError> {
+    failures(text.trim()).ok_or(ParseUnitError::SetAside)
 }
 
 /// One of several tasks.
@@ -252,22 +285,22 @@ pub struct NamedTask {
 }
 
 /// Parses a task with a name: `NAME=FILE`.
-pub fn named_task(text: &str) -> Result<NamedTask, String> {
+pub fn named_task(text: &str) -> Result<NamedTask, ParseUnitError> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => {
             Ok(NamedTask { name: name.to_owned(), file: file.into() })
         }
-        _ => Err("it has to be NAME=FILE, such as check=check.wasm; records carry the name".to_owned()),
+        _ => Err(ParseUnitError::NamedTask),
     }
 }
 
 /// Parses a chunk size: `auto` or a number from 1.
-pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, String> {
+pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, ParseUnitError> {
     use wasmpool_scheduler::ChunkSize;
     match (text, text.parse::<u32>()) {
         ("auto", _) => Ok(ChunkSize::Auto),
         (_, Ok(n @ 1..)) => Ok(ChunkSize::Fixed(n)),
-        _ => Err("a chunk size is `auto` or a number from 1".to_owned()),
+        _ => Err(ParseUnitError::ChunkSize),
     }
 }
 
@@ -364,7 +397,7 @@ mod tests {
         assert_eq!(named("a=one.wasm"), Ok(("a".to_owned(), "one.wasm".to_owned())));
         assert_eq!(named("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         for wrong in ["one.wasm", "=one.wasm", "a=", ""] {
-            assert!(named(wrong).unwrap_err().contains("NAME=FILE"), "{wrong}");
+            assert!(named(wrong).unwrap_err().to_string().contains("NAME=FILE"), "{wrong}");
         }
     }
 
@@ -380,7 +413,7 @@ mod tests {
     #[test]
     fn what_cannot_change_is_not_tried_again() {
         assert_eq!(retriable("trap"), Ok(FailureKind::Trap));
-        assert!(retriable("invalid-input").unwrap_err().contains("worker-lost, timeout"));
+        assert!(retriable("invalid-input").unwrap_err().to_string().contains("worker-lost, timeout"));
     }
 
     #[test]
@@ -406,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_binding_that_is_not_json_says_how_to_write_it() {
-        let message = binding("name=text").unwrap_err();
+        let message = binding("name=text").unwrap_err().to_string();
         assert!(message.contains("name='\"text\"'"), "{message}");
     }
 }

@@ -12,7 +12,8 @@ use super::result::AsyncResult;
 use super::settings::{CallSettings, settings};
 use super::shared::SharedWorkers;
 use super::task::LoadedTask;
-use super::value::{Argument, ReturnValue, Star};
+use super::value::{Argument, ReturnError, ReturnValue, Star};
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm};
 use wasmpool_ipc::batch::Batch;
@@ -316,7 +317,7 @@ impl Function {
 /// Reads an outcome as a value of the type that the caller wants.
 pub(super) fn read<R: ReturnValue>(index: u64, outcome: JobOutcome) -> Result<R, ItemError> {
     match outcome {
-        Ok(bytes) => R::read(bytes).map_err(|message| unreadable(index, message)),
+        Ok(bytes) => R::read(bytes).map_err(|e| unreadable(index, &e)),
         Err(FailedItem { attempts, failure }) => Err(ItemError::new(index, attempts, failure)),
     }
 }
@@ -324,7 +325,7 @@ pub(super) fn read<R: ReturnValue>(index: u64, outcome: JobOutcome) -> Result<R,
 /// Reads the outcome of the item `index` as a value of the type that the caller wants, and leaves it in place.
 fn read_at<R: ReturnValue>(state: &JobState, index: u64) -> Result<R, Error> {
     match state.outcome(index) {
-        Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|message| unreadable(index, message))?),
+        Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|e| unreadable(index, &e))?),
         Some(Err(FailedItem { attempts, failure })) => {
             Err(Error::Item(ItemError::new(index, *attempts, failure.clone())))
         }
@@ -340,8 +341,8 @@ fn collect<I: Iterator<Item: Argument>, R: ReturnValue>(outcomes: LazyOutcomes<I
     outcomes.map(|outcome| outcome.and_then(|(index, outcome)| Ok(read(index, outcome)?))).collect()
 }
 
-fn unreadable(index: u64, message: String) -> ItemError {
-    ItemError::new(index, 1, Failure::new(FailureKind::InvalidOutput, message))
+fn unreadable(index: u64, e: &ReturnError) -> ItemError {
+    ItemError::new(index, 1, Failure::new(FailureKind::InvalidOutput, with_sources(e)))
 }
 
 /// Returns the error that explains why an outcome is missing.

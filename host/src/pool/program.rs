@@ -19,9 +19,8 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
 
-use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_run::error::Error;
+use wasmpool_run::error::{Error, WorkerBinaryError};
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::spawn::{self, ChildProgram, ChildRole, ChildWait};
 use wasmpool_sandbox::surroundings::ChildEnd;
@@ -45,11 +44,7 @@ pub fn may_start_own_binary() {
 /// command.
 pub(super) fn find(given: Option<&Path>) -> Result<ChildProgram, Error> {
     if env::args_os().next().is_some_and(|mark| mark == spawn::MARK) {
-        return Err(Error::WorkerBinary(
-            "this process was started as a worker, but its program does not call wasmpool::worker_entry() first thing in \
-             main"
-                .to_owned(),
-        ));
+        return Err(WorkerBinaryError::NoEntry.into());
     }
     if let Some(path) = given {
         return other(path);
@@ -62,11 +57,7 @@ pub(super) fn find(given: Option<&Path>) -> Result<ChildProgram, Error> {
     }
     match env::var_os("PATH").as_deref().and_then(installed) {
         Some(path) => other(&path),
-        None => Err(Error::WorkerBinary(format!(
-            "there is none: call wasmpool::worker_entry() first thing in main, name one with \
-             PoolBuilder::worker_binary or ${VARIABLE}, or install the command `{COMMAND}` {}",
-            env!("CARGO_PKG_VERSION")
-        ))),
+        None => Err(WorkerBinaryError::None.into()),
     }
 }
 
@@ -78,30 +69,21 @@ fn installed(path: &OsStr) -> Option<PathBuf> {
 
 /// Opens a binary, and checks the version that it reports.
 fn other(path: &Path) -> Result<ChildProgram, Error> {
-    let wrong = |what: String| Error::WorkerBinary(format!("{} {what}", ForeignText::of(path)));
+    let path = path.to_owned();
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_PATH)
-        .open(path)
-        .map_err(|e| wrong(format!("cannot be opened: {e}")))?;
+        .open(&path)
+        .map_err(|e| WorkerBinaryError::Unopened { path: path.clone(), source: Arc::new(e) })?;
     let program = ChildProgram::Other(Arc::new(file));
-    let answer = ask(&program).map_err(|e| wrong(format!("cannot be started: {e}")))?;
-    match answer {
-        VersionAnswer::Version(version) if version == env!("CARGO_PKG_VERSION") => Ok(program),
-        VersionAnswer::Version(version) => Err(wrong(format!(
-            "is of version {}, and this is {}: use one of the same",
-            ForeignText::of(&version),
-            env!("CARGO_PKG_VERSION")
-        ))),
-        VersionAnswer::Killed(ended) => {
-            Err(wrong(format!("was ended by somebody else before it said which version it is ({ended}); try again")))
-        }
-        VersionAnswer::None => Err(wrong(
-            "does not answer as a worker: it has to be the `wasmpool` command, or a program that calls \
-             wasmpool::worker_entry() first thing in main"
-                .to_owned(),
-        )),
+    let answer = ask(&program).map_err(|e| WorkerBinaryError::Unstarted { path: path.clone(), source: Box::new(e) })?;
+    Err(match answer {
+        VersionAnswer::Version(version) if version == env!("CARGO_PKG_VERSION") => return Ok(program),
+        VersionAnswer::Version(version) => WorkerBinaryError::OtherVersion { path, version },
+        VersionAnswer::Killed(end) => WorkerBinaryError::Killed { path, end },
+        VersionAnswer::None => WorkerBinaryError::NoAnswer { path },
     }
+    .into())
 }
 
 /// The answer of a binary that was asked for its version.

@@ -63,7 +63,7 @@ impl<T: Serialize> Argument for T {
     }
 
     fn write(item: Self, batch: &mut Batch) {
-        batch.push_written(|bytes| spelled::write(&item, bytes).map_err(|e| unwritable(&e)));
+        batch.push_written(|bytes| spelled::write(&item, bytes).map_err(ArgumentError::NoJson));
     }
 }
 
@@ -94,9 +94,20 @@ fn cast<T, U: 'static>(value: T) -> Result<U, T> {
     Ok(unsafe { std::mem::transmute_copy(&value) })
 }
 
-fn unwritable(e: &serde_json::Error) -> String {
-    format!("the item cannot be written as JSON: {e}")
+/// The reason why an item cannot be given to a worker.
+#[derive(Debug, thiserror::Error)]
+enum ArgumentError {
+    #[error("the item cannot be written as JSON")]
+    NoJson(#[source] serde_json::Error),
+    #[error("starmap takes tuples of arguments; map takes items as they are")]
+    NoTuple,
 }
+
+/// Error: a result is not of the type that it is wanted as.
+#[doc(hidden)]
+#[derive(Debug, thiserror::Error)]
+#[error("the result is not of the type that it is wanted as")]
+pub struct ReturnError(#[from] serde_json::Error);
 
 /// A tuple of arguments, as `starmap` takes them; a tuple of one is that argument.
 pub struct Star<T>(pub T);
@@ -109,10 +120,10 @@ impl<T: Serialize> Argument for Star<T> {
     fn write(item: Self, batch: &mut Batch) {
         batch.push_written(|bytes| {
             let start = bytes.len();
-            spelled::write(&item.0, bytes).map_err(|e| unwritable(&e))?;
+            spelled::write(&item.0, bytes).map_err(ArgumentError::NoJson)?;
             let tuple = &bytes[start..];
             if tuple.first() != Some(&b'[') {
-                return Err("starmap takes tuples of arguments; map takes items as they are".to_owned());
+                return Err(ArgumentError::NoTuple);
             }
             if tuple == b"[]" {
                 bytes.truncate(start);
@@ -136,7 +147,7 @@ pub trait ReturnValue: Sized {
     #[doc(hidden)]
     fn form() -> ResultForm;
     #[doc(hidden)]
-    fn read(bytes: bytes::Bytes) -> Result<Self, String>;
+    fn read(bytes: bytes::Bytes) -> Result<Self, ReturnError>;
 }
 
 impl<T: DeserializeOwned> ReturnValue for T {
@@ -144,8 +155,8 @@ impl<T: DeserializeOwned> ReturnValue for T {
         ResultForm::Json
     }
 
-    fn read(bytes: bytes::Bytes) -> Result<T, String> {
-        spelled::read(&bytes).map_err(|e| format!("the result is not of the type that it is wanted as: {e}"))
+    fn read(bytes: bytes::Bytes) -> Result<T, ReturnError> {
+        Ok(spelled::read(&bytes)?)
     }
 }
 
@@ -154,7 +165,7 @@ impl ReturnValue for Bytes {
         ResultForm::Raw
     }
 
-    fn read(bytes: bytes::Bytes) -> Result<Bytes, String> {
+    fn read(bytes: bytes::Bytes) -> Result<Bytes, ReturnError> {
         // A small result shares its memory with others, and must not keep that alive.
         Ok(Bytes(if bytes.len() < LARGE { bytes.to_vec() } else { bytes.into() }))
     }
@@ -165,7 +176,7 @@ impl ReturnValue for Bytes<bytes::Bytes> {
         ResultForm::Raw
     }
 
-    fn read(bytes: bytes::Bytes) -> Result<Self, String> {
+    fn read(bytes: bytes::Bytes) -> Result<Self, ReturnError> {
         Ok(Bytes(bytes))
     }
 }

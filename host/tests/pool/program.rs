@@ -9,7 +9,7 @@ use crate::support::{INNER, SQUARES, again, beside_others};
 
 fn refused(built: Result<Pool, Error>) -> String {
     match built {
-        Err(Error::WorkerBinary(message)) => message,
+        Err(Error::WorkerBinary(why)) => why.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -1,4 +1,5 @@
 //! Layers import downwards only: checked for crates by their manifests, and for the modules of a crate by their source.
+//! What crosses their borders is checked too: errors have types, and only the command knows its options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -141,5 +142,72 @@ fn no_two_modules_of_a_crate_name_each_other() {
     for (name, _) in ARROWS {
         let found = circles(name);
         assert!(found.is_empty(), "in {name}, where the empty name is that of the files at its top: {found:?}");
+    }
+}
+
+/// Returns the files below `host/src` and `host/crates`, with their source as it is released.
+fn released_sources() -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    files(&workspace().join("host/src"), &mut all);
+    files(&workspace().join("host/crates"), &mut all);
+    let is_test = |file: &Path| file.iter().any(|part| part == "tests" || part == "tests.rs");
+    all.retain(|file| file.extension().is_some_and(|extension| extension == "rs") && !is_test(file));
+    let released = |file: PathBuf| {
+        let text = fs::read_to_string(&file).expect("a file of the source");
+        let released = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+        (file, released)
+    };
+    all.into_iter().map(released).collect()
+}
+
+/// Returns the error types of all `Result`s in a type.
+fn error_types(ty: &str) -> Vec<&str> {
+    let error_type = |(at, found): (usize, &str)| {
+        let (inside, mut depth, mut last) = (&ty[at + found.len()..], 0, None);
+        for (at, c) in inside.char_indices() {
+            match c {
+                '<' | '(' | '[' => depth += 1,
+                '>' if depth == 0 => return last.map(|last| inside[last..at].trim()),
+                '>' | ')' | ']' => depth -= 1,
+                ',' if depth == 0 => last = Some(at + 1),
+                _ => {}
+            }
+        }
+        None
+    };
+    ty.match_indices("Result<").filter_map(error_type).collect()
+}
+
+#[test]
+fn no_error_that_leaves_a_module_is_a_text() {
+    assert_eq!(error_types("io::Result<Result<Vec<(u8, String)>, Error>>"), ["Error"]);
+    assert_eq!(error_types("Option<Result<(String, u8), String>>"), ["String"]);
+    for (file, text) in released_sources() {
+        for function in
+            ["pub fn ", "pub(super) fn ", "pub(crate) fn "].iter().flat_map(|start| text.split(start).skip(1))
+        {
+            let signature = function.split([';', '{']).next().unwrap_or_default();
+            let errors = error_types(signature);
+            assert!(!errors.contains(&"String"), "in {}: {signature}", file.display());
+        }
+    }
+}
+
+/// Files outside the command that may hold something like an option: what a lying worker says.
+const LIES: &str = "hostile.rs";
+
+#[test]
+fn only_the_command_names_its_options() {
+    let is_option = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
+    for (file, text) in released_sources() {
+        if file.ends_with(LIES)
+            || file.starts_with(workspace().join("host/src/cli"))
+            || file.iter().any(|part| part == "bin")
+        {
+            continue;
+        }
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            assert!(!line.split("--").skip(1).any(is_option), "in {}: {line}", file.display());
+        }
     }
 }

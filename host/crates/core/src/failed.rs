@@ -3,6 +3,7 @@
 //! A line begins with [`MARK`], so telling an ordinary item apart costs a look at its first bytes and no more.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,6 +13,7 @@ use crate::json;
 use crate::outcome::{Failure, FailureKind};
 use crate::policy::ItemEncoding;
 use crate::row;
+use crate::setting::Setting;
 
 /// The first member of a line, which identifies it. It is compact JSON, as this program writes it and `jq -c` leaves
 /// it.
@@ -68,12 +70,12 @@ impl FailedLine<'_> {
     }
 
     /// Cuts a row of CSV and returns the object or the array of its cells.
-    fn row(&self, text: &[u8]) -> Result<Vec<u8>, String> {
+    fn row(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let columns: Option<Vec<String>> =
-            self.columns.map(|columns| serde_json::from_str(columns.get())).transpose().map_err(|e| e.to_string())?;
+            self.columns.map(|columns| serde_json::from_str(columns.get())).transpose()?;
         let delimiter: Option<String> = self.delimiter.and_then(|it| serde_json::from_str(it.get()).ok());
         let delimiter = delimiter.and_then(|it| it.bytes().next()).unwrap_or(b',');
-        row::of_text(text, delimiter, columns.as_deref())
+        Ok(row::of_text(text, delimiter, columns.as_deref())?)
     }
 }
 
@@ -92,13 +94,13 @@ pub fn read(item: &[u8]) -> Option<Result<ReadItem<'_>, Failure>> {
         FailedInput::Text | FailedInput::Base64 => bytes(ItemEncoding::Bytes),
         FailedInput::CsvText | FailedInput::CsvBase64 => match line.row(&line.bytes()?) {
             Ok(row) => Some(Ok((Cow::Owned(row), ItemEncoding::Csv))),
-            Err(message) => invalid(message.into()),
+            Err(e) => invalid(e.to_string().into()),
         },
         // A line of input must not decide which files the host opens, unless the user has said that the input names
         // files.
         FailedInput::Path | FailedInput::PathBase64 => {
-            let hint = "; --input-format files reads it again";
-            let known = line.message.ends_with(hint);
+            let hint = format!("; {} reads it again", Setting::InputOfFiles);
+            let known = line.message.ends_with(&hint);
             invalid(if known { line.message } else { format!("{}{hint}", line.message).into() })
         }
         FailedInput::Unreadable => invalid(line.message),
@@ -353,7 +355,7 @@ mod tests {
             let line = unread(&RawText::Path(path));
             assert_eq!(read_named(&line), Some(NamedInput::Path(path.to_vec())));
             let failure = read(&line).expect("a line of ours").expect_err("it is not opened");
-            assert!(failure.message.contains("--input-format files"), "{}", failure.message);
+            assert!(failure.message.contains("an input of files reads it again"), "{}", failure.message);
         }
         let line = super::tests::line(ItemTag::Item, b"\xff\x01", ItemEncoding::Bytes);
         assert_eq!(read_named(&line), Some(NamedInput::Item(b"\xff\x01".to_vec())));

@@ -1,5 +1,6 @@
 //! Text and bytes as JSON.
 
+use base64::DecodeError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -26,9 +27,14 @@ pub fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.truncate(start + written.and_then(Result::ok).unwrap_or(0));
 }
 
-/// Returns the bytes of a base64 text, or the reason why it is not base64.
-pub fn from_base64(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| format!("it has to be base64 with padding: {error}"))
+/// Error: a text is not base64.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it has to be base64 with padding")]
+pub struct NotBase64(#[from] DecodeError);
+
+/// Returns the bytes of a base64 text.
+pub fn from_base64(text: &str) -> Result<Vec<u8>, NotBase64> {
+    Ok(STANDARD.decode(text)?)
 }
 
 /// Returns the bytes whose base64 a JSON string holds.

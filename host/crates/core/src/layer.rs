@@ -121,7 +121,7 @@ impl LayerPart {
         }
     }
 
-    /// Returns the condition under which strict mode (`--sandbox strict`) can do without it.
+    /// Returns the condition under which strict mode can do without it.
     pub fn substitute(self) -> Substitute {
         match self {
             LayerPart::EmptyRoot => Substitute::Or(&[LayerPart::LandlockFiles]),
@@ -153,7 +153,7 @@ impl LayerPart {
     }
 }
 
-/// Condition under which strict mode (`--sandbox strict`) can do without a part.
+/// Condition under which strict mode can do without a part.
 pub enum Substitute {
     /// There is none: the part is required.
     None,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod chain;
 pub mod failed;
 pub mod guest_grants;
 pub mod item;
@@ -15,5 +16,6 @@ pub mod policy;
 #[cfg(feature = "probes")]
 pub mod probe;
 pub mod row;
+pub mod setting;
 pub mod share;
 pub mod text;

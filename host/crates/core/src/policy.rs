@@ -142,7 +142,7 @@ pub struct TaskCall {
     pub columns: Vec<(String, CsvColumns)>,
     /// True if commands may write more than is kept in memory, so that their output is sent in parts.
     pub in_parts: bool,
-    /// True if items may be lines of `--failed`; the item within such a line is then meant.
+    /// True if items may be lines of failed items; the item within such a line is then meant.
     pub takes_failed: bool,
     pub result_form: ResultForm,
 }

@@ -37,10 +37,26 @@ pub fn key(name: &str) -> String {
     serde_json::Value::from(name).to_string() + ":"
 }
 
-/// Cuts a text that should be one row of these columns, or returns the reason why it is not.
-pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result<Vec<u8>, String> {
+/// Error: a text is not one row of the expected columns.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    #[error("the row of CSV is empty")]
+    Empty,
+    #[error("a quote opens in the row of CSV and is not closed")]
+    OpenQuote,
+    #[error("there is more than one row of CSV")]
+    SeveralRows,
+    #[error("the row of CSV has {cells} cells, its header has {header}")]
+    OtherLength { cells: usize, header: usize },
+    /// A cell, counted from 1, is not UTF-8.
+    #[error("the row of CSV is not UTF-8 in cell {cell}")]
+    NotUtf8 { cell: usize },
+}
+
+/// Cuts a text that should be one row of these columns.
+pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result<Vec<u8>, RowError> {
     if text.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-        return Err("the row of CSV is empty".to_owned());
+        return Err(RowError::Empty);
     }
     let (mut cells, mut ends) = (vec![0; text.len() + 1], vec![0; 64]);
     let (mut used, mut ended, mut rest, mut is_at_end) = (0, 0, text, false);
@@ -56,22 +72,22 @@ pub fn of_text(text: &[u8], delimiter: u8, columns: Option<&[String]>) -> Result
             ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
             // A newline ends any row, except one in which a quote is open.
             ReadRecordResult::InputEmpty if !is_at_end => (rest, is_at_end) = (b"\n", true),
-            _ => return Err("a quote opens in the row of CSV and is not closed".to_owned()),
+            _ => return Err(RowError::OpenQuote),
         }
     };
     if !rest.trim_ascii().is_empty() {
-        return Err("there is more than one row of CSV".to_owned());
+        return Err(RowError::SeveralRows);
     }
     let cells = split(&cells, &ends[..ended]);
     let mut row = Vec::new();
     let written = match columns {
         Some(columns) if columns.len() != cells.len() => {
-            return Err(format!("the row of CSV has {} cells, its header has {}", cells.len(), columns.len()));
+            return Err(RowError::OtherLength { cells: cells.len(), header: columns.len() });
         }
         Some(columns) => object(&columns.iter().map(|name| key(name)).collect::<Vec<_>>(), &cells, &mut row),
         None => array(&cells, &mut row),
     };
-    written.map(|()| row).map_err(|at| format!("the row of CSV is not UTF-8 in cell {}", at + 1))
+    written.map(|()| row).map_err(|at| RowError::NotUtf8 { cell: at + 1 })
 }
 
 /// Returns the cells that end at these positions.
@@ -172,7 +188,7 @@ mod tests {
             (b"a,b\nc,d", "more than one row"),
             (b"a,\xff", "not UTF-8 in cell 2"),
         ] {
-            let message = of_text(text, b',', Some(&columns)).expect_err("it is none");
+            let message = of_text(text, b',', Some(&columns)).expect_err("it is none").to_string();
             assert!(message.contains(says), "{message}");
         }
         assert_eq!(of_text(b"a,b\r\n", b',', Some(&columns)).as_deref(), Ok(&br#"{"x":"a","y":"b"}"#[..]));

@@ -1,10 +1,12 @@
 //! Items that have been read, in the form in which they are written to a lane.
 
+use std::error::Error;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::failed::{self, RawText};
 use wasmpool_core::text::cut;
 
@@ -54,9 +56,9 @@ impl Batch {
         }
     }
 
-    /// Appends an item that `write` appends to the given bytes. If it returns a message instead, the item becomes a
+    /// Appends an item that `write` appends to the given bytes. If it returns an error instead, the item becomes a
     /// failure of kind `invalid-input`.
-    pub fn push_written(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) {
+    pub fn push_written<E: Error + 'static>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
         self.copy_last();
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; ITEM_HEADER]);
@@ -72,13 +74,16 @@ impl Batch {
             }
             (written, _) => {
                 self.bytes.truncate(start);
-                self.push_unreadable(&written.err().unwrap_or_else(|| TOO_LONG.to_owned()), &RawText::Nothing);
+                self.push_unreadable(
+                    &written.err().map_or_else(|| TOO_LONG.to_owned(), |e| with_sources(&e)),
+                    &RawText::Nothing,
+                );
             }
         }
     }
 
     /// Appends an item that could not be read: it becomes a failure of kind `invalid-input` with this reason. Its
-    /// original text is kept for `--failed`.
+    /// original text is kept for the line of a failed item.
     pub fn push_unreadable(&mut self, reason: &str, raw: &RawText<'_>) {
         let mut item = Vec::new();
         failed::unreadable(&cut(reason, REASON), raw, &mut item);
@@ -190,7 +195,7 @@ mod tests {
     fn an_item_whose_writing_panics_leaves_nothing() {
         let mut batch = Batch::default();
         batch.push(b"one");
-        let write = |bytes: &mut Vec<u8>| {
+        let write = |bytes: &mut Vec<u8>| -> Result<(), std::io::Error> {
             bytes.extend_from_slice(b"half of an item");
             panic!("in the middle");
         };

@@ -9,6 +9,7 @@ use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
 #[cfg(feature = "probes")]
 use wasmpool_core::probe::{Probe, ProbeOutcome};
+use wasmpool_core::setting::SettingNames;
 use wasmpool_core::share::{ObjectRights, ObjectSpec};
 
 /// Everything a worker needs to know. Sent in a memfd, because bound arguments may be of any size.
@@ -18,6 +19,8 @@ pub struct WorkerSetup {
     pub call: TaskCall,
     /// True if the machine may move memory to disk.
     pub swap: bool,
+    /// What the settings are called in messages.
+    pub names: SettingNames,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
@@ -42,6 +45,8 @@ pub struct CompileRequest {
     pub profile: EngineProfile,
     pub sandbox: SandboxMode,
     pub init: Option<InitCall>,
+    /// What the settings are called in messages.
+    pub names: SettingNames,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
@@ -53,6 +58,7 @@ impl CompileRequest {
             profile,
             sandbox,
             init,
+            names: SettingNames::of_this_process(),
             #[cfg(feature = "probes")]
             probe: None,
         }

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::grants::GrantError;
+use crate::input::InputError;
+use crate::journal::JournalError;
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{ForeignText, MessageLines};
-use wasmpool_sandbox::surroundings::told;
+pub use wasmpool_sandbox::surroundings::with_sources;
+use wasmpool_sandbox::surroundings::{ChildEnd, told};
 
 /// An error that keeps a run or a pool from starting or continuing, or that a call of a pool returns.
 ///
@@ -17,8 +21,8 @@ use wasmpool_sandbox::surroundings::told;
 #[non_exhaustive]
 pub enum Error {
     /// The task cannot be read, compiled or called in this way. Nothing ran.
-    #[error("{}", MessageLines(.0))]
-    Task(String),
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The artifact does not fit this build or this machine. Compiling the task again helps.
     #[error("the compiled task cannot be loaded: {}", MessageLines(.0))]
     Artifact(String),
@@ -38,8 +42,8 @@ pub enum Error {
     )]
     Workers(String),
     /// There is no binary to start worker processes from.
-    #[error("no worker binary: {}", MessageLines(.0))]
-    WorkerBinary(String),
+    #[error(transparent)]
+    WorkerBinary(#[from] WorkerBinaryError),
     /// A bound argument, or that of `init`, cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
     Argument(String),
@@ -67,8 +71,8 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// The input cannot be read.
-    #[error("cannot read the input: {}", MessageLines(.0))]
-    Input(String),
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// The results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] Arc<io::Error>),
@@ -76,14 +80,80 @@ pub enum Error {
     #[error("{}", MessageLines(.0))]
     Shared(String),
     /// The run cannot continue with its journal.
-    #[error("{}", MessageLines(.0))]
-    Journal(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The system refused something that the run needs.
     #[error("{}", told(.0))]
     System(Arc<io::Error>),
     /// A thread of the program panicked: an invariant is broken. What is known of the run is not reliable.
     #[error("this is a bug in wasmpool, please report it: {}", MessageLines(.0))]
     Bug(String),
+}
+
+/// The reason why a task cannot be read, compiled or called. `task` is its name.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    #[error("cannot read the task {}", ForeignText::of(.task))]
+    Unreadable { task: String, source: Arc<io::Error> },
+    /// The system refused something that compiling needs.
+    #[error("{}: cannot compile it", ForeignText::of(.task))]
+    Uncompiled { task: String, source: Arc<io::Error> },
+    #[error("{}: compiling it took longer than {seconds} s and was ended", ForeignText::of(.task))]
+    CompileTimeout { task: String, seconds: u64 },
+    /// The compile process met a limit.
+    #[error("{}: compiling it {limit}", ForeignText::of(.task))]
+    CompileLimit { task: String, limit: String },
+    #[error("{}: the compile process ended without an answer ({end})", ForeignText::of(.task))]
+    CompilerEnded { task: String, end: ChildEnd },
+    /// It is not valid, or is too large, in words of the compile process.
+    #[error("{}", MessageLines(&format!("{task}: {why}")))]
+    Refused { task: String, why: String },
+    /// It cannot be called in this way, in words of a worker.
+    #[error("{}", MessageLines(.0))]
+    Unusable(String),
+    /// Its `init` failed, in words of a worker.
+    #[error("the task cannot be initialised: {}", MessageLines(.0))]
+    Uninitialised(String),
+}
+
+/// The reason why there is no binary to start worker processes from.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerBinaryError {
+    /// This process was started as a worker itself.
+    #[error(
+        "no worker binary: this process was started as a worker, but its program does not call wasmpool::worker_entry() \
+         first thing in main"
+    )]
+    NoEntry,
+    /// No binary was named or found.
+    #[error(
+        "no worker binary: there is none: call wasmpool::worker_entry() first thing in main, name one with \
+         PoolBuilder::worker_binary or $WASMPOOL_WORKER_BINARY, or install the command `wasmpool` {}",
+        env!("CARGO_PKG_VERSION")
+    )]
+    None,
+    #[error("no worker binary: {} cannot be opened", ForeignText::of(.path))]
+    Unopened { path: PathBuf, source: Arc<io::Error> },
+    #[error("no worker binary: {} cannot be started", ForeignText::of(.path))]
+    Unstarted { path: PathBuf, source: Box<Error> },
+    #[error(
+        "no worker binary: {} is of version {}, and this is {}: use one of the same",
+        ForeignText::of(.path), ForeignText::of(.version), env!("CARGO_PKG_VERSION")
+    )]
+    OtherVersion { path: PathBuf, version: String },
+    #[error(
+        "no worker binary: {} was ended by somebody else before it said which version it is ({end}); try again",
+        ForeignText::of(.path)
+    )]
+    Killed { path: PathBuf, end: ChildEnd },
+    #[error(
+        "no worker binary: {} does not answer as a worker: it has to be the `wasmpool` command, or a program that calls \
+         wasmpool::worker_entry() first thing in main",
+        ForeignText::of(.path)
+    )]
+    NoAnswer { path: PathBuf },
 }
 
 /// Runs the work of a thread, and returns a panic as an [`Error::Bug`] that names the thread as `who`. The panic hook
@@ -94,24 +164,6 @@ pub fn caught<T>(who: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
         let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Error::Bug(format!("{who} broke down: {}", said.unwrap_or("it does not say why")))
     })
-}
-
-/// Returns an error in words with all that is behind it, each of which says its own part alone.
-pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = said(error);
-    let mut next = error.source();
-    while let Some(source) = next {
-        text += ": ";
-        text += &said(source);
-        next = source.source();
-    }
-    text
-}
-
-/// Returns what one error of a chain says: one of the system with the limit that it may come from.
-fn said(error: &(dyn std::error::Error + 'static)) -> String {
-    let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
-    shared.or(error.downcast_ref::<io::Error>()).map_or_else(|| error.to_string(), told)
 }
 
 impl Error {
@@ -125,8 +177,9 @@ impl Error {
         Error::Output(Arc::new(e))
     }
 
-    pub fn cannot_journal(e: &io::Error) -> Error {
-        Error::Journal(format!("cannot write the journal: {e}"))
+    /// Makes the error for a journal that cannot be written.
+    pub fn cannot_journal(e: io::Error) -> Error {
+        Error::Journal(JournalError::write(e))
     }
 }
 
@@ -161,14 +214,15 @@ mod tests {
     fn what_a_worker_or_a_task_says_is_no_line_of_ours() {
         let said = || "bad\nwasmpool: all is well\u{1b}[2J\n\n\n".to_owned();
         for error in [
-            Error::Task(said()),
+            TaskError::Unusable(said()).into(),
+            TaskError::Refused { task: said(), why: said() }.into(),
             Error::Artifact(said()),
             Error::Grant(GrantError::SameName(said())),
             Error::Sandbox(said()),
             Error::Workers(said()),
-            Error::WorkerBinary(said()),
-            Error::Input(said()),
-            Error::Journal(said()),
+            WorkerBinaryError::OtherVersion { path: said().into(), version: said() }.into(),
+            Error::Input(InputError::Directory(said().into())),
+            Error::Journal(JournalError::NoJournal(said().into())),
         ] {
             let shown = error.to_string();
             assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");

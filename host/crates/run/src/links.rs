@@ -1,6 +1,6 @@
 //! Detects links that a task may have made on the way to a file that the host is about to write.
 //!
-//! A task that is granted a directory for writing (`--dir …:rw`) can put a link into it, in this run or an earlier one,
+//! A task that is granted a directory for writing can put a link into it, in this run or an earlier one,
 //! where the user later has something written. The host must not follow it: it may write where the task may not.
 
 use std::collections::VecDeque;

@@ -70,9 +70,9 @@ impl Stdout {
     }
 
     /// Returns an error if it is known beforehand that nothing can be written to it.
-    pub fn check(self) -> Result<(), String> {
+    pub fn check(self) -> Result<(), StreamError> {
         match wrong(libc::STDOUT_FILENO, &io::stdout(), OFlag::O_WRONLY) {
-            Some(wrong) => Err(format!("standard output {wrong}; redirect it, or name a file with -o")),
+            Some(fault) => Err(StreamError::Output(fault)),
             None => Ok(()),
         }
     }
@@ -85,9 +85,9 @@ impl Stdin {
     }
 
     /// Returns an error if it is known beforehand that nothing can be read from it.
-    pub fn check(self) -> Result<(), String> {
+    pub fn check(self) -> Result<(), StreamError> {
         match wrong(libc::STDIN_FILENO, &io::stdin(), OFlag::O_RDONLY) {
-            Some(wrong) => Err(format!("standard input {wrong}; redirect it, or name a file")),
+            Some(fault) => Err(StreamError::Input(fault)),
             None => Ok(()),
         }
     }
@@ -100,18 +100,47 @@ fn duplicate(number: i32, stream: &impl AsFd) -> io::Result<File> {
     }
 }
 
+/// A standard stream that cannot be used, with what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    #[error("standard input {0}; redirect it, or name a file")]
+    Input(StreamFault),
+    #[error("standard output {0}; redirect it, or name a file")]
+    Output(StreamFault),
+}
+
+/// What is wrong with a standard stream, in words that follow its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFault {
+    Closed,
+    NotForReading,
+    NotForWriting,
+    Directory,
+}
+
+impl fmt::Display for StreamFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StreamFault::Closed => "is closed",
+            StreamFault::NotForReading => "is not open for reading",
+            StreamFault::NotForWriting => "is not open for writing",
+            StreamFault::Directory => "is a directory",
+        })
+    }
+}
+
 /// Returns what is wrong with a stream that must be open in this direction, or in both.
-fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<&'static str> {
+fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<StreamFault> {
     if is_closed(number) {
-        return Some("is closed");
+        return Some(StreamFault::Closed);
     }
     let flags = OFlag::from_bits_retain(fcntl(stream, FcntlArg::F_GETFL).ok()?);
     let open = flags & OFlag::O_ACCMODE;
     if flags.contains(OFlag::O_PATH) || (open != way && open != OFlag::O_RDWR) {
-        return Some(if way == OFlag::O_RDONLY { "is not open for reading" } else { "is not open for writing" });
+        return Some(if way == OFlag::O_RDONLY { StreamFault::NotForReading } else { StreamFault::NotForWriting });
     }
     let kind = SFlag::from_bits_truncate(fstat(stream).ok()?.st_mode) & SFlag::S_IFMT;
-    (kind == SFlag::S_IFDIR).then_some("is a directory")
+    (kind == SFlag::S_IFDIR).then_some(StreamFault::Directory)
 }
 
 impl Write for Stdout {

@@ -2,6 +2,7 @@
 //! are out of reach.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath,
@@ -21,8 +22,23 @@ const PARTS: [(LayerPart, ABI, &str); 3] = [
     (LayerPart::LandlockScopes, ABI::V6, "the kernel's Landlock is older than 6.12 and knows no scopes"),
 ];
 
-pub fn enter(openings: &SandboxOpenings, scratch: Option<BorrowedFd<'_>>) -> Vec<(LayerPart, Result<(), String>)> {
-    let status = restrict(openings, scratch);
+/// The reason why a part of Landlock does not hold.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LandlockError {
+    /// The kernel does not have the version that the part requires.
+    #[error("{0}")]
+    TooOld(&'static str),
+    /// The kernel refused the rules. The text includes what is behind it.
+    #[error("{0}")]
+    Refused(Arc<RulesetError>),
+}
+
+/// Enters Landlock, and returns which of its parts hold.
+pub fn enter(
+    openings: &SandboxOpenings,
+    scratch: Option<BorrowedFd<'_>>,
+) -> Vec<(LayerPart, Result<(), LandlockError>)> {
+    let status = restrict(openings, scratch).map_err(Arc::new);
     let abi = match &status {
         Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => *effective_abi,
         Ok(_) | Err(_) => ABI::Unsupported,
@@ -31,8 +47,8 @@ pub fn enter(openings: &SandboxOpenings, scratch: Option<BorrowedFd<'_>>) -> Vec
         .into_iter()
         .map(|(part, needed, why)| {
             let result = match &status {
-                Err(e) => Err(e.to_string()),
-                Ok(_) if abi < needed => Err(why.to_owned()),
+                Err(e) => Err(LandlockError::Refused(Arc::clone(e))),
+                Ok(_) if abi < needed => Err(LandlockError::TooOld(why)),
                 Ok(_) => Ok(()),
             };
             (part, result)

@@ -30,14 +30,15 @@ pub mod surroundings;
 mod syscalls;
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::unistd::{getegid, geteuid};
 
 pub use limits::{PER_OUTPUT_BYTE, ProcessLimits, fault_plainly, why_compiling_ended};
-pub use report::SandboxReport;
+pub use report::{MissingPart, SandboxReport};
+pub use scratch::ScratchError;
 pub use start::{nowhere, own_socket};
 pub use steps::ProcessRole;
 use steps::ProcessStage;
@@ -127,14 +128,15 @@ impl SandboxPlan {
     }
 }
 
-/// Error: a layer that `--sandbox strict` requires is not available on this machine.
-#[derive(Debug)]
-pub struct MissingLayer(String);
-
-impl fmt::Display for MissingLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The reason why a process must not read what a stranger wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// Parts that strict mode requires are not available on this machine.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Missing(Vec<MissingPart>),
+    /// The process would outlive its host.
+    #[error("the process cannot be made to end with its host")]
+    OutlivesHost(#[source] io::Error),
 }
 
 /// A sandbox that was entered for loading.
@@ -145,13 +147,13 @@ pub struct Sandbox {
     /// True if the root directory holds nothing but this process's own descriptors.
     empty_root: bool,
     /// The scratch directory, or the reason why there is none.
-    scratch: Option<Result<OwnedFd, String>>,
+    scratch: Option<Result<OwnedFd, ScratchError>>,
 }
 
 /// Gives up everything that loading a task (or compiling one) does not need.
 ///
 /// The process must have one thread, and must have opened what it needs of `/proc`.
-pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, MissingLayer> {
+pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
     let mut report = SandboxReport::default();
     let mut empty_root = false;
     if plan.has(Layer::Limits) {
@@ -186,7 +188,7 @@ pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, MissingLayer> {
         report.add(LayerPart::NotDumpable, privileges::not_dumpable());
     }
     // Changing the user has switched it off.
-    start::die_with_host().map_err(|e| MissingLayer(e.to_string()))?;
+    start::die_with_host().map_err(SandboxError::OutlivesHost)?;
     if plan.has(Layer::Landlock) {
         let scratch = scratch.as_ref().and_then(|made| made.as_ref().ok()).map(AsFd::as_fd);
         report.add_all(landlock::enter(&plan.openings, scratch));
@@ -201,7 +203,7 @@ pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, MissingLayer> {
         }
     }
     if plan.mode == SandboxMode::Strict {
-        report.meets_strict(&plan).map_err(MissingLayer)?;
+        report.meets_strict(&plan)?;
     }
     Ok(Sandbox { plan, report, empty_root, scratch })
 }
@@ -224,16 +226,12 @@ impl Sandbox {
     }
 
     /// Takes the scratch directory, if one was asked for.
-    ///
-    /// # Errors
-    ///
-    /// Returns the reason why the directory is not available.
-    pub fn take_scratch(&mut self) -> Result<Option<OwnedFd>, String> {
+    pub fn take_scratch(&mut self) -> Result<Option<OwnedFd>, ScratchError> {
         self.scratch.take().transpose()
     }
 
     /// Gives up what serving items does not need. All threads that there will ever be must run by now.
-    pub fn enter_serving(&mut self) -> Result<(), MissingLayer> {
+    pub fn enter_serving(&mut self) -> Result<(), SandboxError> {
         if self.plan.has(Layer::Limits) {
             self.report.add(LayerPart::NoProcesses, limits::no_more_threads());
         }
@@ -242,7 +240,7 @@ impl Sandbox {
             self.report.add(LayerPart::ServingFilter, seccomp::enter(step, self.plan.free()));
         }
         match self.plan.mode {
-            SandboxMode::Strict => self.report.meets_strict(&self.plan).map_err(MissingLayer),
+            SandboxMode::Strict => self.report.meets_strict(&self.plan),
             SandboxMode::BestEffort | SandboxMode::Off => Ok(()),
         }
     }

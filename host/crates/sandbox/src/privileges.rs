@@ -1,6 +1,7 @@
 //! Dropping all rights, and every way to get any.
 
 use caps::CapSet;
+use caps::errors::CapsError;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 
@@ -10,9 +11,18 @@ const UNUSED: u32 = 0x7000_0000;
 /// The user `nobody`, for places where unused ids are not available (in a container with few ids).
 const NOBODY: u32 = 65534;
 
+/// The reason why a process stays root.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    #[error("cannot become the owner of a granted directory")]
+    Owner(#[source] Errno),
+    #[error("cannot become another user than root")]
+    User(#[source] Errno),
+}
+
 /// Switches from root to another user; does nothing for other users. If a directory is granted, the new user is its
 /// owner, who can use it. That may be root, but without any of root's rights except those of an owner.
-pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), String> {
+pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), PrivilegeError> {
     if !geteuid().is_root() {
         return Ok(());
     }
@@ -20,12 +30,10 @@ pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), String> {
     // failure does no harm.
     let _ = caps::clear(None, CapSet::Bounding);
     if let Some((user, group)) = owner {
-        return become_user(user, group).map_err(|e| format!("cannot become the owner of a granted directory: {e}"));
+        return become_user(user, group).map_err(PrivilegeError::Owner);
     }
     let own = UNUSED + getpid().as_raw().unsigned_abs();
-    become_user(own, own)
-        .or_else(|_| become_user(NOBODY, NOBODY))
-        .map_err(|e| format!("cannot become another user than root: {e}"))
+    become_user(own, own).or_else(|_| become_user(NOBODY, NOBODY)).map_err(PrivilegeError::User)
 }
 
 fn become_user(user: u32, group: u32) -> Result<(), Errno> {
@@ -36,8 +44,8 @@ fn become_user(user: u32, group: u32) -> Result<(), Errno> {
 }
 
 /// Drops every capability, including those over the process's own namespaces.
-pub fn drop_capabilities() -> Result<(), String> {
-    let clear = |set| caps::clear(None, set).map_err(|e| e.to_string());
+pub fn drop_capabilities() -> Result<(), CapsError> {
+    let clear = |set| caps::clear(None, set);
     // Kernels without ambient capabilities have none to drop.
     let _ = clear(CapSet::Ambient);
     clear(CapSet::Inheritable)?;

@@ -1,8 +1,12 @@
 //! Report on which parts of the sandbox a process really got.
 
+use std::error::Error;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::SandboxPlan;
+use super::{SandboxError, SandboxPlan};
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::layer::{LayerPart, Substitute};
 
 /// A part that is not available.
@@ -10,6 +14,12 @@ use wasmpool_core::layer::{LayerPart, Substitute};
 pub struct MissingPart {
     pub part: LayerPart,
     pub why: String,
+}
+
+impl fmt::Display for MissingPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}: {})", self.part.layer().name(), self.part.name(), self.why)
+    }
 }
 
 /// The parts that hold, and those that do not.
@@ -20,23 +30,23 @@ pub struct SandboxReport {
 }
 
 impl SandboxReport {
-    pub fn add(&mut self, part: LayerPart, result: Result<(), impl ToString>) {
+    pub fn add(&mut self, part: LayerPart, result: Result<(), impl Into<Box<dyn Error>>>) {
         self.note(part, result);
     }
 
     /// Adds a part, and returns true if it holds.
-    pub fn note(&mut self, part: LayerPart, result: Result<(), impl ToString>) -> bool {
+    pub fn note(&mut self, part: LayerPart, result: Result<(), impl Into<Box<dyn Error>>>) -> bool {
         match result {
             Ok(()) => self.held.push(part),
             Err(why) => {
-                self.missing.push(MissingPart { part, why: why.to_string() });
+                self.missing.push(MissingPart { part, why: with_sources(&*why.into()) });
                 return false;
             }
         }
         true
     }
 
-    pub fn add_all<E: ToString>(&mut self, parts: impl IntoIterator<Item = (LayerPart, Result<(), E>)>) {
+    pub fn add_all<E: Into<Box<dyn Error>>>(&mut self, parts: impl IntoIterator<Item = (LayerPart, Result<(), E>)>) {
         for (part, result) in parts {
             self.add(part, result);
         }
@@ -60,16 +70,16 @@ impl SandboxReport {
         self.missing.iter().filter(|missing| plan.has(missing.part.layer()) && !self.excused(missing.part))
     }
 
-    /// Returns an error that lists the parts that strict mode requires and this process does not have, if there are
-    /// any.
-    pub fn meets_strict(&self, plan: &SandboxPlan) -> Result<(), String> {
-        let lacking: Vec<String> = self
-            .lacking(plan)
-            .map(|missing| format!("{} ({}: {})", missing.part.layer().name(), missing.part.name(), missing.why))
-            .collect();
+    /// Checks that this process has all parts that strict mode requires.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Missing`] with those that it does not have.
+    pub fn meets_strict(&self, plan: &SandboxPlan) -> Result<(), SandboxError> {
+        let lacking: Vec<MissingPart> = self.lacking(plan).cloned().collect();
         match lacking.is_empty() {
             true => Ok(()),
-            false => Err(lacking.join(", ")),
+            false => Err(SandboxError::Missing(lacking)),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It is a file system of its own that is mounted nowhere: no path leads to it, `..` of its root is the root itself,
 //! and the kernel frees it when the last descriptor is closed, however the process ends.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{OFlag, openat};
@@ -15,41 +16,35 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 const BYTES_PER_FILE: u64 = 4096;
 const FEWEST_FILES: u64 = 1024;
 
+/// The reason why a scratch directory is not available: what is refused on the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    #[error("a user namespace to mount it in is refused")]
+    Namespace(#[source] io::Error),
+    #[error("being known as a user there is refused")]
+    User(#[source] io::Error),
+    #[error("mounting it is refused")]
+    Mount(#[source] io::Error),
+}
+
 /// Makes a scratch directory of this many bytes with the rights of root.
-///
-/// # Errors
-///
-/// Returns the reason why it is not available, and what to do about it.
-pub fn make(bytes: u64) -> Result<OwnedFd, String> {
-    mount(bytes).map_err(|e| unavailable("mounting it", e))
+pub fn make(bytes: u64) -> Result<OwnedFd, ScratchError> {
+    mount(bytes).map_err(ScratchError::Mount)
 }
 
 /// Makes a scratch directory with the rights of a user namespace, which is entered here unless it already was. `user`
 /// is the user of the process before that.
-///
-/// # Errors
-///
-/// Returns the reason why it is not available, and what to do about it.
-pub fn make_with_own_user(bytes: u64, user: (Uid, Gid), entered: bool) -> Result<OwnedFd, String> {
+pub fn make_with_own_user(bytes: u64, user: (Uid, Gid), entered: bool) -> Result<OwnedFd, ScratchError> {
     if !entered {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
-            .map_err(|e| unavailable("a user namespace to mount it in", e.into()))?;
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|e| ScratchError::Namespace(e.into()))?;
     }
     // Files belong to users that their file system knows.
-    map(user).map_err(|e| unavailable("being known as a user there", e))?;
+    map(user).map_err(ScratchError::User)?;
     make(bytes)
 }
 
-fn unavailable(what: &str, why: std::io::Error) -> String {
-    format!(
-        "a scratch directory (--scratch) cannot be had here: {what} is refused ({why}); it takes user namespaces, or root \
-         with the right to mount, which containers often forbid. `--dir HOST::GUEST:rw` grants a directory of your own, \
-         which is not emptied"
-    )
-}
-
 /// Maps this process's user and group into its user namespace.
-fn map((user, group): (Uid, Gid)) -> std::io::Result<()> {
+fn map((user, group): (Uid, Gid)) -> io::Result<()> {
     // A process that has changed its user does not own its own files in /proc. That is undone when it drops its
     // privileges.
     nix::sys::prctl::set_dumpable(true)?;
@@ -58,7 +53,7 @@ fn map((user, group): (Uid, Gid)) -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
 }
 
-fn mount(bytes: u64) -> std::io::Result<OwnedFd> {
+fn mount(bytes: u64) -> io::Result<OwnedFd> {
     // Files that the guest makes can be read and deleted, whatever mask the user has.
     let mask = umask(Mode::empty());
     umask(mask & !Mode::S_IRWXU);

@@ -1,12 +1,14 @@
 //! Obstacles in the surroundings of a process: limits of the shell, a system call that is refused, memory that must not
 //! be executed. Errors of the system name the limit that was reached; this module adds where it comes from.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -14,6 +16,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
+use wasmpool_core::chain::with_sources_said;
 use wasmpool_core::text::bytes_said;
 
 use crate::cgroups;
@@ -87,6 +90,15 @@ pub fn told(error: &io::Error) -> String {
         Some(limit) => format!("{error}; {limit}"),
         None => error.to_string(),
     }
+}
+
+/// Returns an error in words with all that is behind it, each of which says its own part alone. Errors of the system
+/// are told with the limit that may have caused them.
+pub fn with_sources(error: &(dyn Error + 'static)) -> String {
+    with_sources_said(error, |error| {
+        let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
+        shared.or(error.downcast_ref::<io::Error>()).map_or_else(|| error.to_string(), told)
+    })
 }
 
 fn behind(error: &io::Error) -> Option<String> {
@@ -190,12 +202,30 @@ fn behind_end(status: ExitStatus) -> Option<String> {
     }
 }
 
+/// The reason why no wasm runs in a process like this one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RunObstacle {
+    /// Memory cannot become executable.
+    #[error(
+        "memory cannot be made executable here ({}), and WebAssembly is run as machine code: a service of systemd needs \
+         MemoryDenyWriteExecute=no, and nothing may have set PR_SET_MDWE",
+        .0.desc()
+    )]
+    NoExecutableMemory(Errno),
+    /// The stack is limited to less than wasm needs.
+    #[error("{limit}: running WebAssembly takes {}", bytes_said(LEAST_STACK))]
+    SmallStack {
+        /// The limit in words.
+        limit: String,
+    },
+}
+
 /// Checks that memory can become executable, which machine code has to be.
 ///
 /// # Errors
 ///
-/// Returns what forbids it, and how to have it allowed.
-pub fn executable_memory() -> Result<(), String> {
+/// [`RunObstacle::NoExecutableMemory`] says how to have it allowed.
+pub fn executable_memory() -> Result<(), RunObstacle> {
     const LENGTH: usize = 4096;
     let Some(length) = NonZero::new(LENGTH) else {
         return Ok(());
@@ -210,13 +240,7 @@ pub fn executable_memory() -> Result<(), String> {
             made
         })
     };
-    made.map_err(|e| {
-        format!(
-            "memory cannot be made executable here ({}), and WebAssembly is run as machine code: a service of systemd needs \
-             MemoryDenyWriteExecute=no, and nothing may have set PR_SET_MDWE",
-            e.desc()
-        )
-    })
+    made.map_err(RunObstacle::NoExecutableMemory)
 }
 
 /// Usual size in bytes of a process's stack if nobody limits it further.
@@ -228,12 +252,10 @@ const LEAST_STACK: u64 = 1 << 20;
 ///
 /// # Errors
 ///
-/// Returns what prevents it.
-pub fn enough_to_run() -> Result<(), String> {
+/// [`RunObstacle::SmallStack`].
+pub fn enough_to_run() -> Result<(), RunObstacle> {
     match STACK.value() {
-        Some(stack) if stack < LEAST_STACK => {
-            Err(format!("{}: running WebAssembly takes {}", STACK.said().unwrap_or_default(), bytes_said(LEAST_STACK)))
-        }
+        Some(stack) if stack < LEAST_STACK => Err(RunObstacle::SmallStack { limit: STACK.said().unwrap_or_default() }),
         _ => Ok(()),
     }
 }
@@ -251,24 +273,19 @@ pub struct Surroundings {
 const FEWEST_DESCRIPTORS: usize = 12;
 
 /// Tries, in the host of `doctor`, to create what a run needs: the files handed to a worker, descriptors and a thread.
-///
-/// # Errors
-///
-/// Returns what is not available.
-pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+pub fn try_out(handed_over: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let descriptors = || -> io::Result<Vec<OwnedFd>> {
         (0..FEWEST_DESCRIPTORS).map(|_| io::stderr().as_fd().try_clone_to_owned()).collect()
     };
     handed_over()
         .and_then(|()| descriptors().map(drop))
         .and_then(|()| std::thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join())))
-        .map_err(|e| told(&e))
 }
 
 /// Number of processes and threads that the workers of a large machine take.
 const ENOUGH_PROCESSES: u64 = 256;
 /// Values below which something usual does not work: a task of some tens of megabytes, the workers of a large machine,
-/// or the memory that `--memory` allows.
+/// or the memory that an instance may have.
 const ENOUGH: [(&ShellLimit, u64); 5] =
     [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, ENOUGH_PROCESSES), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 
@@ -289,9 +306,9 @@ pub fn has_swap() -> bool {
 
 /// Examines this process, which has entered no sandbox.
 pub fn look(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
-    let handed_over = hand_over().map_err(|e| told(&e));
-    let needed = [executable_memory(), enough_to_run(), handed_over];
-    let in_the_way = needed.into_iter().filter_map(Result::err).collect();
+    let needed =
+        [executable_memory(), enough_to_run()].into_iter().filter_map(|needed| Some(needed.err()?.to_string()));
+    let in_the_way = needed.chain(hand_over().err().map(|e| told(&e))).collect();
     let narrow = ENOUGH.iter().filter(|(limit, enough)| {
         // Root may have any number of processes.
         let binds = limit.resource != Resource::RLIMIT_NPROC || !geteuid().is_root();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::value::ItemEncoding;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::CommandCall;
+use wasmpool_core::setting::Setting;
 use wasmpool_ipc::lane;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag, PART};
@@ -70,8 +71,8 @@ fn fill(template: &str, command: &CommandCall, item: &str, index: u64) -> String
 /// Returns the bytes that a command gets: the text of a JSON string, or other JSON as it is written.
 fn bytes_of(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, Failure> {
     let invalid = |e| {
-        let hint = "--input-format lines takes each line as it is";
-        Failure::new(FailureKind::InvalidInput, format!("the item is not JSON: {e}; {hint}"))
+        let hint = Setting::InputOfLines;
+        Failure::new(FailureKind::InvalidInput, format!("the item is not JSON: {e}; {hint} takes each line as it is"))
     };
     if form != ItemEncoding::Json {
         return Ok(Cow::Borrowed(item));

@@ -1,4 +1,4 @@
-//! `--deterministic`: everything that WASI tells about the outside world is the same on any machine and at any time.
+//! Deterministic runs: everything that WASI tells about the outside world is the same on any machine and at any time.
 //!
 //! The wall clock stands still. The monotonic clock counts how often it is read, so a guest that waits for time to pass
 //! sees it pass. A guest that sleeps wakes immediately, at the time it asked for. Random numbers come from a fixed

@@ -6,6 +6,7 @@ use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
 use crate::value::TypePlan;
 use crate::value::names::nearest;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{QuotedName, few, shown};
 
 /// An exported function.
@@ -211,25 +212,65 @@ fn core_text(shape: &TypePlan) -> String {
     }
 }
 
+/// The reason why it is not known which function to call. Functions are listed in `others` as text, one on a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// The function has a parameter or result for which there are no values.
+    #[error("the function {} cannot be called with values: {why}", QuotedName::of(.name))]
+    Unsupported { name: String, why: String },
+    /// The name is that of functions in several interfaces.
+    #[error("{} could be any of these; name one in full:\n{others}", QuotedName::of(.wanted))]
+    Ambiguous { wanted: String, others: String },
+    /// No function has this name. One that has a similar name may be meant.
+    #[error("the task has no function {}{}\n{}", QuotedName::of(.wanted), did_you_mean(.similar), exported(.others))]
+    Unknown { wanted: String, similar: Option<String>, others: String },
+    /// The task exports no function.
+    #[error("the task exports no function")]
+    NoFunction,
+    /// The task exports no function that a user would call, and is a command.
+    #[error("the task exports no function to call; it is a WASI command, which wasmpool exec runs")]
+    OnlyCommand,
+    /// No function was named, and there are several.
+    #[error("the task exports several functions; name one with {}:\n{others}", Setting::Function)]
+    Several { others: String },
+    /// The task is not a command.
+    #[error("the task is not a WASI command: it exports neither `_start` nor `wasi:cli/run`{}", called(.others))]
+    NoCommand { others: String },
+}
+
+fn did_you_mean(similar: &Option<String>) -> String {
+    similar.as_ref().map_or_else(String::new, |name| format!("; did you mean {}?", QuotedName::of(name)))
+}
+
+fn exported(others: &str) -> String {
+    match others {
+        "" => "it exports no function at all".to_owned(),
+        others => format!("it exports:\n{others}"),
+    }
+}
+
+fn called(others: &str) -> String {
+    match others {
+        "" => String::new(),
+        others => format!("; wasmpool map calls its functions:\n{others}"),
+    }
+}
+
 /// Returns the function that is meant: the one of that name, or the only one that a user would call.
-///
-/// # Errors
-///
-/// Returns a message that names the functions there are.
-pub fn choose<'a>(exports: &'a [TaskExport], wanted: Option<&str>) -> Result<&'a TaskExport, String> {
+pub fn choose<'a>(exports: &'a [TaskExport], wanted: Option<&str>) -> Result<&'a TaskExport, ExportError> {
     let chosen = match wanted {
         Some(wanted) => by_name(exports, wanted)?,
         None => the_only_one(exports)?,
     };
     match &chosen.unsupported {
         Some(UnsupportedFunction { why, .. }) => {
-            Err(format!("the function {} cannot be called with values: {why}", QuotedName::of(&chosen.path())))
+            Err(ExportError::Unsupported { name: chosen.path(), why: why.clone() })
         }
         None => Ok(chosen),
     }
 }
 
-fn by_name<'a>(exports: &'a [TaskExport], wanted: &str) -> Result<&'a TaskExport, String> {
+fn by_name<'a>(exports: &'a [TaskExport], wanted: &str) -> Result<&'a TaskExport, ExportError> {
     // An exact name takes precedence over the same name inside an interface.
     if let Some(export) = exports.iter().find(|e| e.path() == wanted) {
         return Ok(export);
@@ -238,40 +279,27 @@ fn by_name<'a>(exports: &'a [TaskExport], wanted: &str) -> Result<&'a TaskExport
     match named.as_slice() {
         [one] => Ok(one),
         [] => Err(unknown(exports, wanted)),
-        several => {
-            Err(format!("{} could be any of these; name one in full:\n{}", QuotedName::of(wanted), list(several)))
-        }
+        several => Err(ExportError::Ambiguous { wanted: wanted.to_owned(), others: list(several) }),
     }
 }
 
-fn unknown(exports: &[TaskExport], wanted: &str) -> String {
-    let mut message = format!("the task has no function {}", QuotedName::of(wanted));
+fn unknown(exports: &[TaskExport], wanted: &str) -> ExportError {
     let names: Vec<String> = exports.iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
-    if let Some(name) = nearest(wanted, names.iter().map(String::as_str)) {
-        message += &format!("; did you mean {}?", QuotedName::of(name));
-    }
-    match exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>().as_slice() {
-        [] => message + "\nit exports no function at all",
-        some => message + "\nit exports:\n" + &list(some),
-    }
+    let similar = nearest(wanted, names.iter().map(String::as_str)).map(str::to_owned);
+    let others = list(&exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>());
+    ExportError::Unknown { wanted: wanted.to_owned(), similar, others }
 }
 
-fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, String> {
+fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, ExportError> {
     let users: Vec<&TaskExport> = exports.iter().filter(|e| e.is_users()).collect();
     let callable: Vec<&TaskExport> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
     match (users.as_slice(), callable.as_slice()) {
         ([one], _) | (_, [one]) => Ok(one),
         ([], _) => {
             let command = exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"));
-            Err(if command {
-                "the task exports no function to call; it is a WASI command, which wasmpool exec runs".to_owned()
-            } else {
-                "the task exports no function".to_owned()
-            })
+            Err(if command { ExportError::OnlyCommand } else { ExportError::NoFunction })
         }
-        (several, _) => {
-            Err(format!("the task exports several functions; name one with --function:\n{}", list(several)))
-        }
+        (several, _) => Err(ExportError::Several { others: list(several) }),
     }
 }
 
@@ -286,17 +314,13 @@ pub fn init(exports: &[TaskExport]) -> Option<&TaskExport> {
 ///
 /// # Errors
 ///
-/// Returns a message that says what the task is instead.
-pub fn command(exports: &[TaskExport]) -> Result<&TaskExport, String> {
+/// [`ExportError::NoCommand`] says what the task is instead.
+pub fn command(exports: &[TaskExport]) -> Result<&TaskExport, ExportError> {
     let start = exports.iter().find(|export| export.is_core && export.name == "_start" && export.params.is_empty());
     let newest = || exports.iter().filter(|export| export.is_run()).max_by_key(|export| export.version());
     start.or_else(newest).ok_or_else(|| {
         let users = exports.iter().filter(|export| export.is_users()).collect::<Vec<_>>();
-        let what = "the task is not a WASI command: it exports neither `_start` nor `wasi:cli/run`";
-        match users.is_empty() {
-            true => what.to_owned(),
-            false => format!("{what}; wasmpool map calls its functions:\n{}", list(&users)),
-        }
+        ExportError::NoCommand { others: list(&users) }
     })
 }
 

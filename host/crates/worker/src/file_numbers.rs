@@ -1,7 +1,7 @@
 //! Numbers by which a guest tells files apart: `metadata-hash`, and the inode of preview 1.
 //!
 //! The kernel numbers all files that are ever created in a file system. In the scratch directory its numbers would
-//! reveal to an item how many files the items before it created, and with `--deterministic` they would differ from run
+//! reveal to an item how many files the items before it created, and in a deterministic run they would differ from run
 //! to run. So each instance has numbers of its own: two files have the same number if and only if the kernel gives them
 //! the same.
 

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
 
-use super::load;
+use super::load::{self, LoadError};
 use super::state::StoreState;
 use super::wasi::{self, Wasi};
 use crate::exports;
+use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
+use wasmpool_core::setting::Setting;
 
 /// An instance whose `init` has run.
 pub struct InitialisedTask {
@@ -20,19 +22,32 @@ pub struct InitialisedTask {
     pub asked: bool,
 }
 
+/// The reason why a task cannot be initialised.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is no `init` that takes this argument, or the task cannot be linked.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The interfaces through which `init` would ask for random numbers cannot be linked.
+    #[error("{0:#}")]
+    Link(wasmtime::Error),
+    /// It failed like an item.
+    #[error("{}", .0.message)]
+    Failed(Box<Failure>),
+    /// It was still running a while after its time was up.
+    #[error("it did not end within {}", Setting::Timeout)]
+    Late,
+}
+
 /// Instantiates a component without any grants and runs its `init`. Raising the engine's epoch ends it.
-///
-/// # Errors
-///
-/// Returns a message in words that follow "the task cannot be initialised: ".
-pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<InitialisedTask, String> {
+pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<InitialisedTask, InitError> {
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
-    let (function, arguments) = load::init(component, &exports, json).map_err(|e| e.to_string())?;
-    let mut linker = load::link_component(engine, component, &TaskCall::default(), false).map_err(|e| e.to_string())?;
+    let (function, arguments) = load::init(component, &exports, json)?;
+    let mut linker = load::link_component(engine, component, &TaskCall::default(), false)?;
     let asked = Arc::new(AtomicBool::new(false));
     for (interface, _) in component.component_type().imports(engine) {
-        wasi::link_asked(&mut linker, interface, &asked).map_err(|e| format!("{e:#}"))?;
+        wasi::link_asked(&mut linker, interface, &asked).map_err(InitError::Link)?;
     }
     let wasi = Wasi::silent(&asked);
     let limits = ItemLimits { memory, ..ItemLimits::default() };
@@ -46,7 +61,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
     };
     match run(&mut store) {
         Ok(instance) => Ok(InitialisedTask { store, instance, asked: asked.load(Ordering::Relaxed) }),
-        Err(e) => Err(std::mem::take(&mut super::run::blame(&e, &store).message)),
+        Err(e) => Err(InitError::Failed(Box::new(super::run::blame(&e, &store)))),
     }
 }
 

@@ -39,19 +39,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub use init::{InitialisedTask, initialise};
-use load::LoadError;
-pub use load::imports_async;
+pub use init::{InitError, InitialisedTask, initialise};
+pub use load::{LoadError, imports_async};
 use scratch::Scratch;
 use state::OutputCapture;
 pub use state::StoreState;
 use wasi::Wasi;
+use wasmpool_core::chain::with_sources;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::lane::worker::WorkerLane;
 use wasmpool_ipc::messages::{StartWorker, WorkerSetup};
 use wasmpool_sandbox::surroundings;
-use wasmpool_sandbox::{self as sandbox, SandboxPlan};
+use wasmpool_sandbox::{self as sandbox, SandboxError, SandboxPlan};
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -71,16 +71,22 @@ fn serve(control: &'static Control) -> io::Result<()> {
         return Err(io::Error::other("the host sent fewer descriptors than a worker needs"));
     };
     let lane = WorkerLane::map(&lane)?;
-    let setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
+    let mut setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
+    std::mem::take(&mut setup.names).adopt();
     let _shared: Vec<OwnedFd> = fds.by_ref().take(setup.call.given.shared.descriptors()).collect();
     // Granted directories stay open as long as the process lives.
     let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
-    let failed = |e| match e {
-        LoadError::Task(message) => control.send(&WorkerMessage::Unusable(shorten(message)), &[]),
-        LoadError::Artifact(message) => control.send(&WorkerMessage::BadArtifact(shorten(message)), &[]),
+    let failed = |e: LoadError| {
+        let message = shorten(with_sources(&e));
+        let message = match e {
+            LoadError::Artifact(_) => WorkerMessage::BadArtifact(message),
+            _ => WorkerMessage::Unusable(message),
+        };
+        control.send(&message, &[])
     };
+    let unprotected = |e: SandboxError| control.send(&WorkerMessage::Unprotected(shorten(with_sources(&e))), &[]);
     if let Err(why) = surroundings::enough_to_run() {
-        return control.send(&WorkerMessage::Unusable(why), &[]);
+        return failed(why.into());
     }
     // The engine reads nothing but settings. It opens what it needs of /proc before that goes away.
     let engine = match load::engine(&setup) {
@@ -89,14 +95,14 @@ fn serve(control: &'static Control) -> io::Result<()> {
     };
     let mut sandbox = match sandbox::enter_loading(plan(&setup, directories)) {
         Ok(sandbox) => sandbox,
-        Err(e) => return control.send(&WorkerMessage::Unprotected(shorten(e.to_string())), &[]),
+        Err(e) => return unprotected(e),
     };
     control.send(&WorkerMessage::Entered { lacking: sandbox.lacking() }, &[])?;
     #[cfg(feature = "probes")]
     if let Some(probe) = setup.probe.as_ref().filter(|probe| probe.loading) {
         return control.send(&WorkerMessage::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let wasi = sandbox.take_scratch().and_then(|scratch| {
+    let wasi = sandbox.take_scratch().map_err(LoadError::Scratch).and_then(|scratch| {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
         let [stdout, stderr] = lane.printed().map(OutputCapture::new);
@@ -105,13 +111,13 @@ fn serve(control: &'static Control) -> io::Result<()> {
     });
     let (wasi, scratch) = match wasi {
         Ok(wasi) => wasi,
-        Err(message) => return control.send(&WorkerMessage::Unusable(shorten(message)), &[]),
+        Err(e) => return failed(e),
     };
     let task = match load::load(engine, &sandbox.path_of(artifact.as_fd()), &artifact, &setup) {
         Ok(task) => task,
         // Such an error would occur with any task.
         Err(e) => match surroundings::executable_memory() {
-            Err(why) => return control.send(&WorkerMessage::Unusable(why), &[]),
+            Err(why) => return failed(why.into()),
             Ok(()) => return failed(e),
         },
     };
@@ -119,7 +125,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let timers = if setup.meta.waits() { Some(timers(setup.call.given.writing())?) } else { None };
     let _entered = timers.as_ref().map(|runtime| runtime.enter());
     if let Err(e) = sandbox.enter_serving() {
-        return control.send(&WorkerMessage::Unprotected(shorten(e.to_string())), &[]);
+        return unprotected(e);
     }
     #[cfg(feature = "probes")]
     if let Some(probe) = &setup.probe {

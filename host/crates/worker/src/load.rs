@@ -1,6 +1,5 @@
 //! From an artifact to something that can be called: the engine, the linked task, and the chosen function.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -16,14 +15,20 @@ use super::charges;
 use super::denied::{self, MissedGrant};
 use super::numbers::NumberSignature;
 use super::state::StoreState;
-use super::{deterministic, file_numbers, toolchain, wasi};
+use super::toolchain::{self, UnknownImports};
+use super::wasi::{self, UnopenedDirectory};
+use super::{deterministic, file_numbers};
 use crate::engine;
-use crate::exports::{self, TaskExport};
-use crate::value::{self, FunctionParams, TypePlan};
-use wasmpool_core::artifact::{ArtifactMeta, InitOnce, TaskFormat};
+use crate::exports::{self, ExportError, TaskExport};
+use crate::value::columns::ColumnsError;
+use crate::value::{self, BindError, DecodeError, FunctionParams, TypePlan};
+use wasmpool_core::artifact::{ArtifactMeta, InitOnce, InstanceNeeds, TaskFormat};
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::policy::{CsvColumns, TaskCall};
-use wasmpool_core::text::bytes_said;
-use wasmpool_core::text::{ForeignText, QuotedName};
+use wasmpool_core::setting::Setting;
+use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
+use wasmpool_sandbox::ScratchError;
+use wasmpool_sandbox::surroundings::RunObstacle;
 
 /// A task that is ready to be instantiated.
 pub struct LinkedTask {
@@ -107,25 +112,89 @@ impl CallReturn {
     }
 }
 
-/// The reason why a task cannot be loaded.
-#[derive(Debug)]
+/// The reason why a task cannot be loaded. For all but [`LoadError::Artifact`], the user has to do something about it.
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The user has to do something about it.
-    Task(String),
     /// The artifact is from another build, or damaged: it has to be compiled again.
-    Artifact(String),
+    #[error("{0:#}")]
+    Artifact(wasmtime::Error),
+    /// No wasm runs in this process.
+    #[error(transparent)]
+    Obstacle(#[from] RunObstacle),
+    #[error(
+        "a scratch directory ({}) cannot be had here: {}; it takes user namespaces, or root with the right to mount, which \
+         containers often forbid. {} grants a directory of your own, which is not emptied",
+        Setting::Scratch, with_sources(.0), Setting::Dir
+    )]
+    Scratch(ScratchError),
+    #[error(transparent)]
+    Directory(#[from] UnopenedDirectory),
+    /// The task is larger than it may be before it does anything.
+    #[error(
+        "the task starts with {} of memory and a table of {}, more than the {} it may have; allow more with {}",
+        bytes_said(.needs.initial_memory), .needs.initial_table, bytes_said(*.memory), Setting::Memory
+    )]
+    TooLarge { needs: InstanceNeeds, memory: u64 },
+    /// The engine cannot reserve memory. `limit` is what the shell limits it to.
+    #[error("{why:#}{}", .limit.as_ref().map(|limit| format!("; {limit}")).unwrap_or_default())]
+    Engine { why: wasmtime::Error, limit: Option<String> },
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("the export {} is not to be found in the task", QuotedName::of(.0))]
+    LostExport(String),
+    /// The task cannot be linked with what is provided here.
+    #[error("{0:#}")]
+    Link(#[from] wasmtime::Error),
+    #[error(
+        "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
+        QuotedName::of(.0)
+    )]
+    UnknownInterface(String),
+    #[error(transparent)]
+    UnknownImports(#[from] UnknownImports),
+    #[error("the function takes bytes, and rows of CSV are objects; {} gives it each line", Setting::InputOfLines)]
+    RowsForBytes,
+    /// No row of a file fits.
+    #[error("{file}")]
+    Columns { file: String, source: ColumnsError },
+    /// A setting does not fit the task.
+    #[error("{setting} {misfit}")]
+    Setting {
+        setting: Setting,
+        #[source]
+        misfit: SettingMisfit,
+    },
+    #[error(transparent)]
+    System(#[from] std::io::Error),
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::Task(message) | LoadError::Artifact(message) => f.write_str(message),
-        }
+/// The reason why a setting does not fit a task, in words that follow the name of the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingMisfit {
+    #[error("cannot be had for a task that imports WASI 0.3")]
+    AsyncTask,
+    #[error("is given, but the task exports no function `init`")]
+    NoInit,
+    #[error("needs a component; a core module's functions take only numbers")]
+    CoreModule,
+    #[error("is not JSON: {0}")]
+    NoJson(serde_json::Error),
+    #[error("does not fit `{signature}`: {why}")]
+    Value { signature: String, why: DecodeError },
+    #[error("{}: {why}", ForeignText::of(.name))]
+    Argument { name: String, why: BindError },
+    #[error("needs a function that takes one list of items, not `{0}`")]
+    TakesNoList(String),
+    #[error("needs a function that returns a list of results, not `{0}`")]
+    ReturnsNoList(String),
+    #[error("needs a function that returns a list or an option, not `{0}`")]
+    ReturnsNothingToFlatten(String),
+}
+
+impl SettingMisfit {
+    fn of(self, setting: Setting) -> LoadError {
+        LoadError::Setting { setting, misfit: self }
     }
-}
-
-fn task_error(e: impl fmt::Display) -> LoadError {
-    LoadError::Task(format!("{e:#}"))
 }
 
 /// Creates the engine for a task.
@@ -135,21 +204,12 @@ pub fn engine(setup: &WorkerSetup) -> Result<Engine, LoadError> {
     if let Some(needs) = meta.needs
         && needs.initial_bytes() > memory
     {
-        return Err(LoadError::Task(format!(
-            "the task starts with {} of memory and a table of {}, more than the {} it may have; allow more with --memory",
-            bytes_said(needs.initial_memory),
-            needs.initial_table,
-            bytes_said(memory)
-        )));
+        return Err(LoadError::TooLarge { needs, memory });
     }
     // Memory that a pool keeps for tables is taken at once, whether it is used or not.
     let needs = meta.needs.filter(|needs| needs.pooled_tables() <= memory.max(MOST_POOLED));
-    engine::for_worker(meta.profile, needs, setup.swap).map_err(|e| {
-        LoadError::Task(match wasmpool_sandbox::surroundings::memory() {
-            Some(limit) => format!("{e:#}; {limit}"),
-            None => format!("{e:#}"),
-        })
-    })
+    engine::for_worker(meta.profile, needs, setup.swap)
+        .map_err(|why| LoadError::Engine { why, limit: wasmpool_sandbox::surroundings::memory() })
 }
 
 /// Number of bytes of tables that a pool may keep even if the task may have less memory.
@@ -169,11 +229,10 @@ pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &WorkerSetup
 fn check_columns(task: &LinkedTask, columns: &[(String, CsvColumns)]) -> Result<(), LoadError> {
     match task.manner {
         CallStrategy::Command => Ok(()),
-        CallStrategy::Bytes | CallStrategy::FallibleBytes if !columns.is_empty() => Err(LoadError::Task(
-            "the function takes bytes, and rows of CSV are objects; --input-format lines gives it each line".to_owned(),
-        )),
+        CallStrategy::Bytes | CallStrategy::FallibleBytes if !columns.is_empty() => Err(LoadError::RowsForBytes),
         _ => columns.iter().try_for_each(|(file, columns)| {
-            value::columns::check(&task.params, columns).map_err(|what| LoadError::Task(format!("{file}: {what}")))
+            value::columns::check(&task.params, columns)
+                .map_err(|source| LoadError::Columns { file: file.clone(), source })
         }),
     }
 }
@@ -183,20 +242,18 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
     let initialised = once.as_ref().is_some_and(InitOnce::is_done);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
-    let component =
-        unsafe { Component::deserialize_file(&engine, path) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let component = unsafe { Component::deserialize_file(&engine, path) }.map_err(LoadError::Artifact)?;
     let exports = exports::of_component(&component, &engine);
     let export = match call.command {
         Some(_) => exports::command(&exports),
         None => exports::choose(&exports, call.function.as_deref()),
-    };
-    let export = export.map_err(LoadError::Task)?;
+    }?;
     if call.deterministic && imports_async(&component, &engine) {
-        return Err(LoadError::Task("--deterministic cannot be had for a task that imports WASI 0.3".to_owned()));
+        return Err(SettingMisfit::AsyncTask.of(Setting::Deterministic));
     }
     let is_async = profile.is_async();
     let linker = link_component(&engine, &component, call, is_async)?;
-    let pre = linker.instantiate_pre(&component).map_err(task_error)?;
+    let pre = linker.instantiate_pre(&component)?;
     let function = index(&component, export)?;
     if call.command.is_some() {
         return Ok(LinkedTask {
@@ -233,7 +290,7 @@ fn index(component: &Component, export: &TaskExport) -> Result<ComponentExportIn
 }
 
 fn lost(export: &TaskExport) -> LoadError {
-    LoadError::Task(format!("the export {} is not to be found in the task", QuotedName::of(&export.path())))
+    LoadError::LostExport(export.path())
 }
 
 /// Links what the task imports, and nothing else.
@@ -250,13 +307,10 @@ pub fn link_component(
         if name.starts_with("wasi:") {
             uses_wasi |= is_provided(name);
         } else if needs_something(&item.ty, engine) {
-            return Err(LoadError::Task(format!(
-                "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
-                QuotedName::of(name)
-            )));
+            return Err(LoadError::UnknownInterface(name.to_owned()));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
             // An interface that only has types is satisfied by an empty instance.
-            linker.instance(name).map_err(task_error)?;
+            linker.instance(name)?;
         }
     }
     if uses_wasi {
@@ -264,27 +318,26 @@ pub fn link_component(
             false => wasmtime_wasi::p2::add_to_linker_sync(&mut linker),
             true => wasmtime_wasi::p2::add_to_linker_async(&mut linker)
                 .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker)),
-        }
-        .map_err(task_error)?;
+        }?;
     }
     // The runtime may define more than is provided here.
     linker.allow_shadowing(true);
     let shared = shared_resources(&ty, engine);
     for (name, item) in ty.imports(engine) {
         if name.starts_with("wasi:") && !is_provided(name) {
-            deny(&mut linker.root(), name, name, &item.ty, &shared, engine).map_err(task_error)?;
+            deny(&mut linker.root(), name, name, &item.ty, &shared, engine)?;
         }
-        wasi::link_names(&mut linker, name).map_err(task_error)?;
+        wasi::link_names(&mut linker, name)?;
         if call.limits.fuel.is_some() && is_provided(name) {
-            charges::link(&mut linker, name, is_async).map_err(task_error)?;
+            charges::link(&mut linker, name, is_async)?;
         }
         if is_provided(name) {
-            charges::link_opening(&mut linker, name, is_async).map_err(task_error)?;
-            file_numbers::link(&mut linker, name, is_async).map_err(task_error)?;
+            charges::link_opening(&mut linker, name, is_async)?;
+            file_numbers::link(&mut linker, name, is_async)?;
         }
-        denied::link(&mut linker, name, &call.given).map_err(task_error)?;
+        denied::link(&mut linker, name, &call.given)?;
         if call.deterministic {
-            deterministic::link(&mut linker, name, is_async).map_err(task_error)?;
+            deterministic::link(&mut linker, name, is_async)?;
         }
     }
     Ok(linker)
@@ -454,8 +507,7 @@ pub fn init(
     exports: &[TaskExport],
     json: &str,
 ) -> Result<(ComponentExportIndex, Vec<wasmtime::component::Val>), LoadError> {
-    let export = exports::init(exports)
-        .ok_or_else(|| LoadError::Task("--init is given, but the task exports no function `init`".to_owned()))?;
+    let export = exports::init(exports).ok_or_else(|| SettingMisfit::NoInit.of(Setting::Init))?;
     let mut values = Vec::new();
     match export.params.as_slice() {
         // Bytes that are not given as base64 or numbers are the JSON text itself, which the task parses.
@@ -464,7 +516,7 @@ pub fn init(
                 Ok(value) => values.push(value),
                 Err(_) => {
                     serde_json::from_str::<serde::de::IgnoredAny>(json)
-                        .map_err(|e| LoadError::Task(format!("--init is not JSON: {e}")))?;
+                        .map_err(|e| SettingMisfit::NoJson(e).of(Setting::Init))?;
                     values.extend(crate::value::decode(
                         &TypePlan::Bytes,
                         json.as_bytes(),
@@ -476,41 +528,38 @@ pub fn init(
         _ => {
             FunctionParams::new(export.params.clone())
                 .decode(json.as_bytes(), crate::value::ItemEncoding::Json, &mut values)
-                .map_err(|e| LoadError::Task(format!("--init does not fit `{}`: {e}", export.signature())))?;
+                .map_err(|why| SettingMisfit::Value { signature: export.signature(), why }.of(Setting::Init))?;
         }
     }
     Ok((index(component, export)?, values))
 }
 
 fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTask, LoadError> {
-    let file = std::fs::File::from(artifact.try_clone().map_err(task_error)?);
+    let file = std::fs::File::from(artifact.try_clone()?);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
-    let module =
-        unsafe { Module::deserialize_open_file(&engine, file) }.map_err(|e| LoadError::Artifact(format!("{e:#}")))?;
+    let module = unsafe { Module::deserialize_open_file(&engine, file) }.map_err(LoadError::Artifact)?;
     let mut linker: CoreLinker<StoreState> = CoreLinker::new(&engine);
     let unknown: Vec<ImportType<'_>> = module
         .imports()
         .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
         .collect();
     if !unknown.is_empty() {
-        return Err(LoadError::Task(toolchain::refusal(&unknown)));
+        return Err(toolchain::refusal(&unknown).into());
     }
     if module.imports().len() > 0 {
-        link_preview1(&mut linker, &module, call).map_err(task_error)?;
+        link_preview1(&mut linker, &module, call)?;
     }
-    let pre = linker.instantiate_pre(&module).map_err(task_error)?;
+    let pre = linker.instantiate_pre(&module)?;
     let exports = exports::of_module(&module);
     if call.command.is_some() {
-        let function = exports::command(&exports).map_err(LoadError::Task)?.name.clone();
+        let function = exports::command(&exports)?.name.clone();
         let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
         return Ok(LinkedTask::command(engine, pre));
     }
-    let export = exports::choose(&exports, call.function.as_deref()).map_err(LoadError::Task)?;
+    let export = exports::choose(&exports, call.function.as_deref())?;
     if call.init.is_some() {
-        return Err(LoadError::Task(
-            "--init needs a component; a core module's functions take only numbers".to_owned(),
-        ));
+        return Err(SettingMisfit::CoreModule.of(Setting::Init));
     }
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
@@ -586,12 +635,12 @@ fn params(export: &TaskExport, call: &TaskCall) -> Result<(FunctionParams, usize
     for (name, json) in &call.args {
         params
             .bind(name, json.as_bytes())
-            .map_err(|e| LoadError::Task(format!("--arg {}: {e}", ForeignText::of(name))))?;
+            .map_err(|why| SettingMisfit::Argument { name: name.clone(), why }.of(Setting::Arg))?;
     }
     Ok((params, slot))
 }
 
-/// Returns what a call returns, without the outer `result`, after checking what `--batch` and `--flatten` require.
+/// Returns what a call returns, without the outer `result`, after checking what a batch and flattening require.
 fn returns(export: &TaskExport, call: &TaskCall) -> Result<CallReturn, LoadError> {
     let returns = match export.result.clone() {
         Some(TypePlan::Result { ok, err }) => {
@@ -604,14 +653,10 @@ fn returns(export: &TaskExport, call: &TaskCall) -> Result<CallReturn, LoadError
         let unbound = export.params.iter().filter(|(name, _)| !call.args.iter().any(|(bound, _)| bound == name));
         let takes: Vec<&TypePlan> = unbound.map(|(_, s)| s).collect();
         if !matches!(takes.as_slice(), [TypePlan::List(_) | TypePlan::Bytes]) {
-            return Err(LoadError::Task(format!(
-                "--batch needs a function that takes one list of items, not `{signature}`"
-            )));
+            return Err(SettingMisfit::TakesNoList(signature).of(Setting::Batch));
         }
         if !matches!(returns.value, Some(TypePlan::List(_) | TypePlan::Bytes)) {
-            return Err(LoadError::Task(format!(
-                "--batch needs a function that returns a list of results, not `{signature}`"
-            )));
+            return Err(SettingMisfit::ReturnsNoList(signature).of(Setting::Batch));
         }
     }
     let element = match (&returns.value, call.batch) {
@@ -620,9 +665,7 @@ fn returns(export: &TaskExport, call: &TaskCall) -> Result<CallReturn, LoadError
         (value, _) => value.as_ref(),
     };
     if call.flatten && !matches!(element, Some(TypePlan::List(_) | TypePlan::Bytes | TypePlan::Option(_))) {
-        return Err(LoadError::Task(format!(
-            "--flatten needs a function that returns a list or an option, not `{signature}`"
-        )));
+        return Err(SettingMisfit::ReturnsNothingToFlatten(signature).of(Setting::Flatten));
     }
     Ok(returns)
 }

@@ -1,4 +1,4 @@
-//! Functions of a number, and of lists of numbers (`--batch`), called with static types: no value is built, and no type
+//! Functions of a number, and of lists of numbers (a batch), called with static types: no value is built, and no type
 //! is examined. An item that is not a plain number in the right range is handled like all other items, which produces
 //! the message for what does not fit.
 

@@ -25,6 +25,7 @@ use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
 use wasmpool_core::policy::{ResultForm, TaskCall};
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
@@ -148,7 +149,10 @@ impl Runner {
         // Files that `init` left are removed before the first item, as they would not exist for the second one either.
         if live.store.data().used_wasi() {
             let failed = |e| {
-                Failure::new(FailureKind::Trap, format!("the scratch directory of --scratch cannot be emptied: {e}"))
+                Failure::new(
+                    FailureKind::Trap,
+                    format!("the scratch directory of {} cannot be emptied: {e}", Setting::Scratch),
+                )
             };
             self.clear_away().map_err(failed)?;
         }
@@ -699,8 +703,9 @@ fn returned_error(error: Option<(&TypePlan, &Val)>, most: usize) -> Failure {
             EncodeError::TooLarge { .. } => Failure::new(
                 FailureKind::OutputTooLarge,
                 format!(
-                    "the `err` that the task returned is longer, as it is told, than the {} of --max-output",
-                    bytes_said(most as u64)
+                    "the `err` that the task returned is longer, as it is told, than the {} of {}",
+                    bytes_said(most as u64),
+                    Setting::MaxOutput
                 ),
             ),
             EncodeError::NotOfShape { .. } => Failure::new(FailureKind::InvalidOutput, e.to_string()),
@@ -719,7 +724,7 @@ fn returned_error(error: Option<(&TypePlan, &Val)>, most: usize) -> Failure {
 fn too_large(most: usize) -> Failure {
     Failure::new(
         FailureKind::OutputTooLarge,
-        format!("the result is longer than the {} of --max-output", bytes_said(most as u64)),
+        format!("the result is longer than the {} of {}", bytes_said(most as u64), Setting::MaxOutput),
     )
 }
 
@@ -817,18 +822,19 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
         _ => error.downcast_ref::<GuestAbort>().map(GuestAbort::to_string),
     };
     let (kind, message) = match trap {
-        Some(Trap::Interrupt) => (FailureKind::Timeout, "it did not end within --timeout".to_owned()),
-        Some(Trap::OutOfFuel) => (FailureKind::Fuel, "it used up its --fuel".to_owned()),
+        Some(Trap::Interrupt) => (FailureKind::Timeout, format!("it did not end within {}", Setting::Timeout)),
+        Some(Trap::OutOfFuel) => (FailureKind::Fuel, format!("it used up its {}", Setting::Fuel)),
         _ if refused => {
             let reason = reason.unwrap_or(text);
-            (FailureKind::Memory, format!("it was refused memory beyond --memory and failed: {reason}"))
+            (FailureKind::Memory, format!("it was refused memory beyond {} and failed: {reason}", Setting::Memory))
         }
         None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
-            (FailureKind::Fuel, "it has more values than its --fuel pays for".to_owned())
+            (FailureKind::Fuel, format!("it has more values than its {} pays for", Setting::Fuel))
         }
-        None if text.contains("fuel allocated for hostcalls") => {
-            (FailureKind::OutputTooLarge, "the values of the result are larger than --max-output allows".to_owned())
-        }
+        None if text.contains("fuel allocated for hostcalls") => (
+            FailureKind::OutputTooLarge,
+            format!("the values of the result are larger than {} allows", Setting::MaxOutput),
+        ),
         trap => {
             let trap = match trap {
                 Some(trap) => trap.to_string(),

@@ -9,7 +9,7 @@ use wasmpool_core::text::{ForeignText, head};
 const MESSAGE: usize = 8 << 10;
 /// Maximum number of characters of a frame of the stack, and of a thing that was not granted.
 const LINE: usize = 400;
-/// Number of bytes of an `err` that are reported whatever `--max-output` is, so that it cannot hide the reason of a
+/// Number of bytes of an `err` that are reported however small a result has to be, so that it cannot hide the reason of a
 /// failure.
 const ERR: usize = 64 << 10;
 

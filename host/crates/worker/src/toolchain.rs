@@ -34,6 +34,16 @@ const PROVIDED: [(&str, &str); 9] = [
 #[error("{0}")]
 pub struct GuestAbort(String);
 
+/// Error: a core module imports functions that nothing here provides.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the task imports {names}, which nothing here provides: only WASI can be imported{way_out}")]
+pub struct UnknownImports {
+    /// The names of some of them, as text.
+    names: String,
+    /// How to build the task without them, with a separator in front; empty if that is not known.
+    way_out: String,
+}
+
 /// Returns true if an import is one of these functions.
 pub fn provides(import: &ImportType<'_>) -> bool {
     let known = PROVIDED.iter().find(|(name, _)| import.module() == MODULE && *name == import.name());
@@ -130,7 +140,7 @@ fn string(caller: &mut Caller<'_, StoreState>, at: u32) -> Option<String> {
 
 /// Returns the reason why a module with these imports is refused, and how to build it without them. Each import comes
 /// with the module that it is from.
-pub fn refusal(imports: &[ImportType<'_>]) -> String {
+pub fn refusal(imports: &[ImportType<'_>]) -> UnknownImports {
     let (shown, more) = few(imports, NAMED);
     let named = |import: &ImportType<'_>| {
         format!("{} from {}", QuotedName::of(import.name()).at_most(80), QuotedName::of(import.module()).at_most(80))
@@ -143,7 +153,7 @@ pub fn refusal(imports: &[ImportType<'_>]) -> String {
     let undefined = "what is declared and defined nowhere is imported from `env`: link what defines it";
     let way_out = imports.iter().find_map(way_out).or(of_env.then_some(undefined));
     let way_out = way_out.map_or_else(String::new, |way| format!("; {way}"));
-    format!("the task imports {names}, which nothing here provides: only WASI can be imported{way_out}")
+    UnknownImports { names, way_out }
 }
 
 /// Returns how to build without this import, for toolchains that produce it.

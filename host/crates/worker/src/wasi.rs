@@ -45,6 +45,14 @@ pub struct Wasi {
     asked: Option<Arc<AtomicBool>>,
 }
 
+/// Error: a granted directory cannot be opened in this process.
+#[derive(Debug, thiserror::Error)]
+#[error("the directory granted as {guest} cannot be opened in a worker: {why}")]
+pub struct UnopenedDirectory {
+    guest: String,
+    why: wasmtime::Error,
+}
+
 /// Maximum number of refused addresses that are kept until they are taken.
 const MOST_REFUSED: usize = 16;
 
@@ -55,7 +63,7 @@ impl Wasi {
         call: &TaskCall,
         paths: impl Iterator<Item = PathBuf>,
         printers: [OutputCapture; 2],
-    ) -> Result<Arc<Wasi>, String> {
+    ) -> Result<Arc<Wasi>, UnopenedDirectory> {
         let given = &call.given;
         let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
         let directories: Vec<(PathBuf, String, FsPerms)> = paths
@@ -68,7 +76,7 @@ impl Wasi {
         for (path, guest, permissions) in &directories {
             WasiCtxBuilder::new()
                 .preopened_dir(path, guest, *permissions)
-                .map_err(|e| format!("the directory granted as {guest} cannot be opened in a worker: {e}"))?;
+                .map_err(|why| UnopenedDirectory { guest: guest.clone(), why })?;
         }
         let addresses = given.peers.iter().flat_map(|peer| peer.addresses.iter().copied()).collect();
         Ok(Arc::new(Wasi {

@@ -26,6 +26,7 @@ use crate::emulated;
 use wasmpool_core::artifact::EngineProfile;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
 use wasmpool_core::probe::{Probe, ProbeOutcome, ProbeTargets};
+use wasmpool_core::setting::SettingNames;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::host::HostLane;
 use wasmpool_ipc::lane::life::WorkerMessage;
@@ -35,6 +36,7 @@ use wasmpool_run::grants::{DirectoryGrant, Grants, OpenedGrants, PeerGrant};
 use wasmpool_run::spawn::{self, ChildProcess, ChildProgram};
 use wasmpool_sandbox::probes::list::{Attempt, ProbeRefusal, all};
 use wasmpool_sandbox::probes::{FOR_EVER, LEAKED, WITHOUT, layers};
+use wasmpool_sandbox::surroundings::ChildEnd;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -162,7 +164,13 @@ fn start(
     let call = TaskCall { sandbox: mode, given: grants.given.clone(), ..TaskCall::default() };
     let setup = wasmpool_ipc::memfd::of_json(
         c"setup",
-        &WorkerSetup { meta: prepared.meta.clone(), call, swap: wasmpool_sandbox::surroundings::has_swap(), probe },
+        &WorkerSetup {
+            meta: prepared.meta.clone(),
+            call,
+            swap: wasmpool_sandbox::surroundings::has_swap(),
+            names: SettingNames::of_this_process(),
+            probe,
+        },
     )?;
     let (control, theirs) = Control::pair()?;
     let (lane, fd) = HostLane::create(1 << 20)?;
@@ -223,8 +231,12 @@ fn try_all(options: &Options) -> Result<(), Error> {
         let free = if options.free { attempt.calls.to_vec() } else { Vec::new() };
         let loading = options.loading;
         let probe = Probe { name: attempt.name.to_owned(), without, free, loading, targets: targets.clone() };
-        let answer =
-            if options.compile { compile::probe(probe, mode)? } else { ask_worker(&prepared, mode, &grants, probe)? };
+        let answer = if options.compile {
+            let how = |end: Option<ChildEnd>| end.map(|end| end.to_string()).unwrap_or_default();
+            compile::probe(probe, mode)?.map_err(how)
+        } else {
+            ask_worker(&prepared, mode, &grants, probe)?
+        };
         let (outcome, detail) = match answer {
             Ok(ProbeOutcome::Succeeded) => ("succeeded", String::new()),
             Ok(ProbeOutcome::Refused(why)) => ("refused", why),

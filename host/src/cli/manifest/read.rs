@@ -1,5 +1,6 @@
 //! Reads a manifest or a policy, and reports what is wrong with it on one line.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::units;
-use wasmpool_core::text::bytes_said;
+use super::ManifestError;
+use crate::cli::units::{self, ParseUnitError};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 
@@ -23,27 +24,35 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_MESSAGE: usize = 600;
 
 /// Reads and parses a file.
-pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let shown = ForeignText::of(path);
+pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
     let mut content = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut content));
-    read.map_err(|e| format!("cannot read {shown}: {e}"))?;
+    read.map_err(|source| ManifestError::Unreadable { path: path.to_owned(), source })?;
     if content.len() as u64 > LONGEST {
-        return Err(format!("{shown} is longer than {}", bytes_said(LONGEST)));
+        return Err(ManifestError::TooLong { path: path.to_owned(), most: LONGEST });
     }
-    text(&content).map_err(|e| format!("{shown}: {e}"))
+    text(&content).map_err(|what| ManifestError::Content { path: path.to_owned(), what })
 }
 
-/// Parses a text. An error is one line: the parser's own message draws the text, and repeats keys with their line
-/// breaks.
-pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+/// What is wrong with the content of a file, with its place. It is one line: the parser's own message draws the text,
+/// and repeats keys with their line breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    #[error("{place}unknown key {}, expected {known}", QuotedName::of(.key))]
+    UnknownKey { place: String, key: String, known: String },
+    #[error("{place}{}", ForeignText::of(.message).at_most(LONGEST_MESSAGE))]
+    Other { place: String, message: String },
+}
+
+/// Parses a text.
+pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, ContentError> {
     toml::from_str(text).map_err(|e: toml::de::Error| {
         let place = e.span().and_then(|span| text.get(..span.start)).map(place_behind).unwrap_or_default();
         // The unknown key comes first; only known keys follow it.
         let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
         match key {
-            Some((key, known)) => format!("{place}unknown key {}, expected {known}", QuotedName::of(key)),
-            None => format!("{place}{}", ForeignText::of(e.message()).at_most(LONGEST_MESSAGE)),
+            Some((key, known)) => ContentError::UnknownKey { place, key: key.to_owned(), known: known.to_owned() },
+            None => ContentError::Other { place, message: e.message().to_owned() },
         }
     })
 }
@@ -57,13 +66,38 @@ fn place_behind(before: &str) -> String {
     format!("line {line}, column {column}{key}: ")
 }
 
+/// The reason why a plugin cannot ask for something in these words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum RequestError {
+    #[error(transparent)]
+    Unit(#[from] ParseUnitError),
+    #[error(
+        "a plugin asks for a variable by its name, of letters, digits and _, such as LANG; the value is the user's to give"
+    )]
+    Variable,
+    #[error(
+        "a plugin asks for a directory by its own name for it, such as /data, with :rw behind it to write there; which one \
+         of the host that is, is the user's to say"
+    )]
+    Directory,
+    #[error("the host has to be a name, of letters, digits, - and _ between dots, or an address")]
+    Host,
+    #[error("a path has no line breaks and no other control characters in it")]
+    ControlCharacter,
+    #[error("it is longer than {LONGEST_NAME} bytes")]
+    TooLong,
+}
+
 /// Reads a value as the command line reads it.
-fn one<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, D::Error> {
+fn one<'de, D: Deserializer<'de>, T, E: Display>(
+    from: D,
+    read: fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, D::Error> {
     read(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
 }
 
 /// Reads a list of values as the command line reads each.
-fn many<'de, D: Deserializer<'de>, T>(from: D, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, D::Error> {
+fn many<'de, D: Deserializer<'de>, T, E: Display>(from: D, read: fn(&str) -> Result<T, E>) -> Result<Vec<T>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts
         .iter()
@@ -101,11 +135,7 @@ pub fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
         let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         match begins_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             true => Ok(name.to_owned()),
-            false => {
-                Err("a plugin asks for a variable by its name, of letters, digits and _, such as LANG; the value is \
-                          the user's to give"
-                    .to_owned())
-            }
+            false => Err(RequestError::Variable),
         }
     })
 }
@@ -114,16 +144,14 @@ pub fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Stri
     many(from, |text| {
         let (name, writes) = wasmpool_run::grants::split_mode(text);
         match name.is_empty() || name.contains("::") {
-            true => Err("a plugin asks for a directory by its own name for it, such as /data, with :rw behind it to \
-                         write there; which one of the host that is, is the user's to say"
-                .to_owned()),
+            true => Err(RequestError::Directory),
             false => Ok((path(name)?, writes)),
         }
     })
 }
 
 pub fn asked_scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    one(from, |name| units::scratch(name).and_then(|name| path(&name)))
+    one(from, |name| path(&units::scratch(name)?))
 }
 
 pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>, D::Error> {
@@ -131,9 +159,7 @@ pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>,
         let peer = units::peer(short(text)?)?;
         match is_host(&peer.host) {
             true => Ok(peer),
-            false => {
-                Err("the host has to be a name, of letters, digits, - and _ between dots, or an address".to_owned())
-            }
+            false => Err(RequestError::Host),
         }
     })
 }
@@ -157,16 +183,16 @@ fn is_host(host: &str) -> bool {
 }
 
 /// Reads a path by which a task may ask for something.
-fn path(name: &str) -> Result<String, String> {
+fn path(name: &str) -> Result<String, RequestError> {
     match short(name)?.chars().any(char::is_control) {
-        true => Err("a path has no line breaks and no other control characters in it".to_owned()),
+        true => Err(RequestError::ControlCharacter),
         false => Ok(name.to_owned()),
     }
 }
 
-fn short(name: &str) -> Result<&str, String> {
+fn short(name: &str) -> Result<&str, RequestError> {
     match name.len() > LONGEST_NAME {
-        true => Err(format!("it is longer than {LONGEST_NAME} bytes")),
+        true => Err(RequestError::TooLong),
         false => Ok(name),
     }
 }
@@ -177,7 +203,7 @@ mod tests {
     use crate::cli::manifest::Manifest;
 
     fn refusal(text: &str) -> String {
-        super::text::<Manifest>(text).expect_err("it is wrong")
+        super::text::<Manifest>(text).expect_err("it is wrong").to_string()
     }
 
     fn asking(grants: &str) -> String {

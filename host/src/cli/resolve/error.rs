@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::manifest::ManifestError;
 use wasmpool_core::text::{ForeignText, ShellWord};
 
 /// A reason why options cannot be followed, so that there is no run. Options are named in the words of their sources.
@@ -52,6 +53,6 @@ pub enum UsageError {
     #[error("standard input is both {first} and {second}, and can be read only once: name a file for one of them")]
     StandardInputTwice { first: String, second: String },
     /// The policy or the manifest of a plugin cannot be used.
-    #[error("{0}")]
-    File(String),
+    #[error(transparent)]
+    File(#[from] ManifestError),
 }

@@ -55,7 +55,7 @@ impl ConfigFiles {
     ) -> Result<ConfigFiles, UsageError> {
         streams::of_file(&sourced!(from, common.policy), "--policy", "a policy is read from a file")?;
         readers.and_policy(common.policy.as_deref()).check()?;
-        let policy = common.policy.as_deref().map(Policy::of_file).transpose().map_err(UsageError::File)?;
+        let policy = common.policy.as_deref().map(Policy::of_file).transpose()?;
         let plugin = task.map(PluginTask::find).transpose()?.flatten();
         Ok(ConfigFiles { policy, plugin })
     }
@@ -73,7 +73,7 @@ impl ConfigFiles {
 impl PluginTask {
     /// Returns the plugin that a task's path leads to, if there is one.
     fn find(named: &Path) -> Result<Option<PluginTask>, UsageError> {
-        let found = Manifest::find(named).map_err(UsageError::File)?;
+        let found = Manifest::find(named)?;
         Ok(found.map(|(manifest, wasm)| PluginTask { named: named.to_owned(), wasm, manifest }))
     }
 }

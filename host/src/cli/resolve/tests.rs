@@ -2,7 +2,12 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::*;
 use crate::cli::args::{Arguments, Command};
+use crate::cli::stream::option_of;
 use wasmpool_run::journal::RunIdentity;
+
+fn identity(spec: &RunSpec) -> RunIdentity {
+    RunIdentity::of_options(spec, option_of)
+}
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
@@ -118,7 +123,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
                 }
                 _ => resolved(&words, ConfigFiles::default()),
             };
-            let (ours, theirs) = (RunIdentity::of_options(&spec), RunIdentity::of_options(&without.expect("right")));
+            let (ours, theirs) = (identity(&spec), identity(&without.expect("right")));
             let differs = ours.difference(&theirs).is_some();
             let may_change = MAY_CHANGE.contains(&&*option);
             if !HAVE_NO_JOURNAL.contains(&&*option) {
@@ -126,7 +131,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
             }
         }
     }
-    let arguments = |words: &[&str]| RunIdentity::of_options(&resolved(words, ConfigFiles::default()).expect("right"));
+    let arguments = |words: &[&str]| identity(&resolved(words, ConfigFiles::default()).expect("right"));
     assert!(arguments(&["exec", "task", "--", "a"]).difference(&arguments(&["exec", "task"])).is_some());
 }
 
@@ -134,7 +139,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
 fn a_journal_and_its_messages_hold_no_value_of_the_environment() {
     let spec = with("map", "env");
     let other = resolved(&["map", "task", "--env=A=secret"], ConfigFiles::default()).expect("right");
-    let (ours, theirs) = (RunIdentity::of_options(&spec), RunIdentity::of_options(&other));
+    let (ours, theirs) = (identity(&spec), identity(&other));
     let difference = ours.difference(&theirs).expect("another value");
     assert_eq!(difference.name, "--env");
     assert!(!difference.theirs.contains("secret") && difference.theirs.starts_with("A="), "{difference:?}");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::outcome::FailureKind;
 
-/// Failures that another try may not meet; the default of `--retries`.
+/// Failures that another try may not meet, which are those that are tried again unless the user says otherwise.
 pub const RETRY_ON: [FailureKind; 2] = [FailureKind::WorkerLost, FailureKind::Timeout];
 
 /// A rule that ends a run when too many items have failed.

@@ -50,7 +50,7 @@ pub fn read_item_header(bytes: [u8; ITEM_HEADER]) -> (ItemTag, usize) {
 pub enum OutcomeTag {
     /// The encoded value.
     Value,
-    /// Encoded values (`--flatten`), each after its length in four bytes.
+    /// Encoded values of a flattened result, each after its length in four bytes.
     Values,
     /// A [`wasmpool_core::outcome::Failure`] as JSON.
     Failure,

@@ -4,13 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, Pid, access, gettid};
 
-use super::place::{self, Choice, Own, Seen, Version};
-use wasmpool_core::text::ForeignText;
+use super::place::{self, Choice, NoCgroup, Own, Seen, Version};
 
 /// Limits of all processes in a cgroup together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +70,21 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// Returns in words why none could be created. Nothing has changed then.
-    pub fn make(may_move: bool, bounds: Bounds) -> Result<Group, String> {
-        let read = |file: &str| fs::read_to_string(file).map_err(|e| format!("{file} cannot be read: {e}"));
+    /// Nothing has changed where none could be created.
+    pub fn make(may_move: bool, bounds: Bounds) -> Result<Group, NoCgroup> {
+        let read = |file: &'static str| {
+            fs::read_to_string(file).map_err(|e| NoCgroup::Unreadable { file, source: Arc::new(e) })
+        };
         let own = place::own(&read(MEMBERSHIP)?, &read("/proc/self/mountinfo")?)?;
         Group::make_in(&own, may_move, bounds, &is_marked)
     }
 
-    fn make_in(own: &Own, may_move: bool, bounds: Bounds, is_marked: &dyn Fn(&Path) -> bool) -> Result<Group, String> {
+    fn make_in(
+        own: &Own,
+        may_move: bool,
+        bounds: Bounds,
+        is_marked: &dyn Fn(&Path) -> bool,
+    ) -> Result<Group, NoCgroup> {
         match own.version {
             Version::One => Group::of_version_one(&own.folder, bounds),
             Version::Two => Group::of_version_two(own, may_move, bounds, is_marked),
@@ -86,13 +93,13 @@ impl Group {
 
     /// Creates a child of the process's own cgroup. Only children of this process are ever moved there, and the limits
     /// above still hold for them, so this is done wherever it is possible, also for root.
-    fn of_version_one(own: &Path, bounds: Bounds) -> Result<Group, String> {
+    fn of_version_one(own: &Path, bounds: Bounds) -> Result<Group, NoCgroup> {
         // Otherwise the memory of a child does not count above it: workers would escape a limit that somebody has set.
         if fs::read_to_string(own.join("memory.use_hierarchy")).is_ok_and(|flag| flag.trim() == "0") {
-            return Err("the memory cgroup of this process does not count that of cgroups below it".to_owned());
+            return Err(NoCgroup::NotCounted);
         }
         sweep(own);
-        let failed = |e: io::Error| format!("none can be made in {}: {e}", ForeignText::of(own));
+        let failed = |e: io::Error| NoCgroup::Refused { place: own.to_owned(), source: Arc::new(e) };
         let (folder, held) = make_folder(&own.join(workers())).map_err(failed)?;
         let set_up = || -> io::Result<(File, ThreadPlacement)> {
             let threads = ThreadPlacement { enter: writer(&folder, "tasks")?, leave: writer(own, "tasks")? };
@@ -127,7 +134,7 @@ impl Group {
         may_move: bool,
         bounds: Bounds,
         is_marked: &dyn Fn(&Path) -> bool,
-    ) -> Result<Group, String> {
+    ) -> Result<Group, NoCgroup> {
         let above = place::above(own);
         let seen = above.map(|above| look(above, is_marked));
         let this = std::process::id();
@@ -139,7 +146,7 @@ impl Group {
             _ => &own.folder,
         };
         sweep(place);
-        let failed = |e: io::Error| format!("none can be made in {}: {e}", ForeignText::of(place));
+        let failed = |e: io::Error| NoCgroup::Refused { place: place.to_owned(), source: Arc::new(e) };
         // Undone when dropped, also where one of the next steps fails.
         let mut moved = Moved { place: place.to_owned(), switched: Vec::new(), leaf: None };
         if choice == Choice::BelowAfterMoving {

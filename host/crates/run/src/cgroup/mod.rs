@@ -18,6 +18,7 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use group::{Bounds, Group};
+pub use place::NoCgroup;
 use wasmpool_core::policy::TaskCall;
 use wasmpool_ipc::lane::region::FILE as LANE;
 use wasmpool_sandbox::ProcessLimits;
@@ -57,8 +58,8 @@ pub enum HostPlacement {
 /// State of the cgroup of this process's children.
 #[derive(Debug)]
 struct Registry {
-    /// The cgroup, or in words why there is none. Tried when the first [`Room`] is made.
-    group: Option<Result<Arc<Group>, String>>,
+    /// The cgroup, or why there is none. Tried when the first [`Room`] is made.
+    group: Option<Result<Arc<Group>, NoCgroup>>,
     claims: BTreeMap<u64, Workers>,
     next: u64,
     /// Number of compile processes now, and the largest number at a time.
@@ -154,16 +155,12 @@ impl Room {
     }
 
     /// Returns the path of the cgroup, and the bytes that all processes in it may have together.
-    ///
-    /// # Errors
-    ///
-    /// Returns in words why there is none.
-    pub fn found(&self) -> Result<(PathBuf, u64), String> {
+    pub fn found(&self) -> Result<(PathBuf, u64), NoCgroup> {
         let children = children();
         match &children.group {
             Some(Ok(group)) => Ok((group.folder().to_owned(), children.bounds().memory)),
             Some(Err(why)) => Err(why.clone()),
-            None => Err("none was tried".to_owned()),
+            None => Err(NoCgroup::NotTried),
         }
     }
 }

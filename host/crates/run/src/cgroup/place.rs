@@ -2,9 +2,12 @@
 //! facts.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use wasmpool_core::text::ForeignText;
 use wasmpool_sandbox::surroundings::memberships;
 
 /// Version of the kernel's interface to cgroups.
@@ -25,18 +28,45 @@ pub struct Own {
     pub topmost: bool,
 }
 
+/// The reason why there is no cgroup for the children of this process.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoCgroup {
+    #[error("{file} cannot be read")]
+    Unreadable { file: &'static str, source: Arc<io::Error> },
+    #[error("this kernel or container shows no memory cgroup")]
+    NotShown,
+    #[error("no file system of cgroups with memory is mounted here")]
+    NotMounted,
+    #[error("the cgroup of this process is not below what is mounted here")]
+    OutsideMount,
+    /// The memory of a child would not count above it: workers would escape a limit that somebody has set.
+    #[error("the memory cgroup of this process does not count that of cgroups below it")]
+    NotCounted,
+    #[error("the cgroup of this process was not delegated to it (Delegate=yes of systemd)")]
+    NotDelegated,
+    #[error("the cgroup was delegated, but this user may not write to it")]
+    NotWritable,
+    #[error("the cgroup was delegated without the memory controller")]
+    NoMemory,
+    #[error("the cgroup holds the program itself, which only the command moves (DelegateSubgroup= of systemd helps)")]
+    HoldsProgram,
+    #[error("the cgroup holds other processes too, which are not moved (give wasmpool one of its own)")]
+    HoldsOthers,
+    #[error("none can be made in {}", ForeignText::of(.place))]
+    Refused { place: PathBuf, source: Arc<io::Error> },
+    #[error("none was tried")]
+    NotTried,
+}
+
 /// Finds the memory cgroup of a process in the texts of its `cgroup` and `mountinfo` in `/proc`.
-///
-/// # Errors
-///
-/// Returns in words why there is none that could be used.
-pub fn own(memberships: &str, mounts: &str) -> Result<Own, String> {
-    let (version, path) = membership(memberships).ok_or("this kernel or container shows no memory cgroup")?;
+pub fn own(memberships: &str, mounts: &str) -> Result<Own, NoCgroup> {
+    let (version, path) = membership(memberships).ok_or(NoCgroup::NotShown)?;
     let mount = mounts.lines().filter_map(Mount::read).rfind(|mount| mount.is_of(version));
-    let mount = mount.ok_or("no file system of cgroups with memory is mounted here")?;
+    let mount = mount.ok_or(NoCgroup::NotMounted)?;
     // In a namespace of cgroups, one above its root begins with `..`.
     let below = path.strip_prefix(&mount.root).ok().filter(|below| !below.starts_with(".."));
-    let below = below.ok_or("the cgroup of this process is not below what is mounted here")?;
+    let below = below.ok_or(NoCgroup::OutsideMount)?;
     let topmost = below.as_os_str().is_empty();
     // Joining nothing would leave a slash at the end.
     let folder = if topmost { mount.point } else { mount.point.join(below) };
@@ -125,17 +155,11 @@ pub enum Choice {
 
 /// Decides where the workers' cgroup of version 2 goes. Only a cgroup that is marked as delegated is used: that of a
 /// container looks the same otherwise, and `docker exec` fails when processes are moved out of it.
-///
-/// # Errors
-///
-/// Returns in words why there is no such place.
-pub fn choose(own: &Seen, above: Option<&Seen>, this: u32, may_move: bool) -> Result<Choice, &'static str> {
+pub fn choose(own: &Seen, above: Option<&Seen>, this: u32, may_move: bool) -> Result<Choice, NoCgroup> {
     let usable = |seen: &Seen| match seen {
-        Seen { delegated: false, .. } => {
-            Err("the cgroup of this process was not delegated to it (Delegate=yes of systemd)")
-        }
-        Seen { writable: false, .. } => Err("the cgroup was delegated, but this user may not write to it"),
-        Seen { memory: false, .. } => Err("the cgroup was delegated without the memory controller"),
+        Seen { delegated: false, .. } => Err(NoCgroup::NotDelegated),
+        Seen { writable: false, .. } => Err(NoCgroup::NotWritable),
+        Seen { memory: false, .. } => Err(NoCgroup::NoMemory),
         _ => Ok(()),
     };
     if let Some(above) = above.filter(|above| above.delegated && above.processes.is_empty()) {
@@ -143,12 +167,8 @@ pub fn choose(own: &Seen, above: Option<&Seen>, this: u32, may_move: bool) -> Re
     }
     usable(own)?;
     match may_move {
-        false => Err(
-            "the cgroup holds the program itself, which only the command moves (DelegateSubgroup= of systemd helps)",
-        ),
-        true if own.processes != [this] => {
-            Err("the cgroup holds other processes too, which are not moved (give wasmpool one of its own)")
-        }
+        false => Err(NoCgroup::HoldsProgram),
+        true if own.processes != [this] => Err(NoCgroup::HoldsOthers),
         true => Ok(Choice::BelowAfterMoving),
     }
 }
@@ -191,7 +211,8 @@ mod tests {
     const TWO_MOUNTS: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn found(memberships: &str, mounts: &str) -> Result<(Version, String), String> {
-        own(memberships, mounts).map(|own| (own.version, own.folder.display().to_string()))
+        let found = own(memberships, mounts).map_err(|why| why.to_string());
+        found.map(|own| (own.version, own.folder.display().to_string()))
     }
 
     #[test]
@@ -211,9 +232,9 @@ mod tests {
     fn in_a_container_the_path_begins_where_the_mount_does() {
         let inside = "35 31 0:32 /docker/ab /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         let found_one = own("4:memory:/docker/ab\n", inside).map(|own| (own.folder, own.topmost));
-        assert_eq!(found_one, Ok((PathBuf::from("/sys/fs/cgroup/memory"), true)));
+        assert_eq!(found_one.ok(), Some((PathBuf::from("/sys/fs/cgroup/memory"), true)));
         assert_eq!(found("4:memory:/docker/ab/c\n", inside), Ok((Version::One, "/sys/fs/cgroup/memory/c".to_owned())));
-        assert_eq!(own("0::/\n", TWO_MOUNTS).map(|own| own.topmost), Ok(true));
+        assert!(own("0::/\n", TWO_MOUNTS).is_ok_and(|own| own.topmost));
     }
 
     #[test]
@@ -240,12 +261,15 @@ mod tests {
     fn the_second_version_is_touched_only_where_it_is_delegated() {
         let plain = |processes: &[u32]| Seen { delegated: false, ..delegated(processes) };
         // The root of a container: ours alone, writable, with the controller.
-        assert!(choose(&plain(&[7]), None, 7, true).is_err_and(|why| why.contains("not delegated")));
-        assert!(choose(&plain(&[7]), Some(&plain(&[])), 7, true).is_err_and(|why| why.contains("not delegated")));
+        assert!(choose(&plain(&[7]), None, 7, true).is_err_and(|why| why.to_string().contains("not delegated")));
+        assert!(
+            choose(&plain(&[7]), Some(&plain(&[])), 7, true)
+                .is_err_and(|why| why.to_string().contains("not delegated"))
+        );
         let unwritable = Seen { writable: false, ..delegated(&[7]) };
-        assert!(choose(&unwritable, None, 7, true).is_err_and(|why| why.contains("write")));
+        assert!(choose(&unwritable, None, 7, true).is_err_and(|why| why.to_string().contains("write")));
         let without = Seen { memory: false, ..delegated(&[7]) };
-        assert!(choose(&without, None, 7, true).is_err_and(|why| why.contains("memory controller")));
+        assert!(choose(&without, None, 7, true).is_err_and(|why| why.to_string().contains("memory controller")));
     }
 
     #[test]
@@ -260,10 +284,13 @@ mod tests {
 
     #[test]
     fn only_the_command_moves_and_only_itself() {
-        assert_eq!(choose(&delegated(&[7]), None, 7, true), Ok(Choice::BelowAfterMoving));
+        assert_eq!(choose(&delegated(&[7]), None, 7, true).ok(), Some(Choice::BelowAfterMoving));
         assert!(choose(&delegated(&[7]), None, 7, false).is_err());
         for others in [&[7, 8][..], &[0, 7], &[8], &[]] {
-            assert!(choose(&delegated(others), None, 7, true).is_err_and(|why| why.contains("other")), "{others:?}");
+            assert!(
+                choose(&delegated(others), None, 7, true).is_err_and(|why| why.to_string().contains("other")),
+                "{others:?}"
+            );
         }
     }
 
@@ -271,7 +298,7 @@ mod tests {
     fn in_a_leaf_of_a_delegated_cgroup_nobody_has_to_move() {
         let leaf = Seen { delegated: false, ..delegated(&[7, 8]) };
         for may_move in [false, true] {
-            assert_eq!(choose(&leaf, Some(&delegated(&[])), 7, may_move), Ok(Choice::Beside));
+            assert_eq!(choose(&leaf, Some(&delegated(&[])), 7, may_move).ok(), Some(Choice::Beside));
         }
         // Another process is there, so no child of it may have a limit.
         assert!(choose(&leaf, Some(&delegated(&[9])), 7, true).is_err());

@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ArtifactMeta;
@@ -34,28 +35,59 @@ const TRAILER: u64 = 8 + 32 + 8;
 /// Permission bits that let anybody but the owner change something.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
+/// The reason why an artifact is not kept.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    #[error("the cache is switched off: WASMPOOL_CACHE_DIR is empty")]
+    Off,
+    #[error("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME")]
+    NoPlace,
+    #[error("cannot open the cache {}", ForeignText::of(.place))]
+    Open { place: PathBuf, source: Arc<io::Error> },
+    #[error(
+        "the cache {} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR",
+        ForeignText::of(.0)
+    )]
+    NoDirectory(PathBuf),
+    #[error(
+        "the cache {} is not used: it belongs to somebody else; make it your own; or name another with WASMPOOL_CACHE_DIR",
+        ForeignText::of(.0)
+    )]
+    OfAnother(PathBuf),
+    #[error(
+        "the cache {} is not used: others may write to it; make it yours alone (chmod go-w); or name another with \
+         WASMPOOL_CACHE_DIR",
+        ForeignText::of(.0)
+    )]
+    WritableByOthers(PathBuf),
+    #[error("cannot write to the cache {}", ForeignText::of(.place))]
+    Write { place: PathBuf, source: Arc<io::Error> },
+    /// The artifact is a snapshot that would not be the same in another run.
+    #[error("its init saw what may be otherwise in another run")]
+    OfThisRun,
+}
+
 /// A cache of artifacts.
 #[derive(Clone, Debug)]
 pub struct ArtifactCache {
     /// The directory of the cache, or why there is none.
-    place: Result<PathBuf, &'static str>,
+    place: Result<PathBuf, CacheError>,
 }
 
 impl ArtifactCache {
     /// Returns the user's cache: in `$WASMPOOL_CACHE_DIR`, else `wasmpool` in `$XDG_CACHE_HOME` or `~/.cache`.
     pub fn of_user() -> ArtifactCache {
         let place = match std::env::var_os("WASMPOOL_CACHE_DIR") {
-            Some(own) if own.is_empty() => Err("the cache is switched off: WASMPOOL_CACHE_DIR is empty"),
+            Some(own) if own.is_empty() => Err(CacheError::Off),
             Some(own) => Ok(PathBuf::from(own)),
-            None => dirs::cache_dir()
-                .map(|directory| directory.join("wasmpool"))
-                .ok_or("there is no cache directory; set WASMPOOL_CACHE_DIR, XDG_CACHE_HOME or HOME"),
+            None => dirs::cache_dir().map(|directory| directory.join("wasmpool")).ok_or(CacheError::NoPlace),
         };
         ArtifactCache { place }
     }
 
-    /// Returns the directory of entries, or the reason why there is none.
-    pub fn directory(&self) -> Result<PathBuf, String> {
+    /// Returns the directory of entries.
+    pub fn directory(&self) -> Result<PathBuf, CacheError> {
         Ok(self.place.clone()?.join(ENTRIES))
     }
 
@@ -84,13 +116,13 @@ impl ArtifactCache {
         }
     }
 
-    /// Stores an artifact, or returns the reason why it could not be stored.
-    pub fn put(&self, hash: &str, artifact: &File, meta: &ArtifactMeta) -> Result<(), String> {
-        let place = self.place.as_ref().map_err(|&why| why.to_owned())?;
+    /// Stores an artifact.
+    pub fn put(&self, hash: &str, artifact: &File, meta: &ArtifactMeta) -> Result<(), CacheError> {
+        let place = self.place.as_ref().map_err(CacheError::clone)?;
         let entries = entries(place, true)?;
         let name = name(hash, meta.profile);
         write(&entries, &name, artifact, meta)
-            .map_err(|e| format!("cannot write to the cache {}: {e}", ForeignText::of(&place.join(ENTRIES))))?;
+            .map_err(|e| CacheError::Write { place: place.join(ENTRIES), source: Arc::new(e) })?;
         let _ = trim(&entries, &name);
         Ok(())
     }
@@ -132,8 +164,8 @@ fn is_profile(name: &str) -> bool {
 
 /// Opens the directory of entries below this place, and makes it first if `made` is true. Checks that only this user
 /// could have put something into it.
-fn entries(place: &Path, made: bool) -> Result<OpenDirectory, String> {
-    let cannot = |e: io::Error| format!("cannot open the cache {}: {e}", ForeignText::of(place));
+fn entries(place: &Path, made: bool) -> Result<OpenDirectory, CacheError> {
+    let cannot = |e: io::Error| CacheError::Open { place: place.to_owned(), source: Arc::new(e) };
     if made && fs::metadata(place).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(cannot)?;
     }
@@ -142,27 +174,25 @@ fn entries(place: &Path, made: bool) -> Result<OpenDirectory, String> {
     is_ours(&outer, place)?;
     let path = place.join(ENTRIES);
     let inner = outer.below(ENTRIES, made.then_some(0o700)).map_err(|e| {
-        let shown = ForeignText::of(&path);
+        let place = path.clone();
         match fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
             // The directory is opened with a flag that follows no link, so the system's error would be misleading here.
-            true => format!("the cache {shown} is not used: it is a link, or no directory; remove it, or name another place with WASMPOOL_CACHE_DIR"),
-            false => format!("cannot open the cache {shown}: {e}"),
+            true => CacheError::NoDirectory(place),
+            false => CacheError::Open { place, source: Arc::new(e) },
         }
     })?;
     is_ours(&inner, &path)?;
     Ok(inner)
 }
 
-fn is_ours(directory: &OpenDirectory, path: &Path) -> Result<(), String> {
-    let metadata = directory.metadata().map_err(|e| format!("cannot open the cache {}: {e}", ForeignText::of(path)))?;
-    let path = ForeignText::of(path);
-    let refused =
-        |why: &str| Err(format!("the cache {path} is not used: {why}; or name another with WASMPOOL_CACHE_DIR"));
+fn is_ours(directory: &OpenDirectory, path: &Path) -> Result<(), CacheError> {
+    let metadata =
+        directory.metadata().map_err(|e| CacheError::Open { place: path.to_owned(), source: Arc::new(e) })?;
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return refused("it belongs to somebody else; make it your own");
+        return Err(CacheError::OfAnother(path.to_owned()));
     }
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return refused("others may write to it; make it yours alone (chmod go-w)");
+        return Err(CacheError::WritableByOthers(path.to_owned()));
     }
     Ok(())
 }

@@ -12,21 +12,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use cache::ArtifactCache;
+pub use cache::{ArtifactCache, CacheError};
 
 use crate::cgroup::Compiling;
-use crate::error::Error;
+use crate::error::{Error, TaskError};
 use crate::hashed;
 use crate::scarce::{self, passes, patiently};
 use crate::spawn::{self, ChildProcess, ChildProgram, ChildWait};
 use crate::stdio::Stdin;
 use wasmpool_core::artifact::{ArtifactMeta, EngineProfile, InitOnce};
 use wasmpool_core::policy::{Isolate, SandboxMode, TaskCall};
-use wasmpool_core::text::bytes_said;
-use wasmpool_core::text::{ForeignText, brief};
+use wasmpool_core::text::{ForeignText, brief, bytes_said};
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox as sandbox;
+#[cfg(feature = "probes")]
+use wasmpool_sandbox::surroundings::ChildEnd;
 use wasmpool_sandbox::surroundings::told;
 use wasmpool_scheduler::{PATIENCE, pause};
 
@@ -41,7 +42,7 @@ pub struct PreparedTask {
     /// Time that compiling took just now; `None` if the artifact was in the cache.
     pub compiled: Option<Duration>,
     /// The reason why the cache did not keep a new artifact, if it did not.
-    pub unkept: Option<String>,
+    pub unkept: Option<CacheError>,
 }
 
 /// An observer that waits for a task to be compiled.
@@ -115,7 +116,7 @@ impl Wasm {
         });
         match opened {
             Ok(mut file) => Wasm::read(&mut file, name),
-            Err(e) => Err(unreadable(&name, &e)),
+            Err(e) => Err(unreadable(name, e)),
         }
     }
 
@@ -128,7 +129,7 @@ impl Wasm {
     fn read(source: &mut dyn Read, name: String) -> Result<Wasm, Error> {
         match copy(source) {
             Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name }),
-            Err(e) => Err(unreadable(&name, &e)),
+            Err(e) => Err(unreadable(name, e)),
         }
     }
 
@@ -138,8 +139,8 @@ impl Wasm {
     }
 }
 
-fn unreadable(name: &str, e: &io::Error) -> Error {
-    Error::Task(format!("cannot read the task {name}: {}", told(e)))
+fn unreadable(task: String, e: io::Error) -> Error {
+    TaskError::Unreadable { task, source: Arc::new(e) }.into()
 }
 
 /// The properties that an artifact depends on besides the wasm.
@@ -196,13 +197,10 @@ pub fn prepare(
     }
     let start = Instant::now();
     let request = CompileRequest::new(wanted.profile, wanted.sandbox, wanted.init.clone());
-    let (artifact, meta) = compile(program, &wasm.file, &request, watch).map_err(|e| match e {
-        Error::Task(message) => Error::Task(format!("{}: {message}", wasm.name)),
-        other => other,
-    })?;
+    let (artifact, meta) = compile(program, wasm, &request, watch)?;
     let compiled = Some(start.elapsed());
     let kept = match meta.init {
-        Some(InitOnce::SnapshotOfNow) => Err("its init saw what may be otherwise in another run".to_owned()),
+        Some(InitOnce::SnapshotOfNow) => Err(CacheError::OfThisRun),
         _ => cache.put(&hash, &artifact, &meta),
     };
     Ok(PreparedTask { artifact: artifact.into(), meta, hash, compiled, unkept: kept.err() })
@@ -240,10 +238,12 @@ impl From<Error> for CompileFailure {
     }
 }
 
-impl From<io::Error> for CompileFailure {
-    fn from(e: io::Error) -> CompileFailure {
+impl CompileFailure {
+    /// Makes the failure for a system that refuses something that compiling this task needs.
+    fn of_system(task: &str, e: io::Error) -> CompileFailure {
         let again = if passes(&e) { CompileRetry::Room } else { CompileRetry::Never };
-        CompileFailure { why: Error::Task(format!("cannot compile it: {}", told(&e))), again }
+        let why = TaskError::Uncompiled { task: task.to_owned(), source: Arc::new(e) };
+        CompileFailure { why: why.into(), again }
     }
 }
 
@@ -254,7 +254,7 @@ const MOST_KILLS: u32 = 3;
 /// Runs the compile process, again if it failed for a reason that may pass, as starts of workers are tried again.
 fn compile(
     program: &ChildProgram,
-    wasm: &File,
+    wasm: &Wasm,
     request: &CompileRequest,
     watch: &mut dyn CompileWatcher,
 ) -> Result<(File, ArtifactMeta), Error> {
@@ -288,36 +288,38 @@ fn compile(
 /// Runs the compile process once.
 fn compile_once(
     program: &ChildProgram,
-    wasm: &File,
+    wasm: &Wasm,
     request: &CompileRequest,
     watch: &mut dyn CompileWatcher,
 ) -> Result<(File, ArtifactMeta), CompileFailure> {
-    let asked = wasmpool_ipc::memfd::of_json(c"wasmpool-request", request)?;
-    let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact")?;
-    let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply")?;
-    let (control, theirs) = Control::pair()?;
+    let task = wasm.name();
+    let failed = |e| CompileFailure::of_system(task, e);
+    let asked = wasmpool_ipc::memfd::of_json(c"wasmpool-request", request).map_err(failed)?;
+    let artifact = wasmpool_ipc::memfd::create(c"wasmpool-artifact").map_err(failed)?;
+    let reply = wasmpool_ipc::memfd::create(c"wasmpool-reply").map_err(failed)?;
+    let (control, theirs) = Control::pair().map_err(failed)?;
     let compiling = Compiling::begins();
     let child = spawn::start(program, spawn::ChildRole::Compile, theirs).map_err(Error::spawn)?;
-    match control.send(&BeginCompile, &[asked.as_fd(), wasm.as_fd(), artifact.as_fd(), reply.as_fd()]) {
+    match control.send(&BeginCompile, &[asked.as_fd(), wasm.file.as_fd(), artifact.as_fd(), reply.as_fd()]) {
         // The process has ended: its exit status is read below.
         Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
-        sent => sent?,
+        sent => sent.map_err(failed)?,
     }
     let waited = wait(&child, watch);
     watch.compiled();
     // A process that still runs is killed when `child` is dropped.
-    let status = match waited? {
+    let status = match waited.map_err(failed)? {
         ChildWait::Ended(status) => status,
         ChildWait::Late => {
-            let late = format!("compiling it took longer than {} s and was ended", TIMEOUT.as_secs());
-            return Err(Error::Task(late).into());
+            let late = TaskError::CompileTimeout { task: task.to_owned(), seconds: TIMEOUT.as_secs() };
+            return Err(Error::from(late).into());
         }
         ChildWait::Stopped => return Err(Error::Interrupted.into()),
     };
     let ended = || CompileFailure {
-        why: Error::Task(match sandbox::why_compiling_ended(status) {
-            Some(why) => format!("compiling it {why}"),
-            None => format!("the compile process ended without an answer ({status})"),
+        why: Error::from(match sandbox::why_compiling_ended(status) {
+            Some(limit) => TaskError::CompileLimit { task: task.to_owned(), limit },
+            None => TaskError::CompilerEnded { task: task.to_owned(), end: status },
         }),
         again: if status.signal() == Some(libc::SIGKILL) { CompileRetry::Killed } else { CompileRetry::Never },
     };
@@ -327,16 +329,16 @@ fn compile_once(
         Ok(Incoming::Message(CompilerEntry::Unable { why, errno })) => return Err(unable(&why, errno)),
         _ => return Err(ended()),
     }
-    match read_reply(reply, request.profile)? {
+    match read_reply(reply, request.profile).map_err(failed)? {
         Some(CompileReply::Compiled(meta)) => {
-            wasmpool_ipc::memfd::seal(&artifact)?;
-            compiling.made(artifact.metadata()?.len());
+            wasmpool_ipc::memfd::seal(&artifact).map_err(failed)?;
+            compiling.made(artifact.metadata().map_err(failed)?.len());
             Ok((artifact, meta))
         }
-        Some(CompileReply::Refused(message)) => Err(Error::Task(message).into()),
+        Some(CompileReply::Refused(why)) => Err(Error::from(TaskError::Refused { task: task.to_owned(), why }).into()),
         Some(CompileReply::Unable { why, errno }) => Err(unable(&why, errno)),
         #[cfg(feature = "probes")]
-        Some(CompileReply::Probed(_)) => Err(Error::Task("it was only probed".to_owned()).into()),
+        Some(CompileReply::Probed(_)) => Err(ended()),
         None => Err(ended()),
     }
 }
@@ -374,12 +376,12 @@ fn wait(child: &ChildProcess, watch: &mut dyn CompileWatcher) -> io::Result<Chil
     }
 }
 
-/// Has a compile process run a probe; `Err` describes how the process ended instead of answering.
+/// Has a compile process run a probe; `Err` is how the process ended instead of answering, if it did.
 #[cfg(feature = "probes")]
 pub fn probe(
     probe: wasmpool_core::probe::Probe,
     mode: SandboxMode,
-) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, String>> {
+) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, Option<ChildEnd>>> {
     let wasm = wasmpool_ipc::memfd::create(c"wasm")?;
     let artifact = wasmpool_ipc::memfd::create(c"artifact")?;
     let mut reply = wasmpool_ipc::memfd::create(c"reply")?;
@@ -395,8 +397,8 @@ pub fn probe(
     match serde_json::from_str(&text) {
         Ok(CompileReply::Probed(outcome)) => Ok(Ok(outcome)),
         _ => Ok(Err(match waited {
-            ChildWait::Ended(status) => status.to_string(),
-            ChildWait::Late | ChildWait::Stopped => String::new(),
+            ChildWait::Ended(status) => Some(status),
+            ChildWait::Late | ChildWait::Stopped => None,
         })),
     }
 }

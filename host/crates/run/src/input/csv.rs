@@ -10,8 +10,8 @@ use super::{Batch, InputFiles, ItemSource, TextEncoding};
 use wasmpool_core::failed::RawText;
 use wasmpool_core::policy::CsvColumns;
 use wasmpool_core::row::{self, Quotes};
-use wasmpool_core::text::ForeignText;
-use wasmpool_core::text::bytes_said;
+use wasmpool_core::setting::Setting;
+use wasmpool_core::text::{ForeignText, bytes_said};
 
 /// Bytes at which a batch is full: as JSON, each row repeats the names of its columns, and may be much longer than its
 /// text.
@@ -329,9 +329,10 @@ impl CsvItems {
     fn too_long(&mut self, end: &[u8]) -> io::Error {
         let (_, line) = self.text(end);
         io::Error::other(format!(
-            "{}:{line}: this row of the CSV is longer than the memory of an instance ({}, --memory); is a quote missing?",
+            "{}:{line}: this row of the CSV is longer than the memory of an instance ({}, {}); is a quote missing?",
             self.inputs.name(),
-            bytes_said(self.longest as u64)
+            bytes_said(self.longest as u64),
+            Setting::Memory
         ))
     }
 }

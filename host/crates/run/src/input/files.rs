@@ -12,17 +12,19 @@ use super::{Batch, InputFiles, ItemSource, LineItems, WrittenTo};
 use crate::place::SameFile;
 use wasmpool_core::failed::{self, NamedInput, RawText};
 use wasmpool_core::item::ItemTag;
-use wasmpool_core::text::ForeignText;
-use wasmpool_core::text::bytes_said;
+use wasmpool_core::setting::Setting;
+use wasmpool_core::text::{ForeignText, bytes_said};
 
 /// Bytes of files at which a batch is full.
 const BATCH: usize = 256 << 10;
 
-/// The message for a line of `--failed` that names no file.
-const OTHER: &str =
-    "the line is a failed item of a run whose input named no files; without --input-format files it is run again";
+/// Returns the message for a failed item's line that names no file.
+fn of_another_input() -> String {
+    let files = Setting::InputOfFiles;
+    format!("the line is a failed item of a run whose input named no files; without {files} it is run again")
+}
 
-/// Reads paths, then files. A line of `--failed` stands for the file that it names, or for the content that it holds.
+/// Reads paths, then files. A failed item's line stands for the file that it names, or for the content that it holds.
 #[derive(Debug)]
 pub struct FileItems {
     paths: LineItems,
@@ -73,7 +75,7 @@ impl ItemSource for FileItems {
                 None => self.push_file(&path, batch),
                 Some(NamedInput::Path(path)) => self.push_file(&path, batch),
                 Some(NamedInput::Item(item)) => batch.push(&item),
-                Some(NamedInput::Other) => batch.push_unreadable(OTHER, &RawText::Line(&path)),
+                Some(NamedInput::Other) => batch.push_unreadable(&of_another_input(), &RawText::Line(&path)),
             }
         }
         Ok(true)
@@ -164,5 +166,6 @@ fn check(metadata: &Metadata, longest: usize, written: &WrittenTo) -> io::Result
 }
 
 fn too_long(longest: usize) -> io::Error {
-    io::Error::other(format!("it is larger than the memory of an instance ({}, --memory)", bytes_said(longest as u64)))
+    let memory = Setting::Memory;
+    io::Error::other(format!("it is larger than the memory of an instance ({}, {memory})", bytes_said(longest as u64)))
 }

@@ -6,6 +6,7 @@ use memchr::memchr;
 
 use super::{Batch, InputFiles, ItemSource};
 use wasmpool_core::failed::RawText;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
 
 /// Bytes of one read: those of two chunks, since each read wakes the supervisor.
@@ -41,8 +42,9 @@ impl LineItems {
             let length = self.partial.len() + self.dropped + rest.len();
             batch.push_unreadable(
                 &format!(
-                    "the item is {length} bytes long, more than the memory of an instance ({}, --memory)",
-                    bytes_said(self.longest as u64)
+                    "the item is {length} bytes long, more than the memory of an instance ({}, {})",
+                    bytes_said(self.longest as u64),
+                    Setting::Memory
                 ),
                 &RawText::Nothing,
             );

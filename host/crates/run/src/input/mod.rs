@@ -1,6 +1,7 @@
 //! Cuts input into items: lazily, a block at a time, and never more than was asked for.
 
 mod csv;
+mod error;
 mod files;
 mod lines;
 mod mark;
@@ -10,6 +11,7 @@ mod written;
 use std::io;
 
 pub use csv::{CsvItems, CsvSettings};
+pub use error::{InputError, ReadOnce};
 pub use files::{FileItems, find_listed};
 pub use lines::LineItems;
 pub use mark::TextEncoding;
@@ -32,14 +34,14 @@ pub trait ItemSource: Send {
 
     /// Reads until there is an item. Also returns how the input ended, if it did: then the batch is the last, and may
     /// be empty.
-    fn next_batch(&mut self) -> (Batch, Option<Result<(), String>>) {
+    fn next_batch(&mut self) -> (Batch, Option<Result<(), InputError>>) {
         let mut batch = Batch::default();
         let end = loop {
             match self.next(&mut batch) {
                 Ok(true) if batch.is_empty() => {}
                 Ok(true) => break None,
                 Ok(false) => break Some(Ok(())),
-                Err(e) => break Some(Err(e.to_string())),
+                Err(e) => break Some(Err(e.into())),
             }
         };
         (batch, end)

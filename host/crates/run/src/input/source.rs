@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::WrittenTo;
 use super::mark::TextEncoding;
+use super::{InputError, ReadOnce, WrittenTo};
 use crate::place::SameFile;
 use crate::stdio::Stdin;
 use wasmpool_core::text::ForeignText;
@@ -46,7 +46,7 @@ enum InputFile {
 impl InputFiles {
     /// Checks all inputs, so that one that cannot be read is known before anything runs. No path, or `-`, is standard
     /// input.
-    pub fn open(paths: &[PathBuf]) -> Result<InputFiles, String> {
+    pub fn open(paths: &[PathBuf]) -> Result<InputFiles, InputError> {
         let stdin = [PathBuf::from("-")];
         let paths = if paths.is_empty() { &stdin } else { paths };
         let mut left = VecDeque::new();
@@ -94,9 +94,8 @@ impl InputFiles {
         self.written.clone()
     }
 
-    /// Returns the same inputs, to be read once more from their beginning, independently of these. An error is the name
-    /// of an input that cannot be read twice, as it is no file on a disk.
-    pub fn again(&self) -> Result<InputFiles, String> {
+    /// Returns the same inputs, to be read once more from their beginning, independently of these.
+    pub fn again(&self) -> Result<InputFiles, ReadOnce> {
         let again = |(path, source): &(PathBuf, InputFile)| {
             let source = match source {
                 InputFile::Named { file: Some(file), size } => {
@@ -105,7 +104,7 @@ impl InputFiles {
                 InputFile::Stdin => InputFile::stdin_from_here(),
                 InputFile::Named { file: None, .. } | InputFile::Open(_) | InputFile::From(..) => None,
             };
-            source.map(|source| (path.clone(), source)).ok_or_else(|| name(path))
+            source.map(|source| (path.clone(), source)).ok_or_else(|| ReadOnce(name(path)))
         };
         let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
         let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
@@ -233,15 +232,15 @@ impl InputFile {
 
 /// Finds out whether an input exists and can be read, without keeping it open. Of anything but a file on a disk only
 /// the permissions are checked: opening a FIFO and closing it again would end its writer.
-fn look_at(path: &Path) -> Result<InputFile, String> {
-    let cannot = |e: io::Error| format!("cannot read the input {}: {e}", ForeignText::of(path));
+fn look_at(path: &Path) -> Result<InputFile, InputError> {
+    let cannot = |e: io::Error| InputError::File { path: path.to_owned(), source: Arc::new(e) };
     let metadata = fs::metadata(path).map_err(cannot)?;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        return Err(format!("the input {} is a directory; name its files", ForeignText::of(path)));
+        return Err(InputError::Directory(path.to_owned()));
     }
     if kind.is_socket() {
-        return Err(format!("the input {} is a socket; name a file or a pipe", ForeignText::of(path)));
+        return Err(InputError::Socket(path.to_owned()));
     }
     if kind.is_file() {
         File::open(path).map_err(cannot)?;

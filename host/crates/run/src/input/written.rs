@@ -14,7 +14,7 @@ pub struct WrittenTo(Arc<OnceLock<KnownFiles>>);
 #[derive(Debug)]
 struct KnownFiles {
     files: Vec<SameFile>,
-    /// The directory of `--results`, without links.
+    /// The directory of results in files of their own, without links.
     results: Option<PathBuf>,
 }
 

@@ -16,8 +16,8 @@ pub struct RunDifference<'a> {
 }
 
 impl RunIdentity {
-    /// Makes an identity of all members of a struct, which are named like options.
-    pub fn of_options(options: &impl Serialize) -> RunIdentity {
+    /// Makes an identity of all members of a struct. `option` gives the name of the option that a member is.
+    pub fn of_options(options: &impl Serialize, option: impl Fn(&str) -> String) -> RunIdentity {
         let Ok(Value::Object(members)) = serde_json::to_value(options) else {
             unreachable!("the options of a run are a struct of plain values");
         };
@@ -52,15 +52,6 @@ impl RunIdentity {
 
 /// The name of the part that holds the task's hash.
 pub const TASK: &str = "task";
-
-/// Returns the option that has the name of this member.
-fn option(member: &str) -> String {
-    match member {
-        // These arguments stand after `--` on the command line.
-        "arguments" => "the arguments".to_owned(),
-        member => format!("--{member}"),
-    }
-}
 
 /// Formats a value as a person would write it, where that is unambiguous.
 fn shown(json: Option<&str>) -> String {
@@ -99,7 +90,7 @@ mod tests {
             arguments: words.iter().map(|&word| word.to_owned()).collect(),
             ..Options::default()
         };
-        let of = |options: &Options| RunIdentity::of_options(options).of_task("hash");
+        let of = |options: &Options| RunIdentity::of_options(options, |member| format!("--{member}")).of_task("hash");
         let difference = |ours: &Options, theirs: &Options| {
             of(ours).difference(&of(theirs)).map(|it| (it.name.to_owned(), it.ours, it.theirs))
         };

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use rangemap::RangeSet;
 
+use super::error::JournalError;
 use super::state::ReadRecord;
-use crate::input::ItemSource;
+use crate::input::{InputError, ItemSource};
 use crate::rendered::RenderedOutcomes;
 use crate::resume::ResumePoint;
 use wasmpool_ipc::batch::{Batch, BatchPart};
@@ -75,7 +76,7 @@ impl InputDigest {
     ///
     /// Items that have their outcome are dropped as they are read. The others were running when the earlier run ended,
     /// or waited for a worker; that run's window has limited their number.
-    pub fn take_up(&mut self, items: &mut dyn ItemSource) -> Result<ResumePoint, String> {
+    pub fn take_up(&mut self, items: &mut dyn ItemSource) -> Result<ResumePoint, JournalError> {
         let Some(expected) = self.expected.take() else {
             return Ok(ResumePoint::default());
         };
@@ -84,7 +85,7 @@ impl InputDigest {
         loop {
             let mut batch = Batch::default();
             let more = match self.items < read.items {
-                true => items.next(&mut batch).map_err(|e| format!("cannot read the input: {e}"))?,
+                true => items.next(&mut batch).map_err(InputError::from)?,
                 false => true,
             };
             let (first, count) = (self.items, batch.sizes.len());
@@ -105,12 +106,12 @@ impl InputDigest {
             }
             if self.items < read.items {
                 if !more {
-                    return Err(differs(&read, &format!("ends after {}", self.items)));
+                    return Err(JournalError::OtherInput { began: read.items, ends: Some(self.items) });
                 }
                 continue;
             }
             if read.items > 0 && <[u8; 32]>::from(self.hasher.finalize()) != read.hash {
-                return Err(differs(&read, "has others there"));
+                return Err(JournalError::OtherInput { began: read.items, ends: None });
             }
             // Items after the beginning are new, and those directly before them without an outcome are treated the
             // same.
@@ -126,14 +127,6 @@ impl InputDigest {
             return Ok(ResumePoint { waiting, holes, next, rest });
         }
     }
-}
-
-fn differs(read: &ReadRecord, how: &str) -> String {
-    format!(
-        "the input is not the one that the journal is of: that one began with {} items, and this one {how}; give the same \
-         input, or name another journal",
-        read.items
-    )
 }
 
 /// Locks plain data, which is intact even if a thread panicked while it held the lock.

@@ -8,6 +8,7 @@
 //! [`format`](mod@format) has the bytes, [`state`] the state that they add up to, [`identity`] the identity of the run,
 //! and [`input`] the check that the input is the same.
 
+mod error;
 mod format;
 mod identity;
 mod input;
@@ -19,9 +20,11 @@ use std::io::{self, BufReader, Read as _};
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+pub use error::{JournalError, OutputChange};
 use format::{JournalContents, RecordChain};
 use identity::RunDifference;
 pub use identity::RunIdentity;
@@ -35,7 +38,7 @@ use crate::place::{FileExtent, FileId, SameFile};
 use crate::rendered::RenderedOutcomes;
 use crate::scarce::{passes, patiently};
 use wasmpool_core::outcome::OutcomeCounts;
-use wasmpool_core::text::{ForeignText, ShellWord};
+use wasmpool_core::text::ForeignText;
 
 /// Size in bytes up to which a journal is not rewritten; a larger one is rewritten when it has doubled.
 const SMALL: u64 = 16 << 20;
@@ -80,13 +83,12 @@ pub enum JournalStart {
 impl Journal {
     /// Opens a journal, or makes one, and locks it. One that is not empty is accepted only to `resume`. Until there is
     /// something to record it stays unchanged, and one that was made here is removed again.
-    pub fn open(path: &Path, resume: bool) -> Result<Journal, String> {
-        let name = ForeignText::of(path);
-        let cannot = |e: io::Error| format!("cannot open the journal {name}: {e}");
+    pub fn open(path: &Path, resume: bool) -> Result<Journal, JournalError> {
+        let cannot = |e: io::Error| JournalError::Open { path: path.to_owned(), source: Arc::new(e) };
         let (file, fresh) = fresh::open_or_make(File::options().read(true).write(true), path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         if !metadata.is_file() {
-            return Err(format!("the journal {name} is no file on a disk; name one"));
+            return Err(JournalError::NoFile(path.to_owned()));
         }
         let place = fs::canonicalize(path).map_err(cannot)?;
         let directory = OpenDirectory::open(place.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
@@ -94,9 +96,7 @@ impl Journal {
         lock(&file, path)?;
         let size = file.metadata().map_err(cannot)?.len();
         if size > 0 && !resume {
-            return Err(format!(
-                "the journal {name} is of a run already: --resume goes on with it; to start anew, remove it or name another"
-            ));
+            return Err(JournalError::Begun(path.to_owned()));
         }
         let mut state = JournalState::default();
         let each = |entries: Vec<JournalEntry>| entries.into_iter().for_each(|entry| state.apply(entry));
@@ -107,13 +107,11 @@ impl Journal {
             JournalContents::Whole { .. } | JournalContents::Nothing => {
                 (JournalState::default(), 0, RecordChain::new())
             }
-            JournalContents::Foreign => return Err(format!("the file {name} is no journal; name another")),
-            JournalContents::OtherVersion => {
-                return Err(format!(
-                    "the journal {name} is of another version of wasmpool: finish its run with that one, or name another"
-                ));
+            JournalContents::Foreign => return Err(JournalError::NoJournal(path.to_owned())),
+            JournalContents::OtherVersion => return Err(JournalError::OtherVersion(path.to_owned())),
+            JournalContents::Damaged { at, first } => {
+                return Err(JournalError::Damaged { path: path.to_owned(), at, first });
             }
-            JournalContents::Damaged { at, first } => return Err(damaged(path, at, first)),
         };
         Ok(Journal {
             path: path.to_owned(),
@@ -141,24 +139,13 @@ impl Journal {
     }
 
     /// Begins the run of this identity, or continues it. A journal of another run is refused, and left unchanged.
-    pub fn begin(&mut self, identity: RunIdentity) -> Result<JournalStart, String> {
+    pub fn begin(&mut self, identity: RunIdentity) -> Result<JournalStart, JournalError> {
         let Some(theirs) = &self.state.identity else {
             self.state.identity = Some(identity);
             return Ok(JournalStart::Fresh);
         };
         if let Some(RunDifference { name, ours, theirs }) = identity.difference(theirs) {
-            let what = match name {
-                identity::TASK => "another task (its content is not the same)".to_owned(),
-                _ => format!(
-                    "a run with {name} {}, and this one has {}",
-                    ForeignText::of(&theirs),
-                    ForeignText::of(&ours)
-                ),
-            };
-            return Err(format!(
-                "the journal {} is of {what}; run it as before, or name another journal",
-                ForeignText::of(&self.path)
-            ));
+            return Err(JournalError::OtherRun { path: self.path.clone(), name: name.to_owned(), ours, theirs });
         }
         let JournalState { written, waiting, finished, .. } = &self.state;
         let mut counts = written.counts.clone();
@@ -318,26 +305,8 @@ pub fn beside(journal: &Path) -> PathBuf {
     name.into()
 }
 
-/// Returns the message for a journal in which a complete record follows damage.
-fn damaged(path: &Path, at: u64, first: bool) -> String {
-    let name = ForeignText::of(path);
-    let cut = match first {
-        true => String::new(),
-        false => {
-            format!(
-                ", cut it there (truncate -s {at} -- {}) to have done again what was done since",
-                ShellWord::of(path)
-            )
-        }
-    };
-    format!(
-        "the journal {name} is damaged at byte {at}: put back a copy that is whole{cut}, or remove it to start anew; \
-         nothing was touched"
-    )
-}
-
-fn lock(file: &File, path: &Path) -> Result<(), String> {
-    let name = ForeignText::of(path);
+fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+    let failed = |e: io::Error| JournalError::Lock { path: path.to_owned(), source: Arc::new(e) };
     let mut lack = None;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
@@ -349,19 +318,16 @@ fn lock(file: &File, path: &Path) -> Result<(), String> {
                 lack = Some(e);
                 thread::sleep(LOCK_AGAIN);
             }
-            Err(TryLockError::Error(e)) => return Err(format!("cannot lock the journal {name}: {e}")),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
             Ok(()) => {
                 // It may have been replaced by a rewritten journal while it was opened.
                 let of = |metadata: fs::Metadata| FileId::of(&metadata);
                 let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
-                return same.then_some(()).ok_or_else(|| format!("another run uses the journal {name}"));
+                return same.then_some(()).ok_or_else(|| JournalError::Replaced(path.to_owned()));
             }
         }
     }
-    Err(match lack {
-        Some(e) => format!("cannot lock the journal {name}: {e}"),
-        None => format!("another run uses the journal {name}; wait for its end, or name another"),
-    })
+    Err(lack.map_or_else(|| JournalError::InUse(path.to_owned()), failed))
 }
 
 #[cfg(test)]
@@ -391,7 +357,7 @@ mod tests {
         let (long, state) = (journal.size, journal.state.clone());
         journal.rewrite().expect("it can be written anew");
         assert!(journal.size < long / 100, "{} of {long} bytes", journal.size);
-        assert!(Journal::open(&path, true).is_err_and(|e| e.contains("another run")));
+        assert!(Journal::open(&path, true).is_err_and(|e| matches!(e, JournalError::InUse(_))));
         journal.commit(written(1000), Vec::new()).expect("it goes on");
         drop(journal);
         let mut journal = Journal::open(&path, true).expect("it is there");
@@ -461,7 +427,7 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&path, &bytes).expect("written");
-        let message = Journal::open(&path, true).expect_err("it is damaged");
+        let message = Journal::open(&path, true).expect_err("it is damaged").to_string();
         assert!(message.contains("journal is damaged at byte ") && message.contains("truncate -s "), "{message}");
         assert_eq!(fs::read(&path).expect("it is there"), bytes);
         // The advice works.
@@ -531,7 +497,7 @@ mod tests {
         journal.commit(written(3), Vec::new()).expect("it can be written");
         assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
         assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
-        assert!(Journal::open(&path, true).is_err_and(|e| e.contains("another run")));
+        assert!(Journal::open(&path, true).is_err_and(|e| matches!(e, JournalError::InUse(_))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Results in files of their own (`--results`), for those that memory should not hold.
+//! Results in files of their own, for those that memory should not hold.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +26,17 @@ pub struct ResultFiles {
     begun: BTreeMap<WorkerId, UnfinishedFile>,
 }
 
+/// The reason why results cannot be written to a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultFilesError {
+    #[error("cannot write results to the directory {}", ForeignText::of(.path))]
+    Io { path: PathBuf, source: io::Error },
+    #[error("another run writes its results to the directory {}; name a new one", ForeignText::of(.0))]
+    InUse(PathBuf),
+    #[error("the directory {} for results is not empty; name a new one, or empty it", ForeignText::of(.0))]
+    NotEmpty(PathBuf),
+}
+
 #[derive(Debug)]
 struct UnfinishedFile {
     aside: UnnamedFile,
@@ -34,13 +45,12 @@ struct UnfinishedFile {
 
 impl ResultFiles {
     /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run.
-    pub fn create(path: &Path, most: u64) -> Result<ResultFiles, String> {
-        let shown = ForeignText::of(path);
-        let failed = |e: io::Error| format!("cannot write results to the directory {shown}: {e}");
+    pub fn create(path: &Path, most: u64) -> Result<ResultFiles, ResultFilesError> {
+        let failed = |source: io::Error| ResultFilesError::Io { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(failed)?;
         let directory = OpenDirectory::open(path).map_err(failed)?;
         if !directory.lock() {
-            return Err(format!("another run writes its results to the directory {shown}; name a new one"));
+            return Err(ResultFilesError::InUse(path.to_owned()));
         }
         let (mut left, mut other) = (Vec::new(), None);
         directory
@@ -50,7 +60,7 @@ impl ResultFiles {
             })
             .map_err(failed)?;
         if other.is_some() {
-            return Err(format!("the directory {shown} of --results is not empty; name a new one, or empty it"));
+            return Err(ResultFilesError::NotEmpty(path.to_owned()));
         }
         left.iter().try_for_each(|name| directory.remove(name)).map_err(failed)?;
         Ok(ResultFiles { path: path.to_owned(), directory, most, begun: BTreeMap::new() })

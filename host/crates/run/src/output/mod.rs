@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-pub use files::ResultFiles;
-pub use target::OutputTarget;
+pub use files::{ResultFiles, ResultFilesError};
+pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
@@ -24,6 +24,7 @@ use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts, SuccessNotes};
 use wasmpool_core::policy::ItemEncoding;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
 use wasmpool_scheduler::WorkerId;
 
@@ -133,11 +134,11 @@ pub struct OutcomeLines {
     label: String,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
-    /// Maximum bytes of the records of one outcome (`--flatten`).
+    /// Maximum bytes of the records of one outcome with several values.
     most: usize,
 }
 
-/// Limit of the records of one outcome with several values, as a multiple of `--max-output`. A record is a hundred
+/// Limit of the records of one outcome with several values, as a multiple of the largest result. A record is a hundred
 /// bytes longer than a short value, and three million numbers fit into 16 MiB.
 const RECORDS: u64 = 4;
 /// Bytes that the records of one outcome may take in any case: they also hold what the guest printed.
@@ -215,12 +216,14 @@ impl OutcomeLines {
     }
 
     fn too_many_records(&self) -> Failure {
+        let max_output = Setting::MaxOutput;
         Failure::new(
             FailureKind::OutputTooLarge,
             format!(
-                "the records of its elements are longer than {}, {RECORDS} times --max-output; allow more with \
-                 --max-output, or take --output-format values",
-                bytes_said(self.most as u64)
+                "the records of its elements are longer than {}, {RECORDS} times {max_output}; allow more with \
+                 {max_output}, or take {}",
+                bytes_said(self.most as u64),
+                Setting::OutputOfValues
             ),
         )
     }

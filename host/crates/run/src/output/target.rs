@@ -3,13 +3,24 @@
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::fresh::{self, NewFile};
 use crate::hashed;
+use crate::journal::{JournalError, OutputChange};
 use crate::place::{FileExtent, SameFile, sync_directory};
-use crate::stdio::Stdout;
+use crate::stdio::{Stdout, StreamError};
 use wasmpool_core::text::ForeignText;
+
+/// The reason why a target cannot be opened. `what` names it, in words that follow "cannot write".
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("cannot write {what}")]
+    Stdout { what: &'static str, source: StreamError },
+    #[error("cannot write {what} {}", ForeignText::of(.path))]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+}
 
 /// The target of results, or of failed items.
 #[derive(Debug)]
@@ -38,13 +49,13 @@ const STEP: u64 = 16 << 20;
 
 impl OutputTarget {
     /// Opens standard output, or a file, which is made if it does not exist. `what` is its name in an error.
-    pub fn open(path: Option<&Path>, what: &str) -> Result<OutputTarget, String> {
+    pub fn open(path: Option<&Path>, what: &'static str) -> Result<OutputTarget, TargetError> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
-            Stdout.check().map_err(|wrong| format!("cannot write {what}: {wrong}"))?;
+            Stdout.check().map_err(|source| TargetError::Stdout { what, source })?;
             return Ok(OutputTarget::stdout());
         };
         let (file, fresh) = fresh::open_or_make(File::options().write(true), path)
-            .map_err(|e| format!("cannot write {what} {}: {e}", ForeignText::of(path)))?;
+            .map_err(|source| TargetError::File { what, path: path.to_owned(), source })?;
         Ok(OutputTarget {
             to: OutputPlace::File { path: path.to_owned(), file, begun: false, fresh },
             ..OutputTarget::stdout()
@@ -111,19 +122,14 @@ impl OutputTarget {
         let OutputPlace::File { path, file, fresh, .. } = &self.to else {
             return Ok(());
         };
-        let name = ForeignText::of(path);
-        let cannot = |e: io::Error| Error::Journal(format!("cannot go on with {name}: {e}"));
-        let other = |how: &str| {
-            Error::Journal(format!(
-                "{name} is not what the journal says was written: {how}; put it back, or remove the journal to start anew"
-            ))
-        };
+        let cannot = |e: io::Error| JournalError::GoOn { path: path.clone(), source: Arc::new(e) };
+        let other = |change| Err(JournalError::OtherOutput { path: path.clone(), change }.into());
         if fresh.is_some() && extent.bytes > 0 {
-            return Err(other("it is not there"));
+            return other(OutputChange::Missing);
         }
         let length = file.metadata().map_err(cannot)?.len();
         if length < extent.bytes || (finished && length > extent.bytes) {
-            return Err(other(&format!("it has {length} bytes, of {}", extent.bytes)));
+            return other(OutputChange::Length { length, written: extent.bytes });
         }
         if extent.bytes == 0 {
             return Ok(());
@@ -131,11 +137,11 @@ impl OutputTarget {
         // The target is open for writing only, since it may be a pipe.
         let there = File::open(path).map_err(cannot)?;
         if SameFile::of(&there) != Some(same) {
-            return Err(other("it is another file by now"));
+            return other(OutputChange::Replaced);
         }
         let hasher = hash_begin(&there, extent.bytes, interrupted).map_err(cannot)?.ok_or(Error::Interrupted)?;
         if hasher.finalize().as_bytes() != &extent.hash {
-            return Err(other(&format!("its bytes up to {} are others", extent.bytes)));
+            return other(OutputChange::Content { written: extent.bytes });
         }
         self.hasher = Some(hasher);
         Ok(())

@@ -67,7 +67,7 @@ impl RunOutput {
         let Some(journal) = &mut self.journal else {
             return Ok(JournalStart::Fresh);
         };
-        let start = journal.begin(identity).map_err(Error::Journal)?;
+        let start = journal.begin(identity)?;
         if let JournalStart::Behind { results, failed, finished, .. } = &start {
             self.results.go_on(results, *finished, interrupted)?;
             self.failed.as_mut().map_or(Ok(()), |target| target.go_on(failed, *finished, interrupted))?;

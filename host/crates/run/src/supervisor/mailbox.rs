@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, Receiver};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, caught};
+use crate::input::InputError;
+use crate::journal::JournalError;
 use crate::resume::ResumePoint;
 use crate::scarce::ring;
 use crate::shared::SharedEvent;
@@ -23,11 +25,11 @@ pub enum Event {
     /// There is no more input for now. Later items come unasked, as the answer to the last request.
     InputPause,
     InputEnd,
-    InputFailed(String),
+    InputFailed(InputError),
     /// The input begins like that of the run that is continued, and this is left of it; answers one request for input.
     TakenUp(ResumePoint),
     /// The input does not begin like that, or cannot be read that far.
-    Refused(String),
+    Refused(JournalError),
     /// Number of bytes of results that were written.
     Written(usize),
     /// A call was given up; the sink knows which items that concerns.
@@ -52,10 +54,10 @@ pub enum Event {
 
 impl Event {
     /// Returns the event for an input that ended in this way.
-    pub fn of_end(end: Result<(), String>) -> Event {
+    pub fn of_end(end: Result<(), InputError>) -> Event {
         match end {
             Ok(()) => Event::InputEnd,
-            Err(message) => Event::InputFailed(message),
+            Err(e) => Event::InputFailed(e),
         }
     }
 }

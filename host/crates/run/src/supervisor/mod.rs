@@ -22,7 +22,8 @@ pub use mailbox::{Event, EventSender, Mailbox};
 
 use crate::clock::RunClock;
 use crate::compile::PreparedTask;
-use crate::error::Error;
+use crate::error::{Error, TaskError, with_sources};
+use crate::input::InputError;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::{COMMIT_EVERY, ResumePoint};
 use crate::scarce::{self, patiently};
@@ -34,6 +35,7 @@ use process::{WorkerProcess, WorkerSettings};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
 use wasmpool_core::policy::{Halt, TaskCall};
+use wasmpool_core::setting::{Setting, SettingNames};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
@@ -67,7 +69,7 @@ pub struct OutcomeRecord<'a> {
     pub elapsed: Duration,
 }
 
-/// A success: encoded values (one, except with `--flatten`), and what the guest printed.
+/// A success: encoded values (one, unless they are flattened), and what the guest printed.
 #[derive(Debug)]
 pub struct OutcomeValue<'a> {
     pub encoded: EncodedValue<'a>,
@@ -144,7 +146,7 @@ pub enum Recorded {
 }
 
 /// The way in which a run ended that was not cut short by an [`Error`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum RunEnd {
     /// Every item has its outcome.
     Complete,
@@ -157,7 +159,7 @@ pub enum RunEnd {
     /// No worker can be started, and [`OutcomeSink::sets_aside`] chose to end the run.
     GivenUp,
     /// The input could not be read to its end; the items that were read have their outcomes.
-    InputFailed(String),
+    InputFailed(InputError),
     /// Nobody reads the results any more.
     OutputClosed,
 }
@@ -217,7 +219,7 @@ pub struct Supervisor<'a> {
     /// The time of the last look at the clock.
     looked: Cell<Duration>,
     interrupted: Option<i32>,
-    input_error: Option<String>,
+    input_error: Option<InputError>,
     asked_for_input: bool,
     told_lacking: bool,
     /// True once some worker has become ready with this artifact.
@@ -345,7 +347,7 @@ impl<'a> Supervisor<'a> {
         Ok(match (self.interrupted, self.scheduler.halted(), self.input_error.take()) {
             (Some(signal), ..) => RunEnd::Interrupted(signal),
             (None, Some(halt), _) => RunEnd::Halted(halt),
-            (None, None, Some(message)) => RunEnd::InputFailed(message),
+            (None, None, Some(e)) => RunEnd::InputFailed(e),
             (None, None, None) => RunEnd::Complete,
         })
     }
@@ -394,16 +396,16 @@ impl<'a> Supervisor<'a> {
                 Event::Terminate => return Ok(Some(RunEnd::Terminated)),
                 Event::InputEnd => self.scheduler.input_ended(),
                 // Items that were read before are finished first.
-                Event::InputFailed(message) => {
-                    self.input_error = Some(message);
+                Event::InputFailed(e) => {
+                    self.input_error = Some(e);
                     self.scheduler.input_ended();
                 }
                 Event::TakenUp(left) => {
                     self.asked_for_input = false;
                     self.take_up(left);
                 }
-                Event::Refused(message) => return Err(Error::Journal(message)),
-                Event::JournalFailed(e) => return Err(Error::cannot_journal(&e)),
+                Event::Refused(e) => return Err(Error::Journal(e)),
+                Event::JournalFailed(e) => return Err(Error::cannot_journal(e)),
                 Event::Broke(e) => return Err(e),
                 Event::Shared(SharedEvent::Lost(e)) => return Err(e),
                 Event::Shared(SharedEvent::Violation { participant, why }) => {
@@ -479,7 +481,7 @@ impl<'a> Supervisor<'a> {
                 Ok(Some(LifeEvent::Ready { lacking })) => self.begin(id, &lacking),
                 Ok(Some(LifeEvent::Refused(refusal))) => self.refused(process, &refusal)?,
                 Ok(None) => {}
-                Err(e) => process.broken = Some(e),
+                Err(e) => process.broken = Some(with_sources(&e)),
             }
         }
         if process.broken.is_none()
@@ -519,9 +521,9 @@ impl<'a> Supervisor<'a> {
         }
         Err(WorkerGone::Run(match refusal {
             WorkerRefusal::Unprotected(_) | WorkerRefusal::NotNarrowed(_) => Error::Sandbox(message.to_owned()),
-            WorkerRefusal::Unusable(_) => Error::Task(message.to_owned()),
+            WorkerRefusal::Unusable(_) => TaskError::Unusable(message.to_owned()).into(),
             WorkerRefusal::BadArtifact(_) => Error::Artifact(message.to_owned()),
-            WorkerRefusal::Uninitialised(_) => Error::Task(format!("the task cannot be initialised: {message}")),
+            WorkerRefusal::Uninitialised(_) => TaskError::Uninitialised(message.to_owned()).into(),
         }))
     }
 
@@ -786,8 +788,10 @@ impl<'a> Supervisor<'a> {
     fn failure(&self, blame: Blame, worker: Option<WorkerId>) -> Failure {
         let loss = worker.and_then(|id| self.losses.get(&id));
         let mut failure = match blame {
-            Blame::Cancelled => Failure::new(FailureKind::Cancelled, "the run was halted (--halt) before it ended"),
-            Blame::Timeout => Failure::new(FailureKind::Timeout, "it did not end within --timeout"),
+            Blame::Cancelled => {
+                Failure::new(FailureKind::Cancelled, format!("the run was halted ({}) before it ended", Setting::Halt))
+            }
+            Blame::Timeout => Failure::new(FailureKind::Timeout, format!("it did not end within {}", Setting::Timeout)),
             Blame::WorkerLost => {
                 let Some(loss) = loss else {
                     return Failure::new(FailureKind::WorkerLost, "the worker process ended under this item");
@@ -882,6 +886,7 @@ fn setting<'a>(
         meta: prepared.meta.clone(),
         call: call.clone(),
         swap: wasmpool_sandbox::surroundings::has_swap(),
+        names: SettingNames::of_this_process(),
         #[cfg(feature = "probes")]
         probe: None,
     };

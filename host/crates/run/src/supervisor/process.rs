@@ -18,7 +18,7 @@ use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::frame::{self, ChunkHeader};
 use wasmpool_ipc::lane::host::{HostLane, ProtocolViolation};
-use wasmpool_ipc::lane::life::{LifeEvent, WorkerLife, WorkerMessage};
+use wasmpool_ipc::lane::life::{LifeEvent, OutOfTurn, WorkerLife, WorkerMessage};
 use wasmpool_ipc::lane::region::LONG;
 use wasmpool_ipc::messages::StartWorker;
 use wasmpool_ipc::wake::SleepReason;
@@ -38,6 +38,15 @@ pub struct WorkerSettings<'a> {
     pub in_parts: bool,
     /// True if workers run the task's `init` before they are ready.
     pub inits: bool,
+}
+
+/// Error: a worker sent a message that no worker sends, or not at that moment.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    #[error(transparent)]
+    OutOfTurn(#[from] OutOfTurn),
+    #[error("the worker sent a message that cannot be read")]
+    Unreadable(#[source] io::Error),
 }
 
 /// A worker process with its lane. Dropping it ends the process.
@@ -222,20 +231,16 @@ impl WorkerProcess {
     }
 
     /// Reads all messages from the socket, and returns what follows from them.
-    ///
-    /// # Errors
-    ///
-    /// The worker sent a message that no worker sends, or not at that moment.
-    pub fn read_messages(&mut self) -> Result<Option<LifeEvent>, String> {
+    pub fn read_messages(&mut self) -> Result<Option<LifeEvent>, MessageError> {
         let mut news = None;
         // A worker has little to say: one that never stops is interrupted, so that the others have their turn.
         for _ in 0..64 {
             match self.control.receive::<WorkerMessage>(true) {
                 Ok(Incoming::Message(said)) => {
-                    let heard = self.life.hear(said).map_err(|e| e.to_string())?;
+                    let heard = self.life.hear(said)?;
                     news = heard.or(news);
                 }
-                Ok(Incoming::Bell) => self.life.rung().map_err(|e| e.to_string())?,
+                Ok(Incoming::Bell) => self.life.rung()?,
                 Ok(Incoming::Nothing) => break,
                 Ok(Incoming::Closed) => {
                     // The end of the process is reported separately; a living worker that closes its socket is of no
@@ -243,7 +248,7 @@ impl WorkerProcess {
                     self.child.kill();
                     break;
                 }
-                Err(e) => return Err(format!("the worker sent a message that cannot be read: {e}")),
+                Err(e) => return Err(MessageError::Unreadable(e)),
             }
         }
         Ok(news)

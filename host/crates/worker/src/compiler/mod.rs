@@ -16,18 +16,22 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
 
+use crate::InitError;
 use crate::engine;
 use crate::exports::{self, TaskExport};
+use copies::CountError;
 use snapshot::Snapshot;
 use threads::{Late, Threads};
 use wasmpool_core::artifact::{
     ArtifactMeta, EngineProfile, ExportLine, InitOnce, InstanceNeeds, TaskDescription, TaskFormat,
 };
+use wasmpool_core::chain::with_sources;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, brief, cut, shown};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox::surroundings;
-use wasmpool_sandbox::{self as sandbox, SandboxPlan};
+use wasmpool_sandbox::{self as sandbox, SandboxError, SandboxPlan};
 
 /// Runs the process on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
@@ -45,7 +49,8 @@ fn serve(control: &Control) -> io::Result<()> {
     let Ok([request, wasm, artifact, reply]) = <[OwnedFd; 4]>::try_from(fds) else {
         return Err(io::Error::other("the host sent other descriptors than a compiler needs"));
     };
-    let request: CompileRequest = wasmpool_ipc::memfd::read_json(request)?;
+    let mut request: CompileRequest = wasmpool_ipc::memfd::read_json(request)?;
+    std::mem::take(&mut request.names).adopt();
     let reply = File::from(reply);
     // In the sandbox, the process could not make a second descriptor.
     let late = late(&reply)?;
@@ -74,7 +79,7 @@ fn serve(control: &Control) -> io::Result<()> {
                 CompileReply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() }
             }
         },
-        Ok(Err(message)) => CompileReply::Refused(brief(&message)),
+        Ok(Err(e)) => CompileReply::Refused(brief(&with_sources(&e))),
         Err(panicked) => CompileReply::Refused(brief(&broken_down(panicked.as_ref()))),
     };
     Ok(serde_json::to_writer(&reply, &answer)?)
@@ -96,7 +101,7 @@ fn enter(request: &CompileRequest) -> Result<Threads, Box<CompilerEntry>> {
     let plan = SandboxPlan::new(request.sandbox, role, limits, sandbox::SandboxOpenings::default());
     #[cfg(feature = "probes")]
     let plan = plan.weakened(request.probe.as_ref());
-    let refused = |e: sandbox::MissingLayer| Box::new(CompilerEntry::Unprotected(cut(&e.to_string(), LONGEST)));
+    let refused = |e: SandboxError| Box::new(CompilerEntry::Unprotected(cut(&with_sources(&e), LONGEST)));
     let mut sandbox = sandbox::enter_loading(plan).map_err(refused)?;
     let threads = Threads::start(compiling, request.init.is_some())
         // The host says which limit caused the error; in the sandbox this cannot be found out.
@@ -130,8 +135,30 @@ fn on_one_line(message: &str) -> ForeignText<'_> {
     ForeignText::of(message.trim_end()).at_most(LONGEST)
 }
 
-fn cannot_initialise(why: &str) -> String {
-    format!("the task cannot be initialised: {why}")
+/// The reason why a task has no artifact.
+#[derive(Debug, thiserror::Error)]
+enum CompileError {
+    #[error("it is empty, not WebAssembly")]
+    Empty,
+    /// The place in the text is drawn on lines of its own.
+    #[error("it is neither WebAssembly nor its text form: {}", with_its_place(&.0.to_string()))]
+    NoWasm(wat::Error),
+    #[error("it is not valid WebAssembly: {}", on_one_line(&format!("{:#}", .0)))]
+    Invalid(wasmtime::Error),
+    #[error("the task cannot be initialised")]
+    Init(#[from] InitError),
+    #[error("what its components copy to each other cannot be counted")]
+    Uncounted(#[source] CountError),
+    /// It is valid, and is not any more with the counting.
+    #[error(
+        "it is too large to count what its components pass to each other, as {} and {} have it done",
+        Setting::Fuel,
+        Setting::Deterministic
+    )]
+    TooLargeToCount(#[source] Box<CompileError>),
+    /// It has no profile that it could be compiled with.
+    #[error("it cannot be compiled")]
+    NoProfile,
 }
 
 /// Returns what ends the process if `init` is still running a while after its time was up, which happens if it waits in
@@ -139,7 +166,7 @@ fn cannot_initialise(why: &str) -> String {
 fn late(reply: &File) -> io::Result<Late> {
     let reply = reply.try_clone()?;
     Ok(Box::new(move || {
-        let refused = CompileReply::Refused(cannot_initialise("it did not end within --timeout"));
+        let refused = CompileReply::Refused(with_sources(&CompileError::Init(InitError::Late)));
         let _ = serde_json::to_writer(&reply, &refused);
         // SAFETY: ends the process, whatever its other threads do.
         unsafe { libc::_exit(0) }
@@ -152,18 +179,17 @@ fn compile(
     init: Option<&InitCall>,
     threads: &Threads,
     late: Late,
-) -> Result<(Vec<u8>, ArtifactMeta), String> {
+) -> Result<(Vec<u8>, ArtifactMeta), CompileError> {
     if bytes.is_empty() {
-        return Err("it is empty, not WebAssembly".to_owned());
+        return Err(CompileError::Empty);
     }
     // Some editors put a byte order mark before a text; a binary begins with a zero byte.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
-    let wasm = wat::parse_bytes(text.unwrap_or(bytes))
-        .map_err(|e| format!("it is neither WebAssembly nor its text form: {}", with_its_place(&e.to_string())))?;
+    let wasm = wat::parse_bytes(text.unwrap_or(bytes)).map_err(CompileError::NoWasm)?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
-    match snapshot::take(&wasm, init, threads, late).map_err(|e| cannot_initialise(&e))? {
+    match snapshot::take(&wasm, init, threads, late)? {
         Snapshot::Taken { wasm, pure } => {
             let (artifact, meta) = compile_first(&wasm, profile)?;
             let init = Some(if pure { InitOnce::Snapshot } else { InitOnce::SnapshotOfNow });
@@ -182,30 +208,28 @@ pub fn is_component(wasm: &[u8]) -> bool {
 }
 
 /// Compiles the task with the first profile that can.
-fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, ArtifactMeta), String> {
+fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, ArtifactMeta), CompileError> {
     let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
     let uncounted = checked.as_deref().unwrap_or(wasm);
     let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
     let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(uncounted);
-    let mut last = String::new();
+    let mut last = CompileError::NoProfile;
     // For a core module, the last profile is the same as the one before.
     let profiles = || profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
     for profile in profiles() {
         match compile_as(wasm, profile) {
             Ok(done) => match counted {
                 Ok(_) => return Ok(done),
-                Err(e) => return Err(format!("what its components copy to each other cannot be counted: {e}")),
+                Err(e) => return Err(CompileError::Uncounted(e)),
             },
             // The error of the last profile, which has all features, is reported: others complain about the features
             // that they lack, not about what is wrong.
-            Err(e) => last = format!("it is not valid WebAssembly: {}", on_one_line(&format!("{e:#}"))),
+            Err(e) => last = CompileError::Invalid(e),
         }
     }
     // The counting exceeds the limits of a component, so the task is not to blame.
     if matches!(counted, Ok(Some(_))) && profiles().any(|profile| compile_as(uncounted, profile).is_ok()) {
-        return Err(format!(
-            "it is too large to count what its components pass to each other, as --fuel and --deterministic have it done: {last}"
-        ));
+        return Err(CompileError::TooLargeToCount(Box::new(last)));
     }
     Err(last)
 }

@@ -15,7 +15,7 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::threads::{Late, Threads};
 use crate::engine;
-use crate::{InitialisedTask, StoreState, imports_async};
+use crate::{InitError, InitialisedTask, StoreState, imports_async};
 use wasmpool_core::artifact::{EngineFeatures, EngineProfile, InitOnce};
 use wasmpool_ipc::messages::InitCall;
 
@@ -50,7 +50,7 @@ pub fn outlook(wasm: &[u8], profile: EngineProfile) -> InitOnce {
 /// # Errors
 ///
 /// Returns what is wrong with `init`: it does not exist, does not take this argument, trapped, or returned an error.
-pub fn take(wasm: &[u8], init: &InitCall, threads: &Threads, late: Late) -> Result<Snapshot, String> {
+pub fn take(wasm: &[u8], init: &InitCall, threads: &Threads, late: Late) -> Result<Snapshot, InitError> {
     // Whether a snapshot is possible has to be known before anything runs, so that `init` never runs twice.
     let wizer = Wizer::new();
     let (context, instrumented) = match wizer.instrument_component(wasm) {

@@ -8,7 +8,9 @@ use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::json::from_base64;
+use wasmpool_core::setting::Setting;
 use wasmtime::component::Val;
 
 /// Reads an item for a `list<u8>` without building a [`Val`] per byte. For
@@ -66,7 +68,9 @@ pub(super) fn value(shape: &TypePlan, item: &[u8]) -> Result<Val, DecodeError> {
             None => Err(misfit("")),
         },
         _ => Err(match json::value(shape, item, ObjectLayout::Json) {
-            Ok(_) => misfit("the item is text as it stands; --input-format jsonl reads it as JSON"),
+            Ok(_) => {
+                misfit(&format!("the item is text as it stands; it is read as JSON with {}", Setting::InputOfJson))
+            }
             Err(_) => misfit("the item is text as it stands"),
         }),
     }
@@ -97,7 +101,7 @@ impl<'de> Visitor<'de> for BytesSeed<'_> {
     }
 
     fn visit_str<E: Error>(self, found: &str) -> Result<Vec<u8>, E> {
-        from_base64(found).map_err(|why| self.mismatch("a string", Some(&why)))
+        from_base64(found).map_err(|why| self.mismatch("a string", Some(&with_sources(&why))))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {

@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::fmt;
 use wasmtime::component::Val;
 
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::json::from_base64;
 
 /// Reads a cell as a value of one shape.
@@ -79,7 +80,7 @@ fn value(shape: &TypePlan, text: &str) -> Result<Val, DecodeError> {
         TypePlan::Option(inner) => Some(Val::Option(Some(Box::new(value(inner, text)?)))),
         TypePlan::Bytes if !trimmed.starts_with('[') => match from_base64(trimmed) {
             Ok(found) => Some(bytes::list(&found)),
-            Err(why) => return Err(misfit(shape, text, Some(why))),
+            Err(why) => return Err(misfit(shape, text, Some(with_sources(&why)))),
         },
         TypePlan::Variant(cases) => match cases.names.find(trimmed, 0) {
             Some(at) if cases.payloads[at].is_none() => Some(Val::Variant(cases.names.as_slice()[at].clone(), None)),

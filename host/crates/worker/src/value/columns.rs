@@ -8,24 +8,64 @@ use super::params::FunctionParams;
 use super::shape::{Fields, TypePlan};
 use super::wit;
 use wasmpool_core::policy::CsvColumns;
+use wasmpool_core::setting::Setting;
 
 /// Delimiters other than the default that a header may have, as the command line writes them.
 const DELIMITERS: [(char, &str); 4] = [(';', "';'"), ('\t', "'\\t'"), ('|', "'|'"), (',', "','")];
 /// Maximum number of names that a message lists.
 const SHOWN: usize = 30;
 
+/// The reason why no row can fit a function. Columns are listed as text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnsError {
+    /// The function takes columns by name, and the columns have none.
+    #[error("the function takes columns by any names, and {} gives them none", Setting::NoHeader)]
+    Nameless,
+    /// Two columns have the name of one that is wanted.
+    #[error("the CSV has the column `{0}` twice; give one of them another name")]
+    Twice(String),
+    /// Columns that the function requires are missing.
+    #[error("the CSV lacks columns that the function wants: {missing}; it has {found}{}", told(.hint))]
+    Missing { missing: String, found: String, hint: Option<ColumnsHint> },
+    /// There is none of the columns that the function takes, all of which may be missing.
+    #[error("the CSV has none of the columns that the function takes: {taken}; it has {found}{}", told(.hint))]
+    NoneOf { taken: String, found: String, hint: Option<ColumnsHint> },
+    /// The rows have too few or too many cells.
+    #[error(
+        "the rows of the CSV have {count} cells, and the function takes {wanted}: {taken}; is it another {}?",
+        Setting::CsvDelimiter
+    )]
+    Count { count: usize, wanted: usize, taken: String },
+}
+
+/// What may be wrong where columns are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnsHint {
+    /// Another delimiter, as the command line writes it.
+    Delimiter(&'static str),
+    /// The first row is data.
+    NoHeader,
+}
+
+fn told(hint: &Option<ColumnsHint>) -> String {
+    match hint {
+        Some(ColumnsHint::Delimiter(name)) => {
+            format!("; its columns seem to be separated by {name}: {} {name}", Setting::CsvDelimiter)
+        }
+        Some(ColumnsHint::NoHeader) => format!(
+            "; the first row is taken for the names of the columns: where it is data, {} takes cells in this order",
+            Setting::NoHeader
+        ),
+        None => String::new(),
+    }
+}
+
 /// Returns an error if no row can fit: it names every missing column, and those there are.
-///
-/// # Errors
-///
-/// Returns a message for the user.
-pub fn check(params: &FunctionParams, columns: &CsvColumns) -> Result<(), String> {
+pub fn check(params: &FunctionParams, columns: &CsvColumns) -> Result<(), ColumnsError> {
     let Some(fields) = wanted(params) else {
         return match columns {
             CsvColumns::Named(_) => Ok(()),
-            CsvColumns::Counted(_) => {
-                Err("the function takes columns by any names, and --no-header gives them none".to_owned())
-            }
+            CsvColumns::Counted(_) => Err(ColumnsError::Nameless),
         };
     };
     match columns {
@@ -54,7 +94,7 @@ fn wanted(params: &FunctionParams) -> Option<&Fields> {
     }
 }
 
-fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
+fn by_name(fields: &Fields, names: &[String]) -> Result<(), ColumnsError> {
     let there = Names::new(names.to_vec());
     let mut times: HashMap<&str, usize> = HashMap::new();
     names.iter().for_each(|name| *times.entry(name).or_default() += 1);
@@ -65,39 +105,26 @@ fn by_name(fields: &Fields, names: &[String]) -> Result<(), String> {
             0 if shape.may_be_missing() => {}
             0 => missing.push((name, shape)),
             1 => known += 1,
-            _ => return Err(format!("the CSV has the column `{name}` twice; give one of them another name")),
+            _ => return Err(ColumnsError::Twice(name.to_owned())),
         }
     }
     if missing.is_empty() && known > 0 {
         return Ok(());
     }
     let delimiter = delimiter(fields, names, known);
-    let lacking = match missing.is_empty() {
-        true => format!(
-            "the CSV has none of the columns that the function takes: {}",
-            list(fields.iter().map(|(name, shape)| quoted(name, shape)))
-        ),
-        false => format!(
-            "the CSV lacks columns that the function wants: {}",
-            list(missing.iter().map(|(name, shape)| {
-                let near = there
-                    .near(name)
-                    .filter(|_| delimiter.is_none())
-                    .map(|near| format!(" (is it `{}`?)", shorten(near)));
-                quoted(name, shape) + &near.unwrap_or_default()
-            }))
-        ),
-    };
     let found = list(names.iter().map(|name| format!("`{}`", shorten(name))));
-    let hint = match delimiter {
-        Some(name) => format!("; its columns seem to be separated by {name}: --csv-delimiter {name}"),
-        None if known == 0 => {
-            "; the first row is taken for the names of the columns: where it is data, --no-header takes cells in this order"
-                .to_owned()
-        }
-        None => String::new(),
-    };
-    Err(format!("{lacking}; it has {found}{hint}"))
+    let no_header = (known == 0).then_some(ColumnsHint::NoHeader);
+    let hint = delimiter.map(ColumnsHint::Delimiter).or(no_header);
+    if missing.is_empty() {
+        let taken = list(fields.iter().map(|(name, shape)| quoted(name, shape)));
+        return Err(ColumnsError::NoneOf { taken, found, hint });
+    }
+    let missing = list(missing.iter().map(|(name, shape)| {
+        let near = there.near(name).filter(|_| delimiter.is_none());
+        let near = near.map(|near| format!(" (is it `{}`?)", shorten(near)));
+        quoted(name, shape) + &near.unwrap_or_default()
+    }));
+    Err(ColumnsError::Missing { missing, found, hint })
 }
 
 /// Returns the delimiter that a header seems to have in which not all fields were found, as the command line writes it.
@@ -115,16 +142,13 @@ fn delimiter(fields: &Fields, names: &[String], known: usize) -> Option<&'static
     separated.or_else(alone).map(|(_, name)| *name)
 }
 
-fn by_place(fields: &Fields, count: usize) -> Result<(), String> {
+fn by_place(fields: &Fields, count: usize) -> Result<(), ColumnsError> {
     let least = fields.shapes.iter().rposition(|shape| !shape.may_be_missing()).map_or(0, |last| last + 1);
     if (least..=fields.shapes.len()).contains(&count) {
         return Ok(());
     }
-    Err(format!(
-        "the rows of the CSV have {count} cells, and the function takes {}: {}; is it another --csv-delimiter?",
-        fields.shapes.len(),
-        list(fields.iter().map(|(name, shape)| quoted(name, shape)))
-    ))
+    let taken = list(fields.iter().map(|(name, shape)| quoted(name, shape)));
+    Err(ColumnsError::Count { count, wanted: fields.shapes.len(), taken })
 }
 
 fn quoted(name: &str, shape: &TypePlan) -> String {
@@ -156,13 +180,13 @@ mod tests {
         FunctionParams::new(vec![("order".to_owned(), TypePlan::Record(record))])
     }
 
-    fn named(header: &str) -> Result<(), String> {
+    fn named(header: &str) -> Result<(), ColumnsError> {
         check(&order(), &CsvColumns::Named(header.split(',').map(str::to_owned).collect()))
     }
 
     #[track_caller]
-    fn says(result: Result<(), String>, parts: &[&str]) {
-        let message = result.expect_err("it does not fit");
+    fn says(result: Result<(), ColumnsError>, parts: &[&str]) {
+        let message = result.expect_err("it does not fit").to_string();
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
 
@@ -188,15 +212,15 @@ mod tests {
 
     #[test]
     fn the_delimiter_that_a_header_seems_to_have_is_named() {
-        says(named("order-id;country;weight-kg;coupon"), &["--csv-delimiter ';'"]);
-        says(named("order-id\tcountry\tweight-kg"), &["--csv-delimiter '\\t'"]);
-        says(named("order-id;\"country\";x,y"), &["--csv-delimiter ';'"]);
-        says(named("a|b"), &["--csv-delimiter '|'"]);
+        says(named("order-id;country;weight-kg;coupon"), &["`csv_delimiter` ';'"]);
+        says(named("order-id\tcountry\tweight-kg"), &["`csv_delimiter` '\\t'"]);
+        says(named("order-id;\"country\";x,y"), &["`csv_delimiter` ';'"]);
+        says(named("a|b"), &["`csv_delimiter` '|'"]);
     }
 
     #[test]
     fn a_first_row_that_is_data_is_taken_for_what_it_may_be() {
-        says(named("0,AT,22.81,"), &["order-id", "it has `0`, `AT`, `22.81`", "--no-header"]);
+        says(named("0,AT,22.81,"), &["order-id", "it has `0`, `AT`, `22.81`", "`no_header`"]);
     }
 
     #[test]
@@ -219,7 +243,7 @@ mod tests {
         let any = TypePlan::Map(Box::new(TypePlan::String), Box::new(TypePlan::String));
         let params = FunctionParams::new(vec![("row".to_owned(), any)]);
         assert_eq!(check(&params, &CsvColumns::Named(vec!["y".to_owned()])), Ok(()));
-        says(check(&params, &CsvColumns::Counted(1)), &["--no-header gives them none"]);
+        says(check(&params, &CsvColumns::Counted(1)), &["`no_header` gives them none"]);
         assert_eq!(check(&FunctionParams::new(Vec::new()), &CsvColumns::Named(vec!["y".to_owned()])), Ok(()));
     }
 }

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use std::fmt;
 use wasmtime::component::Val;
 
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::json::from_base64;
 
 /// Meaning of an object's members.
@@ -115,7 +116,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             },
             TypePlan::Bytes => match from_base64(found) {
                 Ok(found) => Ok(bytes::list(&found)),
-                Err(why) => Err(self.mismatch("a string", Some(&why))),
+                Err(why) => Err(self.mismatch("a string", Some(&with_sources(&why)))),
             },
             TypePlan::Enum(names) => match names.find(found, 0) {
                 Some(at) => Ok(Val::Enum(names.as_slice()[at].clone())),

@@ -37,7 +37,7 @@ mod tests;
 pub use bytes::decode_bytes;
 pub use encode::EncodeError;
 pub use misfit::DecodeError;
-pub use params::FunctionParams;
+pub use params::{BindError, FunctionParams};
 pub use shape::TypePlan;
 pub use wit::spell;
 

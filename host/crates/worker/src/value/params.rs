@@ -9,6 +9,7 @@ use super::shape::{Fields, TypePlan};
 use super::{ItemEncoding, wit};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+use wasmpool_core::setting::Setting;
 use wasmtime::component::Val;
 
 /// The parameters of one function: names and types, and the values of those
@@ -107,7 +108,7 @@ impl FunctionParams {
             return Err(DecodeError::new(MisfitProblem::Type {
                 wanted: self.wanted(),
                 found: "the bytes of one item".to_owned(),
-                note: Some("bind the other parameters with --arg".to_owned()),
+                note: Some(format!("bind the other parameters with {}", Setting::Arg)),
             }));
         }
         let layout = match form {

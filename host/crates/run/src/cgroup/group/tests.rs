@@ -94,7 +94,7 @@ fn what_cannot_be_finished_is_undone() {
         folder == place
     };
     let made = Group::make_in(&own(&place), true, BOUNDS, &moved_away);
-    assert!(made.is_err_and(|why| why.contains("none can be made")));
+    assert!(made.is_err_and(|why| why.to_string().contains("none can be made")));
     assert!(!workers.exists(), "it was made for nothing");
     assert_eq!((text(&place, "cgroup.procs"), text(&leaf, "cgroup.procs")), (this.clone(), this.clone()));
 }
@@ -105,7 +105,7 @@ fn the_root_of_a_container_is_left_alone_though_it_bears_the_mark() {
     delegated(tree.path(), &std::process::id().to_string());
     let root = Own { topmost: true, ..own(tree.path()) };
     let made = Group::make_in(&root, true, BOUNDS, &|_| true);
-    assert!(made.is_err_and(|why| why.contains("not delegated")));
+    assert!(made.is_err_and(|why| why.to_string().contains("not delegated")));
     assert_eq!(fs::read_dir(tree.path()).expect("a directory").count(), 3);
 }
 

@@ -23,7 +23,7 @@ fn text_where_a_number_is_wanted_points_to_the_input_format() {
     assert_eq!(
         bytes(&TypePlan::S64, b"12").unwrap_err(),
         "expected s64, got the text 12 \
-         (the item is text as it stands; --input-format jsonl reads it as JSON)"
+         (the item is text as it stands; it is read as JSON with an argument that is not `Bytes`)"
     );
 }
 

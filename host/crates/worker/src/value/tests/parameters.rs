@@ -101,7 +101,7 @@ fn a_row_fills_parameters_by_name() {
 #[test]
 fn bytes_fill_exactly_one_parameter() {
     let mut params = params(&[("text", TypePlan::String), ("n", TypePlan::U8)]);
-    assert!(call(&params, "x", ItemEncoding::Bytes).unwrap_err().contains("--arg"));
+    assert!(call(&params, "x", ItemEncoding::Bytes).unwrap_err().contains("`bind`"));
     params.bind("n", b"1").unwrap();
     let wanted = [Val::String("x".into()), Val::U8(1)];
     assert_eq!(call(&params, "x", ItemEncoding::Bytes).unwrap(), wanted);

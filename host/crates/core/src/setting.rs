@@ -1,0 +1,132 @@
+//! The names by which the user of a program knows its settings, for messages.
+//!
+//! An error names the setting that helps. In a program that embeds the pool this is a method of the pool's builder, and in
+//! the command it is an option, so the program says once what its settings are called. Its child processes are told.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+/// A setting that a message names. It is displayed by the name that this program has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Setting {
+    Arg,
+    Batch,
+    CsvDelimiter,
+    Deterministic,
+    Dir,
+    Flatten,
+    Fuel,
+    Function,
+    Halt,
+    Init,
+    /// Input whose lines are paths of files.
+    InputOfFiles,
+    /// Input whose lines are JSON.
+    InputOfJson,
+    /// Input whose lines are taken as they are.
+    InputOfLines,
+    MaxOutput,
+    Memory,
+    NoHeader,
+    /// Output without what is known of an item beside its value.
+    OutputOfValues,
+    Scratch,
+    Timeout,
+}
+
+impl Setting {
+    pub const ALL: [Setting; 19] = [
+        Setting::Arg,
+        Setting::Batch,
+        Setting::CsvDelimiter,
+        Setting::Deterministic,
+        Setting::Dir,
+        Setting::Flatten,
+        Setting::Fuel,
+        Setting::Function,
+        Setting::Halt,
+        Setting::Init,
+        Setting::InputOfFiles,
+        Setting::InputOfJson,
+        Setting::InputOfLines,
+        Setting::MaxOutput,
+        Setting::Memory,
+        Setting::NoHeader,
+        Setting::OutputOfValues,
+        Setting::Scratch,
+        Setting::Timeout,
+    ];
+
+    /// Returns its name for a program that has said nothing else: that of the pool's method, where there is one.
+    fn usual_name(self) -> &'static str {
+        match self {
+            Setting::Arg => "`bind`",
+            Setting::Batch => "`batch`",
+            Setting::CsvDelimiter => "`csv_delimiter`",
+            Setting::Deterministic => "`deterministic`",
+            Setting::Dir => "`grant_dir`",
+            Setting::Flatten => "`flatten`",
+            Setting::Fuel => "`fuel`",
+            Setting::Function => "`function`",
+            Setting::Halt => "`halt`",
+            Setting::Init => "`init`",
+            Setting::InputOfFiles => "an input of files",
+            Setting::InputOfJson => "an argument that is not `Bytes`",
+            Setting::InputOfLines => "an argument that is `Bytes`",
+            Setting::MaxOutput => "`max_output`",
+            Setting::Memory => "`memory`",
+            Setting::NoHeader => "`no_header`",
+            Setting::OutputOfValues => "plain values",
+            Setting::Scratch => "`grant_scratch`",
+            Setting::Timeout => "`timeout`",
+        }
+    }
+}
+
+impl Display for Setting {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.get().and_then(|names| names.0.get(self)).map_or(self.usual_name(), String::as_str))
+    }
+}
+
+/// A program's names for its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingNames(BTreeMap<Setting, String>);
+
+/// The names that this process uses.
+static NAMES: OnceLock<SettingNames> = OnceLock::new();
+
+impl SettingNames {
+    /// Returns the names that `name` gives.
+    pub fn of(name: impl Fn(Setting) -> &'static str) -> SettingNames {
+        SettingNames(Setting::ALL.into_iter().map(|setting| (setting, name(setting).to_owned())).collect())
+    }
+
+    /// Returns the names that this process uses, for a child process to use.
+    pub fn of_this_process() -> SettingNames {
+        NAMES.get().cloned().unwrap_or_default()
+    }
+
+    /// Has this process use these names. Only the first call has an effect.
+    pub fn adopt(self) {
+        let _ = NAMES.set(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_called_what_the_program_calls_it() {
+        assert_eq!(Setting::MaxOutput.to_string(), "`max_output`");
+        let names = SettingNames::of(|setting| if setting == Setting::Fuel { "-f" } else { "another" });
+        let sent = serde_json::to_string(&names).expect("plain data");
+        serde_json::from_str::<SettingNames>(&sent).expect("the same").adopt();
+        assert_eq!((Setting::Fuel.to_string(), Setting::Init.to_string()), ("-f".to_owned(), "another".to_owned()));
+        assert_eq!(SettingNames::of_this_process(), names);
+    }
+}
