@@ -52,8 +52,10 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Arg => "--arg",
         Setting::Batch => "--batch",
         Setting::CsvDelimiter => "--csv-delimiter",
+        Setting::Delimiter => "--delimiter",
         Setting::Deterministic => "--deterministic",
-        Setting::Dir => "`--dir HOST::GUEST:rw`",
+        Setting::Dir => "--dir HOST::GUEST[:ro|:rw]",
+        Setting::Env => "--env NAME=VALUE",
         Setting::Flatten => "--flatten",
         Setting::Fuel => "--fuel",
         Setting::Function => "--function",
@@ -64,6 +66,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::InputOfLines => "--input-format lines",
         Setting::MaxOutput => "--max-output",
         Setting::Memory => "--memory",
+        Setting::Net => "--allow-net HOST:PORT",
         Setting::NoHeader => "--no-header",
         Setting::OutputOfValues => "--output-format values",
         Setting::Scratch => "--scratch",
@@ -125,7 +128,7 @@ mod tests {
             .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
             .collect();
         for setting in Setting::ALL {
-            let name = option(setting).trim_matches('`').split(' ').next().unwrap_or_default();
+            let name = option(setting).split(' ').next().unwrap_or_default();
             assert!(options.iter().any(|option| option == name), "{name}");
         }
     }

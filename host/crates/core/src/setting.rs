@@ -15,8 +15,10 @@ pub enum Setting {
     Arg,
     Batch,
     CsvDelimiter,
+    Delimiter,
     Deterministic,
     Dir,
+    Env,
     Flatten,
     Fuel,
     Function,
@@ -30,6 +32,7 @@ pub enum Setting {
     InputOfLines,
     MaxOutput,
     Memory,
+    Net,
     NoHeader,
     /// Output without what is known of an item beside its value.
     OutputOfValues,
@@ -38,12 +41,14 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 19] = [
+    pub const ALL: [Setting; 22] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
+        Setting::Delimiter,
         Setting::Deterministic,
         Setting::Dir,
+        Setting::Env,
         Setting::Flatten,
         Setting::Fuel,
         Setting::Function,
@@ -54,6 +59,7 @@ impl Setting {
         Setting::InputOfLines,
         Setting::MaxOutput,
         Setting::Memory,
+        Setting::Net,
         Setting::NoHeader,
         Setting::OutputOfValues,
         Setting::Scratch,
@@ -66,8 +72,10 @@ impl Setting {
             Setting::Arg => "`bind`",
             Setting::Batch => "`batch`",
             Setting::CsvDelimiter => "`csv_delimiter`",
+            Setting::Delimiter => "`delimiter`",
             Setting::Deterministic => "`deterministic`",
             Setting::Dir => "`grant_dir`",
+            Setting::Env => "`grant_env`",
             Setting::Flatten => "`flatten`",
             Setting::Fuel => "`fuel`",
             Setting::Function => "`function`",
@@ -78,6 +86,7 @@ impl Setting {
             Setting::InputOfLines => "an argument that is `Bytes`",
             Setting::MaxOutput => "`max_output`",
             Setting::Memory => "`memory`",
+            Setting::Net => "`grant_net`",
             Setting::NoHeader => "`no_header`",
             Setting::OutputOfValues => "plain values",
             Setting::Scratch => "`grant_scratch`",

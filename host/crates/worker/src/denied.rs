@@ -24,6 +24,7 @@ use super::state::StoreState;
 use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::outcome::FailureKind;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::ForeignText;
 
 /// Something that was asked for and not granted.
@@ -47,11 +48,11 @@ pub enum MissedGrant {
 impl Display for MissedGrant {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            MissedGrant::Directories | MissedGrant::Path => f.write_str("a directory (--dir HOST::GUEST[:ro|:rw])"),
-            MissedGrant::Socket => f.write_str("the network (--allow-net HOST:PORT)"),
-            MissedGrant::Name(name) => write!(f, "the network, for {} (--allow-net HOST:PORT)", ForeignText::of(name)),
-            MissedGrant::Address(address) => write!(f, "the network, for {address} (--allow-net HOST:PORT)"),
-            MissedGrant::Environment => f.write_str("variables of the environment (--env NAME=VALUE)"),
+            MissedGrant::Directories | MissedGrant::Path => write!(f, "a directory ({})", Setting::Dir),
+            MissedGrant::Socket => write!(f, "the network ({})", Setting::Net),
+            MissedGrant::Name(name) => write!(f, "the network, for {} ({})", ForeignText::of(name), Setting::Net),
+            MissedGrant::Address(address) => write!(f, "the network, for {address} ({})", Setting::Net),
+            MissedGrant::Environment => write!(f, "variables of the environment ({})", Setting::Env),
             MissedGrant::Interface(function) => write!(f, "{} (no option grants it)", ForeignText::of(function)),
         }
     }

@@ -240,7 +240,8 @@ impl OutcomeLines {
                 if memchr::memchr(delimiter, &element).is_some() {
                     let name = if delimiter == 0 { "a NUL" } else { "a newline" };
                     return Err(invalid(&format!(
-                        "the result holds {name}, the delimiter of the output (--delimiter)"
+                        "the result holds {name}, the delimiter of the output ({})",
+                        Setting::Delimiter
                     )));
                 }
                 append(element, to);
