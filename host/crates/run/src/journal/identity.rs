@@ -90,7 +90,11 @@ mod tests {
             arguments: words.iter().map(|&word| word.to_owned()).collect(),
             ..Options::default()
         };
-        let of = |options: &Options| RunIdentity::of_options(options, |member| format!("--{member}")).of_task("hash");
+        let option = |member: &str| match member {
+            "arguments" => "the arguments".to_owned(),
+            member => format!("--{member}"),
+        };
+        let of = |options: &Options| RunIdentity::of_options(options, option).of_task("hash");
         let difference = |ours: &Options, theirs: &Options| {
             of(ours).difference(&of(theirs)).map(|it| (it.name.to_owned(), it.ours, it.theirs))
         };
