@@ -269,7 +269,9 @@ impl Machine {
         }
         while let Some((id, wait)) = self.waits.due(now) {
             self.read_credit_puts(wait.object, fast, outputs);
-            // One of these puts may have answered it.
+            // What was taken ahead without telling has made room.
+            self.settle(wait.object, now, fast, outputs);
+            // One of these may have answered it.
             if self.waits.contains(id) {
                 self.time_out(id, wait.object, wait.participant, fast, outputs);
             }

@@ -82,8 +82,8 @@ impl Object {
     /// Forgets a request that waits, because the item of `who` ended.
     pub(crate) fn dropped(&mut self, id: WaitId, who: &str, context: &mut Context) {
         match self {
-            Object::Queue(queue) => queue.dropped(id, context),
-            Object::Pipe(pipe) => pipe.dropped(id, context),
+            Object::Queue(queue) => queue.dropped(id),
+            Object::Pipe(pipe) => pipe.dropped(id),
             Object::Lock(lock) => drop(lock.dropped(id)),
             Object::Semaphore(semaphore) => semaphore.dropped(id),
             Object::Event(event) => event.dropped(id),

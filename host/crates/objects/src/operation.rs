@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that one participant asks of one object. It may wait for as long as `timeout`; `None` waits without a
 /// limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Request {
     /// Number of the object, as in `ObjectGrant`.
     pub object: u16,
@@ -21,7 +21,7 @@ pub enum PipeEnd {
     Second,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operation {
     // Queues
     Put(Vec<u8>),
@@ -132,7 +132,7 @@ pub enum Operation {
 }
 
 /// The answer to an operation that succeeded. Each operation has one form of answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reply {
     Done,
     Bool(bool),
@@ -157,7 +157,7 @@ pub enum Reply {
 }
 
 /// What became of an attempt to acquire something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Acquisition {
     Acquired,
     /// Acquired, after its last holder ended without releasing it.
@@ -167,7 +167,7 @@ pub enum Acquisition {
 
 /// Why an operation was refused; nothing of it has happened then. The same cases as `error` of `wit/shared.wit`, without
 /// those that the worker sees by itself (`not-granted`, `wrong-kind`, `lost`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ObjectError {
     Denied(String),
     Closed,

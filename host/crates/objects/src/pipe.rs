@@ -208,13 +208,12 @@ impl Pipe {
         Step::Answer(Err(ObjectError::Timeout))
     }
 
-    pub(crate) fn dropped(&mut self, id: WaitId, context: &mut Context) {
+    /// Forgets a request that nobody waits for any more. Whoever waited here has opened this end, which closes now.
+    pub(crate) fn dropped(&mut self, id: WaitId) {
         for way in &mut self.ways {
             way.receivers.remove(id);
             way.pollers.remove(id);
-            if way.senders.remove(id).is_some() {
-                way.serve(&self.quota, context);
-            }
+            way.senders.remove(id);
         }
     }
 

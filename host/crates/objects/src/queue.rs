@@ -328,10 +328,10 @@ impl Queue {
         Step::Answer(Err(ObjectError::Empty))
     }
 
-    pub(crate) fn dropped(&mut self, id: WaitId, context: &mut Context) {
-        if self.putters.remove(id).is_some() {
-            self.serve(context);
-        } else if self.getters.remove(id).is_none() {
+    /// Forgets a request that nobody waits for any more. Others are served when all that the item held is back, by
+    /// [`Queue::ended`]: what it took has to come before what was put later.
+    pub(crate) fn dropped(&mut self, id: WaitId) {
+        if self.putters.remove(id).is_none() && self.getters.remove(id).is_none() {
             self.joiners.remove(id);
         }
     }

@@ -48,12 +48,15 @@ impl Credits {
         self.creditors.contains_key(&participant)
     }
 
-    /// Grants credit within half of the room that there is. Nobody has credit at this time.
+    /// Grants credit within half of the room that there is. Nobody has credit at this time. While a put of another
+    /// participant is on the way, there is none: this one could put a message after that put returned, and have it read
+    /// before it.
     pub(super) fn grant(&mut self, participant: ParticipantId, same: bool, room: Usage, context: &mut Context) {
         let most = if same { self.granted.saturating_mul(2).clamp(BEGIN, MOST.entries) } else { BEGIN };
         let entries = u32::try_from(room.entries / 2).unwrap_or(u32::MAX).min(most);
         let bytes = (room.bytes / 2).min(MOST.bytes);
-        if entries == 0 || bytes == 0 {
+        let on_the_way = self.creditors.keys().any(|&other| other != participant);
+        if entries == 0 || bytes == 0 || on_the_way {
             return;
         }
         self.granted = most;
