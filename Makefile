@@ -49,13 +49,16 @@ test: guests ## Run every test
 
 SEEDS ?= 1000000
 
-# `make simulate SEED=7` replays one seed and prints its events.
-simulate: ## Play a million random schedules to the scheduler, and show how its time grows (some minutes)
+# `make simulate SEED=7` replays one seed and prints its events; `make simulate OBJECTS=7` one of the shared objects.
+simulate: ## Play a million random schedules to the scheduler and to the shared objects, and show how the scheduler's time grows (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-simulation
 ifdef SEED
 	target/release/simulate seed $(SEED)
+else ifdef OBJECTS
+	target/release/simulate objects seed $(OBJECTS)
 else
 	target/release/simulate seeds $(SEEDS)
+	target/release/simulate objects seeds $(SEEDS)
 	target/release/simulate growth
 endif
 

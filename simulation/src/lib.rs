@@ -12,6 +12,7 @@
 mod figures;
 pub mod growth;
 mod ledger;
+pub mod objects;
 mod random;
 mod simulation;
 mod trace;

@@ -2,23 +2,34 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is the purpose of this program")]
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use wasmpool_simulation::{Figures, Simulation, Trace, World, growth};
+use wasmpool_simulation::{Figures, Simulation, Trace, World, growth, objects};
 
-const USAGE: &str = "usage: simulate seeds COUNT [FIRST] | simulate seed SEED | simulate growth";
+const USAGE: &str = "usage: simulate [objects] seeds COUNT [FIRST] | simulate [objects] seed SEED | simulate growth";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let of_objects = args.first().is_some_and(|arg| arg == "objects");
+    if of_objects {
+        args.remove(0);
+    }
     let numbers: Option<Vec<u64>> = args.iter().skip(1).map(|arg| arg.parse().ok()).collect();
     match (args.first().map(String::as_str), numbers.as_deref()) {
-        (Some("seeds"), Some(&[count])) => seeds(0, count),
-        (Some("seeds"), Some(&[count, first])) => seeds(first, count),
+        (Some("seeds"), Some(&[count, ref first @ ..])) if first.len() < 2 => {
+            let first = first.first().copied().unwrap_or(0);
+            match of_objects {
+                true => seeds(first, count, objects::run, objects::Figures::add, |total| total.hash),
+                false => seeds(first, count, wasmpool_simulation::run, Figures::add, |total| total.hash),
+            }
+        }
+        (Some("seed"), Some(&[seed])) if of_objects => replay_objects(seed),
         (Some("seed"), Some(&[seed])) => replay(seed),
-        (Some("growth"), Some([])) => {
+        (Some("growth"), Some([])) if !of_objects => {
             growth::print_table();
             ExitCode::SUCCESS
         }
@@ -30,22 +41,28 @@ fn main() -> ExitCode {
 }
 
 /// Runs `count` seeds on all processors, and prints the results.
-fn seeds(first: u64, count: u64) -> ExitCode {
+fn seeds<F: Default + Display + Send, E: Display>(
+    first: u64,
+    count: u64,
+    run: fn(u64) -> Result<F, E>,
+    add: fn(&mut F, &F),
+    hash: fn(&F) -> u64,
+) -> ExitCode {
     // A panic is a violation like any other, and reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let start = Instant::now();
     let next = AtomicU64::new(first);
-    let total = Mutex::new(Figures::default());
+    let total = Mutex::new(F::default());
     let failed: Mutex<Option<u64>> = Mutex::new(None);
     let work = || {
-        let mut own = Figures::default();
+        let mut own = F::default();
         while failed.lock().is_ok_and(|failed| failed.is_none()) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
                 break;
             }
-            match wasmpool_simulation::run(seed) {
-                Ok(figures) => own.add(&figures),
+            match run(seed) {
+                Ok(figures) => add(&mut own, &figures),
                 Err(failure) => {
                     println!("{failure}");
                     if let Ok(mut failed) = failed.lock() {
@@ -55,7 +72,7 @@ fn seeds(first: u64, count: u64) -> ExitCode {
             }
         }
         if let Ok(mut total) = total.lock() {
-            total.add(&own);
+            add(&mut total, &own);
         }
     };
     std::thread::scope(|scope| {
@@ -65,7 +82,7 @@ fn seeds(first: u64, count: u64) -> ExitCode {
     });
     let total = total.into_inner().unwrap_or_default();
     println!("{total}");
-    println!("hash {:016x} over all seeds, in {:.1?}", total.hash, start.elapsed());
+    println!("hash {:016x} over all seeds, in {:.1?}", hash(&total), start.elapsed());
     match failed.into_inner() {
         Ok(None) => {
             println!("{count} schedules, 0 violations");
@@ -81,6 +98,22 @@ fn replay(seed: u64) -> ExitCode {
     println!("{world:#?}");
     let printed = Simulation::new(world.clone(), Trace::printing()).run();
     let again = wasmpool_simulation::attempt(&world);
+    match (&printed, &again) {
+        (Ok(figures), Ok(_)) => println!("{figures}\nhash {:016x}", figures.hash),
+        (Err(violation), _) | (_, Err(violation)) => println!("{violation}"),
+    }
+    if printed != again {
+        println!("the second run was another: the seed does not replay");
+    }
+    if printed.is_ok() && printed == again { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Does what [`replay`] does, for the shared objects.
+fn replay_objects(seed: u64) -> ExitCode {
+    let world = objects::World::drawn(seed);
+    println!("{world:#?}");
+    let printed = objects::show(&world);
+    let again = objects::attempt(&world);
     match (&printed, &again) {
         (Ok(figures), Ok(_)) => println!("{figures}\nhash {:016x}", figures.hash),
         (Err(violation), _) | (_, Err(violation)) => println!("{violation}"),

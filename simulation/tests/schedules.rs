@@ -1,15 +1,15 @@
 //! The short form of `make simulate`.
 
-use wasmpool_simulation::{World, attempt, run};
+use wasmpool_simulation::{World, attempt, objects, run};
 
-/// Plays some thousand schedules, on all processors.
-#[test]
-fn no_schedule_breaks_a_promise() {
+/// Plays this many schedules, on all processors.
+fn play<T, E: std::fmt::Display>(count: u64, run: impl Fn(u64) -> Result<T, E> + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     std::thread::scope(|scope| {
         for first in 0..threads {
+            let run = &run;
             scope.spawn(move || {
-                for seed in (first..10_000).step_by(threads as usize) {
+                for seed in (first..count).step_by(threads as usize) {
                     if let Err(failure) = run(seed) {
                         panic!("{failure}");
                     }
@@ -17,6 +17,26 @@ fn no_schedule_breaks_a_promise() {
             });
         }
     });
+}
+
+#[test]
+fn no_schedule_breaks_a_promise() {
+    play(10_000, run);
+}
+
+#[test]
+fn no_schedule_breaks_a_promise_of_the_shared_objects() {
+    play(50_000, objects::run);
+}
+
+#[test]
+fn a_seed_of_the_shared_objects_replays_bit_for_bit() {
+    for seed in 0..200 {
+        let first = objects::attempt(&objects::World::drawn(seed));
+        assert_eq!(first, objects::attempt(&objects::World::drawn(seed)), "seed {seed}");
+        let other = objects::attempt(&objects::World::drawn(seed + 1));
+        assert_ne!(first, other, "seeds {seed} and {} are one world", seed + 1);
+    }
 }
 
 #[test]
