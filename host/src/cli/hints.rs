@@ -70,6 +70,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::NoHeader => "--no-header",
         Setting::OutputOfValues => "--output-format values",
         Setting::Scratch => "--scratch",
+        Setting::Share => "--share",
         Setting::Timeout => "--timeout",
     }
 }

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("scheduler", &["core"]),
     ("ipc", &["core"]),
     ("sandbox", &["core"]),
-    ("worker", &["core", "ipc", "sandbox"]),
+    ("worker", &["core", "ipc", "objects", "sandbox"]),
     ("manager", &["core", "ipc", "objects", "sandbox"]),
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),

@@ -37,11 +37,13 @@ pub enum Setting {
     /// Output without what is known of an item beside its value.
     OutputOfValues,
     Scratch,
+    /// A shared object.
+    Share,
     Timeout,
 }
 
 impl Setting {
-    pub const ALL: [Setting; 22] = [
+    pub const ALL: [Setting; 23] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -63,6 +65,7 @@ impl Setting {
         Setting::NoHeader,
         Setting::OutputOfValues,
         Setting::Scratch,
+        Setting::Share,
         Setting::Timeout,
     ];
 
@@ -90,6 +93,7 @@ impl Setting {
             Setting::NoHeader => "`no_header`",
             Setting::OutputOfValues => "plain values",
             Setting::Scratch => "`grant_scratch`",
+            Setting::Share => "`share`",
             Setting::Timeout => "`timeout`",
         }
     }

@@ -15,7 +15,7 @@ pub struct Request {
 }
 
 /// End of a pipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PipeEnd {
     First,
     Second,

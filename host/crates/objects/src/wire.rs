@@ -15,6 +15,7 @@ mod operations;
 mod tests;
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -74,6 +75,16 @@ pub fn ask(ticket: u32, request: &Request) -> Frame<'_> {
     writer.u8(ASK);
     writer.u32(ticket);
     operations::write(&mut writer, request);
+    Frame(writer.finish())
+}
+
+/// Makes the frame of [`ParticipantFrame::Ask`] for [`Operation::Put`](crate::operation::Operation::Put), of a message that
+/// stays where it is.
+pub fn ask_to_put(ticket: u32, object: u16, message: &[u8], timeout: Option<Duration>) -> Frame<'_> {
+    let mut writer = Writer::default();
+    writer.u8(ASK);
+    writer.u32(ticket);
+    operations::write_put(&mut writer, object, message, timeout);
     Frame(writer.finish())
 }
 

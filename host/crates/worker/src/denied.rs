@@ -20,6 +20,7 @@ mod p3 {
 }
 
 use super::charges;
+use super::shared::MissedObject;
 use super::state::StoreState;
 use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestGrants;
@@ -41,6 +42,8 @@ pub enum MissedGrant {
     Address(SocketAddr),
     /// Variables of the environment. A panic looks for the one that asks for a backtrace.
     Environment,
+    /// A shared object.
+    Object(MissedObject),
     /// A function of an interface that is not provided.
     Interface(String),
 }
@@ -53,6 +56,7 @@ impl Display for MissedGrant {
             MissedGrant::Name(name) => write!(f, "the network, for {} ({})", ForeignText::of(name), Setting::Net),
             MissedGrant::Address(address) => write!(f, "the network, for {address} ({})", Setting::Net),
             MissedGrant::Environment => write!(f, "variables of the environment ({})", Setting::Env),
+            MissedGrant::Object(object) => object.fmt(f),
             MissedGrant::Interface(function) => write!(f, "{} (no option grants it)", ForeignText::of(function)),
         }
     }
@@ -101,6 +105,7 @@ const OF_PEERS: [&str; 16] = [
     "access-denied",
     "refused",
 ];
+const OF_OBJECTS: [&str; 5] = ["granted", "no-such-store", "nosuchstore", "no such store", "bucket"];
 const OF_VARIABLES: [&str; 6] = ["environ", "variable", "notpresent", "not set", "getenv", "env var"];
 
 impl MissedGrant {
@@ -122,6 +127,10 @@ impl MissedGrant {
             MissedGrant::Path => said.is_none() || speaks(&OF_FILES),
             MissedGrant::Socket | MissedGrant::Name(_) | MissedGrant::Address(_) => said.is_none() || speaks(&OF_PEERS),
             MissedGrant::Environment => said.is_none() && kind != FailureKind::Trap || speaks(&OF_VARIABLES),
+            // An error that passes on what the guest was told names the option already.
+            MissedGrant::Object(object) => said.is_none_or(|said| {
+                !said.contains(&Setting::Share.to_string()) && (speaks(&OF_OBJECTS) || said.contains(object.name()))
+            }),
             // The trap that follows says so.
             MissedGrant::Interface(_) => false,
         }

@@ -17,6 +17,7 @@ mod file_numbers;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;
+mod keyvalue;
 mod load;
 mod meter;
 mod numbers;
@@ -26,6 +27,8 @@ mod run;
 mod said;
 mod scratch;
 mod serve;
+mod settings;
+mod shared;
 mod state;
 mod texts;
 mod told;
@@ -37,15 +40,21 @@ mod wasi;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use init::{InitError, InitialisedTask, initialise};
 pub use load::{LoadError, imports_async};
 use scratch::Scratch;
+use shared::{Objects, RemoteObjects, SharedObjects};
 use state::OutputCapture;
 pub use state::StoreState;
 use wasi::Wasi;
 use wasmpool_core::chain::with_sources;
+use wasmpool_core::share::{ObjectForm, SharedGrants};
+use wasmpool_ipc::cells::Cells;
+use wasmpool_ipc::channel::ChannelParts;
+use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::lane::worker::WorkerLane;
@@ -73,7 +82,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     let lane = WorkerLane::map(&lane)?;
     let mut setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
     std::mem::take(&mut setup.names).adopt();
-    let _shared: Vec<OwnedFd> = fds.by_ref().take(setup.call.given.shared.descriptors()).collect();
+    let shared = Arc::new(shared(&setup.call.given.shared, &mut fds)?);
     // Granted directories stay open as long as the process lives.
     let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let failed = |e: LoadError| {
@@ -106,7 +115,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
         let granted = directories.iter().map(AsFd::as_fd).chain(scratch.as_ref().map(AsFd::as_fd));
         let paths = granted.map(|directory| sandbox.path_of(directory));
         let [stdout, stderr] = lane.printed().map(OutputCapture::new);
-        let wasi = Wasi::new(&setup.call, paths, [stdout, stderr.with_end()])?;
+        let wasi = Wasi::new(&setup.call, paths, [stdout, stderr.with_end()], Arc::clone(&shared))?;
         Ok((wasi, scratch.map(Scratch::new)))
     });
     let (wasi, scratch) = match wasi {
@@ -131,7 +140,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&WorkerMessage::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, scratch, control);
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, shared, scratch, control);
     // An `init` that fails would fail for every item, so that is reported once, before anything runs.
     if setup.call.init.is_some() {
         control.send(&WorkerMessage::Loaded { lacking: sandbox.lacking() }, &[])?;
@@ -141,6 +150,25 @@ fn serve(control: &'static Control) -> io::Result<()> {
     }
     control.send(&WorkerMessage::Ready { lacking: sandbox.lacking() }, &[])?;
     serve::serve(lane, control, runner, &setup.call)
+}
+
+/// Opens the shared objects that were granted, whose descriptors come next. Their memory is mapped before the sandbox
+/// refuses that.
+fn shared(grants: &SharedGrants, fds: &mut impl Iterator<Item = OwnedFd>) -> io::Result<SharedObjects> {
+    let mut next =
+        || fds.next().ok_or_else(|| io::Error::other("the host sent fewer descriptors than there are objects"));
+    let channel = match grants.has_channel() {
+        true => Some(ChannelClient::open(ChannelParts { memory: next()?, socket: next()? })?),
+        false => None,
+    };
+    let mapped = grants.mapped().map(|grant| match grant.spec.form {
+        ObjectForm::Array(of, len) => Cells::open(&next()?, of, len),
+        ObjectForm::Value(of) => Cells::open(&next()?, of, 1),
+        _ => Err(io::Error::other("an object is mapped that has no memory")),
+    });
+    let cells = mapped.collect::<io::Result<Vec<Cells>>>()?;
+    let objects = channel.map(|channel| Box::new(RemoteObjects::new(channel)) as Box<dyn Objects>);
+    Ok(SharedObjects::new(grants.clone(), cells, objects))
 }
 
 fn plan(setup: &WorkerSetup, directories: &'static [OwnedFd]) -> SandboxPlan {

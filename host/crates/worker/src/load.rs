@@ -13,7 +13,10 @@ use wasmtime_wasi::{I32Exit, p2};
 use super::WorkerSetup;
 use super::charges;
 use super::denied::{self, MissedGrant};
+use super::keyvalue;
 use super::numbers::NumberSignature;
+use super::settings;
+use super::shared;
 use super::state::StoreState;
 use super::toolchain::{self, UnknownImports};
 use super::wasi::{self, UnopenedDirectory};
@@ -146,7 +149,7 @@ pub enum LoadError {
     #[error("{0:#}")]
     Link(#[from] wasmtime::Error),
     #[error(
-        "the task imports {}, which nothing here provides: only WASI interfaces can be imported",
+        "the task imports {}, which nothing here provides: only interfaces of WASI and of wasmpool:shared@0.1.0 can be imported",
         QuotedName::of(.0)
     )]
     UnknownInterface(String),
@@ -304,8 +307,14 @@ pub fn link_component(
     let ty = component.component_type();
     let mut uses_wasi = false;
     for (name, item) in ty.imports(engine) {
-        if name.starts_with("wasi:") {
+        if keyvalue::provides(name) {
+            keyvalue::link(&mut linker, name)?;
+        } else if settings::provides(name) {
+            settings::link(&mut linker, name)?;
+        } else if name.starts_with("wasi:") {
             uses_wasi |= is_provided(name);
+        } else if shared::provides(name) {
+            shared::link(&mut linker, name, StoreState::objects)?;
         } else if needs_something(&item.ty, engine) {
             return Err(LoadError::UnknownInterface(name.to_owned()));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
@@ -324,7 +333,7 @@ pub fn link_component(
     linker.allow_shadowing(true);
     let shared = shared_resources(&ty, engine);
     for (name, item) in ty.imports(engine) {
-        if name.starts_with("wasi:") && !is_provided(name) {
+        if name.starts_with("wasi:") && !is_provided(name) && !is_own(name) {
             deny(&mut linker.root(), name, name, &item.ty, &shared, engine)?;
         }
         wasi::link_names(&mut linker, name)?;
@@ -349,7 +358,12 @@ pub fn imports_async(component: &Component, engine: &Engine) -> bool {
     ty.imports(engine).any(|(name, _)| name.strip_prefix("wasi:").is_some_and(is_async_wasi))
 }
 
-/// Returns true if a task can call functions of this interface of WASI.
+/// Returns true if this is an interface of WASI that the runtime does not have.
+fn is_own(name: &str) -> bool {
+    keyvalue::provides(name) || settings::provides(name)
+}
+
+/// Returns true if a task can call functions of this interface of WASI, which the runtime has.
 fn is_provided(name: &str) -> bool {
     let Some(interface) = name.strip_prefix("wasi:") else {
         return false;

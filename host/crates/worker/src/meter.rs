@@ -21,6 +21,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi::p2::InputStream;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
+use super::shared::Cost;
 use super::state::StoreState;
 
 /// Units that any call of the host counts.
@@ -51,6 +52,17 @@ struct FuelCount {
     left: AtomicU64,
     /// Number of bytes in the links that the instance has created.
     linked: AtomicU64,
+}
+
+impl Cost for Meter {
+    fn call(&self, bytes: usize) -> wasmtime::Result<()> {
+        Meter::call(self)?;
+        Meter::bytes(self, bytes)
+    }
+
+    fn bytes(&self, bytes: usize) -> wasmtime::Result<()> {
+        Meter::bytes(self, bytes)
+    }
 }
 
 /// The payload that unwinds a call of the host that has no way to fail.

@@ -15,6 +15,7 @@ use super::meter::Meter;
 use super::numbers::{JsonInteger, OfNumber, OfNumbers};
 use super::place::{BytesFunction, ResultPlace, ReturnWay};
 use super::scratch::Scratch;
+use super::shared::SharedObjects;
 use super::state::StoreState;
 use super::texts::Texts;
 use super::told;
@@ -67,6 +68,7 @@ pub struct Runner {
     task: LinkedTask,
     call: TaskCall,
     wasi: Arc<Wasi>,
+    shared: Arc<SharedObjects>,
     scratch: Option<Scratch>,
     live: Option<LiveInstance>,
     arguments: Vec<Val>,
@@ -101,10 +103,11 @@ impl Runner {
         task: LinkedTask,
         call: TaskCall,
         wasi: Arc<Wasi>,
+        shared: Arc<SharedObjects>,
         scratch: Option<Scratch>,
         control: &'static Control,
     ) -> Runner {
-        Runner { task, call, wasi, scratch, live: None, arguments: Vec::new(), control, lane: None }
+        Runner { task, call, wasi, shared, scratch, live: None, arguments: Vec::new(), control, lane: None }
     }
 
     /// Resets the times of the scratch directory for the item that begins.
@@ -170,7 +173,16 @@ impl Runner {
                 .map(|beside| (OutcomeTag::Value, (!beside.is_empty()).then(|| Box::new(beside)))),
             _ => self.attempt(&item, form, out).map(plain),
         };
+        let result = self.release(result);
         self.conclude(result, out)
+    }
+
+    /// Releases what the item holds of shared objects. An item that lost them has failed, whatever it made of that.
+    fn release<R>(&self, result: Result<R, Failure>) -> Result<R, Failure> {
+        match self.shared.item_ended(result.is_err()) {
+            true => result,
+            false => Err(Failure::new(FailureKind::Trap, "the process that keeps the shared objects has ended")),
+        }
     }
 
     /// Runs a command on an item.
@@ -396,7 +408,8 @@ impl Runner {
             return Ok(None);
         };
         let called = Meter::during(&mut live.store, |store| function.call(store, &numbers).transpose());
-        let Some(texts) = called.map_err(|e| blame(&e, &live.store))? else {
+        let called = called.map_err(|e| blame(&e, &live.store));
+        let Some(texts) = self.release(called)? else {
             return Ok(None);
         };
         as_many(texts.len(), items.len()).map(|()| Some(texts))
@@ -407,7 +420,8 @@ impl Runner {
         if let Some(slot) = arguments.get_mut(self.task.slot) {
             *slot = Val::List(elements);
         }
-        let Some(Val::List(results)) = self.call_values(&arguments)? else {
+        let called = self.call_values(&arguments);
+        let Some(Val::List(results)) = self.release(called)? else {
             return Err(Failure::new(FailureKind::InvalidOutput, "the function returned no list"));
         };
         as_many(results.len(), count).map(|()| results)

@@ -21,8 +21,10 @@ use super::denied::MissedGrant;
 use super::deterministic::{self, InstanceClock};
 use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
+use super::keyvalue::KeyCursors;
 use super::meter::{self, Meter};
 use super::said;
+use super::shared::{Cost, InstanceObjects};
 use super::wasi::Wasi;
 use wasmpool_core::artifact::TABLE_ELEMENT;
 use wasmpool_core::outcome::GuestOutput;
@@ -42,6 +44,8 @@ pub struct StoreState {
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
     p1: Option<Box<WasiP1Ctx>>,
     grants: Arc<Wasi>,
+    objects: InstanceObjects,
+    cursors: KeyCursors,
     /// Used if the run is deterministic; created when it is first read.
     clock: OnceCell<InstanceClock>,
     /// Created when the guest first asks for the number of a file.
@@ -60,9 +64,13 @@ const MOST_MISSED: usize = 16;
 
 impl StoreState {
     pub fn new(limits: &ItemLimits, grants: Arc<Wasi>, invocation: Option<CommandInvocation>) -> StoreState {
+        let meter = Meter::new(limits.fuel);
+        let cost = meter.is_counting().then(|| Box::new(meter.clone()) as Box<dyn Cost>);
         StoreState {
             limiter: MemoryLimiter { left: usize::try_from(limits.memory).unwrap_or(usize::MAX), refused: false },
-            meter: Meter::new(limits.fuel),
+            objects: InstanceObjects::new(Arc::clone(&grants.shared), cost),
+            cursors: KeyCursors::default(),
+            meter,
             wasi: None,
             p1: None,
             grants,
@@ -85,6 +93,21 @@ impl StoreState {
     /// Returns what the guest asked for without being granted it.
     pub fn missed(&self) -> &BTreeSet<MissedGrant> {
         &self.missed
+    }
+
+    /// Returns what the instance does with shared objects.
+    pub fn objects(&mut self) -> &mut InstanceObjects {
+        &mut self.objects
+    }
+
+    /// Returns the places from which it may continue to list keys.
+    pub fn cursors(&mut self) -> &mut KeyCursors {
+        &mut self.cursors
+    }
+
+    /// Returns the variables of the environment that were granted.
+    pub fn variables(&self) -> &[(String, String)] {
+        self.grants.variables()
     }
 
     /// Takes text that the guest prints by other ways than WASI.
@@ -120,7 +143,7 @@ impl StoreState {
 
     /// Returns true if the guest has no handle of anything outside its memory.
     pub fn holds_nothing(&self) -> bool {
-        self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
+        self.objects.has_no_handle() && self.wasi.as_ref().is_none_or(|wasi| wasi.1.is_empty())
     }
 
     pub fn clock(&self) -> InstanceClock {
@@ -147,6 +170,9 @@ impl StoreState {
 
     /// Returns what was printed since it was last taken.
     pub fn take_printed(&mut self) -> GuestOutput {
+        for missed in self.objects.take_missed() {
+            self.miss(MissedGrant::Object(missed));
+        }
         // Only WASI prints (and `print`), and most guests never call it.
         if !self.used_wasi() && !self.printed {
             return GuestOutput::default();

@@ -163,7 +163,9 @@ fn way_out(import: &ImportType<'_>) -> Option<&'static str> {
     const EMSCRIPTEN: &str = "it was built for JavaScript by Emscripten, which builds for WASI with -sSTANDALONE_WASM";
     const GO: &str = "it was built for a browser: Go builds for WASI with GOOS=wasip1 GOARCH=wasm";
     let of_emscripten = ["emscripten_", "_emscripten_", "invoke_", "__cxa_", "__syscall_"];
+    const SHARED: &str = "only components can use shared objects: build one, for example for wasm32-wasip2";
     match import.module() {
+        module if module.starts_with("wasmpool:shared/") => Some(SHARED),
         "wbg" => Some(BINDGEN),
         module if module.starts_with("__wbindgen") || module.ends_with("_bg.js") => Some(BINDGEN),
         "go" | "gojs" => Some(GO),

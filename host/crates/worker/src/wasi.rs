@@ -16,6 +16,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
 use super::denied::MissedGrant;
 use super::meter::{Meter, MeteredRandom};
+use super::shared::SharedObjects;
 use super::state::{OutputCapture, StoreState};
 use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestPeer;
@@ -41,6 +42,8 @@ pub struct Wasi {
     pub printers: [OutputCapture; 2],
     /// Addresses that were not granted and that the guest tried to connect to, limited in number.
     refused: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    /// The shared objects that it can reach.
+    pub shared: Arc<SharedObjects>,
     /// Set to true when the guest asks for random numbers, if present.
     asked: Option<Arc<AtomicBool>>,
 }
@@ -63,6 +66,7 @@ impl Wasi {
         call: &TaskCall,
         paths: impl Iterator<Item = PathBuf>,
         printers: [OutputCapture; 2],
+        shared: Arc<SharedObjects>,
     ) -> Result<Arc<Wasi>, UnopenedDirectory> {
         let given = &call.given;
         let granted = given.directories.iter().map(|directory| (&directory.guest, directory.writable));
@@ -87,6 +91,7 @@ impl Wasi {
             deterministic: call.deterministic,
             printers,
             refused: Arc::default(),
+            shared,
             asked: None,
         }))
     }

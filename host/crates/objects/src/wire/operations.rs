@@ -9,12 +9,27 @@ use crate::operation::{Operation, PipeEnd, Request};
 const NANOSECONDS: u32 = 1_000_000_000;
 
 pub(super) fn write<'a>(writer: &mut Writer<'a>, request: &'a Request) {
-    writer.u16(request.object);
-    writer.option(request.timeout, |writer, timeout| {
+    write_head(writer, request.object, request.timeout);
+    operation(writer, &request.operation);
+}
+
+/// Writes a request to put a message.
+pub(super) fn write_put<'a>(writer: &mut Writer<'a>, object: u16, message: &'a [u8], timeout: Option<Duration>) {
+    write_head(writer, object, timeout);
+    put(writer, message);
+}
+
+fn write_head(writer: &mut Writer<'_>, object: u16, timeout: Option<Duration>) {
+    writer.u16(object);
+    writer.option(timeout, |writer, timeout| {
         writer.u64(timeout.as_secs());
         writer.u32(timeout.subsec_nanos());
     });
-    operation(writer, &request.operation);
+}
+
+fn put<'a>(writer: &mut Writer<'a>, message: &'a [u8]) {
+    writer.u8(0);
+    writer.payload(message);
 }
 
 pub(super) fn read(mut reader: Reader) -> Result<Request, Malformed> {
@@ -41,10 +56,7 @@ fn read_end(reader: &mut Reader) -> Result<PipeEnd, Malformed> {
 
 fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
     match operation {
-        Operation::Put(message) => {
-            writer.u8(0);
-            writer.payload(message);
-        }
+        Operation::Put(message) => put(writer, message),
         Operation::Get { most } => {
             writer.u8(1);
             writer.u32(*most);

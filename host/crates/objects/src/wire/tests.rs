@@ -313,3 +313,11 @@ fn a_short_message_keeps_no_long_memory() {
     };
     assert!(message.capacity() < 200, "{}", message.capacity());
 }
+
+#[test]
+fn a_put_of_a_message_that_stays_where_it_is_is_the_same_request() {
+    for timeout in [None, Some(Duration::ZERO), Some(Duration::from_nanos(u64::MAX))] {
+        let request = Request { object: 9, operation: Operation::Put(b"message".to_vec()), timeout };
+        assert_eq!(ask_to_put(7, 9, b"message", timeout).to_vec(), ask(7, &request).to_vec());
+    }
+}

@@ -1,0 +1,387 @@
+//! The guest's side of shared objects: the interfaces of `wit/shared.wit`, each a thin layer over what the manager process
+//! is asked ([`objects`]) or over shared memory ([`numbers`]).
+//!
+//! A worker has one [`SharedObjects`], and each instance its [`InstanceObjects`]. A handle of the guest is the place of
+//! the object among the grants, so opening one costs no memory here; only ends of pipes have something of their own.
+//!
+//! What an item holds (locks, slots, deliveries, ends of pipes) is released at its end, however it ends, also if its
+//! instance lives on (`--isolate worker`). Handles belong to the instance and stay as long as it does; that of a pipe end
+//! is `closed` after its item. What `init` holds is held by the item that the instance was made for.
+
+mod bindings;
+mod collections;
+mod direct;
+mod numbers;
+mod objects;
+mod pipes;
+mod queues;
+mod refusal;
+mod remote;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+
+pub use bindings::types::Error as ObjectRefusal;
+use bindings::types::{Error, Host as Types};
+use bindings::{self_, types};
+pub use objects::{Lost, Objects};
+use refusal::wrong_kind;
+pub use refusal::{MissedObject, ObjectKind, Refusal};
+pub use remote::RemoteObjects;
+use wasmpool_core::share::{ObjectGrant, ObjectQuota, SharedGrants};
+use wasmpool_core::text::QuotedName;
+use wasmpool_ipc::cells::Cells;
+use wasmpool_objects::operation::{Answer, ObjectError, Operation, PipeEnd, Reply, Request};
+
+/// The shared objects that were granted to a worker.
+#[derive(Default)]
+pub struct SharedObjects {
+    grants: SharedGrants,
+    /// The memory of values and arrays, at the places of their grants.
+    cells: Vec<Option<Cells>>,
+    kept: Mutex<Kept>,
+}
+
+/// The way to the objects that the manager keeps, and what the item does with them.
+#[derive(Default)]
+struct Kept {
+    objects: Option<Box<dyn Objects>>,
+    /// True if the item may hold something.
+    touched: bool,
+    lost: bool,
+    /// Number of the item.
+    item: u64,
+    /// Ends of pipes that the item has opened, with the number of handles of each.
+    ends: BTreeMap<(u32, PipeEnd), u32>,
+}
+
+impl SharedObjects {
+    /// Takes the objects in `grants`. `cells` has the memory of those that are mapped, in their order, and `objects` is
+    /// the way to the others.
+    pub fn new(grants: SharedGrants, cells: Vec<Cells>, objects: Option<Box<dyn Objects>>) -> SharedObjects {
+        let mut cells = cells.into_iter();
+        let of_each = grants.objects.iter().map(|grant| if grant.spec.form.is_mapped() { cells.next() } else { None });
+        SharedObjects { cells: of_each.collect(), grants, kept: Mutex::new(Kept { objects, ..Kept::default() }) }
+    }
+
+    fn grant(&self, place: u32) -> wasmtime::Result<&ObjectGrant> {
+        let grant = self.grants.objects.get(place as usize);
+        grant.ok_or_else(|| wasmtime::Error::msg("the task has a handle of an object that it was never granted"))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for something, as the item, which may hold something afterwards if `touches`.
+    fn ask<T>(&self, touches: bool, ask: impl FnOnce(&mut dyn Objects) -> Result<T, Lost>) -> Result<T, Refusal> {
+        let mut kept = self.kept();
+        kept.touched |= touches;
+        kept.ask(ask)
+    }
+
+    /// Releases all that the item held, which has ended. Returns false if the process that keeps the objects is gone, and
+    /// the item was, or would have been, told so.
+    pub fn item_ended(&self, failed: bool) -> bool {
+        if self.grants.objects.is_empty() {
+            return true;
+        }
+        let mut kept = self.kept();
+        if std::mem::take(&mut kept.touched) {
+            kept.item += 1;
+            kept.ends.clear();
+            // An error is noted.
+            let _ = kept.ask(|objects| objects.item_ended(failed));
+        }
+        !kept.lost
+    }
+}
+
+impl Kept {
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut dyn Objects) -> Result<T, Lost>) -> Result<T, Refusal> {
+        let asked = match &mut self.objects {
+            Some(objects) if !self.lost => ask(objects.as_mut()),
+            _ => Err(Lost),
+        };
+        asked.map_err(|Lost| {
+            self.lost = true;
+            Error::Lost.into()
+        })
+    }
+}
+
+/// What calls cost an item whose instructions are counted.
+pub trait Cost: Send {
+    /// Counts a call that passes this many bytes.
+    fn call(&self, bytes: usize) -> wasmtime::Result<()>;
+    /// Counts bytes that a call returns.
+    fn bytes(&self, bytes: usize) -> wasmtime::Result<()>;
+}
+
+/// What an instance does with shared objects.
+#[derive(Default)]
+pub struct InstanceObjects {
+    shared: Arc<SharedObjects>,
+    /// Absent if nothing is counted.
+    cost: Option<Box<dyn Cost>>,
+    missed: Vec<MissedObject>,
+    /// Number of handles that the guest has.
+    handles: u32,
+    ends: pipes::EndHandles,
+}
+
+/// Maximum number of handles that an instance has at a time. The runtime keeps some bytes for each.
+const MOST_HANDLES: u32 = 1 << 16;
+/// Maximum number of missed objects that are reported for an instance.
+const MOST_MISSED: usize = 16;
+
+impl InstanceObjects {
+    pub fn new(shared: Arc<SharedObjects>, cost: Option<Box<dyn Cost>>) -> InstanceObjects {
+        InstanceObjects { shared, cost, ..InstanceObjects::default() }
+    }
+
+    /// Returns the objects that it asked for and that were not granted, since they were last taken.
+    pub fn take_missed(&mut self) -> Vec<MissedObject> {
+        std::mem::take(&mut self.missed)
+    }
+
+    pub fn has_no_handle(&self) -> bool {
+        self.handles == 0
+    }
+
+    /// Counts a call that passes this many bytes.
+    fn call(&self, bytes: usize) -> wasmtime::Result<()> {
+        self.cost.as_ref().map_or(Ok(()), |cost| cost.call(bytes))
+    }
+
+    /// Counts bytes that a call returns.
+    fn returns(&self, bytes: usize) -> wasmtime::Result<()> {
+        self.cost.as_ref().map_or(Ok(()), |cost| cost.bytes(bytes))
+    }
+
+    /// Finds an object by its name, and counts the handle that the guest gets. Returns its place.
+    pub fn open(&mut self, name: &str, kind: ObjectKind) -> Result<u32, Refusal> {
+        self.call(name.len())?;
+        let place = self.find(name, kind)?;
+        self.add_handle()?;
+        Ok(place)
+    }
+
+    fn find(&mut self, name: &str, kind: ObjectKind) -> Result<u32, Refusal> {
+        let objects = &self.shared.grants.objects;
+        let Some(place) = objects.iter().position(|grant| grant.spec.name == name) else {
+            let missed = MissedObject::new(name, kind);
+            let told = missed.told();
+            if self.missed.len() < MOST_MISSED && !self.missed.contains(&missed) {
+                self.missed.push(missed);
+            }
+            return Err(Error::NotGranted(told).into());
+        };
+        let is = ObjectKind::of(&objects[place].spec.form);
+        if is == kind { Ok(place as u32) } else { Err(wrong_kind(name, is, kind).into()) }
+    }
+
+    fn add_handle(&mut self) -> Result<(), Refusal> {
+        if self.handles == MOST_HANDLES {
+            return Err(Error::Quota(format!("a task may have {MOST_HANDLES} handles of objects at a time")).into());
+        }
+        self.handles += 1;
+        Ok(())
+    }
+
+    pub fn drop_handle(&mut self) -> wasmtime::Result<()> {
+        self.call(0)?;
+        self.handles = self.handles.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Asks the manager for something.
+    pub fn ask(&mut self, place: u32, operation: Operation, timeout: Option<u64>) -> Result<Reply, Refusal> {
+        let (count, bytes) = passed(&operation);
+        self.call(count + bytes)?;
+        let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
+        // It could never fit, so nothing of it is copied.
+        within(&spec.quota, count, bytes)?;
+        let touches = touches(&operation);
+        let request = Request { object: *object, operation, timeout: timeout.map(Duration::from_nanos) };
+        let answer: Answer = self.shared.ask(touches, |objects| objects.ask(request))?;
+        let reply = answer.map_err(|error| refused(&spec.name, error))?;
+        if self.cost.is_some() {
+            self.returns(returned(&reply))?;
+        }
+        Ok(reply)
+    }
+}
+
+/// Returns an error of the manager as the guest gets it.
+fn refused(name: &str, error: ObjectError) -> Refusal {
+    match error {
+        ObjectError::Denied(right) => {
+            Error::Denied(format!("{} was granted without the right to {right}", QuotedName::of(name))).into()
+        }
+        other => other.into(),
+    }
+}
+
+/// Refuses a request that is longer than all that the object may have.
+fn within(quota: &ObjectQuota, count: usize, bytes: usize) -> Result<(), Refusal> {
+    if bytes as u64 > quota.bytes {
+        let most = quota.bytes;
+        return Err(Error::Quota(format!("the object may have {most} bytes, keys included (`:bytes={most}`)")).into());
+    }
+    if count as u64 > quota.entries {
+        let most = quota.entries;
+        return Err(Error::Quota(format!("the object may have {most} entries (`:entries={most}`)")).into());
+    }
+    Ok(())
+}
+
+/// Returns the error of an answer that has another form than the operation's.
+#[cold]
+fn unexpected(reply: &Reply) -> Refusal {
+    wasmtime::Error::msg(format!("the process that keeps the shared objects answered {reply:?}")).into()
+}
+
+/// Takes a reply apart that can have one form only.
+macro_rules! reply {
+    ($reply:expr, $form:pat => $value:expr) => {
+        match $reply {
+            $form => Ok($value),
+            other => Err($crate::shared::unexpected(&other)),
+        }
+    };
+}
+use reply;
+
+/// Returns true if an item may hold something after this operation, so that its end has to be told.
+fn touches(operation: &Operation) -> bool {
+    use Operation::*;
+    !matches!(
+        operation,
+        Put(_)
+            | Size
+            | IsEmpty
+            | IsFull
+            | IsLocked
+            | Slots
+            | IsSet
+            | Set
+            | Clear
+            | Length
+            | Empty
+            | DictGet(_)
+            | DictSet(..)
+            | DictSetMany(_)
+            | DictCompareAndSet { .. }
+            | DictPop(_)
+            | DictContains(_)
+            | DictIncrement(..)
+            | DictPage { .. }
+            | DictKeys { .. }
+            | ListGet(_)
+            | ListSet(..)
+            | ListCompareAndSet { .. }
+            | ListExtend(_)
+            | ListInsert(..)
+            | ListPop(_)
+            | ListRange { .. }
+    )
+}
+
+/// Returns the number of entries that an operation passes, if there can be several, and of their bytes, with keys.
+fn passed(operation: &Operation) -> (usize, usize) {
+    match operation {
+        Operation::Put(message) | Operation::Send(_, message) => (0, message.len()),
+        Operation::DictGet(key)
+        | Operation::DictPop(key)
+        | Operation::DictContains(key)
+        | Operation::DictIncrement(key, _)
+        | Operation::DictPage { after: Some(key), .. }
+        | Operation::DictKeys { after: Some(key), .. } => (0, key.len()),
+        Operation::DictSet(key, value) | Operation::DictCompareAndSet { key, value, .. } => {
+            (0, key.len() + value.len())
+        }
+        Operation::DictSetMany(entries) => {
+            (entries.len(), entries.iter().map(|(key, value)| key.len() + value.len()).sum())
+        }
+        Operation::ListSet(_, value) | Operation::ListInsert(_, value) => (0, value.len()),
+        Operation::ListCompareAndSet { expected, value, .. } => (0, expected.len() + value.len()),
+        Operation::ListExtend(values) => (values.len(), values.iter().map(Vec::len).sum()),
+        Operation::PollAny(ends) => (0, ends.len()),
+        _ => (0, 0),
+    }
+}
+
+/// Returns the number of bytes that a reply has.
+fn returned(reply: &Reply) -> usize {
+    match reply {
+        Reply::Bytes(bytes) | Reply::Delivery { item: bytes, .. } => bytes.len(),
+        Reply::Many(many) => many.iter().map(Vec::len).sum(),
+        Reply::Entry(Some((bytes, _))) | Reply::MaybeBytes(Some(bytes)) => bytes.len(),
+        Reply::Page(page) => page.iter().map(|(key, value)| key.len() + value.len()).sum(),
+        Reply::Keys(keys) => keys.iter().map(String::len).sum(),
+        _ => 0,
+    }
+}
+
+impl Types for InstanceObjects {
+    fn convert_error(&mut self, refusal: Refusal) -> wasmtime::Result<Error> {
+        match refusal {
+            Refusal::Told(error) => Ok(error),
+            Refusal::Ends(error) => Err(error),
+        }
+    }
+}
+
+impl self_::Host for InstanceObjects {
+    fn name(&mut self) -> wasmtime::Result<Option<String>> {
+        self.call(0)?;
+        Ok(self.shared.grants.name.clone())
+    }
+}
+
+/// Returns true if this is an interface of shared objects, in a version that is provided.
+pub fn provides(interface: &str) -> bool {
+    let Some((name, version)) = interface.strip_prefix("wasmpool:shared/").and_then(|name| name.split_once('@')) else {
+        return false;
+    };
+    version.starts_with("0.1.")
+        && ["types", "self", "queues", "pipes", "numbers", "sync", "collections"].contains(&name)
+}
+
+/// Defines an interface of shared objects that a component imports.
+pub fn link<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    interface: &str,
+    objects: fn(&mut T) -> &mut InstanceObjects,
+) -> wasmtime::Result<()> {
+    type Has = HasSelf<InstanceObjects>;
+    let name = interface.split('@').next().unwrap_or_default();
+    match name.strip_prefix("wasmpool:shared/").unwrap_or_default() {
+        "types" => types::add_to_linker::<T, Has>(linker, objects),
+        "self" => self_::add_to_linker::<T, Has>(linker, objects),
+        "queues" => bindings::queues::add_to_linker::<T, Has>(linker, objects)
+            .and_then(|()| direct::link_queues(linker, objects)),
+        "pipes" => bindings::pipes::add_to_linker::<T, Has>(linker, objects),
+        "numbers" => bindings::numbers::add_to_linker::<T, Has>(linker, objects),
+        "sync" => bindings::sync::add_to_linker::<T, Has>(linker, objects),
+        "collections" => bindings::collections::add_to_linker::<T, Has>(linker, objects),
+        _ => Ok(()),
+    }
+}
+
+/// Implements the dropping of a handle that has nothing of its own.
+macro_rules! plain_drop {
+    ($resource:ty) => {
+        fn drop(&mut self, _: wasmtime::component::Resource<$resource>) -> wasmtime::Result<()> {
+            self.drop_handle()
+        }
+    };
+}
+use plain_drop;
