@@ -186,6 +186,17 @@ fn a_put_without_credit_is_a_violation_and_puts_nothing() {
 }
 
 #[test]
+fn a_put_of_more_bytes_than_its_credit_is_a_violation_and_puts_nothing() {
+    let mut bench = Bench::fast(ObjectForm::Queue { capacity: None });
+    bench.put(0, "a").unwrap().unwrap();
+    let bytes = bench.words.credits[&(0, 0)].bytes as usize;
+    bench.words.write(0, 0, &vec![0; bytes + 1]);
+    bench.read(0);
+    assert_eq!(bench.violations().len(), 1);
+    assert_eq!(bench.ask(2, Operation::Size), number(1));
+}
+
+#[test]
 fn credit_that_a_participant_wrote_for_itself_is_not_believed() {
     let mut bench = Bench::fast(ObjectForm::Queue { capacity: Some(100) });
     bench.put(0, "a").unwrap().unwrap();
