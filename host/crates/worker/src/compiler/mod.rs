@@ -141,8 +141,8 @@ enum CompileError {
     #[error("it is empty, not WebAssembly")]
     Empty,
     /// The place in the text is drawn on lines of its own.
-    #[error("it is neither WebAssembly nor its text form: {}", with_its_place(&.0.to_string()))]
-    NoWasm(wat::Error),
+    #[error("it is neither WebAssembly nor its text form: {0}")]
+    NoWasm(String),
     #[error("it is not valid WebAssembly: {}", on_one_line(&format!("{:#}", .0)))]
     Invalid(wasmtime::Error),
     #[error("the task cannot be initialised")]
@@ -185,7 +185,8 @@ fn compile(
     }
     // Some editors put a byte order mark before a text; a binary begins with a zero byte.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
-    let wasm = wat::parse_bytes(text.unwrap_or(bytes)).map_err(CompileError::NoWasm)?;
+    let wasm =
+        wat::parse_bytes(text.unwrap_or(bytes)).map_err(|e| CompileError::NoWasm(with_its_place(&e.to_string())))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
