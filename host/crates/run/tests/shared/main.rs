@@ -10,6 +10,7 @@
 
 mod contents;
 mod ends;
+mod fast;
 mod host;
 mod hostile;
 mod support;
