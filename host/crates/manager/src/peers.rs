@@ -7,9 +7,12 @@ use wasmpool_ipc::channel::server::ChannelServer;
 use wasmpool_ipc::channel::words::{self, NUMBERS, distance};
 use wasmpool_ipc::channel::{Heard, RING, Violation};
 use wasmpool_objects::fast::{Credit, FastPath, PutOnCredit};
-use wasmpool_objects::operation::{Answer, Request};
+use wasmpool_objects::operation::{Answer, Reply, Request};
 use wasmpool_objects::wire::{self, ParticipantFrame};
 use wasmpool_objects::{ItemEnding, ParticipantId};
+
+/// Length from which on a message is worth more than a copy.
+const LONG: usize = 64 << 10;
 
 /// Something that a participant sent, in its order.
 #[derive(Debug)]
@@ -196,11 +199,19 @@ impl Peers {
         }
     }
 
-    pub fn answer(&mut self, id: ParticipantId, ticket: u32, answer: &Answer) {
-        if let Some(peer) = self.all.get_mut(&id) {
-            let written = peer.channel.write(&wire::answer(ticket, answer).parts());
-            peer.check(written);
-        }
+    pub fn answer(&mut self, id: ParticipantId, ticket: u32, mut answer: Answer) {
+        let Some(peer) = self.all.get_mut(&id) else { return };
+        // What of a long message does not fit the ring is kept without a copy.
+        let length = message_of(&mut answer).map_or(0, |message| message.len());
+        let rest = match wire::answer(ticket, &answer).parts().as_slice() {
+            [message, rest] if length > LONG && message.len() == length => Some(rest.to_vec()),
+            _ => None,
+        };
+        let written = match (rest, message_of(&mut answer)) {
+            (Some(rest), Some(message)) => peer.channel.write_long(std::mem::take(message), &rest),
+            _ => peer.channel.write(&wire::answer(ticket, &answer).parts()),
+        };
+        peer.check(written);
     }
 
     /// Makes all that was written visible, and wakes those who wait for it.
@@ -232,6 +243,19 @@ impl Peers {
     fn batch(&self, id: ParticipantId, object: u16) -> Option<(&Peer, Batch)> {
         let peer = self.all.get(&id)?;
         Some((peer, peer.ahead.get(&object).copied().unwrap_or_default()))
+    }
+}
+
+/// Returns the message that an answer consists of, if it is one.
+fn message_of(answer: &mut Answer) -> Option<&mut Vec<u8>> {
+    match answer.as_mut().ok()? {
+        Reply::Bytes(message) | Reply::MaybeBytes(Some(message)) | Reply::Entry(Some((message, _))) => Some(message),
+        Reply::Delivery { item, .. } => Some(item),
+        Reply::Many(messages) => match messages.as_mut_slice() {
+            [message] => Some(message),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

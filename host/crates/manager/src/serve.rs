@@ -17,6 +17,7 @@ use wasmpool_ipc::channel::server::ChannelServer;
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup};
+use wasmpool_ipc::spin::Spin;
 use wasmpool_objects::contents::Contents;
 use wasmpool_objects::operation::Operation;
 use wasmpool_objects::{Machine, Outputs, ParticipantId, ParticipantLimits};
@@ -43,6 +44,7 @@ pub struct Serving<'a> {
     machine: Machine,
     peers: Peers,
     outputs: Outputs,
+    spin: Spin,
 }
 
 impl<'a> Serving<'a> {
@@ -66,6 +68,7 @@ impl<'a> Serving<'a> {
             machine,
             peers: Peers::default(),
             outputs: Outputs::default(),
+            spin: Spin::default(),
         })
     }
 
@@ -75,7 +78,7 @@ impl<'a> Serving<'a> {
         loop {
             self.serve_participants()?;
             turns += 1;
-            if turns < TURNS && self.peers.any_more() {
+            if turns < TURNS && self.has_more() {
                 continue;
             }
             turns = 0;
@@ -83,6 +86,12 @@ impl<'a> Serving<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Returns true if participants have something, perhaps after a look of some microseconds.
+    fn has_more(&mut self) -> bool {
+        let Serving { peers, spin, .. } = self;
+        peers.any_more() || spin.until(|| peers.any_more())
     }
 
     // ---- the host ----------------------------------------------------------------------------------------------------
@@ -211,7 +220,7 @@ impl<'a> Serving<'a> {
         loop {
             let Outputs { answers, violations } = std::mem::take(&mut self.outputs);
             for answered in answers {
-                self.peers.answer(answered.participant, answered.ticket, &answered.answer);
+                self.peers.answer(answered.participant, answered.ticket, answered.answer);
             }
             for violation in violations {
                 self.peers.break_off(violation.participant, violation.what);

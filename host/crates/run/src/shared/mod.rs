@@ -8,7 +8,7 @@ mod mapped;
 mod numbers;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,7 +28,8 @@ use crate::scarce::{patiently, start_thread};
 use crate::spawn::ChildProgram;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::SandboxMode;
-use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, ObjectRights, ObjectSpec, SharedGrants};
+use wasmpool_core::share::{MOST_OBJECTS, ObjectForm, ObjectGrant, ObjectRights, ObjectSpec, SharedGrants};
+use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::channel::{ChannelParts, MEMORY};
 use wasmpool_ipc::messages::ManagerSetup;
 use wasmpool_objects::contents::Contents;
@@ -193,6 +194,16 @@ const OTHERS: u64 = 16;
 fn check(specs: &[ObjectSpec]) -> Result<(), Error> {
     if specs.len() > MOST_OBJECTS {
         return Err(Error::Shared(format!("there can be at most {MOST_OBJECTS} shared objects")));
+    }
+    let mut names = BTreeSet::new();
+    for ObjectSpec { name, form, .. } in specs {
+        if !names.insert(name) {
+            return Err(Error::Shared(format!("two shared objects are called {}: rename one", QuotedName::of(name))));
+        }
+        if matches!(form, ObjectForm::Barrier { parties: 0 }) {
+            let name = QuotedName::of(name);
+            return Err(Error::Shared(format!("the barrier {name} is for no party: it needs at least one")));
+        }
     }
     Ok(())
 }

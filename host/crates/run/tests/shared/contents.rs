@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use wasmpool_core::share::{NumberType, ObjectForm, ObjectSpec};
 use wasmpool_objects::operation::{Operation, Reply};
-use wasmpool_run::shared::SharedContents;
+use wasmpool_run::shared::{SharedContents, SharedObjects};
+use wasmpool_run::spawn::ChildProgram;
 
 use crate::support::*;
 
@@ -68,5 +69,19 @@ fn what_an_object_cannot_be_filled_with_is_refused_by_name() {
     ] {
         let refused = SharedContents::read(&specs(), text.as_bytes()).unwrap_err().to_string();
         assert!(refused.contains(word), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn objects_that_cannot_be_are_refused_by_name() {
+    let lock = || spec("gate", ObjectForm::Lock);
+    let parties = 0;
+    for (specs, word) in [
+        (vec![lock(), lock()], "gate"),
+        (vec![spec("meet", ObjectForm::Barrier { parties })], "meet"),
+        ((0..65).map(|n| spec(&n.to_string(), ObjectForm::Lock)).collect(), "64"),
+    ] {
+        let started = SharedObjects::start(&ChildProgram::Own, specs, SharedContents::default(), settings());
+        assert!(started.unwrap_err().to_string().contains(word));
     }
 }
