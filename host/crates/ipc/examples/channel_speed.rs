@@ -114,9 +114,12 @@ fn measure(what: &str, times: u32, act: fn(&mut ChannelClient)) {
     );
 }
 
+/// A case: its name, how often it is done, and what.
+type Case = (&'static str, u32, fn(&mut ChannelClient));
+
 fn main() {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let cases: [(&str, u32, fn(&mut ChannelClient)); 5] = [
+    let cases: [Case; 5] = [
         ("round trips of 16 bytes", 50_000, |client| {
             client.send(&[&[1; 15], &[ECHO]], true).unwrap();
             client.recv().unwrap();

@@ -16,7 +16,7 @@ pub mod clock;
 #[cfg(not(loom))]
 pub mod lane;
 #[cfg(not(loom))]
-mod mapping;
+pub mod mapping;
 #[cfg(not(loom))]
 pub mod memfd;
 #[cfg(not(loom))]

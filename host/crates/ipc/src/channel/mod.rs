@@ -16,7 +16,7 @@ pub mod client;
 #[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
-mod region;
+pub mod region;
 #[cfg(not(loom))]
 pub mod server;
 pub mod words;
