@@ -114,19 +114,13 @@ impl Peer {
         }
     }
 
-    /// Hears the bells that have come.
+    /// Hears a bell that has come. If there are more, its socket still has something when it is next waited for.
     fn hear(&mut self) {
         self.rung = false;
-        loop {
-            match self.channel.heard() {
-                Ok(Heard::Rung) => {}
-                Ok(Heard::Silence) => return,
-                Ok(Heard::End) => {
-                    self.ended = true;
-                    return;
-                }
-                Err(e) => return self.breaks(e),
-            }
+        match self.channel.heard() {
+            Ok(Heard::Rung | Heard::Silence) => {}
+            Ok(Heard::End) => self.ended = true,
+            Err(e) => self.breaks(e),
         }
     }
 
