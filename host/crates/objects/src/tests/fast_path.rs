@@ -208,6 +208,16 @@ fn who_waits_is_woken_by_a_message_that_was_on_the_way_when_credit_was_taken_bac
     assert_eq!(bench.read(0), [(2, one("2"))]);
 }
 
+#[test]
+fn a_put_that_could_not_see_that_it_is_wanted_is_found_all_the_same() {
+    let mut bench = queue(None);
+    bench.put_all(0, 0, 1);
+    bench.get_many(1, 1);
+    bench.words.late = Some(b"1".to_vec());
+    assert_eq!(bench.all_of(1, GET, None), [(1, one("1"))]);
+    assert!(bench.words.bells.is_empty());
+}
+
 /// Row 2.10
 #[test]
 fn a_message_on_the_way_is_got_before_a_queue_that_was_shut_down_is_closed() {

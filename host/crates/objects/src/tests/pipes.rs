@@ -247,6 +247,7 @@ fn a_wait_for_several_ends_ends_at_its_timeout_and_leaves_all_lines() {
     let answers = bench.ask_of(1, 1, 0, send(Second, "a"), None);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(bench.machine.waiting(), 0);
+    assert!(!format!("{:?}", bench.machine).contains("Any("), "nothing is left of it");
 }
 
 /// Row 3.15

@@ -17,6 +17,8 @@ pub(super) struct Words {
     pub(super) bells: Vec<ParticipantId>,
     /// Participants that say that they took any number of messages.
     pub(super) liars: BTreeMap<ParticipantId, u32>,
+    /// A message that is written just before its participant could see that puts are wanted.
+    pub(super) late: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +109,9 @@ impl FastPath for Words {
     }
 
     fn want_puts(&mut self, participant: ParticipantId, object: u16, wanted: bool) {
+        if let Some(message) = self.late.take_if(|_| wanted) {
+            assert!(self.put(participant, object, &message));
+        }
         self.wanted.insert((participant, object), wanted);
     }
 
