@@ -40,6 +40,7 @@ demo: build rust-guests ## Score a real data set, in parallel, by a sandboxed gu
 # first: their build contains the probes, and must not be the one that the other tests use.
 test: guests ## Run every test
 	$(RUN_TESTS) -p wasmpool --features probes --test sandbox
+	$(RUN_TESTS) -p wasmpool-run --features probes --test confined
 	$(MAKE) build
 	$(RUN_TESTS) --workspace
 	$(MAKE) model-wake

@@ -20,6 +20,8 @@ pub use host::{HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
 use mapped::MappedObject;
+#[cfg(feature = "probes")]
+pub use process::probe;
 use process::{Keeper, Started};
 
 use crate::cgroup::{HostPlacement, Room, Workers};

@@ -198,3 +198,26 @@ impl Serving {
         Ok(())
     }
 }
+
+/// Has a manager process run a probe; `Err` describes how the process ended instead of answering.
+#[cfg(feature = "probes")]
+pub fn probe(
+    probe: wasmpool_core::probe::Probe,
+    mode: wasmpool_core::policy::SandboxMode,
+) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, String>> {
+    let (control, theirs) = Control::pair()?;
+    let child = spawn::start(&ChildProgram::Own, ChildRole::Manager, theirs)?;
+    let setup = ManagerSetup { probe: Some(probe), ..ManagerSetup::new(Vec::new(), mode, 1) };
+    let setup = wasmpool_ipc::memfd::of_json(c"setup", &setup)?;
+    // An empty map of contents.
+    let contents = wasmpool_ipc::memfd::of_bytes(c"contents", &[0])?;
+    control.send(&StartManager, &[setup.as_fd(), contents.as_fd()])?;
+    loop {
+        match control.receive(false)? {
+            Incoming::Message(ManagerReport::Entered { .. }) => {}
+            Incoming::Message(ManagerReport::Probed(outcome)) => return Ok(Ok(outcome)),
+            Incoming::Closed => return Ok(Err(child.reap().to_string())),
+            other => return Err(io::Error::other(format!("the manager answered something else: {other:?}"))),
+        }
+    }
+}
