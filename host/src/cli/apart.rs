@@ -71,6 +71,7 @@ impl ReadFiles {
         let mut read = ReadFiles::of_plugin(spec.plugin.as_deref());
         tasks.into_iter().for_each(|task| read.add(task, "the task"));
         spec.policy.iter().for_each(|policy| read.add(policy, "the file of --policy"));
+        spec.share_in.iter().for_each(|file| read.add(file, "the file of --share-in"));
         read
     }
 
@@ -138,6 +139,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
         ("--output", &items.output, "the output"),
         ("--failed", &items.failed, "the file of --failed"),
         ("--journal", &items.journal, "the journal"),
+        ("--share-out", &spec.share_out, "the file of --share-out"),
     ];
     match named(&items.output) {
         None => read.check_streams()?,
@@ -171,9 +173,19 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
     check_beside(("--journal", &items.journal), read, &before)?;
     check_links(("--results", &items.results), &writable)?;
     if !spec.verbosity.quiet {
-        tell_what_is_within(items, &spec.grants.directories);
+        tell_what_is_within(items, &spec.share_out, &spec.grants.directories);
     }
     Ok(())
+}
+
+/// Returns an error if what the shared objects hold would overwrite a file that the run reads.
+pub fn check_share_out<I>(read: &ReadFiles, spec: &RunSpec<I>) -> Result<(), ApartError> {
+    let written = ("--share-out", &spec.share_out);
+    check_links(written, &Writable::of(spec.grants.grants().writable()))?;
+    match spec.share_out.as_deref().and_then(of_path).and_then(|file| read.what(file)) {
+        Some(other) => Err(ApartError::Overwrites { said: said(written), other }),
+        None => Ok(()),
+    }
 }
 
 /// Returns an error if the file that replaces the journal from time to time is another file of the run.
@@ -197,7 +209,7 @@ fn check_beside(
 }
 
 /// Prints a note for each path that the run writes where the task may write too.
-fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<DirectoryGrant>]) {
+fn tell_what_is_within(items: &ManyItems, share_out: &Sourced<Option<PathBuf>>, granted: &[Sourced<DirectoryGrant>]) {
     let granted = WritableGrants::of(granted);
     if named(&items.output).is_none() {
         granted.tell_of_output();
@@ -207,6 +219,7 @@ fn tell_what_is_within(items: &ManyItems, granted: &[Sourced<DirectoryGrant>]) {
         ("--failed", &items.failed),
         ("--journal", &items.journal),
         ("--results", &items.results),
+        ("--share-out", share_out),
     ];
     for written in written {
         if let Some(path) = written_path(written) {

@@ -7,6 +7,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::share::SharedObject;
 use super::units::{self, RepeatedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
@@ -252,6 +253,16 @@ pub struct GrantArgs {
     /// A peer that the task may make TCP connections to
     #[arg(long = "allow-net", value_name = "HOST:PORT", env = "WASMPOOL_ALLOW_NET", value_parser = units::each(units::peer))]
     pub peers: Vec<RepeatedOption<PeerGrant>>,
+    /// An object that the task shares with others: a queue, pipe, value, array, lock, rlock, semaphore, event, condition, barrier,
+    /// dict, list or namespace, such as jobs=queue:100 or total=value:s64:ro. In the environment, one on each line
+    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_object))]
+    pub shares: Vec<RepeatedOption<SharedObject>>,
+    /// What the objects of --share hold at the start: a JSON object with a member for each
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]
+    pub share_in: Option<PathBuf>,
+    /// Where to write what they hold at the end, as JSON
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_OUT")]
+    pub share_out: Option<PathBuf>,
 }
 
 /// How a function is called.

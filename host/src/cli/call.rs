@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 use wasmpool_run::tell;
 
-use super::apart::ReadFiles;
+use super::apart::{self, ReadFiles};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 use super::progress::{short_of_workers, without};
 use super::run::{RunParts, run};
+use super::sharing::Sharing;
 use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
@@ -23,12 +24,15 @@ use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
     let OneItem { task, item } = &spec.items;
-    ReadFiles::of(spec, [task.as_path()]).check_streams()?;
+    let read = ReadFiles::of(spec, [task.as_path()]);
+    read.check_streams()?;
+    apart::check_share_out(&read, spec)?;
     let call = spec.call();
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
     let (exit, counts) = run(RunParts {
         task: &Wasm::of_argument(task)?,
         grants: spec.grants.grants(),
+        sharing: Sharing::of(spec)?,
         config: SchedulerConfig::of_limits(call.limits.timeout, 1),
         call,
         format: LineFormat::Values,

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use read::ContentError;
 
+use super::share::SharedObject;
 use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, QuotedName, ShellWord, bytes_said, few};
@@ -75,6 +76,9 @@ pub struct PluginRequests {
     pub allow_net: Vec<PeerGrant>,
     #[serde(deserialize_with = "read::asked_scratch")]
     pub scratch: Option<String>,
+    /// Shared objects, of which name, kind and rights count: their sizes are the user's to say.
+    #[serde(deserialize_with = "read::shares")]
+    pub share: Vec<SharedObject>,
 }
 
 /// The user's grants and limits, in a file instead of on the command line.
@@ -100,6 +104,8 @@ pub struct PolicyGrants {
     allow_net: Vec<PeerGrant>,
     #[serde(deserialize_with = "read::scratch")]
     scratch: Option<String>,
+    #[serde(deserialize_with = "read::shares")]
+    share: Vec<SharedObject>,
 }
 
 /// The result of comparing what a plugin asks for with what the user grants.
@@ -224,6 +230,19 @@ impl Manifest {
             }
             None => {}
         }
+        for share in given.shares {
+            let option = share.said_as("--share", &share.to_string()).to_string();
+            match asks.share.iter().find(|asked| asked.is_same_object(&share)) {
+                Some(asked) => {
+                    let rights = asked.rights.and(share.rights);
+                    if rights != share.rights {
+                        withheld.push(format!("all rights of {option}"));
+                    }
+                    grants.shares.push(share.map(|share| SharedObject { rights, ..share }));
+                }
+                None => withheld.push(option),
+            }
+        }
         for (ask, option) in asks.each() {
             let had = match &ask {
                 PluginRequest::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
@@ -232,6 +251,10 @@ impl Manifest {
                 }
                 PluginRequest::Peer(peer) => grants.peers.iter().any(|given| same_peer(given, peer)),
                 PluginRequest::Scratch(_) => grants.scratch.is_some(),
+                PluginRequest::Share(asked) => grants
+                    .shares
+                    .iter()
+                    .any(|given| asked.is_same_object(given) && given.rights.and(asked.rights) == asked.rights),
             };
             if !had {
                 missing.push((ask.to_string(), option));
@@ -275,6 +298,7 @@ enum PluginRequest<'a> {
     Directory(&'a str, bool),
     Peer(&'a PeerGrant),
     Scratch(&'a str),
+    Share(&'a SharedObject),
 }
 
 impl PluginRequest<'_> {
@@ -286,6 +310,7 @@ impl PluginRequest<'_> {
             PluginRequest::Scratch(_) => "for directories to write to:",
             PluginRequest::Peer(_) => "to connect to peers:",
             PluginRequest::Variable(_) => "to be told variables:",
+            PluginRequest::Share(_) => "to share objects with others:",
         }
     }
 }
@@ -303,6 +328,9 @@ impl Display for PluginRequest<'_> {
             PluginRequest::Peer(peer) => write!(f, "to connect to {}", QuotedName::of(&address(peer))),
             PluginRequest::Scratch(name) => {
                 write!(f, "for a directory to write to, empty at each item, which it calls {}", QuotedName::of(name))
+            }
+            PluginRequest::Share(object) => {
+                write!(f, "to share an object with others: {}", QuotedName::of(&object.to_string()))
             }
         }
     }
@@ -328,7 +356,11 @@ impl PluginRequests {
             .scratch
             .iter()
             .map(|name| (PluginRequest::Scratch(name), format!("--scratch {}", ShellWord::of(name))));
-        directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(variables)
+        let shares = self
+            .share
+            .iter()
+            .map(|object| (PluginRequest::Share(object), format!("--share {}", ShellWord::of(&object.to_string()))));
+        directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(shares).chain(variables)
     }
 }
 
@@ -347,11 +379,13 @@ impl Policy {
     /// name.
     pub fn grants(&self, said: GrantSpec) -> GrantSpec {
         let source = SettingSource::Policy(self.path.as_path().into());
-        let PolicyGrants { env, dir, allow_net, scratch } = &self.grants;
+        let PolicyGrants { env, dir, allow_net, scratch, share } = &self.grants;
         let env = env.iter().filter(|(name, _)| !said.env.iter().any(|other| other.0 == *name));
         let directories = dir.iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
         let peers = allow_net.iter().filter(|peer| !said.peers.iter().any(|other| **other == **peer));
+        let shares = share.iter().filter(|object| !said.shares.iter().any(|other| other.spec.name == object.spec.name));
         GrantSpec {
+            shares: from(&source, shares).chain(said.shares.iter().cloned()).collect(),
             env: from(&source, env).chain(said.env.iter().cloned()).collect(),
             directories: from(&source, directories).chain(said.directories.iter().cloned()).collect(),
             peers: from(&source, peers).chain(said.peers.iter().cloned()).collect(),
@@ -407,6 +441,7 @@ mod tests {
             directories: from(&SettingSource::CommandLine, given.directories.iter()).collect(),
             peers: from(&SettingSource::CommandLine, given.peers.iter()).collect(),
             scratch: from(&SettingSource::CommandLine, given.scratch.iter()).next(),
+            shares: Vec::new(),
         }
     }
 
@@ -428,6 +463,7 @@ mod tests {
                 dir: asked_dir.iter().map(|(n, writes)| (format!("/{n}"), *writes)).collect(),
                 allow_net: asked_net.iter().map(peer).collect(),
                 scratch: asked_scratch.map(|n| format!("/s{n}")),
+                share: Vec::new(),
             };
             let directory = |(n, writable): &(u8, bool)| {
                 DirectoryGrant { host: format!("/host/{n}").into(), guest: format!("/{n}"), writable: *writable }

@@ -18,6 +18,8 @@ mod progress;
 mod resolve;
 mod run;
 mod several;
+mod share;
+mod sharing;
 mod signals;
 mod source;
 mod spec;

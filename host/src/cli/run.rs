@@ -2,13 +2,14 @@
 //! between them.
 
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use nix::sys::signal::Signal;
 
 use super::compiling::CompilingNotice;
 use super::exit::Exit;
 use super::feed::feed;
+use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
@@ -22,6 +23,7 @@ use wasmpool_run::output::{
     self, ExtraOutputs, LineFormat, OutcomeLines, OutcomePrinter, ResultFiles, RunOutput, RunWatcher,
 };
 use wasmpool_run::scarce::{patiently, start_thread};
+use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::supervisor::{Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
 use wasmpool_scheduler::SchedulerConfig;
@@ -36,6 +38,7 @@ pub struct RunParts<'a> {
     pub task: &'a Wasm,
     pub call: TaskCall,
     pub grants: Grants,
+    pub sharing: Sharing,
     pub config: SchedulerConfig,
     pub format: LineFormat,
     /// The identity by which a journal knows the run, besides its task.
@@ -58,6 +61,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         task,
         mut call,
         grants,
+        sharing,
         mut config,
         format,
         identity,
@@ -75,6 +79,10 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.until(&signals.came);
+    let shared = sharing.start(config.workers)?;
+    if let Some(shared) = &shared {
+        call.given.shared = shared.grants.clone();
+    }
     let room = Room::new(HostPlacement::Moves, Workers::of(config.workers, &call));
     notice.bounded(&room);
     // The workers start while the task is prepared.
@@ -106,10 +114,14 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let lines = OutcomeLines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
     let besides = ExtraOutputs { failed, journal: journaled, files };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
-    let work = SupervisorWork { task, call: &call, directories: &directories, cache: &cache, prepared };
+    let objects = shared.as_ref().map(|shared| shared.objects.clone());
+    let work =
+        SupervisorWork { task, call: &call, directories: &directories, shared: objects, cache: &cache, prepared };
     let result = caught(SUPERVISOR, || work.run(config, spares, &mut printer, &mailbox, &mut notice)).flatten();
     let counts = printer.counts().clone();
     drop(printer);
+    // Also after an interrupted run: what its items did is there.
+    let told = if result.is_ok() { shared.map_or(Ok(()), RunObjects::tell) } else { Ok(()) };
     let end = match result {
         Err(e) => {
             // What is known is written all the same. If there is nothing, files that were made for it are removed.
@@ -142,6 +154,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             }
         }
     }
+    told?;
     let exit = match end {
         RunEnd::Interrupted(signal) => Exit::Signal(signal),
         // A run of one task is terminated only by a signal, and is never set aside.
@@ -164,6 +177,7 @@ pub struct SupervisorWork<'a> {
     pub task: &'a Wasm,
     pub call: &'a TaskCall,
     pub directories: &'a [OwnedFd],
+    pub shared: Option<Arc<SharedObjects>>,
     pub cache: &'a ArtifactCache,
     pub prepared: PreparedTask,
 }
@@ -178,8 +192,11 @@ impl SupervisorWork<'_> {
         mailbox: &Mailbox,
         notice: &mut CompilingNotice<'_>,
     ) -> Result<RunEnd, Error> {
-        let SupervisorWork { task, call, directories, cache, prepared } = self;
+        let SupervisorWork { task, call, directories, shared, cache, prepared } = self;
         let mut supervisor = Supervisor::new(&prepared, call, directories, config, spares, sink, mailbox)?;
+        if let Some(shared) = shared {
+            supervisor.share(shared, call.given.shared.clone());
+        }
         let result = supervisor.run();
         if let Err(Error::Artifact(_)) = &result
             && prepared.compiled.is_none()

@@ -19,6 +19,7 @@ use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
 use super::progress::{RunProgress, kinds};
 use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, prepare};
+use super::sharing::{RunObjects, Sharing};
 use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
 use super::spec::ManyItems;
@@ -37,6 +38,7 @@ use wasmpool_run::input::InputFiles;
 use wasmpool_run::output::{OutcomeLines, RunWatcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
+use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::supervisor::{
     Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
@@ -57,6 +59,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let progress = RunProgress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
+    let sharing = Sharing::of(spec)?;
     let output = output(options, lists)?;
     written.set(output.same_files(), None);
     let target = output.results;
@@ -90,6 +93,10 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
+    let shared = sharing.start(budget)?;
+    if let Some(shared) = &shared {
+        call.given.shared = shared.grants.clone();
+    }
     spares.room().widen(Workers::of(budget, &call));
     call.columns = columns;
     let mut ready = Vec::new();
@@ -139,6 +146,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         named: tasks,
         call: &call,
         directories: &directories,
+        shared: shared.as_ref().map(|shared| shared.objects.clone()),
         cache: &cache,
         spares,
         fan: &fan,
@@ -153,7 +161,9 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let _ = news.send(MergeEvent::End);
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
+    let told = if result.is_ok() { shared.map_or(Ok(()), RunObjects::tell) } else { Ok(()) };
     let exit = board.end(spec, written, signals.last(), result)?;
+    told?;
     input.map_err(Error::Input)?;
     Ok(exit)
 }
@@ -169,6 +179,7 @@ struct TaskRunner<'a> {
     named: &'a [NamedTask],
     call: &'a TaskCall,
     directories: &'a [OwnedFd],
+    shared: Option<Arc<SharedObjects>>,
     cache: &'a ArtifactCache,
     spares: SpareWorkers,
     fan: &'a InputSplitter,
@@ -201,6 +212,7 @@ impl TaskRunner<'_> {
                         task: &wasm,
                         call: self.call,
                         directories: self.directories,
+                        shared: self.shared.clone(),
                         cache: self.cache,
                         prepared,
                     };

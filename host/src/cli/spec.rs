@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::share::SharedObject;
 use super::source::Sourced;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 use crate::cli::units::NamedTask;
@@ -32,6 +33,11 @@ pub struct RunSpec<I = ManyItems> {
     pub grants: GrantSpec,
     #[serde(flatten)]
     pub items: I,
+    /// Not part of a journal's identity: such runs keep no journal.
+    #[serde(skip)]
+    pub share_in: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub share_out: Sourced<Option<PathBuf>>,
     #[serde(skip)]
     pub sandbox: Sourced<SandboxMode>,
     #[serde(skip)]
@@ -110,6 +116,8 @@ pub struct GrantSpec {
     #[serde(rename = "allow-net", serialize_with = "addresses")]
     pub peers: Vec<Sourced<PeerGrant>>,
     pub scratch: Option<Sourced<String>>,
+    #[serde(rename = "share")]
+    pub shares: Vec<Sourced<SharedObject>>,
 }
 
 /// The options of reading, distributing and writing items.

@@ -9,6 +9,7 @@ use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 use super::progress::RunProgress;
 use super::run::{RunParts, run};
+use super::sharing::Sharing;
 use super::source::Sourced;
 use super::spec::ManyItems as Options;
 use super::spec::RunSpec;
@@ -55,6 +56,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let mut items = items(spec, inputs, &progress);
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
+    let sharing = Sharing::of(spec)?;
     let made = FreshDirectory::of(options.results.as_deref());
     let files = files(options, &call)?;
     let output = output(options, lists)?;
@@ -64,6 +66,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         config: config(options, &call, workers(options)),
         call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
+        sharing,
         format: format(options),
         items,
         identity: identity(spec, &output),

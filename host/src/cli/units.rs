@@ -8,6 +8,7 @@ use clap::Arg;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
+use super::share::{self, ParseShareError, SharedObject};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{ForeignText, ShellWord};
@@ -52,6 +53,8 @@ pub enum ParseUnitError {
     NamedTask,
     #[error("a chunk size is `auto` or a number from 1")]
     ChunkSize,
+    #[error(transparent)]
+    Share(#[from] ParseShareError),
 }
 
 /// Maximum characters of a name that is repeated in advice, which is not cut itself.
@@ -177,6 +180,11 @@ pub fn variable(text: &str) -> Result<(String, String), ParseUnitError> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(ParseUnitError::Variable),
     }
+}
+
+/// Parses a shared object.
+pub fn shared_object(text: &str) -> Result<SharedObject, ParseUnitError> {
+    Ok(share::shared_object(text)?)
 }
 
 /// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.

@@ -111,6 +111,11 @@ pub struct ObjectRights {
 
 impl ObjectRights {
     pub const ALL: ObjectRights = ObjectRights { first: true, second: true };
+
+    /// Returns the rights that are in both.
+    pub fn and(self, other: ObjectRights) -> ObjectRights {
+        ObjectRights { first: self.first && other.first, second: self.second && other.second }
+    }
 }
 
 /// A grant of one object, as a worker gets it. The objects of a run are numbered in the order in which the user named

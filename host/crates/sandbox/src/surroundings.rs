@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -289,9 +289,11 @@ const ENOUGH_PROCESSES: u64 = 256;
 const ENOUGH: [(&ShellLimit, u64); 5] =
     [(&FILES, 2 << 30), (&DESCRIPTORS, 256), (&PROCESSES, ENOUGH_PROCESSES), (&ADDRESSES, 16 << 30), (&DATA, 2 << 30)];
 
-/// Returns the number of processors that this process may use.
+/// Returns the number of processors that this process may use, as it was when it was first asked for: to ask takes a
+/// dozen system calls where a cgroup bounds the processors.
 pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *PROCESSORS
 }
 
 /// Returns true if this machine may move memory to disk.

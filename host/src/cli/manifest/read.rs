@@ -11,6 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use super::ManifestError;
+use crate::cli::share::SharedObject;
 use crate::cli::units::{self, ParseUnitError};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
@@ -127,6 +128,10 @@ pub fn given_variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String
 
 pub fn given_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<DirectoryGrant>, D::Error> {
     many(from, units::directory)
+}
+
+pub fn shares<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SharedObject>, D::Error> {
+    many(from, units::shared_object)
 }
 
 pub fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

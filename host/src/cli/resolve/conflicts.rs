@@ -11,6 +11,7 @@ use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
 use crate::cli::units::NamedTask;
 use wasmpool_core::policy::Isolate;
+use wasmpool_core::share::MOST_OBJECTS;
 use wasmpool_core::text::ShellWord;
 use wasmpool_scheduler::ChunkSize;
 
@@ -18,6 +19,8 @@ use wasmpool_scheduler::ChunkSize;
 pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     of_determinism(spec)?;
     of_deterministic_items(spec)?;
+    of_shares(spec)?;
+    of_shares_and_journal(spec)?;
     match &spec.items.tasks {
         TaskSpecs::Several(tasks) => of_several_tasks(spec, tasks)?,
         TaskSpecs::One(_) if spec.items.set_aside.is_some() => {
@@ -46,6 +49,9 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     if let Some(peer) = spec.grants.peers.first() {
         return refuse(peer.said("--allow-net"), "nobody knows what a peer will answer");
     }
+    if let Some(share) = spec.grants.shares.first() {
+        return refuse(share.said("--share"), "what an item finds in a shared object depends on timing");
+    }
     if let WorkSpec::Function(function) = &spec.work {
         let value = match *function.isolate {
             Isolate::Item => return Ok(()),
@@ -55,6 +61,37 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
         return refuse(function.isolate.said_as("--isolate", value), "which items share an instance depends on timing");
     }
     Ok(())
+}
+
+/// Returns an error for shared objects that cannot exist together, or for their files without objects.
+pub fn of_shares<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
+    let shares = &spec.grants.shares;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = shares.iter().find(|share| !names.insert(&share.spec.name)) {
+        return Err(UsageError::ShareTwice { name: twice.spec.name.clone(), share: twice.said("--share").to_string() });
+    }
+    if let Some(beyond) = shares.get(MOST_OBJECTS) {
+        return Err(UsageError::TooManyShares { share: beyond.said("--share").to_string() });
+    }
+    for (path, option) in [(&spec.share_in, "--share-in"), (&spec.share_out, "--share-out")] {
+        if path.is_some() && shares.is_empty() {
+            return Err(UsageError::NothingShared { option: path.said(option).to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns an error for shared objects in a run with a journal. What items did to them before a kill is gone with the
+/// run, while the journal would not have these items run again.
+fn of_shares_and_journal(spec: &RunSpec) -> Result<(), UsageError> {
+    let items = &spec.items;
+    match spec.grants.shares.first() {
+        Some(share) if items.journal.is_some() => Err(UsageError::JournalOfShares {
+            share: share.said("--share").to_string(),
+            journal: items.journal.said("--journal").to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn of_deterministic_items(spec: &RunSpec) -> Result<(), UsageError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::manifest::ManifestError;
+use wasmpool_core::share::MOST_OBJECTS;
 use wasmpool_core::text::{ForeignText, ShellWord};
 
 /// A reason why options cannot be followed, so that there is no run. Options are named in the words of their sources.
@@ -41,6 +42,19 @@ pub enum UsageError {
     FlattenedResults { results: String, flatten: String },
     #[error("{results} keeps no journal, and {journal} wants one: use -o FILE with --journal, or --results without")]
     JournalOfResults { results: String, journal: String },
+    #[error("two shared objects are called {}: {share} wants a name of its own for each", ForeignText::of(.name))]
+    ShareTwice { name: String, share: String },
+    #[error("{share} is given more than {MOST_OBJECTS} times, which is the most for one run")]
+    TooManyShares { share: String },
+    #[error(
+        "{option} is about the objects of --share, and there is none: add --share NAME=KIND, or leave {option} out"
+    )]
+    NothingShared { option: String },
+    #[error(
+        "{share} cannot be used with {journal}: what items did to a shared object is gone once a run is killed, and a \
+         resumed run would not repeat them; leave one out"
+    )]
+    JournalOfShares { share: String, journal: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; one that is called so is ./-")]

@@ -175,6 +175,7 @@ pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneIt
     let task = files.task(&call.task);
     let spec = resolve(&call.common, from, &files, work, OneItem { task, item })?;
     conflicts::of_determinism(&spec)?;
+    conflicts::of_shares(&spec)?;
     Ok(spec)
 }
 
@@ -190,6 +191,11 @@ fn resolve<I>(
     let deterministic = sourced!(from, common.deterministic);
     let (limits, short) = limits::limits(&common.limits, from, &deterministic, policy, manifest)?;
     let said = said_grants(&common.grants, from);
+    let grants = &common.grants;
+    let share_in = sourced!(from, grants.share_in);
+    let share_out = sourced!(from, grants.share_out);
+    streams::of_file(&share_in, "--share-in", "the shared objects are filled from a file")?;
+    streams::of_file(&share_out, "--share-out", "what the shared objects hold is written to a file")?;
     let given = match policy {
         Some(policy) => policy.grants(said),
         None => said,
@@ -208,6 +214,8 @@ fn resolve<I>(
         limits,
         grants: narrowed.grants,
         items,
+        share_in,
+        share_out,
         sandbox: from.of("mode", common.sandbox.mode),
         verbosity: common.verbosity,
         policy: common.policy.clone(),
@@ -243,6 +251,7 @@ fn said_grants(grants: &args::GrantArgs, from: ArgOrigins<'_>) -> GrantSpec {
         directories: each(from.of("directories", &grants.directories)),
         peers: each(from.of("peers", &grants.peers)),
         scratch: sourced!(from, grants.scratch).given(),
+        shares: each(from.of("shares", &grants.shares)),
     }
 }
 

@@ -29,7 +29,7 @@ const MAY_CHANGE: [&str; 16] = [
     "verbose",
     "workers",
 ];
-const HAVE_NO_JOURNAL: [&str; 3] = ["results", "set-aside", "task"];
+const HAVE_NO_JOURNAL: [&str; 6] = ["results", "set-aside", "share", "share-in", "share-out", "task"];
 /// Options that no message names as the cause of an error.
 const WITHOUT_SOURCE: [&str; 3] = ["policy", "quiet", "verbose"];
 
@@ -50,7 +50,7 @@ fn value(option: &str) -> Option<&'static str> {
         "delimiter" => "nul",
         "dir" => "/host::/guest",
         "env" => "A=b",
-        "failed" | "journal" | "output" | "policy" | "results" => "file",
+        "failed" | "journal" | "output" | "policy" | "results" | "share-in" | "share-out" => "file",
         "function" => "f",
         "halt" => "now",
         "init" => "1",
@@ -63,6 +63,7 @@ fn value(option: &str) -> Option<&'static str> {
         "sandbox" => "off",
         "scratch" => "/tmp",
         "set-aside" => "1%",
+        "share" => "jobs=queue",
         "task" => "a=b.wasm",
         "timeout" => "1s",
         "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
@@ -94,6 +95,7 @@ fn with(command: &str, option: &str) -> RunSpec {
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
         "resume" => &["--journal=file"],
         "set-aside" => &["--task=a=b.wasm"],
+        "share-in" | "share-out" => &["--share=jobs=queue"],
         _ => &[],
     };
     let words = match value(option) {

@@ -9,6 +9,7 @@ use super::host::HostObjects;
 use super::mapped::shape;
 use super::numbers;
 use crate::error::Error;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::share::{ObjectForm, ObjectSpec};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_ipc::cells::{CellError, Numbers};
@@ -42,7 +43,8 @@ impl SharedContents {
             let Some((object, spec)) = found else {
                 let name = QuotedName::of(&name);
                 return Err(Error::Shared(format!(
-                    "there is no shared object {name} to be filled: name it in --share"
+                    "there is no shared object {name} to be filled: name it in {}",
+                    Setting::Share
                 )));
             };
             if spec.form.is_mapped() {

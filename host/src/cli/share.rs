@@ -1,0 +1,396 @@
+//! Shared objects in the words of the command line: `NAME=KIND[:TYPE][:SIZE][:RIGHTS]`.
+
+use std::fmt::{self, Display};
+use std::mem::discriminant;
+
+use serde::{Serialize, Serializer};
+
+use super::units;
+use wasmpool_core::share::{NumberType, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec};
+use wasmpool_core::text::QuotedName;
+
+/// The longest name of an object, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// The most elements of an array, so that all arrays of a run fit the address space.
+const LONGEST_ARRAY: u32 = 1 << 27;
+
+const KINDS: [&str; 13] = [
+    "queue",
+    "pipe",
+    "value",
+    "array",
+    "lock",
+    "rlock",
+    "semaphore",
+    "event",
+    "condition",
+    "barrier",
+    "dict",
+    "list",
+    "namespace",
+];
+
+/// The reason why a text is not a shared object, in words that say what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseShareError {
+    #[error("it has to be NAME=KIND[:TYPE][:SIZE][:RIGHTS], such as jobs=queue:100 or total=value:s64")]
+    Form,
+    #[error("an object needs a name, such as jobs in jobs=queue:100")]
+    NoName,
+    #[error("the name of an object has at most {LONGEST_NAME} characters")]
+    LongName,
+    #[error("the name of an object consists of letters, digits, `_`, `-` and `.`")]
+    Name,
+    #[error("{} is no kind of object; there are {}", QuotedName::of(.0), KINDS.join(", "))]
+    Kind(String),
+    #[error("a {kind} needs the type of its numbers: {} ({})", syntax(kind), TYPES.map(|(name, _)| name).join(", "))]
+    Type { kind: String },
+    #[error("a {kind} needs {what}: {}", syntax(kind))]
+    Number { kind: String, what: &'static str },
+    #[error("an array has at most {LONGEST_ARRAY} elements")]
+    LongArray,
+    #[error("a barrier needs one party at least")]
+    NoParties,
+    #[error("entries= takes a number, such as entries=1000")]
+    Entries,
+    #[error("{} is no quota; there are entries=N and bytes=SIZE", QuotedName::of(.0))]
+    Quota(String),
+    #[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
+    Size,
+    #[error("{} means nothing for a {kind}: {}", QuotedName::of(part), syntax(kind))]
+    Part { kind: String, part: String },
+}
+
+/// A shared object, and what the task may do with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedObject {
+    pub spec: ObjectSpec,
+    pub rights: ObjectRights,
+}
+
+impl SharedObject {
+    /// Returns true if both are meant to be the same object: name and kind agree. Sizes and rights may differ.
+    pub fn is_same_object(&self, other: &SharedObject) -> bool {
+        let same_kind = match (&self.spec.form, &other.spec.form) {
+            (ObjectForm::Value(one), ObjectForm::Value(other)) => one == other,
+            (ObjectForm::Array(one, _), ObjectForm::Array(other, _)) => one == other,
+            (ObjectForm::Pipe { duplex: one }, ObjectForm::Pipe { duplex: other }) => one == other,
+            (one, other) => discriminant(one) == discriminant(other),
+        };
+        self.spec.name == other.spec.name && same_kind
+    }
+}
+
+/// Parses a shared object as `--share` takes it.
+pub fn shared_object(text: &str) -> Result<SharedObject, ParseShareError> {
+    let (name, rest) = text.split_once('=').ok_or(ParseShareError::Form)?;
+    check_name(name)?;
+    let mut parts: Parts<'_> = Parts { kind: "", rest: rest.split(':').collect(), at: 0 };
+    let kind = parts.next().unwrap_or_default();
+    parts.kind = kind;
+    let form = form(kind, &mut parts)?;
+    let quota = quota(&mut parts, &form)?;
+    let rights = rights(&mut parts, &form);
+    match parts.next() {
+        None => Ok(SharedObject { spec: ObjectSpec { name: name.to_owned(), form, quota }, rights }),
+        Some(part) => Err(ParseShareError::Part { kind: kind.to_owned(), part: part.to_owned() }),
+    }
+}
+
+/// The parts of a text between its colons, taken one by one.
+struct Parts<'a> {
+    kind: &'a str,
+    rest: Vec<&'a str>,
+    at: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        let part = self.rest.get(self.at).copied();
+        self.at += usize::from(part.is_some());
+        part
+    }
+
+    /// Takes the next part if `read` makes something of it.
+    fn next_if<T>(&mut self, read: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let read = self.rest.get(self.at).and_then(|part| read(part))?;
+        self.at += 1;
+        Some(read)
+    }
+
+    fn flag(&mut self, word: &str) -> bool {
+        self.next_if(|part| (part == word).then_some(())).is_some()
+    }
+
+    fn number(&mut self, what: &'static str) -> Result<u32, ParseShareError> {
+        let number = self.next().and_then(|part| part.parse().ok());
+        number.ok_or_else(|| ParseShareError::Number { kind: self.kind.to_owned(), what })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ParseShareError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match name {
+        "" => Err(ParseShareError::NoName),
+        _ if name.len() > LONGEST_NAME => Err(ParseShareError::LongName),
+        _ if !name.chars().all(plain) => Err(ParseShareError::Name),
+        _ => Ok(()),
+    }
+}
+
+fn form(kind: &str, parts: &mut Parts<'_>) -> Result<ObjectForm, ParseShareError> {
+    let number_type = |parts: &mut Parts<'_>| {
+        let of = parts.next().and_then(type_of);
+        of.ok_or_else(|| ParseShareError::Type { kind: kind.to_owned() })
+    };
+    Ok(match kind {
+        "queue" => {
+            let capacity = parts.next_if(|part| part.parse::<u32>().ok());
+            // As in Python, a queue of size 0 is bounded by nothing but its quota.
+            ObjectForm::Queue { capacity: capacity.filter(|&capacity| capacity != 0) }
+        }
+        "pipe" => ObjectForm::Pipe { duplex: parts.flag("duplex") },
+        "value" => ObjectForm::Value(number_type(parts)?),
+        "array" => {
+            let of = number_type(parts)?;
+            let length = parts.number("its length")?;
+            if length > LONGEST_ARRAY {
+                return Err(ParseShareError::LongArray);
+            }
+            ObjectForm::Array(of, length)
+        }
+        "lock" => ObjectForm::Lock,
+        "rlock" => ObjectForm::Rlock,
+        "semaphore" => {
+            let slots = parts.number("the number of its slots")?;
+            ObjectForm::Semaphore { slots, bounded: parts.flag("bounded") }
+        }
+        "event" => ObjectForm::Event,
+        "condition" => ObjectForm::Condition,
+        "barrier" => match parts.number("the number of its parties")? {
+            0 => return Err(ParseShareError::NoParties),
+            parties => ObjectForm::Barrier { parties },
+        },
+        "dict" => ObjectForm::Dict,
+        "list" => ObjectForm::List,
+        "namespace" => ObjectForm::Namespace,
+        _ => return Err(ParseShareError::Kind(kind.to_owned())),
+    })
+}
+
+fn quota(parts: &mut Parts<'_>, form: &ObjectForm) -> Result<ObjectQuota, ParseShareError> {
+    let mut quota = ObjectQuota::default();
+    let holds = matches!(
+        form,
+        ObjectForm::Queue { .. }
+            | ObjectForm::Pipe { .. }
+            | ObjectForm::Dict
+            | ObjectForm::List
+            | ObjectForm::Namespace
+    );
+    while let Some((what, value)) = parts.next_if(|part| part.split_once('=').filter(|_| holds)) {
+        match what {
+            "entries" => {
+                quota.entries = value.parse().map_err(|_| ParseShareError::Entries)?;
+            }
+            "bytes" => quota.bytes = units::size(value).map_err(|_| ParseShareError::Size)?,
+            _ => return Err(ParseShareError::Quota(what.to_owned())),
+        }
+    }
+    Ok(quota)
+}
+
+fn rights(parts: &mut Parts<'_>, form: &ObjectForm) -> ObjectRights {
+    let (first, second) = words(form);
+    if first.is_empty() {
+        return ObjectRights::ALL;
+    }
+    let right = parts.next_if(|part| match part {
+        _ if part == first => Some(ObjectRights { first: true, second: false }),
+        // Who may write to an object may read it.
+        "rw" if second == "rw" => Some(ObjectRights::ALL),
+        _ if part == second => Some(ObjectRights { first: false, second: true }),
+        _ => None,
+    });
+    right.unwrap_or(ObjectRights::ALL)
+}
+
+/// Returns the words for the two rights that an object of this form has; empty if it has none.
+fn words(form: &ObjectForm) -> (&'static str, &'static str) {
+    match form {
+        ObjectForm::Queue { .. } => ("get", "put"),
+        ObjectForm::Pipe { .. } => ("first", "second"),
+        ObjectForm::Value(_)
+        | ObjectForm::Array(..)
+        | ObjectForm::Event
+        | ObjectForm::Dict
+        | ObjectForm::List
+        | ObjectForm::Namespace => ("ro", "rw"),
+        ObjectForm::Lock
+        | ObjectForm::Rlock
+        | ObjectForm::Semaphore { .. }
+        | ObjectForm::Condition
+        | ObjectForm::Barrier { .. } => ("", ""),
+    }
+}
+
+fn syntax(kind: &str) -> &'static str {
+    match kind {
+        "queue" => "queue[:CAPACITY][:entries=N][:bytes=SIZE][:put|:get]",
+        "pipe" => "pipe[:duplex][:entries=N][:bytes=SIZE][:first|:second]",
+        "value" => "value:TYPE[:ro]",
+        "array" => "array:TYPE:LENGTH[:ro]",
+        "semaphore" => "semaphore:SLOTS[:bounded]",
+        "event" => "event[:ro]",
+        "barrier" => "barrier:PARTIES",
+        "dict" => "dict[:entries=N][:bytes=SIZE][:ro]",
+        "list" => "list[:entries=N][:bytes=SIZE][:ro]",
+        "namespace" => "namespace[:entries=N][:bytes=SIZE][:ro]",
+        _ => "lock, rlock and condition take nothing more",
+    }
+}
+
+const TYPES: [(&str, NumberType); 12] = [
+    ("s8", NumberType::S8),
+    ("u8", NumberType::U8),
+    ("s16", NumberType::S16),
+    ("u16", NumberType::U16),
+    ("s32", NumberType::S32),
+    ("u32", NumberType::U32),
+    ("s64", NumberType::S64),
+    ("u64", NumberType::U64),
+    ("f32", NumberType::F32),
+    ("f64", NumberType::F64),
+    ("bool", NumberType::Bool),
+    ("char", NumberType::Char),
+];
+
+fn type_of(name: &str) -> Option<NumberType> {
+    TYPES.iter().find(|(known, _)| *known == name).map(|(_, of)| *of)
+}
+
+fn type_name(of: NumberType) -> &'static str {
+    TYPES.iter().find(|(_, known)| *known == of).map_or("", |(name, _)| name)
+}
+
+/// Writes the object as `--share` takes it, with everything that differs from a default.
+impl Display for SharedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ObjectSpec { name, form, quota } = &self.spec;
+        write!(f, "{name}=")?;
+        match form {
+            ObjectForm::Queue { capacity: None } => write!(f, "queue"),
+            ObjectForm::Queue { capacity: Some(capacity) } => write!(f, "queue:{capacity}"),
+            ObjectForm::Pipe { duplex } => write!(f, "pipe{}", if *duplex { ":duplex" } else { "" }),
+            ObjectForm::Value(of) => write!(f, "value:{}", type_name(*of)),
+            ObjectForm::Array(of, length) => write!(f, "array:{}:{length}", type_name(*of)),
+            ObjectForm::Lock => write!(f, "lock"),
+            ObjectForm::Rlock => write!(f, "rlock"),
+            ObjectForm::Semaphore { slots, bounded } => {
+                write!(f, "semaphore:{slots}{}", if *bounded { ":bounded" } else { "" })
+            }
+            ObjectForm::Event => write!(f, "event"),
+            ObjectForm::Condition => write!(f, "condition"),
+            ObjectForm::Barrier { parties } => write!(f, "barrier:{parties}"),
+            ObjectForm::Dict => write!(f, "dict"),
+            ObjectForm::List => write!(f, "list"),
+            ObjectForm::Namespace => write!(f, "namespace"),
+        }?;
+        let default = ObjectQuota::default();
+        if quota.entries != default.entries {
+            write!(f, ":entries={}", quota.entries)?;
+        }
+        if quota.bytes != default.bytes {
+            write!(f, ":bytes={}", quota.bytes)?;
+        }
+        match (self.rights, words(form)) {
+            (ObjectRights { first: true, second: false }, (first, _)) => write!(f, ":{first}"),
+            (ObjectRights { first: false, second: true }, (_, second)) => write!(f, ":{second}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Serialize for SharedObject {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_written_as_it_is_read() {
+        for text in [
+            "jobs=queue",
+            "jobs=queue:100",
+            "jobs=queue:100:put",
+            "jobs=queue:get",
+            "jobs=queue:7:entries=9:bytes=1000:get",
+            "p=pipe",
+            "p=pipe:duplex:second",
+            "total=value:s64",
+            "total=value:char:ro",
+            "hist=array:u64:256",
+            "hist=array:f32:0:ro",
+            "gate=lock",
+            "gate=rlock",
+            "s=semaphore:0",
+            "s=semaphore:3:bounded",
+            "go=event:ro",
+            "c=condition",
+            "b=barrier:2",
+            "seen=dict:bytes=5:ro",
+            "l=list",
+            "n=namespace",
+        ] {
+            assert_eq!(shared_object(text).map(|object| object.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn all_types_of_numbers_have_a_name() {
+        for (name, of) in TYPES {
+            let object = shared_object(&format!("v=value:{name}")).unwrap();
+            assert_eq!(object.spec.form, ObjectForm::Value(of));
+        }
+    }
+
+    #[test]
+    fn a_queue_of_size_nothing_is_bounded_by_its_quota_alone() {
+        assert_eq!(shared_object("q=queue:0").unwrap().spec.form, ObjectForm::Queue { capacity: None });
+    }
+
+    #[test]
+    fn who_may_write_may_read() {
+        assert_eq!(shared_object("d=dict:rw").unwrap().rights, ObjectRights::ALL);
+    }
+
+    #[test]
+    fn an_error_names_the_way_out() {
+        for (text, named) in [
+            ("jobs", "NAME=KIND"),
+            ("=queue", "needs a name"),
+            ("a b=queue", "letters, digits"),
+            ("jobs=", "there are queue, pipe"),
+            ("jobs=stack", "`stack` is no kind of object"),
+            ("jobs=queue:-1", "queue[:CAPACITY]"),
+            ("jobs=queue:put:get", "queue[:CAPACITY]"),
+            ("total=value", "value:TYPE"),
+            ("total=value:int", "s64"),
+            ("a=array:u8", "array:TYPE:LENGTH"),
+            ("a=array:u8:4294967295", "at most"),
+            ("b=barrier:0", "one party at least"),
+            ("s=semaphore", "semaphore:SLOTS"),
+            ("gate=lock:ro", "take nothing more"),
+            ("q=queue:size=3", "entries=N"),
+            ("q=queue:bytes=x", "256MiB"),
+        ] {
+            let error = shared_object(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The shared objects of one run: made of `--share`, filled from `--share-in`, and told in `--share-out`.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::spec::RunSpec;
+use wasmpool_core::policy::SandboxMode;
+use wasmpool_core::share::{ObjectRights, ObjectSpec, SharedGrants};
+use wasmpool_core::text::{ForeignText, bytes_said};
+use wasmpool_run::aside::{OpenDirectory, UnnamedFile};
+use wasmpool_run::cgroup::HostPlacement;
+use wasmpool_run::error::Error;
+use wasmpool_run::place::directory_of;
+use wasmpool_run::shared::{SharedContents, SharedObjects, SharedSettings};
+use wasmpool_run::spawn::ChildProgram;
+
+/// Maximum bytes of the file of `--share-in`.
+const LONGEST: u64 = 1 << 30;
+
+/// The shared objects that a run is to have. All objects of a run are granted to its tasks.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    objects: Vec<(ObjectSpec, ObjectRights)>,
+    contents: SharedContents,
+    told: Option<ContentsFile>,
+    sandbox: SandboxMode,
+}
+
+/// The file of `--share-out`.
+#[derive(Debug)]
+struct ContentsFile {
+    path: PathBuf,
+    file: Written,
+}
+
+#[derive(Debug)]
+enum Written {
+    /// A file that gets its name, or replaces the one that has it, once it is complete.
+    Aside(UnnamedFile, String),
+    /// A pipe or a device, which cannot be replaced.
+    Stream(File),
+}
+
+impl Sharing {
+    /// Reads what the objects are filled with, and makes the file for what they hold at the end: whatever is wrong with
+    /// either is found before anything runs.
+    pub fn of<I>(spec: &RunSpec<I>) -> Result<Sharing, Error> {
+        let shares = spec.grants.shares.iter();
+        let objects: Vec<_> = shares.map(|share| (share.spec.clone(), share.rights)).collect();
+        let specs: Vec<ObjectSpec> = objects.iter().map(|(spec, _)| spec.clone()).collect();
+        let contents = match spec.share_in.as_deref() {
+            Some(path) => SharedContents::read(&specs, &read(path)?).map_err(|e| in_file(path, &e))?,
+            None => SharedContents::default(),
+        };
+        let told = spec.share_out.as_deref().map(ContentsFile::make).transpose()?;
+        Ok(Sharing { objects, contents, told, sandbox: *spec.sandbox })
+    }
+
+    /// Starts what the objects need, for this many workers. Returns `None` if there are none.
+    pub fn start(self, workers: usize) -> Result<Option<RunObjects>, Error> {
+        if self.objects.is_empty() {
+            return Ok(None);
+        }
+        let specs = self.objects.iter().map(|(spec, _)| spec.clone()).collect();
+        let settings = SharedSettings { sandbox: self.sandbox, workers, placement: HostPlacement::Moves };
+        let objects = SharedObjects::start(&ChildProgram::Own, specs, self.contents, settings)?;
+        let granted = self.objects.iter().filter_map(|(spec, rights)| objects.grant(&spec.name, *rights));
+        let grants = SharedGrants { name: None, objects: granted.collect() };
+        Ok(Some(RunObjects { objects: Arc::new(objects), grants, told: self.told }))
+    }
+}
+
+/// The shared objects of a run that has begun.
+pub struct RunObjects {
+    pub objects: Arc<SharedObjects>,
+    /// What each worker is granted of them.
+    pub grants: SharedGrants,
+    told: Option<ContentsFile>,
+}
+
+impl RunObjects {
+    /// Writes what the objects hold, once all workers have ended.
+    pub fn tell(self) -> Result<(), Error> {
+        let Some(told) = self.told else {
+            return Ok(());
+        };
+        let contents = self.objects.contents()?;
+        told.write(&contents)
+    }
+}
+
+impl ContentsFile {
+    fn make(path: &Path) -> Result<ContentsFile, Error> {
+        let failed = |e: &dyn std::fmt::Display| unwritten(path, e);
+        let file = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(failed(&"it is a directory")),
+            Ok(found) if !found.is_file() => {
+                Written::Stream(File::options().write(true).open(path).map_err(|e| failed(&e))?)
+            }
+            found => {
+                // A link is followed, as a file that is written in place would be.
+                let target = if found.is_ok() { path.canonicalize().map_err(|e| failed(&e))? } else { path.to_owned() };
+                let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
+                    return Err(failed(&"it is not the name of a file"));
+                };
+                let directory = OpenDirectory::open(directory_of(&target)).map_err(|e| failed(&e))?;
+                let file = directory.aside(".wasmpool-share-", 0o666).map_err(|e| failed(&e))?;
+                Written::Aside(file, name.to_owned())
+            }
+        };
+        Ok(ContentsFile { path: path.to_owned(), file })
+    }
+
+    fn write(self, contents: &serde_json::Value) -> Result<(), Error> {
+        let mut text = contents.to_string();
+        text.push('\n');
+        let written = match self.file {
+            Written::Stream(mut file) => file.write_all(text.as_bytes()),
+            Written::Aside(mut file, name) => file
+                .file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.file.sync_all())
+                .and_then(|()| file.place(&name)),
+        };
+        written.map_err(|e| unwritten(&self.path, &e))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    match read {
+        Err(e) => Err(in_file(path, &e)),
+        Ok(_) if bytes.len() as u64 > LONGEST => {
+            Err(in_file(path, &format!("it is longer than {}", bytes_said(LONGEST))))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+fn in_file(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::Shared(format!("cannot fill the shared objects from {}: {why}", ForeignText::of(path)))
+}
+
+fn unwritten(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::Shared(format!("cannot write what the shared objects hold to {}: {why}", ForeignText::of(path)))
+}
