@@ -73,6 +73,9 @@ pub enum Error {
     /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The iterator of items returned an error. Items before it have their outcomes.
+    #[error("the items cannot be read any further")]
+    Items(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] Arc<io::Error>),

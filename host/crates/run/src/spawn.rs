@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -100,6 +100,7 @@ pub fn signal_children(signal: Signal) {
 #[derive(Debug)]
 pub struct ChildProcess {
     pid: u32,
+    started: Instant,
     pidfd: Arc<OwnedFd>,
     /// The process that started the child. A process that is forked off has a copy of this value, but no child.
     parent: u32,
@@ -137,7 +138,7 @@ pub fn start(program: &ChildProgram, role: ChildRole, socket: OwnedFd) -> io::Re
         Ok(pidfd) => {
             let pidfd = Arc::new(pidfd);
             children().insert(pidfd.as_raw_fd(), Arc::downgrade(&pidfd));
-            Ok(ChildProcess { pid: child.id(), pidfd, parent: std::process::id() })
+            Ok(ChildProcess { pid: child.id(), started: Instant::now(), pidfd, parent: std::process::id() })
         }
         // The child's number may belong to another process by now.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => Err(e),
@@ -183,6 +184,11 @@ fn send(pidfd: &OwnedFd, signal: Signal) {
 impl ChildProcess {
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Returns the time at which it was started.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     pub fn kill(&self) {

@@ -22,6 +22,7 @@ mod roster;
 mod setback;
 pub mod shares;
 mod sizing;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod unwanted;
@@ -35,6 +36,9 @@ use setback::{FailedStart, StartFailures};
 pub use setback::{PATIENCE, pause};
 pub use sizing::ChunkSize;
 use sizing::ChunkSizer;
+#[allow(unused_imports, reason = "the simulation does not use it")]
+pub use terms::ItemTerms;
+use terms::PendingItems;
 use unwanted::{GRACE, UnwantedItems};
 
 use wasmpool_core::outcome::FailureKind;
@@ -98,6 +102,11 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// Returns the terms of items that come without any of their own.
+    pub fn terms(&self) -> ItemTerms {
+        ItemTerms { chunk: self.chunk, retries: self.retries, timeout: self.timeout }
+    }
+
     /// Returns the settings that follow from an item's timeout and the number of workers, and the simplest values for
     /// all others.
     pub fn of_limits(timeout: Duration, workers: usize) -> SchedulerConfig {
@@ -150,6 +159,17 @@ pub enum Verdict {
     Unexpected,
 }
 
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkInHand {
+    /// True if it has loaded the task.
+    pub ready: bool,
+    /// The item that it is running.
+    pub item: Option<u64>,
+    /// Time at which it began that item, delivered the last one, got ready, or was started.
+    pub since: Time,
+}
+
 /// Message of the panic if a count does not fit into 32 bits.
 const FEW: &str = "what is handed over at once is fewer than 2^32 items";
 
@@ -195,12 +215,13 @@ struct Chunk {
     /// True if it has gathered something since it was last emitted.
     fresh: bool,
     worker: Option<WorkerId>,
+    terms: ItemTerms,
 }
 
 impl Chunk {
     /// Returns a chunk of items that no worker has been given yet.
-    fn new(count: u32, input: usize) -> Chunk {
-        Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None }
+    fn new(count: u32, input: usize, terms: ItemTerms) -> Chunk {
+        Chunk { count, done: 0, attempts: 1, kills: 0, bounces: 0, input, held: 0, fresh: false, worker: None, terms }
     }
 }
 
@@ -213,8 +234,8 @@ pub struct Scheduler {
     workers: WorkerTable,
     next_worker: WorkerId,
     setback: StartFailures,
-    /// Sizes of the items that were read and not yet given out.
-    pending: VecDeque<u32>,
+    /// Items that were read and not yet given out.
+    pending: PendingItems,
     pending_bytes: usize,
     next_index: u64,
     end_of_input: bool,
@@ -249,13 +270,13 @@ pub struct Scheduler {
 impl Scheduler {
     pub fn new(config: SchedulerConfig) -> Self {
         Scheduler {
-            sizer: ChunkSizer::new(config.chunk),
+            sizer: ChunkSizer::new(),
             config,
             actions: VecDeque::new(),
             workers: WorkerTable::default(),
             next_worker: 0,
             setback: StartFailures::default(),
-            pending: VecDeque::new(),
+            pending: PendingItems::default(),
             pending_bytes: 0,
             next_index: 0,
             end_of_input: false,
@@ -297,11 +318,16 @@ impl Scheduler {
 
     /// Reports that items were read, with their sizes in bytes, in order.
     pub fn input(&mut self, sizes: &[u32]) {
+        self.input_on(sizes, self.config.terms());
+    }
+
+    /// Reports that items were read, as [`Scheduler::input`] does; they have terms of their own.
+    pub fn input_on(&mut self, sizes: &[u32], terms: ItemTerms) {
         if self.stopping {
             return;
         }
         self.lull = false;
-        self.pending.extend(sizes);
+        self.pending.extend(sizes, terms);
         self.pending_bytes += sizes.iter().map(|&s| s as usize + ITEM_OVERHEAD).sum::<usize>();
     }
 
@@ -321,6 +347,11 @@ impl Scheduler {
         }
     }
 
+    /// Returns true if no worker may run.
+    pub fn allows_no_worker(&self) -> bool {
+        self.config.workers == 0
+    }
+
     /// Reports that there are no more items.
     pub fn input_ended(&mut self) {
         self.end_of_input = true;
@@ -331,7 +362,8 @@ impl Scheduler {
     pub fn restore_done(&mut self, first: u64, end: u64, held: usize) {
         let count = u32::try_from(end - first).expect(FEW);
         self.held += held;
-        self.window.insert(first, Chunk { done: count, held, fresh: true, ..Chunk::new(count, 0) });
+        self.window
+            .insert(first, Chunk { done: count, held, fresh: true, ..Chunk::new(count, 0, self.config.terms()) });
         self.fresh.push(first);
     }
 
@@ -341,7 +373,7 @@ impl Scheduler {
         let count = u32::try_from(sizes.len()).expect(FEW);
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
         self.held += input;
-        self.window.insert(first, Chunk::new(count, input));
+        self.window.insert(first, Chunk::new(count, input, self.config.terms()));
         self.returned.insert(first);
         // It is not known yet how long the items take, so none should wait behind another.
         let each = match self.config.chunk {
@@ -395,7 +427,7 @@ impl Scheduler {
     /// seen before, and never so late that the items that the worker holds would get more than their time: see
     /// [`RosterEntry::reckon`].
     pub fn observed(&mut self, id: WorkerId, attempt: u64, started: u64, since: Time, now: Time) {
-        let (batch, timeout) = (self.config.batch, self.config.timeout);
+        let batch = self.config.batch;
         let slack = self.slack_of(id);
         self.workers.change(id, |worker| {
             worker.started = started;
@@ -407,7 +439,7 @@ impl Scheduler {
             worker.tries += 1;
             // Only a batch is tried twice without an answer: as a whole, and then its first item.
             if worker.tries <= if batch { 2 } else { 1 } {
-                worker.reckon(timeout, slack);
+                worker.reckon(slack);
                 worker.since = since.clamp(worker.since, now.min(worker.latest).max(worker.since));
             }
         });
@@ -442,13 +474,31 @@ impl Scheduler {
         self.workers.get(id).is_some_and(|worker| !worker.ready)
     }
 
+    /// Returns what a worker is doing, as far as its status page was last looked at.
+    pub fn work_of(&self, id: WorkerId) -> Option<WorkInHand> {
+        let worker = self.workers.get(id)?;
+        let chunk = worker.chunks.front().and_then(|&key| Some(key + u64::from(self.window.get(&key)?.done)));
+        let item = chunk.filter(|_| worker.ready && worker.started > worker.finished);
+        Some(WorkInHand { ready: worker.ready, item, since: worker.since })
+    }
+
+    /// Returns true if a worker gets no more items, and is not ordered to end yet.
+    pub fn is_retiring(&self, id: WorkerId) -> bool {
+        self.workers.get(id).is_some_and(|worker| worker.retiring && worker.killed.is_none())
+    }
+
+    /// Returns true if a worker was ordered to end because it overran its time: not because nobody wants its items.
+    pub fn overran(&self, id: WorkerId) -> bool {
+        self.workers.get(id).is_some_and(|worker| worker.killed.is_some() && worker.overran)
+    }
+
     /// Reports that a worker waited for a processor for `waited` since this was last called: an overloaded machine is
     /// not the item's fault. The time that is excused is limited, because a machine may stay overloaded.
     pub fn excuse(&mut self, id: WorkerId, waited: Duration, now: Time) {
-        let (timeout, slack) = (self.config.timeout, self.slack_of(id));
+        let slack = self.slack_of(id);
         self.workers.change(id, |worker| {
-            worker.reckon(timeout, slack);
-            let most = timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
+            worker.reckon(slack);
+            let most = worker.timeout.saturating_mul(MOST_EXCUSED).saturating_sub(worker.excused);
             let excused = waited.min(now.saturating_sub(worker.since)).min(most);
             worker.put_off(excused);
             worker.excused += excused;
@@ -477,16 +527,17 @@ impl Scheduler {
             return Verdict::Unexpected;
         };
         worker.finished += 1;
+        worker.granted = worker.granted.saturating_add(worker.timeout);
         worker.unanswered = worker.unanswered.saturating_sub(1);
         worker.tries = 0;
         worker.since = worker.since.max(now);
         let was_long = worker.long;
         // The worker may lie, and no item takes longer than its timeout.
-        self.sizer.measured(elapsed.min(self.config.timeout));
+        self.sizer.measured(elapsed.min(chunk.terms.timeout));
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
         let again = matches!(ending, OutcomeEnd::Failed(kind)
-            if attempts <= self.config.retries && self.config.retry_on.contains(&kind));
+            if attempts <= chunk.terms.retries && self.config.retry_on.contains(&kind));
         if !again {
             chunk.done += 1;
             self.done += 1;
@@ -498,6 +549,7 @@ impl Scheduler {
         if chunk.done == chunk.count {
             chunk.worker = None;
             self.workers.change(id, |worker| worker.chunks.pop_front());
+            self.take_up_terms(id);
         }
         if was_long {
             self.workers.change(id, |worker| worker.long = false);
@@ -569,7 +621,7 @@ impl Scheduler {
         for id in self.workers.due(now) {
             self.workers.no_alarm(id);
             let waits_for_output = self.throttled(id);
-            let (config, patience) = (&self.config, self.patience());
+            let config = &self.config;
             let action = self.workers.change(id, |worker| {
                 if worker.ready && (worker.chunks.is_empty() || waits_for_output) {
                     worker.put_off(now.saturating_sub(worker.since));
@@ -581,9 +633,11 @@ impl Scheduler {
                 let unwanted = worker.unwanted_since.is_some_and(|since| now.saturating_sub(since) >= GRACE);
                 if unwanted || passed >= worker.limit(config) {
                     worker.killed = Some(worker.finished);
+                    worker.overran = !unwanted;
                     return Some(Action::Kill(id));
                 }
-                let was_long = std::mem::replace(&mut worker.long, worker.ready && passed >= patience);
+                let long = worker.ready && passed >= worker.patience();
+                let was_long = std::mem::replace(&mut worker.long, long);
                 let behind = worker.chunks.get(1).copied().filter(|_| worker.long && !was_long);
                 behind.map(|chunk| Action::TakeBack { worker: id, chunk })
             });
@@ -599,16 +653,19 @@ impl Scheduler {
             && (!worker.ready || !worker.chunks.is_empty())
         {
             let limit = worker.limit(&self.config);
-            let next = if worker.ready && !worker.long { self.patience().min(limit) } else { limit };
+            let next = if worker.ready && !worker.long { worker.patience().min(limit) } else { limit };
             let next = worker.since.saturating_add(next);
             let unwanted = worker.unwanted_since.map(|since| since.saturating_add(GRACE));
             self.workers.alarm(id, unwanted.map_or(next, |at| at.min(next)));
         }
     }
 
-    /// Returns how long an item may be in work before chunks no longer wait behind it.
-    fn patience(&self) -> Duration {
-        LONG.min(self.config.timeout / LONG_PART)
+    /// Records the terms of the chunk that a worker has in work, which are another's where it has begun the next.
+    fn take_up_terms(&mut self, id: WorkerId) {
+        let front = self.workers.get(id).and_then(|worker| self.window.get(worker.chunks.front()?));
+        if let Some(timeout) = front.map(|chunk| chunk.terms.timeout) {
+            self.workers.change(id, |worker| worker.timeout = timeout);
+        }
     }
 
     /// Reports that a worker will not begin this chunk, which waited behind another. The chunk goes to another worker.
@@ -657,8 +714,19 @@ impl Scheduler {
     /// worker, because more items are available at any time.
     pub fn wanted(&self) -> usize {
         match self.on_demand {
-            true => (self.sizer.usual() * self.config.workers.max(1)).saturating_sub(self.pending.len()),
+            true => {
+                let usual = self.sizer.usual(self.config.chunk) * self.config.workers.max(1);
+                usual.saturating_sub(self.pending.len()).max(self.missing())
+            }
             false => usize::MAX,
+        }
+    }
+
+    /// Returns how many items the next chunk lacks, where its size is fixed and items of its terms may follow.
+    fn missing(&self) -> usize {
+        match self.pending.first() {
+            Some((count, terms, false)) => self.sizer.missing(terms.chunk, count),
+            _ => 0,
         }
     }
 
@@ -805,7 +873,7 @@ impl Scheduler {
             let id = self.next_worker;
             self.next_worker += 1;
             let left = self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1);
-            self.workers.insert(id, RosterEntry::new(left));
+            self.workers.insert(id, RosterEntry::new(left, self.config.timeout));
             self.actions.push_back(Action::Spawn(id));
         }
     }
@@ -867,10 +935,12 @@ impl Scheduler {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.worker = Some(id);
         }
-        let (now, timeout) = (self.now, self.config.timeout);
+        let now = self.now;
+        let timeout = self.window.get(&key).map_or(self.config.timeout, |chunk| chunk.terms.timeout);
         let slack = if self.config.batch && count > 1 { timeout.saturating_add(SLACK) } else { SLACK };
         self.workers.change(id, |worker| {
             if worker.chunks.is_empty() {
+                worker.timeout = timeout;
                 worker.since = worker.since.max(now);
                 worker.reckon_anew(slack);
             }
@@ -900,22 +970,24 @@ impl Scheduler {
             return None;
         }
         // If the size of chunks is fixed, a full chunk is waited for as long as there is room to read more.
-        if !self.lull && !self.sizer.enough(self.pending.len()) && self.wants_input() {
+        if !self.lull && self.missing() > 0 && self.wants_input() {
             return None;
         }
         let share = match self.end_of_input || self.lull {
             true => self.pending.len().div_ceil(2 * self.config.workers.max(1)),
             false => usize::MAX,
         };
-        let (count, bytes) = self.sizer.cut(&self.pending, usize::try_from(most).unwrap_or(usize::MAX), share);
-        self.pending.drain(..count);
+        let (alike, terms, _) = self.pending.first()?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(alike);
+        let count = self.sizer.cut(terms.chunk, self.pending.sizes(), most, share);
+        let bytes = self.pending.remove(count);
         let input = bytes + count * ITEM_OVERHEAD;
         self.pending_bytes -= input;
         let key = self.next_index;
         let count = u32::try_from(count).expect(FEW);
         self.next_index += u64::from(count);
         self.held += input;
-        self.window.insert(key, Chunk::new(count, input));
+        self.window.insert(key, Chunk::new(count, input, terms));
         Some((key, count))
     }
 
@@ -943,8 +1015,8 @@ impl Scheduler {
                 self.fresh.push(key);
             }
             // Bounces count for the first item, and the rest has a first item of its own.
-            let attempts = chunk.attempts;
-            let rest = Chunk { attempts, ..Chunk::new(rest, input) };
+            let (attempts, terms) = (chunk.attempts, chunk.terms);
+            let rest = Chunk { attempts, ..Chunk::new(rest, input, terms) };
             self.window.insert(at, rest);
             return true;
         }
@@ -967,6 +1039,7 @@ impl Scheduler {
                 worker.chunks.push_front(index + 1);
             }
         });
+        self.take_up_terms(id);
         if let Some(rest) = self.window.get_mut(&(index + 1)) {
             rest.worker = rest.worker.or((index + 1 < end).then_some(id));
         }
@@ -989,7 +1062,7 @@ impl Scheduler {
             return;
         };
         chunk.worker = None;
-        let (count, done, attempts) = (chunk.count, chunk.done, chunk.attempts);
+        let (count, done, attempts, retries) = (chunk.count, chunk.done, chunk.attempts, chunk.terms.retries);
         let next = key + u64::from(done);
         // Chunks that waited behind the one in work are never to blame.
         if first && !in_work && done == 0 {
@@ -1026,7 +1099,7 @@ impl Scheduler {
             true => (Blame::Timeout, FailureKind::Timeout),
             false => (Blame::WorkerLost, FailureKind::WorkerLost),
         };
-        let mut again = attempts <= self.config.retries && self.config.retry_on.contains(&kind);
+        let mut again = attempts <= retries && self.config.retry_on.contains(&kind);
         if let Some(chunk) = self.window.get_mut(&next) {
             chunk.kills += u32::from(!timed_out);
             again &= chunk.kills < MAX_KILLS;

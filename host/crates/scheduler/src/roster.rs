@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{DEPTH, SchedulerConfig, Time, WorkerId};
+use super::{DEPTH, LONG, LONG_PART, SchedulerConfig, Time, WorkerId};
 
 /// State of a worker.
 #[derive(Debug, Default)]
@@ -25,6 +25,10 @@ pub(super) struct RosterEntry {
     pub tries: u32,
     /// Time at which the item in work began, or the last progress was seen.
     pub since: Time,
+    /// Time that an item of the chunk in work may take.
+    pub timeout: Time,
+    /// Time that the items may have taken that were answered since `latest` was computed.
+    pub granted: Time,
     /// Time that was added to `since` for this item because the worker waited for a processor.
     pub excused: Time,
     /// Time since which all its items in work have been ones that nobody wants.
@@ -37,6 +41,8 @@ pub(super) struct RosterEntry {
     pub long: bool,
     /// Number of items that it had answered when it was ordered to end, if it was.
     pub killed: Option<u64>,
+    /// True if it was ordered to end because it took too long.
+    pub overran: bool,
     /// Time of the next check of its deadline: never later than the deadline, and earlier if the deadline has been
     /// extended since.
     alarm: Option<Time>,
@@ -53,13 +59,18 @@ struct WorkerState {
 
 impl RosterEntry {
     /// Returns a worker that has not been started yet and may be given `left` items.
-    pub fn new(left: u64) -> Self {
-        RosterEntry { left, ..RosterEntry::default() }
+    pub fn new(left: u64, timeout: Time) -> Self {
+        RosterEntry { left, timeout, ..RosterEntry::default() }
     }
 
     /// Returns how long it may take for what it is doing.
     pub fn limit(&self, config: &SchedulerConfig) -> Time {
-        if self.ready { config.timeout } else { config.start_timeout }
+        if self.ready { self.timeout } else { config.start_timeout }
+    }
+
+    /// Returns how long an item may be in work before chunks no longer wait behind it.
+    pub fn patience(&self) -> Time {
+        LONG.min(self.timeout / LONG_PART)
     }
 
     /// Starts a new computation of `latest` with no earlier item taken into account. `slack` is the time that the
@@ -67,17 +78,16 @@ impl RosterEntry {
     pub fn reckon_anew(&mut self, slack: Time) {
         self.latest = self.since.saturating_add(slack);
         self.reckoned = self.finished;
+        self.granted = Time::ZERO;
         self.excused = Time::ZERO;
     }
 
     /// Computes the latest time at which the item in work may be said to have begun. Time that earlier items did not
     /// use is added, but never more than `slack`. However a worker lies, it thus gets the time of the items that it
     /// holds, and `slack` once.
-    pub fn reckon(&mut self, timeout: Time, slack: Time) {
-        let answered = self.finished - self.reckoned;
-        if answered > 0 {
-            let theirs = timeout.saturating_mul(u32::try_from(answered).unwrap_or(u32::MAX));
-            let latest = self.latest.saturating_add(theirs);
+    pub fn reckon(&mut self, slack: Time) {
+        if self.finished > self.reckoned {
+            let latest = self.latest.saturating_add(self.granted);
             self.reckon_anew(slack);
             self.latest = self.latest.min(latest);
         }

@@ -31,7 +31,6 @@ pub enum ChunkSize {
 /// Measures items and decides the size of chunks.
 #[derive(Debug)]
 pub(super) struct ChunkSizer {
-    size: ChunkSize,
     target: Duration,
     max_bytes: usize,
     /// Time per item, in nanoseconds; `None` until an item has been measured.
@@ -79,8 +78,8 @@ impl MovingAverages {
 }
 
 impl ChunkSizer {
-    pub(super) fn new(size: ChunkSize) -> Self {
-        ChunkSizer { size, target: TARGET, max_bytes: MAX_BYTES, item: None }
+    pub(super) fn new() -> Self {
+        ChunkSizer { target: TARGET, max_bytes: MAX_BYTES, item: None }
     }
 
     /// Prepares for callers who may come at any time.
@@ -103,19 +102,19 @@ impl ChunkSizer {
         self.item.is_some_and(|average| average.ns() < self.target.as_nanos() as f64)
     }
 
-    /// Returns true if a chunk can be cut from `pending` items, and false if more should be waited for.
-    pub(super) fn enough(&self, pending: usize) -> bool {
-        match self.size {
-            ChunkSize::Fixed(n) => pending >= n as usize,
-            ChunkSize::Auto => pending > 0,
+    /// Returns how many items should be waited for before a chunk is cut from `pending` ones.
+    pub(super) fn missing(&self, size: ChunkSize, pending: usize) -> usize {
+        match size {
+            ChunkSize::Fixed(n) => (n as usize).saturating_sub(pending),
+            ChunkSize::Auto => usize::from(pending == 0),
         }
     }
 
-    /// Returns the number of items and of bytes of the next chunk, which takes at most `most` of the `pending` items
-    /// (at least one). A chunk of automatic size has no more than `share`, so that the last items are divided among all
-    /// workers if that is worth it.
-    pub(super) fn cut(&self, pending: &VecDeque<u32>, most: usize, share: usize) -> (usize, usize) {
-        let (items, max_bytes) = match self.size {
+    /// Returns the number of items of the next chunk, which takes at most `most` of the `pending` items (at least one).
+    /// A chunk of automatic size has no more than `share`, so that the last items are divided among all workers if that
+    /// is worth it.
+    pub(super) fn cut(&self, size: ChunkSize, pending: &VecDeque<u32>, most: usize, share: usize) -> usize {
+        let (items, max_bytes) = match size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),
             ChunkSize::Auto => (self.auto().min(share.max(self.worth(TRIFLE))), self.max_bytes),
         };
@@ -128,12 +127,12 @@ impl ChunkSizer {
             count += 1;
             bytes += size as usize;
         }
-        (count, bytes)
+        count
     }
 
     /// Returns the number of items in a chunk if there are enough.
-    pub(super) fn usual(&self) -> usize {
-        match self.size {
+    pub(super) fn usual(&self, size: ChunkSize) -> usize {
+        match size {
             ChunkSize::Fixed(n) => n as usize,
             ChunkSize::Auto => self.auto(),
         }
@@ -160,7 +159,7 @@ mod tests {
     const FAST: Duration = Duration::from_nanos(500);
 
     fn after(items: impl IntoIterator<Item = Duration>) -> usize {
-        let mut sizer = ChunkSizer::new(ChunkSize::Auto);
+        let mut sizer = ChunkSizer::new();
         items.into_iter().for_each(|elapsed| sizer.measured(elapsed));
         sizer.auto()
     }

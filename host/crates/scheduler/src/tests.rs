@@ -2,6 +2,7 @@
 
 mod long_runs;
 mod on_demand;
+mod terms;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Items that nobody waits for any more. Those that no worker has begun do not run, and a worker that stays in one is
 //! ended, so that the next caller need not wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,9 +22,20 @@ impl UnwantedItems {
         self.ends.is_empty()
     }
 
+    /// Adds what is not yet in a range.
     fn add(&mut self, items: Range<u64>) {
-        let end = self.ends.entry(items.start).or_default();
-        *end = (*end).max(items.end);
+        let mut at = self.end_of(items.start).unwrap_or(items.start);
+        let mut gaps = Vec::new();
+        for (&start, &end) in self.ends.range(items.start..items.end.max(items.start)) {
+            if at < start {
+                gaps.push((at, start));
+            }
+            at = at.max(end);
+        }
+        if at < items.end {
+            gaps.push((at, items.end));
+        }
+        self.ends.extend(gaps);
     }
 
     /// Returns the end of the range that contains an item.
@@ -40,10 +51,33 @@ impl UnwantedItems {
 
 impl Scheduler {
     /// Reports that nobody wants the outcomes of these items any more. They still get one: those that have none yet are
-    /// cancelled. A range that overlaps an earlier one must be equal to it.
+    /// cancelled.
     pub fn unwanted(&mut self, items: Range<u64>, now: Time) {
         self.now = self.now.max(now);
         self.unwanted.add(items);
+        self.note_all_unwanted(now);
+    }
+
+    /// Cancels all items that no worker has begun; those in work are finished.
+    pub fn cancel_pending(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let mut start = self.window.first_key_value().map_or(self.next_index, |(&key, _)| key);
+        let end = self.next_index + self.pending.len() as u64;
+        let in_work: BTreeSet<u64> = self.workers.ids().into_iter().filter_map(|id| self.front_item(id)).collect();
+        for index in in_work.into_iter().chain([end]) {
+            self.unwanted.add(start..index);
+            start = index + 1;
+        }
+        self.note_all_unwanted(now);
+    }
+
+    /// Returns the item that a worker has in work, or begins next.
+    fn front_item(&self, id: WorkerId) -> Option<u64> {
+        let key = *self.workers.get(id)?.chunks.front()?;
+        Some(key + u64::from(self.window.get(&key)?.done))
+    }
+
+    fn note_all_unwanted(&mut self, now: Time) {
         self.forget_answered();
         for id in self.workers.ids() {
             self.note_unwanted(id, now);
@@ -58,11 +92,7 @@ impl Scheduler {
 
     /// Checks whether the item that a worker has in work is wanted, and records since when it is not.
     pub(super) fn note_unwanted(&mut self, id: WorkerId, now: Time) {
-        let in_work = self.workers.get(id).and_then(|worker| {
-            let key = worker.chunks.front()?;
-            Some(key + u64::from(self.window.get(key)?.done))
-        });
-        let unwanted = in_work.is_some_and(|index| self.unwanted.end_of(index).is_some());
+        let unwanted = self.front_item(id).is_some_and(|index| self.unwanted.end_of(index).is_some());
         self.workers.change(id, |worker| {
             worker.unwanted_since = unwanted.then(|| worker.unwanted_since.unwrap_or(now));
         });
@@ -107,13 +137,14 @@ impl Scheduler {
 
     /// Takes up to `most` items off the input, as far as they were read.
     fn skip(&mut self, most: usize) {
-        let sizes: Vec<u32> = self.pending.drain(..most.min(self.pending.len())).collect();
-        let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
+        let some = most.min(self.pending.len());
+        let input = self.pending.remove(some) + some * ITEM_OVERHEAD;
         self.pending_bytes -= input;
-        let (key, count) = (self.next_index, u32::try_from(sizes.len()).expect(crate::FEW));
+        let (key, count) = (self.next_index, u32::try_from(some).expect(crate::FEW));
         self.next_index += u64::from(count);
         self.held += input;
-        self.window.insert(key, Chunk::new(count, input));
+        // They do not run, so their terms do not matter.
+        self.window.insert(key, Chunk::new(count, input, self.config.terms()));
         self.actions.push_back(Action::Skip { chunk: key, count });
         self.cancel(key, self.next_index);
     }

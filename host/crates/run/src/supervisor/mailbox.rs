@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::report::WorkerReport;
 use crate::error::{Error, caught};
 use crate::input::InputError;
 use crate::journal::JournalError;
@@ -16,12 +17,15 @@ use crate::shared::SharedEvent;
 use wasmpool_core::policy::Halt;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::wake::AnnouncedCount;
+use wasmpool_scheduler::ItemTerms;
 
 /// Something that the supervisor is told.
 #[derive(Debug)]
 pub enum Event {
     /// Items were read; answers one request for input.
     Input(Batch),
+    /// Like `Input`, for items with terms of their own.
+    InputOn(Batch, ItemTerms),
     /// There is no more input for now. Later items come unasked, as the answer to the last request.
     InputPause,
     InputEnd,
@@ -34,6 +38,10 @@ pub enum Event {
     Written(usize),
     /// A call was given up; the sink knows which items that concerns.
     Unwanted,
+    /// Items that no worker has begun are cancelled.
+    CancelPending,
+    /// Somebody asks for the workers there are.
+    Report(mpsc::Sender<Vec<WorkerReport>>),
     /// Number of workers that may run from now on.
     Workers(usize),
     /// Nobody reads the results any more.

@@ -4,15 +4,16 @@
 mod chunks;
 mod mailbox;
 mod process;
+mod report;
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -32,6 +33,7 @@ pub use chunks::AnsweredItem;
 use chunks::StoredChunks;
 pub use process::SpareWorkers;
 use process::{WorkerProcess, WorkerSettings};
+pub use report::{WorkerNews, WorkerReport};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
 use wasmpool_core::policy::{Halt, TaskCall};
@@ -121,6 +123,12 @@ pub trait OutcomeSink {
     fn worker_ready(&mut self) {}
     /// Reports that a worker process ended though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Reports what became of a worker.
+    fn worker_news(&mut self, _news: WorkerNews<'_>) {}
+    /// Returns the index of an item in the call that it belongs to.
+    fn index_in_call(&mut self, index: u64) -> u64 {
+        index
+    }
     /// Reports that workers could not be started, twice in a row, while `living` others exist. The start is tried
     /// again. Called once.
     fn short_of_workers(&mut self, _living: usize, _why: &io::Error) {}
@@ -230,6 +238,10 @@ pub struct Supervisor<'a> {
     ordered: bool,
     /// The first item whose outcome could not be kept.
     unkept: Option<u64>,
+    /// True if no process may take the place of one that has ended.
+    one_process: bool,
+    /// Numbers of processes that were lost or killed, and whose place nobody has taken yet.
+    unreplaced: VecDeque<u32>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -279,6 +291,8 @@ impl<'a> Supervisor<'a> {
             tell_waiting,
             ordered,
             unkept: None,
+            one_process: false,
+            unreplaced: VecDeque::new(),
         })
     }
 
@@ -293,6 +307,11 @@ impl<'a> Supervisor<'a> {
         let sender = self.mailbox.sender();
         let listening = objects.listen(Box::new(move |event| sender.send(Event::Shared(event))));
         self.shared = Some(SharedParty { objects, grants, _listening: listening });
+    }
+
+    /// Runs everything in one process: where it ends early, so does the run, as [`RunEnd::Terminated`].
+    pub fn one_process(&mut self) {
+        self.one_process = true;
     }
 
     /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
@@ -331,6 +350,9 @@ impl<'a> Supervisor<'a> {
             if self.scheduler.finished() {
                 break;
             }
+            if self.is_spent() {
+                return Ok(RunEnd::Terminated);
+            }
             if !self.asked_for_input && self.scheduler.wants_input() {
                 self.asked_for_input = true;
                 if self.mailbox.ask_for_input(self.scheduler.wanted()) {
@@ -350,6 +372,11 @@ impl<'a> Supervisor<'a> {
             (None, None, Some(e)) => RunEnd::InputFailed(e),
             (None, None, None) => RunEnd::Complete,
         })
+    }
+
+    /// Returns true if the only process there may be has ended.
+    fn is_spent(&self) -> bool {
+        self.one_process && self.scheduler.allows_no_worker() && self.workers.is_empty()
     }
 
     /// Reports waiting outcomes from time to time, so that they are not lost with this process. Returns the time until
@@ -388,6 +415,18 @@ impl<'a> Supervisor<'a> {
                 Event::Input(batch) => {
                     self.asked_for_input = false;
                     self.take_input(batch);
+                }
+                Event::InputOn(batch, terms) => {
+                    self.asked_for_input = false;
+                    if self.scheduler.takes_input() {
+                        self.scheduler.input_on(&batch.sizes, terms);
+                        self.chunks.add(batch);
+                    }
+                }
+                Event::CancelPending => self.scheduler.cancel_pending(self.now()),
+                Event::Report(to) => {
+                    // Whoever asked may have gone.
+                    let _ = to.send(self.report());
                 }
                 Event::InputPause => self.scheduler.input_pauses(),
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
@@ -436,6 +475,25 @@ impl<'a> Supervisor<'a> {
             self.scheduler.input(&batch.sizes);
             self.chunks.add(batch);
         }
+    }
+
+    /// Returns what each worker is doing.
+    fn report(&mut self) -> Vec<WorkerReport> {
+        let now = self.now();
+        let instant = Instant::now();
+        let mut reports = Vec::new();
+        for (&id, process) in &self.workers {
+            let claim = process.lane.claim();
+            let since = process.since_start(claim.since_ns, now);
+            self.scheduler.observed(id, claim.attempt, claim.started, since, now);
+            let Some(work) = self.scheduler.work_of(id) else {
+                continue;
+            };
+            let item = work.item.map(|index| self.sink.index_in_call(index));
+            let since = instant.checked_sub(now.saturating_sub(work.since)).unwrap_or(instant);
+            reports.push(WorkerReport { pid: process.child.pid(), ready: work.ready, item, since });
+        }
+        reports
     }
 
     /// Continues where another run ended.
@@ -657,8 +715,19 @@ impl<'a> Supervisor<'a> {
             }
             None => ended.to_string(),
         };
+        let pid = process.child.pid();
         if !process.retired {
             self.sink.worker_lost(id, &self.last_loss);
+            let item = self.item_of(id);
+            self.sink.worker_news(WorkerNews::Lost { pid, item, ended, how: &self.last_loss });
+        } else if !self.scheduler.overran(id) {
+            self.sink.worker_news(WorkerNews::Ended { pid });
+        }
+        if !process.replaced && !process.retired {
+            self.unreplaced.push_back(pid);
+        }
+        if self.one_process {
+            self.scheduler.set_workers(0);
         }
         self.sink.forget_parts(id);
         let broken = process.broken.take();
@@ -701,14 +770,11 @@ impl<'a> Supervisor<'a> {
                     }
                 }
                 // The worker is late with an item, or has answered all it was given: its end need not be waited for.
-                Action::Kill(id) | Action::Retire(id) => {
-                    let starting = self.scheduler.is_starting(id);
-                    if let Some(process) = self.workers.get_mut(&id) {
-                        process.retired = true;
-                        process.late_start = starting;
-                        process.child.kill();
-                    }
+                Action::Kill(id) => {
+                    self.kill(id);
+                    self.vacant(id);
                 }
+                Action::Retire(id) => self.kill(id),
                 Action::Skip { chunk, count } => drop(self.chunks.send(chunk, count)),
                 Action::TakeBack { worker, chunk } => {
                     if self.workers.get_mut(&worker).is_some_and(|process| process.take_back(chunk)) {
@@ -749,9 +815,34 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
+    /// Kills a worker that is to end, and tells if it is late.
+    fn kill(&mut self, id: WorkerId) {
+        let (starting, late, item) = (self.scheduler.is_starting(id), self.scheduler.overran(id), self.item_of(id));
+        let Some(process) = self.workers.get_mut(&id) else {
+            return;
+        };
+        process.retired = true;
+        process.late_start = starting;
+        process.child.kill();
+        if late {
+            self.sink.worker_news(WorkerNews::Late { pid: process.child.pid(), item });
+        }
+    }
+
+    /// Records that the place of a worker is vacant, unless another has taken it already.
+    fn vacant(&mut self, id: WorkerId) {
+        if let Some(process) = self.workers.get_mut(&id).filter(|process| !process.replaced) {
+            process.replaced = true;
+            self.unreplaced.push_back(process.child.pid());
+        }
+    }
+
     fn spawn(&mut self, id: WorkerId) {
         match self.start_worker(id) {
             Ok(process) => {
+                let replaces = self.replaced();
+                let (pid, handle) = (process.child.pid(), process.child.as_fd());
+                self.sink.worker_news(WorkerNews::Started { pid, handle, replaces });
                 self.workers.insert(id, process);
                 (self.refusal, self.refusals) = (None, 0);
                 self.scheduler.worker_spawned(id, self.now());
@@ -766,6 +857,24 @@ impl<'a> Supervisor<'a> {
                 self.refusal = Some(e);
             }
         }
+    }
+
+    /// Returns the number of the process whose place the next one takes: one that was lost or late, or one that gets no
+    /// more items.
+    fn replaced(&mut self) -> Option<u32> {
+        self.unreplaced.pop_front().or_else(|| {
+            let mut retiring =
+                self.workers.iter_mut().filter(|(id, process)| !process.replaced && self.scheduler.is_retiring(**id));
+            let (_, process) = retiring.next()?;
+            process.replaced = true;
+            Some(process.child.pid())
+        })
+    }
+
+    /// Returns the item that a worker is running, by its index in its call.
+    fn item_of(&mut self, id: WorkerId) -> Option<u64> {
+        let item = self.scheduler.work_of(id).and_then(|work| work.item);
+        item.map(|index| self.sink.index_in_call(index))
     }
 
     fn start_worker(&self, id: WorkerId) -> io::Result<WorkerProcess> {

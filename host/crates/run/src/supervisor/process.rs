@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -60,6 +60,8 @@ pub struct WorkerProcess {
     pub ended: bool,
     /// True if the worker was told to end.
     pub retired: bool,
+    /// True if another has been started in its place.
+    pub replaced: bool,
     /// True if it was told to end because it did not get ready in time.
     pub late_start: bool,
     /// True if the worker must still be woken: the system had no room for that.
@@ -175,6 +177,11 @@ impl SpareWorkers {
         drop(spares);
     }
 
+    /// Returns the workers that nobody has taken yet: the number of each process, and when it was started.
+    pub fn waiting(&self) -> Vec<(u32, Instant)> {
+        self.stock().ready.iter().map(|spare| (spare.child.pid(), spare.child.started())).collect()
+    }
+
     fn stock(&self) -> MutexGuard<'_, SpareStock> {
         self.stock.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,6 +222,7 @@ impl WorkerProcess {
             rung: false,
             ended: false,
             retired: false,
+            replaced: false,
             late_start: false,
             owes_bell: false,
             broken: None,
