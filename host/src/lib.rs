@@ -10,7 +10,11 @@ mod pool;
 
 #[doc(hidden)]
 pub use pool::ReturnValue as Returned;
-pub use pool::{Argument, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, ReturnValue, Task};
+pub use pool::{
+    Argument, AsCompleted, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, Process, ProcessBuilder,
+    ProcessExit, ProcessInfo, ProcessRole, ReturnValue, ReturnWhen, Task, TryItems, WorkerEvent, active_children,
+    as_completed, wait,
+};
 pub use wasmpool_core::outcome::{FailureDetails, FailureKind, GuestOutput};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
 pub use wasmpool_run::error::{Error, TaskError, WorkerBinaryError};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Pool;
+use super::events::{WorkerEvent, WorkerHook};
 use super::function::Function;
 use super::keeper::SpareKeeper;
 use super::program;
@@ -35,12 +36,13 @@ pub struct PoolBuilder {
     task: Task,
     workers: Option<usize>,
     worker_binary: Option<PathBuf>,
+    hook: Option<WorkerHook>,
     settings: CallSettings,
 }
 
 impl PoolBuilder {
     pub(super) fn new(task: Task) -> PoolBuilder {
-        PoolBuilder { task, workers: None, worker_binary: None, settings: CallSettings::default() }
+        PoolBuilder { task, workers: None, worker_binary: None, hook: None, settings: CallSettings::default() }
     }
 
     fn with(mut self, change: impl FnOnce(&mut CallSettings)) -> PoolBuilder {
@@ -90,7 +92,7 @@ impl PoolBuilder {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn function(mut self, name: &str) -> PoolBuilder {
-        self.settings.function = Some(name.to_owned());
+        self.settings.process_mut().function = Some(name.to_owned());
         self
     }
 
@@ -104,7 +106,30 @@ impl PoolBuilder {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn sandbox(mut self, mode: SandboxMode) -> PoolBuilder {
-        self.settings.sandbox = mode;
+        self.settings.process_mut().sandbox = mode;
+        self
+    }
+
+    /// Has `hook` told what becomes of worker processes: that one was started, and in whose place; that one was lost;
+    /// that one is ended because its item takes too long. Default: nobody is told, which costs nothing.
+    ///
+    /// It is called on the thread of the callbacks, one event after the other, so it delays no call but callbacks; a
+    /// panic there affects nothing else. [`Pool::join`] waits until it has returned.
+    ///
+    /// ```
+    /// # use std::sync::mpsc;
+    /// # use wasmpool::{Pool, WorkerEvent};
+    /// let (sender, events) = mpsc::channel();
+    /// // Python: multiprocessing.log_to_stderr()
+    /// let pool = Pool::builder("examples/squares.wat")
+    ///     .on_worker_event(move |event| sender.send(event.clone()).unwrap())
+    ///     .build()?;
+    /// assert_eq!(pool.apply::<_, i64>(3)?, 9);
+    /// assert!(matches!(events.recv(), Ok(WorkerEvent::Started { replaces: None, .. })));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn on_worker_event(mut self, hook: impl Fn(&WorkerEvent) + Send + Sync + 'static) -> PoolBuilder {
+        self.hook = Some(WorkerHook(Arc::new(hook)));
         self
     }
 
@@ -123,25 +148,27 @@ impl PoolBuilder {
     /// assert!(matches!(Pool::builder("missing.wasm").build(), Err(Error::Task(_))));
     /// ```
     pub fn build(self) -> Result<Pool, Error> {
-        let PoolBuilder { task, workers, worker_binary, settings } = self;
+        let PoolBuilder { task, workers, worker_binary, hook, settings } = self;
         settings.check()?;
         let processors = surroundings::processors();
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
-        let shared = Arc::new(SharedWorkers::new(program, workers));
+        let shared = Arc::new(SharedWorkers::new(program, workers, hook));
         // Processes start while the task is compiled, but no more than there are processors for them.
         let keeper = SpareKeeper::start(shared.spares.clone(), workers.min(processors))?;
         let function = load(&shared, &task, settings)?;
-        Ok(Pool { function, keeper })
+        Ok(Pool { function, keeper: Some(keeper) })
     }
 }
 
 /// Reads and compiles a task.
-pub(super) fn load(shared: &Arc<SharedWorkers>, task: &Task, settings: CallSettings) -> Result<Function, Error> {
+pub(super) fn load(shared: &Arc<SharedWorkers>, task: &Task, mut settings: CallSettings) -> Result<Function, Error> {
+    settings.fix_time_of_init();
     let loaded = LoadedTask::read(task, shared.program.clone())?;
-    let given = settings.grants.open(&ArtifactCache::of_user())?.given;
+    let process = settings.process();
+    let given = process.grants.open(&ArtifactCache::of_user())?.given;
     // The artifact is the same whatever form items and results have.
-    let call = settings.call(given, ItemEncoding::default(), ResultForm::default());
+    let call = process.call(given, ItemEncoding::default(), ResultForm::default());
     loaded.prepare(&ArtifactKey::of(&call), None)?;
     Ok(Function::new(shared.clone(), Arc::new(loaded), settings))
 }

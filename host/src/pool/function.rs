@@ -1,14 +1,15 @@
 //! A function of a task, and all the ways to give items to it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::ItemError;
 use super::group::{CallGroup, GroupKey};
-use super::imap::{Imap, LazyOutcomes};
+use super::imap::{Imap, LazyOutcomes, TryItems};
 use super::job::{FailedItem, Job, JobEnd, JobOutcome, JobState, ResultOrder};
-use super::result::AsyncResult;
+use super::result::{AsyncResult, deadline};
 use super::settings::{CallSettings, settings};
 use super::shared::SharedWorkers;
 use super::task::LoadedTask;
@@ -70,9 +71,10 @@ impl Function {
     /// arguments are not, since they belong to this function.
     ///
     /// A process never holds two tasks. Nor does it serve two calls that differ in function, bound arguments, `init`,
-    /// limits or in whether they pass JSON or [`Bytes`](crate::Bytes). So each of these has worker processes of its
-    /// own, out of those that the pool may have in all, and a thread. Its workers start with its first item (some 3 ms
-    /// each); idle workers end where others need their place.
+    /// grants, isolation, limits of memory, fuel and output, number of items per worker, or in whether they pass JSON or
+    /// [`Bytes`](crate::Bytes). So each of these has worker processes of its own, out of those that the pool may have in
+    /// all, and a thread. Its workers start with its first item (some 3 ms each); idle workers end where others need
+    /// their place. Calls that differ in timeout, retries, chunk size and buffer share their workers.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -91,12 +93,13 @@ impl Function {
 
     fn group(&self, item_form: ItemEncoding, result_form: ResultForm) -> Result<Arc<CallGroup>, Error> {
         self.settings.check()?;
-        let (task, settings) = (self.task.clone(), self.settings.clone());
+        let (task, settings) = (self.task.clone(), self.settings.process().clone());
         self.shared.group(GroupKey { task, settings, item_form, result_form })
     }
 
     fn lazy<I: Iterator<Item: Argument>, R: ReturnValue>(&self, items: I, order: ResultOrder) -> LazyOutcomes<I> {
-        LazyOutcomes::new(self.group(I::Item::form(), R::form()), items, order, self.settings.buffer)
+        let group = self.group(I::Item::form(), R::form());
+        LazyOutcomes::new(group, items, order, self.settings.terms, self.settings.buffer)
     }
 
     /// Submits all items at once.
@@ -115,7 +118,7 @@ impl Function {
         }
         batches.push(batch);
         let group = self.group(A::form(), R::form())?;
-        let job = Arc::new(Job::new(ResultOrder::Input));
+        let job = Arc::new(Job::new(ResultOrder::Input, self.settings.terms));
         group.begin(&job);
         for batch in batches {
             group.submit(&job, batch);
@@ -167,6 +170,169 @@ impl Function {
     ) -> Result<Vec<Result<R, ItemError>>, Error> {
         let outcomes = self.lazy::<_, R>(items.into_iter(), ResultOrder::Input);
         outcomes.map(|outcome| outcome.map(|(index, outcome)| read(index, outcome))).collect()
+    }
+
+    /// Applies the function to every item as [`map`](Self::map) does, and takes at most `timeout` for all of them
+    /// together. See [`map_each_timeout`](Self::map_each_timeout) for what there is by then. The iterator of items is
+    /// not interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] when the time is over: the items without an outcome are cancelled. Otherwise those of
+    /// [`map`](Self::map).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").build()?;
+    /// // Python: list(executor.map(spin, [1, -1], timeout=0.1))
+    /// let squares = pool.map_timeout::<_, i64>([1, -1], Duration::from_millis(100));
+    /// assert!(matches!(squares, Err(Error::WaitTimeout)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn map_timeout<A: Argument, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        timeout: Duration,
+    ) -> Result<Vec<R>, Error> {
+        let deadline = deadline(timeout);
+        let mut outcomes = self.lazy::<_, R>(items.into_iter(), ResultOrder::Input);
+        let mut results = Vec::new();
+        while let Some(outcome) = outcomes.next_until(deadline) {
+            let (index, outcome) = outcome?;
+            results.push(read(index, outcome)?);
+            if is_past(deadline) && !outcomes.is_at_its_end() {
+                return Err(Error::WaitTimeout);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Applies the function to every item as [`map_each`](Self::map_each) does, takes at most `timeout` for all of them
+    /// together, and returns what is known by then. Items without an outcome are cancelled, and are failures of kind
+    /// `cancelled`. Items that were not even read, being further ahead than [`buffer_size`](Self::buffer_size), are not
+    /// in the list. The iterator of items is not interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Those that concern the pool or the task as a whole.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::{Kind, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").workers(2).build()?;
+    /// let outcomes = pool.map_each_timeout::<_, i64>([1, -1, 3], Duration::from_millis(500))?;
+    /// assert!(matches!(&outcomes[..], [Ok(1), Err(e), Ok(3)] if e.kind == Kind::Cancelled));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn map_each_timeout<A: Argument, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        timeout: Duration,
+    ) -> Result<Vec<Result<R, ItemError>>, Error> {
+        let deadline = deadline(timeout);
+        let mut outcomes = self.lazy::<_, R>(items.into_iter(), ResultOrder::Input);
+        let mut known = Vec::new();
+        loop {
+            match outcomes.next_until(deadline) {
+                None => return Ok(known),
+                Some(Ok((index, outcome))) => known.push(read(index, outcome)),
+                Some(Err(Error::WaitTimeout)) => break,
+                Some(Err(e)) => return Err(e),
+            }
+            if is_past(deadline) {
+                break;
+            }
+        }
+        known.extend(outcomes.give_up().into_iter().map(|(index, outcome)| match outcome {
+            Some(outcome) => read(index, outcome),
+            None => Err(ItemError::cancelled(index)),
+        }));
+        Ok(known)
+    }
+
+    /// Applies the function to every item of an iterator that may fail, as [`map`](Self::map) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Items`] with the iterator's error, unless an item before it failed. Otherwise those of
+    /// [`map`](Self::map).
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let items = ["1", "2", "three"].iter().map(|text| text.parse::<i64>());
+    /// match pool.try_map::<_, _, i64>(items) {
+    ///     Err(Error::Items(e)) => assert!(e.is::<std::num::ParseIntError>()),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn try_map<A: Argument, E, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = Result<A, E>>,
+    ) -> Result<Vec<R>, Error>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (items, failure) = TryItems::new(items.into_iter());
+        collect(self.lazy::<_, R>(items, ResultOrder::Input).fails_with(failure))
+    }
+
+    /// Returns an iterator over the results for the items of an iterator that may fail, as [`imap`](Self::imap) does. It
+    /// ends behind the results of the items before the failure, with the iterator's error as [`Error::Items`].
+    ///
+    /// ```
+    /// # use std::io::BufRead;
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let lines = b"1\n2\n\xff\n".lines();
+    /// let items = lines.map(|line| Ok::<i64, Box<dyn std::error::Error + Send + Sync>>(line?.parse()?));
+    /// let mut squares = pool.try_imap::<_, _, _, i64>(items);
+    /// assert_eq!(squares.next().transpose()?, Some(1));
+    /// assert_eq!(squares.next().transpose()?, Some(4));
+    /// assert!(matches!(squares.next(), Some(Err(Error::Items(_)))));
+    /// assert!(squares.next().is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn try_imap<I, A: Argument, E, R: ReturnValue>(&self, items: I) -> Imap<TryItems<I::IntoIter>, R>
+    where
+        I: IntoIterator<Item = Result<A, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.try_lazy(items, ResultOrder::Input)
+    }
+
+    /// Returns an iterator over the results as they finish; otherwise like [`try_imap`](Self::try_imap).
+    ///
+    /// ```
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let items = ["1", "2"].iter().map(|text| text.parse::<i64>());
+    /// let mut squares: Vec<i64> = pool.try_imap_unordered(items).collect::<Result<_, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares, [1, 4]);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn try_imap_unordered<I, A: Argument, E, R: ReturnValue>(&self, items: I) -> Imap<TryItems<I::IntoIter>, R>
+    where
+        I: IntoIterator<Item = Result<A, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.try_lazy(items, ResultOrder::Arrival)
+    }
+
+    fn try_lazy<I, A: Argument, E, R: ReturnValue>(
+        &self,
+        items: I,
+        order: ResultOrder,
+    ) -> Imap<TryItems<I::IntoIter>, R>
+    where
+        I: IntoIterator<Item = Result<A, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (items, failure) = TryItems::new(items.into_iter());
+        Imap::new(self.lazy::<_, R>(items, order).fails_with(failure))
     }
 
     /// Applies the function to every tuple of arguments, as [`map`](Self::map) does to items and Python's
@@ -286,7 +452,7 @@ impl Function {
     /// ```
     pub fn apply<A: Argument, R: ReturnValue>(&self, argument: A) -> Result<R, Error> {
         let (_, job) = self.submit::<A, R>([argument])?;
-        let mut state = job.wait_until_over(None);
+        let mut state = job.wait_until_settled(None);
         match state.take(0) {
             Some(outcome) => Ok(read(0, outcome)?),
             None => Err(missing(&state, 0)),
@@ -312,6 +478,10 @@ impl Function {
         let (group, job) = self.submit::<A, R>([argument])?;
         Ok(AsyncResult::new(group, job, |state| read_at(state, 0)))
     }
+}
+
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Reads an outcome as a value of the type that the caller wants.
@@ -341,7 +511,7 @@ fn collect<I: Iterator<Item: Argument>, R: ReturnValue>(outcomes: LazyOutcomes<I
     outcomes.map(|outcome| outcome.and_then(|(index, outcome)| Ok(read(index, outcome)?))).collect()
 }
 
-fn unreadable(index: u64, e: &ReturnError) -> ItemError {
+pub(super) fn unreadable(index: u64, e: &ReturnError) -> ItemError {
     ItemError::new(index, 1, Failure::new(FailureKind::InvalidOutput, with_sources(e)))
 }
 

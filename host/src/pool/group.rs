@@ -8,16 +8,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::job::{Job, JobEnd, JobListeners};
+use super::events::WorkerEvent;
+use super::job::{FailedItem, Job, JobEnd, JobListeners};
 use super::outcomes::{JobRoute, OutcomeRouter};
-use super::settings::CallSettings;
+use super::settings::ProcessSettings;
 use super::shared::SharedWorkers;
 use super::task::LoadedTask;
 use wasmpool_core::layer::LayerPart;
@@ -28,19 +30,22 @@ use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::scarce::ring;
-use wasmpool_run::supervisor::{Event, EventSender, Mailbox, RunEnd, Supervisor};
+use wasmpool_run::supervisor::{Event, EventSender, Mailbox, RunEnd, Supervisor, WorkerReport};
+use wasmpool_scheduler::ChunkSize;
 
 /// Number of bytes of items that the supervisor is given at once; the last batch may exceed it a little.
 const MOST_BYTES: usize = 512 << 10;
 /// Limit on bytes of items that are taken in advance or being run, for the group and again for each worker; it holds
 /// two large items. The caller bounds how far ahead items are read.
 const WINDOW: usize = 2 << 20;
+/// Time to wait for the supervisor's report. It takes microseconds, unless the machine is overloaded.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The properties that two calls must share for one worker process to serve both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroupKey {
     pub task: Arc<LoadedTask>,
-    pub settings: Arc<CallSettings>,
+    pub settings: Arc<ProcessSettings>,
     pub item_form: ItemEncoding,
     pub result_form: ResultForm,
 }
@@ -54,6 +59,8 @@ pub(super) struct CallGroup {
     outstanding: AtomicUsize,
     /// Number of jobs that are not over.
     live: AtomicUsize,
+    /// True while the supervisor reads its mailbox.
+    supervised: AtomicBool,
     /// An event that becomes readable when the supervisor is to end at once.
     stop: EventFd,
 }
@@ -87,15 +94,21 @@ impl GroupState {
             let mut queue = job.queue();
             let (first, start) = (queue.given, self.next_index);
             let mut batches = Vec::new();
-            while self.wanted > 0
+            // The supervisor knows of no sizes of chunks but its own.
+            let mut most = match job.terms.chunk {
+                ChunkSize::Fixed(items) => self.wanted.max(items as usize),
+                ChunkSize::Auto => self.wanted,
+            };
+            while most > 0
                 && bytes < MOST_BYTES
-                && let Some(batch) = queue.take(self.wanted)
+                && let Some(batch) = queue.take(most)
             {
                 bytes += batch.size();
-                self.wanted -= batch.sizes.len();
+                most -= batch.sizes.len();
                 batches.push(batch);
             }
             let count = queue.given - first;
+            self.wanted = self.wanted.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
             self.next_index += count;
             queue.listed = !queue.is_empty();
             let listed = queue.listed;
@@ -103,7 +116,7 @@ impl GroupState {
             // Sent before the items, so that no outcome arrives whose route is unknown. A send fails only if the
             // supervisor has ended, which needs no route.
             let _ = routes.send(JobRoute { start, count, job: job.clone(), first, left: count });
-            batches.into_iter().for_each(|batch| supervisor.leave(Event::Input(batch)));
+            batches.into_iter().for_each(|batch| supervisor.leave(Event::InputOn(batch, job.terms)));
             if listed {
                 self.row.push_back(job);
             }
@@ -129,6 +142,7 @@ impl CallGroup {
             state: Mutex::default(),
             outstanding: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
+            supervised: AtomicBool::new(false),
             stop,
         });
         let asked = group.clone();
@@ -250,6 +264,47 @@ impl CallGroup {
         }
     }
 
+    /// Cancels the items that no worker has begun, and has no job take more.
+    pub fn cancel_pending(&self) {
+        let mut cancelled = Vec::new();
+        {
+            let mut state = self.lock();
+            state.row.clear();
+            for job in state.jobs.values() {
+                let mut queue = job.queue();
+                queue.listed = false;
+                let first = queue.given;
+                // Dropping items may run the caller's code, which must not happen under the locks.
+                let (count, items) = queue.clear();
+                queue.given += count as u64;
+                cancelled.push((job.clone(), first..first + count as u64, items));
+            }
+        }
+        for (job, items, _dropped) in cancelled {
+            self.finished((items.end - items.start) as usize);
+            let told = job.deliver(items.map(|index| (index, Err(FailedItem::cancelled()))));
+            self.settle(&job, told);
+            self.settle(&job, job.shut());
+        }
+        self.tell(Event::CancelPending);
+    }
+
+    /// Returns what the workers of the group are doing. None is known while the task is being compiled.
+    pub fn report(&self) -> Vec<WorkerReport> {
+        if !self.supervised.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let (sender, reports) = mpsc::channel();
+        self.tell(Event::Report(sender));
+        // The sender goes with the supervisor, if that ends first.
+        reports.recv_timeout(REPORT_PATIENCE).unwrap_or_default()
+    }
+
+    /// Tells the pool's hook what became of a worker.
+    pub fn worker_event(&self, event: impl FnOnce() -> WorkerEvent) {
+        self.shared.worker_event(event);
+    }
+
     /// Stops the jobs whose items are read by the calling thread from taking more items.
     pub fn shut_own_jobs(&self) {
         let jobs: Vec<Arc<Job>> = self.lock().jobs.values().cloned().collect();
@@ -328,6 +383,7 @@ impl CallGroup {
         };
         // Callers that still wait are told even if this panics.
         let _ = caught("the thread that serves this call", || self.end(&ended));
+        self.supervised.store(false, Ordering::SeqCst);
         // The mailbox's sender refers back to this group: the cycle is broken here.
         self.lock().supervisor = None;
         self.shared.group_ended(self);
@@ -347,6 +403,7 @@ impl CallGroup {
         spares.room().widen(Workers::of(workers, &call));
         let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
         supervisor.serve_on_demand();
+        self.supervised.store(true, Ordering::SeqCst);
         match supervisor.run() {
             Err(Error::Artifact(_)) if prepared.compiled.is_none() => {
                 // The cached artifact was made on another machine: a new one is compiled. No item has run yet.

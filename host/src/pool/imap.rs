@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -12,9 +13,11 @@ use nix::time::{ClockId, clock_gettime};
 use super::function::{is_full, read};
 use super::group::CallGroup;
 use super::job::{Job, JobOutcome, JobState, ResultOrder};
+use super::result::deadline;
 use super::value::{Argument, ReturnValue};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
+use wasmpool_scheduler::ItemTerms;
 
 /// Number of items that are read ahead before the size of results is known.
 const BEFORE_FIRST: u64 = 256;
@@ -42,6 +45,31 @@ impl<I: Iterator<Item: Argument>, R> Imap<I, R> {
     }
 }
 
+impl<I: Iterator<Item: Argument>, R: ReturnValue> Imap<I, R> {
+    /// Returns the next result as [`next`](Iterator::next) does, but waits for at most `timeout`; with
+    /// [`Duration::ZERO`] it only looks. The time that the iterator of items takes is not limited.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] when the time is over. The item goes on, and the next call waits for the same result.
+    /// Otherwise those of [`imap`](crate::Function::imap).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").workers(1).build()?;
+    /// let mut results = pool.imap::<_, i64>([1, -1]);
+    /// assert_eq!(results.next().transpose()?, Some(1));
+    /// // Python: results.next(timeout=0.01)
+    /// let late = results.next_timeout(Duration::from_millis(10));
+    /// assert!(matches!(late, Some(Err(Error::WaitTimeout))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R, Error>> {
+        Some(self.outcomes.next_until(deadline(timeout))?.and_then(|(index, outcome)| Ok(read(index, outcome)?)))
+    }
+}
+
 impl<I: Iterator<Item: Argument>, R: ReturnValue> Iterator for Imap<I, R> {
     type Item = Result<R, Error>;
 
@@ -59,6 +87,45 @@ impl<I: Iterator<Item: Argument>, R> fmt::Debug for Imap<I, R> {
     }
 }
 
+/// The items of an iterator that may fail, up to its first failure; see [`Function::try_imap`](crate::Function::try_imap).
+#[derive(Debug)]
+pub struct TryItems<I> {
+    items: Option<I>,
+    failure: ItemsFailure,
+}
+
+/// The failure at which an iterator of items has ended, until it is returned.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ItemsFailure(Arc<Mutex<Option<Error>>>);
+
+impl ItemsFailure {
+    fn slot(&self) -> MutexGuard<'_, Option<Error>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I> TryItems<I> {
+    pub(super) fn new(items: I) -> (TryItems<I>, ItemsFailure) {
+        let failure = ItemsFailure::default();
+        (TryItems { items: Some(items), failure: failure.clone() }, failure)
+    }
+}
+
+impl<I: Iterator<Item = Result<A, E>>, A, E: Into<Box<dyn std::error::Error + Send + Sync>>> Iterator for TryItems<I> {
+    type Item = A;
+
+    fn next(&mut self) -> Option<A> {
+        match self.items.as_mut()?.next() {
+            Some(Ok(item)) => Some(item),
+            ended => {
+                self.items = None;
+                *self.failure.slot() = ended.and_then(Result::err).map(|e| Error::Items(Arc::from(e.into())));
+                None
+            }
+        }
+    }
+}
+
 /// The outcomes behind an [`Imap`], not yet read as values.
 pub(super) struct LazyOutcomes<I: Iterator<Item: Argument>> {
     /// The items not yet read; `None` once there are no more, or none are wanted.
@@ -66,6 +133,8 @@ pub(super) struct LazyOutcomes<I: Iterator<Item: Argument>> {
     work: Option<(Arc<CallGroup>, Arc<Job>)>,
     /// The error that keeps everything from running, until it was returned.
     refused: Option<Error>,
+    /// The failure of the items, if they may fail.
+    failure: ItemsFailure,
     /// Items that were read but not yet handed over.
     batch: Batch,
     /// Outcomes that are ready to be taken.
@@ -94,11 +163,12 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
         group: Result<Arc<CallGroup>, Error>,
         items: I,
         order: ResultOrder,
+        terms: ItemTerms,
         most: (usize, usize),
     ) -> LazyOutcomes<I> {
         let (work, refused) = match group {
             Ok(group) => {
-                let job = Arc::new(Job::new(order));
+                let job = Arc::new(Job::new(order, terms));
                 group.begin(&job);
                 (Some((group, job)), None)
             }
@@ -108,6 +178,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
             items: Some(items),
             work,
             refused,
+            failure: ItemsFailure::default(),
             batch: Batch::default(),
             ready: VecDeque::new(),
             most,
@@ -117,6 +188,31 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
             taken_bytes: 0,
             seen: GatheredOutcomes::default(),
         }
+    }
+
+    /// Sets where the iterator of items leaves its failure, which ends this one after the outcomes of all items.
+    pub fn fails_with(mut self, failure: ItemsFailure) -> LazyOutcomes<I> {
+        self.failure = failure;
+        self
+    }
+
+    /// Returns true if the items are read to their end, and all outcomes were taken.
+    pub fn is_at_its_end(&self) -> bool {
+        self.items.is_none() && self.taken == self.read
+    }
+
+    /// Gives the call up, and returns what is known of the items that were read and whose outcomes were not taken.
+    pub fn give_up(mut self) -> Vec<(u64, Option<JobOutcome>)> {
+        let Some((group, job)) = self.work.take() else {
+            return Vec::new();
+        };
+        group.cancel(&job);
+        let mut known: Vec<(u64, Option<JobOutcome>)> =
+            std::mem::take(&mut self.ready).into_iter().map(|(index, outcome)| (index, Some(outcome))).collect();
+        let mut state = job.state();
+        let rest = self.taken + known.len() as u64..self.read;
+        known.extend(rest.map(|index| (index, state.take(index))));
+        known
     }
 
     /// Returns true if one more item may be read while `bytes` bytes are read and not yet handed over.
@@ -168,6 +264,9 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
     /// Takes the outcomes that are ready, and updates the counters.
     fn look(&mut self, state: &mut JobState) {
         state.drain(&mut self.ready);
+        if state.is_shut() {
+            self.items = None;
+        }
         self.seen = GatheredOutcomes { known: state.known, came: state.came, usual: state.usual };
     }
 
@@ -192,10 +291,9 @@ fn tick() -> Option<TimeSpec> {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()
 }
 
-impl<I: Iterator<Item: Argument>> Iterator for LazyOutcomes<I> {
-    type Item = Result<(u64, JobOutcome), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
+    /// Returns the next outcome, or [`Error::WaitTimeout`] if it is not there by the deadline.
+    pub fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<(u64, JobOutcome), Error>> {
         if let Some(e) = self.refused.take() {
             return Some(Err(e));
         }
@@ -212,19 +310,21 @@ impl<I: Iterator<Item: Argument>> Iterator for LazyOutcomes<I> {
         }
         if self.items.is_some() {
             job.read_here();
+            self.look(&mut job.state());
             self.top_up(&group, &job);
         }
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(Ok(outcome));
             }
-            let mut state = job.wait_for_next();
+            let mut state = job.wait_for_next(deadline);
             self.look(&mut state);
             if !self.ready.is_empty() {
                 continue;
             }
             let over = match state.ended() {
                 Some(ended) => Some(Err(ended.error(self.taken))),
+                None if !state.is_over() && state.known < state.submitted => return Some(Err(Error::WaitTimeout)),
                 None if state.is_shut() => Some(Err(Error::Closed)),
                 None => None,
             };
@@ -235,8 +335,16 @@ impl<I: Iterator<Item: Argument>> Iterator for LazyOutcomes<I> {
             }
             self.work = None;
             self.items = None;
-            return over;
+            return over.or_else(|| self.failure.slot().take().map(Err));
         }
+    }
+}
+
+impl<I: Iterator<Item: Argument>> Iterator for LazyOutcomes<I> {
+    type Item = Result<(u64, JobOutcome), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(None)
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::ItemError;
-use super::callbacks::Callback;
-use wasmpool_core::outcome::Failure;
+use super::callbacks::{self, Callback};
+use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::error::Error;
+use wasmpool_scheduler::ItemTerms;
 
 /// The outcome of an item, before it is read as a value.
 pub(super) type JobOutcome = Result<Bytes, FailedItem>;
@@ -23,6 +24,14 @@ pub(super) type JobOutcome = Result<Bytes, FailedItem>;
 pub(super) struct FailedItem {
     pub attempts: u32,
     pub failure: Failure,
+}
+
+impl FailedItem {
+    /// Returns the outcome of an item that was cancelled before a worker began it.
+    pub fn cancelled() -> FailedItem {
+        let why = "it was cancelled before a worker began it";
+        FailedItem { attempts: 0, failure: Failure::new(FailureKind::Cancelled, why) }
+    }
 }
 
 /// The reason why a job ended before all its outcomes were known.
@@ -51,6 +60,7 @@ pub(super) enum ResultOrder {
 
 #[derive(Debug)]
 pub(super) struct Job {
+    pub terms: ItemTerms,
     /// Items that no worker was given. Lock it only while holding the lock of the group's state.
     queue: Mutex<ItemQueue>,
     state: Mutex<JobState>,
@@ -133,6 +143,8 @@ pub(super) struct JobState {
     waiting: usize,
     wakers: Vec<Waker>,
     callbacks: Vec<Callback>,
+    /// Number of callbacks that were registered and have not returned.
+    calling: usize,
     /// The thread that reads items as outcomes are taken.
     reader: Option<ThreadId>,
 }
@@ -152,7 +164,15 @@ impl JobState {
             return None;
         }
         self.over = true;
-        Some(JobListeners { wakers: std::mem::take(&mut self.wakers), callbacks: std::mem::take(&mut self.callbacks) })
+        // Who waits is woken behind the callbacks.
+        let wakers = if self.calling == 0 { std::mem::take(&mut self.wakers) } else { Vec::new() };
+        Some(JobListeners { wakers, callbacks: std::mem::take(&mut self.callbacks) })
+    }
+
+    /// Returns true if the job is over and its callbacks have returned. A callback itself waits for none, since it
+    /// would wait for its own end.
+    pub fn is_settled(&self) -> bool {
+        self.over && (self.calling == 0 || callbacks::runs_here())
     }
 
     pub fn is_over(&self) -> bool {
@@ -179,6 +199,7 @@ impl JobState {
 
     /// Registers a callback to be run when the job is over, or gives it back if the job is over already.
     pub fn call_back(&mut self, callback: Callback) -> Option<Callback> {
+        self.calling += 1;
         if self.over {
             return Some(callback);
         }
@@ -190,6 +211,11 @@ impl JobState {
         if !self.wakers.iter().any(|known| known.will_wake(waker)) {
             self.wakers.push(waker.clone());
         }
+    }
+
+    /// Forgets a waker.
+    pub fn forget(&mut self, waker: &Waker) {
+        self.wakers.retain(|known| !known.will_wake(waker));
     }
 
     fn has_next(&self) -> bool {
@@ -214,8 +240,9 @@ impl JobState {
 }
 
 impl Job {
-    pub fn new(order: ResultOrder) -> Job {
+    pub fn new(order: ResultOrder, terms: ItemTerms) -> Job {
         Job {
+            terms,
             queue: Mutex::default(),
             state: Mutex::new(JobState {
                 order,
@@ -233,6 +260,7 @@ impl Job {
                 waiting: 0,
                 wakers: Vec::new(),
                 callbacks: Vec::new(),
+                calling: 0,
                 reader: None,
             }),
             changed: Condvar::new(),
@@ -274,6 +302,29 @@ impl Job {
         state.sealed = true;
         state.shut = true;
         state.settle()
+    }
+
+    /// Ends the supply of items, since the pool takes no more.
+    pub fn shut(&self) -> Option<JobListeners> {
+        let mut state = self.state();
+        if state.sealed {
+            return None;
+        }
+        state.sealed = true;
+        state.shut = true;
+        self.changed.notify_all();
+        state.settle()
+    }
+
+    /// Records that a callback has returned, and returns the wakers to be called if it was the last.
+    pub fn callback_returned(&self) -> Vec<Waker> {
+        let mut state = self.state();
+        state.calling = state.calling.checked_sub(1).expect("a callback returns once");
+        if state.calling > 0 || !state.over {
+            return Vec::new();
+        }
+        self.changed.notify_all();
+        std::mem::take(&mut state.wakers)
     }
 
     /// Stores outcomes of items that workers ran.
@@ -320,14 +371,14 @@ impl Job {
         state.settle()
     }
 
-    /// Waits until an outcome is ready or none will come.
-    pub fn wait_for_next(&self) -> MutexGuard<'_, JobState> {
-        self.wait(None, |state| state.has_next() || state.over || state.known == state.submitted)
+    /// Waits until an outcome is ready or none will come, or until the deadline.
+    pub fn wait_for_next(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
+        self.wait(deadline, |state| state.has_next() || state.over || state.known == state.submitted)
     }
 
-    /// Waits until the job is over, or until the deadline.
-    pub fn wait_until_over(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
-        self.wait(deadline, |state| state.over)
+    /// Waits until the job is over and its callbacks have returned, or until the deadline.
+    pub fn wait_until_settled(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
+        self.wait(deadline, JobState::is_settled)
     }
 
     fn wait(&self, deadline: Option<Instant>, enough: impl Fn(&JobState) -> bool) -> MutexGuard<'_, JobState> {

@@ -1,22 +1,29 @@
-//! The Rust API: a pool of worker processes, like Python's `multiprocessing.Pool`.
+//! The Rust API: a pool of worker processes, like Python's `multiprocessing.Pool`; and a single one, like its `Process`
+//! ([`process`]).
 //!
 //! A [`Function`] is a call with all its settings. Each distinct call has a [`group`] of worker processes, with a
 //! supervisor on a thread of its own that serves items on demand. Each call that a user makes is a [`job`]: its items
 //! wait in the group's row, its outcomes in the job itself, so a user who takes no outcomes keeps nobody else waiting.
+//! Its items have the job's terms, which the group's other jobs need not share: timeout, retries, chunk size.
 //! [`shared`] is what the groups of a pool have in common: the number of processes, which
 //! [`wasmpool_scheduler::shares`] divides among them, and their end.
 
 mod builder;
 mod callbacks;
+mod events;
 mod function;
 mod group;
 mod imap;
 mod job;
 mod keeper;
 mod outcomes;
+mod process;
+mod process_builder;
+mod process_run;
 mod program;
 mod result;
 mod settings;
+mod several;
 mod shared;
 mod spelled;
 mod task;
@@ -28,10 +35,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use builder::PoolBuilder;
+pub use events::{ProcessInfo, ProcessRole, WorkerEvent};
 pub use function::Function;
-pub use imap::Imap;
+pub use imap::{Imap, TryItems};
+pub use process::{Process, ProcessExit, active_children};
+pub use process_builder::ProcessBuilder;
 pub use program::{may_start_own_binary, tell_version};
 pub use result::AsyncResult;
+pub use several::{AsCompleted, ReturnWhen, as_completed, wait};
 pub use task::Task;
 pub use value::{Argument, Bytes, ReturnValue};
 pub use wasmpool_core::item_error::ItemError;
@@ -71,7 +82,8 @@ use wasmpool_run::error::Error;
 /// ```
 pub struct Pool {
     function: Function,
-    keeper: SpareKeeper,
+    /// `None` once the pool is left alone.
+    keeper: Option<SpareKeeper>,
 }
 
 impl Pool {
@@ -150,6 +162,23 @@ impl Pool {
         self.function.shared.lacking()
     }
 
+    /// Returns the processes of the pool, by number: workers, what they are doing, and those that were started ahead of
+    /// need. Compile processes are not among them. It asks each function's supervisor, which takes some microseconds.
+    ///
+    /// ```
+    /// # use wasmpool::{Pool, ProcessRole};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// assert_eq!(pool.apply::<_, i64>(3)?, 9);
+    /// for process in pool.processes() {
+    ///     println!("{}: {:?}, item {:?}, for {:?}", process.pid, process.role, process.item, process.since.elapsed());
+    /// }
+    /// assert!(pool.processes().iter().any(|process| process.role == ProcessRole::Worker));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        self.function.shared.processes()
+    }
+
     /// Stops taking new calls, which then return [`Error::Closed`]; calls made before are finished.
     ///
     /// ```
@@ -163,6 +192,49 @@ impl Pool {
     /// ```
     pub fn close(&self) {
         self.function.shared.close();
+    }
+
+    /// Stops taking new calls as [`close`](Self::close) does, and cancels the items that no worker has begun: they become
+    /// failures of kind `cancelled`. Items that run are finished. An [`imap`](Function::imap) reads no more items, and
+    /// ends with [`Error::Closed`] behind those that it has read. It returns at once; [`join`](Self::join) waits.
+    ///
+    /// A worker that was given several items at a time may finish some more of them, for up to 100 ms; then it is ended,
+    /// and they are cancelled, too.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Kind, Pool};
+    /// let pool = Pool::builder("examples/spin.wat").workers(1).build()?;
+    /// let results = [pool.map_async::<_, i64>([1; 3])?, pool.map_async([-1, 2])?];
+    /// results[0].wait();
+    /// // Python: executor.shutdown(wait=False, cancel_futures=True)
+    /// pool.cancel_pending();
+    /// assert!(matches!(pool.apply::<_, i64>(8), Err(Error::Closed)));
+    /// assert_eq!(results[0].get()?, [1, 1, 1]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel_pending(&self) {
+        self.function.shared.cancel_pending();
+    }
+
+    /// Stops taking new calls as [`close`](Self::close) does, and returns at once: what was called for still runs, and
+    /// then the processes end. Dropping the pool would end them now. They still end with the program, so one that needs
+    /// the results waits for those.
+    ///
+    /// ```
+    /// # use wasmpool::{Error, Pool};
+    /// let pool = Pool::builder("examples/squares.wat").build()?;
+    /// let result = pool.map_async::<_, i64>(0..1000)?;
+    /// // Python: executor.shutdown(wait=False)
+    /// pool.detach();
+    /// assert_eq!(result.get()?.len(), 1000);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn detach(mut self) {
+        self.close();
+        let shared = &self.function.shared;
+        if let Some(keeper) = self.keeper.take().filter(|_| shared.is_ours()) {
+            keeper.leave_alone(shared.clone());
+        }
     }
 
     /// Stops at once: kills the workers, and turns outcomes that are not known into failures of kind `cancelled`.
@@ -271,6 +343,67 @@ impl Pool {
         self.function.map_each(items)
     }
 
+    /// Applies the function to every item, within a time for all of them. See [`Function::map_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::map_timeout`].
+    pub fn map_timeout<A: Argument, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        timeout: Duration,
+    ) -> Result<Vec<R>, Error> {
+        self.function.map_timeout(items, timeout)
+    }
+
+    /// Applies the function to every item, within a time for all of them, and returns what is known by then. See
+    /// [`Function::map_each_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::map_each_timeout`].
+    pub fn map_each_timeout<A: Argument, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        timeout: Duration,
+    ) -> Result<Vec<Result<R, ItemError>>, Error> {
+        self.function.map_each_timeout(items, timeout)
+    }
+
+    /// Applies the function to every item of an iterator that may fail. See [`Function::try_map`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Function::try_map`].
+    pub fn try_map<A: Argument, E, R: ReturnValue>(
+        &self,
+        items: impl IntoIterator<Item = Result<A, E>>,
+    ) -> Result<Vec<R>, Error>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.function.try_map(items)
+    }
+
+    /// Returns an iterator over the results for items of an iterator that may fail. See [`Function::try_imap`].
+    pub fn try_imap<I, A: Argument, E, R: ReturnValue>(&self, items: I) -> Imap<TryItems<I::IntoIter>, R>
+    where
+        I: IntoIterator<Item = Result<A, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.function.try_imap(items)
+    }
+
+    /// Returns an iterator over the results, as they finish, for items of an iterator that may fail. See
+    /// [`Function::try_imap_unordered`].
+    pub fn try_imap_unordered<I, A: Argument, E, R: ReturnValue>(&self, items: I) -> Imap<TryItems<I::IntoIter>, R>
+    where
+        I: IntoIterator<Item = Result<A, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.function.try_imap_unordered(items)
+    }
+
     /// Applies the function to every tuple of arguments. See [`Function::starmap`].
     ///
     /// # Errors
@@ -342,7 +475,7 @@ impl AsRef<Function> for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if !self.function.shared.is_ours() {
+        if !self.function.shared.is_ours() || self.keeper.is_none() {
             return;
         }
         self.terminate();

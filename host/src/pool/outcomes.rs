@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::events::WorkerEvent;
 use super::group::CallGroup;
 use super::job::{FailedItem, Job};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_ipc::lane::host::LARGE;
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::supervisor::{EncodedValue, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded};
+use wasmpool_run::supervisor::{EncodedValue, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, WorkerNews};
 use wasmpool_scheduler::WorkerId;
 
 /// Size in bytes of an allocation that outcomes share.
@@ -134,7 +135,10 @@ impl OutcomeSink for OutcomeRouter {
             }
             Err(failure) => Err(failure),
         }
-        .map_err(|failure| FailedItem { attempts: record.attempts, failure });
+        .map_err(|failure| match failure.kind {
+            FailureKind::Cancelled => FailedItem::cancelled(),
+            _ => FailedItem { attempts: record.attempts, failure },
+        });
         let recorded = if outcome.is_ok() { Recorded::Success } else { Recorded::Failure };
         self.gathered.push((record.index, outcome));
         recorded
@@ -157,6 +161,16 @@ impl OutcomeSink for OutcomeRouter {
     }
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
+
+    fn index_in_call(&mut self, index: u64) -> u64 {
+        self.learn_routes();
+        let route = self.routes.range(..=index).next_back().filter(|(start, route)| index < *start + route.count);
+        route.map_or(index, |(start, route)| index - start + route.first)
+    }
+
+    fn worker_news(&mut self, news: WorkerNews<'_>) {
+        self.group.worker_event(|| WorkerEvent::from(news));
+    }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         self.group.unprotected(lacking);

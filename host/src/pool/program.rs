@@ -5,16 +5,17 @@
 //! called [`crate::worker_entry`], another binary has to answer with its version first, and a process that was started
 //! as a worker never builds a pool.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
@@ -34,6 +35,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// True if [`crate::worker_entry`] was called in this process, so that its binary can serve as worker.
 static OWN_BINARY: AtomicBool = AtomicBool::new(false);
+
+/// The binaries that have reported this version, so that a program that starts many processes asks each once.
+static ANSWERED: Mutex<BTreeSet<FileIdentity>> = Mutex::new(BTreeSet::new());
+
+/// Device and number of a file, and when it was last changed: seconds, and nanoseconds.
+type FileIdentity = (u64, u64, i64, i64);
+
+fn identity(file: &File) -> io::Result<FileIdentity> {
+    let about = file.metadata()?;
+    Ok((about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
+}
 
 /// Records that this process's binary becomes a worker where it is started as one.
 pub fn may_start_own_binary() {
@@ -75,10 +87,18 @@ fn other(path: &Path) -> Result<ChildProgram, Error> {
         .custom_flags(libc::O_PATH)
         .open(&path)
         .map_err(|e| WorkerBinaryError::Unopened { path: path.clone(), source: Arc::new(e) })?;
+    let known = identity(&file).ok();
     let program = ChildProgram::Other(Arc::new(file));
+    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_some_and(|known| answered.contains(&known)) {
+        return Ok(program);
+    }
     let answer = ask(&program).map_err(|e| WorkerBinaryError::Unstarted { path: path.clone(), source: Box::new(e) })?;
     Err(match answer {
-        VersionAnswer::Version(version) if version == env!("CARGO_PKG_VERSION") => return Ok(program),
+        VersionAnswer::Version(version) if version == env!("CARGO_PKG_VERSION") => {
+            answered.extend(known);
+            return Ok(program);
+        }
         VersionAnswer::Version(version) => WorkerBinaryError::OtherVersion { path, version },
         VersionAnswer::Killed(end) => WorkerBinaryError::Killed { path, end },
         VersionAnswer::None => WorkerBinaryError::NoAnswer { path },

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::callbacks::Callback;
@@ -53,7 +54,8 @@ impl<T> AsyncResult<T> {
         AsyncResult { group, job, read }
     }
 
-    /// Waits for the result. May be called repeatedly: each call reads anew what the worker sent.
+    /// Waits for the result, and until its callbacks have returned. May be called repeatedly: each call reads anew what
+    /// the worker sent.
     ///
     /// # Errors
     ///
@@ -94,12 +96,14 @@ impl<T> AsyncResult<T> {
 
     fn get_until(&self, deadline: Option<Instant>) -> Result<T, Error> {
         self.group.check_owner()?;
-        let state = self.job.wait_until_over(deadline);
-        if state.is_over() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
+        let state = self.job.wait_until_settled(deadline);
+        if state.is_settled() { (self.read)(&state) } else { Err(Error::WaitTimeout) }
     }
 
-    /// Waits until the result is there, whether it is a success or a failure. Returns at once in a process that was
-    /// forked off from the pool's; [`get`](Self::get) then returns the reason.
+    /// Waits until the result is there, whether it is a success or a failure, and its callbacks have returned. Returns
+    /// at once in a process that was forked off from the pool's; [`get`](Self::get) then returns the reason.
+    ///
+    /// In a callback it does not wait for callbacks, which run one after the other.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -129,10 +133,30 @@ impl<T> AsyncResult<T> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        self.group.check_owner().is_ok() && self.job.wait_until_over(deadline).is_over()
+        self.group.check_owner().is_ok() && self.job.wait_until_settled(deadline).is_settled()
     }
 
-    /// Returns true if the result is there.
+    /// Has `waker` called when the result is there, if it is not there yet.
+    pub(super) fn wake(&self, waker: &Waker) {
+        if self.group.check_owner().is_ok() {
+            let mut state = self.job.state();
+            if !state.is_settled() {
+                state.wake(waker);
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, waker: &Waker) {
+        if self.group.check_owner().is_ok() {
+            self.job.state().forget(waker);
+        }
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        self.group.check_owner().is_err()
+    }
+
+    /// Returns true if the result is there and its callbacks have returned.
     ///
     /// ```
     /// # use wasmpool::Pool;
@@ -142,7 +166,7 @@ impl<T> AsyncResult<T> {
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
     pub fn ready(&self) -> bool {
-        self.group.check_owner().is_ok() && self.job.state().is_over()
+        self.group.check_owner().is_ok() && self.job.state().is_settled()
     }
 
     /// Returns true if the call succeeded.
@@ -163,7 +187,7 @@ impl<T> AsyncResult<T> {
     pub fn successful(&self) -> Result<bool, Error> {
         self.group.check_owner()?;
         let state = self.job.state();
-        if state.is_over() { Ok((self.read)(&state).is_ok()) } else { Err(Error::Unfinished) }
+        if state.is_settled() { Ok((self.read)(&state).is_ok()) } else { Err(Error::Unfinished) }
     }
 
     /// Gives the call up: outcomes that are not yet known become failures of kind `cancelled`. Items that no worker was
@@ -182,7 +206,7 @@ impl<T> AsyncResult<T> {
         if self.group.check_owner().is_err() {
             return false;
         }
-        let was_over = self.ready();
+        let was_over = self.job.state().is_over();
         self.group.cancel(&self.job);
         !was_over
     }
@@ -190,7 +214,8 @@ impl<T> AsyncResult<T> {
 
 impl<T: 'static> AsyncResult<T> {
     /// Calls `call` with the result once it is there, if it is a success. Callbacks run one after the other, on a
-    /// thread of their own; one that panics affects nothing else.
+    /// thread of their own; one that panics affects nothing else. They have returned when [`wait`](Self::wait) and
+    /// [`get`](Self::get) do, so one that never returns keeps those waiting, and later callbacks of the pool.
     ///
     /// ```
     /// # use std::sync::mpsc;
@@ -236,7 +261,10 @@ impl<T: 'static> AsyncResult<T> {
             return self;
         }
         let (job, read) = (self.job.clone(), self.read);
+        let returned = CallbackReturn(job.clone());
         let callback = Callback(Box::new(move || {
+            // Dropped when the callback has returned, or where it panics or is never called.
+            let _returned = returned;
             let result = read(&job.state());
             call(result);
         }));
@@ -248,6 +276,18 @@ impl<T: 'static> AsyncResult<T> {
     }
 }
 
+/// The end of a callback, which releases those who wait for the result.
+struct CallbackReturn(Arc<Job>);
+
+impl Drop for CallbackReturn {
+    fn drop(&mut self) {
+        for waker in self.0.callback_returned() {
+            // A waker is the user's code. The panic hook has already printed the message.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
 impl<T> Future for AsyncResult<T> {
     type Output = Result<T, Error>;
 
@@ -256,7 +296,7 @@ impl<T> Future for AsyncResult<T> {
             return Poll::Ready(Err(e));
         }
         let mut state = self.job.state();
-        if state.is_over() {
+        if state.is_settled() {
             return Poll::Ready((self.read)(&state));
         }
         state.wake(context.waker());

@@ -1,5 +1,7 @@
 //! The settings of a call, and the methods that change them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::spelled;
@@ -7,23 +9,30 @@ use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::policy::{Isolate, ItemEncoding, ItemLimits, ResultForm, SandboxMode, TaskCall};
 use wasmpool_run::error::Error;
 use wasmpool_run::grants::Grants;
-use wasmpool_scheduler::{ChunkSize, SchedulerConfig};
+use wasmpool_scheduler::{ChunkSize, ItemTerms, SchedulerConfig};
 
-/// The settings of a call. Calls of one task with equal settings share worker processes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CallSettings {
+/// The settings that a worker process is made for. Calls of one task that agree in these share worker processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessSettings {
     pub function: Option<String>,
     /// Parameters that are bound by name, each to a JSON value.
     pub args: Vec<(String, String)>,
     /// JSON argument of the task's `init`.
     pub init: Option<String>,
     pub isolate: Isolate,
+    /// The timeout among these is that of `init`; items have that of their call.
     pub limits: ItemLimits,
     pub sandbox: SandboxMode,
     pub grants: Grants,
-    pub retries: u32,
     pub max_tasks_per_worker: Option<u64>,
-    pub chunk: ChunkSize,
+}
+
+/// The settings of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct CallSettings {
+    process: Arc<ProcessSettings>,
+    /// The settings that calls of the same worker processes may differ in.
+    pub terms: ItemTerms,
     /// Number of items, and of bytes, that a lazy call reads ahead.
     pub buffer: (usize, usize),
     /// The error of a setting that is not possible.
@@ -32,17 +41,10 @@ pub(super) struct CallSettings {
 
 impl Default for CallSettings {
     fn default() -> CallSettings {
+        let process = Arc::<ProcessSettings>::default();
         CallSettings {
-            function: None,
-            args: Vec::new(),
-            init: None,
-            isolate: Isolate::default(),
-            limits: ItemLimits::default(),
-            sandbox: SandboxMode::default(),
-            grants: Grants::default(),
-            retries: 0,
-            max_tasks_per_worker: None,
-            chunk: ChunkSize::Auto,
+            terms: ItemTerms { chunk: ChunkSize::Auto, retries: 0, timeout: process.limits.timeout },
+            process,
             buffer: (4096, 16 << 20),
             wrong: None,
         }
@@ -50,23 +52,45 @@ impl Default for CallSettings {
 }
 
 impl CallSettings {
+    /// Returns the settings that a worker process is made for.
+    pub fn process(&self) -> &Arc<ProcessSettings> {
+        &self.process
+    }
+
+    /// Returns the settings that a worker process is made for, to be changed.
+    pub fn process_mut(&mut self) -> &mut ProcessSettings {
+        Arc::make_mut(&mut self.process)
+    }
+
     /// Sets the function. Bound arguments belong to the previous function and are dropped.
     pub fn function(&mut self, name: &str) {
-        self.function = Some(name.to_owned());
-        self.args.clear();
+        let process = self.process_mut();
+        process.function = Some(name.to_owned());
+        process.args.clear();
     }
 
     pub fn bind(&mut self, name: &str, value: &impl Serialize) {
         match spelled::text(value) {
-            Ok(json) => self.args.push((name.to_owned(), json)),
+            Ok(json) => self.process_mut().args.push((name.to_owned(), json)),
             Err(e) => self.wrong = Some(format!("the argument {name} ({e})")),
         }
     }
 
     pub fn init(&mut self, argument: &impl Serialize) {
         match spelled::text(argument) {
-            Ok(json) => self.init = Some(json),
+            Ok(json) => {
+                self.process_mut().init = Some(json);
+                self.fix_time_of_init();
+            }
             Err(e) => self.wrong = Some(format!("the argument of init ({e})")),
+        }
+    }
+
+    /// Gives `init` as much time as items have now. What a later call allows its items changes nothing about it, since
+    /// it runs when a process starts.
+    pub fn fix_time_of_init(&mut self) {
+        if self.process.init.is_some() {
+            self.process_mut().limits.timeout = self.terms.timeout;
         }
     }
 
@@ -77,19 +101,14 @@ impl CallSettings {
 
     /// Returns the settings for another task in the same pool: limits are kept, and nothing that belongs to this task.
     pub fn of_another_task(&self) -> CallSettings {
-        let &CallSettings { isolate, limits, sandbox, retries, max_tasks_per_worker, chunk, buffer, .. } = self;
-        CallSettings {
-            isolate,
-            limits,
-            sandbox,
-            retries,
-            max_tasks_per_worker,
-            chunk,
-            buffer,
-            ..CallSettings::default()
-        }
+        let &ProcessSettings { isolate, limits, sandbox, max_tasks_per_worker, .. } = &*self.process;
+        let limits = ItemLimits { timeout: ItemLimits::default().timeout, ..limits };
+        let process = ProcessSettings { isolate, limits, sandbox, max_tasks_per_worker, ..ProcessSettings::default() };
+        CallSettings { process: Arc::new(process), terms: self.terms, buffer: self.buffer, wrong: None }
     }
+}
 
+impl ProcessSettings {
     /// Returns the call in the form in which workers are told of it.
     pub fn call(&self, given: GuestGrants, item_form: ItemEncoding, result_form: ResultForm) -> TaskCall {
         TaskCall {
@@ -106,14 +125,12 @@ impl CallSettings {
         }
     }
 
-    /// Returns the scheduler's configuration for a pool of `workers` workers.
+    /// Returns the scheduler's configuration for a pool of `workers` workers. Items come with terms of their own.
     pub fn config(&self, workers: usize, window: usize) -> SchedulerConfig {
         SchedulerConfig {
             // The number of workers is sent as soon as there are items.
             workers: 0,
             ordered: false,
-            chunk: self.chunk,
-            retries: self.retries,
             max_tasks_per_worker: self.max_tasks_per_worker,
             window,
             ..SchedulerConfig::of_limits(self.limits.timeout, workers)
@@ -121,9 +138,117 @@ impl CallSettings {
     }
 }
 
-/// Generates the methods that change a setting of a call, for a builder of a pool, a function, and a pool's own
+/// Generates the methods that change a setting of a call of a pool, for a builder of a pool, a function, and a pool's own
 /// function. `with` is a method of theirs that changes the settings, and `$made` is what it returns.
 macro_rules! settings {
+    ($self:ident, $made:ty, $($receiver:tt)*) => {
+        $crate::pool::settings::process_settings!($self, $made, $($receiver)*);
+
+        /// Limits the wall time of one item, from its start in the worker. Default: 30 s. Calls that differ in this
+        /// share worker processes. An `init` has the time that was set when the pool was built.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use wasmpool::{Error, Kind, Pool};
+        /// let pool = Pool::builder("examples/spin.wat").timeout(Duration::from_millis(100)).build()?;
+        /// match pool.apply::<_, i64>(-1) {
+        ///     Err(Error::Item(e)) => assert_eq!(e.kind, Kind::Timeout),
+        ///     other => panic!("{other:?}"),
+        /// }
+        /// # Ok::<(), Error>(())
+        /// ```
+        pub fn timeout($($receiver)*, timeout: std::time::Duration) -> $made {
+            $self.with(|settings| settings.terms.timeout = timeout.max(std::time::Duration::from_millis(1)))
+        }
+
+        /// Sets how often an instance starts from pristine memory. Default: for every item.
+        ///
+        /// ```
+        /// # use wasmpool::{Isolate, Pool};
+        /// let pool = Pool::builder("examples/counter.wat").workers(1).isolate(Isolate::Worker).build()?;
+        /// let counts: Vec<i64> = pool.map([(), (), ()])?;
+        /// assert_eq!(counts, [1, 2, 3]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn isolate($($receiver)*, isolate: Isolate) -> $made {
+            $self.with(|settings| settings.process_mut().isolate = isolate)
+        }
+
+        /// Sets how often an item is run again whose worker died or that ran out of time. Default: 0. Calls that differ
+        /// in this share worker processes.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").retries(2).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn retries($($receiver)*, retries: u32) -> $made {
+            $self.with(|settings| settings.terms.retries = retries)
+        }
+
+        /// Replaces a worker process after this many items. The next worker is started ahead of need. Default: never.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: Pool(maxtasksperchild=1000)
+        /// let pool = Pool::builder("examples/squares.wat").max_tasks_per_worker(1000).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn max_tasks_per_worker($($receiver)*, items: u64) -> $made {
+            $self.with(|settings| settings.process_mut().max_tasks_per_worker = Some(items.max(1)))
+        }
+
+        /// Sets the number of items per chunk. Default: as many as make a few milliseconds of work, from measured
+        /// times. A failure costs one item, whatever the size of its chunk, and nothing waits for a chunk to fill.
+        /// Calls that differ in this share worker processes, so it may be set for each.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: pool.map(square, range(10), chunksize=5)
+        /// let pool = Pool::builder("examples/squares.wat").chunk_size(5).build()?;
+        /// assert_eq!(pool.map::<_, i64>(0..10)?.len(), 10);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn chunk_size($($receiver)*, items: u32) -> $made {
+            $self.with(|settings| settings.terms.chunk = wasmpool_scheduler::ChunkSize::Fixed(items.max(1)))
+        }
+
+        /// Limits the items that `map` and `imap` read ahead of the outcome that is taken next, as `buffersize` of
+        /// Python's executors does. Default: 4096. Calls that differ in this share worker processes.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// // Python: executor.map(square, itertools.count(), buffersize=100)
+        /// let pool = Pool::builder("examples/squares.wat").buffer_size(100).build()?;
+        /// let first: Vec<i64> = pool.imap(0..).take(3).collect::<Result<_, _>>()?;
+        /// assert_eq!(first, [0, 1, 4]);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn buffer_size($($receiver)*, items: usize) -> $made {
+            $self.with(|settings| settings.buffer.0 = items.max(1))
+        }
+
+        /// Limits the bytes of items and results that `map` and `imap` hold ahead of the outcome that is taken next,
+        /// estimated from the size of the results so far; one item is always read. Default: 16 MiB.
+        ///
+        /// ```
+        /// # use wasmpool::Pool;
+        /// let pool = Pool::builder("examples/squares.wat").buffer_bytes(1 << 20).build()?;
+        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn buffer_bytes($($receiver)*, bytes: usize) -> $made {
+            $self.with(|settings| settings.buffer.1 = bytes.max(1))
+        }
+    };
+}
+pub(super) use settings;
+
+/// Generates the methods that change a setting of a worker process, as `settings` does; also for a builder of a single
+/// process.
+macro_rules! process_settings {
     ($self:ident, $made:ty, $($receiver:tt)*) => {
         /// Binds a parameter by name for every call, as Python's `functools.partial` does. The value is sent once to a
         /// worker, not with each item. Items supply the other parameters.
@@ -155,22 +280,6 @@ macro_rules! settings {
             $self.with(|settings| settings.init(argument))
         }
 
-        /// Limits the wall time of one item, from its start in the worker. Default: 30 s.
-        ///
-        /// ```
-        /// # use std::time::Duration;
-        /// # use wasmpool::{Error, Kind, Pool};
-        /// let pool = Pool::builder("examples/spin.wat").timeout(Duration::from_millis(100)).build()?;
-        /// match pool.apply::<_, i64>(-1) {
-        ///     Err(Error::Item(e)) => assert_eq!(e.kind, Kind::Timeout),
-        ///     other => panic!("{other:?}"),
-        /// }
-        /// # Ok::<(), Error>(())
-        /// ```
-        pub fn timeout($($receiver)*, timeout: std::time::Duration) -> $made {
-            $self.with(|settings| settings.limits.timeout = timeout.max(std::time::Duration::from_millis(1)))
-        }
-
         /// Limits the linear memory of one instance, in bytes. Default: 256 MiB.
         ///
         /// ```
@@ -180,7 +289,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn memory($($receiver)*, bytes: u64) -> $made {
-            $self.with(|settings| settings.limits.memory = bytes)
+            $self.with(|settings| settings.process_mut().limits.memory = bytes)
         }
 
         /// Limits the instructions of one item, in wasmtime's units of fuel. Default: no limit, which costs nothing; a
@@ -196,7 +305,7 @@ macro_rules! settings {
         /// # Ok::<(), Error>(())
         /// ```
         pub fn fuel($($receiver)*, fuel: u64) -> $made {
-            $self.with(|settings| settings.limits.fuel = Some(fuel))
+            $self.with(|settings| settings.process_mut().limits.fuel = Some(fuel))
         }
 
         /// Limits the bytes of one encoded result. Default: 16 MiB. The pool may hold as many results of this size as
@@ -212,87 +321,7 @@ macro_rules! settings {
         /// # Ok::<(), Error>(())
         /// ```
         pub fn max_output($($receiver)*, bytes: u64) -> $made {
-            $self.with(|settings| settings.limits.max_output = bytes)
-        }
-
-        /// Sets how often an instance starts from pristine memory. Default: for every item.
-        ///
-        /// ```
-        /// # use wasmpool::{Isolate, Pool};
-        /// let pool = Pool::builder("examples/counter.wat").workers(1).isolate(Isolate::Worker).build()?;
-        /// let counts: Vec<i64> = pool.map([(), (), ()])?;
-        /// assert_eq!(counts, [1, 2, 3]);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn isolate($($receiver)*, isolate: Isolate) -> $made {
-            $self.with(|settings| settings.isolate = isolate)
-        }
-
-        /// Sets how often an item is run again whose worker died or that ran out of time. Default: 0.
-        ///
-        /// ```
-        /// # use wasmpool::Pool;
-        /// let pool = Pool::builder("examples/squares.wat").retries(2).build()?;
-        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn retries($($receiver)*, retries: u32) -> $made {
-            $self.with(|settings| settings.retries = retries)
-        }
-
-        /// Replaces a worker process after this many items. The next worker is started ahead of need. Default: never.
-        ///
-        /// ```
-        /// # use wasmpool::Pool;
-        /// // Python: Pool(maxtasksperchild=1000)
-        /// let pool = Pool::builder("examples/squares.wat").max_tasks_per_worker(1000).build()?;
-        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn max_tasks_per_worker($($receiver)*, items: u64) -> $made {
-            $self.with(|settings| settings.max_tasks_per_worker = Some(items.max(1)))
-        }
-
-        /// Sets the number of items per chunk. Default: as many as make a few milliseconds of work, from measured
-        /// times. A failure costs one item, whatever the size of its chunk, and nothing waits for a chunk to fill.
-        ///
-        /// ```
-        /// # use wasmpool::Pool;
-        /// // Python: pool.map(square, range(10), chunksize=5)
-        /// let pool = Pool::builder("examples/squares.wat").chunk_size(5).build()?;
-        /// assert_eq!(pool.map::<_, i64>(0..10)?.len(), 10);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn chunk_size($($receiver)*, items: u32) -> $made {
-            $self.with(|settings| settings.chunk = wasmpool_scheduler::ChunkSize::Fixed(items.max(1)))
-        }
-
-        /// Limits the items that `map` and `imap` read ahead of the outcome that is taken next, as `buffersize` of
-        /// Python's executors does. Default: 4096.
-        ///
-        /// ```
-        /// # use wasmpool::Pool;
-        /// // Python: executor.map(square, itertools.count(), buffersize=100)
-        /// let pool = Pool::builder("examples/squares.wat").buffer_size(100).build()?;
-        /// let first: Vec<i64> = pool.imap(0..).take(3).collect::<Result<_, _>>()?;
-        /// assert_eq!(first, [0, 1, 4]);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn buffer_size($($receiver)*, items: usize) -> $made {
-            $self.with(|settings| settings.buffer.0 = items.max(1))
-        }
-
-        /// Limits the bytes of items and results that `map` and `imap` hold ahead of the outcome that is taken next,
-        /// estimated from the size of the results so far; one item is always read. Default: 16 MiB.
-        ///
-        /// ```
-        /// # use wasmpool::Pool;
-        /// let pool = Pool::builder("examples/squares.wat").buffer_bytes(1 << 20).build()?;
-        /// # assert_eq!(pool.apply::<_, i64>(3)?, 9);
-        /// # Ok::<(), wasmpool::Error>(())
-        /// ```
-        pub fn buffer_bytes($($receiver)*, bytes: usize) -> $made {
-            $self.with(|settings| settings.buffer.1 = bytes.max(1))
+            $self.with(|settings| settings.process_mut().limits.max_output = bytes)
         }
 
         /// Lets the task see an environment variable. It sees no others.
@@ -304,7 +333,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_env($($receiver)*, name: &str, value: &str) -> $made {
-            $self.with(|settings| settings.grants.env.push((name.to_owned(), value.to_owned())))
+            $self.with(|settings| settings.process_mut().grants.env.push((name.to_owned(), value.to_owned())))
         }
 
         /// Lets the task reach the directory `host`, and all below it, as `guest`; also for writing if `writable` is
@@ -318,7 +347,7 @@ macro_rules! settings {
         /// ```
         pub fn grant_dir($($receiver)*, host: impl Into<std::path::PathBuf>, guest: &str, writable: bool) -> $made {
             let directory = wasmpool_run::grants::DirectoryGrant { host: host.into(), guest: guest.to_owned(), writable };
-            $self.with(|settings| settings.grants.directories.push(directory))
+            $self.with(|settings| settings.process_mut().grants.directories.push(directory))
         }
 
         /// Gives the task a writable directory, as `guest`, that is empty at the start of each item. It lies in the
@@ -332,7 +361,7 @@ macro_rules! settings {
         /// # Ok::<(), wasmpool::Error>(())
         /// ```
         pub fn grant_scratch($($receiver)*, guest: &str) -> $made {
-            $self.with(|settings| settings.grants.scratch = Some(guest.to_owned()))
+            $self.with(|settings| settings.process_mut().grants.scratch = Some(guest.to_owned()))
         }
 
         /// Lets the task open TCP connections to `port` of `host`, a name or an address.
@@ -345,8 +374,8 @@ macro_rules! settings {
         /// ```
         pub fn grant_net($($receiver)*, host: &str, port: u16) -> $made {
             let peer = wasmpool_run::grants::PeerGrant { host: host.to_owned(), port };
-            $self.with(|settings| settings.grants.peers.push(peer))
+            $self.with(|settings| settings.process_mut().grants.peers.push(peer))
         }
     };
 }
-pub(super) use settings;
+pub(super) use process_settings;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callback, Callbacks};
+use super::events::{ProcessInfo, ProcessRole, WorkerEvent, WorkerHook};
 use super::group::{CallGroup, GroupKey};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
@@ -27,6 +28,7 @@ pub(super) struct SharedWorkers {
     pub program: ChildProgram,
     pub spares: SpareWorkers,
     pub callbacks: Callbacks,
+    hook: Option<WorkerHook>,
     budget: AtomicUsize,
     /// True once no calls are taken; groups end when their jobs are over.
     closing: AtomicBool,
@@ -54,7 +56,7 @@ impl fmt::Debug for SharedWorkers {
 }
 
 impl SharedWorkers {
-    pub fn new(program: ChildProgram, workers: usize) -> SharedWorkers {
+    pub fn new(program: ChildProgram, workers: usize, hook: Option<WorkerHook>) -> SharedWorkers {
         // How much each worker may take is known when the first call is made.
         let room = Room::new(HostPlacement::Stays, Workers { count: workers, each: 0 });
         SharedWorkers {
@@ -62,6 +64,7 @@ impl SharedWorkers {
             spares: SpareWorkers::new(program.clone(), room),
             program,
             callbacks: Callbacks::default(),
+            hook,
             budget: AtomicUsize::new(workers),
             closing: AtomicBool::new(false),
             central: Mutex::default(),
@@ -161,6 +164,33 @@ impl SharedWorkers {
         self.lock().unprotected.iter().cloned().collect()
     }
 
+    /// Tells the hook of an event, if there is one.
+    pub fn worker_event(&self, event: impl FnOnce() -> WorkerEvent) {
+        if let Some(WorkerHook(hook)) = &self.hook {
+            let (hook, event) = (hook.clone(), event());
+            self.callbacks.call(Callback(Box::new(move || hook(&event))));
+        }
+    }
+
+    /// Returns all processes of the pool, by number.
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        if !self.is_ours() {
+            return Vec::new();
+        }
+        let spares = self.spares.waiting().into_iter();
+        let spares = spares.map(|(pid, since)| (pid, ProcessRole::Spare, None, since));
+        let groups: Vec<Arc<CallGroup>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
+        let workers = groups.iter().flat_map(|group| group.report()).map(|report| {
+            let role = if report.ready { ProcessRole::Worker } else { ProcessRole::Starting };
+            (report.pid, role, report.item, report.since)
+        });
+        let all = spares.chain(workers);
+        let mut all: Vec<ProcessInfo> =
+            all.map(|(pid, role, item, since)| ProcessInfo { pid, role, name: None, item, since }).collect();
+        all.sort_by_key(|process| process.pid);
+        all
+    }
+
     // ---- the end -----------------------------------------------------------------------------------------------------
 
     pub fn close(&self) {
@@ -184,6 +214,18 @@ impl SharedWorkers {
         drop(central);
         for group in groups {
             group.terminate();
+        }
+    }
+
+    /// Takes no more calls, and cancels the items that no worker has begun.
+    pub fn cancel_pending(&self) {
+        self.close();
+        if !self.is_ours() {
+            return;
+        }
+        let groups: Vec<Arc<CallGroup>> = self.lock().groups.values().map(|(group, _)| group.clone()).collect();
+        for group in groups {
+            group.cancel_pending();
         }
     }
 
