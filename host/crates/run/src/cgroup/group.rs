@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Group {
         }
         sweep(own);
         let failed = |e: io::Error| NoCgroup::Refused { place: own.to_owned(), source: Arc::new(e) };
-        let (folder, held) = make_folder(&own.join(workers())).map_err(failed)?;
+        let (folder, held) = make_folder(own).map_err(failed)?;
         let set_up = || -> io::Result<(File, ThreadPlacement)> {
             let threads = ThreadPlacement { enter: writer(&folder, "tasks")?, leave: writer(own, "tasks")? };
             write(&folder, "memory.limit_in_bytes", &bounds.memory.to_string())?;
@@ -155,7 +156,7 @@ impl Group {
         moved.hand_on("memory").map_err(failed)?;
         // Without this controller, only the limits of each process bound the number of processes.
         let _ = moved.hand_on("pids");
-        let (folder, held) = make_folder(&place.join(workers())).map_err(failed)?;
+        let (folder, held) = make_folder(place).map_err(failed)?;
         let set_up = || -> io::Result<File> {
             write(&folder, "memory.max", &bounds.memory.to_string())?;
             let _ = write(&folder, "memory.swap.max", &bounds.memory.to_string());
@@ -239,8 +240,7 @@ impl Drop for Group {
 impl Moved {
     /// Moves this process to a leaf.
     fn leave(&mut self, this: u32) -> io::Result<()> {
-        let [_, name] = place::names(this);
-        let leaf = self.place.join(name);
+        let leaf = self.place.join(place::name_of_leaf(this));
         match fs::create_dir(&leaf) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             _ => {}
@@ -297,11 +297,6 @@ fn home() -> Option<PathBuf> {
     place::membership(&fs::read_to_string(MEMBERSHIP).ok()?).map(|(_, path)| path)
 }
 
-fn workers() -> String {
-    let [workers, _] = place::names(std::process::id());
-    workers
-}
-
 fn is_marked(folder: &Path) -> bool {
     MARKS.iter().any(|mark| {
         let mut value = [0; 2];
@@ -321,20 +316,38 @@ fn look(folder: &Path, is_marked: &dyn Fn(&Path) -> bool) -> Seen {
     }
 }
 
-/// Creates a cgroup, and locks it. A cgroup of this name that is not locked was left by an earlier process with the
-/// same id.
-fn make_folder(folder: &Path) -> io::Result<(PathBuf, File)> {
-    match fs::create_dir(folder) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
+/// Creates a cgroup for the workers of this process in `place`, and locks it. A cgroup of its name that is not locked was
+/// left by an earlier process with the same id, and is used.
+///
+/// A name may be in use: by a process with the same id in another PID namespace, or for a moment by a host that is about to
+/// remove the cgroup, because it is not locked yet. Then the next name is tried.
+fn make_folder(place: &Path) -> io::Result<(PathBuf, File)> {
+    let mut last = io::ErrorKind::AlreadyExists.into();
+    for name in place::names_of_workers(std::process::id()) {
+        let folder = place.join(name);
+        match fs::create_dir(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        match lock(&folder) {
+            Ok(held) => return Ok((folder, held)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) => last = e,
+            Err(e) => return Err(e),
+        }
     }
+    Err(last)
+}
+
+/// Locks a cgroup that is still there.
+fn lock(folder: &Path) -> io::Result<File> {
     let held = File::open(folder)?;
     match held.try_lock() {
-        // It belongs to a process with the same id, in another PID namespace.
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
         // If it cannot be locked, another host may remove it while it is empty.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok((folder.to_owned(), held)),
+        Ok(()) | Err(TryLockError::Error(_)) => {}
     }
+    let is_same = fs::metadata(folder)?.ino() == held.metadata()?.ino();
+    if is_same { Ok(held) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Removes the cgroups that killed hosts have left: those that are not locked. A cgroup that is not empty stays.

@@ -182,12 +182,20 @@ pub fn above(own: &Own) -> Option<&Path> {
     if own.topmost || is_unit { None } else { own.folder.parent() }
 }
 
-/// Returns the names of the cgroups that a process creates: that of its workers, and the leaf that it moves to.
-pub fn names(pid: u32) -> [String; 2] {
-    [format!("{PREFIX}{pid}"), format!("{PREFIX}{pid}{HOST}")]
+/// Returns the names that the cgroup of a process's workers may have: the first that is not in use.
+pub fn names_of_workers(pid: u32) -> impl Iterator<Item = String> {
+    /// More than any process id, so that the names of two processes in one namespace differ.
+    const APART: u64 = 10_000_000;
+    const MOST: u64 = 1000;
+    (0..MOST).map(move |n| format!("{PREFIX}{}", u64::from(pid) + n * APART))
 }
 
-/// Returns true if a cgroup has a name that [`names`] gives.
+/// Returns the name of the leaf that a process moves to.
+pub fn name_of_leaf(pid: u32) -> String {
+    format!("{PREFIX}{pid}{HOST}")
+}
+
+/// Returns true if a cgroup has a name that one of these functions gives.
 pub fn is_ours(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
     let number = name.map(|name| name.strip_suffix(HOST).unwrap_or(name));
@@ -306,7 +314,8 @@ mod tests {
 
     #[test]
     fn names_are_known_again_and_no_others() {
-        assert!(names(7).iter().all(|name| is_ours(&Path::new("/a").join(name))));
+        let mut names = names_of_workers(7).chain([name_of_leaf(7)]);
+        assert!(names.all(|name| is_ours(&Path::new("/a").join(name))));
         for other in ["wasmpool-", "wasmpool-test-7", "wasmpool-7x", "wasmpool--host", "x-7", "wasmpool"] {
             assert!(!is_ours(&Path::new("/a").join(other)), "{other}");
         }

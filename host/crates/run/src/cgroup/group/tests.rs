@@ -25,9 +25,15 @@ fn delegated(folder: &Path, processes: &str) {
     );
 }
 
+/// Returns the cgroup of a process's workers if nobody else has its name.
+fn workers_of(place: &Path, pid: u32) -> PathBuf {
+    place.join(place::names_of_workers(pid).next().expect("a name"))
+}
+
 /// Makes the directories and files that the kernel would make in new cgroups, and returns their paths.
 fn to_come(place: &Path) -> [PathBuf; 2] {
-    let all = place::names(std::process::id()).map(|name| place.join(name));
+    let this = std::process::id();
+    let all = [workers_of(place, this), place.join(place::name_of_leaf(this))];
     let [workers, leaf] = &all;
     cgroup(workers, &["memory.max", "memory.swap.max", "pids.max", "cgroup.procs"].map(|name| (name, "")));
     cgroup(leaf, &[("cgroup.procs", "")]);
@@ -117,12 +123,40 @@ fn what_killed_hosts_left_is_removed_and_nothing_else() {
         fs::create_dir(at(name)).expect("a directory");
     }
     fs::create_dir(at("wasmpool-3/in-use")).expect("a directory");
-    let (_, _held) = make_folder(&at("wasmpool-1")).expect("held");
+    let _held = lock(&at("wasmpool-1")).expect("held");
     sweep(tree.path());
     let mut left: Vec<String> =
         below(tree.path()).iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
     left.sort();
     assert_eq!(left, ["other", "wasmpool-1", "wasmpool-3", "wasmpool-test-4"]);
+}
+
+#[test]
+fn a_name_that_another_process_has_locked_is_left_to_it() {
+    let tree = TempDir::new().expect("a directory");
+    let first = workers_of(tree.path(), std::process::id());
+    let (folder, held) = make_folder(tree.path()).expect("a cgroup");
+    assert_eq!(folder, first);
+    // The same id in another PID namespace, or the lock of a host that is about to remove it.
+    let (second, _held) = make_folder(tree.path()).expect("another cgroup");
+    assert!(second != first && place::is_ours(&second), "{second:?}");
+    drop(held);
+    let (again, _held) = make_folder(tree.path()).expect("the first again");
+    assert_eq!(again, first);
+}
+
+#[test]
+fn hosts_that_start_and_remove_what_was_left_at_the_same_time_all_get_a_cgroup() {
+    let tree = TempDir::new().expect("a directory");
+    let starting = || {
+        for _ in 0..300 {
+            sweep(tree.path());
+            let (folder, _held) = make_folder(tree.path()).expect("a cgroup");
+            assert!(folder.exists(), "it was removed though it is locked");
+            fs::remove_dir(folder).expect("removed");
+        }
+    };
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(starting))));
 }
 
 #[test]
@@ -154,7 +188,8 @@ fn a_child_is_in_it_from_its_start_and_whoever_starts_it_is_not() {
     let Some(group) = real() else {
         return;
     };
-    let (folder, name) = (group.folder().to_owned(), workers());
+    let folder = group.folder().to_owned();
+    let name = folder.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
     let before = membership("thread-self");
     let mut command = Command::new("cat");
     let mut child = group.start(|| command.stdin(Stdio::piped()).spawn()).expect("a child");
