@@ -63,6 +63,9 @@ pub fn main() -> ExitCode {
         Err(e) => return explain(e).into(),
     };
     given::tell_what_the_environment_gives(&matches, &arguments.command);
+    if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor) {
+        signals::leave_at_once();
+    }
     let origins = ArgOrigins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
     let result = caught("the command", || match arguments.command {
         Command::Map(map) => told(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),

@@ -58,8 +58,7 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     let came = patiently(None, || EventFd::from_flags(flags).map_err(io::Error::from))?;
     let signals = Arc::new(Signals { came, last: AtomicI32::new(0), at_once: AtomicBool::new(false) });
     let told = signals.clone();
-    let heard = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGTSTP];
-    let heard: SigSet = heard.into_iter().filter(|&signal| !is_ignored(signal)).collect();
+    let heard = heard();
     // Blocked in every thread that is started from here on; children get an empty mask again.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&heard), None).map_err(io::Error::from)?;
     start_thread("signals", move || {
@@ -83,6 +82,32 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
         }
     })?;
     Ok(signals)
+}
+
+/// Ends the program at the first SIGINT or SIGTERM from now on, for a command that has nothing to finish. The default action
+/// would leave the cgroup of its children behind. It is kept only where no thread can be started.
+pub fn leave_at_once() {
+    let heard = heard();
+    // Blocked in every thread, as above.
+    if sigprocmask(SigmaskHow::SIG_BLOCK, Some(&heard), None).is_err() {
+        return;
+    }
+    let waiting = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        while let Ok(signal) = heard.wait() {
+            match signal {
+                Signal::SIGTSTP => suspend(),
+                signal => exit(signal),
+            }
+        }
+    });
+    if waiting.is_err() {
+        let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&heard), None);
+    }
+}
+
+/// Returns the signals that were not ignored when this program was started.
+fn heard() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGTSTP].into_iter().filter(|&signal| !is_ignored(signal)).collect()
 }
 
 /// Ends the program at once. Its children would end with it, but their cgroup would stay.

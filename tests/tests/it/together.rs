@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use crate::support::bombs::nested;
-use crate::support::guest::wat;
+use crate::support::guest::{Task, wat};
 use crate::support::host::Host;
 use crate::support::pressure::Memory;
 use crate::support::process::Process;
@@ -71,13 +71,17 @@ fn workers_are_in_a_cgroup_of_their_own_and_their_host_is_not() {
     }
 }
 
+/// Returns a task that takes long to compile.
+fn slow() -> Task {
+    nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", 25_000)
+}
+
 #[test]
 fn the_compile_process_is_in_it_too() {
     if !is_given() {
         return;
     }
-    let task = nested(b"\x03\x40\x20\x00\x42\x01\x7c\x21\x00\x20\x00\x50\x0d\x00", b"\x0b", 25_000);
-    let host = map(&task).arg("-v").env("WASMPOOL_CACHE_DIR", "").start();
+    let host = map(&slow()).arg("-v").env("WASMPOOL_CACHE_DIR", "").start();
     let folder = folder(&host);
     assert!(is_in(&host.child("compile"), &folder));
 }
@@ -196,6 +200,28 @@ fn a_run_that_is_left_at_once_leaves_no_cgroup_either() {
     host.signal(Signal::SIGINT);
     assert_eq!(host.code(), 128 + Signal::SIGINT as i32, "{}", host.said());
     assert!(!folder.exists(), "left behind: {}", folder.display());
+}
+
+#[test]
+fn a_command_that_compiles_and_is_interrupted_leaves_no_cgroup_either() {
+    if !is_given() {
+        return;
+    }
+    let slow = slow();
+    for (command, signal) in [
+        ("inspect", Signal::SIGINT),
+        ("compile", Signal::SIGTERM),
+        ("inspect", Signal::SIGTERM),
+        ("compile", Signal::SIGINT),
+    ] {
+        let cache = tempfile::TempDir::new().expect("a temporary directory");
+        let host = &mut wasmpool().args([command, "-v"]).task(&slow).env("WASMPOOL_CACHE_DIR", cache.path()).start();
+        let folder = folder(host);
+        assert!(is_in(&host.child("compile"), &folder));
+        host.signal(signal);
+        assert_eq!(host.code(), 128 + signal as i32, "{command}: {}", host.said());
+        assert!(!folder.exists(), "{command} left behind: {}", folder.display());
+    }
 }
 
 #[test]
