@@ -210,6 +210,9 @@ fn failed_items_among_the_results() {
     refused(run(), &["--failed -", "standard output", "-o FILE"]);
     refused(run().args(["-o", "-"]), &["--failed -"]);
     refused(map(&wat(SQUARE)).env("WASMPOOL_FAILED", "-"), &["WASMPOOL_FAILED of the environment"]);
+    // A pipe is the same under every name.
+    refused(map(&wat(SQUARE)).args(["--failed", "/dev/stdout"]), &["--failed /dev/stdout", "standard output"]);
+    refused(map(&wat(SQUARE)).args(["--failed", "/dev/fd/1", "-o", "/dev/stdout"]), &["the same pipe"]);
     // They may have it for themselves.
     let output = run().args(["-o", "results"]).input("3\n\"x\"\n").run().exits(1);
     assert!(output.text().contains("invalid-input"), "{}", output.text());

@@ -60,10 +60,10 @@ pub enum UsageError {
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; one that is called so is ./-")]
     NoStream { said: String, why: &'static str },
     #[error(
-        "{failed} writes failed items to standard output, among the results: name a file for either, with --failed FILE \
+        "{failed} writes failed items to {to}, among the results: name a file for either, with --failed FILE \
          or -o FILE (a file that is called - is ./-)"
     )]
-    FailedAmongResults { failed: String },
+    FailedAmongResults { failed: String, to: &'static str },
     #[error("standard input is both {first} and {second}, and can be read only once: name a file for one of them")]
     StandardInputTwice { first: String, second: String },
     /// The policy or the manifest of a plugin cannot be used.

@@ -10,7 +10,7 @@ use crate::cli::spec::ManyItems;
 use crate::cli::units::NamedTask;
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::place::FileId;
-use wasmpool_run::stdio::Stdin;
+use wasmpool_run::stdio::{Stdin, Stdout};
 
 /// The path that stands for a standard stream.
 const STREAM: &str = "-";
@@ -72,8 +72,14 @@ fn reads_items(input: &[&Path]) -> Option<String> {
 pub fn of_many_items(items: &ManyItems) -> Result<(), UsageError> {
     of_file(&items.journal, "--journal", "a journal is kept in a file")?;
     of_file(&items.results, "--results", "results are put into a directory")?;
-    if is_stream(items.failed.as_deref()) && items.output.as_deref().is_none_or(|output| is_stream(Some(output))) {
-        return Err(UsageError::FailedAmongResults { failed: items.failed.said_as("--failed", STREAM).to_string() });
+    let Some(failed) = items.failed.as_deref() else {
+        return Ok(());
+    };
+    let output = items.output.as_deref().unwrap_or(Path::new(STREAM));
+    if is_stream(Some(failed)) && is_stream(Some(output)) || is_same_pipe(failed, output) {
+        let failed = items.failed.said_as("--failed", &ForeignText::of(failed).to_string()).to_string();
+        let to = if is_stream(Some(output)) { "standard output" } else { "the same pipe" };
+        return Err(UsageError::FailedAmongResults { failed, to });
     }
     Ok(())
 }
@@ -84,6 +90,18 @@ pub fn of_file(path: &Sourced<Option<PathBuf>>, option: &'static str, why: &'sta
         true => Err(UsageError::NoStream { said: path.said_as(option, STREAM).to_string(), why }),
         false => Ok(()),
     }
+}
+
+/// Returns true if two paths lead to the same pipe, under whatever names.
+fn is_same_pipe(one: &Path, other: &Path) -> bool {
+    let pipe = |path: &Path| {
+        let found = match is_stream(Some(path)) {
+            true => Stdout.duplicate().and_then(|file| file.metadata()),
+            false => std::fs::metadata(path),
+        };
+        found.ok().filter(|found| found.file_type().is_fifo()).map(|found| FileId::of(&found))
+    };
+    pipe(one).is_some_and(|one| Some(one) == pipe(other))
 }
 
 fn is_stream(path: Option<&Path>) -> bool {
