@@ -112,8 +112,7 @@ fn heard() -> SigSet {
 
 /// Ends the program at once. Its children would end with it, but their cgroup would stay.
 fn exit(signal: Signal) -> ! {
-    signal_children(Signal::SIGKILL);
-    cgroup::remove_now();
+    cgroup::remove_now(|| signal_children(Signal::SIGKILL));
     std::process::exit(128 + signal as i32)
 }
 

@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use group::{Bounds, Group};
 pub use place::NoCgroup;
@@ -183,6 +186,10 @@ impl Drop for Room {
 
 /// Starts a process in the cgroup, if there is one.
 pub fn start(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    // The process exits at any moment, and what is started now would only keep the cgroup from being removed.
+    while ENDS.load(Ordering::SeqCst) {
+        thread::park();
+    }
     let group = children().group().cloned();
     match group {
         Some(group) => group.start(start),
@@ -190,11 +197,29 @@ pub fn start(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
     }
 }
 
-/// Removes the cgroup before the process exits without dropping anything. Its children are dead or dying.
-pub fn remove_now() {
-    // A thread that holds the lock may never release it.
-    if let Ok(mut children) = CHILDREN.try_lock() {
-        children.group = None;
+/// True once the process is about to exit.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Removes the cgroup before the process exits without dropping anything. `kill` ends all children; others are not started
+/// any more.
+pub fn remove_now(kill: impl Fn()) {
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(1);
+    ENDS.store(true, Ordering::SeqCst);
+    for _ in 0..TRIES {
+        kill();
+        // A thread that holds the lock may be removing the cgroup itself, or may never release it.
+        if let Ok(mut children) = CHILDREN.try_lock() {
+            match children.group.take() {
+                Some(Ok(group)) => match Arc::try_unwrap(group) {
+                    Ok(group) => return drop(group),
+                    // A thread is starting a child there.
+                    Err(group) => children.group = Some(Ok(group)),
+                },
+                _ => return,
+            }
+        }
+        thread::sleep(PAUSE);
     }
 }
 
