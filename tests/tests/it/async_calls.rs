@@ -78,8 +78,8 @@ fn a_call_of_an_async_function_counts_however_it_is_made() {
 fn each_time_that_a_task_gives_way_counts() {
     let (lower, lowered, call) = SYNC_LOWER;
     let task = calling(CALLBACK, YIELDS, lower, lowered, call);
-    assert_eq!(ends(&task, 500_000, &[], "1\n"), ["fuel"]);
-    assert_eq!(ends(&task, 1_000_000, &[], "1\n2\n1\n"), ["ok", "fuel", "ok"]);
+    assert_eq!(ends(&task, 1_000_000, &[], "1\n"), ["fuel"]);
+    assert_eq!(ends(&task, 1_500_000, &[], "1\n2\n1\n"), ["ok", "fuel", "ok"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_instruction_for_back_pressure_counts() {
   (core instance $code (instantiate $code
     (with "" (instance (export "more" (func $more)) (export "less" (func $less))))))
   (func (export "f") async (param "n" s64) (canon lift (core func $code "f"))))"#;
-    assert_eq!(ends(task, 40_000, &[], "100\n1000\n100\n"), ["ok", "fuel", "ok"]);
+    assert_eq!(ends(task, 400_000, &[], "100\n1000\n100\n"), ["ok", "fuel", "ok"]);
 }
 
 /// Two components, of which one writes to a stream or a future and the other reads from it: `elements` of `ty`, which may use

@@ -88,13 +88,13 @@ const NOW: &str = r#""clock_time_get" (func $it (param i32 i64 i32) (result i32)
 fn random_numbers_are_counted_by_their_bytes() {
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         let call = "(call $it (i32.const 0) (i32.const 100000))";
-        counts(&preview1(module, RANDOM, call), 100_000);
+        counts(&preview1(module, RANDOM, call), 200_000);
     }
     let random = r#"
   (import "wasi:random/random@0.2.0" (instance $random (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))"#;
     let import = r#";; (param i64 i32)
   (core func $it (canon lower (func $random "get-random-bytes") (memory $m) (realloc $realloc)))"#;
-    counts(&preview2(random, import, "(call $it (i64.const 100000) (i32.const 0))"), 100_000);
+    counts(&preview2(random, import, "(call $it (i64.const 100000) (i32.const 0))"), 200_000);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn subscriptions_are_counted() {
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         // A subscription of zeros: the time of day, at once.
         let call = "(call $it (i32.const 0) (i32.const 1000000) (i32.const 1000) (i32.const 2000000))";
-        counts(&preview1(module, POLL, call), 100_000);
+        counts(&preview1(module, POLL, call), 250_000);
     }
     // The same subscription, a thousand times.
     let poll = r#"
@@ -141,7 +141,7 @@ fn subscriptions_are_counted() {
     (export "m" (memory $m)) (export "subscribe" (func $subscribe)) (export "poll" (func $poll))))))
   (func (export "f") (param "n" s64) (canon lift (core func $i "f"))))"#
     );
-    counts(&task, 10_000);
+    counts(&task, 25_000);
 }
 
 #[test]
@@ -208,15 +208,34 @@ fn every_call_is_counted() {
 }
 
 #[test]
+fn a_call_that_concerns_a_file_counts_more() {
+    let path = r#""path_unlink_file" (func $it (param i32 i32 i32) (result i32))"#;
+    let stat = r#""fd_filestat_get" (func $it (param i32 i32) (result i32))"#;
+    let size = r#""fd_filestat_set_size" (func $it (param i32 i64) (result i32))"#;
+    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        for (import, call, each) in [
+            (path, "(call $it (i32.const 3) (i32.const 0) (i32.const 1))", 2500),
+            (stat, "(call $it (i32.const 3) (i32.const 0))", 1500),
+            (size, "(call $it (i32.const 3) (i64.const 0))", 2500),
+        ] {
+            let task = preview1(module, import, call);
+            let fuel = (each * 1000).to_string();
+            let args = ["--scratch", "/s", "--fuel", &fuel];
+            assert_eq!(ends(&task, &args, "100\n1000\n100\n"), ["ok", "fuel", "ok"], "{import}");
+        }
+    }
+}
+
+#[test]
 fn fuel_for_the_host_and_for_instructions_is_one_fuel() {
-    // Each poll takes some 60,000 units by itself.
+    // Neither takes all of it by itself.
     let task = preview1(
         "wasi_snapshot_preview1",
         RANDOM,
         "(block (result i32) (memory.fill (i32.const 0) (i32.const 1) (i32.wrap_i64 (local.get $n))) \
          (call $it (i32.const 0) (i32.wrap_i64 (local.get $n))) (local.set $n (i64.const 0)))",
     );
-    assert_eq!(ends(&task, &["--fuel", "100000"], "40000\n60000\n"), ["ok", "fuel"]);
+    assert_eq!(ends(&task, &["--fuel", "100000"], "30000\n45000\n"), ["ok", "fuel"]);
 }
 
 #[test]

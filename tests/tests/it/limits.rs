@@ -223,9 +223,11 @@ fn an_operation_for_which_the_runtime_is_called_counts_as_many() {
         ("(memory 1 2)", "(drop (memory.grow (i32.const 60000)))", 100),
         ("(table $t 1 funcref)", "(drop (table.grow $t (ref.null func) (i32.const 0)))", 100),
         ("(tag $e)", "(block $b (try_table (catch_all $b) (throw $e)))", 150),
-        ("(elem declare func $f)", "(drop (ref.func $f))", 20),
-        ("(type $s (struct (field i32)))", "(drop (struct.new $s (i32.const 1)))", 20),
-        ("(type $a (array i8))", "(drop (array.new_default $a (i32.const 1)))", 20),
+        ("(elem declare func $f)", "(drop (ref.func $f))", 25),
+        ("(elem $e func $f)", "(elem.drop $e)", 10),
+        ("(memory 1)", "(memory.fill (i32.const 0) (i32.const 0) (i32.const 0))", 40),
+        ("(type $s (struct (field i32)))", "(drop (struct.new $s (i32.const 1)))", 60),
+        ("(type $a (array i8))", "(drop (array.new_default $a (i32.const 1)))", 60),
     ] {
         let task = format!(
             r#"

@@ -22,6 +22,7 @@ mod compile;
 mod compile_bombs;
 mod concurrent;
 mod copies;
+mod costs;
 mod csv;
 mod death;
 mod deterministic;

@@ -76,7 +76,7 @@ pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str, is_async:
         "wasi:io/streams" => link_streams(&mut linker.instance(STREAMS)?, is_async),
         "wasi:io/poll" => define(&mut linker.instance(POLL)?, is_async, "poll", |state, (list,)| {
             Box::pin(async move {
-                state.meter.each(Vec::<Resource<DynPollable>>::len(&list))?;
+                state.meter.subscriptions(Vec::<Resource<DynPollable>>::len(&list))?;
                 Ok((Poll::poll(state.ctx().table, list).await?,))
             })
         }),
@@ -160,6 +160,10 @@ fn link_files(instance: &mut LinkerInstance<'_, StoreState>, is_async: bool) -> 
     files! { instance, is_async:
         "read" read(len: u64, offset: u64) bytes len.min(MOST_READ) as usize;
         "write" write(bytes: Vec<u8>, offset: u64) bytes bytes.len();
+        "set-size" set_size(size: u64) files 2;
+        "sync" sync() files 3;
+        "sync-data" sync_data() files 3;
+        "stat" stat() files 1;
     }
     path_calls! { files! { instance, is_async: } }
     deterministic::link_directories(instance, is_async)
@@ -304,7 +308,9 @@ macro_rules! core_files {
             fd_pread(fd: i32, list: i32, count: i32, at: i64, told: i32).await
                 counts |meter, memory| buffers(meter, memory, list, count);
             poll_oneoff(given: i32, events: i32, count: i32, told: i32).await
-                counts |meter, memory| meter.each(count as u32 as usize);
+                counts |meter, memory| meter.subscriptions(count as u32 as usize);
+            // Pages are given back.
+            fd_filestat_set_size(fd: i32, size: i64).await counts |meter, memory| meter.files(2);
             path_create_directory(fd: i32, path: i32, len: i32).await counts |meter, memory| meter.path(len as u32 as usize);
             path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, access: i64, change: i64, which: i32).await
                 counts |meter, memory| meter.path(len as u32 as usize);

@@ -223,7 +223,10 @@ fn link_files(linker: &mut Linker<StoreState>, is_async: bool) -> wasmtime::Resu
     let mut files = linker.instance(FILES)?;
     link_directories(&mut files, is_async)?;
     define(&mut files, is_async, "[method]descriptor.stat", |state, (file,)| {
-        Box::pin(async move { Ok((answer(state.filesystem().stat(file).await)?.map(without_times),)) })
+        Box::pin(async move {
+            state.meter.files(1)?;
+            Ok((answer(state.filesystem().stat(file).await)?.map(without_times),))
+        })
     })?;
     define(&mut files, is_async, "[method]descriptor.stat-at", |state, params| {
         let (directory, flags, path): (Resource<Descriptor>, PathFlags, String) = params;
@@ -261,6 +264,7 @@ pub fn link_directories(files: &mut LinkerInstance<'_, StoreState>, is_async: bo
 /// Returns all entries of a directory, sorted by name, and counts each.
 pub async fn entries(state: &mut StoreState, directory: Resource<Descriptor>) -> FsResult<Vec<DirectoryEntry>> {
     let meter = state.meter.clone();
+    meter.directory(0).map_err(FsError::trap)?;
     let mut files = state.filesystem();
     let stream = files.read_directory(directory).await?;
     let mut entries = Vec::new();
@@ -270,7 +274,7 @@ pub async fn entries(state: &mut StoreState, directory: Resource<Descriptor>) ->
             Ok(None) => break Ok(()),
             Err(e) => break Err(e),
         }
-        meter.entries(1).map_err(FsError::trap)?;
+        meter.entry().map_err(FsError::trap)?;
     };
     HostDirectoryEntryStream::drop(&mut files, stream).map_err(FsError::trap)?;
     all?;
@@ -309,7 +313,7 @@ pub fn link_core(linker: &mut CoreLinker<StoreState>) -> wasmtime::Result<()> {
             };
             let (bytes, state) = memory.data_and_store_mut(&mut caller);
             state.meter.call()?;
-            state.meter.each(count as usize)?;
+            state.meter.subscriptions(count as usize)?;
             Ok(poll_oneoff(bytes, &state.clock(), given, events, count, told).unwrap_or(FAULT))
         },
     )?;

@@ -33,17 +33,26 @@ pub fn config(profile: EngineProfile) -> Config {
 /// stack took twenty to eighty times as long as others. Operations on many bytes or elements count each of these in
 /// addition.
 fn costs() -> OperatorCost {
-    const ALLOCATES: u8 = 20;
+    const ALLOCATES: u8 = 60;
+    const CALLS: u8 = 2;
     OperatorCost {
+        Call: CALLS,
+        CallIndirect: CALLS,
+        CallRef: CALLS,
+        ReturnCall: CALLS,
+        ReturnCallIndirect: CALLS,
+        ReturnCallRef: CALLS,
         Throw: 150,
         ThrowRef: 150,
         MemoryGrow: 100,
         TableGrow: 100,
-        MemoryFill: 10,
+        MemoryFill: 40,
         MemoryCopy: 10,
         MemoryInit: 10,
         TableInit: 10,
-        RefFunc: 20,
+        DataDrop: 10,
+        ElemDrop: 10,
+        RefFunc: 25,
         StructNew: ALLOCATES,
         StructNewDefault: ALLOCATES,
         ArrayNew: ALLOCATES,

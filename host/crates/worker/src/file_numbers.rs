@@ -90,6 +90,7 @@ fn link_files(linker: &mut ComponentLinker<StoreState>, is_async: bool) -> wasmt
     let mut files = linker.instance(FILES)?;
     define(&mut files, is_async, "[method]descriptor.metadata-hash", |state, (file,)| {
         Box::pin(async move {
+            state.meter.files(1)?;
             let hash = answer(HostDescriptor::metadata_hash(&mut state.filesystem(), file).await)?;
             Ok((hash.and_then(|hash| own(state, hash)),))
         })
@@ -189,7 +190,7 @@ fn renumber(state: &mut StoreState, memory: &mut [u8], told: i32, layout: &Files
 macro_rules! core {
     ($linker:ident, $module:literal, $functions:ident, $layout:ident) => {
         core! { $linker, $module, $functions, $layout:
-            fd_filestat_get(fd: i32) bytes 0;
+            fd_filestat_get(fd: i32) files 1;
             path_filestat_get(fd: i32, flags: i32, path: i32, len: i32) path len as u32 as usize;
         }
         $linker.func_wrap(
@@ -250,7 +251,7 @@ fn list_anew(
         Err(error) => return Ok(Err(used_up::preview1(state, error))),
     };
     // Every entry was looked at, however few the guest has room for.
-    state.meter.entries(listing.len())?;
+    state.meter.directory(listing.len())?;
     if state.is_deterministic() {
         listing.sort();
     }
@@ -289,9 +290,10 @@ fn read_directory(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::Meter;
 
     fn limiter(left: usize) -> MemoryLimiter {
-        MemoryLimiter { left, refused: false }
+        MemoryLimiter { left, refused: false, collects: false, meter: Meter::default() }
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct LinkedTask {
     pub manner: CallStrategy,
     /// True if it has or imports async functions, so that it is called through the async interface of the runtime.
     pub is_async: bool,
+    /// True if its engine has garbage-collected values.
+    pub collects: bool,
 }
 
 impl LinkedTask {
@@ -58,6 +60,7 @@ impl LinkedTask {
             slot: 0,
             manner: CallStrategy::Command,
             is_async: false,
+            collects: false,
         }
     }
 }
@@ -225,7 +228,7 @@ pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &WorkerSetup
         TaskFormat::Core => core(engine, artifact, &setup.call),
     }?;
     check_columns(&task, &setup.call.columns)?;
-    Ok(task)
+    Ok(LinkedTask { collects: setup.meta.profile.collects(), ..task })
 }
 
 /// Reports files of CSV of which no row can fit, once and before any row is run.
@@ -281,6 +284,7 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
         returns,
         manner,
         is_async,
+        collects: false,
     })
 }
 
@@ -594,6 +598,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTas
         returns,
         manner,
         is_async: false,
+        collects: false,
     })
 }
 

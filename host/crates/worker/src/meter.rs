@@ -26,15 +26,27 @@ use super::state::StoreState;
 
 /// Units that any call of the host counts.
 const CALL: u64 = 500;
-/// Units that each thing counts that a call is given: a subscription, a buffer, a variable.
+/// Units that each thing counts that a call is given: a buffer, a variable.
 const EACH: u64 = 100;
-/// Units that an entry of a directory counts: it is looked up, and the file's number is requested.
+/// Units that a subscription counts, for which a timer is made or a descriptor looked at.
+const SUBSCRIPTION: u64 = 250;
+/// Units that a random byte counts.
+const RANDOM_BYTE: u64 = 2;
+/// Units that a look at a file counts in addition to the call, and those of a path that is followed, however short.
+const FILE: u64 = 1000;
+const PATH: u64 = 2000;
+/// Units that an entry of a directory counts: it is looked up, and the file's number is requested. The directory itself counts
+/// as much.
 const ENTRY: u64 = 3000;
 /// Units that a byte of a path counts. The kernel follows the path, and the links that are in it.
 const PATH_BYTE: u64 = 20;
 /// Maximum number of bytes of links that one path may lead along: as many links as the kernel follows, each of the
 /// maximum length.
 const MOST_LINKED: u64 = 40 << 12;
+
+/// Units that growing a memory counts if it is refused. If the memory is that of garbage-collected values, the engine collects
+/// garbage next: it goes through the whole stack, which took up to half a millisecond, however little it then finds.
+const REFUSED: u64 = 500_000;
 
 /// Number of bytes of values that one unit pays for, and number of bytes that are free. A guest that writes the values
 /// that it passes has paid more: each byte written becomes a value of some forty bytes.
@@ -107,21 +119,37 @@ impl Meter {
         self.take((things as u64).saturating_mul(EACH))
     }
 
+    /// Counts this many subscriptions, in addition to the call.
+    pub fn subscriptions(&self, subscriptions: usize) -> wasmtime::Result<()> {
+        self.take((subscriptions as u64).saturating_mul(SUBSCRIPTION))
+    }
+
+    /// Counts looks at this many open files, in addition to the call.
+    pub fn files(&self, files: usize) -> wasmtime::Result<()> {
+        self.take((files as u64).saturating_mul(FILE))
+    }
+
     /// Counts this many bytes, in addition to the call.
     pub fn bytes(&self, bytes: usize) -> wasmtime::Result<()> {
         self.take(bytes as u64)
     }
 
-    /// Counts this many entries of a directory, in addition to the call.
-    pub fn entries(&self, entries: usize) -> wasmtime::Result<()> {
-        self.take((entries as u64).saturating_mul(ENTRY))
+    /// Counts a directory and this many entries of it, in addition to the call.
+    pub fn directory(&self, entries: usize) -> wasmtime::Result<()> {
+        self.take((entries as u64).saturating_add(1).saturating_mul(ENTRY))
+    }
+
+    /// Counts another entry of a directory.
+    pub fn entry(&self) -> wasmtime::Result<()> {
+        self.take(ENTRY)
     }
 
     /// Counts a path of this many bytes, in addition to the call. It may lead along all links that the instance has
     /// created.
     pub fn path(&self, bytes: usize) -> wasmtime::Result<()> {
         let linked = self.0.as_ref().map_or(0, |count| count.linked.load(Ordering::Relaxed).min(MOST_LINKED));
-        self.take((bytes as u64).saturating_add(linked).saturating_mul(PATH_BYTE))
+        let bytes = (bytes as u64).saturating_add(linked);
+        self.take(bytes.saturating_mul(PATH_BYTE).saturating_add(PATH))
     }
 
     /// Records that a link is created whose target has this many bytes.
@@ -144,6 +172,15 @@ impl Meter {
     /// Counts a call in a place that has no way to fail. If there is no fuel for it, this unwinds to [`Meter::during`].
     pub fn call_or_unwind(&self) {
         unwind_without(self.call());
+    }
+
+    /// Counts that growing a memory was refused, in the same way: what the engine does next has no way to fail.
+    pub fn refused_or_unwind(&self) {
+        unwind_without(self.take(REFUSED));
+    }
+
+    fn random_or_unwind(&self, bytes: usize) {
+        unwind_without(self.take((bytes as u64).saturating_mul(RANDOM_BYTE)));
     }
 
     fn bytes_or_unwind(&self, bytes: usize) {
@@ -197,17 +234,17 @@ impl<R: Rng> TryRng for MeteredRandom<R> {
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         // The runtime draws one for each byte that is requested.
-        self.meter.bytes_or_unwind(1);
+        self.meter.random_or_unwind(1);
         Ok(self.of.next_u32())
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.meter.bytes_or_unwind(1);
+        self.meter.random_or_unwind(1);
         Ok(self.of.next_u64())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.meter.bytes_or_unwind(bytes.len());
+        self.meter.random_or_unwind(bytes.len());
         self.of.fill_bytes(bytes);
         Ok(())
     }

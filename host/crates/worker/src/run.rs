@@ -547,6 +547,7 @@ fn instantiate(
     invocation: Option<CommandInvocation>,
 ) -> Result<LiveInstance, Failure> {
     let mut store = Store::new(&task.engine, StoreState::new(&call.limits, Arc::clone(wasi), invocation));
+    store.data_mut().limiter.collects = task.collects;
     store.limiter(|state| &mut state.limiter);
     if let Some(fuel) = call.limits.fuel {
         store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;

@@ -67,7 +67,12 @@ impl StoreState {
         let meter = Meter::new(limits.fuel);
         let cost = meter.is_counting().then(|| Box::new(meter.clone()) as Box<dyn Cost>);
         StoreState {
-            limiter: MemoryLimiter { left: usize::try_from(limits.memory).unwrap_or(usize::MAX), refused: false },
+            limiter: MemoryLimiter {
+                left: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+                refused: false,
+                collects: false,
+                meter: meter.clone(),
+            },
             objects: InstanceObjects::new(Arc::clone(&grants.shared), cost),
             cursors: KeyCursors::default(),
             meter,
@@ -239,11 +244,19 @@ pub struct MemoryLimiter {
     pub left: usize,
     /// True if growing was refused: what fails afterwards failed for lack of memory.
     pub refused: bool,
+    /// True if one of the memories may be that of garbage-collected values.
+    pub collects: bool,
+    /// Counts what follows where growing is refused.
+    pub meter: Meter,
 }
 
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.take(desired.saturating_sub(current), maximum.is_none_or(|most| desired <= most)))
+        let grows = self.take(desired.saturating_sub(current), maximum.is_none_or(|most| desired <= most));
+        if !grows && self.collects {
+            self.meter.refused_or_unwind();
+        }
+        Ok(grows)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {

@@ -7,12 +7,16 @@
 //! themselves, at the cost of one element.
 
 mod arrays;
+mod unwinding;
 
-use wasm_encoder::{BlockType, Encode, Instruction, MemArg, Module, RawSection, ValType};
+use wasm_encoder::{BlockType, Encode, Instruction, InstructionSink, MemArg, Module, RawSection, ValType};
 use wasmparser::{
     BinaryReader, CodeSectionReader, CompositeInnerType, DataKind, ElementItems, MemoryType, Operator, Parser, Payload,
     StorageType, TableType, TypeRef,
 };
+
+use self::unwinding::Clauses;
+use super::copies::waste;
 
 /// Returns the task with these checks. `None` if it needs none, or cannot be read.
 pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
@@ -178,17 +182,20 @@ impl ModuleFacts {
             BoundsChecks { known: self, first: params as u32 + declared, locals: Vec::new(), code: Vec::new() };
         let mut operators = body.get_operators_reader().ok()?;
         let (first, mut copied) = (operators.original_position(), operators.original_position());
+        let mut clauses = Clauses::default();
         while !operators.eof() {
             let at = operators.original_position();
             let operator = operators.read().ok()?;
-            if !is_bulk(&operator) {
+            let uncounted = clauses.cost_of(&operator).saturating_add(self.cost_of(&operator));
+            if !is_bulk(&operator) && uncounted == 0 {
                 continue;
             }
             checks.code.extend_from_slice(section.get(copied..at)?);
             copied = at;
             checks.check(&operator)?;
+            waste(&mut InstructionSink::new(&mut checks.code), uncounted);
         }
-        if checks.locals.is_empty() {
+        if checks.code.is_empty() {
             return Some(None);
         }
         let BoundsChecks { locals, code, .. } = checks;
@@ -405,6 +412,28 @@ mod tests {
             wat::parse_str("(module (memory 1) (func (param i32) (drop (i32.load (local.get 0)))))").expect("wasm");
         assert!(check_first(&plain).is_none());
         assert!(check_first(b"\0asm\x01\0\0\0\x0a\xff").is_none());
+    }
+
+    #[test]
+    fn what_many_clauses_surround_is_still_valid() {
+        let clauses = "(catch $t $out) ".repeat(20);
+        for body in [
+            format!("(block $out (try_table {clauses} (throw $t)))"),
+            format!(
+                "(block $out (try_table {clauses} (try_table (block (call $f)) (if (i32.const 1) (then (call $f))))) (call $f))"
+            ),
+        ] {
+            let wasm = wat::parse_str(format!("(module (tag $t) (func $f {body}))")).expect("wasm");
+            let counted = check_first(&wasm).expect("it is changed");
+            let mut config = wasmtime::Config::new();
+            config.wasm_gc(true).wasm_function_references(true).wasm_exceptions(true);
+            let engine = wasmtime::Engine::new(&config).expect("an engine");
+            let valid = wasmtime::Module::validate(&engine, &counted);
+            assert!(valid.is_ok(), "{body}: {valid:?}");
+        }
+        let few = wat::parse_str("(module (tag $t) (func (block $out (try_table (catch $t $out) (throw $t)))))")
+            .expect("wasm");
+        assert!(check_first(&few).is_none());
     }
 
     #[test]

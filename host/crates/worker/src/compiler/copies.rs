@@ -23,6 +23,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, CustomSectionReader, Instance, Parser, Payload,
 };
 
+pub use self::counters::waste;
 use self::counters::{Counter, Counts, module, name};
 use self::uses::{OfCanonical, OfComponent, Uses};
 

@@ -2,7 +2,7 @@
 
 use wasm_encoder::ValType;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasmparser::component_types::{ComponentDefinedType, ComponentValType};
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentDefinedType, ComponentValType};
 use wasmparser::types::TypesRef;
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, CanonicalOption, Encoding, Parser, Payload, Validator, WasmFeatures,
@@ -103,13 +103,30 @@ fn add(to: &mut OfComponent, section: &[CanonicalFunction], types: TypesRef<'_>,
 
 /// Returns the counters in front of functions that the engine calls for this one.
 fn called(canonical: &CanonicalFunction, types: TypesRef<'_>, weights: &mut Weights) -> Vec<(u32, Counter)> {
-    let byte = moved(canonical, types, weights).map_or(1, Weight::byte);
+    let byte = moved(canonical, types, weights).map_or_else(|| passed(canonical, types, weights), Weight::byte);
     let called = options(canonical).iter().filter_map(|option| match option {
         CanonicalOption::Realloc(realloc) => Some((*realloc, Counts::Room { byte })),
         CanonicalOption::Callback(callback) => Some((*callback, Counts::Call(RESUMES))),
         _ => None,
     });
     called.filter_map(|(function, counts)| Some((function, of_function(function, counts, types)?))).collect()
+}
+
+/// Returns what each byte counts that a call of this function copies; 1 at least.
+fn passed(canonical: &CanonicalFunction, types: TypesRef<'_>, weights: &mut Weights) -> u64 {
+    let id = match canonical {
+        CanonicalFunction::Lower { func_index, .. } => types.component_function_at(*func_index),
+        CanonicalFunction::Lift { type_index, .. } => match types.component_any_type_at(*type_index) {
+            ComponentAnyTypeId::Func(id) => id,
+            _ => return 1,
+        },
+        _ => return 1,
+    };
+    let Some(ty) = types.get(id) else {
+        return 1;
+    };
+    let values = ty.params.iter().map(|(_, ty)| ty).chain(&ty.result);
+    values.map(|ty| weights.of(Some(ty), types).byte_in_call()).max().unwrap_or(1)
 }
 
 /// The counter for a function of a component.
@@ -122,12 +139,12 @@ fn of_function(function: u32, counts: Counts, types: TypesRef<'_>) -> Option<Cou
     Some(Counter { params: same(ty.params())?, results: same(ty.results())?, counts })
 }
 
-/// The time that functions of the engine take, in nanoseconds: those that do something with a resource, those that look
-/// or wait for something, and those that go on with another task, or begin one.
+/// The time that functions of the engine take, in nanoseconds: those that do something with a resource, those that only
+/// look at something, those that look or wait for something, and those that go on with other tasks, or begin one.
 const RESOURCE: u64 = 50;
 const NOTES: u64 = 20;
 const WAITS: u64 = 200;
-const RESUMES: u64 = 700;
+const RESUMES: u64 = 1000;
 const BEGINS: u64 = 2000;
 /// Instructions that a read or write counts in addition to what it moves, because the engine looks for a party that
 /// waits for it.
@@ -145,10 +162,15 @@ fn counts(canonical: &CanonicalFunction, types: TypesRef<'_>, weights: &mut Weig
         }
         F::Lower { func_index, .. } => {
             let ty = types.get(types.component_function_at(*func_index))?;
-            return ty.async_.then_some(Counts::Call(BEGINS));
+            let handles = ty.params.iter().map(|(_, ty)| ty).chain(&ty.result);
+            let begins = if ty.async_ { BEGINS } else { 0 };
+            let units = handles.map(|ty| weights.of(Some(ty), types).in_call()).fold(begins, u64::saturating_add);
+            return (units > 0).then_some(Counts::Call(units));
         }
         F::TaskReturn { .. } | F::TaskCancel => Counts::Call(WAITS),
-        F::BackpressureInc | F::BackpressureDec => Counts::Call(NOTES),
+        F::BackpressureInc | F::ResourceRep { .. } => Counts::Call(NOTES),
+        // Each call that waits is looked at.
+        F::BackpressureDec => Counts::Call(RESUMES),
         F::ResourceNew { .. } | F::ResourceDrop { .. } => Counts::Call(RESOURCE),
         F::StreamNew { .. }
         | F::FutureNew { .. }

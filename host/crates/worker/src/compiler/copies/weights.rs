@@ -13,6 +13,9 @@ use wasmparser::types::TypesRef;
 const VALUE: u64 = 80;
 const COMPOUND: u64 = 160;
 
+/// Instructions that a handle counts which a call passes on.
+const HANDLE: u64 = 50;
+
 /// The cost of the values of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
@@ -25,11 +28,15 @@ pub struct Weight {
     byte: u64,
     /// True if it is a number, for which all bytes are valid.
     is_number: bool,
+    /// Maximum number of handles in it, without those in its lists.
+    handles: u64,
+    /// Maximum number of instructions that a byte of its lists counts for the handles in it.
+    handle_byte: u64,
 }
 
 impl Weight {
     const fn scalar(size: u64) -> Weight {
-        Weight { size, align: size, value: VALUE, byte: 1, is_number: false }
+        Weight { size, align: size, value: VALUE, byte: 1, is_number: false, handles: 0, handle_byte: 1 }
     }
 
     const fn number(size: u64) -> Weight {
@@ -37,8 +44,8 @@ impl Weight {
     }
 
     const NOTHING: Weight = Weight { value: 0, align: 1, ..Weight::scalar(0) };
-    const HANDLE: Weight = Weight { value: COMPOUND, ..Weight::scalar(4) };
-    const STRING: Weight = Weight { size: 8, ..Weight::HANDLE };
+    const HANDLE: Weight = Weight { value: COMPOUND, handles: 1, ..Weight::scalar(4) };
+    const STRING: Weight = Weight { size: 8, handles: 0, ..Weight::HANDLE };
 
     /// Returns the instructions that an element counts which a stream moves; 1 at least.
     pub fn in_stream(self) -> u64 {
@@ -55,9 +62,22 @@ impl Weight {
         self.byte
     }
 
+    /// Returns the instructions that a call counts which passes it on, for its handles. Those in its lists count by their bytes.
+    pub fn in_call(self) -> u64 {
+        self.handles.saturating_mul(HANDLE)
+    }
+
+    /// Returns the instructions that each byte of its lists and strings counts in a call.
+    pub fn byte_in_call(self) -> u64 {
+        self.handle_byte
+    }
+
     /// Returns the weight of a list of such elements, whose bytes lie elsewhere.
     fn list(self) -> Weight {
-        Weight { byte: self.byte.max(self.value.div_ceil(self.size.max(1))), ..Weight::STRING }
+        let size = self.size.max(1);
+        let byte = self.byte.max(self.value.div_ceil(size));
+        let handle_byte = self.handle_byte.max(self.handles.saturating_mul(HANDLE).div_ceil(size));
+        Weight { byte, handle_byte, ..Weight::STRING }
     }
 
     /// Returns the weight of these fields, one after the other.
@@ -73,6 +93,8 @@ impl Weight {
             value: self.value.saturating_add(next.value),
             byte: self.byte.max(next.byte),
             is_number: false,
+            handles: self.handles.saturating_add(next.handles),
+            handle_byte: self.handle_byte.max(next.handle_byte),
         }
     }
 
@@ -89,6 +111,8 @@ impl Weight {
             value: all.value.max(payload.value),
             byte: all.byte.max(payload.byte),
             is_number: false,
+            handles: all.handles.max(payload.handles),
+            handle_byte: all.handle_byte.max(payload.handle_byte),
         });
         Weight { value: COMPOUND.saturating_add(largest.value), ..which.followed_by(largest).rounded() }
     }
@@ -157,7 +181,8 @@ impl Weights {
             T::FixedLengthList { element, length, .. } => {
                 let (element, length) = (self.of(Some(element), types), u64::from(*length));
                 let value = COMPOUND.saturating_add(element.value.saturating_mul(length));
-                Weight { size: element.size.saturating_mul(length), value, is_number: false, ..element }
+                let (size, handles) = (element.size.saturating_mul(length), element.handles.saturating_mul(length));
+                Weight { size, value, is_number: false, handles, ..element }
             }
             T::Own(_) | T::Borrow(_) | T::Future { .. } | T::Stream { .. } => Weight::HANDLE,
         }
