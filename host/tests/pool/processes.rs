@@ -143,7 +143,7 @@ fn the_processes_of_all_pools_share_a_cgroup_that_goes_with_the_last() {
     let folder = memory_cgroup(&workers()[0].0.to_string()).unwrap();
     // Another name of this process's own if the first is in use.
     let number: u64 = folder.file_name().unwrap().to_str().unwrap().strip_prefix("wasmpool-").unwrap().parse().unwrap();
-    assert_eq!(number % 10_000_000, std::process::id().into());
+    assert_eq!(number % 10_000_000, u64::from(std::process::id()));
     assert!(workers().iter().all(|worker| memory_cgroup(&worker.0.to_string()).as_ref() == Some(&folder)));
     assert_eq!(memory_cgroup("self"), own);
     let one = limit(&folder);
