@@ -136,9 +136,10 @@ clean: ## Remove everything that was built
 	cd guest && $(CARGO) clean
 
 # Needs `cargo install cargo-fuzz` and a nightly toolchain.
-FUZZ_SECONDS ?= 1800
+FUZZ_SECONDS ?= 1350
 
 fuzz: ## Let a coverage-guided fuzzer play hostile workers, for an hour and a half in all
 	cd fuzz && $(CARGO) +nightly fuzz run lane -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=4096
 	cd fuzz && $(CARGO) +nightly fuzz run channel -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=4096
 	cd fuzz && $(CARGO) +nightly fuzz run control -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=40000
+	cd fuzz && $(CARGO) +nightly fuzz run objects -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -max_len=4096

@@ -195,8 +195,10 @@ impl Channels<'_> {
         if who.is_empty() {
             return;
         }
-        for _ in 0..self.random.between(1, 3) {
-            let who = who[self.random.below(who.len() as u64) as usize];
+        let busy = self.all.iter().find(|(_, one)| one.alive && one.doing != Doing::Nothing).map(|(who, _)| *who);
+        let some = who[self.random.below(who.len() as u64) as usize];
+        let who = if self.random.per_mille(500) { busy.unwrap_or(some) } else { some };
+        for _ in 0..self.random.between(1, 4) {
             if self.continue_put(who) {
                 continue;
             }
