@@ -107,6 +107,9 @@ impl ProcessBuilder {
 
     /// Sets the name. Default, also for an empty one: `Process-N` for the program's Nth process.
     ///
+    /// A guest that asks for it (`wasmpool:shared/self`) sees a name that was given, and no default. It is something
+    /// granted, so an [`init`](Self::init) then runs in the process itself and not once for all.
+    ///
     /// ```
     /// # use wasmpool::Process;
     /// let process = Process::builder("examples/squares.wat").args(3).start()?;
@@ -196,14 +199,15 @@ impl ProcessBuilder {
         let ProcessBuilder { task, args, item_form, name, daemon, worker_binary, settings } = self;
         settings.check()?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = if name.is_empty() { format!("Process-{number}") } else { name };
+        let given = Some(name).filter(|name| !name.is_empty());
+        let name = given.clone().unwrap_or_else(|| format!("Process-{number}"));
         let program = program::find(worker_binary.as_deref())?;
         let task = LoadedTask::read(&task, program.clone())?;
         let (mailbox, _requests) = patiently(None, Mailbox::new)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let sentinel = patiently(None, || EventFd::from_flags(flags).map_err(std::io::Error::from))?;
         let state = Arc::new(ProcessState::new(name, daemon, mailbox.sender(), sentinel));
-        let call = ProcessCall { task, program, args, item_form, settings };
+        let call = ProcessCall { task, program, args, item_form, settings, name: given };
         let (begun, beginning) = std::sync::mpsc::channel();
         let shared = state.clone();
         let thread =

@@ -35,6 +35,8 @@ pub(super) struct ProcessCall {
     pub args: Batch,
     pub item_form: ItemEncoding,
     pub settings: CallSettings,
+    /// The name that the guest sees, if it was given one.
+    pub name: Option<String>,
 }
 
 impl ProcessCall {
@@ -55,10 +57,11 @@ impl ProcessCall {
     }
 
     fn serve(self, mailbox: &Mailbox, sink: &mut CallSink<'_>) -> Result<(), Error> {
-        let ProcessCall { task, program, args, item_form, settings } = self;
+        let ProcessCall { task, program, args, item_form, settings, name } = self;
         let process = settings.process();
         let cache = ArtifactCache::of_user();
-        let OpenedGrants { given, directories } = process.grants.open(&cache)?;
+        let OpenedGrants { mut given, directories } = process.grants.open(&cache)?;
+        given.shared.name = name;
         let call: TaskCall = process.call(given, item_form, ResultForm::Json);
         // The process starts while the task is looked up.
         let room = Room::new(HostPlacement::Stays, Workers::of(1, &call));

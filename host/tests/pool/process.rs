@@ -32,6 +32,23 @@ const EXIT: &str = r#"
   (core instance $i (instantiate $m (with "" (instance (export "exit" (func $exit))))))
   (func (export "leave") (param "how" u32) (result u32) (canon lift (core func $i "leave"))))"#;
 
+/// `who() -> option<string>`: the name of its process.
+const NAME: &str = r#"
+(component
+  (import "wasmpool:shared/self@0.1.0" (instance $self (export "name" (func (result (option string))))))
+  (core module $memory
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $own (instantiate $memory))
+  (alias core export $own "memory" (core memory $mem))
+  (alias core export $own "realloc" (core func $realloc))
+  (core func $name (canon lower (func $self "name") (memory $mem) (realloc $realloc)))
+  (core module $m
+    (import "" "name" (func $name (param i32)))
+    (func (export "who") (result i32) (call $name (i32.const 16)) (i32.const 16)))
+  (core instance $i (instantiate $m (with "" (instance (export "name" (func $name))))))
+  (func (export "who") (result (option string)) (canon lift (core func $i "who") (memory $mem))))"#;
+
 fn process(task: impl Into<Task>) -> ProcessBuilder {
     Process::builder(task).worker_binary(env!("CARGO_BIN_EXE_wasmpool"))
 }
@@ -90,6 +107,14 @@ fn the_name_is_the_given_one_or_process_n() {
     assert_eq!(named.name(), "a name");
     // Others may be started meanwhile; the one with a name counts, too.
     assert!(number(last.name()) >= number(first.name()) + 2);
+}
+
+#[test]
+fn a_guest_sees_the_name_that_was_given() {
+    let _beside = beside_others();
+    let who = |process: ProcessBuilder| process.start().unwrap().result::<Option<String>>().unwrap();
+    assert_eq!(who(process(NAME.as_bytes()).name("the counter")).as_deref(), Some("the counter"));
+    assert_eq!(who(process(NAME.as_bytes())), None);
 }
 
 #[test]
