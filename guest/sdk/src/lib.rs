@@ -18,9 +18,14 @@
 //!
 //! The SDK is a convenience: any component that exports a function can be
 //! mapped, so a function over WIT types needs `wit-bindgen` only.
+//!
+//! With the feature `shared`, the module [`shared`] has the objects that tasks share: queues, pipes,
+//! values, locks, dicts and more. Without it, a task imports none of their interfaces.
 
 #[doc(hidden)]
 pub mod bindings;
 mod macros;
 #[doc(hidden)]
 pub mod runtime;
+#[cfg(feature = "shared")]
+pub mod shared;

@@ -1,0 +1,111 @@
+//! Conditions.
+
+use std::time::{Duration, Instant};
+
+use crate::bindings::shared::wasmpool::shared::sync;
+
+use super::Error;
+use super::guard::{Guard, Held};
+use super::timeout::{in_rounds, nanoseconds};
+
+/// A condition with a lock of its own, which its holder can acquire again (`--share NAME=condition`).
+pub struct Condition(sync::Condition);
+
+impl Condition {
+    /// Opens the condition of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotGranted`], [`Error::WrongKind`].
+    pub fn open(name: &str) -> Result<Self, Error> {
+        Ok(Self(sync::Condition::open(name)?))
+    }
+
+    /// Acquires the lock until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`], [`Error::Lost`].
+    pub fn acquire(&self, timeout: impl Into<Option<Duration>>) -> Result<ConditionGuard<'_>, Error> {
+        let guard = Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)?;
+        Ok(ConditionGuard { condition: self, guard })
+    }
+}
+
+impl Held for Condition {
+    fn release(&self) -> Result<(), Error> {
+        Ok(self.0.release()?)
+    }
+}
+
+/// The lock of a condition, which is released when this is dropped.
+#[must_use = "dropping this releases the lock"]
+pub struct ConditionGuard<'a> {
+    condition: &'a Condition,
+    guard: Guard<'a>,
+}
+
+impl ConditionGuard<'_> {
+    /// Releases the lock, waits to be notified, and acquires it again, at the timeout too. Returns whether it was notified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn wait(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, Error> {
+        Ok(self.condition.0.wait(nanoseconds(timeout.into()))?)
+    }
+
+    /// Waits until `predicate` returns true, which is asked at once and after each time that this was notified, with the lock held.
+    /// Returns what it returned last: false only at the timeout, which is one for all rounds. With a timeout of 0 it is asked
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the predicate, and [`Error::Lost`].
+    pub fn wait_for(
+        &self,
+        predicate: impl FnMut() -> Result<bool, Error>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<bool, Error> {
+        in_rounds(timeout.into(), predicate, |left| self.wait(left).map(|_| ()), Instant::now)
+    }
+
+    /// Wakes up to this many of those who wait, those first who wait longest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn notify(&self, most: u32) -> Result<(), Error> {
+        Ok(self.condition.0.notify(most)?)
+    }
+
+    /// Wakes all who wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn notify_all(&self) -> Result<(), Error> {
+        Ok(self.condition.0.notify_all()?)
+    }
+
+    /// Returns whether the last holder ended without releasing the lock. This is told once.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.guard.is_abandoned()
+    }
+
+    /// Returns the name of the last holder, if it ended without releasing the lock.
+    #[must_use]
+    pub fn abandoned_by(&self) -> Option<&str> {
+        self.guard.abandoned_by()
+    }
+
+    /// Releases the lock now, and returns what stood in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHeld`], [`Error::Lost`].
+    pub fn release(self) -> Result<(), Error> {
+        self.guard.release()
+    }
+}

@@ -1,0 +1,304 @@
+//! Values and arrays: numbers in shared memory.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::bindings::shared::wasmpool::shared::numbers::{self, Number as Any, Numbers as AnyMany};
+
+use super::Error;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A type that a shared value or the elements of a shared array can have: `i8` to `u64`, `f32`, `f64`, `bool` or `char`.
+pub trait Number: Copy + sealed::Sealed {
+    #[doc(hidden)]
+    fn into_any(self) -> Any;
+    #[doc(hidden)]
+    fn from_any(any: Any) -> Option<Self>;
+    #[doc(hidden)]
+    fn into_many(numbers: &[Self]) -> AnyMany;
+    #[doc(hidden)]
+    fn from_many(many: AnyMany) -> Option<Vec<Self>>;
+    /// Returns whether both are the same, bit for bit: a NaN is itself, and 0.0 is not -0.0.
+    #[doc(hidden)]
+    fn is_same(self, other: Self) -> bool;
+}
+
+macro_rules! numbers {
+    ($($rust:ty, $variant:ident, $same:expr;)*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl Number for $rust {
+            fn into_any(self) -> Any {
+                Any::$variant(self)
+            }
+
+            fn from_any(any: Any) -> Option<Self> {
+                if let Any::$variant(number) = any { Some(number) } else { None }
+            }
+
+            fn into_many(numbers: &[Self]) -> AnyMany {
+                AnyMany::$variant(numbers.to_vec())
+            }
+
+            fn from_many(many: AnyMany) -> Option<Vec<Self>> {
+                if let AnyMany::$variant(numbers) = many { Some(numbers) } else { None }
+            }
+
+            fn is_same(self, other: Self) -> bool {
+                let same: fn(Self, Self) -> bool = $same;
+                same(self, other)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i8, S8, |a, b| a == b;
+    u8, U8, |a, b| a == b;
+    i16, S16, |a, b| a == b;
+    u16, U16, |a, b| a == b;
+    i32, S32, |a, b| a == b;
+    u32, U32, |a, b| a == b;
+    i64, S64, |a, b| a == b;
+    u64, U64, |a, b| a == b;
+    f32, F32, |a, b| a.to_bits() == b.to_bits();
+    f64, F64, |a, b| a.to_bits() == b.to_bits();
+    bool, Boolean, |a, b| a == b;
+    char, Character, |a, b| a == b;
+}
+
+/// A number that tasks share (`--share NAME=value:TYPE`). No operation waits, and each is atomic.
+///
+/// `T` has to be the type that was granted: `i64` for `s64`, `f64` for `f64`, and so on.
+pub struct Value<T: Number> {
+    value: numbers::Value,
+    of: PhantomData<T>,
+}
+
+impl<T: Number> Value<T> {
+    /// Opens the value of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotGranted`], [`Error::WrongKind`] if it is of another type too.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let value = Self { value: numbers::Value::open(name)?, of: PhantomData };
+        value.load().map_err(|error| of_type(name, error))?;
+        Ok(value)
+    }
+
+    /// Returns the value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn load(&self) -> Result<T, Error> {
+        typed(self.value.load()?)
+    }
+
+    /// Sets the value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] where it was granted `:ro`.
+    pub fn store(&self, number: T) -> Result<(), Error> {
+        Ok(self.value.store(number.into_any())?)
+    }
+
+    /// Adds in one step, and returns the sum. Integers wrap around.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
+    pub fn add(&self, number: T) -> Result<T, Error> {
+        typed(self.value.add(number.into_any())?)
+    }
+
+    /// Stores `replacement` if the value is `expected`, in one step. Returns the value before as `Ok` if it was replaced, and as
+    /// `Err` if not. Floats are compared bit for bit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] where it was granted `:ro`.
+    pub fn compare_exchange(&self, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
+        let before = typed(self.value.compare_exchange(expected.into_any(), replacement.into_any())?)?;
+        Ok(exchanged(expected, before))
+    }
+
+    /// Replaces the value by what `change` makes of it, in one step, and returns the new value. Where others change it
+    /// meanwhile, `change` is called again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] where it was granted `:ro`.
+    pub fn update(&self, mut change: impl FnMut(T) -> T) -> Result<T, Error> {
+        let mut before = self.load()?;
+        loop {
+            let after = change(before);
+            match self.compare_exchange(before, after)? {
+                Ok(_) => return Ok(after),
+                Err(other) => before = other,
+            }
+        }
+    }
+}
+
+/// Numbers that tasks share (`--share NAME=array:TYPE:LENGTH`). No operation waits, and each is atomic for each element.
+///
+/// `T` has to be the type that was granted.
+pub struct Array<T: Number> {
+    array: numbers::Array,
+    of: PhantomData<T>,
+}
+
+impl<T: Number> Array<T> {
+    /// Opens the array of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotGranted`], [`Error::WrongKind`] if its elements are of another type too.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let array = Self { array: numbers::Array::open(name)?, of: PhantomData };
+        array.read(0..0).map_err(|error| of_type(name, error))?;
+        Ok(array)
+    }
+
+    /// Returns the number of elements, which never changes.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.array.length()
+    }
+
+    /// Returns whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns an element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`].
+    pub fn load(&self, index: u32) -> Result<T, Error> {
+        typed(self.array.load(index)?)
+    }
+
+    /// Sets an element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
+    pub fn store(&self, index: u32, number: T) -> Result<(), Error> {
+        Ok(self.array.store(index, number.into_any())?)
+    }
+
+    /// Adds to an element in one step, and returns the sum. Integers wrap around.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
+    pub fn add(&self, index: u32, number: T) -> Result<T, Error> {
+        typed(self.array.add(index, number.into_any())?)
+    }
+
+    /// Stores `replacement` if the element is `expected`, in one step. Returns the element before as `Ok` if it was replaced, and
+    /// as `Err` if not. Floats are compared bit for bit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
+    pub fn compare_exchange(&self, index: u32, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
+        let before = typed(self.array.compare_exchange(index, expected.into_any(), replacement.into_any())?)?;
+        Ok(exchanged(expected, before))
+    }
+
+    /// Returns the elements of a range. Each is of one instant; the range is not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`].
+    pub fn read(&self, range: Range<u32>) -> Result<Vec<T>, Error> {
+        let count = range.end.saturating_sub(range.start);
+        T::from_many(self.array.read(range.start, count)?).ok_or_else(another_type::<T>)
+    }
+
+    /// Returns all elements, as [`read`](Self::read) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn to_vec(&self) -> Result<Vec<T>, Error> {
+        self.read(0..self.len())
+    }
+
+    /// Sets the elements from `start` on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
+    pub fn write(&self, start: u32, numbers: &[T]) -> Result<(), Error> {
+        Ok(self.array.write(start, &T::into_many(numbers))?)
+    }
+}
+
+fn typed<T: Number>(any: Any) -> Result<T, Error> {
+    T::from_any(any).ok_or_else(another_type::<T>)
+}
+
+fn another_type<T>() -> Error {
+    Error::WrongKind(format!("its numbers are not of the type `{}`", std::any::type_name::<T>()))
+}
+
+/// Names the object in an error of its type.
+fn of_type(name: &str, error: Error) -> Error {
+    match error {
+        Error::WrongKind(text) => Error::WrongKind(format!("`{name}`: {text}")),
+        error => error,
+    }
+}
+
+fn exchanged<T: Number>(expected: T, before: T) -> Result<T, T> {
+    if expected.is_same(before) { Ok(before) } else { Err(before) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_another_type_is_refused_and_named() {
+        assert_eq!(typed::<i64>(Any::S64(-7)), Ok(-7));
+        let Err(Error::WrongKind(text)) = typed::<i64>(Any::U64(7)) else { panic!("it was taken") };
+        assert!(text.contains("`i64`"), "{text}");
+    }
+
+    #[test]
+    fn floats_are_compared_bit_for_bit() {
+        assert!(exchanged(f64::NAN, f64::NAN).is_ok());
+        assert!(exchanged(0.0, -0.0).is_err());
+        assert_eq!(exchanged(1, 2), Err(2));
+    }
+
+    #[test]
+    fn numbers_of_each_type_come_back_as_they_were() {
+        fn back<T: Number + PartialEq + std::fmt::Debug>(numbers: &[T]) {
+            assert_eq!(T::from_many(T::into_many(numbers)).as_deref(), Some(numbers));
+            assert_eq!(T::from_any(numbers[0].into_any()), Some(numbers[0]));
+        }
+        back(&[i8::MIN, i8::MAX]);
+        back(&[u8::MAX]);
+        back(&[i16::MIN]);
+        back(&[u16::MAX]);
+        back(&[i32::MIN]);
+        back(&[u32::MAX]);
+        back(&[i64::MIN, i64::MAX]);
+        back(&[u64::MAX]);
+        back(&[f32::MIN_POSITIVE]);
+        back(&[f64::MAX]);
+        back(&[true, false]);
+        back(&['🦀']);
+    }
+}
