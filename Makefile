@@ -46,7 +46,7 @@ test: guests ## Run every test
 	$(MAKE) model-wake
 	$(MAKE) conformance CONFORMANCE=--short
 	$(CARGO) test --release --locked -p wasmpool --doc
-	cd guest && $(CARGO) test --locked -p wasmpool-guest
+	cd guest && $(CARGO) test --locked -p wasmpool-guest --all-features
 
 SEEDS ?= 1000000
 

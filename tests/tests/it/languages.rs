@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::exchange;
 use crate::support::guest::{Task, built, built_in};
 use crate::support::record::Record;
 use crate::support::run::{map, wasmpool};
@@ -22,16 +23,18 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Returns the guest in this language, or `None` if its tools were missing, so that `make guests` left it out.
 fn guest(language: &str) -> Option<Task> {
-    if language == "rust" { Some(built("isbn")) } else { built_in(language) }
+    if language == "rust" { Some(built("isbn")) } else { built_in(language, "isbn") }
 }
 
 /// Prevents that missing guests are taken for tests that passed.
 #[test]
 fn guests_that_make_guests_left_out_are_named() {
-    let missing: Vec<_> = LANGUAGES.into_iter().filter(|language| guest(language).is_none()).collect();
-    for language in &missing {
+    let isbn = LANGUAGES.into_iter().filter(|language| guest(language).is_none()).map(|language| ("isbn", language));
+    let exchange = exchange::LANGUAGES.into_iter().filter(|language| built_in(language, "exchange").is_none());
+    let missing: Vec<_> = isbn.chain(exchange.map(|language| ("exchange", language))).collect();
+    for (guest, language) in &missing {
         // Written past the test harness, which would swallow it.
-        let _ = writeln!(stderr(), "left out: the guest in {language}, which `make guests` did not build");
+        let _ = writeln!(stderr(), "left out: {guest} in {language}, which `make guests` did not build");
     }
     let required = std::env::var("GUESTS_REQUIRED").is_ok_and(|value| !matches!(&*value, "" | "0"));
     assert!(!required || missing.is_empty(), "left out, and none may be: {missing:?}; `make guests` says why");

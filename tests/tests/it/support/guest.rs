@@ -49,8 +49,8 @@ pub fn built_for(target: &str, name: &str) -> Task {
     Task { path, _folder: None }
 }
 
-/// Returns the guest of `guest/languages` in a language, if `make guests` could build it.
-pub fn built_in(language: &str) -> Option<Task> {
-    let path = workspace().join(format!("guest/target/languages/isbn-{language}.wasm"));
+/// Returns a guest of `guest/languages` in a language, if `make guests` could build it.
+pub fn built_in(language: &str, guest: &str) -> Option<Task> {
+    let path = workspace().join(format!("guest/target/languages/{guest}-{language}.wasm"));
     path.is_file().then(|| Task { path, _folder: None })
 }

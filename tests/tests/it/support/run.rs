@@ -76,7 +76,7 @@ pub fn map(task: &Task) -> Run {
 }
 
 /// Returns the cache that all tests share: what one test compiled, the next run finds.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 

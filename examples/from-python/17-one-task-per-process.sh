@@ -1,0 +1,10 @@
+#!/bin/sh -eu
+# A pool of 4 runs thirty items, each in a process of its own, and prints the numbers of these processes.
+#
+#     with Pool(4, maxtasksperchild=1) as pool:
+#         for pid in pool.map(getpid, range(30), chunksize=1):
+#             print(pid)
+. "${0%/*}/setup.sh"
+
+seq 30 | wasmpool map "$guest" -f nothing --workers 4 --chunk-size 1 --max-tasks-per-worker 1 --output-format records |
+    sed 's/.*"worker":\([0-9]*\).*/\1/'

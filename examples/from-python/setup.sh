@@ -1,0 +1,18 @@
+# What the programs in this folder have in common: which wasmpool, and which guest. `make build rust-guests` builds both.
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+guest=${GUESTS:-$root/guest/target/wasm32-wasip2/release}/from_python.wasm
+wasmpool() { "${WASMPOOL:-$root/target/release/wasmpool}" "$@"; }
+
+# One process for each item, which starts at once; what the items return is printed as it is.
+processes() { wasmpool map "$guest" --input-format lines --output-format raw --delimiter none --chunk-size 1 "$@"; }
+
+# A folder for what a program writes.
+out=$(mktemp -d)
+trap 'rm -r "$out"' EXIT
+
+# Prints lines as a list of Python.
+as_list() { paste -sd , - | sed 's/,/, /g; s/.*/[&]/'; }
+
+# Prints what a shared object holds in a file of --share-out, as Python would.
+member() { sed 's/.*"'"$1"'":\(\[[^]]*\]\|[^,}]*\).*/\1/; s/,/, /g' "$out/shared.json" | tr '"' "'"; }
