@@ -14,6 +14,7 @@ import time
 from functools import partial
 from statistics import median
 
+import shared_cases
 from measure import HERE, Bar, Case, LeftOut, Sample, Side
 
 PYTHON = "Python multiprocessing.Pool"
@@ -491,4 +492,4 @@ CASES = {
     "memory": memory,
     "workers": workers,
     "sandbox": sandbox,
-}
+} | shared_cases.CASES

@@ -7,13 +7,13 @@ A case is one job and the programs that do it: wasmpool and its yardsticks. They
 on the machine affects all of them. The result is the median of the ratios within a round, since times cannot be compared between
 machines. The yardsticks are
 
-- Python's `multiprocessing.Pool` with `spawn` (yardstick.py);
+- Python's `multiprocessing` with `spawn` (yardstick.py for its Pool, shared_yardstick.py for what processes share);
 - the limit: the same engine in a loop of one thread, without processes, JSON, order and output (the crate limit),
   multiplied by the number of workers; and the same with threads. Only the loop is timed, while wasmpool's time is that of
   the whole command, from its start to its end;
 - the wasmtime command, if it was installed by `make bench-tools`.
 
-Files: cases.py has the cases (add a case there), measure.py measures them, report.py shows the results.
+Files: cases.py and shared_cases.py have the cases (add a case there), measure.py measures them, report.py shows the results.
 """
 
 import argparse

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use wasmpool::{Bytes, Isolate, Pool};
+use wasmpool::{Bytes, Isolate, Pool, Process};
 
 /// Bytes that are shared, not copied.
 type Shared = Bytes<bytes::Bytes>;
@@ -20,17 +20,42 @@ const HANDED_OVER: usize = 64 << 10;
 fn main() -> ExitCode {
     wasmpool::worker_entry();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [task, function, input, workers] = &arguments[..] else {
-        eprintln!("usage: wasmpool-bench-pool TASK FUNCTION INPUT WORKERS, where items end with a NUL each");
-        return ExitCode::from(2);
+    let done = match &arguments[..] {
+        [what, task, count] if what == "process" => {
+            count.parse().map_err(|e| format!("{count:?} processes: {e}")).and_then(|count| processes(task, count))
+        }
+        [task, function, input, workers] => workers
+            .parse()
+            .map_err(|e| format!("{workers:?} workers: {e}"))
+            .and_then(|workers| run(task, function, input, workers)),
+        _ => {
+            eprintln!("usage: wasmpool-bench-pool TASK FUNCTION INPUT WORKERS, where items end with a NUL each");
+            eprintln!("   or: wasmpool-bench-pool process TASK COUNT");
+            return ExitCode::from(2);
+        }
     };
-    match workers.parse().map_err(|e| format!("{workers:?} workers: {e}")).and_then(|n| run(task, function, input, n)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("wasmpool-bench-pool: {e}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts processes one after the other, each for one call, and waits for the end of each.
+fn processes(task: &str, count: usize) -> Result<(), String> {
+    let builder = Process::builder(Path::new(task)).args(3);
+    let one = || match builder.clone().start().and_then(|process| process.join()).map_err(said)?.exitcode() {
+        Some(0) => Ok(()),
+        code => Err(format!("a process ended with {code:?}")),
+    };
+    // Compiles the task.
+    one()?;
+    let start = Instant::now();
+    (0..count).try_for_each(|_| one())?;
+    println!(r#"{{"items":{count},"seconds":{}}}"#, start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 fn run(task: &str, function: &str, input: &str, workers: usize) -> Result<(), String> {

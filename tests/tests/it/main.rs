@@ -66,6 +66,7 @@ mod scarcity;
 mod scratch;
 mod sdk;
 mod several;
+mod shared;
 mod streams;
 mod third_party;
 mod timeouts;

@@ -75,14 +75,14 @@ impl Host {
         workers(self.pid())
     }
 
-    /// Waits for a child in this role: `worker` or `compile`.
+    /// Waits for a child in this role: `worker`, `compile` or `manager`.
     pub fn child(&self, role: &str) -> Process {
-        let line = format!("wasmpool-child\0{role}\0");
-        until(role, || {
-            // The process may have ended by now.
-            let read = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
-            self.descendants().into_iter().find(|process| read(process).starts_with(line.as_bytes()))
-        })
+        until(role, || self.children(role).into_iter().next())
+    }
+
+    /// Returns the children in this role at this moment.
+    pub fn children(&self, role: &str) -> Vec<Process> {
+        children(self.pid(), role)
     }
 
     /// Returns every process below it at this moment.
@@ -183,6 +183,14 @@ impl Drop for Host {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Returns the processes below a host that have this role.
+pub fn children(host: i32, role: &str) -> Vec<Process> {
+    let line = format!("wasmpool-child\0{role}\0");
+    // A process may have ended by now.
+    let read = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+    descendants(host).into_iter().filter(|process| read(process).starts_with(line.as_bytes())).collect()
 }
 
 /// Kills the process, and all below it, once `limit` is over, unless the sender is dropped before.

@@ -1,0 +1,118 @@
+//! The process that keeps the objects: what becomes of a run without it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use super::{Place, Session};
+use crate::support::alone::alone;
+use crate::support::process::{adopt_orphans, descendants};
+use crate::support::until;
+
+/// Returns the folders of cgroups that a run would make one in.
+fn cgroups() -> BTreeSet<PathBuf> {
+    let found = |root: &str| {
+        let list = std::fs::read_dir(root).map(|list| list.filter_map(Result::ok).map(|entry| entry.path()));
+        list.map(|list| list.filter(|path| path.to_string_lossy().contains("wasmpool")).collect()).unwrap_or_default()
+    };
+    let all: [BTreeSet<PathBuf>; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"].map(found);
+    all.into_iter().flatten().collect()
+}
+
+fn shared_memory() -> BTreeSet<OsString> {
+    let list = std::fs::read_dir("/dev/shm").map(|list| list.filter_map(Result::ok).map(|entry| entry.file_name()));
+    list.map(Iterator::collect).unwrap_or_default()
+}
+
+/// Kills the manager of a run whose items are these, and checks its end.
+#[track_caller]
+fn ends_with_its_manager(items: &[&str], is_there: impl Fn(&mut Session)) {
+    alone();
+    adopt_orphans();
+    let place = Place::new();
+    let out = place.write("out.json", "before");
+    let before = (shared_memory(), cgroups());
+    let args = ["--timeout", "10m", "--share-out", out.to_str().expect("a path")];
+    let mut session = Session::start("3", &args, &["jobs=queue", "gate=lock", "total=value:s64"]);
+    items.iter().for_each(|item| session.give(item));
+    is_there(&mut session);
+    let family = session.host.descendants();
+    session.host.child("manager").send(Signal::SIGKILL);
+    while session.host.line().is_some() {}
+    assert_eq!(session.host.code(), 2, "{}", session.host.said());
+    let said = session.host.stderr();
+    let lost = "the process that keeps the shared objects has ended (signal: 9 (SIGKILL)), and what it kept is lost: start the run again";
+    assert_eq!(said.matches("the process that keeps").count(), 1, "{said}");
+    assert!(said.contains(lost), "{said}");
+    session.host.leaves_nothing_behind(&family);
+    let tests = i32::try_from(std::process::id()).expect("a process number");
+    until("no orphan is left", || descendants(tests).is_empty().then_some(()));
+    assert_eq!((shared_memory(), cgroups()), before);
+    // What is lost is not told.
+    assert_eq!(std::fs::read_to_string(out).expect("it is there"), "before");
+    assert_eq!(std::fs::read_dir(place.path("")).expect("a directory").count(), 1);
+}
+
+/// Row 6.15.
+#[test]
+fn the_loss_of_the_manager_ends_a_run_whose_items_wait() {
+    ends_with_its_manager(&["get jobs -", "add total 1 ; get jobs -"], |session| session.until("load total", "1"));
+}
+
+#[test]
+fn the_loss_of_the_manager_ends_a_run_whose_items_compute() {
+    ends_with_its_manager(&["lock gate - ; spin", "spin"], |session| {
+        let _ = session.host.busy_worker();
+    });
+}
+
+#[test]
+fn the_loss_of_the_manager_ends_a_run_that_waits_for_items() {
+    ends_with_its_manager(&[], |session| assert_eq!(session.ask("put jobs a -"), "ok"));
+}
+
+#[test]
+fn the_loss_of_the_manager_ends_a_run_in_the_middle_of_many_messages() {
+    ends_with_its_manager(&["produce jobs 1000000000 16", "consume jobs 1000000000"], |session| {
+        let _ = session.host.busy_worker();
+    });
+}
+
+/// A manager that does not answer blocks no item past its timeout.
+#[test]
+fn an_item_ends_at_its_timeout_while_the_manager_stands_still() {
+    let mut session = Session::start("2", &["--timeout", "500ms"], &["jobs=queue"]);
+    let manager = session.host.child("manager");
+    assert_eq!(session.ask("put jobs a -"), "ok");
+    manager.send(Signal::SIGSTOP);
+    assert_eq!(session.ask("size jobs"), "timeout");
+    assert_eq!(session.ask("size jobs"), "timeout");
+    manager.send(Signal::SIGCONT);
+    session.until("get jobs 0", "a");
+    assert_eq!(session.end(), 1);
+}
+
+/// Row 6.14.
+#[test]
+fn ctrl_c_lets_items_in_work_use_their_objects_to_the_end() {
+    let place = Place::new();
+    let out = place.path("out.json");
+    let mut session = Session::start("1", &["--share-out", out.to_str().expect("a path")], &["jobs=queue", "go=event"]);
+    session.give("set-event go ; put jobs a - ; ?get nothing 0 ; wait-event go - ; join jobs 1500 ; put jobs b -");
+    let _ = session.host.child("manager");
+    // The signal goes to every process of the group, as from a terminal.
+    until("it runs", || (!session.host.workers().is_empty()).then_some(()));
+    session.host.signal(Signal::SIGINT);
+    let mut came = Vec::new();
+    while let Some(line) = session.host.line() {
+        came.push(super::ending(&crate::support::record::Record::read(&line)));
+    }
+    assert_eq!(session.host.code(), 130);
+    // If it had begun, it ran to its end.
+    if !came.is_empty() {
+        assert_eq!(came, ["ok ok not-granted true false ok"]);
+        assert_eq!(place.read("out.json"), serde_json::json!({ "jobs": ["a", "b"], "go": true }));
+    }
+}
