@@ -53,12 +53,12 @@ fn a_manager_that_was_taken_over_reaches_nothing() {
         let asked = Probe { name: attempt.name.to_owned(), targets: targets.clone(), ..Probe::default() };
         match probe(asked, SandboxMode::Strict).unwrap() {
             Ok(ProbeOutcome::Refused(_)) => {}
-            Err(end) if end.contains("SIGSYS") => {}
+            Err(end) if end.to_string().contains("SIGSYS") => {}
             other => failed.push((attempt.name, other)),
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
     // Without its sandbox, the process reaches what the others are refused.
     let asked = Probe { name: "become traceable".to_owned(), targets, ..Probe::default() };
-    assert_eq!(probe(asked, SandboxMode::Off).unwrap(), Ok(ProbeOutcome::Succeeded));
+    assert!(matches!(probe(asked, SandboxMode::Off).unwrap(), Ok(ProbeOutcome::Succeeded)));
 }

@@ -199,12 +199,12 @@ impl Serving {
     }
 }
 
-/// Has a manager process run a probe; `Err` describes how the process ended instead of answering.
+/// Has a manager process run a probe; `Err` is how the process ended instead of answering.
 #[cfg(feature = "probes")]
 pub fn probe(
     probe: wasmpool_core::probe::Probe,
     mode: wasmpool_core::policy::SandboxMode,
-) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, String>> {
+) -> io::Result<Result<wasmpool_core::probe::ProbeOutcome, ChildEnd>> {
     let (control, theirs) = Control::pair()?;
     let child = spawn::start(&ChildProgram::Own, ChildRole::Manager, theirs)?;
     let setup = ManagerSetup { probe: Some(probe), ..ManagerSetup::new(Vec::new(), mode, 1) };
@@ -216,7 +216,7 @@ pub fn probe(
         match control.receive(false)? {
             Incoming::Message(ManagerReport::Entered { .. }) => {}
             Incoming::Message(ManagerReport::Probed(outcome)) => return Ok(Ok(outcome)),
-            Incoming::Closed => return Ok(Err(child.reap().to_string())),
+            Incoming::Closed => return Ok(Err(child.reap())),
             other => return Err(io::Error::other(format!("the manager answered something else: {other:?}"))),
         }
     }
