@@ -10,7 +10,7 @@ use super::spec::RunSpec;
 use super::stream::encoding_of;
 use super::within::WritableGrants;
 use wasmpool_core::text::ForeignText;
-use wasmpool_run::grants::DirectoryGrant;
+use wasmpool_run::grants::{DirectoryGrant, Grants};
 use wasmpool_run::input::{InputError, InputFiles, ReadOnce, find_listed};
 use wasmpool_run::journal::beside;
 use wasmpool_run::links::{Writable, leads_out};
@@ -80,6 +80,12 @@ impl ReadFiles {
         let mut read = ReadFiles::default();
         manifest.into_iter().for_each(|manifest| read.add(manifest, "the plugin's manifest"));
         read
+    }
+
+    /// Adds a file that is read for this purpose.
+    pub fn and_file(mut self, path: &Path, what: &'static str) -> ReadFiles {
+        self.add(path, what);
+        self
     }
 
     /// Adds the file of a task.
@@ -180,9 +186,18 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
 
 /// Returns an error if what the shared objects hold would overwrite a file that the run reads.
 pub fn check_share_out<I>(read: &ReadFiles, spec: &RunSpec<I>) -> Result<(), ApartError> {
-    let written = ("--share-out", &spec.share_out);
-    check_links(written, &Writable::of(spec.grants.grants().writable()))?;
-    match spec.share_out.as_deref().and_then(of_path).and_then(|file| read.what(file)) {
+    check_written_contents(read, &spec.share_out, &spec.grants.grants())
+}
+
+/// Does the same for the file of `--share-out`, where tasks have these grants.
+pub fn check_written_contents(
+    read: &ReadFiles,
+    share_out: &Sourced<Option<PathBuf>>,
+    grants: &Grants,
+) -> Result<(), ApartError> {
+    let written = ("--share-out", share_out);
+    check_links(written, &Writable::of(grants.writable()))?;
+    match share_out.as_deref().and_then(of_path).and_then(|file| read.what(file)) {
         Some(other) => Err(ApartError::Overwrites { said: said(written), other }),
         None => Ok(()),
     }

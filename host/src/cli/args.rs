@@ -56,6 +56,8 @@ pub enum Command {
     Exec(Box<ExecArgs>),
     /// Make one call and print its result as JSON
     Call(Box<CallArgs>),
+    /// Run the named processes of a file, with shared objects and pipes between them
+    Run(RunFileArgs),
     /// Show what a task exports and imports
     Inspect(TaskArgs),
     /// Compile a task ahead of time into the cache
@@ -205,6 +207,25 @@ pub struct CallArgs {
     pub calling: FunctionArgs,
     #[command(flatten)]
     pub common: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RunFileArgs {
+    /// The file (TOML): its processes, the objects that they share, and who may reach what
+    pub file: PathBuf,
+    /// Say what would start and who may reach what, and touch nothing
+    #[arg(long, env = "WASMPOOL_CHECK", value_parser = BoolishValueParser::new())]
+    pub check: bool,
+    /// What the shared objects hold at the start: a JSON object with a member for each
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]
+    pub share_in: Option<PathBuf>,
+    /// Where to write what they hold at the end, as JSON
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_OUT")]
+    pub share_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 }
 
 #[derive(Debug, Args)]

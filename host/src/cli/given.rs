@@ -27,6 +27,7 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
         Command::Map(map) => (&map.common.sandbox, map.common.verbosity),
         Command::Exec(exec) => (&exec.common.sandbox, exec.common.verbosity),
         Command::Call(call) => (&call.common.sandbox, call.common.verbosity),
+        Command::Run(run) => (&run.sandbox, run.verbosity),
         Command::Inspect(task) | Command::Compile(task) => (&task.sandbox, task.verbosity),
         Command::Doctor => return,
     };

@@ -3,7 +3,7 @@
 //! The author of the wasm also wrote the manifest, so a manifest grants nothing: it names the function, and *asks* for
 //! limits and grants. The plugin gets what it asks for **and** the user grants, and of each limit the smaller.
 
-mod read;
+pub(super) mod read;
 
 use std::fmt::Display;
 use std::fs;
@@ -361,6 +361,21 @@ impl PluginRequests {
             .iter()
             .map(|object| (PluginRequest::Share(object), format!("--share {}", ShellWord::of(&object.to_string()))));
         directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(shares).chain(variables)
+    }
+}
+
+impl PolicyGrants {
+    /// Returns the grants with their source, and with host directories relative to this folder.
+    pub fn of_source(&self, source: &SettingSource, folder: &Path) -> GrantSpec {
+        let PolicyGrants { env, dir, allow_net, scratch, share } = self;
+        let placed = |one: &DirectoryGrant| DirectoryGrant { host: folder.join(&one.host), ..one.clone() };
+        GrantSpec {
+            env: from(source, env.iter()).collect(),
+            directories: dir.iter().map(|one| Sourced::new(placed(one), source.clone())).collect(),
+            peers: from(source, allow_net.iter()).collect(),
+            scratch: scratch.clone().map(|name| Sourced::new(name, source.clone())),
+            shares: from(source, share.iter()).collect(),
+        }
     }
 }
 

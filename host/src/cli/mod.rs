@@ -17,6 +17,7 @@ mod merge;
 mod progress;
 mod resolve;
 mod run;
+mod runfile;
 mod several;
 mod share;
 mod sharing;
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Map(map) => told(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
         Command::Exec(exec) => told(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
         Command::Call(call) => told(resolve::call(&call, origins)).and_then(|spec| call::call(&spec)),
+        Command::Run(run) => runfile::run_file(&run, origins),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
         Command::Doctor => doctor::doctor(),

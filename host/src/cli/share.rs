@@ -129,7 +129,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), ParseShareError> {
+/// Checks the name of an object, which is plain text.
+pub fn check_name(name: &str) -> Result<(), ParseShareError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     match name {
         "" => Err(ParseShareError::NoName),
@@ -216,8 +217,24 @@ fn rights(parts: &mut Parts<'_>, form: &ObjectForm) -> ObjectRights {
     right.unwrap_or(ObjectRights::ALL)
 }
 
+/// Returns the rights that this word stands for, of an object of this form.
+pub fn rights_of(form: &ObjectForm, word: &str) -> Option<ObjectRights> {
+    let mut parts = Parts { kind: "", rest: vec![word], at: 0 };
+    let rights = rights(&mut parts, form);
+    parts.next().is_none().then_some(rights)
+}
+
+/// Returns the word for these rights to an object of this form; empty if it has none.
+pub fn word_of(form: &ObjectForm, rights: ObjectRights) -> &'static str {
+    match (rights, words(form)) {
+        (ObjectRights { first: true, second: false }, (first, _)) => first,
+        (ObjectRights { first: false, second: true }, (_, second)) => second,
+        _ => "",
+    }
+}
+
 /// Returns the words for the two rights that an object of this form has; empty if it has none.
-fn words(form: &ObjectForm) -> (&'static str, &'static str) {
+pub fn words(form: &ObjectForm) -> (&'static str, &'static str) {
     match form {
         ObjectForm::Queue { .. } => ("get", "put"),
         ObjectForm::Pipe { .. } => ("first", "second"),

@@ -48,14 +48,24 @@ impl Sharing {
     /// either is found before anything runs.
     pub fn of<I>(spec: &RunSpec<I>) -> Result<Sharing, Error> {
         let shares = spec.grants.shares.iter();
-        let objects: Vec<_> = shares.map(|share| (share.spec.clone(), share.rights)).collect();
+        let objects = shares.map(|share| (share.spec.clone(), share.rights)).collect();
+        Sharing::of_objects(objects, spec.share_in.as_deref(), spec.share_out.as_deref(), *spec.sandbox)
+    }
+
+    /// Does the same for these objects.
+    pub fn of_objects(
+        objects: Vec<(ObjectSpec, ObjectRights)>,
+        share_in: Option<&Path>,
+        share_out: Option<&Path>,
+        sandbox: SandboxMode,
+    ) -> Result<Sharing, Error> {
         let specs: Vec<ObjectSpec> = objects.iter().map(|(spec, _)| spec.clone()).collect();
-        let contents = match spec.share_in.as_deref() {
+        let contents = match share_in {
             Some(path) => SharedContents::read(&specs, &read(path)?).map_err(|e| in_file(path, &e))?,
             None => SharedContents::default(),
         };
-        let told = spec.share_out.as_deref().map(ContentsFile::make).transpose()?;
-        Ok(Sharing { objects, contents, told, sandbox: *spec.sandbox })
+        let told = share_out.map(ContentsFile::make).transpose()?;
+        Ok(Sharing { objects, contents, told, sandbox })
     }
 
     /// Starts what the objects need, for this many workers. Returns `None` if there are none.

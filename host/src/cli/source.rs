@@ -21,6 +21,8 @@ pub enum SettingSource {
     Environment,
     /// The file of `--policy`.
     Policy(Arc<Path>),
+    /// The file of `wasmpool run`.
+    RunFile(Arc<Path>),
     /// The manifest of a plugin.
     Manifest(Arc<Path>),
 }
@@ -98,6 +100,7 @@ impl Display for OptionName<'_> {
             (SettingSource::Default | SettingSource::CommandLine, Some(value)) => return write!(f, "{option} {value}"),
             (SettingSource::Environment, _) => write!(f, "{} of the environment", variable(option))?,
             (SettingSource::Policy(path), _) => write!(f, "`{key}` of the policy {}", ForeignText::of(&**path))?,
+            (SettingSource::RunFile(path), _) => write!(f, "`{key}` of {}", ForeignText::of(&**path))?,
             (SettingSource::Manifest(path), _) => write!(f, "`{key}` of the manifest {}", ForeignText::of(&**path))?,
         }
         value.map_or(Ok(()), |value| write!(f, " ({value})"))

@@ -16,7 +16,7 @@ use super::source::Sourced;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 use crate::cli::units::NamedTask;
 use wasmpool_core::outcome::FailureKind;
-use wasmpool_core::policy::{CommandCall, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
+use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
 use wasmpool_run::grants::{self, DirectoryGrant, PeerGrant, READABLE, WRITABLE};
 use wasmpool_scheduler::ChunkSize;
 
@@ -215,6 +215,7 @@ impl CommandSpec {
             item: (*self.replace).clone(),
             index: (*self.replace_index).clone(),
             ok_codes: (*self.ok_codes).clone(),
+            pipes: CommandPipes::default(),
         }
     }
 }

@@ -105,6 +105,17 @@ pub struct CommandCall {
     pub index: String,
     /// Exit codes that count as success.
     pub ok_codes: BTreeSet<i32>,
+    #[serde(default)]
+    pub pipes: CommandPipes,
+}
+
+/// Standard streams of a command that are pipes among the shared objects, by the numbers of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandPipes {
+    /// The pipe of which standard input is the first end.
+    pub stdin: Option<u16>,
+    /// The pipe of which standard output is the second end. Then nothing of it is the value.
+    pub stdout: Option<u16>,
 }
 
 /// Columns of CSV as far as they are known before the first row.

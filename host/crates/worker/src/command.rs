@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::piped::PipedStreams;
 use crate::value::ItemEncoding;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::CommandCall;
@@ -23,6 +24,8 @@ pub struct CommandInvocation {
     pub arguments: Vec<String>,
     pub stdin: Bytes,
     pub stdout: CapturedOutput,
+    /// Pipes that take the place of these.
+    pub piped: PipedStreams,
 }
 
 impl CommandInvocation {
@@ -41,7 +44,7 @@ impl CommandInvocation {
         let mut arguments = vec![name.to_owned()];
         arguments.extend(templates.iter().map(|template| fill(template, command, text, index)));
         let stdin = if in_arguments { Bytes::new() } else { Bytes::copy_from_slice(&item) };
-        Ok(CommandInvocation { arguments, stdin, stdout })
+        Ok(CommandInvocation { arguments, stdin, stdout, piped: PipedStreams::default() })
     }
 }
 

@@ -21,6 +21,7 @@ mod keyvalue;
 mod load;
 mod meter;
 mod numbers;
+mod piped;
 mod place;
 mod relay;
 mod run;

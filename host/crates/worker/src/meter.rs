@@ -183,7 +183,7 @@ impl Meter {
         unwind_without(self.take((bytes as u64).saturating_mul(RANDOM_BYTE)));
     }
 
-    fn bytes_or_unwind(&self, bytes: usize) {
+    pub fn bytes_or_unwind(&self, bytes: usize) {
         unwind_without(self.bytes(bytes));
     }
 

@@ -13,6 +13,7 @@ use super::denied;
 use super::load::{CallReturn, CallStrategy, InstanceMaker, LinkedTask};
 use super::meter::Meter;
 use super::numbers::{JsonInteger, OfNumber, OfNumbers};
+use super::piped::PipedStreams;
 use super::place::{BytesFunction, ResultPlace, ReturnWay};
 use super::scratch::Scratch;
 use super::shared::SharedObjects;
@@ -230,7 +231,9 @@ impl Runner {
         index: u64,
     ) -> Result<i32, Failure> {
         let command = self.call.command.as_ref().ok_or_else(other_kind)?;
-        let invocation = CommandInvocation::new(command, item, form, index, stdout.clone())?;
+        let mut invocation = CommandInvocation::new(command, item, form, index, stdout.clone())?;
+        invocation.piped = PipedStreams::open(&self.shared, command.pipes)
+            .map_err(|fault| Failure::new(FailureKind::Trap, fault.to_string()))?;
         let made = self.instantiate(Some(invocation))?;
         run_command(self.live.insert(made), self.task.is_async)
     }

@@ -214,13 +214,19 @@ fn builder(
     if grants.deterministic {
         deterministic::fix(&mut builder, clock.get_or_init(InstanceClock::default), meter);
     }
-    if let Some(CommandInvocation { arguments, stdin, stdout }) = invocation {
+    if let Some(CommandInvocation { arguments, stdin, stdout, piped }) = invocation {
+        builder.args(arguments);
+        match &piped.stdin {
+            Some(pipe) => builder.stdin(pipe.counting(meter)),
+            None => {
+                builder.stdin(meter::MeteredInput { meter: meter.clone(), of: MemoryInputPipe::new(stdin.clone()) })
+            }
+        };
         let [printer, _] = &grants.printers;
-        let printer = printer.counting(meter);
-        builder
-            .args(arguments)
-            .stdin(meter::MeteredInput { meter: meter.clone(), of: MemoryInputPipe::new(stdin.clone()) })
-            .stdout(printer.capturing(stdout));
+        match &piped.stdout {
+            Some(pipe) => builder.stdout(pipe.counting(meter)),
+            None => builder.stdout(printer.counting(meter).capturing(stdout)),
+        };
     }
     builder
 }

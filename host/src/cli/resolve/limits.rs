@@ -14,9 +14,9 @@ use wasmpool_core::policy::ItemLimits;
 use wasmpool_core::text::bytes_said;
 
 /// Largest memory limit, in bytes.
-const MOST_MEMORY: u64 = 1 << 40;
+pub const MOST_MEMORY: u64 = 1 << 40;
 /// Largest limit of one result, in bytes: a frame in the shared memory has room for a few of them.
-const MOST_OUTPUT: u64 = (u32::MAX / 4) as u64;
+pub const MOST_OUTPUT: u64 = (u32::MAX / 4) as u64;
 
 /// Returns the limits, and what the plugin asks for beyond them.
 pub fn limits(
@@ -64,7 +64,7 @@ fn or_policy<T>(
 }
 
 /// Lowers each limit to the plugin's request, and returns which limits the plugin wants larger.
-fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> Vec<String> {
+pub fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> Vec<String> {
     let LimitSpec { timeout, memory, fuel, max_output } = held;
     let (asked, path) = (&manifest.limits, manifest.path.as_path());
     let mut short = Vec::new();

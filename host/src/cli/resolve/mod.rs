@@ -5,6 +5,7 @@ mod conflicts;
 mod error;
 mod limits;
 mod notes;
+mod process;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
 pub use error::UsageError;
 pub use notes::link_to_task;
+pub use process::{ProcessSpec, process};
 use streams::Readers;
 
 use super::spec::{CommandSpec, FunctionSpec, GrantSpec, ManyItems, OneItem, RunSpec, TaskSpecs, WorkSpec};

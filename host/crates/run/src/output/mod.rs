@@ -2,6 +2,7 @@
 
 mod escaped;
 mod files;
+mod process;
 mod record;
 mod target;
 mod writer;
@@ -13,6 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 pub use files::{ResultFiles, ResultFilesError};
+pub use process::{ProcessRecord, json_value, raw_value};
 pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
 

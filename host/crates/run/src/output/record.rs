@@ -72,7 +72,7 @@ fn micros(elapsed: Duration) -> u64 {
 }
 
 /// Adds the members of `part` to an object that already has some. A task chose much of their content.
-fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
+pub(super) fn merge(part: &impl Serialize, to: &mut Vec<u8>) {
     let at = to.len();
     if escaped::append(part, to).is_err() {
         to.truncate(at);

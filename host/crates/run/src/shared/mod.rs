@@ -35,6 +35,8 @@ use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::channel::{ChannelParts, MEMORY};
 use wasmpool_ipc::messages::ManagerSetup;
 use wasmpool_objects::contents::Contents;
+use wasmpool_objects::operation::Operation;
+pub use wasmpool_objects::operation::PipeEnd;
 use wasmpool_sandbox::ProcessLimits;
 
 /// What the objects of a run need to know of it.
@@ -182,6 +184,22 @@ impl SharedObjects {
         if let Some(manager) = &self.manager {
             manager.link.set_parallelism(u32::try_from(workers).unwrap_or(u32::MAX));
         }
+    }
+
+    /// Closes an end of a pipe that nobody has opened, once those are gone who could have. One that was opened is closed
+    /// with its owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shared`] if the manager process is lost.
+    pub fn close_unopened(&self, pipe: u16, end: PipeEnd) -> Result<(), Error> {
+        let host = self.host();
+        host.settle()?;
+        if host.ask(pipe, Operation::OpenEnd(end), None)?.is_ok() {
+            // To close what was just opened cannot fail.
+            let _ = host.ask(pipe, Operation::CloseEnd(end), None)?;
+        }
+        Ok(())
     }
 
     /// Returns what the host itself does with the objects.

@@ -109,6 +109,13 @@ pub trait OutcomeSink {
     }
     /// Drops the parts of a value that this worker has written.
     fn forget_parts(&mut self, _worker: WorkerId) {}
+    /// Returns true if it is told what items in work have printed.
+    fn follows_prints(&self) -> bool {
+        false
+    }
+    /// Takes all that the item in work has printed so far to its standard output and its standard error. Called whenever
+    /// [`OutcomeSink::tick`] is, and at the end, unless it does not follow them.
+    fn prints(&mut self, _worker: WorkerId, _printed: [Vec<u8>; 2]) {}
     /// Returns true if the items that were given and have no outcome yet belong to several callers: see
     /// [`Scheduler::several_callers`].
     fn several_callers(&mut self) -> bool {
@@ -327,6 +334,7 @@ impl<'a> Supervisor<'a> {
     /// Runs until every item has its outcome and all of it is written, or the run is cut short.
     pub fn run(&mut self) -> Result<RunEnd, Error> {
         let end = self.run_to_end();
+        self.tell_prints();
         if self.tell_waiting.is_some() {
             self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
         }
@@ -360,6 +368,7 @@ impl<'a> Supervisor<'a> {
                 }
             }
             let tell = self.tell_waiting();
+            self.tell_prints();
             let at_most = self.sink.tick(self.scheduler.items());
             self.sleep(at_most.into_iter().chain(tell).min())?;
         }
@@ -389,6 +398,14 @@ impl<'a> Supervisor<'a> {
         self.tell_waiting = Some(now + COMMIT_EVERY);
         self.chunks.waiting(false).into_iter().for_each(|group| self.sink.wait(group));
         Some(COMMIT_EVERY)
+    }
+
+    fn tell_prints(&mut self) {
+        if self.sink.follows_prints() {
+            for (&id, process) in &self.workers {
+                self.sink.prints(id, process.lane.printed());
+            }
+        }
     }
 
     /// Returns the time since the start, without the time that the host was suspended.

@@ -17,6 +17,7 @@ mod pipes;
 mod queues;
 mod refusal;
 mod remote;
+mod stream;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use objects::{Lost, Objects};
 use refusal::wrong_kind;
 pub use refusal::{MissedObject, ObjectKind, Refusal};
 pub use remote::RemoteObjects;
+pub use stream::{StreamEnd, StreamFault};
 use wasmpool_core::share::{ObjectGrant, ObjectQuota, SharedGrants};
 use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::cells::Cells;

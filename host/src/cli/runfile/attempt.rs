@@ -1,0 +1,282 @@
+//! One attempt of one process: a worker that gets its one item, and what becomes of that.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::plan::Work;
+use super::prints::ShownStream;
+use super::running::News;
+use crate::cli::compiling::CompilingNotice;
+use crate::cli::progress::{short_of_workers, without};
+use crate::cli::run::SupervisorWork;
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput};
+use wasmpool_core::policy::{CommandCall, CommandPipes, ResultForm, TaskCall};
+use wasmpool_core::share::SharedGrants;
+use wasmpool_core::text::ForeignText;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
+use wasmpool_run::error::Error;
+use wasmpool_run::output::{json_value, raw_value};
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::shared::SharedObjects;
+use wasmpool_run::supervisor::{
+    Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
+};
+use wasmpool_run::tell;
+use wasmpool_scheduler::{SchedulerConfig, WorkerId};
+
+/// Interval at which what a process prints is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+/// What a process is started from. Processes of one name share it.
+pub struct ReadyProcess {
+    pub wasm: Wasm,
+    pub prepared: PreparedTask,
+    /// Without the work, which has the number of the process in it.
+    pub call: TaskCall,
+    pub directories: Vec<OwnedFd>,
+    pub spares: SpareWorkers,
+    /// The function that a plugin names.
+    pub function: Option<String>,
+    pub work: Work,
+    pub pipes: CommandPipes,
+}
+
+/// What all processes of a run share.
+pub struct RunContext<'a> {
+    pub objects: Option<Arc<SharedObjects>>,
+    pub cache: &'a ArtifactCache,
+    pub told: RunTold,
+    pub quiet: bool,
+    pub verbose: bool,
+}
+
+/// What is said once for all processes.
+#[derive(Debug, Default)]
+pub struct RunTold {
+    lacking: AtomicBool,
+    short: AtomicBool,
+}
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    pub elapsed: Duration,
+    pub end: AttemptOutcome,
+}
+
+#[derive(Debug)]
+pub enum AttemptOutcome {
+    /// With the value of a function.
+    Success(Option<Vec<u8>>),
+    Failure(Failure),
+    Terminated,
+}
+
+impl ReadyProcess {
+    /// Runs the process once. `place` is its place among all processes.
+    pub fn run(
+        &self,
+        context: &RunContext<'_>,
+        (place, number, label): (usize, u32, &str),
+        mailbox: &Mailbox,
+        news: &Sender<News>,
+        notice: &mut CompilingNotice<'_>,
+    ) -> Result<Attempt, Error> {
+        let (call, item) = self.call(number, label);
+        let mut batch = Batch::default();
+        batch.push(item.as_bytes());
+        let sender = mailbox.sender();
+        sender.send(Event::Input(batch));
+        sender.send(Event::InputEnd);
+        let PreparedTask { artifact, meta, hash, compiled, .. } = &self.prepared;
+        let prepared = PreparedTask {
+            artifact: artifact.try_clone()?,
+            meta: meta.clone(),
+            hash: hash.clone(),
+            compiled: *compiled,
+            unkept: None,
+        };
+        let config = SchedulerConfig::of_limits(call.limits.timeout, 1);
+        let mut sink = ProcessSink {
+            context,
+            label,
+            is_command: matches!(self.work, Work::Command { .. }),
+            news: (news, place),
+            since: Instant::now(),
+            outcome: None,
+            streams: Default::default(),
+            printed: Default::default(),
+        };
+        let work = SupervisorWork {
+            task: &self.wasm,
+            call: &call,
+            directories: &self.directories,
+            shared: context.objects.clone(),
+            cache: context.cache,
+            prepared,
+        };
+        let end = work.run(config, self.spares.clone(), &mut sink, mailbox, notice)?;
+        sink.show_rest();
+        let elapsed = sink.since.elapsed();
+        Ok(match (sink.outcome, end) {
+            (Some((elapsed, Ok(value))), _) => Attempt { elapsed, end: AttemptOutcome::Success(value) },
+            (Some((elapsed, Err(failure))), _) => Attempt { elapsed, end: AttemptOutcome::Failure(failure) },
+            (None, RunEnd::Complete) => return Err(Error::Bug("a process ended without an outcome".to_owned())),
+            (None, _) => Attempt { elapsed, end: AttemptOutcome::Terminated },
+        })
+    }
+
+    /// Returns the call of the process with this number, and its item.
+    fn call(&self, number: u32, label: &str) -> (TaskCall, String) {
+        let mut call = self.call.clone();
+        call.given.shared = SharedGrants { name: Some(label.to_owned()), ..call.given.shared };
+        match self.work.numbered(number) {
+            Work::Function { name, arguments, bound, init } => {
+                call.function = name.or_else(|| self.function.clone());
+                (call.args, call.init) = (bound, init);
+                (call, item_of(&arguments))
+            }
+            Work::Command { arguments, ok_codes } => {
+                call.command = Some(CommandCall {
+                    arguments: std::iter::once(self.command_name()).chain(arguments).collect(),
+                    // Nothing stands for the item, which is empty: no argument contains a NUL.
+                    item: "\0".to_owned(),
+                    index: "\0\0".to_owned(),
+                    ok_codes,
+                    pipes: self.pipes,
+                });
+                call.result_form = ResultForm::Raw;
+                (call, "\"\"".to_owned())
+            }
+        }
+    }
+
+    fn command_name(&self) -> String {
+        self.wasm.name().rsplit('/').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Returns the item that stands for these arguments of a function.
+fn item_of(arguments: &[String]) -> String {
+    match arguments {
+        [] => "null".to_owned(),
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(",")),
+    }
+}
+
+/// The destination of the one outcome, and of what the process prints.
+struct ProcessSink<'a> {
+    context: &'a RunContext<'a>,
+    label: &'a str,
+    is_command: bool,
+    news: (&'a Sender<News>, usize),
+    since: Instant,
+    outcome: Option<(Duration, Result<Option<Vec<u8>>, Failure>)>,
+    /// Standard output and standard error.
+    streams: [ShownStream; 2],
+    /// What they had when they were last looked at.
+    printed: [Vec<u8>; 2],
+}
+
+impl ProcessSink<'_> {
+    fn show_end(&mut self, printed: &GuestOutput) {
+        let [stdout, stderr] = &mut self.streams;
+        stdout.end(self.label, &printed.stdout);
+        stderr.end(self.label, &printed.stderr);
+        self.printed = Default::default();
+    }
+
+    /// Shows what a process has printed that was ended.
+    fn show_rest(&mut self) {
+        if self.outcome.is_none() {
+            let [stdout, stderr] = self.printed.each_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            self.show_end(&GuestOutput { stdout, stderr });
+        }
+    }
+}
+
+impl OutcomeSink for ProcessSink<'_> {
+    fn record(
+        &mut self,
+        record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
+        _: &mut RenderedOutcomes,
+    ) -> Recorded {
+        let result = result.and_then(|OutcomeValue { encoded, beside }| {
+            let mut printed = beside.map(|notes| notes.printed).unwrap_or_default();
+            if !self.is_command {
+                self.show_end(&printed);
+                return json_value(encoded).map(Some);
+            }
+            printed.stdout = String::from_utf8_lossy(&raw_value(encoded)?).into_owned();
+            self.show_end(&printed);
+            Ok(None)
+        });
+        let result = result.map_err(|mut failure| {
+            self.show_end(&failure.printed);
+            // It was shown.
+            failure.printed = GuestOutput::default();
+            failure
+        });
+        let recorded = if result.is_ok() { Recorded::Success } else { Recorded::Failure };
+        self.outcome = Some((record.elapsed, result));
+        recorded
+    }
+
+    fn emit(&mut self, _: RenderedOutcomes) {}
+
+    fn follows_prints(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    fn prints(&mut self, _: WorkerId, printed: [Vec<u8>; 2]) {
+        for ((stream, last), printed) in self.streams.iter_mut().zip(&mut self.printed).zip(printed) {
+            if printed.len() > last.len() {
+                stream.show(self.label, &printed);
+                *last = printed;
+            }
+        }
+    }
+
+    fn worker_ready(&mut self) {
+        self.since = Instant::now();
+        let (news, place) = self.news;
+        // Whoever hears it may be gone, and ends this process.
+        let _ = news.send(News::Started(place));
+    }
+
+    fn worker_lost(&mut self, _: WorkerId, how: &str) {
+        if self.context.verbose {
+            let name = self.label;
+            tell!("wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
+        }
+    }
+
+    fn short_of_workers(&mut self, living: usize, why: &io::Error) {
+        if !self.context.quiet && !self.context.told.short.swap(true, Ordering::Relaxed) {
+            tell!("{}", short_of_workers(living, why));
+        }
+    }
+
+    fn unprotected(&mut self, lacking: &[LayerPart]) {
+        if !self.context.quiet && !self.context.told.lacking.swap(true, Ordering::Relaxed) {
+            tell!("{}", without(lacking));
+        }
+    }
+
+    fn tick(&mut self, _: u64) -> Option<Duration> {
+        self.outcome.is_none().then_some(SHOW_EVERY)
+    }
+}
+
+/// Returns the failure of a process that was never started, or whose run was cut short.
+pub fn cancelled(why: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Cancelled, why)
+}

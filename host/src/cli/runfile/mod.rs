@@ -1,0 +1,121 @@
+//! `wasmpool run FILE.toml`: named processes, each a worker of its own, with shared objects and pipes between them.
+//!
+//! `file.rs` is the file as it is written, `plan.rs` what it asks for, `order.rs` which process starts when, and
+//! `running.rs` carries that out, with `attempt.rs` for one process.
+
+mod attempt;
+mod check;
+mod error;
+mod file;
+mod order;
+mod plan;
+mod prints;
+mod running;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::Path;
+
+use super::apart::{self, ReadFiles};
+use super::args::RunFileArgs;
+use super::exit::{Exit, Stop};
+use super::manifest::read;
+use super::print;
+use super::resolve::{self, ProcessSpec};
+use super::share::SharedObject;
+use super::source::{ArgOrigins, SettingSource, Sourced};
+use error::PlanError;
+use file::RunFile;
+use plan::Plan;
+use wasmpool_core::text::{ForeignText, MessageLines};
+use wasmpool_run::error::{Error, with_sources};
+use wasmpool_run::grants::Grants;
+use wasmpool_run::place::directory_of;
+use wasmpool_run::tell;
+
+/// Runs the processes of a file, or says what would run.
+pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
+    let file: RunFile = read::file(&args.file)?;
+    let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&args.file)));
+    let plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
+    let specs = specs(&plan, args).map_err(|problem| match problem {
+        ProcessError::Plan(why) => of_file(&why),
+        ProcessError::Usage { name, source } => Stop::from(format!("process {name}: {}", with_sources(&source))),
+        ProcessError::NoTask { name, task } => Stop::from(format!("process {name}: there is no task {task}")),
+    })?;
+    if args.check {
+        return print(&check::describe(&plan, &specs)).map_err(|e| Stop::from(Error::output(e)));
+    }
+    let share_out = from.of("share_out", args.share_out.clone());
+    check_files(args, &specs, &share_out)?;
+    if !args.verbosity.quiet {
+        for (process, spec) in plan.processes.iter().zip(&specs) {
+            let name = &process.name;
+            spec.notes.iter().for_each(|note| tell!("wasmpool: process {name}: {}", MessageLines(note)));
+        }
+    }
+    running::run(&plan, &specs, args)
+}
+
+/// What is wrong with one process.
+enum ProcessError {
+    Plan(PlanError),
+    Usage { name: String, source: resolve::UsageError },
+    NoTask { name: String, task: String },
+}
+
+/// Returns what each process is started with.
+fn specs(plan: &Plan, args: &RunFileArgs) -> Result<Vec<ProcessSpec>, ProcessError> {
+    let source = SettingSource::RunFile(args.file.as_path().into());
+    let folder = directory_of(&args.file);
+    let mut specs = Vec::new();
+    for process in &plan.processes {
+        let name = || process.name.clone();
+        let mut grants = process.grants.of_source(&source, folder);
+        if !grants.shares.is_empty() {
+            return Err(ProcessError::Plan(PlanError::ShareOfGrants { name: name() }));
+        }
+        let shared = process.rights.iter().filter_map(|(place, rights)| {
+            let object = plan.objects.get(*place)?;
+            Some(Sourced::new(SharedObject { spec: object.spec.clone(), rights: *rights }, source.clone()))
+        });
+        grants.shares = shared.collect();
+        let spec = resolve::process(&process.task, &process.limits, grants, &source);
+        let spec = spec.map_err(|source| ProcessError::Usage { name: name(), source })?;
+        if !fs::metadata(&spec.task).is_ok_and(|found| found.is_file()) {
+            let task = ForeignText::of(&spec.task).to_string();
+            return Err(ProcessError::NoTask { name: name(), task });
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// Checks that the run writes no file that it reads.
+fn check_files(
+    args: &RunFileArgs,
+    specs: &[ProcessSpec],
+    share_out: &Sourced<Option<std::path::PathBuf>>,
+) -> Result<(), Stop> {
+    let mut read = ReadFiles::default().and_file(&args.file, "the file of the run");
+    for spec in specs {
+        read = read.and_task(&spec.task);
+        if let Some(manifest) = &spec.manifest {
+            read = read.and_file(manifest, "a plugin's manifest");
+        }
+    }
+    if let Some(path) = args.share_in.as_deref() {
+        read = read.and_file(path, "the file of --share-in");
+    }
+    read.check_streams()?;
+    for (path, option) in [(args.share_in.as_deref(), "--share-in"), (share_out.as_deref(), "--share-out")] {
+        if path == Some(Path::new("-")) {
+            return Err(Stop::from(format!("{option} is a file, and `-` is none; one that is called so is ./-")));
+        }
+    }
+    let directories = specs.iter().flat_map(|spec| spec.grants.directories.iter().map(|one| (**one).clone()));
+    let grants = Grants { directories: directories.collect(), ..Grants::default() };
+    apart::check_written_contents(&read, share_out, &grants)?;
+    Ok(())
+}
