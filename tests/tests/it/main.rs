@@ -62,6 +62,7 @@ mod records;
 mod results;
 mod retries;
 mod round_trip;
+mod runfile;
 mod scarcity;
 mod scratch;
 mod sdk;

@@ -269,7 +269,7 @@ impl<'a> ProcessRun<'a> {
     where
         'a: 'env,
     {
-        let attempts = self.order.attempts(place);
+        let restarts = self.order.attempts(place).saturating_sub(1);
         let Some(instance) = self.instances.get_mut(place) else {
             return;
         };
@@ -277,8 +277,9 @@ impl<'a> ProcessRun<'a> {
             return;
         };
         let (name, quiet) = (instance.label.clone(), self.context.quiet);
-        if attempts > 1 && !quiet {
-            tell!("wasmpool: process {name} is started again, for the {}. time", attempts - 1);
+        if restarts > 0 && !quiet {
+            let count = restarts;
+            tell!("wasmpool: process {name} is started again (restart {count})");
         }
         let mailbox = match patiently(None, || Mailbox::asking(Box::new(|_| false))) {
             Ok(mailbox) => mailbox,

@@ -1,0 +1,372 @@
+//! `wasmpool run FILE.toml`: named processes, each with a worker of its own, that share objects and pipes.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::guest::built;
+use crate::support::run::{Output, Run, wasmpool};
+use crate::support::until;
+use crate::support::wat::{SPIN_IF_NEGATIVE, minus};
+
+/// A folder with `run.toml` and what it names.
+struct Folder(TempDir);
+
+impl Folder {
+    /// `SHARED` in the file is the guest that follows orders to shared objects.
+    fn of(file: &str) -> Folder {
+        let folder = TempDir::new().expect("a temporary directory");
+        let file = file.replace("SHARED", built("shared").path().to_str().expect("a path that is text"));
+        std::fs::write(folder.path().join("run.toml"), file).expect("written");
+        Folder(folder)
+    }
+
+    fn with(self, name: &str, content: impl AsRef<[u8]>) -> Folder {
+        std::fs::write(self.0.path().join(name), content).expect("written");
+        self
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        wasmpool().arg("run").arg(self.0.path().join("run.toml")).args(args)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+/// Returns the record of this process.
+#[track_caller]
+fn record(output: &Output, name: &str, number: u64) -> Value {
+    let mut found = output.values().into_iter().filter(|record| record["name"] == name && record["number"] == number);
+    let record = found.next().unwrap_or_else(|| panic!("no record of {name} {number}: {}", output.text()));
+    assert!(found.next().is_none(), "two records of {name} {number}: {}", output.text());
+    assert!(record["elapsed_us"].is_u64() && record["attempts"].is_u64(), "{record}");
+    record
+}
+
+#[track_caller]
+fn refused(file: &str, named: &[&str]) {
+    let output = Folder::of(file).with("a.wat", "(module)").run(&["--check"]).run().exits(2);
+    assert_eq!(output.text(), "");
+    assert!(named.iter().all(|name| output.stderr.contains(name)), "{named:?} are not in:\n{}", output.stderr);
+}
+
+/// Returns a command of preview 1 with this body; `take` reads to 1024 and returns the number of bytes, and `put` writes.
+fn command(body: &str) -> String {
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 2)
+          (data (i32.const 512) "0123456789abcdef")
+          (data (i32.const 600) "line\n\1b[2J\n")
+          (func $take (result i32)
+            (i32.store (i32.const 0) (i32.const 1024))
+            (i32.store (i32.const 4) (i32.const 65536))
+            (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (i32.load (i32.const 8)))
+          (func $put (param $fd i32) (param $at i32) (param $len i32) (result i32)
+            (i32.store (i32.const 0) (local.get $at))
+            (i32.store (i32.const 4) (local.get $len))
+            (call $write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)))
+          (func (export "_start") {body}))"#
+    )
+}
+
+/// A command that writes 64 KiB this many times, and exits with 7 once that fails.
+fn writes(times: u32) -> String {
+    command(&format!(
+        "(local $n i32)
+         (loop $more
+           (if (call $put (i32.const 1) (i32.const 1024) (i32.const 65536)) (then (call $exit (i32.const 7))))
+           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $more (i32.lt_u (local.get $n) (i32.const {times}))))"
+    ))
+}
+
+/// A command that reads all of its standard input, and exits with the number of whole 64 KiB in it.
+const COUNTS: &str = "(local $n i32) (local $all i32)
+     (loop $more
+       (local.set $n (call $take))
+       (local.set $all (i32.add (local.get $all) (local.get $n)))
+       (br_if $more (local.get $n)))
+     (call $exit (i32.div_u (local.get $all) (i32.const 65536)))";
+
+#[test]
+fn processes_reach_what_they_share_and_each_has_one_record() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue:10'\ntotal = 'value:s64'\n\
+         [process.maker]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"put jobs a - ; put jobs b -\"']\nshare = ['jobs:put']\n\
+         [process.worker]\ntask = 'SHARED'\nfunction = 'act'\ncount = 2\nshare = ['jobs:get', 'total']\n\
+         args = ['\"get jobs - ; add total s64:1 ; name\"']\n",
+    );
+    let output = folder.run(&["--share-out", folder.file("out.json").to_str().unwrap()]).run().exits(0);
+    assert_eq!(output.values().len(), 3);
+    assert_eq!(record(&output, "maker", 0)["value"], "ok ok");
+    for number in 0..2 {
+        let record = record(&output, "worker", number);
+        assert_eq!((&record["status"], &record["attempts"]), (&json!("ok"), &json!(1)));
+        let value = record["value"].as_str().expect("a text");
+        assert!(value.ends_with(&format!("worker-{number}")), "{value}");
+    }
+    let told: Value = serde_json::from_slice(&std::fs::read(folder.file("out.json")).unwrap()).unwrap();
+    assert_eq!(told, json!({"jobs": [], "total": 2}));
+}
+
+#[test]
+fn a_process_has_only_the_rights_that_it_was_given() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue'\nsecret = 'dict'\n\
+         [process.a]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['jobs:put']\n\
+         args = ['\"? get jobs 0 ; ? dict-get secret key\"']\n"
+            .replace("? ", "?")
+            .as_str(),
+    );
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "a", 0)["value"], "denied not-granted");
+}
+
+#[test]
+fn arguments_are_json_by_position_or_name_and_hold_the_number() {
+    let folder = Folder::of(
+        "[process.a]\ntask = 'minus.wat'\nfunction = 'minus'\nargs = [10, '3']\n\
+         [process.b]\ntask = 'minus.wat'\nfunction = 'minus'\ncount = 2\nargs = ['1{#}', 0]\n",
+    )
+    .with("minus.wat", minus());
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "a", 0)["value"], 7);
+    assert_eq!(record(&output, "b", 0)["value"], 10);
+    assert_eq!(record(&output, "b", 1)["value"], 11);
+}
+
+#[test]
+fn the_output_of_a_command_is_the_input_of_another_and_ends_with_it() {
+    let folder = Folder::of(
+        "[process.from]\ntask = 'from.wat'\ncommand = []\n\
+         [process.to]\ntask = 'to.wat'\ncommand = []\nstdin = 'from'\nok-codes = [200]\n",
+    )
+    .with("from.wat", writes(200))
+    .with("to.wat", command(COUNTS));
+    // Twelve times as much as the pipe holds.
+    let output = folder.run(&[]).run().exits(0);
+    for name in ["from", "to"] {
+        assert_eq!(record(&output, name, 0)["status"], "ok", "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_writer_is_told_that_its_reader_has_ended() {
+    let folder = Folder::of(
+        "[process.from]\ntask = 'from.wat'\ncommand = []\nok-codes = [7]\n\
+         [process.to]\ntask = 'to.wat'\ncommand = []\nstdin = 'from'\n",
+    )
+    .with("from.wat", writes(u32::MAX))
+    .with("to.wat", command("(drop (call $take))"));
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "from", 0)["status"], "ok", "{}", output.text());
+}
+
+#[test]
+fn the_input_of_a_reader_ends_if_its_writer_never_starts() {
+    let folder = Folder::of(
+        "[process.first]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"fail\"']\n\
+         [process.from]\ntask = 'from.wat'\ncommand = []\nafter = ['first:ended']\n\
+         [process.to]\ntask = 'to.wat'\ncommand = []\nstdin = 'from'\n",
+    )
+    .with("from.wat", writes(1))
+    .with("to.wat", command(COUNTS));
+    let output = folder.run(&[]).run().exits(1);
+    assert_eq!(record(&output, "to", 0)["status"], "ok", "{}", output.text());
+    let from = record(&output, "from", 0);
+    assert_eq!((&from["kind"], &from["attempts"]), (&json!("cancelled"), &json!(0)));
+    assert!(from["message"].as_str().expect("a text").contains("first"), "{from}");
+}
+
+#[test]
+fn a_pipe_of_the_file_ends_with_the_process_at_its_other_end() {
+    let folder = Folder::of(
+        "[share]\nlink = 'pipe'\n\
+         [process.to]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['link:first']\nargs = ['\"??recv link - ; ??recv link -\"']\n\
+         [process.from]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['link:second']\nargs = ['\"send link word -\"']\n\
+         [process.none]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['lost:second']\nargs = ['\"name\"']\n\
+         [process.waits]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['lost:first']\nargs = ['\"??recv lost -\"']\n"
+            .replace("link = 'pipe'\n", "link = 'pipe'\nlost = 'pipe'\n")
+            .as_str(),
+    );
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "to", 0)["value"], "word eof=");
+    // Its other end was never opened.
+    assert_eq!(record(&output, "waits", 0)["value"], "eof=");
+}
+
+#[test]
+fn what_a_process_prints_has_its_name_in_front_and_cannot_control_a_terminal() {
+    let folder = Folder::of("[process.talks]\ntask = 'talks.wat'\ncommand = []\n")
+        .with("talks.wat", command("(drop (call $put (i32.const 1) (i32.const 600) (i32.const 10)))"));
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "talks", 0).get("value"), None);
+    assert!(output.stderr.contains("talks | line\n"), "{}", output.stderr);
+    assert!(output.stderr.contains("talks | \\u{1b}[2J\n"), "{}", output.stderr);
+}
+
+#[test]
+fn what_a_process_prints_is_shown_while_it_runs() {
+    let folder = Folder::of("[process.talks]\ntask = 'talks.wat'\ncommand = []\n").with(
+        "talks.wat",
+        command("(drop (call $put (i32.const 1) (i32.const 600) (i32.const 5))) (loop $ever (br $ever))"),
+    );
+    let mut host = folder.run(&[]).start();
+    until("the line of a process that goes on", || host.said().contains("talks | line\n").then_some(()));
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.code(), 143);
+}
+
+#[test]
+fn a_process_that_fails_is_started_again_until_it_succeeds() {
+    let folder = Folder::of(
+        "[share]\ntries = 'list'\n\
+         [process.a]\ntask = 'SHARED'\nfunction = 'act'\nrestart = 'on-failure'\nshare = ['tries']\n\
+         args = ['\"push tries x ; list-get tries 2\"']\n\
+         [process.b]\ntask = 'SHARED'\nfunction = 'act'\nafter = ['a:ended']\nargs = ['\"name\"']\n",
+    );
+    let output = folder.run(&[]).run().exits(0);
+    let a = record(&output, "a", 0);
+    assert_eq!((&a["status"], &a["attempts"]), (&json!("ok"), &json!(3)));
+    assert_eq!(record(&output, "b", 0)["value"], "b");
+    // A record is written when its process ends.
+    assert_eq!(output.values()[0]["name"], "a");
+}
+
+#[test]
+fn a_process_that_keeps_failing_is_given_up_after_its_restarts() {
+    let folder = Folder::of(
+        "[process.a]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"fail\"']\nrestart = 'on-failure'\nrestarts = 1\n",
+    );
+    let output = folder.run(&[]).run().exits(1);
+    let a = record(&output, "a", 0);
+    assert_eq!((&a["status"], &a["kind"], &a["attempts"]), (&json!("failed"), &json!("error"), &json!(2)));
+    assert!(output.stderr.contains("it was told to fail"), "{}", output.stderr);
+}
+
+#[test]
+fn daemons_are_ended_when_the_others_have_ended_and_have_not_failed() {
+    let folder = Folder::of(
+        "[process.server]\ntask = 'spin.wat'\nargs = [-1]\ndaemon = true\nrestart = 'always'\n\
+         [process.work]\ntask = 'spin.wat'\nargs = [4]\nafter = ['server']\n",
+    )
+    .with("spin.wat", SPIN_IF_NEGATIVE);
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "work", 0)["value"], 8);
+    assert_eq!(record(&output, "server", 0)["status"], "terminated");
+}
+
+#[test]
+fn a_killed_process_is_lost_and_the_others_go_on() {
+    let folder = Folder::of(
+        "[process.victim]\ntask = 'spin.wat'\nargs = [-1]\n\
+         [process.other]\ntask = 'spin.wat'\nargs = [2]\n",
+    )
+    .with("spin.wat", SPIN_IF_NEGATIVE);
+    let mut host = folder.run(&[]).start();
+    let other = host.line().expect("the record of the other");
+    assert!(other.contains("\"other\"") && other.contains("\"ok\""), "{other}");
+    host.busy_worker().signal(Signal::SIGKILL);
+    let victim: Value = serde_json::from_str(&host.line().expect("its record")).expect("a record");
+    assert_eq!((&victim["kind"], &victim["signal"]), (&json!("worker-lost"), &json!(9)));
+    assert_eq!(host.code(), 1);
+}
+
+#[test]
+fn a_process_has_no_limit_of_time_unless_the_file_sets_one() {
+    let folder = Folder::of("[process.a]\ntask = 'spin.wat'\nargs = [-1]\n[process.a.limits]\ntimeout = '200ms'\n")
+        .with("spin.wat", SPIN_IF_NEGATIVE);
+    let output = folder.run(&[]).run().exits(1);
+    assert_eq!(record(&output, "a", 0)["kind"], "timeout");
+    let check = folder.run(&["--check"]).run().exits(0);
+    assert!(check.text().contains("200ms"), "{}", check.text());
+}
+
+#[test]
+fn the_first_interrupt_starts_nothing_more_and_the_second_ends_all() {
+    let folder = Folder::of(
+        "[process.runs]\ntask = 'spin.wat'\nargs = [-1]\n\
+         [process.next]\ntask = 'spin.wat'\nargs = [1]\nafter = ['runs:ended']\n",
+    )
+    .with("spin.wat", SPIN_IF_NEGATIVE);
+    let mut host = folder.run(&[]).start();
+    let family = [host.busy_worker()];
+    host.signal(Signal::SIGINT);
+    let next: Value = serde_json::from_str(&host.line().expect("a record")).expect("a record");
+    assert_eq!((&next["name"], &next["kind"]), (&json!("next"), &json!("cancelled")));
+    assert!(!host.has_ended());
+    host.signal(Signal::SIGINT);
+    let runs: Value = serde_json::from_str(&host.line().expect("a record")).expect("a record");
+    assert_eq!((&runs["name"], &runs["status"]), (&json!("runs"), &json!("terminated")));
+    assert_eq!(host.code(), 130);
+    host.leaves_nothing_behind(&family);
+}
+
+#[test]
+fn a_check_says_what_would_start_and_touches_nothing() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue:100'\ntotal = 'value:s64'\n\
+         [process.last]\ntask = 'a.wat'\nfunction = 'f'\nafter = ['maker:ended']\nargs = ['\"\\u001b[2J\"']\n\
+         [process.maker]\ntask = 'a.wat'\ncommand = ['-v']\nshare = ['jobs:put', 'total:ro']\ncount = 2\n\
+         [process.maker.grants]\nenv = ['KEY=secret']\n",
+    )
+    // No task: nothing is compiled.
+    .with("a.wat", "not wasm");
+    let out = folder.file("out.json");
+    let output = folder.run(&["--check", "--share-out", out.to_str().unwrap()]).run().exits(0);
+    let text = output.text();
+    for said in [
+        "object jobs=queue:100\n  maker may use it for put\n",
+        "  maker may read\n",
+        "(2 of them)",
+        "maker has ended well",
+    ] {
+        assert!(text.contains(said), "{said} is not in:\n{text}");
+    }
+    assert!(text.find("process maker") < text.find("process last"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains("secret"), "{text}");
+    assert!(!out.exists() && output.stderr.is_empty(), "{}", output.stderr);
+}
+
+#[test]
+fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
+    let process = |rest: &str| format!("[share]\nq = 'queue'\np = 'pipe'\n[process.a]\ntask = 'a.wat'\n{rest}");
+    for (rest, named) in [
+        ("taks = 'x'", &["taks", "task"][..]),
+        ("share = ['r']", &["`r`", "[share]"]),
+        ("share = ['q:ro']", &["q:ro", "get and put"]),
+        ("share = ['p']\ncount = 2", &["`p`", ":second"]),
+        ("share = ['p']\nrestart = 'always'", &["`p`", "queue"]),
+        ("after = ['b']", &["`b`", "NAME:ended"]),
+        ("after = ['a']", &["`a`", "after"]),
+        ("args = ['word']", &["`word`", "JSON"]),
+        ("command = []\nargs = [1]", &["args", "command"]),
+        ("stdin = 'a'", &["stdin", "command"]),
+        ("command = []\nstdin = 'a'", &["itself"]),
+        ("count = 0", &["count"]),
+        ("daemon = true", &["daemon"]),
+        ("restarts = 1", &["restarts", "on-failure"]),
+        ("[process.a.grants]\nshare = ['q=queue']", &["grants", "share"]),
+        ("[process.'b c']\ntask = 'a.wat'", &["`b c`", "letters"]),
+        ("[process.b]\ntask = 'none.wat'", &["none.wat", "process b"]),
+        ("[process.b]\ntask = 'a.wat'\ncommand = []\nstdin = 'a'", &["`a`", "function"]),
+    ] {
+        refused(&process(rest), named);
+    }
+    refused("[share]\nq = 'cue'\n[process.a]\ntask = 'a.wat'", &["`q`", "cue", "queue"]);
+    refused("[share]\nq = 'queue'", &["no process", "[process.NAME]"]);
+    refused("", &["no process"]);
+}
+
+#[test]
+fn a_task_that_cannot_be_called_ends_the_run_with_its_process_named() {
+    let folder = Folder::of("[process.a]\ntask = 'a.wat'\nfunction = 'nothing'\n").with("a.wat", SPIN_IF_NEGATIVE);
+    let output = folder.run(&[]).run().exits(2);
+    assert!(output.stderr.contains("process a: ") && output.stderr.contains("nothing"), "{}", output.stderr);
+}
