@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use crate::support::guest::built;
 use crate::support::run::{Output, Run, wasmpool};
-use crate::support::until;
 use crate::support::wat::{SPIN_IF_NEGATIVE, minus};
+use crate::support::{until, workspace};
 
 /// A folder with `run.toml` and what it names.
 struct Folder(TempDir);
@@ -332,6 +332,16 @@ fn a_check_says_what_would_start_and_touches_nothing() {
     assert!(text.find("process maker") < text.find("process last"), "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains("secret"), "{text}");
     assert!(!out.exists() && output.stderr.is_empty(), "{}", output.stderr);
+}
+
+#[test]
+fn the_file_that_the_documents_show_is_right() {
+    let text = std::fs::read_to_string(workspace().join("docs/run.md")).expect("a document");
+    let (_, rest) = text.split_once("```toml\n").expect("a block");
+    let folder = Folder::of(rest.split("```").next().expect("its end"));
+    let folder = ["make.wasm", "work.wasm", "log.wasm"].into_iter().fold(folder, |folder, name| folder.with(name, ""));
+    let output = folder.run(&["--check"]).run().exits(0);
+    assert!(output.text().contains("process worker (4 of them)"), "{}", output.text());
 }
 
 #[test]

@@ -113,7 +113,10 @@ fn ready(
     let mut all = Vec::new();
     for (process, spec) in plan.processes.iter().zip(specs) {
         let of = |error: Error| of_process(&process.name, &error, spec);
-        let OpenedGrants { given, directories } = spec.grants.grants().open(cache).map_err(Error::from).map_err(of)?;
+        let opened = spec.grants.grants().open(cache).map_err(Error::from).map_err(of)?;
+        let OpenedGrants { mut given, directories } = opened;
+        // A name is something granted, so `init` runs in each process and not once for all.
+        given.shared.name = Some(process.name.clone());
         let wasm = signals.leaving_at_once(|| Wasm::of_file(&spec.task)).map_err(of)?;
         let mut call = TaskCall { limits: spec.limits, sandbox, given, ..TaskCall::default() };
         let work = process.work.clone();
