@@ -1,7 +1,8 @@
 //! A pool of sandboxed worker processes for untrusted WebAssembly: Python's `multiprocessing.Pool`, for functions that you
 //! did not write or do not trust.
 //!
-//! Start with [`Pool`]. An item that crashes, hangs or uses up its memory costs that item and no other. Every error is
+//! Start with [`Pool`]. A single process is a [`Process`]; what tasks and the program have in common, a [`Manager`]
+//! creates. An item that crashes, hangs or uses up its memory costs that item and no other. Every error is
 //! a variant of [`Error`]; a failed item is an [`ItemError`], whose [`FailureKind`] says why it failed.
 //!
 //! The `wasmpool` command is built on this library; the README describes the command, ARCHITECTURE.md how both work.
@@ -11,9 +12,11 @@ mod pool;
 #[doc(hidden)]
 pub use pool::ReturnValue as Returned;
 pub use pool::{
-    Argument, AsCompleted, AsyncResult, Bytes, Function, Imap, ItemError, Pool, PoolBuilder, Process, ProcessBuilder,
-    ProcessExit, ProcessInfo, ProcessRole, ReturnValue, ReturnWhen, Task, TryItems, WorkerEvent, active_children,
-    as_completed, wait,
+    Argument, ArithmeticNumber, Array, AsCompleted, AsyncResult, Barrier, Bytes, Condition, ConditionGuard, Dict,
+    Event, Function, Imap, ItemError, List, Lock, LockGuard, Manager, ManagerBuilder, Message, Namespace, PipeEnd,
+    Pool, PoolBuilder, Process, ProcessBuilder, ProcessExit, ProcessInfo, ProcessRole, Queue, QueueIter, RLock,
+    RLockGuard, ReturnValue, ReturnWhen, Semaphore, SemaphoreGuard, Share, SharedNumber, Task, TryItems, Value,
+    WorkerEvent, active_children, as_completed, wait,
 };
 pub use wasmpool_core::outcome::{FailureDetails, FailureKind, GuestOutput};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};
@@ -21,6 +24,7 @@ pub use wasmpool_run::error::{Error, TaskError, WorkerBinaryError};
 pub use wasmpool_run::grants::GrantError;
 pub use wasmpool_run::input::InputError;
 pub use wasmpool_run::journal::JournalError;
+pub use wasmpool_run::shared::{ObjectError, ObjectErrorKind};
 
 #[deprecated(note = "renamed to `FailureKind`")]
 pub type Kind = FailureKind;

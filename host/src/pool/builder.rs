@@ -7,6 +7,7 @@ use super::Pool;
 use super::events::{WorkerEvent, WorkerHook};
 use super::function::Function;
 use super::keeper::SpareKeeper;
+use super::objects::{Manager, Sharing};
 use super::program;
 use super::settings::{CallSettings, settings};
 use super::shared::SharedWorkers;
@@ -148,11 +149,18 @@ impl PoolBuilder {
     /// assert!(matches!(Pool::builder("missing.wasm").build(), Err(Error::Task(_))));
     /// ```
     pub fn build(self) -> Result<Pool, Error> {
-        let PoolBuilder { task, workers, worker_binary, hook, settings } = self;
+        let PoolBuilder { task, workers, worker_binary, hook, mut settings } = self;
         settings.check()?;
         let processors = surroundings::processors();
         let workers = workers.unwrap_or(processors);
         let program = program::find(worker_binary.as_deref())?;
+        if settings.process().sharing.manager().is_none() {
+            let manager = Manager::of_pool(program.clone(), settings.process().sandbox);
+            settings.process_mut().sharing = Sharing::all_of(&manager);
+        }
+        if let Some(manager) = settings.process().sharing.manager() {
+            manager.expect_workers(workers);
+        }
         let shared = Arc::new(SharedWorkers::new(program, workers, hook));
         // Processes start while the task is compiled, but no more than there are processors for them.
         let keeper = SpareKeeper::start(shared.spares.clone(), workers.min(processors))?;

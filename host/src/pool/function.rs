@@ -94,6 +94,7 @@ impl Function {
     fn group(&self, item_form: ItemEncoding, result_form: ResultForm) -> Result<Arc<CallGroup>, Error> {
         self.settings.check()?;
         let (task, settings) = (self.task.clone(), self.settings.process().clone());
+        settings.sharing.complete();
         self.shared.group(GroupKey { task, settings, item_form, result_form })
     }
 

@@ -392,7 +392,9 @@ impl CallGroup {
     fn serve(self: &Arc<CallGroup>, mailbox: &Mailbox, routes: Receiver<JobRoute>) -> Result<RunEnd, Error> {
         large_results_come_and_go();
         let GroupKey { task, settings, item_form, result_form } = &self.key;
-        let OpenedGrants { given, directories } = settings.grants.open(&ArtifactCache::of_user())?;
+        let OpenedGrants { mut given, directories } = settings.grants.open(&ArtifactCache::of_user())?;
+        let (objects, granted) = settings.sharing.start(None)?;
+        given.shared = granted;
         let call = settings.call(given, *item_form, *result_form);
         let wanted = ArtifactKey::of(&call);
         let mut prepared = task.prepare(&wanted, Some(&self.stop))?;
@@ -403,6 +405,9 @@ impl CallGroup {
         spares.room().widen(Workers::of(workers, &call));
         let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
         supervisor.serve_on_demand();
+        if let Some(objects) = objects {
+            supervisor.share(objects, call.given.shared.clone());
+        }
         self.supervised.store(true, Ordering::SeqCst);
         match supervisor.run() {
             Err(Error::Artifact(_)) if prepared.compiled.is_none() => {

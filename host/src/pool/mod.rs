@@ -5,6 +5,7 @@
 //! supervisor on a thread of its own that serves items on demand. Each call that a user makes is a [`job`]: its items
 //! wait in the group's row, its outcomes in the job itself, so a user who takes no outcomes keeps nobody else waiting.
 //! Its items have the job's terms, which the group's other jobs need not share: timeout, retries, chunk size.
+//! What tasks and the program have in common is made by a [`Manager`] ([`objects`]).
 //! [`shared`] is what the groups of a pool have in common: the number of processes, which
 //! [`wasmpool_scheduler::shares`] divides among them, and their end.
 
@@ -16,6 +17,7 @@ mod group;
 mod imap;
 mod job;
 mod keeper;
+mod objects;
 mod outcomes;
 mod process;
 mod process_builder;
@@ -38,6 +40,11 @@ pub use builder::PoolBuilder;
 pub use events::{ProcessInfo, ProcessRole, WorkerEvent};
 pub use function::Function;
 pub use imap::{Imap, TryItems};
+pub use objects::{
+    ArithmeticNumber, Array, Barrier, Condition, ConditionGuard, Dict, Event, List, Lock, LockGuard, Manager,
+    ManagerBuilder, Message, Namespace, PipeEnd, Queue, QueueIter, RLock, RLockGuard, Semaphore, SemaphoreGuard, Share,
+    SharedNumber, Value,
+};
 pub use process::{Process, ProcessExit, active_children};
 pub use process_builder::ProcessBuilder;
 pub use program::{may_start_own_binary, tell_version};
@@ -487,5 +494,164 @@ impl Drop for Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("workers", &self.workers()).field("keeper", &self.keeper).finish_non_exhaustive()
+    }
+}
+
+/// Shared objects, which all functions of the pool's task can open by their names, with all rights. Each method is that
+/// of a [`Manager`], which every pool has. They have to be created before the pool's first call; a pool to which
+/// [`share`](PoolBuilder::share) gave objects one by one has no others.
+///
+/// ```
+/// # use wasmpool::{Error, ObjectErrorKind, Pool};
+/// let pool = Pool::builder("examples/total.wat").build()?;
+/// let total = pool.value("total", 0i64)?;
+/// pool.map::<_, i64>(1..=100)?;
+/// assert_eq!(total.load()?, 5050);
+/// assert!(matches!(pool.lock("gate"), Err(Error::Object(e)) if e.kind == ObjectErrorKind::TooLate));
+/// # Ok::<(), Error>(())
+/// ```
+impl Pool {
+    /// Returns the manager of the pool's own objects.
+    fn objects(&self) -> Result<&Manager, Error> {
+        self.function.settings().process().sharing.manager_of_all().ok_or_else(|| {
+            let why =
+                "the pool was given shared objects one by one: create others in their Manager, and give them as well";
+            Error::Shared(why.to_owned())
+        })
+    }
+
+    /// Creates a queue of at most `capacity` messages; 0 bounds it by its quota alone. See [`Manager::queue`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::queue`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn queue<T: Message>(&self, name: &str, capacity: u32) -> Result<Queue<T>, Error> {
+        self.objects()?.queue(name, capacity)
+    }
+
+    /// Creates a pipe in one direction, and returns its ends: the first receives, the second sends. See [`Manager::pipe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::pipe`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn pipe<T: Message>(&self, name: &str) -> Result<(PipeEnd<T>, PipeEnd<T>), Error> {
+        self.objects()?.pipe(name)
+    }
+
+    /// Creates a pipe in both directions, and returns its ends. See [`Manager::duplex_pipe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::duplex_pipe`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn duplex_pipe<T: Message>(&self, name: &str) -> Result<(PipeEnd<T>, PipeEnd<T>), Error> {
+        self.objects()?.duplex_pipe(name)
+    }
+
+    /// Creates a number in shared memory. See [`Manager::value`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::value`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn value<T: SharedNumber>(&self, name: &str, first: T) -> Result<Value<T>, Error> {
+        self.objects()?.value(name, first)
+    }
+
+    /// Creates an array of numbers in shared memory. See [`Manager::array`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::array`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn array<T: SharedNumber>(&self, name: &str, first: impl IntoIterator<Item = T>) -> Result<Array<T>, Error> {
+        self.objects()?.array(name, first)
+    }
+
+    /// Creates a lock. See [`Manager::lock`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::lock`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn lock(&self, name: &str) -> Result<Lock, Error> {
+        self.objects()?.lock(name)
+    }
+
+    /// Creates a lock that its holder can acquire again. See [`Manager::rlock`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::rlock`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn rlock(&self, name: &str) -> Result<RLock, Error> {
+        self.objects()?.rlock(name)
+    }
+
+    /// Creates a semaphore with this many slots. See [`Manager::semaphore`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::semaphore`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn semaphore(&self, name: &str, slots: u32) -> Result<Semaphore, Error> {
+        self.objects()?.semaphore(name, slots)
+    }
+
+    /// Creates a semaphore that never has more than this many slots. See [`Manager::bounded_semaphore`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::bounded_semaphore`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn bounded_semaphore(&self, name: &str, slots: u32) -> Result<Semaphore, Error> {
+        self.objects()?.bounded_semaphore(name, slots)
+    }
+
+    /// Creates an event, which is not set. See [`Manager::event`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::event`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn event(&self, name: &str) -> Result<Event, Error> {
+        self.objects()?.event(name)
+    }
+
+    /// Creates a condition. See [`Manager::condition`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::condition`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn condition(&self, name: &str) -> Result<Condition, Error> {
+        self.objects()?.condition(name)
+    }
+
+    /// Creates a barrier that opens when this many wait at it. See [`Manager::barrier`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::barrier`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn barrier(&self, name: &str, parties: u32) -> Result<Barrier, Error> {
+        self.objects()?.barrier(name, parties)
+    }
+
+    /// Creates a dict from strings to values of one type. See [`Manager::dict`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::dict`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn dict<V: Message>(&self, name: &str) -> Result<Dict<V>, Error> {
+        self.objects()?.dict(name)
+    }
+
+    /// Creates a list of values of one type. See [`Manager::list`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::list`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn list<V: Message>(&self, name: &str) -> Result<List<V>, Error> {
+        self.objects()?.list(name)
+    }
+
+    /// Creates a namespace. See [`Manager::namespace`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::namespace`]; [`Error::Shared`] if the pool was given objects one by one.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, Error> {
+        self.objects()?.namespace(name)
     }
 }

@@ -202,6 +202,9 @@ impl ProcessBuilder {
         let given = Some(name).filter(|name| !name.is_empty());
         let name = given.clone().unwrap_or_else(|| format!("Process-{number}"));
         let program = program::find(worker_binary.as_deref())?;
+        if let Some(manager) = settings.process().sharing.manager() {
+            manager.expect_workers(1);
+        }
         let task = LoadedTask::read(&task, program.clone())?;
         let (mailbox, _requests) = patiently(None, Mailbox::new)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;

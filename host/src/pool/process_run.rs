@@ -61,7 +61,8 @@ impl ProcessCall {
         let process = settings.process();
         let cache = ArtifactCache::of_user();
         let OpenedGrants { mut given, directories } = process.grants.open(&cache)?;
-        given.shared.name = name;
+        let (objects, granted) = process.sharing.start(name.as_deref())?;
+        given.shared = granted;
         let call: TaskCall = process.call(given, item_form, ResultForm::Json);
         // The process starts while the task is looked up.
         let room = Room::new(HostPlacement::Stays, Workers::of(1, &call));
@@ -78,6 +79,9 @@ impl ProcessCall {
         sender.leave(Event::InputEnd);
         let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, sink, mailbox)?;
         supervisor.one_process();
+        if let Some(objects) = objects {
+            supervisor.share(objects, call.given.shared.clone());
+        }
         match supervisor.run() {
             Err(Error::Artifact(_)) if prepared.compiled.is_none() => {
                 // The cached artifact was made on another machine: a new one is compiled. The call has not begun.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::objects::{Manager, Share, Sharing};
 use super::spelled;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::policy::{Isolate, ItemEncoding, ItemLimits, ResultForm, SandboxMode, TaskCall};
@@ -24,6 +25,7 @@ pub(crate) struct ProcessSettings {
     pub limits: ItemLimits,
     pub sandbox: SandboxMode,
     pub grants: Grants,
+    pub sharing: Sharing,
     pub max_tasks_per_worker: Option<u64>,
 }
 
@@ -36,7 +38,7 @@ pub(crate) struct CallSettings {
     /// Number of items, and of bytes, that a lazy call reads ahead.
     pub buffer: (usize, usize),
     /// The error of a setting that is not possible.
-    pub wrong: Option<String>,
+    pub wrong: Option<Error>,
 }
 
 impl Default for CallSettings {
@@ -72,7 +74,7 @@ impl CallSettings {
     pub fn bind(&mut self, name: &str, value: &impl Serialize) {
         match spelled::text(value) {
             Ok(json) => self.process_mut().args.push((name.to_owned(), json)),
-            Err(e) => self.wrong = Some(format!("the argument {name} ({e})")),
+            Err(e) => self.wrong = Some(Error::Argument(format!("the argument {name} ({e})"))),
         }
     }
 
@@ -82,8 +84,20 @@ impl CallSettings {
                 self.process_mut().init = Some(json);
                 self.fix_time_of_init();
             }
-            Err(e) => self.wrong = Some(format!("the argument of init ({e})")),
+            Err(e) => self.wrong = Some(Error::Argument(format!("the argument of init ({e})"))),
         }
+    }
+
+    /// Gives the task a shared object.
+    pub fn share(&mut self, share: Share) {
+        if let Err(e) = self.process_mut().sharing.grant(share) {
+            self.wrong = Some(e);
+        }
+    }
+
+    /// Gives the task all objects of a manager.
+    pub fn share_all(&mut self, manager: &Manager) {
+        self.process_mut().sharing = Sharing::all_of(manager);
     }
 
     /// Gives `init` as much time as items have now. What a later call allows its items changes nothing about it, since
@@ -96,7 +110,7 @@ impl CallSettings {
 
     /// Returns an error if a setting is not possible.
     pub fn check(&self) -> Result<(), Error> {
-        self.wrong.as_ref().map_or(Ok(()), |what| Err(Error::Argument(what.clone())))
+        self.wrong.clone().map_or(Ok(()), Err)
     }
 
     /// Returns the settings for another task in the same pool: limits are kept, and nothing that belongs to this task.
@@ -375,6 +389,46 @@ macro_rules! process_settings {
         pub fn grant_net($($receiver)*, host: &str, port: u16) -> $made {
             let peer = wasmpool_run::grants::PeerGrant { host: host.to_owned(), port };
             $self.with(|settings| settings.process_mut().grants.peers.push(peer))
+        }
+
+        /// Gives the task a shared object, which it opens by its name: a reference to the object grants all rights, and
+        /// methods such as [`Queue::put_only`](crate::Queue::put_only) grant less. Each call adds an object; the first
+        /// takes the place of what [`manager`](Self::manager) gave. All have to be of one [`Manager`](crate::Manager);
+        /// else the next call returns an [`Error::Object`](crate::Error::Object) of kind
+        /// [`OtherManager`](crate::ObjectErrorKind::OtherManager).
+        ///
+        /// Calls that differ in this have worker processes of their own.
+        ///
+        /// ```
+        /// # use wasmpool::{Manager, Pool};
+        /// let manager = Manager::new();
+        /// let (total, limit) = (manager.value("total", 0i64)?, manager.value("limit", 100i64)?);
+        /// let pool = Pool::builder("examples/total.wat").share(&total).share(limit.read_only()).build()?;
+        /// pool.map::<_, i64>([1, 2, 3])?;
+        /// assert_eq!(total.load()?, 6);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn share($($receiver)*, object: impl Into<$crate::pool::Share>) -> $made {
+            let share = object.into();
+            $self.with(|settings| settings.share(share))
+        }
+
+        /// Gives the task all objects of a manager, with all rights, in place of what it was given before. Several pools
+        /// and processes may have one manager.
+        ///
+        /// ```
+        /// # use wasmpool::{Manager, Pool, Process};
+        /// let manager = Manager::new();
+        /// let total = manager.value("total", 0i64)?;
+        /// let pool = Pool::builder("examples/total.wat").manager(&manager).build()?;
+        /// let process = Process::builder("examples/total.wat").args(4).manager(&manager).start()?;
+        /// pool.map::<_, i64>([1, 2, 3])?;
+        /// process.join()?;
+        /// assert_eq!(total.load()?, 10);
+        /// # Ok::<(), wasmpool::Error>(())
+        /// ```
+        pub fn manager($($receiver)*, manager: &$crate::pool::Manager) -> $made {
+            $self.with(|settings| settings.share_all(manager))
         }
     };
 }

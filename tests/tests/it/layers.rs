@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("manager", &["core", "ipc", "objects", "sandbox"]),
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
-    ("wasmpool", &["core", "ipc", "manager", "run", "sandbox", "scheduler", "worker"]),
+    ("wasmpool", &["core", "ipc", "manager", "objects", "run", "sandbox", "scheduler", "worker"]),
 ];
 
 fn crate_folder(name: &str) -> PathBuf {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::grants::GrantError;
 use crate::input::InputError;
 use crate::journal::JournalError;
+use crate::shared::ObjectError;
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{ForeignText, MessageLines};
 pub use wasmpool_sandbox::surroundings::with_sources;
@@ -82,6 +83,9 @@ pub enum Error {
     /// The shared objects cannot be as they were asked for, or the process that keeps them has ended.
     #[error("{}", MessageLines(.0))]
     Shared(String),
+    /// An operation on a shared object was refused. Nothing of it has happened.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// The run cannot continue with its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -29,6 +29,11 @@ pub struct SharedContents {
 }
 
 impl SharedContents {
+    /// Fills a value or an array. The numbers have to be of its type and as many as it has.
+    pub fn fill(&mut self, object: u16, numbers: Numbers) {
+        self.numbers.insert(object, numbers);
+    }
+
     /// Reads contents of some of these objects from JSON.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The host as a participant: it asks the manager like a worker does, from any number of threads.
+//! The host as a participant: it asks the manager like a worker does, from any number of threads. What a thread holds
+//! for itself, such as an rlock, needs a holder of its own: another participant of the host's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,15 @@ use wasmpool_objects::operation::{Answer, Operation, Request};
 #[derive(Clone, Copy, Debug)]
 pub struct HostObjects<'a> {
     shared: &'a SharedObjects,
+}
+
+/// A place of the host among the participants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostHolder(usize);
+
+impl HostHolder {
+    /// The place that all threads of the host have in common.
+    pub const COMMON: HostHolder = HostHolder(0);
 }
 
 /// A request that is on its way. If it is dropped, it may happen or not.
@@ -45,10 +55,35 @@ impl<'a> HostObjects<'a> {
     ///
     /// [`Error::Shared`] if the manager process is lost, [`Error::Forked`] in a process that was forked off.
     pub fn start(&self, object: u16, operation: Operation, timeout: Option<Duration>) -> Result<PendingAnswer, Error> {
-        let manager = self.shared.manager.as_ref();
-        let link = &manager.ok_or_else(|| Error::Bug("an object was asked for that nobody keeps".to_owned()))?.link;
-        let ticket = link.ask(Request { object, operation, timeout })?;
+        self.start_as(HostHolder::COMMON, object, operation, timeout)
+    }
+
+    /// Asks for something as this holder, as [`HostObjects::start`] does for the one that all threads have in common.
+    pub fn start_as(
+        &self,
+        holder: HostHolder,
+        object: u16,
+        operation: Operation,
+        timeout: Option<Duration>,
+    ) -> Result<PendingAnswer, Error> {
+        let link = self.link()?;
+        let ticket = link.ask(holder.0, Request { object, operation, timeout })?;
         Ok(PendingAnswer { link: link.clone(), ticket })
+    }
+
+    fn link(&self) -> Result<&'a Arc<Link>, Error> {
+        let manager = self.shared.manager.as_ref();
+        Ok(&manager.ok_or_else(|| Error::Bug("an object was asked for that nobody keeps".to_owned()))?.link)
+    }
+
+    /// Returns a new holder: what it holds, another does not. It lives as long as the objects.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostObjects::start`].
+    pub fn new_holder(&self) -> Result<HostHolder, Error> {
+        let all = self.shared.specs.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
+        self.link()?.add_holder(&all.collect::<Vec<_>>()).map(HostHolder)
     }
 
     /// Asks for something, and waits for the answer.

@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::error::Error;
 use crate::scarce::ring;
 use wasmpool_core::share::ObjectGrant;
+use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::{self, ChannelParts};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::ManagerOrder;
@@ -42,7 +43,10 @@ pub struct Link {
 
 #[derive(Default)]
 struct LinkState {
-    outbox: VecDeque<(u32, Request)>,
+    outbox: VecDeque<HostRequest>,
+    /// Channels of holders of the host that the thread has not taken over yet, and how many holders there are.
+    joining: Vec<ChannelClient>,
+    holders: usize,
     /// What was asked and is still wanted, with the answer as soon as there is one.
     asked: BTreeMap<u32, Option<Answer>>,
     next_ticket: u32,
@@ -53,6 +57,14 @@ struct LinkState {
     next_listener: u64,
     lost: Option<Error>,
     closing: bool,
+}
+
+/// A request of the host: the number of the holder that asks, and the ticket of the answer.
+#[derive(Debug)]
+pub struct HostRequest {
+    pub holder: usize,
+    pub ticket: u32,
+    pub request: Request,
 }
 
 impl fmt::Debug for Link {
@@ -91,7 +103,7 @@ impl Link {
     // ---- requests ----------------------------------------------------------------------------------------------------
 
     /// Sends a request, and returns the ticket by which its answer is known.
-    pub fn ask(&self, request: Request) -> Result<u32, Error> {
+    pub fn ask(&self, holder: usize, request: Request) -> Result<u32, Error> {
         if !self.is_ours() {
             return Err(Error::Forked);
         }
@@ -108,7 +120,7 @@ impl Link {
             }
         };
         state.asked.insert(ticket, None);
-        state.outbox.push_back((ticket, request));
+        state.outbox.push_back(HostRequest { holder, ticket, request });
         drop(state);
         ring(&self.wake);
         Ok(ticket)
@@ -159,6 +171,20 @@ impl Link {
         let order = ManagerOrder::Attach { participant, is_host, name: name.to_owned(), grants };
         self.control.send(&order, &[theirs.memory.as_fd(), theirs.socket.as_fd()])?;
         Ok((participant, ours))
+    }
+
+    /// Makes the host a participant once more, and returns the number of this holder. The first has number 0.
+    pub fn add_holder(&self, grants: &[ObjectGrant]) -> Result<usize, Error> {
+        if !self.is_ours() {
+            return Err(Error::Forked);
+        }
+        let (_, parts) = self.attach("the host", true, grants)?;
+        let channel = ChannelClient::open(parts)?;
+        let mut state = self.state();
+        let holder = state.holders;
+        state.holders += 1;
+        state.joining.push(channel);
+        Ok(holder)
     }
 
     /// Tells the manager that a participant has ended.
@@ -215,11 +241,12 @@ impl Link {
 
     // ---- the thread --------------------------------------------------------------------------------------------------
 
-    /// Returns the requests that are to be sent.
-    pub fn to_send(&self) -> VecDeque<(u32, Request)> {
+    /// Returns the channels of new holders, in the order of their numbers, and the requests that are to be sent.
+    pub fn to_send(&self) -> (Vec<ChannelClient>, VecDeque<HostRequest>) {
         // An empty counter is an error here, and means no news.
         let _ = self.wake.read();
-        std::mem::take(&mut self.state().outbox)
+        let mut state = self.state();
+        (std::mem::take(&mut state.joining), std::mem::take(&mut state.outbox))
     }
 
     pub fn answered(&self, ticket: u32, answer: Answer) {

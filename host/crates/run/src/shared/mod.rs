@@ -2,6 +2,7 @@
 //! mapped, gives each worker what it was granted, and takes part itself.
 
 mod contents;
+mod error;
 mod host;
 mod link;
 mod mapped;
@@ -16,7 +17,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 pub use contents::SharedContents;
-pub use host::{HostObjects, PendingAnswer};
+pub use error::{ObjectError, ObjectErrorKind};
+pub use host::{HostHolder, HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
 use mapped::MappedObject;

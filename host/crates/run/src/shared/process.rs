@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::link::{Link, SharedEvent};
+use super::link::{HostRequest, Link, SharedEvent};
 use crate::error::Error;
 use crate::scarce::patiently;
 use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole, ChildWait};
@@ -22,7 +22,6 @@ use wasmpool_ipc::channel::Heard;
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{ManagerReport, ManagerSetup, StartManager};
-use wasmpool_objects::operation::Request;
 use wasmpool_objects::wire::{self, ManagerFrame};
 use wasmpool_sandbox::surroundings::ChildEnd;
 
@@ -53,24 +52,24 @@ pub struct Started {
 impl Keeper {
     /// Starts the process, and keeps it until it ends or is no longer wanted.
     pub fn run(self) {
-        let (child, link, host) = match self.start() {
-            Ok((child, started, host)) => {
+        let (child, link) = match self.start() {
+            Ok((child, started)) => {
                 let link = started.link.clone();
                 if self.started.send(Ok(started)).is_err() {
                     return;
                 }
-                (child, link, host)
+                (child, link)
             }
             Err(e) => {
                 let _ = self.started.send(Err(e));
                 return;
             }
         };
-        let serving = Serving { child, link, host, outbox: VecDeque::new() };
+        let serving = Serving { child, link, hosts: Vec::new(), outbox: VecDeque::new() };
         serving.run();
     }
 
-    fn start(&self) -> Result<(ChildProcess, Started, ChannelClient), Error> {
+    fn start(&self) -> Result<(ChildProcess, Started), Error> {
         let (child, control) = patiently(None, || {
             let (control, theirs) = Control::pair()?;
             let child = spawn::start(&self.program, ChildRole::Manager, theirs).map_err(Error::spawn)?;
@@ -86,10 +85,9 @@ impl Keeper {
         let lacking = entered(&child, &control)?;
         let link = Arc::new(Link::new(control)?);
         let all = self.setup.objects.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
-        let (_, parts) = link.attach("the host", true, &all.collect::<Vec<_>>())?;
-        let channel = ChannelClient::open(parts)?;
+        link.add_holder(&all.collect::<Vec<_>>())?;
         let pid = child.pid();
-        Ok((child, Started { link, lacking, pid }, channel))
+        Ok((child, Started { link, lacking, pid }))
     }
 }
 
@@ -124,8 +122,9 @@ fn entered(child: &ChildProcess, control: &Control) -> Result<Vec<LayerPart>, Er
 struct Serving {
     child: ChildProcess,
     link: Arc<Link>,
-    host: ChannelClient,
-    outbox: VecDeque<(u32, Request)>,
+    /// The channels of the host's holders, by their numbers.
+    hosts: Vec<ChannelClient>,
+    outbox: VecDeque<HostRequest>,
 }
 
 impl Serving {
@@ -151,33 +150,45 @@ impl Serving {
 
     /// Passes on what there is, and waits for more. An error means that the process is gone, or of no use.
     fn turn(&mut self) -> io::Result<()> {
-        self.outbox.extend(self.link.to_send());
-        while let Some((ticket, request)) = self.outbox.pop_front() {
-            self.host.send(&wire::ask(ticket, &request).parts(), true)?;
+        let (joining, requests) = self.link.to_send();
+        self.hosts.extend(joining);
+        self.outbox.extend(requests);
+        while let Some(HostRequest { holder, ticket, request }) = self.outbox.pop_front() {
+            let host = self.hosts.get_mut(holder).ok_or_else(|| io::Error::other("there is no such holder"))?;
+            host.send(&wire::ask(ticket, &request).parts(), true)?;
             self.hear_answers()?;
         }
         self.hear_answers()?;
         self.hear_reports()?;
-        let timeout = if self.host.announce()? { PollTimeout::ZERO } else { PollTimeout::NONE };
-        let mut awaited = [self.link.wake.as_fd(), self.link.control().as_fd(), self.host.as_fd(), self.child.as_fd()]
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut timeout = PollTimeout::NONE;
+        for host in &mut self.hosts {
+            if host.announce()? {
+                timeout = PollTimeout::ZERO;
+            }
+        }
+        let own = [self.child.as_fd(), self.link.wake.as_fd(), self.link.control().as_fd()];
+        let all = own.into_iter().chain(self.hosts.iter().map(ChannelClient::as_fd));
+        let mut awaited: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut awaited, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
             Err(e) => return Err(e.into()),
         }
-        let [.., child] = awaited;
-        let ended = child.any() == Some(true);
-        while self.host.heard() == Heard::Rung {}
+        let ended = awaited.first().is_some_and(|child| child.any() == Some(true));
+        for host in &self.hosts {
+            while host.heard() == Heard::Rung {}
+        }
         if ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     fn hear_answers(&mut self) -> io::Result<()> {
-        while let Some(frame) = self.host.try_recv()? {
-            match ManagerFrame::decode(frame).map_err(io::Error::other)? {
-                ManagerFrame::Answer { ticket, answer } => self.link.answered(ticket, answer),
-                // The host takes nothing ahead, so it all stays with the manager.
-                ManagerFrame::Ahead { .. } => {}
+        for host in &mut self.hosts {
+            while let Some(frame) = host.try_recv()? {
+                match ManagerFrame::decode(frame).map_err(io::Error::other)? {
+                    ManagerFrame::Answer { ticket, answer } => self.link.answered(ticket, answer),
+                    // The host takes nothing ahead, so it all stays with the manager.
+                    ManagerFrame::Ahead { .. } => {}
+                }
             }
         }
         Ok(())
