@@ -406,6 +406,7 @@ impl CallGroup {
         let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
         supervisor.serve_on_demand();
         if let Some(objects) = objects {
+            self.unprotected(objects.lacking());
             supervisor.share(objects, call.given.shared.clone());
         }
         self.supervised.store(true, Ordering::SeqCst);

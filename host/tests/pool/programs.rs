@@ -1,6 +1,8 @@
 //! Programs that introductions to Python's `multiprocessing` show, with what they print. The functions of their processes
 //! are orders to a guest (`guest/fixtures/shared`): `store total f64:3.14` is `total.value = 3.14`.
 
+#![allow(clippy::approx_constant, reason = "the number that those programs have")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -239,6 +239,18 @@ impl Manager {
         ManagerBuilder::default()
     }
 
+    /// Returns the parts of the sandbox that the process that keeps the objects runs without, as
+    /// [`SandboxMode::BestEffort`] permits. They are known once an object was used.
+    ///
+    /// ```
+    /// # use wasmpool::Manager;
+    /// assert_eq!(Manager::new().lacking(), [""; 0]);
+    /// ```
+    pub fn lacking(&self) -> Vec<String> {
+        let started = self.0.started.get();
+        started.map_or(Vec::new(), |objects| objects.lacking().iter().map(|part| format!("{part:?}")).collect())
+    }
+
     fn of(program: ManagerProgram, sandbox: SandboxMode, quota: ObjectQuota) -> Manager {
         Manager(Arc::new(ManagerState {
             owner: std::process::id(),
