@@ -272,7 +272,7 @@ fn a_killed_process_is_lost_and_the_others_go_on() {
     let mut host = folder.run(&[]).start();
     let other = host.line().expect("the record of the other");
     assert!(other.contains("\"other\"") && other.contains("\"ok\""), "{other}");
-    host.busy_worker().signal(Signal::SIGKILL);
+    host.busy_worker().send(Signal::SIGKILL);
     let victim: Value = serde_json::from_str(&host.line().expect("its record")).expect("a record");
     assert_eq!((&victim["kind"], &victim["signal"]), (&json!("worker-lost"), &json!(9)));
     assert_eq!(host.code(), 1);
