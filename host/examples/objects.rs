@@ -17,7 +17,7 @@ fn measure(what: &str, count: u32, mut act: impl FnMut(u32) -> Result<(), Error>
 fn main() -> Result<(), Error> {
     // First thing: worker processes are this program, too.
     wasmpool::worker_entry();
-    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let count: u32 = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000);
     let manager = Manager::new();
     let total = manager.value("total", 0u64)?;
     let line = manager.queue::<u32>("line", 0)?;

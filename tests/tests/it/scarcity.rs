@@ -283,10 +283,14 @@ fn doctor_whose_process_gets(signal: Signal) -> (String, Process) {
         let line = b"wasmpool-child\0doctor\0";
         let cmdline = |process: &Process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         let is_it = |process: &Process| cmdline(process).starts_with(line);
-        let found = until("the process, or the end", || {
-            let found = host.descendants().into_iter().find(is_it);
-            found.map(Some).or_else(|| host.has_ended().then_some(None))
-        });
+        // Without a pause between two looks: the process lives for a few milliseconds.
+        let found = loop {
+            match host.descendants().into_iter().find(is_it) {
+                None if host.has_ended() => break None,
+                None => {}
+                found => break found,
+            }
+        };
         let Some(process) = found else {
             continue;
         };
