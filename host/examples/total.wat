@@ -28,8 +28,8 @@
       (global.set $end (i32.and (i32.add (i32.add (global.get $end) (local.get 3)) (i32.const 7)) (i32.const -8)))))
   (core instance $m (instantiate $memory))
   (alias core export $m "memory" (core memory $mem))
-  (core func $open (canon lower (func $numbers "[static]value.open") (memory $mem) (realloc (func $m "realloc"))))
-  (core func $add (canon lower (func $numbers "[method]value.add") (memory $mem) (realloc (func $m "realloc"))))
+  (core func $open (canon lower (func $numbers "[static]value.open") (memory $mem) (realloc (core func $m "realloc"))))
+  (core func $add (canon lower (func $numbers "[method]value.add") (memory $mem) (realloc (core func $m "realloc"))))
   (core module $main
     (import "" "memory" (memory 1))
     (import "" "open" (func $open (param i32 i32 i32)))

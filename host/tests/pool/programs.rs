@@ -47,7 +47,7 @@ fn two_writers_and_a_reader_that_never_ends_by_itself() {
         let puts: Vec<String> = three.split(' ').map(|name| format!("put names \"{name}\" -")).collect();
         ordered(&puts.join(" ; ")).share(names.put_only()).start().unwrap()
     });
-    let takes = vec!["get names -"; 6].join(" ; ");
+    let takes = ["get names -"; 6].join(" ; ");
     let orders = format!("{takes} ; put read \"six\" - ; get names -");
     let reader = ordered(&orders).share(names.get_only()).share(read.put_only()).start().unwrap();
     writers.iter().for_each(|writer| assert_eq!(writer.join().unwrap().exitcode(), Some(0)));
@@ -97,7 +97,7 @@ fn a_producer_and_a_consumer() {
     let (line, taken) = (manager.queue::<i64>("line", 0).unwrap(), manager.value("taken", 0i64).unwrap());
     let producer = ordered("put line 0 - ; put line 1 - ; put line 2 -").manager(&manager).start().unwrap();
     let take = "get line - ; task-done line ; add taken 1";
-    let consumer = ordered(&format!("{} ; get line -", vec![take; 3].join(" ; "))).manager(&manager).start().unwrap();
+    let consumer = ordered(&format!("{} ; get line -", [take; 3].join(" ; "))).manager(&manager).start().unwrap();
     producer.join().unwrap();
     line.join().unwrap();
     consumer.terminate();
