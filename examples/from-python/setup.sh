@@ -16,3 +16,6 @@ as_list() { paste -sd , - | sed 's/,/, /g; s/.*/[&]/'; }
 
 # Prints what a shared object holds in a file of --share-out, as Python would.
 member() { sed 's/.*"'"$1"'":\(\[[^]]*\]\|[^,}]*\).*/\1/; s/,/, /g' "$out/shared.json" | tr '"' "'"; }
+
+# Prints the texts of a shared list, one on each line.
+lines_of() { member "$1" | tr -d "[]'" | sed 's/, /\n/g'; }

@@ -54,6 +54,30 @@ fn program_3_appends_to_a_list_as_well() {
     assert_eq!(prints("03-manager.sh"), "3.14\n[5, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n['Hello']\n");
 }
 
+/// Which tasks begin together is left to the machine; how many run at once is not.
+#[test]
+fn program_5_runs_three_tasks_at_once() {
+    let printed = prints("05-apply-async.sh");
+    let [waits, said @ .., done] = &printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+    assert_eq!((*waits, *done), ("Waiting for all tasks", "All tasks are done"));
+    let (mut begun, mut running) = (BTreeSet::new(), BTreeSet::new());
+    for line in said {
+        let task = line.strip_prefix("Task ").and_then(|line| line.split_once(' '));
+        match task.expect(line) {
+            (task, "begins") => assert!(begun.insert(task) && running.insert(task), "{printed}"),
+            (task, _) => assert!(running.remove(task), "{printed}"),
+        }
+        assert!(running.len() <= 3, "{printed}");
+    }
+    assert!(running.is_empty() && begun == ["0", "1", "2", "3", "4", "5"].into(), "{printed}");
+}
+
+#[test]
+fn program_6_runs_one_task_after_the_other() {
+    let said: String = (0..6).map(|n| format!("Task {n} begins\nTask {n} ends\n")).collect();
+    assert_eq!(prints("06-apply.sh"), said + "All tasks are done\n");
+}
+
 #[test]
 fn program_8_receives_a_list_through_a_pipe() {
     assert_eq!(prints("08-pipe.sh"), "['spam', 42, 'egg']\n");
@@ -141,7 +165,7 @@ fn each_program_has_a_test() {
     let folder = std::fs::read_dir(workspace().join("examples/from-python")).expect("the programs");
     let names = folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
     let programs: BTreeSet<String> = names.filter(|name| name.ends_with(".sh") && name != "setup.sh").collect();
-    assert!(programs.len() >= 16, "{programs:?}");
+    assert!(programs.len() >= 18, "{programs:?}");
     let tests = include_str!("from_python.rs");
     for program in programs {
         assert!(tests.contains(&format!("(\"{program}\")")), "{program}");

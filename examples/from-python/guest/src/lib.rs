@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use wasmpool_guest::shared::Lock;
+use wasmpool_guest::shared::{List, Lock};
 
 wit_bindgen::generate!({ path: "wit" });
 
@@ -33,6 +33,13 @@ impl Guest for Programs {
 
     fn assign_and_append() -> Result<(), String> {
         collections::assign_and_append().map_err(text)
+    }
+
+    fn task(number: u32) -> Result<(), String> {
+        let said = List::open("said").map_err(text)?;
+        said.push(format!("Task {number} begins")).map_err(text)?;
+        std::thread::sleep(SECOND);
+        said.push(format!("Task {number} ends")).map_err(text)
     }
 
     fn one_way(process: String) -> Result<String, String> {
