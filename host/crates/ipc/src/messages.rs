@@ -136,6 +136,8 @@ pub enum ManagerOrder {
         name: String,
         grants: Vec<(u16, ObjectRights)>,
     },
+    /// A participant is being killed. Nothing is given to it any more, and what it holds stays with it until it has ended.
+    Ending { participant: u32 },
     /// A participant has ended. The requests that it had written completely still count.
     Detach { participant: u32 },
     /// Number of workers that can run items at a time.

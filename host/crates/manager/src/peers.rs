@@ -40,6 +40,8 @@ pub struct Peer {
     ahead: BTreeMap<u16, Batch>,
     /// True if its socket has something.
     pub rung: bool,
+    /// True if it is being killed: nothing more is given to it.
+    pub ending: bool,
     /// True if nothing more comes than what is in its ring.
     pub ended: bool,
     /// What it did that no participant does.
@@ -66,6 +68,7 @@ impl Peer {
             reads: longest as usize / RING + 2,
             ahead: BTreeMap::new(),
             rung: false,
+            ending: false,
             ended: false,
             broken: None,
         }

@@ -113,6 +113,13 @@ impl<'a> Serving<'a> {
                     }
                     self.control.send(&ManagerReport::Detached { participant }, &[])?;
                 }
+                Incoming::Message((ManagerOrder::Ending { participant }, _)) => {
+                    if let Some(peer) = self.peers.get_mut(participant) {
+                        peer.ending = true;
+                        self.machine.stop_waiting(now(), participant, &mut self.peers, &mut self.outputs);
+                        self.deliver()?;
+                    }
+                }
                 Incoming::Message((ManagerOrder::Parallelism(workers), _)) => self.machine.set_at_once(workers),
                 Incoming::Bell | Incoming::Nothing => break,
                 Incoming::Closed => return Ok(false),
@@ -182,6 +189,7 @@ impl<'a> Serving<'a> {
 
     /// Handles what is in a participant's ring.
     fn serve(&mut self, id: ParticipantId, is_alive: bool) {
+        let is_alive = is_alive && self.peers.get_mut(id).is_some_and(|peer| !peer.ending);
         for put in self.peers.read(id) {
             self.machine.put_on_credit(now(), id, put, &mut self.peers, &mut self.outputs);
         }

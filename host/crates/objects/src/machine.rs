@@ -233,6 +233,44 @@ impl Machine {
         self.participants.remove(&participant);
     }
 
+    /// Takes a participant that is being killed out of all lines, so that nothing is given to it any more. What it holds
+    /// stays with it until it has ended: until then it may still use it.
+    pub fn stop_waiting(
+        &mut self,
+        now: Time,
+        participant: ParticipantId,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) {
+        self.tick(now, fast, outputs);
+        let Some(name) = self.participants.get(&participant).map(|member| member.name.clone()) else { return };
+        for number in self.leave_lines(participant, &name, false, fast, outputs) {
+            // Others may have waited behind it.
+            self.settle(number, now, fast, outputs);
+        }
+    }
+
+    /// Ends all waits of a participant, and returns the objects that it waited for.
+    fn leave_lines(
+        &mut self,
+        participant: ParticipantId,
+        name: &str,
+        answered: bool,
+        fast: &mut dyn FastPath,
+        outputs: &mut Outputs,
+    ) -> BTreeSet<u16> {
+        let mut objects = BTreeSet::new();
+        while let Some((id, wait)) = self.waits.first_of(participant) {
+            match answered {
+                true => self.waits.answer(id, Err(ObjectError::Closed), outputs),
+                false => drop(self.waits.remove(id)),
+            }
+            self.with_object(wait.object, fast, outputs, |object, context| object.dropped(id, name, context));
+            objects.insert(wait.object);
+        }
+        objects
+    }
+
     fn release(
         &mut self,
         now: Time,
@@ -247,13 +285,7 @@ impl Machine {
         let name = member.name.clone();
         let ending = Ending { participant, name: &name, failed: ending == ItemEnding::Failed };
         // First it leaves all lines, so that nothing that it releases is given to itself.
-        while let Some((id, wait)) = self.waits.first_of(participant) {
-            match answered {
-                true => self.waits.answer(id, Err(ObjectError::Closed), outputs),
-                false => drop(self.waits.remove(id)),
-            }
-            self.with_object(wait.object, fast, outputs, |object, context| object.dropped(id, &name, context));
-        }
+        self.leave_lines(participant, &name, answered, fast, outputs);
         for number in touched {
             self.with_object(number, fast, outputs, |object, context| object.ended(&ending, context));
             self.settle(number, now, fast, outputs);

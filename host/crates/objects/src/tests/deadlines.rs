@@ -78,3 +78,35 @@ fn an_item_that_ends_while_it_waits_leaves_the_line() {
     assert_eq!(bench.all_of(0, Operation::Release, None), [(0, DONE)]);
     assert_eq!(bench.ask(2, Acquire), ACQUIRED);
 }
+
+/// Row 0.10
+#[test]
+fn nothing_is_given_to_a_participant_that_is_being_killed() {
+    let mut bench = Bench::new(ObjectForm::Queue { capacity: Some(1) });
+    bench.wait(0, GET);
+    assert_eq!(bench.stop_waiting(0), []);
+    assert_eq!(bench.machine.waiting(), 0);
+    assert_eq!(bench.ask(1, put("a")), DONE);
+    // Its put is not made either.
+    bench.wait(0, put("b"));
+    bench.stop_waiting(0);
+    assert_eq!(bench.get(2).as_deref(), Some("a"));
+    assert_eq!(bench.get(2), None);
+}
+
+/// Rows 0.8 and 5.25
+#[test]
+fn a_participant_that_is_being_killed_holds_what_it_has_until_it_has_ended() {
+    let mut bench = Bench::new(ObjectForm::Lock);
+    bench.ask(0, Acquire).unwrap();
+    bench.wait(1, Acquire);
+    bench.wait(2, Acquire);
+    assert_eq!(bench.stop_waiting(0), []);
+    assert_eq!(bench.stop_waiting(1), []);
+    assert_eq!(bench.end(0), [(2, Ok(Reply::Acquired(Acquisition::Abandoned("p0".to_owned()))))]);
+    let mut bench = Bench::new(ObjectForm::Barrier { parties: 3 });
+    bench.wait(0, Operation::WaitBarrier);
+    bench.wait(1, Operation::WaitBarrier);
+    let told = bench.stop_waiting(0);
+    assert!(matches!(&told[..], [(1, Err(ObjectError::Broken(_)))]), "{told:?}");
+}

@@ -141,6 +141,12 @@ impl Bench {
         self.by_participant()
     }
 
+    /// Says that a participant is being killed.
+    fn stop_waiting(&mut self, participant: ParticipantId) -> Vec<(ParticipantId, Answer)> {
+        self.machine.stop_waiting(self.now, participant, &mut self.words, &mut self.outputs);
+        self.by_participant()
+    }
+
     /// Kills the process of a participant.
     fn kill(&mut self, participant: ParticipantId) -> Vec<(ParticipantId, Answer)> {
         self.machine.leave(self.now, participant, &mut self.words, &mut self.outputs);

@@ -202,6 +202,13 @@ impl Link {
         let _ = self.control.send(&ManagerOrder::Detach { participant }, &[]);
     }
 
+    /// Tells the manager that a participant is being killed.
+    pub fn ending(&self, participant: u32) {
+        if self.is_ours() {
+            let _ = self.control.send(&ManagerOrder::Ending { participant }, &[]);
+        }
+    }
+
     /// Tells the manager how many workers can run items at a time.
     pub fn set_parallelism(&self, workers: u32) {
         if self.is_ours() {

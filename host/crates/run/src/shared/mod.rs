@@ -271,6 +271,11 @@ impl Participant {
     pub fn number(&self) -> u32 {
         self.number
     }
+
+    /// Has nothing more given to it, since it is being killed: what somebody puts from now on is for others.
+    pub fn ending(&self) {
+        self.link.ending(self.number);
+    }
 }
 
 impl Drop for Participant {

@@ -840,7 +840,7 @@ impl<'a> Supervisor<'a> {
         };
         process.retired = true;
         process.late_start = starting;
-        process.child.kill();
+        process.kill();
         if late {
             self.sink.worker_news(WorkerNews::Late { pid: process.child.pid(), item });
         }

@@ -233,6 +233,14 @@ impl WorkerProcess {
         })
     }
 
+    /// Kills the process, and sees to it that it is given nothing more of the shared objects.
+    pub fn kill(&self) {
+        self.child.kill();
+        if let Some(participant) = &self.participant {
+            participant.ending();
+        }
+    }
+
     /// Returns true if this is its number among those who share objects.
     pub fn is_participant(&self, number: u32) -> bool {
         self.participant.as_ref().is_some_and(|participant| participant.number() == number)

@@ -57,6 +57,23 @@ fn a_detached_participant_holds_nothing_more_once_the_objects_are_settled() {
 }
 
 #[test]
+fn a_participant_that_is_being_killed_is_given_nothing_more_and_keeps_what_it_holds() {
+    let objects = objects(&[spec("jobs", ObjectForm::Queue { capacity: None }), spec("gate", ObjectForm::Lock)]);
+    let mut first = Client::new(&objects, "first");
+    assert_eq!(first.ask(1, Operation::Acquire, None), Ok(Reply::Acquired(Acquisition::Acquired)));
+    first.send(0, Operation::Get { most: 1 }, None);
+    first.participant.ending();
+    // The one that takes its place comes after it was said.
+    let mut second = Client::new(&objects, "second");
+    assert_eq!(second.ask(0, Operation::Put(b"a".to_vec()), None), Ok(Reply::Done));
+    assert_eq!(second.ask(0, Operation::Get { most: 1 }, NOW), Ok(Reply::Many(vec![b"a".to_vec()])));
+    assert_eq!(second.ask(1, Operation::Acquire, NOW), Ok(Reply::Acquired(Acquisition::TimedOut)));
+    second.send(1, Operation::Acquire, SOON);
+    let _dead = first.dies();
+    assert_eq!(second.answer(), Ok(Reply::Acquired(Acquisition::Abandoned("first".to_owned()))));
+}
+
+#[test]
 fn a_killed_manager_is_one_error_for_all_and_nobody_waits_for_ever() {
     let objects = objects(&[spec("gate", ObjectForm::Lock), spec("done", ObjectForm::Event)]);
     let (_listening, told) = told(&objects);
