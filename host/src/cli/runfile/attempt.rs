@@ -171,6 +171,9 @@ fn item_of(arguments: &[String]) -> String {
     }
 }
 
+/// The value of the one call, if it has one that is kept, or its failure.
+type CallOutcome = Result<Option<Vec<u8>>, Failure>;
+
 /// The destination of the one outcome, and of what the process prints.
 struct ProcessSink<'a> {
     context: &'a RunContext<'a>,
@@ -178,7 +181,7 @@ struct ProcessSink<'a> {
     is_command: bool,
     news: (&'a Sender<News>, usize),
     since: Instant,
-    outcome: Option<(Duration, Result<Option<Vec<u8>>, Failure>)>,
+    outcome: Option<(Duration, CallOutcome)>,
     /// Standard output and standard error.
     streams: [ShownStream; 2],
     /// What they had when they were last looked at.

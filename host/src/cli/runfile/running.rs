@@ -1,7 +1,7 @@
 //! Carries out a run: starts its processes when the order says so, and tells what became of each.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -247,10 +247,7 @@ impl<'a> ProcessRun<'a> {
     /// Waits for news, at most for this long.
     fn hear(&self, at_most: Option<Duration>) -> Option<News> {
         match at_most {
-            Some(time) => match self.heard.recv_timeout(time) {
-                Ok(news) => Some(news),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Some(time) => self.heard.recv_timeout(time).ok(),
             None => self.heard.recv().ok(),
         }
     }
