@@ -280,7 +280,7 @@ macro_rules! process_settings {
         }
 
         /// Sets the argument of the task's `init` export. With pristine instances every item finds its effect; see
-        /// [`Isolate`].
+        /// [`Isolate`](crate::Isolate).
         ///
         /// ```
         /// # use wasmpool::Pool;

@@ -41,8 +41,8 @@ const MOST_HOLDERS: usize = 32;
 /// to it and an answer, some microseconds.
 ///
 /// That process lives as long as there is a handle, a pool or a process that uses it. If it is lost, every operation
-/// and call returns [`Error::Shared`](crate::Error::Shared), and nothing waits. A process that is forked off can use
-/// values and arrays that were used before; all else returns [`Error::Forked`](crate::Error::Forked) there.
+/// and call returns [`Error::Shared`], and nothing waits. A process that is forked off can use
+/// values and arrays that were used before; all else returns [`Error::Forked`] there.
 ///
 /// A manager is cheap to clone, and several threads may use it and all its objects at once.
 ///
@@ -401,7 +401,7 @@ fn unfit_name(name: &str) -> Option<&'static str> {
 
 /// Objects. Names consist of letters, digits, `_`, `-` and `.`, at most 64 of them; a manager has at most 64 objects.
 ///
-/// Each of these returns an [`Error::Object`](crate::Error::Object) of kind
+/// Each of these returns an [`Error::Object`] of kind
 /// [`TooLate`](crate::ObjectErrorKind::TooLate) once an object of this manager was used, or a worker started that has
 /// some of them, and of kind [`Uncreated`](crate::ObjectErrorKind::Uncreated) for a name that another object has or that
 /// is no name.

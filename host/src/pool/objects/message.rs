@@ -8,7 +8,7 @@ use super::super::value::Bytes;
 use wasmpool_run::shared::ObjectErrorKind;
 
 /// A type of messages of a queue or a pipe, and of entries of a dict, a list or a namespace: anything that `serde`
-/// writes and reads without borrowing, and [`Bytes`](crate::Bytes).
+/// writes and reads without borrowing, and [`Bytes`].
 ///
 /// The former are JSON, in which NaN and the infinities are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`. A guest
 /// gets the bytes of that JSON, and what it puts is read as such; `Bytes` are passed as they are.
