@@ -346,14 +346,22 @@ fn lock(folder: &Path) -> io::Result<File> {
         // If it cannot be locked, another host may remove it while it is empty.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
-    let is_same = fs::metadata(folder)?.ino() == held.metadata()?.ino();
-    if is_same { Ok(held) } else { Err(io::ErrorKind::NotFound.into()) }
+    if is_at(folder, &held)? { Ok(held) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Returns true if a path still leads to this directory. It may have been removed, and made anew, since it was opened.
+fn is_at(folder: &Path, held: &File) -> io::Result<bool> {
+    Ok(fs::metadata(folder)?.ino() == held.metadata()?.ino())
 }
 
 /// Removes the cgroups that killed hosts have left: those that are not locked. A cgroup that is not empty stays.
 fn sweep(place: &Path) {
     for folder in below(place).into_iter().filter(|folder| place::is_ours(folder)) {
-        if File::open(&folder).is_ok_and(|file| file.try_lock().is_ok()) {
+        let Ok(held) = File::open(&folder) else {
+            continue;
+        };
+        // It stays locked until it is removed, so that no other host begins to use it meanwhile.
+        if held.try_lock().is_ok() && is_at(&folder, &held).unwrap_or(false) {
             let _ = fs::remove_dir(&folder);
         }
     }
