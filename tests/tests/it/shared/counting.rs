@@ -146,15 +146,14 @@ impl Known {
     }
 }
 
-/// Kills a worker every 50 ms until it is over.
+/// Kills a worker every 50 ms until it is over: the oldest of those that have begun to work. A run gives up if its
+/// workers end again and again before they are ready.
 fn killer(host: i32, over: Arc<AtomicBool>, kills: Arc<AtomicU64>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let mut nth = 0;
         while !over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
             let workers = crate::support::host::children(host, "worker");
-            nth += 5;
-            if let Some(worker) = workers.get(nth % workers.len().max(1)) {
+            if let Some(worker) = workers.iter().find(|worker| worker.ticks() >= 3) {
                 worker.send(Signal::SIGKILL);
                 kills.fetch_add(1, Ordering::Relaxed);
             }
