@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::grants::GrantError;
 use crate::input::InputError;
 use crate::journal::JournalError;
-use crate::shared::ObjectError;
+use crate::object_error::ObjectError;
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{ForeignText, MessageLines};
 pub use wasmpool_sandbox::surroundings::with_sources;

@@ -15,6 +15,7 @@ pub mod hashed;
 pub mod input;
 pub mod journal;
 pub mod links;
+pub mod object_error;
 pub mod output;
 pub mod place;
 pub mod rendered;

@@ -2,7 +2,6 @@
 //! mapped, gives each worker what it was granted, and takes part itself.
 
 mod contents;
-mod error;
 mod host;
 mod link;
 mod mapped;
@@ -16,8 +15,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+pub use crate::object_error::{ObjectError, ObjectErrorKind};
 pub use contents::SharedContents;
-pub use error::{ObjectError, ObjectErrorKind};
 pub use host::{HostHolder, HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
