@@ -285,7 +285,7 @@ fn doctor_whose_process_gets(signal: Signal) -> (String, Process) {
         let is_it = |process: &Process| cmdline(process).starts_with(line);
         // Without a pause between two looks: the process lives for a few milliseconds.
         let found = loop {
-            match host.descendants().into_iter().find(is_it) {
+            match host.direct_children().into_iter().find(is_it) {
                 None if host.has_ended() => break None,
                 None => {}
                 found => break found,

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::guest::Task;
-use super::process::{Process, busy_worker, descendants, session, workers};
+use super::process::{Process, busy_worker, descendants, direct_children, session, workers};
 use super::until;
 
 /// A program that was started. It is killed when this value is dropped, at the latest.
@@ -88,6 +88,11 @@ impl Host {
     /// Returns every process below it at this moment.
     pub fn descendants(&self) -> Vec<Process> {
         descendants(self.pid())
+    }
+
+    /// Returns its children, found quickly where the kernel keeps a list of them.
+    pub fn direct_children(&self) -> Vec<Process> {
+        direct_children(self.pid())
     }
 
     /// Waits for a worker that is in the middle of an item that computes.

@@ -47,6 +47,19 @@ fn all() -> Vec<(i32, Stat)> {
         .collect()
 }
 
+/// Returns the children of a process from the kernel's own list, which is read in a fraction of the time that looking at
+/// all processes takes. Where the kernel has no such list, all processes are looked at.
+pub fn direct_children(pid: i32) -> Vec<Process> {
+    if !PathBuf::from("/proc/thread-self/children").exists() {
+        return descendants(pid);
+    }
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let numbers: Vec<i32> =
+        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    numbers.into_iter().filter_map(Process::living).collect()
+}
+
 impl Process {
     /// Returns the process of this number, if it lives. A zombie does not: it only waits for its parent to collect it.
     pub fn living(pid: i32) -> Option<Self> {
