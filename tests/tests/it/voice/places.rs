@@ -67,14 +67,16 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the source that is released, without its tests and test-only modules.
+/// Returns the source that is released, without its tests, test-only modules, and examples.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     files(&workspace().join("host/src"), &mut found);
     files(&workspace().join("host/crates"), &mut found);
     let left_out = |path: &PathBuf| {
         let path = path.to_string_lossy();
-        ["/tests", "/probes", "/wasmpool-probes", "/hostile.rs", "/text.rs"].iter().any(|part| path.contains(part))
+        ["/tests", "/examples", "/probes", "/wasmpool-probes", "/hostile.rs", "/text.rs"]
+            .iter()
+            .any(|part| path.contains(part))
     };
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a file of the source");
