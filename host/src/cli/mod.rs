@@ -127,7 +127,7 @@ fn plainly(mut error: clap::Error) -> clap::Error {
 }
 
 /// Blocks SIGXFSZ, so that a limit on the size of files is reported by the write that meets it instead of ending the
-/// process. It is blocked before there are other threads, so in all of them; children get an empty mask again.
+/// process. It is blocked before there are other threads, so in all of them; children unblock it.
 fn block_size_signal() {
     let mut set = SigSet::empty();
     set.add(Signal::SIGXFSZ);

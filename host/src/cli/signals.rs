@@ -59,7 +59,8 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     let signals = Arc::new(Signals { came, last: AtomicI32::new(0), at_once: AtomicBool::new(false) });
     let told = signals.clone();
     let heard = heard();
-    // Blocked in every thread that is started from here on; children get an empty mask again.
+    // Blocked in every thread that is started from here on, and in children: a service manager that sends SIGTERM to all
+    // processes at once does not cost the items that run.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&heard), None).map_err(io::Error::from)?;
     start_thread("signals", move || {
         let mut times = 0;
