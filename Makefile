@@ -6,7 +6,7 @@ BIN := target/release/wasmpool
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
 # The packages of this workspace, which `make lint` documents and checks.
-OURS := -p wasmpool -p wasmpool-core -p wasmpool-ipc -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
+OURS := -p wasmpool -p wasmpool-core -p wasmpool-ipc -p wasmpool-manager -p wasmpool-objects -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
 # A second architecture that the tables of system calls must support. It is only checked, so the C code of blake3 need not be
 # compiled: `true` stands in for a cross compiler that few machines have.
 OTHER := aarch64-unknown-linux-gnu

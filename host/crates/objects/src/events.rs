@@ -45,7 +45,8 @@ pub struct Answered {
     pub answer: Answer,
 }
 
-/// Something that no honest participant does. The caller is expected to end it, and to say so with [`Machine::leave`].
+/// Something that no honest participant does. The caller is expected to end it, and to say so with
+/// [`Machine::leave`](crate::Machine::leave).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     pub participant: ParticipantId,
