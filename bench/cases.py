@@ -275,7 +275,7 @@ def once(bench):
             Side(PYTHON, alone(bench.python("once", few, bench.lines("few.jsonl", range(1, few + 1))))),
             Side("wasmpool", alone(bench.wasmpool(
                 "wasmpool", many, bench.lines("many.jsonl", range(1, many + 1)), bench.guest("square"),
-                "--max-tasks-per-worker", "1",
+                "--max-items-per-worker", "1",
             ))),
         ],
         [Bar("wasmpool", PYTHON, 6)],

@@ -6,5 +6,5 @@
 #             print(pid)
 . "${0%/*}/setup.sh"
 
-seq 30 | wasmpool map "$guest" -f nothing --workers 4 --chunk-size 1 --max-tasks-per-worker 1 --output-format records |
+seq 30 | wasmpool map "$guest" -f nothing --workers 4 --chunk-size 1 --max-items-per-worker 1 --output-format records |
     sed 's/.*"worker":\([0-9]*\).*/\1/'

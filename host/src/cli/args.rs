@@ -152,8 +152,8 @@ pub struct ItemArgs {
     #[arg(long, env = "WASMPOOL_UNORDERED", value_parser = BoolishValueParser::new())]
     pub unordered: bool,
     /// Replace a worker process after N items
-    #[arg(long, value_name = "N", env = "WASMPOOL_MAX_TASKS_PER_WORKER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_tasks_per_worker: Option<u64>,
+    #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_items_per_worker: Option<u64>,
     /// How the input is cut into items
     #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,

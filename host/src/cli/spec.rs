@@ -142,7 +142,7 @@ pub struct ManyItems {
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]
-    pub max_tasks_per_worker: Sourced<Option<u64>>,
+    pub max_items_per_worker: Sourced<Option<u64>>,
     #[serde(skip)]
     pub retries: Sourced<u32>,
     #[serde(skip)]

@@ -125,7 +125,7 @@ pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerCo
         retries: *options.retries,
         retry_on: options.retry_on.iter().copied().collect(),
         halt: *options.halt,
-        max_tasks_per_worker: *options.max_tasks_per_worker,
+        max_items_per_worker: *options.max_items_per_worker,
         ..SchedulerConfig::of_limits(call.limits.timeout, workers)
     }
 }

@@ -145,7 +145,7 @@ impl ProcessSettings {
             // The number of workers is sent as soon as there are items.
             workers: 0,
             ordered: false,
-            max_tasks_per_worker: self.max_tasks_per_worker,
+            max_items_per_worker: self.max_tasks_per_worker,
             window,
             ..SchedulerConfig::of_limits(self.limits.timeout, workers)
         }

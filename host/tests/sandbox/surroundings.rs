@@ -211,7 +211,7 @@ fn calls_that_fail_for_a_moment_are_tried_again_and_no_bell_is_lost() {
         let at = |name: &str| place.join(name).to_str().unwrap().to_owned();
         let (input, output, journal, cache) = (at("in.jsonl"), at("out"), at("journal"), at("cache"));
         // Small chunks and short-lived workers make many messages.
-        let map = ["map", &task, &input, "-j", "2", "-c", "3", "--max-tasks-per-worker", "40"];
+        let map = ["map", &task, &input, "-j", "2", "-c", "3", "--max-items-per-worker", "40"];
         let arguments = [&map[..], &["-o", &output, "--journal", &journal]].concat();
         let wasmpool = programs.wasmpool.to_str().unwrap();
         let words = [&["emulated"], &settings[..], &[wasmpool], &arguments].concat();

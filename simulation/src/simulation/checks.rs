@@ -64,7 +64,7 @@ impl Simulation {
         let finishing = self.workers.iter().filter(|&entry| finishing(entry)).count();
         self.surplus = self.surplus.min(finishing);
         // A worker that will be replaced soon and its replacement may both exist.
-        let replaced = if config.max_tasks_per_worker.is_some() { 2 } else { 1 };
+        let replaced = if config.max_items_per_worker.is_some() { 2 } else { 1 };
         let most = allowed * replaced + self.surplus;
         promise!(staying <= most, "{staying} workers, with {allowed} allowed and {} that finish", self.surplus);
         let busy = self.busy();

@@ -23,7 +23,7 @@ fn bytes(run: Run) -> Vec<u8> {
 fn the_same_input_gives_the_same_bytes_in_every_run_by_any_number_of_workers() {
     let once = bytes(reach(&["--deterministic", "-j", "1"]).input(looks()));
     assert_eq!(once.iter().filter(|byte| **byte == b'\n').count(), 60);
-    for args in [&["-j", "1"][..], &["-j", "3"], &["-j", "3", "-c", "1", "--max-tasks-per-worker", "2"]] {
+    for args in [&["-j", "1"][..], &["-j", "3"], &["-j", "3", "-c", "1", "--max-items-per-worker", "2"]] {
         let again = bytes(reach(&[&["--deterministic"], args].concat()).input(looks()));
         assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&once), "{args:?}");
     }
@@ -136,7 +136,7 @@ fn what_cannot_be_held_to_is_refused_with_its_reason() {
         (&["--isolate", "chunk"], "--isolate"),
         (&["--unordered"], "--unordered"),
         (&["--batch"], "-c N"),
-        (&["--batch", "-c", "4", "--max-tasks-per-worker", "9"], "--max-tasks-per-worker"),
+        (&["--batch", "-c", "4", "--max-items-per-worker", "9"], "--max-items-per-worker"),
         (&["--halt", "soon"], "--halt"),
         (&["--allow-net", "127.0.0.1:9"], "--allow-net"),
     ] {

@@ -243,7 +243,7 @@ fn items_that_a_halt_cut_off_are_kept_too() {
     (if (i64.lt_s (local.get 0) (i64.const 0)) (then (loop $l (br $l))))
     (local.get 0)))"#);
     map(&task)
-        .args(["--halt", "now", "-j", "2", "-c", "1", "--max-tasks-per-worker", "1", "--timeout", "10m", "--failed"])
+        .args(["--halt", "now", "-j", "2", "-c", "1", "--max-items-per-worker", "1", "--timeout", "10m", "--failed"])
         .arg(folder.path("failed"))
         .input("1\n-2\n2\n-1\n")
         .run()

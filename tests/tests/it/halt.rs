@@ -15,7 +15,7 @@ const TRAP_OR_SPIN: &str = r#"
 
 /// Options for two workers, of which one is kept busy by an item that loops: each takes one item, so that none waits
 /// behind it.
-const ONE_EACH: [&str; 8] = ["-j", "2", "-c", "1", "--max-tasks-per-worker", "1", "--timeout", "10m"];
+const ONE_EACH: [&str; 8] = ["-j", "2", "-c", "1", "--max-items-per-worker", "1", "--timeout", "10m"];
 
 fn task() -> Task {
     wat(TRAP_OR_SPIN)

@@ -189,9 +189,28 @@ fn the_time_of_an_item_is_its_own() {
 }
 
 #[test]
-fn workers_are_told_apart_by_small_numbers() {
+fn workers_are_numbered_from_one_in_the_order_of_their_starts() {
     let input: String = (0..2000).map(|item| format!("{item}\n")).collect();
-    let records = records(map(&wat(SQUARE)).args(["-j", "2", "-c", "10"]), &input);
-    let workers: std::collections::BTreeSet<u64> = records.iter().map(Record::worker).collect();
-    assert!(workers.iter().all(|worker| *worker <= 2), "{workers:?}");
+    let output = map(&wat(SQUARE))
+        .args(["-j", "2", "-c", "10", "-v", "--output-format", "records"])
+        .input(input.as_str())
+        .run()
+        .exits(0);
+    let workers: std::collections::BTreeSet<u64> = output.records().iter().map(Record::worker).collect();
+    // On a busy machine a worker may be lost, and is replaced by one with the next number.
+    let lost = output.stderr.lines().filter(|line| line.contains(" ended (")).count() as u64;
+    assert!(workers.iter().all(|worker| (1..=2 + lost).contains(worker)), "{workers:?}: {}", output.stderr);
+}
+
+#[test]
+fn a_worker_is_replaced_after_its_number_of_items_under_either_name_of_the_option() {
+    let input: String = (0..6).map(|item| format!("{item}\n")).collect();
+    for option in ["--max-items-per-worker", "--max-tasks-per-worker"] {
+        let records = records(map(&wat(SQUARE)).args(["-j", "1", "-c", "1", option, "2"]), &input);
+        let workers: Vec<u64> = records.iter().map(Record::worker).collect();
+        assert!(workers.windows(2).all(|pair| pair[0] <= pair[1]), "{workers:?}");
+        for worker in &workers {
+            assert!(workers.iter().filter(|other| *other == worker).count() <= 2, "{option}: {workers:?}");
+        }
+    }
 }

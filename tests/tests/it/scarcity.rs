@@ -24,7 +24,7 @@ const ITEMS: usize = 60;
 /// Starts a run that starts a process for each item, and takes some of its results.
 fn starting_processes() -> Host {
     let mut host = map(&wat(COUNT_TO))
-        .args(["-j", "2", "-c", "1", "--max-tasks-per-worker", "1"])
+        .args(["-j", "2", "-c", "1", "--max-items-per-worker", "1"])
         .input("100000\n".repeat(ITEMS))
         .start();
     (0..5).for_each(|_| assert_eq!(host.line().as_deref(), Some("100000")));
@@ -312,8 +312,7 @@ fn doctor_says_what_its_own_process_hangs_in() {
 
 #[test]
 fn doctor_says_that_its_own_process_was_ended_by_somebody_else() {
-    // SIGTERM is for the command itself, which blocks it in its children.
-    for (signal, name) in [(Signal::SIGKILL, "SIGKILL"), (Signal::SIGHUP, "SIGHUP")] {
+    for (signal, name) in [(Signal::SIGKILL, "SIGKILL"), (Signal::SIGHUP, "SIGHUP"), (Signal::SIGTERM, "SIGTERM")] {
         let (said, ended) = doctor_whose_process_gets(signal);
         for part in [&format!("process {}", ended.pid), "was ended by somebody else", name] {
             assert!(said.contains(part), "{said}");

@@ -49,7 +49,7 @@ fn every_item_finds_it_empty_however_long_an_instance_lives() {
 fn it_is_empty_after_a_trap_a_timeout_and_a_retry_and_in_a_new_worker() {
     let given = ["write:/s/a=1 ; panic", "list:/s", "new:/s/a=1 ; spin", "list:/s", "write:/s/a=1", "list:/s"];
     let wanted = ["trap", "", "timeout", "", "done", ""];
-    for args in [&["--isolate", "item"][..], &["--isolate", "worker"], &["--max-tasks-per-worker", "1"]] {
+    for args in [&["--isolate", "item"][..], &["--isolate", "worker"], &["--max-items-per-worker", "1"]] {
         ends(&given, &[args, &["--timeout", "300ms", "--retries", "1"]].concat(), &wanted);
     }
 }

@@ -92,7 +92,7 @@ pub struct SchedulerConfig {
     /// item is emitted.
     pub resumable: bool,
     /// Number of items after which a worker is replaced.
-    pub max_tasks_per_worker: Option<u64>,
+    pub max_items_per_worker: Option<u64>,
     /// Wall time of one item.
     pub timeout: Duration,
     /// Time in which a worker has to become ready.
@@ -119,7 +119,7 @@ impl SchedulerConfig {
             retry_on: RETRY_ON.into(),
             halt: None,
             resumable: false,
-            max_tasks_per_worker: None,
+            max_items_per_worker: None,
             timeout,
             start_timeout: START_TIMEOUT,
             window: WINDOW + workers * WINDOW_PER_WORKER,
@@ -872,7 +872,7 @@ impl Scheduler {
         for _ in 0..self.setback.allowed(missing) {
             let id = self.next_worker;
             self.next_worker += 1;
-            let left = self.config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1);
+            let left = self.config.max_items_per_worker.unwrap_or(u64::MAX).max(1);
             self.workers.insert(id, RosterEntry::new(left, self.config.timeout));
             self.actions.push_back(Action::Spawn(id));
         }

@@ -4,6 +4,8 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use nix::sys::signal::SigSet;
+
 use crate::engine;
 use wasmpool_core::artifact::{EngineProfile, InstanceNeeds};
 use wasmpool_ipc::lane::control::Control;
@@ -14,6 +16,10 @@ use wasmpool_sandbox::surroundings;
 
 /// Runs the child on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {
+    // Inherited from the command, which waits for these signals. Whoever ends this process by one of them is told so.
+    if SigSet::all().thread_unblock().is_err() {
+        return ExitCode::FAILURE;
+    }
     let control = Control::from_fd(socket);
     let mut surroundings = surroundings::look(|| memfd::create(c"wasmpool-doctor").map(drop));
     // Address space for the memory of its task is the largest thing that a worker requests.

@@ -127,8 +127,8 @@ fn of_deterministic_batch(
     if !matches!(*items.chunk_size, ChunkSize::Fixed(_)) {
         return Err(UsageError::UndeterminedBatch { batch, deterministic });
     }
-    let cut_short = (items.max_tasks_per_worker.is_some())
-        .then(|| items.max_tasks_per_worker.said("--max-tasks-per-worker"))
+    let cut_short = (items.max_items_per_worker.is_some())
+        .then(|| items.max_items_per_worker.said("--max-items-per-worker"))
         .or_else(|| items.journal.is_some().then(|| items.journal.said("--journal")));
     match cut_short {
         Some(by) => Err(UsageError::UndeterminedChunks { batch, by: by.to_string(), deterministic }),

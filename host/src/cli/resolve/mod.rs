@@ -276,7 +276,7 @@ fn many_items(
         unordered: sourced!(from, items.unordered),
         workers: sourced!(from, items.workers),
         chunk_size: sourced!(from, items.chunk_size),
-        max_tasks_per_worker: sourced!(from, items.max_tasks_per_worker),
+        max_items_per_worker: sourced!(from, items.max_items_per_worker),
         retries: sourced!(from, items.retries),
         retry_on: sourced!(from, items.retry_on),
         halt: sourced!(from, items.halt).map(|halt| halt.0),

@@ -16,7 +16,7 @@ const MAY_CHANGE: [&str; 16] = [
     "failed",
     "halt",
     "journal",
-    "max-tasks-per-worker",
+    "max-items-per-worker",
     "output",
     "policy",
     "progress",
@@ -41,7 +41,7 @@ fn value(option: &str) -> Option<&'static str> {
         "chunk-size"
         | "fuel"
         | "max-output"
-        | "max-tasks-per-worker"
+        | "max-items-per-worker"
         | "memory"
         | "ok-codes"
         | "retries"

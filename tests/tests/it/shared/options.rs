@@ -78,7 +78,7 @@ fn files_of_objects_need_objects() {
 #[test]
 fn objects_outlive_instances_workers_and_chunks() {
     for args in
-        [&["--max-tasks-per-worker", "1"][..], &["--isolate", "worker"], &["--isolate", "chunk"], &["--retries", "2"]]
+        [&["--max-items-per-worker", "1"][..], &["--isolate", "worker"], &["--isolate", "chunk"], &["--retries", "2"]]
     {
         let place = super::Place::new();
         let items = ["add total 1 ; put jobs x - ; lock gate - ; unlock gate"; 30];

@@ -84,7 +84,7 @@ fn workers_are_started_as_there_is_work_and_then_kept() {
 #[test]
 fn a_worker_that_has_done_its_share_is_replaced_though_nothing_waits() {
     let config =
-        SchedulerConfig { max_tasks_per_worker: Some(1), ..SchedulerConfig::of_limits(Duration::from_secs(10), 1) };
+        SchedulerConfig { max_items_per_worker: Some(1), ..SchedulerConfig::of_limits(Duration::from_secs(10), 1) };
     let mut scheduler = Scheduler::new(config);
     scheduler.serve_on_demand();
     assert_eq!(spawned(&take(&mut scheduler, 1)), [0, 1]);
