@@ -50,7 +50,7 @@ pub fn ns_per_item(workers: usize, items: u64, chunk: u32) -> f64 {
                 if let Verdict::Keep { chunk, .. } =
                     scheduler.outcome(id, OutcomeEnd::Final, Duration::from_micros(10), now)
                 {
-                    scheduler.kept(chunk, 10);
+                    scheduler.account_kept(chunk, 10);
                     scheduler.written(10);
                 }
             }

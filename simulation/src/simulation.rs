@@ -567,7 +567,7 @@ impl Simulation {
                     promise!(honest, "worker {id} answered item {}, which is taken for {index}", outcome.index);
                     let bytes = self.random.below(self.world.outcome);
                     self.ledger.keep(id, chunk, index, outcome.ending, attempts, bytes)?;
-                    self.scheduler.kept(chunk, bytes as usize);
+                    self.scheduler.account_kept(chunk, bytes as usize);
                     if outcome.ending != OutcomeEnd::Final {
                         self.scheduler.failed();
                     }
@@ -718,7 +718,7 @@ impl Simulation {
                     promise!(out_of_time || unknown, "item {index} is out of time after {elapsed:?}");
                     let bytes = self.random.below(self.world.outcome);
                     self.ledger.settle(worker, chunk, index, blame, attempts, bytes)?;
-                    self.scheduler.kept(chunk, bytes as usize);
+                    self.scheduler.account_kept(chunk, bytes as usize);
                     self.scheduler.failed();
                 }
                 Action::Emit { chunk, done } => {

@@ -171,7 +171,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
             other = read.what(file).or(other).or(messages);
         }
         if let Some(other) = other {
-            return Err(ApartError::Overwrites { said: said((option, path)), other });
+            return Err(ApartError::Overwrites { said: option_with_path((option, path)), other });
         }
         check_links((option, path), &writable)?;
         before.push((file, what));
@@ -198,7 +198,7 @@ pub fn check_written_contents(
     let written = ("--share-out", share_out);
     check_links(written, &Writable::of(grants.writable()))?;
     match share_out.as_deref().and_then(of_path).and_then(|file| read.what(file)) {
-        Some(other) => Err(ApartError::Overwrites { said: said(written), other }),
+        Some(other) => Err(ApartError::Overwrites { said: option_with_path(written), other }),
         None => Ok(()),
     }
 }
@@ -220,7 +220,7 @@ fn check_beside(
         WrittenFile::There(file) => read.what(file),
         WrittenFile::ToBeMade(_) => None,
     });
-    other.map_or(Ok(()), |other| Err(ApartError::BesideJournal { journal: said(journal), beside, other }))
+    other.map_or(Ok(()), |other| Err(ApartError::BesideJournal { journal: option_with_path(journal), beside, other }))
 }
 
 /// Prints a note for each path that the run writes where the task may write too.
@@ -238,7 +238,7 @@ fn tell_what_is_within(items: &ManyItems, share_out: &Sourced<Option<PathBuf>>, 
     ];
     for written in written {
         if let Some(path) = written_path(written) {
-            granted.tell(&said(written), path);
+            granted.note_if_inside(&option_with_path(written), path);
         }
     }
 }
@@ -252,9 +252,9 @@ fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
 }
 
 /// Names an option with its path, in the words of its source.
-fn said((option, path): WrittenPath<'_>) -> String {
+fn option_with_path((option, path): WrittenPath<'_>) -> String {
     let shown = path.as_deref().map(|path| ForeignText::of(path).to_string()).unwrap_or_default();
-    path.said_as(option, &shown).to_string()
+    path.option_name_with(option, &shown).to_string()
 }
 
 /// The lists of `--input-format files`, which are read before anything is overwritten.
@@ -283,12 +283,13 @@ impl InputLists {
         let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {
             return Ok(());
         };
-        let lists = lists.map_err(|list| ApartError::UnknownItems { said: said(*first), list })?;
+        let lists = lists.map_err(|list| ApartError::UnknownItems { said: option_with_path(*first), list })?;
         let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
         let Some((found, listed)) = find_listed(lists, &files).map_err(InputError::from)? else {
             return Ok(());
         };
-        let said = said(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
+        let said =
+            option_with_path(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
         Err(ApartError::Listed { said, listed })
     }
 }
@@ -307,8 +308,8 @@ fn check_links(written: WrittenPath<'_>, writable: &Writable) -> Result<(), Apar
         return Ok(());
     };
     match (writable.link_to(path), leads_out(path)) {
-        (Some(link), _) => Err(ApartError::LinkOfTask { said: said(written), link }),
-        (None, Some(link)) => Err(ApartError::LinkOut { said: said(written), link }),
+        (Some(link), _) => Err(ApartError::LinkOfTask { said: option_with_path(written), link }),
+        (None, Some(link)) => Err(ApartError::LinkOut { said: option_with_path(written), link }),
         (None, None) => Ok(()),
     }
 }

@@ -34,12 +34,12 @@ impl<'a> CompilingNotice<'a> {
     }
 
     /// Turns off messages that are erased again, as for `--progress never`.
-    pub fn still(self, still: bool) -> CompilingNotice<'a> {
-        CompilingNotice { passing: self.passing && !still, ..self }
+    pub fn without_passing_messages(self, without: bool) -> CompilingNotice<'a> {
+        CompilingNotice { passing: self.passing && !without, ..self }
     }
 
     /// Returns a notice that gives up waiting once `stop` is readable.
-    pub fn until(self, stop: &EventFd) -> CompilingNotice<'_> {
+    pub fn interruptible_by(self, stop: &EventFd) -> CompilingNotice<'_> {
         let CompilingNotice { passing, verbose, quiet, shown, stop: _ } = self;
         CompilingNotice { stop: Some(stop), passing, verbose, quiet, shown }
     }
@@ -63,7 +63,7 @@ impl<'a> CompilingNotice<'a> {
     }
 
     /// Reports whether the task was compiled or came from the cache.
-    pub fn had(&self, task: &str, prepared: &PreparedTask) {
+    pub fn report_prepared(&self, task: &str, prepared: &PreparedTask) {
         if self.verbose {
             let task = ForeignText::of(task);
             match prepared.compiled {

@@ -13,7 +13,7 @@ use wasmpool_run::cgroup::{HostPlacement, NoCgroup, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::{self, ChildWait};
 use wasmpool_sandbox::doctor::{DoctorMessage, plan};
-use wasmpool_sandbox::surroundings::{self, ChildEnd, Surroundings, told, with_sources};
+use wasmpool_sandbox::surroundings::{self, ChildEnd, Surroundings, error_with_limit, with_sources};
 use wasmpool_sandbox::{SandboxError, SandboxReport};
 
 /// The findings of `doctor`.
@@ -63,7 +63,7 @@ fn diagnose() -> Result<Diagnosis, Stop> {
         }
     };
     let lane = || HostLane::create(wasmpool_core::policy::ItemLimits::default().max_output).map(drop);
-    surroundings.in_the_way.extend(surroundings::try_out(lane).err().map(|e| told(&e)));
+    surroundings.in_the_way.extend(surroundings::try_out(lane).err().map(|e| error_with_limit(&e)));
     let strict = report.meets_strict(&plan());
     let bounded =
         Room::new(HostPlacement::Moves, Workers::of(surroundings::processors(), &TaskCall::default())).found();

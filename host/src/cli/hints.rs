@@ -80,23 +80,25 @@ fn refused(error: &GrantError, grants: &GrantSpec) -> String {
         GrantError::TooMany => format!("{error} (--dir)"),
         GrantError::SameName(name) => {
             let shown = ForeignText::of(name).to_string();
-            let scratch = grants.scratch.as_ref().map(|scratch| scratch.said_as("--scratch", &shown).to_string());
+            let scratch =
+                grants.scratch.as_ref().map(|scratch| scratch.option_name_with("--scratch", &shown).to_string());
             format!("{} is also the name of a --dir: give it another name", scratch.unwrap_or(shown))
         }
         GrantError::Directory { host, guest, source } => {
-            let option = directory(grants, host, guest).map(|one| one.said("--dir").to_string());
+            let option = directory(grants, host, guest).map(|one| one.option_name("--dir").to_string());
             let option = option.unwrap_or_else(|| "--dir".to_owned());
             format!("cannot open the directory {} of {option}: {}", ForeignText::of(host), with_sources(source))
         }
         GrantError::Peer { host, port, source } => {
             let (name, address) = (ForeignText::of(host), format!("{}:{port}", ForeignText::of(host)));
             let peer = grants.peers.iter().find(|peer| peer.host == *host && peer.port == *port);
-            let option = peer.map(|peer| peer.said_as("--allow-net", &address).to_string()).unwrap_or(address.clone());
+            let option =
+                peer.map(|peer| peer.option_name_with("--allow-net", &address).to_string()).unwrap_or(address.clone());
             format!("cannot look up {name} of {option}: {}", with_sources(source))
         }
         GrantError::Cache { place, host, guest } => {
             let bound = format!("{}::{}:rw", ForeignText::of(host), ForeignText::of(guest));
-            let option = directory(grants, host, guest).map(|one| one.said_as("--dir", &bound).to_string());
+            let option = directory(grants, host, guest).map(|one| one.option_name_with("--dir", &bound).to_string());
             format!(
                 "the cache of compiled tasks, {}, lies in {}, which the task may write to ({}): {}",
                 ForeignText::of(place),

@@ -195,11 +195,13 @@ impl Manifest {
             let (name, _) = &*variable;
             match asks.env.contains(name) {
                 true => grants.env.push(variable),
-                false => withheld.push(variable.said_as("--env", &format!("{}=…", ShellWord::of(name))).to_string()),
+                false => {
+                    withheld.push(variable.option_name_with("--env", &format!("{}=…", ShellWord::of(name))).to_string())
+                }
             }
         }
         for directory in given.directories {
-            let option = directory.said_as("--dir", &said(&directory)).to_string();
+            let option = directory.option_name_with("--dir", &said(&directory)).to_string();
             match asks.dir.iter().find(|(name, _)| *name == directory.guest) {
                 Some((_, writes)) => {
                     if directory.writable && !writes {
@@ -218,7 +220,7 @@ impl Manifest {
                 true => grants.peers.push(peer),
                 false => {
                     let address = ShellWord::of(&address(&peer)).to_string();
-                    withheld.push(peer.said_as("--allow-net", &address).to_string());
+                    withheld.push(peer.option_name_with("--allow-net", &address).to_string());
                 }
             }
         }
@@ -226,12 +228,12 @@ impl Manifest {
             Some(name) if asks.scratch.as_deref() == Some(name.as_str()) => grants.scratch = Some(name),
             Some(name) => {
                 let word = ShellWord::of(name.as_str()).to_string();
-                withheld.push(name.said_as("--scratch", &word).to_string());
+                withheld.push(name.option_name_with("--scratch", &word).to_string());
             }
             None => {}
         }
         for share in given.shares {
-            let option = share.said_as("--share", &share.to_string()).to_string();
+            let option = share.option_name_with("--share", &share.to_string()).to_string();
             match asks.share.iter().find(|asked| asked.is_same_object(&share)) {
                 Some(asked) => {
                     let rights = asked.rights.and(share.rights);
@@ -423,7 +425,7 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 /// Returns a directory as it is written on the command line.
-fn said(directory: &DirectoryGrant) -> String {
+fn as_argument(directory: &DirectoryGrant) -> String {
     let DirectoryGrant { host, guest, writable } = directory;
     let mode = mode(*writable);
     let mut granted = host.clone().into_os_string();
@@ -450,7 +452,7 @@ mod tests {
         prop::collection::vec((0..4u8, any::<bool>()), 0..4)
     }
 
-    fn said(given: &wasmpool_run::grants::Grants) -> GrantSpec {
+    fn grant_spec(given: &wasmpool_run::grants::Grants) -> GrantSpec {
         GrantSpec {
             env: from(&SettingSource::CommandLine, given.env.iter()).collect(),
             directories: from(&SettingSource::CommandLine, given.directories.iter()).collect(),

@@ -69,9 +69,9 @@ pub fn main() -> ExitCode {
     }
     let origins = ArgOrigins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
     let result = caught("the command", || match arguments.command {
-        Command::Map(map) => told(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
-        Command::Exec(exec) => told(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
-        Command::Call(call) => told(resolve::call(&call, origins)).and_then(|spec| call::call(&spec)),
+        Command::Map(map) => print_notes(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
+        Command::Exec(exec) => print_notes(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
+        Command::Call(call) => print_notes(resolve::call(&call, origins)).and_then(|spec| call::call(&spec)),
         Command::Run(run) => runfile::run_file(&run, origins),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints the notes on how a run's settings came about.
-fn told<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>, Stop> {
+fn print_notes<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>, Stop> {
     let spec = resolved?;
     spec.notes.iter().for_each(|note| tell!("wasmpool: {}", MessageLines(note)));
     Ok(spec)

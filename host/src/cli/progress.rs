@@ -13,7 +13,7 @@ use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, OutcomeCounts};
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::output::RunWatcher;
-use wasmpool_sandbox::surroundings::told;
+use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::WorkerId;
 
 /// Number of failures that are printed as they happen.
@@ -139,7 +139,7 @@ pub fn kinds(counts: &OutcomeCounts) -> String {
 
 /// Returns the message for workers that cannot be started.
 pub fn short_of_workers(living: usize, why: &io::Error) -> String {
-    let why = told(why);
+    let why = error_with_limit(why);
     match living {
         0 => format!("wasmpool: cannot start a worker process: {why}; it is tried again"),
         _ => format!("wasmpool: cannot start more than {living} worker processes: {why}; the run goes on with these"),
@@ -163,7 +163,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl RunWatcher for RunProgress {
-    fn goes_on(&mut self, counts: &OutcomeCounts) {
+    fn resumed(&mut self, counts: &OutcomeCounts) {
         self.before = counts.done;
         if self.verbose && counts.done > 0 {
             self.say(&format!("wasmpool: {} items are done already; the run goes on behind them", counts.done));

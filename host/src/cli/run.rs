@@ -78,7 +78,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
-    let mut notice = notice.until(&signals.came);
+    let mut notice = notice.interruptible_by(&signals.came);
     let shared = sharing.start(config.workers)?;
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
@@ -100,7 +100,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         JournalStart::Behind { counts, finished, .. } => (counts, finished),
     };
     let before = counts.done;
-    watcher.goes_on(&counts);
+    watcher.resumed(&counts);
     let journaled = output.journal.is_some();
     config.resumable = journaled;
     let tally = output.journal.as_mut().map(Journal::tally);
@@ -220,6 +220,6 @@ pub fn prepare(
     notice: &mut CompilingNotice<'_>,
 ) -> Result<PreparedTask, Error> {
     let prepared = compile::prepare(&ChildProgram::Own, task, &ArtifactKey::of(call), cache, fresh, notice)?;
-    notice.had(task.name(), &prepared);
+    notice.report_prepared(task.name(), &prepared);
     Ok(prepared)
 }

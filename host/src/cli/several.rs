@@ -102,7 +102,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let mut ready = Vec::new();
     for NamedTask { name, file } in tasks {
         let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;
-        match prepare(&wasm, &call, &cache, false, &mut notice(spec).until(&signals.came)) {
+        match prepare(&wasm, &call, &cache, false, &mut notice(spec).interruptible_by(&signals.came)) {
             Ok(prepared) => ready.push((wasm, prepared)),
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
             Err(e) => return Err(of_task(name, e)),
@@ -233,10 +233,10 @@ impl TaskRunner<'_> {
             drop(ended);
             loop {
                 match ends.recv_timeout(SHARE_EVERY) {
-                    Ok((task, Ok(None))) => staff.left(task),
+                    Ok((task, Ok(None))) => staff.release_workers_of(task),
                     // The other tasks continue, as long as there is one.
                     Ok((task, Ok(Some(e)))) => {
-                        staff.left(task);
+                        staff.release_workers_of(task);
                         given_up += 1;
                         if given_up == self.named.len() && failed.is_ok() {
                             let name = self.named.get(task).map_or("", |task| &task.name);
@@ -244,7 +244,7 @@ impl TaskRunner<'_> {
                         }
                     }
                     Ok((task, Err(e))) => {
-                        staff.left(task);
+                        staff.release_workers_of(task);
                         // The first task to fail gives the error; the others are ended because of it.
                         if failed.is_ok() {
                             let name = self.named.get(task).map_or("", |task| &task.name);
@@ -286,7 +286,7 @@ impl TaskRunner<'_> {
             fan: self.fan,
             board: self.board,
         };
-        let mut notice = notice(self.spec).until(&signals.came);
+        let mut notice = notice(self.spec).interruptible_by(&signals.came);
         let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
         outcomes.show();
         let next = match &end {
@@ -321,7 +321,7 @@ impl<'a> WorkerShares<'a> {
         WorkerShares { budget, supervisors, allowed, ended: BTreeSet::new() }
     }
 
-    fn left(&mut self, task: usize) {
+    fn release_workers_of(&mut self, task: usize) {
         self.ended.insert(task);
         if let Some(allowed) = self.allowed.get_mut(task) {
             *allowed = 0;
@@ -513,8 +513,9 @@ impl TaskOutcomes<'_> {
         let new = || {
             let (failed, done) = (counts.failures(), counts.done);
             let after = board.after.as_ref().map(Failures::to_string);
-            let option =
-                after.map_or_else(String::new, |after| format!(" ({})", board.after.said_as("--set-aside", &after)));
+            let option = after.map_or_else(String::new, |after| {
+                format!(" ({})", board.after.option_name_with("--set-aside", &after))
+            });
             let why = match given_up {
                 Some(e) => hints::message(e),
                 None => format!("{failed} of its {done} items failed{option}"),

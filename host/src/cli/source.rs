@@ -50,7 +50,7 @@ impl<T> Sourced<T> {
     }
 
     /// Names the option (`--timeout`) in the words of its source.
-    pub fn said(&self, option: &'static str) -> OptionName<'_> {
+    pub fn option_name(&self, option: &'static str) -> OptionName<'_> {
         OptionName { option, source: &self.source, value: None }
     }
 
@@ -150,8 +150,8 @@ mod tests {
             (policy, "`max-output` of the policy dir/policy.toml", "`max-output` of the policy dir/policy.toml (1k)"),
         ] {
             let value = Sourced::new(1000, source);
-            assert_eq!(value.said("--max-output").to_string(), alone);
-            assert_eq!(value.said_as("--max-output", "1k").to_string(), with_value);
+            assert_eq!(value.option_name("--max-output").to_string(), alone);
+            assert_eq!(value.option_name_with("--max-output", "1k").to_string(), with_value);
         }
     }
 }

@@ -99,14 +99,14 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
 }
 
 pub fn notice(spec: &RunSpec) -> CompilingNotice<'static> {
-    CompilingNotice::new(spec.verbosity).still(*spec.items.progress == When::Never)
+    CompilingNotice::new(spec.verbosity).without_passing_messages(*spec.items.progress == When::Never)
 }
 
 /// Reports that failures ended the run, as `--halt` demanded.
 pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let (failed, done) = (counts.failures(), counts.done);
     let said = halt.as_ref().map(Halt::to_string).unwrap_or_default();
-    let said = halt.said_as("--halt", &said).to_string();
+    let said = halt.option_name_with("--halt", &said).to_string();
     tell!("wasmpool: halted by {} after {failed} failures in {done} items", MessageLines(&said));
 }
 
@@ -190,7 +190,7 @@ fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, File
     for (option, path) in written {
         if let Some(named) = path.as_deref().filter(|path| files.may_replace(path)) {
             let shown = ForeignText::of(named).to_string();
-            let (said, results) = (path.said_as(option, &shown), options.results.said("--results"));
+            let (said, results) = (path.option_name_with(option, &shown), options.results.option_name("--results"));
             return Err(FilesError::NameOfResult { said: said.to_string(), results: results.to_string() });
         }
     }

@@ -31,9 +31,9 @@ impl<'a> WritableGrants<'a> {
 
     /// Prints a note if an option's path lies in one of them, or is to be made there. `said` is the option with its
     /// path.
-    pub fn tell(&self, said: &str, path: &Path) {
+    pub fn note_if_inside(&self, said: &str, path: &Path) {
         if let Some(directory) = self.holding(path) {
-            tell!("wasmpool: {} lies in {}", MessageLines(said), told(directory));
+            tell!("wasmpool: {} lies in {}", MessageLines(said), describe(directory));
         }
     }
 
@@ -42,7 +42,7 @@ impl<'a> WritableGrants<'a> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", libc::STDOUT_FILENO));
         let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
         if let Some(directory) = is_file.then(|| self.holding(&path)).flatten() {
-            tell!("wasmpool: standard output goes to a file in {}", told(directory));
+            tell!("wasmpool: standard output goes to a file in {}", describe(directory));
         }
     }
 
@@ -52,8 +52,8 @@ impl<'a> WritableGrants<'a> {
     }
 }
 
-fn told(directory: &Sourced<DirectoryGrant>) -> String {
+fn describe(directory: &Sourced<DirectoryGrant>) -> String {
     let bound = format!("{}::{}:rw", ForeignText::of(&directory.host), ForeignText::of(&directory.guest));
-    let option = directory.said_as("--dir", &bound);
+    let option = directory.option_name_with("--dir", &bound);
     format!("the directory of {option}, where the task can change it while the run goes on")
 }

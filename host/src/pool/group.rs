@@ -177,7 +177,7 @@ impl CallGroup {
         self.live.load(Ordering::SeqCst) == 0
     }
 
-    pub fn tell(&self, event: Event) {
+    pub fn send(&self, event: Event) {
         if let Some(supervisor) = &self.lock().supervisor {
             supervisor.send(event);
         }
@@ -260,7 +260,7 @@ impl CallGroup {
         let in_work = told.is_some();
         self.settle(job, told);
         if in_work {
-            self.tell(Event::Unwanted);
+            self.send(Event::Unwanted);
         }
     }
 
@@ -286,7 +286,7 @@ impl CallGroup {
             self.settle(&job, told);
             self.settle(&job, job.shut());
         }
-        self.tell(Event::CancelPending);
+        self.send(Event::CancelPending);
     }
 
     /// Returns what the workers of the group are doing. None is known while the task is being compiled.
@@ -295,7 +295,7 @@ impl CallGroup {
             return Vec::new();
         }
         let (sender, reports) = mpsc::channel();
-        self.tell(Event::Report(sender));
+        self.send(Event::Report(sender));
         // The sender goes with the supervisor, if that ends first.
         reports.recv_timeout(REPORT_PATIENCE).unwrap_or_default()
     }
@@ -333,7 +333,7 @@ impl CallGroup {
     pub fn terminate(&self) {
         self.end(&JobEnd::Cancelled);
         ring(&self.stop);
-        self.tell(Event::Terminate);
+        self.send(Event::Terminate);
     }
 
     /// Counts items that have an outcome, or no longer need one.
@@ -359,7 +359,7 @@ impl CallGroup {
             self.shared.callbacks.call(callback);
         }
         if self.live.fetch_sub(1, Ordering::SeqCst) == 1 && self.shared.is_closing() {
-            self.tell(Event::InputEnd);
+            self.send(Event::InputEnd);
         }
     }
 

@@ -246,7 +246,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
             self.read += 1;
             if is_full(&self.batch) || tick() != last {
                 group.submit(job, self.batch.take());
-                self.look(&mut job.state());
+                self.collect_ready(&mut job.state());
                 if !self.ready.is_empty() {
                     break;
                 }
@@ -262,7 +262,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
     }
 
     /// Takes the outcomes that are ready, and updates the counters.
-    fn look(&mut self, state: &mut JobState) {
+    fn collect_ready(&mut self, state: &mut JobState) {
         state.drain(&mut self.ready);
         if state.is_shut() {
             self.items = None;
@@ -310,7 +310,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
         }
         if self.items.is_some() {
             job.read_here();
-            self.look(&mut job.state());
+            self.collect_ready(&mut job.state());
             self.top_up(&group, &job);
         }
         loop {
@@ -318,7 +318,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
                 return Some(Ok(outcome));
             }
             let mut state = job.wait_for_next(deadline);
-            self.look(&mut state);
+            self.collect_ready(&mut state);
             if !self.ready.is_empty() {
                 continue;
             }

@@ -200,7 +200,7 @@ impl SharedWorkers {
         let central = self.lock();
         self.closing.store(true, Ordering::SeqCst);
         for (group, _) in central.groups.values().filter(|(group, _)| group.is_idle()) {
-            group.tell(Event::InputEnd);
+            group.send(Event::InputEnd);
         }
     }
 
@@ -268,7 +268,7 @@ impl WorkerCentral {
         for ((group, claim), workers) in self.groups.values_mut().zip(share(budget, &claims)) {
             if claim.held != workers {
                 claim.held = workers;
-                group.tell(Event::Workers(workers));
+                group.send(Event::Workers(workers));
             }
         }
     }
@@ -283,7 +283,7 @@ impl WorkerCentral {
         if let Some(key) = idle.map(|(key, _)| key.clone())
             && let Some((group, _)) = self.groups.remove(&key)
         {
-            group.tell(Event::InputEnd);
+            group.send(Event::InputEnd);
         }
     }
 }

@@ -13,7 +13,7 @@ struct Suspensions {
 }
 
 impl Suspensions {
-    fn until(&self, now: Instant) -> Duration {
+    fn suspended_by(&self, now: Instant) -> Duration {
         self.before + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
@@ -27,7 +27,7 @@ pub fn suspend(stopped: impl FnOnce()) {
     suspensions().since = Some(Instant::now());
     stopped();
     let mut suspensions = suspensions();
-    suspensions.before = suspensions.until(Instant::now());
+    suspensions.before = suspensions.suspended_by(Instant::now());
     suspensions.since = None;
 }
 
@@ -43,13 +43,13 @@ impl RunClock {
     pub fn start() -> RunClock {
         let suspensions = suspensions();
         let start = Instant::now();
-        RunClock { start, suspended: suspensions.until(start) }
+        RunClock { start, suspended: suspensions.suspended_by(start) }
     }
 
     pub fn elapsed(&self) -> Duration {
         let suspensions = suspensions();
         let now = Instant::now();
-        let suspended = suspensions.until(now).saturating_sub(self.suspended);
+        let suspended = suspensions.suspended_by(now).saturating_sub(self.suspended);
         now.saturating_duration_since(self.start).saturating_sub(suspended)
     }
 }

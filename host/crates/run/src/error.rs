@@ -12,7 +12,7 @@ use crate::object_error::ObjectError;
 use wasmpool_core::item_error::ItemError;
 use wasmpool_core::text::{ForeignText, MessageLines};
 pub use wasmpool_sandbox::surroundings::with_sources;
-use wasmpool_sandbox::surroundings::{ChildEnd, told};
+use wasmpool_sandbox::surroundings::{ChildEnd, error_with_limit};
 
 /// An error that keeps a run or a pool from starting or continuing, or that a call of a pool returns.
 ///
@@ -90,7 +90,7 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The system refused something that the run needs.
-    #[error("{}", told(.0))]
+    #[error("{}", error_with_limit(.0))]
     System(Arc<io::Error>),
     /// A thread of the program panicked: an invariant is broken. What is known of the run is not reliable.
     #[error("this is a bug in wasmpool, please report it: {}", MessageLines(.0))]

@@ -22,7 +22,7 @@ const CURRENT: &str = "pids.current";
 /// the cgroups it is in.
 pub fn memory_of_all() -> Option<u64> {
     // Version 1 has a very large number for "no limit".
-    MEMORY.files_of(&own()).filter_map(|file| number(&file)).filter(|bytes| *bytes < 1 << 60).min()
+    MEMORY.files_of(&own_memberships()).filter_map(|file| number(&file)).filter(|bytes| *bytes < 1 << 60).min()
 }
 
 /// A limit on the number of processes and threads of a control group and all below it.
@@ -40,7 +40,7 @@ impl Processes {
     }
 
     /// Returns in words what it allows, and where that is set.
-    pub fn said(&self) -> String {
+    pub fn describe(&self) -> String {
         let has = self.current.map(|current| format!(", and has {current}")).unwrap_or_default();
         format!("a control group may have {} processes and threads{has} ({})", self.most, ForeignText::of(&self.file))
     }
@@ -48,7 +48,7 @@ impl Processes {
 
 /// Returns the limit on processes that leaves the least room, of all groups that this process is in.
 pub fn processes() -> Option<Processes> {
-    tightest(PROCESSES.files_of(&own()), number)
+    tightest(PROCESSES.files_of(&own_memberships()), number)
 }
 
 /// Returns the limit that leaves the least room, of these files that hold one.
@@ -70,7 +70,7 @@ pub fn memberships(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(fields)
 }
 
-fn own() -> String {
+fn own_memberships() -> String {
     fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
 }
 

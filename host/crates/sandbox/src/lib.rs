@@ -194,7 +194,7 @@ pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
         report.add_all(landlock::enter(&plan.openings, scratch));
     }
     if plan.has(Layer::Seccomp) {
-        let filtered = report.note(
+        let filtered = report.record(
             LayerPart::LoadingFilter,
             seccomp::enter(ProcessStage::loading(plan.role, &plan.openings), plan.free()),
         );
@@ -211,7 +211,7 @@ pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
 fn make_empty_root(plan: &SandboxPlan, report: &mut SandboxReport) -> bool {
     let result = namespaces::empty_root();
     if plan.openings.directories.is_empty() {
-        return report.note(LayerPart::EmptyRoot, result);
+        return report.record(LayerPart::EmptyRoot, result);
     }
     // From the descriptor of a granted directory, `..` leads out of this root. Only Landlock keeps files out of reach
     // then, so the empty root is not reported as holding.

@@ -31,11 +31,11 @@ pub struct SandboxReport {
 
 impl SandboxReport {
     pub fn add(&mut self, part: LayerPart, result: Result<(), impl Into<Box<dyn Error>>>) {
-        self.note(part, result);
+        self.record(part, result);
     }
 
     /// Adds a part, and returns true if it holds.
-    pub fn note(&mut self, part: LayerPart, result: Result<(), impl Into<Box<dyn Error>>>) -> bool {
+    pub fn record(&mut self, part: LayerPart, result: Result<(), impl Into<Box<dyn Error>>>) -> bool {
         match result {
             Ok(()) => self.held.push(part),
             Err(why) => {

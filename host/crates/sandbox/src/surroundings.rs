@@ -77,7 +77,7 @@ impl ShellLimit {
         (limit != RLIM_INFINITY).then_some(limit)
     }
 
-    fn said(&self) -> Option<String> {
+    fn describe(&self) -> Option<String> {
         let value = self.value()?;
         let amount = if self.bytes { bytes_said(value) } else { value.to_string() };
         Some(format!("{} {amount} here ({})", self.what, self.command))
@@ -85,7 +85,7 @@ impl ShellLimit {
 }
 
 /// Returns an error of the system as text, with the limit that may have caused it.
-pub fn told(error: &io::Error) -> String {
+pub fn error_with_limit(error: &io::Error) -> String {
     match behind(error) {
         Some(limit) => format!("{error}; {limit}"),
         None => error.to_string(),
@@ -103,10 +103,10 @@ pub fn with_sources(error: &(dyn Error + 'static)) -> String {
 
 fn behind(error: &io::Error) -> Option<String> {
     match Errno::from_raw(error.raw_os_error()?) {
-        Errno::EMFILE => DESCRIPTORS.said(),
+        Errno::EMFILE => DESCRIPTORS.describe(),
         Errno::EAGAIN => Some(no_process()),
         Errno::ENOMEM => memory(),
-        Errno::EFBIG => FILES.said(),
+        Errno::EFBIG => FILES.describe(),
         _ => None,
     }
 }
@@ -115,7 +115,7 @@ fn behind(error: &io::Error) -> Option<String> {
 fn no_process() -> String {
     let of_group = cgroups::processes();
     if let Some(full) = of_group.as_ref().filter(|group| group.is_full()) {
-        return full.said();
+        return full.describe();
     }
     // There may be no room for the stack of a thread.
     if let Some(memory) = memory() {
@@ -123,9 +123,10 @@ fn no_process() -> String {
     }
     // A cgroup that is not full any more may have been full for a moment. The limit of a container's own cgroup may not be
     // visible inside.
-    let of_group = of_group.map_or_else(|| "a container may allow fewer (pids.max)".to_owned(), |group| group.said());
+    let of_group =
+        of_group.map_or_else(|| "a container may allow fewer (pids.max)".to_owned(), |group| group.describe());
     // The shell's limit does not hold for root.
-    match PROCESSES.said().filter(|_| !geteuid().is_root()) {
+    match PROCESSES.describe().filter(|_| !geteuid().is_root()) {
         Some(limit) => format!("{limit}, and {of_group}"),
         None => of_group,
     }
@@ -139,7 +140,7 @@ pub fn memory() -> Option<String> {
 
 /// Returns the shell's limit on the size of files, if it is below this many bytes.
 pub fn files_below(bytes: u64) -> Option<String> {
-    FILES.value().filter(|limit| *limit < bytes).and_then(|_| FILES.said())
+    FILES.value().filter(|limit| *limit < bytes).and_then(|_| FILES.describe())
 }
 
 /// Manner in which a child ended. It is not known if somebody else has collected the exit status: a program that waits
@@ -194,9 +195,9 @@ fn behind_end(status: ExitStatus) -> Option<String> {
     match Signal::try_from(status.signal()?).ok()? {
         Signal::SIGABRT => memory(),
         Signal::SIGSEGV | Signal::SIGBUS => {
-            STACK.value().filter(|stack| *stack < USUAL_STACK).and_then(|_| STACK.said())
+            STACK.value().filter(|stack| *stack < USUAL_STACK).and_then(|_| STACK.describe())
         }
-        Signal::SIGXFSZ => FILES.said(),
+        Signal::SIGXFSZ => FILES.describe(),
         Signal::SIGSYS => Some("it made a system call that is not allowed".to_owned()),
         _ => None,
     }
@@ -255,7 +256,9 @@ const LEAST_STACK: u64 = 1 << 20;
 /// [`RunObstacle::SmallStack`].
 pub fn enough_to_run() -> Result<(), RunObstacle> {
     match STACK.value() {
-        Some(stack) if stack < LEAST_STACK => Err(RunObstacle::SmallStack { limit: STACK.said().unwrap_or_default() }),
+        Some(stack) if stack < LEAST_STACK => {
+            Err(RunObstacle::SmallStack { limit: STACK.describe().unwrap_or_default() })
+        }
         _ => Ok(()),
     }
 }
@@ -307,15 +310,15 @@ pub fn has_swap() -> bool {
 }
 
 /// Examines this process, which has entered no sandbox.
-pub fn look(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
+pub fn examine(hand_over: impl FnOnce() -> io::Result<()>) -> Surroundings {
     let needed =
         [executable_memory(), enough_to_run()].into_iter().filter_map(|needed| Some(needed.err()?.to_string()));
-    let in_the_way = needed.chain(hand_over().err().map(|e| told(&e))).collect();
+    let in_the_way = needed.chain(hand_over().err().map(|e| error_with_limit(&e))).collect();
     let narrow = ENOUGH.iter().filter(|(limit, enough)| {
         // Root may have any number of processes.
         let binds = limit.resource != Resource::RLIMIT_NPROC || !geteuid().is_root();
         binds && limit.value().is_some_and(|value| value < *enough)
     });
-    let of_group = cgroups::processes().filter(|group| group.most < ENOUGH_PROCESSES).map(|group| group.said());
-    Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.said()).chain(of_group).collect() }
+    let of_group = cgroups::processes().filter(|group| group.most < ENOUGH_PROCESSES).map(|group| group.describe());
+    Surroundings { in_the_way, narrow: narrow.filter_map(|(limit, _)| limit.describe()).chain(of_group).collect() }
 }

@@ -1129,7 +1129,7 @@ impl Scheduler {
     /// Accounts for an outcome that the caller keeps for [`Verdict::Keep`] or [`Action::Settle`]. `bytes` is the number
     /// of bytes that it will emit and later report as [`Scheduler::written`]. That number may be 0, and it is not the
     /// number that came from the worker.
-    pub fn kept(&mut self, key: u64, bytes: usize) {
+    pub fn account_kept(&mut self, key: u64, bytes: usize) {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.held += bytes;
             self.held += bytes;

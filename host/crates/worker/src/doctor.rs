@@ -21,7 +21,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let control = Control::from_fd(socket);
-    let mut surroundings = surroundings::look(|| memfd::create(c"wasmpool-doctor").map(drop));
+    let mut surroundings = surroundings::examine(|| memfd::create(c"wasmpool-doctor").map(drop));
     // Address space for the memory of its task is the largest thing that a worker requests.
     if let Err(e) = engine::for_worker(EngineProfile::default(), Some(InstanceNeeds::default()), false) {
         let limit = surroundings::memory().unwrap_or_else(|| "the system gives no more".to_owned());

@@ -138,7 +138,7 @@ struct Worker {
 
 impl Worker {
     /// Receives the worker's message that it has entered the sandbox.
-    fn hear(&self) -> io::Result<Incoming<WorkerMessage>> {
+    fn receive_after_entry(&self) -> io::Result<Incoming<WorkerMessage>> {
         match self.control.receive(false)? {
             Incoming::Message(WorkerMessage::Entered { .. }) => self.control.receive(false),
             other => Ok(other),
@@ -183,7 +183,7 @@ fn start(
 
 fn ready(prepared: &PreparedTask, mode: SandboxMode) -> Result<Worker, Error> {
     let worker = start(prepared, mode, &OpenedGrants::default(), None)?;
-    match worker.hear()? {
+    match worker.receive_after_entry()? {
         Incoming::Message(WorkerMessage::Ready { .. }) => Ok(worker),
         other => Err(format!("the worker did not become ready: {other:?}").into()),
     }
@@ -279,7 +279,7 @@ fn ask_worker(
     probe: Probe,
 ) -> Result<Result<ProbeOutcome, String>, Error> {
     let worker = start(prepared, mode, grants, Some(probe))?;
-    match worker.hear()? {
+    match worker.receive_after_entry()? {
         Incoming::Message(WorkerMessage::Probed(outcome)) => Ok(Ok(outcome)),
         Incoming::Closed => Ok(Err(worker.child.reap().to_string())),
         other => Err(format!("the worker answered something else: {other:?}").into()),

@@ -24,7 +24,7 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     match &spec.items.tasks {
         TaskSpecs::Several(tasks) => of_several_tasks(spec, tasks)?,
         TaskSpecs::One(_) if spec.items.set_aside.is_some() => {
-            let set_aside = spec.items.set_aside.said("--set-aside").to_string();
+            let set_aside = spec.items.set_aside.option_name("--set-aside").to_string();
             return Err(UsageError::SetAsideAlone { set_aside });
         }
         TaskSpecs::One(_) => {}
@@ -32,8 +32,8 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     of_items(spec)?;
     match &spec.work {
         WorkSpec::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
-            replace: command.replace.said("--replace").to_string(),
-            replace_index: command.replace_index.said("--replace-index").to_string(),
+            replace: command.replace.option_name("--replace").to_string(),
+            replace_index: command.replace_index.option_name("--replace-index").to_string(),
         }),
         _ => Ok(()),
     }
@@ -47,10 +47,10 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     }
     let refuse = |option, why| Err(undetermined(option, &spec.deterministic, why));
     if let Some(peer) = spec.grants.peers.first() {
-        return refuse(peer.said("--allow-net"), "nobody knows what a peer will answer");
+        return refuse(peer.option_name("--allow-net"), "nobody knows what a peer will answer");
     }
     if let Some(share) = spec.grants.shares.first() {
-        return refuse(share.said("--share"), "what an item finds in a shared object depends on timing");
+        return refuse(share.option_name("--share"), "what an item finds in a shared object depends on timing");
     }
     if let WorkSpec::Function(function) = &spec.work {
         let value = match *function.isolate {
@@ -58,7 +58,10 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
             Isolate::Chunk => "chunk",
             Isolate::Worker => "worker",
         };
-        return refuse(function.isolate.said_as("--isolate", value), "which items share an instance depends on timing");
+        return refuse(
+            function.isolate.option_name_with("--isolate", value),
+            "which items share an instance depends on timing",
+        );
     }
     Ok(())
 }
@@ -68,10 +71,13 @@ pub fn of_shares<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     let shares = &spec.grants.shares;
     let mut names = BTreeSet::new();
     if let Some(twice) = shares.iter().find(|share| !names.insert(&share.spec.name)) {
-        return Err(UsageError::ShareTwice { name: twice.spec.name.clone(), share: twice.said("--share").to_string() });
+        return Err(UsageError::ShareTwice {
+            name: twice.spec.name.clone(),
+            share: twice.option_name("--share").to_string(),
+        });
     }
     if let Some(beyond) = shares.get(MOST_OBJECTS) {
-        return Err(UsageError::TooManyShares { share: beyond.said("--share").to_string() });
+        return Err(UsageError::TooManyShares { share: beyond.option_name("--share").to_string() });
     }
     for (path, option) in [(&spec.share_in, "--share-in"), (&spec.share_out, "--share-out")] {
         if path.is_some() && shares.is_empty() {
@@ -87,8 +93,8 @@ fn of_shares_and_journal(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     match spec.grants.shares.first() {
         Some(share) if items.journal.is_some() => Err(UsageError::JournalOfShares {
-            share: share.said("--share").to_string(),
-            journal: items.journal.said("--journal").to_string(),
+            share: share.option_name("--share").to_string(),
+            journal: items.journal.option_name("--journal").to_string(),
         }),
         _ => Ok(()),
     }
@@ -101,13 +107,16 @@ fn of_deterministic_items(spec: &RunSpec) -> Result<(), UsageError> {
     let refuse = |option, why| Err(undetermined(option, &spec.deterministic, why));
     let items = &spec.items;
     if *items.unordered {
-        return refuse(items.unordered.said("--unordered"), "which item is done first depends on timing");
+        return refuse(items.unordered.option_name("--unordered"), "which item is done first depends on timing");
     }
     if items.halt.is_some() {
-        return refuse(items.halt.said("--halt"), "how far a run gets until it is ended depends on timing");
+        return refuse(items.halt.option_name("--halt"), "how far a run gets until it is ended depends on timing");
     }
     if items.set_aside.is_some() {
-        return refuse(items.set_aside.said("--set-aside"), "how far a task gets until it is ended depends on timing");
+        return refuse(
+            items.set_aside.option_name("--set-aside"),
+            "how far a task gets until it is ended depends on timing",
+        );
     }
     match &spec.work {
         WorkSpec::Function(function) if *function.batch => {
@@ -122,14 +131,14 @@ fn of_deterministic_batch(
     batch: &Sourced<bool>,
     deterministic: &Sourced<bool>,
 ) -> Result<(), UsageError> {
-    let batch = batch.said("--batch").to_string();
-    let deterministic = deterministic.said("--deterministic").to_string();
+    let batch = batch.option_name("--batch").to_string();
+    let deterministic = deterministic.option_name("--deterministic").to_string();
     if !matches!(*items.chunk_size, ChunkSize::Fixed(_)) {
         return Err(UsageError::UndeterminedBatch { batch, deterministic });
     }
     let cut_short = (items.max_items_per_worker.is_some())
-        .then(|| items.max_items_per_worker.said("--max-items-per-worker"))
-        .or_else(|| items.journal.is_some().then(|| items.journal.said("--journal")));
+        .then(|| items.max_items_per_worker.option_name("--max-items-per-worker"))
+        .or_else(|| items.journal.is_some().then(|| items.journal.option_name("--journal")));
     match cut_short {
         Some(by) => Err(UsageError::UndeterminedChunks { batch, by: by.to_string(), deterministic }),
         None => Ok(()),
@@ -138,7 +147,7 @@ fn of_deterministic_batch(
 
 /// Returns the error for an option that contradicts `--deterministic`.
 pub fn undetermined(option: OptionName<'_>, deterministic: &Sourced<bool>, why: &'static str) -> UsageError {
-    let deterministic = deterministic.said("--deterministic").to_string();
+    let deterministic = deterministic.option_name("--deterministic").to_string();
     UsageError::Undetermined { option: option.to_string(), deterministic, why }
 }
 
@@ -146,29 +155,29 @@ pub fn undetermined(option: OptionName<'_>, deterministic: &Sourced<bool>, why: 
 fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(), UsageError> {
     let mut names = BTreeSet::new();
     if let Some(twice) = tasks.iter().find(|task| !names.insert(&task.name)) {
-        let (name, task) = (twice.name.clone(), tasks.said("--task").to_string());
+        let (name, task) = (twice.name.clone(), tasks.option_name("--task").to_string());
         return Err(UsageError::NameTwice { name, task });
     }
     let items = &spec.items;
     if let Some(file) = items.input.iter().find(|input| is_wasm(input)) {
-        let (task, advice) = (tasks.said("--task").to_string(), ShellWord::of(file).to_string());
+        let (task, advice) = (tasks.option_name("--task").to_string(), ShellWord::of(file).to_string());
         return Err(UsageError::NamelessTask { file: file.clone(), task, advice });
     }
     let alone = |said: OptionName<'_>, option, why| Err(UsageError::ForOneTask { said: said.to_string(), option, why });
     let with_journal = "run each task by itself, with a journal and an output of its own";
     if items.journal.is_some() {
-        return alone(items.journal.said("--journal"), "--journal", with_journal);
+        return alone(items.journal.option_name("--journal"), "--journal", with_journal);
     }
     if *items.resume {
-        return alone(items.resume.said("--resume"), "--journal", with_journal);
+        return alone(items.resume.option_name("--resume"), "--journal", with_journal);
     }
     if items.results.is_some() {
         let why = "run each task by itself, with a directory of its own";
-        return alone(items.results.said("--results"), "--results", why);
+        return alone(items.results.option_name("--results"), "--results", why);
     }
     if items.failed.is_some() {
         let why = "run the task whose failed items are wanted by itself";
-        return alone(items.failed.said("--failed"), "--failed", why);
+        return alone(items.failed.option_name("--failed"), "--failed", why);
     }
     Ok(())
 }
@@ -177,24 +186,25 @@ fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(
 fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     if *items.resume && items.journal.is_none() {
-        return Err(UsageError::ResumeOfNothing { resume: items.resume.said("--resume").to_string() });
+        return Err(UsageError::ResumeOfNothing { resume: items.resume.option_name("--resume").to_string() });
     }
     if items.results.is_some() {
-        let results = items.results.said("--results").to_string();
+        let results = items.results.option_name("--results").to_string();
         if let WorkSpec::Function(function) = &spec.work
             && *function.flatten
         {
-            let flatten = function.flatten.said("--flatten").to_string();
+            let flatten = function.flatten.option_name("--flatten").to_string();
             return Err(UsageError::FlattenedResults { results, flatten });
         }
         if items.journal.is_some() {
-            let journal = items.journal.said("--journal").to_string();
+            let journal = items.journal.option_name("--journal").to_string();
             return Err(UsageError::JournalOfResults { results, journal });
         }
     }
     if *items.input_format != InputFormat::Csv {
-        let delimiter = (*items.csv_delimiter != b',').then(|| items.csv_delimiter.said("--csv-delimiter"));
-        if let Some(option) = delimiter.or_else(|| items.no_header.then(|| items.no_header.said("--no-header"))) {
+        let delimiter = (*items.csv_delimiter != b',').then(|| items.csv_delimiter.option_name("--csv-delimiter"));
+        if let Some(option) = delimiter.or_else(|| items.no_header.then(|| items.no_header.option_name("--no-header")))
+        {
             return Err(UsageError::OnlyOfCsv { option: option.to_string() });
         }
     }

@@ -30,7 +30,7 @@ pub fn limits(
     let timeout = or_policy(from.of("timeout", *timeout), policy, |limits| limits.timeout);
     if timeout.is_some() && **deterministic {
         let why = "one machine takes longer than another: limit an item with --fuel";
-        return Err(undetermined(timeout.said("--timeout"), deterministic, why));
+        return Err(undetermined(timeout.option_name("--timeout"), deterministic, why));
     }
     let memory = or_policy(from.of("memory", *memory), policy, |limits| limits.memory);
     let fuel = or_policy(from.of("fuel", *fuel), policy, |limits| limits.fuel);

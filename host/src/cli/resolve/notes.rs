@@ -68,7 +68,7 @@ fn links_to_grants(grants: &GrantSpec, manifest: Option<&Manifest>) -> Vec<Strin
         let to_be_told = is_link || writable.link_to(host).is_some() || links.iter().any(in_plugin);
         let real = to_be_told.then(|| host.canonicalize().ok()).flatten()?;
         let bound = format!("{}::{}", ForeignText::of(host), ForeignText::of(&directory.guest));
-        let option = directory.said_as("--dir", &bound);
+        let option = directory.option_name_with("--dir", &bound);
         Some(format!("{option} goes by a link: the task is given {}", ForeignText::of(&real)))
     });
     told.collect()

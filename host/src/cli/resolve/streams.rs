@@ -77,7 +77,7 @@ pub fn of_many_items(items: &ManyItems) -> Result<(), UsageError> {
     };
     let output = items.output.as_deref().unwrap_or(Path::new(STREAM));
     if is_stream(Some(failed)) && is_stream(Some(output)) || is_same_pipe(failed, output) {
-        let failed = items.failed.said_as("--failed", &ForeignText::of(failed).to_string()).to_string();
+        let failed = items.failed.option_name_with("--failed", &ForeignText::of(failed).to_string()).to_string();
         let to = if is_stream(Some(output)) { "standard output" } else { "the same pipe" };
         return Err(UsageError::FailedAmongResults { failed, to });
     }
@@ -87,7 +87,7 @@ pub fn of_many_items(items: &ManyItems) -> Result<(), UsageError> {
 /// Refuses a stream for what has to be a file, or a directory.
 pub fn of_file(path: &Sourced<Option<PathBuf>>, option: &'static str, why: &'static str) -> Result<(), UsageError> {
     match is_stream(path.as_deref()) {
-        true => Err(UsageError::NoStream { said: path.said_as(option, STREAM).to_string(), why }),
+        true => Err(UsageError::NoStream { said: path.option_name_with(option, STREAM).to_string(), why }),
         false => Ok(()),
     }
 }

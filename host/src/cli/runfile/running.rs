@@ -125,7 +125,7 @@ fn ready(
             Work::Function { init, .. } => call.init = init.clone(),
             Work::Command { .. } => call.command = Some(CommandCall::default()),
         }
-        let mut notice = CompilingNotice::new(verbosity).until(&signals.came);
+        let mut notice = CompilingNotice::new(verbosity).interruptible_by(&signals.came);
         let prepared = match prepare(&wasm, &call, cache, false, &mut notice) {
             Ok(prepared) => prepared,
             Err(Error::Interrupted) => return Ok(None),
@@ -289,7 +289,7 @@ impl<'a> ProcessRun<'a> {
         let (number, news, context) = (instance.number, self.news.clone(), self.context);
         let (signals, verbosity) = (self.signals, self.verbosity);
         let run = move || {
-            let mut notice = CompilingNotice::new(verbosity).until(&signals.came);
+            let mut notice = CompilingNotice::new(verbosity).interruptible_by(&signals.came);
             let attempt = || ready.run(context, (place, number, &name), &mailbox, &news, &mut notice);
             let result = caught(SUPERVISOR, attempt).flatten();
             let _ = news.send(News::Ended(place, result));

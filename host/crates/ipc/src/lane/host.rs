@@ -230,7 +230,7 @@ impl HostLane {
         if left >= count {
             return Ok(true);
         }
-        if left + self.available() < count && left + self.look()? < count {
+        if left + self.available() < count && left + self.exchange_positions()? < count {
             return Ok(false);
         }
         self.copied.drain(..self.used);
@@ -266,7 +266,7 @@ impl HostLane {
         let have = self.payload.len();
         let missing = len - have;
         if self.available() < missing {
-            self.look()?;
+            self.exchange_positions()?;
         }
         let count = self.available().min(missing);
         // From here on memory grows with the bytes that have arrived, not with the length that was announced.
@@ -284,7 +284,7 @@ impl HostLane {
     /// Ends a series of calls of [`HostLane::receive`]: the room in the ring goes back to the worker, and the memory to
     /// the host.
     pub fn received(&mut self) {
-        self.tell();
+        self.publish_tail();
         if self.used == self.copied.len() {
             self.copied = Vec::new();
             self.used = 0;
@@ -327,8 +327,8 @@ impl HostLane {
 
     /// Reads how far the worker has come and tells it how far the host has. Returns the number of bytes that are
     /// available.
-    fn look(&mut self) -> Result<usize, ProtocolViolation> {
-        self.tell();
+    fn exchange_positions(&mut self) -> Result<usize, ProtocolViolation> {
+        self.publish_tail();
         self.note_taken()?;
         let worker = &self.region.status().worker.0;
         let delivered = worker.output_head.load(Ordering::Acquire);
@@ -353,7 +353,7 @@ impl HostLane {
     }
 
     /// Tells the worker about the room that has become free.
-    fn tell(&mut self) {
+    fn publish_tail(&mut self) {
         self.told = self.tail;
         self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
     }
@@ -377,7 +377,7 @@ impl HostLane {
         self.tail += count as u64;
         self.moved.output += count as u64;
         if self.tail - self.told > RING as u64 / 8 {
-            self.tell();
+            self.publish_tail();
         }
     }
 }

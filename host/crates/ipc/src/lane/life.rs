@@ -119,17 +119,17 @@ impl WorkerLife {
     pub fn hear(&mut self, said: WorkerMessage) -> Result<Option<LifeEvent>, OutOfTurn> {
         match (self.stage, said) {
             (LifeStage::Entering, WorkerMessage::Entered { lacking }) => {
-                self.note(lacking);
+                self.add_lacking(lacking);
                 self.stage = LifeStage::Loading;
                 Ok(None)
             }
             (LifeStage::Loading, WorkerMessage::Loaded { lacking }) if self.inits => {
-                self.note(lacking);
+                self.add_lacking(lacking);
                 self.stage = LifeStage::Initialising;
                 Ok(None)
             }
             (LifeStage::Loading, WorkerMessage::Ready { lacking }) => {
-                self.note(lacking);
+                self.add_lacking(lacking);
                 Ok(Some(self.ready()))
             }
             // Code of the task has run by then, so the message's list of missing parts is ignored. Earlier messages had
@@ -167,7 +167,7 @@ impl WorkerLife {
         Ok(Some(LifeEvent::Refused(refusal)))
     }
 
-    fn note(&mut self, lacking: Vec<LayerPart>) {
+    fn add_lacking(&mut self, lacking: Vec<LayerPart>) {
         for part in lacking {
             if !self.lacking.contains(&part) {
                 self.lacking.push(part);

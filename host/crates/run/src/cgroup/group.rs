@@ -76,7 +76,7 @@ impl Group {
         let read = |file: &'static str| {
             fs::read_to_string(file).map_err(|e| NoCgroup::Unreadable { file, source: Arc::new(e) })
         };
-        let own = place::own(&read(MEMBERSHIP)?, &read("/proc/self/mountinfo")?)?;
+        let own = place::own_cgroup(&read(MEMBERSHIP)?, &read("/proc/self/mountinfo")?)?;
         Group::make_in(&own, may_move, bounds, &is_marked)
     }
 
@@ -137,11 +137,11 @@ impl Group {
         is_marked: &dyn Fn(&Path) -> bool,
     ) -> Result<Group, NoCgroup> {
         let above = place::above(own);
-        let seen = above.map(|above| look(above, is_marked));
+        let seen = above.map(|above| inspect(above, is_marked));
         let this = std::process::id();
         // The topmost cgroup of a container may be marked too: it was delegated to whatever runs the containers.
         let is_marked_here = |folder: &Path| !own.topmost && is_marked(folder);
-        let choice = place::choose(&look(&own.folder, &is_marked_here), seen.as_ref(), this, may_move)?;
+        let choice = place::choose(&inspect(&own.folder, &is_marked_here), seen.as_ref(), this, may_move)?;
         let place = match (choice, above) {
             (Choice::Beside, Some(above)) => above,
             _ => &own.folder,
@@ -193,14 +193,14 @@ impl Group {
         // The first thread does not do so, since all memory of its process is counted where that thread is.
         let threads = self.threads.as_ref().filter(|_| gettid() != Pid::this());
         if let Some(ThreadPlacement { enter, leave }) = threads
-            && say(enter, "0").is_ok()
+            && write_text(enter, "0").is_ok()
         {
             let started = start();
-            let _ = say(leave, "0");
+            let _ = write_text(leave, "0");
             return started;
         }
         let child = start()?;
-        let _ = say(&self.processes, &child.id().to_string());
+        let _ = write_text(&self.processes, &child.id().to_string());
         Ok(child)
     }
 
@@ -304,7 +304,7 @@ fn is_marked(folder: &Path) -> bool {
     })
 }
 
-fn look(folder: &Path, is_marked: &dyn Fn(&Path) -> bool) -> Seen {
+fn inspect(folder: &Path, is_marked: &dyn Fn(&Path) -> bool) -> Seen {
     let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
     let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     let files = ["cgroup.procs", "cgroup.subtree_control"];
@@ -385,11 +385,11 @@ fn writer(folder: &Path, file: &str) -> io::Result<File> {
 }
 
 fn write(folder: &Path, file: &str, text: &str) -> io::Result<()> {
-    say(&writer(folder, file)?, text)
+    write_text(&writer(folder, file)?, text)
 }
 
 /// Writes a text in one call, as files of cgroups require.
-fn say(mut file: &File, text: &str) -> io::Result<()> {
+fn write_text(mut file: &File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 

@@ -60,7 +60,7 @@ pub enum NoCgroup {
 }
 
 /// Finds the memory cgroup of a process in the texts of its `cgroup` and `mountinfo` in `/proc`.
-pub fn own(memberships: &str, mounts: &str) -> Result<Own, NoCgroup> {
+pub fn own_cgroup(memberships: &str, mounts: &str) -> Result<Own, NoCgroup> {
     let (version, path) = membership(memberships).ok_or(NoCgroup::NotShown)?;
     let mount = mounts.lines().filter_map(Mount::read).rfind(|mount| mount.is_of(version));
     let mount = mount.ok_or(NoCgroup::NotMounted)?;
@@ -219,7 +219,7 @@ mod tests {
     const TWO_MOUNTS: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn found(memberships: &str, mounts: &str) -> Result<(Version, String), String> {
-        let found = own(memberships, mounts).map_err(|why| why.to_string());
+        let found = own_cgroup(memberships, mounts).map_err(|why| why.to_string());
         found.map(|own| (own.version, own.folder.display().to_string()))
     }
 
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn in_a_container_the_path_begins_where_the_mount_does() {
         let inside = "35 31 0:32 /docker/ab /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        let found_one = own("4:memory:/docker/ab\n", inside).map(|own| (own.folder, own.topmost));
+        let found_one = own_cgroup("4:memory:/docker/ab\n", inside).map(|own| (own.folder, own.topmost));
         assert_eq!(found_one.ok(), Some((PathBuf::from("/sys/fs/cgroup/memory"), true)));
         assert_eq!(found("4:memory:/docker/ab/c\n", inside), Ok((Version::One, "/sys/fs/cgroup/memory/c".to_owned())));
-        assert!(own("0::/\n", TWO_MOUNTS).is_ok_and(|own| own.topmost));
+        assert!(own_cgroup("0::/\n", TWO_MOUNTS).is_ok_and(|own| own.topmost));
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn what_systemd_keeps_for_itself_is_never_taken_for_the_rest_of_a_unit() {
         let above_of =
-            |path: &str| above(&own(&format!("0::{path}\n"), TWO_MOUNTS).expect("a cgroup")).map(Path::to_owned);
+            |path: &str| above(&own_cgroup(&format!("0::{path}\n"), TWO_MOUNTS).expect("a cgroup")).map(Path::to_owned);
         assert_eq!(above_of("/a.service/main"), Some(PathBuf::from("/sys/fs/cgroup/a.service")));
         for unit in ["/", "/user@7.service/a.scope", "/user@7.service/app.slice", "/user@7.service/a.service"] {
             assert_eq!(above_of(unit), None, "{unit}");

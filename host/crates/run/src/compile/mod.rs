@@ -28,7 +28,7 @@ use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, Compile
 use wasmpool_sandbox as sandbox;
 #[cfg(feature = "probes")]
 use wasmpool_sandbox::surroundings::ChildEnd;
-use wasmpool_sandbox::surroundings::told;
+use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::{PATIENCE, pause};
 
 /// A compiled task.

@@ -69,7 +69,7 @@ pub struct ExtraOutputs {
 /// An observer of a run, which reports on standard error or elsewhere.
 pub trait RunWatcher {
     /// Reports that the run continues an earlier one, which had these counts.
-    fn goes_on(&mut self, _counts: &OutcomeCounts) {}
+    fn resumed(&mut self, _counts: &OutcomeCounts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Reports that workers cannot be started, while `living` others exist.

@@ -81,7 +81,7 @@ impl RunOutput {
     }
 
     /// Notes something to be recorded in the journal, if there is one.
-    fn note(&mut self, told: JournalMessage) {
+    fn record(&mut self, told: JournalMessage) {
         if self.journal.is_none() {
             return;
         }
@@ -200,7 +200,7 @@ impl RunOutput {
             };
             match next {
                 Ok(WriterMessage::Next(group)) => self.write_more(group, messages, supervisor)?,
-                Ok(WriterMessage::Waiting(group)) => self.note(JournalMessage::Waiting(group)),
+                Ok(WriterMessage::Waiting(group)) => self.record(JournalMessage::Waiting(group)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
             }
@@ -236,7 +236,7 @@ impl RunOutput {
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
         self.write(&results, &failed)?;
-        told.into_iter().for_each(|told| self.note(told));
+        told.into_iter().for_each(|told| self.record(told));
         supervisor.written(results.len() + failed.len());
         Ok(())
     }

@@ -537,18 +537,18 @@ impl<'a> Supervisor<'a> {
             let Some(mut process) = self.workers.remove(&id) else {
                 continue;
             };
-            match self.hear(id, &mut process) {
+            match self.read_messages_of(id, &mut process) {
                 Ok(()) => {
                     self.workers.insert(id, process);
                 }
-                Err(WorkerGone::Ended) => self.bury(id, process),
+                Err(WorkerGone::Ended) => self.reap_worker(id, process),
                 Err(WorkerGone::Run(e)) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, id: WorkerId, process: &mut WorkerProcess) -> Result<(), WorkerGone> {
+    fn read_messages_of(&mut self, id: WorkerId, process: &mut WorkerProcess) -> Result<(), WorkerGone> {
         let ended = process.ended;
         // Of a worker that is told to end, only its outcomes matter.
         if (std::mem::take(&mut process.rung) || ended) && !process.retired {
@@ -693,7 +693,7 @@ impl<'a> Supervisor<'a> {
             group.take_in(index);
         }
         let bytes = group.bytes() - before;
-        self.scheduler.kept(chunk, bytes);
+        self.scheduler.account_kept(chunk, bytes);
         match recorded {
             Recorded::Success => {}
             Recorded::Failure => self.scheduler.failed(),
@@ -715,7 +715,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Handles the end of a worker: takes the outcomes that it delivered, and gives the rest of its items back.
-    fn bury(&mut self, id: WorkerId, mut process: WorkerProcess) {
+    fn reap_worker(&mut self, id: WorkerId, mut process: WorkerProcess) {
         let ended = process.child.reap();
         // Nothing new can come; what came before its end still counts.
         if process.broken.is_none()

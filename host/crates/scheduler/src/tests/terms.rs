@@ -33,7 +33,7 @@ fn with_workers(workers: usize) -> Scheduler {
         let Verdict::Keep { chunk, .. } = scheduler.outcome(id, OutcomeEnd::Final, MS, Time::ZERO) else {
             panic!("it was given one");
         };
-        scheduler.kept(chunk, 0);
+        scheduler.account_kept(chunk, 0);
     }
     actions(&mut scheduler);
     scheduler
@@ -99,7 +99,7 @@ fn each_item_is_tried_as_often_as_its_caller_says() {
     assert_eq!(scheduler.outcome(id, late, MS, Time::ZERO), Verdict::Retry { chunk, index: chunk });
     let (id, chunk, _) = sent(&actions(&mut scheduler))[0];
     assert_eq!(scheduler.outcome(id, late, MS, Time::ZERO), Verdict::Keep { chunk, index: chunk, attempts: 2 });
-    scheduler.kept(chunk, 0);
+    scheduler.account_kept(chunk, 0);
     scheduler.input_on(&[1], terms(ChunkSize::Auto, 0, 100 * MS));
     let (id, chunk, _) = sent(&actions(&mut scheduler))[0];
     assert_eq!(scheduler.outcome(id, late, MS, Time::ZERO), Verdict::Keep { chunk, index: chunk, attempts: 1 });
@@ -185,7 +185,7 @@ proptest! {
                 for _ in 0..count {
                     let verdict = scheduler.outcome(worker, OutcomeEnd::Final, MS, Time::ZERO);
                     let Verdict::Keep { chunk, .. } = verdict else { panic!("{verdict:?}") };
-                    scheduler.kept(chunk, 0);
+                    scheduler.account_kept(chunk, 0);
                 }
             }
         }
