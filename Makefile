@@ -111,7 +111,7 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	@objcopy=$$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null | head -1); \
 	objcopy=$${objcopy:-$$(command -v objcopy || command -v llvm-objcopy || true)}; \
 	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy" >&2; \
-	elif [ target/dist/wasmpool -nt target/dist/wasmpool.debug ]; then \
+	elif [ ! -e target/dist/wasmpool.debug ] || [ target/dist/wasmpool -nt target/dist/wasmpool.debug ]; then \
 	    rm -f target/dist/wasmpool.debug && \
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
 	    $$objcopy --strip-debug --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
