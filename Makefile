@@ -108,9 +108,9 @@ lint: ## Formatting, clippy, documentation, another architecture, licences, know
 # Debug information goes into a file beside the program, which debuggers find by its name.
 dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
 	$(CARGO) build --profile dist --locked -p wasmpool
-	@objcopy=$$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null | head -1); \
-	objcopy=$${objcopy:-$$(command -v objcopy || command -v llvm-objcopy || true)}; \
-	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy" >&2; \
+	@for tool in $$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null) objcopy llvm-objcopy; do \
+	    if $$tool --version >/dev/null 2>&1; then objcopy=$$tool; break; fi; done; \
+	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy that runs" >&2; \
 	elif [ ! -e target/dist/wasmpool.debug ] || [ target/dist/wasmpool -nt target/dist/wasmpool.debug ]; then \
 	    rm -f target/dist/wasmpool.debug && \
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
