@@ -114,7 +114,7 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	elif [ ! -e target/dist/wasmpool.debug ] || [ target/dist/wasmpool -nt target/dist/wasmpool.debug ]; then \
 	    rm -f target/dist/wasmpool.debug && \
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
-	    $$objcopy --strip-debug --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
+	    $$objcopy --strip-all --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
 	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB\n", $$5 / 1e6 }'
 
