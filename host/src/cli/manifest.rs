@@ -201,7 +201,7 @@ impl Manifest {
             }
         }
         for directory in given.directories {
-            let option = directory.option_name_with("--dir", &said(&directory)).to_string();
+            let option = directory.option_name_with("--dir", &as_argument(&directory)).to_string();
             match asks.dir.iter().find(|(name, _)| *name == directory.guest) {
                 Some((_, writes)) => {
                     if directory.writable && !writes {
@@ -492,7 +492,7 @@ mod tests {
                 scratch: given_scratch.map(|n| format!("/s{n}")),
             };
             let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: FileLimits::default(), grants: asks.clone() };
-            let NarrowedGrants { grants, missing, withheld } = manifest.narrow(said(&given));
+            let NarrowedGrants { grants, missing, withheld } = manifest.narrow(grant_spec(&given));
             let grants = grants.grants();
             for (name, value) in &grants.env {
                 prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));

@@ -55,7 +55,7 @@ impl<T> Sourced<T> {
     }
 
     /// Names the option with its value, in the form that is given here.
-    pub fn said_as<'a>(&'a self, option: &'static str, value: &'a str) -> OptionName<'a> {
+    pub fn option_name_with<'a>(&'a self, option: &'static str, value: &'a str) -> OptionName<'a> {
         OptionName { option, source: &self.source, value: Some(value) }
     }
 }

@@ -29,6 +29,7 @@ const REASON: usize = 4096;
 
 impl Batch {
     /// Appends an item.
+    #[inline]
     pub fn push(&mut self, item: &[u8]) {
         self.append(ItemTag::Item, item);
     }

@@ -31,17 +31,17 @@ const BLOCK: usize = 256 << 10;
 
 /// Copies everything that `from` has, adds it to the hash, and returns the number of bytes.
 pub fn copy(from: &mut dyn Read, to: &mut dyn Write, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
+    // Not zeroed: most tasks and artifacts are much smaller, and each page of it that is touched delays a cold start.
+    let mut block = Vec::with_capacity(BLOCK);
     let mut all = 0;
     loop {
-        let count = match from.read(&mut block) {
-            Ok(0) => return Ok(all),
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        hasher.update(&block[..count]);
-        to.write_all(&block[..count])?;
+        block.clear();
+        let count = Read::take(&mut *from, BLOCK as u64).read_to_end(&mut block)?;
+        if count == 0 {
+            return Ok(all);
+        }
+        hasher.update(&block);
+        to.write_all(&block)?;
         all += count as u64;
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         let found = tightest(PROCESSES.files_of("0::/a/b"), number).expect("a limit");
         assert!(found.is_full());
         assert_eq!(
-            found.said(),
+            found.describe(),
             "a control group may have 70 processes and threads, and has 70 (/sys/fs/cgroup/a/pids.max)"
         );
         let of_inner = |file: &Path| number(file).filter(|_| file.starts_with("/sys/fs/cgroup/a/b"));

@@ -97,7 +97,7 @@ pub fn error_with_limit(error: &io::Error) -> String {
 pub fn with_sources(error: &(dyn Error + 'static)) -> String {
     with_sources_said(error, |error| {
         let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
-        shared.or(error.downcast_ref::<io::Error>()).map_or_else(|| error.to_string(), told)
+        shared.or(error.downcast_ref::<io::Error>()).map_or_else(|| error.to_string(), error_with_limit)
     })
 }
 
@@ -134,7 +134,7 @@ fn no_process() -> String {
 
 /// Returns the shell's limits on memory.
 pub fn memory() -> Option<String> {
-    let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(ShellLimit::said).collect();
+    let both: Vec<String> = [ADDRESSES, DATA].iter().filter_map(ShellLimit::describe).collect();
     (!both.is_empty()).then(|| both.join(", and "))
 }
 

@@ -518,6 +518,7 @@ impl Scheduler {
     }
 
     /// Reports that a worker delivered the outcome of its next item, after `elapsed`.
+    #[inline]
     pub fn outcome(&mut self, id: WorkerId, ending: OutcomeEnd, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.progress(id) else {
@@ -732,6 +733,7 @@ impl Scheduler {
 
     /// Returns true if the outcomes of a worker should be left with it for now, because the window is full and the
     /// worker does not have the next outcome.
+    #[inline]
     pub fn throttled(&self, id: WorkerId) -> bool {
         if self.unwritten >= self.config.window {
             return true;
@@ -1129,6 +1131,7 @@ impl Scheduler {
     /// Accounts for an outcome that the caller keeps for [`Verdict::Keep`] or [`Action::Settle`]. `bytes` is the number
     /// of bytes that it will emit and later report as [`Scheduler::written`]. That number may be 0, and it is not the
     /// number that came from the worker.
+    #[inline]
     pub fn account_kept(&mut self, key: u64, bytes: usize) {
         if let Some(chunk) = self.window.get_mut(&key) {
             chunk.held += bytes;

@@ -81,7 +81,7 @@ pub fn of_shares<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     }
     for (path, option) in [(&spec.share_in, "--share-in"), (&spec.share_out, "--share-out")] {
         if path.is_some() && shares.is_empty() {
-            return Err(UsageError::NothingShared { option: path.said(option).to_string() });
+            return Err(UsageError::NothingShared { option: path.option_name(option).to_string() });
         }
     }
     Ok(())

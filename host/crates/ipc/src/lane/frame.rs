@@ -21,16 +21,19 @@ pub struct ChunkHeader {
 }
 
 impl ChunkHeader {
+    #[inline]
     pub fn to_bytes(self) -> [u8; CHUNK_HEADER] {
         (u128::from(self.first) | u128::from(self.count) << 64).to_ne_bytes()
     }
 
+    #[inline]
     pub fn from_bytes(bytes: [u8; CHUNK_HEADER]) -> ChunkHeader {
         let word = u128::from_ne_bytes(bytes);
         ChunkHeader { first: word as u64, count: (word >> 64) as u32 }
     }
 }
 
+#[inline]
 pub fn item_header(tag: ItemTag, len: u32) -> [u8; ITEM_HEADER] {
     let tag = match tag {
         ItemTag::Item => 0u64,
@@ -39,6 +42,7 @@ pub fn item_header(tag: ItemTag, len: u32) -> [u8; ITEM_HEADER] {
     (u64::from(len) | tag << 32).to_ne_bytes()
 }
 
+#[inline]
 pub fn read_item_header(bytes: [u8; ITEM_HEADER]) -> (ItemTag, usize) {
     let word = u64::from_ne_bytes(bytes);
     let tag = if word >> 32 == 0 { ItemTag::Item } else { ItemTag::Unreadable };
@@ -85,6 +89,7 @@ pub struct OutcomeHeader {
 }
 
 impl OutcomeHeader {
+    #[inline]
     pub fn to_bytes(self) -> [u8; OUTCOME_HEADER] {
         let tag = TAGS.iter().position(|&t| t == self.tag).unwrap_or(0) as u64;
         let first = u64::from(self.len) | tag << 32;
@@ -93,6 +98,7 @@ impl OutcomeHeader {
     }
 
     /// Parses a header. Returns `None` for bytes that are not a valid one.
+    #[inline]
     pub fn from_bytes(bytes: [u8; OUTCOME_HEADER]) -> Option<OutcomeHeader> {
         let word = u128::from_ne_bytes(bytes);
         let tag = TAGS.get((word >> 32) as u32 as usize).copied()?;

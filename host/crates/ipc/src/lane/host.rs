@@ -188,6 +188,7 @@ impl HostLane {
     }
 
     /// Returns the next outcome if all of it has arrived.
+    #[inline]
     pub fn receive(&mut self) -> Result<Received<'_>, ProtocolViolation> {
         self.drained = true;
         let header = match self.header {

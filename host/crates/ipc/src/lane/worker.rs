@@ -52,6 +52,7 @@ unsafe impl Send for OutcomeWriter {}
 impl OutcomeWriter {
     /// Writes bytes, sleeping while the ring is full. The host sees them after [`OutcomeWriter::publish`]. Returns how often
     /// the worker slept.
+    #[inline]
     pub fn write(&mut self, mut bytes: &[u8], bell: &impl Bell) -> io::Result<u64> {
         let mut sleeps = 0;
         self.placed = 0;
@@ -163,6 +164,7 @@ impl WorkerLane {
     }
 
     /// Takes the next `N` bytes of input, sleeping until they have arrived.
+    #[inline]
     pub fn take<const N: usize>(&mut self, bell: &impl Bell) -> io::Result<[u8; N]> {
         self.wait_for(N, bell)?;
         let mut bytes = [0; N];
@@ -172,6 +174,7 @@ impl WorkerLane {
     }
 
     /// Waits until the next `len` bytes of input have arrived; [`WorkerLane::staged`] returns them.
+    #[inline]
     pub fn stage(&mut self, len: usize, bell: &impl Bell) -> io::Result<()> {
         self.staged = len;
         if len <= self.size() {
@@ -208,11 +211,13 @@ impl WorkerLane {
     }
 
     /// Returns the staged bytes, without a copy if they fit the ring.
+    #[inline]
     pub fn staged(&self) -> &[u8] {
         self.gathered.as_deref().unwrap_or_else(|| self.span(self.staged))
     }
 
     /// Removes the staged bytes from the input.
+    #[inline]
     pub fn unstage(&mut self) {
         let len = std::mem::take(&mut self.staged);
         // Memory of a large item is not kept for the small ones after it.
@@ -222,6 +227,7 @@ impl WorkerLane {
     }
 
     /// Writes bytes of an outcome, sleeping while the ring is full. The host sees them after [`WorkerLane::answered`].
+    #[inline]
     pub fn write(&mut self, bytes: &[u8], bell: &impl Bell) -> io::Result<()> {
         let sleeps = self.output.write(bytes, bell)?;
         self.sleeps.set(self.sleeps.get() + sleeps);
@@ -229,6 +235,7 @@ impl WorkerLane {
     }
 
     /// Returns the number of bytes that were placed ([`OutcomeWriter::place`]) and not overwritten.
+    #[inline]
     pub fn placed(&self) -> usize {
         self.output.placed
     }
@@ -259,6 +266,7 @@ impl WorkerLane {
 
     /// Wakes the host if it sleeps and there is a reason: the output fills up, or half of the input ring has become
     /// free and the host may be holding back the rest of a chunk for lack of room. One bell covers both.
+    #[inline]
     pub fn ring_if_due(&mut self, bell: &impl Bell) -> io::Result<()> {
         let has_room = self.taken - self.told > self.size() as u64 / 2;
         if !has_room && !self.output.is_filling_up() {
@@ -269,11 +277,13 @@ impl WorkerLane {
     }
 
     /// Returns how often the worker has slept.
+    #[inline]
     pub fn sleeps(&self) -> u64 {
         self.sleeps.get()
     }
 
     /// Reports that the next item is being tried.
+    #[inline]
     pub fn start(&mut self, now_ns: u64) {
         self.attempt += 1;
         let worker = &self.region.status().worker.0;
@@ -283,6 +293,7 @@ impl WorkerLane {
     }
 
     /// Makes an outcome that was written visible to the host.
+    #[inline]
     pub fn answered(&mut self) {
         self.answered += 1;
         self.output.publish();

@@ -348,7 +348,7 @@ fn compile_once(
 fn unable(why: &str, errno: Option<i32>) -> CompileFailure {
     let error = errno.map(io::Error::from_raw_os_error);
     let again = if error.as_ref().is_some_and(passes) { CompileRetry::Room } else { CompileRetry::Never };
-    let error = error.map(|error| format!(": {}", told(&error))).unwrap_or_default();
+    let error = error.map(|error| format!(": {}", error_with_limit(&error))).unwrap_or_default();
     CompileFailure { why: Error::from(io::Error::other(format!("{}{error}", ForeignText::of(why)))), again }
 }
 
