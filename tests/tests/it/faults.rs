@@ -152,19 +152,22 @@ impl Saboteur {
                 }
             }
             Fault::NoProcess(length) => {
+                // Found before: if none happens to live, none can be started without room.
+                let worker = self.worker();
                 if let Some(group) = &self.processes {
                     group.allow(Some(1));
                 }
-                self.worker().send(Signal::SIGKILL);
+                worker.send(Signal::SIGKILL);
                 sleep(length);
                 if let Some(group) = &self.processes {
                     group.allow(None);
                 }
             }
             Fault::NoDescriptor(length) => {
+                let worker = self.worker();
                 let descriptors = Descriptors::of(&Process::living(self.host).expect("the host runs"));
                 descriptors.allow(3);
-                self.worker().send(Signal::SIGKILL);
+                worker.send(Signal::SIGKILL);
                 sleep(length);
                 descriptors.allow_all();
             }
