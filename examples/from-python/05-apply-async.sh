@@ -10,6 +10,5 @@
 . "${0%/*}/setup.sh"
 
 echo 'Waiting for all tasks'
-seq 0 5 | wasmpool map "$guest" -f task --workers 3 --chunk-size 1 --share said=list --share-out "$out/shared.json" > /dev/null
-lines_of said
+tasks_by 3
 echo 'All tasks are done'

@@ -1,5 +1,5 @@
 #!/bin/sh -eu
-# A pool of 4 runs thirty items, each in a process of its own, and prints the numbers of these processes.
+# A pool of 4 runs thirty items, each in a process of its own, and prints their ids: here the numbers by which the run knows them.
 #
 #     with Pool(4, maxtasksperchild=1) as pool:
 #         for pid in pool.map(getpid, range(30), chunksize=1):

@@ -2,7 +2,8 @@
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 guest=${GUESTS:-$root/guest/target/wasm32-wasip2/release}/from_python.wasm
-wasmpool() { "${WASMPOOL:-$root/target/release/wasmpool}" "$@"; }
+program=${WASMPOOL:-$root/target/release/wasmpool}
+wasmpool() { "$program" "$@"; }
 
 # One process for each item, which starts at once; what the items return is printed as it is.
 processes() { wasmpool map "$guest" --input-format lines --output-format raw --delimiter none --chunk-size 1 "$@"; }
@@ -19,3 +20,17 @@ member() { sed 's/.*"'"$1"'":\(\[[^]]*\]\|[^,}]*\).*/\1/; s/,/, /g' "$out/shared
 
 # Prints the texts of a shared list, one on each line.
 lines_of() { member "$1" | tr -d "[]'" | sed 's/, /\n/g'; }
+
+# Runs six tasks in so many processes. Prints what they said, each with its process and the parent. A guest does not know its
+# process; the records of the results have the number by which the run knows it.
+tasks_by() {
+    seq 0 5 > "$out/numbers"
+    "$program" map "$guest" -f task "$out/numbers" --workers "$1" --chunk-size 1 --output-format records \
+        --share said=list --share-out "$out/shared.json" > "$out/records" &
+    parent=$!
+    wait "$parent"
+    lines_of said | while read -r task number what; do
+        process=$(sed -n 's/.*"index":'"$number"',.*"worker":\([0-9]*\).*/\1/p' "$out/records")
+        echo "$task $number (process $process of $parent) $what"
+    done
+}

@@ -1,26 +1,40 @@
 //! The programs that documents of `multiprocessing` show, in `examples/from-python`: each prints what the original prints.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::guest::built;
 use crate::support::run::cache;
 use crate::support::{binary, workspace};
 
-/// Runs a program, and returns what it prints.
+/// Runs a script, and returns what it prints.
 #[track_caller]
-fn prints(program: &str) -> String {
+fn prints(script: &str) -> String {
+    runs(&workspace().join("examples/from-python").join(script), &[])
+}
+
+/// Runs a program whose parent is a program, too, and returns what that prints.
+#[track_caller]
+fn host_prints(number: &str) -> String {
+    let host = binary().with_file_name("examples").join("from-python");
+    assert!(host.is_file(), "no program at {}: `cargo build --release --examples` builds it", host.display());
+    runs(&host, &[number])
+}
+
+#[track_caller]
+fn runs(program: &Path, arguments: &[&str]) -> String {
     let guest = built("from_python");
-    let folder = workspace().join("examples/from-python");
     // A program that hangs ends with the code of `timeout`.
     let mut shell = Command::new("timeout");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WASMPOOL_")) {
         shell.env_remove(name);
     }
-    shell.arg("120").arg(folder.join(program)).env("WASMPOOL", binary()).env("XDG_CACHE_HOME", cache());
+    shell.arg("120").arg(program).args(arguments).env("WASMPOOL", binary()).env("XDG_CACHE_HOME", cache());
     let output = shell.env("GUESTS", guest.path().parent().expect("a folder")).output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program}: {}\n{said}", output.status);
+    assert!(output.status.success(), "{} {arguments:?}: {}\n{said}", program.display(), output.status);
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -54,28 +68,76 @@ fn program_3_appends_to_a_list_as_well() {
     assert_eq!(prints("03-manager.sh"), "3.14\n[5, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n['Hello']\n");
 }
 
+#[test]
+fn program_4_starts_five_processes_and_joins_them() {
+    let printed = host_prints("4");
+    let lines: Vec<&str> = printed.lines().collect();
+    let parent = lines[0].strip_prefix("Parent process ").expect(&printed);
+    assert_eq!(lines[1..6], ["process start"; 5]);
+    let mut processes = BTreeSet::from([parent]);
+    for (number, line) in lines[6..11].iter().enumerate() {
+        let said = line.strip_prefix(&format!("Process-{} (", number + 1)).and_then(|line| line.split_once(") "));
+        let (process, said) = said.expect(&printed);
+        assert_eq!(said, format!("has number {number}: Running"));
+        processes.insert(process);
+    }
+    assert_eq!(lines[11..], ["Process close"]);
+    assert_eq!(processes.len(), 6, "{printed}");
+}
+
+/// Takes the process and its parent out of what a task of programs 5 and 6 says.
+#[track_caller]
+fn of_task(line: &str) -> (&str, &str, &str) {
+    let parts = line.split_once(" (process ").and_then(|(task, rest)| Some((task, rest.split_once(") ")?)));
+    let (task, (process, what)) = parts.expect(line);
+    (task, what, process)
+}
+
 /// Which tasks begin together is left to the machine; how many run at once is not.
 #[test]
-fn program_5_runs_three_tasks_at_once() {
+fn program_5_runs_three_tasks_at_once_in_three_processes() {
     let printed = prints("05-apply-async.sh");
     let [waits, said @ .., done] = &printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
     assert_eq!((*waits, *done), ("Waiting for all tasks", "All tasks are done"));
-    let (mut begun, mut running) = (BTreeSet::new(), BTreeSet::new());
+    let (mut begun, mut running, mut processes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for line in said {
-        let task = line.strip_prefix("Task ").and_then(|line| line.split_once(' '));
-        match task.expect(line) {
-            (task, "begins") => assert!(begun.insert(task) && running.insert(task), "{printed}"),
-            (task, _) => assert!(running.remove(task), "{printed}"),
+        let (task, what, process) = of_task(line);
+        match what {
+            "begins" => assert!(begun.insert(task) && running.insert(task), "{printed}"),
+            _ => assert!(running.remove(task), "{printed}"),
         }
-        assert!(running.len() <= 3, "{printed}");
+        processes.insert(process.split_once(" of ").expect(line));
+        assert!(running.len() <= 3 && processes.len() <= 3, "{printed}");
     }
-    assert!(running.is_empty() && begun == ["0", "1", "2", "3", "4", "5"].into(), "{printed}");
+    assert!(running.is_empty() && begun.len() == 6, "{printed}");
+    let parents: BTreeSet<&str> = processes.iter().map(|(_, parent)| *parent).collect();
+    assert!(parents.len() == 1 && processes.iter().all(|(process, _)| !parents.contains(process)), "{printed}");
 }
 
 #[test]
 fn program_6_runs_one_task_after_the_other() {
-    let said: String = (0..6).map(|n| format!("Task {n} begins\nTask {n} ends\n")).collect();
-    assert_eq!(prints("06-apply.sh"), said + "All tasks are done\n");
+    let printed = prints("06-apply.sh");
+    let [said @ .., done] = &printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+    let said: Vec<(&str, &str)> = said.iter().map(|line| of_task(line)).map(|(task, what, _)| (task, what)).collect();
+    let tasks: Vec<String> = (0..6).map(|n| format!("Task {n}")).collect();
+    let expected: Vec<_> = tasks.iter().flat_map(|task| [(&**task, "begins"), (&**task, "ends")]).collect();
+    assert_eq!((&said, *done), (&expected, "All tasks are done"));
+}
+
+#[test]
+fn program_7_gets_six_names_and_ends_its_reader_by_a_signal() {
+    let printed = host_prints("7");
+    let [said @ .., end] = &printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+    let names = |before: &str, behind: &str| -> Vec<&str> {
+        said.iter().filter_map(|line| line.strip_prefix(before)?.strip_suffix(behind)).collect()
+    };
+    let (put, got) = (names("Put ", " to queue"), names("Get ", " from queue"));
+    for names in [&put, &got] {
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["A", "B", "C", "D", "E", "F"], "{printed}");
+    }
+    assert_eq!((said.len(), *end), (12, "The reader ended with -15"));
 }
 
 #[test]
@@ -109,7 +171,15 @@ fn program_12_gets_what_two_processes_put() {
 }
 
 #[test]
-fn program_13_consumes_what_is_produced() {
+fn program_13_consumes_three_and_is_terminated() {
+    let printed = host_prints("13");
+    let said = |before: &str| -> Vec<&str> { printed.lines().filter_map(|line| line.strip_prefix(before)).collect() };
+    assert_eq!((said("Producer put "), said("Consumer got ")), (vec!["0", "1", "2"], vec!["0", "1", "2"]));
+    assert_eq!(printed.lines().count(), 6);
+}
+
+#[test]
+fn program_13_ends_by_itself_if_the_queue_is_shut_down() {
     let said = |what: &str| (0..3).map(|n| format!("{what} {n}\n")).collect::<String>();
     assert_eq!(prints("13-producer-and-consumer.sh"), said("Producer put") + &said("Consumer got"));
 }
@@ -138,6 +208,23 @@ fn program_17_runs_each_item_in_a_process_of_its_own() {
     assert_eq!(processes.iter().collect::<BTreeSet<_>>().len(), 30, "{processes:?}");
 }
 
+#[test]
+fn program_18_has_a_process_for_each_processor_and_refuses_what_comes_at_the_wrong_time() {
+    let printed = host_prints("18");
+    let lines: Vec<&str> = printed.lines().collect();
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    assert_eq!(lines[0], format!("{processors} processes"));
+    assert!(lines.len() == 3 && lines[1].starts_with("join: ") && lines[2].starts_with("apply: "), "{printed}");
+}
+
+#[test]
+fn program_19_asks_for_a_result_that_is_not_there_yet() {
+    let printed = host_prints("19");
+    let [timeout, ready, unfinished, then] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+    assert_eq!((timeout, ready, then), ("TimeoutError", "false", "true true done"));
+    assert!(!unfinished.is_empty());
+}
+
 /// The order of finishing is left to the machine here; how `--unordered` keeps it is tested without sleeping elsewhere.
 #[test]
 fn program_20_gives_results_in_both_orders() {
@@ -159,14 +246,24 @@ fn program_22_writes_whole_lines_and_loses_none() {
     assert_eq!(prints("22-one-file.sh"), "400\n400\n");
 }
 
-/// Prevents that a program is added and never run.
+#[test]
+fn program_23_starts_by_spawn_and_eight_processes_without_a_fork() {
+    let printed = prints("23-start-methods.sh");
+    let (method, processes) = printed.split_once('\n').expect("lines");
+    assert_eq!(method, "spawn");
+    assert_eq!(processes.lines().collect::<BTreeSet<_>>().len(), 8, "{printed}");
+}
+
+/// Prevents that one of the 23 programs is missing, or that a script is added and never run.
 #[test]
 fn each_program_has_a_test() {
     let folder = std::fs::read_dir(workspace().join("examples/from-python")).expect("the programs");
     let names = folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
     let programs: BTreeSet<String> = names.filter(|name| name.ends_with(".sh") && name != "setup.sh").collect();
-    assert!(programs.len() >= 18, "{programs:?}");
     let tests = include_str!("from_python.rs");
+    for number in 1..=23 {
+        assert!(tests.contains(&format!("fn program_{number}_")), "{number}");
+    }
     for program in programs {
         assert!(tests.contains(&format!("(\"{program}\")")), "{program}");
     }

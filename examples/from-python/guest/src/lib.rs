@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use wasmpool_guest::shared::{List, Lock};
+use wasmpool_guest::shared::{Event, List, Lock, process_name};
 
 wit_bindgen::generate!({ path: "wit" });
 
@@ -35,11 +35,23 @@ impl Guest for Programs {
         collections::assign_and_append().map_err(text)
     }
 
+    fn announce(number: String) -> (String, String) {
+        (process_name().unwrap_or_default(), format!("has number {number}: Running"))
+    }
+
     fn task(number: u32) -> Result<(), String> {
         let said = List::open("said").map_err(text)?;
         said.push(format!("Task {number} begins")).map_err(text)?;
         std::thread::sleep(SECOND);
         said.push(format!("Task {number} ends")).map_err(text)
+    }
+
+    fn write_names(names: Vec<String>) -> Result<(), String> {
+        queues::write(&names).map_err(text)
+    }
+
+    fn read_names() -> Result<(), String> {
+        queues::read().map_err(text)
     }
 
     fn one_way(process: String) -> Result<String, String> {
@@ -66,6 +78,14 @@ impl Guest for Programs {
         queues::put_one(&process).map_err(text)
     }
 
+    fn produce() -> Result<(), String> {
+        queues::produce().map_err(text)
+    }
+
+    fn consume() -> Result<(), String> {
+        queues::consume().map_err(text)
+    }
+
     fn produce_and_consume(process: String) -> Result<String, String> {
         queues::produce_and_consume(&process).map_err(text)
     }
@@ -84,6 +104,11 @@ impl Guest for Programs {
     }
 
     fn nothing(_item: u32) {}
+
+    fn wait_for_go() -> Result<String, String> {
+        Event::open("go").and_then(|go| go.wait(None)).map_err(text)?;
+        Ok("done".to_owned())
+    }
 
     fn work(milliseconds: u64) -> u64 {
         std::thread::sleep(Duration::from_millis(milliseconds));

@@ -14,6 +14,45 @@ pub fn put_one(process: &str) -> Result<String, Error> {
     Ok(format!("{}\n{}\n", got[0], got[1]))
 }
 
+/// Puts names, and says so each time.
+pub fn write(three: &[String]) -> Result<(), Error> {
+    let (names, said) = (Queue::open("names")?, Queue::open("said")?);
+    for name in three {
+        said.put_json(&format!("Put {name} to queue"), None)?;
+        names.put_json(name, None)?;
+    }
+    Ok(())
+}
+
+/// Gets names, and says so each time, for ever.
+pub fn read() -> Result<(), Error> {
+    let (names, said) = (Queue::open("names")?, Queue::open("said")?);
+    loop {
+        let name: String = names.get_json(None)?;
+        said.put_json(&format!("Get {name} from queue"), None)?;
+        names.task_done()?;
+    }
+}
+
+pub fn produce() -> Result<(), Error> {
+    let (numbers, said) = (Queue::open("numbers")?, Queue::open("said")?);
+    for number in 0..3 {
+        said.put_json(&format!("Producer put {number}"), None)?;
+        numbers.put_json(&number, None)?;
+    }
+    Ok(())
+}
+
+/// Gets numbers for ever.
+pub fn consume() -> Result<(), Error> {
+    let (numbers, said) = (Queue::open("numbers")?, Queue::open("said")?);
+    loop {
+        let number: u32 = numbers.get_json(None)?;
+        said.put_json(&format!("Consumer got {number}"), None)?;
+        numbers.task_done()?;
+    }
+}
+
 /// The producer waits until all is consumed, and ends the queue: so the consumer ends, and needs not be terminated.
 pub fn produce_and_consume(process: &str) -> Result<String, Error> {
     let numbers = Queue::open("numbers")?;
