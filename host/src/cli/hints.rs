@@ -75,18 +75,49 @@ pub fn option(setting: Setting) -> &'static str {
     }
 }
 
+/// Returns the name of a setting in the file of `wasmpool run`, for messages about its processes. Those that a file does not
+/// have, such as settings of many items, have their options.
+pub fn key(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Arg => "`arg`",
+        Setting::Dir => "`dir` of [grants]",
+        Setting::Env => "`env` of [grants]",
+        Setting::Fuel => "`fuel` of [limits]",
+        Setting::Function => "`function`",
+        Setting::Init => "`init`",
+        Setting::MaxOutput => "`max-output` of [limits]",
+        Setting::Memory => "`memory` of [limits]",
+        Setting::Net => "`allow-net` of [grants]",
+        Setting::Scratch => "`scratch` of [grants]",
+        Setting::Share => "[share]",
+        Setting::Timeout => "`timeout` of [limits]",
+        Setting::Batch
+        | Setting::CsvDelimiter
+        | Setting::Delimiter
+        | Setting::Deterministic
+        | Setting::Flatten
+        | Setting::Halt
+        | Setting::InputOfFiles
+        | Setting::InputOfJson
+        | Setting::InputOfLines
+        | Setting::NoHeader
+        | Setting::OutputOfValues => option(setting),
+    }
+}
+
 fn refused(error: &GrantError, grants: &GrantSpec) -> String {
     match error {
-        GrantError::TooMany => format!("{error} (--dir)"),
+        GrantError::TooMany => format!("{error} ({})", Setting::Dir),
         GrantError::SameName(name) => {
             let shown = ForeignText::of(name).to_string();
             let scratch =
                 grants.scratch.as_ref().map(|scratch| scratch.option_name_with("--scratch", &shown).to_string());
-            format!("{} is also the name of a --dir: give it another name", scratch.unwrap_or(shown))
+            let scratch = scratch.unwrap_or(shown);
+            format!("{scratch} is also the name of a directory that is granted: give it another name")
         }
         GrantError::Directory { host, guest, source } => {
             let option = directory(grants, host, guest).map(|one| one.option_name("--dir").to_string());
-            let option = option.unwrap_or_else(|| "--dir".to_owned());
+            let option = option.unwrap_or_else(|| Setting::Dir.to_string());
             format!("cannot open the directory {} of {option}: {}", ForeignText::of(host), with_sources(source))
         }
         GrantError::Peer { host, port, source } => {

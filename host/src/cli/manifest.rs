@@ -113,7 +113,7 @@ pub struct PolicyGrants {
 pub struct NarrowedGrants {
     pub grants: GrantSpec,
     /// Requests that were not granted, each with the option that would grant it.
-    pub missing: Vec<(String, String)>,
+    pub missing: Vec<(String, GrantWords)>,
     /// Grants that were not asked for and are therefore withheld, as the user wrote them.
     pub withheld: Vec<String>,
 }
@@ -245,7 +245,7 @@ impl Manifest {
                 None => withheld.push(option),
             }
         }
-        for (ask, option) in asks.each() {
+        for (ask, words) in asks.each() {
             let had = match &ask {
                 PluginRequest::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
                 PluginRequest::Directory(name, writes) => {
@@ -259,7 +259,7 @@ impl Manifest {
                     .any(|given| asked.is_same_object(given) && given.rights.and(asked.rights) == asked.rights),
             };
             if !had {
-                missing.push((ask.to_string(), option));
+                missing.push((ask.to_string(), words));
             }
         }
         narrowed
@@ -338,30 +338,54 @@ impl Display for PluginRequest<'_> {
     }
 }
 
+/// A grant in the words that give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantWords {
+    /// The key of a file, and the name of the option.
+    key: &'static str,
+    value: String,
+    /// What stands behind the value for the user to fill in.
+    behind: &'static str,
+}
+
+impl GrantWords {
+    /// Returns the option, ready to be pasted.
+    pub fn to_option(&self) -> String {
+        format!("--{} {}{}", self.key, ShellWord::of(&self.value), self.behind)
+    }
+
+    /// Returns the key of a run's file, with the value.
+    pub fn to_entry(&self) -> String {
+        let GrantWords { key, value, behind } = self;
+        match *key {
+            // The object itself is defined in [share], with kind and sizes.
+            "share" => format!("`share` of the process with {}", QuotedName::of(value)),
+            key => format!("`{key}` of [grants] with {}", QuotedName::of(&format!("{value}{behind}"))),
+        }
+    }
+}
+
 impl PluginRequests {
-    /// Returns each request with the option that grants it, ready to be pasted. Those that permit most come first.
-    fn each(&self) -> impl Iterator<Item = (PluginRequest<'_>, String)> {
-        let variables =
-            self.env.iter().map(|name| (PluginRequest::Variable(name), format!("--env {}=VALUE", ShellWord::of(name))));
-        let directory = |(name, writes): &'_ (String, bool)| {
+    /// Returns each request with the words that grant it. Those that permit most come first.
+    fn each(&self) -> impl Iterator<Item = (PluginRequest<'_>, GrantWords)> {
+        let words = |key, value: String| GrantWords { key, value, behind: "" };
+        let variables = self.env.iter().map(|name| {
+            (PluginRequest::Variable(name), GrantWords { key: "env", value: name.clone(), behind: "=VALUE" })
+        });
+        let directory = move |(name, writes): &'_ (String, bool)| {
             let mode = mode(*writes);
-            format!("--dir {}", ShellWord::of(&format!("HOST::{name}{mode}")))
+            words("dir", ["HOST::", name, mode].concat())
         };
         let directories = |writes| {
             let of_kind = self.dir.iter().filter(move |(_, asked)| *asked == writes);
             of_kind.map(move |one| (PluginRequest::Directory(&one.0, one.1), directory(one)))
         };
         let peers = self.allow_net.iter();
-        let peers =
-            peers.map(|peer| (PluginRequest::Peer(peer), format!("--allow-net {}", ShellWord::of(&address(peer)))));
-        let scratch = self
-            .scratch
-            .iter()
-            .map(|name| (PluginRequest::Scratch(name), format!("--scratch {}", ShellWord::of(name))));
-        let shares = self
-            .share
-            .iter()
-            .map(|object| (PluginRequest::Share(object), format!("--share {}", ShellWord::of(&object.to_string()))));
+        let peers = peers.map(move |peer| (PluginRequest::Peer(peer), words("allow-net", address(peer))));
+        let scratch =
+            self.scratch.iter().map(move |name| (PluginRequest::Scratch(name), words("scratch", name.clone())));
+        let shares = self.share.iter();
+        let shares = shares.map(move |object| (PluginRequest::Share(object), words("share", object.to_string())));
         directories(true).chain(directories(false)).chain(scratch).chain(peers).chain(shares).chain(variables)
     }
 }
@@ -510,7 +534,7 @@ mod tests {
             let all = |g: &wasmpool_run::grants::Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
             prop_assert!(all(&grants) == all(&given) || !withheld.is_empty());
             let asked_scratch_only = asks.scratch.is_some() && grants.scratch.is_none();
-            prop_assert!(!asked_scratch_only || missing.iter().any(|(_, option)| option.starts_with("--scratch")));
+            prop_assert!(!asked_scratch_only || missing.iter().any(|(_, option)| option.to_option().starts_with("--scratch")));
         }
     }
 

@@ -52,7 +52,6 @@ use wasmpool_run::stdio::{Stdout, tell_text};
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     wasmpool_run::allocator::keep_freed_memory();
-    SettingNames::of(hints::option).adopt();
     block_size_signal();
     signals::hear_of_children();
     let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {
@@ -63,6 +62,8 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(e) => return explain(e).into(),
     };
+    let name = if matches!(arguments.command, Command::Run(_)) { hints::key } else { hints::option };
+    SettingNames::of(name).adopt();
     given::tell_what_the_environment_gives(&matches, &arguments.command);
     if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor) {
         signals::leave_at_once();

@@ -5,7 +5,7 @@ use std::mem::discriminant;
 
 use serde::{Serialize, Serializer};
 
-use super::units;
+use super::units::{self, ParseSizeError};
 use wasmpool_core::share::{NumberType, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec};
 use wasmpool_core::text::QuotedName;
 
@@ -56,8 +56,8 @@ pub enum ParseShareError {
     Entries,
     #[error("{} is no quota; there are entries=N and bytes=SIZE", QuotedName::of(.0))]
     Quota(String),
-    #[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
-    Size,
+    #[error(transparent)]
+    Size(#[from] ParseSizeError),
     #[error("{} means nothing for a {kind}: {}", QuotedName::of(part), syntax(kind))]
     Part { kind: String, part: String },
 }
@@ -195,7 +195,7 @@ fn quota(parts: &mut Parts<'_>, form: &ObjectForm) -> Result<ObjectQuota, ParseS
             "entries" => {
                 quota.entries = value.parse().map_err(|_| ParseShareError::Entries)?;
             }
-            "bytes" => quota.bytes = units::size(value).map_err(|_| ParseShareError::Size)?,
+            "bytes" => quota.bytes = units::size(value)?,
             _ => return Err(ParseShareError::Quota(what.to_owned())),
         }
     }

@@ -14,11 +14,14 @@ use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
 
+/// Error: a text is not a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
+pub struct ParseSizeError;
+
 /// The reason why a text is not a value of an option, in words that say what it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseUnitError {
-    #[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
-    Size,
     #[error("a duration is a number with ms, s, m or h, such as 500ms or 2m")]
     Duration,
     #[error("a duration has to be longer than nothing")]
@@ -33,7 +36,9 @@ pub enum ParseUnitError {
     Directory,
     #[error("it has to be the name that the task has for the directory, such as /tmp")]
     Scratch,
-    #[error("it is the task's name of an empty directory, such as /tmp; --dir HOST::GUEST:rw grants one of the host")]
+    #[error(
+        "it is the task's name of an empty directory, such as /tmp; one of the host is granted as a directory, HOST::GUEST:rw"
+    )]
     ScratchOfHost,
     #[error("it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080")]
     Peer,
@@ -81,8 +86,8 @@ pub fn one_of<T: Copy + Send + Sync, const N: usize>(
 }
 
 /// Parses a size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
-pub fn size(text: &str) -> Result<u64, ParseUnitError> {
-    parse_size::parse_size(text).map_err(|_| ParseUnitError::Size)
+pub fn size(text: &str) -> Result<u64, ParseSizeError> {
+    parse_size::parse_size(text).map_err(|_| ParseSizeError)
 }
 
 /// Parses a duration: a number with `ms`, `s`, `m` or `h`.

@@ -11,6 +11,7 @@ use crate::cli::manifest::{self, Manifest, Policy};
 use crate::cli::source::{ArgOrigins, SettingSource, Sourced};
 use crate::cli::spec::LimitSpec;
 use wasmpool_core::policy::ItemLimits;
+use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
 
 /// Largest memory limit, in bytes.
@@ -68,19 +69,19 @@ pub fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> 
     let LimitSpec { timeout, memory, fuel, max_output } = held;
     let (asked, path) = (&manifest.limits, manifest.path.as_path());
     let mut short = Vec::new();
-    let mut more = |what: String, had: String, option: &str| {
+    let mut more = |what: String, had: String, option: Setting| {
         short.push(format!("{what}, and has {had}; {option} gives it more"));
     };
     if let Some(asked) = asked.timeout.filter(|_| !deterministic) {
         if asked > **timeout {
             let said = |time: Duration| humantime::format_duration(time).to_string();
-            more(format!("{} for each item", said(asked)), said(**timeout), "--timeout");
+            more(format!("{} for each item", said(asked)), said(**timeout), Setting::Timeout);
         }
         smaller(timeout, asked, path);
     }
     if let Some(asked) = asked.memory {
         if asked > **memory {
-            more(format!("{} of memory", bytes_said(asked)), bytes_said(**memory), "--memory");
+            more(format!("{} of memory", bytes_said(asked)), bytes_said(**memory), Setting::Memory);
         }
         smaller(memory, asked, path);
     }
@@ -88,7 +89,7 @@ pub fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> 
         match **fuel {
             Some(had) if asked >= had => {
                 if asked > had {
-                    more(format!("{asked} instructions for each item"), had.to_string(), "--fuel");
+                    more(format!("{asked} instructions for each item"), had.to_string(), Setting::Fuel);
                 }
             }
             _ => *fuel = Sourced::new(Some(asked), SettingSource::Manifest(path.into())),
@@ -96,7 +97,7 @@ pub fn lower(held: &mut LimitSpec, manifest: &Manifest, deterministic: bool) -> 
     }
     if let Some(asked) = asked.max_output {
         if asked > **max_output {
-            more(format!("results of {}", bytes_said(asked)), bytes_said(**max_output), "--max-output");
+            more(format!("results of {}", bytes_said(asked)), bytes_said(**max_output), Setting::MaxOutput);
         }
         smaller(max_output, asked, path);
     }

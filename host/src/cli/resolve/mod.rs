@@ -13,7 +13,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::args;
-use super::manifest::{Manifest, NarrowedGrants, Policy};
+use super::manifest::{GrantWords, Manifest, NarrowedGrants, Policy};
 use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
 pub use error::UsageError;
@@ -208,7 +208,7 @@ fn resolve<I>(
     };
     let notes = match common.verbosity.quiet {
         true => Vec::new(),
-        false => notes::of(files.plugin.as_ref(), &narrowed, &short),
+        false => notes::of(files.plugin.as_ref(), &narrowed, &short, GrantWords::to_option),
     };
     Ok(RunSpec {
         work,

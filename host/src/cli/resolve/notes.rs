@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::PluginTask;
-use crate::cli::manifest::{Manifest, NarrowedGrants};
+use crate::cli::manifest::{GrantWords, Manifest, NarrowedGrants};
 use crate::cli::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, few};
 use wasmpool_run::links::{Writable, links_to};
@@ -12,24 +12,30 @@ use wasmpool_run::place::{canonical_name, directory_of};
 /// Maximum number of requests, or of missing grants, that are listed one by one.
 const TOLD: usize = 10;
 
-/// Returns all notes, one line each.
-pub fn of(plugin: Option<&PluginTask>, narrowed: &NarrowedGrants, short: &[String]) -> Vec<String> {
+/// Returns all notes, one line each. `grants` says how the user grants what is missing.
+pub fn of(
+    plugin: Option<&PluginTask>,
+    narrowed: &NarrowedGrants,
+    short: &[String],
+    grants: fn(&GrantWords) -> String,
+) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(plugin) = plugin {
         notes.extend(link_to_task(&plugin.named, &plugin.wasm));
-        notes.extend(of_plugin(narrowed, short));
+        notes.extend(of_plugin(narrowed, short, grants));
     }
     notes.extend(links_to_grants(&narrowed.grants, plugin.map(|plugin| &plugin.manifest)));
     notes
 }
 
-fn of_plugin(narrowed: &NarrowedGrants, short: &[String]) -> Vec<String> {
+fn of_plugin(narrowed: &NarrowedGrants, short: &[String], grants: fn(&GrantWords) -> String) -> Vec<String> {
     let NarrowedGrants { missing, withheld, .. } = narrowed;
     let mut notes = Vec::new();
     let (shown, more) = few(missing, TOLD);
-    // Both texts are escaped already; the option is to be pasted, so it is not cut.
-    let goes_without =
-        |(what, option): &(String, String)| format!("the plugin asks {what}, and goes without; {option} grants it");
+    // Both texts are escaped already; an option is to be pasted, so it is not cut.
+    let goes_without = |(what, words): &(String, GrantWords)| {
+        format!("the plugin asks {what}, and goes without; {} grants it", grants(words))
+    };
     notes.extend(shown.iter().map(goes_without));
     if more > 0 {
         notes.push(format!("the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them"));

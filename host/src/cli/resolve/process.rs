@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{PluginTask, UsageError, limits, notes};
-use crate::cli::manifest::{FileLimits, NarrowedGrants};
+use crate::cli::manifest::{FileLimits, GrantWords, NarrowedGrants};
 use crate::cli::source::{SettingSource, Sourced};
 use crate::cli::spec::{GrantSpec, LimitSpec};
 use wasmpool_core::policy::ItemLimits;
@@ -49,7 +49,7 @@ pub fn process(
         None => NarrowedGrants { grants, ..NarrowedGrants::default() },
     };
     Ok(ProcessSpec {
-        notes: notes::of(plugin.as_ref(), &narrowed, &short),
+        notes: notes::of(plugin.as_ref(), &narrowed, &short, GrantWords::to_entry),
         function: manifest.and_then(|manifest| manifest.function.clone()),
         manifest: manifest.map(|manifest| manifest.path.clone()),
         task: plugin.as_ref().map_or_else(|| task.to_owned(), |plugin| plugin.wasm.clone()),
