@@ -79,7 +79,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.interruptible_by(&signals.came);
-    let shared = sharing.start(config.workers)?;
+    let shared = signals.leaving_at_once(|| sharing.start(config.workers))?;
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }

@@ -93,7 +93,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
-    let shared = sharing.start(budget)?;
+    let shared = signals.leaving_at_once(|| sharing.start(budget))?;
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }

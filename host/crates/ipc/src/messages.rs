@@ -142,6 +142,8 @@ pub enum ManagerOrder {
     Detach { participant: u32 },
     /// Number of workers that can run items at a time.
     Parallelism(u32),
+    /// Asks whether the process still answers.
+    Ping,
 }
 
 /// What the manager process tells the host.
@@ -153,6 +155,8 @@ pub enum ManagerReport {
     Unprotected(String),
     /// All that a participant held is released. Answers each [`ManagerOrder::Detach`].
     Detached { participant: u32 },
+    /// Answers [`ManagerOrder::Ping`].
+    Alive,
     /// A participant sent what no worker sends. Its channel is closed, and it has to end.
     Violation { participant: u32, why: String },
     #[cfg(feature = "probes")]

@@ -121,6 +121,7 @@ impl<'a> Serving<'a> {
                     }
                 }
                 Incoming::Message((ManagerOrder::Parallelism(workers), _)) => self.machine.set_at_once(workers),
+                Incoming::Message((ManagerOrder::Ping, _)) => self.control.send(&ManagerReport::Alive, &[])?,
                 Incoming::Bell | Incoming::Nothing => break,
                 Incoming::Closed => return Ok(false),
             }

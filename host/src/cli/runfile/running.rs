@@ -57,7 +57,7 @@ pub fn run(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Exi
         return Ok(Exit::Signal(signals.last()));
     };
     let instances = plan.instances();
-    let shared = sharing.start(instances.len())?;
+    let shared = signals.leaving_at_once(|| sharing.start(instances.len()))?;
     for (process, ready) in ready.iter_mut().enumerate() {
         ready.call.given.shared = granted(plan, specs, process, shared.as_ref());
         ready.pipes = pipes(plan, process);
@@ -168,7 +168,7 @@ fn granted(plan: &Plan, specs: &[ProcessSpec], process: usize, shared: Option<&R
         };
         shared.objects.grant(name, rights)
     });
-    SharedGrants { name: None, objects: objects.collect() }
+    SharedGrants { objects: objects.collect(), ..SharedGrants::default() }
 }
 
 fn pipes(plan: &Plan, process: usize) -> CommandPipes {

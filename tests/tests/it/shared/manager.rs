@@ -94,6 +94,24 @@ fn an_item_ends_at_its_timeout_while_the_manager_stands_still() {
     assert_eq!(session.end(), 1);
 }
 
+/// What the objects hold cannot be told, and nobody waits for it for ever.
+#[test]
+fn a_manager_that_stands_still_at_the_end_of_a_run_is_given_up() {
+    let place = Place::new();
+    let out = place.path("out.json");
+    let args = ["--share-out", out.to_str().expect("a path")];
+    let mut session = Session::start("1", &args, &["jobs=queue"]);
+    assert_eq!(session.ask("put jobs a -"), "ok");
+    let family = session.host.descendants();
+    session.host.child("manager").send(Signal::SIGSTOP);
+    session.host.end_input();
+    while session.host.line().is_some() {}
+    assert_eq!(session.host.code(), 2, "{}", session.host.said());
+    let said = session.host.stderr();
+    assert!(said.contains("has ended (it has not answered for 30 s)"), "{said}");
+    session.host.leaves_nothing_behind(&family);
+}
+
 /// Row 6.14.
 #[test]
 fn ctrl_c_lets_items_in_work_use_their_objects_to_the_end() {

@@ -3,6 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::ChannelParts;
 use super::reader::Reader;
@@ -24,8 +28,13 @@ pub struct ChannelClient {
     early: VecDeque<Vec<u8>>,
     /// True if something was sent for which a manager that sleeps was not woken.
     is_quiet: bool,
+    /// Waits for room in a row that ended without any, because of [`ChannelClient::set_patience`].
+    waits_in_vain: u32,
     spin: Spin,
 }
+
+/// Number of waits without any room after which an impatient side gives the manager up.
+const WAITS: u32 = 6;
 
 impl ChannelClient {
     pub fn open(parts: ChannelParts) -> io::Result<ChannelClient> {
@@ -37,8 +46,16 @@ impl ChannelClient {
             bell: BellSocket::from_fd(parts.socket),
             early: VecDeque::new(),
             is_quiet: false,
+            waits_in_vain: 0,
             spin: Spin::default(),
         })
+    }
+
+    /// Has this side give the manager up when it has made no room for a frame within this time. It is counted in several
+    /// parts, so that a time for which both sides were stopped counts as one of them at most.
+    pub fn set_patience(&self, time: Duration) -> io::Result<()> {
+        let part = TimeVal::microseconds(i64::try_from((time / WAITS).as_micros()).unwrap_or(i64::MAX));
+        Ok(setsockopt(&self.bell, ReceiveTimeout, &part)?)
     }
 
     /// Sends a frame, which is what the parts are together. Waits for room, and takes answers meanwhile, so that both
@@ -187,7 +204,17 @@ impl ChannelClient {
         let ChannelClient { region, requests, answers, bell, .. } = self;
         let SharedPages { client, server, .. } = region.pages();
         let ready = || requests.has_more_room(&server.0.request_tail) || answers.has_more(&server.0.answer_head);
-        client.0.waits.sleeper().sleep_until(SleepReason::Room, server.0.waits.waker(), bell, ready)?;
+        match client.0.waits.sleeper().sleep_until(SleepReason::Room, server.0.waits.waker(), bell, ready) {
+            Ok(_) => self.waits_in_vain = 0,
+            // There may be room, if only the bell was not heard.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.waits_in_vain + 1 < WAITS => {
+                self.waits_in_vain += 1
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it has made no room for a request for too long"));
+            }
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 

@@ -62,6 +62,21 @@ impl Control {
         Ok(())
     }
 
+    /// Sends a message without waiting. Returns false if there is no room for it.
+    pub fn try_send(&self, message: &impl Serialize) -> io::Result<bool> {
+        let bytes = serde_json::to_vec(message)?;
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        loop {
+            return match nix::sys::socket::send(self.socket.as_raw_fd(), &bytes, flags) {
+                Ok(_) => Ok(true),
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => Ok(false),
+                Err(e) if is_short(e) => Ok(false),
+                Err(e) => Err(e.into()),
+            };
+        }
+    }
+
     /// Sends a message with a system call that a compile process may also use in its sandbox.
     pub fn write(&self, message: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;

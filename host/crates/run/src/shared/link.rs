@@ -19,6 +19,9 @@ use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::ManagerOrder;
 use wasmpool_objects::operation::{Answer, Request};
 
+/// Time after which a process that does not answer is taken to be lost.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Something that concerns whoever runs participants.
 #[derive(Clone, Debug)]
 pub enum SharedEvent {
@@ -180,6 +183,7 @@ impl Link {
         }
         let (_, parts) = self.attach("the host", true, grants)?;
         let channel = ChannelClient::open(parts)?;
+        channel.set_patience(PATIENCE)?;
         let mut state = self.state();
         let holder = state.holders;
         state.holders += 1;

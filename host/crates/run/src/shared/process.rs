@@ -7,12 +7,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::link::{HostRequest, Link, SharedEvent};
+use super::link::{HostRequest, Link, PATIENCE, SharedEvent};
 use crate::error::Error;
 use crate::scarce::patiently;
 use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole, ChildWait};
@@ -21,7 +21,7 @@ use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::channel::Heard;
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_ipc::messages::{ManagerReport, ManagerSetup, StartManager};
+use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup, StartManager};
 use wasmpool_objects::wire::{self, ManagerFrame};
 use wasmpool_sandbox::surroundings::ChildEnd;
 
@@ -29,6 +29,8 @@ use wasmpool_sandbox::surroundings::ChildEnd;
 const START: Duration = Duration::from_secs(30);
 /// Pause before waiting again when the kernel has no memory to wait with.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Interval at which the process is asked whether it still answers.
+const LOOK: Duration = Duration::from_secs(5);
 /// Maximum number of messages that are read before the other things that are waited for are looked at.
 const MESSAGES: usize = 64;
 
@@ -65,7 +67,8 @@ impl Keeper {
                 return;
             }
         };
-        let serving = Serving { child, link, hosts: Vec::new(), outbox: VecDeque::new() };
+        let (hosts, outbox, pulse) = (Vec::new(), VecDeque::new(), Pulse { looked: Instant::now(), unanswered: 0 });
+        let serving = Serving { child, link, hosts, outbox, pulse };
         serving.run();
     }
 
@@ -125,6 +128,16 @@ struct Serving {
     /// The channels of the host's holders, by their numbers.
     hosts: Vec<ChannelClient>,
     outbox: VecDeque<HostRequest>,
+    pulse: Pulse,
+}
+
+/// Whether the process answers.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    /// When it was last asked.
+    looked: Instant,
+    /// How often it was asked since it last answered.
+    unanswered: u32,
 }
 
 impl Serving {
@@ -160,7 +173,8 @@ impl Serving {
         }
         self.hear_answers()?;
         self.hear_reports()?;
-        let mut timeout = PollTimeout::NONE;
+        self.feel_pulse()?;
+        let mut timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
         for host in &mut self.hosts {
             if host.announce()? {
                 timeout = PollTimeout::ZERO;
@@ -194,10 +208,29 @@ impl Serving {
         Ok(())
     }
 
-    fn hear_reports(&self) -> io::Result<()> {
+    /// Asks the process from time to time whether it still answers, and gives it up if it does not: nobody waits for ever
+    /// for a process that was stopped.
+    fn feel_pulse(&mut self) -> io::Result<()> {
+        let Pulse { looked, unanswered } = &mut self.pulse;
+        if looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        // However long that was, it counts as one interval: this program may have been stopped too, and with it the process.
+        *looked = Instant::now();
+        if LOOK * *unanswered >= PATIENCE {
+            let late = format!("it has not answered for {} s", PATIENCE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, late));
+        }
+        *unanswered += 1;
+        // If there is no room, the process has something to read as it is.
+        self.link.control().try_send(&ManagerOrder::Ping).map(drop)
+    }
+
+    fn hear_reports(&mut self) -> io::Result<()> {
         for _ in 0..MESSAGES {
             match self.link.control().receive(true)? {
                 Incoming::Message(ManagerReport::Detached { participant }) => self.link.detached(participant),
+                Incoming::Message(ManagerReport::Alive) => self.pulse.unanswered = 0,
                 Incoming::Message(ManagerReport::Violation { participant, why }) => {
                     self.link.tell(&SharedEvent::Violation { participant, why: ForeignText::of(&why).to_string() });
                 }
