@@ -224,6 +224,55 @@ fn what_a_process_prints_is_shown_while_it_runs() {
 }
 
 #[test]
+fn everything_that_a_process_prints_is_shown() {
+    let much = "(local $i i32) (loop $again
+        (drop (call $put (i32.const 2) (i32.const 600) (i32.const 5)))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 100000))))
+        (drop (call $put (i32.const 2) (i32.const 512) (i32.const 16)))";
+    let folder = Folder::of("[process.talks]\ntask = 'talks.wat'\ncommand = []\n").with("talks.wat", command(much));
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(output.stderr.matches("talks | line\n").count(), 100_000);
+    assert!(output.stderr.ends_with("talks | 0123456789abcdef\n"), "the last line has no end");
+}
+
+/// Row 1.9.
+#[test]
+fn the_failure_of_a_process_is_told_with_its_name_and_its_stack() {
+    let folder = Folder::of("[process.falls]\ntask = 'falls.wat'\ncommand = []\n")
+        .with("falls.wat", command("(drop (call $put (i32.const 2) (i32.const 600) (i32.const 5))) unreachable"));
+    let output = folder.run(&[]).run().exits(1);
+    let falls = record(&output, "falls", 0);
+    assert_eq!((&falls["kind"], falls["trace"].as_array().map(Vec::is_empty)), (&json!("trap"), Some(false)));
+    let said = output.stderr.split_once("talks | ").map_or(output.stderr.as_str(), |(_, said)| said);
+    let (told, stack) = said.split_once("wasmpool: process falls failed: trap: ").expect(said);
+    assert!(told.contains("falls | line\n") && stack.contains("\n    in "), "{said}");
+}
+
+#[test]
+fn a_setting_is_named_by_its_key_in_the_file() {
+    let spin = |limits: &str| {
+        Folder::of(&format!("[process.a]\ntask = 'spin.wat'\nargs = [-1]\n[process.a.limits]\n{limits}\n"))
+            .with("spin.wat", SPIN_IF_NEGATIVE)
+    };
+    for (limits, named) in [("timeout = '100ms'", "`timeout` of [limits]"), ("fuel = 1000", "`fuel` of [limits]")] {
+        let output = spin(limits).run(&[]).run().exits(1);
+        let message = record(&output, "a", 0)["message"].as_str().expect("a message").to_owned();
+        assert!(message.contains(named) && !output.stderr.contains("--"), "{message}\n{}", output.stderr);
+    }
+    let plugin = "wasm = 'spin.wat'\n[limits]\nmemory = '1GiB'\n[grants]\nenv = ['LANG']\nshare = ['jobs=queue:put']\n";
+    let folder = Folder::of("[process.a]\ntask = '.'\nargs = [1]\n[process.a.limits]\nmemory = '64MiB'\n")
+        .with("spin.wat", SPIN_IF_NEGATIVE)
+        .with("plugin.toml", plugin);
+    let output = folder.run(&[]).run().exits(0);
+    for named in
+        ["`memory` of [limits] gives", "`env` of [grants] with `LANG=VALUE`", "`share` of the process with `jobs="]
+    {
+        assert!(output.stderr.contains(named) && !output.stderr.contains("--"), "{named}: {}", output.stderr);
+    }
+}
+
+#[test]
 fn a_process_that_fails_is_started_again_until_it_succeeds() {
     let folder = Folder::of(
         "[share]\ntries = 'list'\n\

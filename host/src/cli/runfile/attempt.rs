@@ -14,7 +14,7 @@ use crate::cli::compiling::CompilingNotice;
 use crate::cli::progress::{short_of_workers, without};
 use crate::cli::run::SupervisorWork;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput};
+use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::{CommandCall, CommandPipes, ResultForm, TaskCall};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
@@ -32,6 +32,9 @@ use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 /// Interval at which what a process prints is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// The same for a process that has printed much since the last look: it waits once 64 KiB of a stream were not shown.
+const SHOW_SOON: Duration = Duration::from_millis(1);
+const MUCH: usize = 16 << 10;
 
 /// What a process is started from. Processes of one name share it.
 pub struct ReadyProcess {
@@ -111,7 +114,7 @@ impl ReadyProcess {
             since: Instant::now(),
             outcome: None,
             streams: Default::default(),
-            printed: Default::default(),
+            printed_much: false,
         };
         let work = SupervisorWork {
             task: &self.wasm,
@@ -122,7 +125,7 @@ impl ReadyProcess {
             prepared,
         };
         let end = work.run(config, self.spares.clone(), &mut sink, mailbox, notice)?;
-        sink.show_rest();
+        sink.show_ends();
         let elapsed = sink.since.elapsed();
         Ok(match (sink.outcome, end) {
             (Some((elapsed, Ok(value))), _) => Attempt { elapsed, end: AttemptOutcome::Success(value) },
@@ -184,24 +187,14 @@ struct ProcessSink<'a> {
     outcome: Option<(Duration, CallOutcome)>,
     /// Standard output and standard error.
     streams: [ShownStream; 2],
-    /// What they had when they were last looked at.
-    printed: [Vec<u8>; 2],
+    /// True if the process printed so much at last that it may wait for the next look.
+    printed_much: bool,
 }
 
 impl ProcessSink<'_> {
-    fn show_end(&mut self, printed: &GuestOutput) {
-        let [stdout, stderr] = &mut self.streams;
-        stdout.end(self.label, &printed.stdout);
-        stderr.end(self.label, &printed.stderr);
-        self.printed = Default::default();
-    }
-
-    /// Shows what a process has printed that was ended.
-    fn show_rest(&mut self) {
-        if self.outcome.is_none() {
-            let [stdout, stderr] = self.printed.each_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            self.show_end(&GuestOutput { stdout, stderr });
-        }
+    /// Shows the lines that the process has not ended.
+    fn show_ends(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.end(self.label));
     }
 }
 
@@ -212,21 +205,11 @@ impl OutcomeSink for ProcessSink<'_> {
         result: Result<OutcomeValue<'_>, Failure>,
         _: &mut RenderedOutcomes,
     ) -> Recorded {
-        let result = result.and_then(|OutcomeValue { encoded, beside }| {
-            let mut printed = beside.map(|notes| notes.printed).unwrap_or_default();
-            if !self.is_command {
-                self.show_end(&printed);
-                return json_value(encoded).map(Some);
-            }
-            printed.stdout = String::from_utf8_lossy(&raw_value(encoded)?).into_owned();
-            self.show_end(&printed);
-            Ok(None)
-        });
-        let result = result.map_err(|mut failure| {
-            self.show_end(&failure.printed);
-            // It was shown.
-            failure.printed = GuestOutput::default();
-            failure
+        self.show_ends();
+        let result = result.and_then(|OutcomeValue { encoded, .. }| match self.is_command {
+            // Its value is what it printed, which was shown.
+            true => raw_value(encoded).map(|_| None),
+            false => json_value(encoded).map(Some),
         });
         let recorded = if result.is_ok() { Recorded::Success } else { Recorded::Failure };
         self.outcome = Some((record.elapsed, result));
@@ -236,15 +219,13 @@ impl OutcomeSink for ProcessSink<'_> {
     fn emit(&mut self, _: RenderedOutcomes) {}
 
     fn follows_prints(&self) -> bool {
-        self.outcome.is_none()
+        true
     }
 
     fn prints(&mut self, _: WorkerId, printed: [Vec<u8>; 2]) {
-        for ((stream, last), printed) in self.streams.iter_mut().zip(&mut self.printed).zip(printed) {
-            if printed.len() > last.len() {
-                stream.show(self.label, &printed);
-                *last = printed;
-            }
+        self.printed_much = printed.iter().any(|bytes| bytes.len() > MUCH);
+        for (stream, printed) in self.streams.iter_mut().zip(printed) {
+            stream.show(self.label, &printed);
         }
     }
 
@@ -275,7 +256,8 @@ impl OutcomeSink for ProcessSink<'_> {
     }
 
     fn tick(&mut self, _: u64) -> Option<Duration> {
-        self.outcome.is_none().then_some(SHOW_EVERY)
+        let next = if self.printed_much { SHOW_SOON } else { SHOW_EVERY };
+        self.outcome.is_none().then_some(next)
     }
 }
 

@@ -3,42 +3,60 @@
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::tell;
 
-/// Maximum characters of a line that are shown.
+/// Maximum number of bytes of a line that are shown as one. A longer one goes on in the next.
 const LONGEST_LINE: usize = 4096;
 
 /// What was shown of one stream of a process.
 #[derive(Debug, Default)]
 pub struct ShownStream {
-    /// Number of bytes of whole lines that were shown.
-    shown: usize,
+    /// The beginning of a line whose end is still to come.
+    begun: Vec<u8>,
 }
 
 impl ShownStream {
-    /// Shows the lines that are new in all that the item has printed so far. Bytes that are not UTF-8 are replaced, as in
-    /// what a worker reports at the end.
-    pub fn show(&mut self, name: &str, all: &[u8]) {
-        self.next(&String::from_utf8_lossy(all), false).into_iter().for_each(|text| tell_line(name, &text));
+    /// Shows the lines that end in what the process has printed next.
+    pub fn show(&mut self, name: &str, printed: &[u8]) {
+        self.next(printed).into_iter().for_each(|text| tell_line(name, &text));
     }
 
-    /// Shows the rest, whether or not its last line is complete, and begins anew.
-    pub fn end(&mut self, name: &str, all: &str) {
-        self.next(all, true).into_iter().for_each(|text| tell_line(name, &text));
-        self.shown = 0;
+    /// Shows the last line, if it has no end.
+    pub fn end(&mut self, name: &str) {
+        let rest = std::mem::take(&mut self.begun);
+        if !rest.is_empty() {
+            tell_line(name, &line_of(&rest));
+        }
     }
 
-    fn next(&mut self, all: &str, is_end: bool) -> Vec<String> {
-        // The worker may have begun anew, or lie.
-        let Some(new) = all.get(self.shown..) else {
-            return Vec::new();
-        };
-        let whole = if is_end { new.len() } else { new.rfind('\n').map_or(0, |at| at + 1) };
-        self.shown += whole;
-        new.get(..whole).unwrap_or_default().lines().map(str::to_owned).collect()
+    fn next(&mut self, printed: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for piece in printed.split_inclusive(|byte| *byte == b'\n') {
+            self.begun.extend_from_slice(piece);
+            while self.begun.len() > LONGEST_LINE + 1 {
+                let rest = self.begun.split_off(whole_characters(&self.begun, LONGEST_LINE));
+                lines.push(line_of(&std::mem::replace(&mut self.begun, rest)));
+            }
+            if self.begun.ends_with(b"\n") {
+                lines.push(line_of(&std::mem::take(&mut self.begun)));
+            }
+        }
+        lines
     }
 }
 
+/// Returns the text of a line without its end. Bytes that are not UTF-8 are replaced.
+fn line_of(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).into_owned()
+}
+
+/// Returns a length of at most `most` at which no character of UTF-8 is cut.
+fn whole_characters(bytes: &[u8], most: usize) -> usize {
+    let begins = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80);
+    (most.saturating_sub(3)..=most).rev().find(begins).unwrap_or(most)
+}
+
 fn tell_line(name: &str, text: &str) {
-    tell!("{name} | {}", ForeignText::of(text).at_most(LONGEST_LINE));
+    tell!("{name} | {}", ForeignText::of(text).at_most(usize::MAX));
 }
 
 #[cfg(test)]
@@ -46,12 +64,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_is_shown_once_and_the_last_one_at_the_end() {
+    fn each_line_is_shown_once_it_is_complete() {
         let mut stream = ShownStream::default();
-        assert_eq!(stream.next("a\nb", false), ["a"]);
-        assert_eq!(stream.next("a\nb", false), [""; 0]);
-        assert_eq!(stream.next("a\nbc\nd", false), ["bc"]);
-        assert_eq!(stream.next("a", false), [""; 0]);
-        assert_eq!(stream.next("a\nbc\nde", true), ["de"]);
+        assert_eq!(stream.next(b"a\nb"), ["a"]);
+        assert_eq!(stream.next(b""), [""; 0]);
+        assert_eq!(stream.next(b"c\r\n\nd"), ["bc", ""]);
+        assert_eq!(stream.begun, b"d");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_shown_in_pieces_and_no_character_is_cut() {
+        let mut stream = ShownStream::default();
+        let mut shown = Vec::new();
+        let text = "x".to_owned() + &"€".repeat(5000);
+        for bytes in text.as_bytes().chunks(1000) {
+            shown.extend(stream.next(bytes));
+            assert!(stream.begun.len() <= LONGEST_LINE + 1);
+        }
+        shown.push(line_of(&stream.begun));
+        assert!(shown.len() > 3 && shown.iter().all(|piece| piece.len() <= LONGEST_LINE + 1), "{}", shown.len());
+        assert_eq!(shown.concat(), text);
     }
 }

@@ -74,6 +74,10 @@ pub struct HostLane {
     moved: BytesMoved,
     /// Number of chunks whose headers were sent.
     chunks: u64,
+    /// Number of bytes that were taken of each stream that items print to, as in [`HostStatus::shown`].
+    ///
+    /// [`HostStatus::shown`]: super::region::HostStatus::shown
+    shown: [u32; 2],
 }
 
 /// Numbers of bytes that moved through a lane.
@@ -104,6 +108,7 @@ impl HostLane {
             max_payload,
             moved: BytesMoved::default(),
             chunks: 0,
+            shown: [0; 2],
         };
         Ok((lane, fd))
     }
@@ -310,6 +315,39 @@ impl HostLane {
             }
             bytes
         })
+    }
+
+    /// Has the worker let the host take what items print while they run. Called before the worker starts.
+    pub fn follow_prints(&self) {
+        self.region.status().host.0.follows.store(1, Ordering::Relaxed);
+    }
+
+    /// Takes what items have printed on each stream since the last call.
+    pub fn take_prints(&mut self) -> [Vec<u8>; 2] {
+        let HostLane { region, shown, .. } = self;
+        let told = &region.status().host.0.shown;
+        let mut taken = [Vec::new(), Vec::new()];
+        for (stream, (at, len)) in region.printed().into_iter().enumerate() {
+            let (own, taken) = (&mut shown[stream], &mut taken[stream]);
+            let end = len.load(Ordering::Acquire);
+            let new = end.wrapping_sub(*own) as usize;
+            // A worker that says that it has printed more than there is room for has nothing that could be shown.
+            if new <= PRINTED {
+                let start = *own as usize % PRINTED;
+                let first = new.min(PRINTED - start);
+                taken.reserve_exact(new);
+                // SAFETY: PRINTED bytes are mapped from there on, both pieces lie within them, and there is room for both.
+                // The worker may change them meanwhile; they are copied as raw memory and only looked at afterwards.
+                unsafe {
+                    at.as_ptr().add(start).copy_to_nonoverlapping(taken.as_mut_ptr(), first);
+                    at.as_ptr().copy_to_nonoverlapping(taken.as_mut_ptr().add(first), new - first);
+                    taken.set_len(new);
+                }
+            }
+            *own = end;
+            told[stream].store(end, Ordering::Release);
+        }
+        taken
     }
 
     /// Returns what the worker says it is doing.

@@ -34,6 +34,10 @@ pub struct HostStatus {
     pub input_wide_from: AtomicU64,
     /// Word that says whether the host sleeps.
     pub waits: SleepWord,
+    /// 1 if the host takes what items print while they run, and number of bytes that it has taken of each stream. The number
+    /// begins anew at 2³².
+    pub follows: AtomicU32,
+    pub shown: [AtomicU32; 2],
 }
 
 /// The part of the status page that the worker writes. The host reads it and believes none of it.
@@ -52,7 +56,8 @@ pub struct WorkerStatus {
     /// Word that says whether the worker sleeps, and what for.
     pub waits: SleepWord,
     /// Number of bytes that the current item has printed, on each stream. They are kept in shared memory so that they
-    /// survive if the process is killed.
+    /// survive if the process is killed. Where the host follows, it is all that was printed since the start, and begins anew
+    /// at 2³².
     pub printed: [AtomicU32; 2],
 }
 
@@ -173,7 +178,7 @@ impl Region {
     }
 
     /// Returns where the output that the current item prints is kept, [`PRINTED`] bytes for each stream, and its
-    /// current length.
+    /// current length. Where the host follows, they are a ring.
     pub fn printed(&self) -> [(NonNull<u8>, &AtomicU32); 2] {
         let [out, err] = &self.status().worker.0.printed;
         [(self.mapping.at(PRINTS), out), (self.mapping.at(PRINTS + PRINTED), err)]

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{HostLane, LARGE, Received};
-use super::region::{LONG, NEVER, RING, Region, WIDE};
+use super::region::{LONG, NEVER, PRINTED, RING, Region, WIDE};
 use super::worker::WorkerLane;
 use crate::wake::{Bell, SleepReason};
 
@@ -360,6 +360,56 @@ proptest! {
                 },
             }
         }
+    }
+}
+
+#[test]
+fn what_items_print_passes_whole_to_a_host_that_follows() {
+    let (mut host, fd) = pair();
+    host.follow_prints();
+    let [mut out, _err] = WorkerLane::map(&fd).unwrap().printed();
+    let printing = thread::spawn(move || {
+        for line in 0..100_000 {
+            out.append(format!("line {line}\n").as_bytes());
+        }
+        assert!(out.is_empty(), "there is nothing for anybody else");
+    });
+    let mut printed = Vec::new();
+    while !printing.is_finished() {
+        let [out, err] = host.take_prints();
+        assert!(out.len() <= PRINTED && err.is_empty());
+        printed.extend(out);
+    }
+    printing.join().unwrap();
+    printed.extend_from_slice(&host.take_prints()[0]);
+    let lines: Vec<String> = (0..100_000).map(|line| format!("line {line}\n")).collect();
+    assert!(printed == lines.concat().as_bytes(), "{} bytes came", printed.len());
+}
+
+#[test]
+fn a_worker_does_not_wait_for_ever_for_a_host_that_takes_nothing() {
+    let (mut host, fd) = pair();
+    host.follow_prints();
+    let [_out, mut err] = WorkerLane::map(&fd).unwrap().printed();
+    err.append(&[b'a'; PRINTED]);
+    for _ in 0..10 {
+        err.append(&[b'b'; 100]);
+    }
+    assert_eq!(host.take_prints()[1], [b'a'; PRINTED]);
+    err.append(b"c");
+    let told = "\n[1000 bytes were left out here, since nobody took them]\nc";
+    assert_eq!(String::from_utf8_lossy(&host.take_prints()[1]), told);
+}
+
+#[test]
+fn a_worker_that_claims_to_have_printed_more_than_there_is_room_for_has_printed_nothing() {
+    let (mut host, fd) = pair();
+    host.follow_prints();
+    let region = Region::map(&fd).unwrap();
+    let [(_, len), _] = region.printed();
+    for claim in [PRINTED as u32 + 1, 1 << 31, 7] {
+        len.store(claim, Ordering::Relaxed);
+        assert!(host.take_prints().iter().all(Vec::is_empty));
     }
 }
 

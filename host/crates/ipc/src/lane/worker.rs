@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::frame::OUTCOME_HEADER;
 use super::region::{LONG, PRINTED, Region, RingPair};
@@ -307,7 +309,15 @@ impl WorkerLane {
 
     /// Returns where the guest's output is kept: standard output and standard error.
     pub fn printed(&self) -> [PrintedPage; 2] {
-        self.region.printed().map(|(at, len)| PrintedPage { at, len })
+        let host = &self.region.status().host.0;
+        let [out, err] = self.region.printed();
+        [(out, &host.shown[0]), (err, &host.shown[1])].map(|((at, len), shown)| PrintedPage {
+            at,
+            len,
+            follows: &host.follows,
+            shown,
+            left_out: 0,
+        })
     }
 
     /// Returns the number of bytes of input that are known to have arrived.
@@ -359,23 +369,99 @@ impl WorkerLane {
 pub struct PrintedPage {
     at: NonNull<u8>,
     len: &'static AtomicU32,
+    /// 1 if the host takes what is printed, and how much it has taken.
+    follows: &'static AtomicU32,
+    shown: &'static AtomicU32,
+    /// Number of bytes that were left out since something was last written.
+    left_out: u64,
 }
+
+/// Time that a worker waits for a host that takes nothing of what items print. A host that does not come any more must not
+/// keep an item from going on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks whether the host has taken something.
+const PAUSE: Duration = Duration::from_millis(1);
 
 // SAFETY: there is only one for each stream, and its memory stays mapped as long as the process lives.
 unsafe impl Send for PrintedPage {}
 
 impl PrintedPage {
-    pub fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+    fn is_followed(&self) -> bool {
+        self.follows.load(Ordering::Relaxed) != 0
     }
 
-    /// Appends as many of the bytes as there is room for.
+    /// Returns true if there is nothing to take. The host takes it where it follows.
+    pub fn is_empty(&self) -> bool {
+        self.is_followed() || self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Appends as many of the bytes as there is room for: all of them where the host follows, as soon as it has taken those
+    /// before.
     pub fn append(&mut self, bytes: &[u8]) {
+        if self.is_followed() {
+            return self.stream(bytes);
+        }
         let len = self.len.load(Ordering::Relaxed) as usize;
         let count = bytes.len().min(PRINTED - len);
         // SAFETY: `len + count` is at most PRINTED, and this many bytes are mapped; only this value writes there.
         unsafe { self.at.add(len).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
         self.len.store((len + count) as u32, Ordering::Release);
+    }
+
+    fn stream(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            // Once something was left out, nothing is waited for until there is room again.
+            if self.room() == 0 && (self.left_out > 0 || !self.gets_room()) {
+                self.left_out += bytes.len() as u64;
+                return;
+            }
+            if self.left_out > 0 {
+                let told = format!("\n[{} bytes were left out here, since nobody took them]\n", self.left_out);
+                if self.room() < told.len() {
+                    self.left_out += bytes.len() as u64;
+                    return;
+                }
+                self.left_out = 0;
+                self.write(told.as_bytes());
+                continue;
+            }
+            let count = self.write(bytes);
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+    }
+
+    fn room(&self) -> usize {
+        let kept = self.len.load(Ordering::Relaxed).wrapping_sub(self.shown.load(Ordering::Acquire));
+        PRINTED.saturating_sub(kept as usize)
+    }
+
+    /// Waits until there is room. Returns false if there is none for too long.
+    fn gets_room(&self) -> bool {
+        let begin = Instant::now();
+        while self.room() == 0 {
+            if begin.elapsed() > PATIENCE {
+                return false;
+            }
+            // The sandbox allows this way of waiting.
+            thread::park_timeout(PAUSE);
+        }
+        true
+    }
+
+    /// Writes as many of the bytes as there is room for into the ring, and returns how many.
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let len = self.len.load(Ordering::Relaxed);
+        let count = bytes.len().min(self.room());
+        let start = len as usize % PRINTED;
+        let first = count.min(PRINTED - start);
+        // SAFETY: both pieces lie within the PRINTED bytes that are mapped there, and `bytes` has this many. Only this value
+        // writes there, and the host has taken what was there.
+        unsafe {
+            self.at.add(start).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), first);
+            self.at.as_ptr().copy_from_nonoverlapping(bytes.as_ptr().add(first), count - first);
+        }
+        self.len.store(len.wrapping_add(count as u32), Ordering::Release);
+        count
     }
 
     pub fn take(&mut self) -> Vec<u8> {

@@ -109,12 +109,12 @@ pub trait OutcomeSink {
     }
     /// Drops the parts of a value that this worker has written.
     fn forget_parts(&mut self, _worker: WorkerId) {}
-    /// Returns true if it is told what items in work have printed.
+    /// Returns true if it is told what items print while they run, instead of with their outcomes.
     fn follows_prints(&self) -> bool {
         false
     }
-    /// Takes all that the item in work has printed so far to its standard output and its standard error. Called whenever
-    /// [`OutcomeSink::tick`] is, and at the end, unless it does not follow them.
+    /// Takes what a worker's items have printed since the last call to their standard output and their standard error. Called
+    /// before [`OutcomeSink::tick`], before an outcome, and at the end of the worker.
     fn prints(&mut self, _worker: WorkerId, _printed: [Vec<u8>; 2]) {}
     /// Returns true if the items that were given and have no outcome yet belong to several callers: see
     /// [`Scheduler::several_callers`].
@@ -402,8 +402,8 @@ impl<'a> Supervisor<'a> {
 
     fn tell_prints(&mut self) {
         if self.sink.follows_prints() {
-            for (&id, process) in &self.workers {
-                self.sink.prints(id, process.lane.printed());
+            for (&id, process) in &mut self.workers {
+                self.sink.prints(id, process.lane.take_prints());
             }
         }
     }
@@ -635,6 +635,11 @@ impl<'a> Supervisor<'a> {
                     }
                 }
                 Received::Outcome(header, mut payload) => {
+                    if self.sink.follows_prints() {
+                        // What was printed came before it.
+                        payload = Cow::Owned(payload.into_owned());
+                        self.sink.prints(id, process.lane.take_prints());
+                    }
                     let outcome = parse(header.tag, &mut payload)?;
                     let ending = match &outcome {
                         Err(failure) => OutcomeEnd::Failed(failure.kind),
@@ -748,7 +753,14 @@ impl<'a> Supervisor<'a> {
         }
         self.sink.forget_parts(id);
         let broken = process.broken.take();
-        let [stdout, stderr] = process.lane.printed().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let printed = match self.sink.follows_prints() {
+            true => {
+                self.sink.prints(id, process.lane.take_prints());
+                Default::default()
+            }
+            false => process.lane.printed(),
+        };
+        let [stdout, stderr] = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let killed = ended.signal() == Some(Signal::SIGKILL as i32) && broken.is_none();
         self.scheduler.worker_lost(id, killed, self.now());
         self.losses.insert(id, WorkerLoss { ended, broken, printed: GuestOutput { stdout, stderr } });
@@ -899,7 +911,7 @@ impl<'a> Supervisor<'a> {
             Some(SharedParty { objects, grants, .. }) => objects.attach(&participant_name(grants, id), grants)?,
             None => Attached::default(),
         };
-        let process = WorkerProcess::start(&self.setting, self.spares.take()?, attached)?;
+        let process = WorkerProcess::start(&self.setting, self.spares.take()?, attached, self.sink.follows_prints())?;
         if !self.workers.is_empty() {
             process.leaves_room()?;
         }

@@ -203,10 +203,19 @@ impl SpareWorkers {
 }
 
 impl WorkerProcess {
-    /// Gives a process its task, and what it needs of the shared objects.
-    pub fn start(setting: &WorkerSettings<'_>, spare: SpareWorker, shared: Attached) -> io::Result<WorkerProcess> {
+    /// Gives a process its task, and what it needs of the shared objects. `follows` says whether what its items print is
+    /// taken while they run.
+    pub fn start(
+        setting: &WorkerSettings<'_>,
+        spare: SpareWorker,
+        shared: Attached,
+        follows: bool,
+    ) -> io::Result<WorkerProcess> {
         let SpareWorker { child, control } = spare;
         let (lane, fd) = HostLane::create(setting.max_payload)?;
+        if follows {
+            lane.follow_prints();
+        }
         let mut fds = vec![fd.as_fd(), setting.artifact.as_fd(), setting.setup.as_fd()];
         fds.extend(shared.descriptors.iter().map(AsFd::as_fd));
         fds.extend(setting.directories.iter().map(AsFd::as_fd));
