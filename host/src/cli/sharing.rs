@@ -77,7 +77,7 @@ impl Sharing {
         let settings = SharedSettings { sandbox: self.sandbox, workers, placement: HostPlacement::Moves };
         let objects = SharedObjects::start(&ChildProgram::Own, specs, self.contents, settings)?;
         let granted = self.objects.iter().filter_map(|(spec, rights)| objects.grant(&spec.name, *rights));
-        let grants = SharedGrants { name: None, objects: granted.collect() };
+        let grants = SharedGrants { name: None, names_items: true, objects: granted.collect() };
         Ok(Some(RunObjects { objects: Arc::new(objects), grants, told: self.told }))
     }
 }

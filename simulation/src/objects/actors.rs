@@ -157,6 +157,7 @@ impl Channels<'_> {
             }
             700..800 => Operation::Take,
             800..880 => match delivery {
+                Some(delivery) if self.random.per_mille(200) => Operation::GiveBack(delivery),
                 Some(delivery) => Operation::Finish(delivery),
                 None => Operation::Finish(self.random.below(5)),
             },
@@ -169,7 +170,11 @@ impl Channels<'_> {
         };
         let (first, second) = match operation {
             Operation::Put(_) | Operation::Shutdown { .. } => (false, true),
-            Operation::Get { .. } | Operation::Take | Operation::Finish(_) | Operation::TaskDone => (true, false),
+            Operation::Get { .. }
+            | Operation::Take
+            | Operation::Finish(_)
+            | Operation::GiveBack(_)
+            | Operation::TaskDone => (true, false),
             _ => (false, false),
         };
         ((right.first || !first) && (right.second || !second)).then_some(operation)

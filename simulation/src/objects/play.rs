@@ -401,7 +401,7 @@ impl<'a> Simulation<'a> {
                     if let Operation::Shutdown { immediately } = request.operation {
                         shutdown = Some((key, request.object, immediately));
                     }
-                    self.expect(key, &request, &mut expected);
+                    self.expect(key, &request, &mut expected)?;
                 }
                 self.channels.note(Noted::Handled { who, ticket });
                 self.machine.ask(now, who, ticket, request, &mut self.channels, &mut outputs);
@@ -462,14 +462,18 @@ impl<'a> Simulation<'a> {
     }
 
     /// Notes a request, and its answer if that is known.
-    fn expect(&mut self, key: Key, request: &Request, expected: &mut Vec<(Key, Answer)>) {
+    fn expect(&mut self, key: Key, request: &Request, expected: &mut Vec<(Key, Answer)>) -> Result<(), Violation> {
         let now = self.channels.now;
-        let Some(channel) = self.channels.all.get(&key.0) else { return };
+        let Some(channel) = self.channels.all.get(&key.0) else { return Ok(()) };
         let (in_flight, doubtful) = (channel.in_flight as usize, channel.kind == ActorKind::Liar);
         let right = channel.rights.get(usize::from(request.object)).copied().flatten();
         let allowed = right.is_some_and(|right| match request.operation {
             Operation::Put(_) | Operation::Shutdown { .. } => right.second,
-            Operation::Get { .. } | Operation::Take | Operation::Finish(_) | Operation::TaskDone => right.first,
+            Operation::Get { .. }
+            | Operation::Take
+            | Operation::Finish(_)
+            | Operation::GiveBack(_)
+            | Operation::TaskDone => right.first,
             _ => true,
         });
         let waits =
@@ -477,19 +481,22 @@ impl<'a> Simulation<'a> {
         let waits = waits.count();
         self.open.insert(key, request.object);
         if waits >= in_flight {
-            return expected.push((key, Err(ObjectError::Quota(String::new()))));
+            expected.push((key, Err(ObjectError::Quota(String::new()))));
+            return Ok(());
         }
         if !allowed {
-            return expected.push((key, Err(ObjectError::Denied(String::new()))));
+            expected.push((key, Err(ObjectError::Denied(String::new()))));
+            return Ok(());
         }
         let deadline = request.timeout.and_then(|timeout| now.checked_add(timeout));
         let at_once = self.channels.world.at_once;
-        let Some(reference) = self.references.get_mut(usize::from(request.object)) else { return };
+        let Some(reference) = self.references.get_mut(usize::from(request.object)) else { return Ok(()) };
         if reference.decides() {
             reference.ask(key, &request.operation, deadline, now, at_once, expected);
         } else if let Some(queue) = self.channels.queues.get_mut(&request.object) {
-            queue.asked(key, &request.operation, deadline, doubtful);
+            queue.asked(key, &request.operation, deadline, doubtful)?;
         }
+        Ok(())
     }
 
     /// Checks what came of a call.
@@ -630,7 +637,9 @@ impl<'a> Simulation<'a> {
                 }
             }
             (_, Ok(Reply::Delivery { id, .. })) => memory.deliveries.push((object, *id)),
-            (Operation::Finish(id), _) => memory.deliveries.retain(|delivery| *delivery != (object, *id)),
+            (Operation::Finish(id) | Operation::GiveBack(id), _) => {
+                memory.deliveries.retain(|delivery| *delivery != (object, *id))
+            }
             (Operation::OpenEnd(end), Ok(_)) => memory.ends.push((object, *end)),
             (Operation::CloseEnd(end), Ok(_)) => memory.ends.retain(|own| *own != (object, *end)),
             (_, Ok(Reply::Entry(Some((_, version))))) => memory.version = Some(*version),

@@ -98,6 +98,9 @@ pub(super) struct Queue {
     /// Messages that may wait.
     doubtful: BTreeSet<MessageId>,
     deliveries: BTreeMap<u64, (ParticipantId, MessageId)>,
+    /// The request that has given a message back, and is to be answered so. What was put before that, and read in the same
+    /// call, may have gone to who waited.
+    given_back: Option<(Key, MessageId)>,
     /// Messages that were got and not called done, by participant.
     undone: BTreeMap<ParticipantId, u64>,
     unfinished: u64,
@@ -123,6 +126,7 @@ impl Queue {
             queued: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             deliveries: BTreeMap::new(),
+            given_back: None,
             undone: BTreeMap::new(),
             unfinished: 0,
             end: End::Open,
@@ -235,7 +239,9 @@ impl Queue {
         } else {
             promise!(message.state == State::Queued, "message {id} was delivered to {to}, but is {:?}", message.state);
             let Some(acked) = message.acked else { return Err(format!("message {id} was never acknowledged")) };
-            if let Some((&first, &before)) = self.queued.iter().find(|(_, other)| **other != id) {
+            let returning = self.given_back.map(|(_, message)| message);
+            let others = |other: MessageId| other != id && Some(other) != returning;
+            if let Some((&first, &before)) = self.queued.iter().find(|(_, other)| others(**other)) {
                 promise!(
                     first > message.start,
                     "message {id} was delivered to {to} before message {before}, which had been put before it"
@@ -280,12 +286,28 @@ impl Queue {
     }
 
     /// The machine is asked.
-    pub(super) fn asked(&mut self, key: Key, operation: &Operation, deadline: Option<Time>, doubtful: bool) {
+    pub(super) fn asked(
+        &mut self,
+        key: Key,
+        operation: &Operation,
+        deadline: Option<Time>,
+        doubtful: bool,
+    ) -> Result<(), Violation> {
         if let Operation::Put(body) = operation {
             self.offered(id_of(body), body.len() as u64, doubtful);
         }
         let since = self.tick();
         self.line.push(Waiter { key, since, operation: operation.clone(), deadline, answerable: None });
+        // Others may be given the message before this is answered.
+        if let Operation::GiveBack(id) = operation
+            && let Some(&(taker, message)) = self.deliveries.get(id)
+            && taker == key.0
+        {
+            self.deliveries.remove(id);
+            self.given_back = Some((key, message));
+            self.returned(message)?;
+        }
+        Ok(())
     }
 
     /// Does to the model what a shutdown does that the machine has just handled.
@@ -378,13 +400,15 @@ impl Queue {
                 promise!(self.end != End::Open, "a get was refused as closed, but the queue is open");
                 self.is_empty_since(self.call.start)?;
             }
-            (Operation::Finish(id), answer) => {
+            (operation @ (Operation::Finish(id) | Operation::GiveBack(id)), answer) => {
                 let expected = match self.deliveries.get(id) {
+                    _ if self.given_back.is_some_and(|(asker, _)| asker == key) => Ok(Reply::Done),
                     None => Err(ObjectError::NotHeld),
                     Some((taker, _)) if *taker != key.0 => Err(ObjectError::NotHolder),
                     Some(_) => Ok(Reply::Done),
                 };
-                promise!(*answer == expected, "finish of {id} by {} was answered {answer:?}", key.0);
+                promise!(*answer == expected, "{operation:?} by {} was answered {answer:?}", key.0);
+                self.given_back = None;
                 if answer.is_ok()
                     && let Some((_, message)) = self.deliveries.remove(id)
                 {
@@ -521,25 +545,31 @@ impl Queue {
             .collect();
         for (delivery, id) in taken {
             self.deliveries.remove(&delivery);
-            let thrown = self.end == End::ThrownAway;
-            let message = self.message(id)?;
-            message.returned = true;
-            match (message.doubtful, message.acked) {
-                (true, _) => {
-                    message.state = State::Queued;
-                    self.doubtful.insert(id);
-                }
-                (false, _) if thrown => {
-                    message.state = State::ThrownAway;
-                    self.unfinished -= 1;
-                    self.counts.thrown_away += 1;
-                }
-                (false, Some(acked)) => {
-                    message.state = State::Queued;
-                    self.queued.insert(acked, id);
-                }
-                (false, None) => return Err(format!("message {id} was taken, but never acknowledged")),
+            self.returned(id)?;
+        }
+        Ok(())
+    }
+
+    /// A message that was taken and not finished is back.
+    fn returned(&mut self, id: MessageId) -> Result<(), Violation> {
+        let thrown = self.end == End::ThrownAway;
+        let message = self.message(id)?;
+        message.returned = true;
+        match (message.doubtful, message.acked) {
+            (true, _) => {
+                message.state = State::Queued;
+                self.doubtful.insert(id);
             }
+            (false, _) if thrown => {
+                message.state = State::ThrownAway;
+                self.unfinished -= 1;
+                self.counts.thrown_away += 1;
+            }
+            (false, Some(acked)) => {
+                message.state = State::Queued;
+                self.queued.insert(acked, id);
+            }
+            (false, None) => return Err(format!("message {id} was taken, but never acknowledged")),
         }
         Ok(())
     }

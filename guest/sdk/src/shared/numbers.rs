@@ -116,6 +116,24 @@ impl<T: Number> Value<T> {
         typed(self.value.add(number.into_any())?)
     }
 
+    /// Sets the value to `number` if that is less, in one step, and returns what it is then. A NaN is never stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
+    pub fn min(&self, number: T) -> Result<T, Error> {
+        typed(self.value.min(number.into_any())?)
+    }
+
+    /// Sets the value to `number` if that is greater, as [`Value::min`] does if it is less.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Value::min`].
+    pub fn max(&self, number: T) -> Result<T, Error> {
+        typed(self.value.max(number.into_any())?)
+    }
+
     /// Stores `replacement` if the value is `expected`, in one step. Returns the value before as `Ok` if it was replaced, and as
     /// `Err` if not. Floats are compared bit for bit.
     ///
@@ -202,6 +220,24 @@ impl<T: Number> Array<T> {
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
     pub fn add(&self, index: u32, number: T) -> Result<T, Error> {
         typed(self.array.add(index, number.into_any())?)
+    }
+
+    /// Sets an element to `number` if that is less, in one step, and returns what it is then. A NaN is never stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
+    pub fn min(&self, index: u32, number: T) -> Result<T, Error> {
+        typed(self.array.min(index, number.into_any())?)
+    }
+
+    /// Sets an element to `number` if that is greater, as [`Array::min`] does if it is less.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Array::min`].
+    pub fn max(&self, index: u32, number: T) -> Result<T, Error> {
+        typed(self.array.max(index, number.into_any())?)
     }
 
     /// Stores `replacement` if the element is `expected`, in one step. Returns the element before as `Ok` if it was replaced, and

@@ -82,7 +82,7 @@ impl Queue {
     /// Those of [`get`](Self::get).
     pub fn take(&self, timeout: impl Into<Option<Duration>>) -> Result<Delivery<'_>, Error> {
         let queues::Delivery { id, item, redelivered } = self.0.take(nanoseconds(timeout.into()))?;
-        Ok(Delivery { queue: self, id, message: item, redelivered })
+        Ok(Delivery { queue: Some(self), id, message: item, redelivered })
     }
 
     /// Returns an iterator that waits for each next message and removes it. It ends when the queue is shut down and empty.
@@ -163,10 +163,11 @@ impl Queue {
 
 /// A message that was taken and is not finished yet.
 ///
-/// One that is dropped unfinished, by a panic too, returns to the front of its queue when the item ends, and not before.
+/// One that is dropped unfinished returns to the front of its queue, where the next taker finds it redelivered.
 #[must_use = "a delivery that is not finished returns to its queue"]
 pub struct Delivery<'a> {
-    queue: &'a Queue,
+    /// None once it is finished.
+    queue: Option<&'a Queue>,
     id: u64,
     message: Vec<u8>,
     redelivered: bool,
@@ -199,9 +200,20 @@ impl Delivery<'_> {
     /// # Errors
     ///
     /// [`Error::Lost`].
-    pub fn finish(self) -> Result<Vec<u8>, Error> {
-        self.queue.0.finish(self.id)?;
-        Ok(self.message)
+    pub fn finish(mut self) -> Result<Vec<u8>, Error> {
+        if let Some(queue) = self.queue.take() {
+            queue.0.finish(self.id)?;
+        }
+        Ok(std::mem::take(&mut self.message))
+    }
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue {
+            // If the objects are lost, there is no queue that it could return to.
+            let _ = queue.0.give_back(self.id);
+        }
     }
 }
 

@@ -135,6 +135,9 @@ pub struct ObjectGrant {
 pub struct SharedGrants {
     /// What the user called the process, if anything.
     pub name: Option<String>,
+    /// True if the user knows items by their index, so that others are told by it which item left something behind.
+    #[serde(default)]
+    pub names_items: bool,
     pub objects: Vec<ObjectGrant>,
 }
 

@@ -19,6 +19,7 @@ const LONG: usize = 64 << 10;
 pub enum Sent {
     Ask { ticket: u32, request: Request },
     ItemEnded(ItemEnding),
+    ItemBegan(u64),
 }
 
 /// All participants.
@@ -98,6 +99,7 @@ impl Peer {
                 Ok(ParticipantFrame::ItemEnded { failed, .. }) => {
                     self.item_ended(if failed { ItemEnding::Failed } else { ItemEnding::Returned });
                 }
+                Ok(ParticipantFrame::ItemBegan { item }) => self.sent.push_back(Sent::ItemBegan(item)),
                 Err(e) => self.broken = Some(e.to_string()),
             }
         }

@@ -201,6 +201,7 @@ impl<'a> Serving<'a> {
                 Sent::Ask { ticket, request } => {
                     self.machine.ask(now(), id, ticket, request, &mut self.peers, &mut self.outputs);
                 }
+                Sent::ItemBegan(item) => self.machine.item_began(id, item),
                 Sent::ItemEnded(ending) => {
                     self.machine.item_ended(now(), id, ending, &mut self.peers, &mut self.outputs);
                 }

@@ -28,6 +28,18 @@ struct Participant {
     grants: BTreeMap<u16, ObjectRights>,
     /// Objects of which its item may hold something.
     touched: BTreeSet<u16>,
+    /// The index of its item, if it says so.
+    item: Option<u64>,
+}
+
+impl Participant {
+    /// Returns what others are told of it.
+    fn told(&self) -> String {
+        match self.item {
+            Some(item) => format!("{}, item {item}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +98,8 @@ impl Machine {
             return Err(JoinError::NoSuchObject(object));
         }
         let grants = grants.iter().copied().collect();
-        self.participants.insert(participant, Participant { name, limits, grants, touched: BTreeSet::new() });
+        self.participants
+            .insert(participant, Participant { name, limits, grants, touched: BTreeSet::new(), item: None });
         Ok(())
     }
 
@@ -207,6 +220,14 @@ impl Machine {
         }
     }
 
+    /// Takes note of the item that a participant has begun, by its index in the run: if the item ends with something that it
+    /// holds, others are told.
+    pub fn item_began(&mut self, participant: ParticipantId, item: u64) {
+        if let Some(member) = self.participants.get_mut(&participant) {
+            member.item = Some(item);
+        }
+    }
+
     /// Handles the end of a participant's item. What the item holds is released, and what it waits for is answered as
     /// closed. The participant goes on with its next item.
     pub fn item_ended(
@@ -243,7 +264,7 @@ impl Machine {
         outputs: &mut Outputs,
     ) {
         self.tick(now, fast, outputs);
-        let Some(name) = self.participants.get(&participant).map(|member| member.name.clone()) else { return };
+        let Some(name) = self.participants.get(&participant).map(Participant::told) else { return };
         for number in self.leave_lines(participant, &name, false, fast, outputs) {
             // Others may have waited behind it.
             self.settle(number, now, fast, outputs);
@@ -282,7 +303,8 @@ impl Machine {
     ) {
         let Some(member) = self.participants.get_mut(&participant) else { return };
         let touched = std::mem::take(&mut member.touched);
-        let name = member.name.clone();
+        let name = member.told();
+        member.item = None;
         let ending = Ending { participant, name: &name, failed: ending == ItemEnding::Failed };
         // First it leaves all lines, so that nothing that it releases is given to itself.
         self.leave_lines(participant, &name, answered, fast, outputs);
@@ -330,7 +352,7 @@ impl Machine {
     ) {
         // It waits without a deadline from now on, if it does not end.
         self.waits.forget_deadline(id);
-        let name = self.participants.get(&participant).map(|member| member.name.clone()).unwrap_or_default();
+        let name = self.participants.get(&participant).map(Participant::told).unwrap_or_default();
         let step = self.with_object(number, fast, outputs, |object, context| object.timed_out(id, &name, context));
         if let Some(Step::Answer(answer)) = step {
             self.waits.answer(id, answer, outputs);

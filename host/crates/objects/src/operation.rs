@@ -31,6 +31,8 @@ pub enum Operation {
     },
     Take,
     Finish(u64),
+    /// Returns a delivery to the front, as the end of the item does.
+    GiveBack(u64),
     TaskDone,
     JoinQueue,
     Size,

@@ -94,6 +94,7 @@ impl Queue {
             Operation::Get { most } => return self.get(asker, How::Get { most }, context),
             Operation::Take => return self.get(asker, How::Take, context),
             Operation::Finish(id) => self.finish(asker.participant, id, context),
+            Operation::GiveBack(id) => self.give_back(asker.participant, id, context),
             Operation::TaskDone => self.task_done(asker.participant, context),
             Operation::JoinQueue if self.unfinished == 0 => Ok(Reply::Bool(true)),
             Operation::JoinQueue => {
@@ -255,6 +256,25 @@ impl Queue {
         Ok(Reply::Done)
     }
 
+    fn give_back(&mut self, participant: ParticipantId, id: u64, context: &mut Context) -> Answer {
+        let message = self.deliveries.finish(participant, id)?;
+        // It comes before those that somebody has ahead.
+        self.recall(context);
+        self.returned(message);
+        self.serve(context);
+        Ok(Reply::Done)
+    }
+
+    /// Puts a message back that was taken and not finished.
+    fn returned(&mut self, message: Message) {
+        if self.end == End::ThrownAway {
+            self.usage.remove(message.body.len());
+            self.unfinished -= 1;
+        } else {
+            self.store.put_back(Message { redelivered: true, ..message });
+        }
+    }
+
     fn task_done(&mut self, participant: ParticipantId, context: &mut Context) -> Answer {
         self.deliveries.done(participant)?;
         self.unfinished -= 1;
@@ -349,14 +369,7 @@ impl Queue {
             // They come before those that somebody has ahead.
             self.recall(context);
         }
-        for message in messages {
-            if self.end == End::ThrownAway {
-                self.usage.remove(message.body.len());
-                self.unfinished -= 1;
-            } else {
-                self.store.put_back(Message { redelivered: true, ..message });
-            }
-        }
+        messages.into_iter().for_each(|message| self.returned(message));
         self.serve(context);
     }
 

@@ -24,7 +24,7 @@ fn needed(operation: &Operation) -> Needed {
     use Operation::*;
     match operation {
         Put(_) | Shutdown { .. } => Needed::Second,
-        Get { .. } | Take | Finish(_) | TaskDone => Needed::First,
+        Get { .. } | Take | Finish(_) | GiveBack(_) | TaskDone => Needed::First,
         OpenEnd(end) | CloseEnd(end) | Send(end, _) | Recv { end, .. } | Poll(end) => of_end(*end),
         IsSet | WaitEvent => Needed::First,
         Set | Clear => Needed::Second,

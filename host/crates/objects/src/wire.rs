@@ -31,6 +31,8 @@ pub enum ParticipantFrame {
     PutOnCredit { object: u16, message: Vec<u8> },
     /// The item with this number has ended, and with it all that it holds. It failed if it did not come to its end.
     ItemEnded { item: u64, failed: bool },
+    /// The item with this index in its run has begun, and may hold something from now on.
+    ItemBegan { item: u64 },
 }
 
 /// A frame that the manager sends.
@@ -66,6 +68,7 @@ impl std::error::Error for Malformed {}
 const ASK: u8 = 0;
 const PUT_ON_CREDIT: u8 = 1;
 const ITEM_ENDED: u8 = 2;
+const ITEM_BEGAN: u8 = 3;
 const ANSWER: u8 = 16;
 const AHEAD: u8 = 17;
 
@@ -103,6 +106,14 @@ pub fn item_ended<'a>(item: u64, failed: bool) -> Frame<'a> {
     writer.u8(ITEM_ENDED);
     writer.u64(item);
     writer.bool(failed);
+    Frame(writer.finish())
+}
+
+/// Makes the frame of [`ParticipantFrame::ItemBegan`].
+pub fn item_began<'a>(item: u64) -> Frame<'a> {
+    let mut writer = Writer::default();
+    writer.u8(ITEM_BEGAN);
+    writer.u64(item);
     Frame(writer.finish())
 }
 
@@ -154,6 +165,11 @@ impl ParticipantFrame {
                 reader.end()?;
                 Ok(ParticipantFrame::ItemEnded { item, failed })
             }
+            ITEM_BEGAN => {
+                let item = reader.u64()?;
+                reader.end()?;
+                Ok(ParticipantFrame::ItemBegan { item })
+            }
             _ => Err(Malformed("an unknown kind of frame")),
         }
     }
@@ -163,6 +179,7 @@ impl ParticipantFrame {
             ParticipantFrame::Ask { ticket, request } => ask(*ticket, request),
             ParticipantFrame::PutOnCredit { object, message } => put_on_credit(*object, message),
             ParticipantFrame::ItemEnded { item, failed } => item_ended(*item, *failed),
+            ParticipantFrame::ItemBegan { item } => item_began(*item),
         }
     }
 }

@@ -168,6 +168,7 @@ impl Runner {
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
+        self.shared.item_begins(index);
         let result = match self.task.manner {
             CallStrategy::Command => self
                 .execute(&item, form, index, out)

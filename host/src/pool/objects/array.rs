@@ -177,4 +177,29 @@ impl<T: ArithmeticNumber> Array<T> {
     pub fn add(&self, index: u32, number: T) -> Result<T, Error> {
         read(&self.handle, |cells| cells.add(index, number.into_number()))
     }
+
+    /// Replaces an element by `number` if that is less, and returns what is there then. A NaN is more than any other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    ///
+    /// ```
+    /// # use wasmpool::Manager;
+    /// let numbers = Manager::new().array("numbers", 0..10)?;
+    /// assert_eq!((numbers.min(9, 3)?, numbers.min(9, 4)?, numbers.max(9, 7)?, numbers.load(9)?), (3, 3, 7, 7));
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn min(&self, index: u32, number: T) -> Result<T, Error> {
+        read(&self.handle, |cells| cells.min(index, number.into_number()))
+    }
+
+    /// Replaces an element by `number` if that is greater, and returns what is there then. A NaN is less than any other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn max(&self, index: u32, number: T) -> Result<T, Error> {
+        read(&self.handle, |cells| cells.max(index, number.into_number()))
+    }
 }

@@ -86,7 +86,7 @@ impl Sharing {
     /// Starts what the objects need, and returns them with what is granted of them. `name` is what the process is told
     /// that it is called. No object can be created from now on.
     pub fn start(&self, name: Option<&str>) -> Result<(Option<Arc<SharedObjects>>, SharedGrants), Error> {
-        let mut grants = SharedGrants { name: name.map(str::to_owned), objects: Vec::new() };
+        let mut grants = SharedGrants { name: name.map(str::to_owned), ..SharedGrants::default() };
         let Some(manager) = &self.manager else { return Ok((None, grants)) };
         if manager.is_empty_from_now_on()? || (!self.all && self.granted.is_empty()) {
             return Ok((None, grants));

@@ -43,7 +43,7 @@ fn a_lock_of_an_item_that_ended_is_released_and_the_next_holder_is_told_once() {
     after_each_end(
         &["gate=lock"],
         "lock gate -",
-        &[("lock gate - ; unlock gate", "abandoned:worker 0 ok"), ("lock gate 0 ; unlock gate", "acquired ok")],
+        &[("lock gate - ; unlock gate", "abandoned:worker 0, item 0 ok"), ("lock gate 0 ; unlock gate", "acquired ok")],
     );
 }
 
@@ -53,7 +53,7 @@ fn a_lock_that_an_item_forgot_is_released_at_its_end() {
         &["gate=lock"],
         &[
             ("lock gate - ; forget", "acquired forgotten"),
-            ("locked gate ; lock gate 0 ; unlock gate", "false abandoned:worker 0 ok"),
+            ("locked gate ; lock gate 0 ; unlock gate", "false abandoned:worker 0, item 0 ok"),
         ],
     );
 }
@@ -63,7 +63,7 @@ fn all_levels_of_an_rlock_of_an_item_that_ended_are_released() {
     after_each_end(
         &["gate=rlock"],
         "rlock gate - ; rlock gate -",
-        &[("rlock gate - ; runlock gate", "abandoned:worker 0 ok"), ("rlock gate 0", "acquired")],
+        &[("rlock gate - ; runlock gate", "abandoned:worker 0, item 0 ok"), ("rlock gate 0", "acquired")],
     );
 }
 
@@ -73,13 +73,17 @@ fn slots_of_an_item_that_ended_are_given_back() {
     after_each_end(
         &["room=semaphore:2:bounded"],
         "acquire room - ; acquire room -",
-        &[("acquire room - ; acquire room - ; slots room", "abandoned:worker 0 acquired 0")],
+        &[("acquire room - ; acquire room - ; slots room", "abandoned:worker 0, item 0 acquired 0")],
     );
 }
 
 #[test]
 fn the_lock_of_a_condition_of_an_item_that_ended_is_released() {
-    after_each_end(&["turn=condition"], "enter turn -", &[("enter turn - ; leave turn", "abandoned:worker 0 ok")]);
+    after_each_end(
+        &["turn=condition"],
+        "enter turn -",
+        &[("enter turn - ; leave turn", "abandoned:worker 0, item 0 ok")],
+    );
 }
 
 /// Rows 2.14 and 2.16.
@@ -150,7 +154,7 @@ fn the_death_of_a_worker_ends_the_wait_for_its_lock() {
     session.give("wait-event there - ; lock gate - ; unlock gate");
     session.host.busy_worker().send(Signal::SIGKILL);
     let came = session.both();
-    assert!(came[0].starts_with("true abandoned:worker "), "{came:?}");
+    assert!(came[0].starts_with("true abandoned:worker ") && came[0].ends_with(", item 0 ok"), "{came:?}");
     assert_eq!(came[1], "worker-lost");
     assert_eq!(session.end(), 1);
 }

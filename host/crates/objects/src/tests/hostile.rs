@@ -29,7 +29,8 @@ fn operations() -> Vec<Operation> {
     use crate::operation::PipeEnd::{First, Second};
     use Operation::*;
     let key = || "k".to_owned();
-    let mut all = vec![Put(vec![1]), GET, Take, Finish(0), TaskDone, JoinQueue, Size, IsEmpty, IsFull];
+    let mut all =
+        vec![Put(vec![1]), GET, Take, Finish(0), Operation::GiveBack(0), TaskDone, JoinQueue, Size, IsEmpty, IsFull];
     for end in [First, Second] {
         let recv = Recv { end, at_most: None };
         all.extend([OpenEnd(end), Send(end, vec![1]), recv, Poll(end), CloseEnd(end), PollAny(vec![(1, end)])]);
@@ -95,6 +96,7 @@ fn an_operation_without_its_right_is_denied_by_the_name_of_the_right() {
         (write, 0, GET, "get"),
         (write, 0, Take, "get"),
         (write, 0, Finish(0), "get"),
+        (write, 0, Operation::GiveBack(0), "get"),
         (write, 0, Operation::TaskDone, "get"),
         (read, 1, Operation::OpenEnd(Second), "second"),
         (write, 1, Operation::OpenEnd(First), "first"),

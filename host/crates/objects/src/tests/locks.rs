@@ -103,6 +103,25 @@ fn the_next_in_the_line_gets_the_lock_of_a_dead_holder() {
 
 /// Rows 0.11 and 5.6
 #[test]
+fn who_says_which_item_it_runs_is_told_of_with_it() {
+    for dies in [false, true] {
+        let mut bench = lock();
+        bench.machine.item_began(0, 17);
+        bench.ask(0, Acquire).unwrap();
+        bench.wait(1, Acquire);
+        let told = if dies { bench.kill(0) } else { bench.end(0) };
+        assert_eq!(told, [(1, abandoned("p0, item 17"))]);
+        bench.ask(1, Release).unwrap();
+        if !dies {
+            // The next item is another one.
+            bench.ask(0, Acquire).unwrap();
+            bench.end(0);
+            assert_eq!(bench.ask(1, Acquire), abandoned("p0"));
+        }
+    }
+}
+
+#[test]
 fn an_item_that_ends_with_a_lock_held_leaves_it_abandoned() {
     for ending in [ItemEnding::Returned, ItemEnding::Failed] {
         let mut bench = rlock();

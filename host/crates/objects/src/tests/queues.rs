@@ -1,7 +1,7 @@
 //! Queues, without credits and messages ahead.
 
 use super::*;
-use Operation::{Finish, IsEmpty, IsFull, JoinQueue, Size, Take, TaskDone};
+use Operation::{Finish, GiveBack, IsEmpty, IsFull, JoinQueue, Size, Take, TaskDone};
 
 fn queue() -> Bench {
     Bench::new(ObjectForm::Queue { capacity: None })
@@ -228,6 +228,47 @@ fn what_an_item_took_returns_at_its_end_to_those_who_wait() {
         "{returned:?}"
     );
     assert_eq!(bench.ask(1, Finish(id)), Err(ObjectError::NotHeld));
+}
+
+#[test]
+fn a_delivery_that_is_given_back_is_first_again_and_redelivered() {
+    let mut bench = queue();
+    bench.fill(&["a", "b"]);
+    let (id, ..) = bench.take(1);
+    assert_eq!(bench.ask(2, GiveBack(id)), Err(ObjectError::NotHolder));
+    assert_eq!(bench.ask(1, GiveBack(id)), DONE);
+    assert_eq!(bench.ask(1, GiveBack(id)), Err(ObjectError::NotHeld));
+    assert_eq!(bench.ask(2, Size), number(2));
+    let (id, text, redelivered) = bench.take(2);
+    assert_eq!((text.as_str(), redelivered), ("a", true));
+    // Whoever waits gets it at once.
+    bench.ask(3, GET).unwrap();
+    bench.wait(3, GET);
+    let served = bench.all_of(2, GiveBack(id), None);
+    assert_eq!(served, [(3, Ok(Reply::Many(vec![b"a".to_vec()]))), (2, DONE)]);
+}
+
+#[test]
+fn a_delivery_that_is_given_back_comes_before_what_others_have_ahead() {
+    let mut bench = queue();
+    bench.fill(&["a", "b", "c", "d"]);
+    let (id, ..) = bench.take(1);
+    assert_eq!((bench.get(2), bench.get(2)), (Some("b".to_owned()), Some("c".to_owned())));
+    assert_eq!(bench.ask(1, GiveBack(id)), DONE);
+    assert_eq!((bench.get(2), bench.get(2)), (Some("a".to_owned()), Some("d".to_owned())));
+}
+
+/// Row 2.11
+#[test]
+fn a_delivery_that_is_given_back_after_an_immediate_shutdown_is_thrown_away() {
+    let mut bench = queue();
+    bench.fill(&["a"]);
+    let (id, ..) = bench.take(1);
+    assert_eq!(bench.ask(2, SHUTDOWN_NOW), DONE);
+    bench.wait(9, JoinQueue);
+    let answers = bench.all_of(1, GiveBack(id), None);
+    assert_eq!(answers, [(9, YES), (1, DONE)]);
+    assert_eq!(bench.look(2, GET), Err(ObjectError::Closed));
 }
 
 /// Row 2.14

@@ -66,6 +66,10 @@ fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
             writer.u8(3);
             writer.u64(*delivery);
         }
+        Operation::GiveBack(delivery) => {
+            writer.u8(10);
+            writer.u64(*delivery);
+        }
         Operation::TaskDone => writer.u8(4),
         Operation::JoinQueue => writer.u8(5),
         Operation::Size => writer.u8(6),
@@ -218,6 +222,7 @@ fn read_operation(mut reader: Reader) -> Result<Operation, Malformed> {
         7 => Operation::IsEmpty,
         8 => Operation::IsFull,
         9 => Operation::Shutdown { immediately: r.bool()? },
+        10 => Operation::GiveBack(r.u64()?),
         16 => Operation::OpenEnd(read_end(r)?),
         17 => Operation::CloseEnd(read_end(r)?),
         18 => return Ok(Operation::Send(read_end(r)?, reader.payload()?)),

@@ -51,6 +51,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         bytes().prop_map(Operation::Put),
         any::<u32>().prop_map(|most| Operation::Get { most }),
         any::<u64>().prop_map(Operation::Finish),
+        any::<u64>().prop_map(Operation::GiveBack),
         any::<bool>().prop_map(|immediately| Operation::Shutdown { immediately }),
         end().prop_map(Operation::OpenEnd),
         end().prop_map(Operation::CloseEnd),
@@ -151,6 +152,7 @@ fn participant_frame() -> impl Strategy<Value = ParticipantFrame> {
         }),
         1 => (any::<u16>(), bytes()).prop_map(|(object, message)| ParticipantFrame::PutOnCredit { object, message }),
         1 => any::<(u64, bool)>().prop_map(|(item, failed)| ParticipantFrame::ItemEnded { item, failed }),
+        1 => any::<u64>().prop_map(|item| ParticipantFrame::ItemBegan { item }),
     ]
 }
 

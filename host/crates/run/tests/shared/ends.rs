@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use wasmpool_core::share::ObjectForm;
+use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
 use wasmpool_objects::operation::{Acquisition, Operation, Reply};
 use wasmpool_objects::wire;
 use wasmpool_run::error::Error;
@@ -42,6 +42,20 @@ fn the_end_of_an_item_releases_what_it_held_and_its_process_goes_on() {
     assert_eq!(client.ask(0, Operation::Acquire, None), Ok(Reply::Acquired(Acquisition::Acquired)));
     client.channel.send(&wire::item_ended(1, false).parts(), false).unwrap();
     assert!(matches!(client.ask(0, Operation::Acquire, NOW), Ok(Reply::Acquired(Acquisition::Abandoned(_)))));
+}
+
+#[test]
+fn the_next_holder_is_told_of_the_item_that_ended() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock)]);
+    let (mut first, mut second) = (Client::new(&objects, "first"), Client::new(&objects, "second"));
+    for item in [3, 4] {
+        first.channel.send(&wire::item_began(item).parts(), false).unwrap();
+        assert_eq!(first.ask(0, Operation::Acquire, None), Ok(Reply::Acquired(Acquisition::Acquired)));
+        first.channel.send(&wire::item_ended(item, false).parts(), true).unwrap();
+        let told = Acquisition::Abandoned(format!("first, item {item}"));
+        assert_eq!(second.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(told)));
+        assert_eq!(second.ask(0, Operation::Release, None), Ok(Reply::Done));
+    }
 }
 
 #[test]
@@ -93,6 +107,32 @@ fn a_killed_manager_is_one_error_for_all_and_nobody_waits_for_ever() {
     let (_listening, told) = crate::support::told(&objects);
     assert!(matches!(told.recv().unwrap(), SharedEvent::Lost(Error::Shared(_))));
     assert!(objects.attach("late", &all(&objects)).is_err());
+}
+
+#[test]
+fn a_manager_that_stands_still_is_given_up_and_nobody_waits_for_ever() {
+    let queue = ObjectSpec {
+        quota: ObjectQuota { bytes: 64 << 20, ..ObjectQuota::default() },
+        ..spec("jobs", ObjectForm::Queue { capacity: None })
+    };
+    let objects = objects(&[spec("gate", ObjectForm::Lock), queue]);
+    let (_listening, told) = told(&objects);
+    let client = Client::new(&objects, "a");
+    kill(Pid::from_raw(objects.pid().unwrap().cast_signed()), Signal::SIGSTOP).unwrap();
+    drop(client.participant);
+    let ended = |result: Result<(), Error>| {
+        let Err(Error::Shared(message)) = result else { panic!("a wait ended well") };
+        assert!(message.contains("for 30 s") || message.contains("too long"), "{message}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| ended(objects.host().settle()));
+        scope.spawn(|| ended(objects.host().ask(0, Operation::Acquire, None).map(drop)));
+        // More than the ring holds.
+        scope.spawn(|| ended(objects.host().ask(1, Operation::Put(vec![7; 16 << 20]), None).map(drop)));
+        // More than the socket holds.
+        scope.spawn(|| while objects.attach("late", &all(&objects)).is_ok() {});
+    });
+    assert!(matches!(told.recv().unwrap(), SharedEvent::Lost(Error::Shared(_))));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub fn all(objects: &SharedObjects) -> SharedGrants {
         spec: spec.clone(),
         rights: ObjectRights::ALL,
     };
-    SharedGrants { name: None, objects: objects.specs().iter().enumerate().map(grant).collect() }
+    SharedGrants { objects: objects.specs().iter().enumerate().map(grant).collect(), ..SharedGrants::default() }
 }
 
 /// Returns what a listener is told.

@@ -64,4 +64,15 @@ impl InstanceObjects {
         self.returns(message.len())?;
         Ok(message)
     }
+
+    /// Gets up to `most` messages from a queue.
+    pub(super) fn get_several(&mut self, place: u32, most: u32, timeout: Option<u64>) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.call(0)?;
+        let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
+        let got =
+            self.shared.ask(true, |objects| objects.get_many(*object, most, timeout.map(Duration::from_nanos)))?;
+        let messages = reply!(got.map_err(|error| refused(&spec.name, error))?, Reply::Many(messages) => messages)?;
+        self.returns(messages.iter().map(Vec::len).sum())?;
+        Ok(messages)
+    }
 }

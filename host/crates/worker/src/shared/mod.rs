@@ -59,6 +59,8 @@ struct Kept {
     lost: bool,
     /// Number of the item.
     item: u64,
+    /// Its index, if others are told of it and the objects do not know it yet.
+    index: Option<u64>,
     /// Ends of pipes that the item has opened, with the number of handles of each.
     ends: BTreeMap<(u32, PipeEnd), u32>,
 }
@@ -85,7 +87,17 @@ impl SharedObjects {
     fn ask<T>(&self, touches: bool, ask: impl FnOnce(&mut dyn Objects) -> Result<T, Lost>) -> Result<T, Refusal> {
         let mut kept = self.kept();
         kept.touched |= touches;
+        if touches && let Some(index) = kept.index.take() {
+            kept.ask(|objects| objects.item_began(index))?;
+        }
         kept.ask(ask)
+    }
+
+    /// Takes note of the item that begins, by its index in the run.
+    pub fn item_begins(&self, index: u64) {
+        if self.grants.names_items && self.grants.has_channel() {
+            self.kept().index = Some(index);
+        }
     }
 
     /// Releases all that the item held, which has ended. Returns false if the process that keeps the objects is gone, and

@@ -62,6 +62,14 @@ impl HostValue for InstanceObjects {
         self.number(value.rep(), |cells| cells.add(0, from_guest(number)))
     }
 
+    fn min(&mut self, value: Resource<Value>, number: wit::Number) -> Result<wit::Number, Refusal> {
+        self.number(value.rep(), |cells| cells.min(0, from_guest(number)))
+    }
+
+    fn max(&mut self, value: Resource<Value>, number: wit::Number) -> Result<wit::Number, Refusal> {
+        self.number(value.rep(), |cells| cells.max(0, from_guest(number)))
+    }
+
     fn compare_exchange(
         &mut self,
         value: Resource<Value>,
@@ -94,6 +102,14 @@ impl HostArray for InstanceObjects {
 
     fn add(&mut self, array: Resource<Array>, index: u32, number: wit::Number) -> Result<wit::Number, Refusal> {
         self.number(array.rep(), |cells| cells.add(index, from_guest(number)))
+    }
+
+    fn min(&mut self, array: Resource<Array>, index: u32, number: wit::Number) -> Result<wit::Number, Refusal> {
+        self.number(array.rep(), |cells| cells.min(index, from_guest(number)))
+    }
+
+    fn max(&mut self, array: Resource<Array>, index: u32, number: wit::Number) -> Result<wit::Number, Refusal> {
+        self.number(array.rep(), |cells| cells.max(index, from_guest(number)))
     }
 
     fn compare_exchange(
@@ -159,7 +175,7 @@ impl InstanceObjects {
             )),
             CellError::ReadOnly => Error::Denied(format!("{name} was granted without the right to write")),
             CellError::NoArithmetic(of) => {
-                Error::Invalid(format!("{name} holds {}, which nothing can be added to", type_name(of)))
+                Error::Invalid(format!("{name} holds {}, which is no number to compute with", type_name(of)))
             }
             CellError::Garbage { .. } => Error::Invalid(format!("{name}: {error}")),
         }

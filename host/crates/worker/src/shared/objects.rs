@@ -27,6 +27,15 @@ pub trait Objects: Send {
         }))
     }
 
+    /// Says that the item with this index has begun, and may hold something from now on.
+    fn item_began(&mut self, item: u64) -> Result<(), Lost>;
+
+    /// Gets up to `most` messages from a queue, at least one. The same as asking for them, without a round trip where that
+    /// can be had.
+    fn get_many(&mut self, object: u16, most: u32, timeout: Option<Duration>) -> Result<Answer, Lost> {
+        self.ask(Request { object, operation: Operation::Get { most }, timeout })
+    }
+
     /// Releases all that the item holds, which has ended.
     fn item_ended(&mut self, failed: bool) -> Result<(), Lost>;
 }

@@ -23,7 +23,7 @@ impl HostQueue for InstanceObjects {
     }
 
     fn get_many(&mut self, queue: Resource<Queue>, most: u32, timeout: Option<u64>) -> Result<Vec<Vec<u8>>, Refusal> {
-        reply!(self.ask(queue.rep(), Operation::Get { most }, timeout)?, Reply::Many(messages) => messages)
+        self.get_several(queue.rep(), most, timeout)
     }
 
     fn take(&mut self, queue: Resource<Queue>, timeout: Option<u64>) -> Result<Delivery, Refusal> {
@@ -35,6 +35,10 @@ impl HostQueue for InstanceObjects {
 
     fn finish(&mut self, queue: Resource<Queue>, delivery: u64) -> Result<(), Refusal> {
         reply!(self.ask(queue.rep(), Operation::Finish(delivery), None)?, Reply::Done => ())
+    }
+
+    fn give_back(&mut self, queue: Resource<Queue>, delivery: u64) -> Result<(), Refusal> {
+        reply!(self.ask(queue.rep(), Operation::GiveBack(delivery), None)?, Reply::Done => ())
     }
 
     fn task_done(&mut self, queue: Resource<Queue>) -> Result<(), Refusal> {

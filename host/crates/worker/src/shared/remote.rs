@@ -13,6 +13,9 @@ use wasmpool_objects::wire::{self, Frame, ManagerFrame};
 /// A worker has one request under way at a time.
 const TICKET: u32 = 0;
 
+/// Bytes of messages that are returned at once, as the manager bounds them.
+const PAGE: usize = 1 << 20;
+
 /// The way to the manager process.
 #[derive(Debug)]
 pub struct RemoteObjects {
@@ -82,6 +85,12 @@ impl RemoteObjects {
         self.ahead.entry(object).or_default().messages.extend(messages);
     }
 
+    /// Returns true if the next message that was sent ahead can be returned with others of so many bytes.
+    fn fits(&self, object: u16, bytes: usize) -> bool {
+        let next = self.ahead.get(&object).and_then(|ahead| ahead.messages.front());
+        bytes == 0 || next.is_some_and(|next| bytes + next.len() <= PAGE)
+    }
+
     /// Takes a message that was sent ahead, if there is one.
     fn take_ahead(&mut self, object: u16) -> Result<Option<Vec<u8>>, Lost> {
         let Some(ahead) = self.ahead.get_mut(&object) else {
@@ -121,6 +130,25 @@ impl Objects for RemoteObjects {
             Ok(_) => Err(Lost),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    fn get_many(&mut self, object: u16, most: u32, timeout: Option<Duration>) -> Result<Answer, Lost> {
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        // Those that are here already are the first of the queue.
+        while messages.len() < most as usize && self.fits(object, bytes) {
+            let Some(message) = self.take_ahead(object)? else { break };
+            bytes += message.len();
+            messages.push(message);
+        }
+        if !messages.is_empty() {
+            return Ok(Ok(Reply::Many(messages)));
+        }
+        self.ask(Request { object, operation: Operation::Get { most }, timeout })
+    }
+
+    fn item_began(&mut self, item: u64) -> Result<(), Lost> {
+        self.send(&wire::item_began(item), false)
     }
 
     fn item_ended(&mut self, failed: bool) -> Result<(), Lost> {

@@ -84,6 +84,12 @@ impl Objects for LocalObjects {
         }
     }
 
+    fn item_began(&mut self, item: u64) -> Result<(), Lost> {
+        let mut state = self.machine.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.machine.item_began(self.participant, item);
+        Ok(())
+    }
+
     fn item_ended(&mut self, failed: bool) -> Result<(), Lost> {
         let LocalMachine { state, news, began } = &*self.machine;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);

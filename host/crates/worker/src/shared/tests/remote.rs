@@ -98,6 +98,27 @@ fn messages_ahead_are_got_without_asking_unless_they_are_recalled() {
 }
 
 #[test]
+fn many_messages_are_got_from_those_ahead_without_asking() {
+    let (mut objects, mut server) = pair();
+    let played = thread::spawn(move || {
+        assert_eq!(next(&mut server), asked(0, Operation::Get { most: 2 }));
+        ahead(&mut server, 0, &["c", "d", "e"]);
+        answer(&mut server, Reply::Many(vec![b"a".to_vec(), b"b".to_vec()]));
+        // The next question comes once all are taken.
+        assert_eq!(next(&mut server), asked(0, Operation::Get { most: 2 }));
+        assert_eq!(server.words(0).ahead.recall(3), 3);
+        answer(&mut server, Reply::Many(vec![b"f".to_vec()]));
+    });
+    let many = |objects: &mut RemoteObjects| match objects.get_many(0, 2, None) {
+        Ok(Ok(Reply::Many(messages))) => String::from_utf8(messages.concat()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let got: Vec<String> = (0..4).map(|_| many(&mut objects)).collect();
+    assert_eq!(got, ["ab", "cd", "e", "f"]);
+    played.join().unwrap();
+}
+
+#[test]
 fn messages_ahead_are_given_back_at_the_end_of_the_item() {
     let (mut objects, mut server) = pair();
     let played = thread::spawn(move || {
