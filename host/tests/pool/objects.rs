@@ -1,7 +1,7 @@
 //! Shared objects from the program's side, each promise with tasks as the other side. What the objects themselves promise
 //! is tested in `host/crates/objects`, and what each method does, by the example in its documentation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
@@ -63,6 +63,20 @@ fn what_a_task_puts_the_program_gets_and_the_other_way_round_as_json() {
     assert_eq!(jobs.get().unwrap(), ("b".to_owned(), vec![3]));
     assert_eq!(seen.get("x").unwrap(), Some(0.5));
     assert!(seen.get("not a number").unwrap().unwrap().is_nan());
+}
+
+/// Row 0.13.
+#[test]
+fn a_message_that_cannot_be_written_is_an_error_of_who_puts_it() {
+    let _beside = beside_others();
+    let manager = manager();
+    // Keys of JSON are texts.
+    let jobs = manager.queue::<BTreeMap<(u8, u8), u8>>("jobs", 1).unwrap();
+    let refused = jobs.put(BTreeMap::from([((1, 2), 3)]));
+    assert!(matches!(refused, Err(Error::Object(e)) if matches!(e.kind, ObjectErrorKind::Unwritable(_))));
+    // It costs no room.
+    assert!(jobs.is_empty().unwrap());
+    jobs.try_put(BTreeMap::new()).unwrap();
 }
 
 #[test]

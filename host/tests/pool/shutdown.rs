@@ -1,10 +1,13 @@
 //! The end of a pool: without waiting for it, and without what has not begun.
 
+use std::sync::OnceLock;
 use std::time::Duration;
+use std::{env, fs};
 
-use wasmpool::{Error, FailureKind};
+use tempfile::TempDir;
+use wasmpool::{Error, FailureKind, Pool};
 
-use crate::support::{COUNT_TO, SQUARES, alone, beside_others, builder, busy, pool, until, workers};
+use crate::support::{COUNT_TO, SQUARES, Worker, again, alone, beside_others, builder, busy, pool, until, workers};
 
 fn is_cancelled<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Item(e)) if e.kind == FailureKind::Cancelled)
@@ -23,6 +26,30 @@ fn a_pool_that_is_detached_finishes_what_was_called_for_and_leaves_no_process() 
     assert_eq!(results.get().unwrap(), [50_000_000; 8]);
     assert_eq!(lazy.map(Result::unwrap).count(), 4999, "what was begun is read to its end");
     until("all processes have ended", || workers().is_empty().then_some(()));
+}
+
+/// Row 7.7.
+#[test]
+fn a_pool_that_is_never_dropped_keeps_no_program_from_its_end_and_leaves_no_process() {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    const FOUND: &str = "POOL_TEST_FOUND";
+    if let Some(file) = env::var_os(FOUND) {
+        let pool = POOL.get_or_init(|| builder(SQUARES).workers(2).build().unwrap());
+        assert_eq!(pool.map::<_, i64>(0..100).unwrap().len(), 100);
+        let found: Vec<String> = workers().iter().map(|worker| worker.0.to_string()).collect();
+        return fs::write(file, found.join("\n")).unwrap();
+    }
+    let _beside = beside_others();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("found");
+    let test = "shutdown::a_pool_that_is_never_dropped_keeps_no_program_from_its_end_and_leaves_no_process";
+    again(test, |command| {
+        command.env(FOUND, &file);
+    });
+    let found = fs::read_to_string(file).unwrap();
+    let left: Vec<Worker> = found.lines().map(|pid| Worker(pid.parse().unwrap())).collect();
+    assert!(!left.is_empty());
+    until("all processes have ended", || left.iter().all(|worker| !worker.lives()).then_some(()));
 }
 
 #[test]

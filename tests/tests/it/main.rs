@@ -58,6 +58,7 @@ mod memory;
 mod order;
 mod output_formats;
 mod progress;
+mod promises;
 mod records;
 mod results;
 mod retries;
