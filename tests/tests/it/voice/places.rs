@@ -51,7 +51,7 @@ const OURS: &[&str] = &[
     "format_args!($($arg)*)",
     "option",
     "directory",
-    "told(directory)",
+    "describe(directory)",
     "count",
     "workers",
 ];
