@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::bindings::shared::wasmpool::shared::numbers::{self, Number as Any, Numbers as AnyMany};
+use crate::bindings::shared::wasmpool::shared::cells::{self, NumberType};
+use crate::bindings::shared::wasmpool::shared::numbers::{self, Numbers as AnyMany};
+use crate::bindings::shared::wasmpool::shared::types;
 
 use super::Error;
 
@@ -14,9 +16,15 @@ mod sealed {
 /// A type that a shared value or the elements of a shared array can have: `i8` to `u64`, `f32`, `f64`, `bool` or `char`.
 pub trait Number: Copy + sealed::Sealed {
     #[doc(hidden)]
-    fn into_any(self) -> Any;
+    const TYPE: NumberType;
     #[doc(hidden)]
-    fn from_any(any: Any) -> Option<Self>;
+    fn load(cell: u32, index: u32) -> Result<Self, types::Error>;
+    #[doc(hidden)]
+    fn store(self, cell: u32, index: u32) -> Result<(), types::Error>;
+    #[doc(hidden)]
+    fn add(self, cell: u32, index: u32) -> Result<Self, types::Error>;
+    #[doc(hidden)]
+    fn compare_exchange(self, cell: u32, index: u32, expected: Self) -> Result<Self, types::Error>;
     #[doc(hidden)]
     fn into_many(numbers: &[Self]) -> AnyMany;
     #[doc(hidden)]
@@ -27,15 +35,26 @@ pub trait Number: Copy + sealed::Sealed {
 }
 
 macro_rules! numbers {
-    ($($rust:ty, $variant:ident, $same:expr;)*) => {$(
+    ($($rust:ty, $variant:ident, $plain:ty, $from_plain:expr, $same:expr,
+        $load:ident, $store:ident, $add:ident, $exchange:ident;)*) => {$(
         impl sealed::Sealed for $rust {}
         impl Number for $rust {
-            fn into_any(self) -> Any {
-                Any::$variant(self)
+            const TYPE: NumberType = NumberType::$variant;
+
+            fn load(cell: u32, index: u32) -> Result<Self, types::Error> {
+                cells::$load(cell, index).map($from_plain)
             }
 
-            fn from_any(any: Any) -> Option<Self> {
-                if let Any::$variant(number) = any { Some(number) } else { None }
+            fn store(self, cell: u32, index: u32) -> Result<(), types::Error> {
+                cells::$store(cell, index, self as $plain)
+            }
+
+            fn add(self, cell: u32, index: u32) -> Result<Self, types::Error> {
+                cells::$add(cell, index, self as $plain).map($from_plain)
+            }
+
+            fn compare_exchange(self, cell: u32, index: u32, expected: Self) -> Result<Self, types::Error> {
+                cells::$exchange(cell, index, expected as $plain, self as $plain).map($from_plain)
             }
 
             fn into_many(numbers: &[Self]) -> AnyMany {
@@ -54,26 +73,41 @@ macro_rules! numbers {
     )*};
 }
 
+/// Implements the types that are passed as an integer, with how one comes back from it.
+macro_rules! integers {
+    ($($rust:ty, $variant:ident, $from:expr;)*) => {
+        numbers! {$(
+            $rust, $variant, i64, $from, |a, b| a == b,
+            load_integer, store_integer, add_integer, compare_exchange_integer;
+        )*}
+    };
+}
+
+integers! {
+    i8, S8, |plain| plain as i8;
+    u8, U8, |plain| plain as u8;
+    i16, S16, |plain| plain as i16;
+    u16, U16, |plain| plain as u16;
+    i32, S32, |plain| plain as i32;
+    u32, U32, |plain| plain as u32;
+    i64, S64, |plain| plain;
+    u64, U64, |plain| plain as u64;
+    bool, Boolean, |plain| plain != 0;
+    char, Character, |plain| char::from_u32(plain as u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+}
+
 numbers! {
-    i8, S8, |a, b| a == b;
-    u8, U8, |a, b| a == b;
-    i16, S16, |a, b| a == b;
-    u16, U16, |a, b| a == b;
-    i32, S32, |a, b| a == b;
-    u32, U32, |a, b| a == b;
-    i64, S64, |a, b| a == b;
-    u64, U64, |a, b| a == b;
-    f32, F32, |a, b| a.to_bits() == b.to_bits();
-    f64, F64, |a, b| a.to_bits() == b.to_bits();
-    bool, Boolean, |a, b| a == b;
-    char, Character, |a, b| a == b;
+    f32, F32, f64, |plain| plain as f32, |a, b| a.to_bits() == b.to_bits(),
+    load_float, store_float, add_float, compare_exchange_float;
+    f64, F64, f64, |plain| plain, |a, b| a.to_bits() == b.to_bits(),
+    load_float, store_float, add_float, compare_exchange_float;
 }
 
 /// A number that tasks share (`--share NAME=value:TYPE`). No operation waits, and each is atomic.
 ///
 /// `T` has to be the type that was granted: `i64` for `s64`, `f64` for `f64`, and so on.
 pub struct Value<T: Number> {
-    value: numbers::Value,
+    cell: u32,
     of: PhantomData<T>,
 }
 
@@ -84,9 +118,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`] if it is of another type too.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let value = Self { value: numbers::Value::open(name)?, of: PhantomData };
-        value.load().map_err(|error| of_type(name, error))?;
-        Ok(value)
+        Ok(Self { cell: cells::open_value(name, T::TYPE)?, of: PhantomData })
     }
 
     /// Returns the value.
@@ -95,7 +127,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::Lost`].
     pub fn load(&self) -> Result<T, Error> {
-        typed(self.value.load()?)
+        Ok(T::load(self.cell, 0)?)
     }
 
     /// Sets the value.
@@ -104,7 +136,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn store(&self, number: T) -> Result<(), Error> {
-        Ok(self.value.store(number.into_any())?)
+        Ok(number.store(self.cell, 0)?)
     }
 
     /// Adds in one step, and returns the sum. Integers wrap around.
@@ -113,7 +145,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
     pub fn add(&self, number: T) -> Result<T, Error> {
-        typed(self.value.add(number.into_any())?)
+        Ok(number.add(self.cell, 0)?)
     }
 
     /// Sets the value to `number` if that is less, in one step, and returns what it is then. A NaN is never stored.
@@ -141,8 +173,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn compare_exchange(&self, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
-        let before = typed(self.value.compare_exchange(expected.into_any(), replacement.into_any())?)?;
-        Ok(exchanged(expected, before))
+        Ok(exchanged(expected, replacement.compare_exchange(self.cell, 0, expected)?))
     }
 
     /// Replaces the value by what `change` makes of it, in one step, and returns the new value. Where others change it
@@ -168,6 +199,7 @@ impl<T: Number> Value<T> {
 /// `T` has to be the type that was granted.
 pub struct Array<T: Number> {
     array: numbers::Array,
+    cell: u32,
     of: PhantomData<T>,
 }
 
@@ -178,9 +210,8 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`] if its elements are of another type too.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let array = Self { array: numbers::Array::open(name)?, of: PhantomData };
-        array.read(0..0).map_err(|error| of_type(name, error))?;
-        Ok(array)
+        let cell = cells::open_array(name, T::TYPE)?;
+        Ok(Self { array: numbers::Array::open(name)?, cell, of: PhantomData })
     }
 
     /// Returns the number of elements, which never changes.
@@ -201,7 +232,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::OutOfRange`].
     pub fn load(&self, index: u32) -> Result<T, Error> {
-        typed(self.array.load(index)?)
+        Ok(T::load(self.cell, index)?)
     }
 
     /// Sets an element.
@@ -210,7 +241,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
     pub fn store(&self, index: u32, number: T) -> Result<(), Error> {
-        Ok(self.array.store(index, number.into_any())?)
+        Ok(number.store(self.cell, index)?)
     }
 
     /// Adds to an element in one step, and returns the sum. Integers wrap around.
@@ -219,7 +250,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
     pub fn add(&self, index: u32, number: T) -> Result<T, Error> {
-        typed(self.array.add(index, number.into_any())?)
+        Ok(number.add(self.cell, index)?)
     }
 
     /// Sets an element to `number` if that is less, in one step, and returns what it is then. A NaN is never stored.
@@ -247,8 +278,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
     pub fn compare_exchange(&self, index: u32, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
-        let before = typed(self.array.compare_exchange(index, expected.into_any(), replacement.into_any())?)?;
-        Ok(exchanged(expected, before))
+        Ok(exchanged(expected, replacement.compare_exchange(self.cell, index, expected)?))
     }
 
     /// Returns the elements of a range. Each is of one instant; the range is not.
@@ -280,20 +310,8 @@ impl<T: Number> Array<T> {
     }
 }
 
-fn typed<T: Number>(any: Any) -> Result<T, Error> {
-    T::from_any(any).ok_or_else(another_type::<T>)
-}
-
 fn another_type<T>() -> Error {
     Error::WrongKind(format!("its numbers are not of the type `{}`", std::any::type_name::<T>()))
-}
-
-/// Names the object in an error of its type.
-fn of_type(name: &str, error: Error) -> Error {
-    match error {
-        Error::WrongKind(text) => Error::WrongKind(format!("`{name}`: {text}")),
-        error => error,
-    }
 }
 
 fn exchanged<T: Number>(expected: T, before: T) -> Result<T, T> {
@@ -303,13 +321,6 @@ fn exchanged<T: Number>(expected: T, before: T) -> Result<T, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_number_of_another_type_is_refused_and_named() {
-        assert_eq!(typed::<i64>(Any::S64(-7)), Ok(-7));
-        let Err(Error::WrongKind(text)) = typed::<i64>(Any::U64(7)) else { panic!("it was taken") };
-        assert!(text.contains("`i64`"), "{text}");
-    }
 
     #[test]
     fn floats_are_compared_bit_for_bit() {
@@ -322,7 +333,6 @@ mod tests {
     fn numbers_of_each_type_come_back_as_they_were() {
         fn back<T: Number + PartialEq + std::fmt::Debug>(numbers: &[T]) {
             assert_eq!(T::from_many(T::into_many(numbers)).as_deref(), Some(numbers));
-            assert_eq!(T::from_any(numbers[0].into_any()), Some(numbers[0]));
         }
         back(&[i8::MIN, i8::MAX]);
         back(&[u8::MAX]);

@@ -39,6 +39,8 @@ pub enum CellError {
     ReadOnly,
     #[error("{0:?} is no type to calculate with")]
     NoArithmetic(NumberType),
+    #[error("{number} is no number of type {is:?}")]
+    DoesNotFit { is: NumberType, number: i64 },
     #[error("somebody wrote {bits:#x} to the element {index}, which is no {is:?}")]
     Garbage { is: NumberType, index: u32, bits: u64 },
 }
@@ -135,6 +137,37 @@ impl Cells {
             return self.number(index, before.wrapping_add(number.bits()));
         }
         self.change(index, |before| before.plus(number))
+    }
+
+    /// Adds to an element that is an integer, and returns the sum, with the bits of a `u64`. It wraps around.
+    ///
+    /// The same as [`Cells::add`], for a number whose type is known to fit: this is all that a shared counter does.
+    #[inline]
+    pub fn add_integer(&self, index: u32, number: i64) -> Result<i64, CellError> {
+        if self.access == Access::Read {
+            return Err(CellError::ReadOnly);
+        }
+        /// Adds as an atomic of this width, and returns the sum as this type.
+        macro_rules! add {
+            ($atomic:ty, $unsigned:ty, $integer:ty) => {{
+                let number = number as $unsigned;
+                let before = self.at(self.elements::<$atomic>(), index)?.fetch_add(number, Ordering::SeqCst);
+                before.wrapping_add(number) as $integer as i64
+            }};
+        }
+        Ok(match self.of {
+            NumberType::S64 | NumberType::U64 => add!(AtomicU64, u64, i64),
+            NumberType::S32 => add!(AtomicU32, u32, i32),
+            NumberType::U32 => add!(AtomicU32, u32, u32),
+            NumberType::S16 => add!(AtomicU16, u16, i16),
+            NumberType::U16 => add!(AtomicU16, u16, u16),
+            NumberType::S8 => add!(AtomicU8, u8, i8),
+            NumberType::U8 => add!(AtomicU8, u8, u8),
+            NumberType::Bool | NumberType::Char => return Err(CellError::NoArithmetic(self.of)),
+            NumberType::F32 | NumberType::F64 => {
+                return Err(CellError::WrongType { is: self.of, given: NumberType::S64 });
+            }
+        })
     }
 
     /// Replaces an element by a number if that is less, and returns what is there then. As with [`f64::min`], a NaN is

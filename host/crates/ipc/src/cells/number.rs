@@ -126,6 +126,59 @@ impl Number {
         for_each_type!(self, Number, number => number.bits())
     }
 
+    /// Returns the integer, `bool` or `char` of this type that is this number, which has the bits of a `u64`. `None` if the
+    /// type has no such number.
+    pub fn from_integer(of: NumberType, number: i64) -> Option<Number> {
+        Some(match of {
+            NumberType::S8 => Number::S8(number.try_into().ok()?),
+            NumberType::U8 => Number::U8(number.try_into().ok()?),
+            NumberType::S16 => Number::S16(number.try_into().ok()?),
+            NumberType::U16 => Number::U16(number.try_into().ok()?),
+            NumberType::S32 => Number::S32(number.try_into().ok()?),
+            NumberType::U32 => Number::U32(number.try_into().ok()?),
+            NumberType::S64 => Number::S64(number),
+            NumberType::U64 => Number::U64(number as u64),
+            NumberType::Bool => Number::Bool(to_bool(number.try_into().ok()?)?),
+            NumberType::Char => Number::Char(char::from_u32(number.try_into().ok()?)?),
+            NumberType::F32 | NumberType::F64 => return None,
+        })
+    }
+
+    /// Returns the number as an integer, with the bits of a `u64`. `None` of a float.
+    pub fn to_integer(self) -> Option<i64> {
+        Some(match self {
+            Number::S8(number) => number.into(),
+            Number::U8(number) => number.into(),
+            Number::S16(number) => number.into(),
+            Number::U16(number) => number.into(),
+            Number::S32(number) => number.into(),
+            Number::U32(number) => number.into(),
+            Number::S64(number) => number,
+            Number::U64(number) => number as i64,
+            Number::Bool(number) => number.into(),
+            Number::Char(number) => u32::from(number).into(),
+            Number::F32(_) | Number::F64(_) => return None,
+        })
+    }
+
+    /// Returns the float of this type that is nearest to this one. `None` of any other type.
+    pub fn from_float(of: NumberType, number: f64) -> Option<Number> {
+        match of {
+            NumberType::F32 => Some(Number::F32(number as f32)),
+            NumberType::F64 => Some(Number::F64(number)),
+            _ => None,
+        }
+    }
+
+    /// Returns the number if it is a float.
+    pub fn to_float(self) -> Option<f64> {
+        match self {
+            Number::F32(number) => Some(number.into()),
+            Number::F64(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// Returns the number of this type that has these bits. `None` if there is none, which happens only to bools and
     /// chars. Bits beyond the width of the type are left out.
     pub fn from_bits(of: NumberType, bits: u64) -> Option<Number> {

@@ -70,6 +70,57 @@ fn each_type_keeps_its_numbers_and_what_one_writes_all_see() {
 
 /// Row 4.2.
 #[test]
+fn integers_of_any_type_are_added_in_64_bits_as_they_are_in_their_own() {
+    for of in TYPES {
+        let (cells, _fd) = array(of, 3);
+        for by in [1, -1, 127, 128, -129, 65_536, i64::MAX, i64::MIN, 0x0101_0101_0101_0101] {
+            // What one adds to the element 1, the other adds to the element 2.
+            if matches!(of, NumberType::F32 | NumberType::F64 | NumberType::Bool | NumberType::Char) {
+                let error = cells.add_integer(0, by).unwrap_err();
+                assert!(matches!(error, CellError::NoArithmetic(_) | CellError::WrongType { .. }), "{of:?}: {error}");
+            } else {
+                let sum = cells.add(1, Number::from_bits(of, by as u64).unwrap()).unwrap();
+                assert_eq!(cells.add_integer(2, by), Ok(sum.to_integer().unwrap()), "{of:?} {by}");
+            }
+        }
+        assert_eq!(cells.load(0).unwrap(), Number::from_bits(of, 0).unwrap());
+    }
+    let (cells, fd) = array(NumberType::U8, 3);
+    assert_eq!(cells.add_integer(3, 1), Err(CellError::Index { index: 3, len: 3 }));
+    let reader = Cells::open(&read_only(&fd).unwrap(), NumberType::U8, 3).unwrap();
+    assert_eq!(reader.add_integer(0, 1), Err(CellError::ReadOnly));
+}
+
+/// Integers, bools and chars pass as 64 bits, and come back as they were; what a type does not have is none.
+#[test]
+fn numbers_pass_as_64_bits_and_come_back_as_they_were() {
+    for of in TYPES {
+        for nth in 0..300 {
+            let number = some(of, nth);
+            let back = match number.to_integer() {
+                Some(integer) => Number::from_integer(of, integer),
+                None => Number::from_float(of, number.to_float().unwrap()),
+            };
+            assert_eq!(back, Some(number));
+        }
+    }
+    for (of, number) in [
+        (NumberType::S8, 128),
+        (NumberType::U8, -1),
+        (NumberType::U16, 65_536),
+        (NumberType::S32, i64::MAX),
+        (NumberType::U32, -1),
+        (NumberType::Bool, 2),
+        (NumberType::Char, 0xd800),
+        (NumberType::F64, 0),
+    ] {
+        assert_eq!(Number::from_integer(of, number), None, "{of:?} {number}");
+    }
+    assert_eq!(Number::from_float(NumberType::S64, 0.0), None);
+}
+
+/// Row 4.2.
+#[test]
 fn a_sum_wraps_and_a_number_of_another_type_is_refused() {
     let add = |of, before, number| {
         let (cells, _fd) = array(of, 3);

@@ -8,4 +8,4 @@ wasmtime::component::bindgen!({
     trappable_error_type: { "wasmpool:shared/types.error" => super::refusal::Refusal },
 });
 
-pub use wasmpool::shared::{collections, numbers, pipes, queues, self_, sync, types};
+pub use wasmpool::shared::{cells, collections, numbers, pipes, queues, self_, sync, types};

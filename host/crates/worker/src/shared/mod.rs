@@ -1,5 +1,5 @@
 //! The guest's side of shared objects: the interfaces of `wit/shared.wit`, each a thin layer over what the manager process
-//! is asked ([`objects`]) or over shared memory ([`numbers`]).
+//! is asked ([`objects`]) or over shared memory ([`numbers`], and [`cells`] without handles).
 //!
 //! A worker has one [`SharedObjects`], and each instance its [`InstanceObjects`]. A handle of the guest is the place of
 //! the object among the grants, so opening one costs no memory here; only ends of pipes have something of their own.
@@ -9,6 +9,7 @@
 //! is `closed` after its item. What `init` holds is held by the item that the instance was made for.
 
 mod bindings;
+mod cells;
 mod collections;
 mod direct;
 mod numbers;
@@ -366,7 +367,7 @@ pub fn provides(interface: &str) -> bool {
         return false;
     };
     version.starts_with("0.1.")
-        && ["types", "self", "queues", "pipes", "numbers", "sync", "collections"].contains(&name)
+        && ["types", "self", "queues", "pipes", "numbers", "cells", "sync", "collections"].contains(&name)
 }
 
 /// Defines an interface of shared objects that a component imports.
@@ -384,6 +385,7 @@ pub fn link<T: Send + 'static>(
             .and_then(|()| direct::link_queues(linker, objects)),
         "pipes" => bindings::pipes::add_to_linker::<T, Has>(linker, objects),
         "numbers" => bindings::numbers::add_to_linker::<T, Has>(linker, objects),
+        "cells" => bindings::cells::add_to_linker::<T, Has>(linker, objects),
         "sync" => bindings::sync::add_to_linker::<T, Has>(linker, objects),
         "collections" => bindings::collections::add_to_linker::<T, Has>(linker, objects),
         _ => Ok(()),

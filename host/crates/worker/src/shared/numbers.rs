@@ -4,7 +4,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::numbers::{self as wit, Array, Host, HostArray, HostValue, Value};
 use super::bindings::types::Error;
-use super::refusal::{ObjectKind, Refusal, type_name};
+use super::refusal::{ObjectKind, Refusal, type_name, wrong_type};
 use super::{InstanceObjects, plain_drop};
 use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::cells::{CellError, Cells, Number, Numbers};
@@ -142,7 +142,7 @@ impl HostArray for InstanceObjects {
 const WIDEST: usize = 8;
 
 impl InstanceObjects {
-    fn memory(&self, place: u32) -> wasmtime::Result<&Cells> {
+    pub(super) fn memory(&self, place: u32) -> wasmtime::Result<&Cells> {
         let cells = self.shared.cells.get(place as usize).and_then(Option::as_ref);
         cells.ok_or_else(|| wasmtime::Error::msg("the task has a handle of numbers that it was never granted"))
     }
@@ -161,18 +161,17 @@ impl InstanceObjects {
     }
 
     #[cold]
-    fn refused(&self, place: u32, error: CellError) -> Refusal {
+    pub(super) fn refused(&self, place: u32, error: CellError) -> Refusal {
         let name = match self.shared.grant(place) {
             Ok(grant) => QuotedName::of(&grant.spec.name),
             Err(error) => return error.into(),
         };
         match error {
             CellError::Index { .. } | CellError::Range { .. } => Error::OutOfRange(format!("{name}: {error}")),
-            CellError::WrongType { is, given } => Error::WrongKind(format!(
-                "{name} holds {}, and the number is of type {}",
-                type_name(is),
-                type_name(given)
-            )),
+            CellError::WrongType { is, given } => wrong_type(name, is, given),
+            CellError::DoesNotFit { is, number } => {
+                Error::Invalid(format!("{name} holds {}, and {number} is none", type_name(is)))
+            }
             CellError::ReadOnly => Error::Denied(format!("{name} was granted without the right to write")),
             CellError::NoArithmetic(of) => {
                 Error::Invalid(format!("{name} holds {}, which is no number to compute with", type_name(of)))

@@ -169,6 +169,11 @@ pub fn wrong_kind(name: &str, is: ObjectKind, wanted: ObjectKind) -> Error {
     Error::WrongKind(format!("{} is {}, not {}", QuotedName::of(head(name, LONGEST_NAME)), is.a(), wanted.a()))
 }
 
+/// Returns the error of numbers that are of another type.
+pub fn wrong_type(name: QuotedName<'_>, is: NumberType, given: NumberType) -> Error {
+    Error::WrongKind(format!("{name} holds {}, and the number is of type {}", type_name(is), type_name(given)))
+}
+
 /// Returns the name of a type of number, as `--share` has it.
 pub fn type_name(number: NumberType) -> &'static str {
     match number {

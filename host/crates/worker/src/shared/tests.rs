@@ -117,7 +117,43 @@ fn a_value_that_is_granted_for_reading_cannot_be_written() {
     let mut reader = world.worker_with("reader", READ);
     reader.answers("load total", "3");
     reader.answers("??add total s64:1", "denied=`total` was granted without the right to write");
+    reader
+        .answers("?cell-add 0 0 1 ; ?cell-store 0 0 1 ; ?cell-swap 0 0 3 1 ; cell-load 0 0", "denied denied denied 3");
     reader.answers("?store total s64:1 ; ?swap total s64:3 s64:1 ; ?array-write hist 0 1", "denied denied denied");
+}
+
+#[test]
+fn numbers_are_reached_without_handles_as_well() {
+    let values = [
+        ("s8", NumberType::S8),
+        ("u64", NumberType::U64),
+        ("f32", NumberType::F32),
+        ("bool", NumberType::Bool),
+        ("char", NumberType::Char),
+    ];
+    let mut objects = values.map(|(name, of)| (name, ObjectForm::Value(of))).to_vec();
+    objects.extend([("hist", ObjectForm::Array(NumberType::U16, 3)), ("jobs", queue())]);
+    let world = World::of(&objects);
+    let mut worker = world.worker("w");
+    worker.answers("cell s8 s8 ; cell-add 0 0 127 ; cell-add 0 0 1 ; load s8", "0 127 -128 -128");
+    worker.answers("cell-store 0 0 -5 ; ?cell-store 0 0 300 ; ?cell-swap 0 0 -5 128", "ok invalid invalid");
+    worker.answers("cell-swap 0 0 -4 1 ; cell-swap 0 0 -5 1 ; cell-load 0 0", "-5 -5 1");
+    worker.answers("cell u64 u64 ; cell-store 1 0 -1 ; load u64 ; cell-add 1 0 1", "1 ok 18446744073709551615 0");
+    worker.answers("cell f32 f32 ; float-add 2 0 0.5 ; float-swap 2 0 0.5 0.1 ; load f32", "2 0.5 0.5 0.1");
+    worker.answers("float-store 2 0 0.25 ; float-load 2 0", "ok 0.25");
+    worker.answers("cell bool bool ; cell-store 3 0 1 ; load bool ; ?cell-store 3 0 2", "3 ok true invalid");
+    worker.answers("cell char char ; cell-store 4 0 223 ; load char ; ?cell-store 4 0 55296", "4 ok ß invalid");
+    worker.answers("?cell-add 3 0 1 ; ?cell-add 4 0 1 ; ?cell-add 2 0 1", "invalid invalid wrong-kind");
+    worker.answers("cells hist u16 ; cells-length 5 ; cell-add 5 2 7 ; array-load hist 2", "5 3 7 7");
+    worker.answers("?cell-load 5 3 ; ?cell-add 0 1 1", "out-of-range out-of-range");
+    worker.answers("??cell s8 u8", "wrong-kind=`s8` holds s8, and the number is of type u8");
+    worker.answers(
+        "?cell hist u16 ; ?cells s8 s8 ; ?cell jobs s8 ; ?cell other s8",
+        "wrong-kind wrong-kind wrong-kind not-granted",
+    );
+    worker.answers("?cell-load 2 0 ; ?float-load 0 0 ; ?float-store 0 0 1", "wrong-kind wrong-kind wrong-kind");
+    // What it makes up reaches nothing.
+    worker.answers("?cell-load 6 0 ; ?cell-store 4294967295 0 1 ; ?cells-length 7", "invalid invalid invalid");
 }
 
 #[test]
