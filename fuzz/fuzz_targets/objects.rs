@@ -29,7 +29,7 @@ enum Step {
 /// Words in which a participant has written what it likes.
 struct Hostile {
     words: Vec<u32>,
-    rings: Vec<(u16, Vec<u8>)>,
+    rings: Vec<(u16, Option<String>, Vec<u8>)>,
 }
 
 impl Hostile {
@@ -48,7 +48,7 @@ impl FastPath for Hostile {
     fn want_puts(&mut self, _: ParticipantId, _: u16, _: bool) {}
 
     fn puts_on_credit(&mut self, _: ParticipantId) -> Vec<PutOnCredit> {
-        self.rings.pop().map(|(object, message)| PutOnCredit { object, message }).into_iter().collect()
+        self.rings.pop().map(|(object, key, message)| PutOnCredit { object, key, message }).into_iter().collect()
     }
 
     fn send_ahead(&mut self, _: ParticipantId, object: u16, messages: &[&[u8]]) {
@@ -66,6 +66,22 @@ impl FastPath for Hostile {
     }
 
     fn wake_when_taken(&mut self, _: ParticipantId, _: u16, _: u32) {}
+
+    fn lend_lock(&mut self, _: ParticipantId, _: u16, _: bool) {}
+
+    fn want_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        self.word() & 1 == 0
+    }
+
+    fn holds_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        self.word() & 1 == 0
+    }
+
+    fn take_back_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        self.word() & 1 == 0
+    }
+
+    fn tell_change(&mut self, _: ParticipantId, _: u16) {}
 }
 
 fn forms() -> Vec<ObjectForm> {
@@ -128,7 +144,7 @@ impl World {
     }
 }
 
-fuzz_target!(|input: (Vec<(u8, Step)>, Vec<u32>, Vec<(u16, Vec<u8>)>)| {
+fuzz_target!(|input: (Vec<(u8, Step)>, Vec<u32>, Vec<(u16, Option<String>, Vec<u8>)>)| {
     let (steps, words, rings) = input;
     let mut fast = Hostile { words, rings };
     let specs: Vec<ObjectSpec> = forms()
@@ -147,7 +163,7 @@ fuzz_target!(|input: (Vec<(u8, Step)>, Vec<u32>, Vec<(u16, Vec<u8>)>)| {
             Step::Bytes(bytes) => bytes,
             Step::Frame { kind, head, payload } => {
                 let length = (head.len() as u32 + 1).to_le_bytes();
-                [&payload[..], &[kind % 4], &head, &length].concat()
+                [&payload[..], &[kind % 6], &head, &length].concat()
             }
             Step::Death => {
                 world.leave(now, place, &mut fast);
@@ -176,8 +192,16 @@ fuzz_target!(|input: (Vec<(u8, Step)>, Vec<u32>, Vec<(u16, Vec<u8>)>)| {
                         world.machine.ask(now, who, ticket, request, &mut fast, &mut outputs);
                     }
                     ParticipantFrame::PutOnCredit { object, message } => {
-                        let put = PutOnCredit { object, message };
+                        let put = PutOnCredit { object, key: None, message };
                         world.machine.put_on_credit(now, who, put, &mut fast, &mut outputs);
+                    }
+                    ParticipantFrame::SetOnCredit { object, key, value } => {
+                        let put = PutOnCredit { object, key: Some(key), message: value };
+                        world.machine.put_on_credit(now, who, put, &mut fast, &mut outputs);
+                    }
+                    ParticipantFrame::ItemBegan { item } => world.machine.item_began(who, item),
+                    ParticipantFrame::Released { object } => {
+                        world.machine.released(now, who, object, &mut fast, &mut outputs);
                     }
                     ParticipantFrame::ItemEnded { failed, .. } => {
                         let ending = if failed { ItemEnding::Failed } else { ItemEnding::Returned };

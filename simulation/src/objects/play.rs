@@ -1,11 +1,11 @@
 //! One run in virtual time: participants, the manager's loop round the machine, and the comparison of its answers.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use super::actors::Memory;
-use super::channels::{Channel, Channels, Doing, Sent};
+use super::channels::{Channel, Channels, Doing, Sent, Written};
 use super::figures::Figures;
 use super::noted::Noted;
 use super::queues::{Queue, Waiter, id_of};
@@ -43,7 +43,8 @@ enum Event {
 #[derive(Debug)]
 enum Call {
     Ask { ticket: Ticket, request: Request },
-    Put { object: u16, message: Vec<u8> },
+    Put { object: u16, key: Option<String>, message: Vec<u8> },
+    Released { object: u16 },
     ItemEnded { failed: bool },
     Leave,
     Tick,
@@ -87,6 +88,8 @@ impl<'a> Simulation<'a> {
                 messages: 1,
                 woken: false,
                 busy: Vec::new(),
+                written: Vec::new(),
+                found_free: Vec::new(),
                 broken: None,
             },
             references: world.objects.iter().map(Reference::new).collect(),
@@ -195,20 +198,7 @@ impl<'a> Simulation<'a> {
         let joined = self.machine.join(who, name.clone(), &grants, limits);
         promise!(joined.is_ok(), "{who} could not join: {joined:?}");
         self.channels.note(Noted::Joined { who, name: name.clone() });
-        let channel = Channel {
-            plan,
-            kind: actor.kind,
-            name,
-            in_flight: actor.in_flight,
-            rights: actor.rights.clone(),
-            favourite: actor.favourite,
-            alive: true,
-            ring: VecDeque::new(),
-            credit: BTreeMap::new(),
-            ahead: BTreeMap::new(),
-            doing: Doing::Nothing,
-            waiting: BTreeMap::new(),
-        };
+        let channel = Channel::new(plan, name, actor);
         self.channels.all.insert(who, channel);
         self.memories.insert(who, Memory::default());
         if plan.is_some() {
@@ -279,18 +269,95 @@ impl<'a> Simulation<'a> {
         let object = self.channels.some_object(who);
         let Some(memory) = self.memories.get(&who).cloned() else { return };
         let Some(mut request) = self.channels.some_request(who, object, &memory) else { return };
-        let is_queue = self.channels.queues.contains_key(&object);
-        if is_queue && self.channels.all.get(&who).is_some_and(|one| one.kind != ActorKind::Host) {
-            match &mut request.operation {
-                Operation::Put(message) => match self.channels.begin_put(who, object, std::mem::take(message)) {
-                    Ok(()) => return,
-                    Err(back) => *message = back,
-                },
-                Operation::Get { .. } if self.channels.take_ahead(who, object) => return,
-                _ => {}
-            }
+        let kind = self.channels.all.get(&who).map(|one| one.kind);
+        if kind.is_some_and(|kind| kind != ActorKind::Host) && self.does_without_asking(who, &mut request) {
+            return;
         }
         self.send(who, request);
+    }
+
+    /// Does what is asked without asking, if a worker can.
+    fn does_without_asking(&mut self, who: ParticipantId, request: &mut Request) -> bool {
+        let object = request.object;
+        let reference = self.references.get(usize::from(object));
+        let (is_list, is_dict) = reference.map_or((false, false), |one| (one.is_list(), one.is_dict()));
+        match &mut request.operation {
+            Operation::Put(message) if self.channels.queues.contains_key(&object) => {
+                match self.channels.begin_put(who, object, None, std::mem::take(message)) {
+                    Ok(()) => return true,
+                    Err(back) => *message = back,
+                }
+            }
+            Operation::ListExtend(values) if is_list => {
+                if let [value] = values.as_mut_slice() {
+                    match self.channels.begin_put(who, object, None, std::mem::take(value)) {
+                        Ok(()) => return true,
+                        Err(back) => *value = back,
+                    }
+                }
+            }
+            Operation::DictSet(key, value) if is_dict && self.channels.counts_versions(who, object) => {
+                match self.channels.begin_put(who, object, Some(key), std::mem::take(value)) {
+                    Ok(()) => return true,
+                    Err(back) => *value = back,
+                }
+            }
+            Operation::DictGet(key) if is_dict => {
+                self.take_written();
+                if let Some(copy) = self.channels.remembered(who, object, key) {
+                    let is = self.references.get(usize::from(object)).and_then(|reference| reference.entry(key));
+                    if copy.as_ref() != is {
+                        let what = format!("{who} remembers {copy:?} of {key:?} in {object}, which is {is:?}");
+                        self.channels.keep(Err(what));
+                    }
+                    return true;
+                }
+            }
+            Operation::Get { .. } => return self.channels.take_ahead(who, object),
+            Operation::Acquire if self.channels.acquire_lent(who, object) => {
+                let holder = self.references.get(usize::from(object)).and_then(Reference::holder);
+                if holder != Some(who) {
+                    self.channels.keep(Err(format!("{who} acquired the lock {object} of {holder:?}")));
+                }
+                self.memories.entry(who).or_default().held.push(object);
+                return true;
+            }
+            Operation::Release if self.channels.release_lent(who, object) => {
+                let memory = self.memories.entry(who).or_default();
+                if let Some(place) = memory.held.iter().position(|held| *held == object) {
+                    memory.held.swap_remove(place);
+                }
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Tells the references what was put on credit.
+    fn take_written(&mut self) {
+        for written in std::mem::take(&mut self.channels.written) {
+            let Written { who, object, key, message, version } = written;
+            let is =
+                self.references.get_mut(usize::from(object)).and_then(|reference| reference.put(who, key, message));
+            if is != version {
+                let what = format!("{who} counts the version {version:?} of an entry in {object}, which is {is:?}");
+                self.channels.keep(Err(what));
+            }
+        }
+    }
+
+    /// Tells a reference that a lent lock is free, if it is. The machine looks at that in the call that follows.
+    fn look_at_lock(&mut self, object: u16, expected: &mut Vec<(Key, Answer)>) {
+        let Some(reference) = self.references.get_mut(usize::from(object)) else { return };
+        if let Some(holder) = reference.holder()
+            && self.channels.has_released(holder, object)
+        {
+            reference.found_free(expected);
+            if let Some(lock) = self.channels.all.get_mut(&holder).and_then(|one| one.locks.get_mut(&object)) {
+                lock.told = true;
+            }
+        }
     }
 
     fn send(&mut self, who: ParticipantId, request: Request) {
@@ -298,6 +365,7 @@ impl<'a> Simulation<'a> {
         self.tickets += 1;
         self.channels.note(Noted::Asked { who, ticket, request: request.clone() });
         if let Some(channel) = self.channels.all.get_mut(&who) {
+            channel.asks(&request);
             channel.waiting.insert(ticket, request.clone());
             channel.ring.push_back(Sent::Ask { ticket, request });
         }
@@ -310,7 +378,11 @@ impl<'a> Simulation<'a> {
     /// Does something that no honest participant does.
     fn lie(&mut self, who: ParticipantId) {
         let object = self.channels.some_object(who);
-        let draw = self.channels.random.below(5);
+        let draw = self.channels.random.below(6);
+        // How it lies with credit for lists and dicts, and about locks, other tests check: the references would not know
+        // what to expect.
+        let is_queue = self.channels.queues.contains_key(&object);
+        let draw = if draw < 2 && !is_queue { 5 } else { draw };
         let much = self.channels.random.magnitude(u64::MAX);
         let message = self.channels.compose(100);
         if let Some(queue) = self.channels.queues.get_mut(&object).filter(|_| draw == 1) {
@@ -328,7 +400,9 @@ impl<'a> Simulation<'a> {
                 word.bytes = word.bytes.saturating_add(much);
             }
             // A put on credit that it may not have.
-            1 => channel.ring.push_back(Sent::Put { object, message }),
+            1 => channel.ring.push_back(Sent::Put { object, key: None, message }),
+            // A release that nobody waits for.
+            5 => channel.ring.push_back(Sent::Released { object }),
             // The ticket of a request that it waits for, or more requests than it may have in flight.
             2 => {
                 let request = Request { object, operation: Operation::Size, timeout: None };
@@ -362,7 +436,8 @@ impl<'a> Simulation<'a> {
             while let Some(sent) = self.channels.all.get_mut(&who).and_then(|channel| channel.ring.pop_front()) {
                 match sent {
                     Sent::Ask { ticket, request } => self.call(who, Call::Ask { ticket, request })?,
-                    Sent::Put { object, message } => self.call(who, Call::Put { object, message })?,
+                    Sent::Put { object, key, message } => self.call(who, Call::Put { object, key, message })?,
+                    Sent::Released { object } => self.call(who, Call::Released { object })?,
                     Sent::ItemEnded { failed } => self.call(who, Call::ItemEnded { failed })?,
                 }
             }
@@ -388,6 +463,13 @@ impl<'a> Simulation<'a> {
             }
         }
         let mut expected = Vec::new();
+        self.take_written();
+        for object in 0..self.references.len() as u16 {
+            let reference = self.references.get(usize::from(object));
+            if reference.is_some_and(|one| one.deadline().is_some_and(|at| at <= now)) {
+                self.look_at_lock(object, &mut expected);
+            }
+        }
         self.references.iter_mut().for_each(|reference| reference.tick(now, &mut expected));
         let name = self.channels.all.get(&who).map(|channel| channel.name.clone()).unwrap_or_default();
         let mut shutdown = None;
@@ -406,15 +488,15 @@ impl<'a> Simulation<'a> {
                 self.channels.note(Noted::Handled { who, ticket });
                 self.machine.ask(now, who, ticket, request, &mut self.channels, &mut outputs);
             }
-            Call::Put { object, message } => {
-                let put = PutOnCredit { object, message };
+            Call::Put { object, key, message } => {
+                let put = PutOnCredit { object, key, message };
                 self.machine.put_on_credit(now, who, put, &mut self.channels, &mut outputs);
             }
+            Call::Released { object } => {
+                self.machine.released(now, who, object, &mut self.channels, &mut outputs);
+            }
             Call::ItemEnded { failed } => {
-                for reference in &mut self.references {
-                    reference.drop_waits(who, true, &mut expected);
-                    reference.end(who, &name, failed, &mut expected);
-                }
+                self.end_in_references(who, &name, failed, true, &mut expected);
                 self.channels.note(Noted::ItemEnded { who });
                 let ending = if failed { ItemEnding::Failed } else { ItemEnding::Returned };
                 self.machine.item_ended(now, who, ending, &mut self.channels, &mut outputs);
@@ -424,10 +506,8 @@ impl<'a> Simulation<'a> {
                 return self.check(expected, outputs, None, Some(who));
             }
             Call::Leave => {
-                for reference in &mut self.references {
-                    reference.drop_waits(who, false, &mut expected);
-                    reference.end(who, &name, true, &mut expected);
-                }
+                self.end_in_references(who, &name, true, false, &mut expected);
+                self.references.iter_mut().for_each(|reference| reference.left(who));
                 self.channels.note(Noted::Left { who });
                 self.machine.leave(now, who, &mut self.channels, &mut outputs);
                 return self.leave(who, expected, outputs);
@@ -438,6 +518,25 @@ impl<'a> Simulation<'a> {
             }
         }
         self.check(expected, outputs, shutdown, None)
+    }
+
+    /// Ends an item in all references. `answered` says whether it is told what became of its requests.
+    fn end_in_references(
+        &mut self,
+        who: ParticipantId,
+        name: &str,
+        failed: bool,
+        answered: bool,
+        expected: &mut Vec<(Key, Answer)>,
+    ) {
+        for (number, reference) in (0..).zip(&mut self.references) {
+            reference.drop_waits(who, answered, expected);
+            // It is not abandoned if it was released without asking.
+            match reference.holder() == Some(who) && self.channels.has_released(who, number) {
+                true => reference.found_free(expected),
+                false => reference.end(who, name, failed, expected),
+            }
+        }
     }
 
     fn leave(&mut self, who: ParticipantId, expected: Vec<(Key, Answer)>, outputs: Outputs) -> Result<(), Violation> {
@@ -490,8 +589,14 @@ impl<'a> Simulation<'a> {
         }
         let deadline = request.timeout.and_then(|timeout| now.checked_add(timeout));
         let at_once = self.channels.world.at_once;
+        if matches!(request.operation, Operation::Acquire | Operation::Release | Operation::IsLocked) {
+            self.look_at_lock(request.object, expected);
+        }
+        let on_the_way = self.channels.who_is_on_the_way(request.object).filter(|who| *who != key.0);
+        let lent = self.channels.on_the_way(request.object);
         let Some(reference) = self.references.get_mut(usize::from(request.object)) else { return Ok(()) };
         if reference.decides() {
+            reference.lent(on_the_way, lent);
             reference.ask(key, &request.operation, deadline, now, at_once, expected);
         } else if let Some(queue) = self.channels.queues.get_mut(&request.object) {
             queue.asked(key, &request.operation, deadline, doubtful)?;
@@ -507,6 +612,11 @@ impl<'a> Simulation<'a> {
         shutdown: Option<(Key, u16, bool)>,
         ended: Option<ParticipantId>,
     ) -> Result<(), Violation> {
+        for object in std::mem::take(&mut self.channels.found_free) {
+            if let Some(reference) = self.references.get_mut(usize::from(object)) {
+                reference.found_free(&mut expected);
+            }
+        }
         if let Some(violation) = self.channels.broken.take() {
             return Err(violation);
         }
@@ -642,8 +752,14 @@ impl<'a> Simulation<'a> {
             }
             (Operation::OpenEnd(end), Ok(_)) => memory.ends.push((object, *end)),
             (Operation::CloseEnd(end), Ok(_)) => memory.ends.retain(|own| *own != (object, *end)),
-            (_, Ok(Reply::Entry(Some((_, version))))) => memory.version = Some(*version),
-            (_, Ok(Reply::Entry(None))) => memory.version = None,
+            (Operation::DictGet(name), Ok(Reply::Entry(copy))) => {
+                memory.version = copy.as_ref().map(|(_, version)| *version);
+                channel.remember(object, name, copy.clone());
+            }
+            (Operation::DictSet(name, value), Ok(Reply::Number(version))) => {
+                channel.was_told(object, *version);
+                channel.remember(object, name, Some((value.clone(), *version)));
+            }
             (_, Err(ObjectError::Full | ObjectError::Empty | ObjectError::Timeout)) => self.figures.timed_out += 1,
             _ => {}
         }

@@ -63,6 +63,8 @@ enum State {
     Dict {
         entries: BTreeMap<String, (Vec<u8>, u64)>,
         version: u64,
+        /// Version of an entry that this participant has yet to put.
+        on_the_way: Option<(ParticipantId, u64)>,
     },
     List(Vec<Vec<u8>>),
     Pipe(Pipe),
@@ -74,6 +76,8 @@ enum State {
 pub(super) struct Reference {
     state: State,
     quota: ObjectQuota,
+    /// Entries and bytes that are on the way.
+    lent: (u64, u64),
     line: Vec<Waiter>,
 }
 
@@ -94,12 +98,14 @@ impl Reference {
             }
             ObjectForm::Event => State::Event { set: false },
             ObjectForm::Barrier { parties } => State::Barrier { parties, broken: false, met: Vec::new() },
-            ObjectForm::Dict | ObjectForm::Namespace => State::Dict { entries: BTreeMap::new(), version: 0 },
+            ObjectForm::Dict | ObjectForm::Namespace => {
+                State::Dict { entries: BTreeMap::new(), version: 0, on_the_way: None }
+            }
             ObjectForm::List => State::List(Vec::new()),
             ObjectForm::Pipe { duplex } => State::Pipe(Pipe::new(duplex, spec.quota)),
             _ => State::Other,
         };
-        Reference { state, quota: spec.quota, line: Vec::new() }
+        Reference { state, quota: spec.quota, lent: (0, 0), line: Vec::new() }
     }
 
     /// Returns true if this object's answers are known in advance.
@@ -260,10 +266,75 @@ impl Reference {
                 out.extend(all.map(|(number, waiter)| (waiter.key, Ok(Reply::Number(number as u64)))));
                 Some(Ok(Reply::Number(others)))
             }
-            (State::Dict { entries, version }, operation) => Some(dict(entries, version, &self.quota, operation)),
-            (State::List(elements), operation) => Some(list(elements, &self.quota, operation)),
+            (State::Dict { entries, version, .. }, operation) => {
+                Some(dict(entries, version, &beside(&self.quota, self.lent), operation))
+            }
+            (State::List(elements), operation) => Some(list(elements, &beside(&self.quota, self.lent), operation)),
             (State::Pipe(_) | State::Other, _) => None,
             (_, _) => Some(Err(ObjectError::Invalid(String::new()))),
+        }
+    }
+
+    /// Takes note of what is on the way, of which the credit was taken back by now, since another asks.
+    pub(super) fn lent(&mut self, on_the_way: Option<ParticipantId>, lent: (u64, u64)) {
+        self.lent = lent;
+        if let State::Dict { version, on_the_way: known, .. } = &mut self.state
+            && let Some(who) = on_the_way
+            && known.is_none()
+        {
+            *version += 1;
+            *known = Some((who, *version));
+        }
+    }
+
+    /// Adds what was put on credit, and returns the version of an entry.
+    pub(super) fn put(&mut self, who: ParticipantId, key: Option<String>, message: Vec<u8>) -> Option<u64> {
+        match (&mut self.state, key) {
+            (State::List(elements), None) => {
+                elements.push(message);
+                None
+            }
+            (State::Dict { entries, version, on_the_way }, Some(key)) => {
+                let reserved = on_the_way.take_if(|(of, _)| *of == who);
+                if reserved.is_none() {
+                    *version += 1;
+                }
+                let version = reserved.map_or(*version, |(_, reserved)| reserved);
+                entries.insert(key, (message, version));
+                Some(version)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns an entry of a dict.
+    pub(super) fn entry(&self, key: &str) -> Option<&(Vec<u8>, u64)> {
+        if let State::Dict { entries, .. } = &self.state { entries.get(key) } else { None }
+    }
+
+    /// Returns true of a dict.
+    pub(super) fn is_dict(&self) -> bool {
+        matches!(self.state, State::Dict { .. })
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.state, State::List(_))
+    }
+
+    /// Returns who holds the lock.
+    pub(super) fn holder(&self) -> Option<ParticipantId> {
+        if let State::Lock { holder, .. } = &self.state { *holder } else { None }
+    }
+
+    /// Takes note that the holder has released the lock without asking.
+    pub(super) fn found_free(&mut self, out: Out) {
+        self.pass_on(out);
+    }
+
+    /// Forgets what a participant had on the way that has ended.
+    pub(super) fn left(&mut self, who: ParticipantId) {
+        if let State::Dict { on_the_way, .. } = &mut self.state {
+            on_the_way.take_if(|(of, _)| *of == who);
         }
     }
 
@@ -407,6 +478,11 @@ impl Reference {
             _ => true,
         }
     }
+}
+
+/// Returns the quota without what is lent.
+fn beside(quota: &ObjectQuota, (entries, bytes): (u64, u64)) -> ObjectQuota {
+    ObjectQuota { entries: quota.entries.saturating_sub(entries), bytes: quota.bytes.saturating_sub(bytes) }
 }
 
 fn quota_allows(entries: usize, bytes: usize, quota: &ObjectQuota) -> Result<(), ObjectError> {

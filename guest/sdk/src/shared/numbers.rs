@@ -24,6 +24,10 @@ pub trait Number: Copy + sealed::Sealed {
     #[doc(hidden)]
     fn add(self, cell: u32, index: u32) -> Result<Self, types::Error>;
     #[doc(hidden)]
+    fn minimum(self, cell: u32, index: u32) -> Result<Self, types::Error>;
+    #[doc(hidden)]
+    fn maximum(self, cell: u32, index: u32) -> Result<Self, types::Error>;
+    #[doc(hidden)]
     fn compare_exchange(self, cell: u32, index: u32, expected: Self) -> Result<Self, types::Error>;
     #[doc(hidden)]
     fn into_many(numbers: &[Self]) -> AnyMany;
@@ -36,7 +40,7 @@ pub trait Number: Copy + sealed::Sealed {
 
 macro_rules! numbers {
     ($($rust:ty, $variant:ident, $plain:ty, $from_plain:expr, $same:expr,
-        $load:ident, $store:ident, $add:ident, $exchange:ident;)*) => {$(
+        $load:ident, $store:ident, $add:ident, $min:ident, $max:ident, $exchange:ident;)*) => {$(
         impl sealed::Sealed for $rust {}
         impl Number for $rust {
             const TYPE: NumberType = NumberType::$variant;
@@ -51,6 +55,14 @@ macro_rules! numbers {
 
             fn add(self, cell: u32, index: u32) -> Result<Self, types::Error> {
                 cells::$add(cell, index, self as $plain).map($from_plain)
+            }
+
+            fn minimum(self, cell: u32, index: u32) -> Result<Self, types::Error> {
+                cells::$min(cell, index, self as $plain).map($from_plain)
+            }
+
+            fn maximum(self, cell: u32, index: u32) -> Result<Self, types::Error> {
+                cells::$max(cell, index, self as $plain).map($from_plain)
             }
 
             fn compare_exchange(self, cell: u32, index: u32, expected: Self) -> Result<Self, types::Error> {
@@ -78,7 +90,7 @@ macro_rules! integers {
     ($($rust:ty, $variant:ident, $from:expr;)*) => {
         numbers! {$(
             $rust, $variant, i64, $from, |a, b| a == b,
-            load_integer, store_integer, add_integer, compare_exchange_integer;
+            load_integer, store_integer, add_integer, min_integer, max_integer, compare_exchange_integer;
         )*}
     };
 }
@@ -98,9 +110,9 @@ integers! {
 
 numbers! {
     f32, F32, f64, |plain| plain as f32, |a, b| a.to_bits() == b.to_bits(),
-    load_float, store_float, add_float, compare_exchange_float;
+    load_float, store_float, add_float, min_float, max_float, compare_exchange_float;
     f64, F64, f64, |plain| plain, |a, b| a.to_bits() == b.to_bits(),
-    load_float, store_float, add_float, compare_exchange_float;
+    load_float, store_float, add_float, min_float, max_float, compare_exchange_float;
 }
 
 /// A number that tasks share (`--share NAME=value:TYPE`). No operation waits, and each is atomic.
@@ -154,7 +166,7 @@ impl<T: Number> Value<T> {
     ///
     /// [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
     pub fn min(&self, number: T) -> Result<T, Error> {
-        typed(self.value.min(number.into_any())?)
+        Ok(number.minimum(self.cell, 0)?)
     }
 
     /// Sets the value to `number` if that is greater, as [`Value::min`] does if it is less.
@@ -163,7 +175,7 @@ impl<T: Number> Value<T> {
     ///
     /// Those of [`Value::min`].
     pub fn max(&self, number: T) -> Result<T, Error> {
-        typed(self.value.max(number.into_any())?)
+        Ok(number.maximum(self.cell, 0)?)
     }
 
     /// Stores `replacement` if the value is `expected`, in one step. Returns the value before as `Ok` if it was replaced, and as
@@ -259,7 +271,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Invalid`] of a `bool` or a `char`.
     pub fn min(&self, index: u32, number: T) -> Result<T, Error> {
-        typed(self.array.min(index, number.into_any())?)
+        Ok(number.minimum(self.cell, index)?)
     }
 
     /// Sets an element to `number` if that is greater, as [`Array::min`] does if it is less.
@@ -268,7 +280,7 @@ impl<T: Number> Array<T> {
     ///
     /// Those of [`Array::min`].
     pub fn max(&self, index: u32, number: T) -> Result<T, Error> {
-        typed(self.array.max(index, number.into_any())?)
+        Ok(number.maximum(self.cell, index)?)
     }
 
     /// Stores `replacement` if the element is `expected`, in one step. Returns the element before as `Ok` if it was replaced, and

@@ -17,7 +17,14 @@ const LONG: usize = 64 << 10;
 /// Something that a participant sent, in its order.
 #[derive(Debug)]
 pub enum Sent {
-    Ask { ticket: u32, request: Request },
+    Ask {
+        ticket: u32,
+        request: Request,
+    },
+    /// A lock that was lent to it and is wanted.
+    Released {
+        object: u16,
+    },
     ItemEnded(ItemEnding),
     ItemBegan(u64),
 }
@@ -93,7 +100,13 @@ impl Peer {
             };
             left = left.saturating_sub(frame.len() + size_of::<u32>());
             match ParticipantFrame::decode(frame) {
-                Ok(ParticipantFrame::PutOnCredit { object, message }) => puts.push(PutOnCredit { object, message }),
+                Ok(ParticipantFrame::PutOnCredit { object, message }) => {
+                    puts.push(PutOnCredit { object, key: None, message });
+                }
+                Ok(ParticipantFrame::SetOnCredit { object, key, value }) => {
+                    puts.push(PutOnCredit { object, key: Some(key), message: value });
+                }
+                Ok(ParticipantFrame::Released { object }) => self.sent.push_back(Sent::Released { object }),
                 Ok(ParticipantFrame::Ask { ticket, request }) => self.sent.push_back(Sent::Ask { ticket, request }),
                 // Which item it was matters to nobody: a participant has one at a time.
                 Ok(ParticipantFrame::ItemEnded { failed, .. }) => {
@@ -310,6 +323,30 @@ impl FastPath for Peers {
         self.again |= distance(batch.first, next) >= taken;
         if let Some(peer) = self.all.get_mut(&participant) {
             peer.channel.expect_bell();
+        }
+    }
+
+    fn lend_lock(&mut self, participant: ParticipantId, object: u16, nests: bool) {
+        if let Some(peer) = self.all.get(&participant) {
+            peer.channel.words(object).lock.lend(nests);
+        }
+    }
+
+    fn want_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        self.all.get(&participant).is_none_or(|peer| peer.channel.words(object).lock.want())
+    }
+
+    fn holds_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        self.all.get(&participant).is_some_and(|peer| peer.channel.words(object).lock.is_held())
+    }
+
+    fn take_back_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        self.all.get(&participant).is_some_and(|peer| peer.channel.words(object).lock.take_back())
+    }
+
+    fn tell_change(&mut self, participant: ParticipantId, object: u16) {
+        if let Some(peer) = self.all.get(&participant) {
+            peer.channel.words(object).changes.tell();
         }
     }
 }

@@ -202,6 +202,9 @@ impl<'a> Serving<'a> {
                     self.machine.ask(now(), id, ticket, request, &mut self.peers, &mut self.outputs);
                 }
                 Sent::ItemBegan(item) => self.machine.item_began(id, item),
+                Sent::Released { object } => {
+                    self.machine.released(now(), id, object, &mut self.peers, &mut self.outputs);
+                }
                 Sent::ItemEnded(ending) => {
                     self.machine.item_ended(now(), id, ending, &mut self.peers, &mut self.outputs);
                 }

@@ -18,6 +18,8 @@ pub struct Dict {
     /// The last version that was given. No two changes of a dict have the same, so a key that was removed and set again
     /// never has a version that it had before.
     version: u64,
+    /// Room that is reserved for entries that are set without asking.
+    pub(crate) lent: Usage,
 }
 
 #[derive(Clone, Debug)]
@@ -84,10 +86,24 @@ impl Dict {
 
     fn set(&mut self, key: String, value: Vec<u8>, quota: &ObjectQuota) -> Result<u64, ObjectError> {
         let after = key.len() + value.len();
-        self.usage = self.usage.changed(self.length(&key), Some(after)).within(quota)?;
+        self.usage = self.usage.changed(self.length(&key), Some(after)).within_beside(self.lent, quota)?;
         self.version += 1;
         self.entries.insert(key, Entry { value, version: self.version });
         Ok(self.version)
+    }
+
+    /// Returns a number of versions that nothing else will have, of which this is the first.
+    pub(crate) fn reserve(&mut self, versions: u64) -> u64 {
+        let first = self.version + 1;
+        self.version += versions;
+        first
+    }
+
+    /// Sets an entry for which there is room.
+    pub(crate) fn set_reserved(&mut self, key: String, value: Vec<u8>, version: u64) {
+        let after = key.len() + value.len();
+        self.usage = self.usage.changed(self.length(&key), Some(after));
+        self.entries.insert(key, Entry { value, version });
     }
 
     /// Sets all entries or none. Of a key that occurs twice, the last value remains.
@@ -98,7 +114,7 @@ impl Dict {
         for (key, after) in lengths {
             usage = usage.changed(self.length(key), Some(after));
         }
-        self.usage = usage.within(quota)?;
+        self.usage = usage.within_beside(self.lent, quota)?;
         for (key, value) in entries {
             self.version += 1;
             self.entries.insert(key, Entry { value, version: self.version });

@@ -1,4 +1,4 @@
-//! The ways past the machine that a stream of puts or gets takes: credits and messages ahead.
+//! The ways past the machine: what a participant does without asking.
 //!
 //! A put on credit and a message taken ahead cost no round trip. The machine decides who may do it, and how much. The
 //! manager keeps the words in the memory that it shares with each participant, and the simulation keeps plain numbers.
@@ -13,6 +13,14 @@
 //! ahead of a queue. Before its item ends, a participant gives back what it has not taken, by lowering the limit to
 //! what it took: the next item must not take in the name of this one.
 //!
+//! Elements of a list and entries of a dict are put on credit as messages are.
+//!
+//! **Lent locks.** Who is given a lock has it lent until somebody else wants it, or its item ends. It releases and acquires
+//! it in its word meanwhile, and tells the manager of a release only if the word says that the lock is wanted.
+//!
+//! **What is remembered.** A participant may answer a read of a dict by itself, with what it was answered before or has set,
+//! until it is told that somebody else changed the dict. It looks at that at each read.
+//!
 //! The words can be written by the participant, so nothing that is read from them is believed: the machine has a ledger
 //! of its own, and takes from a word no more than it had put there.
 
@@ -25,11 +33,20 @@ pub struct Credit {
     pub bytes: u64,
 }
 
-/// A message that a participant has put on credit.
+/// Something that a participant has put on credit: a message, an element that is appended to a list, or an entry of a dict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutOnCredit {
     pub object: u16,
+    /// Key of an entry of a dict.
+    pub key: Option<String>,
     pub message: Vec<u8>,
+}
+
+impl PutOnCredit {
+    /// Returns the bytes that it costs.
+    pub fn cost(&self) -> usize {
+        self.key.as_ref().map_or(0, String::len) + self.message.len()
+    }
 }
 
 pub trait FastPath {
@@ -59,9 +76,24 @@ pub trait FastPath {
 
     /// Asks the participant to wake the manager as soon as it has taken this many of its last batch.
     fn wake_when_taken(&mut self, participant: ParticipantId, object: u16, taken: u32);
+
+    /// Lends a lock to the participant, which holds it from now on. It may be acquired again by its holder if it `nests`.
+    fn lend_lock(&mut self, participant: ParticipantId, object: u16, nests: bool);
+
+    /// Says that a lent lock is wanted. Returns true if it is free: then it is not lent any more.
+    fn want_lock(&mut self, participant: ParticipantId, object: u16) -> bool;
+
+    /// Returns true if the participant holds the lock that was lent to it.
+    fn holds_lock(&mut self, participant: ParticipantId, object: u16) -> bool;
+
+    /// Takes a lent lock back. Returns true if it was held.
+    fn take_back_lock(&mut self, participant: ParticipantId, object: u16) -> bool;
+
+    /// Tells the participant that somebody else changed the object: what it remembers of it is not true any more.
+    fn tell_change(&mut self, participant: ParticipantId, object: u16);
 }
 
-/// No participant has a fast path: each put and each get is asked for.
+/// No participant has a fast path: all is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoFastPath;
 
@@ -89,4 +121,21 @@ impl FastPath for NoFastPath {
     }
 
     fn wake_when_taken(&mut self, _: ParticipantId, _: u16, _: u32) {}
+
+    fn lend_lock(&mut self, _: ParticipantId, _: u16, _: bool) {}
+
+    /// A lock that is not in the word stays with its holder.
+    fn want_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        false
+    }
+
+    fn holds_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        true
+    }
+
+    fn take_back_lock(&mut self, _: ParticipantId, _: u16) -> bool {
+        true
+    }
+
+    fn tell_change(&mut self, _: ParticipantId, _: u16) {}
 }

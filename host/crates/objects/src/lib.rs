@@ -14,9 +14,11 @@
 
 pub mod contents;
 mod context;
+mod credits;
 pub mod dict;
 mod events;
 pub mod fast;
+mod lent;
 mod line;
 pub mod list;
 mod machine;

@@ -16,6 +16,8 @@ use crate::usage::{Usage, page};
 pub struct List {
     elements: VecDeque<Vec<u8>>,
     usage: Usage,
+    /// Room that is reserved for elements that are appended without asking.
+    pub(crate) lent: Usage,
 }
 
 impl List {
@@ -42,12 +44,12 @@ impl List {
             Operation::ListExtend(values) => {
                 let mut usage = self.usage;
                 values.iter().for_each(|value| usage.add(value.len()));
-                self.usage = usage.within(quota)?;
+                self.usage = usage.within_beside(self.lent, quota)?;
                 self.elements.extend(values);
                 Reply::Done
             }
             Operation::ListInsert(index, value) => {
-                self.usage = self.usage.changed(None, Some(value.len())).within(quota)?;
+                self.usage = self.usage.changed(None, Some(value.len())).within_beside(self.lent, quota)?;
                 self.elements.insert(self.place(index), value);
                 Reply::Done
             }
@@ -71,11 +73,17 @@ impl List {
             }
             Operation::Length => Reply::Number(self.usage.entries),
             Operation::Empty => {
-                *self = List::default();
+                *self = List { lent: self.lent, ..List::default() };
                 Reply::Done
             }
             _ => return Err(ObjectError::Invalid("a list has no such operation".into())),
         })
+    }
+
+    /// Appends an element for which there is room.
+    pub(crate) fn push_reserved(&mut self, value: Vec<u8>) {
+        self.usage.add(value.len());
+        self.elements.push_back(value);
     }
 
     pub fn usage(&self) -> Usage {
@@ -104,7 +112,7 @@ impl List {
 
     fn set(&mut self, at: usize, value: Vec<u8>, quota: &ObjectQuota) -> Result<(), ObjectError> {
         if let Some(element) = self.elements.get_mut(at) {
-            self.usage = self.usage.changed(Some(element.len()), Some(value.len())).within(quota)?;
+            self.usage = self.usage.changed(Some(element.len()), Some(value.len())).within_beside(self.lent, quota)?;
             *element = value;
         }
         Ok(())

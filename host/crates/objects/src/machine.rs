@@ -50,8 +50,8 @@ struct Kept {
 
 /// The shared objects of a run, and who waits for them.
 ///
-/// The caller reads what participants sent and calls [`Machine::ask`], [`Machine::put_on_credit`] and
-/// [`Machine::item_ended`] for it in the order in which each participant sent it, and [`Machine::leave`] when its
+/// The caller reads what participants sent and calls [`Machine::ask`], [`Machine::put_on_credit`],
+/// [`Machine::released`] and [`Machine::item_ended`] for it in the order in which each participant sent it, and [`Machine::leave`] when its
 /// process has ended. It calls [`Machine::tick`] at [`Machine::next_deadline`], and whenever a participant woke it.
 #[derive(Debug)]
 pub struct Machine {
@@ -206,17 +206,28 @@ impl Machine {
         self.settle(object, now, fast, outputs);
     }
 
-    fn accept(
+    fn accept(&mut self, participant: ParticipantId, put: PutOnCredit, fast: &mut dyn FastPath, outputs: &mut Outputs) {
+        let number = put.object;
+        let accepted =
+            self.with_object(number, fast, outputs, |object, context| object.put_on_credit(participant, put, context));
+        if accepted != Some(true) {
+            violation(participant, "put more than it had credit for", outputs);
+        }
+    }
+
+    /// Takes note that a participant has released a lock that was lent to it and is wanted.
+    pub fn released(
         &mut self,
+        now: Time,
         participant: ParticipantId,
-        PutOnCredit { object: number, message }: PutOnCredit,
+        object: u16,
         fast: &mut dyn FastPath,
         outputs: &mut Outputs,
     ) {
-        let accepted = self
-            .with_object(number, fast, outputs, |object, context| object.put_on_credit(participant, message, context));
-        if accepted != Some(true) {
-            violation(participant, "put more than it had credit for", outputs);
+        self.tick(now, fast, outputs);
+        if self.participants.get(&participant).is_some_and(|member| member.grants.contains_key(&object)) {
+            // Whether it has, its word says.
+            self.settle(object, now, fast, outputs);
         }
     }
 

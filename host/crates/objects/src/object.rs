@@ -1,13 +1,13 @@
 //! One object of any kind.
 
 use smallvec::SmallVec;
-use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
+use wasmpool_core::share::{ObjectForm, ObjectSpec};
 
 use crate::contents::Contents;
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
-use crate::dict::Dict;
 use crate::events::ParticipantId;
-use crate::list::List;
+use crate::fast::PutOnCredit;
+use crate::lent::{LentDict, LentList};
 use crate::operation::Operation;
 use crate::pipe::Pipe;
 use crate::queue::Queue;
@@ -27,8 +27,8 @@ pub(crate) enum Object {
     Event(Event),
     Condition(Condition),
     Barrier(Barrier),
-    Dict(Dict, ObjectQuota),
-    List(List, ObjectQuota),
+    Dict(Box<LentDict>),
+    List(Box<LentList>),
     /// Values and arrays are in the memory of those who use them.
     Mapped,
 }
@@ -38,14 +38,14 @@ impl Object {
         match spec.form {
             ObjectForm::Queue { capacity } => Object::Queue(Box::new(Queue::new(capacity, spec.quota))),
             ObjectForm::Pipe { duplex } => Object::Pipe(Box::new(Pipe::new(duplex, spec.quota))),
-            ObjectForm::Lock => Object::Lock(Lock::new(false)),
-            ObjectForm::Rlock => Object::Lock(Lock::new(true)),
+            ObjectForm::Lock => Object::Lock(Lock::lent(false)),
+            ObjectForm::Rlock => Object::Lock(Lock::lent(true)),
             ObjectForm::Semaphore { slots, bounded } => Object::Semaphore(Semaphore::new(slots, bounded)),
             ObjectForm::Event => Object::Event(Event::default()),
             ObjectForm::Condition => Object::Condition(Condition::new()),
             ObjectForm::Barrier { parties } => Object::Barrier(Barrier::new(parties)),
-            ObjectForm::Dict | ObjectForm::Namespace => Object::Dict(Dict::default(), spec.quota),
-            ObjectForm::List => Object::List(List::default(), spec.quota),
+            ObjectForm::Dict | ObjectForm::Namespace => Object::Dict(Box::new(LentDict::new(spec.quota))),
+            ObjectForm::List => Object::List(Box::new(LentList::new(spec.quota))),
             ObjectForm::Value(_) | ObjectForm::Array(..) => Object::Mapped,
         }
     }
@@ -59,8 +59,8 @@ impl Object {
             Object::Event(event) => event.ask(asker, &operation, context),
             Object::Condition(condition) => condition.ask(asker, &operation, context),
             Object::Barrier(barrier) => barrier.ask(asker, &operation, context),
-            Object::Dict(dict, quota) => Step::Answer(dict.apply(operation, quota)),
-            Object::List(list, quota) => Step::Answer(list.apply(operation, quota)),
+            Object::Dict(dict) => dict.ask(asker, operation, context),
+            Object::List(list) => list.ask(asker, operation, context),
             Object::Mapped => Step::Answer(Err(wrong_kind("a number in shared memory"))),
         }
     }
@@ -108,20 +108,25 @@ impl Object {
 
     /// Takes back what the participant itself holds, which has ended.
     pub(crate) fn left(&mut self, participant: ParticipantId, context: &mut Context) {
-        if let Object::Queue(queue) = self {
-            queue.left(participant, context);
+        match self {
+            Object::Queue(queue) => queue.left(participant, context),
+            Object::Dict(dict) => dict.left(participant, context),
+            Object::List(list) => list.left(participant, context),
+            _ => {}
         }
     }
 
-    /// Adds a message that was put on credit. Returns false if there was no credit for it.
+    /// Adds what was put on credit. Returns false if there was no credit for it.
     pub(crate) fn put_on_credit(
         &mut self,
         participant: ParticipantId,
-        message: Vec<u8>,
+        put: PutOnCredit,
         context: &mut Context,
     ) -> bool {
         match self {
-            Object::Queue(queue) => queue.put_on_credit(participant, message, context),
+            Object::Queue(queue) if put.key.is_none() => queue.put_on_credit(participant, put.message, context),
+            Object::Dict(dict) => dict.put_on_credit(participant, put, context),
+            Object::List(list) => list.put_on_credit(participant, put, context),
             _ => false,
         }
     }
@@ -130,15 +135,21 @@ impl Object {
     pub(crate) fn creditors(&self) -> SmallVec<[ParticipantId; 2]> {
         match self {
             Object::Queue(queue) => queue.creditors(),
+            Object::Dict(dict) => dict.creditors(),
+            Object::List(list) => list.creditors(),
             _ => SmallVec::new(),
         }
     }
 
-    /// Looks at what was taken, and says what is wanted. Returns the participants that were just told that their puts
+    /// Looks at what was taken or released, and says what is wanted. Returns the participants that were just told that their puts
     /// are wanted, and may have put something before.
     pub(crate) fn settle(&mut self, context: &mut Context) -> SmallVec<[ParticipantId; 2]> {
         match self {
             Object::Queue(queue) => queue.settle(context),
+            Object::Lock(lock) => {
+                lock.settle(context);
+                SmallVec::new()
+            }
             _ => SmallVec::new(),
         }
     }
@@ -156,11 +167,11 @@ impl Object {
             Object::Semaphore(semaphore) => Some(Contents::Slots(semaphore.slots())),
             Object::Event(event) => Some(Contents::Flag(event.is_set())),
             Object::Condition(condition) => Some(Contents::Flag(condition.is_held())),
-            Object::Dict(dict, _) => {
+            Object::Dict(dict) => {
                 let entries = dict.entries().map(|(key, value)| (key.to_owned(), value.to_owned()));
                 Some(Contents::Entries(entries.collect()))
             }
-            Object::List(list, _) => Some(Contents::Sequence(list.elements().map(<[u8]>::to_vec).collect())),
+            Object::List(list) => Some(Contents::Sequence(list.elements().map(<[u8]>::to_vec).collect())),
             Object::Pipe(_) | Object::Barrier(_) | Object::Mapped => None,
         }
     }
@@ -172,12 +183,8 @@ impl Object {
             (Object::Semaphore(semaphore), Contents::Slots(slots)) => semaphore.fill(slots),
             (Object::Event(event), Contents::Flag(set)) => event.fill(set),
             // Neither can be refused: the quotas were checked.
-            (Object::Dict(dict, quota), Contents::Entries(entries)) => {
-                drop(dict.apply(Operation::DictSetMany(entries.into_iter().collect()), quota));
-            }
-            (Object::List(list, quota), Contents::Sequence(all)) => {
-                drop(list.apply(Operation::ListExtend(all), quota));
-            }
+            (Object::Dict(dict), Contents::Entries(entries)) => dict.fill(entries.into_iter().collect()),
+            (Object::List(list), Contents::Sequence(all)) => list.fill(all),
             _ => {}
         }
     }

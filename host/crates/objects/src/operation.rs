@@ -133,6 +133,26 @@ pub enum Operation {
     Empty,
 }
 
+impl Operation {
+    /// Returns true for operations that change a dict or a list.
+    pub(crate) fn changes_entries(&self) -> bool {
+        matches!(
+            self,
+            Operation::DictSet(..)
+                | Operation::DictSetMany(_)
+                | Operation::DictCompareAndSet { .. }
+                | Operation::DictPop(_)
+                | Operation::DictIncrement(..)
+                | Operation::ListSet(..)
+                | Operation::ListCompareAndSet { .. }
+                | Operation::ListExtend(_)
+                | Operation::ListInsert(..)
+                | Operation::ListPop(_)
+                | Operation::Empty
+        )
+    }
+}
+
 /// The answer to an operation that succeeded. Each operation has one form of answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reply {

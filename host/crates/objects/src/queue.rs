@@ -1,7 +1,6 @@
 //! Queues: messages in one order, from any number of producers to any number of consumers.
 
 mod ahead;
-mod credits;
 mod deliveries;
 mod store;
 
@@ -9,13 +8,13 @@ use smallvec::SmallVec;
 use wasmpool_core::share::ObjectQuota;
 
 use crate::context::{Asker, Context, Ending, Step, wrong_kind};
+use crate::credits::Credits;
 use crate::events::{ParticipantId, Violation};
 use crate::line::Line;
 use crate::operation::{Answer, ObjectError, Operation, Reply};
 use crate::usage::{PAGE, Usage};
 use crate::waits::WaitId;
 use ahead::Ahead;
-use credits::Credits;
 use deliveries::Deliveries;
 use store::{Message, Store};
 

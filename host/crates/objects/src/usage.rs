@@ -39,16 +39,29 @@ impl Usage {
 
     /// Refuses what is more than the quota.
     pub(crate) fn within(self, quota: &ObjectQuota) -> Result<Usage, ObjectError> {
-        if self.entries > quota.entries {
+        self.within_beside(Usage::default(), quota)
+    }
+
+    /// Refuses what is more than the quota together with what is `lent`.
+    pub(crate) fn within_beside(self, lent: Usage, quota: &ObjectQuota) -> Result<Usage, ObjectError> {
+        if self.entries.saturating_add(lent.entries) > quota.entries {
             return Err(ObjectError::Quota(format!("the object may have {0} entries (`:entries={0}`)", quota.entries)));
         }
-        if self.bytes > quota.bytes {
+        if self.bytes.saturating_add(lent.bytes) > quota.bytes {
             return Err(ObjectError::Quota(format!(
                 "the object may have {0} bytes, keys included (`:bytes={0}`)",
                 quota.bytes
             )));
         }
         Ok(self)
+    }
+}
+
+/// Returns the room that is left beside what is used and lent.
+pub(crate) fn room(used: Usage, lent: Usage, quota: &ObjectQuota) -> Usage {
+    Usage {
+        entries: quota.entries.saturating_sub(used.entries).saturating_sub(lent.entries),
+        bytes: quota.bytes.saturating_sub(used.bytes).saturating_sub(lent.bytes),
     }
 }
 

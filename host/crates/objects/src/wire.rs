@@ -29,6 +29,10 @@ pub enum ParticipantFrame {
     Ask { ticket: u32, request: Request },
     /// A message for a queue, for which the participant had credit. It is not answered.
     PutOnCredit { object: u16, message: Vec<u8> },
+    /// An entry for a dict, for which the participant had credit. It is not answered.
+    SetOnCredit { object: u16, key: String, value: Vec<u8> },
+    /// A lock that was lent to the participant, and is wanted, was released. It is not answered.
+    Released { object: u16 },
     /// The item with this number has ended, and with it all that it holds. It failed if it did not come to its end.
     ItemEnded { item: u64, failed: bool },
     /// The item with this index in its run has begun, and may hold something from now on.
@@ -69,6 +73,8 @@ const ASK: u8 = 0;
 const PUT_ON_CREDIT: u8 = 1;
 const ITEM_ENDED: u8 = 2;
 const ITEM_BEGAN: u8 = 3;
+const SET_ON_CREDIT: u8 = 4;
+const RELEASED: u8 = 5;
 const ANSWER: u8 = 16;
 const AHEAD: u8 = 17;
 
@@ -97,6 +103,24 @@ pub fn put_on_credit(object: u16, message: &[u8]) -> Frame<'_> {
     writer.u8(PUT_ON_CREDIT);
     writer.u16(object);
     writer.payload(message);
+    Frame(writer.finish())
+}
+
+/// Makes the frame of [`ParticipantFrame::SetOnCredit`].
+pub fn set_on_credit<'a>(object: u16, key: &'a str, value: &'a [u8]) -> Frame<'a> {
+    let mut writer = Writer::default();
+    writer.u8(SET_ON_CREDIT);
+    writer.u16(object);
+    writer.text(key);
+    writer.payload(value);
+    Frame(writer.finish())
+}
+
+/// Makes the frame of [`ParticipantFrame::Released`].
+pub fn released<'a>(object: u16) -> Frame<'a> {
+    let mut writer = Writer::default();
+    writer.u8(RELEASED);
+    writer.u16(object);
     Frame(writer.finish())
 }
 
@@ -160,6 +184,15 @@ impl ParticipantFrame {
         match reader.u8()? {
             ASK => Ok(ParticipantFrame::Ask { ticket: reader.u32()?, request: operations::read(reader)? }),
             PUT_ON_CREDIT => Ok(ParticipantFrame::PutOnCredit { object: reader.u16()?, message: reader.payload()? }),
+            SET_ON_CREDIT => {
+                let (object, key) = (reader.u16()?, reader.text()?);
+                Ok(ParticipantFrame::SetOnCredit { object, key, value: reader.payload()? })
+            }
+            RELEASED => {
+                let object = reader.u16()?;
+                reader.end()?;
+                Ok(ParticipantFrame::Released { object })
+            }
             ITEM_ENDED => {
                 let (item, failed) = (reader.u64()?, reader.bool()?);
                 reader.end()?;
@@ -178,6 +211,8 @@ impl ParticipantFrame {
         match self {
             ParticipantFrame::Ask { ticket, request } => ask(*ticket, request),
             ParticipantFrame::PutOnCredit { object, message } => put_on_credit(*object, message),
+            ParticipantFrame::SetOnCredit { object, key, value } => set_on_credit(*object, key, value),
+            ParticipantFrame::Released { object } => released(*object),
             ParticipantFrame::ItemEnded { item, failed } => item_ended(*item, *failed),
             ParticipantFrame::ItemBegan { item } => item_began(*item),
         }

@@ -50,6 +50,19 @@ fn increments_of_an_entry_and_swaps_of_a_value_by_many_are_exact() {
     assert_eq!(place.read("out.json"), json!({ "seen": { "hits": "2000" } }));
 }
 
+/// Row 5.1: each reads the sum, and sets it in a second step.
+#[test]
+fn sums_of_many_that_a_lock_guards_are_exact() {
+    let place = Place::new();
+    orders(&["gate=lock", "seen=dict"])
+        .args(["-j", "4", "--share-out"])
+        .arg(place.path("out.json"))
+        .input("guarded gate seen 500\n".repeat(8))
+        .run()
+        .exits(0);
+    assert_eq!(place.read("out.json")["seen"], json!({ "sum": "4000" }));
+}
+
 /// Row 2.2: what one producer puts comes in its order, whoever gets it.
 #[test]
 fn messages_of_a_producer_keep_their_order() {

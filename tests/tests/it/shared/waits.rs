@@ -68,6 +68,26 @@ fn what_was_put_is_seen_by_every_get_that_starts_later() {
     }
 }
 
+/// Row 2.6, for dicts and lists.
+#[test]
+fn what_was_set_or_appended_is_seen_by_whoever_asks_later() {
+    let shares = ["seen=namespace", "all=list", "go=queue", "back=queue"];
+    let (mut asks, mut changes, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for nth in 0..300 {
+        asks.push("put go x - ; get back - ; ns-get seen key ; list-length all".to_owned());
+        wanted.push(format!("ok x {nth} {}", nth + 1));
+        changes.push(format!("get go - ; ns-set seen key {nth} ; push all {nth} ; put back x -"));
+        // Now and then the one that asks sets as well, and is the only one that does.
+        if nth % 10 == 0 {
+            asks.push(["ns-set seen key own ; ns-get seen key"; 3].join(" ; "));
+            wanted.push(["ok own"; 3].join(" "));
+        }
+    }
+    let input = format!("{}\n{}\n", asks.join(" ; "), changes.join(" ; "));
+    let output = orders(&shares).args(["-j", "2"]).input(input).run().exits(0);
+    assert_eq!(super::endings(&output)[0], wanted.join(" "));
+}
+
 /// Row 0.9.
 #[test]
 fn who_waits_is_served_first_come_first_served() {

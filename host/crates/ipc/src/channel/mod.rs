@@ -1,8 +1,8 @@
 //! Communication between a participant (a worker or the host) and the process that manages shared objects.
 //!
 //! A channel is shared memory ([`region`]) and a socket. The memory has a ring of requests and a ring of answers, a page
-//! of positions and sleep words, and two words for each object ([`words`]), by which a participant puts and gets
-//! messages without a question. The socket only wakes a side that sleeps, and its end tells that the other side is gone.
+//! of positions and sleep words, and words for each object ([`words`], [`lock_word`]), by which a participant puts, gets and
+//! acquires without a question. The socket only wakes a side that sleeps, and its end tells that the other side is gone.
 //!
 //! What passes through a ring are frames: a length and that many bytes. A frame that is longer than the ring passes in
 //! pieces. Whoever forms frames should write a message first and what is said of it behind it: the reader then has the
@@ -13,6 +13,7 @@
 
 #[cfg(not(loom))]
 pub mod client;
+pub mod lock_word;
 #[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]

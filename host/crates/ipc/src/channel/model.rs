@@ -6,6 +6,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
+use super::lock_word::Released;
 use super::words::{Credit, ObjectWords, Taken, distance};
 use crate::wake::{Fenced, SleepReason, SleepWord};
 
@@ -81,6 +82,7 @@ fn in_orders(manager: fn(&Channel), participant: fn(&Channel)) {
     builder.check(move || {
         let channel = Arc::new(Channel::default());
         channel.words.credit.grant(Credit::capped(2, 10));
+        channel.words.lock.lend(false);
         let other = Arc::clone(&channel);
         let thread = thread::spawn(move || participant(&other));
         manager(&channel);
@@ -172,6 +174,37 @@ fn a_manager_that_awaits_a_message_taken_ahead_hears_of_it() {
             for number in 0..2 {
                 if channel.words.ahead.take(number) == Taken::TakenAndDue {
                     channel.rung[MANAGER].ring();
+                }
+            }
+        },
+    );
+}
+
+/// The participant acquires and releases a lock that is lent to it, and the manager wants it for somebody else.
+#[test]
+fn a_lent_lock_is_held_by_one_at_a_time_and_its_release_is_heard_of() {
+    in_orders(
+        |channel| {
+            let lock = &channel.words.lock;
+            if !lock.want() {
+                channel.manager_waits_for(1);
+                assert!(lock.want(), "its release was told");
+            }
+            assert_eq!(channel.tail.fetch_add(1, Ordering::Relaxed), 0, "both hold it");
+        },
+        |channel| {
+            let lock = &channel.words.lock;
+            // It holds the lock at first, and perhaps once more.
+            for is_last in [false, true] {
+                assert_eq!(channel.tail.load(Ordering::Relaxed), 0, "both hold it");
+                if lock.release() == Released::ReleasedAndWanted {
+                    channel.head.fetch_add(1, Ordering::Release);
+                    if channel.manager_waits.waker().must_ring(SleepReason::News) {
+                        channel.rung[MANAGER].ring();
+                    }
+                }
+                if is_last || !lock.acquire() {
+                    return;
                 }
             }
         },

@@ -1,4 +1,4 @@
-//! The words of an object in a channel, by which a participant puts and gets messages without a question.
+//! The words of an object in a channel, by which a participant puts, gets and acquires without a question.
 //!
 //! Either side changes a word by atomic operations only, and each pattern of bits is a valid word. The manager keeps its
 //! own account and believes only what agrees with it.
@@ -8,14 +8,35 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::lock_word::LockWord;
 use crate::wake::Fenced;
 
-/// The words of one object.
+/// The words of one object. Which of them are used depends on its kind.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct ObjectWords {
     pub credit: CreditWord,
     pub ahead: AheadWord,
+    pub lock: LockWord,
+    pub changes: ChangeWord,
+}
+
+/// How often the manager has told the participant that an object was changed by somebody else. What the participant
+/// remembers of the object is true as long as that number stays the same.
+#[derive(Debug, Default)]
+pub struct ChangeWord(AtomicU64);
+
+impl ChangeWord {
+    /// Returns the number. What is remembered has to be asked for after this, and the number has to be the same when the
+    /// answer has come, and when it is used.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Tells of a change. Called by the manager before it answers anybody who could know of the change.
+    pub fn tell(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// What a participant may put into an object without asking: a number of entries, and their bytes together.

@@ -8,6 +8,7 @@ mod deadlines;
 mod events;
 mod fast_path;
 mod hostile;
+mod lent;
 mod locks;
 mod pipes;
 mod queues;

@@ -17,8 +17,19 @@ pub(super) struct Words {
     pub(super) bells: Vec<ParticipantId>,
     /// Participants that say that they took any number of messages.
     pub(super) liars: BTreeMap<ParticipantId, u32>,
+    /// Locks that are lent.
+    pub(super) locks: BTreeMap<Key, LentLock>,
+    /// Participants that were told of a change, since a test last looked.
+    pub(super) changed: Vec<ParticipantId>,
     /// A message that is written just before its participant could see that puts are wanted.
     pub(super) late: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LentLock {
+    pub(super) held: bool,
+    pub(super) wanted: bool,
+    pub(super) nests: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +54,12 @@ impl Words {
 
     /// Writes a message into the ring, whether or not credit was subtracted.
     pub(super) fn write(&mut self, participant: ParticipantId, object: u16, message: &[u8]) {
-        let put = PutOnCredit { object, message: message.to_vec() };
+        self.write_entry(participant, object, None, message);
+    }
+
+    /// Writes a message into the ring, or an entry of a dict if there is a key.
+    pub(super) fn write_entry(&mut self, participant: ParticipantId, object: u16, key: Option<&str>, message: &[u8]) {
+        let put = PutOnCredit { object, key: key.map(str::to_owned), message: message.to_vec() };
         self.rings.entry(participant).or_default().push_back(put);
         if self.wanted.get(&(participant, object)) == Some(&true) {
             self.bells.push(participant);
@@ -75,9 +91,24 @@ impl Words {
         for (_, batch) in self.ahead.iter_mut().filter(|((who, _), _)| *who == participant) {
             batch.limit = batch.taken;
         }
+        self.locks.retain(|(who, _), lock| *who != participant || lock.held);
+    }
+
+    /// Acquires a lock without asking, if it is lent.
+    pub(super) fn acquire(&mut self, participant: ParticipantId) -> bool {
+        let lock = self.locks.get_mut(&(participant, 0)).filter(|lock| !lock.held && !lock.wanted);
+        lock.map(|lock| lock.held = true).is_some()
+    }
+
+    /// Releases a lock that is lent. Returns true if the manager has to be told.
+    pub(super) fn release(&mut self, participant: ParticipantId) -> bool {
+        let lock = self.locks.get_mut(&(participant, 0)).expect("it is lent");
+        assert!(std::mem::take(&mut lock.held), "it is held");
+        lock.wanted
     }
 
     pub(super) fn forget(&mut self, participant: ParticipantId) {
+        self.locks.retain(|(who, _), _| *who != participant);
         self.credits.retain(|(who, _), _| *who != participant);
         self.ahead.retain(|(who, _), _| *who != participant);
         self.rings.remove(&participant);
@@ -145,5 +176,32 @@ impl FastPath for Words {
         if let Some(batch) = self.ahead.get_mut(&(participant, object)) {
             batch.threshold = Some(taken);
         }
+    }
+
+    fn lend_lock(&mut self, participant: ParticipantId, object: u16, nests: bool) {
+        let before = self.locks.insert((participant, object), LentLock { held: true, wanted: false, nests });
+        assert!(before.is_none(), "it is lent already");
+    }
+
+    fn want_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        let Some(lock) = self.locks.get_mut(&(participant, object)) else { return true };
+        lock.wanted = true;
+        if !lock.held {
+            self.locks.remove(&(participant, object));
+            return true;
+        }
+        false
+    }
+
+    fn holds_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        self.locks.get(&(participant, object)).is_some_and(|lock| lock.held)
+    }
+
+    fn take_back_lock(&mut self, participant: ParticipantId, object: u16) -> bool {
+        self.locks.remove(&(participant, object)).is_some_and(|lock| lock.held)
+    }
+
+    fn tell_change(&mut self, participant: ParticipantId, _: u16) {
+        self.changed.push(participant);
     }
 }

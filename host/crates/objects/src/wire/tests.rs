@@ -151,6 +151,9 @@ fn participant_frame() -> impl Strategy<Value = ParticipantFrame> {
             ParticipantFrame::Ask { ticket, request: Request { object, operation, timeout } }
         }),
         1 => (any::<u16>(), bytes()).prop_map(|(object, message)| ParticipantFrame::PutOnCredit { object, message }),
+        1 => (any::<u16>(), ".{0,20}", bytes())
+            .prop_map(|(object, key, value)| ParticipantFrame::SetOnCredit { object, key, value }),
+        1 => any::<u16>().prop_map(|object| ParticipantFrame::Released { object }),
         1 => any::<(u64, bool)>().prop_map(|(item, failed)| ParticipantFrame::ItemEnded { item, failed }),
         1 => any::<u64>().prop_map(|item| ParticipantFrame::ItemBegan { item }),
     ]

@@ -3,6 +3,7 @@
 use std::sync::mpsc::Receiver;
 
 use wasmpool_core::share::ObjectForm;
+use wasmpool_ipc::channel::words::Credit;
 use wasmpool_objects::operation::{Acquisition, Operation, Reply};
 use wasmpool_objects::wire;
 use wasmpool_run::shared::SharedEvent;
@@ -41,6 +42,34 @@ fn a_put_without_credit_ends_its_sender_alone() {
     let (_listening, told) = told(&objects);
     let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
     hostile.channel.send(&wire::put_on_credit(1, b"message").parts(), true).unwrap();
+    is_reported(&told, &mut hostile, &mut other, "credit");
+}
+
+#[test]
+fn an_entry_or_an_element_without_credit_ends_its_sender_alone() {
+    let frames = [wire::set_on_credit(1, "key", b"value").to_vec(), wire::put_on_credit(1, b"value").to_vec()];
+    for form in [ObjectForm::Dict, ObjectForm::List, ObjectForm::Lock] {
+        for frame in &frames {
+            let objects = objects(&[spec("gate", ObjectForm::Lock), spec("other", form.clone())]);
+            let (_listening, told) = told(&objects);
+            let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+            hostile.channel.send(&[frame], true).unwrap();
+            is_reported(&told, &mut hostile, &mut other, "credit");
+        }
+    }
+}
+
+/// It has written into its own word that it has credit.
+#[test]
+fn credit_that_a_participant_gave_itself_ends_it_alone() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("seen", ObjectForm::Dict)]);
+    let (_listening, told) = told(&objects);
+    let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+    hostile.channel.words(1).credit.grant(Credit::capped(10, 1000));
+    let frame = wire::set_on_credit(1, "key", b"value");
+    assert!(hostile.channel.send_on_credit(1, 8, &frame.parts()).unwrap());
+    // Whoever asks has it read.
+    assert_eq!(other.ask(1, Operation::Length, SOON), Ok(Reply::Number(0)));
     is_reported(&told, &mut hostile, &mut other, "credit");
 }
 

@@ -13,6 +13,7 @@ mod ends;
 mod fast;
 mod host;
 mod hostile;
+mod lent;
 mod support;
 
 use std::process::exit;

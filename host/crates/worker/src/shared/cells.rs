@@ -33,6 +33,14 @@ impl Host for InstanceObjects {
         self.known_cells(cell, |cells| cells.add_integer(index, number))
     }
 
+    fn min_integer(&mut self, cell: u32, index: u32, number: i64) -> Result<i64, Refusal> {
+        self.known_cells(cell, |cells| to_integer(cells, cells.min(index, integer(cells, number)?)?))
+    }
+
+    fn max_integer(&mut self, cell: u32, index: u32, number: i64) -> Result<i64, Refusal> {
+        self.known_cells(cell, |cells| to_integer(cells, cells.max(index, integer(cells, number)?)?))
+    }
+
     fn compare_exchange_integer(
         &mut self,
         cell: u32,
@@ -56,6 +64,14 @@ impl Host for InstanceObjects {
 
     fn add_float(&mut self, cell: u32, index: u32, number: f64) -> Result<f64, Refusal> {
         self.known_cells(cell, |cells| to_float(cells, cells.add(index, float(cells, number)?)?))
+    }
+
+    fn min_float(&mut self, cell: u32, index: u32, number: f64) -> Result<f64, Refusal> {
+        self.known_cells(cell, |cells| to_float(cells, cells.min(index, float(cells, number)?)?))
+    }
+
+    fn max_float(&mut self, cell: u32, index: u32, number: f64) -> Result<f64, Refusal> {
+        self.known_cells(cell, |cells| to_float(cells, cells.max(index, float(cells, number)?)?))
     }
 
     fn compare_exchange_float(

@@ -1,13 +1,21 @@
 //! Shared objects that the manager process of the run keeps, over a channel.
+//!
+//! Much is done without asking: messages, elements of lists and entries of dicts are put on credit, messages are taken
+//! that were sent ahead, locks are acquired while they are lent ([`locks`]), and entries of dicts are remembered ([`copies`]).
+
+mod copies;
+mod locks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
 use super::objects::{Lost, Objects};
+use copies::Copies;
+use locks::LentLocks;
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::words::NUMBERS;
-use wasmpool_objects::operation::{Answer, ObjectError, Operation, Reply, Request};
+use wasmpool_objects::operation::{Acquisition, Answer, ObjectError, Operation, Reply, Request};
 use wasmpool_objects::wire::{self, Frame, ManagerFrame};
 
 /// A worker has one request under way at a time.
@@ -22,6 +30,9 @@ pub struct RemoteObjects {
     channel: ChannelClient,
     /// Messages that were sent ahead, by the numbers of their queues.
     ahead: BTreeMap<u16, Ahead>,
+    locks: LentLocks,
+    /// What is remembered of dicts, by their numbers.
+    copies: BTreeMap<u16, Copies>,
     /// Number of the item.
     item: u64,
 }
@@ -61,7 +72,7 @@ impl From<io::Error> for Lost {
 
 impl RemoteObjects {
     pub fn new(channel: ChannelClient) -> RemoteObjects {
-        RemoteObjects { channel, ahead: BTreeMap::new(), item: 0 }
+        RemoteObjects { channel, ahead: BTreeMap::new(), locks: LentLocks::default(), copies: BTreeMap::new(), item: 0 }
     }
 
     fn send(&mut self, frame: &Frame<'_>, wake: bool) -> Result<(), Lost> {
@@ -105,10 +116,120 @@ impl RemoteObjects {
     }
 }
 
+impl RemoteObjects {
+    /// Asks the manager, and waits for its answer.
+    fn ask_manager(&mut self, request: &Request) -> Result<Answer, Lost> {
+        self.send(&wire::ask(TICKET, request), true)?;
+        self.answer()
+    }
+
+    fn acquire(&mut self, request: &Request) -> Result<Answer, Lost> {
+        let object = request.object;
+        if self.locks.acquire(object, &self.channel) {
+            return Ok(Ok(Reply::Acquired(Acquisition::Acquired)));
+        }
+        let answer = self.ask_manager(request)?;
+        if matches!(answer, Ok(Reply::Acquired(Acquisition::Acquired | Acquisition::Abandoned(_)))) {
+            self.locks.acquired(object, &self.channel);
+        }
+        Ok(answer)
+    }
+
+    fn release(&mut self, request: &Request) -> Result<Answer, Lost> {
+        let object = request.object;
+        match self.locks.release(object, &self.channel) {
+            Some(true) => self.send(&wire::released(object), true)?,
+            Some(false) => {}
+            None => return self.ask_manager(request),
+        }
+        Ok(Ok(Reply::Done))
+    }
+
+    /// Returns an entry of a dict.
+    fn entry(&mut self, request: &Request, key: &str) -> Result<Answer, Lost> {
+        let object = request.object;
+        let changes = self.channel.words(object).changes.count();
+        let copies = self.copies.entry(object).or_default();
+        copies.look(changes);
+        if let Some(copy) = copies.get(key) {
+            return Ok(Ok(Reply::Entry(copy.clone())));
+        }
+        let answer = self.ask_manager(request)?;
+        if let Ok(Reply::Entry(entry)) = &answer {
+            self.remember(object, changes, key.to_owned(), entry.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Sets an entry of a dict.
+    fn set_entry(&mut self, request: Request) -> Result<Answer, Lost> {
+        let Request { object, operation: Operation::DictSet(key, value), timeout } = request else {
+            return Ok(Err(ObjectError::Invalid("this is not to set an entry of a dict".to_owned())));
+        };
+        let changes = self.channel.words(object).changes.count();
+        let copies = self.copies.entry(object).or_default();
+        copies.look(changes);
+        if let Some(version) = copies.next_version() {
+            let cost = (key.len() + value.len()) as u64;
+            let is_sent =
+                self.channel.send_on_credit(object, cost, &wire::set_on_credit(object, &key, &value).parts())?;
+            if is_sent {
+                copies.has_set(version);
+                copies.keep(changes, key, Some((value, version)));
+                return Ok(Ok(Reply::Number(version)));
+            }
+        }
+        let request = Request { object, operation: Operation::DictSet(key, value), timeout };
+        let answer = self.ask_manager(&request)?;
+        if let (Ok(Reply::Number(version)), Operation::DictSet(key, value)) = (&answer, request.operation) {
+            self.copies.entry(object).or_default().has_set(*version);
+            self.remember(object, changes, key, Some((value, *version)));
+        }
+        Ok(answer)
+    }
+
+    /// Remembers an entry that was asked for after `changes` was read.
+    fn remember(&mut self, object: u16, changes: u64, key: String, copy: copies::Remembered) {
+        let now = self.channel.words(object).changes.count();
+        let copies = self.copies.entry(object).or_default();
+        copies.look(now);
+        copies.keep(changes, key, copy);
+    }
+
+    /// Appends an element to a list.
+    fn append(&mut self, request: &Request, value: &[u8]) -> Result<Answer, Lost> {
+        let frame = wire::put_on_credit(request.object, value);
+        if self.channel.send_on_credit(request.object, value.len() as u64, &frame.parts())? {
+            return Ok(Ok(Reply::Done));
+        }
+        self.ask_manager(request)
+    }
+}
+
 impl Objects for RemoteObjects {
     fn ask(&mut self, request: Request) -> Result<Answer, Lost> {
-        self.send(&wire::ask(TICKET, &request), true)?;
-        self.answer()
+        match &request.operation {
+            Operation::Acquire => self.acquire(&request),
+            Operation::Release => self.release(&request),
+            Operation::DictGet(key) => self.entry(&request, key),
+            Operation::DictSet(..) => self.set_entry(request),
+            Operation::ListExtend(values) => match values.as_slice() {
+                [value] => self.append(&request, value),
+                _ => self.ask_manager(&request),
+            },
+            Operation::DictSetMany(_)
+            | Operation::DictCompareAndSet { .. }
+            | Operation::DictPop(_)
+            | Operation::DictIncrement(..)
+            | Operation::Empty => {
+                // The manager tells of changes by others only.
+                if let Some(copies) = self.copies.get_mut(&request.object) {
+                    copies.forget();
+                }
+                self.ask_manager(&request)
+            }
+            _ => self.ask_manager(&request),
+        }
     }
 
     fn put(&mut self, object: u16, message: &[u8], timeout: Option<Duration>) -> Result<Answer, Lost> {
@@ -157,6 +278,7 @@ impl Objects for RemoteObjects {
             ahead.clear();
             self.channel.words(*object).ahead.give_back();
         }
+        self.locks.give_back(&self.channel);
         self.item += 1;
         self.send(&wire::item_ended(self.item, failed), true)
     }

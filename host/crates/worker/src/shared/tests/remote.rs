@@ -11,7 +11,7 @@ use wasmpool_ipc::channel;
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::server::ChannelServer;
 use wasmpool_ipc::channel::words::Credit;
-use wasmpool_objects::operation::{Operation, Reply, Request};
+use wasmpool_objects::operation::{Acquisition, Answer, ObjectError, Operation, Reply, Request};
 use wasmpool_objects::wire::{self, ManagerFrame, ParticipantFrame};
 
 fn pair() -> (RemoteObjects, ChannelServer) {
@@ -137,6 +137,194 @@ fn messages_ahead_are_given_back_at_the_end_of_the_item() {
     assert_eq!([get(&mut objects), get(&mut objects)], ["a", "b"]);
     objects.item_ended(true).unwrap();
     assert_eq!([get(&mut objects), get(&mut objects)], ["c", "d"]);
+    played.join().unwrap();
+}
+
+/// Asks an object for something, without a timeout.
+fn ask(objects: &mut RemoteObjects, object: u16, operation: Operation) -> Answer {
+    objects.ask(Request { object, operation, timeout: None }).unwrap()
+}
+
+const ACQUIRED: Answer = Ok(Reply::Acquired(Acquisition::Acquired));
+const DONE: Answer = Ok(Reply::Done);
+
+/// Lends a lock to whoever asks for it.
+fn lend(server: &mut ChannelServer, object: u16, nests: bool) {
+    assert_eq!(next(server), asked(object, Operation::Acquire));
+    server.words(object).lock.lend(nests);
+    answer(server, Reply::Acquired(Acquisition::Acquired));
+}
+
+#[test]
+fn a_lent_lock_is_acquired_and_released_without_asking_until_it_is_wanted() {
+    let (mut objects, mut server) = pair();
+    let played = thread::spawn(move || {
+        lend(&mut server, 1, false);
+        // Nothing came meanwhile, and it is held.
+        assert_eq!(next(&mut server), asked(0, Operation::Size));
+        assert!(!server.words(1).lock.want());
+        answer(&mut server, Reply::Number(0));
+        assert_eq!(next(&mut server), ParticipantFrame::Released { object: 1 });
+        assert!(server.words(1).lock.want());
+        assert_eq!(next(&mut server), asked(1, Operation::Acquire));
+        answer(&mut server, Reply::Acquired(Acquisition::TimedOut));
+        assert_eq!(next(&mut server), asked(1, Operation::Release));
+        send(&mut server, ManagerFrame::Answer { ticket: 0, answer: Err(ObjectError::NotHeld) });
+    });
+    for _ in 0..100 {
+        assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+        assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+    }
+    assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+    ask(&mut objects, 0, Operation::Size).unwrap();
+    assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+    assert_eq!(ask(&mut objects, 1, Operation::Acquire), Ok(Reply::Acquired(Acquisition::TimedOut)));
+    assert_eq!(ask(&mut objects, 1, Operation::Release), Err(ObjectError::NotHeld));
+    played.join().unwrap();
+}
+
+#[test]
+fn the_next_item_neither_acquires_nor_releases_a_lock_in_the_name_of_the_last() {
+    for holds in [false, true] {
+        let (mut objects, mut server) = pair();
+        let played = thread::spawn(move || {
+            lend(&mut server, 1, false);
+            assert!(matches!(next(&mut server), ParticipantFrame::ItemEnded { .. }));
+            assert_eq!(server.words(1).lock.take_back(), holds);
+            assert_eq!(next(&mut server), asked(1, Operation::Release));
+            send(&mut server, ManagerFrame::Answer { ticket: 0, answer: Err(ObjectError::NotHeld) });
+            lend(&mut server, 1, false);
+        });
+        assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+        if !holds {
+            assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+        }
+        objects.item_ended(false).unwrap();
+        assert_eq!(ask(&mut objects, 1, Operation::Release), Err(ObjectError::NotHeld));
+        assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+        played.join().unwrap();
+    }
+}
+
+#[test]
+fn a_lent_rlock_is_released_as_often_as_it_was_acquired() {
+    let (mut objects, mut server) = pair();
+    let played = thread::spawn(move || {
+        lend(&mut server, 1, true);
+        for free in [false, true] {
+            assert_eq!(next(&mut server), asked(0, Operation::Size));
+            assert_eq!(server.words(1).lock.is_held(), !free);
+            answer(&mut server, Reply::Number(0));
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+    }
+    for _ in 0..2 {
+        assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+    }
+    ask(&mut objects, 0, Operation::Size).unwrap();
+    assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+    ask(&mut objects, 0, Operation::Size).unwrap();
+    played.join().unwrap();
+}
+
+#[test]
+fn a_lock_that_is_not_lent_is_asked_for_each_time() {
+    let (mut objects, mut server) = pair();
+    let played = thread::spawn(move || {
+        for _ in 0..2 {
+            assert_eq!(next(&mut server), asked(1, Operation::Acquire));
+            answer(&mut server, Reply::Acquired(Acquisition::Acquired));
+            assert_eq!(next(&mut server), asked(1, Operation::Release));
+            answer(&mut server, Reply::Done);
+        }
+    });
+    for _ in 0..2 {
+        assert_eq!(ask(&mut objects, 1, Operation::Acquire), ACQUIRED);
+        assert_eq!(ask(&mut objects, 1, Operation::Release), DONE);
+    }
+    played.join().unwrap();
+}
+
+#[test]
+fn elements_are_appended_on_credit_one_by_one() {
+    let (mut objects, mut server) = pair();
+    server.words(2).credit.grant(Credit::capped(1, 10));
+    let append =
+        |values: &[&str]| Operation::ListExtend(values.iter().map(|value| value.as_bytes().to_vec()).collect());
+    let played = thread::spawn(move || {
+        assert_eq!(next(&mut server), asked(2, append(&["a", "b"])));
+        answer(&mut server, Reply::Done);
+        let put = ParticipantFrame::PutOnCredit { object: 2, message: b"c".to_vec() };
+        assert_eq!(next(&mut server), put);
+        assert_eq!(next(&mut server), asked(2, append(&["d"])));
+        answer(&mut server, Reply::Done);
+    });
+    for values in [&["a", "b"][..], &["c"], &["d"]] {
+        assert_eq!(ask(&mut objects, 2, append(values)), DONE);
+    }
+    played.join().unwrap();
+}
+
+fn set(key: &str, value: &str) -> Operation {
+    Operation::DictSet(key.to_owned(), value.into())
+}
+
+fn entry(value: &str, version: u64) -> Answer {
+    Ok(Reply::Entry(Some((value.into(), version))))
+}
+
+#[test]
+fn entries_are_set_on_credit_and_remembered_until_another_changes_the_dict() {
+    let (mut objects, mut server) = pair();
+    let get = |key: &str| Operation::DictGet(key.to_owned());
+    let played = thread::spawn(move || {
+        assert_eq!(next(&mut server), asked(4, set("a", "1")));
+        server.words(4).credit.grant(Credit::capped(2, 100));
+        answer(&mut server, Reply::Number(7));
+        for (key, value) in [("a", "2"), ("b", "3")] {
+            let set = ParticipantFrame::SetOnCredit { object: 4, key: key.to_owned(), value: value.into() };
+            assert_eq!(next(&mut server), set);
+        }
+        // There is no credit left.
+        assert_eq!(next(&mut server), asked(4, set("a", "4")));
+        answer(&mut server, Reply::Number(20));
+        assert_eq!(next(&mut server), asked(4, get("none")));
+        answer(&mut server, Reply::Entry(None));
+        assert_eq!(next(&mut server), asked(0, Operation::Size));
+        server.words(4).changes.tell();
+        answer(&mut server, Reply::Number(0));
+        // Another changes it before the answer is read, so the answer is not remembered.
+        for version in [21, 22] {
+            assert_eq!(next(&mut server), asked(4, get("a")));
+            if version == 21 {
+                server.words(4).changes.tell();
+            }
+            answer(&mut server, Reply::Entry(Some((b"x".to_vec(), version))));
+        }
+        assert_eq!(next(&mut server), asked(4, Operation::DictPop("a".to_owned())));
+        answer(&mut server, Reply::MaybeBytes(Some(b"x".to_vec())));
+        assert_eq!(next(&mut server), asked(4, get("a")));
+        answer(&mut server, Reply::Entry(None));
+    });
+    assert_eq!(ask(&mut objects, 4, set("a", "1")), Ok(Reply::Number(7)));
+    assert_eq!(ask(&mut objects, 4, get("a")), entry("1", 7));
+    assert_eq!(ask(&mut objects, 4, set("a", "2")), Ok(Reply::Number(8)));
+    assert_eq!(ask(&mut objects, 4, set("b", "3")), Ok(Reply::Number(9)));
+    assert_eq!(ask(&mut objects, 4, get("a")), entry("2", 8));
+    assert_eq!(ask(&mut objects, 4, set("a", "4")), Ok(Reply::Number(20)));
+    for _ in 0..2 {
+        assert_eq!(ask(&mut objects, 4, get("b")), entry("3", 9));
+        assert_eq!(ask(&mut objects, 4, get("a")), entry("4", 20));
+        assert_eq!(ask(&mut objects, 4, get("none")), Ok(Reply::Entry(None)));
+    }
+    ask(&mut objects, 0, Operation::Size).unwrap();
+    assert_eq!(ask(&mut objects, 4, get("a")), entry("x", 21));
+    assert_eq!(ask(&mut objects, 4, get("a")), entry("x", 22));
+    assert_eq!(ask(&mut objects, 4, get("a")), entry("x", 22));
+    ask(&mut objects, 4, Operation::DictPop("a".to_owned())).unwrap();
+    assert_eq!(ask(&mut objects, 4, get("a")), Ok(Reply::Entry(None)));
     played.join().unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! The ledger of the credits of a queue.
+//! The ledger of the credits of a queue, a list or a dict.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const BEGIN: u32 = 8;
 /// Credit that was granted and not used. One participant has credit at a time. Others may still have puts on the way,
 /// for which they subtracted credit before it was taken back.
 #[derive(Debug, Default)]
-pub(super) struct Credits {
+pub(crate) struct Credits {
     creditors: BTreeMap<ParticipantId, Creditor>,
     holder: Option<ParticipantId>,
     /// What the holder was granted last, in entries.
@@ -35,23 +35,23 @@ struct Creditor {
 }
 
 impl Credits {
-    pub(super) fn lent(&self) -> Usage {
+    pub(crate) fn lent(&self) -> Usage {
         self.lent
     }
 
-    pub(super) fn creditors(&self) -> SmallVec<[ParticipantId; 2]> {
+    pub(crate) fn creditors(&self) -> SmallVec<[ParticipantId; 2]> {
         self.creditors.keys().copied().collect()
     }
 
     /// Returns true if this participant has credit, or a put on the way.
-    pub(super) fn has(&self, participant: ParticipantId) -> bool {
+    pub(crate) fn has(&self, participant: ParticipantId) -> bool {
         self.creditors.contains_key(&participant)
     }
 
     /// Grants credit within half of the room that there is. Nobody has credit at this time. While a put of another
     /// participant is on the way, there is none: this one could put a message after that put returned, and have it read
     /// before it.
-    pub(super) fn grant(&mut self, participant: ParticipantId, same: bool, room: Usage, context: &mut Context) {
+    pub(crate) fn grant(&mut self, participant: ParticipantId, same: bool, room: Usage, context: &mut Context) {
         let most = if same { self.granted.saturating_mul(2).clamp(BEGIN, MOST.entries) } else { BEGIN };
         let entries = u32::try_from(room.entries / 2).unwrap_or(u32::MAX).min(most);
         let bytes = (room.bytes / 2).min(MOST.bytes);
@@ -70,7 +70,7 @@ impl Credits {
     }
 
     /// Takes the credit back that was not used. What is on the way is still to come.
-    pub(super) fn take_back(&mut self, context: &mut Context) {
+    pub(crate) fn take_back(&mut self, context: &mut Context) {
         let Some(holder) = self.holder.take() else { return };
         let Credit { entries, bytes } = context.fast.take_back_credit(holder, context.object);
         let Some(creditor) = self.creditors.get(&holder) else { return };
@@ -79,8 +79,18 @@ impl Credits {
         self.subtract(holder, entries, bytes, context);
     }
 
+    /// Returns the number of entries for which this participant has subtracted credit, if it has no other credit: they
+    /// are on the way.
+    pub(crate) fn on_the_way(&self, participant: ParticipantId) -> u64 {
+        self.creditors.get(&participant).map_or(0, |creditor| creditor.entries)
+    }
+
+    pub(crate) fn holder(&self) -> Option<ParticipantId> {
+        self.holder
+    }
+
     /// Uses credit for a message. Returns false if there is not enough.
-    pub(super) fn spend(&mut self, participant: ParticipantId, bytes: usize, context: &mut Context) -> bool {
+    pub(crate) fn spend(&mut self, participant: ParticipantId, bytes: usize, context: &mut Context) -> bool {
         let bytes = bytes as u64;
         match self.creditors.get(&participant) {
             Some(creditor) if creditor.entries > 0 && creditor.bytes >= bytes => {}
@@ -106,7 +116,7 @@ impl Credits {
     }
 
     /// Forgets a participant that has ended, with all of its credit.
-    pub(super) fn left(&mut self, participant: ParticipantId, context: &mut Context) {
+    pub(crate) fn left(&mut self, participant: ParticipantId, context: &mut Context) {
         if self.holder == Some(participant) {
             self.take_back(context);
         }
@@ -124,7 +134,7 @@ impl Credits {
     }
 
     /// Tells all creditors whether their puts are wanted. Returns those that were just told that they are.
-    pub(super) fn want(&mut self, wanted: bool, context: &mut Context) -> SmallVec<[ParticipantId; 2]> {
+    pub(crate) fn want(&mut self, wanted: bool, context: &mut Context) -> SmallVec<[ParticipantId; 2]> {
         let mut told = SmallVec::new();
         for (&participant, creditor) in &mut self.creditors {
             if creditor.wanted != wanted {
