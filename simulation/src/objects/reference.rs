@@ -48,6 +48,7 @@ enum State {
     },
     Semaphore {
         bounded: bool,
+        at_start: u64,
         slots: u64,
         held: BTreeMap<ParticipantId, u64>,
         abandoned: Option<String>,
@@ -94,7 +95,8 @@ impl Reference {
             ObjectForm::Lock => lock(false),
             ObjectForm::Rlock | ObjectForm::Condition => lock(true),
             ObjectForm::Semaphore { slots, bounded } => {
-                State::Semaphore { bounded, slots: slots.into(), held: BTreeMap::new(), abandoned: None }
+                let slots = slots.into();
+                State::Semaphore { bounded, at_start: slots, slots, held: BTreeMap::new(), abandoned: None }
             }
             ObjectForm::Event => State::Event { set: false },
             ObjectForm::Barrier { parties } => State::Barrier { parties, broken: false, met: Vec::new() },
@@ -451,9 +453,16 @@ impl Reference {
                 *abandoned = Some(name.to_owned());
                 self.pass_on(out);
             }
-            State::Semaphore { slots, held, abandoned, .. } => {
-                if let Some(count) = held.remove(&who) {
-                    *slots += count;
+            State::Semaphore { at_start, slots, held, abandoned, .. } => {
+                // One by one: a slot beyond those of the start is a signal, which an item that ends well has received.
+                let mut given_back = false;
+                for _ in 0..held.remove(&who).unwrap_or(0) {
+                    if failed || *slots + held.values().sum::<u64>() < *at_start {
+                        *slots += 1;
+                        given_back = true;
+                    }
+                }
+                if given_back {
                     *abandoned = Some(name.to_owned());
                     self.serve(out);
                 }

@@ -124,7 +124,8 @@ impl Semaphore {
         Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)
     }
 
-    /// Gives a slot back: one whose guard was [kept](Guard::keep), or else one that another item holds, or else a new one.
+    /// Gives a slot back: one whose guard was [kept](Guard::keep), or else one that another item holds, or else a new one. A new
+    /// one is a signal, which is gone when the item that acquires it has ended well.
     ///
     /// # Errors
     ///

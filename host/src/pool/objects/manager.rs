@@ -569,7 +569,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of all objects.
+    /// Those of all objects; kind [`Uncreated`](crate::ObjectErrorKind::Uncreated) for no slot.
     ///
     /// ```
     /// # use wasmpool::{Error, Manager, ObjectErrorKind};
@@ -579,6 +579,9 @@ impl Manager {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn bounded_semaphore(&self, name: &str, slots: u32) -> Result<Semaphore, Error> {
+        if slots == 0 {
+            return Err(ObjectError::new(name, ObjectErrorKind::Uncreated("it needs one slot at least")).into());
+        }
         self.create(name, ObjectForm::Semaphore { slots, bounded: true }, None).map(Semaphore::new)
     }
 

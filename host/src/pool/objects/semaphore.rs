@@ -10,7 +10,8 @@ use wasmpool_run::shared::HostHolder;
 /// A number of slots that the program and its tasks share: Python's `Semaphore` and `BoundedSemaphore`. See
 /// [`Manager::semaphore`](crate::Manager::semaphore) and [`Manager::bounded_semaphore`](crate::Manager::bounded_semaphore).
 ///
-/// The slots of an item that ends are given back, and the next holder is told by [`SemaphoreGuard::abandoned`].
+/// The slots of an item that ends are given back, and the next holder is told by [`SemaphoreGuard::abandoned`]. A slot that
+/// [`release`](Self::release) added is a signal: it is gone when an item that acquired it has ended well.
 ///
 /// ```
 /// use wasmpool::Manager;

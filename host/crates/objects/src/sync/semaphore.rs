@@ -9,9 +9,15 @@ use crate::operation::{Acquisition, Answer, ObjectError, Operation, Reply};
 use crate::waits::WaitId;
 
 /// A number of slots. Another participant than the one who acquired a slot may give it back, as in Python.
+///
+/// A release without an acquisition before it adds a slot, which is a signal to whoever acquires it. An item that acquires
+/// more than the slots of the start has received such a signal, so the slot is gone when the item ends well. When it fails,
+/// the slot is there for another.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
     bounded: bool,
+    /// Number of slots at the start, which are always given back.
+    at_start: u64,
     slots: u64,
     /// Slots by holder: what is given back when its item ends.
     held: BTreeMap<ParticipantId, u64>,
@@ -22,7 +28,9 @@ pub(crate) struct Semaphore {
 
 impl Semaphore {
     pub(crate) fn new(slots: u32, bounded: bool) -> Semaphore {
-        Semaphore { bounded, slots: slots.into(), held: BTreeMap::new(), line: Line::default(), abandoned: None }
+        let slots = slots.into();
+        let (held, line) = (BTreeMap::new(), Line::default());
+        Semaphore { bounded, at_start: slots, slots, held, line, abandoned: None }
     }
 
     pub(crate) fn ask(&mut self, asker: &Asker, operation: &Operation, context: &mut Context) -> Step {
@@ -94,11 +102,19 @@ impl Semaphore {
 
     /// Gives back the slots that this participant holds, because its item ended.
     pub(crate) fn ended(&mut self, ending: &Ending, context: &mut Context) {
-        if let Some(slots) = self.held.remove(&ending.participant) {
-            self.slots = self.slots.saturating_add(slots);
+        let Some(held) = self.held.remove(&ending.participant) else { return };
+        let given_back = if ending.failed { held } else { held.min(self.missing_from_start()) };
+        if given_back > 0 {
+            self.slots = self.slots.saturating_add(given_back);
             self.abandoned = Some(ending.name.to_owned());
             self.serve(context);
         }
+    }
+
+    /// Returns how many slots of the start are neither free nor held.
+    fn missing_from_start(&self) -> u64 {
+        let there = self.held.values().fold(self.slots, |sum, held| sum.saturating_add(*held));
+        self.at_start.saturating_sub(there)
     }
 
     /// Returns the number of free slots.
@@ -107,6 +123,6 @@ impl Semaphore {
     }
 
     pub(crate) fn fill(&mut self, slots: u64) {
-        self.slots = slots;
+        (self.at_start, self.slots) = (slots, slots);
     }
 }

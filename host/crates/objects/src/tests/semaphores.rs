@@ -76,6 +76,41 @@ fn a_slot_that_another_gave_back_is_not_given_back_again() {
     }
 }
 
+/// Rows 0.11, 5.7 and 5.9
+#[test]
+fn a_slot_that_a_release_added_is_a_signal_that_one_item_receives() {
+    let mut bench = semaphore(0, false);
+    bench.ask(0, Release).unwrap();
+    bench.end(0);
+    assert_eq!(bench.ask(1, Acquire), ACQUIRED);
+    bench.end(1);
+    assert_eq!(bench.look(2, Acquire), TIMED_OUT);
+    assert_eq!(bench.ask(0, Slots), number(0));
+}
+
+/// Rows 0.11, 5.7 and 5.9
+#[test]
+fn a_signal_that_a_failed_item_received_is_there_for_another() {
+    let mut bench = semaphore(0, false);
+    bench.ask(0, Release).unwrap();
+    bench.ask(1, Acquire).unwrap();
+    bench.wait(2, Acquire);
+    assert_eq!(bench.kill(1), [(2, abandoned("p1"))]);
+}
+
+/// Rows 0.11 and 5.9
+#[test]
+fn a_release_too_many_adds_no_slot_for_good_to_those_that_return_at_the_end_of_items() {
+    let mut bench = semaphore(1, false);
+    bench.ask(0, Release).unwrap();
+    bench.ask(1, Acquire).unwrap();
+    bench.ask(2, Acquire).unwrap();
+    bench.end(1);
+    assert_eq!(bench.ask(0, Slots), number(0));
+    bench.end(2);
+    assert_eq!(bench.ask(0, Slots), number(1));
+}
+
 /// Row 5.10
 #[test]
 fn the_slots_of_a_semaphore_are_counted() {
