@@ -4,6 +4,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 guest=${GUESTS:-$root/guest/target/wasm32-wasip2/release}/from_python.wasm
 program=${WASMPOOL:-$root/target/release/wasmpool}
 wasmpool() { "$program" "$@"; }
+# In a pipe, a command that is missing would be no error.
+command -v "$program" > /dev/null || { echo "there is no $program: make build, or set WASMPOOL" >&2; exit 1; }
+[ -r "$guest" ] || { echo "there is no $guest: make rust-guests, or set GUESTS" >&2; exit 1; }
 
 # One process for each item, which starts at once; what the items return is printed as it is.
 processes() { wasmpool map "$guest" --input-format lines --output-format raw --delimiter none --chunk-size 1 "$@"; }

@@ -213,7 +213,7 @@ pub struct CallArgs {
 pub struct RunFileArgs {
     /// The file (TOML): its processes, the objects that they share, and who may reach what
     pub file: PathBuf,
-    /// Say what would start and who may reach what, and touch nothing
+    /// Check the file, its tasks and its calls, say what would start and who may reach what, and run nothing
     #[arg(long, env = "WASMPOOL_CHECK", value_parser = BoolishValueParser::new())]
     pub check: bool,
     /// What the shared objects hold at the start: a JSON object with a member for each

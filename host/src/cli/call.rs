@@ -14,6 +14,7 @@ use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
+use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
@@ -23,11 +24,11 @@ use wasmpool_run::output::{LineFormat, OutputTarget, RunOutput, RunWatcher};
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
-    let OneItem { task, item } = &spec.items;
+    let OneItem { task, item, arguments } = &spec.items;
     let read = ReadFiles::of(spec, [task.as_path()]);
     read.check_streams()?;
     apart::check_share_out(&read, spec)?;
-    let call = spec.call();
+    let call = TaskCall { arguments: Some(*arguments), ..spec.call() };
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
     let (exit, counts) = run(RunParts {
         task: &Wasm::of_argument(task)?,

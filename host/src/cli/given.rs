@@ -9,11 +9,12 @@ use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 
 /// Options that let a task reach something, by their names in the parser, with their variables.
-const GRANTS: [(&str, &str); 5] = [
+const GRANTS: [(&str, &str); 6] = [
     ("directories", "WASMPOOL_DIR"),
     ("peers", "WASMPOOL_ALLOW_NET"),
     ("policy", "WASMPOOL_POLICY"),
     ("scratch", "WASMPOOL_SCRATCH"),
+    ("shares", "WASMPOOL_SHARE"),
     ("env", "WASMPOOL_ENV"),
 ];
 
@@ -69,5 +70,27 @@ fn tell_grants(variables: impl Iterator<Item = &'static str>, verbosity: Verbosi
             _ => value.lines().collect::<Vec<_>>().join(", "),
         };
         tell!("wasmpool: the environment grants the task something: {variable}={}", ForeignText::of(&shown));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use clap::Args;
+
+    use super::*;
+    use crate::cli::args::GrantArgs;
+
+    #[test]
+    fn whatever_lets_a_task_reach_something_is_told_where_the_environment_gives_it() {
+        let command = GrantArgs::augment_args(clap::Command::new("wasmpool"));
+        // Files that the user's own program reads and writes.
+        let of_tasks =
+            command.get_arguments().filter(|arg| !["share_in", "share_out"].contains(&arg.get_id().as_str()));
+        for arg in of_tasks {
+            let known = GRANTS.iter().find(|(name, _)| arg.get_id() == name);
+            assert_eq!(known.map(|(_, variable)| OsStr::new(variable)), arg.get_env(), "{}", arg.get_id());
+        }
     }
 }

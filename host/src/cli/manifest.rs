@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use read::ContentError;
 
-use super::share::SharedObject;
+use super::share::{self, SharedObject};
 use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, QuotedName, ShellWord, bytes_said, few};
@@ -116,6 +116,8 @@ pub struct NarrowedGrants {
     pub missing: Vec<(String, GrantWords)>,
     /// Grants that were not asked for and are therefore withheld, as the user wrote them.
     pub withheld: Vec<String>,
+    /// What was granted in part, as notes: less than was asked for, with the words that grant it, or less than was given.
+    pub partly: Vec<(String, Option<GrantWords>)>,
 }
 
 /// The reason why a manifest or a policy cannot be used.
@@ -190,7 +192,7 @@ impl Manifest {
     pub fn narrow(&self, given: GrantSpec) -> NarrowedGrants {
         let asks = &self.grants;
         let mut narrowed = NarrowedGrants::default();
-        let NarrowedGrants { grants, missing, withheld } = &mut narrowed;
+        let NarrowedGrants { grants, missing, withheld, partly } = &mut narrowed;
         for variable in given.env {
             let (name, _) = &*variable;
             match asks.env.contains(name) {
@@ -238,7 +240,9 @@ impl Manifest {
                 Some(asked) => {
                     let rights = asked.rights.and(share.rights);
                     if rights != share.rights {
-                        withheld.push(format!("all rights of {option}"));
+                        let right = share::word_of(&share.spec.form, rights);
+                        let note = format!("the plugin asks only for :{right} of {option}, and gets no more of it");
+                        partly.push((note, None));
                     }
                     grants.shares.push(share.map(|share| SharedObject { rights, ..share }));
                 }
@@ -258,8 +262,20 @@ impl Manifest {
                     .iter()
                     .any(|given| asked.is_same_object(given) && given.rights.and(asked.rights) == asked.rights),
             };
-            if !had {
-                missing.push((ask.to_string(), words));
+            let part = match &ask {
+                PluginRequest::Directory(name, _) => {
+                    grants.directories.iter().any(|given| given.guest == **name).then_some("reading")
+                }
+                PluginRequest::Share(asked) => {
+                    let given = grants.shares.iter().find(|given| asked.is_same_object(given));
+                    given.map(|given| share::word_of(&given.spec.form, given.rights))
+                }
+                _ => None,
+            };
+            match part {
+                _ if had => {}
+                Some(part) => partly.push((format!("the plugin asks {ask}, and gets only {part} of it"), Some(words))),
+                None => missing.push((ask.to_string(), words)),
             }
         }
         narrowed
@@ -516,7 +532,7 @@ mod tests {
                 scratch: given_scratch.map(|n| format!("/s{n}")),
             };
             let manifest = Manifest { path: PathBuf::new(), wasm: "x.wasm".into(), function: None, limits: FileLimits::default(), grants: asks.clone() };
-            let NarrowedGrants { grants, missing, withheld } = manifest.narrow(grant_spec(&given));
+            let NarrowedGrants { grants, missing, withheld, partly } = manifest.narrow(grant_spec(&given));
             let grants = grants.grants();
             for (name, value) in &grants.env {
                 prop_assert!(asks.env.contains(name) && given.env.contains(&(name.clone(), value.clone())));
@@ -533,6 +549,11 @@ mod tests {
             // Whatever is withheld or missing is reported.
             let all = |g: &wasmpool_run::grants::Grants| (g.env.len(), g.directories.len(), g.peers.len(), g.scratch.is_some());
             prop_assert!(all(&grants) == all(&given) || !withheld.is_empty());
+            let reads_only = |(name, writes): &(String, bool)| {
+                let mut got = grants.directories.iter().filter(|got| got.guest == *name).peekable();
+                *writes && got.peek().is_some() && got.all(|got| !got.writable)
+            };
+            prop_assert!(!asks.dir.iter().any(reads_only) || !partly.is_empty());
             let asked_scratch_only = asks.scratch.is_some() && grants.scratch.is_none();
             prop_assert!(!asked_scratch_only || missing.iter().any(|(_, option)| option.to_option().starts_with("--scratch")));
         }

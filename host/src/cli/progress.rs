@@ -9,6 +9,7 @@ use wasmpool_run::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{ShowProgress as When, Verbosity};
+use super::signals::STOPPING;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, OutcomeCounts};
 use wasmpool_core::text::ForeignText;
@@ -189,6 +190,12 @@ impl RunWatcher for RunProgress {
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.quiet {
             self.say(&without(lacking));
+        }
+    }
+
+    fn stopping(&mut self) {
+        if !self.quiet {
+            self.say(&format!("wasmpool: {STOPPING}"));
         }
     }
 

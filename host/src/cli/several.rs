@@ -365,13 +365,21 @@ struct TaskFacts {
     halted: bool,
     told_lacking: bool,
     told_short: bool,
+    told_stopping: bool,
 }
 
 impl TaskSet {
     fn new(options: &ManyItems, tasks: &[NamedTask], progress: RunProgress, supervisors: Vec<EventSender>) -> TaskSet {
         let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
         let counts = vec![OutcomeCounts::default(); names.len()];
-        let state = Mutex::new(TaskFacts { progress, counts, halted: false, told_lacking: false, told_short: false });
+        let state = Mutex::new(TaskFacts {
+            progress,
+            counts,
+            halted: false,
+            told_lacking: false,
+            told_short: false,
+            told_stopping: false,
+        });
         TaskSet { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
     }
 
@@ -584,6 +592,13 @@ impl OutcomeSink for TaskOutcomes<'_> {
         let mut known = self.board.known();
         if !std::mem::replace(&mut known.told_lacking, true) {
             known.progress.unprotected(lacking);
+        }
+    }
+
+    fn stopping(&mut self) {
+        let mut known = self.board.known();
+        if !std::mem::replace(&mut known.told_stopping, true) {
+            known.progress.stopping();
         }
     }
 

@@ -44,21 +44,29 @@ pub enum ParseShareError {
     Name,
     #[error("{} is no kind of object; there are {}", QuotedName::of(.0), KINDS.join(", "))]
     Kind(String),
-    #[error("a {kind} needs the type of its numbers: {} ({})", syntax(kind), TYPES.map(|(name, _)| name).join(", "))]
-    Type { kind: String },
-    #[error("a {kind} needs {what}: {}", syntax(kind))]
-    Number { kind: String, what: &'static str },
-    #[error("an array has at most {LONGEST_ARRAY} elements")]
-    LongArray,
+    #[error("{} needs the type of its numbers: {} ({})", a(kind), syntax(kind), types())]
+    NoType { kind: String },
+    #[error("{} is no type of numbers{}: there are {}", QuotedName::of(.0), meant(.0), types())]
+    Type(String),
+    #[error("{} needs {what}: {}", a(kind), syntax(kind))]
+    NoNumber { kind: String, what: &'static str },
+    #[error("{} is not {what} of {}: that is a whole number up to {most}", QuotedName::of(text), a(kind))]
+    Number { kind: String, what: &'static str, text: String, most: u32 },
     #[error("a barrier needs one party at least")]
     NoParties,
+    #[error("a bounded semaphore without slots can never be acquired: give it one at least, or leave `bounded` out")]
+    NoSlots,
     #[error("entries= takes a number, such as entries=1000")]
     Entries,
+    #[error("{0}= is given twice: leave one out")]
+    QuotaTwice(&'static str),
+    #[error("{0}=0 leaves room for nothing: it takes a number from 1")]
+    NoRoom(&'static str),
     #[error("{} is no quota; there are entries=N and bytes=SIZE", QuotedName::of(.0))]
     Quota(String),
     #[error(transparent)]
     Size(#[from] ParseSizeError),
-    #[error("{} means nothing for a {kind}: {}", QuotedName::of(part), syntax(kind))]
+    #[error("{} means nothing for {}: {}", QuotedName::of(part), a(kind), syntax(kind))]
     Part { kind: String, part: String },
 }
 
@@ -123,9 +131,17 @@ impl<'a> Parts<'a> {
         self.next_if(|part| (part == word).then_some(())).is_some()
     }
 
-    fn number(&mut self, what: &'static str) -> Result<u32, ParseShareError> {
-        let number = self.next().and_then(|part| part.parse().ok());
-        number.ok_or_else(|| ParseShareError::Number { kind: self.kind.to_owned(), what })
+    /// Takes a number up to `most`, which is what the kind needs.
+    fn number(&mut self, what: &'static str, most: u32) -> Result<u32, ParseShareError> {
+        let kind = || self.kind.to_owned();
+        let Some(text) = self.rest.get(self.at) else {
+            return Err(ParseShareError::NoNumber { kind: kind(), what });
+        };
+        let number = text.parse().ok().filter(|number| *number <= most);
+        let number =
+            number.ok_or_else(|| ParseShareError::Number { kind: kind(), what, text: (*text).to_owned(), most })?;
+        self.at += 1;
+        Ok(number)
     }
 }
 
@@ -142,12 +158,16 @@ pub fn check_name(name: &str) -> Result<(), ParseShareError> {
 
 fn form(kind: &str, parts: &mut Parts<'_>) -> Result<ObjectForm, ParseShareError> {
     let number_type = |parts: &mut Parts<'_>| {
-        let of = parts.next().and_then(type_of);
-        of.ok_or_else(|| ParseShareError::Type { kind: kind.to_owned() })
+        let text = parts.next().ok_or_else(|| ParseShareError::NoType { kind: kind.to_owned() })?;
+        type_of(text).ok_or_else(|| ParseShareError::Type(text.to_owned()))
     };
     Ok(match kind {
         "queue" => {
-            let capacity = parts.next_if(|part| part.parse::<u32>().ok());
+            let is_number = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+            let capacity = match parts.rest.get(parts.at).filter(|part| is_number(part)) {
+                Some(_) => Some(parts.number("the capacity", u32::MAX)?),
+                None => None,
+            };
             // As in Python, a queue of size 0 is bounded by nothing but its quota.
             ObjectForm::Queue { capacity: capacity.filter(|&capacity| capacity != 0) }
         }
@@ -155,21 +175,21 @@ fn form(kind: &str, parts: &mut Parts<'_>) -> Result<ObjectForm, ParseShareError
         "value" => ObjectForm::Value(number_type(parts)?),
         "array" => {
             let of = number_type(parts)?;
-            let length = parts.number("its length")?;
-            if length > LONGEST_ARRAY {
-                return Err(ParseShareError::LongArray);
-            }
-            ObjectForm::Array(of, length)
+            ObjectForm::Array(of, parts.number("the length", LONGEST_ARRAY)?)
         }
         "lock" => ObjectForm::Lock,
         "rlock" => ObjectForm::Rlock,
         "semaphore" => {
-            let slots = parts.number("the number of its slots")?;
-            ObjectForm::Semaphore { slots, bounded: parts.flag("bounded") }
+            let slots = parts.number("the number of slots", u32::MAX)?;
+            let bounded = parts.flag("bounded");
+            if bounded && slots == 0 {
+                return Err(ParseShareError::NoSlots);
+            }
+            ObjectForm::Semaphore { slots, bounded }
         }
         "event" => ObjectForm::Event,
         "condition" => ObjectForm::Condition,
-        "barrier" => match parts.number("the number of its parties")? {
+        "barrier" => match parts.number("the number of parties", u32::MAX)? {
             0 => return Err(ParseShareError::NoParties),
             parties => ObjectForm::Barrier { parties },
         },
@@ -181,7 +201,6 @@ fn form(kind: &str, parts: &mut Parts<'_>) -> Result<ObjectForm, ParseShareError
 }
 
 fn quota(parts: &mut Parts<'_>, form: &ObjectForm) -> Result<ObjectQuota, ParseShareError> {
-    let mut quota = ObjectQuota::default();
     let holds = matches!(
         form,
         ObjectForm::Queue { .. }
@@ -190,16 +209,21 @@ fn quota(parts: &mut Parts<'_>, form: &ObjectForm) -> Result<ObjectQuota, ParseS
             | ObjectForm::List
             | ObjectForm::Namespace
     );
+    let (mut entries, mut bytes) = (None, None);
     while let Some((what, value)) = parts.next_if(|part| part.split_once('=').filter(|_| holds)) {
-        match what {
-            "entries" => {
-                quota.entries = value.parse().map_err(|_| ParseShareError::Entries)?;
-            }
-            "bytes" => quota.bytes = units::size(value)?,
+        let (name, number, before) = match what {
+            "entries" => ("entries", value.parse().map_err(|_| ParseShareError::Entries)?, &mut entries),
+            "bytes" => ("bytes", units::size(value)?, &mut bytes),
             _ => return Err(ParseShareError::Quota(what.to_owned())),
+        };
+        match before.replace(number) {
+            Some(_) => return Err(ParseShareError::QuotaTwice(name)),
+            None if number == 0 => return Err(ParseShareError::NoRoom(name)),
+            None => {}
         }
     }
-    Ok(quota)
+    let usual = ObjectQuota::default();
+    Ok(ObjectQuota { entries: entries.unwrap_or(usual.entries), bytes: bytes.unwrap_or(usual.bytes) })
 }
 
 fn rights(parts: &mut Parts<'_>, form: &ObjectForm) -> ObjectRights {
@@ -250,6 +274,36 @@ pub fn words(form: &ObjectForm) -> (&'static str, &'static str) {
         | ObjectForm::Condition
         | ObjectForm::Barrier { .. } => ("", ""),
     }
+}
+
+/// Returns a kind with its article.
+fn a(kind: &str) -> String {
+    let article = if matches!(kind, "array" | "event" | "rlock") { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+fn types() -> String {
+    TYPES.map(|(name, _)| name).join(", ")
+}
+
+/// Returns a question about the type that is probably meant, as other languages call it.
+fn meant(name: &str) -> String {
+    let meant = match name {
+        "i8" | "int8" | "b" => "s8",
+        "i16" | "int16" | "h" => "s16",
+        "i32" | "int32" | "int" | "i" => "s32",
+        "i64" | "int64" | "long" | "l" | "q" => "s64",
+        "uint8" | "byte" | "B" => "u8",
+        "uint16" | "H" => "u16",
+        "uint32" | "uint" | "I" => "u32",
+        "uint64" | "ulong" | "L" | "Q" => "u64",
+        "float32" | "float" | "f" => "f32",
+        "float64" | "double" | "d" => "f64",
+        "boolean" => "bool",
+        "character" | "c" => "char",
+        _ => return String::new(),
+    };
+    format!(" (did you mean {meant}?)")
 }
 
 fn syntax(kind: &str) -> &'static str {
@@ -397,8 +451,19 @@ mod tests {
             ("jobs=queue:-1", "queue[:CAPACITY]"),
             ("jobs=queue:put:get", "queue[:CAPACITY]"),
             ("total=value", "value:TYPE"),
-            ("total=value:int", "s64"),
-            ("a=array:u8", "array:TYPE:LENGTH"),
+            ("total=value:int", "`int` is no type of numbers (did you mean s32?): there are s8"),
+            ("total=value:number", "`number` is no type of numbers: there are s8"),
+            ("total=value:i32", "(did you mean s32?)"),
+            ("a=array", "an array needs the type of its numbers"),
+            ("a=array:u8", "an array needs the length: array:TYPE:LENGTH"),
+            ("a=array:s64:99999999999", "`99999999999` is not the length of an array: that is a whole number up to"),
+            ("jobs=queue:99999999999999999999", "is not the capacity of a queue"),
+            ("go=event:x", "means nothing for an event"),
+            ("s=semaphore", "a semaphore needs the number of slots"),
+            ("s=semaphore:0:bounded", "can never be acquired"),
+            ("d=dict:entries=10:entries=12", "entries= is given twice"),
+            ("d=dict:entries=0", "entries=0 leaves room for nothing"),
+            ("d=dict:bytes=0", "bytes=0 leaves room for nothing"),
             ("a=array:u8:4294967295", "at most"),
             ("b=barrier:0", "one party at least"),
             ("s=semaphore", "semaphore:SLOTS"),

@@ -105,6 +105,9 @@ impl ContentsFile {
     fn make(path: &Path) -> Result<ContentsFile, Error> {
         let failed = |e: &dyn std::fmt::Display| unwritten(path, e);
         let file = match fs::metadata(path) {
+            _ if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                return Err(failed(&"it is the name of a directory"));
+            }
             Ok(found) if found.is_dir() => return Err(failed(&"it is a directory")),
             Ok(found) if !found.is_file() => {
                 Written::Stream(File::options().write(true).open(path).map_err(|e| failed(&e))?)

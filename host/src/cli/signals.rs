@@ -19,6 +19,9 @@ use wasmpool_run::spawn::signal_children;
 /// is gone.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// What is said at the first Ctrl-C of a run.
+pub const STOPPING: &str = "finishing what runs, and starting nothing more; Ctrl-C again ends it at once";
+
 /// Signals for code that runs before there is a mailbox.
 pub struct Signals {
     /// An event that is readable once there was a signal.

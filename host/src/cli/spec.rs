@@ -176,6 +176,9 @@ pub struct OneItem {
     pub task: PathBuf,
     #[serde(skip)]
     pub item: String,
+    /// Number of arguments that it was made of.
+    #[serde(skip)]
+    pub arguments: usize,
 }
 
 impl<I> RunSpec<I> {

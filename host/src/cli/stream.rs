@@ -107,7 +107,9 @@ pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let (failed, done) = (counts.failures(), counts.done);
     let said = halt.as_ref().map(Halt::to_string).unwrap_or_default();
     let said = halt.option_name_with("--halt", &said).to_string();
-    tell!("wasmpool: halted by {} after {failed} failures in {done} items", MessageLines(&said));
+    let failures = if failed == 1 { "failure" } else { "failures" };
+    let items = if done == 1 { "item" } else { "items" };
+    tell!("wasmpool: halted by {} after {failed} {failures} in {done} {items}", MessageLines(&said));
 }
 
 pub fn workers(options: &Options) -> usize {

@@ -51,8 +51,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the number of worker processes, over all functions and tasks of the pool. Default: the number of processors
-    /// that this process may use.
+    /// Sets the number of worker processes, over all functions and tasks of the pool; 0 counts as 1. Default: the number
+    /// of processors that this process may use.
     ///
     /// Processes start when the first items arrive, some of them ahead of need, and are then kept.
     ///

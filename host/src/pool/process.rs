@@ -74,6 +74,8 @@ pub(super) struct ProcessState {
 pub(super) struct ProcessEnd {
     pub exit: ProcessExit,
     pub value: Option<bytes::Bytes>,
+    /// True if the value is the base64 of bytes.
+    pub is_base64: bool,
 }
 
 /// How a [`Process`] ended.
@@ -333,8 +335,8 @@ impl Process {
         self.exit()?.exitcode
     }
 
-    /// Waits until the process has ended, and returns what its function returned. May be called repeatedly. Bytes
-    /// come as JSON has them, in base64.
+    /// Waits until the process has ended, and returns what its function returned. May be called repeatedly. As
+    /// [`Bytes`](crate::Bytes) it returns bytes and texts as they are.
     ///
     /// # Errors
     ///
@@ -347,11 +349,11 @@ impl Process {
     /// assert_eq!(process.result::<i64>()?, 9);
     /// # Ok::<(), wasmpool::Error>(())
     /// ```
-    pub fn result<R: serde::de::DeserializeOwned>(&self) -> Result<R, Error> {
-        let ProcessEnd { exit, value } = self.wait_for_end()?;
+    pub fn result<R: ReturnValue>(&self) -> Result<R, Error> {
+        let ProcessEnd { exit, value, is_base64 } = self.wait_for_end()?;
         match (value, exit.failure) {
             (_, Some(e)) => Err(e),
-            (Some(value), None) => Ok(R::read(value).map_err(|e| super::function::unreadable(0, &e))?),
+            (Some(value), None) => Ok(R::read_json(value, is_base64).map_err(|e| super::function::unreadable(0, &e))?),
             (None, None) => Err(Error::Unfinished),
         }
     }

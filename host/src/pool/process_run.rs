@@ -9,7 +9,7 @@ use super::process::{ProcessEnd, ProcessExit, ProcessState};
 use super::settings::CallSettings;
 use super::task::LoadedTask;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput};
+use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, JsonStringEncoding};
 use wasmpool_core::policy::{ItemEncoding, ResultForm, TaskCall};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
@@ -63,7 +63,8 @@ impl ProcessCall {
         let OpenedGrants { mut given, directories } = process.grants.open(&cache)?;
         let (objects, granted) = process.sharing.start(name.as_deref())?;
         given.shared = granted;
-        let call: TaskCall = process.call(given, item_form, ResultForm::Json);
+        // Which type the value is wanted as is not known yet.
+        let call = TaskCall { tells_encoding: true, ..process.call(given, item_form, ResultForm::Json) };
         // The process starts while the task is looked up.
         let room = Room::new(HostPlacement::Stays, Workers::of(1, &call));
         let spares = SpareWorkers::started(program, 1, room);
@@ -107,6 +108,8 @@ struct CallSink<'a> {
 /// What a function returned, its exit code if it has one, and what it printed.
 struct CallValue {
     json: bytes::Bytes,
+    /// True if it is the base64 of bytes.
+    is_base64: bool,
     code: i32,
     printed: GuestOutput,
 }
@@ -121,7 +124,12 @@ impl OutcomeSink for CallSink<'_> {
         let outcome = result.and_then(|OutcomeValue { encoded, beside }| match encoded {
             EncodedValue::One(json) => {
                 let notes = beside.map(|notes| *notes).unwrap_or_default();
-                Ok(CallValue { json: json.into_owned().into(), code: notes.code.unwrap_or(0), printed: notes.printed })
+                Ok(CallValue {
+                    json: json.into_owned().into(),
+                    is_base64: notes.encoding == Some(JsonStringEncoding::Base64),
+                    code: notes.code.unwrap_or(0),
+                    printed: notes.printed,
+                })
             }
             EncodedValue::Many(_) => {
                 Err(Failure::new(FailureKind::InvalidOutput, "the worker sent several values for one"))
@@ -166,12 +174,12 @@ fn end_of(
 ) -> ProcessEnd {
     let failed = |exitcode, failure, printed| {
         let exit = ProcessExit { exitcode, failure: Some(failure), printed };
-        ProcessEnd { exit, value: None }
+        ProcessEnd { exit, value: None, is_base64: false }
     };
     match (outcome, error, lost) {
-        (Some(Ok(CallValue { json, code, printed })), ..) => {
+        (Some(Ok(CallValue { json, is_base64, code, printed })), ..) => {
             let exit = ProcessExit { exitcode: Some(code), failure: None, printed };
-            ProcessEnd { exit, value: Some(json) }
+            ProcessEnd { exit, value: Some(json), is_base64 }
         }
         (Some(Err(failure)), ..) => {
             let exitcode = match failure.kind {

@@ -5,11 +5,12 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::value::RawValue;
 
 use super::function::BATCH_BYTES;
 use super::spelled;
+use wasmpool_core::json::from_base64;
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::ResultForm;
 use wasmpool_ipc::batch::Batch;
@@ -41,6 +42,12 @@ impl<T> Deref for Bytes<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T> From<T> for Bytes<T> {
+    fn from(bytes: T) -> Bytes<T> {
+        Bytes(bytes)
     }
 }
 
@@ -148,6 +155,10 @@ pub trait ReturnValue: Sized {
     fn form() -> ResultForm;
     #[doc(hidden)]
     fn read(bytes: bytes::Bytes) -> Result<Self, ReturnError>;
+    /// Reads a result that was written as JSON, also where the type would have it in its own form. `is_base64` says that
+    /// the function returned bytes.
+    #[doc(hidden)]
+    fn read_json(json: bytes::Bytes, is_base64: bool) -> Result<Self, ReturnError>;
 }
 
 impl<T: DeserializeOwned> ReturnValue for T {
@@ -157,6 +168,10 @@ impl<T: DeserializeOwned> ReturnValue for T {
 
     fn read(bytes: bytes::Bytes) -> Result<T, ReturnError> {
         Ok(spelled::read(&bytes)?)
+    }
+
+    fn read_json(json: bytes::Bytes, _: bool) -> Result<T, ReturnError> {
+        T::read(json)
     }
 }
 
@@ -169,6 +184,17 @@ impl ReturnValue for Bytes {
         // A small result shares its memory with others, and must not keep that alive.
         Ok(Bytes(if bytes.len() < LARGE { bytes.to_vec() } else { bytes.into() }))
     }
+
+    fn read_json(json: bytes::Bytes, is_base64: bool) -> Result<Bytes, ReturnError> {
+        match json.first() {
+            Some(b'"') => {}
+            _ if &json[..] == b"null" => return Ok(Bytes::default()),
+            _ => return Bytes::read(json),
+        }
+        let text: String = serde_json::from_slice(&json)?;
+        let bytes = if is_base64 { from_base64(&text).map_err(serde_json::Error::custom)? } else { text.into_bytes() };
+        Ok(Bytes(bytes))
+    }
 }
 
 impl ReturnValue for Bytes<bytes::Bytes> {
@@ -178,6 +204,10 @@ impl ReturnValue for Bytes<bytes::Bytes> {
 
     fn read(bytes: bytes::Bytes) -> Result<Self, ReturnError> {
         Ok(Bytes(bytes))
+    }
+
+    fn read_json(json: bytes::Bytes, is_base64: bool) -> Result<Self, ReturnError> {
+        Ok(Bytes(Bytes::<Vec<u8>>::read_json(json, is_base64)?.0.into()))
     }
 }
 
@@ -189,6 +219,21 @@ mod tests {
         let mut batch = Batch::default();
         Argument::write(Bytes(item), &mut batch);
         batch
+    }
+
+    #[test]
+    fn bytes_are_read_from_json_as_the_function_returned_them() {
+        for (json, is_base64, wanted) in [
+            (r#""AAE=""#, true, &b"\0\x01"[..]),
+            (r#""AAE=""#, false, b"AAE="),
+            ("12", false, b"12"),
+            ("null", false, b""),
+        ] {
+            let read = Bytes::<Vec<u8>>::read_json(bytes::Bytes::from_static(json.as_bytes()), is_base64);
+            assert_eq!(read.map(|bytes| bytes.0).map_err(|e| e.to_string()), Ok(wanted.to_vec()));
+        }
+        let wrong = Bytes::<bytes::Bytes>::read_json(bytes::Bytes::from_static(br#""?""#), true);
+        assert!(wrong.is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use wasmpool::{Error, FailureKind, Process, ProcessBuilder, ProcessRole, Task, active_children};
+use wasmpool::{Bytes, Error, FailureKind, Process, ProcessBuilder, ProcessRole, Task, active_children};
 
 use crate::support::{
     DIVIDE, ECHO, INNER, OFFSET, POWER, SPIN, SQUARES, TWO, Worker, again, alone, beside_others, until, workers,
@@ -93,6 +93,9 @@ fn args_and_keywords_arrive_as_given() {
     let echoed = process(ECHO).args(wasmpool::Bytes(&long)).start().unwrap().result::<String>().unwrap();
     // As JSON, bytes are in base64.
     assert!(echoed.len() > 4 * long.len() / 3 && echoed.starts_with("eHh4"));
+    let echo = process(ECHO).args(Bytes(b"a\0b")).start().unwrap();
+    assert_eq!(echo.result::<Bytes>().unwrap(), Bytes::from(b"a\0b".to_vec()));
+    assert_eq!(echo.result::<String>().unwrap(), "YQBi");
     let wrong = process(SQUARES).args("no number").start().unwrap();
     assert_eq!((kind(&wrong), wrong.exitcode()), (FailureKind::InvalidInput, Some(1)));
 }

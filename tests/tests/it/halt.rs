@@ -36,7 +36,7 @@ fn soon_takes_no_more_input_after_the_first_failure_and_finishes_what_runs() {
         assert_eq!(record.index(), index as u64);
         assert_eq!(record.kind(), if index == 50 { "trap" } else { "ok" });
     }
-    assert!(output.stderr.contains("halted by --halt soon,fail=1 after 1 failures"), "{}", output.stderr);
+    assert!(output.stderr.contains("halted by --halt soon,fail=1 after 1 failure"), "{}", output.stderr);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn ctrl_c_once_finishes_the_item_that_runs() {
     assert_eq!(host.line().as_deref(), Some("2000000000"));
     while host.line().is_some() {}
     assert_eq!(host.code(), 130);
+    assert_eq!(host.stderr().matches("finishing what runs").count(), 1);
 }
 
 #[test]

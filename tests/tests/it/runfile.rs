@@ -347,6 +347,7 @@ fn the_first_interrupt_starts_nothing_more_and_the_second_ends_all() {
     let mut host = folder.run(&[]).start();
     let family = [host.busy_worker()];
     host.signal(Signal::SIGINT);
+    until("it is said", || host.said().contains("finishing what runs").then_some(()));
     let next: Value = serde_json::from_str(&host.line().expect("a record")).expect("a record");
     assert_eq!((&next["name"], &next["kind"]), (&json!("next"), &json!("cancelled")));
     assert!(!host.has_ended());
@@ -361,12 +362,11 @@ fn the_first_interrupt_starts_nothing_more_and_the_second_ends_all() {
 fn a_check_says_what_would_start_and_touches_nothing() {
     let folder = Folder::of(
         "[share]\njobs = 'queue:100'\ntotal = 'value:s64'\n\
-         [process.last]\ntask = 'a.wat'\nfunction = 'f'\nafter = ['maker:ended']\nargs = ['\"\\u001b[2J\"']\n\
+         [process.last]\ntask = 'a.wat'\nfunction = 'f'\nafter = ['maker:ended']\nargs = [1]\n\
          [process.maker]\ntask = 'a.wat'\ncommand = ['-v']\nshare = ['jobs:put', 'total:ro']\ncount = 2\n\
          [process.maker.grants]\nenv = ['KEY=secret']\n",
     )
-    // No task: nothing is compiled.
-    .with("a.wat", "not wasm");
+    .with("a.wat", r#"(module (func (export "f") (param i32)) (func (export "_start")))"#);
     let out = folder.file("out.json");
     let output = folder.run(&["--check", "--share-out", out.to_str().unwrap()]).run().exits(0);
     let text = output.text();
@@ -388,7 +388,10 @@ fn the_file_that_the_documents_show_is_right() {
     let text = std::fs::read_to_string(workspace().join("docs/run.md")).expect("a document");
     let (_, rest) = text.split_once("```toml\n").expect("a block");
     let folder = Folder::of(rest.split("```").next().expect("its end"));
-    let folder = ["make.wasm", "work.wasm", "log.wasm"].into_iter().fold(folder, |folder, name| folder.with(name, ""));
+    let functions = r#"(module (func (export "make") (param i64)) (func (export "work")) (func (export "_start")))"#;
+    let tasks = ["make.wasm", "work.wasm", "log.wasm"].into_iter();
+    let folder = tasks.fold(folder, |folder, name| folder.with(name, functions));
+    std::fs::create_dir(folder.file("logs")).expect("a directory");
     let output = folder.run(&["--check"]).run().exits(0);
     assert!(output.text().contains("process worker (4 of them)"), "{}", output.text());
 }
@@ -400,15 +403,18 @@ fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
         ("taks = 'x'", &["taks", "task"][..]),
         ("share = ['r']", &["`r`", "[share]"]),
         ("share = ['q:ro']", &["q:ro", "get and put"]),
+        ("share = ['q:put', 'q:get']", &["`q`", "name it once"]),
         ("share = ['p']\ncount = 2", &["`p`", ":second"]),
         ("share = ['p']\nrestart = 'always'", &["`p`", "queue"]),
         ("after = ['b']", &["`b`", "NAME:ended"]),
         ("after = ['a']", &["`a`", "after"]),
-        ("args = ['word']", &["`word`", "JSON"]),
+        ("args = ['word']", &["the argument `word`: it is not JSON"]),
         ("command = []\nargs = [1]", &["args", "command"]),
         ("stdin = 'a'", &["stdin", "command"]),
         ("command = []\nstdin = 'a'", &["itself"]),
         ("count = 0", &["count"]),
+        ("count = -1", &["count", "a whole number that is not negative"]),
+        ("after = 'a'", &["after", "a list, in brackets"]),
         ("daemon = true", &["daemon"]),
         ("restarts = 1", &["restarts", "on-failure"]),
         ("[process.a.grants]\nshare = ['q=queue']", &["grants", "share"]),
@@ -421,6 +427,86 @@ fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
     refused("[share]\nq = 'cue'\n[process.a]\ntask = 'a.wat'", &["`q`", "cue", "queue"]);
     refused("[share]\nq = 'queue'", &["no process", "[process.NAME]"]);
     refused("", &["no process"]);
+}
+
+#[test]
+fn nothing_runs_if_one_of_the_calls_is_wrong() {
+    let first = "[share]\ntries = 'list'\n[process.a]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['tries']\n\
+                 args = ['\"push tries x\"']\n[process.b]\nafter = ['a:ended']\n";
+    let calls = "task = 'minus.wat'\nfunction = 'minus'\n";
+    for (wrong, named) in [
+        (
+            "task = 'minus.wat'\nfunction = 'minis'\n".to_owned(),
+            &["process b: ", "`minis`", "did you mean `minus`?"][..],
+        ),
+        ("task = 'minus.wat'\ncommand = []\n".to_owned(), &["process b: ", "not a WASI command"]),
+        ("task = 'spin.wat'\nargs = [1, 2]\n".to_owned(), &["process b: ", "takes 1 argument, and 2 are given"]),
+        (format!("{calls}args = []\n"), &["process b: ", "takes 2 arguments, and none is given"]),
+        (format!("{calls}args = [1, 2, 3]\n"), &["takes 2 arguments, and 3 are given"]),
+        (format!("{calls}args = [1, '\"x\"']\n"), &["process b: ", "its arguments do not fit: at [1]: "]),
+        (format!("{calls}count = 3\nargs = [1, '9{{#}}33372036854775807']\n"), &["its arguments do not fit: at [1]: "]),
+        (
+            "task = 'spin.wat'\nargs = [1]\narg = { p0 = 2 }\n".to_owned(),
+            &["takes no argument besides those given by name, and 1 is given"],
+        ),
+        ("task = 'spin.wat'\nargs = [1]\ninit = 3\n".to_owned(), &["process b: "]),
+        ("task = 'spin.wat'\narg = { p1 = 2 }\n".to_owned(), &["process b: ", "p1"]),
+    ] {
+        let folder =
+            Folder::of(&format!("{first}{wrong}")).with("minus.wat", minus()).with("spin.wat", SPIN_IF_NEGATIVE);
+        let out = folder.file("out.json");
+        for args in [&["--check"][..], &["--share-out", out.to_str().expect("a path")]] {
+            let output = folder.run(args).run().exits(2);
+            assert_eq!(output.text(), "", "{wrong}");
+            assert!(named.iter().all(|name| output.stderr.contains(name)), "{named:?} are not in:\n{}", output.stderr);
+            assert_eq!(output.stderr.matches("process b: ").count(), 1, "{}", output.stderr);
+        }
+        assert!(!out.exists(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_wrong_binding_is_told_once() {
+    let folder = Folder::of("[process.a]\ntask = 'minus.wat'\narg = { q = 1 }\n").with("minus.wat", minus());
+    let output = folder.run(&[]).run().exits(2);
+    assert_eq!(output.stderr.matches("no parameter `q`").count(), 1, "{}", output.stderr);
+}
+
+#[test]
+fn a_writer_whose_reader_has_ended_is_not_to_blame() {
+    let folder = Folder::of(
+        "[process.from]\ntask = 'from.wat'\ncommand = []\n\
+         [process.to]\ntask = 'to.wat'\ncommand = []\nstdin = 'from'\n\
+         [process.next]\ntask = 'to.wat'\ncommand = []\nafter = ['from:ended']\n",
+    )
+    .with("from.wat", writes(u32::MAX))
+    .with("to.wat", command("(drop (call $take))"));
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "from", 0)["status"], "terminated", "{}", output.text());
+    assert_eq!(record(&output, "next", 0)["status"], "ok", "{}", output.text());
+    assert!(!output.stderr.contains("failed"), "{}", output.stderr);
+}
+
+#[test]
+fn the_loss_of_the_shared_objects_is_one_error_and_no_process_is_blamed() {
+    let folder = Folder::of(
+        "[share]\nq = 'queue'\n[process.waits]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"get q -\"']\nshare = ['q']\n\
+         count = 2\n[process.alone]\ntask = 'spin.wat'\nargs = [-1]\n",
+    )
+    .with("spin.wat", SPIN_IF_NEGATIVE);
+    let mut host = folder.run(&[]).start();
+    host.busy_worker();
+    host.child("manager").send(Signal::SIGKILL);
+    let mut all = Vec::new();
+    while let Some(line) = host.line() {
+        all.push(serde_json::from_str::<Value>(&line).expect("a record"));
+    }
+    assert_eq!(host.code(), 2, "{}", host.said());
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|record| record["status"] == "terminated"), "{all:?}");
+    let said = host.stderr();
+    assert_eq!(said.matches("the process that keeps the shared objects").count(), 1, "{said}");
+    assert!(!said.contains("process waits") && !said.contains("process alone"), "{said}");
 }
 
 #[test]

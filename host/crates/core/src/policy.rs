@@ -127,6 +127,9 @@ pub enum CsvColumns {
     Counted(usize),
 }
 
+/// Exit code of a command that ended because nobody reads its standard output any more: that of SIGPIPE in a shell.
+pub const UNREAD_CODE: i32 = 128 + 13;
+
 /// Description of what a worker does with each item: which function it calls, how, and within which limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TaskCall {
@@ -155,5 +158,12 @@ pub struct TaskCall {
     pub in_parts: bool,
     /// True if items may be lines of failed items; the item within such a line is then meant.
     pub takes_failed: bool,
+    /// Number of arguments that each item was made of, where it was made of some: the function has to take as many. A
+    /// single one may have them all in it.
+    pub arguments: Option<usize>,
+    /// True if it is only checked that the task can be loaded and that items fit the function. Nothing of the task runs.
+    pub only_checked: bool,
+    /// True if the outcome of a function that returns bytes says that its JSON is base64.
+    pub tells_encoding: bool,
     pub result_form: ResultForm,
 }

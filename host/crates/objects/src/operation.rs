@@ -1,5 +1,6 @@
 //! What participants ask of the objects, and what they are answered.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,29 @@ pub enum ObjectError {
     TooLong(u64),
     OutOfRange(String),
     Invalid(String),
+}
+
+impl fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ObjectError::*;
+        match self {
+            Denied(said) => write!(f, "the right to {said} was not granted"),
+            Closed => f.write_str("it is closed"),
+            Full => f.write_str("it is full"),
+            Empty => f.write_str("it is empty"),
+            Timeout => f.write_str("what was waited for did not happen in time"),
+            Quota(said) | OutOfRange(said) | Invalid(said) => f.write_str(said),
+            NotHeld => f.write_str("nobody holds it"),
+            NotHolder => f.write_str("another holds it"),
+            TooMany => f.write_str("more was released or called done than there is"),
+            Broken(said) => write!(f, "the barrier is broken: {said}"),
+            Eof => f.write_str("the other end is closed, and all its messages were received"),
+            ClosedByPeer => f.write_str("the other end is closed, so nobody would receive this"),
+            NotReadable => f.write_str("this end of the pipe cannot receive"),
+            NotWritable => f.write_str("this end of the pipe cannot send"),
+            TooLong(said) => write!(f, "the message has {said} bytes, which is more than was allowed"),
+        }
+    }
 }
 
 pub type Answer = Result<Reply, ObjectError>;

@@ -1,5 +1,6 @@
 //! Errors of a run or a pool as a whole. The error of an item is its [`wasmpool_core::outcome::Failure`].
 
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -18,7 +19,9 @@ use wasmpool_sandbox::surroundings::{ChildEnd, error_with_limit};
 ///
 /// Displayed, it may have several lines, of which all but the first are indented. Text in it that a stranger chose,
 /// such as a name in a task, is escaped. The source of an error is not part of its text.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// Its `Debug` form is that text with all that is behind it, since that is what a `main` prints that returns it.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The task cannot be read, compiled or called in this way. Nothing ran.
@@ -190,6 +193,12 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&with_sources(self))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(e: io::Error) -> Error {
         Error::System(Arc::new(e))
@@ -214,6 +223,8 @@ mod tests {
         ] {
             assert_eq!(with_sources(&error), whole);
             assert_eq!(with_sources(&error.clone()), whole);
+            // As `main` prints it.
+            assert_eq!(format!("{error:?}"), whole);
         }
     }
 

@@ -143,7 +143,7 @@ fn serve(control: &'static Control) -> io::Result<()> {
     }
     let mut runner = run::Runner::new(task, setup.call.clone(), wasi, shared, scratch, control);
     // An `init` that fails would fail for every item, so that is reported once, before anything runs.
-    if setup.call.init.is_some() {
+    if setup.call.init.is_some() && !setup.call.only_checked {
         control.send(&WorkerMessage::Loaded { lacking: sandbox.lacking() }, &[])?;
         if let Err(mut failure) = runner.prepare() {
             return control.send(&WorkerMessage::Uninitialised(shorten(std::mem::take(&mut failure.message))), &[]);

@@ -150,7 +150,7 @@ pub enum LoadError {
     LostExport(String),
     /// The task cannot be linked with what is provided here.
     #[error("{0:#}")]
-    Link(#[from] wasmtime::Error),
+    Link(wasmtime::Error),
     #[error(
         "the task imports {}, which nothing here provides: only interfaces of WASI and of wasmpool:shared@0.1.0 can be imported",
         QuotedName::of(.0)
@@ -158,6 +158,8 @@ pub enum LoadError {
     UnknownInterface(String),
     #[error(transparent)]
     UnknownImports(#[from] UnknownImports),
+    #[error("`{signature}` takes {}, and {} given", takes(*.free, *.bound), are(*.given))]
+    Arguments { signature: String, free: usize, bound: usize, given: usize },
     #[error("the function takes bytes, and rows of CSV are objects; {} gives it each line", Setting::InputOfLines)]
     RowsForBytes,
     /// No row of a file fits.
@@ -165,13 +167,34 @@ pub enum LoadError {
     Columns { file: String, source: ColumnsError },
     /// A setting does not fit the task.
     #[error("{setting} {misfit}")]
-    Setting {
-        setting: Setting,
-        #[source]
-        misfit: SettingMisfit,
-    },
+    Setting { setting: Setting, misfit: SettingMisfit },
     #[error(transparent)]
     System(#[from] std::io::Error),
+}
+
+// Not derived, since the error is told with all that is behind it and has no source then.
+impl From<wasmtime::Error> for LoadError {
+    fn from(error: wasmtime::Error) -> LoadError {
+        LoadError::Link(error)
+    }
+}
+
+/// Says how many arguments a function takes, besides those that have a value already.
+fn takes(free: usize, bound: usize) -> String {
+    let besides = if bound == 0 { "" } else { " besides those given by name" };
+    match free {
+        0 => format!("no argument{besides}"),
+        1 => format!("1 argument{besides}"),
+        _ => format!("{free} arguments{besides}"),
+    }
+}
+
+fn are(given: usize) -> String {
+    match given {
+        0 => "none is".to_owned(),
+        1 => "1 is".to_owned(),
+        _ => format!("{given} are"),
+    }
 }
 
 /// The reason why a setting does not fit a task, in words that follow the name of the setting.
@@ -655,6 +678,15 @@ fn params(export: &TaskExport, call: &TaskCall) -> Result<(FunctionParams, usize
         params
             .bind(name, json.as_bytes())
             .map_err(|why| SettingMisfit::Argument { name: name.clone(), why }.of(Setting::Arg))?;
+    }
+    let (all, bound) = (export.params.len(), call.args.len());
+    let free = all - bound;
+    // A single argument is taken as an item is, so it may have all parameters in it.
+    if let Some(given) = call.arguments
+        && given != free
+        && (given != 1 || free == 0)
+    {
+        return Err(LoadError::Arguments { signature: export.signature(), free, bound, given });
     }
     Ok((params, slot))
 }

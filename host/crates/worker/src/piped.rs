@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -34,7 +35,7 @@ impl PipedStreams {
         let stdout = open(pipes.stdout, PipeEnd::Second)?;
         Ok(PipedStreams {
             stdin: stdin.map(|end| PipedInput { end, meter: Meter::default(), rest: Arc::default() }),
-            stdout: stdout.map(|end| PipedOutput { end, meter: Meter::default() }),
+            stdout: stdout.map(|end| PipedOutput { end, meter: Meter::default(), unread: Arc::default() }),
         })
     }
 }
@@ -54,6 +55,8 @@ pub struct PipedInput {
 pub struct PipedOutput {
     end: StreamEnd,
     meter: Meter,
+    /// True once something was refused because nobody reads it any more.
+    unread: Arc<AtomicBool>,
 }
 
 impl PipedInput {
@@ -80,6 +83,19 @@ impl PipedOutput {
     /// Returns the same stream, which counts.
     pub fn counting(&self, meter: &Meter) -> PipedOutput {
         PipedOutput { meter: meter.clone(), ..self.clone() }
+    }
+
+    /// Returns what becomes true once something was refused because nobody reads it any more.
+    pub fn unread(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unread)
+    }
+
+    fn send(&self, piece: &[u8]) -> Result<(), StreamFault> {
+        let sent = self.end.send(piece);
+        if let Err(StreamFault::ClosedByPeer) = sent {
+            self.unread.store(true, Ordering::Relaxed);
+        }
+        sent
     }
 }
 
@@ -155,7 +171,7 @@ impl StdoutStream for PipedOutput {
 
 impl OutputStream for PipedOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        bytes.chunks(PIECE).try_for_each(|piece| self.end.send(piece)).map_err(stream_error)
+        bytes.chunks(PIECE).try_for_each(|piece| self.send(piece)).map_err(stream_error)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -182,7 +198,7 @@ impl AsyncWrite for PipedOutput {
         if piece.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        Poll::Ready(self.end.send(piece).map(|()| piece.len()).map_err(io_error))
+        Poll::Ready(self.send(piece).map(|()| piece.len()).map_err(io_error))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

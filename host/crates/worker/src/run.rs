@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{Func as ComponentFunc, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
@@ -13,7 +16,7 @@ use super::denied;
 use super::load::{CallReturn, CallStrategy, InstanceMaker, LinkedTask};
 use super::meter::Meter;
 use super::numbers::{JsonInteger, OfNumber, OfNumbers};
-use super::piped::PipedStreams;
+use super::piped::{PipedOutput, PipedStreams};
 use super::place::{BytesFunction, ResultPlace, ReturnWay};
 use super::scratch::Scratch;
 use super::shared::SharedObjects;
@@ -26,7 +29,7 @@ use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
-use wasmpool_core::policy::{ResultForm, TaskCall};
+use wasmpool_core::policy::{ResultForm, TaskCall, UNREAD_CODE};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
 use wasmpool_ipc::lane::control::Control;
@@ -36,6 +39,8 @@ use wasmpool_sandbox as sandbox;
 
 /// Maximum number of frames of a guest's stack in a record.
 const TRACE: usize = 20;
+/// Time that the host has to end a worker whose shared objects are lost.
+const UNTIL_ENDED: Duration = Duration::from_secs(10);
 
 /// Items that run as one call.
 #[derive(Default)]
@@ -149,7 +154,7 @@ impl Runner {
 
     /// Creates an instance, so that a task that cannot start reports that before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        let live = self.instantiate(None)?;
+        let live = self.instantiate(None).map_err(|why| if self.shared.are_lost() { lost_objects() } else { why })?;
         // Files that `init` left are removed before the first item, as they would not exist for the second one either.
         if live.store.data().used_wasi() {
             let failed = |e| {
@@ -168,6 +173,10 @@ impl Runner {
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
         let (item, form) = self.open(tag, item)?;
+        if self.call.only_checked {
+            out.extend_from_slice(b"null");
+            return self.check(&item, form).map(|()| OutcomeTag::Value);
+        }
         self.shared.item_begins(index);
         let result = match self.task.manner {
             CallStrategy::Command => self
@@ -179,11 +188,23 @@ impl Runner {
         self.conclude(result, out)
     }
 
+    /// Checks that an item fits the function.
+    fn check(&mut self, item: &[u8], form: ItemEncoding) -> Result<(), Failure> {
+        match self.task.manner {
+            CallStrategy::Command => Ok(()),
+            CallStrategy::Bytes | CallStrategy::FallibleBytes => plain_bytes(item, form, &self.call).map(drop),
+            _ => {
+                let decoded = self.task.params.decode(item, form, &mut self.arguments);
+                decoded.map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))
+            }
+        }
+    }
+
     /// Releases what the item holds of shared objects. An item that lost them has failed, whatever it made of that.
     fn release<R>(&self, result: Result<R, Failure>) -> Result<R, Failure> {
         match self.shared.item_ended(result.is_err()) {
             true => result,
-            false => Err(Failure::new(FailureKind::Trap, "the process that keeps the shared objects has ended")),
+            false => Err(lost_objects()),
         }
     }
 
@@ -235,8 +256,15 @@ impl Runner {
         let mut invocation = CommandInvocation::new(command, item, form, index, stdout.clone())?;
         invocation.piped = PipedStreams::open(&self.shared, command.pipes)
             .map_err(|fault| Failure::new(FailureKind::Trap, fault.to_string()))?;
+        let unread = invocation.piped.stdout.as_ref().map(PipedOutput::unread);
         let made = self.instantiate(Some(invocation))?;
-        run_command(self.live.insert(made), self.task.is_async)
+        let ended = run_command(self.live.insert(made), self.task.is_async);
+        let is_unread = unread.is_some_and(|unread| unread.load(Ordering::Relaxed));
+        match ended {
+            Ok(code) if command.ok_codes.contains(&code) || !is_unread => Ok(code),
+            Err(failure) if failure.kind != FailureKind::Trap || !is_unread => Err(failure),
+            _ => Err(unread_output()),
+        }
     }
 
     /// Returns the maximum size of a result in bytes.
@@ -363,7 +391,7 @@ impl Runner {
             return Ok(OutcomeTag::Value);
         }
         if let CallStrategy::Bytes | CallStrategy::FallibleBytes = self.task.manner {
-            let item = plain_bytes(item, form)?;
+            let item = plain_bytes(item, form, &self.call)?;
             let (form, most) = (self.call.result_form, self.most());
             let (lane, empty) = (self.lane.take(), std::mem::take(out));
             let mut place = ResultPlace { form, lane, most, out: empty };
@@ -483,10 +511,14 @@ impl Runner {
             Err(failure) => return Err(self.failed(failure)),
         };
         let printed = self.live.as_mut().map(|live| live.store.data_mut().take_printed()).unwrap_or_default();
-        if printed.is_empty() && beside.is_none() {
+        let is_base64 = self.call.tells_encoding && matches!(self.task.returns.value, Some(TypePlan::Bytes));
+        if printed.is_empty() && beside.is_none() && !is_base64 {
             return Ok(tag);
         }
-        let beside = SuccessNotes { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
+        let mut beside = SuccessNotes { printed, ..beside.map(|beside| *beside).unwrap_or_default() };
+        if is_base64 {
+            beside.encoding = Some(JsonStringEncoding::Base64);
+        }
         let beside = serde_json::to_vec(&beside).expect("plain data can be written as JSON");
         let mut front = (beside.len() as u32).to_ne_bytes().to_vec();
         front.extend(beside);
@@ -511,10 +543,21 @@ impl Runner {
     }
 }
 
-/// Adds to a failure what its instance knows: what the guest printed, the reason that it gave, and what it was not
-/// granted.
+/// Waits for the host to end this process, since the process that keeps the shared objects has ended. The host says so
+/// for the whole run; an answer that is here before it knows would blame the item. Returns that answer if it never comes.
+fn lost_objects() -> Failure {
+    let began = Instant::now();
+    while let Some(left) = UNTIL_ENDED.checked_sub(began.elapsed()) {
+        thread::park_timeout(left);
+    }
+    Failure::new(FailureKind::Trap, "the process that keeps the shared objects has ended")
+}
+
+/// Adds to a failure what its instance knows: what the guest printed, the reason that it gave, what it was not granted, and
+/// which shared object refused its last call.
 fn tell(failure: &mut Failure, store: &mut Store<StoreState>) {
     let reason = store.data().reason();
+    let refused = store.data_mut().objects().take_refused();
     failure.printed = store.data_mut().take_printed();
     if failure.kind == FailureKind::Exit
         && let Some(reason) = &reason
@@ -532,6 +575,9 @@ fn tell(failure: &mut Failure, store: &mut Store<StoreState>) {
     let advice = denied::advice(missed, failure.kind, said.as_deref());
     failure.denied = denied::list(missed);
     failure.message += &advice;
+    if let Some(refused) = refused.filter(|_| matches!(failure.kind, FailureKind::Error | FailureKind::Trap)) {
+        failure.message += &format!("; its last call to a shared object was refused: {refused}");
+    }
 }
 
 /// Returns true if an instance may be in the middle of something after this failure.
@@ -667,6 +713,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Handle::current().block_on(future)
 }
 
+/// Returns the failure of a command that ended because nobody reads what it writes: a system ends it by SIGPIPE then, which a
+/// shell tells by this code.
+fn unread_output() -> Failure {
+    let mut failure = Failure::new(FailureKind::Exit, "nobody reads its standard output any more");
+    failure.code = Some(UNREAD_CODE);
+    failure
+}
+
 fn exit(code: i32) -> Failure {
     let mut failure = Failure::new(FailureKind::Exit, format!("the task ended with exit code {code}"));
     failure.code = Some(code);
@@ -690,8 +744,17 @@ fn other_kind() -> Failure {
 }
 
 /// Returns the bytes that a JSON item stands for, or the item itself.
-fn plain_bytes(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, Failure> {
-    value::decode_bytes(item, form).map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))
+fn plain_bytes<'a>(item: &'a [u8], form: ItemEncoding, call: &TaskCall) -> Result<Cow<'a, [u8]>, Failure> {
+    value::decode_bytes(item, form).map_err(|misfit| {
+        let advice = match (form, call.arguments) {
+            (ItemEncoding::Json, None) => {
+                format!("; {} gives the function each item as it stands", Setting::InputOfLines)
+            }
+            (ItemEncoding::Json, Some(_)) => "; bytes are base64 in JSON: the text hi is \"aGk=\"".to_owned(),
+            _ => String::new(),
+        };
+        Failure::new(FailureKind::InvalidInput, format!("{misfit}{advice}"))
+    })
 }
 
 /// Returns an error unless a batch has a result for each of its items.

@@ -178,6 +178,7 @@ impl StoreState {
         for missed in self.objects.take_missed() {
             self.miss(MissedGrant::Object(missed));
         }
+        self.objects.take_refused();
         // Only WASI prints (and `print`), and most guests never call it.
         if !self.used_wasi() && !self.printed {
             return GuestOutput::default();

@@ -53,9 +53,25 @@ pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, ContentError> {
         let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
         match key {
             Some((key, known)) => ContentError::UnknownKey { place, key: key.to_owned(), known: known.to_owned() },
-            None => ContentError::Other { place, message: e.message().to_owned() },
+            None => ContentError::Other { place, message: in_plain_words(e.message()) },
         }
     })
+}
+
+/// Returns the parser's message with what was expected in words of a file rather than of its types.
+fn in_plain_words(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => "a list, in brackets",
+        "a map" => "a table",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, and not too large",
+        "i32" | "i64" => "a whole number that is not too large",
+        _ if expected.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// Returns the position of the text after `before`, and the key whose value stands there.

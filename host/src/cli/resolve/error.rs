@@ -57,7 +57,7 @@ pub enum UsageError {
     JournalOfShares { share: String, journal: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
-    #[error("{said} is no file: `-` stands for a standard stream, and {why}; one that is called so is ./-")]
+    #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]
     NoStream { said: String, why: &'static str },
     #[error(
         "{failed} writes failed items to {to}, among the results: name a file for either, with --failed FILE \

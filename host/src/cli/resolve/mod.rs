@@ -175,7 +175,7 @@ pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneIt
         several => format!("[{}]", several.join(",")),
     };
     let task = files.task(&call.task);
-    let spec = resolve(&call.common, from, &files, work, OneItem { task, item })?;
+    let spec = resolve(&call.common, from, &files, work, OneItem { task, item, arguments: call.arguments.len() })?;
     conflicts::of_determinism(&spec)?;
     conflicts::of_shares(&spec)?;
     Ok(spec)

@@ -29,7 +29,7 @@ pub fn of(
 }
 
 fn of_plugin(narrowed: &NarrowedGrants, short: &[String], grants: fn(&GrantWords) -> String) -> Vec<String> {
-    let NarrowedGrants { missing, withheld, .. } = narrowed;
+    let NarrowedGrants { missing, withheld, partly, .. } = narrowed;
     let mut notes = Vec::new();
     let (shown, more) = few(missing, TOLD);
     // Both texts are escaped already; an option is to be pasted, so it is not cut.
@@ -39,6 +39,14 @@ fn of_plugin(narrowed: &NarrowedGrants, short: &[String], grants: fn(&GrantWords
     notes.extend(shown.iter().map(goes_without));
     if more > 0 {
         notes.push(format!("the plugin asks for {more} more things, and goes without; wasmpool inspect tells of them"));
+    }
+    let (shown, more) = few(partly, TOLD);
+    notes.extend(shown.iter().map(|(note, words)| match words {
+        Some(words) => format!("{note}; {} grants it", grants(words)),
+        None => note.clone(),
+    }));
+    if more > 0 {
+        notes.push(format!("the plugin gets a part of {more} more things that it asks for"));
     }
     let (shown, more) = few(withheld, TOLD);
     let not_given =

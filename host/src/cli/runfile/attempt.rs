@@ -13,9 +13,10 @@ use super::running::News;
 use crate::cli::compiling::CompilingNotice;
 use crate::cli::progress::{short_of_workers, without};
 use crate::cli::run::SupervisorWork;
+use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind};
-use wasmpool_core::policy::{CommandCall, CommandPipes, ResultForm, TaskCall};
+use wasmpool_core::policy::{CommandCall, CommandPipes, ResultForm, TaskCall, UNREAD_CODE};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
@@ -23,6 +24,7 @@ use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::output::{json_value, raw_value};
 use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::supervisor::{
     Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
@@ -79,6 +81,8 @@ pub enum AttemptOutcome {
     Success(Option<Vec<u8>>),
     Failure(Failure),
     Terminated,
+    /// A command ended because nobody reads its standard output any more.
+    Unread,
 }
 
 impl ReadyProcess {
@@ -97,14 +101,6 @@ impl ReadyProcess {
         let sender = mailbox.sender();
         sender.send(Event::Input(batch));
         sender.send(Event::InputEnd);
-        let PreparedTask { artifact, meta, hash, compiled, .. } = &self.prepared;
-        let prepared = PreparedTask {
-            artifact: artifact.try_clone()?,
-            meta: meta.clone(),
-            hash: hash.clone(),
-            compiled: *compiled,
-            unkept: None,
-        };
         let config = SchedulerConfig::of_limits(call.limits.timeout, 1);
         let mut sink = ProcessSink {
             context,
@@ -122,16 +118,66 @@ impl ReadyProcess {
             directories: &self.directories,
             shared: context.objects.clone(),
             cache: context.cache,
-            prepared,
+            prepared: self.prepared()?,
         };
         let end = work.run(config, self.spares.clone(), &mut sink, mailbox, notice)?;
         sink.show_ends();
         let elapsed = sink.since.elapsed();
         Ok(match (sink.outcome, end) {
             (Some((elapsed, Ok(value))), _) => Attempt { elapsed, end: AttemptOutcome::Success(value) },
+            (Some((elapsed, Err(failure))), _) if self.is_unread(&failure) => {
+                Attempt { elapsed, end: AttemptOutcome::Unread }
+            }
             (Some((elapsed, Err(failure))), _) => Attempt { elapsed, end: AttemptOutcome::Failure(failure) },
             (None, RunEnd::Complete) => return Err(Error::Bug("a process ended without an outcome".to_owned())),
             (None, _) => Attempt { elapsed, end: AttemptOutcome::Terminated },
+        })
+    }
+
+    /// Checks that the task can be loaded, and that the arguments of all `count` processes fit its function, in a worker
+    /// that runs nothing of the task. Returns why they do not fit.
+    pub fn check(
+        &self,
+        count: u32,
+        cache: &ArtifactCache,
+        notice: &mut CompilingNotice<'_>,
+    ) -> Result<Option<Failure>, Error> {
+        let (call, _) = self.call(0, "");
+        let call = TaskCall {
+            only_checked: true,
+            given: GuestGrants { shared: SharedGrants::default(), ..call.given },
+            ..call
+        };
+        let mut batch = Batch::default();
+        for number in 0..count {
+            batch.push(self.call(number, "").1.as_bytes());
+        }
+        let mailbox = patiently(None, || Mailbox::asking(Box::new(|_| false)))?;
+        let sender = mailbox.sender();
+        sender.send(Event::Input(batch));
+        sender.send(Event::InputEnd);
+        let mut sink = CheckSink(None);
+        let work = SupervisorWork {
+            task: &self.wasm,
+            call: &call,
+            directories: &self.directories,
+            shared: None,
+            cache,
+            prepared: self.prepared()?,
+        };
+        let config = SchedulerConfig::of_limits(call.limits.timeout, 1);
+        work.run(config, self.spares.clone(), &mut sink, &mailbox, notice)?;
+        Ok(sink.0)
+    }
+
+    fn prepared(&self) -> io::Result<PreparedTask> {
+        let PreparedTask { artifact, meta, hash, compiled, .. } = &self.prepared;
+        Ok(PreparedTask {
+            artifact: artifact.try_clone()?,
+            meta: meta.clone(),
+            hash: hash.clone(),
+            compiled: *compiled,
+            unkept: None,
         })
     }
 
@@ -142,7 +188,7 @@ impl ReadyProcess {
         match self.work.numbered(number) {
             Work::Function { name, arguments, bound, init } => {
                 call.function = name.or_else(|| self.function.clone());
-                (call.args, call.init) = (bound, init);
+                (call.args, call.init, call.arguments) = (bound, init, Some(arguments.len()));
                 (call, item_of(&arguments))
             }
             Work::Command { arguments, ok_codes } => {
@@ -158,6 +204,11 @@ impl ReadyProcess {
                 (call, "\"\"".to_owned())
             }
         }
+    }
+
+    /// Returns true if this is how a command ends whose reader has ended before it.
+    fn is_unread(&self, failure: &Failure) -> bool {
+        self.pipes.stdout.is_some() && failure.kind == FailureKind::Exit && failure.code == Some(UNREAD_CODE)
     }
 
     fn command_name(&self) -> String {
@@ -258,6 +309,38 @@ impl OutcomeSink for ProcessSink<'_> {
     fn tick(&mut self, _: u64) -> Option<Duration> {
         let next = if self.printed_much { SHOW_SOON } else { SHOW_EVERY };
         self.outcome.is_none().then_some(next)
+    }
+}
+
+/// The destination of what a check finds: the first item that does not fit. Any other failure is for the run to tell.
+struct CheckSink(Option<Failure>);
+
+impl OutcomeSink for CheckSink {
+    fn record(
+        &mut self,
+        _: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
+        _: &mut RenderedOutcomes,
+    ) -> Recorded {
+        match result {
+            Ok(_) => Recorded::Success,
+            Err(failure) => {
+                if failure.kind == FailureKind::InvalidInput {
+                    self.0.get_or_insert(failure);
+                }
+                Recorded::Failure
+            }
+        }
+    }
+
+    fn emit(&mut self, _: RenderedOutcomes) {}
+
+    fn worker_lost(&mut self, _: WorkerId, _: &str) {}
+
+    fn unprotected(&mut self, _: &[LayerPart]) {}
+
+    fn tick(&mut self, _: u64) -> Option<Duration> {
+        None
     }
 }
 

@@ -33,7 +33,7 @@ pub enum PlanError {
         QuotedName::of(.name)
     )]
     RestartsOfNone { name: String },
-    #[error("process {}: {} {why}", QuotedName::of(.name), QuotedName::of(.text))]
+    #[error("process {}: the argument {}: {why}", QuotedName::of(.name), QuotedName::of(.text))]
     Argument { name: String, text: String, why: ParseUnitError },
     #[error("process {}: an argument of a command cannot contain a NUL", QuotedName::of(.name))]
     Nul { name: String },
@@ -64,7 +64,10 @@ pub enum PlanError {
         QuotedName::of(.name), QuotedName::of(.object)
     )]
     Share { name: String, object: String },
-    #[error("process {}: the shared object {} stands there twice", QuotedName::of(.name), QuotedName::of(.object))]
+    #[error(
+        "process {}: the shared object {} stands there twice: name it once, with one right, or without any to have all",
+        QuotedName::of(.name), QuotedName::of(.object)
+    )]
     ShareTwice { name: String, object: String },
     #[error(
         "process {}: {} names no right of that object: {}",

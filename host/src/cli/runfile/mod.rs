@@ -45,6 +45,9 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
         ProcessError::NoTask { name, task } => Stop::from(format!("process {name}: there is no task {task}")),
     })?;
     if args.check {
+        if let Some(interrupted) = running::check(&plan, &specs, args)? {
+            return Ok(interrupted);
+        }
         return print(&check::describe(&plan, &specs)).map_err(|e| Stop::from(Error::output(e)));
     }
     let share_out = from.of("share_out", args.share_out.clone());
@@ -111,7 +114,7 @@ fn check_files(
     read.check_streams()?;
     for (path, option) in [(args.share_in.as_deref(), "--share-in"), (share_out.as_deref(), "--share-out")] {
         if path == Some(Path::new("-")) {
-            return Err(Stop::from(format!("{option} is a file, and `-` is none; one that is called so is ./-")));
+            return Err(Stop::from(format!("{option} is a file, and `-` is none; a file whose name is - is ./-")));
         }
     }
     let directories = specs.iter().flat_map(|spec| spec.grants.directories.iter().map(|one| (**one).clone()));

@@ -16,7 +16,7 @@ use crate::cli::exit::{Exit, Stop};
 use crate::cli::resolve::ProcessSpec;
 use crate::cli::run::{SUPERVISOR, prepare};
 use crate::cli::sharing::{RunObjects, Sharing};
-use crate::cli::signals::{Signals, watch_signals};
+use crate::cli::signals::{STOPPING, Signals, watch_signals};
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{CommandCall, CommandPipes, SandboxMode, TaskCall};
 use wasmpool_core::share::{ObjectForm, SharedGrants};
@@ -40,6 +40,14 @@ pub enum News {
     Started(usize),
     Ended(usize, Result<Attempt, Error>),
     Signal(i32),
+}
+
+/// Checks that each task can be loaded, and that each call fits its function. Nothing of a task runs. Returns `None` if
+/// nothing is wrong, and how the program ends if that was interrupted.
+pub fn check(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Option<Exit>, Stop> {
+    let signals = watch_signals(|_| {})?;
+    let ready = ready(plan, specs, args.verbosity, args.sandbox.mode, &ArtifactCache::of_user(), &signals)?;
+    Ok(if ready.is_none() { Some(Exit::Signal(signals.last())) } else { None })
 }
 
 /// Runs all processes, until all that are no daemons have ended.
@@ -133,7 +141,7 @@ fn ready(
         };
         call.command = None;
         let room = Room::new(HostPlacement::Moves, Workers::of(process.count as usize, &call));
-        all.push(ReadyProcess {
+        let ready = ReadyProcess {
             wasm,
             prepared,
             call,
@@ -142,7 +150,17 @@ fn ready(
             function: spec.function.clone(),
             work,
             pipes: CommandPipes::default(),
-        });
+        };
+        // Before anything runs: what one process did cannot be undone when another turns out to be wrong.
+        let misfit = signals.leaving_at_once(|| ready.check(process.count, cache, &mut notice)).map_err(of)?;
+        if let Some(failure) = misfit {
+            let name = &process.name;
+            return Err(Stop::from(format!(
+                "process {name}: its arguments do not fit: {}",
+                ForeignText::of(&failure.message)
+            )));
+        }
+        all.push(ready);
     }
     Ok(Some(all))
 }
@@ -314,6 +332,9 @@ impl<'a> ProcessRun<'a> {
     fn interrupted(&mut self, signal: i32) {
         self.interrupts += if signal == Signal::SIGINT as i32 { 1 } else { 2 };
         self.order.stop();
+        if self.interrupts == 1 && !self.context.quiet {
+            tell!("wasmpool: {STOPPING}");
+        }
         if self.interrupts > 1 {
             self.end_all();
         }
@@ -328,6 +349,13 @@ impl<'a> ProcessRun<'a> {
         instance.supervisor = None;
         let attempt = match result {
             Ok(attempt) => attempt,
+            // The objects belong to all processes, so no process is to blame for their loss.
+            Err(error @ Error::Shared(_)) => {
+                instance.last = Some(Attempt { elapsed: Duration::ZERO, end: AttemptOutcome::Terminated });
+                self.stop_for(Stopped::Error(Stop::of_run(&error, &Default::default())));
+                self.order.ended(place, AttemptEnd::Terminated, now);
+                return self.settle(place);
+            }
             Err(error) => {
                 let stop = of_error(&instance.label, &error);
                 let elapsed = Duration::ZERO;
@@ -339,7 +367,7 @@ impl<'a> ProcessRun<'a> {
             }
         };
         let end = match &attempt.end {
-            AttemptOutcome::Success(_) => AttemptEnd::Success,
+            AttemptOutcome::Success(_) | AttemptOutcome::Unread => AttemptEnd::Success,
             AttemptOutcome::Failure(failure) => {
                 if !self.context.quiet {
                     tell_failure(&instance.label, failure);
@@ -403,7 +431,7 @@ impl<'a> ProcessRun<'a> {
                 self.failures += 1;
                 record.failed(failure, &mut line);
             }
-            AttemptOutcome::Terminated => record.terminated(&mut line),
+            AttemptOutcome::Terminated | AttemptOutcome::Unread => record.terminated(&mut line),
         }
         match Stdout.write_all(&line) {
             Ok(()) => {}

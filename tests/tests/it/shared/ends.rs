@@ -38,6 +38,17 @@ fn after_a_death(shares: &[&str], held: &str, items_and_endings: &[(&str, &str)]
 }
 
 /// Rows 0.11, 5.5 and 5.6.
+/// Rows 5.7 and 5.9.
+#[test]
+fn a_slot_that_a_release_added_is_received_by_one_item() {
+    let items = ["release room", "acquire room 0", "acquire room 0", "release one", "acquire one 0", "acquire one 0"];
+    let output = in_turn(&["room=semaphore:0", "one=semaphore:1"], &items).run().exits(0);
+    assert_eq!(super::endings(&output), ["ok", "acquired", "timed-out", "ok", "acquired", "acquired"]);
+    // What the first holder of a slot of the start leaves is there for the next, and what was added is gone.
+    let held = super::held_after(&["room=semaphore:0", "one=semaphore:1"], &items);
+    assert_eq!(held, serde_json::json!({ "room": 0, "one": 1 }));
+}
+
 #[test]
 fn a_lock_of_an_item_that_ended_is_released_and_the_next_holder_is_told_once() {
     after_each_end(

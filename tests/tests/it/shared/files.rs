@@ -193,6 +193,23 @@ fn files_that_cannot_be_read_or_written_are_found_before_anything_runs() {
 }
 
 #[test]
+fn a_member_that_is_there_twice_is_refused() {
+    let place = Place::new();
+    let file = place.write("in.json", r#"{"total": 1, "total": 2}"#);
+    let run = in_turn(&["total=value:s64"], &["name"]).arg("--share-in").arg(file);
+    refused(&place, run, &["in.json", "the member `total` is there twice"]);
+}
+
+#[test]
+fn the_name_of_a_directory_is_no_file_to_write_to() {
+    let place = Place::new();
+    let run = in_turn(&["total=value:s64"], &["name"]).arg("--share-out").arg(place.path("out/"));
+    let output = run.run().exits(2);
+    assert!(output.stderr.contains("it is the name of a directory"), "{}", output.stderr);
+    assert!(!place.path("out").exists());
+}
+
+#[test]
 fn a_file_that_is_also_another_file_of_the_run_is_refused_under_every_name() {
     let place = Place::new();
     let task = place.path("task.wasm");

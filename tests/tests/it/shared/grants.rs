@@ -76,6 +76,21 @@ fn what_a_plugin_does_not_ask_for_is_withheld_and_told() {
 }
 
 #[test]
+fn a_plugin_that_gets_a_part_of_an_object_is_not_said_to_go_without() {
+    let plugin = Plugin::new("[grants]\nshare = [\"seen=dict\", \"all=list:ro\"]");
+    let args = ["--share", "seen=dict:ro", "--share", "all=list"];
+    let output = plugin.run(&args, &["?dict-get seen k ; ?push all x"]).exits(0);
+    assert_eq!(super::endings(&output), ["none denied"]);
+    for said in [
+        "the plugin asks to share an object with others: `seen=dict`, and gets only ro of it; --share 'seen=dict' grants it",
+        "the plugin asks only for :ro of --share all=list, and gets no more of it",
+    ] {
+        assert_eq!(output.stderr.matches(said).count(), 1, "{said}: {}", output.stderr);
+    }
+    assert!(!output.stderr.contains("goes without") && !output.stderr.contains("is not given"), "{}", output.stderr);
+}
+
+#[test]
 fn a_request_that_cannot_be_is_an_error_in_the_manifest() {
     for (share, named) in [
         ("jobs", "NAME=KIND"),

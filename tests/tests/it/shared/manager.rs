@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{Place, Session};
 use crate::support::alone::alone;
-use crate::support::process::{adopt_orphans, descendants};
+use crate::support::process::{Process, adopt_orphans, descendants};
 use crate::support::until;
 
 /// Returns the folders of cgroups that a run would make one in.
@@ -78,6 +78,36 @@ fn the_loss_of_the_manager_ends_a_run_in_the_middle_of_many_messages() {
     ends_with_its_manager(&["produce jobs 1000000000 16", "consume jobs 1000000000"], |session| {
         let _ = session.host.busy_worker();
     });
+}
+
+/// The worker sees the end first here, and must not answer for its item before the host knows why.
+#[test]
+fn an_item_is_not_blamed_for_the_loss_of_the_manager() {
+    let mut session = Session::start("2", &["--timeout", "10m"], &["jobs=queue", "total=value:s64"]);
+    session.give("add total 1 ; get jobs -");
+    session.until("load total", "1");
+    let manager = session.host.child("manager");
+    let workers = session.host.workers();
+    // How often they have fallen asleep.
+    let sleeps = || -> u64 {
+        let of = |worker: &Process| {
+            let status = String::from_utf8_lossy(&worker.read("status")).into_owned();
+            let count =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok());
+            count.unwrap_or(0_u64)
+        };
+        workers.iter().map(of).sum()
+    };
+    let before = sleeps();
+    let host = session.host.process();
+    host.send(Signal::SIGSTOP);
+    until("the host stands still", || (host.state() == Some('T')).then_some(()));
+    manager.send(Signal::SIGKILL);
+    until("the worker has seen the end", || (sleeps() > before).then_some(()));
+    host.send(Signal::SIGCONT);
+    assert_eq!(session.host.line(), None);
+    assert_eq!(session.host.code(), 2, "{}", session.host.said());
+    assert!(session.host.stderr().contains("the process that keeps the shared objects has ended"));
 }
 
 /// A manager that does not answer blocks no item past its timeout.

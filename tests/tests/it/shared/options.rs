@@ -47,7 +47,8 @@ fn what_is_no_object_is_wrong_use_that_says_what_is() {
         ("total=value:int", "s8, u8"),
         ("meet=barrier:0", "one party"),
         ("jobs=queue:-1", "queue[:CAPACITY]"),
-        ("hist=array:u8:999999999", "at most"),
+        ("hist=array:u8:999999999", "a whole number up to"),
+        ("few=semaphore:0:bounded", "can never be acquired"),
     ] {
         refused(in_turn(&[text], &["name"]), &["--share", says]);
     }
@@ -111,6 +112,18 @@ fn fuel_is_spent_by_operations_and_not_by_waiting() {
     let run = |item: &str| in_turn(&["total=value:s64", "go=event"], &[item]).args(["--fuel", "3000000"]);
     assert_eq!(super::endings(&run("count total 100000000").run()), ["fuel"]);
     assert_eq!(super::endings(&run("wait-event go 300").run()), ["false"]);
+}
+
+#[test]
+fn objects_that_the_environment_grants_are_told() {
+    let run = wasmpool()
+        .args(["call"])
+        .task(&guest())
+        .args(["act", "\"add total 1\""])
+        .env("WASMPOOL_SHARE", "total=value:s64");
+    let output = run.run().exits(0);
+    let told = "the environment grants the task something: WASMPOOL_SHARE=total=value:s64";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
 }
 
 /// The manager of a run with values alone would have nothing to keep, so there is none.

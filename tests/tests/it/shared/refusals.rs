@@ -50,6 +50,29 @@ fn an_item_that_fails_for_want_of_an_object_names_it_in_its_record() {
     assert_eq!(denied, "[\"the queue `jobs` (--share jobs=queue)\"]");
 }
 
+/// What a guest makes of a refusal names no object, whatever language it is in.
+#[test]
+fn an_item_that_fails_after_a_refusal_says_which_object_refused() {
+    let shares = ["jobs=queue:1", "gate=lock", "p=pipe:first"];
+    for (item, says) in [
+        ("put jobs a 0 ; put jobs b 0", "`jobs`: it is full"),
+        ("shutdown jobs ; get jobs 0", "`jobs`: it is closed"),
+        ("end p/second", "`p` was granted without its second end (`:second`)"),
+        ("unlock gate", "`gate`: nobody holds it"),
+        ("?get jobs 0 ; trap", "`jobs`: it is empty"),
+    ] {
+        let output = in_turn(&shares, &[item]).run().exits(1);
+        let message = output.records()[0].get("message").map(ToString::to_string).unwrap_or_default();
+        assert!(message.contains(says), "{item}: {message}");
+    }
+    let output = in_turn(&shares, &["?get jobs 0 ; put jobs a 0 ; trap", "trap"]).run().exits(1);
+    let told = output
+        .records()
+        .iter()
+        .any(|record| record.get("message").is_some_and(|said| said.to_string().contains("refused")));
+    assert!(!told, "{}", output.text());
+}
+
 /// Row 0.15.
 #[test]
 fn an_object_of_another_kind_is_an_error_that_names_both() {
@@ -71,7 +94,11 @@ fn an_object_of_another_kind_is_an_error_that_names_both() {
 /// Row 6.12.
 #[test]
 fn what_a_right_does_not_allow_is_denied_by_its_name() {
-    let denied = |name: &str, right: &str| format!("denied=`{name}` was granted without the right to {right}");
+    let denied = |name: &str, right: &str| match right {
+        "write" => format!("denied=`{name}` was granted without the right to write (`:ro`)"),
+        "second" => format!("denied=`{name}` was granted without its second end (`:second`)"),
+        _ => format!("denied=`{name}` was granted without the right to {right}"),
+    };
     let of = |order: &str, name: &str, right: &str| (format!("??{order}"), denied(name, right));
     let cases = [
         of("get jobs 0", "jobs", "get"),

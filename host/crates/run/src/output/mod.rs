@@ -75,6 +75,8 @@ pub trait RunWatcher {
     /// Reports that workers cannot be started, while `living` others exist.
     fn short_of_workers(&mut self, living: usize, why: &io::Error);
     fn unprotected(&mut self, lacking: &[LayerPart]);
+    /// Reports that the user asked to stop: what runs is finished, and nothing more is started.
+    fn stopping(&mut self) {}
     /// Reports that time has passed. Returns when it should be called again.
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
 }
@@ -330,6 +332,10 @@ impl OutcomeSink for OutcomePrinter<'_> {
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         self.watcher.unprotected(lacking);
+    }
+
+    fn stopping(&mut self) {
+        self.watcher.stopping();
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {

@@ -1,7 +1,10 @@
 //! What objects are filled with before a run, and what they hold after it, as JSON: an object with a member for each.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::SharedObjects;
@@ -41,7 +44,7 @@ impl SharedContents {
     /// [`Error::Shared`] names the object, and says what it can be filled with.
     pub fn read(specs: &[ObjectSpec], text: &[u8]) -> Result<SharedContents, Error> {
         let unreadable = |e| Error::Shared(format!("the contents of shared objects are not an object of JSON: {e}"));
-        let members: Map<String, Value> = serde_json::from_slice(text).map_err(unreadable)?;
+        let Members(members) = serde_json::from_slice(text).map_err(unreadable)?;
         let mut contents = SharedContents::default();
         for (name, value) in members {
             let found = (0..).zip(specs).find(|(_, spec)| spec.name == name);
@@ -61,6 +64,36 @@ impl SharedContents {
             contents.kept.insert(object, kept);
         }
         Ok(contents)
+    }
+}
+
+/// The members of an object of JSON. One that is there twice is an error, since only one of the two could count.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members, D::Error> {
+        from.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a member for each shared object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(format!("the member {} is there twice", QuotedName::of(&name))));
+            }
+            members.insert(name, value);
+        }
+        Ok(Members(members))
     }
 }
 

@@ -144,6 +144,8 @@ pub trait OutcomeSink {
     fn sets_aside(&mut self, _why: &Error) -> bool {
         false
     }
+    /// Reports that the user asked to stop: what runs is finished, and nothing more is started. Called once.
+    fn stopping(&mut self) {}
     /// Reports that workers run without these parts of the sandbox. Called once.
     fn unprotected(&mut self, lacking: &[LayerPart]);
     /// Reports that time has passed and `items` were read so far. Returns when it should be called again, whatever
@@ -479,6 +481,7 @@ impl<'a> Supervisor<'a> {
                         return Ok(Some(RunEnd::Interrupted(signal)));
                     }
                     self.interrupted = Some(signal);
+                    self.sink.stopping();
                     self.scheduler.stop();
                     self.chunks.drop_pending();
                 }

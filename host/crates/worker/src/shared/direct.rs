@@ -10,7 +10,7 @@ use wasmtime::component::{Linker, Resource, WasmList};
 use super::bindings::queues::Queue;
 use super::bindings::types::{Error, Host as Types};
 use super::refusal::Refusal;
-use super::{InstanceObjects, refused, reply, within};
+use super::{InstanceObjects, reply, within};
 use wasmpool_core::share::ObjectGrant;
 use wasmpool_objects::operation::Reply;
 
@@ -38,13 +38,17 @@ fn put<T: 'static>(
 ) -> Result<(), Refusal> {
     let of_instance = objects(store.data_mut());
     of_instance.call(message.len())?;
+    of_instance.take_refused();
     let shared = Arc::clone(&of_instance.shared);
     let ObjectGrant { object, spec, .. } = shared.grant(place)?;
     within(&spec.quota, 0, message.len())?;
     // The message goes from the guest's memory into the ring of the channel.
     let bytes = message.as_le_slice(&*store);
     let put = shared.ask(false, |objects| objects.put(*object, bytes, timeout.map(Duration::from_nanos)))?;
-    reply!(put.map_err(|error| refused(&spec.name, error))?, Reply::Done => ())
+    match put {
+        Ok(put) => reply!(put, Reply::Done => ()),
+        Err(error) => Err(objects(store.data_mut()).refuse(&spec.name, error)),
+    }
 }
 
 fn answer<R>(objects: &mut InstanceObjects, result: Result<R, Refusal>) -> wasmtime::Result<Result<R, Error>> {
@@ -58,9 +62,10 @@ impl InstanceObjects {
     /// Gets a message from a queue.
     pub(super) fn get_one(&mut self, place: u32, timeout: Option<u64>) -> Result<Vec<u8>, Refusal> {
         self.call(0)?;
+        self.take_refused();
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         let got = self.shared.ask(true, |objects| objects.get(*object, timeout.map(Duration::from_nanos)))?;
-        let message = got.map_err(|error| refused(&spec.name, error))?;
+        let message = got.map_err(|error| self.refuse(&spec.name, error))?;
         self.returns(message.len())?;
         Ok(message)
     }
@@ -68,10 +73,11 @@ impl InstanceObjects {
     /// Gets up to `most` messages from a queue.
     pub(super) fn get_several(&mut self, place: u32, most: u32, timeout: Option<u64>) -> Result<Vec<Vec<u8>>, Refusal> {
         self.call(0)?;
+        self.take_refused();
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         let got =
             self.shared.ask(true, |objects| objects.get_many(*object, most, timeout.map(Duration::from_nanos)))?;
-        let messages = reply!(got.map_err(|error| refused(&spec.name, error))?, Reply::Many(messages) => messages)?;
+        let messages = reply!(got.map_err(|error| self.refuse(&spec.name, error))?, Reply::Many(messages) => messages)?;
         self.returns(messages.iter().map(Vec::len).sum())?;
         Ok(messages)
     }

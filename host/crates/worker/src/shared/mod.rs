@@ -23,6 +23,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub use stream::{StreamEnd, StreamFault};
 use wasmpool_core::share::{ObjectGrant, ObjectQuota, SharedGrants};
 use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::cells::Cells;
-use wasmpool_objects::operation::{Answer, ObjectError, Operation, PipeEnd, Reply, Request};
+use wasmpool_objects::operation::{Acquisition, Answer, ObjectError, Operation, PipeEnd, Reply, Request};
 
 /// The shared objects that were granted to a worker.
 #[derive(Default)]
@@ -92,6 +93,11 @@ impl SharedObjects {
             kept.ask(|objects| objects.item_began(index))?;
         }
         kept.ask(ask)
+    }
+
+    /// Returns true if somebody was told that the process that keeps the objects is gone.
+    pub fn are_lost(&self) -> bool {
+        self.kept().lost
     }
 
     /// Takes note of the item that begins, by its index in the run.
@@ -146,6 +152,9 @@ pub struct InstanceObjects {
     /// Absent if nothing is counted.
     cost: Option<Box<dyn Cost>>,
     missed: Vec<MissedObject>,
+    /// The refusal of the last call, if it was refused, in words that name the object. Releases and calls to numbers do
+    /// not count.
+    refused: Cell<Option<Box<str>>>,
     /// Number of handles that the guest has.
     handles: u32,
     ends: pipes::EndHandles,
@@ -164,6 +173,11 @@ impl InstanceObjects {
     /// Returns the objects that it asked for and that were not granted, since they were last taken.
     pub fn take_missed(&mut self) -> Vec<MissedObject> {
         std::mem::take(&mut self.missed)
+    }
+
+    /// Returns how the last call was refused, if it was and this is not known yet.
+    pub fn take_refused(&mut self) -> Option<Box<str>> {
+        self.refused.take()
     }
 
     pub fn has_no_handle(&self) -> bool {
@@ -224,24 +238,50 @@ impl InstanceObjects {
         // It could never fit, so nothing of it is copied.
         within(&spec.quota, count, bytes)?;
         let touches = touches(&operation);
+        // What a guard does when it is dropped follows the call that was refused.
+        if !matches!(operation, Operation::Release | Operation::CloseEnd(_) | Operation::GiveBack(_)) {
+            self.refused.set(None);
+        }
         let request = Request { object: *object, operation, timeout: timeout.map(Duration::from_nanos) };
         let answer: Answer = self.shared.ask(touches, |objects| objects.ask(request))?;
-        let reply = answer.map_err(|error| refused(&spec.name, error))?;
+        let reply = answer.map_err(|error| self.refuse(&spec.name, error))?;
+        if let Reply::Acquired(Acquisition::TimedOut) = reply {
+            self.note_refusal(&spec.name, &ObjectError::Timeout);
+        }
         if self.cost.is_some() {
             self.returns(returned(&reply))?;
         }
         Ok(reply)
+    }
+
+    /// Notes an error of the manager, and returns it as the guest gets it.
+    #[cold]
+    fn refuse(&self, name: &str, error: ObjectError) -> Refusal {
+        self.note_refusal(name, &error);
+        refused(name, error)
+    }
+
+    fn note_refusal(&self, name: &str, error: &ObjectError) {
+        self.refused.set(Some(format!("{}: {error}", QuotedName::of(name)).into()));
     }
 }
 
 /// Returns an error of the manager as the guest gets it.
 fn refused(name: &str, error: ObjectError) -> Refusal {
     match error {
-        ObjectError::Denied(right) => {
-            Error::Denied(format!("{} was granted without the right to {right}", QuotedName::of(name))).into()
-        }
+        ObjectError::Denied(right) => Error::Denied(match &*right {
+            "first" | "second" => format!("{} was granted without its {right} end (`:{right}`)", QuotedName::of(name)),
+            "write" => without_writing(name),
+            _ => format!("{} was granted without the right to {right}", QuotedName::of(name)),
+        })
+        .into(),
         other => other.into(),
     }
+}
+
+/// Returns what a guest is told that writes to an object of which it was granted the reading.
+fn without_writing(name: &str) -> String {
+    format!("{} was granted without the right to write (`:ro`)", QuotedName::of(name))
 }
 
 /// Refuses a request that is longer than all that the object may have.

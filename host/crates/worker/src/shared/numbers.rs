@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 use super::bindings::numbers::{self as wit, Array, Host, HostArray, HostValue, Value};
 use super::bindings::types::Error;
 use super::refusal::{ObjectKind, Refusal, type_name, wrong_type};
-use super::{InstanceObjects, plain_drop};
+use super::{InstanceObjects, plain_drop, without_writing};
 use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::cells::{CellError, Cells, Number, Numbers};
 
@@ -162,17 +162,18 @@ impl InstanceObjects {
 
     #[cold]
     pub(super) fn refused(&self, place: u32, error: CellError) -> Refusal {
-        let name = match self.shared.grant(place) {
-            Ok(grant) => QuotedName::of(&grant.spec.name),
+        let grant = match self.shared.grant(place) {
+            Ok(grant) => grant,
             Err(error) => return error.into(),
         };
+        let name = QuotedName::of(&grant.spec.name);
         match error {
             CellError::Index { .. } | CellError::Range { .. } => Error::OutOfRange(format!("{name}: {error}")),
             CellError::WrongType { is, given } => wrong_type(name, is, given),
             CellError::DoesNotFit { is, number } => {
                 Error::Invalid(format!("{name} holds {}, and {number} is none", type_name(is)))
             }
-            CellError::ReadOnly => Error::Denied(format!("{name} was granted without the right to write")),
+            CellError::ReadOnly => Error::Denied(without_writing(&grant.spec.name)),
             CellError::NoArithmetic(of) => {
                 Error::Invalid(format!("{name} holds {}, which is no number to compute with", type_name(of)))
             }
