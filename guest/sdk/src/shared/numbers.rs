@@ -33,7 +33,7 @@ pub trait Number: Copy + sealed::Sealed {
     fn into_many(numbers: &[Self]) -> AnyMany;
     #[doc(hidden)]
     fn from_many(many: AnyMany) -> Option<Vec<Self>>;
-    /// Returns whether both are the same, bit for bit: a NaN is itself, and 0.0 is not -0.0.
+    /// Returns whether both are the same, as `compare-exchange` takes them: a NaN is any other NaN, and 0.0 is -0.0.
     #[doc(hidden)]
     fn is_same(self, other: Self) -> bool;
 }
@@ -109,9 +109,9 @@ integers! {
 }
 
 numbers! {
-    f32, F32, f64, |plain| plain as f32, |a, b| a.to_bits() == b.to_bits(),
+    f32, F32, f64, |plain| plain as f32, |a, b| a == b || a.is_nan() && b.is_nan(),
     load_float, store_float, add_float, min_float, max_float, compare_exchange_float;
-    f64, F64, f64, |plain| plain, |a, b| a.to_bits() == b.to_bits(),
+    f64, F64, f64, |plain| plain, |a, b| a == b || a.is_nan() && b.is_nan(),
     load_float, store_float, add_float, min_float, max_float, compare_exchange_float;
 }
 
@@ -179,7 +179,7 @@ impl<T: Number> Value<T> {
     }
 
     /// Stores `replacement` if the value is `expected`, in one step. Returns the value before as `Ok` if it was replaced, and as
-    /// `Err` if not. Floats are compared bit for bit.
+    /// `Err` if not. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///
@@ -284,7 +284,7 @@ impl<T: Number> Array<T> {
     }
 
     /// Stores `replacement` if the element is `expected`, in one step. Returns the element before as `Ok` if it was replaced, and
-    /// as `Err` if not. Floats are compared bit for bit.
+    /// as `Err` if not. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///
@@ -335,9 +335,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_are_compared_bit_for_bit() {
-        assert!(exchanged(f64::NAN, f64::NAN).is_ok());
-        assert!(exchanged(0.0, -0.0).is_err());
+    fn floats_are_compared_as_the_objects_do_it() {
+        assert!(exchanged(f64::NAN, -f64::NAN).is_ok());
+        assert!(exchanged(0.0, -0.0).is_ok());
+        assert!(exchanged(0.0, f64::NAN).is_err());
         assert_eq!(exchanged(1, 2), Err(2));
     }
 

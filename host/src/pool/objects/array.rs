@@ -109,6 +109,7 @@ impl<T: SharedNumber> Array<T> {
     }
 
     /// Stores `replacement` if the element is `expected`. Returns the element before, whether or not it was replaced.
+    /// Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///

@@ -83,8 +83,8 @@ impl<T: SharedNumber> Value<T> {
         self.handle.cells(|cells| cells.store(0, number.into_number()))
     }
 
-    /// Stores `replacement` if the number is `expected`. Returns the number before, whether or not it was replaced. Any
-    /// NaN is taken for any other.
+    /// Stores `replacement` if the number is `expected`. Returns the number before, whether or not it was replaced.
+    /// Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///
