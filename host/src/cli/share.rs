@@ -6,11 +6,8 @@ use std::mem::discriminant;
 use serde::{Serialize, Serializer};
 
 use super::units::{self, ParseSizeError};
-use wasmpool_core::share::{NumberType, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec};
+use wasmpool_core::share::{LONGEST_NAME, NumberType, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec, is_in_names};
 use wasmpool_core::text::QuotedName;
-
-/// The longest name of an object, in bytes.
-const LONGEST_NAME: usize = 64;
 
 /// The most elements of an array, so that all arrays of a run fit the address space.
 const LONGEST_ARRAY: u32 = 1 << 27;
@@ -147,11 +144,10 @@ impl<'a> Parts<'a> {
 
 /// Checks the name of an object, which is plain text.
 pub fn check_name(name: &str) -> Result<(), ParseShareError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     match name {
         "" => Err(ParseShareError::NoName),
         _ if name.len() > LONGEST_NAME => Err(ParseShareError::LongName),
-        _ if !name.chars().all(plain) => Err(ParseShareError::Name),
+        _ if !name.chars().all(is_in_names) => Err(ParseShareError::Name),
         _ => Ok(()),
     }
 }

@@ -5,6 +5,19 @@ use serde::{Deserialize, Serialize};
 /// Number of objects that one run can have.
 pub const MOST_OBJECTS: usize = 64;
 
+/// Maximum number of bytes of the name of an object.
+pub const LONGEST_NAME: usize = 64;
+
+/// Returns true if a name of an object can have this character.
+pub fn is_in_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// Returns true if an object can have this name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_in_names)
+}
+
 /// Type of a number in a value or an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

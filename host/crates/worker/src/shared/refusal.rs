@@ -1,7 +1,7 @@
 //! Why an operation does not succeed: what the guest is told, and what ends it.
 
 use wasmpool_core::setting::Setting;
-use wasmpool_core::share::{NumberType, ObjectForm};
+use wasmpool_core::share::{self, NumberType, ObjectForm};
 use wasmpool_core::text::{QuotedName, ShellWord, head};
 use wasmpool_objects::operation::ObjectError;
 
@@ -154,13 +154,25 @@ impl MissedObject {
 
     /// Returns what the guest is told.
     pub fn told(&self) -> String {
-        format!("no {} {} is granted; grant it with {}", self.kind.name(), QuotedName::of(&self.name), self.option())
+        let (kind, name) = (self.kind.name(), QuotedName::of(&self.name));
+        match share::is_name(&self.name) {
+            true => format!("no {kind} {name} is granted; grant it with {}", self.option()),
+            false => format!(
+                "no {kind} {name} is granted, and none can be: a name consists of letters, digits, `_`, `-` and `.`, at most {} \
+                 of them",
+                share::LONGEST_NAME
+            ),
+        }
     }
 }
 
 impl std::fmt::Display for MissedObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the {} {} ({})", self.kind.name(), QuotedName::of(&self.name), self.option())
+        let (kind, name) = (self.kind.name(), QuotedName::of(&self.name));
+        match share::is_name(&self.name) {
+            true => write!(f, "the {kind} {name} ({})", self.option()),
+            false => write!(f, "the {kind} {name}, which is no name of an object"),
+        }
     }
 }
 
