@@ -79,7 +79,7 @@ impl Dict {
         self.set(key, json::encode(value)?)
     }
 
-    /// Sets several entries in one step.
+    /// Sets several entries in one step, at most 10,000.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ impl List {
         self.push(json::encode(value)?)
     }
 
-    /// Appends elements, all or none.
+    /// Appends elements, all or none, at most 10,000.
     ///
     /// # Errors
     ///
@@ -333,7 +333,7 @@ impl List {
         Ok(self.0.clear()?)
     }
 
-    /// Returns all elements. They are read in parts of 1 MiB, between which others may change the list.
+    /// Returns all elements. They are read in parts, between which others may change the list.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup};
 use wasmpool_ipc::spin::Spin;
 use wasmpool_objects::contents::Contents;
-use wasmpool_objects::operation::Operation;
+use wasmpool_objects::operation::{MOST_PARTS, Operation};
 use wasmpool_objects::{Machine, Outputs, ParticipantId, ParticipantLimits};
 
 /// The host's number among the things that are waited for; participants have their own.
@@ -188,17 +188,22 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// Handles what is in a participant's ring.
+    /// Handles what is in a participant's ring. While it lives, the others have their turn once requests of [`MOST_PARTS`] parts
+    /// together were handled, and the rest waits.
     fn serve(&mut self, id: ParticipantId, is_alive: bool) {
+        let mut parts_left = if is_alive { MOST_PARTS } else { usize::MAX };
         let is_alive = is_alive && self.peers.get_mut(id).is_some_and(|peer| !peer.ending);
         for put in self.peers.read(id) {
             self.machine.put_on_credit(now(), id, put, &mut self.peers, &mut self.outputs);
         }
-        while let Some(sent) = self.peers.take(id) {
+        while parts_left > 0
+            && let Some(sent) = self.peers.take(id)
+        {
             match sent {
                 // It would be lost: nobody is there to have it.
                 Sent::Ask { request, .. } if !is_alive && removes(&request.operation) => {}
                 Sent::Ask { ticket, request } => {
+                    parts_left = parts_left.saturating_sub(request.operation.parts());
                     self.machine.ask(now(), id, ticket, request, &mut self.peers, &mut self.outputs);
                 }
                 Sent::ItemBegan(item) => self.machine.item_began(id, item),

@@ -136,6 +136,9 @@ impl Machine {
         outputs: &mut Outputs,
     ) -> Option<Answer> {
         let Request { object: number, operation, timeout } = request;
+        if let Err(error) = operation.check_parts() {
+            return Some(Err(error));
+        }
         if let Operation::PollAny(ends) = operation {
             return self.poll_any(now, participant, ticket, &ends, timeout, fast, outputs);
         }

@@ -95,7 +95,7 @@ pub enum Operation {
     /// Answers `Signed`.
     DictIncrement(String, i64),
     /// Answers `Page`: at least one entry, if there is one after `after`, and fewer than `most` if they are longer than
-    /// 1 MiB. Only an empty page is the end.
+    /// 1 MiB, or more than [`MOST_PARTS`]. Only an empty page is the end.
     DictPage {
         after: Option<String>,
         most: u32,
@@ -134,6 +134,10 @@ pub enum Operation {
     Empty,
 }
 
+/// Maximum number of parts of one request or answer, such as entries that are set at once. The manager handles one request at
+/// a time, so this bounds how long all others wait for it: to some milliseconds.
+pub const MOST_PARTS: usize = 10_000;
+
 impl Operation {
     /// Returns true for operations that change a dict or a list.
     pub(crate) fn changes_entries(&self) -> bool {
@@ -151,6 +155,35 @@ impl Operation {
                 | Operation::ListPop(_)
                 | Operation::Empty
         )
+    }
+
+    /// Returns the number of parts that it passes, or that its answer has at most.
+    pub fn parts(&self) -> usize {
+        match self {
+            Operation::DictSetMany(entries) => entries.len(),
+            Operation::ListExtend(values) => values.len(),
+            Operation::PollAny(ends) => ends.len(),
+            Operation::Get { most }
+            | Operation::DictPage { most, .. }
+            | Operation::DictKeys { most, .. }
+            | Operation::ListRange { most, .. } => (*most as usize).min(MOST_PARTS),
+            _ => 1,
+        }
+    }
+
+    /// Refuses an operation that passes more parts than one request may have.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Quota`]. A participant has to check this before it asks: the manager takes a request with more parts
+    /// for a violation.
+    pub fn check_parts(&self) -> Result<(), ObjectError> {
+        match self.parts() {
+            parts if parts > MOST_PARTS => Err(ObjectError::Quota(format!(
+                "{parts} entries at a time are more than {MOST_PARTS}, for which others have to wait: use several calls"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::context::{Asker, Context, Ending, Step, wrong_kind};
 use crate::credits::Credits;
 use crate::events::{ParticipantId, Violation};
 use crate::line::Line;
-use crate::operation::{Answer, ObjectError, Operation, Reply};
+use crate::operation::{Answer, MOST_PARTS, ObjectError, Operation, Reply};
 use crate::usage::{PAGE, Usage};
 use crate::waits::WaitId;
 use ahead::Ahead;
@@ -226,7 +226,7 @@ impl Queue {
             How::Get { most } => {
                 let mut bodies = Vec::new();
                 let mut bytes = 0;
-                while bodies.len() < most as usize
+                while bodies.len() < (most as usize).min(MOST_PARTS)
                     && let Some(first) = self.store.first()
                 {
                     bytes += first.body.len();

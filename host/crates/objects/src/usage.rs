@@ -2,7 +2,7 @@
 
 use wasmpool_core::share::ObjectQuota;
 
-use crate::operation::ObjectError;
+use crate::operation::{MOST_PARTS, ObjectError};
 
 /// Most bytes of one page or range, whatever the number of entries that was asked for. At least one entry is in it.
 pub(crate) const PAGE: usize = 1 << 20;
@@ -65,11 +65,11 @@ pub(crate) fn room(used: Usage, lent: Usage, quota: &ObjectQuota) -> Usage {
     }
 }
 
-/// Takes entries until there are `most`, or until the next would make them longer than [`PAGE`].
+/// Takes entries until there are `most` or [`MOST_PARTS`], or until the next would make them longer than [`PAGE`].
 pub(crate) fn page<T>(entries: impl Iterator<Item = T>, most: u32, length: impl Fn(&T) -> usize) -> Vec<T> {
     let mut page = Vec::new();
     let mut bytes = 0_usize;
-    for entry in entries.take(most as usize) {
+    for entry in entries.take((most as usize).min(MOST_PARTS)) {
         bytes = bytes.saturating_add(length(&entry));
         if bytes > PAGE && !page.is_empty() {
             break;

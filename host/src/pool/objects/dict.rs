@@ -201,7 +201,8 @@ impl<V: Message> Dict<V> {
     ///
     /// # Errors
     ///
-    /// Those of [`set`](Self::set).
+    /// Those of [`set`](Self::set), of kind [`Quota`](crate::ObjectErrorKind::Quota) also for more than 10,000 entries, since
+    /// others wait meanwhile.
     ///
     /// ```
     /// # use wasmpool::Manager;

@@ -139,7 +139,8 @@ impl<V: Message> List<V> {
     ///
     /// # Errors
     ///
-    /// Those of [`append`](Self::append).
+    /// Those of [`append`](Self::append), of kind [`Quota`](crate::ObjectErrorKind::Quota) also for more than 10,000 elements,
+    /// since others wait meanwhile.
     pub fn extend(&self, values: impl IntoIterator<Item = V>) -> Result<(), Error> {
         let values = values.into_iter().map(|value| self.handle.write(&value)).collect::<Result<_, Error>>()?;
         self.handle.done(Operation::ListExtend(values), None)

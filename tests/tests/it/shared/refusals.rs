@@ -276,3 +276,22 @@ fn numbers_keep_their_type() {
         ],
     );
 }
+
+#[test]
+fn more_entries_than_can_be_set_at_once_are_a_quota_that_says_how_many() {
+    let many: String = (0..10_001).map(|number| format!(" {number}=")).collect();
+    let said = "quota=10001 entries at a time are more than 10000, for which others have to wait: use several calls";
+    refused(&["seen=dict"], &[(&format!("??dict-set-many seen{many} ; dict-length seen"), &format!("{said} 0"))]);
+}
+
+#[test]
+fn a_name_that_no_object_can_have_is_not_told_with_an_option_that_grants_it() {
+    let said = "and none can be: a name consists of letters, digits, `_`, `-` and `.`, at most 64 of them";
+    let long = "x".repeat(65);
+    for name in ["a=b", "ü", &long] {
+        let item = format!("??get {name} 0");
+        let output = in_turn(&["jobs=queue"], &[&item]).run();
+        let ending = &super::endings(&output)[0];
+        assert!(ending.contains(said) && !ending.contains("--share"), "{ending}");
+    }
+}

@@ -286,3 +286,34 @@ fn a_name_or_number_that_is_taken_cannot_join() {
     let far = [(5, ObjectRights::ALL)];
     assert_eq!(bench.machine.join(50, "new".to_owned(), &far, PLAIN), Err(JoinError::NoSuchObject(5)));
 }
+
+/// Row 0.12
+#[test]
+fn a_request_of_too_many_parts_is_refused_and_an_answer_has_no_more() {
+    use crate::operation::MOST_PARTS;
+    let entries = |count: usize| (0..count).map(|number| (format!("{number:08}"), Vec::new())).collect::<Vec<_>>();
+    let (mut dict, mut list) = (Bench::new(ObjectForm::Dict), Bench::new(ObjectForm::List));
+    for bench in [&mut dict, &mut list] {
+        let refused = match bench.machine.form(0) {
+            Some(ObjectForm::Dict) => bench.ask(0, Operation::DictSetMany(entries(MOST_PARTS + 1))),
+            _ => bench.ask(0, Operation::ListExtend(vec![Vec::new(); MOST_PARTS + 1])),
+        };
+        assert!(matches!(refused, Err(ObjectError::Quota(_))), "{refused:?}");
+        assert_eq!(bench.ask(0, Operation::Length), number(0));
+    }
+    assert_eq!(dict.ask(0, Operation::DictSetMany(entries(MOST_PARTS))), DONE);
+    assert_eq!(list.ask(0, Operation::ListExtend(vec![Vec::new(); MOST_PARTS])), DONE);
+    dict.ask(0, Operation::DictSet("z".to_owned(), Vec::new())).unwrap();
+    assert_eq!(list.ask(0, Operation::ListExtend(vec![Vec::new()])), DONE);
+    let all = u32::MAX;
+    let page = dict.ask(0, Operation::DictPage { after: None, most: all });
+    assert!(matches!(page, Ok(Reply::Page(page)) if page.len() == MOST_PARTS));
+    let keys = dict.ask(0, Operation::DictKeys { after: None, most: all });
+    assert!(matches!(keys, Ok(Reply::Keys(keys)) if keys.len() == MOST_PARTS));
+    let range = list.ask(0, Operation::ListRange { start: 0, most: all });
+    assert!(matches!(range, Ok(Reply::Many(range)) if range.len() == MOST_PARTS));
+    let mut queue = Bench::new(ObjectForm::Queue { capacity: None });
+    (0..=MOST_PARTS).for_each(|_| assert_eq!(queue.ask(0, put("")), DONE));
+    let got = queue.ask(0, Operation::Get { most: all });
+    assert!(matches!(got, Ok(Reply::Many(got)) if got.len() == MOST_PARTS));
+}

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Malformed;
+use crate::operation::MOST_PARTS;
 
 /// Number of bytes at the end of a frame that say how long the head before them is.
 const HEAD_LENGTH: usize = size_of::<u32>();
@@ -188,9 +189,13 @@ impl Reader {
         }
     }
 
-    /// Reads the number of parts, each of which takes at least `least` bytes of the head.
+    /// Reads the number of parts, each of which takes at least `least` bytes of the head. Nothing is read of a frame that has
+    /// more of them than it may.
     pub(super) fn count(&mut self, least: usize) -> Result<usize, Malformed> {
         let count = self.u64()?;
+        if count > MOST_PARTS as u64 {
+            return Err(Malformed("it has more parts than a frame may have"));
+        }
         let most = (self.end - self.at) / least;
         usize::try_from(count).ok().filter(|count| *count <= most).ok_or(Malformed("it has fewer parts than it says"))
     }

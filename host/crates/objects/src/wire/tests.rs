@@ -326,3 +326,19 @@ fn a_put_of_a_message_that_stays_where_it_is_is_the_same_request() {
         assert_eq!(ask_to_put(7, 9, b"message", timeout).to_vec(), ask(7, &request).to_vec());
     }
 }
+
+#[test]
+fn a_frame_of_more_parts_than_one_may_have_is_refused_before_they_are_read() {
+    use crate::operation::MOST_PARTS;
+    let request = |operation| Request { object: 0, operation, timeout: None };
+    for count in [MOST_PARTS, MOST_PARTS + 1] {
+        for operation in [
+            Operation::ListExtend(vec![Vec::new(); count]),
+            Operation::DictSetMany(vec![(String::new(), Vec::new()); count]),
+            Operation::PollAny(vec![(0, PipeEnd::First); count]),
+        ] {
+            let read = ParticipantFrame::decode(ask(0, &request(operation)).to_vec());
+            assert_eq!(read.is_ok(), count == MOST_PARTS, "{count}");
+        }
+    }
+}

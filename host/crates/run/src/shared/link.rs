@@ -122,6 +122,10 @@ impl Link {
                 break ticket;
             }
         };
+        if let Err(error) = request.operation.check_parts() {
+            state.asked.insert(ticket, Some(Err(error)));
+            return Ok(ticket);
+        }
         state.asked.insert(ticket, None);
         state.outbox.push_back(HostRequest { holder, ticket, request });
         drop(state);

@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use wasmpool_core::share::ObjectForm;
 use wasmpool_ipc::channel::words::Credit;
-use wasmpool_objects::operation::{Acquisition, Operation, Reply};
+use wasmpool_objects::operation::{Acquisition, MOST_PARTS, ObjectError, Operation, Reply};
 use wasmpool_objects::wire;
 use wasmpool_run::shared::SharedEvent;
 
@@ -108,5 +108,32 @@ fn a_participant_that_takes_no_answers_keeps_no_other_waiting() {
     for _ in 0..100 {
         assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
         assert_eq!(other.ask(0, Operation::Release, None), Ok(Reply::Done));
+    }
+}
+
+#[test]
+fn a_request_of_more_parts_than_one_may_have_ends_its_sender_and_is_refused_to_the_host() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("all", ObjectForm::List)]);
+    let (_listening, told) = told(&objects);
+    let (mut hostile, mut other) = (Client::new(&objects, "hostile"), Client::new(&objects, "other"));
+    let many = Operation::ListExtend(vec![Vec::new(); MOST_PARTS + 1]);
+    assert!(matches!(objects.host().ask(1, many.clone(), None).unwrap(), Err(ObjectError::Quota(_))));
+    hostile.send(1, many, None);
+    is_reported(&told, &mut hostile, &mut other, "more parts");
+    assert_eq!(objects.host().ask(1, Operation::Length, None).unwrap(), Ok(Reply::Number(0)));
+}
+
+/// A participant that asks for one long answer after the other, without waiting for them.
+#[test]
+fn long_answers_of_one_leave_others_their_turn_and_come_whole() {
+    let objects = objects(&[spec("gate", ObjectForm::Lock), spec("all", ObjectForm::List)]);
+    let (mut greedy, mut other) = (Client::new(&objects, "greedy"), Client::new(&objects, "other"));
+    assert_eq!(other.ask(1, Operation::ListExtend(vec![Vec::new(); MOST_PARTS]), None), Ok(Reply::Done));
+    for _ in 0..40 {
+        greedy.send(1, Operation::ListRange { start: 0, most: u32::MAX }, None);
+    }
+    assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
+    for _ in 0..40 {
+        assert!(matches!(greedy.answer(), Ok(Reply::Many(all)) if all.len() == MOST_PARTS));
     }
 }

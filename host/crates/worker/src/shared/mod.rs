@@ -237,6 +237,7 @@ impl InstanceObjects {
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         // It could never fit, so nothing of it is copied.
         within(&spec.quota, count, bytes)?;
+        operation.check_parts().map_err(Refusal::from)?;
         let touches = touches(&operation);
         // What a guard does when it is dropped follows the call that was refused.
         if !matches!(operation, Operation::Release | Operation::CloseEnd(_) | Operation::GiveBack(_)) {
