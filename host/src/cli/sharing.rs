@@ -1,7 +1,7 @@
 //! The shared objects of one run: made of `--share`, filled from `--share-in`, and told in `--share-out`.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,12 +12,16 @@ use wasmpool_core::text::{ForeignText, bytes_said};
 use wasmpool_run::aside::{OpenDirectory, UnnamedFile};
 use wasmpool_run::cgroup::HostPlacement;
 use wasmpool_run::error::Error;
+use wasmpool_run::links::target_of;
 use wasmpool_run::place::directory_of;
-use wasmpool_run::shared::{SharedContents, SharedObjects, SharedSettings};
+use wasmpool_run::shared::{SharedContents, SharedObjects, SharedSettings, TellContentsError};
 use wasmpool_run::spawn::ChildProgram;
 
 /// Maximum bytes of the file of `--share-in`.
 const LONGEST: u64 = 1 << 30;
+/// The beginning of the name that a file of `--share-out` has for a moment, or while it is written where there are no files
+/// without a name.
+const UNFINISHED: &str = ".wasmpool-share-";
 
 /// The shared objects that a run is to have. All objects of a run are granted to its tasks.
 #[derive(Debug, Default)]
@@ -61,7 +65,7 @@ impl Sharing {
     ) -> Result<Sharing, Error> {
         let specs: Vec<ObjectSpec> = objects.iter().map(|(spec, _)| spec.clone()).collect();
         let contents = match share_in {
-            Some(path) => SharedContents::read(&specs, &read(path)?).map_err(|e| in_file(path, &e))?,
+            Some(path) => read(&specs, path).map_err(|e| in_file(path, &e))?,
             None => SharedContents::default(),
         };
         let told = share_out.map(ContentsFile::make).transpose()?;
@@ -96,8 +100,7 @@ impl RunObjects {
         let Some(told) = self.told else {
             return Ok(());
         };
-        let contents = self.objects.contents()?;
-        told.write(&contents)
+        told.write(&self.objects)
     }
 }
 
@@ -114,42 +117,65 @@ impl ContentsFile {
             }
             found => {
                 // A link is followed, as a file that is written in place would be.
-                let target = if found.is_ok() { path.canonicalize().map_err(|e| failed(&e))? } else { path.to_owned() };
+                let target = match found {
+                    Ok(_) => path.canonicalize(),
+                    Err(_) => target_of(path),
+                };
+                let target = target.map_err(|e| failed(&e))?;
                 let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
                     return Err(failed(&"it is not the name of a file"));
                 };
                 let directory = OpenDirectory::open(directory_of(&target)).map_err(|e| failed(&e))?;
-                let file = directory.aside(".wasmpool-share-", 0o666).map_err(|e| failed(&e))?;
+                let file = directory.nameless(UNFINISHED, 0o666).map_err(|e| failed(&e))?;
+                // It is not this run's task to tell of files that others left.
+                let _ = directory.remove_left(UNFINISHED);
                 Written::Aside(file, name.to_owned())
             }
         };
         Ok(ContentsFile { path: path.to_owned(), file })
     }
 
-    fn write(self, contents: &serde_json::Value) -> Result<(), Error> {
-        let mut text = contents.to_string();
-        text.push('\n');
+    fn write(self, objects: &SharedObjects) -> Result<(), Error> {
         let written = match self.file {
-            Written::Stream(mut file) => file.write_all(text.as_bytes()),
-            Written::Aside(mut file, name) => file
-                .file
-                .write_all(text.as_bytes())
-                .and_then(|()| file.file.sync_all())
-                .and_then(|()| file.place(&name)),
+            Written::Stream(file) => write_to(&file, objects),
+            Written::Aside(file, name) => write_to(&file.file, objects).and_then(|()| {
+                file.file.sync_all()?;
+                Ok(file.place(&name)?)
+            }),
         };
-        written.map_err(|e| unwritten(&self.path, &e))
+        written.map_err(|e| match e {
+            TellContentsError::Objects(e) => e,
+            TellContentsError::Output(e) => unwritten(&self.path, &e),
+        })
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-    match read {
-        Err(e) => Err(in_file(path, &e)),
-        Ok(_) if bytes.len() as u64 > LONGEST => {
-            Err(in_file(path, &format!("it is longer than {}", bytes_said(LONGEST))))
+fn write_to(file: &File, objects: &SharedObjects) -> Result<(), TellContentsError> {
+    let mut out = BufWriter::new(file);
+    objects.write_contents(&mut out)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+fn read(specs: &[ObjectSpec], path: &Path) -> Result<SharedContents, Error> {
+    let file = File::open(path).map_err(|e| Error::Shared(e.to_string()))?;
+    SharedContents::read(specs, BufReader::new(AtMost { file, left: LONGEST }))
+}
+
+/// A file that may not be longer than this.
+struct AtMost {
+    file: File,
+    left: u64,
+}
+
+impl Read for AtMost {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        match self.left.checked_sub(count as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(format!("it is longer than {}", bytes_said(LONGEST)))),
         }
-        Ok(_) => Ok(bytes),
+        Ok(count)
     }
 }
 

@@ -87,6 +87,18 @@ fn unfit(spec: &ObjectSpec) -> ContentsError {
     }
 }
 
+/// Checks that an object may have so many entries.
+pub fn check_entries(spec: &ObjectSpec, entries: u64) -> Result<(), ContentsError> {
+    let most = spec.quota.entries;
+    match entries > most {
+        true => Err(ContentsError::new(
+            spec,
+            format!("{entries} entries are more than its quota of {most}; raise it with `:entries={entries}`"),
+        )),
+        false => Ok(()),
+    }
+}
+
 impl Contents {
     /// Checks that an object of this kind can have this content, and that it is within the object's capacity and quotas.
     pub fn check(&self, spec: &ObjectSpec) -> Result<(), ContentsError> {
@@ -101,12 +113,8 @@ impl Contents {
             (Contents::Sequence(_), ObjectForm::Queue { .. } | ObjectForm::List)
             | (Contents::Entries(_), ObjectForm::Dict | ObjectForm::Namespace) => {
                 let Usage { entries, bytes } = self.usage();
-                if entries > spec.quota.entries {
-                    let most = spec.quota.entries;
-                    refuse(format!(
-                        "{entries} entries are more than its quota of {most}; raise it with `:entries={entries}`"
-                    ))
-                } else if bytes > spec.quota.bytes {
+                check_entries(spec, entries)?;
+                if bytes > spec.quota.bytes {
                     let most = spec.quota.bytes;
                     refuse(format!("{bytes} bytes are more than its quota of {most}; raise it with `:bytes={bytes}`"))
                 } else {

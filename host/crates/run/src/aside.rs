@@ -6,7 +6,8 @@
 use std::fs::{File, Metadata, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,12 +23,15 @@ use crate::scarce::patiently;
 #[derive(Clone, Debug)]
 pub struct OpenDirectory(Arc<File>);
 
-/// A file under a temporary name. It is removed when this is dropped, unless it was given its final name.
+/// A file without a name, or under a temporary one. It is removed when this is dropped, unless it was given its final name.
 #[derive(Debug)]
 pub struct UnnamedFile {
     pub file: File,
     directory: OpenDirectory,
+    /// `None` while it has no name, and once it has its final one.
     name: Option<String>,
+    /// The beginning of its temporary name.
+    prefix: String,
 }
 
 /// The metadata of something in a directory, known without opening it.
@@ -101,14 +105,52 @@ impl OpenDirectory {
     /// Makes a new file with a unique name that begins with `prefix`.
     pub fn aside(&self, prefix: &str, mode: u32) -> io::Result<UnnamedFile> {
         loop {
-            let number = RandomState::new().build_hasher().finish();
-            let name = format!("{prefix}{number:0width$x}", width = DIGITS);
+            let name = temporary(prefix);
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
             match open(&*self.0, &name, flags, Mode::from_raw_mode(mode)) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                made => return Ok(UnnamedFile { file: made?, directory: self.clone(), name: Some(name) }),
+                made => return Ok(UnnamedFile::new(made?, self, prefix, Some(name))),
             }
         }
+    }
+
+    /// Makes a new file that has no name until it is placed, so that nothing of it stays if this process is killed. Where the
+    /// file system has no such files, it has a temporary name and is locked, and [`OpenDirectory::remove_left`] removes what
+    /// stays.
+    pub fn nameless(&self, prefix: &str, mode: u32) -> io::Result<UnnamedFile> {
+        match open(&*self.0, ".", OFlags::RDWR | OFlags::TMPFILE, Mode::from_raw_mode(mode)) {
+            Ok(file) => return Ok(UnnamedFile::new(file, self, prefix, None)),
+            Err(e) if has_no_nameless_files(&e) => {}
+            Err(e) => return Err(e),
+        }
+        loop {
+            let made = self.aside(prefix, mode)?;
+            // Another process may have found it before it was locked, and removed it.
+            patiently(None, || made.file.lock())?;
+            if made.file.metadata()?.nlink() > 0 {
+                return Ok(made);
+            }
+        }
+    }
+
+    /// Removes files of this process's user that [`OpenDirectory::nameless`] had to name, and whose processes were killed.
+    pub fn remove_left(&self, prefix: &str) -> io::Result<()> {
+        let user = nix::unistd::geteuid().as_raw();
+        let mut left = Vec::new();
+        self.each(|name| {
+            if is_aside(name, prefix) && self.look_at(name).is_ok_and(|found| found.is_file && found.owner == user) {
+                left.push(name.to_owned());
+            }
+        })?;
+        for name in left {
+            // While the lock is held here, whoever just made it waits and then makes another.
+            if let Ok(file) = self.open_file(name.as_str())
+                && file.try_lock().is_ok()
+            {
+                self.remove(name.as_str())?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a new file of this name, which must not exist.
@@ -158,14 +200,46 @@ impl OpenDirectory {
 }
 
 impl UnnamedFile {
-    /// Renames the file to its final name. A file that had that name is replaced.
+    fn new(file: File, directory: &OpenDirectory, prefix: &str, name: Option<String>) -> UnnamedFile {
+        UnnamedFile { file, directory: directory.clone(), name, prefix: prefix.to_owned() }
+    }
+
+    /// Gives the file its final name. A file that had that name is replaced.
     pub fn place(mut self, name: &str) -> io::Result<()> {
-        if let Some(aside) = &self.name {
-            self.directory.rename(aside.as_str(), name)?;
-            self.name = None;
-        }
+        let aside = match self.name.take() {
+            Some(aside) => aside,
+            None => self.link()?,
+        };
+        // From here on it is removed if it cannot be renamed.
+        let aside = self.name.insert(aside);
+        self.directory.rename(aside.as_str(), name)?;
+        self.name = None;
         Ok(())
     }
+
+    /// Gives a file without a name a temporary one, since only a rename replaces a file.
+    fn link(&self) -> io::Result<String> {
+        let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        loop {
+            let name = temporary(&self.prefix);
+            match rustix::fs::linkat(rustix::fs::CWD, &*file, &*self.directory.0, &*name, AtFlags::SYMLINK_FOLLOW) {
+                Err(Errno::EXIST | Errno::INTR) => {}
+                linked => return linked.map(|()| name).map_err(io::Error::from),
+            }
+        }
+    }
+}
+
+/// Returns true for the errors by which old kernels, and file systems without such files, refuse to make one.
+fn has_no_nameless_files(e: &io::Error) -> bool {
+    let code = Errno::from_io_error(e);
+    code.is_some_and(|code| [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT].contains(&code))
+}
+
+/// Returns a new name that begins with `prefix`.
+fn temporary(prefix: &str) -> String {
+    let number = RandomState::new().build_hasher().finish();
+    format!("{prefix}{number:0width$x}", width = DIGITS)
 }
 
 impl Drop for UnnamedFile {
@@ -219,6 +293,34 @@ mod tests {
         aside.place("7").expect("named");
         assert_eq!(names(), ["7"]);
         assert_eq!(fs::read(folder.path().join("7")).expect("it is there"), b"whole");
+    }
+
+    #[test]
+    fn a_file_without_a_name_leaves_nothing_until_it_is_placed_and_replaces_what_is_there_then() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let directory = OpenDirectory::open(folder.path()).expect("a directory");
+        fs::write(folder.path().join("out"), "before").expect("written");
+        let mut made = directory.nameless(".part-", 0o600).expect("made");
+        made.file.write_all(b"whole").expect("written");
+        assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"before");
+        made.place("out").expect("named");
+        assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"whole");
+        drop(directory.nameless(".part-", 0o600).expect("made"));
+        assert_eq!(fs::read_dir(folder.path()).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn only_temporary_files_of_processes_that_are_gone_are_removed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let directory = OpenDirectory::open(folder.path()).expect("a directory");
+        let kept = directory.aside(".part-", 0o600).expect("made");
+        kept.file.lock().expect("a lock");
+        for name in [".part-00ff00ff00ff00ff", ".part-mine", "other"] {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        directory.remove_left(".part-").expect("removed");
+        assert!(!folder.path().join(".part-00ff00ff00ff00ff").exists());
+        assert_eq!(fs::read_dir(folder.path()).expect("a directory").count(), 3);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::place::FileId;
+use nix::errno::Errno;
+
+use crate::place::{FileId, directory_of};
 
 /// Maximum number of links that are followed, as in the kernel.
 const MOST: usize = 40;
@@ -49,6 +51,23 @@ pub fn leads_out(path: &Path) -> Option<PathBuf> {
         path = path.parent()?.join(target);
     }
     None
+}
+
+/// Returns the path of the file that is opened or made by this path: that behind the links which its last part leads to, whether
+/// or not there is such a file.
+///
+/// # Errors
+///
+/// An error of the kernel's for links that lead nowhere, such as to each other.
+pub fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        match fs::read_link(&path) {
+            Ok(target) => path = directory_of(&path).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Errno::ELOOP.into())
 }
 
 /// Returns true if a relative path leads above its start.

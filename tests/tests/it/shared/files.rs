@@ -320,3 +320,53 @@ fn a_run_that_never_began_leaves_the_file_as_it_was() {
     assert_eq!(output.text(), "");
     assert_eq!(place.read("empty.json"), json!({ "total": 0 }));
 }
+
+#[test]
+fn a_killed_run_leaves_nothing_beside_the_file_or_the_next_one_removes_it() {
+    let place = Place::new();
+    let out = place.path("out.json");
+    let mut session = Session::start("1", &["--share-out", out.to_str().expect("a path")], &["total=value:s64"]);
+    assert_eq!(session.ask("add total 1"), "1");
+    session.host.signal(Signal::SIGKILL);
+    session.host.wait();
+    // What an earlier version left.
+    place.write(".wasmpool-share-00ff00ff00ff00ff", "");
+    in_turn(&["total=value:s64"], &["name"]).arg("--share-out").arg(&out).run().exits(0);
+    let left: Vec<_> = fs::read_dir(place.path("")).expect("a directory").filter_map(Result::ok).collect();
+    assert!(left.len() == 1 && out.exists(), "{left:?}");
+}
+
+#[test]
+fn the_target_of_a_link_is_made_if_there_is_none() {
+    let place = Place::new();
+    fs::create_dir(place.path("below")).expect("made");
+    symlink("below/next.json", place.path("link.json")).expect("a link");
+    symlink("real.json", place.path("below/next.json")).expect("a link");
+    symlink("circle.json", place.path("circle.json")).expect("a link");
+    in_turn(&["total=value:s64"], &["add total 1"]).arg("--share-out").arg(place.path("link.json")).run().exits(0);
+    assert!(place.path("link.json").is_symlink() && place.path("below/next.json").is_symlink());
+    assert_eq!(place.read("below/real.json"), json!({ "total": 1 }));
+    let output =
+        in_turn(&["total=value:s64"], &["name"]).arg("--share-out").arg(place.path("circle.json")).run().exits(2);
+    assert!(output.stderr.contains("circle.json") && place.path("circle.json").is_symlink(), "{}", output.stderr);
+}
+
+#[test]
+fn a_large_array_is_told_without_a_copy_of_it_in_memory() {
+    let place = Place::new();
+    let pipe = place.path("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let run = in_turn(&["all=array:u8:8000000"], &["name"]).arg("--share-out").arg(&pipe);
+    // The run waits for somebody who reads.
+    let mut host = run.start();
+    let mut reader = File::open(&pipe).expect("opened");
+    while host.line().is_some() {}
+    let mut first = [0; 64 << 10];
+    reader.read_exact(&mut first).expect("it is written");
+    let peak = host.process().status_bytes("VmHWM");
+    assert!(peak < 200 << 20, "{peak}");
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).expect("it is read");
+    assert_eq!(first.len() + rest.len(), "{\"all\":[0".len() + 2 * 7_999_999 + "]}\n".len());
+    assert_eq!(host.code(), 0);
+}

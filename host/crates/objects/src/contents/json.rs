@@ -8,6 +8,25 @@ use wasmpool_core::text::QuotedName;
 
 use super::{Contents, ContentsError, unfit};
 
+/// Returns a message, an element or the value of an entry as JSON.
+pub fn write_bytes(bytes: Vec<u8>) -> Value {
+    match String::from_utf8(bytes) {
+        Ok(text) => Value::String(text),
+        Err(error) => json!({ "base64": STANDARD.encode(error.as_bytes()) }),
+    }
+}
+
+/// Reads the message or element with this index from JSON.
+pub fn read_element(spec: &ObjectSpec, index: usize, value: Value) -> Result<Vec<u8>, ContentsError> {
+    read_bytes(value).map_err(|reason| ContentsError::new(spec, format!("element {index} {reason}")))
+}
+
+/// Reads the value of this key from JSON.
+pub fn read_entry(spec: &ObjectSpec, key: &str, value: Value) -> Result<Vec<u8>, ContentsError> {
+    read_bytes(value)
+        .map_err(|reason| ContentsError::new(spec, format!("the value of {} {reason}", QuotedName::of(key))))
+}
+
 /// Returns the content as JSON.
 pub fn write(contents: Contents) -> Value {
     match contents {
@@ -24,17 +43,12 @@ pub fn write(contents: Contents) -> Value {
 pub fn read(spec: &ObjectSpec, value: Value) -> Result<Contents, ContentsError> {
     let contents = match (&spec.form, value) {
         (ObjectForm::Queue { .. } | ObjectForm::List, Value::Array(all)) => {
-            let read = |(index, value)| read_bytes(value).map_err(|reason| format!("element {index} {reason}"));
-            let all: Result<_, String> = all.into_iter().enumerate().map(read).collect();
-            Contents::Sequence(all.map_err(|reason| ContentsError::new(spec, reason))?)
+            let all = all.into_iter().enumerate().map(|(index, value)| read_element(spec, index, value));
+            Contents::Sequence(all.collect::<Result<_, _>>()?)
         }
         (ObjectForm::Dict | ObjectForm::Namespace, Value::Object(all)) => {
-            let read = |(key, value)| match read_bytes(value) {
-                Ok(value) => Ok((key, value)),
-                Err(reason) => Err(format!("the value of {} {reason}", QuotedName::of(&key))),
-            };
-            let all: Result<_, String> = all.into_iter().map(read).collect();
-            Contents::Entries(all.map_err(|reason| ContentsError::new(spec, reason))?)
+            let read = |(key, value): (String, Value)| Ok((key.clone(), read_entry(spec, &key, value)?));
+            Contents::Entries(all.into_iter().map(read).collect::<Result<_, _>>()?)
         }
         (ObjectForm::Semaphore { .. }, Value::Number(n)) => match n.as_u64() {
             Some(n) => Contents::Slots(n),
@@ -45,13 +59,6 @@ pub fn read(spec: &ObjectSpec, value: Value) -> Result<Contents, ContentsError> 
     };
     contents.check(spec)?;
     Ok(contents)
-}
-
-fn write_bytes(bytes: Vec<u8>) -> Value {
-    match String::from_utf8(bytes) {
-        Ok(text) => Value::String(text),
-        Err(error) => json!({ "base64": STANDARD.encode(error.as_bytes()) }),
-    }
 }
 
 /// Returns the bytes, or how a sentence goes on that says what is wrong with them.

@@ -2,6 +2,7 @@
 //! mapped, gives each worker what it was granted, and takes part itself.
 
 mod contents;
+mod filling;
 mod host;
 mod link;
 mod mapped;
@@ -16,7 +17,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 pub use crate::object_error::{ObjectError, ObjectErrorKind};
-pub use contents::SharedContents;
+pub use contents::TellContentsError;
+pub use filling::SharedContents;
 pub use host::{HostHolder, HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
@@ -108,11 +110,11 @@ impl SharedObjects {
         let mut mapped = BTreeMap::new();
         for (number, spec) in (0..).zip(&specs).filter(|(_, spec)| spec.form.is_mapped()) {
             let object = patiently(None, || MappedObject::create(spec))?;
-            if let Some(numbers) = numbers.get(&number) {
-                object
-                    .cells()
-                    .write(0, numbers)
-                    .map_err(|e| Error::Bug(format!("a new object cannot be filled: {e}")))?;
+            let mut start = 0;
+            for piece in numbers.get(&number).into_iter().flatten() {
+                let filled = object.cells().write(start, piece);
+                filled.map_err(|e| Error::Bug(format!("a new object cannot be filled: {e}")))?;
+                start += u32::try_from(piece.len()).unwrap_or(u32::MAX);
             }
             mapped.insert(number, object);
         }

@@ -36,13 +36,20 @@ fn contents() -> Value {
     })
 }
 
+/// Returns what the objects hold.
+fn told(objects: &SharedObjects) -> Value {
+    let mut text = Vec::new();
+    objects.write_contents(&mut text).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
 #[test]
 fn objects_hold_what_they_were_filled_with() {
     let filling = SharedContents::read(&specs(), contents().to_string().as_bytes()).unwrap();
     let objects = filled(&specs(), filling);
     let mut client = Client::new(&objects, "a");
     assert_eq!(client.ask(2, Operation::ListGet(1), None), Ok(Reply::Bytes(b"y".to_vec())));
-    assert_eq!(objects.contents().unwrap(), contents());
+    assert_eq!(told(&objects), contents());
 }
 
 #[test]
@@ -53,7 +60,23 @@ fn contents_of_thousands_of_entries_are_told_whole_and_in_order() {
     let specs: Vec<ObjectSpec> =
         specs().into_iter().filter(|spec| ["jobs", "log", "seen"].contains(&spec.name.as_str())).collect();
     let filling = SharedContents::read(&specs, wanted.to_string().as_bytes()).unwrap();
-    assert_eq!(filled(&specs, filling).contents().unwrap(), wanted);
+    assert_eq!(told(&filled(&specs, filling)), wanted);
+}
+
+/// More numbers than are read or written at once, and as many.
+#[test]
+fn arrays_of_any_length_are_filled_and_told_whole() {
+    for len in [4095, 4096, 4097, 10_000] {
+        let specs = [spec("hist", ObjectForm::Array(NumberType::U16, len))];
+        let wanted = json!({ "hist": (0..len).collect::<Vec<_>>() });
+        let filling = SharedContents::read(&specs, wanted.to_string().as_bytes()).unwrap();
+        assert_eq!(told(&filled(&specs, filling)), wanted);
+        for wrong in [len - 1, len + 1] {
+            let text = json!({ "hist": vec![1; wrong as usize] }).to_string();
+            let refused = SharedContents::read(&specs, text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains(&format!("an array of {len} numbers")), "{refused}");
+        }
+    }
 }
 
 #[test]
@@ -65,6 +88,7 @@ fn what_an_object_cannot_be_filled_with_is_refused_by_name() {
         (r#"{"hist": [1, 2, "x"]}"#, "element 2"),
         (r#"{"gate": true}"#, "gate"),
         (r#"{"seen": []}"#, "seen"),
+        (r#"{"total": 1, "total": 2}"#, "twice"),
         ("[]", "object"),
     ] {
         let refused = SharedContents::read(&specs(), text.as_bytes()).unwrap_err().to_string();
