@@ -52,6 +52,7 @@ use wasmpool_run::stdio::{Stdout, tell_text};
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     wasmpool_run::allocator::keep_freed_memory();
+    wasmpool_run::descriptors::raise_limit();
     block_size_signal();
     signals::hear_of_children();
     let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {

@@ -8,6 +8,7 @@ pub mod aside;
 pub mod cgroup;
 pub mod clock;
 pub mod compile;
+pub mod descriptors;
 pub mod error;
 pub mod fresh;
 pub mod grants;

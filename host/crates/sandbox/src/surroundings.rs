@@ -69,8 +69,8 @@ const STACK: ShellLimit = ShellLimit {
 };
 
 impl ShellLimit {
-    /// Returns the limit's number, if there is one. A process can raise it up to the hard limit by itself, but
-    /// wasmpool's do so for the stack only.
+    /// Returns the limit's number, if there is one. A process can raise it up to the hard limit by itself: all of wasmpool's do
+    /// so for the stack, and the command also for descriptors.
     fn value(&self) -> Option<u64> {
         let (soft, hard) = getrlimit(self.resource).ok()?;
         let limit = if self.resource == Resource::RLIMIT_STACK { hard } else { soft };
