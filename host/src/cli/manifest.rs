@@ -239,6 +239,10 @@ impl Manifest {
             match asks.share.iter().find(|asked| asked.is_same_object(&share)) {
                 Some(asked) => {
                     let rights = asked.rights.and(share.rights);
+                    if !rights.first && !rights.second {
+                        withheld.push(option);
+                        continue;
+                    }
                     if rights != share.rights {
                         let right = share::word_of(&share.spec.form, rights);
                         let note = format!("the plugin asks only for :{right} of {option}, and gets no more of it");

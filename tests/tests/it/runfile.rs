@@ -515,3 +515,49 @@ fn a_task_that_cannot_be_called_ends_the_run_with_its_process_named() {
     let output = folder.run(&[]).run().exits(2);
     assert!(output.stderr.contains("process a: ") && output.stderr.contains("nothing"), "{}", output.stderr);
 }
+
+#[test]
+fn files_of_objects_without_objects_are_refused() {
+    for option in ["--share-in", "--share-out"] {
+        for more in [&[][..], &["--check"]] {
+            let folder =
+                Folder::of("[process.a]\ntask = 'a.wat'\n").with("a.wat", SPIN_IF_NEGATIVE).with("in.json", "{}");
+            let file = folder.file(if option == "--share-in" { "in.json" } else { "out.json" });
+            let output = folder.run(&[option, file.to_str().unwrap()]).args(more).run().exits(2);
+            assert!(output.stderr.contains(option) && output.stderr.contains("[share]"), "{}", output.stderr);
+            assert_eq!(output.text(), "");
+            assert!(!folder.file("out.json").exists());
+        }
+    }
+}
+
+/// The right that a plugin asks for, and the one that the file gives, are two.
+#[test]
+fn a_check_says_the_rights_that_a_plugin_gets() {
+    let folder = Folder::of(
+        "[share]\nq = 'queue'\n[process.a]\ntask = 'plugin'\nargs = ['\"??put q a 0\"']\nshare = ['q:get']\n",
+    );
+    std::fs::create_dir(folder.file("plugin")).expect("made");
+    std::fs::copy(built("shared").path(), folder.file("plugin/task.wasm")).expect("copied");
+    let manifest = "wasm = 'task.wasm'\nfunction = 'act'\n[grants]\nshare = ['q=queue:put']\n";
+    let folder = folder.with("plugin/plugin.toml", manifest);
+    let checked = folder.run(&["--check"]).run().exits(0);
+    assert!(checked.text().contains("object q=queue\n  nobody reaches it\n"), "{}", checked.text());
+    assert!(!checked.text().contains("reaches share"), "{}", checked.text());
+    let value = record(&folder.run(&[]).run().exits(0), "a", 0)["value"].clone();
+    assert!(value.as_str().expect("a text").starts_with("not-granted="), "{value}");
+}
+
+/// A shell's limit of descriptors is often far lower than what the system allows.
+#[test]
+fn as_many_processes_run_as_descriptors_allow_and_more_are_refused_before_one_starts() {
+    let file = "[share]\nq = 'queue'\n[process.a]\ntask = 'SHARED'\nfunction = 'act'\nshare = ['q']\ncount = 16\nargs = ['\"name\"']\n";
+    let folder = Folder::of(file);
+    let output = folder.run(&[]).soft_descriptors(64).run().exits(0);
+    assert_eq!(output.values().len(), 16);
+    for more in [&[][..], &["--check"]] {
+        let output = folder.run(more).descriptors(64).run().exits(2);
+        assert_eq!(output.text(), "");
+        assert!(output.stderr.contains("16 processes") && output.stderr.contains("ulimit -Hn"), "{}", output.stderr);
+    }
+}

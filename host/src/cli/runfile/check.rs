@@ -16,7 +16,7 @@ use wasmpool_run::grants::mode;
 pub fn describe(plan: &Plan, specs: &[ProcessSpec]) -> String {
     let mut out = String::new();
     for place in 0..plan.named {
-        object(plan, specs, place, &mut out);
+        object(plan, place, &mut out);
     }
     for place in plan.in_order() {
         if let (Some(process), Some(spec)) = (plan.processes.get(place), specs.get(place)) {
@@ -26,24 +26,31 @@ pub fn describe(plan: &Plan, specs: &[ProcessSpec]) -> String {
     out
 }
 
-fn object(plan: &Plan, specs: &[ProcessSpec], place: usize, out: &mut String) {
+fn object(plan: &Plan, place: usize, out: &mut String) {
     let Some(object) = plan.objects.get(place) else {
         return;
     };
     // Writing to memory does not fail.
     let _ = writeln!(out, "object {}", ForeignText::of(&object.to_string()));
-    let mut nobody = true;
-    for (process, spec) in plan.processes.iter().zip(specs) {
-        // A plugin has what its manifest asks for as well.
-        let has = spec.grants.shares.iter().find(|share| share.spec.name == object.spec.name);
-        if let Some(share) = has {
-            nobody = false;
-            let _ = writeln!(out, "  {} {}", process.name, may(&object.spec.form, share.rights));
+    let mut all = ObjectRights { first: false, second: false };
+    for process in &plan.processes {
+        if let Some((_, rights)) = process.rights.iter().find(|(other, _)| *other == place) {
+            (all.first, all.second) = (all.first || rights.first, all.second || rights.second);
+            let _ = writeln!(out, "  {} {}", process.name, may(&object.spec.form, *rights));
         }
     }
-    if nobody {
-        let _ = writeln!(out, "  nobody reaches it");
-    }
+    let lacking = match (&object.spec.form, all) {
+        (_, ObjectRights { first: false, second: false }) => "nobody reaches it",
+        (ObjectForm::Queue { .. }, ObjectRights { second: false, .. }) => {
+            "nobody puts into it, so only what --share-in has is got"
+        }
+        (ObjectForm::Queue { .. }, ObjectRights { first: false, .. }) => {
+            "nobody gets from it, so whoever puts waits once it is full"
+        }
+        (ObjectForm::Event, ObjectRights { second: false, .. }) => "nobody sets it, so it is as --share-in has it",
+        _ => return,
+    };
+    let _ = writeln!(out, "  {lacking}");
 }
 
 /// Returns what somebody with these rights may do, to follow a name.

@@ -60,6 +60,34 @@ pub enum PlanError {
     )]
     Circle { names: Vec<String> },
     #[error(
+        "process {} starts after {} has ended, which is started again without end: set its `restarts`, or wait for its start",
+        QuotedName::of(.name), QuotedName::of(.other)
+    )]
+    AfterEndless { name: String, other: String },
+    #[error(
+        "these processes wait for each other: {}; one that reads another's standard output ends after it, and has to run while \
+         it writes: change `after` or `stdin`",
+        .names.iter().map(|name| QuotedName::of(name).to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NeverEnd { names: Vec<String> },
+    #[error(
+        "nobody is given the {end} end of the pipe {}, so whoever has the other would wait for ever: give `:{end}` to a process",
+        QuotedName::of(.pipe)
+    )]
+    EndOfNobody { pipe: String, end: &'static str },
+    #[error(
+        "the barrier {} is for {parties} parties, and {count} of the processes reach it: give it to as many",
+        QuotedName::of(.barrier)
+    )]
+    TooFewParties { barrier: String, parties: u32, count: u32 },
+    #[error("{option} is about shared objects, and there are none: name them in [share]")]
+    NothingShared { option: &'static str },
+    #[error(
+        "its {count} processes need some {needed} descriptors, and this program can have {left} more; raise the limit \
+         (ulimit -Hn), or run fewer of them"
+    )]
+    Descriptors { count: u32, needed: u64, left: u64 },
+    #[error(
         "process {}: there is no shared object {}: name it in [share]",
         QuotedName::of(.name), QuotedName::of(.object)
     )]

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod circles;
 mod error;
 mod file;
 mod order;
@@ -29,6 +30,7 @@ use error::PlanError;
 use file::RunFile;
 use plan::Plan;
 use wasmpool_core::text::{ForeignText, MessageLines};
+use wasmpool_run::descriptors;
 use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::grants::Grants;
 use wasmpool_run::place::directory_of;
@@ -38,12 +40,18 @@ use wasmpool_run::tell;
 pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
     let file: RunFile = read::file(&args.file)?;
     let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&args.file)));
-    let plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
+    let mut plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
+    check_objects(&plan, args).map_err(|why| of_file(&why))?;
     let specs = specs(&plan, args).map_err(|problem| match problem {
         ProcessError::Plan(why) => of_file(&why),
         ProcessError::Usage { name, source } => Stop::from(format!("process {name}: {}", with_sources(&source))),
         ProcessError::NoTask { name, task } => Stop::from(format!("process {name}: there is no task {task}")),
     })?;
+    let granted = |process: usize, object: &str| {
+        let mut shares = specs.get(process)?.grants.shares.iter();
+        shares.find(|share| share.spec.name == object).map(|share| share.rights)
+    };
+    plan.narrow(granted).and_then(|()| check_descriptors(&plan)).map_err(|why| of_file(&why))?;
     if args.check {
         if let Some(interrupted) = running::check(&plan, &specs, args)? {
             return Ok(interrupted);
@@ -59,6 +67,32 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
         }
     }
     running::run(&plan, &specs, args)
+}
+
+/// Number of descriptors of this program that a process takes: its handle, its sockets, its memory, and what wakes its thread.
+const OF_A_PROCESS: u64 = 8;
+/// Number of those that a run needs besides.
+const OF_A_RUN: u64 = 32;
+
+/// Checks that there are objects, if they are to be filled or told.
+fn check_objects(plan: &Plan, args: &RunFileArgs) -> Result<(), PlanError> {
+    for (path, option) in [(&args.share_in, "--share-in"), (&args.share_out, "--share-out")] {
+        if path.is_some() && plan.named == 0 {
+            return Err(PlanError::NothingShared { option });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that all processes can run at the same time as far as descriptors are concerned: they may need each other, so
+/// none can wait until another has ended.
+fn check_descriptors(plan: &Plan) -> Result<(), PlanError> {
+    let count = plan.count();
+    let needed = u64::from(count) * OF_A_PROCESS + OF_A_RUN;
+    match descriptors::left() {
+        Some(left) if left < needed => Err(PlanError::Descriptors { count, needed, left }),
+        _ => Ok(()),
+    }
 }
 
 /// What is wrong with one process.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::circles;
 use super::error::PlanError;
 use super::file::{ProcessEntry, Restart, RunFile};
 use crate::cli::manifest::{FileLimits, PolicyGrants};
@@ -86,6 +87,7 @@ impl Plan {
         check_processes(&processes)?;
         check_order(&processes)?;
         check_pipes(&processes, &objects)?;
+        check_barriers(&processes, &objects)?;
         for reader in 0..processes.len() {
             let Some(writer) = processes[reader].stdin else {
                 continue;
@@ -96,10 +98,36 @@ impl Plan {
             let spec = ObjectSpec { name, form: ObjectForm::Pipe { duplex: false }, quota: PIPE };
             objects.push(SharedObject { spec, rights: ObjectRights::ALL });
         }
+        let in_circle = circles::of(&processes);
+        if !in_circle.is_empty() {
+            let names = in_circle.into_iter().filter_map(|place| processes.get(place)).map(|one| one.name.clone());
+            return Err(PlanError::NeverEnd { names: names.collect() });
+        }
         match objects.len() {
             count if count > MOST_OBJECTS => Err(PlanError::TooManyObjects { count }),
             _ => Ok(Plan { objects, named, processes }),
         }
+    }
+
+    /// Takes away what processes do not get, since their plugins do not ask for it. `granted` has what each gets, by the names of
+    /// the objects.
+    pub fn narrow(&mut self, granted: impl Fn(usize, &str) -> Option<ObjectRights>) -> Result<(), PlanError> {
+        let Plan { objects, named, processes } = self;
+        for (place, process) in processes.iter_mut().enumerate() {
+            process.rights.retain_mut(|(object, rights)| {
+                let granted = objects.get(*object).and_then(|object| granted(place, &object.spec.name));
+                *rights = granted.map_or(ObjectRights { first: false, second: false }, |granted| granted.and(*rights));
+                rights.first || rights.second
+            });
+        }
+        let objects = objects.get(..*named).unwrap_or_default();
+        check_pipes(processes, objects)?;
+        check_barriers(processes, objects)
+    }
+
+    /// Returns the number of processes in all.
+    pub fn count(&self) -> u32 {
+        self.processes.iter().map(|process| process.count).sum()
     }
 
     /// Returns the pipe that this process's standard output is, by its place among the objects.
@@ -327,8 +355,14 @@ fn check_order(processes: &[PlannedProcess]) -> Result<(), PlanError> {
     for process in processes {
         let awaited = process.after.iter().filter(|after| after.until == Until::Ended);
         for other in awaited.filter_map(|after| processes.get(after.process)) {
+            let names = || (process.name.clone(), other.name.clone());
             if other.daemon {
-                return Err(PlanError::AfterDaemon { name: process.name.clone(), other: other.name.clone() });
+                let (name, other) = names();
+                return Err(PlanError::AfterDaemon { name, other });
+            }
+            if other.restart == Restart::Always && other.restarts.is_none() {
+                let (name, other) = names();
+                return Err(PlanError::AfterEndless { name, other });
             }
         }
     }
@@ -347,7 +381,7 @@ fn check_order(processes: &[PlannedProcess]) -> Result<(), PlanError> {
     }
 }
 
-/// Checks that each end of a pipe belongs to one process, which is started once.
+/// Checks that each end of a pipe belongs to one process, which is started once, and that the other end does, too.
 fn check_pipes(processes: &[PlannedProcess], objects: &[SharedObject]) -> Result<(), PlanError> {
     for (place, object) in objects.iter().enumerate() {
         if !matches!(object.spec.form, ObjectForm::Pipe { .. }) {
@@ -355,6 +389,7 @@ fn check_pipes(processes: &[PlannedProcess], objects: &[SharedObject]) -> Result
         }
         let pipe = || object.spec.name.clone();
         let holds: [fn(&ObjectRights) -> bool; 2] = [|rights| rights.first, |rights| rights.second];
+        let mut lacking = Vec::new();
         for (holds, end) in holds.into_iter().zip(["first", "second"]) {
             let has = |process: &&PlannedProcess| {
                 process.rights.iter().any(|(object, rights)| *object == place && holds(rights))
@@ -366,6 +401,28 @@ fn check_pipes(processes: &[PlannedProcess], objects: &[SharedObject]) -> Result
             if holders.iter().map(|process| process.count).sum::<u32>() > 1 {
                 return Err(PlanError::SharedEnd { pipe: pipe(), end });
             }
+            if holders.is_empty() {
+                lacking.push(end);
+            }
+        }
+        // A pipe that nobody has does no harm.
+        if let [end] = lacking[..] {
+            return Err(PlanError::EndOfNobody { pipe: pipe(), end });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that so many processes reach a barrier as it is for.
+fn check_barriers(processes: &[PlannedProcess], objects: &[SharedObject]) -> Result<(), PlanError> {
+    for (place, object) in objects.iter().enumerate() {
+        let ObjectForm::Barrier { parties } = object.spec.form else {
+            continue;
+        };
+        let reaches = |process: &&PlannedProcess| process.rights.iter().any(|(object, _)| *object == place);
+        let count: u32 = processes.iter().filter(reaches).map(|process| process.count).sum();
+        if (1..parties).contains(&count) {
+            return Err(PlanError::TooFewParties { barrier: object.spec.name.clone(), parties, count });
         }
     }
     Ok(())

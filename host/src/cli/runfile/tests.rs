@@ -8,6 +8,7 @@ use super::file::{Restart, RunFile};
 use super::order::{AttemptEnd, Never, NextAct, StartOrder};
 use super::plan::{Plan, Work};
 use crate::cli::manifest::read;
+use wasmpool_core::share::ObjectRights;
 
 fn plan_of(text: &str) -> Result<Plan, PlanError> {
     Plan::of(read::text::<RunFile>(text).expect("a file that can be read"), Path::new("folder"))
@@ -112,6 +113,80 @@ fn the_ends_of_a_pipe_between_commands_run_at_the_same_time_and_once() {
     assert!(matches!(refused("", "restart = 'always'"), PlanError::RestartedAtPipe { .. }));
     let more = "[process.c]\ntask = 'x'\ncommand = []\nstdin = 'a'\n";
     assert!(matches!(refused("", more), PlanError::ReadTwice { .. }));
+}
+
+#[test]
+fn processes_that_wait_for_each_other_through_pipes_and_starts_are_named() {
+    let command = |name: &str, rest: &str| format!("[process.{name}]\ntask = 'x'\ncommand = []\n{rest}\n");
+    for (rest, circle) in [
+        // Each reads what the other writes.
+        ([("a", "stdin = 'b'"), ("b", "stdin = 'a'"), ("c", "stdin = 'd'"), ("d", "")], &["a", "b"][..]),
+        (
+            [("a", "stdin = 'c'"), ("b", "stdin = 'a'"), ("c", "stdin = 'b'"), ("d", "after = ['a:ended']")],
+            &["a", "b", "c"],
+        ),
+        // The reader starts after something that waits for the end of the writer.
+        ([("w", ""), ("r", "stdin = 'w'\nafter = ['x']"), ("x", "after = ['w:ended']"), ("y", "")], &["w", "r", "x"]),
+        (
+            [("w", ""), ("r", "stdin = 'w'\nafter = ['x']"), ("x", "after = ['y']"), ("y", "after = ['w:ended']")],
+            &["w", "r", "x", "y"],
+        ),
+        // The writer starts after something that waits for the end of the reader.
+        ([("w", "after = ['x']"), ("r", "stdin = 'w'"), ("x", "after = ['r:ended']"), ("y", "")], &["w", "r", "x"]),
+    ] {
+        let text: String = rest.iter().map(|(name, rest)| command(name, rest)).collect();
+        assert_eq!(
+            plan_of(&text).err(),
+            Some(PlanError::NeverEnd { names: circle.iter().map(|&name| name.to_owned()).collect() })
+        );
+    }
+    for rest in [
+        [("w", ""), ("r", "stdin = 'w'"), ("x", "after = ['w:ended', 'r:ended']")],
+        [("w", ""), ("r", "stdin = 'w'\nafter = ['w', 'x']"), ("x", "")],
+        [("w", "after = ['r', 'x:ended']"), ("r", "stdin = 'w'"), ("x", "after = ['r']")],
+    ] {
+        let text: String = rest.iter().map(|(name, rest)| command(name, rest)).collect();
+        assert!(plan_of(&text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_nobody_could_give_is_not_waited_for() {
+    let text = |share: &str, first: &str, second: &str| {
+        format!(
+            "[share]\n{share}\n[process.a]\ntask = 'x'\nshare = [{first}]\n[process.b]\ntask = 'x'\nshare = [{second}]\n"
+        )
+    };
+    let link = |first, second| plan_of(&text("link = 'pipe'", first, second)).err();
+    let end_of_nobody = |end| Some(PlanError::EndOfNobody { pipe: "link".to_owned(), end });
+    assert_eq!(link("'link:first'", ""), end_of_nobody("second"));
+    assert_eq!(link("", "'link:second'"), end_of_nobody("first"));
+    assert_eq!(plan_of(&text("link = 'pipe:first'", "'link'", "")).err(), end_of_nobody("second"));
+    assert_eq!(link("'link:first'", "'link:second'"), None);
+    assert_eq!(link("'link'", ""), None);
+    assert_eq!(link("", ""), None);
+    let barrier = |first, second| plan_of(&text("meet = 'barrier:2'", first, second)).err();
+    let too_few = PlanError::TooFewParties { barrier: "meet".to_owned(), parties: 2, count: 1 };
+    assert_eq!(barrier("'meet'", ""), Some(too_few));
+    assert_eq!((barrier("'meet'", "'meet'"), barrier("", "")), (None, None));
+    let after = |restart: &str| {
+        plan_of(&format!("[process.a]\ntask = 'x'\n{restart}\n[process.b]\ntask = 'x'\nafter = ['a:ended']\n")).err()
+    };
+    let endless = PlanError::AfterEndless { name: "b".to_owned(), other: "a".to_owned() };
+    assert_eq!(after("restart = 'always'"), Some(endless));
+    assert_eq!((after("restart = 'always'\nrestarts = 3"), after("restart = 'on-failure'")), (None, None));
+}
+
+/// A plugin may ask for less than the file gives.
+#[test]
+fn what_a_plugin_does_not_ask_for_is_taken_away_before_the_ends_of_pipes_are_checked() {
+    let text = "[share]\nlink = 'pipe'\nq = 'queue'\n[process.a]\ntask = 'x'\nshare = ['link', 'q:get']\n";
+    let right = |first, second| Some(ObjectRights { first, second });
+    let mut whole = plan(text);
+    assert_eq!(whole.narrow(|_, name| if name == "q" { right(false, true) } else { right(true, true) }), Ok(()));
+    assert_eq!(whole.processes[0].rights, [(0, ObjectRights::ALL)]);
+    let end_of_nobody = PlanError::EndOfNobody { pipe: "link".to_owned(), end: "second" };
+    assert_eq!(plan(text).narrow(|_, name| if name == "q" { None } else { right(true, false) }), Err(end_of_nobody));
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn a_member_that_is_there_twice_is_refused() {
     let place = Place::new();
     let file = place.write("in.json", r#"{"total": 1, "total": 2}"#);
     let run = in_turn(&["total=value:s64"], &["name"]).arg("--share-in").arg(file);
-    refused(&place, run, &["in.json", "the member `total` is there twice"]);
+    refused(&place, run, &["in.json", "the shared object `total` is filled twice"]);
 }
 
 #[test]

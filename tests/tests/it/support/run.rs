@@ -186,6 +186,25 @@ impl Run {
         self
     }
 
+    /// Sets the limit of its descriptors that it can raise by itself.
+    pub fn soft_descriptors(mut self, most: u64) -> Self {
+        // SAFETY: getrlimit and setrlimit are async-signal-safe, and use a place of their own.
+        unsafe {
+            self.command.pre_exec(move || {
+                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                limit.rlim_cur = most;
+                match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        self
+    }
+
     /// Starts it with this signal ignored, as its parent ignores it.
     pub fn ignoring(mut self, signal: Signal) -> Self {
         // SAFETY: signal is async-signal-safe, and ignoring one runs no code of this program.
