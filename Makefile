@@ -14,7 +14,7 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo test simulate faults model model-wake model-rings conformance lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo test simulate restoring faults model model-wake model-rings conformance lint bench bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -45,8 +45,17 @@ test: guests ## Run every test
 	$(RUN_TESTS) --workspace
 	$(MAKE) model-wake
 	$(MAKE) conformance CONFORMANCE=--short
+	$(MAKE) restoring MODULES=2000
 	$(CARGO) test --release --locked -p wasmpool --doc
 	cd guest && $(CARGO) test --locked -p wasmpool-guest --all-features
+
+MODULES ?= 400000
+
+# Somewhat more than a third of the modules can be restored.
+restoring: ## Hold restored instances of more than 100,000 random modules against new ones (some minutes)
+	$(CARGO) build --release --locked -p wasmpool-restoring
+	cd restoring/modules && $(CARGO) build --release --locked
+	restoring/modules/target/release/modules 0 $(MODULES) | target/release/restoring 100
 
 SEEDS ?= 1000000
 

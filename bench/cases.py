@@ -60,9 +60,34 @@ def pristine(bench):
         [
             bench.limit(LIMIT, guest, "square", source, "item"),
             bench.limit(THREADS, guest, "square", source, "item", threads=bench.workers),
+            bench.python("square", items, source),
+            bench.wasmpool("wasmpool --isolate worker", items, source, guest, "--isolate", "worker"),
             bench.wasmpool("wasmpool", items, source, guest),
         ],
-        [Bar("wasmpool", LIMIT, 0.85, times=bench.workers)],
+        [
+            Bar("wasmpool", LIMIT, 5, times=bench.workers),
+            Bar("wasmpool", PYTHON, 5),
+            Bar("wasmpool", "wasmpool --isolate worker", 0.4),
+        ],
+    )
+
+
+def traces(bench, function, name):
+    """Items that leave much behind, or what cannot be restored: never slower than with a new instance for each."""
+    items = bench.scaled(100_000)
+    source = bench.lines("traces.jsonl", range(1, items + 1))
+    call = [bench.program, "map", os.path.join(HERE, "traces.wat"), "-f", function, "-j", str(bench.workers)]
+    new = "wasmpool, new instances"
+    return Case(
+        f"traces-{name}",
+        f"{items:,} items that leave traces ({name}), each in pristine memory",
+        "items/s",
+        [
+            bench.command(new, items, source, ["env", "WASMPOOL_RESTORE=0", *call]),
+            bench.command("wasmpool", items, source, call),
+        ],
+        # As much as two measurements of the same differ by.
+        [Bar("wasmpool", new, 0.97)],
     )
 
 
@@ -196,7 +221,7 @@ def python_guest(bench):
             bench.limit(THREADS, guest, "square", source, "item", threads=bench.workers),
             bench.wasmpool("wasmpool", items, source, guest),
         ],
-        [Bar("wasmpool", LIMIT, 0.8, times=bench.workers)],
+        [Bar("wasmpool", LIMIT, 12, times=bench.workers)],
     )
 
 
@@ -477,6 +502,11 @@ def build_interpreter(bench):
 CASES = {
     "square": square,
     "pristine": pristine,
+    "traces-16-pages": partial(traces, function="pages16", name="16-pages"),
+    "traces-64-pages": partial(traces, function="pages64", name="64-pages"),
+    "traces-256-pages": partial(traces, function="pages256", name="256-pages"),
+    "traces-grows": partial(traces, function="grows", name="grows"),
+    "traces-prints": partial(traces, function="prints", name="prints"),
     "process-per-item": process_per_item,
     "scripts": scripts,
     "work-10us": partial(work, microseconds=10, need=0.90),

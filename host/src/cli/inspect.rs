@@ -9,7 +9,7 @@ use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 use super::manifest::{Manifest, ManifestError};
 use super::resolve::link_to_task;
-use wasmpool_core::artifact::{EngineProfile, ExportLine, InitOnce, TaskFormat};
+use wasmpool_core::artifact::{EngineProfile, ExportLine, InitOnce, Renewal, TaskFormat};
 use wasmpool_core::text::{ForeignText, MessageLines, QuotedName, bytes_said, few, shown};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
@@ -45,6 +45,12 @@ pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
         Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({})\n", ForeignText::of(why)),
         Some(_) => out += "init: runs once, then each instance starts from a snapshot\n",
         None => {}
+    }
+    match &meta.renewal {
+        Renewal::InPlace { .. } => out += "pristine memory: an instance is restored after an item, where possible\n",
+        Renewal::Anew(why) => {
+            out += &format!("pristine memory: each item gets a new instance ({})\n", ForeignText::of(why))
+        }
     }
     if let Some(needs) = meta.needs {
         out += &format!("memory at start: {}\n", bytes_said(needs.initial_memory));

@@ -13,6 +13,7 @@ use super::signals::STOPPING;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, OutcomeCounts};
 use wasmpool_core::text::ForeignText;
+use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_run::output::RunWatcher;
 use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::WorkerId;
@@ -178,6 +179,12 @@ impl RunWatcher for RunProgress {
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         if self.verbose {
             self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, ForeignText::of(how)));
+        }
+    }
+
+    fn instances(&mut self, InstanceCounts { made, restored }: InstanceCounts) {
+        if self.verbose && made > 0 {
+            self.say(&format!("wasmpool: {made} instances were made, and {restored} items got a restored one"));
         }
     }
 

@@ -60,6 +60,7 @@ mod output_formats;
 mod progress;
 mod promises;
 mod records;
+mod restoring;
 mod results;
 mod retries;
 mod round_trip;

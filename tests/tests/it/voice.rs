@@ -102,7 +102,15 @@ fn names_in_a_task_are_escaped_wherever_they_are_shown() {
         speaks_for_itself(&run, &text);
         let shown = wasmpool().arg("inspect").task(&named(&text, true)).run().exits(0);
         is_plain(shown.text(), &text);
-        let titles = ["task: ", "kind: ", "functions:", "other exports: none", "imports:", "memory at start: "];
+        let titles = [
+            "task: ",
+            "kind: ",
+            "functions:",
+            "other exports: none",
+            "imports:",
+            "pristine memory: ",
+            "memory at start: ",
+        ];
         for line in shown.lines() {
             assert!(line.starts_with("  ") || titles.iter().any(|title| line.starts_with(title)), "{line:?}");
         }

@@ -24,7 +24,26 @@ pub struct ArtifactMeta {
     /// Manner in which `init` was run, if an initialised artifact was requested.
     #[serde(default)]
     pub init: Option<InitOnce>,
+    pub renewal: Renewal,
     pub description: TaskDescription,
+}
+
+/// Manner in which an item gets pristine memory after another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Renewal {
+    /// The instance is restored in place, unless an item did what cannot be undone. The compile process has added to the
+    /// task what this takes.
+    InPlace {
+        /// Number of memories that are restored.
+        memories: u32,
+        /// True if there are global variables that are restored.
+        globals: bool,
+        /// Number of words by which the global variables and tables of each core instance that has some can be compared
+        /// with those of another instance.
+        words: Vec<u32>,
+    },
+    /// Each item gets an instance of its own, for the reason given here.
+    Anew(String),
 }
 
 impl ArtifactMeta {

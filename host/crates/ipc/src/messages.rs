@@ -19,11 +19,22 @@ pub struct WorkerSetup {
     pub call: TaskCall,
     /// True if the machine may move memory to disk.
     pub swap: bool,
+    pub restoring: Restoring,
     /// What the settings are called in messages.
     pub names: SettingNames,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
+}
+
+/// Whether a worker restores instances in place of making new ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restoring {
+    Off,
+    #[default]
+    On,
+    /// It does, and compares each restored instance with a new one. An item after which they differ fails.
+    Verified,
 }
 
 /// The only message of the host to a worker, with descriptors of the lane, the artifact, the [`WorkerSetup`], those of

@@ -57,6 +57,8 @@ pub const PROTECTING_DATA: Only = &[&[(2, DATA)]];
 pub const PROTECTING_DATA_AND_CODE: Only = &[&[(2, DATA)], &[(2, CODE)]];
 pub const MOVING: Only = &[&[(3, Is::In(&[libc::MREMAP_MAYMOVE]))]];
 pub const GIVING_BACK: Only = &[&[(2, Is::In(&[libc::MADV_DONTNEED]))]];
+/// Only forbids what the kernel may do by itself.
+pub const KEEPING_APART: Only = &[&[(2, Is::In(&[libc::MADV_NOHUGEPAGE]))]];
 /// Newer libcs guard a thread's stack with `madvise` (`MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`).
 pub const GUARDING: Only = &[&[(2, Is::In(&[102, 103]))]];
 

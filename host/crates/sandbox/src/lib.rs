@@ -36,6 +36,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{getegid, geteuid};
 
+pub use arguments::PAGEMAP_SCAN;
 pub use limits::{PER_OUTPUT_BYTE, ProcessLimits, fault_plainly, why_compiling_ended};
 pub use report::{MissingPart, SandboxReport};
 pub use scratch::ScratchError;

@@ -37,8 +37,11 @@ const CALLS: &[SystemCall] = &[
     call(libc::SYS_mremap, ALL, MOVING, "realloc of large blocks"),
     call(libc::SYS_madvise, ALL, GIVING_BACK, "wasmtime: a slot's pages go back; free; the end of a thread"),
     call(libc::SYS_madvise, STARTS.and(TIMERS).and(COMPILE), GUARDING, "the stack of a thread"),
+    call(libc::SYS_madvise, WORK, KEEPING_APART, "restoring an instance: its pages stay small"),
+    // Nothing but this process can be asked about. Looking at the arguments would take three times as long as the call.
+    call(libc::SYS_getrusage, WORK, ANY, "restoring an instance: whether there were page faults, after each item"),
     call(libc::SYS_brk, ALL, ANY, "malloc"),
-    call(libc::SYS_ioctl, WORK, SCANNING, "wasmtime: which pages of a slot an instance wrote to"),
+    call(libc::SYS_ioctl, WORK, SCANNING, "which pages an instance wrote to: restoring it, and wasmtime for a slot"),
     // The host.
     call(libc::SYS_recvfrom, WORK, RECEIVING, "the socket: the host's bell"),
     call(libc::SYS_sendto, WORK, SENDING, "the socket: ready, or why not; the bell for the host"),

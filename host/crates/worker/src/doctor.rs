@@ -23,7 +23,7 @@ pub fn run(socket: OwnedFd) -> ExitCode {
     let control = Control::from_fd(socket);
     let mut surroundings = surroundings::examine(|| memfd::create(c"wasmpool-doctor").map(drop));
     // Address space for the memory of its task is the largest thing that a worker requests.
-    if let Err(e) = engine::for_worker(EngineProfile::default(), Some(InstanceNeeds::default()), false) {
+    if let Err(e) = engine::for_worker(EngineProfile::default(), Some(InstanceNeeds::default()), false, 1) {
         let limit = surroundings::memory().unwrap_or_else(|| "the system gives no more".to_owned());
         surroundings
             .in_the_way

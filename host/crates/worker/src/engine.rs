@@ -80,21 +80,27 @@ const KEEP_RESIDENT: usize = 128 << 10;
 /// way. They cost nothing until they are used.
 const STACKS: u32 = 64;
 
-/// Creates the engine of a worker: one instance at a time, in a slot that is reset between instances.
-pub fn for_worker(profile: EngineProfile, needs: Option<InstanceNeeds>, swap: bool) -> wasmtime::Result<Engine> {
+/// Creates the engine of a worker: so many instances at a time, which is one unless they are compared. Each is in a slot
+/// that is reset between instances.
+pub fn for_worker(
+    profile: EngineProfile,
+    needs: Option<InstanceNeeds>,
+    swap: bool,
+    instances: u32,
+) -> wasmtime::Result<Engine> {
     let mut config = config(profile);
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
         // Garbage-collected values and exceptions live in a memory of their own.
         let collected = u32::from(profile.collects());
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(1)
-            .total_core_instances(CORE_INSTANCES)
+        pool.total_component_instances(instances)
+            .total_core_instances(CORE_INSTANCES * instances)
             .max_core_instances_per_component(CORE_INSTANCES)
-            .total_memories(needs.memories.max(1) + collected)
+            .total_memories(needs.memories.max(1) * instances + collected)
             .max_memories_per_component(needs.memories.max(1))
             .max_memories_per_module(needs.memories.max(1))
-            .total_tables(needs.tables.max(1))
+            .total_tables(needs.tables.max(1) * instances)
             .max_tables_per_component(needs.tables.max(1))
             .max_tables_per_module(needs.tables.max(1))
             .table_elements(usize::try_from(needs.initial_table)?.max(TABLE_ELEMENTS))

@@ -4,6 +4,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
+use crate::added;
 use crate::value::TypePlan;
 use crate::value::names::nearest;
 use wasmpool_core::setting::Setting;
@@ -121,7 +122,7 @@ pub fn of_component(component: &Component, engine: &Engine) -> Vec<TaskExport> {
     for (name, item) in ty.exports(engine) {
         match &item.ty {
             ComponentItem::ComponentFunc(func) => exports.push(of_func(None, name, func)),
-            ComponentItem::ComponentInstance(instance) => {
+            ComponentItem::ComponentInstance(instance) if name != added::INSTANCE => {
                 for (inner, item) in instance.exports(engine) {
                     if let ComponentItem::ComponentFunc(func) = &item.ty {
                         exports.push(of_func(Some(name), inner, func));
@@ -171,7 +172,7 @@ pub fn of_module(module: &Module) -> Vec<TaskExport> {
     module
         .exports()
         .filter_map(|export| match export.ty() {
-            ExternType::Func(ty) => Some(of_core_func(export.name(), &ty)),
+            ExternType::Func(ty) if !added::is_added(export.name()) => Some(of_core_func(export.name(), &ty)),
             _ => None,
         })
         .collect()

@@ -3,6 +3,7 @@
 //! It is the host's own binary, started with an empty environment and nothing but one end of a socket. It lives as long
 //! as the socket does.
 
+mod added;
 mod charges;
 mod command;
 pub mod compiler;
@@ -21,9 +22,13 @@ mod keyvalue;
 mod load;
 mod meter;
 mod numbers;
+mod pages;
 mod piped;
 mod place;
+mod pristine;
 mod relay;
+mod restore;
+pub mod restored;
 mod run;
 mod said;
 mod scratch;
@@ -46,12 +51,15 @@ use std::time::Duration;
 
 pub use init::{InitError, InitialisedTask, initialise};
 pub use load::{LoadError, imports_async};
+use restore::Restorer;
 use scratch::Scratch;
 use shared::{Objects, RemoteObjects, SharedObjects};
 use state::OutputCapture;
 pub use state::StoreState;
 use wasi::Wasi;
+use wasmpool_core::artifact::Renewal;
 use wasmpool_core::chain::with_sources;
+use wasmpool_core::policy::Isolate;
 use wasmpool_core::share::{ObjectForm, SharedGrants};
 use wasmpool_ipc::cells::Cells;
 use wasmpool_ipc::channel::ChannelParts;
@@ -59,7 +67,7 @@ use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::lane::worker::WorkerLane;
-use wasmpool_ipc::messages::{StartWorker, WorkerSetup};
+use wasmpool_ipc::messages::{Restoring, StartWorker, WorkerSetup};
 use wasmpool_sandbox::surroundings;
 use wasmpool_sandbox::{self as sandbox, SandboxError, SandboxPlan};
 
@@ -103,6 +111,11 @@ fn serve(control: &'static Control) -> io::Result<()> {
         Ok(engine) => engine,
         Err(e) => return failed(e),
     };
+    // Where it cannot be opened, each item gets a new instance.
+    let pages = match (&setup.meta.renewal, setup.call.isolate, setup.restoring) {
+        (Renewal::Anew(_), _, _) | (_, Isolate::Worker, _) | (_, _, Restoring::Off) => None,
+        (Renewal::InPlace { .. }, _, _) => restore::page_map().ok(),
+    };
     let mut sandbox = match sandbox::enter_loading(plan(&setup, directories)) {
         Ok(sandbox) => sandbox,
         Err(e) => return unprotected(e),
@@ -141,7 +154,13 @@ fn serve(control: &'static Control) -> io::Result<()> {
     if let Some(probe) = &setup.probe {
         return control.send(&WorkerMessage::Probed(sandbox::probes::attempt(probe)), &[]);
     }
-    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, shared, scratch, control);
+    let memory = setup.meta.needs.map_or(0, |needs| needs.initial_memory.saturating_mul(needs.memories.into()));
+    let mut task = task;
+    let restorer = pages.zip(task.restore.take()).map(|(pages, way)| Restorer::new(pages, way, memory));
+    let mut runner = run::Runner::new(task, setup.call.clone(), wasi, shared, scratch, restorer, control);
+    if setup.restoring == Restoring::Verified {
+        runner = runner.verified();
+    }
     // An `init` that fails would fail for every item, so that is reported once, before anything runs.
     if setup.call.init.is_some() && !setup.call.only_checked {
         control.send(&WorkerMessage::Loaded { lacking: sandbox.lacking() }, &[])?;

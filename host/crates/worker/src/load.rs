@@ -15,6 +15,7 @@ use super::charges;
 use super::denied::{self, MissedGrant};
 use super::keyvalue;
 use super::numbers::NumberSignature;
+use super::restore::RestoreWay;
 use super::settings;
 use super::shared;
 use super::state::StoreState;
@@ -27,9 +28,10 @@ use crate::value::columns::ColumnsError;
 use crate::value::{self, BindError, DecodeError, FunctionParams, TypePlan};
 use wasmpool_core::artifact::{ArtifactMeta, InitOnce, InstanceNeeds, TaskFormat};
 use wasmpool_core::chain::with_sources;
-use wasmpool_core::policy::{CsvColumns, TaskCall};
+use wasmpool_core::policy::{CsvColumns, Isolate, TaskCall};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
+use wasmpool_ipc::messages::Restoring;
 use wasmpool_sandbox::ScratchError;
 use wasmpool_sandbox::surroundings::RunObstacle;
 
@@ -46,6 +48,8 @@ pub struct LinkedTask {
     pub is_async: bool,
     /// True if its engine has garbage-collected values.
     pub collects: bool,
+    /// Way to what restores its instances, if items are to find them pristine.
+    pub restore: Option<RestoreWay>,
 }
 
 impl LinkedTask {
@@ -61,6 +65,7 @@ impl LinkedTask {
             manner: CallStrategy::Command,
             is_async: false,
             collects: false,
+            restore: None,
         }
     }
 }
@@ -237,7 +242,8 @@ pub fn engine(setup: &WorkerSetup) -> Result<Engine, LoadError> {
     }
     // Memory that a pool keeps for tables is taken at once, whether it is used or not.
     let needs = meta.needs.filter(|needs| needs.pooled_tables() <= memory.max(MOST_POOLED));
-    engine::for_worker(meta.profile, needs, setup.swap)
+    let instances = if setup.restoring == Restoring::Verified { 2 } else { 1 };
+    engine::for_worker(meta.profile, needs, setup.swap, instances)
         .map_err(|why| LoadError::Engine { why, limit: wasmpool_sandbox::surroundings::memory() })
 }
 
@@ -248,7 +254,7 @@ const MOST_POOLED: u64 = 64 << 20;
 pub fn load(engine: Engine, path: &Path, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<LinkedTask, LoadError> {
     let task = match setup.meta.format {
         TaskFormat::Component => component(engine, path, setup),
-        TaskFormat::Core => core(engine, artifact, &setup.call),
+        TaskFormat::Core => core(engine, artifact, setup),
     }?;
     check_columns(&task, &setup.call.columns)?;
     Ok(LinkedTask { collects: setup.meta.profile.collects(), ..task })
@@ -267,7 +273,7 @@ fn check_columns(task: &LinkedTask, columns: &[(String, CsvColumns)]) -> Result<
 }
 
 fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedTask, LoadError> {
-    let WorkerSetup { meta: ArtifactMeta { profile, init: once, .. }, call, .. } = setup;
+    let WorkerSetup { meta: ArtifactMeta { profile, init: once, renewal, .. }, call, .. } = setup;
     let initialised = once.as_ref().is_some_and(InitOnce::is_done);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
@@ -296,6 +302,7 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
         Some(json) => Some(init(&component, &exports, json)?),
         None => None,
     };
+    let restore = if is_restored(call) { RestoreWay::of_component(&component, renewal) } else { None };
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
     let manner = if is_async { CallStrategy::Values } else { manner(export, call, &returns) };
@@ -308,6 +315,7 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
         manner,
         is_async,
         collects: false,
+        restore,
     })
 }
 
@@ -575,7 +583,13 @@ pub fn init(
     Ok((index(component, export)?, values))
 }
 
-fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTask, LoadError> {
+/// Returns true if items are to find pristine memory again and again.
+fn is_restored(call: &TaskCall) -> bool {
+    call.isolate != Isolate::Worker
+}
+
+fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<LinkedTask, LoadError> {
+    let WorkerSetup { meta, call, .. } = setup;
     let file = std::fs::File::from(artifact.try_clone()?);
     // SAFETY: the artifact was written by our own compile process. Its memfd is sealed against writing, so it is and
     // stays what was compiled.
@@ -613,6 +627,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTas
     let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
+    let restore = if is_restored(call) { RestoreWay::of_core(&meta.renewal) } else { None };
     Ok(LinkedTask {
         engine,
         pre: InstanceMaker::Core { pre, function, shapes, results, reactor },
@@ -622,6 +637,7 @@ fn core(engine: Engine, artifact: &OwnedFd, call: &TaskCall) -> Result<LinkedTas
         manner,
         is_async: false,
         collects: false,
+        restore,
     })
 }
 

@@ -98,10 +98,10 @@ impl Meter {
         Some(count.most.load(Ordering::Relaxed).saturating_mul(VALUES).saturating_add(FREE_VALUES))
     }
 
-    /// Starts anew for another item.
-    pub fn reset(&self) {
+    /// Starts anew for another item, of whose fuel this much is used already.
+    pub fn reset(&self, spent: u64) {
         if let Some(count) = &self.0 {
-            count.left.store(count.most.load(Ordering::Relaxed), Ordering::Relaxed);
+            count.left.store(count.most.load(Ordering::Relaxed).saturating_sub(spent), Ordering::Relaxed);
         }
     }
 
@@ -188,7 +188,7 @@ impl Meter {
     }
 
     /// Returns the amount that was used.
-    fn spent(&self) -> u64 {
+    pub fn spent(&self) -> u64 {
         let taken = |count: &Arc<FuelCount>| count.most.load(Ordering::Relaxed) - count.left.load(Ordering::Relaxed);
         self.0.as_ref().map_or(0, taken)
     }
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(meter.spent(), CALL);
         assert!(meter.clone().bytes(11).is_err());
         assert!(meter.bytes(1).is_err());
-        meter.reset();
+        meter.reset(0);
         assert!(meter.call().is_ok() && meter.bytes(10).is_ok() && meter.each(0).is_ok());
     }
 

@@ -1,6 +1,7 @@
 //! Runs one item through one instance: arguments in, result out, and failures sorted by kind.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use super::meter::Meter;
 use super::numbers::{JsonInteger, OfNumber, OfNumbers};
 use super::piped::{PipedOutput, PipedStreams};
 use super::place::{BytesFunction, ResultPlace, ReturnWay};
+use super::restore::{AnyInstance, RestorableInstance, Restorer};
 use super::scratch::Scratch;
 use super::shared::SharedObjects;
 use super::state::StoreState;
@@ -29,14 +31,17 @@ use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
-use wasmpool_core::policy::{ResultForm, TaskCall, UNREAD_CODE};
+use wasmpool_core::policy::{Isolate, ResultForm, TaskCall, UNREAD_CODE};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
+use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
 use wasmpool_ipc::lane::worker::OutcomeWriter;
 use wasmpool_sandbox as sandbox;
 
+/// Fuel of the functions that the compile process adds, which no item pays for.
+const OWN_FUEL: u64 = 1 << 40;
 /// Maximum number of frames of a guest's stack in a record.
 const TRACE: usize = 20;
 /// Time that the host has to end a worker whose shared objects are lost.
@@ -77,6 +82,12 @@ pub struct Runner {
     shared: Arc<SharedObjects>,
     scratch: Option<Scratch>,
     live: Option<LiveInstance>,
+    /// Restores instances between items, where the task and the kernel allow it.
+    restorer: Option<Restorer>,
+    counts: InstanceCounts,
+    /// True if restored instances are compared with one that no item has used.
+    verified: bool,
+    unused: Option<LiveInstance>,
     arguments: Vec<Val>,
     control: &'static Control,
     /// The lane, while an item of a task that [writes to it](Runner::writes_to_lane) is in work. It takes the output of
@@ -88,6 +99,18 @@ pub struct Runner {
 struct LiveInstance {
     store: Store<StoreState>,
     callee: Callee,
+    instance: AnyInstance,
+    /// What restoring it takes, if it was prepared for that.
+    restorable: Option<RestorableInstance>,
+    /// True if it asked the host for nothing while it was made, and so is like all others.
+    is_like_others: bool,
+    /// Time that making it took, if that was measured.
+    took: Option<Duration>,
+    /// What an item has left of its fuel when it gets the instance, and how much of it calls of the host have used.
+    fuel: Option<u64>,
+    spent: u64,
+    /// True if it was restored after the last item, so that the next one pays what making it costs.
+    is_restored: bool,
 }
 
 enum Callee {
@@ -111,9 +134,29 @@ impl Runner {
         wasi: Arc<Wasi>,
         shared: Arc<SharedObjects>,
         scratch: Option<Scratch>,
+        restorer: Option<Restorer>,
         control: &'static Control,
     ) -> Runner {
-        Runner { task, call, wasi, shared, scratch, live: None, arguments: Vec::new(), control, lane: None }
+        Runner {
+            task,
+            call,
+            wasi,
+            shared,
+            scratch,
+            live: None,
+            restorer,
+            counts: InstanceCounts::default(),
+            verified: false,
+            unused: None,
+            arguments: Vec::new(),
+            control,
+            lane: None,
+        }
+    }
+
+    /// Compares each instance that is restored for an item with one that no item has used.
+    pub fn verified(self) -> Runner {
+        Runner { verified: self.call.isolate == Isolate::Item, ..self }
     }
 
     /// Resets the times of the scratch directory for the item that begins.
@@ -144,17 +187,39 @@ impl Runner {
         }
     }
 
-    /// Drops the instance, so that the next item starts from pristine memory.
-    pub fn discard(&mut self) {
-        // Output that no item has reported, for example that of `init`, is dropped with it.
-        if let Some(mut live) = self.live.take() {
-            live.store.data_mut().take_printed();
+    /// Makes the next item start from pristine memory: restores the instance, or drops it if that is not possible.
+    pub fn renew(&mut self) {
+        let Some(live) = self.live.as_mut().filter(|live| !live.is_restored) else {
+            return;
+        };
+        // Output that no item has reported, for example that of `init`, is dropped.
+        live.store.data_mut().take_printed();
+        live.is_restored = match (&mut self.restorer, &mut live.restorable) {
+            (Some(restorer), Some(restorable)) => {
+                own_calls(&self.call, &mut live.store);
+                restorer.restore(&mut live.store, restorable, &self.call.limits)
+            }
+            (Some(restorer), None) => {
+                restorer.dropped(&live.store, live.is_like_others, live.took);
+                false
+            }
+            (None, _) => false,
+        };
+        if !live.is_restored {
+            self.live = None;
         }
+    }
+
+    /// Returns how many instances were made so far, and how many items got a restored one.
+    pub fn counts(&self) -> InstanceCounts {
+        self.counts
     }
 
     /// Creates an instance, so that a task that cannot start reports that before it is given anything.
     pub fn prepare(&mut self) -> Result<(), Failure> {
-        let live = self.instantiate(None).map_err(|why| if self.shared.are_lost() { lost_objects() } else { why })?;
+        let live = instantiate(&self.task, &self.call, &self.wasi, None, self.restorer.as_mut())
+            .map_err(|why| if self.shared.are_lost() { lost_objects() } else { why })?;
+        self.counts.made += 1;
         // Files that `init` left are removed before the first item, as they would not exist for the second one either.
         if live.store.data().used_wasi() {
             let failed = |e| {
@@ -185,7 +250,39 @@ impl Runner {
             _ => self.attempt(&item, form, out).map(plain),
         };
         let result = self.release(result);
-        self.conclude(result, out)
+        let concluded = self.conclude(result, out);
+        match self.verified {
+            true => self.verify(concluded),
+            false => concluded,
+        }
+    }
+
+    /// Restores the instance already now, and compares it with one that no item has used.
+    #[cold]
+    fn verify(&mut self, concluded: Result<OutcomeTag, Failure>) -> Result<OutcomeTag, Failure> {
+        self.renew();
+        let (Some(restorer), Some(LiveInstance { store, instance, restorable: Some(restorable), .. })) =
+            (&self.restorer, &mut self.live)
+        else {
+            return concluded;
+        };
+        let mut unused = match self.unused.take() {
+            Some(unused) => unused,
+            None => instantiate(&self.task, &self.call, &self.wasi, None, None)?,
+        };
+        own_calls(&self.call, store);
+        own_calls(&self.call, &mut unused.store);
+        let compared = restorer.difference((store, instance, restorable), (&mut unused.store, &unused.instance));
+        self.unused = Some(unused);
+        let differs = |how: &dyn Display| {
+            let message = format!("the instance that was restored differs from a new one: {how}");
+            Err(Failure::new(FailureKind::Trap, message))
+        };
+        match compared {
+            Ok(None) => concluded,
+            Ok(Some(difference)) => differs(&difference),
+            Err(e) => differs(&e),
+        }
     }
 
     /// Checks that an item fits the function.
@@ -257,7 +354,8 @@ impl Runner {
         invocation.piped = PipedStreams::open(&self.shared, command.pipes)
             .map_err(|fault| Failure::new(FailureKind::Trap, fault.to_string()))?;
         let unread = invocation.piped.stdout.as_ref().map(PipedOutput::unread);
-        let made = self.instantiate(Some(invocation))?;
+        let made = instantiate(&self.task, &self.call, &self.wasi, Some(invocation), None)?;
+        self.counts.made += 1;
         let ended = run_command(self.live.insert(made), self.task.is_async);
         let is_unread = unread.is_some_and(|unread| unread.load(Ordering::Relaxed));
         match ended {
@@ -270,10 +368,6 @@ impl Runner {
     /// Returns the maximum size of a result in bytes.
     fn most(&self) -> usize {
         usize::try_from(self.call.limits.max_output).unwrap_or(usize::MAX)
-    }
-
-    fn instantiate(&self, invocation: Option<CommandInvocation>) -> Result<LiveInstance, Failure> {
-        instantiate(&self.task, &self.call, &self.wasi, invocation)
     }
 
     /// Returns the bytes of an item and how to read them. An item that failed in an earlier run is taken out of its
@@ -488,8 +582,15 @@ impl Runner {
     fn live(&mut self) -> Result<&mut LiveInstance, Failure> {
         if let Some(live) = &mut self.live {
             live.store.data_mut().limiter.refused = false;
+            let is_restored = std::mem::take(&mut live.is_restored);
+            self.counts.restored += u64::from(is_restored);
             if let Some(fuel) = self.call.limits.fuel {
-                live.store.data().meter.reset();
+                // An item that gets a restored instance has as much as with a new one.
+                let (fuel, spent) = match is_restored {
+                    true => (live.fuel.unwrap_or(fuel), live.spent),
+                    false => (fuel, 0),
+                };
+                live.store.data().meter.reset(spent);
                 live.store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;
             }
         } else {
@@ -590,12 +691,22 @@ fn plain(tag: OutcomeTag) -> (OutcomeTag, Option<Box<SuccessNotes>>) {
     (tag, None)
 }
 
+/// Gives the functions that the compile process added fuel of their own.
+fn own_calls(call: &TaskCall, store: &mut Store<StoreState>) {
+    if call.limits.fuel.is_some() {
+        // It fails only where no fuel is counted.
+        let _ = store.set_fuel(OWN_FUEL);
+    }
+}
+
 fn instantiate(
     task: &LinkedTask,
     call: &TaskCall,
     wasi: &Arc<Wasi>,
     invocation: Option<CommandInvocation>,
+    mut restorer: Option<&mut Restorer>,
 ) -> Result<LiveInstance, Failure> {
+    let began = restorer.as_ref().filter(|restorer| restorer.is_counting()).map(|_| Instant::now());
     let mut store = Store::new(&task.engine, StoreState::new(&call.limits, Arc::clone(wasi), invocation));
     store.data_mut().limiter.collects = task.collects;
     store.limiter(|state| &mut state.limiter);
@@ -607,17 +718,35 @@ fn instantiate(
     let values = call.limits.max_output.saturating_mul(sandbox::PER_OUTPUT_BYTE).max(128 << 20);
     let values = store.data().meter.values().map_or(values, |paid| paid.min(values));
     store.set_hostcall_fuel(usize::try_from(values).unwrap_or(usize::MAX));
-    match Meter::during(&mut store, |store| make(task, store)) {
-        Ok(callee) => Ok(LiveInstance { store, callee }),
+    let (callee, instance) = match Meter::during(&mut store, |store| make(task, store)) {
+        Ok(made) => made,
         Err(e) => {
             let mut failure = blame(&e, &store);
             tell(&mut failure, &mut store);
-            Err(failure)
+            return Err(failure);
+        }
+    };
+    let is_like_others = !store.data().is_used();
+    let took = began.map(|began| began.elapsed());
+    store.data_mut().limiter.grew = false;
+    let fuel = call.limits.fuel.and_then(|_| store.get_fuel().ok());
+    let spent = store.data().meter.spent();
+    let mut restorable = None;
+    if let Some(restorer) = restorer.as_mut().filter(|restorer| is_like_others && restorer.wants_to_prepare()) {
+        own_calls(call, &mut store);
+        restorable = match restorer.prepare(&mut store, &instance) {
+            Ok(restorable) => restorable,
+            // It is in an unknown state.
+            Err(_) => return instantiate(task, call, wasi, None, None),
+        };
+        if let Some(fuel) = fuel {
+            store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;
         }
     }
+    Ok(LiveInstance { store, callee, instance, restorable, is_like_others, took, fuel, spent, is_restored: false })
 }
 
-fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<Callee> {
+fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<(Callee, AnyInstance)> {
     match &task.pre {
         InstanceMaker::Component { pre, function, init } => {
             let instance = match task.is_async {
@@ -631,7 +760,7 @@ fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<Ca
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
             // The type is checked here, once per instance.
-            Ok(match task.manner {
+            let callee = match task.manner {
                 CallStrategy::Values => Callee::Component(function),
                 CallStrategy::Bytes => {
                     Callee::Bytes(BytesFunction::new(function, &*store, false, ReturnWay::SHORTEST)?)
@@ -642,7 +771,8 @@ fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<Ca
                 CallStrategy::Number(signature) => Callee::Number(signature.of_number(function, store)?, function),
                 CallStrategy::Numbers(signature) => Callee::Numbers(signature.of_numbers(function, store)?, function),
                 CallStrategy::Command => Callee::Run(function.typed(&*store)?),
-            })
+            };
+            Ok((callee, AnyInstance::Component(instance)))
         }
         InstanceMaker::Core { pre, function, reactor, .. } => {
             let instance = pre.instantiate(&mut *store)?;
@@ -652,13 +782,14 @@ fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<Ca
             let function = instance
                 .get_func(&mut *store, function)
                 .ok_or_else(|| wasmtime::Error::msg("the function is not to be found in the instance"))?;
-            Ok(match task.manner {
+            let callee = match task.manner {
                 CallStrategy::Command => Callee::Start(function.typed(&*store)?),
                 CallStrategy::Number(signature) => {
                     Callee::CoreNumber(signature.of_core_number(&function, &*store)?, function)
                 }
                 _ => Callee::Core(function),
-            })
+            };
+            Ok((callee, AnyInstance::Core(instance)))
         }
     }
 }

@@ -29,7 +29,7 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
             continue;
         }
         if call.isolate == Isolate::Chunk {
-            runner.discard();
+            runner.renew();
         }
         if call.batch {
             serve_batch(&mut lane, control, &mut runner, call, count)?;
@@ -58,11 +58,12 @@ pub fn serve(mut lane: WorkerLane, control: &'static Control, mut runner: Runner
                 continue;
             }
             lane.unstage();
+            lane.tell_instances(runner.counts());
             answer(&mut lane, control, &result, &mut out, end - start)?;
             last = (end, lane.sleeps());
             lane.ring_if_due(control)?;
             if call.isolate == Isolate::Item {
-                runner.discard();
+                runner.renew();
             }
             if clear_away(&mut lane, control, &runner)? {
                 last = (0, u64::MAX);
@@ -133,8 +134,9 @@ fn serve_call(
         let each = each.get_or_insert_with(|| (now_ns() - start) / items.len().max(1) as u64);
         answer(lane, control, result, out, *each)
     })?;
+    lane.tell_instances(runner.counts());
     if call.isolate == Isolate::Item {
-        runner.discard();
+        runner.renew();
     }
     clear_away(lane, control, runner)?;
     Ok(answered)

@@ -1,6 +1,6 @@
 //! The state of an instance beside its memory: its limits, and WASI if it asks for it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
@@ -57,6 +57,8 @@ pub struct StoreState {
     missed: BTreeSet<MissedGrant>,
     /// True if it has printed by other ways than WASI.
     printed: bool,
+    /// True if a call of the host may have left something, here or among the instance's handles.
+    used: Cell<bool>,
 }
 
 /// Maximum number of things that are reported as not granted, for one instance.
@@ -70,6 +72,7 @@ impl StoreState {
             limiter: MemoryLimiter {
                 left: usize::try_from(limits.memory).unwrap_or(usize::MAX),
                 refused: false,
+                grew: false,
                 collects: false,
                 meter: meter.clone(),
             },
@@ -85,11 +88,33 @@ impl StoreState {
             invocation,
             missed: BTreeSet::new(),
             printed: false,
+            used: Cell::new(false),
         }
+    }
+
+    /// Returns true if a call of the host may have left something since this was created: here, or among the handles of
+    /// the instance. Calls that only say what is the same for each item do not count.
+    pub fn is_used(&self) -> bool {
+        self.used.get()
+    }
+
+    /// Records a call of the host that may leave something, or whose answer is not the same each time.
+    pub fn use_host(&self) {
+        self.used.set(true);
+    }
+
+    /// Makes everything anew but the limits, for another item of the same instance. It must not be that of a command.
+    pub fn renew(&mut self, limits: &ItemLimits) {
+        let MemoryLimiter { left, collects, .. } = self.limiter;
+        let mut new = StoreState::new(limits, Arc::clone(&self.grants), None);
+        new.limiter.left = left;
+        new.limiter.collects = collects;
+        *self = new;
     }
 
     /// Records that the guest asked for something that it was not granted.
     pub fn miss(&mut self, missed: MissedGrant) {
+        self.use_host();
         if self.missed.len() < MOST_MISSED {
             self.missed.insert(missed);
         }
@@ -102,11 +127,13 @@ impl StoreState {
 
     /// Returns what the instance does with shared objects.
     pub fn objects(&mut self) -> &mut InstanceObjects {
+        self.use_host();
         &mut self.objects
     }
 
     /// Returns the places from which it may continue to list keys.
     pub fn cursors(&mut self) -> &mut KeyCursors {
+        self.use_host();
         &mut self.cursors
     }
 
@@ -117,6 +144,7 @@ impl StoreState {
 
     /// Takes text that the guest prints by other ways than WASI.
     pub fn print(&mut self, is_error: bool, text: &str) {
+        self.use_host();
         self.printed = true;
         let [stdout, stderr] = &self.grants.printers;
         // The length of the output is only limited if a command captures it.
@@ -152,6 +180,7 @@ impl StoreState {
     }
 
     pub fn clock(&self) -> InstanceClock {
+        self.use_host();
         self.clock.get_or_init(InstanceClock::default).clone()
     }
 
@@ -165,6 +194,7 @@ impl StoreState {
     ///
     /// Fails if there is no memory left for it.
     pub fn file_number(&mut self, file: (u64, u64)) -> Result<(u64, u64), NoMemory> {
+        self.use_host();
         let numbers = self.numbers.get_or_insert_with(|| FileNumbers::new(self.grants.deterministic));
         numbers.of(file, &mut self.limiter)
     }
@@ -198,6 +228,7 @@ impl StoreState {
 
     /// Returns the state of preview 1 for a call of it.
     pub fn p1(&mut self) -> &mut WasiP1Ctx {
+        self.use_host();
         self.meter.call_or_unwind();
         let StoreState { p1, grants, invocation, clock, meter, .. } = self;
         p1.get_or_insert_with(|| Box::new(builder(grants, clock, meter, invocation.as_ref()).build_p1()))
@@ -235,6 +266,7 @@ fn builder(
 impl WasiView for StoreState {
     /// Returns the context of WASI. Every call of WASI goes through here.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.use_host();
         self.meter.call_or_unwind();
         let StoreState { wasi, grants, invocation, clock, meter, .. } = self;
         let context = || Box::new((builder(grants, clock, meter, invocation.as_ref()).build(), ResourceTable::new()));
@@ -251,6 +283,8 @@ pub struct MemoryLimiter {
     pub left: usize,
     /// True if growing was refused: what fails afterwards failed for lack of memory.
     pub refused: bool,
+    /// True if a memory or a table has grown.
+    pub grew: bool,
     /// True if one of the memories may be that of garbage-collected values.
     pub collects: bool,
     /// Counts what follows where growing is refused.
@@ -260,6 +294,7 @@ pub struct MemoryLimiter {
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let grows = self.take(desired.saturating_sub(current), maximum.is_none_or(|most| desired <= most));
+        self.grew |= grows && desired > current;
         if !grows && self.collects {
             self.meter.refused_or_unwind();
         }
@@ -276,7 +311,9 @@ impl ResourceLimiter for MemoryLimiter {
         if maximum.is_some_and(|most| desired > most) {
             return Ok(false);
         }
-        Ok(self.take(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT as usize), true))
+        let grows = self.take(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT as usize), true);
+        self.grew |= grows && desired > current;
+        Ok(grows)
     }
 }
 

@@ -118,6 +118,7 @@ fn trace(
 /// Returns the seed of random numbers.
 fn seed(caller: &Caller<'_, StoreState>, deterministic: bool) -> wasmtime::Result<f64> {
     caller.data().meter.call()?;
+    caller.data().use_host();
     Ok(match deterministic {
         true => 946_684_800.0,
         // Each hasher has keys of its own, which come from the system.

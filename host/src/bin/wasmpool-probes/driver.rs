@@ -168,6 +168,7 @@ fn start(
             meta: prepared.meta.clone(),
             call,
             swap: wasmpool_sandbox::surroundings::has_swap(),
+            restoring: Default::default(),
             names: SettingNames::of_this_process(),
             probe,
         },

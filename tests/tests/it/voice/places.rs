@@ -57,6 +57,8 @@ const OURS: &[&str] = &[
     "describe(directory)",
     "count",
     "workers",
+    "made",
+    "restored",
 ];
 
 /// Collects the files of a folder and of those below it.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use super::InstanceCounts;
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
 use super::region::{PRINTED, RING, Region, RingPair};
 use crate::wake::SleepReason;
@@ -348,6 +349,12 @@ impl HostLane {
             told[stream].store(end, Ordering::Release);
         }
         taken
+    }
+
+    /// Returns how many instances the worker says that it made, and how many items got a restored one.
+    pub fn instances(&self) -> InstanceCounts {
+        let [made, restored] = &self.region.status().worker.0.instances;
+        InstanceCounts { made: made.load(Ordering::Relaxed), restored: restored.load(Ordering::Relaxed) }
     }
 
     /// Returns what the worker says it is doing.

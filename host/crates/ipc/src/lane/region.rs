@@ -59,6 +59,8 @@ pub struct WorkerStatus {
     /// survive if the process is killed. Where the host follows, it is all that was printed since the start, and begins anew
     /// at 2³².
     pub printed: [AtomicU32; 2],
+    /// Number of instances that were made, and of items that got a restored one. Only told to the user.
+    pub instances: [AtomicU64; 2],
 }
 
 /// The page that both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is

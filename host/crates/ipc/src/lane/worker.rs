@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::InstanceCounts;
 use super::frame::OUTCOME_HEADER;
 use super::region::{LONG, PRINTED, Region, RingPair};
 use crate::wake::{Bell, SleepReason};
@@ -299,6 +300,13 @@ impl WorkerLane {
     pub fn answered(&mut self) {
         self.answered += 1;
         self.output.publish();
+    }
+
+    /// Tells how many instances were made so far, and how many items got a restored one.
+    pub fn tell_instances(&self, counts: InstanceCounts) {
+        let [made, restored] = &self.region.status().worker.0.instances;
+        made.store(counts.made, Ordering::Relaxed);
+        restored.store(counts.restored, Ordering::Relaxed);
     }
 
     /// Returns the page that both sides see, for tests with a worker that lies.

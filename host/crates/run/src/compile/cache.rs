@@ -30,7 +30,7 @@ const MOST: u64 = 2 << 30;
 /// Prefix of the name of an entry that is being written.
 const UNFINISHED: &str = ".new-";
 /// The last bytes of every entry, after the length of the metadata and the checksum.
-const MAGIC: &[u8; 8] = b"wasmpl03";
+const MAGIC: &[u8; 8] = b"wasmpl04";
 const TRAILER: u64 = 8 + 32 + 8;
 /// Permission bits that let anybody but the owner change something.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

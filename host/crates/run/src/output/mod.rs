@@ -28,6 +28,7 @@ use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts, SuccessNotes};
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
+use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_scheduler::WorkerId;
 
 /// The form in which outcomes are printed.
@@ -72,6 +73,8 @@ pub trait RunWatcher {
     fn resumed(&mut self, _counts: &OutcomeCounts) {}
     fn failed(&mut self, index: u64, failure: &Failure);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Reports at the end how many instances of the task were made and restored, as workers say.
+    fn instances(&mut self, _counts: InstanceCounts) {}
     /// Reports that workers cannot be started, while `living` others exist.
     fn short_of_workers(&mut self, living: usize, why: &io::Error);
     fn unprotected(&mut self, lacking: &[LayerPart]);
@@ -320,6 +323,10 @@ impl OutcomeSink for OutcomePrinter<'_> {
         if let Some(files) = &mut self.besides.files {
             files.forget(worker);
         }
+    }
+
+    fn instances(&mut self, counts: InstanceCounts) {
+        self.watcher.instances(counts);
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

@@ -41,11 +41,11 @@ use wasmpool_core::setting::{Setting, SettingNames};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
-use wasmpool_ipc::lane::LOOK_EVERY;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::host::{BytesMoved, Received};
 use wasmpool_ipc::lane::life::{LifeEvent, WorkerRefusal};
-use wasmpool_ipc::messages::WorkerSetup;
+use wasmpool_ipc::lane::{InstanceCounts, LOOK_EVERY};
+use wasmpool_ipc::messages::{Restoring, WorkerSetup};
 use wasmpool_ipc::wake::SleepReason;
 use wasmpool_sandbox::surroundings::ChildEnd;
 use wasmpool_scheduler::{Action, Blame, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict, WorkerId};
@@ -130,6 +130,8 @@ pub trait OutcomeSink {
     fn worker_ready(&mut self) {}
     /// Reports that a worker process ended though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Reports at the end of a run how many instances of the task all workers say that they made and restored.
+    fn instances(&mut self, _counts: InstanceCounts) {}
     /// Reports what became of a worker.
     fn worker_news(&mut self, _news: WorkerNews<'_>) {}
     /// Returns the index of an item in the call that it belongs to.
@@ -224,6 +226,8 @@ pub struct Supervisor<'a> {
     /// How workers ended whose items do not have an outcome yet.
     losses: BTreeMap<WorkerId, WorkerLoss>,
     last_loss: String,
+    /// Number of instances that workers made and restored which have ended.
+    instances_of_lost: InstanceCounts,
     /// The reason why no worker could be started, and how often in a row.
     refusal: Option<io::Error>,
     refusals: u32,
@@ -285,6 +289,7 @@ impl<'a> Supervisor<'a> {
             clock: RunClock::start(),
             losses: BTreeMap::new(),
             last_loss: String::new(),
+            instances_of_lost: InstanceCounts::default(),
             refusal: None,
             refusals: 0,
             told_short: false,
@@ -336,6 +341,9 @@ impl<'a> Supervisor<'a> {
     /// Runs until every item has its outcome and all of it is written, or the run is cut short.
     pub fn run(&mut self) -> Result<RunEnd, Error> {
         let end = self.run_to_end();
+        let mut instances = self.instances_of_lost;
+        self.workers.values().for_each(|process| instances.add(process.lane.instances()));
+        self.sink.instances(instances);
         self.tell_prints();
         if self.tell_waiting.is_some() {
             self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
@@ -731,6 +739,7 @@ impl<'a> Supervisor<'a> {
         {
             process.broken = Some(e.to_string());
         }
+        self.instances_of_lost.add(process.lane.instances());
         self.last_loss = match &process.broken {
             Some(broken) => broken.clone(),
             None if process.late_start => {
@@ -1018,6 +1027,16 @@ fn leaves_outcomes(setting: &WorkerSettings<'_>, scheduler: &Scheduler, id: Work
     !setting.in_parts && scheduler.throttled(id)
 }
 
+/// Returns whether instances are restored, from the variables by which the way is compared with that of new instances.
+fn restoring() -> Restoring {
+    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|set| set == value);
+    match (is("WASMPOOL_RESTORE", "0"), is("WASMPOOL_VERIFY_RESTORE", "1")) {
+        (true, _) => Restoring::Off,
+        (false, true) => Restoring::Verified,
+        (false, false) => Restoring::On,
+    }
+}
+
 fn setting<'a>(
     prepared: &PreparedTask,
     call: &TaskCall,
@@ -1027,6 +1046,7 @@ fn setting<'a>(
         meta: prepared.meta.clone(),
         call: call.clone(),
         swap: wasmpool_sandbox::surroundings::has_swap(),
+        restoring: restoring(),
         names: SettingNames::of_this_process(),
         #[cfg(feature = "probes")]
         probe: None,

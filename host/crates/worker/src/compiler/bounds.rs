@@ -17,6 +17,7 @@ use wasmparser::{
 
 use self::unwinding::Clauses;
 use super::copies::waste;
+use super::sections::{COMPONENT, CORE_MODULE, HEADER, sections};
 
 /// Returns the task with these checks. `None` if it needs none, or cannot be read.
 pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
@@ -26,23 +27,7 @@ pub fn check_first(wasm: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-const CORE_MODULE: u8 = 1;
-const COMPONENT: u8 = 4;
 const CODE: u8 = 10;
-/// Number of bytes before the first section.
-const HEADER: usize = 8;
-
-/// Returns the sections of a module or component: the kind and contents of each.
-fn sections(wasm: &[u8]) -> Option<Vec<(u8, &[u8])>> {
-    let mut reader = BinaryReader::new(wasm.get(HEADER..)?, 0);
-    let mut sections = Vec::new();
-    while !reader.eof() {
-        let kind = reader.read_u8().ok()?;
-        let length = reader.read_var_u32().ok()?;
-        sections.push((kind, reader.read_bytes(length as usize).ok()?));
-    }
-    Some(sections)
-}
 
 fn component(wasm: &[u8]) -> Option<Vec<u8>> {
     let mut out = wasm.get(..HEADER)?.to_vec();

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod copies;
+mod restorable;
+mod sections;
 mod snapshot;
 mod threads;
 
@@ -20,10 +22,12 @@ use crate::InitError;
 use crate::engine;
 use crate::exports::{self, TaskExport};
 use copies::CountError;
+pub use restorable::NotRestorable;
+use restorable::{RestorableTask, restorable};
 use snapshot::Snapshot;
 use threads::{Late, Threads};
 use wasmpool_core::artifact::{
-    ArtifactMeta, EngineProfile, ExportLine, InitOnce, InstanceNeeds, TaskDescription, TaskFormat,
+    ArtifactMeta, EngineProfile, ExportLine, InitOnce, InstanceNeeds, Renewal, TaskDescription, TaskFormat,
 };
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::setting::Setting;
@@ -217,8 +221,9 @@ fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, Artifa
     let mut last = CompileError::NoProfile;
     // For a core module, the last profile is the same as the one before.
     let profiles = || profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
+    let restorable = restorable(wasm);
     for profile in profiles() {
-        match compile_as(wasm, profile) {
+        match compile_restorable(wasm, &restorable, profile) {
             Ok(done) => match counted {
                 Ok(_) => return Ok(done),
                 Err(e) => return Err(CompileError::Uncounted(e)),
@@ -229,13 +234,53 @@ fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, Artifa
         }
     }
     // The counting exceeds the limits of a component, so the task is not to blame.
-    if matches!(counted, Ok(Some(_))) && profiles().any(|profile| compile_as(uncounted, profile).is_ok()) {
+    if matches!(counted, Ok(Some(_)))
+        && profiles().any(|profile| compile_as(uncounted, profile, NotRestorable::Invalid.into()).is_ok())
+    {
         return Err(CompileError::TooLargeToCount(Box::new(last)));
     }
     Err(last)
 }
 
-fn compile_as(wasm: &[u8], profile: EngineProfile) -> wasmtime::Result<(Vec<u8>, ArtifactMeta)> {
+/// Returns a core module with what restoring its instances takes, and what that is.
+///
+/// # Errors
+///
+/// Returns the reason why they cannot be restored.
+pub fn restorable_core(wasm: &[u8]) -> Result<(Vec<u8>, Renewal), NotRestorable> {
+    let RestorableTask { wasm, memories, globals, words } = restorable(wasm)?;
+    Ok((wasm, Renewal::InPlace { memories, globals, words }))
+}
+
+/// Compiles the task so that its instances can be restored, or else as it is. A task that needs more than the plain engine is
+/// not restored: collected values and calls that wait keep more than is restored.
+fn compile_restorable(
+    wasm: &[u8],
+    restorable: &Result<RestorableTask, NotRestorable>,
+    profile: EngineProfile,
+) -> wasmtime::Result<(Vec<u8>, ArtifactMeta)> {
+    let why = match restorable {
+        _ if profile.collects() => NotRestorable::Features,
+        Ok(task) => {
+            let words = task.words.clone();
+            let renewal = Renewal::InPlace { memories: task.memories, globals: task.globals, words };
+            if let Ok(done) = compile_as(&task.wasm, profile, renewal) {
+                return Ok(done);
+            }
+            NotRestorable::Invalid
+        }
+        Err(why) => why.clone(),
+    };
+    compile_as(wasm, profile, why.into())
+}
+
+impl From<NotRestorable> for Renewal {
+    fn from(why: NotRestorable) -> Renewal {
+        Renewal::Anew(why.to_string())
+    }
+}
+
+fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime::Result<(Vec<u8>, ArtifactMeta)> {
     let engine = engine::compiling(profile)?;
     if is_component(wasm) {
         let component = Component::from_binary(&engine, wasm)?;
@@ -251,7 +296,7 @@ fn compile_as(wasm: &[u8], profile: EngineProfile) -> wasmtime::Result<(Vec<u8>,
         let description = TaskDescription { init, ..describe(&exports, imports) };
         Ok((
             component.serialize()?,
-            ArtifactMeta { format: TaskFormat::Component, profile, needs, wasi, init: None, description },
+            ArtifactMeta { format: TaskFormat::Component, profile, needs, wasi, init: None, renewal, description },
         ))
     } else {
         let module = Module::from_binary(&engine, wasm)?;
@@ -262,7 +307,7 @@ fn compile_as(wasm: &[u8], profile: EngineProfile) -> wasmtime::Result<(Vec<u8>,
         let description = describe(&exports::of_module(&module), imports);
         Ok((
             module.serialize()?,
-            ArtifactMeta { format: TaskFormat::Core, profile, needs, wasi, init: None, description },
+            ArtifactMeta { format: TaskFormat::Core, profile, needs, wasi, init: None, renewal, description },
         ))
     }
 }

@@ -159,7 +159,7 @@ impl Worker {
     {
         let (mut store, instance) = self.live.take().unwrap_or_else(|| self.instantiate());
         if let Some(fuel) = self.fuel {
-            store.data().meter.reset();
+            store.data().meter.reset(0);
             store.set_fuel(fuel).unwrap();
         }
         let function: TypedFunc<P, (Result<R, String>,)> = instance.get_typed_func(&mut store, function).unwrap();

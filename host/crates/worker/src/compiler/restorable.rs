@@ -1,0 +1,99 @@
+//! What a task needs so that its instances can be restored in place: exports of its memories, and functions that save
+//! and restore its global variables.
+//!
+//! An instance consists of memories, global variables, tables and segments. The worker restores memories itself. Tables and
+//! segments cannot be restored, so a task whose code may change them is left as it is, and each of its items gets a new
+//! instance. The same is true for whatever else may keep something from one call to the next: resources that a
+//! component defines, calls that wait, and components within it that have code of their own.
+
+mod component;
+mod module;
+
+use super::is_component;
+
+/// A task with what restoring it takes.
+pub struct RestorableTask {
+    pub wasm: Vec<u8>,
+    /// Number of memories.
+    pub memories: u32,
+    /// True if there are global variables to restore.
+    pub globals: bool,
+    /// Number of words by which the global variables and tables of each core instance that has some are compared.
+    pub words: Vec<u32>,
+}
+
+/// Returns the task with what restoring its instances takes.
+///
+/// # Errors
+///
+/// Returns the reason why they cannot be restored.
+pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
+    match is_component(wasm) {
+        true => component::restorable(wasm),
+        false => {
+            let module = module::restorable(wasm, module::Lists::No)?;
+            Ok(RestorableTask {
+                memories: module.memories.len() as u32,
+                globals: module.globals,
+                words: Some(module.words).filter(|words| *words > 0).into_iter().collect(),
+                wasm: module.wasm,
+            })
+        }
+    }
+}
+
+/// The reason why the instances of a task cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRestorable {
+    #[error("its code may change a table (`{0}`)")]
+    ChangesTable(&'static str),
+    #[error("its code may drop a segment (`{0}`)")]
+    DropsSegment(&'static str),
+    #[error("it has a memory {0}")]
+    Memory(MemoryMisfit),
+    #[error("it has a global variable that refers to something")]
+    Reference,
+    #[error("it has a table of another kind than of functions")]
+    Table,
+    #[error("it exports `{0}`, a name that is used for restoring")]
+    NameTaken(&'static str),
+    #[error("it defines resources")]
+    Resources,
+    #[error("a component in it has code of its own")]
+    NestedCode,
+    #[error("it imports or exports core modules, components or values")]
+    Modules,
+    #[error("it waits, or has functions that do")]
+    Waits,
+    #[error("it has a start function of its own as a component")]
+    Start,
+    #[error("it needs more than the plain engine, which is the only one that restores")]
+    Features,
+    #[error("it cannot be read")]
+    Unread,
+    /// The task as it is can be compiled.
+    #[error("it cannot be compiled with what restoring takes")]
+    Invalid,
+}
+
+/// The property of a memory because of which it cannot be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryMisfit {
+    #[error("that is shared")]
+    Shared,
+    #[error("of 64 bits")]
+    Wide,
+    #[error("with pages of another size")]
+    PageSize,
+    #[error("without a page at the start")]
+    Empty,
+}
+
+impl From<wasmparser::BinaryReaderError> for NotRestorable {
+    fn from(_: wasmparser::BinaryReaderError) -> NotRestorable {
+        NotRestorable::Unread
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! Restoring instances in place: after an item, the instance gets back the memory and the global variables that it had when
+//! it was made, which costs a fraction of making another.
+//!
+//! The compile process has decided which tasks can be restored, and added to them what that takes ([`crate::added`]). What an
+//! item does decides about it, too: if its memory grew, or if it called a function of the host that may have left
+//! something among its handles, its instance is dropped. What must be true of the kernel, so that no page is overlooked that an
+//! item wrote to, is in `pages.rs` and in docs/security.md.
+//!
+//! A pristine copy is taken once, from an instance that asked the host for nothing while it was made: all instances are
+//! the same then. It is taken only when making instances has cost about as much as the copy will, so that a task never
+//! pays more than twice what it would have cost without.
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::time::Duration;
+
+use wasmtime::component::{
+    Component, ComponentExportIndex, Instance as ComponentInstance, TypedFunc as ComponentTypedFunc, WasmList,
+};
+use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
+
+use crate::added;
+use crate::pages::{self, PageMap};
+use crate::pristine::{PristineMemory, WrittenMemory};
+use crate::state::StoreState;
+use wasmpool_core::artifact::Renewal;
+use wasmpool_core::policy::ItemLimits;
+
+/// Time that copying a KiB of memory takes at most, including the faults of its pages.
+const COPY_PER_KIB: Duration = Duration::from_nanos(70);
+/// Maximum size of the memories that are copied.
+const MOST_COPIED: usize = 256 << 20;
+/// Maximum number of pages that are put back; with more, making an instance anew costs less.
+const MOST_WRITTEN: usize = 4096;
+/// Maximum number of instances that are not prepared after others were prepared in vain.
+const MOST_PAUSED: u32 = 1023;
+/// Number of restored items after which is looked whether the last one wrote to the pages that are put back.
+const LOOK_EVERY: u64 = 64;
+/// Number of pages that may be put back in vain.
+const MOST_IN_VAIN: usize = 16;
+
+/// Restores instances of one task.
+pub struct Restorer {
+    map: PageMap,
+    way: RestoreWay,
+    /// The memory of every instance that is restored, once it has been copied.
+    pristine: Option<Rc<[PristineMemory]>>,
+    /// True if the last instance could be restored, or could have been.
+    worthwhile: bool,
+    /// Number of instances that have to be restorable before the next is prepared, and the number from which this counts
+    /// down: it doubles when an instance was prepared in vain.
+    wait: u32,
+    pause: u32,
+    /// Time that making instances took which could have been restored.
+    spent: Duration,
+    /// Time that the copy will take.
+    price: Duration,
+}
+
+/// Way to what the compile process has added to the task.
+pub struct RestoreWay {
+    globals: GlobalsWay,
+    memories: MemoriesWay,
+    /// The function of a component by which instances are compared.
+    look: Option<ComponentExportIndex>,
+    /// Number of words by which they are compared, for each core instance that has some.
+    words: Vec<u32>,
+}
+
+enum GlobalsWay {
+    None,
+    Component { save: ComponentExportIndex, restore: ComponentExportIndex },
+    Core,
+}
+
+enum MemoriesWay {
+    Component(Vec<ComponentExportIndex>),
+    /// So many.
+    Core(u32),
+}
+
+impl RestoreWay {
+    /// Returns the way for a component. `None` if it cannot be restored.
+    pub fn of_component(component: &Component, renewal: &Renewal) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words } = renewal else {
+            return None;
+        };
+        let instance = component.get_export_index(None, added::INSTANCE)?;
+        let index = |name: &str| component.get_export_index(Some(&instance), name);
+        let globals = match globals {
+            true => GlobalsWay::Component { save: index(added::SAVE_ALL)?, restore: index(added::RESTORE_ALL)? },
+            false => GlobalsWay::None,
+        };
+        let memories = (0..*memories).map(|at| index(&added::whole_of_component(at))).collect::<Option<_>>()?;
+        let memories = MemoriesWay::Component(memories);
+        Some(RestoreWay { globals, memories, look: index(added::LOOK_AT), words: words.clone() })
+    }
+
+    /// Returns the way for a core module. `None` if it cannot be restored.
+    pub fn of_core(renewal: &Renewal) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words } = renewal else {
+            return None;
+        };
+        let globals = if *globals { GlobalsWay::Core } else { GlobalsWay::None };
+        Some(RestoreWay { globals, memories: MemoriesWay::Core(*memories), look: None, words: words.clone() })
+    }
+}
+
+/// An instance of either kind.
+#[derive(Clone, Copy)]
+pub enum AnyInstance {
+    Component(ComponentInstance),
+    Core(CoreInstance),
+}
+
+/// What restoring an instance takes.
+pub struct RestorableInstance {
+    /// The function that restores the global variables, if there are any.
+    globals: Option<RestoreGlobals>,
+    memories: Vec<WrittenMemory>,
+    pristine: Rc<[PristineMemory]>,
+    /// Number of page faults when the pages were last looked at, if it is known.
+    faults: Option<u64>,
+    /// Number of times that it was restored.
+    restored: u64,
+    /// Number of bytes that its memories may grow by.
+    left: usize,
+}
+
+enum RestoreGlobals {
+    Component(ComponentTypedFunc<(), ()>),
+    Core(CoreTypedFunc<(), ()>),
+}
+
+impl RestoreGlobals {
+    fn call(&self, store: &mut Store<StoreState>) -> wasmtime::Result<()> {
+        match self {
+            RestoreGlobals::Component(function) => function.call(store, ()),
+            RestoreGlobals::Core(function) => function.call(store, ()),
+        }
+    }
+}
+
+impl Restorer {
+    /// Returns what restores instances whose memories have this size at the start.
+    pub fn new(map: PageMap, way: RestoreWay, memory: u64) -> Restorer {
+        let price = COPY_PER_KIB.saturating_mul(u32::try_from(memory >> 10).unwrap_or(u32::MAX));
+        Restorer { map, way, pristine: None, worthwhile: false, wait: 0, pause: 0, spent: Duration::ZERO, price }
+    }
+
+    /// Returns true if it should be measured how long making an instance takes.
+    pub fn is_counting(&self) -> bool {
+        self.pristine.is_none()
+    }
+
+    /// Takes note of an instance that is dropped after an item, without having been prepared for being restored. It is like all
+    /// others unless it asked the host for something while it was made, and `took` is the time that making it took, if that
+    /// [is counted](Restorer::is_counting).
+    pub fn dropped(&mut self, store: &Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
+        let restorable = is_like_others && self.is_restorable(store);
+        self.worthwhile = restorable && self.wait == 0;
+        if restorable {
+            self.wait = self.wait.saturating_sub(1);
+            self.spent += took.unwrap_or_default();
+        }
+    }
+
+    /// Returns true if nothing happened that cannot be undone since the instance was made.
+    fn is_restorable(&self, store: &Store<StoreState>) -> bool {
+        let state = store.data();
+        // All that a core module can have of the host is in the state, which is made anew.
+        let left_nothing = matches!(self.way.memories, MemoriesWay::Core(_)) || !state.is_used();
+        left_nothing && !state.limiter.grew
+    }
+
+    /// Returns true if the next instance that is made should be [prepared](Restorer::prepare).
+    pub fn wants_to_prepare(&self) -> bool {
+        self.worthwhile && (self.pristine.is_some() || self.spent >= self.price)
+    }
+
+    /// Prepares an instance that was just made for being restored. `None` if that is not possible.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one of the functions failed that the compile process added. The instance cannot be used then.
+    pub fn prepare(
+        &mut self,
+        store: &mut Store<StoreState>,
+        instance: &AnyInstance,
+    ) -> wasmtime::Result<Option<RestorableInstance>> {
+        // If it does not work out, it is not tried again before another instance could have been restored.
+        self.worthwhile = false;
+        let globals = self.save(store, instance)?;
+        let memories = self.memories(store, instance)?;
+        // The length of a component's memory of 4 GiB does not fit the list that says it.
+        let is_unknown =
+            matches!(self.way.memories, MemoriesWay::Component(_)) && memories.iter().any(|(_, len)| *len == 0);
+        if is_unknown || memories.iter().map(|(_, len)| len).sum::<usize>() > MOST_COPIED {
+            return Ok(None);
+        }
+        // From here on, no page gets own contents without a fault of this thread.
+        let apart = memories.iter().try_for_each(|(base, len)| pages::keep_pages_apart(*base, *len));
+        if apart.is_err() {
+            return Ok(None);
+        }
+        let pristine = match &self.pristine {
+            Some(pristine) => Rc::clone(pristine),
+            None => {
+                let page = self.map.page_size();
+                // SAFETY: the memories are mapped with these sizes, and no code of the guest runs.
+                let copies = memories.iter().map(|(base, len)| unsafe { PristineMemory::copy(*base, *len, page) });
+                self.pristine.insert(copies.collect()).clone()
+            }
+        };
+        if pristine.len() != memories.len() || pristine.iter().zip(&memories).any(|(copy, (_, len))| copy.len() != *len)
+        {
+            return Ok(None);
+        }
+        let faults = pages::faults();
+        let mut written: Vec<WrittenMemory> =
+            memories.iter().zip(&*pristine).map(|((base, _), pristine)| WrittenMemory::new(*base, pristine)).collect();
+        for (memory, pristine) in written.iter_mut().zip(&*pristine) {
+            if memory.look(&self.map, pristine).is_err() {
+                return Ok(None);
+            }
+        }
+        let left = store.data().limiter.left;
+        Ok(Some(RestorableInstance { globals, memories: written, pristine, faults, restored: 0, left }))
+    }
+
+    /// Saves the global variables of an instance. Returns what restores them.
+    fn save(&self, store: &mut Store<StoreState>, instance: &AnyInstance) -> wasmtime::Result<Option<RestoreGlobals>> {
+        Ok(match (&self.way.globals, instance) {
+            (GlobalsWay::None, _) => None,
+            (GlobalsWay::Component { save, restore, .. }, AnyInstance::Component(instance)) => {
+                instance.get_typed_func::<(), ()>(&mut *store, save)?.call(&mut *store, ())?;
+                Some(RestoreGlobals::Component(instance.get_typed_func(&mut *store, restore)?))
+            }
+            (GlobalsWay::Core, AnyInstance::Core(instance)) => {
+                instance.get_typed_func::<(), ()>(&mut *store, added::SAVE)?.call(&mut *store, ())?;
+                Some(RestoreGlobals::Core(instance.get_typed_func(&mut *store, added::RESTORE)?))
+            }
+            _ => return Err(other_kind()),
+        })
+    }
+
+    /// Returns where the memories of an instance are, and how many bytes they have.
+    fn memories(
+        &self,
+        store: &mut Store<StoreState>,
+        instance: &AnyInstance,
+    ) -> wasmtime::Result<Vec<(NonNull<u8>, usize)>> {
+        let mut found = Vec::new();
+        match (&self.way.memories, instance) {
+            (MemoriesWay::Component(memories), AnyInstance::Component(instance)) => {
+                for memory in memories {
+                    let whole = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut *store, memory)?;
+                    let (list,) = whole.call(&mut *store, ())?;
+                    found.extend(place(list.as_le_slice(&*store)));
+                }
+            }
+            (MemoriesWay::Core(memories), AnyInstance::Core(instance)) => {
+                for at in 0..*memories {
+                    let memory = instance.get_memory(&mut *store, &added::memory(at));
+                    let memory = memory.ok_or_else(|| wasmtime::Error::msg("a memory is not to be found"))?;
+                    found.extend(place(memory.data(&*store)));
+                }
+            }
+            _ => return Err(other_kind()),
+        }
+        Ok(found)
+    }
+
+    /// Restores an instance. Returns false if that is not possible, or costs more than making another; it has to be
+    /// dropped then.
+    pub fn restore(
+        &mut self,
+        store: &mut Store<StoreState>,
+        instance: &mut RestorableInstance,
+        limits: &ItemLimits,
+    ) -> bool {
+        self.worthwhile = self.is_restorable(store) && self.look(instance);
+        if !self.worthwhile {
+            if instance.restored == 0 {
+                self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
+                self.wait = self.pause;
+            }
+            return false;
+        }
+        self.pause = 0;
+        if let Some(globals) = &instance.globals
+            && globals.call(store).is_err()
+        {
+            return false;
+        }
+        instance.restored += 1;
+        let is_looked_at = instance.restored.is_multiple_of(LOOK_EVERY);
+        let mut in_vain = 0;
+        for (memory, pristine) in instance.memories.iter().zip(&*instance.pristine) {
+            // SAFETY: the instance's memories have not grown, so they are where they were; no code of the guest runs.
+            unsafe {
+                if is_looked_at {
+                    in_vain += memory.same(pristine);
+                }
+                memory.put_back(pristine);
+            }
+        }
+        if in_vain > MOST_IN_VAIN {
+            instance.memories.iter().zip(&*instance.pristine).for_each(|(memory, pristine)| memory.give_back(pristine));
+            return false;
+        }
+        if store.data().is_used() {
+            store.data_mut().renew(limits);
+        }
+        store.data_mut().limiter.left = instance.left;
+        true
+    }
+
+    /// Returns how a restored instance differs from a new one, if it does.
+    pub fn difference(
+        &self,
+        (store, instance, restorable): (&mut Store<StoreState>, &AnyInstance, &RestorableInstance),
+        (new_store, new): (&mut Store<StoreState>, &AnyInstance),
+    ) -> wasmtime::Result<Option<Difference>> {
+        let memories = self.memories(new_store, new)?;
+        if memories.len() != restorable.memories.len() {
+            return Err(other_kind());
+        }
+        for (nth, (memory, (base, len))) in restorable.memories.iter().zip(memories).enumerate() {
+            // SAFETY: both memories are mapped with these lengths, and no code of a guest runs.
+            let (restored, new) = unsafe {
+                let restored = memory.contents(&restorable.pristine[nth]);
+                (restored, std::slice::from_raw_parts(base.as_ptr(), len))
+            };
+            if restored != new {
+                let byte = restored.iter().zip(new).position(|(a, b)| a != b);
+                return Ok(Some(Difference::Memory { memory: nth, byte: byte.unwrap_or(restored.len().min(len)) }));
+            }
+        }
+        for (nth, words) in self.way.words.iter().enumerate() {
+            for word in 0..*words {
+                let restored = self.word(store, instance, nth as u32, word)?;
+                if restored != self.word(new_store, new, nth as u32, word)? {
+                    return Ok(Some(Difference::Word { instance: nth, word }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a word of the global variables and tables of a core instance.
+    fn word(
+        &self,
+        store: &mut Store<StoreState>,
+        instance: &AnyInstance,
+        nth: u32,
+        word: u32,
+    ) -> wasmtime::Result<u64> {
+        match (instance, &self.way.look) {
+            (AnyInstance::Component(instance), Some(look)) => {
+                let look = instance.get_typed_func::<(u32, u32), (u64,)>(&mut *store, look)?;
+                Ok(look.call(store, (nth, word))?.0)
+            }
+            (AnyInstance::Core(instance), None) => {
+                let look = instance.get_typed_func::<u32, u64>(&mut *store, added::LOOK)?;
+                look.call(store, word)
+            }
+            _ => Err(other_kind()),
+        }
+    }
+
+    /// Looks for pages that were written to, unless none can have been. Returns false if there are too many, or if the
+    /// kernel does not say.
+    fn look(&self, instance: &mut RestorableInstance) -> bool {
+        let faults = pages::faults();
+        if faults.is_some() && faults == instance.faults {
+            return true;
+        }
+        instance.faults = faults;
+        let mut all = 0;
+        for (memory, pristine) in instance.memories.iter_mut().zip(&*instance.pristine) {
+            if memory.look(&self.map, pristine).is_err() {
+                return false;
+            }
+            all += memory.written();
+        }
+        all <= MOST_WRITTEN
+    }
+}
+
+/// The first difference between a restored instance and a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    Memory {
+        memory: usize,
+        byte: usize,
+    },
+    /// A global variable or an element of a table.
+    Word {
+        instance: usize,
+        word: u32,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Memory { memory, byte } => write!(f, "byte {byte} of memory {memory}"),
+            Difference::Word { instance, word } => {
+                write!(f, "word {word} of the global variables and tables of core instance {instance}")
+            }
+        }
+    }
+}
+
+/// Returns where a memory is and how many bytes it has. The guest writes to it whenever it runs, so it is not seen as the contents
+/// of the slice, which are only there until then.
+fn place(memory: &[u8]) -> Option<(NonNull<u8>, usize)> {
+    let address = memory.as_ptr().expose_provenance();
+    Some((NonNull::new(std::ptr::with_exposed_provenance_mut(address))?, memory.len()))
+}
+
+fn other_kind() -> wasmtime::Error {
+    wasmtime::Error::msg("the instance is of another kind of task")
+}
+
+/// Opens the map of pages, before the sandbox takes `/proc` away.
+///
+/// # Errors
+///
+/// Fails if the kernel does not say which pages were written to.
+pub fn page_map() -> io::Result<PageMap> {
+    PageMap::open()
+}
