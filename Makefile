@@ -51,7 +51,7 @@ test: guests ## Run every test
 
 MODULES ?= 400000
 
-# Somewhat more than a third of the modules can be restored.
+# About a quarter of the modules can be restored; the others trap at their start, export nothing, or have what is not restored.
 restoring: ## Hold restored instances of more than 100,000 random modules against new ones (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-restoring
 	cd restoring/modules && $(CARGO) build --release --locked
