@@ -293,7 +293,7 @@ mod tests {
     use crate::meter::Meter;
 
     fn limiter(left: usize) -> MemoryLimiter {
-        MemoryLimiter { left, refused: false, collects: false, meter: Meter::default() }
+        MemoryLimiter { left, refused: false, grew: false, collects: false, meter: Meter::default() }
     }
 
     #[test]
