@@ -68,7 +68,7 @@ pub struct Task {
 
 impl Task {
     pub fn load(artifact: &Artifact, function: &str) -> Result<Task> {
-        let engine = engine::for_worker(artifact.profile, artifact.needs, has_swap())?;
+        let engine = engine::for_worker(artifact.profile, artifact.needs, has_swap(), 1)?;
         // SAFETY: `Artifact` holds only what wasmtime serialised.
         let component = unsafe { Component::deserialize(&engine, &artifact.code)? };
         let mut linker = Linker::new(&engine);
