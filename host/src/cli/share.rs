@@ -460,7 +460,7 @@ mod tests {
             ("d=dict:entries=10:entries=12", "entries= is given twice"),
             ("d=dict:entries=0", "entries=0 leaves room for nothing"),
             ("d=dict:bytes=0", "bytes=0 leaves room for nothing"),
-            ("a=array:u8:4294967295", "at most"),
+            ("a=array:u8:4294967295", "a whole number up to 134217728"),
             ("b=barrier:0", "one party at least"),
             ("s=semaphore", "semaphore:SLOTS"),
             ("gate=lock:ro", "take nothing more"),

@@ -37,7 +37,8 @@ pub enum ParseUnitError {
     #[error("it has to be the name that the task has for the directory, such as /tmp")]
     Scratch,
     #[error(
-        "it is the task's name of an empty directory, such as /tmp; one of the host is granted as a directory, HOST::GUEST:rw"
+        "it is the task's name of an empty directory, such as /tmp; one of the host is granted as a directory \
+         (--dir, or the key `dir` of a file), HOST::GUEST:rw"
     )]
     ScratchOfHost,
     #[error("it has to be HOST:PORT, such as example.org:443, 127.0.0.1:8080 or [::1]:8080")]

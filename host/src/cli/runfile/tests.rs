@@ -278,7 +278,7 @@ fn daemons_end_with_the_others_whether_they_run_wait_or_pause() {
 #[test]
 fn an_interrupt_starts_nothing_more() {
     let plan = plan(
-        "[process.a]\ntask = 'x'\nrestart = 'always'\n[process.b]\ntask = 'x'\nrestart = 'always'\n\
+        "[process.a]\ntask = 'x'\nrestart = 'on-failure'\n[process.b]\ntask = 'x'\nrestart = 'always'\n\
          [process.c]\ntask = 'x'\nafter = ['a:ended']\n",
     );
     let mut order = StartOrder::of(&plan);
