@@ -116,7 +116,7 @@ fn a_value_that_is_granted_for_reading_cannot_be_written() {
     world.worker("writer").answers("add total s64:3", "3");
     let mut reader = world.worker_with("reader", READ);
     reader.answers("load total", "3");
-    reader.answers("??add total s64:1", "denied=`total` was granted without the right to write");
+    reader.answers("??add total s64:1", "denied=`total` was granted without the right to write (`:ro`)");
     reader
         .answers("?cell-add 0 0 1 ; ?cell-store 0 0 1 ; ?cell-swap 0 0 3 1 ; cell-load 0 0", "denied denied denied 3");
     reader.answers("?store total s64:1 ; ?swap total s64:3 s64:1 ; ?array-write hist 0 1", "denied denied denied");
