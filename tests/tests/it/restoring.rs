@@ -189,3 +189,21 @@ fn inspect_says_whether_instances_are_restored() {
     let shown = said(&task);
     assert!(shown.contains("is restored") && !shown.contains("wasmpool-restore"), "{shown}");
 }
+
+#[test]
+fn a_task_can_name_nothing_that_is_added_to_it() {
+    let keeping = |code: &str| {
+        format!(
+            r#"(module (memory 1) (global (mut i64) (i64.const 0))
+                 (func (export "f") (param i64) (result i64) {code} (local.get 0)))"#
+        )
+    };
+    for code in
+        ["(global.set 1 (local.get 0))", "(call 1)", "(call 2)", "(drop (call_indirect (type 1) (i32.const 0)))"]
+    {
+        for args in [&["-q"][..], &["-q", "--fuel", "10000"], &["-q", "--deterministic"]] {
+            let output = map(&wat(keeping(code))).args(args).input("1\n2\n").run().exits(2);
+            assert!(output.stderr.contains("unknown"), "{code}: {}", output.stderr);
+        }
+    }
+}

@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
+use wasmparser::{Validator, WasmFeatures};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
@@ -212,16 +213,22 @@ pub fn is_component(wasm: &[u8]) -> bool {
     wasm.get(6..8) == Some(&[1, 0])
 }
 
+/// Returns true if the task is valid with all features that there are. Others get nothing added: a number that names
+/// nothing in them could name what is added, and a task could change the values that its global variables are restored to.
+fn is_valid(wasm: &[u8]) -> bool {
+    Validator::new_with_features(WasmFeatures::all()).validate_all(wasm).is_ok()
+}
+
 /// Compiles the task with the first profile that can.
 fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, ArtifactMeta), CompileError> {
-    let checked = profile.fuel.then(|| bounds::check_first(wasm)).flatten();
+    let checked = (profile.fuel && is_valid(wasm)).then(|| bounds::check_first(wasm)).flatten();
     let uncounted = checked.as_deref().unwrap_or(wasm);
     let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
     let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(uncounted);
     let mut last = CompileError::NoProfile;
     // For a core module, the last profile is the same as the one before.
     let profiles = || profile.all().into_iter().filter(|profile| is_component(wasm) || !profile.is_async());
-    let restorable = restorable(wasm);
+    let restorable = if is_valid(wasm) { restorable(wasm) } else { Err(NotRestorable::Invalid) };
     for profile in profiles() {
         match compile_restorable(wasm, &restorable, profile) {
             Ok(done) => match counted {
@@ -248,6 +255,9 @@ fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, Artifa
 ///
 /// Returns the reason why they cannot be restored.
 pub fn restorable_core(wasm: &[u8]) -> Result<(Vec<u8>, Renewal), NotRestorable> {
+    if !is_valid(wasm) {
+        return Err(NotRestorable::Invalid);
+    }
     let RestorableTask { wasm, memories, globals, words } = restorable(wasm)?;
     Ok((wasm, Renewal::InPlace { memories, globals, words }))
 }
