@@ -7,7 +7,7 @@ pub fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     {
         const KEPT: i32 = 4 << 20;
-        // SAFETY: these calls set two numbers, and no other thread was started yet.
+        // SAFETY: these calls set two numbers, and the only other thread waits for the one that calls this.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
