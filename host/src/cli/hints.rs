@@ -71,6 +71,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::OutputOfValues => "--output-format values",
         Setting::Scratch => "--scratch",
         Setting::Share => "--share",
+        Setting::ShareOf => "--share NAME=KIND",
         Setting::Timeout => "--timeout",
     }
 }
@@ -90,6 +91,7 @@ pub fn key(setting: Setting) -> &'static str {
         Setting::Net => "`allow-net` of [grants]",
         Setting::Scratch => "`scratch` of [grants]",
         Setting::Share => "[share]",
+        Setting::ShareOf => "`share = [\"NAME\"]` in the table of the process, and `NAME = \"KIND\"` in [share] if it is not there",
         Setting::Timeout => "`timeout` of [limits]",
         Setting::Batch
         | Setting::CsvDelimiter

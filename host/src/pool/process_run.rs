@@ -51,7 +51,7 @@ impl ProcessCall {
                 let _ = begun.send(Err(e));
             }
             (served, _) => {
-                state.finish(end_of(outcome, served.err(), state.asked.load(Ordering::SeqCst), lost));
+                state.finish(end_of(&state.name, outcome, served.err(), state.asked.load(Ordering::SeqCst), lost));
             }
         }
     }
@@ -167,6 +167,7 @@ impl OutcomeSink for CallSink<'_> {
 
 /// Returns how a process ended, from the outcome of its call if there is one.
 fn end_of(
+    name: &str,
     outcome: Option<Result<CallValue, Failure>>,
     error: Option<Error>,
     asked: i32,
@@ -188,20 +189,20 @@ fn end_of(
                 _ => Some(failure.code.unwrap_or(1)),
             };
             let printed = failure.printed.clone();
-            failed(exitcode, Error::Item(ItemError::new(0, 1, failure)), printed)
+            failed(exitcode, Error::Item(ItemError::of_process(name, failure)), printed)
         }
         (None, Some(e), _) => failed(Some(1), e, GuestOutput::default()),
         (None, None, _) if asked != 0 => {
-            let mut failure = Failure::new(FailureKind::Cancelled, "the process was ended before the call was");
+            let mut failure = Failure::new(FailureKind::Cancelled, "it was ended before its call had");
             failure.signal = Some(asked);
-            failed(Some(-asked), Error::Item(ItemError::new(0, 1, failure)), GuestOutput::default())
+            failed(Some(-asked), Error::Item(ItemError::of_process(name, failure)), GuestOutput::default())
         }
         (None, None, Some((ended, how))) => {
             let mut failure =
-                Failure::new(FailureKind::WorkerLost, format!("the process ended before the call was ({how})"));
+                Failure::new(FailureKind::WorkerLost, format!("it ended before its call had ({how})"));
             (failure.signal, failure.code) = (ended.signal(), ended.code());
             let exitcode = ended.signal().map(|signal| -signal).or(ended.code());
-            failed(exitcode, Error::Item(ItemError::new(0, 1, failure)), GuestOutput::default())
+            failed(exitcode, Error::Item(ItemError::of_process(name, failure)), GuestOutput::default())
         }
         (None, None, None) => {
             failed(Some(-KILLED), Error::Workers("it was not ready in time".to_owned()), GuestOutput::default())

@@ -270,6 +270,18 @@ fn a_pipe_ends_with_the_process_that_has_its_other_end() {
 }
 
 #[test]
+fn a_timeout_says_which_object_did_not_do_what() {
+    let _beside = beside_others();
+    let manager = manager();
+    let (receiver, _sender) = manager.pipe::<i64>("line").unwrap();
+    let start = manager.barrier("start", 2).unwrap();
+    let late = receiver.recv_timeout(Duration::ZERO).unwrap_err().to_string();
+    assert_eq!(late, "the shared object `line`: no message came in time");
+    let alone = start.wait_timeout(Duration::ZERO).unwrap_err().to_string();
+    assert_eq!(alone, "the shared object `start`: not all parties came in time");
+}
+
+#[test]
 fn join_of_a_queue_waits_for_what_tasks_do_and_for_none_that_is_dead() {
     let _beside = beside_others();
     let manager = manager();

@@ -39,11 +39,13 @@ pub enum Setting {
     Scratch,
     /// A shared object.
     Share,
+    /// What grants a shared object: `NAME` and `KIND` stand for its name and for what it is.
+    ShareOf,
     Timeout,
 }
 
 impl Setting {
-    pub const ALL: [Setting; 23] = [
+    pub const ALL: [Setting; 24] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -66,6 +68,7 @@ impl Setting {
         Setting::OutputOfValues,
         Setting::Scratch,
         Setting::Share,
+        Setting::ShareOf,
         Setting::Timeout,
     ];
 
@@ -94,6 +97,7 @@ impl Setting {
             Setting::OutputOfValues => "plain values",
             Setting::Scratch => "`grant_scratch`",
             Setting::Share => "`share`",
+            Setting::ShareOf => "`share`, which takes an object that a `Manager` created as \"NAME\"",
             Setting::Timeout => "`timeout`",
         }
     }

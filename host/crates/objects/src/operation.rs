@@ -171,6 +171,22 @@ impl Operation {
         }
     }
 
+    /// Returns how errors of this operation are said.
+    pub fn words(&self) -> OperationWords {
+        let plain = OperationWords::PLAIN;
+        match self {
+            Operation::Recv { .. } => OperationWords { timeout: "no message came in time", not_holder: OTHER_END },
+            Operation::OpenEnd(_)
+            | Operation::Send(..)
+            | Operation::Poll(_)
+            | Operation::PollAny(_)
+            | Operation::CloseEnd(_) => OperationWords { not_holder: OTHER_END, ..plain },
+            Operation::WaitBarrier => OperationWords { timeout: "not all parties came in time", ..plain },
+            Operation::Acquire => OperationWords { timeout: "it did not come free in time", ..plain },
+            _ => plain,
+        }
+    }
+
     /// Refuses an operation that passes more parts than one request may have.
     ///
     /// # Errors
@@ -244,6 +260,38 @@ pub enum ObjectError {
     Invalid(String),
 }
 
+// How errors are said where it is not known of which operation they are.
+const NOT_IN_TIME: &str = "what was waited for did not happen in time";
+const OTHER_HOLDER: &str = "another holds it";
+
+const OTHER_END: &str = "another has this end of the pipe, and each end has one owner: a queue is for several";
+
+/// How errors of one operation are said, of which [`ObjectError`] alone does not know enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationWords {
+    timeout: &'static str,
+    not_holder: &'static str,
+}
+
+impl OperationWords {
+    /// Those of an operation that has none of its own.
+    pub const PLAIN: OperationWords = OperationWords { timeout: NOT_IN_TIME, not_holder: OTHER_HOLDER };
+
+    /// Returns what a timeout is called.
+    pub fn timeout(self) -> &'static str {
+        self.timeout
+    }
+
+    /// Returns the words for an error, if this operation has its own.
+    pub fn of(self, error: &ObjectError) -> Option<&'static str> {
+        match error {
+            ObjectError::Timeout => Some(self.timeout),
+            ObjectError::NotHolder => Some(self.not_holder),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ObjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ObjectError::*;
@@ -252,10 +300,10 @@ impl fmt::Display for ObjectError {
             Closed => f.write_str("it is closed"),
             Full => f.write_str("it is full"),
             Empty => f.write_str("it is empty"),
-            Timeout => f.write_str("what was waited for did not happen in time"),
+            Timeout => f.write_str(NOT_IN_TIME),
             Quota(said) | OutOfRange(said) | Invalid(said) => f.write_str(said),
             NotHeld => f.write_str("nobody holds it"),
-            NotHolder => f.write_str("another holds it"),
+            NotHolder => f.write_str(OTHER_HOLDER),
             TooMany => f.write_str("more was released or called done than there is"),
             Broken(said) => write!(f, "the barrier is broken: {said}"),
             Eof => f.write_str("the other end is closed, and all its messages were received"),

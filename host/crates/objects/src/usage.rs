@@ -45,13 +45,10 @@ impl Usage {
     /// Refuses what is more than the quota together with what is `lent`.
     pub(crate) fn within_beside(self, lent: Usage, quota: &ObjectQuota) -> Result<Usage, ObjectError> {
         if self.entries.saturating_add(lent.entries) > quota.entries {
-            return Err(ObjectError::Quota(format!("the object may have {0} entries (`:entries={0}`)", quota.entries)));
+            return Err(ObjectError::Quota(format!("it may hold {0} entries (`:entries={0}`)", quota.entries)));
         }
         if self.bytes.saturating_add(lent.bytes) > quota.bytes {
-            return Err(ObjectError::Quota(format!(
-                "the object may have {0} bytes, keys included (`:bytes={0}`)",
-                quota.bytes
-            )));
+            return Err(ObjectError::Quota(format!("it may hold {0} bytes (`:bytes={0}`)", quota.bytes)));
         }
         Ok(self)
     }

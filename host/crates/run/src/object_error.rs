@@ -1,16 +1,18 @@
 //! Why an operation of the host on a shared object was refused.
 
 use wasmpool_core::text::{ForeignText, QuotedName};
-use wasmpool_objects::operation::ObjectError as Refusal;
+use wasmpool_objects::operation::{ObjectError as Refusal, OperationWords};
 
 /// An operation on a shared object that was refused. Nothing of it has happened then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the shared object {}: {kind}", QuotedName::of(.object))]
+#[error("the shared object {}: {}", QuotedName::of(.object), self.why())]
 #[non_exhaustive]
 pub struct ObjectError {
     /// Name of the object.
     pub object: String,
     pub kind: ObjectErrorKind,
+    /// The words of the operation for this, if it has its own.
+    words: Option<&'static str>,
 }
 
 /// The reason why an operation on a shared object was refused.
@@ -88,7 +90,17 @@ pub enum ObjectErrorKind {
 impl ObjectError {
     /// Makes the error for the object of this name.
     pub fn new(object: &str, kind: ObjectErrorKind) -> ObjectError {
-        ObjectError { object: object.to_owned(), kind }
+        ObjectError { object: object.to_owned(), kind, words: None }
+    }
+
+    /// Makes the error for what the object of this name answered to an operation with these words.
+    pub fn of_operation(object: &str, refusal: Refusal, words: OperationWords) -> ObjectError {
+        let words = words.of(&refusal);
+        ObjectError { words, ..ObjectError::new(object, refusal.into()) }
+    }
+
+    fn why(&self) -> String {
+        self.words.map_or_else(|| self.kind.to_string(), str::to_owned)
     }
 }
 

@@ -677,7 +677,8 @@ fn tell(failure: &mut Failure, store: &mut Store<StoreState>) {
     failure.denied = denied::list(missed);
     failure.message += &advice;
     if let Some(refused) = refused.filter(|_| matches!(failure.kind, FailureKind::Error | FailureKind::Trap)) {
-        failure.message += &format!("; its last call to a shared object was refused: {refused}");
+        let addition = refused.addition(&failure.message);
+        failure.message += &addition;
     }
 }
 

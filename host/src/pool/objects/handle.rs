@@ -47,8 +47,9 @@ impl Handle {
 
     pub fn ask_as(&self, holder: HostHolder, operation: Operation, timeout: Option<Duration>) -> Result<Reply, Error> {
         let objects = self.manager.started()?;
+        let words = operation.words();
         let answer = objects.host().start_as(holder, self.object, operation, timeout)?.wait()?;
-        answer.map_err(|refusal| self.refused(refusal))
+        answer.map_err(|refusal| ObjectError::of_operation(&self.name, refusal, words).into())
     }
 
     /// Asks for something and waits for no answer.

@@ -54,7 +54,7 @@ fn a_lock_of_an_item_that_ended_is_released_and_the_next_holder_is_told_once() {
     after_each_end(
         &["gate=lock"],
         "lock gate -",
-        &[("lock gate - ; unlock gate", "abandoned:worker 0, item 0 ok"), ("lock gate 0 ; unlock gate", "acquired ok")],
+        &[("lock gate - ; unlock gate", "abandoned:worker 1, item 0 ok"), ("lock gate 0 ; unlock gate", "acquired ok")],
     );
 }
 
@@ -64,7 +64,7 @@ fn a_lock_that_an_item_forgot_is_released_at_its_end() {
         &["gate=lock"],
         &[
             ("lock gate - ; forget", "acquired forgotten"),
-            ("locked gate ; lock gate 0 ; unlock gate", "false abandoned:worker 0, item 0 ok"),
+            ("locked gate ; lock gate 0 ; unlock gate", "false abandoned:worker 1, item 0 ok"),
         ],
     );
 }
@@ -74,7 +74,7 @@ fn all_levels_of_an_rlock_of_an_item_that_ended_are_released() {
     after_each_end(
         &["gate=rlock"],
         "rlock gate - ; rlock gate -",
-        &[("rlock gate - ; runlock gate", "abandoned:worker 0, item 0 ok"), ("rlock gate 0", "acquired")],
+        &[("rlock gate - ; runlock gate", "abandoned:worker 1, item 0 ok"), ("rlock gate 0", "acquired")],
     );
 }
 
@@ -84,7 +84,7 @@ fn slots_of_an_item_that_ended_are_given_back() {
     after_each_end(
         &["room=semaphore:2:bounded"],
         "acquire room - ; acquire room -",
-        &[("acquire room - ; acquire room - ; slots room", "abandoned:worker 0, item 0 acquired 0")],
+        &[("acquire room - ; acquire room - ; slots room", "abandoned:worker 1, item 0 acquired 0")],
     );
 }
 
@@ -93,7 +93,7 @@ fn the_lock_of_a_condition_of_an_item_that_ended_is_released() {
     after_each_end(
         &["turn=condition"],
         "enter turn -",
-        &[("enter turn - ; leave turn", "abandoned:worker 0, item 0 ok")],
+        &[("enter turn - ; leave turn", "abandoned:worker 1, item 0 ok")],
     );
 }
 

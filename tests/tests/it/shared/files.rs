@@ -201,6 +201,16 @@ fn a_member_that_is_there_twice_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_refused() {
+    for kind in ["dict", "namespace"] {
+        let place = Place::new();
+        let file = place.write("in.json", r#"{"seen": {"a": "1", "b": "2", "a": "3"}}"#);
+        let run = in_turn(&[&format!("seen={kind}")], &["name"]).arg("--share-in").arg(file);
+        refused(&place, run, &["in.json", "the key `a` of the shared object `seen` is given twice: leave one out"]);
+    }
+}
+
+#[test]
 fn the_name_of_a_directory_is_no_file_to_write_to() {
     let place = Place::new();
     let run = in_turn(&["total=value:s64"], &["name"]).arg("--share-out").arg(place.path("out/"));

@@ -53,13 +53,16 @@ fn an_item_that_fails_for_want_of_an_object_names_it_in_its_record() {
 /// What a guest makes of a refusal names no object, whatever language it is in.
 #[test]
 fn an_item_that_fails_after_a_refusal_says_which_object_refused() {
-    let shares = ["jobs=queue:1", "gate=lock", "p=pipe:first"];
+    let shares = ["jobs=queue:1", "gate=lock", "p=pipe:first", "room=semaphore:0", "start=barrier:2"];
     for (item, says) in [
         ("put jobs a 0 ; put jobs b 0", "`jobs`: it is full"),
         ("shutdown jobs ; get jobs 0", "`jobs`: it is closed"),
         ("end p/second", "`p` was granted without its second end (`:second`)"),
         ("unlock gate", "`gate`: nobody holds it"),
         ("?get jobs 0 ; trap", "`jobs`: it is empty"),
+        ("end p/first ; recv p/first 0", "`p`: no message came in time"),
+        ("acquire room 0 ; trap", "`room`: it did not come free in time"),
+        ("meet start 0", "`start`: not all parties came in time"),
     ] {
         let output = in_turn(&shares, &[item]).run().exits(1);
         let message = output.records()[0].get("message").map(ToString::to_string).unwrap_or_default();
@@ -97,7 +100,7 @@ fn what_a_right_does_not_allow_is_denied_by_its_name() {
     let denied = |name: &str, right: &str| match right {
         "write" => format!("denied=`{name}` was granted without the right to write (`:ro`)"),
         "second" => format!("denied=`{name}` was granted without its second end (`:second`)"),
-        _ => format!("denied=`{name}` was granted without the right to {right}"),
+        _ => format!("denied=`{name}` was granted without the right to {right} (`:{right}`)"),
     };
     let of = |order: &str, name: &str, right: &str| (format!("??{order}"), denied(name, right));
     let cases = [
@@ -172,8 +175,8 @@ fn full_empty_closed_and_timeout_are_four_errors() {
 /// Rows 0.12 and 6.19.
 #[test]
 fn a_quota_is_named_with_its_option() {
-    let bytes = "quota=the object may have 8 bytes, keys included (`:bytes=8`)";
-    let entries = "quota=the object may have 2 entries (`:entries=2`)";
+    let bytes = "it may hold 8 bytes (`:bytes=8`)";
+    let entries = "it may hold 2 entries (`:entries=2`)";
     refused(
         &["jobs=queue:bytes=8", "seen=dict:entries=2", "few=dict:bytes=8", "all=list:entries=2", "p=pipe:bytes=8"],
         &[

@@ -18,7 +18,7 @@ fn a_wait_is_ended_by_the_timeout_of_its_item_and_leaves_the_line() {
             &["turn=condition"],
             "enter turn - ; wait turn -",
             "enter turn 0 ; notify-all turn ; leave turn",
-            "abandoned:worker 0, item 0 ok ok",
+            "abandoned:worker 1, item 0 ok ok",
         ),
         (&["p=pipe:duplex"], "recv p/first -", "send p/second a 0", "closed-by-peer: "),
     ] {
@@ -26,7 +26,7 @@ fn a_wait_is_ended_by_the_timeout_of_its_item_and_leaves_the_line() {
         let endings = super::endings(&output);
         assert_eq!(endings[0], "timeout", "{wait}: {}", output.stderr);
         // A condition whose waiter ended while its lock was free was abandoned by nobody.
-        let second = endings[1].replace("acquired ok ok", "abandoned:worker 0, item 0 ok ok");
+        let second = endings[1].replace("acquired ok ok", "abandoned:worker 1, item 0 ok ok");
         assert_eq!(second, comes, "{wait}: {}", output.stderr);
     }
 }

@@ -196,6 +196,7 @@ impl Member<'_> {
         while (all.len() as u64) < self.0.quota.entries {
             let next = map.next_entry::<String, Value>()?;
             match next.map(|(key, value)| json::read_entry(self.0, &key, value).map(|bytes| (key, bytes))) {
+                Some(Ok((key, _))) if all.contains_key(&key) => return Ok(Err(self.twice(&key))),
                 Some(Ok((key, bytes))) => drop(all.insert(key, bytes)),
                 Some(Err(e)) => return Ok(Err(refused(&e))),
                 None => return Ok(self.kept(Contents::Entries(all))),
@@ -206,6 +207,12 @@ impl Member<'_> {
             entries += 1;
         }
         Ok(self.within_quota(entries).and_then(|()| self.kept(Contents::Entries(all))))
+    }
+
+    /// Returns the error for a key of which only one of two values could count.
+    fn twice(&self, key: &str) -> Error {
+        let name = QuotedName::of(&self.0.name);
+        Error::Shared(format!("the key {} of the shared object {name} is given twice: leave one out", QuotedName::of(key)))
     }
 
     fn within_quota(&self, entries: u64) -> Result<(), Error> {

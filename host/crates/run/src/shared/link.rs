@@ -185,7 +185,7 @@ impl Link {
         if !self.is_ours() {
             return Err(Error::Forked);
         }
-        let (_, parts) = self.attach("the host", true, grants)?;
+        let (_, parts) = self.attach("the host program", true, grants)?;
         let channel = ChannelClient::open(parts)?;
         channel.set_patience(PATIENCE)?;
         let mut state = self.state();

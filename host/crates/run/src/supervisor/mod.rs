@@ -1013,12 +1013,9 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Returns what other participants are told of a worker.
+/// Returns what other participants are told of a worker: the name of its process, or the number that records have.
 fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
-    match &grants.name {
-        Some(name) => format!("{name} (worker {id})"),
-        None => format!("worker {id}"),
-    }
+    grants.name.clone().unwrap_or_else(|| format!("worker {}", id + 1))
 }
 
 /// Returns true if a worker's outcomes are left with it for now. That is never so when values come in parts: a running

@@ -93,7 +93,10 @@ impl InstanceObjects {
         self.call(name.len())?;
         let place = self.find(name, kind)?;
         let (is, wanted) = (self.memory(place)?.number_type(), number_type(of));
-        if is == wanted { Ok(place) } else { Err(wrong_type(QuotedName::of(name), is, wanted).into()) }
+        match is == wanted {
+            true => Ok(place),
+            false => Err(self.refuse_kind(name, wrong_type(QuotedName::of(name), is, wanted))),
+        }
     }
 
     /// Does something with numbers that the task knows by their place. It may have made the place up: it reaches nothing

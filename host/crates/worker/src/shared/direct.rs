@@ -10,9 +10,9 @@ use wasmtime::component::{Linker, Resource, WasmList};
 use super::bindings::queues::Queue;
 use super::bindings::types::{Error, Host as Types};
 use super::refusal::Refusal;
-use super::{InstanceObjects, reply, within};
+use super::{InstanceObjects, reply};
 use wasmpool_core::share::ObjectGrant;
-use wasmpool_objects::operation::Reply;
+use wasmpool_objects::operation::{OperationWords, Reply};
 
 /// Replaces functions of queues. `linker` has the interface defined already.
 pub fn link_queues<T: Send + 'static>(
@@ -41,13 +41,13 @@ fn put<T: 'static>(
     of_instance.take_refused();
     let shared = Arc::clone(&of_instance.shared);
     let ObjectGrant { object, spec, .. } = shared.grant(place)?;
-    within(&spec.quota, 0, message.len())?;
+    of_instance.within(spec, 0, message.len())?;
     // The message goes from the guest's memory into the ring of the channel.
     let bytes = message.as_le_slice(&*store);
     let put = shared.ask(false, |objects| objects.put(*object, bytes, timeout.map(Duration::from_nanos)))?;
     match put {
         Ok(put) => reply!(put, Reply::Done => ()),
-        Err(error) => Err(objects(store.data_mut()).refuse(&spec.name, error)),
+        Err(error) => Err(objects(store.data_mut()).refuse(&spec.name, error, OperationWords::PLAIN)),
     }
 }
 
@@ -65,7 +65,7 @@ impl InstanceObjects {
         self.take_refused();
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         let got = self.shared.ask(true, |objects| objects.get(*object, timeout.map(Duration::from_nanos)))?;
-        let message = got.map_err(|error| self.refuse(&spec.name, error))?;
+        let message = got.map_err(|error| self.refuse(&spec.name, error, OperationWords::PLAIN))?;
         self.returns(message.len())?;
         Ok(message)
     }
@@ -77,7 +77,7 @@ impl InstanceObjects {
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         let got =
             self.shared.ask(true, |objects| objects.get_many(*object, most, timeout.map(Duration::from_nanos)))?;
-        let messages = reply!(got.map_err(|error| self.refuse(&spec.name, error))?, Reply::Many(messages) => messages)?;
+        let messages = reply!(got.map_err(|error| self.refuse(&spec.name, error, OperationWords::PLAIN))?, Reply::Many(messages) => messages)?;
         self.returns(messages.iter().map(Vec::len).sum())?;
         Ok(messages)
     }

@@ -34,14 +34,16 @@ pub use bindings::types::Error as ObjectRefusal;
 use bindings::types::{Error, Host as Types};
 use bindings::{self_, types};
 pub use objects::{Lost, Objects};
-use refusal::wrong_kind;
-pub use refusal::{MissedObject, ObjectKind, Refusal};
+use refusal::{LONGEST_NAME, wrong_kind};
+pub use refusal::{MissedObject, ObjectKind, Refusal, RefusedCall};
 pub use remote::RemoteObjects;
 pub use stream::{StreamEnd, StreamFault};
-use wasmpool_core::share::{ObjectGrant, ObjectQuota, SharedGrants};
-use wasmpool_core::text::QuotedName;
+use wasmpool_core::share::{ObjectGrant, ObjectQuota, ObjectSpec, SharedGrants};
+use wasmpool_core::text::{QuotedName, head};
 use wasmpool_ipc::cells::Cells;
-use wasmpool_objects::operation::{Acquisition, Answer, ObjectError, Operation, PipeEnd, Reply, Request};
+use wasmpool_objects::operation::{
+    Acquisition, Answer, ObjectError, Operation, OperationWords, PipeEnd, Reply, Request,
+};
 
 /// The shared objects that were granted to a worker.
 #[derive(Default)]
@@ -152,9 +154,9 @@ pub struct InstanceObjects {
     /// Absent if nothing is counted.
     cost: Option<Box<dyn Cost>>,
     missed: Vec<MissedObject>,
-    /// The refusal of the last call, if it was refused, in words that name the object. Releases and calls to numbers do
-    /// not count.
-    refused: Cell<Option<Box<str>>>,
+    /// The last call that was refused, unless one that was not followed it. Releases do not count, and those of numbers
+    /// count only if they are refused.
+    refused: Cell<Option<Box<RefusedCall>>>,
     /// Number of handles that the guest has.
     handles: u32,
     ends: pipes::EndHandles,
@@ -175,8 +177,8 @@ impl InstanceObjects {
         std::mem::take(&mut self.missed)
     }
 
-    /// Returns how the last call was refused, if it was and this is not known yet.
-    pub fn take_refused(&mut self) -> Option<Box<str>> {
+    /// Returns the call that was refused last, if there is one and it is not known yet.
+    pub fn take_refused(&mut self) -> Option<Box<RefusedCall>> {
         self.refused.take()
     }
 
@@ -206,14 +208,17 @@ impl InstanceObjects {
         let objects = &self.shared.grants.objects;
         let Some(place) = objects.iter().position(|grant| grant.spec.name == name) else {
             let missed = MissedObject::new(name, kind);
-            let told = missed.told();
+            let told = missed.told(objects.iter().map(|grant| &*grant.spec.name));
+            self.note_refusal(missed.name(), &told);
             if self.missed.len() < MOST_MISSED && !self.missed.contains(&missed) {
                 self.missed.push(missed);
             }
             return Err(Error::NotGranted(told).into());
         };
-        let is = ObjectKind::of(&objects[place].spec.form);
-        if is == kind { Ok(place as u32) } else { Err(wrong_kind(name, is, kind).into()) }
+        match ObjectKind::of(&objects[place].spec.form) {
+            is if is == kind => Ok(place as u32),
+            is => Err(self.refuse_kind(name, wrong_kind(name, is, kind))),
+        }
     }
 
     fn add_handle(&mut self) -> Result<(), Refusal> {
@@ -236,18 +241,19 @@ impl InstanceObjects {
         self.call(count + bytes)?;
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         // It could never fit, so nothing of it is copied.
-        within(&spec.quota, count, bytes)?;
-        operation.check_parts().map_err(Refusal::from)?;
+        self.within(spec, count, bytes)?;
+        operation.check_parts().map_err(|error| self.refuse(&spec.name, error, operation.words()))?;
         let touches = touches(&operation);
         // What a guard does when it is dropped follows the call that was refused.
         if !matches!(operation, Operation::Release | Operation::CloseEnd(_) | Operation::GiveBack(_)) {
             self.refused.set(None);
         }
+        let words = operation.words();
         let request = Request { object: *object, operation, timeout: timeout.map(Duration::from_nanos) };
         let answer: Answer = self.shared.ask(touches, |objects| objects.ask(request))?;
-        let reply = answer.map_err(|error| self.refuse(&spec.name, error))?;
+        let reply = answer.map_err(|error| self.refuse(&spec.name, error, words))?;
         if let Reply::Acquired(Acquisition::TimedOut) = reply {
-            self.note_refusal(&spec.name, &ObjectError::Timeout);
+            self.note_refusal(&spec.name, words.timeout());
         }
         if self.cost.is_some() {
             self.returns(returned(&reply))?;
@@ -255,15 +261,43 @@ impl InstanceObjects {
         Ok(reply)
     }
 
-    /// Notes an error of the manager, and returns it as the guest gets it.
+    /// Notes an error of an object, and returns it as the guest gets it.
     #[cold]
-    fn refuse(&self, name: &str, error: ObjectError) -> Refusal {
-        self.note_refusal(name, &error);
-        refused(name, error)
+    fn refuse(&self, name: &str, error: ObjectError, words: OperationWords) -> Refusal {
+        let why = words.of(&error).map_or_else(|| error.to_string(), str::to_owned);
+        let refusal = refused(name, error);
+        match &refusal {
+            Refusal::Told(Error::Denied(told)) => self.note_refusal(name, told),
+            _ => self.note_refusal(name, &why),
+        }
+        refusal
     }
 
-    fn note_refusal(&self, name: &str, error: &ObjectError) {
-        self.refused.set(Some(format!("{}: {error}", QuotedName::of(name)).into()));
+    /// Notes that an object is of another kind or type than it was opened as.
+    #[cold]
+    fn refuse_kind(&self, name: &str, error: Error) -> Refusal {
+        if let Error::WrongKind(told) = &error {
+            self.note_refusal(head(name, LONGEST_NAME), told);
+        }
+        error.into()
+    }
+
+    fn note_refusal(&self, name: &str, why: &str) {
+        self.refused.set(Some(Box::new(RefusedCall::new(name, why))));
+    }
+
+    /// Refuses a request that is longer than all that the object may hold.
+    fn within(&self, spec: &ObjectSpec, count: usize, bytes: usize) -> Result<(), Refusal> {
+        let ObjectQuota { entries: most_entries, bytes: most_bytes } = spec.quota;
+        let why = if bytes as u64 > most_bytes {
+            format!("it may hold {most_bytes} bytes (`:bytes={most_bytes}`), and this has {bytes}")
+        } else if count as u64 > most_entries {
+            format!("it may hold {most_entries} entries (`:entries={most_entries}`), and these are {count}")
+        } else {
+            return Ok(());
+        };
+        self.note_refusal(&spec.name, &why);
+        Err(refused(&spec.name, ObjectError::Quota(why)))
     }
 }
 
@@ -273,9 +307,10 @@ fn refused(name: &str, error: ObjectError) -> Refusal {
         ObjectError::Denied(right) => Error::Denied(match &*right {
             "first" | "second" => format!("{} was granted without its {right} end (`:{right}`)", QuotedName::of(name)),
             "write" => without_writing(name),
-            _ => format!("{} was granted without the right to {right}", QuotedName::of(name)),
+            _ => format!("{} was granted without the right to {right} (`:{right}`)", QuotedName::of(name)),
         })
         .into(),
+        ObjectError::Quota(why) => Error::Quota(format!("{}: {why}", QuotedName::of(name))).into(),
         other => other.into(),
     }
 }
@@ -283,19 +318,6 @@ fn refused(name: &str, error: ObjectError) -> Refusal {
 /// Returns what a guest is told that writes to an object of which it was granted the reading.
 fn without_writing(name: &str) -> String {
     format!("{} was granted without the right to write (`:ro`)", QuotedName::of(name))
-}
-
-/// Refuses a request that is longer than all that the object may have.
-fn within(quota: &ObjectQuota, count: usize, bytes: usize) -> Result<(), Refusal> {
-    if bytes as u64 > quota.bytes {
-        let most = quota.bytes;
-        return Err(Error::Quota(format!("the object may have {most} bytes, keys included (`:bytes={most}`)")).into());
-    }
-    if count as u64 > quota.entries {
-        let most = quota.entries;
-        return Err(Error::Quota(format!("the object may have {most} entries (`:entries={most}`)")).into());
-    }
-    Ok(())
 }
 
 /// Returns the error of an answer that has another form than the operation's.

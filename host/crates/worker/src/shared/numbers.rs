@@ -4,7 +4,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::numbers::{self as wit, Array, Host, HostArray, HostValue, Value};
 use super::bindings::types::Error;
-use super::refusal::{ObjectKind, Refusal, type_name, wrong_type};
+use super::refusal::{ObjectKind, Refusal, RefusedCall, type_name, wrong_type};
 use super::{InstanceObjects, plain_drop, without_writing};
 use wasmpool_core::text::QuotedName;
 use wasmpool_ipc::cells::{CellError, Cells, Number, Numbers};
@@ -167,7 +167,7 @@ impl InstanceObjects {
             Err(error) => return error.into(),
         };
         let name = QuotedName::of(&grant.spec.name);
-        match error {
+        let error = match error {
             CellError::Index { .. } | CellError::Range { .. } => Error::OutOfRange(format!("{name}: {error}")),
             CellError::WrongType { is, given } => wrong_type(name, is, given),
             CellError::DoesNotFit { is, number } => {
@@ -178,7 +178,10 @@ impl InstanceObjects {
                 Error::Invalid(format!("{name} holds {}, which is no number to compute with", type_name(of)))
             }
             CellError::Garbage { .. } => Error::Invalid(format!("{name}: {error}")),
+        };
+        if let Error::OutOfRange(why) | Error::WrongKind(why) | Error::Invalid(why) | Error::Denied(why) = &error {
+            self.refused.set(Some(Box::new(RefusedCall::new(&grant.spec.name, why).of_numbers())));
         }
-        .into()
+        error.into()
     }
 }

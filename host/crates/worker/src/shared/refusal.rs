@@ -2,10 +2,11 @@
 
 use wasmpool_core::setting::Setting;
 use wasmpool_core::share::{self, NumberType, ObjectForm};
-use wasmpool_core::text::{QuotedName, ShellWord, head};
+use wasmpool_core::text::{QuotedName, head};
 use wasmpool_objects::operation::ObjectError;
 
 use super::bindings::types::Error;
+use crate::value::names::nearest;
 
 /// Why an operation did not succeed.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl ObjectKind {
 }
 
 /// Maximum number of bytes of a name in a message.
-const LONGEST_NAME: usize = 100;
+pub const LONGEST_NAME: usize = 100;
 
 /// An object that a guest asked for and that was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,16 +148,22 @@ impl MissedObject {
         &self.name
     }
 
-    /// Returns the option that grants it.
-    fn option(&self) -> String {
-        format!("{} {}={}", Setting::Share, ShellWord::of(&self.name), self.kind.definition())
+    /// Returns what grants it.
+    fn grant(&self) -> String {
+        let how = Setting::ShareOf.to_string();
+        // The name of an object has no character that is special to a shell, in TOML or in Rust.
+        how.replace("NAME", &self.name).replace("KIND", self.kind.definition())
     }
 
-    /// Returns what the guest is told.
-    pub fn told(&self) -> String {
+    /// Returns what the guest is told. `granted` are the names of what was granted.
+    pub fn told<'a>(&self, granted: impl Iterator<Item = &'a str>) -> String {
         let (kind, name) = (self.kind.name(), QuotedName::of(&self.name));
+        let meant = nearest(&self.name, granted).map(|meant| format!(" (is {} meant?)", QuotedName::of(meant)));
         match share::is_name(&self.name) {
-            true => format!("no {kind} {name} is granted; grant it with {}", self.option()),
+            true => {
+                let meant = meant.unwrap_or_default();
+                format!("no {kind} {name} is granted{meant}; grant it with {}", self.grant())
+            }
             false => format!(
                 "no {kind} {name} is granted, and none can be: a name consists of letters, digits, `_`, `-` and `.`, at most {} \
                  of them",
@@ -170,8 +177,40 @@ impl std::fmt::Display for MissedObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (kind, name) = (self.kind.name(), QuotedName::of(&self.name));
         match share::is_name(&self.name) {
-            true => write!(f, "the {kind} {name} ({})", self.option()),
+            true => write!(f, "the {kind} {name} ({})", self.grant()),
             false => write!(f, "the {kind} {name}, which is no name of an object"),
+        }
+    }
+}
+
+/// A call that an object refused, for the message of an item that fails after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedCall {
+    /// The object, as it is shown.
+    name: String,
+    why: String,
+    of_numbers: bool,
+}
+
+impl RefusedCall {
+    pub fn new(name: &str, why: &str) -> RefusedCall {
+        RefusedCall { name: QuotedName::of(name).to_string(), why: why.to_owned(), of_numbers: false }
+    }
+
+    /// Returns the same as a call of a value or an array. Others of them, which succeeded, may have followed it.
+    pub fn of_numbers(self) -> RefusedCall {
+        RefusedCall { of_numbers: true, ..self }
+    }
+
+    /// Returns what is to be added to the message of a failure, so that it says which object refused what.
+    pub fn addition(&self, message: &str) -> String {
+        let RefusedCall { name, why, of_numbers } = self;
+        let call = if *of_numbers { "a call" } else { "its last call" };
+        match (message.contains(&**why), message.contains(&**name)) {
+            (true, true) => String::new(),
+            (true, false) => format!(" ({name})"),
+            _ if why.contains(&**name) => format!("; {call} to a shared object was refused: {why}"),
+            _ => format!("; {call} to a shared object was refused: {name}: {why}"),
         }
     }
 }

@@ -263,7 +263,7 @@ fn what_is_not_granted_or_of_another_kind_is_named_with_the_option() {
         ["the queue `other` (`share` other=queue)", "the value `other` (`share` other=value:TYPE)"]
     );
     let mut writer = world.worker_with("writer", WRITE);
-    writer.answers("put jobs a - ; ??get jobs 0", "ok denied=`jobs` was granted without the right to get");
+    writer.answers("put jobs a - ; ??get jobs 0", "ok denied=`jobs` was granted without the right to get (`:get`)");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_message_beyond_the_quota_is_refused_before_it_is_copied() {
     let mut worker = world.worker("w");
     worker.answers(
         "put-long jobs 1000 ; get jobs - ; ??put-long jobs 1001",
-        &format!("ok {} quota=the object may have 1000 bytes, keys included (`:bytes=1000`)", "l".repeat(1000)),
+        &format!("ok {} quota=`jobs`: it may hold 1000 bytes (`:bytes=1000`)", "l".repeat(1000)),
     );
 }
 
