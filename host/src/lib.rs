@@ -54,6 +54,7 @@ pub fn worker_entry() {
     wasmpool_run::allocator::keep_freed_memory();
     let code = match (role, socket) {
         (Some(wasmpool_run::spawn::ChildRole::Worker), Ok(socket)) => wasmpool_worker::run(socket),
+        (Some(wasmpool_run::spawn::ChildRole::SecludedWorker), Ok(socket)) => wasmpool_worker::run_secluded(socket),
         (Some(wasmpool_run::spawn::ChildRole::Compile), Ok(socket)) => wasmpool_worker::compiler::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Manager), Ok(socket)) => wasmpool_manager::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Doctor), Ok(socket)) => wasmpool_worker::doctor::run(socket),

@@ -24,7 +24,7 @@ use wasmpool_run::output::{
 };
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
 use wasmpool_scheduler::SchedulerConfig;
 
@@ -73,6 +73,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         ..
     } = run;
     let cache = ArtifactCache::of_user();
+    let role = ChildRole::of_worker(call.sandbox, &grants);
     let OpenedGrants { given, directories } = grants.open(&cache)?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
@@ -86,7 +87,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let room = Room::new(HostPlacement::Moves, Workers::of(config.workers, &call));
     notice.bounded(&room);
     // The workers start while the task is prepared.
-    let spares = SpareWorkers::started(ChildProgram::Own, config.workers, room);
+    let spares = SpareWorkers::started(ChildProgram::Own, role, config.workers, room);
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         prepared => prepared?,

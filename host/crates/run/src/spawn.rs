@@ -23,6 +23,8 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::cgroup;
 use crate::clock::RunClock;
+use crate::grants::Grants;
+use wasmpool_core::policy::SandboxMode;
 use wasmpool_sandbox::nowhere;
 use wasmpool_sandbox::surroundings::ChildEnd;
 
@@ -30,6 +32,9 @@ use wasmpool_sandbox::surroundings::ChildEnd;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildRole {
     Worker,
+    /// A worker whose task is granted neither a peer nor a scratch directory, which is known before the task is: it
+    /// enters its namespaces while it waits for it.
+    SecludedWorker,
     Compile,
     /// Keeps the shared objects of a run.
     Manager,
@@ -63,9 +68,20 @@ impl ChildProgram {
 pub const MARK: &str = "wasmpool-child";
 
 impl ChildRole {
+    /// Returns the role of a worker for tasks with these grants.
+    pub fn of_worker(sandbox: SandboxMode, grants: &Grants) -> ChildRole {
+        match sandbox {
+            SandboxMode::Strict | SandboxMode::BestEffort if grants.peers.is_empty() && grants.scratch.is_none() => {
+                ChildRole::SecludedWorker
+            }
+            _ => ChildRole::Worker,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             ChildRole::Worker => "worker",
+            ChildRole::SecludedWorker => "secluded-worker",
             ChildRole::Compile => "compile",
             ChildRole::Manager => "manager",
             ChildRole::Doctor => "doctor",
@@ -74,9 +90,15 @@ impl ChildRole {
     }
 
     pub fn from_name(name: &str) -> Option<ChildRole> {
-        [ChildRole::Worker, ChildRole::Compile, ChildRole::Manager, ChildRole::Doctor, ChildRole::Version]
-            .into_iter()
-            .find(|r| r.name() == name)
+        const ALL: [ChildRole; 6] = [
+            ChildRole::Worker,
+            ChildRole::SecludedWorker,
+            ChildRole::Compile,
+            ChildRole::Manager,
+            ChildRole::Doctor,
+            ChildRole::Version,
+        ];
+        ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
