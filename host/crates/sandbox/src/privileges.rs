@@ -38,7 +38,10 @@ pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), PrivilegeError> {
 /// Empties the set of capabilities that root may gain by executing a program. The set has no effect without that, so a
 /// failure does no harm.
 pub fn gain_none_by_exec() {
-    let _ = caps::clear(None, CapSet::Bounding);
+    // Each is dropped without asking first whether it is there.
+    for capability in caps::all() {
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
 }
 
 fn become_user(user: u32, group: u32) -> Result<(), Errno> {

@@ -127,6 +127,11 @@ impl SpareWorkers {
         SpareWorkers { program, role, stock: Arc::default(), room: Arc::new(room) }
     }
 
+    /// Returns the role in which they are started.
+    pub fn role(&self) -> ChildRole {
+        self.role
+    }
+
     /// Returns the room for all processes that come from here.
     pub fn room(&self) -> &Room {
         &self.room
