@@ -118,14 +118,9 @@ lint: ## Formatting, clippy (of the guests, too), documentation, another archite
 	    if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	    else echo "left out: advisories: their list (github.com/rustsec/advisory-db) cannot be had" >&2; fi; fi
 
-# The command is linked statically where the C library allows that: it starts a sixth sooner, because no library has to be
-# found, mapped and linked to, for each process. It stays position-independent. See docs/performance.md.
-comma := ,
-DIST_FLAGS := $(if $(filter /%,$(shell cc -print-file-name=libc.a 2>/dev/null)),-C target-feature=+crt-static -C link-arg=-Wl$(comma)-z$(comma)pack-relative-relocs)
-
 # Debug information goes into a file beside the program, which debuggers find by its name.
 dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
-	$(CARGO) rustc --profile dist --locked -p wasmpool --bin wasmpool -- $(DIST_FLAGS)
+	$(CARGO) build --profile dist --locked -p wasmpool
 	@for tool in $$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null) objcopy llvm-objcopy; do \
 	    if $$tool --version >/dev/null 2>&1; then objcopy=$$tool; break; fi; done; \
 	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy that runs" >&2; \
@@ -136,11 +131,10 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
 	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB\n", $$5 / 1e6 }'
 
-# One command builds all but the command itself, so that shared dependencies are built once, with the features of all.
+# One command builds all packages, so that shared dependencies are built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".
 bench: rust-guests ## Measure speed beside Python's multiprocessing.Pool, and other yardsticks
-	$(CARGO) build --profile dist --locked -p wasmpool-limit -p wasmpool-bench-pool
-	$(CARGO) rustc --profile dist --locked -p wasmpool --bin wasmpool -- $(DIST_FLAGS)
+	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
 	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
 # Only the features that are needed to run and cache a component: the full command takes far longer to build.

@@ -14,31 +14,12 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 #[unsafe(link_section = ".init_array")]
 static NOTE_CLOSED_STREAMS: extern "C" fn() = wasmpool_run::stdio::note_closed;
 
-/// Has names looked up by what is linked in, `/etc/hosts` and DNS, whatever `/etc/nsswitch.conf` names. A statically linked
-/// program would load other ways at run time as libraries of the C library of the machine, which is another one.
-#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-fn look_up_by_what_is_linked() {
-    use std::ffi::{c_char, c_int};
-    unsafe extern "C" {
-        fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
-    }
-    for (database, services) in [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")] {
-        // SAFETY: both are strings that live for ever, and no other thread looks anything up yet. Without the memory that
-        // this takes, the old ways stay.
-        unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
-    }
-}
-
-#[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
-fn look_up_by_what_is_linked() {}
-
 /// Stack size of the command's thread, in bytes. The shell's limit (`ulimit -s`) binds the first thread alone, which
 /// would be killed without a message where that limit is low.
 const STACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
     wasmpool::worker_entry();
-    look_up_by_what_is_linked();
     // Signals are delivered to the command's thread alone, which decides when one ends the process.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let command = move || {

@@ -13,8 +13,8 @@ use wasmpool_run::supervisor::SpareWorkers;
 
 use super::signals;
 
-/// Options with which the worker is another one, or none is needed. Nothing rests on this list: a worker that does not
-/// fit is replaced.
+/// Beginnings of options with which the worker is another one, or none is needed. Nothing rests on this list: a worker that
+/// does not fit is replaced.
 const OTHERWISE: [&str; 6] = ["-h", "--help", "--sandbox", "--policy", "--allow-net", "--scratch"];
 
 /// Starts the worker, if the command line begins as that of a call. Whether the rest of it is right shows later; then
@@ -35,5 +35,6 @@ pub fn start() -> Option<SpareWorkers> {
 }
 
 fn is_otherwise(word: &OsStr) -> bool {
-    OTHERWISE.iter().any(|option| word.as_bytes().starts_with(option.as_bytes()))
+    // A task on standard input may be long in coming, and Ctrl-C ends the command before it is there.
+    word == "-" || OTHERWISE.iter().any(|option| word.as_bytes().starts_with(option.as_bytes()))
 }
