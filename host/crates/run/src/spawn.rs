@@ -67,6 +67,9 @@ impl ChildProgram {
 /// The first argument of a child's command line, by which `wasmpool::worker_entry` recognises it.
 pub const MARK: &str = "wasmpool-child";
 
+/// The last argument of the command line of a [`ChildRole::SecludedWorker`].
+pub const SECLUDED: &str = "secluded";
+
 impl ChildRole {
     /// Returns the role of a worker for tasks with these grants.
     pub fn of_worker(sandbox: SandboxMode, grants: &Grants) -> ChildRole {
@@ -80,8 +83,7 @@ impl ChildRole {
 
     pub fn name(self) -> &'static str {
         match self {
-            ChildRole::Worker => "worker",
-            ChildRole::SecludedWorker => "secluded-worker",
+            ChildRole::Worker | ChildRole::SecludedWorker => "worker",
             ChildRole::Compile => "compile",
             ChildRole::Manager => "manager",
             ChildRole::Doctor => "doctor",
@@ -90,15 +92,9 @@ impl ChildRole {
     }
 
     pub fn from_name(name: &str) -> Option<ChildRole> {
-        const ALL: [ChildRole; 6] = [
-            ChildRole::Worker,
-            ChildRole::SecludedWorker,
-            ChildRole::Compile,
-            ChildRole::Manager,
-            ChildRole::Doctor,
-            ChildRole::Version,
-        ];
-        ALL.into_iter().find(|role| role.name() == name)
+        [ChildRole::Worker, ChildRole::Compile, ChildRole::Manager, ChildRole::Doctor, ChildRole::Version]
+            .into_iter()
+            .find(|r| r.name() == name)
     }
 }
 
@@ -155,6 +151,9 @@ pub fn start(program: &ChildProgram, role: ChildRole, socket: OwnedFd) -> io::Re
         .stderr(Stdio::from(nowhere));
     #[cfg(feature = "probes")]
     wasmpool_sandbox::probes::weaken(&mut command);
+    if role == ChildRole::SecludedWorker {
+        command.arg(SECLUDED);
+    }
     let mut child = cgroup::start(|| command.spawn()).map_err(without_proc)?;
     match own_pidfd(child.id()) {
         Ok(pidfd) => {
