@@ -51,8 +51,10 @@ pub fn worker_entry() {
     let mut word = || args.next().and_then(|a| a.into_string().ok());
     let role = word().as_deref().and_then(wasmpool_run::spawn::ChildRole::from_name);
     let socket = wasmpool_sandbox::own_socket(word().as_deref());
+    let secluded = args.any(|word| word == wasmpool_run::spawn::SECLUDED);
     wasmpool_run::allocator::keep_freed_memory();
     let code = match (role, socket) {
+        (Some(wasmpool_run::spawn::ChildRole::Worker), Ok(socket)) if secluded => wasmpool_worker::run_secluded(socket),
         (Some(wasmpool_run::spawn::ChildRole::Worker), Ok(socket)) => wasmpool_worker::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Compile), Ok(socket)) => wasmpool_worker::compiler::run(socket),
         (Some(wasmpool_run::spawn::ChildRole::Manager), Ok(socket)) => wasmpool_manager::run(socket),

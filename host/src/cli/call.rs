@@ -21,9 +21,11 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::input::ItemSource;
 use wasmpool_run::journal::RunIdentity;
 use wasmpool_run::output::{LineFormat, OutputTarget, RunOutput, RunWatcher};
+use wasmpool_run::supervisor::SpareWorkers;
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
-pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
+/// Makes the call. `ahead` has the worker for it, if it was started already.
+pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit, Stop> {
     let OneItem { task, item, arguments } = &spec.items;
     let read = ReadFiles::of(spec, [task.as_path()]);
     read.check_streams()?;
@@ -44,6 +46,7 @@ pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
         watcher: &mut watcher,
         notice: CompilingNotice::new(spec.verbosity),
         ends_at_once: true,
+        ahead,
     })
     .map_err(|e| Stop::of_run(&e, &spec.grants))?;
     // Arguments that do not fit are wrong usage here, since a person wrote them.

@@ -1,5 +1,6 @@
 //! The command line, a thin layer over the rest of the crate.
 
+mod ahead;
 mod apart;
 mod args;
 mod call;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
     wasmpool_run::descriptors::raise_limit();
     block_size_signal();
     signals::hear_of_children();
+    let ahead = ahead::start();
     let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
@@ -73,7 +75,7 @@ pub fn main() -> ExitCode {
     let result = caught("the command", || match arguments.command {
         Command::Map(map) => print_notes(resolve::map(&map, origins)).and_then(|spec| map::map(&spec)),
         Command::Exec(exec) => print_notes(resolve::exec(&exec, origins)).and_then(|spec| map::map(&spec)),
-        Command::Call(call) => print_notes(resolve::call(&call, origins)).and_then(|spec| call::call(&spec)),
+        Command::Call(call) => print_notes(resolve::call(&call, origins)).and_then(|spec| call::call(&spec, ahead)),
         Command::Run(run) => runfile::run_file(&run, origins),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),

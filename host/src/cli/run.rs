@@ -24,7 +24,7 @@ use wasmpool_run::output::{
 };
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
 use wasmpool_scheduler::SchedulerConfig;
 
@@ -52,6 +52,8 @@ pub struct RunParts<'a> {
     pub notice: CompilingNotice<'a>,
     /// True if the first Ctrl-C ends the run, as the second does elsewhere: a partial result would be of no use.
     pub ends_at_once: bool,
+    /// Workers that were started before all this was known.
+    pub ahead: Option<SpareWorkers>,
 }
 
 /// Runs it. Failed items are counted; an error means that nothing ran that could be counted.
@@ -70,9 +72,11 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         files,
         watcher,
         notice,
+        ahead,
         ..
     } = run;
     let cache = ArtifactCache::of_user();
+    let role = ChildRole::of_worker(call.sandbox, &grants);
     let OpenedGrants { given, directories } = grants.open(&cache)?;
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
@@ -83,10 +87,19 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }
-    let room = Room::new(HostPlacement::Moves, Workers::of(config.workers, &call));
-    notice.bounded(&room);
+    let wanted = Workers::of(config.workers, &call);
     // The workers start while the task is prepared.
-    let spares = SpareWorkers::started(ChildProgram::Own, config.workers, room);
+    let spares = match ahead.filter(|ahead| ahead.role() == role) {
+        Some(ahead) => {
+            ahead.room().widen(wanted);
+            ahead
+        }
+        None => {
+            let room = Room::new(HostPlacement::Moves, wanted);
+            SpareWorkers::started(ChildProgram::Own, role, config.workers, room)
+        }
+    };
+    notice.bounded(spares.room());
     let prepared = match prepare(task, &call, &cache, false, &mut notice) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         prepared => prepared?,

@@ -39,7 +39,7 @@ use wasmpool_run::output::{OutcomeLines, RunWatcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{
     Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
 };
@@ -84,10 +84,10 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         told.iter().for_each(|supervisor| supervisor.send(Event::Signal(signal)));
     })?;
     let budget = workers(options).max(tasks.len());
+    let grants = spec.grants.grants();
     let room = Room::new(HostPlacement::Moves, Workers::of(budget, &spec.call()));
     notice(spec).bounded(&room);
-    let spares = SpareWorkers::started(ChildProgram::Own, budget, room);
-    let grants = spec.grants.grants();
+    let spares = SpareWorkers::started(ChildProgram::Own, ChildRole::of_worker(*spec.sandbox, &grants), budget, room);
     let cache = ArtifactCache::of_user();
     let opened = grants.open(&cache).map_err(Error::from);
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;

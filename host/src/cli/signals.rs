@@ -88,6 +88,17 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     Ok(signals)
 }
 
+/// Runs `start`, during which the signals that [`watch_signals`] waits for are blocked, so that children which it starts
+/// never get them.
+pub fn kept_from_children<T>(start: impl FnOnce() -> T) -> T {
+    let before = heard().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let started = start();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    started
+}
+
 /// Ends the program at the first SIGINT or SIGTERM from now on, for a command that has nothing to finish. The default action
 /// would leave the cgroup of its children behind. It is kept only where no thread can be started.
 pub fn leave_at_once() {

@@ -75,6 +75,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         watcher: &mut progress,
         notice: notice(spec),
         ends_at_once: false,
+        ahead: None,
     });
     if result.is_ok() {
         made.keep();

@@ -17,7 +17,7 @@ use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{
     EncodedValue, Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, SpareWorkers, Supervisor,
     WorkerNews,
@@ -66,8 +66,9 @@ impl ProcessCall {
         // Which type the value is wanted as is not known yet.
         let call = TaskCall { tells_encoding: true, ..process.call(given, item_form, ResultForm::Json) };
         // The process starts while the task is looked up.
+        let role = ChildRole::of_worker(call.sandbox, &process.grants);
         let room = Room::new(HostPlacement::Stays, Workers::of(1, &call));
-        let spares = SpareWorkers::started(program, 1, room);
+        let spares = SpareWorkers::started(program, role, 1, room);
         let wanted = ArtifactKey::of(&call);
         let mut prepared = task.prepare(&wanted, None)?;
         let config = SchedulerConfig {

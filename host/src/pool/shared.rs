@@ -15,7 +15,7 @@ use wasmpool_core::layer::LayerPart;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{Event, SpareWorkers};
 use wasmpool_scheduler::shares::{WorkerDemand, share};
 
@@ -57,11 +57,12 @@ impl fmt::Debug for SharedWorkers {
 
 impl SharedWorkers {
     pub fn new(program: ChildProgram, workers: usize, hook: Option<WorkerHook>) -> SharedWorkers {
+        // What a call grants its task may differ from that of another, so workers give nothing up before they have one.
         // How much each worker may take is known when the first call is made.
         let room = Room::new(HostPlacement::Stays, Workers { count: workers, each: 0 });
         SharedWorkers {
             owner: std::process::id(),
-            spares: SpareWorkers::new(program.clone(), room),
+            spares: SpareWorkers::new(program.clone(), ChildRole::Worker, room),
             program,
             callbacks: Callbacks::default(),
             hook,

@@ -9,7 +9,7 @@ use crate::support::alone::alone;
 use crate::support::guest::wat;
 use crate::support::host::Host;
 use crate::support::process::{Process, adopt_orphans, descendants};
-use crate::support::run::map;
+use crate::support::run::{map, wasmpool};
 use crate::support::until;
 use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 
@@ -151,6 +151,24 @@ fn a_closed_output_leaves_nothing() {
         assert!(host.line().is_some());
         host.stdout = None;
     });
+}
+
+/// The worker of a call is started before it is known whether there is anything to call.
+#[test]
+fn a_call_that_cannot_be_made_leaves_nothing() {
+    let task = wat(SQUARE);
+    let path = task.path().to_owned();
+    let calls: [(&[&str], i32); 4] = [
+        (&["nothing", "1"], 2),
+        (&["square", "1", "2"], 2),
+        (&["square", "1", "--no-such-option"], 2),
+        (&["square"], 2),
+    ];
+    for (words, code) in calls {
+        let wrong = || wasmpool().arg("call").arg(&path).args(words).start();
+        leaves_nothing(wrong, |_| {});
+        wasmpool().arg("call").arg(&path).args(words).run().exits(code);
+    }
 }
 
 #[test]

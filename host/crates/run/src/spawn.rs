@@ -23,6 +23,8 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::cgroup;
 use crate::clock::RunClock;
+use crate::grants::Grants;
+use wasmpool_core::policy::SandboxMode;
 use wasmpool_sandbox::nowhere;
 use wasmpool_sandbox::surroundings::ChildEnd;
 
@@ -30,6 +32,9 @@ use wasmpool_sandbox::surroundings::ChildEnd;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildRole {
     Worker,
+    /// A worker whose task is granted neither a peer nor a scratch directory, which is known before the task is: it
+    /// enters its namespaces while it waits for it.
+    SecludedWorker,
     Compile,
     /// Keeps the shared objects of a run.
     Manager,
@@ -62,10 +67,23 @@ impl ChildProgram {
 /// The first argument of a child's command line, by which `wasmpool::worker_entry` recognises it.
 pub const MARK: &str = "wasmpool-child";
 
+/// The last argument of the command line of a [`ChildRole::SecludedWorker`].
+pub const SECLUDED: &str = "secluded";
+
 impl ChildRole {
+    /// Returns the role of a worker for tasks with these grants.
+    pub fn of_worker(sandbox: SandboxMode, grants: &Grants) -> ChildRole {
+        match sandbox {
+            SandboxMode::Strict | SandboxMode::BestEffort if grants.peers.is_empty() && grants.scratch.is_none() => {
+                ChildRole::SecludedWorker
+            }
+            _ => ChildRole::Worker,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
-            ChildRole::Worker => "worker",
+            ChildRole::Worker | ChildRole::SecludedWorker => "worker",
             ChildRole::Compile => "compile",
             ChildRole::Manager => "manager",
             ChildRole::Doctor => "doctor",
@@ -133,6 +151,9 @@ pub fn start(program: &ChildProgram, role: ChildRole, socket: OwnedFd) -> io::Re
         .stderr(Stdio::from(nowhere));
     #[cfg(feature = "probes")]
     wasmpool_sandbox::probes::weaken(&mut command);
+    if role == ChildRole::SecludedWorker {
+        command.arg(SECLUDED);
+    }
     let mut child = cgroup::start(|| command.spawn()).map_err(without_proc)?;
     match own_pidfd(child.id()) {
         Ok(pidfd) => {

@@ -4,13 +4,14 @@
 //! nothing but computing and answering. `docs/security.md` says what each layer stops. The order in a worker is:
 //!
 //! 1. [`start`]: closes inherited descriptors and makes the process die with the host, before anything else.
-//! 2. [`enter_loading`]: sets limits, enters namespaces with an empty root, drops privileges, and enters Landlock and a
+//! 2. [`seclude`], where little is granted: enters namespaces, while the process waits for its task.
+//! 3. [`enter_loading`]: sets limits, enters namespaces with an empty root, drops privileges, and enters Landlock and a
 //!    first seccomp filter. The artifact is loaded afterwards, because what a compile process wrote is not trusted
 //!    either.
-//! 3. [`Sandbox::enter_serving`]: enters a second, narrower filter before the first guest code runs. From then on there
+//! 4. [`Sandbox::enter_serving`]: enters a second, narrower filter before the first guest code runs. From then on there
 //!    is no new executable memory.
 //!
-//! A compile process takes the same steps. It takes the third when it has all its threads, before it reads the task.
+//! A compile process takes the same steps but the second. It takes the last when it has all its threads, before it reads the task.
 
 mod arguments;
 mod cgroups;
@@ -77,6 +78,8 @@ pub struct SandboxPlan {
     pub role: ProcessRole,
     pub limits: ProcessLimits,
     pub openings: SandboxOpenings,
+    /// The namespaces that the process is in already.
+    pub seclusion: Option<Seclusion>,
     /// Layers that are left out, to show that each of them is effective. Release builds do not have this.
     #[cfg(feature = "probes")]
     pub without: Vec<Layer>,
@@ -92,6 +95,7 @@ impl SandboxPlan {
             role,
             limits,
             openings,
+            seclusion: None,
             #[cfg(feature = "probes")]
             without: Vec::new(),
             #[cfg(feature = "probes")]
@@ -140,6 +144,50 @@ pub enum SandboxError {
     OutlivesHost(#[source] io::Error),
 }
 
+/// The namespaces that a process has entered before it knew what it is for.
+#[derive(Clone, Debug)]
+pub struct Seclusion {
+    report: SandboxReport,
+    entry: NamespaceEntry,
+}
+
+/// The way in which a process has entered its namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NamespaceEntry {
+    None,
+    /// With the rights of root, which the process still has.
+    ByRoot,
+    /// With those of a user namespace. `mounts` is true if there is a mount namespace.
+    ByOwnUser {
+        mounts: bool,
+    },
+}
+
+/// Enters the namespaces of a process that is granted neither a peer nor a scratch directory. It can do so before it
+/// knows anything else; [`enter_loading`] does the rest.
+///
+/// # Errors
+///
+/// The process has to end, because its host has.
+pub fn seclude() -> io::Result<Seclusion> {
+    let kinds = namespaces::kinds(&SandboxOpenings::default());
+    let mut report = SandboxReport::default();
+    let entry = if !geteuid().is_root() {
+        let mounts = namespaces::enter_with_own_user(&kinds, &mut report);
+        // The new rights have taken from the process what is its own in /proc, until it drops them.
+        nix::sys::prctl::set_dumpable(true)?;
+        NamespaceEntry::ByOwnUser { mounts }
+    } else if namespaces::enter_as_root(&kinds, &mut report) {
+        privileges::gain_none_by_exec();
+        NamespaceEntry::ByRoot
+    } else {
+        NamespaceEntry::None
+    };
+    // Getting rights has switched it off.
+    start::die_with_host()?;
+    Ok(Seclusion { report, entry })
+}
+
 /// A sandbox that was entered for loading.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -154,8 +202,11 @@ pub struct Sandbox {
 /// Gives up everything that loading a task (or compiling one) does not need.
 ///
 /// The process must have one thread, and must have opened what it needs of `/proc`.
-pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
-    let mut report = SandboxReport::default();
+pub fn enter_loading(mut plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
+    let (mut report, mut entry) = match plan.seclusion.take() {
+        Some(Seclusion { report, entry }) => (report, entry),
+        None => (SandboxReport::default(), NamespaceEntry::None),
+    };
     let mut empty_root = false;
     if plan.has(Layer::Limits) {
         report.add_all(limits::enter(&plan.limits, &plan.openings));
@@ -164,19 +215,28 @@ pub fn enter_loading(plan: SandboxPlan) -> Result<Sandbox, SandboxError> {
     let mut scratch = plan.openings.scratch.map(scratch::make);
     let namespaces = plan.has(Layer::Namespaces);
     let privileges = plan.has(Layer::Privileges);
-    let mut entered = false;
     // Root enters namespaces with its own rights, and drops these afterwards. Other users get the rights for it from a
     // user namespace of their own.
     let kinds = namespaces::kinds(&plan.openings);
-    if namespaces && geteuid().is_root() && namespaces::enter_as_root(&kinds, &mut report) {
-        entered = true;
+    if namespaces
+        && entry == NamespaceEntry::None
+        && geteuid().is_root()
+        && namespaces::enter_as_root(&kinds, &mut report)
+    {
+        entry = NamespaceEntry::ByRoot;
+    }
+    if entry == NamespaceEntry::ByRoot {
         empty_root = make_empty_root(&plan, &mut report);
     }
     if privileges {
         report.add(LayerPart::Unprivileged, privileges::drop_root(plan.openings.owner));
     }
     let user = (geteuid(), getegid());
-    let mounts = namespaces && !entered && namespaces::enter_with_own_user(&kinds, &mut report);
+    let mounts = match entry {
+        NamespaceEntry::None => namespaces && namespaces::enter_with_own_user(&kinds, &mut report),
+        NamespaceEntry::ByRoot => false,
+        NamespaceEntry::ByOwnUser { mounts } => mounts,
+    };
     if let (Some(bytes), Some(Err(_))) = (plan.openings.scratch, &scratch) {
         scratch = Some(scratch::make_with_own_user(bytes, user, report.holds(LayerPart::UserNamespace)));
     }

@@ -26,14 +26,22 @@ pub fn drop_root(owner: Option<(u32, u32)>) -> Result<(), PrivilegeError> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    // Changing the bounding set requires a right that is lost with the user. The set has no effect without exec, so a
-    // failure does no harm.
-    let _ = caps::clear(None, CapSet::Bounding);
+    // Changing the bounding set requires a right that is lost with the user.
+    gain_none_by_exec();
     if let Some((user, group)) = owner {
         return become_user(user, group).map_err(PrivilegeError::Owner);
     }
     let own = UNUSED + getpid().as_raw().unsigned_abs();
     become_user(own, own).or_else(|_| become_user(NOBODY, NOBODY)).map_err(PrivilegeError::User)
+}
+
+/// Empties the set of capabilities that root may gain by executing a program. The set has no effect without that, so a
+/// failure does no harm.
+pub fn gain_none_by_exec() {
+    // Each is dropped without asking first whether it is there.
+    for capability in caps::all() {
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
 }
 
 fn become_user(user: u32, group: u32) -> Result<(), Errno> {

@@ -1,92 +1,83 @@
 //! Turns the table of system calls into filters, and installs them in the kernel.
 
+mod program;
+
 use std::collections::BTreeMap;
+use std::io;
 
-use libc::{c_int, c_long};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter_all_threads,
-};
+use libc::{c_long, c_uint, c_ushort};
 
-use super::arguments::{Is, Rule};
 use super::steps::ProcessStage;
-use super::syscalls::SoftRefusal;
+use program::{Answer, Answers, ProgramError, program};
 
-type Error = Box<dyn std::error::Error>;
+/// The reason why a filter is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("the kernel refuses the filter")]
+    Refused(#[source] io::Error),
+    /// A thread has filters that this one does not have.
+    #[error("the filter cannot be put before thread {0}")]
+    Thread(c_long),
+}
 
 /// Installs a step's filter in addition to the existing ones, in all threads. The calls in `free` are not filtered;
 /// only tests name any.
-pub fn enter(step: ProcessStage, free: &[c_long]) -> Result<(), Error> {
-    let soft: Vec<SoftRefusal> = step.soft().into_iter().filter(|soft| !free.contains(&soft.number)).collect();
-    for soft in &soft {
-        apply_filter_all_threads(&failing(soft)?)?;
-    }
-    let unfiltered: Vec<c_long> = free.iter().copied().chain(soft.iter().map(|soft| soft.number)).collect();
-    apply_filter_all_threads(&hard(step, &unfiltered)?)?;
-    Ok(())
-}
-
-fn arch() -> Result<TargetArch, Error> {
-    Ok(TargetArch::try_from(std::env::consts::ARCH)?)
-}
-
-/// Returns a filter that allows what the step's lines allow, and ends the process for everything else. A soft call has
-/// a filter of its own; the strictest answer counts, so this filter lets the call pass.
-fn hard(step: ProcessStage, unfiltered: &[c_long]) -> Result<BpfProgram, Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut any = unfiltered.to_vec();
-    for call in step.calls() {
-        let lines = rules.entry(call.number).or_default();
-        for rule in call.only {
-            lines.extend(each(rule)?);
-        }
-        if call.only.is_empty() {
-            any.push(call.number);
-        }
-    }
-    // An empty list of rules allows any arguments.
-    rules.extend(any.into_iter().map(|number| (number, Vec::new())));
-    Ok(SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch()?)?.try_into()?)
-}
-
-/// Returns a filter for one call that fails softly. Each such call needs its own, because a filter has only one such
-/// answer.
-fn failing(soft: &SoftRefusal) -> Result<BpfProgram, Error> {
-    let rules = if soft.only.is_empty() { Vec::new() } else { each(soft.only)? };
-    let answer = SeccompAction::Errno(soft.errno.unsigned_abs());
-    let rules = BTreeMap::from([(soft.number, rules)]);
-    Ok(SeccompFilter::new(rules, SeccompAction::Allow, answer, arch()?)?.try_into()?)
-}
-
-/// Returns a rule of the table as rules of the filter, in which an argument has one value: all combinations.
-fn each(rule: Rule) -> Result<Vec<SeccompRule>, Error> {
-    let mut all: Vec<Vec<SeccompCondition>> = vec![Vec::new()];
-    for &(argument, is) in rule {
-        let mut more = Vec::new();
-        for way in ways(argument, is)? {
-            more.extend(all.iter().map(|conditions| [conditions.clone(), way.clone()].concat()));
-        }
-        all = more;
-    }
-    all.into_iter().map(|conditions| Ok(SeccompRule::new(conditions)?)).collect()
-}
-
-/// Returns the alternatives that satisfy a condition on an argument; all conditions of an alternative must hold.
-fn ways(argument: u8, is: Is) -> Result<Vec<Vec<SeccompCondition>>, Error> {
+pub fn enter(step: ProcessStage, free: &[c_long]) -> Result<(), FilterError> {
     let own = std::process::id().cast_signed();
-    let compare = |op, value: c_int| -> Result<SeccompCondition, Error> {
-        let value = u64::from(value.cast_unsigned());
-        Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?)
+    install(&program(&answers(step, free), own)?)
+}
+
+/// Returns what the step's lines say, by number: what they allow, and which calls fail. Everything else ends the
+/// process.
+fn answers(step: ProcessStage, free: &[c_long]) -> BTreeMap<u32, Answers> {
+    let any = || Answers { rules: Vec::new(), matching: Answer::Allow, otherwise: Answer::Allow };
+    let mut all = BTreeMap::new();
+    let mut unbound = Vec::new();
+    for call in step.calls() {
+        let none = || Answers { rules: Vec::new(), matching: Answer::Allow, otherwise: Answer::End };
+        all.entry(number(call.number)).or_insert_with(none).rules.extend(call.only);
+        if call.only.is_empty() {
+            unbound.push(call.number);
+        }
+    }
+    all.extend(unbound.into_iter().map(|call| (number(call), any())));
+    all.extend(step.soft().into_iter().map(|soft| {
+        let fails = Answer::Fail(soft.errno);
+        let answers = match soft.only {
+            [] => Answers { rules: Vec::new(), matching: fails, otherwise: fails },
+            rule => Answers { rules: vec![rule], matching: fails, otherwise: Answer::Allow },
+        };
+        (number(soft.number), answers)
+    }));
+    all.extend(free.iter().map(|&call| (number(call), any())));
+    all
+}
+
+/// Returns a system call's number as the kernel shows it to filters.
+fn number(call: c_long) -> u32 {
+    // No number has more than 32 bits: the kernel would not show the rest.
+    call as u32
+}
+
+fn install(program: &[libc::sock_filter]) -> Result<(), FilterError> {
+    // The kernel writes nothing there.
+    let filter = program.as_ptr().cast_mut();
+    let length = c_ushort::try_from(program.len()).map_err(|_| ProgramError::TooLong)?;
+    let program = libc::sock_fprog { len: length, filter };
+    let (install, all_threads): (c_uint, _) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC);
+    // A process that keeps the right to gain privileges may not install a filter.
+    // SAFETY: the first call only changes this process; the second reads the program, which lives long enough.
+    let installed = unsafe {
+        match libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) {
+            0 => libc::syscall(libc::SYS_seccomp, install, all_threads, &raw const program),
+            _ => -1,
+        }
     };
-    Ok(match is {
-        Is::In(values) => {
-            values.iter().map(|&value| Ok(vec![compare(SeccompCmpOp::Eq, value)?])).collect::<Result<_, Error>>()?
-        }
-        Is::With { bits, value } => {
-            vec![vec![compare(SeccompCmpOp::MaskedEq(u64::from((!bits).cast_unsigned())), value)?]]
-        }
-        Is::Null => vec![vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?]],
-        Is::OwnProcess => vec![vec![compare(SeccompCmpOp::Eq, own)?]],
-        Is::OtherProcess => vec![vec![compare(SeccompCmpOp::Ne, own)?, compare(SeccompCmpOp::Ne, 0)?]],
-    })
+    match installed {
+        0 => Ok(()),
+        thread if thread > 0 => Err(FilterError::Thread(thread)),
+        _ => Err(FilterError::Refused(io::Error::last_os_error())),
+    }
 }

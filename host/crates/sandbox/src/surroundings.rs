@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, LazyLock};
 
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::Signal;
@@ -297,6 +298,15 @@ const ENOUGH: [(&ShellLimit, u64); 5] =
 pub fn processors() -> usize {
     static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *PROCESSORS
+}
+
+/// Returns a number of processors that this process can have at most, whatever a cgroup leaves it of them. Takes one
+/// system call.
+pub fn most_processors() -> usize {
+    let own = nix::unistd::Pid::from_raw(0);
+    let usable = sched_getaffinity(own).map(|set| (0..CpuSet::count()).filter(|&n| set.is_set(n) == Ok(true)).count());
+    // Machines with more processors than fit a set have no number here.
+    usable.unwrap_or_else(|_| processors())
 }
 
 /// Returns true if this machine may move memory to disk.

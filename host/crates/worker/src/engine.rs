@@ -7,12 +7,20 @@ use wasmtime::{
 
 use wasmpool_core::artifact::{EngineProfile, InstanceNeeds, TABLE_ELEMENTS};
 
-/// Returns the settings that compiled code depends on.
+/// Returns the settings of an engine that compiles.
 pub fn config(profile: EngineProfile) -> Config {
-    let mut config = Config::new();
+    let mut config = shared_config(profile);
     config
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_nan_canonicalization(profile.deterministic);
+    config
+}
+
+/// Returns the settings that compiling and running must agree on.
+fn shared_config(profile: EngineProfile) -> Config {
+    let mut config = Config::new();
+    config
         .consume_fuel(profile.fuel)
         .concurrency_support(profile.is_async())
         .wasm_component_model_async(profile.is_async())
@@ -21,7 +29,6 @@ pub fn config(profile: EngineProfile) -> Config {
         .wasm_gc(profile.collects())
         .wasm_exceptions(profile.collects())
         .memory_init_cow(true)
-        .cranelift_nan_canonicalization(profile.deterministic)
         .relaxed_simd_deterministic(profile.deterministic);
     if profile.fuel {
         config.operator_cost(costs());
@@ -88,7 +95,9 @@ pub fn for_worker(
     swap: bool,
     instances: u32,
 ) -> wasmtime::Result<Engine> {
-    let mut config = config(profile);
+    let mut config = shared_config(profile);
+    // A worker only loads what was compiled. A compiler takes some time to set up, and the process has no use for it.
+    config.enable_compiler(false);
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
         // Garbage-collected values and exceptions live in a memory of their own.

@@ -8,6 +8,10 @@ use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre as ComponentPre, Linker as ComponentLinker, ResourceType,
 };
 use wasmtime::{Engine, ImportType, InstancePre as CorePre, Linker as CoreLinker, Module};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::{cli, filesystem, random, sync};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::{I32Exit, p2};
 
 use super::WorkerSetup;
@@ -358,7 +362,9 @@ pub fn link_component(
         }
     }
     if uses_wasi {
+        let sockets = ty.imports(engine).any(|(name, _)| name.starts_with("wasi:sockets/"));
         match is_async {
+            false if !sockets => link_without_sockets(&mut linker),
             false => wasmtime_wasi::p2::add_to_linker_sync(&mut linker),
             true => wasmtime_wasi::p2::add_to_linker_async(&mut linker)
                 .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker)),
@@ -385,6 +391,25 @@ pub fn link_component(
         }
     }
     Ok(linker)
+}
+
+/// Links all of WASI 0.2 but its sockets, which are two fifths of it and which few tasks import. It would take a small
+/// task longer to have them linked than to be loaded.
+fn link_without_sockets(linker: &mut ComponentLinker<StoreState>) -> wasmtime::Result<()> {
+    type S = StoreState;
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_sync(linker)?;
+    let l = linker;
+    filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
+    sync::filesystem::types::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
+    random::insecure::add_to_linker::<S, WasiRandom>(l, S::random)?;
+    random::insecure_seed::add_to_linker::<S, WasiRandom>(l, S::random)?;
+    cli::exit::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::environment::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::terminal_input::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::terminal_output::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::terminal_stdin::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::terminal_stdout::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    cli::terminal_stderr::add_to_linker::<S, WasiCli>(l, S::cli)
 }
 
 /// Returns true if it imports interfaces of WASI 0.3, some of whose functions are async.

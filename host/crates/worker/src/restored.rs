@@ -18,8 +18,9 @@ const MOST: u32 = 8;
 /// Fuel of a call.
 const FUEL: u64 = 100_000;
 
-/// An engine for modules that are checked.
+/// Engines for modules that are checked: one that compiles them, and one like a worker's, which runs them.
 pub struct RestoringCheck {
+    compiling: Engine,
     engine: Engine,
 }
 
@@ -73,7 +74,8 @@ impl RestoringCheck {
     pub fn new() -> wasmtime::Result<RestoringCheck> {
         let needs = InstanceNeeds { memories: MOST, initial_memory: 0, tables: MOST, initial_table: 0 };
         let profile = EngineProfile { fuel: true, ..EngineProfile::default() };
-        Ok(RestoringCheck { engine: engine::for_worker(profile, Some(needs), false, 2)? })
+        let engine = engine::for_worker(profile, Some(needs), false, 2)?;
+        Ok(RestoringCheck { compiling: engine::compiling(profile)?, engine })
     }
 
     /// Makes calls of a core module's functions, chosen by `random`, which returns a number below the given one. After each, the
@@ -103,7 +105,9 @@ impl RestoringCheck {
         leave: Option<Leftover>,
         random: &mut dyn FnMut(u64) -> u64,
     ) -> wasmtime::Result<Verdict> {
-        let module = Module::from_binary(&self.engine, wasm)?;
+        let compiled = self.compiling.precompile_module(wasm)?;
+        // SAFETY: it is what the engine above has just compiled.
+        let module = unsafe { Module::deserialize(&self.engine, &compiled)? };
         let pre = Linker::new(&self.engine).instantiate_pre(&module)?;
         let subject = Subject { check: self, pre, limits: ItemLimits::default() };
         let functions: Vec<_> = module

@@ -24,6 +24,7 @@ use wasmpool_run::tell;
 use crate::contained;
 use crate::emulated;
 use wasmpool_core::artifact::EngineProfile;
+use wasmpool_core::layer::Layer;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
 use wasmpool_core::probe::{Probe, ProbeOutcome, ProbeTargets};
 use wasmpool_core::setting::SettingNames;
@@ -33,7 +34,7 @@ use wasmpool_ipc::lane::life::WorkerMessage;
 use wasmpool_ipc::messages::{StartWorker, WorkerSetup};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Unwatched, Wasm};
 use wasmpool_run::grants::{DirectoryGrant, Grants, OpenedGrants, PeerGrant};
-use wasmpool_run::spawn::{self, ChildProcess, ChildProgram};
+use wasmpool_run::spawn::{self, ChildProcess, ChildProgram, ChildRole};
 use wasmpool_sandbox::probes::list::{Attempt, ProbeRefusal, all};
 use wasmpool_sandbox::probes::{FOR_EVER, LEAKED, WITHOUT, layers};
 use wasmpool_sandbox::surroundings::ChildEnd;
@@ -162,6 +163,11 @@ fn start(
     probe: Option<Probe>,
 ) -> Result<Worker, Error> {
     let call = TaskCall { sandbox: mode, given: grants.given.clone(), ..TaskCall::default() };
+    // Without namespaces, a worker must not enter them early. While it loads, both ways are the same, so the other one
+    // is tried there.
+    let early = probe.as_ref().is_none_or(|probe| !probe.loading && !probe.without.contains(&Layer::Namespaces));
+    let outside = call.given.scratch.is_some() || !call.given.ports().is_empty() || mode == SandboxMode::Off;
+    let role = if early && !outside { ChildRole::SecludedWorker } else { ChildRole::Worker };
     let setup = wasmpool_ipc::memfd::of_json(
         c"setup",
         &WorkerSetup {
@@ -175,7 +181,7 @@ fn start(
     )?;
     let (control, theirs) = Control::pair()?;
     let (lane, fd) = HostLane::create(1 << 20)?;
-    let child = spawn::start(&spawn::ChildProgram::Own, spawn::ChildRole::Worker, theirs)?;
+    let child = spawn::start(&spawn::ChildProgram::Own, role, theirs)?;
     let mut fds = vec![fd.as_fd(), prepared.artifact.as_fd(), setup.as_fd()];
     fds.extend(grants.directories.iter().map(AsFd::as_fd));
     control.send(&StartWorker, &fds)?;

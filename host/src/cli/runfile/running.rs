@@ -28,7 +28,7 @@ use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::output::ProcessRecord;
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::PipeEnd;
-use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::stdio::Stdout;
 use wasmpool_run::supervisor::{Event, EventSender, Mailbox, SpareWorkers};
 use wasmpool_run::tell;
@@ -121,7 +121,8 @@ fn ready(
     let mut all = Vec::new();
     for (process, spec) in plan.processes.iter().zip(specs) {
         let of = |error: Error| of_process(&process.name, &error, spec);
-        let opened = spec.grants.grants().open(cache).map_err(Error::from).map_err(of)?;
+        let grants = spec.grants.grants();
+        let opened = grants.open(cache).map_err(Error::from).map_err(of)?;
         let OpenedGrants { mut given, directories } = opened;
         // A name is something granted, so `init` runs in each process and not once for all.
         given.shared.name = Some(process.name.clone());
@@ -146,7 +147,7 @@ fn ready(
             prepared,
             call,
             directories,
-            spares: SpareWorkers::new(ChildProgram::Own, room),
+            spares: SpareWorkers::new(ChildProgram::Own, ChildRole::of_worker(sandbox, &grants), room),
             function: spec.function.clone(),
             work,
             pipes: CommandPipes::default(),

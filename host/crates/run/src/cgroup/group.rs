@@ -1,7 +1,7 @@
 //! Creates, fills, changes and removes the cgroup of this process's children, as files and directories.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -73,9 +73,7 @@ impl Group {
     ///
     /// Nothing has changed where none could be created.
     pub fn make(may_move: bool, bounds: Bounds) -> Result<Group, NoCgroup> {
-        let read = |file: &'static str| {
-            fs::read_to_string(file).map_err(|e| NoCgroup::Unreadable { file, source: Arc::new(e) })
-        };
+        let read = |file: &'static str| text(file).map_err(|e| NoCgroup::Unreadable { file, source: Arc::new(e) });
         let own = place::own_cgroup(&read(MEMBERSHIP)?, &read("/proc/self/mountinfo")?)?;
         Group::make_in(&own, may_move, bounds, &is_marked)
     }
@@ -293,8 +291,17 @@ fn below(place: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
+/// Reads a file of `/proc`, with room for all of it: such a file does not tell its length, and would be read in many
+/// small pieces.
+fn text(file: &str) -> io::Result<String> {
+    const USUAL: usize = 16 << 10;
+    let mut text = String::with_capacity(USUAL);
+    File::open(file)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn home() -> Option<PathBuf> {
-    place::membership(&fs::read_to_string(MEMBERSHIP).ok()?).map(|(_, path)| path)
+    place::membership(&text(MEMBERSHIP).ok()?).map(|(_, path)| path)
 }
 
 fn is_marked(folder: &Path) -> bool {

@@ -25,7 +25,7 @@ pub use place::NoCgroup;
 use wasmpool_core::policy::TaskCall;
 use wasmpool_ipc::lane::region::FILE as LANE;
 use wasmpool_sandbox::ProcessLimits;
-use wasmpool_sandbox::surroundings::processors;
+use wasmpool_sandbox::surroundings::most_processors;
 
 /// Number of workers that may live at a time, and the memory that each may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,8 @@ impl Registry {
     fn bounds(&self) -> Bounds {
         /// Threads of a process, at most, and as many again for those that are ending while others start.
         const THREADS: u64 = 16;
-        let processors = processors();
+        // A bound that is not met may be too large; counting what is really usable delays each start of a run.
+        let processors = most_processors();
         let compiler = ProcessLimits::of_compiler(processors).with_the_kernels();
         let compiling = compiler.saturating_mul(self.most_compiling).saturating_add(self.made);
         let workers: u64 = self.claims.values().map(|workers| workers.count as u64).fold(0, u64::saturating_add);

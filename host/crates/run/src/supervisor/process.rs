@@ -93,9 +93,9 @@ pub struct SpareWorker {
 }
 
 impl SpareWorker {
-    fn start(program: &ChildProgram) -> io::Result<SpareWorker> {
+    fn start(program: &ChildProgram, role: ChildRole) -> io::Result<SpareWorker> {
         let (control, theirs) = Control::pair()?;
-        Ok(SpareWorker { child: spawn::start(program, ChildRole::Worker, theirs)?, control })
+        Ok(SpareWorker { child: spawn::start(program, role, theirs)?, control })
     }
 }
 
@@ -106,6 +106,8 @@ impl SpareWorker {
 #[derive(Clone, Debug)]
 pub struct SpareWorkers {
     program: ChildProgram,
+    /// The role in which the workers are started, which says what they may give up before they know their task.
+    role: ChildRole,
     stock: Arc<(Mutex<SpareStock>, Condvar)>,
     /// Declared after the processes, since they have to end before it is dropped.
     room: Arc<Room>,
@@ -121,8 +123,13 @@ struct SpareStock {
 
 impl SpareWorkers {
     /// Makes a source that keeps the room for its processes until all of them have ended.
-    pub fn new(program: ChildProgram, room: Room) -> SpareWorkers {
-        SpareWorkers { program, stock: Arc::default(), room: Arc::new(room) }
+    pub fn new(program: ChildProgram, role: ChildRole, room: Room) -> SpareWorkers {
+        SpareWorkers { program, role, stock: Arc::default(), room: Arc::new(room) }
+    }
+
+    /// Returns the role in which they are started.
+    pub fn role(&self) -> ChildRole {
+        self.role
     }
 
     /// Returns the room for all processes that come from here.
@@ -132,9 +139,10 @@ impl SpareWorkers {
 
     /// Makes a source and starts some workers now, on the calling thread: as many of `workers` as there are processors
     /// for.
-    pub fn started(program: ChildProgram, workers: usize, room: Room) -> SpareWorkers {
-        let spares = SpareWorkers::new(program, room);
-        spares.announce(workers.min(surroundings::processors()));
+    pub fn started(program: ChildProgram, role: ChildRole, workers: usize, room: Room) -> SpareWorkers {
+        let spares = SpareWorkers::new(program, role, room);
+        // To ask for the processors takes a dozen system calls, and delays the start of the only worker of a call.
+        spares.announce(if workers > 1 { workers.min(surroundings::processors()) } else { workers });
         spares.start();
         spares
     }
@@ -156,7 +164,7 @@ impl SpareWorkers {
             stock.to_come -= 1;
             stock.starting += 1;
             drop(stock);
-            let started = SpareWorker::start(&self.program);
+            let started = SpareWorker::start(&self.program, self.role);
             let mut stock = self.stock();
             stock.starting -= 1;
             match started {
@@ -195,7 +203,7 @@ impl SpareWorkers {
             if stock.to_come > 0 || stock.starting == 0 {
                 stock.to_come = stock.to_come.saturating_sub(1);
                 drop(stock);
-                return SpareWorker::start(&self.program);
+                return SpareWorker::start(&self.program, self.role);
             }
             stock = self.stock.1.wait(stock).unwrap_or_else(PoisonError::into_inner);
         }
