@@ -19,6 +19,32 @@ pub const RESTORE_ALL: &str = "restore";
 /// The same for comparing, of the core instance at a place among those that have words.
 pub const LOOK_AT: &str = "look";
 
+/// Functions of a component that imports something: the one that clears the handles which an item has left, and the one that
+/// says which number the next handle gets, or one of those after it.
+pub const CLEAR_HANDLES: &str = "clear-handles";
+pub const HANDLE_AT: &str = "handle-at";
+
+/// Names of the resources whose handles can be cleared, in the order of their kinds.
+const HANDLES: [&str; 9] = [
+    "input-stream",
+    "output-stream",
+    "pollable",
+    "error",
+    "descriptor",
+    "directory-entry-stream",
+    "network",
+    "tcp-socket",
+    "resolve-address-stream",
+];
+/// Number of bits in which a kind is said.
+pub const KIND_BITS: i64 = 4;
+pub const KIND_MASK: i64 = (1 << KIND_BITS) - 1;
+
+/// Returns the kind of handles of a resource with this name, which is not 0. `None` if they cannot be cleared.
+pub fn kind_of_handle(name: &str) -> Option<u32> {
+    HANDLES.iter().position(|handle| *handle == name).map(|at| at as u32 + 1)
+}
+
 /// Returns the name under which a core module exports a memory.
 pub fn memory(at: u32) -> String {
     format!("{PREFIX}memory{at}")

@@ -22,6 +22,8 @@ use wasmtime::component::{
 use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
 
 use crate::added;
+use crate::handles::LeftHandles;
+use crate::meter::Meter;
 use crate::pages::{self, PageMap};
 use crate::pristine::{PristineMemory, WrittenMemory};
 use crate::state::StoreState;
@@ -38,6 +40,8 @@ const MOST_WRITTEN: usize = 4096;
 const MOST_PAUSED: u32 = 1023;
 /// Number of restored items after which is looked whether the last one wrote to the pages that are put back.
 const LOOK_EVERY: u64 = 64;
+/// Number of handles by which instances are compared.
+const HANDLES_COMPARED: u32 = 70;
 /// Number of pages that may be put back in vain.
 const MOST_IN_VAIN: usize = 16;
 
@@ -63,10 +67,17 @@ pub struct Restorer {
 pub struct RestoreWay {
     globals: GlobalsWay,
     memories: MemoriesWay,
+    /// The functions of a component that clears the handles, and by which they are compared.
+    handles: Option<HandlesWay>,
     /// The function of a component by which instances are compared.
     look: Option<ComponentExportIndex>,
     /// Number of words by which they are compared, for each core instance that has some.
     words: Vec<u32>,
+}
+
+struct HandlesWay {
+    clear: ComponentExportIndex,
+    at: ComponentExportIndex,
 }
 
 enum GlobalsWay {
@@ -95,7 +106,9 @@ impl RestoreWay {
         };
         let memories = (0..*memories).map(|at| index(&added::whole_of_component(at))).collect::<Option<_>>()?;
         let memories = MemoriesWay::Component(memories);
-        Some(RestoreWay { globals, memories, look: index(added::LOOK_AT), words: words.clone() })
+        let handles = index(added::CLEAR_HANDLES).zip(index(added::HANDLE_AT));
+        let handles = handles.map(|(clear, at)| HandlesWay { clear, at });
+        Some(RestoreWay { globals, memories, handles, look: index(added::LOOK_AT), words: words.clone() })
     }
 
     /// Returns the way for a core module. `None` if it cannot be restored.
@@ -104,7 +117,8 @@ impl RestoreWay {
             return None;
         };
         let globals = if *globals { GlobalsWay::Core } else { GlobalsWay::None };
-        Some(RestoreWay { globals, memories: MemoriesWay::Core(*memories), look: None, words: words.clone() })
+        let memories = MemoriesWay::Core(*memories);
+        Some(RestoreWay { globals, memories, handles: None, look: None, words: words.clone() })
     }
 }
 
@@ -119,6 +133,8 @@ pub enum AnyInstance {
 pub struct RestorableInstance {
     /// The function that restores the global variables, if there are any.
     globals: Option<RestoreGlobals>,
+    /// The function that clears the handles, if there can be any.
+    clear: Option<ComponentTypedFunc<(u32, u32, u64), (u32,)>>,
     memories: Vec<WrittenMemory>,
     pristine: Rc<[PristineMemory]>,
     /// Number of page faults when the pages were last looked at, if it is known.
@@ -158,8 +174,8 @@ impl Restorer {
     /// Takes note of an instance that is dropped after an item, without having been prepared for being restored. It is like all
     /// others unless it asked the host for something while it was made, and `took` is the time that making it took, if that
     /// [is counted](Restorer::is_counting).
-    pub fn dropped(&mut self, store: &Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
-        let restorable = is_like_others && self.is_restorable(store);
+    pub fn dropped(&mut self, store: &mut Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
+        let restorable = is_like_others && self.left(store).is_some();
         self.worthwhile = restorable && self.wait == 0;
         if restorable {
             self.wait = self.wait.saturating_sub(1);
@@ -167,12 +183,24 @@ impl Restorer {
         }
     }
 
-    /// Returns true if nothing happened that cannot be undone since the instance was made.
-    fn is_restorable(&self, store: &Store<StoreState>) -> bool {
-        let state = store.data();
+    /// Takes note of a prepared instance that is dropped after an item, because that cannot be undone.
+    pub fn lost(&mut self, instance: &RestorableInstance) {
+        self.worthwhile = false;
+        if instance.restored == 0 {
+            self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
+            self.wait = self.pause;
+        }
+    }
+
+    /// Returns the handles that were left since the instance was made. `None` if anything happened that cannot be undone.
+    fn left(&self, store: &mut Store<StoreState>) -> Option<LeftHandles> {
+        let state = store.data_mut();
         // All that a core module can have of the host is in the state, which is made anew.
-        let left_nothing = matches!(self.way.memories, MemoriesWay::Core(_)) || !state.is_used();
-        left_nothing && !state.limiter.grew
+        match self.way.memories {
+            _ if state.limiter.grew => None,
+            MemoriesWay::Component(_) if state.is_used() => state.left_handles(),
+            _ => Some(LeftHandles::default()),
+        }
     }
 
     /// Returns true if the next instance that is made should be [prepared](Restorer::prepare).
@@ -227,7 +255,13 @@ impl Restorer {
             }
         }
         let left = store.data().limiter.left;
-        Ok(Some(RestorableInstance { globals, memories: written, pristine, faults, restored: 0, left }))
+        let clear = match (&self.way.handles, instance) {
+            (Some(HandlesWay { clear, .. }), AnyInstance::Component(instance)) => {
+                Some(instance.get_typed_func(&mut *store, clear)?)
+            }
+            _ => None,
+        };
+        Ok(Some(RestorableInstance { globals, clear, memories: written, pristine, faults, restored: 0, left }))
     }
 
     /// Saves the global variables of an instance. Returns what restores them.
@@ -281,12 +315,10 @@ impl Restorer {
         instance: &mut RestorableInstance,
         limits: &ItemLimits,
     ) -> bool {
-        self.worthwhile = self.is_restorable(store) && self.look(instance);
+        let left = self.left(store);
+        self.worthwhile = left.is_some_and(|left| instance.clear(store, left)) && self.look(instance);
         if !self.worthwhile {
-            if instance.restored == 0 {
-                self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
-                self.wait = self.pause;
-            }
+            self.lost(instance);
             return false;
         }
         self.pause = 0;
@@ -311,7 +343,7 @@ impl Restorer {
             instance.memories.iter().zip(&*instance.pristine).for_each(|(memory, pristine)| memory.give_back(pristine));
             return false;
         }
-        if store.data().is_used() {
+        if store.data().is_used() || store.data().is_invoked() {
             store.data_mut().renew(limits);
         }
         store.data_mut().limiter.left = instance.left;
@@ -347,7 +379,23 @@ impl Restorer {
                 }
             }
         }
+        for at in 0..HANDLES_COMPARED {
+            let restored = self.handle(store, instance, at)?;
+            if restored != self.handle(new_store, new, at)? {
+                return Ok(Some(Difference::Handle { at }));
+            }
+        }
         Ok(None)
+    }
+
+    /// Returns the number that the next handle gets, or the one that comes so much later. `None` if there are none.
+    fn handle(&self, store: &mut Store<StoreState>, instance: &AnyInstance, at: u32) -> wasmtime::Result<Option<u32>> {
+        let (AnyInstance::Component(instance), Some(HandlesWay { at: function, .. })) = (instance, &self.way.handles)
+        else {
+            return Ok(None);
+        };
+        let function = instance.get_typed_func::<(u32,), (u32,)>(&mut *store, function)?;
+        Ok(Some(function.call(store, (at,))?.0))
     }
 
     /// Returns a word of the global variables and tables of a core instance.
@@ -390,6 +438,23 @@ impl Restorer {
     }
 }
 
+impl RestorableInstance {
+    /// Clears the handles. Returns false if that is not possible.
+    fn clear(&self, store: &mut Store<StoreState>, left: LeftHandles) -> bool {
+        if left.is_untouched() {
+            return true;
+        }
+        let Some(clear) = &self.clear else {
+            return false;
+        };
+        // What the item has used up is not needed any more.
+        store.data().meter.reset(0);
+        let LeftHandles { slots, live, kinds } = left;
+        let cleared = Meter::during(store, |store| clear.call(store, (slots, live, kinds)));
+        matches!(cleared, Ok((1,)))
+    }
+}
+
 /// The first difference between a restored instance and a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -402,6 +467,10 @@ pub enum Difference {
         instance: usize,
         word: u32,
     },
+    /// The number that the next handle gets, or one of those after it.
+    Handle {
+        at: u32,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -411,6 +480,7 @@ impl fmt::Display for Difference {
             Difference::Word { instance, word } => {
                 write!(f, "word {word} of the global variables and tables of core instance {instance}")
             }
+            Difference::Handle { at } => write!(f, "the number of handle {at} of those that come next"),
         }
     }
 }

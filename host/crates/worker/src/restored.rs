@@ -141,7 +141,7 @@ impl RestoringCheck {
                 _ if !ended_well => false,
                 Some(restorable) => restorer.restore(&mut made.store, restorable, &subject.limits),
                 None => {
-                    restorer.dropped(&made.store, true, None);
+                    restorer.dropped(&mut made.store, true, None);
                     false
                 }
             };

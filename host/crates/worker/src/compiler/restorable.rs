@@ -7,6 +7,7 @@
 //! component defines, calls that wait, and components within it that have code of their own.
 
 mod component;
+mod handles;
 mod module;
 
 use super::is_component;

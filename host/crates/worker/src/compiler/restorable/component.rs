@@ -1,6 +1,8 @@
 //! A component with what restoring its instances takes: its core modules have it, and at the end one more core module is
-//! instantiated, whose functions call those of all core instances. They become functions of an instance that the component
-//! exports.
+//! instantiated, whose functions call those of all core instances, and another whose functions clear the handles
+//! (`handles.rs`). They become functions of an instance that the component exports.
+
+use std::collections::BTreeMap;
 
 use wasm_encoder::{
     Alias, BlockType, CanonicalFunctionSection, CanonicalOption as Encoded, CodeSection, Component,
@@ -14,6 +16,7 @@ use wasmparser::{
 };
 
 use super::super::sections::{COMPONENT, CORE_MODULE, sections};
+use super::handles::HandleClearing;
 use super::module::{self, Lists, RestorableModule};
 use super::{NotRestorable, RestorableTask};
 use crate::added;
@@ -53,10 +56,18 @@ const VALUES: u8 = 12;
 #[derive(Default)]
 struct ComponentIndices {
     modules: Vec<RestorableModule>,
+    /// Number of modules that were added.
+    added_modules: u32,
     core_instances: u32,
     core_functions: u32,
     core_memories: u32,
     types: u32,
+    /// The types that have a name because they are imported, or exported by something that is.
+    names: BTreeMap<u32, String>,
+    /// What drops handles of each kind that can be cleared.
+    clearing: HandleClearing,
+    /// True if something is imported, which may return handles.
+    imports: bool,
     functions: u32,
     instances: u32,
     /// The instances of core modules, each with its module.
@@ -98,7 +109,9 @@ impl ComponentIndices {
             START => return Err(NotRestorable::Start),
             IMPORTS => {
                 for import in entries::<wasmparser::ComponentImport<'_>>(data)? {
-                    self.external(import?.ty.kind())?;
+                    let import = import?;
+                    self.imports = true;
+                    self.external(import.ty.kind(), import.name.name)?;
                 }
             }
             EXPORTS => {
@@ -107,7 +120,7 @@ impl ComponentIndices {
                     if export.name.name == added::INSTANCE {
                         return Err(NotRestorable::NameTaken(added::INSTANCE));
                     }
-                    self.external(export.kind)?;
+                    self.external(export.kind, export.name.name)?;
                 }
             }
             VALUES => return Err(NotRestorable::Modules),
@@ -116,10 +129,13 @@ impl ComponentIndices {
         Ok(())
     }
 
-    fn external(&mut self, kind: ComponentExternalKind) -> Result<(), NotRestorable> {
+    fn external(&mut self, kind: ComponentExternalKind, name: &str) -> Result<(), NotRestorable> {
         match kind {
             ComponentExternalKind::Func => self.functions += 1,
-            ComponentExternalKind::Type => self.types += 1,
+            ComponentExternalKind::Type => {
+                self.names.insert(self.types, name.to_owned());
+                self.types += 1;
+            }
             ComponentExternalKind::Instance => self.instances += 1,
             ComponentExternalKind::Module | ComponentExternalKind::Component | ComponentExternalKind::Value => {
                 return Err(NotRestorable::Modules);
@@ -135,7 +151,7 @@ impl ComponentIndices {
             }
             ComponentAlias::CoreInstanceExport { kind: ExternalKind::Memory, .. } => self.core_memories += 1,
             ComponentAlias::CoreInstanceExport { .. } => {}
-            ComponentAlias::InstanceExport { kind, .. } => self.external(*kind)?,
+            ComponentAlias::InstanceExport { kind, name, .. } => self.external(*kind, name)?,
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types += 1,
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreType, .. } => {}
             ComponentAlias::Outer { .. } => return Err(NotRestorable::Modules),
@@ -147,7 +163,12 @@ impl ComponentIndices {
         match canonical {
             CanonicalFunction::Lift { options, .. } if !waits(options) => self.functions += 1,
             CanonicalFunction::Lower { options, .. } if !waits(options) => self.core_functions += 1,
-            CanonicalFunction::ResourceDrop { .. } => self.core_functions += 1,
+            CanonicalFunction::ResourceDrop { resource } => {
+                if let Some(name) = self.names.get(resource) {
+                    self.clearing.add(name, self.core_functions);
+                }
+                self.core_functions += 1;
+            }
             CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
                 return Err(NotRestorable::Resources);
             }
@@ -184,8 +205,9 @@ impl ComponentIndices {
     }
 
     /// Adds what restores an instance.
-    fn restore(&self, out: &mut Component) {
-        let mut added = Added::new(self);
+    fn restore(mut self, out: &mut Component) {
+        let clears = self.imports.then(|| self.clear(out));
+        let mut added = Added::new(&self);
         let with_globals: Vec<u32> = self.with_globals().collect();
         let with_words: Vec<u32> = self.with_words().map(|(instance, _)| instance).collect();
         // What has global variables has words.
@@ -195,7 +217,35 @@ impl ComponentIndices {
         for (at, (instance, memory)) in self.lists().enumerate() {
             added.list(at as u32, instance, memory);
         }
+        if let Some(instance) = clears {
+            added.clearing(instance);
+        }
         added.finish(out);
+    }
+
+    /// Adds what clears the handles. Returns the core instance that has its functions.
+    fn clear(&mut self, out: &mut Component) -> u32 {
+        let mut types = ComponentTypeSection::new();
+        types.resource(ValType::I32, None);
+        let mut made = CanonicalFunctionSection::new();
+        made.resource_new(self.types).resource_drop(self.types);
+        out.section(&types).section(&made);
+        out.section(&ModuleSection(&self.clearing.module()));
+        let mut instances = InstanceSection::new();
+        let given = self.clearing.given(self.core_functions);
+        instances.export_items(given.iter().map(|(name, function)| (name, ExportKind::Func, *function)));
+        instances
+            .instantiate(self.next_module(), [(HandleClearing::MODULE, ModuleArg::Instance(self.core_instances))]);
+        out.section(&instances);
+        self.types += 1;
+        self.core_functions += 2;
+        self.added_modules += 1;
+        self.core_instances += 2;
+        self.core_instances - 1
+    }
+
+    fn next_module(&self) -> u32 {
+        self.modules.len() as u32 + self.added_modules
     }
 }
 
@@ -220,6 +270,10 @@ impl<'a> Added<'a> {
         let number = |ty| ComponentValType::Primitive(ty);
         let place = [("instance", number(PrimitiveValType::U32)), ("at", number(PrimitiveValType::U32))];
         types.function().params(place).result(Some(number(PrimitiveValType::U64)));
+        let handles = [("slots", PrimitiveValType::U32), ("live", PrimitiveValType::U32), ("kinds", PrimitiveValType::U64)];
+        let handles = handles.map(|(name, ty)| (name, number(ty)));
+        types.function().params(handles).result(Some(number(PrimitiveValType::U32)));
+        types.function().params([("at", number(PrimitiveValType::U32))]).result(Some(number(PrimitiveValType::U32)));
         Added {
             of,
             aliases: ComponentAliasSection::new(),
@@ -240,7 +294,7 @@ impl<'a> Added<'a> {
         let names: Vec<String> = given.iter().map(u32::to_string).collect();
         let given = names.iter().zip(given).map(|(name, instance)| (&**name, ModuleArg::Instance(instance)));
         let mut instantiated = InstanceSection::new();
-        instantiated.instantiate(self.of.modules.len() as u32, given);
+        instantiated.instantiate(self.of.next_module(), given);
         out.section(&instantiated);
         if !with_globals.is_empty() {
             for (from, name) in [(added::SAVE, added::SAVE_ALL), (added::RESTORE, added::RESTORE_ALL)] {
@@ -262,6 +316,14 @@ impl<'a> Added<'a> {
         let put_back = self.core_function(instance, &added::put_back(memory));
         let options = [Encoded::Memory(index), Encoded::PostReturn(put_back)];
         self.lift(&added::whole_of_component(at), whole, self.of.types + 2, &options);
+    }
+
+    /// Adds the functions of this core instance that clear the handles, and that say which the next ones are.
+    fn clearing(&mut self, instance: u32) {
+        for (name, ty) in [(added::CLEAR_HANDLES, 4), (added::HANDLE_AT, 5)] {
+            let function = self.core_function(instance, name);
+            self.lift(name, function, self.of.types + ty, &[]);
+        }
     }
 
     /// Adds an alias of a function that a core instance exports, and returns its index.
@@ -349,7 +411,8 @@ fn check_within(wasm: &[u8]) -> Result<(), NotRestorable> {
             }
             IMPORTS => {
                 for import in entries::<wasmparser::ComponentImport<'_>>(data)? {
-                    ComponentIndices::default().external(import?.ty.kind())?;
+                    let import = import?;
+                    ComponentIndices::default().external(import.ty.kind(), import.name.name)?;
                 }
             }
             _ => {}
