@@ -11,15 +11,17 @@ pub const RESTORE: &str = "wasmpool:restore#restore";
 /// compared with a new one. Of an element of a table, it says whether it is null.
 pub const LOOK: &str = "wasmpool:restore#look";
 
-/// Instance that is added to the exports of a component, and its functions: those for the global variables of all core
-/// instances, and one for each memory, which returns the whole memory as a list.
+/// Instance that is added to the exports of a component, and its functions. There may be several of each kind, with a
+/// number behind its name: those for the global variables of all core instances of a component, and one for each memory,
+/// which returns the whole memory as a list.
 pub const INSTANCE: &str = "wasmpool-restore";
 pub const SAVE_ALL: &str = "save";
 pub const RESTORE_ALL: &str = "restore";
+pub const MEMORY: &str = "memory";
 /// The same for comparing, of the core instance at a place among those that have words.
 pub const LOOK_AT: &str = "look";
 
-/// Functions of a component that imports something: the one that clears the handles which an item has left, and the one that
+/// Functions of a component that calls others: the one that clears the handles which an item has left, and the one that
 /// says which number the next handle gets, or one of those after it.
 pub const CLEAR_HANDLES: &str = "clear-handles";
 pub const HANDLE_AT: &str = "handle-at";
@@ -61,9 +63,9 @@ pub fn put_back(at: u32) -> String {
     format!("{PREFIX}put-back{at}")
 }
 
-/// Returns the name of a component's function that returns a memory as a list.
-pub fn whole_of_component(at: u32) -> String {
-    format!("memory{at}")
+/// Returns the name of one of several functions of a component.
+pub fn nth(name: &str, nth: u32) -> String {
+    format!("{name}{nth}")
 }
 
 /// Returns true if the export of a core module was added.

@@ -67,12 +67,12 @@ pub struct Restorer {
 pub struct RestoreWay {
     globals: GlobalsWay,
     memories: MemoriesWay,
-    /// The functions of a component that clears the handles, and by which they are compared.
+    /// The functions of a component that clear the handles, and by which they are compared.
     handles: Option<HandlesWay>,
-    /// The function of a component by which instances are compared.
-    look: Option<ComponentExportIndex>,
-    /// Number of words by which they are compared, for each core instance that has some.
-    words: Vec<u32>,
+    /// The functions of a component by which instances are compared.
+    look: Vec<ComponentExportIndex>,
+    /// Number of words of each core instance that has some, for each of these functions.
+    words: Vec<Vec<u32>>,
 }
 
 struct HandlesWay {
@@ -82,7 +82,8 @@ struct HandlesWay {
 
 enum GlobalsWay {
     None,
-    Component { save: ComponentExportIndex, restore: ComponentExportIndex },
+    /// The functions that save them, and those that restore them.
+    Component(Vec<(ComponentExportIndex, ComponentExportIndex)>),
     Core,
 }
 
@@ -99,16 +100,17 @@ impl RestoreWay {
             return None;
         };
         let instance = component.get_export_index(None, added::INSTANCE)?;
-        let index = |name: &str| component.get_export_index(Some(&instance), name);
-        let globals = match globals {
-            true => GlobalsWay::Component { save: index(added::SAVE_ALL)?, restore: index(added::RESTORE_ALL)? },
-            false => GlobalsWay::None,
-        };
-        let memories = (0..*memories).map(|at| index(&added::whole_of_component(at))).collect::<Option<_>>()?;
+        let index = |name: &str, nth: u32| component.get_export_index(Some(&instance), &added::nth(name, nth));
+        let both = |nth| index(added::SAVE_ALL, nth).zip(index(added::RESTORE_ALL, nth));
+        let globals = GlobalsWay::Component((0..*globals).map(both).collect::<Option<_>>()?);
+        let memories = (0..*memories).map(|nth| index(added::MEMORY, nth)).collect::<Option<_>>()?;
         let memories = MemoriesWay::Component(memories);
-        let handles = index(added::CLEAR_HANDLES).zip(index(added::HANDLE_AT));
+        let look = (0..words.len() as u32).map(|nth| index(added::LOOK_AT, nth)).collect::<Option<_>>()?;
+        let handles = index(added::CLEAR_HANDLES, 0).zip(index(added::HANDLE_AT, 0));
+        // Where several components have handles, nothing tells which of them has which.
+        let handles = handles.filter(|_| index(added::CLEAR_HANDLES, 1).is_none());
         let handles = handles.map(|(clear, at)| HandlesWay { clear, at });
-        Some(RestoreWay { globals, memories, handles, look: index(added::LOOK_AT), words: words.clone() })
+        Some(RestoreWay { globals, memories, handles, look, words: words.clone() })
     }
 
     /// Returns the way for a core module. `None` if it cannot be restored.
@@ -116,9 +118,9 @@ impl RestoreWay {
         let Renewal::InPlace { memories, globals, words } = renewal else {
             return None;
         };
-        let globals = if *globals { GlobalsWay::Core } else { GlobalsWay::None };
+        let globals = if *globals > 0 { GlobalsWay::Core } else { GlobalsWay::None };
         let memories = MemoriesWay::Core(*memories);
-        Some(RestoreWay { globals, memories, handles: None, look: None, words: words.clone() })
+        Some(RestoreWay { globals, memories, handles: None, look: Vec::new(), words: words.clone() })
     }
 }
 
@@ -131,8 +133,8 @@ pub enum AnyInstance {
 
 /// What restoring an instance takes.
 pub struct RestorableInstance {
-    /// The function that restores the global variables, if there are any.
-    globals: Option<RestoreGlobals>,
+    /// The functions that restore the global variables.
+    globals: Vec<RestoreGlobals>,
     /// The function that clears the handles, if there can be any.
     clear: Option<ComponentTypedFunc<(u32, u32, u64), (u32,)>>,
     memories: Vec<WrittenMemory>,
@@ -265,19 +267,23 @@ impl Restorer {
     }
 
     /// Saves the global variables of an instance. Returns what restores them.
-    fn save(&self, store: &mut Store<StoreState>, instance: &AnyInstance) -> wasmtime::Result<Option<RestoreGlobals>> {
-        Ok(match (&self.way.globals, instance) {
-            (GlobalsWay::None, _) => None,
-            (GlobalsWay::Component { save, restore, .. }, AnyInstance::Component(instance)) => {
-                instance.get_typed_func::<(), ()>(&mut *store, save)?.call(&mut *store, ())?;
-                Some(RestoreGlobals::Component(instance.get_typed_func(&mut *store, restore)?))
+    fn save(&self, store: &mut Store<StoreState>, instance: &AnyInstance) -> wasmtime::Result<Vec<RestoreGlobals>> {
+        let mut restore = Vec::new();
+        match (&self.way.globals, instance) {
+            (GlobalsWay::None, _) => {}
+            (GlobalsWay::Component(functions), AnyInstance::Component(instance)) => {
+                for (save, function) in functions {
+                    instance.get_typed_func::<(), ()>(&mut *store, save)?.call(&mut *store, ())?;
+                    restore.push(RestoreGlobals::Component(instance.get_typed_func(&mut *store, function)?));
+                }
             }
             (GlobalsWay::Core, AnyInstance::Core(instance)) => {
                 instance.get_typed_func::<(), ()>(&mut *store, added::SAVE)?.call(&mut *store, ())?;
-                Some(RestoreGlobals::Core(instance.get_typed_func(&mut *store, added::RESTORE)?))
+                restore.push(RestoreGlobals::Core(instance.get_typed_func(&mut *store, added::RESTORE)?));
             }
             _ => return Err(other_kind()),
-        })
+        }
+        Ok(restore)
     }
 
     /// Returns where the memories of an instance are, and how many bytes they have.
@@ -322,9 +328,7 @@ impl Restorer {
             return false;
         }
         self.pause = 0;
-        if let Some(globals) = &instance.globals
-            && globals.call(store).is_err()
-        {
+        if instance.globals.iter().any(|globals| globals.call(store).is_err()) {
             return false;
         }
         instance.restored += 1;
@@ -371,11 +375,16 @@ impl Restorer {
                 return Ok(Some(Difference::Memory { memory: nth, byte: byte.unwrap_or(restored.len().min(len)) }));
             }
         }
-        for (nth, words) in self.way.words.iter().enumerate() {
-            for word in 0..*words {
-                let restored = self.word(store, instance, nth as u32, word)?;
-                if restored != self.word(new_store, new, nth as u32, word)? {
-                    return Ok(Some(Difference::Word { instance: nth, word }));
+        let of_function = |(function, words): (usize, &Vec<u32>)| {
+            let instances = words.iter().enumerate();
+            instances.map(move |(nth, words)| (function, nth as u32, *words)).collect::<Vec<_>>()
+        };
+        let all = self.way.words.iter().enumerate().flat_map(of_function).enumerate();
+        for (instance_nth, (function, nth, words)) in all {
+            for word in 0..words {
+                let restored = self.word(store, instance, (function, nth), word)?;
+                if restored != self.word(new_store, new, (function, nth), word)? {
+                    return Ok(Some(Difference::Word { instance: instance_nth, word }));
                 }
             }
         }
@@ -398,15 +407,16 @@ impl Restorer {
         Ok(Some(function.call(store, (at,))?.0))
     }
 
-    /// Returns a word of the global variables and tables of a core instance.
+    /// Returns a word of the global variables and tables of a core instance, which is the one at this place of the function
+    /// at this place.
     fn word(
         &self,
         store: &mut Store<StoreState>,
         instance: &AnyInstance,
-        nth: u32,
+        (function, nth): (usize, u32),
         word: u32,
     ) -> wasmtime::Result<u64> {
-        match (instance, &self.way.look) {
+        match (instance, self.way.look.get(function)) {
             (AnyInstance::Component(instance), Some(look)) => {
                 let look = instance.get_typed_func::<(u32, u32), (u64,)>(&mut *store, look)?;
                 Ok(look.call(store, (nth, word))?.0)

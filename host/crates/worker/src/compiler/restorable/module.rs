@@ -20,6 +20,10 @@ pub struct RestorableModule {
     pub globals: bool,
     /// Number of words by which its global variables and tables are compared.
     pub words: u32,
+    /// True if it has a memory without a page, which is left as it is.
+    pub has_empty: bool,
+    /// True if its code may grow a memory.
+    pub grows: bool,
 }
 
 /// Whether a module gets functions that return its memories as lists.
@@ -31,10 +35,14 @@ pub enum Lists {
 
 /// Returns the module with what restoring its instances takes.
 pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRestorable> {
-    let found = ModuleFacts::of(wasm)?;
+    let mut found = ModuleFacts::of(wasm)?;
     for (_, memory) in &found.memories {
-        check(memory, lists)?;
+        check(memory)?;
     }
+    let all = found.memories.len();
+    // There would be no place to write where the list begins.
+    found.memories.retain(|(_, memory)| memory.initial > 0 || lists == Lists::No);
+    let has_empty = found.memories.len() < all;
     let mut added = Additions::default();
     let variables = found.variables()?;
     if !variables.is_empty() {
@@ -54,16 +62,14 @@ pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRest
     }
     let wasm = added.in_module(wasm).ok_or(NotRestorable::Unread)?;
     let memories = found.memories.iter().map(|(memory, _)| *memory).collect();
-    Ok(RestorableModule { wasm, memories, globals: !variables.is_empty(), words })
+    Ok(RestorableModule { wasm, memories, globals: !variables.is_empty(), words, has_empty, grows: found.grows })
 }
 
-fn check(memory: &MemoryType, lists: Lists) -> Result<(), NotRestorable> {
+fn check(memory: &MemoryType) -> Result<(), NotRestorable> {
     let misfit = match memory {
         MemoryType { shared: true, .. } => MemoryMisfit::Shared,
         MemoryType { memory64: true, .. } => MemoryMisfit::Wide,
         MemoryType { page_size_log2: Some(_), .. } => MemoryMisfit::PageSize,
-        // There would be no place to write where the list begins.
-        MemoryType { initial: 0, .. } if lists == Lists::Yes => MemoryMisfit::Empty,
         _ => return Ok(()),
     };
     Err(NotRestorable::Memory(misfit))
@@ -80,6 +86,8 @@ struct ModuleFacts {
     /// Number of memories, and those that the module defines.
     all_memories: u32,
     memories: Vec<(u32, MemoryType)>,
+    /// True if its code may grow a memory.
+    grows: bool,
     /// Number of tables, and those that the module defines, with the number of elements of each.
     all_tables: u32,
     tables: Vec<(u32, u32)>,
@@ -144,7 +152,9 @@ impl ModuleFacts {
             }
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
-                    allow(&operator?)?;
+                    let operator = operator?;
+                    self.grows |= matches!(operator, Operator::MemoryGrow { .. });
+                    allow(&operator)?;
                 }
             }
             _ => {}
