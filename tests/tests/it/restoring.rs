@@ -169,7 +169,10 @@ fn the_numbers_of_handles_tell_nothing_of_the_items_before() {
       (i32.mul (call $in) (i32.const 100)) (i32.add (i32.mul (call $out) (i32.const 10)) (call $err)))))";
     always_returns("124", all);
     // The first of two is dropped, and one of two more.
-    always_returns("2", "(local.set $a (call $out)) (local.set $b (call $err)) (call $drop-out (local.get $a)) (i64.extend_i32_u (local.get $b))");
+    always_returns(
+        "2",
+        "(local.set $a (call $out)) (local.set $b (call $err)) (call $drop-out (local.get $a)) (i64.extend_i32_u (local.get $b))",
+    );
     // All are dropped, the first one first, so that the last one's place would be the next one's.
     always_returns(
         "1",
@@ -286,8 +289,7 @@ fn a_component_that_exits_gets_a_new_instance_and_one_that_returns_is_restored()
 
 #[test]
 fn components_within_a_task_are_restored_as_well() {
-    let output = verified(&wat(
-        r#"(component
+    let output = verified(&wat(r#"(component
           (component $a
             (core module $m (memory 1) (memory 0) (global $n (mut i64) (i64.const 0))
               (func (export "add") (param i64) (result i64)
@@ -306,8 +308,7 @@ fn components_within_a_task_are_restored_as_well() {
               (drop (call $one (local.get 0)))
               (i64.add (i64.load (i32.const 0)) (i64.add (call $one (i64.const 1)) (call $other (i64.const 10))))))
           (core instance $m (instantiate $m (with "a" (instance (export "one" (func $one)) (export "other" (func $other))))))
-          (func (export "f") (param "n" s64) (result s64) (canon lift (core func $m "f"))))"#,
-    ));
+          (func (export "f") (param "n" s64) (result s64) (canon lift (core func $m "f"))))"#));
     let input: String = (0..400).map(|item| format!("{item}\n")).collect();
     let output = output.input(input).run().exits(0);
     let wanted: String = (0..400).map(|item| format!("{}\n", 1000 + item + 1 + 2 + 10 + 1)).collect();

@@ -290,7 +290,7 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
     let linker = link_component(&engine, &component, call, is_async)?;
     let pre = linker.instantiate_pre(&component)?;
     let function = index(&component, export)?;
-    let restore = if is_restored(call) { RestoreWay::of_component(&component, renewal) } else { None };
+    let restore = if is_restored(call) { RestoreWay::of_component(&component, renewal, export) } else { None };
     if call.command.is_some() {
         let pre = InstanceMaker::Component { pre, function, init: None };
         return Ok(LinkedTask { is_async, ..LinkedTask::command(engine, pre, restore) });
@@ -605,9 +605,10 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     }
     let pre = linker.instantiate_pre(&module)?;
     let exports = exports::of_module(&module);
-    let restore = if is_restored(call) { RestoreWay::of_core(&meta.renewal) } else { None };
+    let restore = |name: &str| if is_restored(call) { RestoreWay::of_core(&meta.renewal, name) } else { None };
     if call.command.is_some() {
         let function = exports::command(&exports)?.name.clone();
+        let restore = restore(&function);
         let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
         return Ok(LinkedTask::command(engine, pre, restore));
     }
@@ -626,6 +627,7 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
+    let restore = restore(&function);
     Ok(LinkedTask {
         engine,
         pre: InstanceMaker::Core { pre, function, shapes, results, reactor },

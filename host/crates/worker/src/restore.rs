@@ -22,6 +22,7 @@ use wasmtime::component::{
 use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
 
 use crate::added;
+use crate::exports::TaskExport;
 use crate::handles::LeftHandles;
 use crate::meter::Meter;
 use crate::pages::{self, PageMap};
@@ -94,15 +95,17 @@ enum MemoriesWay {
 }
 
 impl RestoreWay {
-    /// Returns the way for a component. `None` if it cannot be restored.
-    pub fn of_component(component: &Component, renewal: &Renewal) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words } = renewal else {
+    /// Returns the way for a component of which this function is called. `None` if it cannot be restored.
+    pub fn of_component(component: &Component, renewal: &Renewal, export: &TaskExport) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
             return None;
         };
         let instance = component.get_export_index(None, added::INSTANCE)?;
         let index = |name: &str, nth: u32| component.get_export_index(Some(&instance), &added::nth(name, nth));
         let both = |nth| index(added::SAVE_ALL, nth).zip(index(added::RESTORE_ALL, nth));
-        let globals = GlobalsWay::Component((0..*globals).map(both).collect::<Option<_>>()?);
+        let keeps = export.interface.is_none() && keeping.contains(&export.name);
+        let globals = if keeps { 0 } else { *globals };
+        let globals = GlobalsWay::Component((0..globals).map(both).collect::<Option<_>>()?);
         let memories = (0..*memories).map(|nth| index(added::MEMORY, nth)).collect::<Option<_>>()?;
         let memories = MemoriesWay::Component(memories);
         let look = (0..words.len() as u32).map(|nth| index(added::LOOK_AT, nth)).collect::<Option<_>>()?;
@@ -113,12 +116,12 @@ impl RestoreWay {
         Some(RestoreWay { globals, memories, handles, look, words: words.clone() })
     }
 
-    /// Returns the way for a core module. `None` if it cannot be restored.
-    pub fn of_core(renewal: &Renewal) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words } = renewal else {
+    /// Returns the way for a core module of which the function with this name is called. `None` if it cannot be restored.
+    pub fn of_core(renewal: &Renewal, export: &str) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
             return None;
         };
-        let globals = if *globals > 0 { GlobalsWay::Core } else { GlobalsWay::None };
+        let globals = if *globals > 0 && !keeping.contains(export) { GlobalsWay::Core } else { GlobalsWay::None };
         let memories = MemoriesWay::Core(*memories);
         Some(RestoreWay { globals, memories, handles: None, look: Vec::new(), words: words.clone() })
     }

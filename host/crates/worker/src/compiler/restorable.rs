@@ -9,7 +9,10 @@
 mod additions;
 mod component;
 mod handles;
+mod keeping;
 mod module;
+
+use std::collections::BTreeSet;
 
 use super::is_component;
 
@@ -23,6 +26,8 @@ pub struct RestorableTask {
     /// Number of words by which the global variables and tables of each core instance that has some are compared, for each
     /// function that returns them.
     pub words: Vec<Vec<u32>>,
+    /// Names of exported functions that change no global variable.
+    pub keeping: BTreeSet<String>,
 }
 
 /// Returns the task with what restoring its instances takes.
@@ -40,6 +45,7 @@ pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
                 globals: u32::from(module.globals),
                 words: Some(vec![module.words]).filter(|_| module.words > 0).into_iter().collect(),
                 wasm: module.wasm,
+                keeping: module.keeping,
             })
         }
     }

@@ -254,4 +254,3 @@ fn all(with_globals: &[u32], with_words: &[u32]) -> Module {
     module.section(&types).section(&imports).section(&functions).section(&exports).section(&codes);
     module
 }
-

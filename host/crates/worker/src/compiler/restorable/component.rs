@@ -19,8 +19,8 @@ use crate::added;
 
 /// Returns the component with what restoring its instances takes.
 pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
-    let (wasm, Functions { memories, globals, words, .. }) = with_functions(wasm)?;
-    Ok(RestorableTask { wasm, memories, globals, words })
+    let (wasm, Functions { memories, globals, words, keeping, .. }) = with_functions(wasm)?;
+    Ok(RestorableTask { wasm, memories, globals, words, keeping })
 }
 
 /// The functions that were added to a component, by which an instance of it is restored, with all within it.
@@ -34,6 +34,8 @@ pub struct Functions {
     pub handles: u32,
     /// Number of words of each core instance that has some, for each function that returns them.
     pub words: Vec<Vec<u32>>,
+    /// Names of its own functions that change no global variable.
+    keeping: BTreeSet<String>,
     /// Number of components that have functions of their own which can be called, or that call others.
     callers: u32,
     /// True if a handle may be passed to one of them.
@@ -98,6 +100,11 @@ pub struct ComponentIndices {
     /// True if it calls functions that are not its own, which may return handles.
     lowers: bool,
     lifts: bool,
+    /// The core functions that core instances export: the instance, and the name.
+    core_exports: BTreeMap<u32, (u32, String)>,
+    /// The functions that change no global variable, and the names under which they are exported.
+    keeps: BTreeSet<u32>,
+    keeping: BTreeSet<String>,
     /// True if a handle may be passed to one of its functions.
     takes_handles: bool,
     /// The instances of core modules, each with its module.
@@ -154,6 +161,9 @@ impl ComponentIndices {
                     if export.name.name == added::INSTANCE {
                         return Err(NotRestorable::NameTaken(added::INSTANCE));
                     }
+                    if export.kind == ComponentExternalKind::Func && self.keeps.contains(&export.index) {
+                        self.keeping.insert(export.name.name.to_owned());
+                    }
                     // An exported type is another one with the same values.
                     if export.kind == ComponentExternalKind::Type && self.plain.contains(&export.index) {
                         self.plain.insert(self.types);
@@ -184,7 +194,12 @@ impl ComponentIndices {
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), NotRestorable> {
         match alias {
-            ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func | ExternalKind::FuncExact, .. } => {
+            ComponentAlias::CoreInstanceExport {
+                kind: ExternalKind::Func | ExternalKind::FuncExact,
+                instance_index,
+                name,
+            } => {
+                self.core_exports.insert(self.core_functions, (*instance_index, (*name).to_owned()));
                 self.core_functions += 1;
             }
             ComponentAlias::CoreInstanceExport { kind: ExternalKind::Memory, .. } => self.core_memories += 1,
@@ -239,7 +254,10 @@ impl ComponentIndices {
 
     fn canonical(&mut self, canonical: &CanonicalFunction) -> Result<(), NotRestorable> {
         match canonical {
-            CanonicalFunction::Lift { options, type_index, .. } if !waits(options) => {
+            CanonicalFunction::Lift { options, type_index, core_func_index } if !waits(options) => {
+                if !calls_more(options) && self.keeps_globals(*core_func_index) {
+                    self.keeps.insert(self.functions);
+                }
                 self.functions += 1;
                 self.lifts = true;
                 self.takes_handles |= !self.plain.contains(type_index);
@@ -260,6 +278,16 @@ impl ComponentIndices {
             _ => return Err(NotRestorable::Waits),
         }
         Ok(())
+    }
+
+    /// Returns true if it is known that a core function changes no global variable.
+    fn keeps_globals(&self, function: u32) -> bool {
+        let Some((instance, name)) = self.core_exports.get(&function) else {
+            return false;
+        };
+        let module = self.instantiated.iter().find(|(instantiated, _)| instantiated == instance);
+        let module = module.and_then(|(_, module)| self.module(*module));
+        module.is_some_and(|module| module.keeping.contains(name))
     }
 
     fn module(&self, index: u32) -> Option<&RestorableModule> {
@@ -311,7 +339,8 @@ impl ComponentIndices {
         if callers > 1 && takes_handles {
             return Err(NotRestorable::PassesHandles);
         }
-        let mut functions = Functions { callers, takes_handles, ..Functions::default() };
+        let keeping = std::mem::take(&mut self.keeping);
+        let mut functions = Functions { callers, takes_handles, keeping, ..Functions::default() };
         if callers > 0 {
             let clears = self.lowers.then(|| Additions::clear(&mut self, out));
             Additions::add(&self, clears, &mut functions, out);
@@ -323,6 +352,11 @@ impl ComponentIndices {
 /// Returns true if a function is called asynchronously.
 fn waits(options: &[CanonicalOption]) -> bool {
     options.iter().any(|option| matches!(option, CanonicalOption::Async | CanonicalOption::Callback(_)))
+}
+
+/// Returns true if other functions of the component are called with a function, for its arguments or after it.
+fn calls_more(options: &[CanonicalOption]) -> bool {
+    options.iter().any(|option| matches!(option, CanonicalOption::Realloc(_) | CanonicalOption::PostReturn(_)))
 }
 
 fn entries<'a, T: FromReader<'a>>(section: &'a [u8]) -> Result<SectionLimited<'a, T>, NotRestorable> {

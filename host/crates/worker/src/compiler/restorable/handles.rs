@@ -95,7 +95,13 @@ impl HandleClearing {
             while_left(code, LEFT, |code| {
                 code.i32_const(0).call(MAKE).local_tee(PLACE);
                 code.local_get(SLOTS).i32_gt_u().if_(BlockType::Empty).i32_const(0).return_().end();
-                code.local_get(TAKEN).i64_const(1).local_get(PLACE).i64_extend_i32_u().i64_shl().i64_or().local_set(TAKEN);
+                code.local_get(TAKEN)
+                    .i64_const(1)
+                    .local_get(PLACE)
+                    .i64_extend_i32_u()
+                    .i64_shl()
+                    .i64_or()
+                    .local_set(TAKEN);
             });
         };
         code.local_get(SLOTS).local_get(LIVE).i32_sub().local_set(LEFT);

@@ -1,13 +1,16 @@
 //! A core module with what restoring its instances takes. Nothing but entries at the ends of its sections is added, so all
 //! indices stay as they are.
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::{
     BlockType, ConstExpr, Encode, ExportKind, Function, GlobalType, HeapType, Ieee32, Ieee64, InstructionSink, MemArg,
     Module, RawSection, ValType,
 };
-use wasmparser::{GlobalType as ParsedGlobal, MemoryType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, GlobalType as ParsedGlobal, MemoryType, Operator, Parser, Payload, TypeRef};
 
 use super::super::sections::{AddedEntries, sections};
+use super::keeping::GlobalChanges;
 use super::{MemoryMisfit, NotRestorable};
 use crate::added;
 
@@ -24,6 +27,8 @@ pub struct RestorableModule {
     pub has_empty: bool,
     /// True if its code may grow a memory.
     pub grows: bool,
+    /// The exported functions that change no global variable.
+    pub keeping: BTreeSet<String>,
 }
 
 /// Whether a module gets functions that return its memories as lists.
@@ -62,7 +67,8 @@ pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRest
     }
     let wasm = added.in_module(wasm).ok_or(NotRestorable::Unread)?;
     let memories = found.memories.iter().map(|(memory, _)| *memory).collect();
-    Ok(RestorableModule { wasm, memories, globals: !variables.is_empty(), words, has_empty, grows: found.grows })
+    let (globals, keeping) = (!variables.is_empty(), found.changes.keeping());
+    Ok(RestorableModule { wasm, memories, globals, words, has_empty, grows: found.grows, keeping })
 }
 
 fn check(memory: &MemoryType) -> Result<(), NotRestorable> {
@@ -88,6 +94,7 @@ struct ModuleFacts {
     memories: Vec<(u32, MemoryType)>,
     /// True if its code may grow a memory.
     grows: bool,
+    changes: GlobalChanges,
     /// Number of tables, and those that the module defines, with the number of elements of each.
     all_tables: u32,
     tables: Vec<(u32, u32)>,
@@ -112,7 +119,10 @@ impl ModuleFacts {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     match import?.ty {
-                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                            self.functions += 1;
+                            self.changes.imported += 1;
+                        }
                         TypeRef::Global(_) => self.globals += 1,
                         TypeRef::Memory(_) => self.all_memories += 1,
                         TypeRef::Table(_) => self.all_tables += 1,
@@ -145,15 +155,21 @@ impl ModuleFacts {
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    if added::is_added(export?.name) {
+                    let export = export?;
+                    if added::is_added(export.name) {
                         return Err(NotRestorable::NameTaken(added::PREFIX));
+                    }
+                    if export.kind == ExternalKind::Func {
+                        self.changes.export(export.name, export.index);
                     }
                 }
             }
             Payload::CodeSectionEntry(body) => {
+                self.changes.begin();
                 for operator in body.get_operators_reader()? {
                     let operator = operator?;
                     self.grows |= matches!(operator, Operator::MemoryGrow { .. });
+                    self.changes.read(&operator);
                     allow(&operator)?;
                 }
             }
