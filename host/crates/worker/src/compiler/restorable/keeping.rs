@@ -404,4 +404,76 @@ mod tests {
         );
         assert_eq!(found, ["e", "f", "returns"]);
     }
+
+    /// Writes statements of a function that these bytes choose, at this depth of blocks.
+    fn statements(choices: &mut std::vec::IntoIter<u8>, depth: u32, out: &mut String) {
+        // Each condition takes another bit of the argument.
+        const BIT: &str = "(i32.and (local.tee $p (i32.rotr (local.get $p) (i32.const 1))) (i32.const 1))";
+        while let Some(choice) = choices.next() {
+            let target = u32::from(choices.next().unwrap_or(0)) % (depth + 1);
+            match choice % 16 {
+                0..=3 => *out += RAISE,
+                4 => *out += "(global.set $sp (i32.add (local.get $x) (i32.const 32)))",
+                5 => *out += "(local.set $x (i32.const 4000))",
+                6 => *out += "(call $changes)",
+                7 => *out += "(call $fine)",
+                8 => *out += "(call $changes) unreachable",
+                9 => *out += &format!("(br {target})"),
+                10 => *out += &format!("(br_if {target} {BIT})"),
+                11 => *out += &format!("(br_table {target} 0 {BIT})"),
+                12 => *out += "(return)",
+                13 if depth < 5 => {
+                    *out += &format!("(if {BIT} (then ");
+                    statements(choices, depth + 1, out);
+                    if target % 2 == 0 {
+                        *out += ") (else ";
+                        statements(choices, depth + 1, out);
+                    }
+                    *out += "))";
+                }
+                14 if depth < 5 => {
+                    *out += if target % 3 == 0 { "(loop " } else { "(block " };
+                    statements(choices, depth + 1, out);
+                    *out += ")";
+                }
+                _ if depth > 0 => return,
+                _ => *out += "nop ",
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_function_that_is_said_to_change_nothing_changes_nothing(
+            choices in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            raises: bool,
+        ) {
+            let mut body = String::new();
+            statements(&mut choices.into_iter(), 0, &mut body);
+            let end = if raises { RAISE } else { "" };
+            let text = format!(
+                r#"(export "sp" (global $sp)) (export "g" (global $g))
+                   (func $changes (global.set $g (i32.const 1)))
+                   (func $fine (local $x i32) {LOWER} {RAISE})
+                   (func (export "f") (param $p i32) (local $x i32) {LOWER} {body} {end})"#
+            );
+            if keeping(&text).is_empty() {
+                return Ok(());
+            }
+            let mut config = wasmtime::Config::new();
+            let engine = wasmtime::Engine::new(config.consume_fuel(true)).expect("an engine");
+            let globals = "(global $sp (mut i32) (i32.const 4096)) (global $g (mut i32) (i32.const 0))";
+            let module = wasmtime::Module::new(&engine, format!("(module {globals} {text})")).expect("a module");
+            for argument in [0, -1, 0x5555_5555, 0x1234_5678, 0x3333_3333] {
+                let mut store = wasmtime::Store::new(&engine, ());
+                store.set_fuel(10_000).expect("fuel is counted");
+                let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("an instance");
+                let function = instance.get_typed_func::<i32, ()>(&mut store, "f").expect("it is exported");
+                if function.call(&mut store, argument).is_ok() {
+                    let mut value = |name| instance.get_global(&mut store, name).expect("a variable").get(&mut store).i32();
+                    proptest::prop_assert_eq!((value("sp"), value("g")), (Some(4096), Some(0)), "{}", text);
+                }
+            }
+        }
+    }
 }
