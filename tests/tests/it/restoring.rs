@@ -304,17 +304,22 @@ fn components_within_a_task_are_restored_as_well() {
                 (i64.add (global.get $n) (i64.load (i32.const 8)))))
             (core instance $m (instantiate $m))
             (func (export "add") (param "n" s64) (result s64) (canon lift (core func $m "add"))))
+          (component $b
+            (import "one" (func $one (param "n" s64) (result s64)))
+            (import "other" (func $other (param "n" s64) (result s64)))
+            (core func $one (canon lower (func $one))) (core func $other (canon lower (func $other)))
+            (core module $m (import "a" "one" (func $one (param i64) (result i64)))
+              (import "a" "other" (func $other (param i64) (result i64)))
+              (memory 1)
+              (func (export "f") (param i64) (result i64)
+                (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))
+                (drop (call $one (local.get 0)))
+                (i64.add (i64.load (i32.const 0)) (i64.add (call $one (i64.const 1)) (call $other (i64.const 10))))))
+            (core instance $m (instantiate $m (with "a" (instance (export "one" (func $one)) (export "other" (func $other))))))
+            (func (export "f") (param "n" s64) (result s64) (canon lift (core func $m "f"))))
           (instance $one (instantiate $a)) (instance $other (instantiate $a))
-          (core func $one (canon lower (func $one "add"))) (core func $other (canon lower (func $other "add")))
-          (core module $m (import "a" "one" (func $one (param i64) (result i64)))
-            (import "a" "other" (func $other (param i64) (result i64)))
-            (memory 1)
-            (func (export "f") (param i64) (result i64)
-              (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))
-              (drop (call $one (local.get 0)))
-              (i64.add (i64.load (i32.const 0)) (i64.add (call $one (i64.const 1)) (call $other (i64.const 10))))))
-          (core instance $m (instantiate $m (with "a" (instance (export "one" (func $one)) (export "other" (func $other))))))
-          (func (export "f") (param "n" s64) (result s64) (canon lift (core func $m "f"))))"#));
+          (instance $b (instantiate $b (with "one" (func $one "add")) (with "other" (func $other "add"))))
+          (alias export $b "f" (func $f)) (export "f" (func $f)))"#));
     let input: String = (0..400).map(|item| format!("{item}\n")).collect();
     let output = output.input(input).run().exits(0);
     let wanted: String = (0..400).map(|item| format!("{}\n", 1000 + item + 1 + 2 + 10 + 1)).collect();
