@@ -12,7 +12,8 @@ use super::component::{ComponentIndices, Functions};
 use super::handles::HandleClearing;
 use crate::added;
 
-/// What clears the handles of an instance: how many core modules and instances it took, the last of which has the functions.
+/// What clears the handles of an instance: the number of core modules that were added for it, and the core instance that has
+/// the functions.
 pub struct Clearing {
     modules: u32,
     instance: u32,
