@@ -93,13 +93,238 @@ fn guests_of_several_languages_are_restored_to_what_a_new_instance_is() {
     assert!(restored(&square.stderr) > 500, "{}", square.stderr);
     let isbns = "\"9780306406157\"\n\"0306406152\"\n\"no number\"\n".repeat(50);
     let rust = map(&built("isbn")).input(&*isbns).run();
-    // In the other two languages, the guests are commands, which are not restored.
     for language in ["rust", "python", "javascript"] {
         let guest = if language == "rust" { Some(built("isbn")) } else { built_in(language, "isbn") };
         let Some(guest) = guest else { continue };
         let output = verified(&guest).input(&*isbns).run();
         assert_eq!((output.code, output.text()), (rust.code, rust.text()), "{language}: {}", output.stderr);
+        assert!(restored(&output.stderr) > 20, "{language}: {}", output.stderr);
     }
+    // In the other two languages, the guests are commands whose memory grows.
+    for guest in ["c", "go"].into_iter().filter_map(|language| built_in(language, "isbn")) {
+        let run = wasmpool().arg("exec").task(&guest).args(["-v", "-j", "1", "--input-format", "lines"]);
+        let output = run.env("WASMPOOL_VERIFY_RESTORE", "1").input("0306406152\n".repeat(100)).run().exits(0);
+        assert_eq!(output.text(), "9780306406157\n".repeat(100), "{}", output.stderr);
+    }
+}
+
+/// Returns a component whose function `f: func(item: s64) -> s64` has this body, and functions of the host: `$in`, `$out`
+/// and `$err` return handles of the standard streams, `$drop-in` and `$drop-out` drop them, and `$now` reads a clock.
+fn with_handles(body: &str) -> Task {
+    wat(format!(
+        r#"(component
+      (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+      (alias export $errors "error" (type $error))
+      (import "wasi:io/streams@0.2.0" (instance $streams
+        (export "output-stream" (type $out (sub resource)))
+        (export "input-stream" (type (sub resource)))
+        (alias outer 1 $error (type $outer))
+        (export "error" (type $error (eq $outer)))
+        (type $failed (variant (case "last-operation-failed" (own $error)) (case "closed")))
+        (export "stream-error" (type $stream-error (eq $failed)))
+        (export "[method]output-stream.blocking-write-and-flush"
+          (func (param "self" (borrow $out)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+      (alias export $streams "output-stream" (type $out))
+      (alias export $streams "input-stream" (type $in))
+      (import "wasi:cli/stdin@0.2.0" (instance $stdin (alias outer 1 $in (type $outer))
+        (export "input-stream" (type $in (eq $outer))) (export "get-stdin" (func (result (own $in))))))
+      (import "wasi:cli/stdout@0.2.0" (instance $stdout (alias outer 1 $out (type $outer))
+        (export "output-stream" (type $out (eq $outer))) (export "get-stdout" (func (result (own $out))))))
+      (import "wasi:cli/stderr@0.2.0" (instance $stderr (alias outer 1 $out (type $outer))
+        (export "output-stream" (type $out (eq $outer))) (export "get-stderr" (func (result (own $out))))))
+      (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
+      (core module $memory (memory (export "memory") 1) (data (i32.const 0) "hello\0a"))
+      (core instance $m (instantiate $memory))
+      (core func $in (canon lower (func $stdin "get-stdin")))
+      (core func $out (canon lower (func $stdout "get-stdout")))
+      (core func $err (canon lower (func $stderr "get-stderr")))
+      (core func $now (canon lower (func $clock "now")))
+      (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+        (memory (core memory $m "memory"))))
+      (core func $drop-in (canon resource.drop $in))
+      (core func $drop-out (canon resource.drop $out))
+      (core module $main
+        (import "w" "in" (func $in (result i32))) (import "w" "out" (func $out (result i32)))
+        (import "w" "err" (func $err (result i32))) (import "w" "now" (func $now (result i64)))
+        (import "w" "drop-in" (func $drop-in (param i32))) (import "w" "drop-out" (func $drop-out (param i32)))
+        (import "w" "write" (func $write (param i32 i32 i32 i32)))
+        (import "m" "memory" (memory 1))
+        (func (export "f") (param $item i64) (result i64) (local $a i32) (local $b i32) (local $c i32)
+          (i64.store (i32.const 64) (i64.add (i64.load (i32.const 64)) (i64.const 1)))
+          {body}))
+      (core instance $i (instantiate $main (with "m" (instance $m)) (with "w" (instance
+        (export "in" (func $in)) (export "out" (func $out)) (export "err" (func $err)) (export "now" (func $now))
+        (export "drop-in" (func $drop-in)) (export "drop-out" (func $drop-out)) (export "write" (func $write))))))
+      (func (export "f") (param "item" s64) (result s64) (canon lift (core func $i "f"))))"#
+    ))
+}
+
+/// Checks that each of many items returns this, and that most got a restored instance.
+#[track_caller]
+fn always_returns(wanted: &str, body: &str) {
+    let input: String = (0..400).map(|item| format!("{item}\n")).collect();
+    let output = verified(&with_handles(body)).input(input).run().exits(0);
+    assert_eq!(output.text(), format!("{wanted}\n").repeat(400), "{body}");
+    assert!(restored(&output.stderr) > 300, "{body}: {}", output.stderr);
+}
+
+#[test]
+fn the_numbers_of_handles_tell_nothing_of_the_items_before() {
+    // All three are left.
+    let all = "(i64.add (i64.load (i32.const 64)) (i64.extend_i32_u (i32.add
+      (i32.mul (call $in) (i32.const 100)) (i32.add (i32.mul (call $out) (i32.const 10)) (call $err)))))";
+    always_returns("124", all);
+    // The first of two is dropped, and one of two more.
+    always_returns(
+        "2",
+        "(local.set $a (call $out)) (local.set $b (call $err)) (call $drop-out (local.get $a)) (i64.extend_i32_u (local.get $b))",
+    );
+    // All are dropped, the first one first, so that the last one's place would be the next one's.
+    always_returns(
+        "1",
+        "(local.set $a (call $in)) (local.set $b (call $out)) (local.set $c (call $err))
+         (call $drop-in (local.get $a)) (call $drop-out (local.get $c)) (call $drop-out (local.get $b))
+         (i64.extend_i32_u (local.get $a))",
+    );
+    // A stream of input takes the place of one of output.
+    always_returns(
+        "1",
+        "(local.set $a (call $out)) (local.set $b (call $out)) (call $drop-out (local.get $a)) (local.set $a (call $in))
+         (i64.extend_i32_u (local.get $a))",
+    );
+    // More or fewer than the item before.
+    always_returns(
+        "1",
+        "(local.set $a (call $in)) (local.set $c (i32.wrap_i64 (i64.rem_u (local.get $item) (i64.const 9))))
+         (loop $l (local.set $b (call $out)) (local.set $c (i32.sub (local.get $c) (i32.const 1)))
+           (br_if $l (i32.gt_s (local.get $c) (i32.const 0))))
+         (i64.extend_i32_u (local.get $a))",
+    );
+}
+
+#[test]
+fn more_handles_than_can_be_cleared_get_a_new_instance() {
+    let body = "(loop $l (local.set $a (call $out)) (br_if $l (i32.lt_u (local.get $a) (i32.const 40)))) (i64.extend_i32_u (local.get $a))";
+    let output = verified(&with_handles(body)).input("1\n".repeat(200)).run().exits(0);
+    assert_eq!((output.text(), restored(&output.stderr)), ("40\n".repeat(200).as_str(), 0));
+}
+
+#[test]
+fn an_item_that_asks_the_host_for_what_leaves_nothing_is_restored() {
+    always_returns("1", "(drop (call $now)) (i64.load (i32.const 64))");
+}
+
+#[test]
+fn what_a_restored_instance_prints_is_that_of_its_item() {
+    let body = "(call $write (call $out) (i32.const 0) (i32.const 6) (i32.const 32)) (i64.load (i32.const 64))";
+    let run = verified(&with_handles(body)).args(["--output-format", "records"]).input("1\n".repeat(300));
+    let output = run.run().exits(0);
+    assert!(output.text().lines().all(|line| line.contains(r#""stdout":"hello\n""#)), "{}", output.text());
+    assert!(restored(&output.stderr) > 200, "{}", output.stderr);
+}
+
+/// Runs a command on many items, which have to end with this standard output.
+#[track_caller]
+fn command_returns(task: &Task, wanted: &str) -> String {
+    let items: String = (0..300).map(|item| format!("{item}\n")).collect();
+    let run = wasmpool().arg("exec").task(task).args(["-v", "-j", "1", "--input-format", "lines", "--", "{}"]);
+    let output = run.env("WASMPOOL_VERIFY_RESTORE", "1").input(items).run().exits(0);
+    let said: String = (0..300).map(|item| wanted.replace("{}", &format!("{item}"))).collect();
+    assert_eq!(output.text(), said);
+    output.stderr
+}
+
+/// A command of preview 1 that prints its argument and a count that it keeps in its memory, a table's length and a global.
+fn counting(end: &str) -> Task {
+    wat(format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 2) (global $count (mut i32) (i32.const 48)) (data (i32.const 64) "0")
+          (func (export "_start") (local $at i32)
+            (global.set $count (i32.add (global.get $count) (i32.const 1)))
+            (i32.store8 (i32.const 64) (i32.add (i32.load8_u (i32.const 64)) (i32.const 1)))
+            (drop (call $sizes (i32.const 16) (i32.const 20)))
+            (drop (call $args (i32.const 1024) (i32.const 4096)))
+            (local.set $at (i32.load (i32.const 1028)))
+            (loop $l (local.set $at (i32.add (local.get $at) (i32.const 1))) (br_if $l (i32.load8_u (local.get $at))))
+            (i32.store8 (local.get $at) (global.get $count))
+            (i32.store8 offset=1 (local.get $at) (i32.load8_u (i32.const 64)))
+            (i32.store (i32.const 0) (i32.load (i32.const 1028)))
+            (i32.store (i32.const 4) (i32.sub (i32.add (local.get $at) (i32.const 2)) (i32.load (i32.const 1028))))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            {end}))"#
+    ))
+}
+
+#[test]
+fn a_command_is_restored_wherever_a_core_module_ended() {
+    for end in ["", "(call $exit (i32.const 0))"] {
+        let stderr = command_returns(&counting(end), "{}11");
+        assert!(restored(&stderr) > 200, "{end}: {stderr}");
+    }
+}
+
+#[test]
+fn a_component_that_exits_gets_a_new_instance_and_one_that_returns_is_restored() {
+    let command = |end: &str| {
+        wat(format!(
+            r#"(component
+          (import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "status" (result))))))
+          (core func $exit (canon lower (func $exit "exit")))
+          (core module $m (import "w" "exit" (func $exit (param i32))) (memory 1) (global $count (mut i32) (i32.const 0))
+            (func (export "run") (result i32)
+              (if (global.get $count) (then unreachable)) (if (i32.load (i32.const 0)) (then unreachable))
+              (global.set $count (i32.const 1)) (i32.store (i32.const 0) (i32.const 1))
+              {end}
+              (i32.const 0)))
+          (core instance $m (instantiate $m (with "w" (instance (export "exit" (func $exit))))))
+          (func $run (result (result)) (canon lift (core func $m "run")))
+          (component $names (import "run" (func $run (result (result)))) (export "run" (func $run)))
+          (instance $names (instantiate $names (with "run" (func $run))))
+          (export "wasi:cli/run@0.2.0" (instance $names)))"#
+        ))
+    };
+    let stderr = command_returns(&command(""), "");
+    assert!(restored(&stderr) > 200, "{stderr}");
+    let stderr = command_returns(&command("(call $exit (i32.const 0))"), "");
+    assert_eq!(restored(&stderr), 0, "{stderr}");
+}
+
+#[test]
+fn components_within_a_task_are_restored_as_well() {
+    let output = verified(&wat(r#"(component
+          (component $a
+            (core module $m (memory 1) (memory 0) (global $n (mut i64) (i64.const 0))
+              (func (export "add") (param i64) (result i64)
+                (global.set $n (i64.add (global.get $n) (local.get 0)))
+                (i64.store (i32.const 8) (i64.add (i64.load (i32.const 8)) (i64.const 1)))
+                (i64.add (global.get $n) (i64.load (i32.const 8)))))
+            (core instance $m (instantiate $m))
+            (func (export "add") (param "n" s64) (result s64) (canon lift (core func $m "add"))))
+          (component $b
+            (import "one" (func $one (param "n" s64) (result s64)))
+            (import "other" (func $other (param "n" s64) (result s64)))
+            (core func $one (canon lower (func $one))) (core func $other (canon lower (func $other)))
+            (core module $m (import "a" "one" (func $one (param i64) (result i64)))
+              (import "a" "other" (func $other (param i64) (result i64)))
+              (memory 1)
+              (func (export "f") (param i64) (result i64)
+                (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1000)))
+                (drop (call $one (local.get 0)))
+                (i64.add (i64.load (i32.const 0)) (i64.add (call $one (i64.const 1)) (call $other (i64.const 10))))))
+            (core instance $m (instantiate $m (with "a" (instance (export "one" (func $one)) (export "other" (func $other))))))
+            (func (export "f") (param "n" s64) (result s64) (canon lift (core func $m "f"))))
+          (instance $one (instantiate $a)) (instance $other (instantiate $a))
+          (instance $b (instantiate $b (with "one" (func $one "add")) (with "other" (func $other "add"))))
+          (alias export $b "f" (func $f)) (export "f" (func $f)))"#));
+    let input: String = (0..400).map(|item| format!("{item}\n")).collect();
+    let output = output.input(input).run().exits(0);
+    let wanted: String = (0..400).map(|item| format!("{}\n", 1000 + item + 1 + 2 + 10 + 1)).collect();
+    assert_eq!(output.text(), wanted);
+    assert!(restored(&output.stderr) > 300, "{}", output.stderr);
 }
 
 #[test]

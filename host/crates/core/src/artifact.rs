@@ -1,6 +1,8 @@
 //! Plain data about a compiled task that is known without loading it. The host, the compile process and the workers
 //! exchange it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// The version of wasmtime that artifacts belong to.
@@ -36,11 +38,13 @@ pub enum Renewal {
     InPlace {
         /// Number of memories that are restored.
         memories: u32,
-        /// True if there are global variables that are restored.
-        globals: bool,
+        /// Number of functions that restore global variables.
+        globals: u32,
         /// Number of words by which the global variables and tables of each core instance that has some can be compared
-        /// with those of another instance.
-        words: Vec<u32>,
+        /// with those of another instance, for each function that returns them.
+        words: Vec<Vec<u32>>,
+        /// Names of exported functions that change no global variable, so that these need not be restored after a call.
+        keeping: BTreeSet<String>,
     },
     /// Each item gets an instance of its own, for the reason given here.
     Anew(String),

@@ -217,7 +217,7 @@ fn timer(state: &mut StoreState, when: u64) -> wasmtime::Result<Resource<DynPoll
 }
 
 /// The entries of a directory that have not been asked for yet.
-struct NameStream(std::vec::IntoIter<DirectoryEntry>);
+pub struct NameStream(std::vec::IntoIter<DirectoryEntry>);
 
 fn link_files(linker: &mut Linker<StoreState>, is_async: bool) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod engine;
 mod exports;
 mod file_numbers;
+mod handles;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;

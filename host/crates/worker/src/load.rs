@@ -58,7 +58,7 @@ pub struct LinkedTask {
 
 impl LinkedTask {
     /// Returns a task whose function runs a command.
-    fn command(engine: Engine, pre: InstanceMaker) -> LinkedTask {
+    fn command(engine: Engine, pre: InstanceMaker, restore: Option<RestoreWay>) -> LinkedTask {
         let returns = CallReturn { fallible: false, value: None, error: None };
         LinkedTask {
             engine,
@@ -69,7 +69,7 @@ impl LinkedTask {
             manner: CallStrategy::Command,
             is_async: false,
             collects: false,
-            restore: None,
+            restore,
         }
     }
 }
@@ -294,11 +294,10 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
     let linker = link_component(&engine, &component, call, is_async)?;
     let pre = linker.instantiate_pre(&component)?;
     let function = index(&component, export)?;
+    let restore = if is_restored(call) { RestoreWay::of_component(&component, renewal, export) } else { None };
     if call.command.is_some() {
-        return Ok(LinkedTask {
-            is_async,
-            ..LinkedTask::command(engine, InstanceMaker::Component { pre, function, init: None })
-        });
+        let pre = InstanceMaker::Component { pre, function, init: None };
+        return Ok(LinkedTask { is_async, ..LinkedTask::command(engine, pre, restore) });
     }
     let init = match &call.init {
         // In a snapshot, `init` has already run.
@@ -306,7 +305,6 @@ fn component(engine: Engine, path: &Path, setup: &WorkerSetup) -> Result<LinkedT
         Some(json) => Some(init(&component, &exports, json)?),
         None => None,
     };
-    let restore = if is_restored(call) { RestoreWay::of_component(&component, renewal) } else { None };
     let (params, slot) = params(export, call)?;
     let returns = returns(export, call)?;
     let manner = if is_async { CallStrategy::Values } else { manner(export, call, &returns) };
@@ -632,10 +630,12 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     }
     let pre = linker.instantiate_pre(&module)?;
     let exports = exports::of_module(&module);
+    let restore = |name: &str| if is_restored(call) { RestoreWay::of_core(&meta.renewal, name) } else { None };
     if call.command.is_some() {
         let function = exports::command(&exports)?.name.clone();
+        let restore = restore(&function);
         let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
-        return Ok(LinkedTask::command(engine, pre));
+        return Ok(LinkedTask::command(engine, pre, restore));
     }
     let export = exports::choose(&exports, call.function.as_deref())?;
     if call.init.is_some() {
@@ -652,7 +652,7 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
-    let restore = if is_restored(call) { RestoreWay::of_core(&meta.renewal) } else { None };
+    let restore = restore(&function);
     Ok(LinkedTask {
         engine,
         pre: InstanceMaker::Core { pre, function, shapes, results, reactor },

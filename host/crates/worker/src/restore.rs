@@ -22,6 +22,9 @@ use wasmtime::component::{
 use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
 
 use crate::added;
+use crate::exports::TaskExport;
+use crate::handles::LeftHandles;
+use crate::meter::Meter;
 use crate::pages::{self, PageMap};
 use crate::pristine::{PristineMemory, WrittenMemory};
 use crate::state::StoreState;
@@ -38,6 +41,8 @@ const MOST_WRITTEN: usize = 4096;
 const MOST_PAUSED: u32 = 1023;
 /// Number of restored items after which is looked whether the last one wrote to the pages that are put back.
 const LOOK_EVERY: u64 = 64;
+/// Number of handles by which instances are compared.
+const HANDLES_COMPARED: u32 = 70;
 /// Number of pages that may be put back in vain.
 const MOST_IN_VAIN: usize = 16;
 
@@ -63,15 +68,23 @@ pub struct Restorer {
 pub struct RestoreWay {
     globals: GlobalsWay,
     memories: MemoriesWay,
-    /// The function of a component by which instances are compared.
-    look: Option<ComponentExportIndex>,
-    /// Number of words by which they are compared, for each core instance that has some.
-    words: Vec<u32>,
+    /// The functions of a component that clear the handles, and by which they are compared.
+    handles: Option<HandlesWay>,
+    /// The functions of a component by which instances are compared.
+    look: Vec<ComponentExportIndex>,
+    /// Number of words of each core instance that has some, for each of these functions.
+    words: Vec<Vec<u32>>,
+}
+
+struct HandlesWay {
+    clear: ComponentExportIndex,
+    at: ComponentExportIndex,
 }
 
 enum GlobalsWay {
     None,
-    Component { save: ComponentExportIndex, restore: ComponentExportIndex },
+    /// The functions that save them, and those that restore them.
+    Component(Vec<(ComponentExportIndex, ComponentExportIndex)>),
     Core,
 }
 
@@ -82,29 +95,35 @@ enum MemoriesWay {
 }
 
 impl RestoreWay {
-    /// Returns the way for a component. `None` if it cannot be restored.
-    pub fn of_component(component: &Component, renewal: &Renewal) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words } = renewal else {
+    /// Returns the way for a component of which this function is called. `None` if it cannot be restored.
+    pub fn of_component(component: &Component, renewal: &Renewal, export: &TaskExport) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
             return None;
         };
         let instance = component.get_export_index(None, added::INSTANCE)?;
-        let index = |name: &str| component.get_export_index(Some(&instance), name);
-        let globals = match globals {
-            true => GlobalsWay::Component { save: index(added::SAVE_ALL)?, restore: index(added::RESTORE_ALL)? },
-            false => GlobalsWay::None,
-        };
-        let memories = (0..*memories).map(|at| index(&added::whole_of_component(at))).collect::<Option<_>>()?;
+        let index = |name: &str, nth: u32| component.get_export_index(Some(&instance), &added::nth(name, nth));
+        let both = |nth| index(added::SAVE_ALL, nth).zip(index(added::RESTORE_ALL, nth));
+        let keeps = export.interface.is_none() && keeping.contains(&export.name);
+        let globals = if keeps { 0 } else { *globals };
+        let globals = GlobalsWay::Component((0..globals).map(both).collect::<Option<_>>()?);
+        let memories = (0..*memories).map(|nth| index(added::MEMORY, nth)).collect::<Option<_>>()?;
         let memories = MemoriesWay::Component(memories);
-        Some(RestoreWay { globals, memories, look: index(added::LOOK_AT), words: words.clone() })
+        let look = (0..words.len() as u32).map(|nth| index(added::LOOK_AT, nth)).collect::<Option<_>>()?;
+        let handles = index(added::CLEAR_HANDLES, 0).zip(index(added::HANDLE_AT, 0));
+        // Where several components have handles, nothing tells which of them has which.
+        let handles = handles.filter(|_| index(added::CLEAR_HANDLES, 1).is_none());
+        let handles = handles.map(|(clear, at)| HandlesWay { clear, at });
+        Some(RestoreWay { globals, memories, handles, look, words: words.clone() })
     }
 
-    /// Returns the way for a core module. `None` if it cannot be restored.
-    pub fn of_core(renewal: &Renewal) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words } = renewal else {
+    /// Returns the way for a core module of which the function with this name is called. `None` if it cannot be restored.
+    pub fn of_core(renewal: &Renewal, export: &str) -> Option<RestoreWay> {
+        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
             return None;
         };
-        let globals = if *globals { GlobalsWay::Core } else { GlobalsWay::None };
-        Some(RestoreWay { globals, memories: MemoriesWay::Core(*memories), look: None, words: words.clone() })
+        let globals = if *globals > 0 && !keeping.contains(export) { GlobalsWay::Core } else { GlobalsWay::None };
+        let memories = MemoriesWay::Core(*memories);
+        Some(RestoreWay { globals, memories, handles: None, look: Vec::new(), words: words.clone() })
     }
 }
 
@@ -117,8 +136,10 @@ pub enum AnyInstance {
 
 /// What restoring an instance takes.
 pub struct RestorableInstance {
-    /// The function that restores the global variables, if there are any.
-    globals: Option<RestoreGlobals>,
+    /// The functions that restore the global variables.
+    globals: Vec<RestoreGlobals>,
+    /// The function that clears the handles, if there can be any.
+    clear: Option<ComponentTypedFunc<(u32, u32, u64), (u32,)>>,
     memories: Vec<WrittenMemory>,
     pristine: Rc<[PristineMemory]>,
     /// Number of page faults when the pages were last looked at, if it is known.
@@ -158,8 +179,8 @@ impl Restorer {
     /// Takes note of an instance that is dropped after an item, without having been prepared for being restored. It is like all
     /// others unless it asked the host for something while it was made, and `took` is the time that making it took, if that
     /// [is counted](Restorer::is_counting).
-    pub fn dropped(&mut self, store: &Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
-        let restorable = is_like_others && self.is_restorable(store);
+    pub fn dropped(&mut self, store: &mut Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
+        let restorable = is_like_others && self.left(store).is_some();
         self.worthwhile = restorable && self.wait == 0;
         if restorable {
             self.wait = self.wait.saturating_sub(1);
@@ -167,12 +188,24 @@ impl Restorer {
         }
     }
 
-    /// Returns true if nothing happened that cannot be undone since the instance was made.
-    fn is_restorable(&self, store: &Store<StoreState>) -> bool {
-        let state = store.data();
+    /// Takes note of a prepared instance that is dropped after an item, because that cannot be undone.
+    pub fn lost(&mut self, instance: &RestorableInstance) {
+        self.worthwhile = false;
+        if instance.restored == 0 {
+            self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
+            self.wait = self.pause;
+        }
+    }
+
+    /// Returns the handles that were left since the instance was made. `None` if anything happened that cannot be undone.
+    fn left(&self, store: &mut Store<StoreState>) -> Option<LeftHandles> {
+        let state = store.data_mut();
         // All that a core module can have of the host is in the state, which is made anew.
-        let left_nothing = matches!(self.way.memories, MemoriesWay::Core(_)) || !state.is_used();
-        left_nothing && !state.limiter.grew
+        match self.way.memories {
+            _ if state.limiter.grew => None,
+            MemoriesWay::Component(_) if state.is_used() => state.left_handles(),
+            _ => Some(LeftHandles::default()),
+        }
     }
 
     /// Returns true if the next instance that is made should be [prepared](Restorer::prepare).
@@ -227,23 +260,33 @@ impl Restorer {
             }
         }
         let left = store.data().limiter.left;
-        Ok(Some(RestorableInstance { globals, memories: written, pristine, faults, restored: 0, left }))
+        let clear = match (&self.way.handles, instance) {
+            (Some(HandlesWay { clear, .. }), AnyInstance::Component(instance)) => {
+                Some(instance.get_typed_func(&mut *store, clear)?)
+            }
+            _ => None,
+        };
+        Ok(Some(RestorableInstance { globals, clear, memories: written, pristine, faults, restored: 0, left }))
     }
 
     /// Saves the global variables of an instance. Returns what restores them.
-    fn save(&self, store: &mut Store<StoreState>, instance: &AnyInstance) -> wasmtime::Result<Option<RestoreGlobals>> {
-        Ok(match (&self.way.globals, instance) {
-            (GlobalsWay::None, _) => None,
-            (GlobalsWay::Component { save, restore, .. }, AnyInstance::Component(instance)) => {
-                instance.get_typed_func::<(), ()>(&mut *store, save)?.call(&mut *store, ())?;
-                Some(RestoreGlobals::Component(instance.get_typed_func(&mut *store, restore)?))
+    fn save(&self, store: &mut Store<StoreState>, instance: &AnyInstance) -> wasmtime::Result<Vec<RestoreGlobals>> {
+        let mut restore = Vec::new();
+        match (&self.way.globals, instance) {
+            (GlobalsWay::None, _) => {}
+            (GlobalsWay::Component(functions), AnyInstance::Component(instance)) => {
+                for (save, function) in functions {
+                    instance.get_typed_func::<(), ()>(&mut *store, save)?.call(&mut *store, ())?;
+                    restore.push(RestoreGlobals::Component(instance.get_typed_func(&mut *store, function)?));
+                }
             }
             (GlobalsWay::Core, AnyInstance::Core(instance)) => {
                 instance.get_typed_func::<(), ()>(&mut *store, added::SAVE)?.call(&mut *store, ())?;
-                Some(RestoreGlobals::Core(instance.get_typed_func(&mut *store, added::RESTORE)?))
+                restore.push(RestoreGlobals::Core(instance.get_typed_func(&mut *store, added::RESTORE)?));
             }
             _ => return Err(other_kind()),
-        })
+        }
+        Ok(restore)
     }
 
     /// Returns where the memories of an instance are, and how many bytes they have.
@@ -281,18 +324,14 @@ impl Restorer {
         instance: &mut RestorableInstance,
         limits: &ItemLimits,
     ) -> bool {
-        self.worthwhile = self.is_restorable(store) && self.look(instance);
+        let left = self.left(store);
+        self.worthwhile = left.is_some_and(|left| instance.clear(store, left)) && self.look(instance);
         if !self.worthwhile {
-            if instance.restored == 0 {
-                self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
-                self.wait = self.pause;
-            }
+            self.lost(instance);
             return false;
         }
         self.pause = 0;
-        if let Some(globals) = &instance.globals
-            && globals.call(store).is_err()
-        {
+        if instance.globals.iter().any(|globals| globals.call(store).is_err()) {
             return false;
         }
         instance.restored += 1;
@@ -311,7 +350,7 @@ impl Restorer {
             instance.memories.iter().zip(&*instance.pristine).for_each(|(memory, pristine)| memory.give_back(pristine));
             return false;
         }
-        if store.data().is_used() {
+        if store.data().is_used() || store.data().is_invoked() {
             store.data_mut().renew(limits);
         }
         store.data_mut().limiter.left = instance.left;
@@ -339,26 +378,48 @@ impl Restorer {
                 return Ok(Some(Difference::Memory { memory: nth, byte: byte.unwrap_or(restored.len().min(len)) }));
             }
         }
-        for (nth, words) in self.way.words.iter().enumerate() {
-            for word in 0..*words {
-                let restored = self.word(store, instance, nth as u32, word)?;
-                if restored != self.word(new_store, new, nth as u32, word)? {
-                    return Ok(Some(Difference::Word { instance: nth, word }));
+        let of_function = |(function, words): (usize, &Vec<u32>)| {
+            let instances = words.iter().enumerate();
+            instances.map(move |(nth, words)| (function, nth as u32, *words)).collect::<Vec<_>>()
+        };
+        let all = self.way.words.iter().enumerate().flat_map(of_function).enumerate();
+        for (instance_nth, (function, nth, words)) in all {
+            for word in 0..words {
+                let restored = self.word(store, instance, (function, nth), word)?;
+                if restored != self.word(new_store, new, (function, nth), word)? {
+                    return Ok(Some(Difference::Word { instance: instance_nth, word }));
                 }
+            }
+        }
+        for at in 0..HANDLES_COMPARED {
+            let restored = self.handle(store, instance, at)?;
+            if restored != self.handle(new_store, new, at)? {
+                return Ok(Some(Difference::Handle { at }));
             }
         }
         Ok(None)
     }
 
-    /// Returns a word of the global variables and tables of a core instance.
+    /// Returns the number that the next handle gets, or the one that comes so much later. `None` if there are none.
+    fn handle(&self, store: &mut Store<StoreState>, instance: &AnyInstance, at: u32) -> wasmtime::Result<Option<u32>> {
+        let (AnyInstance::Component(instance), Some(HandlesWay { at: function, .. })) = (instance, &self.way.handles)
+        else {
+            return Ok(None);
+        };
+        let function = instance.get_typed_func::<(u32,), (u32,)>(&mut *store, function)?;
+        Ok(Some(function.call(store, (at,))?.0))
+    }
+
+    /// Returns a word of the global variables and tables of a core instance, which is the one at this place of the function
+    /// at this place.
     fn word(
         &self,
         store: &mut Store<StoreState>,
         instance: &AnyInstance,
-        nth: u32,
+        (function, nth): (usize, u32),
         word: u32,
     ) -> wasmtime::Result<u64> {
-        match (instance, &self.way.look) {
+        match (instance, self.way.look.get(function)) {
             (AnyInstance::Component(instance), Some(look)) => {
                 let look = instance.get_typed_func::<(u32, u32), (u64,)>(&mut *store, look)?;
                 Ok(look.call(store, (nth, word))?.0)
@@ -390,6 +451,23 @@ impl Restorer {
     }
 }
 
+impl RestorableInstance {
+    /// Clears the handles. Returns false if that is not possible.
+    fn clear(&self, store: &mut Store<StoreState>, left: LeftHandles) -> bool {
+        if left.is_untouched() {
+            return true;
+        }
+        let Some(clear) = &self.clear else {
+            return false;
+        };
+        // What the item has used up is not needed any more.
+        store.data().meter.reset(0);
+        let LeftHandles { slots, live, kinds } = left;
+        let cleared = Meter::during(store, |store| clear.call(store, (slots, live, kinds)));
+        matches!(cleared, Ok((1,)))
+    }
+}
+
 /// The first difference between a restored instance and a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -402,6 +480,10 @@ pub enum Difference {
         instance: usize,
         word: u32,
     },
+    /// The number that the next handle gets, or one of those after it.
+    Handle {
+        at: u32,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -411,6 +493,7 @@ impl fmt::Display for Difference {
             Difference::Word { instance, word } => {
                 write!(f, "word {word} of the global variables and tables of core instance {instance}")
             }
+            Difference::Handle { at } => write!(f, "the number of handle {at} of those that come next"),
         }
     }
 }

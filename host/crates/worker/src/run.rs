@@ -111,6 +111,8 @@ struct LiveInstance {
     spent: u64,
     /// True if it was restored after the last item, so that the next one pays what making it costs.
     is_restored: bool,
+    /// True if it is in an unknown state.
+    is_spoilt: bool,
 }
 
 enum Callee {
@@ -195,12 +197,16 @@ impl Runner {
         // Output that no item has reported, for example that of `init`, is dropped.
         live.store.data_mut().take_printed();
         live.is_restored = match (&mut self.restorer, &mut live.restorable) {
+            (Some(restorer), Some(restorable)) if live.is_spoilt => {
+                restorer.lost(restorable);
+                false
+            }
             (Some(restorer), Some(restorable)) => {
                 own_calls(&self.call, &mut live.store);
                 restorer.restore(&mut live.store, restorable, &self.call.limits)
             }
             (Some(restorer), None) => {
-                restorer.dropped(&live.store, live.is_like_others, live.took);
+                restorer.dropped(&mut live.store, live.is_like_others && !live.is_spoilt, live.took);
                 false
             }
             (None, _) => false,
@@ -354,15 +360,27 @@ impl Runner {
         invocation.piped = PipedStreams::open(&self.shared, command.pipes)
             .map_err(|fault| Failure::new(FailureKind::Trap, fault.to_string()))?;
         let unread = invocation.piped.stdout.as_ref().map(PipedOutput::unread);
-        let made = instantiate(&self.task, &self.call, &self.wasi, Some(invocation), None)?;
-        self.counts.made += 1;
-        let ended = run_command(self.live.insert(made), self.task.is_async);
+        let is_async = self.task.is_async;
+        let ended = run_command(self.invoke(invocation)?, is_async);
         let is_unread = unread.is_some_and(|unread| unread.load(Ordering::Relaxed));
+        let is_ok = |code| self.call.command.as_ref().is_some_and(|command| command.ok_codes.contains(&code));
         match ended {
-            Ok(code) if command.ok_codes.contains(&code) || !is_unread => Ok(code),
+            Ok(code) if is_ok(code) || !is_unread => Ok(code),
             Err(failure) if failure.kind != FailureKind::Trap || !is_unread => Err(failure),
             _ => Err(unread_output()),
         }
+    }
+
+    /// Returns an instance for a command: one that was restored, or a new one.
+    fn invoke(&mut self, invocation: CommandInvocation) -> Result<&mut LiveInstance, Failure> {
+        if self.live.as_ref().is_some_and(|live| live.is_restored) {
+            let live = self.live()?;
+            live.store.data_mut().invoke(invocation);
+            return Ok(live);
+        }
+        let made = instantiate(&self.task, &self.call, &self.wasi, Some(invocation), self.restorer.as_mut())?;
+        self.counts.made += 1;
+        Ok(self.live.insert(made))
     }
 
     /// Returns the maximum size of a result in bytes.
@@ -738,13 +756,24 @@ fn instantiate(
         restorable = match restorer.prepare(&mut store, &instance) {
             Ok(restorable) => restorable,
             // It is in an unknown state.
-            Err(_) => return instantiate(task, call, wasi, None, None),
+            Err(_) => return instantiate(task, call, wasi, store.data_mut().take_invocation(), None),
         };
         if let Some(fuel) = fuel {
             store.set_fuel(fuel).map_err(|e| Failure::new(FailureKind::Trap, format!("{e:#}")))?;
         }
     }
-    Ok(LiveInstance { store, callee, instance, restorable, is_like_others, took, fuel, spent, is_restored: false })
+    Ok(LiveInstance {
+        store,
+        callee,
+        instance,
+        restorable,
+        is_like_others,
+        took,
+        fuel,
+        spent,
+        is_restored: false,
+        is_spoilt: false,
+    })
 }
 
 fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<(Callee, AnyInstance)> {
@@ -835,7 +864,11 @@ fn run_command(live: &mut LiveInstance, is_async: bool) -> Result<i32, Failure> 
         _ => return Err(other_kind()),
     };
     ended.or_else(|e| match e.downcast_ref::<I32Exit>() {
-        Some(exit) => Ok(exit.0),
+        Some(exit) => {
+            // What a core module has is restored wherever its code was; no component is called again after such an end.
+            live.is_spoilt = matches!(live.callee, Callee::Run(_));
+            Ok(exit.0)
+        }
         None => Err(blame(&e, store)),
     })
 }

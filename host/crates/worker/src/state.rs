@@ -21,6 +21,7 @@ use super::denied::MissedGrant;
 use super::deterministic::{self, InstanceClock};
 use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
+use super::handles::LeftHandles;
 use super::keyvalue::KeyCursors;
 use super::meter::{self, Meter};
 use super::said;
@@ -103,13 +104,37 @@ impl StoreState {
         self.used.set(true);
     }
 
-    /// Makes everything anew but the limits, for another item of the same instance. It must not be that of a command.
+    /// Returns what the item has left among the handles of its instance. `None` if that cannot be cleared. What it has of the
+    /// host can only be dropped afterwards.
+    pub fn left_handles(&mut self) -> Option<LeftHandles> {
+        let is_known = self.objects.has_no_handle();
+        let table = self.wasi.as_mut().map(|wasi| &mut wasi.1);
+        if is_known { LeftHandles::of(table, self.objects.most_handles()) } else { None }
+    }
+
+    /// Makes everything anew but the limits, for another item of the same instance, which gets its
+    /// [invocation](StoreState::invoke) later if it is a command.
     pub fn renew(&mut self, limits: &ItemLimits) {
         let MemoryLimiter { left, collects, .. } = self.limiter;
         let mut new = StoreState::new(limits, Arc::clone(&self.grants), None);
         new.limiter.left = left;
         new.limiter.collects = collects;
         *self = new;
+    }
+
+    /// Returns true if it is that of a command which has been given its arguments.
+    pub fn is_invoked(&self) -> bool {
+        self.invocation.is_some()
+    }
+
+    /// Gives a command its arguments and streams, before it asks for them.
+    pub fn invoke(&mut self, invocation: CommandInvocation) {
+        self.invocation = Some(invocation);
+    }
+
+    /// Takes them back, from a command that did not run.
+    pub fn take_invocation(&mut self) -> Option<CommandInvocation> {
+        self.invocation.take()
     }
 
     /// Records that the guest asked for something that it was not granted.

@@ -225,7 +225,7 @@ pub fn link_asked(linker: &mut Linker<StoreState>, interface: &str, asked: &Arc<
 }
 
 /// The addresses that a lookup found and that have not been asked for yet.
-struct Addresses(std::vec::IntoIter<IpAddr>);
+pub struct Addresses(std::vec::IntoIter<IpAddr>);
 
 /// Answers `wasi:sockets/ip-name-lookup` from the granted peers, whose addresses the host has looked up, because a
 /// worker cannot ask anybody. `interface` is imported by a component; `linker` may have it defined already.

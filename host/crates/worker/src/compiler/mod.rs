@@ -258,8 +258,8 @@ pub fn restorable_core(wasm: &[u8]) -> Result<(Vec<u8>, Renewal), NotRestorable>
     if !is_valid(wasm) {
         return Err(NotRestorable::Invalid);
     }
-    let RestorableTask { wasm, memories, globals, words } = restorable(wasm)?;
-    Ok((wasm, Renewal::InPlace { memories, globals, words }))
+    let RestorableTask { wasm, memories, globals, words, keeping } = restorable(wasm)?;
+    Ok((wasm, Renewal::InPlace { memories, globals, words, keeping }))
 }
 
 /// Compiles the task so that its instances can be restored, or else as it is. A task that needs more than the plain engine is
@@ -272,8 +272,8 @@ fn compile_restorable(
     let why = match restorable {
         _ if profile.collects() => NotRestorable::Features,
         Ok(task) => {
-            let words = task.words.clone();
-            let renewal = Renewal::InPlace { memories: task.memories, globals: task.globals, words };
+            let (words, keeping) = (task.words.clone(), task.keeping.clone());
+            let renewal = Renewal::InPlace { memories: task.memories, globals: task.globals, words, keeping };
             if let Ok(done) = compile_as(&task.wasm, profile, renewal) {
                 return Ok(done);
             }

@@ -4,10 +4,15 @@
 //! An instance consists of memories, global variables, tables and segments. The worker restores memories itself. Tables and
 //! segments cannot be restored, so a task whose code may change them is left as it is, and each of its items gets a new
 //! instance. The same is true for whatever else may keep something from one call to the next: resources that a
-//! component defines, calls that wait, and components within it that have code of their own.
+//! component defines, and calls that wait. Handles of what the host has are cleared, where no others can be among them.
 
+mod additions;
 mod component;
+mod handles;
+mod keeping;
 mod module;
+
+use std::collections::BTreeSet;
 
 use super::is_component;
 
@@ -16,10 +21,13 @@ pub struct RestorableTask {
     pub wasm: Vec<u8>,
     /// Number of memories.
     pub memories: u32,
-    /// True if there are global variables to restore.
-    pub globals: bool,
-    /// Number of words by which the global variables and tables of each core instance that has some are compared.
-    pub words: Vec<u32>,
+    /// Number of functions that restore global variables.
+    pub globals: u32,
+    /// Number of words by which the global variables and tables of each core instance that has some are compared, for each
+    /// function that returns them.
+    pub words: Vec<Vec<u32>>,
+    /// Names of exported functions that change no global variable.
+    pub keeping: BTreeSet<String>,
 }
 
 /// Returns the task with what restoring its instances takes.
@@ -34,9 +42,10 @@ pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
             let module = module::restorable(wasm, module::Lists::No)?;
             Ok(RestorableTask {
                 memories: module.memories.len() as u32,
-                globals: module.globals,
-                words: Some(module.words).filter(|words| *words > 0).into_iter().collect(),
+                globals: u32::from(module.globals),
+                words: Some(vec![module.words]).filter(|_| module.words > 0).into_iter().collect(),
                 wasm: module.wasm,
+                keeping: module.keeping,
             })
         }
     }
@@ -59,8 +68,8 @@ pub enum NotRestorable {
     NameTaken(&'static str),
     #[error("it defines resources")]
     Resources,
-    #[error("a component in it has code of its own")]
-    NestedCode,
+    #[error("components in it may pass handles to each other")]
+    PassesHandles,
     #[error("it imports or exports core modules, components or values")]
     Modules,
     #[error("it waits, or has functions that do")]
@@ -85,7 +94,7 @@ pub enum MemoryMisfit {
     Wide,
     #[error("with pages of another size")]
     PageSize,
-    #[error("without a page at the start")]
+    #[error("without a page at the start, which may grow")]
     Empty,
 }
 

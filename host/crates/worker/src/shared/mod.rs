@@ -157,8 +157,9 @@ pub struct InstanceObjects {
     /// The last call that was refused, unless one that was not followed it. Releases do not count, and those of numbers
     /// count only if they are refused.
     refused: Cell<Option<Box<RefusedCall>>>,
-    /// Number of handles that the guest has.
+    /// Number of handles that the guest has, and how many it had at most at a time.
     handles: u32,
+    most_handles: u32,
     ends: pipes::EndHandles,
 }
 
@@ -184,6 +185,11 @@ impl InstanceObjects {
 
     pub fn has_no_handle(&self) -> bool {
         self.handles == 0
+    }
+
+    /// Returns the number of handles that the guest had at most at a time.
+    pub fn most_handles(&self) -> u32 {
+        self.most_handles
     }
 
     /// Counts a call that passes this many bytes.
@@ -226,6 +232,7 @@ impl InstanceObjects {
             return Err(Error::Quota(format!("a task may have {MOST_HANDLES} handles of objects at a time")).into());
         }
         self.handles += 1;
+        self.most_handles = self.most_handles.max(self.handles);
         Ok(())
     }
 

@@ -1,42 +1,73 @@
-//! A component with what restoring its instances takes: its core modules have it, and at the end one more core module is
-//! instantiated, whose functions call those of all core instances. They become functions of an instance that the component
-//! exports.
+//! A component with what restoring its instances takes: its core modules have it, and so have the components within it. At
+//! its end (`additions.rs`), more core modules are instantiated, whose functions call those of all core instances. They become
+//! functions of an instance that the component exports.
 
-use wasm_encoder::{
-    Alias, BlockType, CanonicalFunctionSection, CanonicalOption as Encoded, CodeSection, Component,
-    ComponentAliasSection, ComponentExportKind, ComponentExportSection, ComponentInstanceSection, ComponentTypeSection,
-    ComponentValType, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, InstanceSection,
-    Module, ModuleArg, ModuleSection, PrimitiveValType, RawSection, TypeSection, ValType,
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use wasm_encoder::{Component, RawSection};
 use wasmparser::{
-    BinaryReader, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind,
-    ComponentType, ExternalKind, FromReader, Instance, SectionLimited,
+    BinaryReader, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentDefinedType, ComponentExternalKind,
+    ComponentOuterAliasKind, ComponentType, ComponentValType, ExternalKind, FromReader, Instance, SectionLimited,
 };
 
 use super::super::sections::{COMPONENT, CORE_MODULE, sections};
+use super::additions::Additions;
+use super::handles::HandleClearing;
 use super::module::{self, Lists, RestorableModule};
-use super::{NotRestorable, RestorableTask};
+use super::{MemoryMisfit, NotRestorable, RestorableTask};
 use crate::added;
 
 /// Returns the component with what restoring its instances takes.
 pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
+    let (wasm, Functions { memories, globals, words, keeping, .. }) = with_functions(wasm)?;
+    Ok(RestorableTask { wasm, memories, globals, words, keeping })
+}
+
+/// The functions that were added to a component, by which an instance of it is restored, with all within it.
+#[derive(Clone, Default)]
+pub struct Functions {
+    /// Number of functions that return a memory.
+    pub memories: u32,
+    /// Number of functions that save global variables, and of those that restore them.
+    pub globals: u32,
+    /// Number of functions that clear handles.
+    pub handles: u32,
+    /// Number of words of each core instance that has some, for each function that returns them.
+    pub words: Vec<Vec<u32>>,
+    /// Names of its own functions that change no global variable.
+    keeping: BTreeSet<String>,
+    /// Number of components that have functions of their own which can be called, or that call others.
+    callers: u32,
+    /// True if a handle may be passed to one of them.
+    takes_handles: bool,
+}
+
+/// Returns a component with the functions that restore its instances.
+fn with_functions(wasm: &[u8]) -> Result<(Vec<u8>, Functions), NotRestorable> {
     let mut level = ComponentIndices::default();
     let mut out = Component::new();
     for (id, data) in sections(wasm).ok_or(NotRestorable::Unread)? {
-        if id == CORE_MODULE {
-            let module = module::restorable(data, Lists::Yes)?;
-            out.section(&RawSection { id, data: &module.wasm });
-            level.modules.push(module);
-            continue;
+        match id {
+            CORE_MODULE => {
+                let module = module::restorable(data, Lists::Yes)?;
+                out.section(&RawSection { id, data: &module.wasm });
+                level.modules.push(module);
+            }
+            COMPONENT => {
+                let (within, functions) = with_functions(data)?;
+                // Toolchains add components that only give other names to what they are given.
+                let has_some = functions.callers > 0;
+                out.section(&RawSection { id, data: if has_some { &within } else { data } });
+                level.components.push(functions);
+            }
+            _ => {
+                level.read(id, data)?;
+                out.section(&RawSection { id, data });
+            }
         }
-        level.read(id, data)?;
-        out.section(&RawSection { id, data });
     }
-    let memories = level.lists().count() as u32;
-    let globals = level.with_globals().next().is_some();
-    let words = level.with_words().map(|(_, words)| words).collect();
-    level.restore(&mut out);
-    Ok(RestorableTask { wasm: out.finish(), memories, globals, words })
+    let functions = level.finish(&mut out)?;
+    Ok((out.finish(), functions))
 }
 
 const CORE_INSTANCES: u8 = 2;
@@ -51,16 +82,35 @@ const VALUES: u8 = 12;
 
 /// Number of things of each kind that a component has, by which the next are numbered.
 #[derive(Default)]
-struct ComponentIndices {
-    modules: Vec<RestorableModule>,
-    core_instances: u32,
-    core_functions: u32,
-    core_memories: u32,
-    types: u32,
-    functions: u32,
-    instances: u32,
+pub struct ComponentIndices {
+    pub modules: Vec<RestorableModule>,
+    components: Vec<Functions>,
+    pub core_instances: u32,
+    pub core_functions: u32,
+    pub core_memories: u32,
+    pub types: u32,
+    pub functions: u32,
+    pub instances: u32,
+    /// The types that have a name because they are imported, or exported by something that is.
+    names: BTreeMap<u32, String>,
+    /// The types of which it is known that no handle is in them.
+    plain: BTreeSet<u32>,
+    /// What drops handles of each kind that can be cleared.
+    pub clearing: HandleClearing,
+    /// True if it calls functions that are not its own, which may return handles.
+    lowers: bool,
+    lifts: bool,
+    /// The core functions that core instances export: the instance, and the name.
+    core_exports: BTreeMap<u32, (u32, String)>,
+    /// The functions that change no global variable, and the names under which they are exported.
+    keeps: BTreeSet<u32>,
+    keeping: BTreeSet<String>,
+    /// True if a handle may be passed to one of its functions.
+    takes_handles: bool,
     /// The instances of core modules, each with its module.
     instantiated: Vec<(u32, u32)>,
+    /// The instances of components within it, each with its component.
+    within: Vec<(u32, u32)>,
 }
 
 impl ComponentIndices {
@@ -75,8 +125,14 @@ impl ComponentIndices {
                     self.core_instances += 1;
                 }
             }
-            COMPONENT => check_within(data)?,
-            INSTANCES => self.instances += entries::<wasmparser::ComponentInstance<'_>>(data)?.count(),
+            INSTANCES => {
+                for instance in entries::<wasmparser::ComponentInstance<'_>>(data)? {
+                    if let wasmparser::ComponentInstance::Instantiate { component_index, .. } = instance? {
+                        self.within.push((self.instances, component_index));
+                    }
+                    self.instances += 1;
+                }
+            }
             ALIASES => {
                 for alias in entries::<ComponentAlias<'_>>(data)? {
                     self.alias(&alias?)?;
@@ -84,10 +140,7 @@ impl ComponentIndices {
             }
             TYPES => {
                 for ty in entries::<ComponentType<'_>>(data)? {
-                    if let ComponentType::Resource { .. } = ty? {
-                        return Err(NotRestorable::Resources);
-                    }
-                    self.types += 1;
+                    self.ty(&ty?)?;
                 }
             }
             CANONICALS => {
@@ -98,7 +151,8 @@ impl ComponentIndices {
             START => return Err(NotRestorable::Start),
             IMPORTS => {
                 for import in entries::<wasmparser::ComponentImport<'_>>(data)? {
-                    self.external(import?.ty.kind())?;
+                    let import = import?;
+                    self.external(import.ty.kind(), import.name.name)?;
                 }
             }
             EXPORTS => {
@@ -107,7 +161,14 @@ impl ComponentIndices {
                     if export.name.name == added::INSTANCE {
                         return Err(NotRestorable::NameTaken(added::INSTANCE));
                     }
-                    self.external(export.kind)?;
+                    if export.kind == ComponentExternalKind::Func && self.keeps.contains(&export.index) {
+                        self.keeping.insert(export.name.name.to_owned());
+                    }
+                    // An exported type is another one with the same values.
+                    if export.kind == ComponentExternalKind::Type && self.plain.contains(&export.index) {
+                        self.plain.insert(self.types);
+                    }
+                    self.external(export.kind, export.name.name)?;
                 }
             }
             VALUES => return Err(NotRestorable::Modules),
@@ -116,10 +177,13 @@ impl ComponentIndices {
         Ok(())
     }
 
-    fn external(&mut self, kind: ComponentExternalKind) -> Result<(), NotRestorable> {
+    fn external(&mut self, kind: ComponentExternalKind, name: &str) -> Result<(), NotRestorable> {
         match kind {
             ComponentExternalKind::Func => self.functions += 1,
-            ComponentExternalKind::Type => self.types += 1,
+            ComponentExternalKind::Type => {
+                self.names.insert(self.types, name.to_owned());
+                self.types += 1;
+            }
             ComponentExternalKind::Instance => self.instances += 1,
             ComponentExternalKind::Module | ComponentExternalKind::Component | ComponentExternalKind::Value => {
                 return Err(NotRestorable::Modules);
@@ -130,12 +194,17 @@ impl ComponentIndices {
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), NotRestorable> {
         match alias {
-            ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func | ExternalKind::FuncExact, .. } => {
+            ComponentAlias::CoreInstanceExport {
+                kind: ExternalKind::Func | ExternalKind::FuncExact,
+                instance_index,
+                name,
+            } => {
+                self.core_exports.insert(self.core_functions, (*instance_index, (*name).to_owned()));
                 self.core_functions += 1;
             }
             ComponentAlias::CoreInstanceExport { kind: ExternalKind::Memory, .. } => self.core_memories += 1,
             ComponentAlias::CoreInstanceExport { .. } => {}
-            ComponentAlias::InstanceExport { kind, .. } => self.external(*kind)?,
+            ComponentAlias::InstanceExport { kind, name, .. } => self.external(*kind, name)?,
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types += 1,
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreType, .. } => {}
             ComponentAlias::Outer { .. } => return Err(NotRestorable::Modules),
@@ -143,11 +212,66 @@ impl ComponentIndices {
         Ok(())
     }
 
+    fn ty(&mut self, ty: &ComponentType<'_>) -> Result<(), NotRestorable> {
+        let is_plain = match ty {
+            ComponentType::Resource { .. } => return Err(NotRestorable::Resources),
+            ComponentType::Defined(defined) => self.is_plain(defined),
+            ComponentType::Func(function) => {
+                let params = function.params.iter().map(|(_, ty)| ty);
+                params.chain(&function.result).all(|ty| self.is_plain_value(ty))
+            }
+            _ => false,
+        };
+        if is_plain {
+            self.plain.insert(self.types);
+        }
+        self.types += 1;
+        Ok(())
+    }
+
+    fn is_plain_value(&self, ty: &ComponentValType) -> bool {
+        match ty {
+            ComponentValType::Primitive(_) => true,
+            ComponentValType::Type(index) => self.plain.contains(index),
+        }
+    }
+
+    /// Returns true if it is known that no handle is in this type.
+    fn is_plain(&self, ty: &ComponentDefinedType<'_>) -> bool {
+        let is_plain = |ty: &ComponentValType| self.is_plain_value(ty);
+        match ty {
+            ComponentDefinedType::Primitive(_) | ComponentDefinedType::Flags(_) | ComponentDefinedType::Enum(_) => true,
+            ComponentDefinedType::Record(fields) => fields.iter().all(|(_, ty)| is_plain(ty)),
+            ComponentDefinedType::Variant(cases) => cases.iter().filter_map(|case| case.ty.as_ref()).all(is_plain),
+            ComponentDefinedType::List(of)
+            | ComponentDefinedType::FixedLengthList(of, _)
+            | ComponentDefinedType::Option(of) => is_plain(of),
+            ComponentDefinedType::Tuple(all) => all.iter().all(is_plain),
+            ComponentDefinedType::Result { ok, err } => ok.iter().chain(err).all(is_plain),
+            _ => false,
+        }
+    }
+
     fn canonical(&mut self, canonical: &CanonicalFunction) -> Result<(), NotRestorable> {
         match canonical {
-            CanonicalFunction::Lift { options, .. } if !waits(options) => self.functions += 1,
-            CanonicalFunction::Lower { options, .. } if !waits(options) => self.core_functions += 1,
-            CanonicalFunction::ResourceDrop { .. } => self.core_functions += 1,
+            CanonicalFunction::Lift { options, type_index, core_func_index } if !waits(options) => {
+                if !calls_more(options) && self.keeps_globals(*core_func_index) {
+                    self.keeps.insert(self.functions);
+                }
+                self.functions += 1;
+                self.lifts = true;
+                self.takes_handles |= !self.plain.contains(type_index);
+            }
+            CanonicalFunction::Lower { options, .. } if !waits(options) => {
+                self.core_functions += 1;
+                self.lowers = true;
+            }
+            CanonicalFunction::ResourceDrop { resource } => {
+                if let Some(name) = self.names.get(resource) {
+                    self.clearing.add(name, self.core_functions);
+                }
+                self.core_functions += 1;
+            }
             CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
                 return Err(NotRestorable::Resources);
             }
@@ -156,18 +280,28 @@ impl ComponentIndices {
         Ok(())
     }
 
+    /// Returns true if it is known that a core function changes no global variable.
+    fn keeps_globals(&self, function: u32) -> bool {
+        let Some((instance, name)) = self.core_exports.get(&function) else {
+            return false;
+        };
+        let module = self.instantiated.iter().find(|(instantiated, _)| instantiated == instance);
+        let module = module.and_then(|(_, module)| self.module(*module));
+        module.is_some_and(|module| module.keeping.contains(name))
+    }
+
     fn module(&self, index: u32) -> Option<&RestorableModule> {
         self.modules.get(index as usize)
     }
 
     /// Returns the core instances that have global variables.
-    fn with_globals(&self) -> impl Iterator<Item = u32> {
+    pub fn with_globals(&self) -> impl Iterator<Item = u32> {
         let has_globals = |module: &u32| self.module(*module).is_some_and(|module| module.globals);
         self.instantiated.iter().filter(move |(_, module)| has_globals(module)).map(|(instance, _)| *instance)
     }
 
     /// Returns the core instances that have words by which they are compared, and the number of these.
-    fn with_words(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub fn with_words(&self) -> impl Iterator<Item = (u32, u32)> {
         let words = |module: u32| self.module(module).map_or(0, |module| module.words);
         self.instantiated
             .iter()
@@ -176,191 +310,53 @@ impl ComponentIndices {
     }
 
     /// Returns the memories, each by its core instance and its place among those that its module defines.
-    fn lists(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub fn lists(&self) -> impl Iterator<Item = (u32, u32)> {
         self.instantiated.iter().flat_map(|(instance, module)| {
             let memories = self.module(*module).map_or(0, |module| module.memories.len() as u32);
             (0..memories).map(|at| (*instance, at))
         })
     }
 
-    /// Adds what restores an instance.
-    fn restore(&self, out: &mut Component) {
-        let mut added = Added::new(self);
-        let with_globals: Vec<u32> = self.with_globals().collect();
-        let with_words: Vec<u32> = self.with_words().map(|(instance, _)| instance).collect();
-        // What has global variables has words.
-        if !with_words.is_empty() {
-            added.all(&with_globals, &with_words, out);
+    /// Returns the instances of components within it that have functions for restoring, with these.
+    pub fn within(&self) -> impl Iterator<Item = (u32, &Functions)> {
+        let functions = |component: u32| self.components.get(component as usize).filter(|within| within.callers > 0);
+        self.within.iter().filter_map(move |(instance, component)| Some((*instance, functions(*component)?)))
+    }
+
+    /// Adds what restores an instance. Returns the functions that this is.
+    fn finish(mut self, out: &mut Component) -> Result<Functions, NotRestorable> {
+        // A memory without a page has nothing to restore as long as it does not grow.
+        if self.modules.iter().any(|module| module.has_empty) && self.modules.iter().any(|module| module.grows) {
+            return Err(NotRestorable::Memory(MemoryMisfit::Empty));
         }
-        for (at, (instance, memory)) in self.lists().enumerate() {
-            added.list(at as u32, instance, memory);
+        let mut callers = u32::from(self.lifts || self.lowers || !self.instantiated.is_empty());
+        let mut takes_handles = self.takes_handles;
+        for (_, within) in self.within() {
+            callers = callers.saturating_add(within.callers);
+            takes_handles |= within.takes_handles;
         }
-        added.finish(out);
-    }
-}
-
-/// Functions that are added at the end of a component.
-struct Added<'a> {
-    of: &'a ComponentIndices,
-    aliases: ComponentAliasSection,
-    /// Number of core functions and memories that were aliased.
-    functions: u32,
-    memories: u32,
-    types: ComponentTypeSection,
-    lifted: CanonicalFunctionSection,
-    exported: Vec<(String, ComponentExportKind, u32)>,
-}
-
-impl<'a> Added<'a> {
-    fn new(of: &'a ComponentIndices) -> Added<'a> {
-        let mut types = ComponentTypeSection::new();
-        types.function().params::<_, ComponentValType>([]).result(None);
-        types.defined_type().list(ComponentValType::Primitive(PrimitiveValType::U8));
-        types.function().params::<_, ComponentValType>([]).result(Some(ComponentValType::Type(of.types + 1)));
-        let number = |ty| ComponentValType::Primitive(ty);
-        let place = [("instance", number(PrimitiveValType::U32)), ("at", number(PrimitiveValType::U32))];
-        types.function().params(place).result(Some(number(PrimitiveValType::U64)));
-        Added {
-            of,
-            aliases: ComponentAliasSection::new(),
-            functions: 0,
-            memories: 0,
-            types,
-            lifted: CanonicalFunctionSection::new(),
-            exported: Vec::new(),
+        // What is lent to a function has places among its handles that the host knows nothing of.
+        if callers > 1 && takes_handles {
+            return Err(NotRestorable::PassesHandles);
         }
-    }
-
-    /// Adds the functions for the global variables of these core instances, and that for comparing.
-    fn all(&mut self, with_globals: &[u32], with_words: &[u32], out: &mut Component) {
-        out.section(&ModuleSection(&all(with_globals, with_words)));
-        let mut given: Vec<u32> = with_globals.iter().chain(with_words).copied().collect();
-        given.sort_unstable();
-        given.dedup();
-        let names: Vec<String> = given.iter().map(u32::to_string).collect();
-        let given = names.iter().zip(given).map(|(name, instance)| (&**name, ModuleArg::Instance(instance)));
-        let mut instantiated = InstanceSection::new();
-        instantiated.instantiate(self.of.modules.len() as u32, given);
-        out.section(&instantiated);
-        if !with_globals.is_empty() {
-            for (from, name) in [(added::SAVE, added::SAVE_ALL), (added::RESTORE, added::RESTORE_ALL)] {
-                let function = self.core_function(self.of.core_instances, from);
-                self.lift(name, function, self.of.types, &[]);
-            }
+        let keeping = std::mem::take(&mut self.keeping);
+        let mut functions = Functions { callers, takes_handles, keeping, ..Functions::default() };
+        if callers > 0 {
+            let clears = self.lowers.then(|| Additions::clear(&mut self, out));
+            Additions::add(&self, clears, &mut functions, out);
         }
-        let look = self.core_function(self.of.core_instances, added::LOOK);
-        self.lift(added::LOOK_AT, look, self.of.types + 3, &[]);
+        Ok(functions)
     }
-
-    /// Adds the function that returns a memory of this core instance as a list.
-    fn list(&mut self, at: u32, instance: u32, memory: u32) {
-        let name = added::memory(memory);
-        self.aliases.alias(Alias::CoreInstanceExport { instance, kind: ExportKind::Memory, name: &name });
-        let index = self.of.core_memories + self.memories;
-        self.memories += 1;
-        let whole = self.core_function(instance, &added::whole(memory));
-        let put_back = self.core_function(instance, &added::put_back(memory));
-        let options = [Encoded::Memory(index), Encoded::PostReturn(put_back)];
-        self.lift(&added::whole_of_component(at), whole, self.of.types + 2, &options);
-    }
-
-    /// Adds an alias of a function that a core instance exports, and returns its index.
-    fn core_function(&mut self, instance: u32, name: &str) -> u32 {
-        self.aliases.alias(Alias::CoreInstanceExport { instance, kind: ExportKind::Func, name });
-        self.functions += 1;
-        self.of.core_functions + self.functions - 1
-    }
-
-    fn lift(&mut self, name: &str, function: u32, ty: u32, options: &[Encoded]) {
-        let index = self.of.functions + self.lifted.len();
-        self.lifted.lift(function, ty, options.iter().copied());
-        self.exported.push((name.to_owned(), ComponentExportKind::Func, index));
-    }
-
-    fn finish(self, out: &mut Component) {
-        out.section(&self.aliases).section(&self.types).section(&self.lifted);
-        let mut instances = ComponentInstanceSection::new();
-        instances.export_items(self.exported.iter().map(|(name, kind, index)| (&**name, *kind, *index)));
-        let mut exports = ComponentExportSection::new();
-        exports.export(added::INSTANCE, ComponentExportKind::Instance, self.of.instances, None);
-        out.section(&instances).section(&exports);
-    }
-}
-
-/// Returns a core module whose functions save and restore the global variables of these core instances, and return words
-/// of those.
-fn all(with_globals: &[u32], with_words: &[u32]) -> Module {
-    const PLAIN: u32 = 0;
-    const LOOK: u32 = 1;
-    const LOOK_AT: u32 = 2;
-    let mut types = TypeSection::new();
-    types.ty().function([], []);
-    types.ty().function([ValType::I32], [ValType::I64]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-    let mut imports = ImportSection::new();
-    let mut bodies = Vec::new();
-    for name in [added::SAVE, added::RESTORE] {
-        let mut body = Function::new([]);
-        for instance in with_globals {
-            body.instructions().call(imports.len());
-            imports.import(&instance.to_string(), name, EntityType::Function(PLAIN));
-        }
-        body.instructions().end();
-        bodies.push((name, PLAIN, body));
-    }
-    let mut body = Function::new([]);
-    for (at, instance) in with_words.iter().enumerate() {
-        let mut code = body.instructions();
-        code.local_get(0).i32_const(at as i32).i32_eq().if_(BlockType::Empty);
-        code.local_get(1).call(imports.len()).return_().end();
-        imports.import(&instance.to_string(), added::LOOK, EntityType::Function(LOOK));
-    }
-    body.instructions().i64_const(0).end();
-    bodies.push((added::LOOK, LOOK_AT, body));
-    let (mut functions, mut exports, mut codes) = (FunctionSection::new(), ExportSection::new(), CodeSection::new());
-    for (nth, (name, ty, body)) in bodies.into_iter().enumerate() {
-        functions.function(ty);
-        exports.export(name, ExportKind::Func, imports.len() + nth as u32);
-        codes.function(&body);
-    }
-    let mut module = Module::new();
-    module.section(&types).section(&imports).section(&functions).section(&exports).section(&codes);
-    module
-}
-
-/// Returns an error if a component within the task has code, or something that may keep what a call leaves. Toolchains add
-/// components that only give other names to what they are given.
-fn check_within(wasm: &[u8]) -> Result<(), NotRestorable> {
-    for (id, data) in sections(wasm).ok_or(NotRestorable::Unread)? {
-        match id {
-            CORE_MODULE | CORE_INSTANCES | CANONICALS | START | VALUES => return Err(NotRestorable::NestedCode),
-            COMPONENT => check_within(data)?,
-            TYPES => {
-                for ty in entries::<ComponentType<'_>>(data)? {
-                    if let ComponentType::Resource { .. } = ty? {
-                        return Err(NotRestorable::Resources);
-                    }
-                }
-            }
-            ALIASES => {
-                for alias in entries::<ComponentAlias<'_>>(data)? {
-                    ComponentIndices::default().alias(&alias?)?;
-                }
-            }
-            IMPORTS => {
-                for import in entries::<wasmparser::ComponentImport<'_>>(data)? {
-                    ComponentIndices::default().external(import?.ty.kind())?;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Returns true if a function is called asynchronously.
 fn waits(options: &[CanonicalOption]) -> bool {
     options.iter().any(|option| matches!(option, CanonicalOption::Async | CanonicalOption::Callback(_)))
+}
+
+/// Returns true if other functions of the component are called with a function, for its arguments or after it.
+fn calls_more(options: &[CanonicalOption]) -> bool {
+    options.iter().any(|option| matches!(option, CanonicalOption::Realloc(_) | CanonicalOption::PostReturn(_)))
 }
 
 fn entries<'a, T: FromReader<'a>>(section: &'a [u8]) -> Result<SectionLimited<'a, T>, NotRestorable> {

@@ -1,13 +1,16 @@
 //! A core module with what restoring its instances takes. Nothing but entries at the ends of its sections is added, so all
 //! indices stay as they are.
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::{
     BlockType, ConstExpr, Encode, ExportKind, Function, GlobalType, HeapType, Ieee32, Ieee64, InstructionSink, MemArg,
     Module, RawSection, ValType,
 };
-use wasmparser::{GlobalType as ParsedGlobal, MemoryType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, GlobalType as ParsedGlobal, MemoryType, Operator, Parser, Payload, TypeRef};
 
 use super::super::sections::{AddedEntries, sections};
+use super::keeping::GlobalChanges;
 use super::{MemoryMisfit, NotRestorable};
 use crate::added;
 
@@ -20,6 +23,12 @@ pub struct RestorableModule {
     pub globals: bool,
     /// Number of words by which its global variables and tables are compared.
     pub words: u32,
+    /// True if it has a memory without a page, which is left as it is.
+    pub has_empty: bool,
+    /// True if its code may grow a memory.
+    pub grows: bool,
+    /// The exported functions that change no global variable.
+    pub keeping: BTreeSet<String>,
 }
 
 /// Whether a module gets functions that return its memories as lists.
@@ -31,10 +40,14 @@ pub enum Lists {
 
 /// Returns the module with what restoring its instances takes.
 pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRestorable> {
-    let found = ModuleFacts::of(wasm)?;
+    let mut found = ModuleFacts::of(wasm)?;
     for (_, memory) in &found.memories {
-        check(memory, lists)?;
+        check(memory)?;
     }
+    let all = found.memories.len();
+    // There would be no place to write where the list begins.
+    found.memories.retain(|(_, memory)| memory.initial > 0 || lists == Lists::No);
+    let has_empty = found.memories.len() < all;
     let mut added = Additions::default();
     let variables = found.variables()?;
     if !variables.is_empty() {
@@ -54,16 +67,15 @@ pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRest
     }
     let wasm = added.in_module(wasm).ok_or(NotRestorable::Unread)?;
     let memories = found.memories.iter().map(|(memory, _)| *memory).collect();
-    Ok(RestorableModule { wasm, memories, globals: !variables.is_empty(), words })
+    let (globals, keeping) = (!variables.is_empty(), found.changes.keeping());
+    Ok(RestorableModule { wasm, memories, globals, words, has_empty, grows: found.grows, keeping })
 }
 
-fn check(memory: &MemoryType, lists: Lists) -> Result<(), NotRestorable> {
+fn check(memory: &MemoryType) -> Result<(), NotRestorable> {
     let misfit = match memory {
         MemoryType { shared: true, .. } => MemoryMisfit::Shared,
         MemoryType { memory64: true, .. } => MemoryMisfit::Wide,
         MemoryType { page_size_log2: Some(_), .. } => MemoryMisfit::PageSize,
-        // There would be no place to write where the list begins.
-        MemoryType { initial: 0, .. } if lists == Lists::Yes => MemoryMisfit::Empty,
         _ => return Ok(()),
     };
     Err(NotRestorable::Memory(misfit))
@@ -80,6 +92,9 @@ struct ModuleFacts {
     /// Number of memories, and those that the module defines.
     all_memories: u32,
     memories: Vec<(u32, MemoryType)>,
+    /// True if its code may grow a memory.
+    grows: bool,
+    changes: GlobalChanges,
     /// Number of tables, and those that the module defines, with the number of elements of each.
     all_tables: u32,
     tables: Vec<(u32, u32)>,
@@ -104,7 +119,10 @@ impl ModuleFacts {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     match import?.ty {
-                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                            self.functions += 1;
+                            self.changes.imported += 1;
+                        }
                         TypeRef::Global(_) => self.globals += 1,
                         TypeRef::Memory(_) => self.all_memories += 1,
                         TypeRef::Table(_) => self.all_tables += 1,
@@ -137,14 +155,22 @@ impl ModuleFacts {
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    if added::is_added(export?.name) {
+                    let export = export?;
+                    if added::is_added(export.name) {
                         return Err(NotRestorable::NameTaken(added::PREFIX));
+                    }
+                    if export.kind == ExternalKind::Func {
+                        self.changes.export(export.name, export.index);
                     }
                 }
             }
             Payload::CodeSectionEntry(body) => {
+                self.changes.begin();
                 for operator in body.get_operators_reader()? {
-                    allow(&operator?)?;
+                    let operator = operator?;
+                    self.grows |= matches!(operator, Operator::MemoryGrow { .. });
+                    self.changes.read(&operator);
+                    allow(&operator)?;
                 }
             }
             _ => {}

@@ -9,7 +9,16 @@ fn of(text: &str) -> Result<RestorableTask, NotRestorable> {
 
 #[test]
 fn tasks_that_keep_what_is_not_restored_are_left_as_they_are() {
-    let nested = "(component (component (core module (func))))";
+    // What is lent to a function would have a place among the handles of its component.
+    let lends = r#"(component
+        (import "i" (instance $i (export "r" (type $r (sub resource)))))
+        (alias export $i "r" (type $r))
+        (component $a (import "r" (type $r (sub resource))) (core module $m (func (export "f") (param i32)))
+          (core instance $m (instantiate $m)) (type $b (borrow $r))
+          (func (export "f") (param "r" $b) (canon lift (core func $m "f"))))
+        (instance $a (instantiate $a (with "r" (type $r))))
+        (core func $f (canon lower (func $a "f"))))"#;
+    let grows = "(component (core module (memory 0) (func (drop (memory.grow (i32.const 1))))))";
     for (text, why) in [
         (
             "(module (table 1 funcref) (func (table.set (i32.const 0) (ref.null func))))",
@@ -27,13 +36,40 @@ fn tasks_that_keep_what_is_not_restored_are_left_as_they_are() {
         ("(module (global (mut externref) (ref.null extern)))", NotRestorable::Reference),
         ("(module (table 1 externref))", NotRestorable::Table),
         ("(module (func (export \"wasmpool:restore#save\")))", NotRestorable::NameTaken(added::PREFIX)),
-        ("(component (core module (memory 0)))", NotRestorable::Memory(MemoryMisfit::Empty)),
+        (grows, NotRestorable::Memory(MemoryMisfit::Empty)),
         ("(component (type (resource (rep i32))))", NotRestorable::Resources),
-        (nested, NotRestorable::NestedCode),
+        (lends, NotRestorable::PassesHandles),
         ("(component (import \"m\" (core module)))", NotRestorable::Modules),
     ] {
         assert_eq!(of(text).map(|task| task.memories), Err(why), "{text}");
     }
+}
+
+#[test]
+fn what_components_within_a_task_have_is_restored_as_well() {
+    let text = r#"(component
+        (import "i" (instance $i (export "r" (type $r (sub resource))) (export "f" (func (result (own $r))))))
+        (component $a (import "i" (instance $i (export "r" (type $r (sub resource))) (export "f" (func (result (own $r))))))
+          (core module $m (memory 2) (memory 0) (global (mut i32) (i32.const 1)) (table 3 funcref) (func (export "f") (param i32)))
+          (core instance $m (instantiate $m))
+          (core func $f (canon lower (func $i "f")))
+          (alias export $i "r" (type $r))
+          (core func $drop (canon resource.drop $r))
+          (func (export "f") (param "r" u32) (canon lift (core func $m "f"))))
+        (component $b (component $c (core module $m (memory 1) (func (export "f"))) (core instance $m (instantiate $m))
+            (func (export "f") (canon lift (core func $m "f"))))
+          (instance $c (instantiate $c)) (instance $d (instantiate $c)) (alias export $c "f" (func $f)) (export "f" (func $f)))
+        (instance $a (instantiate $a (with "i" (instance $i)))) (instance $b (instantiate $b)) (instance $d (instantiate $b))
+        (alias export $a "f" (func $f)) (export "f" (func $f)))"#;
+    let task = of(text).expect("it can be restored");
+    assert_eq!((task.memories, task.globals, task.words), (5, 1, vec![vec![4]]));
+    let engine = crate::engine::compiling(Default::default()).expect("an engine");
+    let component = wasmtime::component::Component::from_binary(&engine, &task.wasm).expect("it is valid");
+    let instance = component.get_export_index(None, added::INSTANCE).expect("an instance");
+    for name in ["save0", "restore0", "look0", "memory4", "clear-handles0", "handle-at0"] {
+        assert!(component.get_export_index(Some(&instance), name).is_some(), "{name}");
+    }
+    assert!(component.get_export_index(Some(&instance), "clear-handles1").is_none());
 }
 
 #[test]
