@@ -2,6 +2,8 @@
 
 use std::ptr::NonNull;
 
+use crate::copy::{copy, copy_away};
+
 /// A ring of `SIZE` bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<const SIZE: usize>(NonNull<u8>);
@@ -33,10 +35,26 @@ impl<const SIZE: usize> Ring<SIZE> {
     /// The bytes must not be more than the ring holds, and nobody else may rely on that part of the ring.
     #[inline]
     pub unsafe fn write(&self, position: u64, bytes: &[u8]) {
-        let to = self.at(position);
         // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { copy(bytes.as_ptr(), self.at(position).as_ptr(), bytes.len()) };
+        self.written(position, bytes);
+    }
+
+    /// Copies bytes into the ring as [`Ring::write`] does, past the caches: see [`copy_away`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::write`].
+    #[inline]
+    pub unsafe fn write_away(&self, position: u64, bytes: &[u8]) {
+        // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
+        unsafe { copy_away(bytes.as_ptr(), self.at(position).as_ptr(), bytes.len()) };
+        self.written(position, bytes);
+    }
+
+    #[inline]
+    fn written(&self, _position: u64, _bytes: &[u8]) {
         #[cfg(miri)]
-        super::plain::mirror(self.0, SIZE, (position % SIZE as u64) as usize, bytes.len());
+        super::plain::mirror(self.0, SIZE, (_position % SIZE as u64) as usize, _bytes.len());
     }
 }
