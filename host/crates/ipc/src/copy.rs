@@ -15,25 +15,7 @@ pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if len >= LEAST && loops::are_faster() {
         // SAFETY: guaranteed by the caller.
-        return unsafe { loops::copy::<false>(from, to, len) };
-    }
-    // SAFETY: guaranteed by the caller.
-    unsafe { from.copy_to_nonoverlapping(to, len) }
-}
-
-/// Copies bytes for another processor that reads them soon, and has the memory at `to` in its cache since it read what was
-/// there before. On processors where that is faster, the bytes pass the caches: a cache line that is written as a whole
-/// need not be fetched from the other processor first.
-///
-/// # Safety
-///
-/// As for [`copy`].
-#[inline]
-pub unsafe fn copy_away(from: *const u8, to: *mut u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if len >= LEAST && loops::are_faster() {
-        // SAFETY: guaranteed by the caller.
-        return unsafe { loops::copy::<true>(from, to, len) };
+        return unsafe { loops::copy(from, to, len) };
     }
     // SAFETY: guaranteed by the caller.
     unsafe { from.copy_to_nonoverlapping(to, len) }
@@ -56,7 +38,7 @@ const LEAST: usize = 2048;
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod loops {
-    use std::arch::x86_64::{__cpuid, __m128i, _mm_loadu_si128, _mm_sfence, _mm_store_si128, _mm_stream_si128};
+    use std::arch::x86_64::{__cpuid, __m128i, _mm_loadu_si128, _mm_store_si128};
     use std::sync::LazyLock;
 
     /// Size of a cache line.
@@ -78,13 +60,12 @@ mod loops {
         name.as_flattened() == b"AuthenticAMD" && (version >> 8 & 0xf) + (version >> 20 & 0xff) == ZEN_3_AND_4
     }
 
-    /// Copies bytes, a cache line of the destination at a time. With `PAST`, whole lines pass the caches; they are visible to
-    /// other processors before anything that is stored afterwards.
+    /// Copies bytes, a cache line of the destination at a time.
     ///
     /// # Safety
     ///
     /// As for [`super::copy`].
-    pub unsafe fn copy<const PAST: bool>(from: *const u8, to: *mut u8, len: usize) {
+    pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
         let head = to.align_offset(LINE).min(len);
         let lines = (len - head) / LINE;
         let tail = head + lines * LINE;
@@ -96,16 +77,10 @@ mod loops {
                 let (from, to) = (from.add(at).cast::<__m128i>(), to.add(at).cast::<__m128i>());
                 let line = [0, 1, 2, 3].map(|part| _mm_loadu_si128(from.add(part)));
                 for (part, bytes) in line.into_iter().enumerate() {
-                    match PAST {
-                        true => _mm_stream_si128(to.add(part), bytes),
-                        false => _mm_store_si128(to.add(part), bytes),
-                    }
+                    _mm_store_si128(to.add(part), bytes);
                 }
             }
             from.add(tail).copy_to_nonoverlapping(to.add(tail), len - tail);
-            if PAST {
-                _mm_sfence();
-            }
         }
     }
 }
@@ -122,18 +97,10 @@ mod tests {
             let source: Vec<u8> = (0..6000).map(|i| (i * 7) as u8).collect();
             let mut expected = vec![0xee; 6000];
             expected[to..to + len].copy_from_slice(&source[from..from + len]);
-            for past in [false, true] {
-                let mut copied = vec![0xee; 6000];
-                let (source, target) = (source[from..].as_ptr(), copied[to..].as_mut_ptr());
-                // SAFETY: both have at least this many bytes from there on.
-                unsafe {
-                    match past {
-                        true => loops::copy::<true>(source, target, len),
-                        false => loops::copy::<false>(source, target, len),
-                    }
-                }
-                prop_assert!(copied == expected, "past the caches: {past}");
-            }
+            let mut copied = vec![0xee; 6000];
+            // SAFETY: both have at least this many bytes from there on.
+            unsafe { loops::copy(source[from..].as_ptr(), copied[to..].as_mut_ptr(), len) };
+            prop_assert!(copied == expected);
         }
     }
 }

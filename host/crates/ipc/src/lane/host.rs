@@ -128,7 +128,7 @@ impl HostLane {
         self.note_taken()?;
         let count = bytes.len().min(self.room_beyond(self.taken));
         // SAFETY: this many bytes of the ring are free.
-        unsafe { self.input.write_items(self.head, bytes.get(..count).unwrap_or(bytes)) };
+        unsafe { self.input.write(self.head, bytes.get(..count).unwrap_or(bytes)) };
         self.head += count as u64;
         self.region.status().host.0.input_head.store(self.head, Ordering::Release);
         Ok(count)

@@ -50,22 +50,6 @@ impl RingPair {
         }
     }
 
-    /// Copies many items into the ring as [`RingPair::write`] does. The narrow ring stays in the reader's cache, so writing to
-    /// it past the caches is faster; of the wide one, much has left the cache by then, and would have to be read from memory.
-    ///
-    /// # Safety
-    ///
-    /// As for [`RingPair::write`].
-    pub unsafe fn write_items(&self, position: u64, bytes: &[u8]) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            match self.wide_at(position) {
-                Some(wide) => wide.write(position, bytes),
-                None => self.narrow.write_away(position, bytes),
-            }
-        }
-    }
-
     /// Returns the number of bytes that may be on their way if `position` is the next to be written.
     pub fn size(&self, position: u64) -> usize {
         if self.wide_at(position).is_some() { WIDE } else { RING }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use crate::copy::{copy, copy_away};
+use crate::copy::copy;
 
 /// A ring of `SIZE` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -37,24 +37,7 @@ impl<const SIZE: usize> Ring<SIZE> {
     pub unsafe fn write(&self, position: u64, bytes: &[u8]) {
         // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
         unsafe { copy(bytes.as_ptr(), self.at(position).as_ptr(), bytes.len()) };
-        self.written(position, bytes);
-    }
-
-    /// Copies bytes into the ring as [`Ring::write`] does, past the caches: see [`copy_away`].
-    ///
-    /// # Safety
-    ///
-    /// As for [`Ring::write`].
-    #[inline]
-    pub unsafe fn write_away(&self, position: u64, bytes: &[u8]) {
-        // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
-        unsafe { copy_away(bytes.as_ptr(), self.at(position).as_ptr(), bytes.len()) };
-        self.written(position, bytes);
-    }
-
-    #[inline]
-    fn written(&self, _position: u64, _bytes: &[u8]) {
         #[cfg(miri)]
-        super::plain::mirror(self.0, SIZE, (_position % SIZE as u64) as usize, _bytes.len());
+        super::plain::mirror(self.0, SIZE, (position % SIZE as u64) as usize, bytes.len());
     }
 }
