@@ -282,8 +282,9 @@ impl CallGroup {
         }
         for (job, items, _dropped) in cancelled {
             self.finished((items.end - items.start) as usize);
-            let told = job.deliver(items.map(|index| (index, Err(FailedItem::cancelled()))));
-            self.settle(&job, told);
+            let delivery = job.deliver(items.map(|index| (index, Err(FailedItem::cancelled()))));
+            job.wake_for_few();
+            self.settle(&job, delivery.told);
             self.settle(&job, job.shut());
         }
         self.send(Event::CancelPending);

@@ -141,12 +141,26 @@ pub(super) struct JobState {
     /// True once all outcomes are known and the listeners were told.
     over: bool,
     waiting: usize,
+    /// Number of outcomes that came since who waits was woken.
+    unseen: usize,
     wakers: Vec<Waker>,
     callbacks: Vec<Callback>,
     /// Number of callbacks that were registered and have not returned.
     calling: usize,
     /// The thread that reads items as outcomes are taken.
     reader: Option<ThreadId>,
+}
+
+/// Number of outcomes for which who waits is woken at once. To wake a thread for each large outcome costs a tenth of what the
+/// outcome costs.
+const HANDFUL: usize = 4;
+
+/// What is to be done after outcomes were stored.
+#[must_use]
+pub(super) struct Delivery {
+    pub told: Option<JobListeners>,
+    /// True if [`Job::wake_for_few`] has to be called.
+    pub wakes_later: bool,
 }
 
 /// The wakers and callbacks that are run when a job is over.
@@ -258,6 +272,7 @@ impl Job {
                 ended: None,
                 over: false,
                 waiting: 0,
+                unseen: 0,
                 wakers: Vec::new(),
                 callbacks: Vec::new(),
                 calling: 0,
@@ -327,17 +342,19 @@ impl Job {
         std::mem::take(&mut state.wakers)
     }
 
-    /// Stores outcomes of items that workers ran.
-    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, JobOutcome)>) -> Option<JobListeners> {
+    /// Stores outcomes of items that workers ran. Who waits for the next one is woken once there is a [`HANDFUL`]; if there
+    /// are fewer, [`Job::wake_for_few`] has to follow soon.
+    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, JobOutcome)>) -> Delivery {
         let mut state = self.state();
         if state.ended.is_some() {
-            return None;
+            return Delivery { told: None, wakes_later: false };
         }
         for (index, outcome) in outcomes {
             let bytes = outcome.as_ref().map_or(0, |value| value.len() as u64);
             state.came += bytes;
             state.usual = bytes.max(state.usual - state.usual / 16);
             state.known += 1;
+            state.unseen += 1;
             match state.order {
                 ResultOrder::Arrival => state.arrived.push_back((index, outcome)),
                 ResultOrder::Input => {
@@ -351,13 +368,28 @@ impl Job {
             }
         }
         let told = state.settle();
-        let wake = state.waiting > 0 && (told.is_some() || state.has_next());
+        let waits = state.waiting > 0 && (told.is_some() || state.has_next());
+        let wake = waits && (told.is_some() || state.unseen >= HANDFUL);
+        if wake {
+            state.unseen = 0;
+        }
         // If they were woken sooner, they might take this thread's processor only to wait for the lock.
         drop(state);
         if wake {
             self.changed.notify_all();
         }
-        told
+        Delivery { told, wakes_later: waits && !wake }
+    }
+
+    /// Wakes who waits for the next outcome, if it is there.
+    pub fn wake_for_few(&self) {
+        let mut state = self.state();
+        let wake = state.waiting > 0 && state.has_next();
+        state.unseen = 0;
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
     }
 
     /// Ends the job: outcomes that are not known now never will be.

@@ -13,13 +13,20 @@ use super::group::CallGroup;
 use super::job::{FailedItem, Job};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind};
-use wasmpool_ipc::lane::host::LARGE;
+use wasmpool_ipc::copy;
+use wasmpool_ipc::lane::host::{COPIED, LARGE};
+use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::supervisor::{EncodedValue, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, WorkerNews};
 use wasmpool_scheduler::WorkerId;
 
 /// Size in bytes of an allocation that outcomes share.
 const BLOCK: usize = 64 << 10;
+/// Length from which an outcome is handed out where it was copied to from the lane. Shorter ones are copied, since they would keep
+/// alive what lies between them.
+const HANDED_OUT: usize = 256;
+/// Maximum number of turns of a busy supervisor that a few outcomes wait until somebody is woken for them.
+const MOST_TURNS: u32 = 4;
 
 /// The job to which the items from `start` on belong.
 pub(super) struct JobRoute {
@@ -43,7 +50,19 @@ pub(super) struct OutcomeRouter {
     gathered: Vec<(u64, Result<GatheredBytes, FailedItem>)>,
     /// The bytes of gathered outcomes, in shared allocations. The thread that takes outcomes frees them: if each were
     /// an allocation of its own, that thread and this one would wait for each other's allocator all the time.
-    blocks: Vec<Vec<u8>>,
+    blocks: Vec<OutcomeBlock>,
+    /// The number of the block that outcomes are copied into.
+    filling: usize,
+    /// Jobs with a few outcomes for which nobody was woken yet, and the number of turns of the supervisor since then.
+    to_wake: Vec<Arc<Job>>,
+    turns: u32,
+}
+
+/// Bytes of several outcomes.
+enum OutcomeBlock {
+    /// As the lane has it.
+    Shared(Bytes),
+    Filling(Vec<u8>),
 }
 
 /// The place of the bytes of a gathered outcome.
@@ -55,7 +74,17 @@ enum GatheredBytes {
 
 impl OutcomeRouter {
     pub fn new(group: Arc<CallGroup>, news: Receiver<JobRoute>) -> OutcomeRouter {
-        OutcomeRouter { group, news, routes: BTreeMap::new(), current: 0..0, gathered: Vec::new(), blocks: Vec::new() }
+        OutcomeRouter {
+            group,
+            news,
+            routes: BTreeMap::new(),
+            current: 0..0,
+            gathered: Vec::new(),
+            blocks: Vec::new(),
+            filling: 0,
+            to_wake: Vec::new(),
+            turns: 0,
+        }
     }
 
     /// Makes the route of this item the current one.
@@ -69,15 +98,28 @@ impl OutcomeRouter {
 
     /// Stores the outcome of this item, and copies its bytes into the last block, or into a new one where that is full.
     fn copy(&mut self, index: u64, value: &[u8]) {
-        let count = self.blocks.len();
-        let (number, block) = match self.blocks.last_mut() {
-            Some(block) if block.len() + value.len() <= BLOCK => (count - 1, block),
-            _ => (count, self.blocks.push_mut(Vec::with_capacity(BLOCK))),
-        };
-        let start = block.len();
-        // Pushed before the copy: afterwards this write would have to wait until all of the copy is written.
-        self.gathered.push((index, Ok(GatheredBytes::Shared(number, start..start + value.len()))));
-        block.extend_from_slice(value);
+        match self.blocks.get(self.filling) {
+            Some(OutcomeBlock::Filling(block)) if block.len() + value.len() <= BLOCK => {}
+            _ => {
+                self.filling = self.blocks.len();
+                self.blocks.push(OutcomeBlock::Filling(Vec::with_capacity(BLOCK)));
+            }
+        }
+        if let Some(OutcomeBlock::Filling(block)) = self.blocks.get_mut(self.filling) {
+            let start = block.len();
+            // Pushed before the copy: afterwards this write would have to wait until all of the copy is written.
+            self.gathered.push((index, Ok(GatheredBytes::Shared(self.filling, start..start + value.len()))));
+            copy::append(value, block);
+        }
+    }
+
+    /// Stores the outcome of this item, and where its bytes are in a block of the lane.
+    fn share(&mut self, index: u64, block: &Bytes, range: Range<usize>) {
+        let is_last = matches!(self.blocks.last(), Some(OutcomeBlock::Shared(last)) if last.as_ptr() == block.as_ptr());
+        if !is_last {
+            self.blocks.push(OutcomeBlock::Shared(block.clone()));
+        }
+        self.gathered.push((index, Ok(GatheredBytes::Shared(self.blocks.len() - 1, range))));
     }
 
     fn learn_routes(&mut self) {
@@ -97,15 +139,22 @@ impl OutcomeRouter {
         self.group.finished(count);
         let route = self.routes.get_mut(&self.current.start).expect("outcomes are gathered for a route that is open");
         // Without spare capacity, since a caller may keep a small outcome for long.
-        let blocks: Vec<Bytes> = self.blocks.drain(..).map(|block| block.into_boxed_slice().into()).collect();
+        let whole = |block| match block {
+            OutcomeBlock::Shared(block) => block,
+            OutcomeBlock::Filling(block) => block.into_boxed_slice().into(),
+        };
+        let blocks: Vec<Bytes> = self.blocks.drain(..).map(whole).collect();
         let outcome = |kept| match kept {
             GatheredBytes::Alone(bytes) => bytes.into(),
             GatheredBytes::Shared(number, range) => blocks[number].slice(range),
         };
         let (start, first) = (route.start, route.first);
         let outcomes = self.gathered.drain(..);
-        let told = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
-        self.group.settle(&route.job, told);
+        let delivery = route.job.deliver(outcomes.map(|(index, kept)| (index - start + first, kept.map(outcome))));
+        if delivery.wakes_later && !self.to_wake.iter().any(|job| Arc::ptr_eq(job, &route.job)) {
+            self.to_wake.push(route.job.clone());
+        }
+        self.group.settle(&route.job, delivery.told);
         route.left = route.left.checked_sub(count as u64).expect("an item has one outcome");
         if route.left == 0 {
             self.routes.remove(&self.current.start);
@@ -125,6 +174,13 @@ impl OutcomeSink for OutcomeRouter {
             self.turn_to(record.index);
         }
         let outcome = match result.map(|value| value.encoded) {
+            // A block that is hardly filled would keep far more memory alive than is in it.
+            Ok(EncodedValue::One(OutcomeBytes::Shared(block, range)))
+                if range.len() >= HANDED_OUT && block.len() >= COPIED / 2 =>
+            {
+                self.share(record.index, block, range);
+                return Recorded::Success;
+            }
             Ok(EncodedValue::One(value)) if value.len() < LARGE => {
                 self.copy(record.index, &value);
                 return Recorded::Success;
@@ -178,6 +234,15 @@ impl OutcomeSink for OutcomeRouter {
 
     fn tick(&mut self, _: u64) -> Option<Duration> {
         self.deliver();
+        self.turns += u32::from(!self.to_wake.is_empty());
+        if self.turns == MOST_TURNS {
+            self.rests();
+        }
         None
+    }
+
+    fn rests(&mut self) {
+        self.turns = 0;
+        self.to_wake.drain(..).for_each(|job| job.wake_for_few());
     }
 }

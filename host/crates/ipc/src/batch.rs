@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::copy::append;
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::failed::{self, RawText};
@@ -98,7 +99,7 @@ impl Batch {
         self.copy_last();
         self.bytes.reserve(ITEM_HEADER + bytes.len());
         self.bytes.extend_from_slice(&item_header(tag, len));
-        self.bytes.extend_from_slice(bytes);
+        append(bytes, &mut self.bytes);
         self.sizes.push(len);
     }
 

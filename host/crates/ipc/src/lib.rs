@@ -14,6 +14,8 @@ pub mod channel;
 #[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
+pub mod copy;
+#[cfg(not(loom))]
 pub mod lane;
 #[cfg(not(loom))]
 pub mod mapping;

@@ -2,11 +2,12 @@
 //!
 //! There are two ways. The plain one takes the list as wasmtime hands it out, in a `Vec`, and copies it once more, to the
 //! lane. The direct one (`place/taken.rs`) copies it out of the guest's memory to its place. It rests on hidden methods of
-//! wasmtime, so it stands behind the feature `direct-results`, which is on by default. Both have the same results.
+//! wasmtime, so it stands behind the feature `direct-results`, which is on by default. So does the direct way of an item into the
+//! guest's memory (`place/given.rs`). Both ways have the same results.
 
 use std::borrow::Cow;
 
-use wasmtime::component::{ComponentNamedList, Func, Lift, TypedFunc};
+use wasmtime::component::{ComponentNamedList, Func, Lift, Lower, TypedFunc};
 use wasmtime::{AsContext, AsContextMut, Result};
 
 use wasmpool_core::json;
@@ -14,10 +15,14 @@ use wasmpool_core::policy::ResultForm;
 use wasmpool_ipc::lane::worker::OutcomeWriter;
 
 #[cfg(feature = "direct-results")]
+mod given;
+#[cfg(feature = "direct-results")]
 mod taken;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "direct-results")]
+use given::DirectItem;
 #[cfg(feature = "direct-results")]
 use taken::DirectResult;
 
@@ -74,9 +79,9 @@ pub enum BytesFunction {
     Plain(Typed<Vec<u8>>),
     FalliblePlain(Typed<Result<Vec<u8>, String>>),
     #[cfg(feature = "direct-results")]
-    Direct(Typed<DirectResult>),
+    Direct(Typed<DirectResult, DirectItem<'static>>),
     #[cfg(feature = "direct-results")]
-    FallibleDirect(Typed<Result<DirectResult, String>>),
+    FallibleDirect(Typed<Result<DirectResult, String>, DirectItem<'static>>),
 }
 
 impl BytesFunction {
@@ -109,19 +114,20 @@ impl BytesFunction {
             }
             #[cfg(feature = "direct-results")]
             BytesFunction::Direct(function) => {
-                taken::to(place, || call(function, store, item)).map(|DirectResult| Ok(()))
+                taken::to(place, || call(function, store, DirectItem(item))).map(|DirectResult| Ok(()))
             }
             #[cfg(feature = "direct-results")]
             BytesFunction::FallibleDirect(function) => {
-                taken::to(place, || call(function, store, item)).map(|taken| taken.map(|DirectResult| ()))
+                taken::to(place, || call(function, store, DirectItem(item))).map(|taken| taken.map(|DirectResult| ()))
             }
         }
     }
 }
 
-fn call<'a, R: Lift + 'static>(function: Typed<R, &'a [u8]>, store: impl AsContextMut, item: &'a [u8]) -> Result<R>
+fn call<R: Lift + 'static, Item: Lower>(function: Typed<R, Item>, store: impl AsContextMut, item: Item) -> Result<R>
 where
     (R,): ComponentNamedList,
+    (Item,): ComponentNamedList,
 {
     function.call(store, (item,)).map(|(returned,)| returned)
 }

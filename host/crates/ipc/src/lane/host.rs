@@ -1,14 +1,17 @@
 //! The host's side of a lane. The worker may be hostile: every number that it writes is checked against what the host
 //! knows, and bytes are copied out before they are looked at.
 
-use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use bytes::{Bytes, BytesMut};
+
 use super::InstanceCounts;
 use super::frame::{OUTCOME_HEADER, OutcomeHeader};
+use super::outcome::OutcomeBytes;
 use super::region::{PRINTED, RING, Region, RingPair};
+use crate::copy::copy;
 use crate::wake::SleepReason;
 
 /// Maximum amount of memory that is reserved for an outcome before it has arrived. An outcome up to this size is thus
@@ -18,7 +21,7 @@ const FORESEEN: usize = 1 << 20;
 pub const LARGE: usize = 16 << 10;
 /// Number of bytes of smaller outcomes that are copied out together. One long copy costs far less than many short ones,
 /// each of which would wait for a cache line that the worker's processor has written.
-const COPIED: usize = 64 << 10;
+pub const COPIED: usize = 64 << 10;
 
 /// Error: the worker wrote something that an honest worker never writes.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +32,7 @@ pub struct ProtocolViolation(pub &'static str);
 #[derive(Debug)]
 pub enum Received<'a> {
     /// A complete outcome, copied out of shared memory.
-    Outcome(OutcomeHeader, Cow<'a, [u8]>),
+    Outcome(OutcomeHeader, OutcomeBytes<'a>),
     /// No complete outcome has arrived yet.
     Nothing,
 }
@@ -61,7 +64,7 @@ pub struct HostLane {
     delivered: u64,
     told: u64,
     /// Bytes that were copied out, and how many of them have been received.
-    copied: Vec<u8>,
+    copied: Bytes,
     used: usize,
     /// Header of the outcome that is being received, once it is known, and the bytes of it that have arrived if it is
     /// large.
@@ -101,7 +104,7 @@ impl HostLane {
             taken: 0,
             delivered: 0,
             told: 0,
-            copied: Vec::new(),
+            copied: Bytes::new(),
             used: 0,
             header: None,
             payload: Vec::new(),
@@ -218,12 +221,12 @@ impl HostLane {
                 return Ok(Received::Nothing);
             }
             self.used += len;
-            Cow::Borrowed(&self.copied[self.used - len..self.used])
+            OutcomeBytes::Shared(&self.copied, self.used - len..self.used)
         } else {
             if !self.gather_large(len)? {
                 return Ok(Received::Nothing);
             }
-            Cow::Owned(std::mem::take(&mut self.payload))
+            OutcomeBytes::Owned(std::mem::take(&mut self.payload))
         };
         self.header = None;
         self.drained = false;
@@ -240,17 +243,30 @@ impl HostLane {
         if left + self.available() < count && left + self.exchange_positions()? < count {
             return Ok(false);
         }
-        self.copied.drain(..self.used);
-        self.used = 0;
-        self.copied.reserve_exact(COPIED - left);
+        let used = std::mem::take(&mut self.used);
+        let mut block = match std::mem::take(&mut self.copied).try_into_mut() {
+            Ok(mut block) => {
+                block.copy_within(used.., 0);
+                block.truncate(left);
+                block
+            }
+            // Somebody keeps outcomes that are in it.
+            Err(kept) => {
+                let mut block = BytesMut::with_capacity(COPIED);
+                block.extend_from_slice(&kept[used..]);
+                block
+            }
+        };
+        block.reserve(COPIED - left);
         let more = self.available().min(COPIED - left);
-        let end = self.copied.spare_capacity_mut().as_mut_ptr().cast();
+        let end = block.spare_capacity_mut().as_mut_ptr().cast();
         // SAFETY: this many bytes are available, and there is room for them after `end`; afterwards they are
         // initialised.
         unsafe {
             self.copy_out(end, more);
-            self.copied.set_len(left + more);
+            block.set_len(left + more);
         }
+        self.copied = block.freeze();
         Ok(true)
     }
 
@@ -293,7 +309,7 @@ impl HostLane {
     pub fn received(&mut self) {
         self.publish_tail();
         if self.used == self.copied.len() {
-            self.copied = Vec::new();
+            self.copied = Bytes::new();
             self.used = 0;
         }
     }
@@ -416,9 +432,9 @@ impl HostLane {
         // doubly mapped rings. The worker may change the bytes meanwhile; they are copied as raw memory and only looked
         // at afterwards.
         unsafe {
-            self.output.at(self.tail).as_ptr().copy_to_nonoverlapping(to, narrow);
+            copy(self.output.at(self.tail).as_ptr(), to, narrow);
             let wide = self.output.at(self.tail + narrow as u64);
-            wide.as_ptr().copy_to_nonoverlapping(to.add(narrow), count - narrow);
+            copy(wide.as_ptr(), to.add(narrow), count - narrow);
         }
         self.tail += count as u64;
         self.moved.output += count as u64;

@@ -10,6 +10,7 @@ pub mod control;
 pub mod frame;
 pub mod host;
 pub mod life;
+pub mod outcome;
 pub mod region;
 pub mod rings;
 pub mod worker;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
-use super::host::{HostLane, LARGE, Received};
+use super::host::{COPIED, HostLane, LARGE, Received};
+use super::outcome::OutcomeBytes;
 use super::region::{LONG, NEVER, PRINTED, RING, Region, WIDE};
 use super::worker::WorkerLane;
 use crate::wake::{Bell, SleepReason};
@@ -140,6 +141,30 @@ fn items_pass_whole_where_a_ring_ends_and_where_the_wide_one_takes_over() {
     let some = filled(&[0, 7, LONG, LONG - 1, LARGE, LONG, LONG, 3, LARGE + 1]);
     let others = filled(&[LONG + 1, 5, WIDE - 64, WIDE / 2, LARGE, WIDE + 9, 1]);
     assert!(echo(&some, &others) == [&some[..], &others].concat());
+}
+
+#[test]
+fn outcomes_that_somebody_keeps_are_not_overwritten_by_later_ones() {
+    let (mut host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let mut kept = Vec::new();
+    for round in 0..8 {
+        for _ in 0..COPIED / 1000 {
+            let header = OutcomeHeader { tag: OutcomeTag::Value, len: 1000, elapsed: Duration::ZERO };
+            worker.write(&header.to_bytes(), &Silent).unwrap();
+            worker.write(&[round; 1000], &Silent).unwrap();
+            worker.answered();
+        }
+        while let Received::Outcome(_, OutcomeBytes::Shared(block, range)) = host.receive().unwrap() {
+            // Of every other round nothing is kept, so that the block can be used again.
+            if round % 2 == 0 {
+                kept.push((round, block.slice(range)));
+            }
+        }
+        host.received();
+    }
+    assert_eq!(kept.len(), 4 * (COPIED / 1000));
+    assert!(kept.iter().all(|(round, bytes)| bytes[..] == [*round; 1000]));
 }
 
 /// A bell between threads.

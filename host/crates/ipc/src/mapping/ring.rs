@@ -2,6 +2,8 @@
 
 use std::ptr::NonNull;
 
+use crate::copy::copy;
+
 /// A ring of `SIZE` bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<const SIZE: usize>(NonNull<u8>);
@@ -33,9 +35,8 @@ impl<const SIZE: usize> Ring<SIZE> {
     /// The bytes must not be more than the ring holds, and nobody else may rely on that part of the ring.
     #[inline]
     pub unsafe fn write(&self, position: u64, bytes: &[u8]) {
-        let to = self.at(position);
         // SAFETY: as many bytes as the ring holds are mapped from there on, and they belong to the caller.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { copy(bytes.as_ptr(), self.at(position).as_ptr(), bytes.len()) };
         #[cfg(miri)]
         super::plain::mirror(self.0, SIZE, (position % SIZE as u64) as usize, bytes.len());
     }

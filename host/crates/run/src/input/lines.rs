@@ -8,9 +8,13 @@ use super::{Batch, InputFiles, ItemSource};
 use wasmpool_core::failed::RawText;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
+use wasmpool_ipc::copy;
 
 /// Bytes of one read: those of two chunks, since each read wakes the supervisor.
 pub const BLOCK: usize = 256 << 10;
+/// Alignment of what is read into: the kernel copies from whole pages, which takes up to three times as long where the
+/// destination does not lie in its cache lines as they do.
+const ALIGNED: usize = 64;
 /// Maximum memory that is reserved for an item before it has been read.
 const FORESEEN: usize = 4 << 20;
 
@@ -33,7 +37,7 @@ pub struct LineItems {
 
 impl LineItems {
     pub fn new(inputs: InputFiles, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
-        let block = vec![0; BLOCK];
+        let block = vec![0; BLOCK + ALIGNED];
         LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0, last: 0 }
     }
 
@@ -60,7 +64,7 @@ impl LineItems {
             return;
         }
         let mut item = std::mem::take(&mut self.partial);
-        item.extend_from_slice(rest);
+        copy::append(rest, &mut item);
         self.last = item.len().min(FORESEEN);
         let blank = self.is_blank(&item);
         if item.capacity() > BLOCK {
@@ -84,7 +88,7 @@ impl LineItems {
             if self.partial.is_empty() {
                 self.partial.reserve(self.last.max(bytes.len()));
             }
-            self.partial.extend_from_slice(bytes);
+            copy::append(bytes, &mut self.partial);
         }
     }
 
@@ -96,7 +100,8 @@ impl LineItems {
 impl ItemSource for LineItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let mut block = std::mem::take(&mut self.block);
-        let read = self.inputs.read(&mut block)?;
+        let start = block.as_ptr().align_offset(ALIGNED).min(ALIGNED);
+        let read = self.inputs.read(&mut block[start..start + BLOCK])?;
         match read {
             None => return Ok(false),
             // The last item of a file needs no delimiter.
@@ -106,7 +111,7 @@ impl ItemSource for LineItems {
                 }
             }
             Some(count) => {
-                let mut rest = &block[..count];
+                let mut rest = &block[start..start + count];
                 batch.bytes.reserve(rest.len() * 2);
                 while let Some(at) = memchr(self.delimiter, rest) {
                     let (item, behind) = rest.split_at(at);

@@ -7,7 +7,6 @@ mod record;
 mod target;
 mod writer;
 
-use std::borrow::Cow;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc;
@@ -28,7 +27,9 @@ use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts, SuccessNotes};
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
+use wasmpool_ipc::copy;
 use wasmpool_ipc::lane::InstanceCounts;
+use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_scheduler::WorkerId;
 
 /// The form in which outcomes are printed.
@@ -119,7 +120,7 @@ impl<'a> OutcomePrinter<'a> {
             LineFormat::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
             LineFormat::Values | LineFormat::Records => encode_string(&shown, &mut printed),
         }
-        Some(Ok(OutcomeValue { encoded: EncodedValue::One(Cow::Owned(printed)), ..value }))
+        Some(Ok(OutcomeValue { encoded: EncodedValue::One(OutcomeBytes::Owned(printed)), ..value }))
     }
 
     /// Ends the run. A full disk is no fault of the item's: neither it nor any later item has an outcome.
@@ -210,7 +211,7 @@ impl OutcomeLines {
             EncodedValue::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
                 // What the guest printed belongs to the call, and is reported once.
-                self.element(record, beside.take(), Cow::Borrowed(element), to)?;
+                self.element(record, beside.take(), OutcomeBytes::Borrowed(element), to)?;
                 if to.len() - start > self.most { Err(self.too_many_records()) } else { Ok(()) }
             }),
         };
@@ -239,7 +240,7 @@ impl OutcomeLines {
         &self,
         record: &OutcomeRecord<'_>,
         beside: Option<&SuccessNotes>,
-        element: Cow<'_, [u8]>,
+        element: OutcomeBytes<'_>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         match self.format {
@@ -393,9 +394,9 @@ fn elements(many: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 }
 
 /// Appends by moving where possible.
-fn append(element: Cow<'_, [u8]>, to: &mut Vec<u8>) {
+fn append(element: OutcomeBytes<'_>, to: &mut Vec<u8>) {
     match element {
-        Cow::Owned(element) if to.is_empty() => *to = element,
-        element => to.extend_from_slice(&element),
+        OutcomeBytes::Owned(element) if to.is_empty() => *to = element,
+        element => copy::append(&element, to),
     }
 }

@@ -1,6 +1,5 @@
 //! Records of the named processes of a run: one JSON object for each.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -62,7 +61,7 @@ impl ProcessRecord<'_> {
 /// Fails with the kind `invalid-output` if it is anything else.
 pub fn json_value(value: EncodedValue<'_>) -> Result<Vec<u8>, Failure> {
     match value {
-        EncodedValue::One(element) => one_json_value(&element).map(|()| Cow::into_owned(element)),
+        EncodedValue::One(element) => one_json_value(&element).map(|()| element.into_owned()),
         EncodedValue::Many(_) => Err(invalid("the worker sent several values for one call")),
     }
 }

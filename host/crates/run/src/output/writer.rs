@@ -15,6 +15,7 @@ use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
 use crate::supervisor::{Event, EventSender};
 use wasmpool_core::outcome::OutcomeCounts;
+use wasmpool_ipc::copy;
 
 /// Everything that a run writes.
 #[derive(Debug)]
@@ -226,7 +227,7 @@ impl RunOutput {
         {
             match message {
                 WriterMessage::Next(more) => {
-                    results.extend_from_slice(&more.results);
+                    copy::append(&more.results, &mut results);
                     failed.extend_from_slice(&more.failed);
                     told.push(JournalMessage::Next { items: more.items, counts: more.counts });
                 }

@@ -6,7 +6,6 @@ mod mailbox;
 mod process;
 mod report;
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -44,6 +43,7 @@ use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::host::{BytesMoved, Received};
 use wasmpool_ipc::lane::life::{LifeEvent, WorkerRefusal};
+use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_ipc::lane::{InstanceCounts, LOOK_EVERY};
 use wasmpool_ipc::messages::{Restoring, WorkerSetup};
 use wasmpool_ipc::wake::SleepReason;
@@ -82,8 +82,8 @@ pub struct OutcomeValue<'a> {
 /// The bytes that the worker encoded; not yet checked.
 #[derive(Debug)]
 pub enum EncodedValue<'a> {
-    /// One value; owned if it is large, so that it need not be copied again.
-    One(Cow<'a, [u8]>),
+    /// One value.
+    One(OutcomeBytes<'a>),
     /// Several values, each preceded by its length in four bytes.
     Many(&'a [u8]),
 }
@@ -153,6 +153,8 @@ pub trait OutcomeSink {
     /// Reports that time has passed and `items` were read so far. Returns when it should be called again, whatever
     /// happens until then.
     fn tick(&mut self, items: u64) -> Option<Duration>;
+    /// Reports that the supervisor has nothing to do, and is about to sleep.
+    fn rests(&mut self) {}
 }
 
 /// What became of an outcome that an [`OutcomeSink`] was given.
@@ -648,7 +650,7 @@ impl<'a> Supervisor<'a> {
                 Received::Outcome(header, mut payload) => {
                     if self.sink.follows_prints() {
                         // What was printed came before it.
-                        payload = Cow::Owned(payload.into_owned());
+                        payload = OutcomeBytes::Owned(payload.into_owned());
                         self.sink.prints(id, process.lane.take_prints());
                     }
                     let outcome = parse(header.tag, &mut payload)?;
@@ -981,6 +983,9 @@ impl<'a> Supervisor<'a> {
         if goes_on || self.workers.values().any(|process| process.owes_bell) {
             wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
         }
+        if !awake {
+            self.sink.rests();
+        }
         let timeout = match wait {
             _ if awake => EpollTimeout::ZERO,
             // Rounded up: after waking early the host would only sleep again.
@@ -1071,7 +1076,7 @@ impl Drop for Supervisor<'_> {
 /// unchecked.
 fn parse<'a>(
     tag: OutcomeTag,
-    payload: &'a mut Cow<'_, [u8]>,
+    payload: &'a mut OutcomeBytes<'_>,
 ) -> Result<Result<OutcomeValue<'a>, Failure>, wasmpool_ipc::lane::host::ProtocolViolation> {
     let broken = wasmpool_ipc::lane::host::ProtocolViolation("it sent an outcome that cannot be read");
     let value = |encoded, beside| Ok(Ok(OutcomeValue { encoded, beside }));
@@ -1086,7 +1091,10 @@ fn parse<'a>(
                 return Err(broken);
             };
             let one = tag == OutcomeTag::ValueAndBeside;
-            value(if one { EncodedValue::One(Cow::Borrowed(rest)) } else { EncodedValue::Many(rest) }, Some(beside))
+            value(
+                if one { EncodedValue::One(OutcomeBytes::Borrowed(rest)) } else { EncodedValue::Many(rest) },
+                Some(beside),
+            )
         }
         OutcomeTag::Part => Err(broken),
         OutcomeTag::Failure => match serde_json::from_slice::<Failure>(payload) {

@@ -8,7 +8,8 @@
 //! them. A version with wider pointers (64-bit memories, which components do not have yet) would compile and be wrong:
 //! where the list begins is read here, although its length is not.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
 
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext};
 use wasmtime::component::{ComponentType, Lift, WasmList};
@@ -18,18 +19,23 @@ use super::ResultPlace;
 
 thread_local! {
     /// The place for the result of the function that this thread is calling.
-    static PLACE: RefCell<Option<ResultPlace>> = const { RefCell::new(None) };
+    static PLACE: Cell<*mut ResultPlace> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Takes the place away from the thread when the call is over, however that ends.
+struct CallEnd;
+
+impl Drop for CallEnd {
+    fn drop(&mut self) {
+        PLACE.set(ptr::null_mut());
+    }
 }
 
 /// Makes a call whose [`DirectResult`] result goes to `place`. Returns what the call returned.
 pub fn to<R>(place: &mut ResultPlace, call: impl FnOnce() -> R) -> R {
-    let (lane, out) = (place.lane.take(), std::mem::take(&mut place.out));
-    PLACE.set(Some(ResultPlace { form: place.form, lane, most: place.most, out }));
-    let returned = call();
-    if let Some(given_back) = PLACE.take() {
-        *place = given_back;
-    }
-    returned
+    PLACE.set(place);
+    let _end = CallEnd;
+    call()
 }
 
 /// A list of bytes that was copied to the [`ResultPlace`] of the call that returned it.
@@ -61,7 +67,10 @@ unsafe impl Lift for DirectResult {
         let start = u32::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default()) as usize;
         let bytes = cx.memory().get(start..).and_then(|memory| memory.get(..list.len()));
         let bytes = bytes.ok_or_else(|| Error::msg("the list is not within the memory"))?;
-        PLACE.with_borrow_mut(|place| place.as_mut().map(|place| place.take(bytes.into())));
+        if let Some(mut place) = NonNull::new(PLACE.get()) {
+            // SAFETY: `to` has lent it to this thread for the call, which has no other way to it.
+            unsafe { place.as_mut() }.take(bytes.into());
+        }
         Ok(DirectResult)
     }
 }
