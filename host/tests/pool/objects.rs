@@ -216,11 +216,8 @@ fn each_thread_of_the_program_holds_an_rlock_for_itself() {
 fn what_a_thread_has_released_is_free_for_all_who_ask_later() {
     let _beside = beside_others();
     let manager = manager();
-    let (gate, changed, kept) = (
-        manager.rlock("gate").unwrap(),
-        manager.condition("changed").unwrap(),
-        manager.condition("kept").unwrap(),
-    );
+    let (gate, changed, kept) =
+        (manager.rlock("gate").unwrap(), manager.condition("changed").unwrap(), manager.condition("kept").unwrap());
     let (ask, asked) = mpsc::channel();
     let (answer, answered) = mpsc::channel();
     thread::scope(|scope| {
