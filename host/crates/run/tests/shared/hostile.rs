@@ -207,3 +207,22 @@ fn participants_that_ask_for_more_than_they_take_cost_one_answer_each() {
     ask_greedily(1, false);
     ask_greedily(6, false);
 }
+
+#[test]
+fn a_participant_that_takes_its_answers_late_gets_all_of_them() {
+    let objects = objects(&[spec("large", ObjectForm::Dict)]);
+    let mut late = Client::new(&objects, "late");
+    let set = Operation::DictSet("key".to_owned(), vec![1; 1 << 20]);
+    assert!(matches!(late.ask(0, set, None), Ok(Reply::Number(_))));
+    for n in 0..200 {
+        let operation = if n % 2 == 0 { Operation::DictGet("key".to_owned()) } else { Operation::Length };
+        late.send(0, operation, None);
+    }
+    for n in 0..200 {
+        match late.answer() {
+            Ok(Reply::Entry(Some((value, _)))) if n % 2 == 0 => assert_eq!(value.len(), 1 << 20),
+            Ok(Reply::Number(1)) if n % 2 == 1 => {}
+            _ => panic!("another answer than the next"),
+        }
+    }
+}
