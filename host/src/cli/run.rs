@@ -133,8 +133,8 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let result = caught(SUPERVISOR, || work.run(config, spares, &mut printer, &mailbox, &mut notice)).flatten();
     let counts = printer.counts().clone();
     drop(printer);
-    // Also after an interrupted run: what its items did is there.
-    let told = if result.is_ok() { shared.map_or(Ok(()), RunObjects::tell) } else { Ok(()) };
+    // Also after an interrupted run: what its items did is there. But not if the run ends with an error.
+    let tell = || shared.map_or(Ok(()), RunObjects::tell);
     let end = match result {
         Err(e) => {
             // What is known is written all the same. If there is nothing, files that were made for it are removed.
@@ -159,7 +159,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         }
         for event in mailbox.take() {
             match event {
-                Event::OutputClosed => return Ok((Exit::OutputClosed, counts)),
+                Event::OutputClosed => return tell().map(|()| (Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(e)),
                 Event::Broke(e) => return Err(e),
@@ -167,7 +167,9 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             }
         }
     }
-    told?;
+    if !matches!(end, RunEnd::InputFailed(_)) {
+        tell()?;
+    }
     let exit = match end {
         RunEnd::Interrupted(signal) => Exit::Signal(signal),
         // A run of one task is terminated only by a signal, and is never set aside.

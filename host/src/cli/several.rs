@@ -161,10 +161,11 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let _ = news.send(MergeEvent::End);
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
-    let told = if result.is_ok() { shared.map_or(Ok(()), RunObjects::tell) } else { Ok(()) };
+    let objects = shared.filter(|_| result.is_ok());
     let exit = board.end(spec, written, signals.last(), result)?;
-    told?;
     input.map_err(Error::Input)?;
+    // What they hold is told last: not if the run ends with an error.
+    objects.map_or(Ok(()), RunObjects::tell)?;
     Ok(exit)
 }
 

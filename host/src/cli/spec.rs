@@ -219,6 +219,7 @@ impl CommandSpec {
             index: (*self.replace_index).clone(),
             ok_codes: (*self.ok_codes).clone(),
             pipes: CommandPipes::default(),
+            without_value: false,
         }
     }
 }

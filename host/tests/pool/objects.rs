@@ -2,6 +2,7 @@
 //! is tested in `host/crates/objects`, and what each method does, by the example in its documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -208,6 +209,38 @@ fn each_thread_of_the_program_holds_an_rlock_for_itself() {
     assert!(refused());
     outer.release().unwrap();
     assert!(!refused());
+}
+
+/// Each thread that holds something asks the manager by a way of its own, and the manager goes through them in an order.
+#[test]
+fn what_a_thread_has_released_is_free_for_all_who_ask_later() {
+    let _beside = beside_others();
+    let manager = manager();
+    let (gate, changed, kept) =
+        (manager.rlock("gate").unwrap(), manager.condition("changed").unwrap(), manager.condition("kept").unwrap());
+    let (ask, asked) = mpsc::channel();
+    let (answer, answered) = mpsc::channel();
+    thread::scope(|scope| {
+        let (gate, changed, kept) = (&gate, &changed, &kept);
+        scope.spawn(move || {
+            // This thread has its place before the other, and keeps it.
+            let _kept = kept.acquire().unwrap();
+            answer.send((true, true)).unwrap();
+            while asked.recv().is_ok() {
+                let now = Duration::ZERO;
+                let free = (gate.try_acquire().unwrap().is_some(), changed.acquire_timeout(now).unwrap().is_some());
+                answer.send(free).unwrap();
+            }
+        });
+        answered.recv().unwrap();
+        for _ in 0..2000 {
+            drop((gate.acquire().unwrap(), changed.acquire().unwrap()));
+            assert!(!gate.is_locked().unwrap());
+            ask.send(()).unwrap();
+            assert_eq!(answered.recv().unwrap(), (true, true));
+        }
+        drop(ask);
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `wasmpool run FILE.toml`: named processes, each with a worker of its own, that share objects and pipes.
 
+use std::os::unix::fs::OpenOptionsExt;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -234,6 +236,54 @@ fn everything_that_a_process_prints_is_shown() {
     let output = folder.run(&[]).run().exits(0);
     assert_eq!(output.stderr.matches("talks | line\n").count(), 100_000);
     assert!(output.stderr.ends_with("talks | 0123456789abcdef\n"), "the last line has no end");
+}
+
+#[test]
+fn a_command_may_print_more_than_a_value_may_have() {
+    let much = "(local $i i32) (loop $again
+        (drop (call $put (i32.const 1) (i32.const 600) (i32.const 5)))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 1000))))";
+    let folder = Folder::of(
+        "[process.talks]\ntask = 'talks.wat'\ncommand = []\nlimits = { max-output = '1KiB', memory = '1MiB' }\n",
+    )
+    .with("talks.wat", command(much));
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "talks", 0)["status"], "ok");
+    assert_eq!(output.stderr.matches("talks | line\n").count(), 1000);
+}
+
+#[test]
+fn a_standard_output_that_cannot_be_written_is_found_before_anything_runs() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue'\n[process.maker]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"put jobs a -\"']\n\
+         share = ['jobs']\n",
+    )
+    .with("out.json", "before");
+    let out = folder.file("out.json");
+    let args = ["--share-out", out.to_str().unwrap()];
+    let output = folder.run(&args).without(1).run().exits(2);
+    assert!(output.stderr.contains("standard output is closed"), "{}", output.stderr);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
+    // If it turns out later, what the objects hold is not told either.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    folder.run(&args).stdout_to(full).run().exits(2);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
+}
+
+#[test]
+fn an_interrupt_ends_a_run_at_once_that_waits_for_the_other_end_of_a_file() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue'\n[process.a]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"name\"']\nshare = ['jobs']\n",
+    );
+    let pipe = folder.file("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut host = folder.run(&["--share-in", pipe.to_str().unwrap()]).start();
+    // It can be opened like that once somebody reads, or waits to read.
+    let writer = || std::fs::OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe).ok();
+    let _writer = until("it waits", writer);
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.code(), 130);
 }
 
 /// Row 1.9.

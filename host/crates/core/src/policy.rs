@@ -107,6 +107,9 @@ pub struct CommandCall {
     pub ok_codes: BTreeSet<i32>,
     #[serde(default)]
     pub pipes: CommandPipes,
+    /// True if standard output is no value: it is only shown while it is printed, so there can be any amount of it.
+    #[serde(default)]
+    pub without_value: bool,
 }
 
 /// Standard streams of a command that are pipes among the shared objects, by the numbers of these.

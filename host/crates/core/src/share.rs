@@ -91,13 +91,17 @@ impl Default for ObjectQuota {
 }
 
 impl ObjectQuota {
+    /// Bytes that say how long an entry of a request and its key are, at most.
+    pub const PER_ENTRY: u64 = 16;
+
     /// Returns the length in bytes of the longest request to an object with this quota: everything that fits it at once,
-    /// with the lengths of its parts.
+    /// with the lengths of its parts. A frame says its length in 32 bits, so it is shorter than 4 GiB whatever the quota.
     pub fn longest_request(&self) -> u64 {
-        /// Bytes that say how long an entry and its key are, and bytes of a request besides.
-        const PER_ENTRY: u64 = 16;
+        /// Bytes of a request besides its entries.
         const REQUEST: u64 = 1 << 16;
-        self.bytes.saturating_add(self.entries.saturating_mul(PER_ENTRY)).saturating_add(REQUEST)
+        /// The answer that tells a message is somewhat longer than the request that brought it.
+        const MOST: u64 = u32::MAX as u64 - REQUEST;
+        self.bytes.saturating_add(self.entries.saturating_mul(Self::PER_ENTRY)).saturating_add(REQUEST).min(MOST)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Peer {
     /// True if it is being killed: nothing more is given to it.
     pub ending: bool,
     /// True if nothing more comes than what is in its ring.
-    pub ended: bool,
+    ended: bool,
     /// What it did that no participant does.
     pub broken: Option<String>,
 }
@@ -132,14 +132,30 @@ impl Peer {
         }
     }
 
+    /// Returns true if what it sent is not handled, because it leaves too many answers untaken.
+    fn has_to_wait(&self) -> bool {
+        self.channel.is_behind() && !self.ended
+    }
+
+    /// Returns true if there may be something in its ring, or something was read that can be handled.
+    fn has_more(&self) -> bool {
+        !self.sent.is_empty() && !self.has_to_wait() || self.channel.has_requests()
+    }
+
     /// Hears a bell that has come. If there are more, its socket still has something when it is next waited for.
     fn hear(&mut self) {
         self.rung = false;
         match self.channel.heard() {
             Ok(Heard::Rung | Heard::Silence) => {}
-            Ok(Heard::End) => self.ended = true,
+            Ok(Heard::End) => self.end(),
             Err(e) => self.breaks(e),
         }
+    }
+
+    /// Takes note that nothing more comes from it than what is in its ring.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.channel.end();
     }
 
     fn breaks(&mut self, violation: Violation) {
@@ -181,9 +197,16 @@ impl Peers {
         self.all.get_mut(&id).map(Peer::read).unwrap_or_default()
     }
 
-    /// Takes the next thing that a participant sent, without its puts on credit.
+    /// Takes the next thing that a participant sent, without its puts on credit. There is none while it leaves too many
+    /// answers untaken, as long as it lives.
     pub fn take(&mut self, id: ParticipantId) -> Option<Sent> {
-        self.all.get_mut(&id).filter(|peer| peer.broken.is_none())?.sent.pop_front()
+        self.all.get_mut(&id).filter(|peer| peer.broken.is_none() && !peer.has_to_wait())?.sent.pop_front()
+    }
+
+    /// Returns true if the next thing that a participant sent is a request whose answer may be long.
+    pub fn asks_to_be_told(&self, id: ParticipantId) -> bool {
+        let next = self.all.get(&id).and_then(|peer| peer.sent.front());
+        matches!(next, Some(Sent::Ask { request, .. }) if request.operation.tells())
     }
 
     /// Returns how often the ring of a participant that has ended is read at most.
@@ -193,7 +216,7 @@ impl Peers {
 
     /// Returns true if there may be something in the ring, or something was read that is not handled.
     pub fn has_more(&self, id: ParticipantId) -> bool {
-        self.all.get(&id).is_some_and(|peer| !peer.sent.is_empty() || peer.channel.has_requests())
+        self.all.get(&id).is_some_and(Peer::has_more)
     }
 
     /// Returns the participants that are to be removed: those that have ended or did what no participant does.
@@ -236,14 +259,14 @@ impl Peers {
 
     /// Returns true if anybody has something that can be read.
     pub fn any_more(&self) -> bool {
-        self.all.values().any(|peer| !peer.sent.is_empty() || peer.channel.has_requests())
+        self.all.values().any(Peer::has_more)
     }
 
     /// Announces that this process is about to sleep. Returns true if it must not, because there is something to do.
     pub fn announce(&mut self) -> bool {
         let mut awake = std::mem::take(&mut self.again);
         for peer in self.all.values_mut() {
-            awake |= peer.channel.announce() || !peer.sent.is_empty() || peer.ended || peer.broken.is_some();
+            awake |= peer.channel.announce() || peer.has_more() || peer.ended || peer.broken.is_some();
         }
         awake
     }

@@ -19,7 +19,7 @@ use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup};
 use wasmpool_ipc::spin::Spin;
 use wasmpool_objects::contents::Contents;
-use wasmpool_objects::operation::{MOST_PARTS, Operation};
+use wasmpool_objects::operation::{MOST_PARTS, Reply};
 use wasmpool_objects::{Machine, Outputs, ParticipantId, ParticipantLimits};
 
 /// The host's number among the things that are waited for; participants have their own.
@@ -31,6 +31,10 @@ const ORDERS: usize = 64;
 /// Requests of a participant that are read before one of them is handled. A worker waits for each answer.
 const OF_A_WORKER: usize = 16;
 const OF_THE_HOST: usize = 1024;
+/// Bytes of answers that a participant has in a turn, and all of them together, before the others go on. An answer is made as
+/// a whole, so one may be longer: then no other that may be long is made in that turn.
+const TOLD_TO_ONE: usize = 256 << 10;
+const TOLD_TO_ALL: usize = 1 << 20;
 /// Requests of the host that may wait at a time: it has many threads.
 const HOST_IN_FLIGHT: u32 = 1 << 16;
 /// Maximum number of characters of a reason: it has to fit the socket.
@@ -45,6 +49,10 @@ pub struct Serving<'a> {
     peers: Peers,
     outputs: Outputs,
     spin: Spin,
+    /// Bytes of answers in this turn.
+    told: usize,
+    /// The first participant that has to wait for the next turn because of them. It begins there.
+    put_off: Option<ParticipantId>,
 }
 
 impl<'a> Serving<'a> {
@@ -69,6 +77,8 @@ impl<'a> Serving<'a> {
             peers: Peers::default(),
             outputs: Outputs::default(),
             spin: Spin::default(),
+            told: 0,
+            put_off: None,
         })
     }
 
@@ -107,7 +117,7 @@ impl<'a> Serving<'a> {
                 }
                 Incoming::Message((ManagerOrder::Detach { participant }, _)) => {
                     if let Some(peer) = self.peers.get_mut(participant) {
-                        peer.ended = true;
+                        peer.end();
                         self.see_off(participant)?;
                         self.deliver()?;
                     }
@@ -172,10 +182,15 @@ impl<'a> Serving<'a> {
     fn serve_participants(&mut self) -> io::Result<()> {
         self.peers.hear();
         // Those who have ended come last: first the requests that the others sent before are handled.
-        let (ended, living): (Vec<_>, Vec<_>) = {
+        let (ended, mut living): (Vec<_>, Vec<_>) = {
             let leaving = self.peers.leaving();
             self.peers.ids().into_iter().partition(|id| leaving.contains(id))
         };
+        self.told = 0;
+        if let Some(first) = self.put_off.take() {
+            let before = living.partition_point(|id| *id < first);
+            living.rotate_left(before);
+        }
         for id in living {
             self.serve(id, true);
         }
@@ -189,22 +204,32 @@ impl<'a> Serving<'a> {
     }
 
     /// Handles what is in a participant's ring. While it lives, the others have their turn once requests of [`MOST_PARTS`] parts
-    /// together were handled, and the rest waits.
+    /// together were handled, or [`TOLD_TO_ONE`] bytes answered, and the rest waits. Once it has ended nobody is there to be
+    /// told anything: only what has effects counts, and there are no answers.
     fn serve(&mut self, id: ParticipantId, is_alive: bool) {
-        let mut parts_left = if is_alive { MOST_PARTS } else { usize::MAX };
-        let is_alive = is_alive && self.peers.get_mut(id).is_some_and(|peer| !peer.ending);
+        let (mut parts_left, mut told) = (MOST_PARTS, 0);
+        let is_given = is_alive && self.peers.get_mut(id).is_some_and(|peer| !peer.ending);
         for put in self.peers.read(id) {
             self.machine.put_on_credit(now(), id, put, &mut self.peers, &mut self.outputs);
         }
-        while parts_left > 0
-            && let Some(sent) = self.peers.take(id)
-        {
+        while !is_alive || parts_left > 0 && told < TOLD_TO_ONE {
+            if is_alive && self.told >= TOLD_TO_ALL && self.peers.asks_to_be_told(id) {
+                self.put_off.get_or_insert(id);
+                break;
+            }
+            let Some(sent) = self.peers.take(id) else { break };
             match sent {
-                // It would be lost: nobody is there to have it.
-                Sent::Ask { request, .. } if !is_alive && removes(&request.operation) => {}
+                // What it takes away would be lost, and what it reads nobody would have.
+                Sent::Ask { request, .. } if !is_given && request.operation.tells() => {}
                 Sent::Ask { ticket, request } => {
                     parts_left = parts_left.saturating_sub(request.operation.parts());
+                    let before = self.outputs.answers.len();
                     self.machine.ask(now(), id, ticket, request, &mut self.peers, &mut self.outputs);
+                    if !is_alive && self.outputs.answers.last().is_some_and(|last| last.participant == id) {
+                        self.outputs.answers.pop();
+                    }
+                    let new = self.outputs.answers.get(before..).unwrap_or_default();
+                    told += new.iter().filter_map(|new| new.answer.as_ref().ok()).map(Reply::bytes).sum::<usize>();
                 }
                 Sent::ItemBegan(item) => self.machine.item_began(id, item),
                 Sent::Released { object } => {
@@ -215,6 +240,7 @@ impl<'a> Serving<'a> {
                 }
             }
         }
+        self.told += told;
     }
 
     /// Handles what a participant has left in its ring, and its end.
@@ -296,9 +322,4 @@ fn in_milliseconds(time: Duration) -> EpollTimeout {
             EpollTimeout::from(u16::MAX)
         },
     )
-}
-
-/// Returns true for operations that take a message away for good, and tell it to who asks.
-fn removes(operation: &Operation) -> bool {
-    matches!(operation, Operation::Get { .. } | Operation::Recv { .. } | Operation::DictPop(_) | Operation::ListPop(_))
 }

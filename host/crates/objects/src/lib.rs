@@ -24,6 +24,7 @@ pub mod list;
 mod machine;
 mod object;
 pub mod operation;
+mod passed;
 mod pipe;
 mod queue;
 mod rights;

@@ -198,7 +198,7 @@ impl Operation {
             parts if parts > MOST_PARTS => Err(ObjectError::Quota(format!(
                 "{parts} entries at a time are more than {MOST_PARTS}, for which others have to wait: use several calls"
             ))),
-            _ => Ok(()),
+            _ => self.check_frame(),
         }
     }
 }

@@ -45,6 +45,11 @@ const PER_ENTRY: u64 = 256;
 const COPIES: u64 = 3;
 /// Bytes for a participant besides its longest request and answer.
 const PER_PARTICIPANT: u64 = 4 << 20;
+/// Maximum number of participants of the process that keeps shared objects, where the system gives descriptors for them: one
+/// for each. Which of them there are at a time is not known when it starts.
+const MOST_PARTICIPANTS: u64 = 1 << 14;
+/// Bytes that it needs for a participant that was not foreseen and keeps little waiting.
+const PER_OTHER_PARTICIPANT: u64 = 64 << 10;
 /// Seconds between the signal that tells which limit was reached and the one that does not.
 const CPU_GRACE: rlim_t = 5;
 /// Bytes of address space for an artifact, and for what allocators and threads reserve and do not use.
@@ -90,11 +95,19 @@ impl ProcessLimits {
             all = all.saturating_add(quota.bytes.saturating_mul(COPIES)).saturating_add(entries);
             largest = quota.longest_request().max(largest);
         }
-        // A request that comes in pieces is gathered, and an answer for which there is no room yet is kept.
-        let each = largest.saturating_mul(2).saturating_add(PER_PARTICIPANT);
-        let data = all.saturating_add(participants.saturating_mul(each));
-        let room = data.saturating_add(UNUSED).saturating_add(participants.saturating_mul(channel));
-        ProcessLimits { data, file: 0, room, cpu: None, descriptors: participants.saturating_add(DESCRIPTORS) }
+        // A request that comes in pieces is gathered, one may wait, and an answer for which there is no room yet is kept.
+        let each = largest.saturating_mul(3).saturating_add(PER_PARTICIPANT);
+        let most = participants.max(MOST_PARTICIPANTS);
+        let data = all.saturating_add(participants.saturating_mul(each)).saturating_add(most * PER_OTHER_PARTICIPANT);
+        let room = data.saturating_add(UNUSED).saturating_add(most.saturating_mul(channel));
+        ProcessLimits { data, file: 0, room, cpu: None, descriptors: most.saturating_add(DESCRIPTORS) }
+    }
+
+    /// Returns how many participants the process can have that keeps shared objects and was started for this many, with the
+    /// descriptors that the system gives it.
+    pub fn most_participants(participants: u64) -> u64 {
+        let given = getrlimit(Resource::RLIMIT_NOFILE).map_or(rlim_t::MAX, |(_, hard)| hard);
+        given.saturating_sub(DESCRIPTORS).min(participants.max(MOST_PARTICIPANTS))
     }
 
     /// Returns the bytes that an honest process within these limits takes at most, including what the kernel keeps for it

@@ -113,6 +113,8 @@ struct OutputStream {
     /// Number of bytes that may still be written.
     left: usize,
     too_much: bool,
+    /// True if nothing of it is kept: it is shown elsewhere, and is no value.
+    discards: bool,
     /// If present, the output is sent in parts.
     parts: Option<ValueParts>,
 }
@@ -141,11 +143,22 @@ pub struct TooMuch;
 
 impl CapturedOutput {
     pub fn new(most: usize, parts: Option<ValueParts>) -> CapturedOutput {
-        CapturedOutput(Arc::new(Mutex::new(OutputStream { bytes: Vec::new(), left: most, too_much: false, parts })))
+        let (bytes, too_much, discards) = (Vec::new(), false, false);
+        CapturedOutput(Arc::new(Mutex::new(OutputStream { bytes, left: most, too_much, discards, parts })))
+    }
+
+    /// Returns an output of which there can be any amount, and that is empty.
+    pub fn discarding(parts: Option<ValueParts>) -> CapturedOutput {
+        let output = CapturedOutput::new(0, parts);
+        output.0.lock().unwrap_or_else(PoisonError::into_inner).discards = true;
+        output
     }
 
     pub fn write(&self, bytes: &[u8]) -> Result<(), TooMuch> {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if output.discards {
+            return Ok(());
+        }
         output.too_much |= bytes.len() > output.left;
         if output.too_much {
             return Err(TooMuch);
@@ -237,6 +250,13 @@ mod tests {
         ] {
             assert_eq!(invocation(templates, item, form).expect_err("no").kind, FailureKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn of_an_output_that_is_no_value_there_can_be_any_amount() {
+        let discarding = CapturedOutput::discarding(None);
+        assert!(discarding.write(&[b'x'; 1000]).is_ok());
+        assert_eq!(discarding.take().ok(), Some(Vec::new()));
     }
 
     proptest! {

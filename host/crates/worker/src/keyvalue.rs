@@ -107,6 +107,18 @@ fn get(objects: &mut InstanceObjects, bucket: u32, key: String) -> Result<Option
     }
 }
 
+/// Returns the number that a value is, if it is a negative one.
+fn negative(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok().filter(|number| *number < 0)
+}
+
+fn increment(objects: &mut InstanceObjects, bucket: u32, key: String, by: i64) -> Result<i64, StoreRefusal> {
+    match objects.ask(bucket, Operation::DictIncrement(key, by), None)? {
+        Reply::Signed(sum) => Ok(sum),
+        other => Err(unexpected(&other)),
+    }
+}
+
 impl store::Host for StoreState {
     fn open(&mut self, identifier: String) -> Result<Resource<Bucket>, StoreRefusal> {
         Ok(self.objects().open(&identifier, ObjectKind::Dict).map(Resource::new_own)?)
@@ -166,9 +178,32 @@ impl atomics::Host for StoreState {
     fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Result<u64, StoreRefusal> {
         let delta =
             i64::try_from(delta).map_err(|_| told("no more than 9223372036854775807 can be added at a time"))?;
-        match self.objects().ask(bucket.rep(), Operation::DictIncrement(key, delta), None)? {
-            Reply::Signed(sum) => u64::try_from(sum).map_err(|_| told(&format!("the sum is {sum}, which is negative"))),
-            other => Err(unexpected(&other)),
+        let (objects, bucket) = (self.objects(), bucket.rep());
+        loop {
+            let entry = match objects.ask(bucket, Operation::DictGet(key.clone()), None)? {
+                Reply::Entry(entry) => entry,
+                other => return Err(unexpected(&other)),
+            };
+            let negative = entry.as_ref().and_then(|(value, version)| Some((negative(value)?, *version)));
+            let Some((number, version)) = negative else {
+                let sum = increment(objects, bucket, key.clone(), delta)?;
+                if let Ok(sum) = u64::try_from(sum) {
+                    return Ok(sum);
+                }
+                // Another made it negative meanwhile, which shows only now.
+                increment(objects, bucket, key.clone(), -delta)?;
+                continue;
+            };
+            // An increment that cannot be told must not happen.
+            let sum = number + delta;
+            let told_sum = u64::try_from(sum).map_err(|_| told(&format!("the sum is {sum}, which is negative")))?;
+            let value = sum.to_string().into_bytes();
+            let set = Operation::DictCompareAndSet { key: key.clone(), version: Some(version), value };
+            match objects.ask(bucket, set, None)? {
+                Reply::MaybeNumber(Some(_)) => return Ok(told_sum),
+                Reply::MaybeNumber(None) => {}
+                other => return Err(unexpected(&other)),
+            }
         }
     }
 }

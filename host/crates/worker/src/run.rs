@@ -320,7 +320,10 @@ impl Runner {
         out: &mut Vec<u8>,
     ) -> Result<SuccessNotes, Failure> {
         let parts = self.lane.take().map(|lane| ValueParts { lane, control: self.control });
-        let stdout = CapturedOutput::new(self.most(), parts);
+        let stdout = match &self.call.command {
+            Some(command) if command.without_value => CapturedOutput::discarding(parts),
+            _ => CapturedOutput::new(self.most(), parts),
+        };
         let code = self.execute_to(&stdout, item, form, index);
         self.lane = stdout.give_back().map(|parts| parts.lane);
         let Ok(bytes) = stdout.take() else {

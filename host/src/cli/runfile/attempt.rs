@@ -199,6 +199,7 @@ impl ReadyProcess {
                     index: "\0\0".to_owned(),
                     ok_codes,
                     pipes: self.pipes,
+                    without_value: true,
                 });
                 call.result_form = ResultForm::Raw;
                 (call, "\"\"".to_owned())

@@ -98,7 +98,7 @@ impl Plan {
             let spec = ObjectSpec { name, form: ObjectForm::Pipe { duplex: false }, quota: PIPE };
             objects.push(SharedObject { spec, rights: ObjectRights::ALL });
         }
-        let in_circle = circles::of(&processes);
+        let in_circle = circles::of(&processes, &objects);
         if !in_circle.is_empty() {
             let names = in_circle.into_iter().filter_map(|place| processes.get(place)).map(|one| one.name.clone());
             return Err(PlanError::NeverEnd { names: names.collect() });

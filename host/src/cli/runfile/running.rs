@@ -25,7 +25,7 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::output::ProcessRecord;
+use wasmpool_run::output::{ProcessRecord, TargetError};
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::PipeEnd;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
@@ -57,9 +57,14 @@ pub fn run(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Exi
     let signals = watch_signals(move |signal| {
         let _ = told.send(News::Signal(signal));
     })?;
+    // Before anything runs: a record that cannot be written would come too late.
+    Stdout.check().map_err(|source| TargetError::Stdout { what: "the records of the processes", source })?;
     let sandbox = args.sandbox.mode;
     let objects = plan.objects.iter().map(|object| (object.spec.clone(), object.rights)).collect();
-    let sharing = Sharing::of_objects(objects, args.share_in.as_deref(), args.share_out.as_deref(), sandbox)?;
+    // A pipe may have no other end yet.
+    let sharing = signals.leaving_at_once(|| {
+        Sharing::of_objects(objects, args.share_in.as_deref(), args.share_out.as_deref(), sandbox)
+    })?;
     let cache = ArtifactCache::of_user();
     let Some(mut ready) = ready(plan, specs, args.verbosity, sandbox, &cache, &signals)? else {
         return Ok(Exit::Signal(signals.last()));

@@ -289,3 +289,22 @@ fn an_interrupt_starts_nothing_more() {
     assert!(!order.ended(1, AttemptEnd::Success, SECOND));
     assert!(order.is_over());
 }
+
+#[test]
+fn a_process_that_receives_from_one_that_starts_after_its_end_is_refused() {
+    let text = |pipe: &str, receiver: &str, sender: &str| {
+        format!(
+            "[share]\nlink = '{pipe}'\n[process.r]\ntask = 'x'\nshare = ['link:first']\n{receiver}\n\
+             [process.s]\ntask = 'x'\nshare = ['link:second']\n{sender}\n[process.x]\ntask = 'x'\nafter = ['r:ended']\n"
+        )
+    };
+    for (sender, names) in [("after = ['r:ended']", &["r", "s"][..]), ("after = ['x']", &["r", "s", "x"])] {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(plan_of(&text("pipe", "", sender)).err(), Some(PlanError::NeverEnd { names }));
+        // What was sent may be received later, and at such a pipe either side may send.
+        assert!(plan_of(&text("pipe:duplex", "", sender)).is_ok());
+    }
+    for receiver in ["", "after = ['s']", "after = ['s:ended']"] {
+        assert!(plan_of(&text("pipe", receiver, "")).is_ok());
+    }
+}

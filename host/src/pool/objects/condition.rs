@@ -68,7 +68,7 @@ impl Condition {
     }
 }
 
-/// A condition whose lock is held by this thread. Dropping it releases the lock once.
+/// A condition whose lock is held by this thread. Dropping it releases the lock once: whoever asks later finds that done.
 #[must_use = "the lock is released when this is dropped"]
 pub struct ConditionGuard<'a> {
     handle: &'a Handle,
@@ -195,6 +195,6 @@ impl ConditionGuard<'_> {
 
 impl Drop for ConditionGuard<'_> {
     fn drop(&mut self) {
-        self.handle.leave(self.place.holder, Operation::Release);
+        self.handle.release_now(self.place.holder);
     }
 }

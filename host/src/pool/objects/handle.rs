@@ -60,6 +60,17 @@ impl Handle {
         }
     }
 
+    /// Releases something that this holder has, and waits until it is released. What a holder of its own asks comes to the
+    /// manager beside what the others ask, so whoever is told later that it was released might be there first.
+    pub fn release_now(&self, holder: HostHolder) {
+        if let Ok(objects) = self.manager.started()
+            && let Ok(pending) = objects.host().start_as(holder, self.object, Operation::Release, None)
+        {
+            // A manager that is lost has nothing left to be released.
+            let _ = pending.wait();
+        }
+    }
+
     pub fn done(&self, operation: Operation, timeout: Option<Duration>) -> Result<(), Error> {
         reply!(self.ask(operation, timeout)?, Reply::Done => ())
     }

@@ -183,7 +183,8 @@ impl<T: Message> Queue<T> {
     /// # Errors
     ///
     /// An [`Error::Object`] of kind [`Closed`](ObjectErrorKind::Closed) if the queue is shut down, of kind
-    /// [`Quota`](ObjectErrorKind::Quota) if the message alone is larger than the quota, of kind
+    /// [`Quota`](ObjectErrorKind::Quota) if the message alone is larger than the quota, or would wait beside others of this
+    /// program that are together larger than a request can be, of kind
     /// [`Unwritable`](ObjectErrorKind::Unwritable) if it cannot be written as JSON. Otherwise those of
     /// [`size`](Self::size).
     ///

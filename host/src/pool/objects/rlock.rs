@@ -91,7 +91,7 @@ impl RLock {
     }
 }
 
-/// An rlock that is held by this thread, once. Dropping it releases it once.
+/// An rlock that is held by this thread, once. Dropping it releases it once: whoever asks later finds that done.
 #[must_use = "the lock is released when this is dropped"]
 pub struct RLockGuard<'a> {
     handle: &'a Handle,
@@ -112,7 +112,7 @@ impl RLockGuard<'_> {
         self.abandoned.as_deref()
     }
 
-    /// Releases the lock once, and waits until that is done; dropping the guard does not wait.
+    /// Releases the lock once, as dropping the guard does, and returns the error if that fails.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl RLockGuard<'_> {
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         if !self.released {
-            self.handle.leave(self.place.holder, Operation::Release);
+            self.handle.release_now(self.place.holder);
         }
     }
 }

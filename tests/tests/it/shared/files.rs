@@ -310,6 +310,16 @@ fn a_full_disk_is_an_error_and_takes_no_result_away() {
 }
 
 #[test]
+fn a_run_whose_results_cannot_be_written_leaves_the_file_as_it_was() {
+    let place = Place::new();
+    let out = place.write("out.json", "before");
+    let full = || File::options().write(true).open("/dev/full").expect("it is there");
+    let run = in_turn(&["jobs=queue"], &["put jobs a -"]).arg("--share-out").arg(&out).stdout_to(full());
+    run.run().exits(2);
+    assert_eq!(fs::read_to_string(&out).expect("it is there"), "before");
+}
+
+#[test]
 fn a_link_is_followed_and_a_file_of_others_keeps_its_name() {
     let place = Place::new();
     place.write("real.json", "before");

@@ -32,6 +32,19 @@ fn a_bucket_is_the_dict_of_its_name() {
     );
 }
 
+/// The interface has no negative numbers.
+#[test]
+fn an_increment_to_a_sum_that_cannot_be_told_changes_nothing() {
+    come_to(
+        &["seen=dict"],
+        &[
+            ("dict-set seen low -10", "1"),
+            ("??kv-increment seen low 3", "invalid=the sum is -7, which is negative"),
+            ("dict-get seen low ; kv-increment seen low 12 ; kv-get seen low", "-10@1 2 2"),
+        ],
+    );
+}
+
 #[test]
 fn increments_of_a_bucket_by_many_are_exact() {
     let place = Place::new();

@@ -58,9 +58,9 @@ impl ChannelServer {
     /// Returns the next request if all of it has arrived. Returns none while the participant leaves too many answers
     /// untaken.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>, Violation> {
-        if self.missing > BACKLOG {
+        if self.is_behind() {
             self.move_backlog()?;
-            if self.missing > BACKLOG {
+            if self.is_behind() {
                 return Ok(None);
             }
         }
@@ -73,7 +73,7 @@ impl ChannelServer {
 
     /// Returns true if there may be something to read.
     pub fn has_requests(&self) -> bool {
-        self.missing <= BACKLOG && self.requests.has_more(&self.region.pages().client.0.request_head)
+        !self.is_behind() && self.requests.has_more(&self.region.pages().client.0.request_head)
     }
 
     /// Writes a frame, which is what the parts are together. What there is no room for is kept. The participant sees the
@@ -97,6 +97,11 @@ impl ChannelServer {
             }
         }
         self.write_part(rest)
+    }
+
+    /// Returns true while the participant leaves too many answers untaken. What it asks has to wait.
+    pub fn is_behind(&self) -> bool {
+        self.missing > BACKLOG
     }
 
     /// Returns the number of bytes of answers for which there was no room yet.
@@ -160,12 +165,15 @@ impl ChannelServer {
         match heard {
             Heard::Rung => self.bells = self.bells.checked_sub(1).ok_or(Violation("it rang without a reason"))?,
             Heard::Silence => {}
-            Heard::End => {
-                self.ended = true;
-                self.drop_backlog();
-            }
+            Heard::End => self.end(),
         }
         Ok(heard)
+    }
+
+    /// Takes note that the participant is gone. All that it has sent is still there to be read, and answers are dropped.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.drop_backlog();
     }
 
     /// Returns the words of an object.

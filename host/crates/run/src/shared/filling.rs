@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::mapped::shape;
 use super::numbers;
 use crate::error::Error;
 use wasmpool_core::setting::Setting;
-use wasmpool_core::share::{ObjectForm, ObjectSpec};
+use wasmpool_core::share::{NumberType, ObjectForm, ObjectSpec};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_ipc::cells::Numbers;
 use wasmpool_objects::contents::{self, Contents, ContentsError, json};
@@ -119,7 +121,31 @@ impl<'de> DeserializeSeed<'de> for Member<'_> {
     type Value = Result<Filled, Error>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_any(self)
+        match self.0.form {
+            ObjectForm::Value(NumberType::F32) => {
+                let Single(value) = Single::deserialize(from)?;
+                Ok(self.whole(value))
+            }
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+/// A float of 32 bits, rounded once, from what is written: rounded to 64 bits before, it could come out as another. `null` if
+/// it is no such number.
+struct Single(Value);
+
+impl<'de> Deserialize<'de> for Single {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Single, D::Error> {
+        /// Maximum length of the texts that stand for what JSON has no number for.
+        const LONGEST_TEXT: usize = 100;
+        let written: Box<RawValue> = Box::deserialize(from)?;
+        let text = written.get();
+        Ok(Single(match text.parse::<f32>() {
+            Ok(number) if number.is_finite() => f64::from(number).into(),
+            Err(_) if text.len() <= LONGEST_TEXT => serde_json::from_str(text).unwrap_or_default(),
+            _ => Value::Null,
+        }))
     }
 }
 
@@ -151,9 +177,13 @@ impl Member<'_> {
 
     /// Reads the numbers of an array.
     fn array<'de, A: SeqAccess<'de>>(&self, len: u32, seq: &mut A) -> Result<Result<Filled, Error>, A::Error> {
+        let (of, _) = shape(&self.0.form);
         let (mut pieces, mut piece, mut count) = (Vec::new(), Vec::new(), 0);
         loop {
-            let next = seq.next_element::<Value>()?;
+            let next = match of {
+                NumberType::F32 => seq.next_element()?.map(|Single(value)| value),
+                _ => seq.next_element()?,
+            };
             let is_end = next.is_none();
             piece.extend(next);
             if piece.len() == PIECE || is_end && !piece.is_empty() {
@@ -177,7 +207,7 @@ impl Member<'_> {
     fn sequence<'de, A: SeqAccess<'de>>(&self, seq: &mut A) -> Result<Result<Filled, Error>, A::Error> {
         let mut all = Vec::new();
         while (all.len() as u64) < self.0.quota.entries {
-            match seq.next_element::<Value>()?.map(|value| json::read_element(self.0, all.len(), value)) {
+            match seq.next_element::<Element>()?.map(|Element(value)| json::read_element(self.0, all.len(), value)) {
                 Some(Ok(bytes)) => all.push(bytes),
                 Some(Err(e)) => return Ok(Err(refused(&e))),
                 None => return Ok(self.kept(Contents::Sequence(all))),
@@ -222,6 +252,68 @@ impl Member<'_> {
     fn kept(&self, contents: Contents) -> Result<Filled, Error> {
         contents.check(self.0).map_err(|e| refused(&e))?;
         Ok(Filled::Kept(contents))
+    }
+}
+
+/// A message, an element or the value of an entry: a text, or an object whose members are there once. `null` for all else, of
+/// which nothing can be made.
+struct Element(Value);
+
+impl<'de> Deserialize<'de> for Element {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Element, D::Error> {
+        from.deserialize_any(ElementVisitor)
+    }
+}
+
+struct ElementVisitor;
+
+impl<'de> Visitor<'de> for ElementVisitor {
+    type Value = Element;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message, an element or the value of an entry")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Element, E> {
+        Ok(Element(text.into()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Element, E> {
+        Ok(Element(text.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Element, A::Error> {
+        let (mut members, mut is_doubled) = (Map::new(), false);
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            // Only one of the two could count.
+            is_doubled |= members.insert(name, value).is_some();
+        }
+        Ok(Element(if is_doubled { Value::Null } else { Value::Object(members) }))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Element, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Element(Value::Null))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Element, E> {
+        Ok(Element(Value::Null))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Element, E> {
+        Ok(Element(Value::Null))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Element, E> {
+        Ok(Element(Value::Null))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Element, E> {
+        Ok(Element(Value::Null))
+    }
+
+    fn visit_unit<E>(self) -> Result<Element, E> {
+        Ok(Element(Value::Null))
     }
 }
 

@@ -2,7 +2,7 @@
 //! for itself, such as an rlock, needs a holder of its own: another participant of the host's.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SharedObjects;
 use super::link::Link;
@@ -10,7 +10,7 @@ use super::mapped::MappedObject;
 use crate::error::Error;
 use wasmpool_core::share::ObjectSpec;
 use wasmpool_ipc::cells::Cells;
-use wasmpool_objects::operation::{Answer, Operation, Request};
+use wasmpool_objects::operation::{Answer, Operation, Reply, Request};
 
 /// What the host does with the shared objects of a run.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,22 @@ impl HostHolder {
 pub struct PendingAnswer {
     link: Arc<Link>,
     ticket: u32,
+    /// When the host itself ends the wait, and with what answer.
+    own_end: Option<(Instant, Reply)>,
+}
+
+/// Time after the end of a wait that the manager has to say so. One that was stopped does not.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Returns when the host ends a wait by its own clock, and with what answer. Only a wait that has no effect can be ended so: a
+/// message that is taken, or a lock that is acquired, after nobody waits any more would be lost.
+fn own_end(operation: &Operation, timeout: Duration) -> Option<(Instant, Reply)> {
+    let answer = match operation {
+        Operation::WaitEvent | Operation::JoinQueue | Operation::Poll(_) => Reply::Bool(false),
+        Operation::PollAny(_) => Reply::Places(Vec::new()),
+        _ => return None,
+    };
+    Some((Instant::now().checked_add(timeout)?.checked_add(GRACE)?, answer))
 }
 
 impl<'a> HostObjects<'a> {
@@ -67,8 +83,10 @@ impl<'a> HostObjects<'a> {
         timeout: Option<Duration>,
     ) -> Result<PendingAnswer, Error> {
         let link = self.link()?;
-        let ticket = link.ask(holder.0, Request { object, operation, timeout })?;
-        Ok(PendingAnswer { link: link.clone(), ticket })
+        let own_end = timeout.and_then(|timeout| own_end(&operation, timeout));
+        let quota = self.shared.specs.get(usize::from(object)).map(|spec| spec.quota).unwrap_or_default();
+        let ticket = link.ask(holder.0, Request { object, operation, timeout }, &quota)?;
+        Ok(PendingAnswer { link: link.clone(), ticket, own_end })
     }
 
     fn link(&self) -> Result<&'a Arc<Link>, Error> {
@@ -104,6 +122,10 @@ impl<'a> HostObjects<'a> {
 impl PendingAnswer {
     /// Waits for the answer.
     pub fn wait(self) -> Result<Answer, Error> {
+        if let Some((end, answer)) = &self.own_end {
+            let left = end.saturating_duration_since(Instant::now());
+            return self.link.answer(self.ticket, Some(left)).unwrap_or_else(|| Ok(Ok(answer.clone())));
+        }
         self.link.answer(self.ticket, None).unwrap_or_else(|| Err(Error::Bug("a wait without end ended".to_owned())))
     }
 

@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::Error;
 use crate::scarce::ring;
-use wasmpool_core::share::ObjectGrant;
+use wasmpool_core::share::{ObjectGrant, ObjectQuota};
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::{self, ChannelParts};
 use wasmpool_ipc::lane::control::Control;
@@ -31,6 +31,11 @@ pub enum SharedEvent {
     Lost(Error),
 }
 
+/// The manager has as many participants as it can have.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0} participants share objects, which is as many as the limits of descriptors allow (`ulimit -Hn`)")]
+struct TooManyParticipants(u64);
+
 /// Is told what happens. It is called by the thread that keeps the manager, so it must not wait.
 pub type Listener = Box<dyn Fn(SharedEvent) + Send>;
 
@@ -38,6 +43,8 @@ pub struct Link {
     control: Control,
     /// Wakes the thread.
     pub wake: EventFd,
+    /// Number of participants that the manager can have at a time.
+    most: u64,
     state: Mutex<LinkState>,
     changed: Condvar,
     /// The process that started the manager. A process that was forked off has no part in it.
@@ -54,7 +61,8 @@ struct LinkState {
     asked: BTreeMap<u32, Option<Answer>>,
     next_ticket: u32,
     next_participant: u32,
-    /// Participants whose end the manager has not confirmed.
+    /// Number of participants that the manager has, and those of them whose end it has not confirmed.
+    participants: u64,
     leaving: BTreeSet<u32>,
     listeners: BTreeMap<u64, Listener>,
     next_listener: u64,
@@ -77,9 +85,10 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub fn new(control: Control) -> io::Result<Link> {
+    pub fn new(control: Control, most: u64) -> io::Result<Link> {
         Ok(Link {
             control,
+            most,
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -105,8 +114,9 @@ impl Link {
 
     // ---- requests ----------------------------------------------------------------------------------------------------
 
-    /// Sends a request, and returns the ticket by which its answer is known.
-    pub fn ask(&self, holder: usize, request: Request) -> Result<u32, Error> {
+    /// Sends a request to an object with this quota, and returns the ticket by which its answer is known. What the manager
+    /// would take for a violation is refused here: it would end the manager, and with it the run.
+    pub fn ask(&self, holder: usize, request: Request, quota: &ObjectQuota) -> Result<u32, Error> {
         if !self.is_ours() {
             return Err(Error::Forked);
         }
@@ -122,7 +132,7 @@ impl Link {
                 break ticket;
             }
         };
-        if let Err(error) = request.operation.check_parts() {
+        if let Err(error) = request.operation.check_parts().and_then(|()| request.operation.check_length(quota)) {
             state.asked.insert(ticket, Some(Err(error)));
             return Ok(ticket);
         }
@@ -170,14 +180,22 @@ impl Link {
         if let Some(lost) = &state.lost {
             return Err(io::Error::other(lost.to_string()));
         }
+        // One more would take the manager's last descriptor, and all that it keeps would be lost.
+        if state.participants >= self.most {
+            return Err(io::Error::other(TooManyParticipants(self.most)));
+        }
         let participant = state.next_participant;
         state.next_participant += 1;
+        state.participants += 1;
         drop(state);
         let grants = grants.iter().filter(|grant| !grant.spec.form.is_mapped());
         let grants = grants.map(|grant| (grant.object, grant.rights)).collect();
         let order = ManagerOrder::Attach { participant, is_host, name: name.to_owned(), grants };
-        self.control.send(&order, &[theirs.memory.as_fd(), theirs.socket.as_fd()])?;
-        Ok((participant, ours))
+        let sent = self.control.send(&order, &[theirs.memory.as_fd(), theirs.socket.as_fd()]);
+        if sent.is_err() {
+            self.state().participants -= 1;
+        }
+        sent.map(|()| (participant, ours))
     }
 
     /// Makes the host a participant once more, and returns the number of this holder. The first has number 0.
@@ -275,7 +293,11 @@ impl Link {
     }
 
     pub fn detached(&self, participant: u32) {
-        self.state().leaving.remove(&participant);
+        let mut state = self.state();
+        if state.leaving.remove(&participant) {
+            state.participants = state.participants.saturating_sub(1);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 

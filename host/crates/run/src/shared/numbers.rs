@@ -56,6 +56,11 @@ pub fn read(of: NumberType, values: &[Value]) -> Result<Numbers, usize> {
             None => value.as_f64(),
         }
     }
+    fn single(value: &Value) -> Option<f32> {
+        let double = float(value)?;
+        // A number that is too large is none: it would be infinite.
+        Some(double as f32).filter(|single| single.is_finite() || !double.is_finite())
+    }
     fn char(value: &Value) -> Option<char> {
         let mut chars = value.as_str()?.chars();
         chars.next().filter(|_| chars.next().is_none())
@@ -69,7 +74,7 @@ pub fn read(of: NumberType, values: &[Value]) -> Result<Numbers, usize> {
         NumberType::U32 => Numbers::U32(all(values, unsigned)?),
         NumberType::S64 => Numbers::S64(all(values, signed)?),
         NumberType::U64 => Numbers::U64(all(values, unsigned)?),
-        NumberType::F32 => Numbers::F32(all(values, |value| float(value).map(|n| n as f32))?),
+        NumberType::F32 => Numbers::F32(all(values, single)?),
         NumberType::F64 => Numbers::F64(all(values, float)?),
         NumberType::Bool => Numbers::Bool(all(values, Value::as_bool)?),
         NumberType::Char => Numbers::Char(all(values, char)?),
@@ -111,6 +116,8 @@ mod tests {
             (NumberType::U64, "[1, -1]"),
             (NumberType::S64, "[1, 0.5]"),
             (NumberType::F64, "[1, \"1\"]"),
+            (NumberType::F32, "[1, 1e39]"),
+            (NumberType::F32, "[1, -1e39]"),
             (NumberType::Bool, "[true, 1]"),
             (NumberType::Char, "[\"a\", \"ab\"]"),
         ] {

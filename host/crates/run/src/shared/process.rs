@@ -23,6 +23,7 @@ use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup, StartManager};
 use wasmpool_objects::wire::{self, ManagerFrame};
+use wasmpool_sandbox::ProcessLimits;
 use wasmpool_sandbox::surroundings::ChildEnd;
 
 /// Time that the process has to enter its sandbox.
@@ -86,7 +87,8 @@ impl Keeper {
             Ok::<_, Error>((child, control))
         })?;
         let lacking = entered(&child, &control)?;
-        let link = Arc::new(Link::new(control)?);
+        let most = ProcessLimits::most_participants(self.setup.participants);
+        let link = Arc::new(Link::new(control, most)?);
         let all = self.setup.objects.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
         link.add_holder(&all.collect::<Vec<_>>())?;
         let pid = child.pid();

@@ -109,3 +109,29 @@ fn objects_that_cannot_be_are_refused_by_name() {
         assert!(started.unwrap_err().to_string().contains(word));
     }
 }
+
+/// Rounded to 64 bits first, the number would be in the middle between two of 32 bits, and become the other one.
+#[test]
+fn a_float_of_32_bits_is_what_its_text_rounds_to() {
+    let specs = [spec("one", ObjectForm::Value(NumberType::F32)), spec("many", ObjectForm::Array(NumberType::F32, 3))];
+    let read = |text: &str| SharedContents::read(&specs, text.as_bytes());
+    let above = "1.00000005960464477540";
+    let contents = read(&format!(r#"{{"one": {above}, "many": [{above}, 0.1, "-Infinity"]}}"#)).unwrap();
+    let objects = filled(&specs, contents);
+    let next = f64::from(1.0_f32.next_up());
+    assert_eq!(told(&objects), json!({"one": next, "many": [next, f64::from(0.1_f32), "-Infinity"]}));
+    for text in ["1e39", "-1e39", "1e400", "\"1\"", "[1]", "true", "null"] {
+        for (one, many) in [(text, "[1, 2, 3]"), ("1", &*format!("[1, {text}, 3]"))] {
+            assert!(read(&format!(r#"{{"one": {one}, "many": {many}}}"#)).is_err(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_given_twice_are_refused() {
+    let specs = [spec("log", ObjectForm::List)];
+    let read = |text: &str| SharedContents::read(&specs, text.as_bytes());
+    assert!(read(r#"{"log": [{"base64": "YQ=="}]}"#).is_ok());
+    let error = read(r#"{"log": ["a", {"base64": "YQ==", "base64": "Yg=="}]}"#).unwrap_err().to_string();
+    assert!(error.contains("element 1"), "{error}");
+}

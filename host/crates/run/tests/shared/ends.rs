@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
-use wasmpool_objects::operation::{Acquisition, Operation, Reply};
+use wasmpool_objects::operation::{Acquisition, Operation, PipeEnd, Reply};
 use wasmpool_objects::wire;
 use wasmpool_run::error::Error;
 use wasmpool_run::shared::SharedEvent;
@@ -133,6 +133,28 @@ fn a_manager_that_stands_still_is_given_up_and_nobody_waits_for_ever() {
         scope.spawn(|| while objects.attach("late", &all(&objects)).is_ok() {});
     });
     assert!(matches!(told.recv().unwrap(), SharedEvent::Lost(Error::Shared(_))));
+}
+
+/// What takes something waits for the manager's answer: it would be lost otherwise.
+#[test]
+fn a_wait_for_an_event_ends_by_the_clock_of_the_host_if_the_manager_is_stopped() {
+    let objects = objects(&[
+        spec("done", ObjectForm::Event),
+        spec("jobs", ObjectForm::Queue { capacity: None }),
+        spec("line", ObjectForm::Pipe { duplex: false }),
+    ]);
+    assert_eq!(objects.host().ask(2, Operation::OpenEnd(PipeEnd::First), None).unwrap(), Ok(Reply::Done));
+    assert_eq!(objects.host().ask(1, Operation::Put(b"kept".to_vec()), None).unwrap(), Ok(Reply::Done));
+    let manager = Pid::from_raw(objects.pid().unwrap().cast_signed());
+    kill(manager, Signal::SIGSTOP).unwrap();
+    let ask = |object, operation| objects.host().ask(object, operation, NOW).unwrap();
+    assert_eq!(ask(0, Operation::WaitEvent), Ok(Reply::Bool(false)));
+    assert_eq!(ask(1, Operation::JoinQueue), Ok(Reply::Bool(false)));
+    assert_eq!(ask(2, Operation::Poll(PipeEnd::First)), Ok(Reply::Bool(false)));
+    assert_eq!(ask(2, Operation::PollAny(vec![(2, PipeEnd::First)])), Ok(Reply::Places(Vec::new())));
+    let got = objects.host().start(1, Operation::Get { most: 1 }, NOW).unwrap();
+    kill(manager, Signal::SIGCONT).unwrap();
+    assert_eq!(got.wait().unwrap(), Ok(Reply::Many(vec![b"kept".to_vec()])));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmpool_core::share::ObjectForm;
-use wasmpool_objects::operation::{Acquisition, ObjectError, Operation, Reply};
+use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectSpec};
+use wasmpool_objects::operation::{Acquisition, MOST_PARTS, ObjectError, Operation, PipeEnd, Reply};
 
 use crate::support::*;
 
@@ -74,4 +74,51 @@ fn values_larger_than_a_ring_come_across_whole() {
             _ => panic!("no value"),
         }
     }
+}
+
+/// Such a request is longer than any frame that the manager accepts, which takes its sender for hostile: here the program.
+#[test]
+fn a_request_of_the_host_that_could_never_fit_is_refused_and_ends_nothing() {
+    let none = ObjectQuota { entries: 0, bytes: 0 };
+    let without_room = |name: &str, form| ObjectSpec { quota: none, ..spec(name, form) };
+    let objects = objects(&[
+        spec("jobs", ObjectForm::Queue { capacity: None }),
+        spec("seen", ObjectForm::Dict),
+        spec("found", ObjectForm::List),
+        spec("line", ObjectForm::Pipe { duplex: true }),
+        without_room("no jobs", ObjectForm::Queue { capacity: None }),
+        without_room("nothing seen", ObjectForm::Dict),
+        without_room("nothing found", ObjectForm::List),
+    ]);
+    assert_eq!(objects.host().ask(3, Operation::OpenEnd(PipeEnd::Second), None).unwrap(), Ok(Reply::Done));
+    let (long, key) = (vec![0; 90 << 20], "k".repeat(90 << 20));
+    let many = MOST_PARTS;
+    for (object, operation) in [
+        (0, Operation::Put(long.clone())),
+        (1, Operation::DictGet(key.clone())),
+        (1, Operation::DictContains(key.clone())),
+        (1, Operation::DictPop(key.clone())),
+        (1, Operation::DictIncrement(key.clone(), 1)),
+        (1, Operation::DictSet("key".to_owned(), long.clone())),
+        (1, Operation::DictSetMany(vec![("key".to_owned(), long.clone())])),
+        (1, Operation::DictCompareAndSet { key: "key".to_owned(), version: None, value: long.clone() }),
+        (1, Operation::DictPage { after: Some(key.clone()), most: 1 }),
+        (1, Operation::DictKeys { after: Some(key.clone()), most: 1 }),
+        (2, Operation::ListExtend(vec![long.clone()])),
+        (2, Operation::ListExtend(vec![vec![0; 9 << 10]; many])),
+        (2, Operation::ListInsert(0, long.clone())),
+        (2, Operation::ListSet(0, long.clone())),
+        (2, Operation::ListCompareAndSet { index: 0, expected: long.clone(), value: Vec::new() }),
+        (3, Operation::Send(PipeEnd::Second, long.clone())),
+        (4, Operation::Put(long.clone())),
+        (5, Operation::DictGet(key.clone())),
+        (5, Operation::DictSetMany(vec![(String::new(), Vec::new()); many])),
+        (6, Operation::ListExtend(vec![Vec::new(); many])),
+    ] {
+        let answer = objects.host().ask(object, operation, NOW).unwrap();
+        assert!(matches!(answer, Err(ObjectError::Quota(_))), "{object} {:?}", answer.map(drop));
+    }
+    // What the manager itself can refuse it still does.
+    assert_eq!(objects.host().ask(5, Operation::DictGet("key".to_owned()), None).unwrap(), Ok(Reply::Entry(None)));
+    assert_eq!(objects.host().ask(0, Operation::Size, None).unwrap(), Ok(Reply::Number(0)));
 }

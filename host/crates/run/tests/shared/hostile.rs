@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use wasmpool_core::share::ObjectForm;
 use wasmpool_ipc::channel::words::Credit;
-use wasmpool_objects::operation::{Acquisition, MOST_PARTS, ObjectError, Operation, Reply};
+use wasmpool_objects::operation::{Acquisition, MOST_PARTS, ObjectError, Operation, Reply, Request};
 use wasmpool_objects::wire;
 use wasmpool_run::shared::SharedEvent;
 
@@ -135,5 +135,94 @@ fn long_answers_of_one_leave_others_their_turn_and_come_whole() {
     assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
     for _ in 0..40 {
         assert!(matches!(greedy.answer(), Ok(Reply::Many(all)) if all.len() == MOST_PARTS));
+    }
+}
+
+/// The length of a value that is long, and how many answers of it are asked for: more than fits any machine.
+const LONG: usize = 48 << 20;
+const GREEDY: usize = 1500;
+
+/// Returns the most memory that a process has had, in bytes.
+fn most_memory(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+/// Has participants ask for a long value very often and take no answer, and checks that the manager goes on and has made
+/// few of them.
+fn ask_greedily(count: usize, ends: bool) {
+    let objects = objects(&[
+        spec("gate", ObjectForm::Lock),
+        spec("large", ObjectForm::Dict),
+        spec("list", ObjectForm::List),
+        spec("jobs", ObjectForm::Queue { capacity: None }),
+    ]);
+    let mut other = Client::new(&objects, "other");
+    let long = vec![1; LONG];
+    assert!(matches!(other.ask(1, Operation::DictSet("key".to_owned(), long.clone()), None), Ok(Reply::Number(_))));
+    assert_eq!(other.ask(2, Operation::ListExtend(vec![long.clone()]), None), Ok(Reply::Done));
+    assert_eq!(other.ask(3, Operation::Put(long), None), Ok(Reply::Done));
+    let before = most_memory(objects.pid().unwrap());
+    let mut greedy: Vec<Client> = (0..count).map(|_| Client::new(&objects, "greedy")).collect();
+    for client in &mut greedy {
+        for n in 0..GREEDY {
+            let (object, operation) = match n % 3 {
+                0 => (1, Operation::DictGet("key".to_owned())),
+                1 => (2, Operation::ListGet(0)),
+                _ => (3, Operation::Take),
+            };
+            // The manager need not be woken for each.
+            let request = Request { object, operation, timeout: NOW };
+            client.channel.send(&wire::ask(0, &request).parts(), false).unwrap();
+        }
+        let _ = client.channel.announce().unwrap();
+    }
+    // The participants are not detached yet.
+    let mut ended = Vec::new();
+    if ends {
+        ended.extend(greedy.drain(..).map(Client::dies));
+    }
+    for _ in 0..100 {
+        assert!(matches!(other.ask(0, Operation::Acquire, SOON), Ok(Reply::Acquired(_))));
+        assert_eq!(other.ask(0, Operation::Release, None), Ok(Reply::Done));
+    }
+    // A message that was taken by a participant that has ended is there again.
+    if ends {
+        assert!(matches!(other.ask(3, Operation::Get { most: 1 }, SOON), Ok(Reply::Many(_))));
+    }
+    let more = most_memory(objects.pid().unwrap()) - before;
+    // Each has one answer that is kept for it, one that is being made, and a request.
+    assert!(more < (3 * count + 2) * LONG, "{} MiB", more >> 20);
+    drop((greedy, ended));
+}
+
+#[test]
+fn the_unread_requests_of_a_participant_that_has_ended_are_not_answered() {
+    ask_greedily(1, true);
+}
+
+#[test]
+fn participants_that_ask_for_more_than_they_take_cost_one_answer_each() {
+    ask_greedily(1, false);
+    ask_greedily(6, false);
+}
+
+#[test]
+fn a_participant_that_takes_its_answers_late_gets_all_of_them() {
+    let objects = objects(&[spec("large", ObjectForm::Dict)]);
+    let mut late = Client::new(&objects, "late");
+    let set = Operation::DictSet("key".to_owned(), vec![1; 1 << 20]);
+    assert!(matches!(late.ask(0, set, None), Ok(Reply::Number(_))));
+    for n in 0..200 {
+        let operation = if n % 2 == 0 { Operation::DictGet("key".to_owned()) } else { Operation::Length };
+        late.send(0, operation, None);
+    }
+    for n in 0..200 {
+        match late.answer() {
+            Ok(Reply::Entry(Some((value, _)))) if n % 2 == 0 => assert_eq!(value.len(), 1 << 20),
+            Ok(Reply::Number(1)) if n % 2 == 1 => {}
+            _ => panic!("another answer than the next"),
+        }
     }
 }

@@ -14,6 +14,7 @@ mod fast;
 mod host;
 mod hostile;
 mod lent;
+mod many;
 mod support;
 
 use std::process::exit;
