@@ -13,7 +13,8 @@ use wasmpool_core::text::ForeignText;
 use wasmpool_run::grants::{DirectoryGrant, Grants};
 use wasmpool_run::input::{InputError, InputFiles, ReadOnce, find_listed};
 use wasmpool_run::journal::beside;
-use wasmpool_run::links::{Writable, leads_out};
+use wasmpool_run::links::{Writable, leads_out, target_of};
+use wasmpool_run::output::unfinished_in;
 use wasmpool_run::place::SameFile;
 use wasmpool_run::place::canonical_name;
 use wasmpool_run::stdio::{Stderr, Stdin, Stdout, spare_standard_error};
@@ -57,6 +58,9 @@ pub enum ApartError {
         ForeignText::of(.link)
     )]
     LinkOut { said: String, link: PathBuf },
+    /// An incomplete result that an earlier run has left is also read by this one, and would be removed.
+    #[error("{} is also {other}, and is removed as a result that an earlier run has left ({results}); name another file", ForeignText::of(.left))]
+    LeftResult { left: PathBuf, other: String, results: String },
     #[error(transparent)]
     Input(#[from] InputError),
 }
@@ -178,6 +182,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
     }
     check_beside(("--journal", &items.journal), read, &before)?;
     check_links(("--results", &items.results), &writable)?;
+    check_left_results(read, items)?;
     if !spec.verbosity.quiet {
         tell_what_is_within(items, &spec.share_out, &spec.grants.directories);
     }
@@ -197,10 +202,34 @@ pub fn check_written_contents(
 ) -> Result<(), ApartError> {
     let written = ("--share-out", share_out);
     check_links(written, &Writable::of(grants.writable()))?;
-    match share_out.as_deref().and_then(of_path).and_then(|file| read.what(file)) {
+    let Some(file) = share_out.as_deref().and_then(of_path) else {
+        return Ok(());
+    };
+    let streams = [(standard_output(), "standard output"), (standard_error(), "standard error")];
+    let stream = streams.into_iter().find(|(stream, _)| *stream == Some(file)).map(|(_, what)| what);
+    match read.what(file).or(stream) {
         Some(other) => Err(ApartError::Overwrites { said: option_with_path(written), other }),
         None => Ok(()),
     }
+}
+
+/// Returns an error if making the directory of results would remove a file that the run reads.
+fn check_left_results(read: &ReadFiles, items: &ManyItems) -> Result<(), ApartError> {
+    for left in left_results(items) {
+        if let Some(other) = of_path(&left).and_then(|file| read.what(file)) {
+            return Err(left_result(left, other.to_owned(), items));
+        }
+    }
+    Ok(())
+}
+
+fn left_results(items: &ManyItems) -> Vec<PathBuf> {
+    items.results.as_deref().map(unfinished_in).unwrap_or_default()
+}
+
+fn left_result(left: PathBuf, other: String, items: &ManyItems) -> ApartError {
+    let results = option_with_path(("--results", &items.results));
+    ApartError::LeftResult { left, other, results }
 }
 
 /// Returns an error if the file that replaces the journal from time to time is another file of the run.
@@ -209,7 +238,9 @@ fn check_beside(
     read: &ReadFiles,
     written: &[(WrittenFile, &'static str)],
 ) -> Result<(), ApartError> {
-    let Some(beside) = written_path(journal).map(beside) else {
+    // The journal is rewritten where its links lead.
+    let place = written_path(journal).map(|path| target_of(path).unwrap_or_else(|_| path.to_owned()));
+    let Some(beside) = place.as_deref().map(beside) else {
         return Ok(());
     };
     let Some(file) = WrittenFile::of(&beside) else {
@@ -276,21 +307,31 @@ impl InputLists {
 
     /// Returns an error if a file that the lists name would be overwritten, and also if the lists cannot be read
     /// beforehand: whoever writes a list into a pipe may be about to name that file.
-    pub fn check(self, items: &ManyItems) -> Result<(), ApartError> {
-        let written: [WrittenPath<'_>; 2] = [("--output", &items.output), ("--failed", &items.failed)];
-        let at_stake: Vec<(SameFile, WrittenPath<'_>)> =
-            written.into_iter().filter_map(|written| Some((lost_if_cut(written_path(written)?)?, written))).collect();
+    pub fn check(self, items: &ManyItems, share_out: &Sourced<Option<PathBuf>>) -> Result<(), ApartError> {
+        let written: [WrittenPath<'_>; 3] =
+            [("--output", &items.output), ("--failed", &items.failed), ("--share-out", share_out)];
+        let lost = |written| Some((lost_if_cut(written_path(written)?)?, option_with_path(written)));
+        let mut at_stake: Vec<(SameFile, String)> = written.into_iter().filter_map(lost).collect();
+        let of_results = option_with_path(("--results", &items.results));
+        let left = left_results(items).into_iter().filter_map(|left| lost_if_cut(&left));
+        at_stake.extend(left.map(|left| (left, of_results.clone())));
         let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {
             return Ok(());
         };
-        let lists = lists.map_err(|list| ApartError::UnknownItems { said: option_with_path(*first), list })?;
+        let lists = match lists {
+            // Begun results have names of our own, which somebody who writes paths into a pipe hardly means.
+            Err(_) if *first == of_results => return Ok(()),
+            lists => lists.map_err(|list| ApartError::UnknownItems { said: first.clone(), list })?,
+        };
         let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
         let Some((found, listed)) = find_listed(lists, &files).map_err(InputError::from)? else {
             return Ok(());
         };
-        let said =
-            option_with_path(at_stake.iter().find(|(file, _)| *file == found).map_or(*first, |(_, written)| *written));
-        Err(ApartError::Listed { said, listed })
+        let said = at_stake.iter().find(|(file, _)| *file == found).map_or(first, |(_, said)| said);
+        if *said == of_results {
+            return Err(left_result(listed, "an item".to_owned(), items));
+        }
+        Err(ApartError::Listed { said: said.clone(), listed })
     }
 }
 
@@ -341,6 +382,7 @@ impl WrittenFile {
         if let Ok(metadata) = fs::metadata(path) {
             return SameFile::of_metadata(&metadata).map(WrittenFile::There);
         }
-        Some(WrittenFile::ToBeMade(canonical_name(path).unwrap_or_else(|| path.to_owned())))
+        let path = target_of(path).unwrap_or_else(|_| path.to_owned());
+        Some(WrittenFile::ToBeMade(canonical_name(&path).unwrap_or(path)))
     }
 }

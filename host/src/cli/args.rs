@@ -14,6 +14,9 @@ use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 use wasmpool_scheduler::ChunkSize;
 
+/// Maximum number of workers: each is a process with some descriptors, so that no machine has room for many more.
+const MOST_WORKERS: i64 = 4096;
+
 /// The values of `--isolate`, and what each means.
 const ISOLATE: units::OptionChoices<Isolate, 3> = [
     (
@@ -143,7 +146,7 @@ pub struct ExecArgs {
 #[derive(Debug, Args)]
 pub struct ItemArgs {
     /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
-    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]

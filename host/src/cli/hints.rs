@@ -109,7 +109,8 @@ pub fn key(setting: Setting) -> &'static str {
 
 fn refused(error: &GrantError, grants: &GrantSpec) -> String {
     match error {
-        GrantError::TooMany => format!("{error} ({})", Setting::Dir),
+        GrantError::TooMany | GrantError::DirectoryTwice(_) => format!("{error} ({})", Setting::Dir),
+        GrantError::VariableTwice(_) => format!("{error} ({})", Setting::Env),
         GrantError::SameName(name) => {
             let shown = ForeignText::of(name).to_string();
             let scratch =

@@ -19,7 +19,7 @@ use super::share::{self, SharedObject};
 use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, QuotedName, ShellWord, bytes_said, few};
-use wasmpool_run::grants::{DirectoryGrant, PeerGrant, mode};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant, mode, same_place};
 use wasmpool_run::links::leads_to;
 use wasmpool_run::place::directory_of;
 
@@ -442,7 +442,8 @@ impl Policy {
         let source = SettingSource::Policy(self.path.as_path().into());
         let PolicyGrants { env, dir, allow_net, scratch, share } = &self.grants;
         let env = env.iter().filter(|(name, _)| !said.env.iter().any(|other| other.0 == *name));
-        let directories = dir.iter().filter(|one| !said.directories.iter().any(|other| other.guest == one.guest));
+        let directories =
+            dir.iter().filter(|one| !said.directories.iter().any(|other| same_place(&other.guest, &one.guest)));
         let peers = allow_net.iter().filter(|peer| !said.peers.iter().any(|other| **other == **peer));
         let shares = share.iter().filter(|object| !said.shares.iter().any(|other| other.spec.name == object.spec.name));
         GrantSpec {

@@ -24,7 +24,7 @@ use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
-use super::stream::{columns, config, format, formed, items, notice, output, tell_halted, workers};
+use super::stream::{columns, config, format, formed, inputs, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
@@ -34,7 +34,6 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::input::InputFiles;
 use wasmpool_run::output::{OutcomeLines, RunWatcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
@@ -52,7 +51,7 @@ const SHARE_EVERY: Duration = Duration::from_millis(200);
 
 pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let options = &spec.items;
-    let inputs = InputFiles::open(&options.input)?;
+    let inputs = inputs(spec)?;
     let read = ReadFiles::of(spec, tasks.iter().map(|task| task.file.as_path())).and_inputs(inputs.same_files());
     apart::check(&read, spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
@@ -60,7 +59,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
-    let output = output(options, lists)?;
+    let output = output(spec, lists)?;
     written.set(output.same_files(), None);
     let target = output.results;
     let fan = Arc::new(InputSplitter::new());

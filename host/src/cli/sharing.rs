@@ -1,7 +1,8 @@
 //! The shared objects of one run: made of `--share`, filled from `--share-in`, and told in `--share-out`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +118,7 @@ impl ContentsFile {
             }
             found => {
                 // A link is followed, as a file that is written in place would be.
-                let target = match found {
+                let target = match &found {
                     Ok(_) => path.canonicalize(),
                     Err(_) => target_of(path),
                 };
@@ -126,7 +127,11 @@ impl ContentsFile {
                     return Err(failed(&"it is not the name of a file"));
                 };
                 let directory = OpenDirectory::open(directory_of(&target)).map_err(|e| failed(&e))?;
-                let file = directory.nameless(UNFINISHED, 0o666).map_err(|e| failed(&e))?;
+                let mode = if found.is_ok() { 0o600 } else { 0o666 };
+                let file = directory.nameless(UNFINISHED, mode).map_err(|e| failed(&e))?;
+                if found.is_ok() {
+                    replaces(&file.file, &target).map_err(|e| failed(&e))?;
+                }
                 // It is not this run's task to tell of files that others left.
                 let _ = directory.remove_left(UNFINISHED);
                 Written::Aside(file, name.to_owned())
@@ -148,6 +153,17 @@ impl ContentsFile {
             TellContentsError::Output(e) => unwritten(&self.path, &e),
         })
     }
+}
+
+/// Checks that a file may be written to, and gives the one that is to replace it the same owner and permissions.
+fn replaces(file: &File, target: &Path) -> io::Result<()> {
+    let there = File::options().write(true).open(target)?.metadata()?;
+    let ours = file.metadata()?;
+    if (there.uid(), there.gid()) != (ours.uid(), ours.gid()) {
+        // Whoever may not give files away keeps it.
+        let _ = fchown(file, Some(there.uid()), Some(there.gid()));
+    }
+    file.set_permissions(Permissions::from_mode(there.mode() & 0o777))
 }
 
 fn write_to(file: &File, objects: &SharedObjects) -> Result<(), TellContentsError> {

@@ -20,8 +20,11 @@ use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
-use wasmpool_run::input::{CsvItems, CsvSettings, FileItems, InputFiles, ItemSource, LineItems, TextEncoding};
+use wasmpool_run::input::{
+    CsvItems, CsvSettings, FileItems, InputError, InputFiles, InputLinks, ItemSource, LineItems, TextEncoding,
+};
 use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
+use wasmpool_run::links::Writable;
 use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, ResultFilesError, RunOutput, TargetError};
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::SchedulerConfig;
@@ -48,7 +51,7 @@ pub enum FilesError {
 pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let options = &spec.items;
     let call = spec.call();
-    let inputs = InputFiles::open(&options.input)?;
+    let inputs = inputs(spec)?;
     let read = ReadFiles::of(spec, [task]).and_inputs(inputs.same_files());
     apart::check(&read, spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
@@ -58,8 +61,11 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
     let made = FreshDirectory::of(options.results.as_deref());
-    let files = files(options, &call)?;
-    let output = output(options, lists)?;
+    let files = files(spec, &call)?;
+    let output = output(spec, lists)?;
+    if let Some(files) = &files {
+        files.remove_left().map_err(FilesError::from)?;
+    }
     written.set(output.same_files(), options.results.as_deref());
     let result = run(RunParts {
         task: &Wasm::of_argument(task)?,
@@ -164,11 +170,12 @@ pub fn formed(call: TaskCall, options: &Options) -> TaskCall {
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
 /// ([`apart::check`]).
-pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, FilesError> {
+pub fn output(spec: &RunSpec, lists: InputLists) -> Result<RunOutput, FilesError> {
+    let options = &spec.items;
     let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose()?;
     let claims = lists.are_there();
     if !journal.as_ref().is_some_and(Journal::is_begun) {
-        lists.check(options)?;
+        lists.check(options, &spec.share_out)?;
     }
     let results = OutputTarget::open(options.output.as_deref(), "the output")?;
     let failed =
@@ -184,12 +191,18 @@ pub fn output(options: &Options, lists: InputLists) -> Result<RunOutput, FilesEr
 }
 
 /// Opens the directory for results that go to files of their own.
-fn files(options: &Options, call: &TaskCall) -> Result<Option<ResultFiles>, FilesError> {
+fn files(spec: &RunSpec, call: &TaskCall) -> Result<Option<ResultFiles>, FilesError> {
+    let options = &spec.items;
     let Some(directory) = &*options.results else {
         return Ok(None);
     };
     let files = ResultFiles::create(directory, call.limits.max_output)?;
-    let written = [("--output", &options.output), ("--failed", &options.failed), ("--journal", &options.journal)];
+    let written = [
+        ("--output", &options.output),
+        ("--failed", &options.failed),
+        ("--journal", &options.journal),
+        ("--share-out", &spec.share_out),
+    ];
     for (option, path) in written {
         if let Some(named) = path.as_deref().filter(|path| files.may_replace(path)) {
             let shown = ForeignText::of(named).to_string();
@@ -225,6 +238,12 @@ pub fn option_of(member: &str) -> String {
 /// Returns the size of the longest item: one that does not fit an instance's memory cannot be given to it.
 fn longest(spec: &RunSpec) -> usize {
     usize::try_from(*spec.limits.memory).unwrap_or(usize::MAX).min(u32::MAX as usize - 4096)
+}
+
+/// Looks at the inputs, which are opened without following links of this run's tasks.
+pub fn inputs(spec: &RunSpec) -> Result<InputFiles, InputError> {
+    let granted = Writable::of(spec.grants.grants().writable());
+    Ok(InputFiles::open(&spec.items.input)?.guarded(InputLinks::new(granted, !spec.verbosity.quiet)))
 }
 
 /// Returns the reader that cuts the input into items.

@@ -126,3 +126,13 @@ fn figures() {
         figure(&format!("blobs of {size}"), count, start);
     }
 }
+
+#[test]
+fn the_largest_limit_of_results_allows_large_ones() {
+    let _beside = beside_others();
+    let large = vec![7; 3 << 20];
+    for limit in [u64::MAX, u64::MAX - (1 << 20)] {
+        let pool = builder(ECHO).max_output(limit).build().unwrap();
+        assert_eq!(pool.apply::<_, Bytes>(Bytes(&large)).unwrap().0, large);
+    }
+}

@@ -288,3 +288,43 @@ fn rows_before_one_that_ends_the_run_have_their_outcomes_however_few_there_are()
     let output = csv(&wat(SQUARE), &[], &text).exits(2);
     assert_eq!(output.text().lines().count(), 500, "{}", output.stderr);
 }
+
+#[test]
+fn a_header_that_is_too_long_is_an_error_of_the_input_that_costs_no_memory() {
+    let wide = (0..100_000).map(|n| format!("c{n},")).collect::<String>() + "item\n";
+    let long = "x".repeat(64 << 20) + ",item\na,b\n";
+    for input in [wide, long] {
+        let (_folder, path) = file(input);
+        let mut host = map(&wat(echo_string())).args(["--input-format", "csv"]).arg(&path).start();
+        let mut most = 0;
+        while !host.has_ended() {
+            most = most.max(host.process().status_bytes("VmHWM"));
+        }
+        assert_eq!(host.code(), 2);
+        let said = host.stderr();
+        assert!(
+            said.contains("rows.csv:1: the first row of the CSV, which names the columns, is longer than"),
+            "{said}"
+        );
+        assert!(most < 64 << 20, "{most} bytes");
+    }
+}
+
+#[test]
+fn a_row_of_very_many_cells_is_an_error_of_the_input() {
+    let (_folder, path) = file(String::from("item\na\n") + &",".repeat(3 << 20) + "\n");
+    let output = map(&wat(echo_string())).args(["--input-format", "csv"]).arg(&path).run().exits(2);
+    assert!(output.stderr.contains("rows.csv:3: this row of the CSV has more than"), "{}", output.stderr);
+}
+
+#[test]
+fn a_long_row_is_in_memory_about_as_often_as_a_long_line() {
+    let long = "x".repeat(100 << 20);
+    let (_folder, path) = file(format!("item,rest\na,{long}\n"));
+    let run = map(&wat(echo_string())).args(["--input-format", "csv", "-j", "1", "--memory", "512MiB"]);
+    let mut host = run.arg(&path).start();
+    assert_eq!(host.line().as_deref(), Some("\"a\""));
+    let most = host.process().status_bytes("VmHWM");
+    assert!(most < 260 << 20, "{most} bytes");
+    assert_eq!(host.code(), 0);
+}

@@ -2,7 +2,7 @@
 
 use crate::support::guest::{built, wat};
 use crate::support::run::{Output, map};
-use crate::support::wat::SQUARE;
+use crate::support::wat::{SQUARE, long_err};
 
 /// Returns `go(i64) -> i64`, which runs this body if the item is negative.
 fn failing(body: &str) -> String {
@@ -109,4 +109,25 @@ fn a_start_function_that_traps_fails_the_items_or_the_task_but_never_hangs() {
     assert!(matches!(output.code, 1 | 2), "exit code {}", output.code);
     assert_eq!(output.text(), "");
     assert!(!output.stderr.is_empty());
+}
+
+#[test]
+fn a_failure_whose_record_is_long_only_because_it_is_escaped_is_bounded_like_any_output() {
+    let hidden = wat(long_err().replace("(i32.const 97)", "(i32.const 127)"));
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let failed = folder.path().join("failed");
+    let run = map(&hidden).args(["--max-output", "1MiB", "--output-format", "records", "--failed"]).arg(&failed);
+    let output = run.input("300000\n600000\n3\n").run().exits(1);
+    assert_eq!(output.kinds(), ["err", "output-too-large", "err"]);
+    let lines = std::fs::read_to_string(&failed).expect("it is there");
+    for text in [output.text(), &lines] {
+        let sizes: Vec<usize> = text.lines().map(str::len).collect();
+        assert!(sizes[0] > 3 << 20 && sizes[0] < 5 << 20 && sizes[1] < 1000, "{sizes:?}");
+        assert!(text.lines().nth(2).is_some_and(|line| line.contains(r"\u007f\u007f\u007f")));
+    }
+    assert!(
+        output.text().contains("the record of its failure (err) is longer than 5 MiB"),
+        "{}",
+        &output.text()[4_000_000..]
+    );
 }

@@ -224,3 +224,24 @@ fn in_the_environment_each_line_is_a_grant() {
         .exits(0);
     assert_eq!(output.values(), [serde_json::Value::from("A=1\nB=2\n")]);
 }
+
+#[test]
+fn a_name_that_is_given_twice_is_wrong_use() {
+    let tree = tree();
+    let dir = |guest: &str| format!("--dir={}::{guest}", tree.path("in").display());
+    for (args, says) in [
+        (vec![dir("/d"), dir("/d")], "two directories are granted as /d"),
+        (vec![dir("/d"), dir("/d/:rw")], "two directories are granted as /d/"),
+        (vec![dir("/d/e"), dir("/./d//e")], "two directories are granted as"),
+        (vec![dir("/d"), "--scratch=/d/".to_owned()], "is also the name of a directory that is granted"),
+        (vec![dir("/d"), "--scratch=/./d".to_owned()], "is also the name of a directory that is granted"),
+        (vec!["--env=A=1".to_owned(), "--env=A=2".to_owned()], "the variable A is granted twice"),
+    ] {
+        let output = wasmpool().arg("call").arg(built("reach").path()).args(["act", "\"env\""]).args(&args).run();
+        let output = output.exits(2);
+        assert!(output.stderr.contains(says), "{args:?}: {}", output.stderr);
+    }
+    for args in [vec![dir("/d"), dir("/d/e")], vec!["--env=A=1".to_owned(), "--env=a=2".to_owned()]] {
+        wasmpool().arg("call").arg(built("reach").path()).args(["act", "\"env\""]).args(&args).run().exits(0);
+    }
+}

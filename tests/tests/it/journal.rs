@@ -1,7 +1,8 @@
 //! `--journal` and `--resume`: whatever ends a run, finished items are in the output once.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::guest::{Task, wat};
 use crate::support::host::Host;
 use crate::support::run::{Output, Run, map};
-use crate::support::wat::{COUNT_TO, SQUARE};
+use crate::support::wat::{COUNT_TO, SQUARE, initialised};
 use crate::support::{full, until};
 
 /// `go(i64) -> i64`: multiples of seven trap, negative items loop for ever, others are doubled.
@@ -818,4 +819,45 @@ fn a_journal_on_a_full_disk_is_an_error_that_names_it() {
     fs::remove_file(disk.0.path("full")).expect("room is made");
     run().run().exits(0);
     assert_eq!(place.read("out"), "2\n4\n");
+}
+
+#[test]
+fn an_output_with_the_name_of_the_new_journal_is_refused_also_if_a_link_leads_to_the_journal() {
+    let place = Place::new();
+    fs::create_dir(place.path("below")).expect("made");
+    symlink("below/real", place.path("link")).expect("a link");
+    let run = |journal: &str| {
+        let run = map(&wat(SQUARE)).arg("--journal").arg(place.path(journal));
+        run.arg("-o").arg(place.path("below/real.new")).input("3\n").run()
+    };
+    for journal in ["link", "below/real"] {
+        let output = run(journal).exits(2);
+        assert!(output.stderr.contains("is written anew as"), "{journal}: {}", output.stderr);
+        assert!(!place.path("below/real.new").exists() && !place.path("below/real").exists());
+    }
+}
+
+#[test]
+fn an_output_that_is_an_open_file_without_a_path_of_its_own_is_kept_with_a_journal() {
+    let place = Place::new();
+    let run = |output: &str| map(&wat(SQUARE)).arg("--journal").arg(place.path("journal")).args(["-o", output]);
+    let file = File::create(place.path("out")).expect("made");
+    run("/dev/stdout").stdout_to(file).input("3\n4\n").run().exits(0);
+    assert_eq!(place.read("out"), "9\n16\n");
+    // One that has no directory at all.
+    fs::remove_file(place.path("journal")).expect("it is there");
+    let mut file = tempfile::tempfile().expect("made");
+    run("/dev/stdout").stdout_to(file.try_clone().expect("a descriptor")).input("3\n4\n").run().exits(0);
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).expect("read");
+    assert_eq!(text, "9\n16\n");
+}
+
+#[test]
+fn a_journal_of_a_run_with_another_init_is_refused_by_the_name_of_the_option() {
+    let place = Place::new();
+    let task = wat(initialised());
+    place.run(&task).args(["--init", "64"]).input("3\n").run();
+    let output = place.run(&task).args(["--init", "65"]).input("3\n").run().exits(2);
+    assert!(output.stderr.contains("a run with --init 64, and this one has 65"), "{}", output.stderr);
 }

@@ -1,9 +1,10 @@
 //! A task that may write to a directory can leave links there: the host does not follow them.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
-use crate::support::guest::built;
+use crate::support::guest::{built, wat};
 use crate::support::run::{Run, wasmpool};
 use crate::support::tree::Tree;
 
@@ -110,4 +111,106 @@ fn where_a_granted_directory_is_in_truth_is_told_if_a_link_leads_there() {
         assert_eq!(run(&tree.path(name)).arg("-q").run().exits(0).stderr, "");
     }
     assert_eq!(run(&tree.path("beside")).run().exits(0).stderr, "");
+}
+
+#[test]
+fn a_link_that_leads_out_by_another_one_is_not_followed_wherever_it_is_on_the_way() {
+    let tree = Tree::new(&["beside"], &[("victim", "precious"), ("beside/new", "precious")]);
+    for order in ["symlink:..=/out/up", "symlink:up/victim=/out/link", "symlink:../beside=/out/directory"] {
+        call(&tree, order).run().exits(0);
+    }
+    let shared = ["--share", "total=value:s64", "--share-out"];
+    for options in [&["--output"][..], &["--failed"], &["--journal"], &["--output-format=raw", "--results"], &shared] {
+        for name in ["out/link", "out/up/victim", "out/directory/new", "out/up/new", "out/up/out/link"] {
+            let run = wasmpool().arg("map").arg(built("reach").path()).args(options).arg(tree.path(name));
+            let output = run.input("\"env\"\n").run().exits(2);
+            assert!(
+                output.stderr.contains("which leads out of its directory"),
+                "{options:?} {name}: {}",
+                output.stderr
+            );
+        }
+    }
+    assert_eq!(fs::read_to_string(tree.path("victim")).expect("it is there"), "precious");
+    assert_eq!(fs::read_to_string(tree.path("beside/new")).expect("it is there"), "precious");
+    assert!(!tree.path("new").exists());
+}
+
+#[test]
+fn links_that_no_task_has_made_are_followed_wherever_they_are_on_the_way() {
+    let tree = Tree::new(&["releases", "releases/5", "work"], &[]);
+    tree.link("releases/5", "current");
+    tree.link(tree.path("work"), "absolute");
+    tree.link("../work", "releases/where-i-am");
+    let run = || wasmpool().arg("map").arg(built("reach").path()).input("\"env\"\n");
+    for name in ["current/a", "current/../b", "absolute/c"] {
+        run().arg("-o").arg(tree.path(name)).run().exits(0);
+    }
+    // A shell is in a directory to which it has followed a link.
+    let here = tree.path("releases/where-i-am");
+    run().directory(&here).env("PWD", &here).arg("-o").arg(here.join("d")).run().exits(0);
+    for name in ["releases/5/a", "releases/b", "work/c", "work/d"] {
+        assert!(tree.path(name).exists(), "{name}");
+    }
+    let elsewhere = run().env("PWD", &here).arg("-o").arg(here.join("e")).run().exits(2);
+    assert!(elsewhere.stderr.contains("which leads out of its directory"), "{}", elsewhere.stderr);
+}
+
+/// A command that replaces the file `z` of its first directory by a link to `../secret`, and prints its item.
+const THIEF: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "path_symlink" (func $link (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "../secret") (data (i32.const 16) "z")
+  (func (export "_start")
+    (drop (call $unlink (i32.const 3) (i32.const 16) (i32.const 1)))
+    (drop (call $link (i32.const 0) (i32.const 9) (i32.const 3) (i32.const 16) (i32.const 1)))
+    (i32.store (i32.const 32) (i32.const 1024)) (i32.store (i32.const 36) (i32.const 60))
+    (drop (call $read (i32.const 0) (i32.const 32) (i32.const 1) (i32.const 48)))
+    (i32.store (i32.const 36) (i32.load (i32.const 48)))
+    (drop (call $write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 48)))))"#;
+
+#[test]
+fn an_input_that_a_task_replaces_by_a_link_is_not_read_through_it() {
+    let tree = Tree::new(&[], &[("secret", "top secret"), ("out/a", "first"), ("out/z", "last"), ("out/b", "other")]);
+    let dir = format!("--dir={}::/d:rw", tree.path("out").display());
+    let exec =
+        |args: &[&str]| wasmpool().arg("exec").task(&wat(THIEF)).arg(&dir).args(["-j", "1", "-c", "1"]).args(args);
+    let mut host = exec(&["--input-format", "files", "--output-format", "records"]).start();
+    let mut list = host.stdin.take().expect("a pipe");
+    writeln!(list, "{}", tree.path("out/a").display()).expect("it reads");
+    assert!(host.line().is_some_and(|line| line.contains("first")));
+    assert!(tree.path("out/z").is_symlink());
+    tree.link("b", "out/within");
+    for name in ["out/z", "out/within"] {
+        writeln!(list, "{}", tree.path(name).display()).expect("it reads");
+    }
+    drop(list);
+    let stolen = host.line().expect("a record");
+    assert!(stolen.contains("invalid-input") && stolen.contains("a link that leads out of a directory"), "{stolen}");
+    assert!(host.line().is_some_and(|line| line.contains("other")));
+    assert_eq!(host.code(), 1);
+    // An input that is named on the command line is read as late.
+    let output = exec(&["--input-format", "lines"]).arg(tree.path("out/z")).run().exits(2);
+    assert!(output.stderr.contains("a link that leads out of a directory"), "{}", output.stderr);
+    assert_eq!(output.text(), "");
+}
+
+#[test]
+fn an_input_that_is_read_by_a_link_out_of_its_directory_is_told() {
+    let tree = Tree::new(&[], &[("items", "\"env\"\n"), ("list", "")]);
+    tree.link("../items", "in/link");
+    fs::write(tree.path("list"), format!("{}\n", tree.path("in/link").display())).expect("written");
+    for args in [&["in/link"][..], &["list", "--input-format=files"]] {
+        let run = || {
+            let run = wasmpool().arg("map").arg(built("reach").path()).arg(tree.path(args[0]));
+            run.args(&args[1..]).args(["-f", "act"])
+        };
+        let output = run().run();
+        assert_eq!(output.stderr.matches("which leads out of its directory").count(), 1, "{}", output.stderr);
+        assert!(!run().arg("-q").run().stderr.contains("leads out"), "{args:?}");
+    }
 }

@@ -193,3 +193,35 @@ fn behind_a_result_for_which_there_is_no_room_none_is_told() {
         assert!(results.join("5").exists(), "the others were not done before it");
     }
 }
+
+#[test]
+fn a_link_to_the_name_of_a_result_is_that_name() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    symlink("results/0", folder.path().join("link")).expect("a link");
+    for option in ["--output", "--failed"] {
+        let output = exec(&results).arg(option).arg(folder.path().join("link")).input("1\n").run().exits(2);
+        assert!(output.stderr.contains("name of a result"), "{}", output.stderr);
+        assert!(!results.exists());
+    }
+}
+
+#[test]
+fn a_begun_result_that_the_run_reads_is_not_removed() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let (results, list) = (folder.path().join("results"), folder.path().join("list"));
+    fs::create_dir(&results).expect("made");
+    let left = results.join(".part-0123456789abcdef");
+    fs::write(&left, "1\n").expect("written");
+    fs::write(&list, format!("{}\n", left.display())).expect("written");
+    for (run, what) in [
+        (exec(&results).arg(&left), "is also an input"),
+        (exec(&results).args(["--input-format", "files"]).arg(&list), "is also an item"),
+    ] {
+        let output = run.run().exits(2);
+        assert!(output.stderr.contains(what) && output.stderr.contains("--results"), "{}", output.stderr);
+        assert_eq!(fs::read_to_string(&left).expect("it is there"), "1\n");
+    }
+    exec(&results).input("1\n").run().exits(0);
+    assert_eq!(names(&results), ["0"]);
+}

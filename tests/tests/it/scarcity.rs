@@ -1,5 +1,6 @@
 //! A system that lacks a resource for a moment, or for part of the request: the run continues with what there is.
 
+use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -340,4 +341,34 @@ fn doctor_tells_of_a_control_group_with_little_room_for_processes() {
     let table = String::from_utf8_lossy(&output.stdout);
     let narrow = table.lines().find(|line| line.starts_with("narrow: a control group may have 100 processes"));
     assert!(narrow.is_some_and(|line| line.contains(&group.file().display().to_string())), "{table}");
+}
+
+#[test]
+fn no_more_workers_are_started_than_there_is_work_for() {
+    let mut host = map(&wat(SQUARE)).args(["-j", "600"]).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    input.write_all(b"1\n2\n3\n").expect("it reads");
+    for square in ["1", "4", "9"] {
+        assert_eq!(host.line().as_deref(), Some(square));
+    }
+    let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).max(3);
+    assert!(host.workers().len() <= most, "{} workers", host.workers().len());
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.code(), 130);
+    let output = map(&wat(SQUARE)).args(["-j", "100000"]).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("100000 is not in 1..=4096"), "{}", output.stderr);
+}
+
+#[test]
+fn a_signal_is_taken_between_the_starts_of_workers() {
+    let items = "-1\n".repeat(600);
+    let mut host = map(&wat(SPIN_IF_NEGATIVE)).args(["-j", "600", "-c", "1", "--timeout", "10m"]).input(items).start();
+    until("some workers are started", || (host.workers().len() > 4).then_some(()));
+    host.signal(Signal::SIGTERM);
+    let mut most = 0;
+    while !host.has_ended() {
+        most = most.max(host.workers().len());
+    }
+    assert!(most < 300, "{most} workers were started after the signal");
+    assert_eq!(host.code(), 143);
 }

@@ -178,6 +178,8 @@ fn input_that_cannot_be_read_from_standard_input_is_an_error_and_not_empty() {
     let write_only = || OpenOptions::new().write(true).open("/dev/null").expect("it is there");
     for (run, says) in [
         (map(&task).without(0), "standard input is closed"),
+        (map(&task).arg("/dev/stdin").without(0), "standard input is closed"),
+        (map(&task).arg("/dev/fd/0").without(0), "standard input is closed"),
         (map(&task).stdin_from(write_only()), "standard input is not open for reading"),
         (map(&task).stdin_from(File::open("/").expect("it is there")), "standard input is a directory"),
         (wasmpool().args(["map", "-", "/dev/null"]).without(0), "cannot read the task"),
@@ -252,4 +254,19 @@ fn standard_output_that_is_a_file_is_synced_before_the_journal_promises_what_is_
     let first = |name: &str| calls.lines().position(|call| call.contains(&format!("<{}>", path(name).display())));
     let (results, journal) = (first("results"), first("journal"));
     assert!(results.is_some() && journal.is_some() && results < journal, "{calls}");
+}
+
+#[test]
+fn a_file_that_is_the_name_of_a_closed_stream_is_an_error() {
+    let task = wat(SQUARE);
+    for (option, name, stream, says) in [
+        ("-o", "/dev/stdout", 1, "standard output is closed"),
+        ("-o", "/proc/self/fd/1", 1, "standard output is closed"),
+        ("--failed", "/dev/stderr", 2, ""),
+        ("-o", "/dev/fd/2", 2, ""),
+    ] {
+        let ended = map(&task).args([option, name]).without(stream).input("3\n").run().exits(2);
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+        assert_eq!(ended.text(), "");
+    }
 }

@@ -281,3 +281,32 @@ fn what_is_not_utf_8_is_named_with_a_way_out() {
     task().env("WASMPOOL_OUTPUT", &out).input("3\n").run().exits(0);
     assert_eq!(std::fs::read_to_string(&out).expect("it is there"), "9\n");
 }
+
+#[test]
+fn an_empty_input_does_not_hide_it() {
+    let nothing = |run: Run, says: &str| {
+        let output = run.input("").run().exits(2);
+        assert_eq!(output.text(), "");
+        assert!(output.stderr.contains(says), "{says} is not in: {}", output.stderr);
+    };
+    let square = wat(SQUARE);
+    nothing(map(&square).args(["-f", "squre"]), "squre");
+    nothing(map(&wat(FOREIGN_MODULE)), "import");
+    nothing(map(&square).args(["--arg", "nothing=3"]), "nothing");
+    nothing(wasmpool().arg("exec").task(&square), "_start");
+    let folder = TempDir::new().expect("a temporary directory");
+    let rows = folder.path().join("rows.csv");
+    std::fs::write(&rows, "from,takes\n").expect("written");
+    nothing(map(&wat(minus())).args(["--input-format", "csv"]).arg(&rows), "`take: s64`");
+    let tasks = |second: &str| {
+        let named = |name: &str, task: &std::path::Path| format!("--task={name}={}", task.display());
+        wasmpool().arg("map").arg(named("a", square.path())).arg(named("b", square.path())).args(["-f", second])
+    };
+    nothing(tasks("squre"), "squre");
+    // What is right stays right, and nothing is printed.
+    std::fs::write(&rows, "from,take\n").expect("written");
+    let runs = [map(&square), map(&wat(minus())).args(["--input-format", "csv"]).arg(&rows), tasks("square")];
+    for run in runs {
+        assert_eq!(run.input("").run().exits(0).text(), "");
+    }
+}

@@ -6,7 +6,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compile::ArtifactCache;
@@ -86,6 +86,12 @@ pub enum GrantError {
     /// The scratch directory has the same name as a granted directory.
     #[error("the scratch directory {} has the name of a directory that is granted: give it another name", ForeignText::of(.0))]
     SameName(String),
+    /// Two directories have the same name for the task.
+    #[error("two directories are granted as {}: give each a name of its own", ForeignText::of(.0))]
+    DirectoryTwice(String),
+    /// A variable is given twice.
+    #[error("the variable {} is granted twice: give it once", ForeignText::of(.0))]
+    VariableTwice(String),
     /// A directory cannot be opened.
     #[error("cannot open the granted directory {}", ForeignText::of(.host))]
     Directory { host: PathBuf, guest: String, source: Arc<io::Error> },
@@ -106,6 +112,13 @@ impl GrantError {
         WASMPOOL_CACHE_DIR to a directory elsewhere, or to nothing for no cache, or grant a directory beside it";
 }
 
+/// Returns true if two names of directories are the same to a guest: `/d`, `d/` and `/./d` are.
+pub fn same_place(one: &str, other: &str) -> bool {
+    let parts =
+        |name| Path::new(name).components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    parts(one).eq(parts(other))
+}
+
 impl Grants {
     /// Returns the directories of the host that the task may write to.
     pub fn writable(&self) -> impl Iterator<Item = &Path> {
@@ -123,9 +136,19 @@ impl Grants {
             return Err(GrantError::TooMany);
         }
         if let Some(name) = &self.scratch
-            && self.directories.iter().any(|directory| directory.guest == *name)
+            && self.directories.iter().any(|directory| same_place(&directory.guest, name))
         {
             return Err(GrantError::SameName(name.clone()));
+        }
+        let twice = self.directories.iter().enumerate().find(|(at, directory)| {
+            self.directories.iter().take(*at).any(|before| same_place(&before.guest, &directory.guest))
+        });
+        if let Some((_, twice)) = twice {
+            return Err(GrantError::DirectoryTwice(twice.guest.clone()));
+        }
+        let mut names = BTreeSet::new();
+        if let Some((twice, _)) = self.env.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(GrantError::VariableTwice(twice.clone()));
         }
         let given = GuestGrants { env: self.env.clone(), scratch: self.scratch.clone(), ..GuestGrants::default() };
         let mut opened = OpenedGrants { given, ..OpenedGrants::default() };

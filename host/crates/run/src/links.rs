@@ -8,8 +8,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use crate::place::{FileId, directory_of};
 
@@ -27,8 +29,18 @@ impl Writable {
         Writable(found.map(|metadata| FileId::of(&metadata)).collect())
     }
 
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns true if a directory is one of these.
+    pub fn contains(&self, directory: FileId) -> bool {
+        self.0.contains(&directory)
+    }
+
     /// Returns true if a directory, whose path must have no links, is one of these or lies below one.
-    fn holds(&self, directory: &Path) -> bool {
+    pub fn holds(&self, directory: &Path) -> bool {
         holding(directory, &self.0).is_some()
     }
 
@@ -39,18 +51,73 @@ impl Writable {
     }
 }
 
-/// Returns `path`, or a link that it leads to, if its target is relative and leads out of the link's own directory. A
-/// task may have made such a link in any earlier run, in a directory that is not granted now.
+/// Returns the first link on the way to `path` that a task may have left there in an earlier run, in a directory that is
+/// not granted now: one whose target is relative and leads above the directory that it lies in.
+///
+/// A task makes no other links that lead out of what it is granted: WASI refuses absolute targets. The way is followed
+/// step by step, since a link may lead out by another one. These links are somebody else's: absolute ones, those in a
+/// directory that this user may not write to, and those above the directory in which the user's shell is.
 pub fn leads_out(path: &Path) -> Option<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST {
-        let target = fs::read_link(&path).ok()?;
-        if target.is_relative() && climbs(&target) {
-            return Some(path);
+    let (mut at, rest) = start_of(path)?;
+    // Each part of the way with the link that it comes from.
+    let mut rest: VecDeque<(OsString, Option<Rc<RelativeLink>>)> = parts(&rest).map(|part| (part, None)).collect();
+    let mut passed: Option<Rc<RelativeLink>> = None;
+    let mut count = 0;
+    while let Some((part, of)) = rest.pop_front() {
+        if part == ".." {
+            at.pop();
+            // What follows a link in the user's own path goes on from where the link has led.
+            match of.as_ref().or(passed.as_ref()) {
+                Some(link) if !at.starts_with(&link.directory) => return Some(link.directory.join(&link.name)),
+                _ => continue,
+            }
         }
-        path = path.parent()?.join(target);
+        let next = at.join(&part);
+        match fs::symlink_metadata(&next) {
+            Err(_) => return None,
+            Ok(found) if found.is_symlink() && (next.starts_with("/proc") || count == MOST) => return None,
+            Ok(found) if found.is_symlink() => {
+                count += 1;
+                let target = fs::read_link(&next).ok()?;
+                let mut link = None;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                } else if access(&at, AccessFlags::W_OK).is_ok() {
+                    link = Some(Rc::new(RelativeLink { directory: at.clone(), name: part }));
+                    passed = passed.or_else(|| link.clone());
+                }
+                parts(&target).rev().for_each(|part| rest.push_front((part, link.clone())));
+            }
+            Ok(_) => at = next,
+        }
     }
     None
+}
+
+/// A link with a relative target, in a directory that this user may write to.
+struct RelativeLink {
+    directory: PathBuf,
+    name: OsString,
+}
+
+/// Returns where the way to a path starts, without links, and the rest of the path. Links on the way to the directory in
+/// which the user's shell is are not looked at: the user has followed them.
+fn start_of(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let current = std::env::current_dir().ok()?;
+    if !path.is_absolute() {
+        return Some((current, path.to_owned()));
+    }
+    let shell = std::env::var_os("PWD").map(PathBuf::from).filter(|shell| {
+        let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        let id = |path: &Path| fs::metadata(path).ok().map(|found| FileId::of(&found));
+        shell.is_absolute()
+            && shell.components().all(is_plain)
+            && id(shell).is_some_and(|shell| id(&current) == Some(shell))
+    });
+    match shell.and_then(|shell| path.strip_prefix(shell).ok().map(Path::to_owned)) {
+        Some(rest) => Some((current, rest)),
+        None => Some((PathBuf::from("/"), path.to_owned())),
+    }
 }
 
 /// Returns the path of the file that is opened or made by this path: that behind the links which its last part leads to, whether
@@ -68,19 +135,6 @@ pub fn target_of(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(Errno::ELOOP.into())
-}
-
-/// Returns true if a relative path leads above its start.
-fn climbs(path: &Path) -> bool {
-    let mut depth = 0_i32;
-    path.components().any(|part| {
-        depth += match part {
-            Component::ParentDir => -1,
-            Component::Normal(_) => 1,
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => 0,
-        };
-        depth < 0
-    })
 }
 
 /// Returns all links that are followed on the way to `path`, each as a path without other links. The way ends at what
@@ -141,7 +195,8 @@ fn way_to(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
     Ok((links, at))
 }
 
-fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+/// Returns the parts of a path that lead somewhere.
+pub fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
     path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
@@ -159,17 +214,43 @@ mod tests {
     fn a_link_that_leads_out_of_its_directory_is_told_from_others() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = |name: &str| folder.path().join(name);
-        for (target, name, leads_out) in [
-            ("../victim", "up", true),
-            ("below/../../victim", "down-and-up", true),
-            ("up", "twice", true),
-            ("below/victim", "down", false),
-            ("below/../victim", "beside", false),
-            ("/dev/null", "absolute", false),
-            ("circle", "circle", false),
+        for (target, name) in [
+            ("../", "up"),
+            ("below/../../victim", "down-and-up"),
+            ("up", "twice"),
+            ("below/victim", "down"),
+            ("below/../victim", "beside"),
+            ("/dev/null", "absolute"),
+            ("circle", "circle"),
+            ("real/below", "into"),
+            ("into/../beside", "along"),
+            (".", "here"),
         ] {
             symlink(target, path(name)).expect("a link");
-            assert_eq!(super::leads_out(&path(name)).is_some(), leads_out, "{target}");
+        }
+        fs::create_dir_all(path("real/below")).expect("made");
+        fs::create_dir_all(path("below")).expect("made");
+        symlink(path("real"), path("to-directory")).expect("a link");
+        symlink("to-directory/../victim", path("by-absolute")).expect("a link");
+        for (name, leads_out) in [
+            ("up", true),
+            ("up/victim", true),
+            ("down-and-up", true),
+            ("twice", true),
+            ("twice/victim", true),
+            ("real/../up/x", true),
+            ("down", false),
+            ("beside", false),
+            ("absolute", false),
+            ("circle", false),
+            ("into/new", false),
+            ("along", false),
+            ("here/../victim", true),
+            ("by-absolute", true),
+            ("to-directory/below/new", false),
+            ("to-directory/../new", false),
+        ] {
+            assert_eq!(super::leads_out(&path(name)).is_some(), leads_out, "{name}");
         }
         for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"] {
             assert_eq!(super::leads_out(Path::new(name)), None, "{name}");

@@ -49,7 +49,16 @@ pub struct FileExtent {
     pub hash: [u8; 32],
 }
 
-/// Syncs the directory of a file that was made, so that the file is found again.
+/// Syncs the directory of a file that was made, so that the file is found again: the one in which it is, whatever links
+/// lead there. A file that has no path any more has none, and neither do some file systems sync directories.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
+    let Ok(real) = path.canonicalize() else {
+        return Ok(());
+    };
+    match File::open(directory_of(&real)).and_then(|directory| directory.sync_all()) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        // Whoever was handed an open file may have no right to its directory.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && real != path => Ok(()),
+        synced => synced,
+    }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,27 @@ pub enum StreamError {
     Input(StreamFault),
     #[error("standard output {0}; redirect it, or name a file")]
     Output(StreamFault),
+    #[error("standard error {0}; redirect it, or name a file")]
+    Messages(StreamFault),
+}
+
+/// Returns an error if a path names a standard stream that was closed. The standard library has opened `/dev/null` in its
+/// place, so that the path leads to a device that is empty and takes everything.
+pub fn check_stream_of(path: &Path) -> Result<(), StreamError> {
+    let streams: [(i32, &str, fn(StreamFault) -> StreamError); 3] = [
+        (libc::STDIN_FILENO, "stdin", StreamError::Input),
+        (libc::STDOUT_FILENO, "stdout", StreamError::Output),
+        (libc::STDERR_FILENO, "stderr", StreamError::Messages),
+    ];
+    let is_named = |number: i32, name: &str| {
+        let number = number.to_string();
+        path == Path::new("/dev").join(name)
+            || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path == Path::new(folder).join(&number))
+    };
+    match streams.into_iter().find(|(number, name, _)| is_closed(*number) && is_named(*number, name)) {
+        Some((.., error)) => Err(error(StreamFault::Closed)),
+        None => Ok(()),
+    }
 }
 
 /// What is wrong with a standard stream, in words that follow its name.

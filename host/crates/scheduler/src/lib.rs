@@ -257,6 +257,14 @@ pub struct Scheduler {
     several_callers: bool,
     /// True if there are no more items for now.
     lull: bool,
+    /// Number of workers that are started before it is known whether there is work for them.
+    ahead: usize,
+    /// Number of workers that may be started until [`Scheduler::allow_starts`] is called again, and whether more are
+    /// wanted now.
+    starts_left: usize,
+    wants_starts: bool,
+    /// True if the run has to wait for a worker to become ready, even without any item.
+    needs_proof: bool,
     /// On demand, the number of workers that are kept even if there is no work for them.
     standing: usize,
     /// Number of items that have their outcome, and of those that failed.
@@ -291,6 +299,10 @@ impl Scheduler {
             on_demand: false,
             several_callers: false,
             lull: false,
+            ahead: usize::MAX,
+            starts_left: usize::MAX,
+            wants_starts: false,
+            needs_proof: false,
             standing: 0,
             done: 0,
             failed: 0,
@@ -306,6 +318,32 @@ impl Scheduler {
     pub fn serve_on_demand(&mut self) {
         self.on_demand = true;
         self.sizer.serve_on_demand();
+    }
+
+    /// Sets how many workers are started before it is known whether there is work for them. All others are started as items
+    /// come, and never more than there are chunks for.
+    pub fn start_ahead(&mut self, workers: usize) {
+        self.ahead = workers;
+    }
+
+    /// Allows this many starts of workers until the next call, so that what happens meanwhile is heard between them.
+    pub fn allow_starts(&mut self, count: usize) {
+        self.starts_left = count;
+    }
+
+    /// Returns true if more workers would have been started if that had been allowed.
+    pub fn wants_starts(&self) -> bool {
+        self.wants_starts
+    }
+
+    /// Has an input without any item end only once a worker was ready: whether the task can be used must not depend on
+    /// the input. On demand nothing is known of an input.
+    pub fn require_ready_worker(&mut self) {
+        self.needs_proof = !self.on_demand;
+    }
+
+    fn waits_for_proof(&self) -> bool {
+        self.needs_proof && !self.stopping && !self.given_up && self.config.workers > 0
     }
 
     /// On demand, tells whether the present items belong to several callers. If so, no chunk waits behind another: the
@@ -396,6 +434,7 @@ impl Scheduler {
     /// Reports that a worker has loaded the task and waits for items.
     pub fn worker_ready(&mut self, id: WorkerId, now: Time) {
         self.setback.ready();
+        self.needs_proof = false;
         self.now = self.now.max(now);
         // A worker that reports this again gains no time by it.
         if self.workers.get(id).is_none_or(|worker| worker.ready) {
@@ -748,7 +787,7 @@ impl Scheduler {
 
     /// Returns true if every item has its outcome and everything was emitted.
     pub fn finished(&self) -> bool {
-        self.end_of_input && self.pending.is_empty() && self.window.is_empty()
+        self.end_of_input && self.pending.is_empty() && self.window.is_empty() && !self.waits_for_proof()
     }
 
     /// Returns true if this worker has more than one item to answer, so that it may finish one and begin the next
@@ -855,12 +894,17 @@ impl Scheduler {
             return;
         }
         let busy = self.workers.staying_busy();
-        let waiting = self.pending.len() + self.returned.len();
+        // On demand, each caller may have chosen another size.
+        let chunk = match self.config.chunk {
+            ChunkSize::Fixed(count) if !self.on_demand => usize::try_from(count).unwrap_or(usize::MAX).max(1),
+            ChunkSize::Auto | ChunkSize::Fixed(_) => 1,
+        };
+        let work = busy + self.pending.len().div_ceil(chunk) + self.returned.len();
         let wanted = match (self.end_of_input, self.on_demand) {
-            (true, _) => busy + waiting,
-            (false, true) => self.standing.max(busy + waiting),
+            (true, _) => work.max(usize::from(self.waits_for_proof())),
+            (false, true) => self.standing.max(work),
             // Before it is known how long the input is, workers are started while it is being read.
-            (false, false) => usize::MAX,
+            (false, false) => self.ahead.max(work),
         }
         .min(self.config.workers);
         self.standing = self.standing.max(wanted);
@@ -871,7 +915,10 @@ impl Scheduler {
             self.actions.push_back(Action::GiveUp);
             return;
         }
-        for _ in 0..self.setback.allowed(missing) {
+        let may = self.setback.allowed(missing);
+        self.wants_starts = may > self.starts_left;
+        for _ in 0..may.min(self.starts_left) {
+            self.starts_left -= 1;
             let id = self.next_worker;
             self.next_worker += 1;
             let left = self.config.max_items_per_worker.unwrap_or(u64::MAX).max(1);

@@ -464,3 +464,41 @@ fn a_bounced_item_leaves_nothing_to_those_behind_it() {
         assert_eq!(blamed, [false, false, false, true]);
     }
 }
+
+#[test]
+fn workers_are_started_as_there_is_work_and_no_more_at_once_than_is_allowed() {
+    let config = SchedulerConfig { workers: 100, chunk: ChunkSize::Fixed(4), ..config() };
+    let mut scheduler = Scheduler::new(config);
+    scheduler.start_ahead(2);
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(0), Action::Spawn(1)]);
+    assert!(!scheduler.wants_starts());
+    scheduler.input(&[1; 18]);
+    scheduler.allow_starts(2);
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(2), Action::Spawn(3)]);
+    assert!(scheduler.wants_starts());
+    assert_eq!(actions(&mut scheduler), []);
+    scheduler.allow_starts(2);
+    // There are five chunks.
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(4)]);
+    assert!(!scheduler.wants_starts());
+}
+
+#[test]
+fn an_input_without_items_ends_once_a_worker_was_ready() {
+    let mut scheduler = Scheduler::new(SchedulerConfig { workers: 3, ..config() });
+    scheduler.require_ready_worker();
+    scheduler.input_ended();
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(0)]);
+    assert!(!scheduler.finished());
+    scheduler.worker_lost(0, false, Time::ZERO);
+    scheduler.tick(Duration::from_millis(100));
+    assert_eq!(actions(&mut scheduler), [Action::Spawn(1)]);
+    scheduler.worker_ready(1, Time::ZERO);
+    assert!(scheduler.finished());
+    // Whoever asks to stop does not wait.
+    let mut scheduler = Scheduler::new(config());
+    scheduler.require_ready_worker();
+    scheduler.input_ended();
+    scheduler.stop();
+    assert!(scheduler.finished());
+}

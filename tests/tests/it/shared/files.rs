@@ -1,8 +1,8 @@
 //! `--share-in` and `--share-out`: what objects are filled with, and what they hold at the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::thread;
 
@@ -388,4 +388,66 @@ fn a_large_array_is_told_without_a_copy_of_it_in_memory() {
     reader.read_to_end(&mut rest).expect("it is read");
     assert_eq!(first.len() + rest.len(), "{\"all\":[0".len() + 2 * 7_999_999 + "]}\n".len());
     assert_eq!(host.code(), 0);
+}
+
+#[test]
+fn what_the_objects_hold_takes_no_other_file_of_the_run_away() {
+    let place = Place::new();
+    let total = || share(map(&wat(SQUARE)), &["total=value:s64"]);
+    // A file that a list names.
+    let item = place.write("item", "3");
+    let list = place.write("list", &format!("{}\n", item.display()));
+    let output = total().arg(&list).args(["--input-format", "files", "--share-out"]).arg(&item).run().exits(2);
+    assert!(output.stderr.contains("is also an item"), "{}", output.stderr);
+    assert_eq!(fs::read_to_string(&item).expect("it is there"), "3");
+    // Standard output, of every command.
+    let out = place.write("out", "");
+    let square = wat(SQUARE);
+    let plan = format!(
+        "[share]\ntotal = 'value:s64'\n[process.a]\ntask = '{}'\nargs = [5]\nshare = ['total']\n",
+        square.path().display()
+    );
+    let plan = place.write("run.toml", &plan);
+    let call = share(wasmpool().arg("call").task(&square), &["total=value:s64"]).args(["square", "3"]);
+    for run in [total(), call, wasmpool().arg("run").arg(&plan)] {
+        let stdout = File::options().append(true).open(&out).expect("it is there");
+        let output = run.arg("--share-out").arg(&out).stdout_to(stdout).run().exits(2);
+        assert!(output.stderr.contains("is also standard output"), "{}", output.stderr);
+        assert_eq!(fs::read_to_string(&out).expect("it is there"), "");
+    }
+    // A result in a file of its own.
+    let results = place.path("results");
+    let run = total().args(["--output-format", "raw", "--results"]).arg(&results);
+    let output = run.arg("--share-out").arg(results.join("0")).input("1\n").run().exits(2);
+    assert!(output.stderr.contains("name of a result"), "{}", output.stderr);
+    // A file that is to be made, under two names.
+    for link in ["one", "two"] {
+        symlink("new", place.path(link)).expect("a link");
+    }
+    let run = total().arg("-o").arg(place.path("one")).arg("--share-out").arg(place.path("two"));
+    let output = run.input("1\n").run().exits(2);
+    assert!(output.stderr.contains("is also the output"), "{}", output.stderr);
+    assert!(!place.path("new").exists());
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_permissions_and_one_that_is_write_protected_is_not_replaced() {
+    let place = Place::new();
+    let run = |name: &str| in_turn(&["total=value:s64"], &["add total 1"]).arg("--share-out").arg(place.path(name));
+    for mode in [0o600, 0o640, 0o664] {
+        let file = place.write("file", "before");
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("its mode");
+        run("file").run().exits(0);
+        assert_eq!(place.read("file"), json!({ "total": 1 }));
+        assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, mode);
+    }
+    let file = place.write("protected", "precious");
+    fs::set_permissions(&file, Permissions::from_mode(0o444)).expect("its mode");
+    if File::options().write(true).open(&file).is_ok() {
+        eprintln!("this user may write to every file: left out");
+        return;
+    }
+    let output = run("protected").run().exits(2);
+    assert!(output.stderr.contains("Permission denied"), "{}", output.stderr);
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "precious");
 }

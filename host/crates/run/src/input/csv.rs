@@ -18,6 +18,13 @@ use wasmpool_core::text::{ForeignText, bytes_said};
 const BATCH: usize = 1 << 20;
 /// Maximum bytes of a row's text that are kept, for the report of a row that cannot be read.
 const KEPT: usize = 16 << 20;
+/// Maximum bytes and number of the names of columns. Each worker is sent them, and each row repeats them.
+const LONGEST_HEADER: usize = 4 << 20;
+const MOST_COLUMNS: usize = 1 << 16;
+/// Maximum number of cells of a row without a header.
+const MOST_CELLS: usize = 1 << 20;
+/// Bytes up to which the memory for the row being read is doubled; then this much more is added.
+const STEP: usize = 16 << 20;
 /// Maximum number of lines within a broken quote before the rest of the file can no longer be trusted.
 const SWALLOWED: usize = 1000;
 
@@ -46,6 +53,8 @@ pub struct CsvItems {
     reader: Reader,
     /// The columns of the current file.
     header: CsvHeader,
+    /// Bytes of the names of the columns, as JSON.
+    width: usize,
     /// The block that was read, of which the bytes from `fed` to `filled` were not yet parsed.
     block: Vec<u8>,
     fed: usize,
@@ -73,6 +82,7 @@ impl CsvItems {
             cut,
             reader: row::reader(cut.delimiter),
             header: CsvHeader::Unread,
+            width: 0,
             block: vec![0; BLOCK],
             fed: 0,
             filled: 0,
@@ -142,9 +152,16 @@ impl CsvItems {
             self.columns += ended;
             let text = &bytes[start..at];
             match result {
+                _ if self.is_header() && (self.used > LONGEST_HEADER || self.columns > MOST_COLUMNS) => {
+                    return Err(self.too_wide(text));
+                }
                 ReadRecordResult::OutputFull if self.cells.len() > self.longest => return Err(self.too_long(text)),
                 ReadRecordResult::OutputFull => {
-                    self.cells.resize((self.cells.len() * 2).min(self.longest + 1), 0);
+                    let more = self.cells.len().min(STEP);
+                    self.cells.resize((self.cells.len() + more).min(self.longest + 1), 0);
+                }
+                ReadRecordResult::OutputEndsFull if self.columns >= MOST_CELLS => {
+                    return Err(self.too_many_cells(text));
                 }
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
@@ -192,7 +209,8 @@ impl CsvItems {
             CsvHeader::Unread if self.cut.header => {
                 let names: Vec<String> =
                     cells.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-                let keys = names.iter().map(|name| row::key(name)).collect();
+                let keys: Vec<String> = names.iter().map(|name| row::key(name)).collect();
+                self.width = keys.iter().map(String::len).sum();
                 self.header = CsvHeader::Names { names, keys };
                 None
             }
@@ -203,20 +221,24 @@ impl CsvItems {
                 Some(format!("has {count} cells, the first row has {wanted}"))
             }
             CsvHeader::Names { names, keys } => {
-                let mut row = Vec::new();
+                let mut row = Vec::with_capacity(self.used + self.width + 4 * count + 2);
                 let written = row::object(keys, &cells, &mut row);
-                written.map(|()| batch.push(&row)).err().map(|at| {
+                written.map(|()| push(row, batch)).err().map(|at| {
                     let name = names.get(at).map_or("", |name| name);
                     format!("is not UTF-8 in column `{}`", ForeignText::of(name))
                 })
             }
             CsvHeader::Unread | CsvHeader::Cells(_) => {
-                let mut row = Vec::new();
+                let mut row = Vec::with_capacity(self.used + 3 * count + 2);
                 let written = row::array(&cells, &mut row);
                 self.header = CsvHeader::Cells(count);
-                written.map(|()| batch.push(&row)).err().map(|at| format!("is not UTF-8 in cell {}", at + 1))
+                written.map(|()| push(row, batch)).err().map(|at| format!("is not UTF-8 in cell {}", at + 1))
             }
         };
+        if self.cells.len() > STEP {
+            // The next row need not be as long.
+            self.cells = vec![0; 1024];
+        }
         if let Some(problem) = problem {
             self.push_unreadable(&problem, text, batch);
         }
@@ -289,7 +311,7 @@ impl CsvItems {
         let name = self.inputs.name();
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         let names = match &self.header {
-            CsvHeader::Names { keys, .. } => keys.iter().map(String::len).sum(),
+            CsvHeader::Names { .. } => self.width,
             CsvHeader::Unread | CsvHeader::Cells(_) => 0,
         };
         let many = lines.len() > SWALLOWED || lines.len() * names > KEPT;
@@ -325,6 +347,32 @@ impl CsvItems {
         ))
     }
 
+    /// Returns true if the row being read names the columns.
+    fn is_header(&self) -> bool {
+        self.cut.header && matches!(self.header, CsvHeader::Unread)
+    }
+
+    #[cold]
+    fn too_wide(&mut self, end: &[u8]) -> io::Error {
+        let (_, line) = self.text(end);
+        io::Error::other(format!(
+            "{}:{line}: the first row of the CSV, which names the columns, is longer than {} or has more than {MOST_COLUMNS} \
+             cells; is a line end missing, or is it a row without names ({})?",
+            self.inputs.name(),
+            bytes_said(LONGEST_HEADER as u64),
+            Setting::NoHeader
+        ))
+    }
+
+    #[cold]
+    fn too_many_cells(&mut self, end: &[u8]) -> io::Error {
+        let (_, line) = self.text(end);
+        io::Error::other(format!(
+            "{}:{line}: this row of the CSV has more than {MOST_CELLS} cells; is a line end missing?",
+            self.inputs.name()
+        ))
+    }
+
     #[cold]
     fn too_long(&mut self, end: &[u8]) -> io::Error {
         let (_, line) = self.text(end);
@@ -334,6 +382,14 @@ impl CsvItems {
             bytes_said(self.longest as u64),
             Setting::Memory
         ))
+    }
+}
+
+/// Appends a row, without another copy if it is long.
+fn push(row: Vec<u8>, batch: &mut Batch) {
+    match row.len() < BATCH {
+        true => batch.push(&row),
+        false => batch.push_whole(row.into()),
     }
 }
 
@@ -358,10 +414,11 @@ impl ItemSource for CsvItems {
     }
 
     fn columns(&mut self) -> io::Result<Vec<(String, CsvColumns)>> {
-        let behind = self.inputs.behind();
+        let (behind, links) = (self.inputs.behind(), self.inputs.links());
         let mut all: Vec<(String, CsvColumns)> = self.first_columns()?.into_iter().collect();
         for path in behind {
-            let inputs = InputFiles::open(&[path]).map_err(io::Error::other)?.written_in(TextEncoding::Utf8);
+            let inputs = InputFiles::open(&[path]).map_err(io::Error::other)?.guarded(links.clone());
+            let inputs = inputs.written_in(TextEncoding::Utf8);
             let first = CsvItems::new(inputs, self.longest, self.cut).first_columns()?;
             let new = first.filter(|(_, columns)| all.iter().all(|(_, known)| known != columns));
             all.extend(new);

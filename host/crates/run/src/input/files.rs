@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{Batch, InputFiles, ItemSource, LineItems, WrittenTo};
+use rustix::fs::OFlags;
+
+use super::{Batch, InputFiles, InputLinks, ItemSource, LineItems, WrittenTo};
 use crate::place::SameFile;
 use wasmpool_core::failed::{self, NamedInput, RawText};
 use wasmpool_core::item::ItemTag;
@@ -32,13 +34,14 @@ pub struct FileItems {
     waiting: VecDeque<Result<Vec<u8>, String>>,
     longest: usize,
     written: WrittenTo,
+    links: InputLinks,
     more: bool,
 }
 
 impl FileItems {
     pub fn new(inputs: InputFiles, longest: usize) -> FileItems {
-        let written = inputs.written();
-        FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, more: true }
+        let (written, links) = (inputs.written(), inputs.links());
+        FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, links, more: true }
     }
 
     /// Reads more paths.
@@ -85,7 +88,7 @@ impl ItemSource for FileItems {
 impl FileItems {
     fn push_file(&self, path: &[u8], batch: &mut Batch) {
         let name = Path::new(std::ffi::OsStr::from_bytes(path));
-        match read(name, self.longest, &self.written) {
+        match read(name, self.longest, &self.written, &self.links) {
             Ok(bytes) if bytes.len() < BATCH => batch.push(&bytes),
             Ok(bytes) => batch.push_whole(bytes.into()),
             Err(e) => {
@@ -130,12 +133,12 @@ pub fn find_listed(lists: InputFiles, files: &[SameFile]) -> io::Result<Option<(
 }
 
 /// Reads a whole file, if it is a regular one: anything else may have no end, or keep the run waiting for ever.
-fn read(path: &Path, longest: usize, written: &WrittenTo) -> io::Result<Vec<u8>> {
+fn read(path: &Path, longest: usize, written: &WrittenTo, links: &InputLinks) -> io::Result<Vec<u8>> {
     // Checked before it is opened, since opening a FIFO or a device has an effect on whoever is behind it; and again
     // when it is open, since it may be another file by then.
     check(&fs::metadata(path)?, longest, written)?;
     written.check_path(path)?;
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = links.open(path, OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let metadata = file.metadata()?;
     check(&metadata, longest, written)?;
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_or(0, |len| len + 1));

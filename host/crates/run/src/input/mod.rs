@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod lines;
 mod mark;
+mod opening;
 mod source;
 mod written;
 
@@ -15,6 +16,7 @@ pub use error::{InputError, ReadOnce};
 pub use files::{FileItems, find_listed};
 pub use lines::LineItems;
 pub use mark::TextEncoding;
+pub use opening::InputLinks;
 pub use source::InputFiles;
 pub use written::WrittenTo;
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::unistd::{AccessFlags, access};
+use rustix::fs::OFlags;
 
 use super::mark::TextEncoding;
-use super::{InputError, ReadOnce, WrittenTo};
+use super::{InputError, InputLinks, ReadOnce, WrittenTo};
 use crate::place::SameFile;
-use crate::stdio::Stdin;
+use crate::stdio::{Stdin, check_stream_of};
 use wasmpool_core::text::ForeignText;
 
 /// The input files of the command line, one after the other.
@@ -21,6 +22,7 @@ use wasmpool_core::text::ForeignText;
 pub struct InputFiles {
     left: VecDeque<(PathBuf, InputFile)>,
     written: WrittenTo,
+    links: InputLinks,
     /// Number of bytes read so far, for the display of progress.
     read: Arc<AtomicU64>,
     encoding: TextEncoding,
@@ -60,7 +62,15 @@ impl InputFiles {
             left.push_back((path.clone(), source));
         }
         let (current, encoding) = (PathBuf::new(), TextEncoding::Bytes);
-        Ok(InputFiles { left, written: WrittenTo::default(), read: Arc::default(), encoding, current, at_start: true })
+        Ok(InputFiles {
+            left,
+            written: WrittenTo::default(),
+            links: InputLinks::default(),
+            read: Arc::default(),
+            encoding,
+            current,
+            at_start: true,
+        })
     }
 
     /// Returns the number of bytes of all inputs, if it is known.
@@ -108,7 +118,18 @@ impl InputFiles {
         };
         let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
         let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
-        Ok(InputFiles { left, written, read, encoding: self.encoding, current, at_start: true })
+        let links = self.links.clone();
+        Ok(InputFiles { left, written, links, read, encoding: self.encoding, current, at_start: true })
+    }
+
+    /// Sets what is known of the links that tasks may make.
+    pub fn guarded(self, links: InputLinks) -> InputFiles {
+        InputFiles { links, ..self }
+    }
+
+    /// Returns what is known of the links that tasks may make.
+    pub fn links(&self) -> InputLinks {
+        self.links.clone()
     }
 
     /// Sets the encoding that all inputs must have.
@@ -180,7 +201,7 @@ impl InputFiles {
         let Some((path, source)) = self.left.front_mut() else {
             return Ok(0);
         };
-        match source.read(block, path, &self.written) {
+        match source.read(block, path, &self.written, &self.links) {
             Ok(count) => {
                 self.read.fetch_add(count as u64, Ordering::Relaxed);
                 Ok(count)
@@ -210,9 +231,9 @@ impl InputFile {
         Some(InputFile::From(file, from))
     }
 
-    fn read(&mut self, block: &mut [u8], path: &Path, written: &WrittenTo) -> io::Result<usize> {
+    fn read(&mut self, block: &mut [u8], path: &Path, written: &WrittenTo, links: &InputLinks) -> io::Result<usize> {
         if let InputFile::Named { .. } = self {
-            let file = File::open(path)?;
+            let file = links.open(path, OFlags::empty())?;
             written.check(&file.metadata()?)?;
             *self = InputFile::Open(file);
         }
@@ -233,6 +254,7 @@ impl InputFile {
 /// Finds out whether an input exists and can be read, without keeping it open. Of anything but a file on a disk only
 /// the permissions are checked: opening a FIFO and closing it again would end its writer.
 fn look_at(path: &Path) -> Result<InputFile, InputError> {
+    check_stream_of(path)?;
     let cannot = |e: io::Error| InputError::File { path: path.to_owned(), source: Arc::new(e) };
     let metadata = fs::metadata(path).map_err(cannot)?;
     let kind = metadata.file_type();

@@ -30,9 +30,9 @@ impl RunIdentity {
         self
     }
 
-    /// Adds the hash of the task, which is compared first.
+    /// Adds the hash of the task, which is compared last: it depends on some of the options.
     pub fn of_task(mut self, hash: &str) -> RunIdentity {
-        self.0.insert(0, (TASK.to_owned(), Value::from(hash).to_string()));
+        self.0.push((TASK.to_owned(), Value::from(hash).to_string()));
         self
     }
 

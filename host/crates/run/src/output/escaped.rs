@@ -25,19 +25,52 @@ impl Formatter for Escaped {
     }
 }
 
-/// Escapes characters beyond ASCII, which in JSON occur only in strings.
-fn escape(fragment: &str, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let mut rest = fragment;
-    let is_hidden = |c: char| c == '\x7f' || !c.is_ascii() && !is_visible(c);
-    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c)) {
-        let (plain, behind) = rest.split_at(at);
-        to.write_all(plain.as_bytes())?;
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            write!(to, "\\u{unit:04x}")?;
-        }
-        rest = &behind[c.len_utf8()..];
+/// Returns the number of bytes that [`append`] appends for this part.
+pub fn length(part: &impl Serialize) -> u64 {
+    let mut counted = CountedBytes(0);
+    // Counting does not fail.
+    let _ = part.serialize(&mut Serializer::with_formatter(&mut counted, Escaped));
+    counted.0
+}
+
+struct CountedBytes(u64);
+
+impl Write for CountedBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
     }
-    to.write_all(rest.as_bytes())
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Escapes U+007F, and characters beyond ASCII, which in JSON occur only in strings. A task may send millions of them, so
+/// nothing is formatted, and what needs no escape is written in one piece.
+fn escape(fragment: &str, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let (mut plain, mut at) = (0, 0);
+    while let Some(found) = fragment.as_bytes()[at..].iter().position(|&byte| byte >= 0x7f) {
+        at += found;
+        let Some(c) = fragment[at..].chars().next() else {
+            break;
+        };
+        if c == '\x7f' || !is_visible(c) {
+            to.write_all(&fragment.as_bytes()[plain..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                to.write_all(&escape_of(*unit))?;
+            }
+            plain = at + c.len_utf8();
+        }
+        at += c.len_utf8();
+    }
+    to.write_all(&fragment.as_bytes()[plain..])
+}
+
+/// Returns the JSON escape of a UTF-16 code unit.
+fn escape_of(unit: u16) -> [u8; 6] {
+    let digit = |shift: u16| b"0123456789abcdef"[usize::from(unit >> shift & 0xf)];
+    [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }
 
 #[cfg(test)]
@@ -54,6 +87,7 @@ mod tests {
             let raw = RawValue::from_string(serde_json::to_string(&text)?)?;
             let mut json = Vec::new();
             append(&(&text, &raw), &mut json)?;
+            prop_assert_eq!(length(&(&text, &raw)), json.len() as u64);
             let json = String::from_utf8(json)?;
             prop_assert!(json.chars().all(|c| c.is_ascii() && !c.is_control() || is_visible(c)), "{json}");
             let (read, of_raw): (String, String) = serde_json::from_str(&json)?;

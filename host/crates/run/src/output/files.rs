@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::aside::{OpenDirectory, UnnamedFile, is_aside};
+use crate::links::target_of;
 use crate::place::directory_of;
 use wasmpool_core::text::ForeignText;
 use wasmpool_scheduler::WorkerId;
@@ -43,6 +44,24 @@ struct UnfinishedFile {
     bytes: u64,
 }
 
+/// Returns the paths of the unfinished files that a killed run has left in a directory of results, if it is there.
+pub fn unfinished_in(path: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    if let Ok(directory) = OpenDirectory::open(path) {
+        // A directory that cannot be read is refused when results are to be written there.
+        let _ = directory.each(|name| {
+            if is_left(&directory, name) {
+                left.push(path.join(name));
+            }
+        });
+    }
+    left
+}
+
+fn is_left(directory: &OpenDirectory, name: &str) -> bool {
+    is_aside(name, UNFINISHED) && directory.look_at(name).is_ok_and(|found| found.is_file)
+}
+
 impl ResultFiles {
     /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run.
     pub fn create(path: &Path, most: u64) -> Result<ResultFiles, ResultFilesError> {
@@ -52,22 +71,29 @@ impl ResultFiles {
         if !directory.lock() {
             return Err(ResultFilesError::InUse(path.to_owned()));
         }
-        let (mut left, mut other) = (Vec::new(), None);
-        directory
-            .each(|name| match is_aside(name, UNFINISHED) && directory.look_at(name).is_ok_and(|found| found.is_file) {
-                true => left.push(name.to_owned()),
-                false => other = Some(name.to_owned()),
-            })
-            .map_err(failed)?;
-        if other.is_some() {
+        let mut is_empty = true;
+        directory.each(|name| is_empty &= is_left(&directory, name)).map_err(failed)?;
+        if !is_empty {
             return Err(ResultFilesError::NotEmpty(path.to_owned()));
         }
-        left.iter().try_for_each(|name| directory.remove(name)).map_err(failed)?;
         Ok(ResultFiles { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
+    }
+
+    /// Removes the unfinished files of a killed run. To be called before any result is written.
+    pub fn remove_left(&self) -> Result<(), ResultFilesError> {
+        let mut left = Vec::new();
+        let read = self.directory.each(|name| {
+            if is_left(&self.directory, name) {
+                left.push(name.to_owned());
+            }
+        });
+        let removed = read.and_then(|()| left.iter().try_for_each(|name| self.directory.remove(name.as_str())));
+        removed.map_err(|source| ResultFilesError::Io { path: self.path.clone(), source })
     }
 
     /// Returns true if a file of this path lies in the directory, where a result could take its name.
     pub fn may_replace(&self, path: &Path) -> bool {
+        let path = &target_of(path).unwrap_or_else(|_| path.to_owned());
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
         is_ours && self.directory.is(directory_of(path))

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-pub use files::{ResultFiles, ResultFilesError};
+pub use files::{ResultFiles, ResultFilesError, unfinished_in};
 pub use process::{ProcessRecord, json_value, raw_value};
 pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
@@ -142,13 +142,16 @@ pub struct OutcomeLines {
     label: String,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
-    /// Maximum bytes of the records of one outcome with several values.
+    /// Maximum bytes of the records of one outcome with several values, and of the record of a failure.
     most: usize,
 }
 
 /// Limit of the records of one outcome with several values, as a multiple of the largest result. A record is a hundred
 /// bytes longer than a short value, and three million numbers fit into 16 MiB.
 const RECORDS: u64 = 4;
+/// The factor by which escaping lengthens a text at most. A text may be written as JSON first, which lengthens it as much,
+/// and then has nothing left to escape.
+const MOST_ESCAPED: usize = 6;
 /// Bytes that the records of one outcome may take in any case: they also hold what the guest printed.
 const RECORDS_AT_LEAST: u64 = 1 << 20;
 
@@ -188,11 +191,32 @@ impl OutcomeLines {
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let result = result.and_then(|value| self.value(record, value, to));
+        let result = result.and_then(|value| self.value(record, value, to)).map_err(|failure| self.bounded(failure));
         if let (LineFormat::Records, Err(failure)) = (self.format, &result) {
             record::failed(record, &self.label, failure, to);
         }
         result
+    }
+
+    /// Returns the failure, or another in its place if its record would be too long: characters that are not shown as they
+    /// are take up to six times their bytes.
+    fn bounded(&self, failure: Failure) -> Failure {
+        let payload = failure.error.as_ref().map_or(0, |error| error.get().len());
+        let texts = [&failure.message, &failure.printed.stdout, &failure.printed.stderr].map(String::len);
+        let raw = payload + texts.iter().sum::<usize>();
+        if raw <= self.most / MOST_ESCAPED || escaped::length(&failure) <= self.most as u64 {
+            return failure;
+        }
+        let max_output = Setting::MaxOutput;
+        Failure::new(
+            FailureKind::OutputTooLarge,
+            format!(
+                "the record of its failure ({}) is longer than {}, {RECORDS} times {max_output}, since characters that \
+                 are not shown are escaped; allow more with {max_output}",
+                failure.kind.name(),
+                bytes_said(self.most as u64),
+            ),
+        )
     }
 
     /// Appends the printed form of an item that nobody tried to run.

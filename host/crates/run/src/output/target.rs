@@ -1,6 +1,6 @@
 //! A target of bytes, standard output or a file, and how much of it is complete.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::fresh::{self, NewFile};
 use crate::hashed;
 use crate::journal::{JournalError, OutputChange};
 use crate::place::{FileExtent, SameFile, sync_directory};
-use crate::stdio::{Stdout, StreamError};
+use crate::stdio::{Stdout, StreamError, check_stream_of};
 use wasmpool_core::text::ForeignText;
 
 /// The reason why a target cannot be opened. `what` names it, in words that follow "cannot write".
@@ -54,6 +54,7 @@ impl OutputTarget {
             Stdout.check().map_err(|source| TargetError::Stdout { what, source })?;
             return Ok(OutputTarget::stdout());
         };
+        check_stream_of(path).map_err(|source| TargetError::Stdout { what, source })?;
         let (file, fresh) = fresh::open_or_make(File::options().write(true), path)
             .map_err(|source| TargetError::File { what, path: path.to_owned(), source })?;
         Ok(OutputTarget {
@@ -102,8 +103,7 @@ impl OutputTarget {
                 let result = Stdout.duplicate().and_then(|file| {
                     file.sync_data()?;
                     // If its path is unknown, or not accessible to this user, only the file itself is synced.
-                    let path = fs::read_link("/proc/self/fd/1").ok().filter(|_| first);
-                    path.map_or(Ok(()), |path| sync_directory(&path).or(Ok(())))
+                    if first { sync_directory(Path::new("/proc/self/fd/1")).or(Ok(())) } else { Ok(()) }
                 });
                 result.map_err(|e| io::Error::new(e.kind(), format!("standard output: {e}")))
             }

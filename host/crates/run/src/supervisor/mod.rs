@@ -47,11 +47,13 @@ use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_ipc::lane::{InstanceCounts, LOOK_EVERY};
 use wasmpool_ipc::messages::{Restoring, WorkerSetup};
 use wasmpool_ipc::wake::SleepReason;
-use wasmpool_sandbox::surroundings::ChildEnd;
+use wasmpool_sandbox::surroundings::{self, ChildEnd};
 use wasmpool_scheduler::{Action, Blame, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict, WorkerId};
 
 /// Maximum number of parts read from one worker before the others are polled.
 const PARTS: u32 = 16;
+/// Maximum number of workers that are started before outcomes, signals and deadlines are looked after again.
+const STARTS: usize = 4;
 /// Maximum bytes of an outcome besides its value: what a guest printed, its stack, its message.
 const OUTCOME_EXTRAS: u64 = 1 << 20;
 /// The longest sleep while a deadline is pending.
@@ -279,7 +281,11 @@ impl<'a> Supervisor<'a> {
         let config = SchedulerConfig { start_timeout, ..config };
         Ok(Supervisor {
             start_timeout: [start_timeout, init],
-            scheduler: Scheduler::new(config),
+            scheduler: {
+                let mut scheduler = Scheduler::new(config);
+                scheduler.start_ahead(surroundings::processors());
+                scheduler
+            },
             setting: patiently(None, || setting(prepared, call, directories))?,
             sink,
             mailbox,
@@ -366,6 +372,7 @@ impl<'a> Supervisor<'a> {
             // Only now: an outcome that has arrived already is not late, however late it is received.
             self.watch_the_clock();
             self.scheduler.several_callers(self.sink.several_callers());
+            self.scheduler.allow_starts(STARTS);
             self.act()?;
             if self.scheduler.finished() {
                 break;
@@ -462,7 +469,13 @@ impl<'a> Supervisor<'a> {
                 Event::Unwanted => self.unwanted = true,
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(RunEnd::Terminated)),
-                Event::InputEnd => self.scheduler.input_ended(),
+                Event::InputEnd => {
+                    // What is wrong with the task, its arguments or the columns is found by the first worker.
+                    if self.scheduler.items() == 0 && !self.proven {
+                        self.scheduler.require_ready_worker();
+                    }
+                    self.scheduler.input_ended();
+                }
                 // Items that were read before are finished first.
                 Event::InputFailed(e) => {
                     self.input_error = Some(e);
@@ -971,6 +984,7 @@ impl<'a> Supervisor<'a> {
         let deadline = self.scheduler.next_deadline().map(|deadline| deadline.saturating_sub(now).min(HEARTBEAT));
         let mut wait = deadline.into_iter().chain(at_most).min();
         let mut awake = self.mailbox.announce_sleep(self.scheduler.short_of_room());
+        awake |= self.scheduler.wants_starts();
         let mut goes_on = false;
         for (&id, process) in &mut self.workers {
             let several = self.scheduler.has_several_in_work(id);
@@ -1047,7 +1061,7 @@ fn setting<'a>(
     let setup = WorkerSetup {
         meta: prepared.meta.clone(),
         call: call.clone(),
-        swap: wasmpool_sandbox::surroundings::has_swap(),
+        swap: surroundings::has_swap(),
         restoring: restoring(),
         names: SettingNames::of_this_process(),
         #[cfg(feature = "probes")]
@@ -1057,10 +1071,15 @@ fn setting<'a>(
         artifact: prepared.artifact.try_clone()?,
         setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
-        max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
+        max_payload: most_of_outcome(call.limits.max_output, call.flatten),
         in_parts: call.in_parts,
         inits: call.init.is_some(),
     })
+}
+
+/// Returns the maximum bytes of an outcome. A program that embeds the pool may set any limit.
+fn most_of_outcome(max_output: u64, flatten: bool) -> u64 {
+    max_output.saturating_mul(if flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS)
 }
 
 impl Drop for Supervisor<'_> {
