@@ -3,6 +3,6 @@
 #
 #     with Pool(5) as pool:
 #         print(pool.map(square, range(1, 11)))
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 10 | wasmpool map "$guest" -f square --workers 5 | as_list

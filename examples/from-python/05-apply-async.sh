@@ -7,7 +7,7 @@
 #     print('Waiting for all tasks')
 #     pool.close(); pool.join()
 #     print('All tasks are done')
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 echo 'Waiting for all tasks'
 tasks_by 3

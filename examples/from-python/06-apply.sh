@@ -5,7 +5,7 @@
 #         pool.apply(task, (number,))
 #     pool.close(); pool.join()
 #     print('All tasks are done')
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 tasks_by 1
 echo 'All tasks are done'

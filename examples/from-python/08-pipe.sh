@@ -5,6 +5,6 @@
 #     p = Process(target=send, args=(child_end,)); p.start()
 #     print(parent_end.recv())
 #     p.join()
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' child parent | processes -f one-way --workers 2 --share link=pipe

@@ -7,7 +7,7 @@
 #     parent_end.send({letter * 2 for letter in 'spam'})
 #     p.join()
 #     print('Parent ends')
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' parent child | processes -f both-ways --workers 2 --share link=pipe:duplex
 echo 'Parent ends'

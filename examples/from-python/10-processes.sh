@@ -6,6 +6,6 @@
 #         def run(self): time.sleep(1); print(self.number)
 #     for number in range(10):
 #         Sleeper(number).start()
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 0 9 | wasmpool map "$guest" -f sleeper --workers 10 --chunk-size 1 --unordered

@@ -10,6 +10,6 @@
 #     a, b = Process(target=add), Process(target=add)
 #     a.start(); b.start(); a.join(); b.join()
 #     print('parent', zero)
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' Process-1 Process-2 parent | processes -f global --workers 3

@@ -5,6 +5,6 @@
 #     a, b = Process(target=put_one, args=(queue,)), Process(target=put_one, args=(queue,))
 #     a.start(); b.start(); a.join(); b.join()
 #     print(queue.get()); print(queue.get())
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' child child parent | processes -f put-one --workers 3 --share numbers=queue

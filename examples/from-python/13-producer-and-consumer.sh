@@ -5,6 +5,6 @@
 #     producer, consumer = Process(target=produce, args=(queue,)), Process(target=consume, args=(queue,))
 #     producer.start(); consumer.start()
 #     producer.join(); consumer.terminate()
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' producer consumer | processes -f produce-and-consume --workers 2 --share numbers=queue

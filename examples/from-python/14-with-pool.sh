@@ -3,6 +3,6 @@
 #
 #     with Pool(2) as pool:
 #         print(pool.map(slow_square, [1, 2, 3, 4, 5]))
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 5 | wasmpool map "$guest" -f slow-square --workers 2 --chunk-size 1 | as_list

@@ -5,7 +5,7 @@
 #         items, gate = manager.list(), manager.Lock()
 #         pool.map(partial(append, items, gate), range(20))
 #         print(items)
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 0 19 | wasmpool map "$guest" -f append --workers 4 --share items=list --share gate=lock \
     --share-out "$out/shared.json" > /dev/null

@@ -6,6 +6,6 @@
 #     p = Process(target=hello, args=(queue,)); p.start()
 #     print(queue.get())
 #     p.join()
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 printf '%s\n' child parent | processes -f hello --workers 2 --share words=queue

@@ -4,7 +4,7 @@
 #     with Pool(4, maxtasksperchild=1) as pool:
 #         for pid in pool.map(getpid, range(30), chunksize=1):
 #             print(pid)
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 30 | wasmpool map "$guest" -f nothing --workers 4 --chunk-size 1 --max-items-per-worker 1 --output-format records |
     sed 's/.*"worker":\([0-9]*\).*/\1/'

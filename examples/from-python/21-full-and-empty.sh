@@ -8,6 +8,6 @@
 #     one.get()
 #     one.get(block=False)              # queue.Empty
 #     one.get(timeout=0.1)              # queue.Empty
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 echo null | wasmpool map "$guest" -f full-and-empty --output-format raw --delimiter none --share one=queue:1

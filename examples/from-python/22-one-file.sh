@@ -6,7 +6,7 @@
 #             for line in range(100):
 #                 with gate:
 #                     file.write(f'process {process}, line {line}\n'); file.flush()
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 seq 4 | wasmpool map "$guest" -f append-lines --workers 4 --chunk-size 1 --dir "$out::/out:rw" --share gate=lock > /dev/null
 grep -cx 'process [1-4], line [0-9]*' "$out/lines"

@@ -6,7 +6,7 @@
 #     print(os.getpid())
 #
 # There is no fork here, so eight processes are eight items: each starts from the task, and not from what another had.
-. "${0%/*}/setup.sh"
+. "$(dirname "$0")/setup.sh"
 
 echo spawn
 seq 8 | wasmpool map "$guest" -f nothing --workers 8 --chunk-size 1 --max-items-per-worker 1 --output-format records |

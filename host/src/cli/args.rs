@@ -43,6 +43,27 @@ const SANDBOX: units::OptionChoices<SandboxMode, 3> = [
     ("off", SandboxMode::Off, "None but a process with nothing inherited. Only for tasks that are trusted"),
 ];
 
+/// What `--share` takes, in full.
+const SHARE: &str = "\
+An object that the task shares with others, and opens by its NAME, such as jobs=queue:100 or total=value:s64:ro. In the \
+environment, one on each line. KIND is one of
+
+  queue[:CAPACITY]           messages, first in, first out        :put or :get
+  pipe[:duplex]              two ends: the second sends to the    :first or :second
+                             first; with duplex each to the other
+  value:TYPE                 a number, which begins as 0          :ro
+  array:TYPE:LENGTH          so many of them                      :ro
+  lock, rlock
+  semaphore:SLOTS[:bounded]  slots to be acquired and released
+  event                      a flag that can be waited for        :ro
+  condition                  with an rlock of its own
+  barrier:PARTIES            a place where so many wait for all
+  dict, list, namespace      values of bytes                      :ro
+
+TYPE is s8 u8 s16 u16 s32 u32 s64 u64 f32 f64 bool or char. The right stands last; without one, all are granted. Before it, \
+queue, pipe, dict, list and namespace take :entries=N (1048576, unless given) and :bytes=SIZE (64MiB), the most that is in \
+them at a time";
+
 /// multiprocessing.Pool for untrusted WebAssembly
 #[derive(Debug, Parser)]
 #[command(name = "wasmpool", version, max_term_width = 100)]
@@ -279,7 +300,7 @@ pub struct GrantArgs {
     pub peers: Vec<RepeatedOption<PeerGrant>>,
     /// An object that the task shares with others: a queue, pipe, value, array, lock, rlock, semaphore, event, condition, barrier,
     /// dict, list or namespace, such as jobs=queue:100 or total=value:s64:ro. In the environment, one on each line
-    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_object))]
+    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_object))]
     pub shares: Vec<RepeatedOption<SharedObject>>,
     /// What the objects of --share hold at the start: a JSON object with a member for each
     #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]

@@ -108,6 +108,26 @@ pub struct PolicyGrants {
     share: Vec<SharedObject>,
 }
 
+/// Grants of a process in the file of a run. It has no objects here: `share` of the process names them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProcessGrants {
+    #[serde(deserialize_with = "read::given_variables")]
+    env: Vec<(String, String)>,
+    #[serde(deserialize_with = "read::given_directories")]
+    dir: Vec<DirectoryGrant>,
+    #[serde(deserialize_with = "read::peers")]
+    allow_net: Vec<PeerGrant>,
+    #[serde(deserialize_with = "read::scratch")]
+    scratch: Option<String>,
+}
+
+impl From<ProcessGrants> for PolicyGrants {
+    fn from(ProcessGrants { env, dir, allow_net, scratch }: ProcessGrants) -> PolicyGrants {
+        PolicyGrants { env, dir, allow_net, scratch, share: Vec::new() }
+    }
+}
+
 /// The result of comparing what a plugin asks for with what the user grants.
 #[derive(Clone, Debug, Default)]
 pub struct NarrowedGrants {

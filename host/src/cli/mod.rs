@@ -14,7 +14,9 @@ mod hints;
 mod inspect;
 mod manifest;
 mod map;
+mod meant;
 mod merge;
+mod misplaced;
 mod progress;
 mod resolve;
 mod run;
@@ -57,7 +59,7 @@ pub fn main() -> ExitCode {
     block_size_signal();
     signals::hear_of_children();
     let ahead = ahead::start();
-    let parsed = command().try_get_matches().map_err(unreadable::named).and_then(|matches| {
+    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });

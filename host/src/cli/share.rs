@@ -5,6 +5,7 @@ use std::mem::discriminant;
 
 use serde::{Serialize, Serializer};
 
+use super::meant::nearest;
 use super::units::{self, ParseSizeError};
 use wasmpool_core::share::{LONGEST_NAME, NumberType, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec, is_in_names};
 use wasmpool_core::text::QuotedName;
@@ -39,11 +40,11 @@ pub enum ParseShareError {
     LongName,
     #[error("the name of an object consists of letters, digits, `_`, `-` and `.`")]
     Name,
-    #[error("{} is no kind of object; there are {}", QuotedName::of(.0), KINDS.join(", "))]
+    #[error("{} is no kind of object{}; there are {}", QuotedName::of(.0), meant(kind_meant(.0)), KINDS.join(", "))]
     Kind(String),
     #[error("{} needs the type of its numbers: {} ({})", a(kind), syntax(kind), types())]
     NoType { kind: String },
-    #[error("{} is no type of numbers{}: there are {}", QuotedName::of(.0), meant(.0), types())]
+    #[error("{} is no type of numbers{}: there are {}", QuotedName::of(.0), meant(type_meant(.0)), types())]
     Type(String),
     #[error("{} needs {what}: {}", a(kind), syntax(kind))]
     NoNumber { kind: String, what: &'static str },
@@ -65,6 +66,16 @@ pub enum ParseShareError {
     Size(#[from] ParseSizeError),
     #[error("{} means nothing for {}: {}", QuotedName::of(part), a(kind), syntax(kind))]
     Part { kind: String, part: String },
+    #[error(
+        "it is given with one right, `:{}` or `:{}`, or with neither, which grants both",
+        .words.0, .words.1
+    )]
+    TwoRights { words: (&'static str, &'static str) },
+    #[error(
+        "{} begins as 0, unless the file of --share-in says otherwise: --share-in FILE with {{\"{name}\": {first}}} in it",
+        a(kind)
+    )]
+    FirstNumber { name: String, kind: String, first: String },
 }
 
 /// A shared object, and what the task may do with it.
@@ -94,13 +105,39 @@ pub fn shared_object(text: &str) -> Result<SharedObject, ParseShareError> {
     let mut parts: Parts<'_> = Parts { kind: "", rest: rest.split(':').collect(), at: 0 };
     let kind = parts.next().unwrap_or_default();
     parts.kind = kind;
+    if let Some(first) = first_number(kind, &parts) {
+        return Err(ParseShareError::FirstNumber { name: name.to_owned(), kind: kind.to_owned(), first });
+    }
     let form = form(kind, &mut parts)?;
     let quota = quota(&mut parts, &form)?;
     let rights = rights(&mut parts, &form);
     match parts.next() {
         None => Ok(SharedObject { spec: ObjectSpec { name: name.to_owned(), form, quota }, rights }),
+        Some(part) if rights_of(&form, part).is_some() => Err(ParseShareError::TwoRights { words: words(&form) }),
         Some(part) => Err(ParseShareError::Part { kind: kind.to_owned(), part: part.to_owned() }),
     }
+}
+
+/// Returns the number behind the type (and the length) of a value or an array, as JSON: somebody means it to begin so, as in
+/// Python's `Value('q', 5)`.
+fn first_number(kind: &str, parts: &Parts<'_>) -> Option<String> {
+    let before = match kind {
+        "value" => 1,
+        "array" => 2,
+        _ => return None,
+    };
+    let mut rest = parts.rest.iter().skip(parts.at);
+    let assigned =
+        rest.clone().find_map(|part| part.split_once('=').filter(|(of, _)| type_of(of).is_some() || is_number(of)));
+    let first = assigned.map(|(_, first)| first).or_else(|| rest.nth(before).copied())?;
+    let first = first.trim_start_matches('[').trim_end_matches(']');
+    let is_first = !first.is_empty() && first.split(',').all(|one| is_number(one.trim()));
+    is_first.then(|| if kind == "array" { format!("[{first}, …]") } else { first.to_owned() })
+}
+
+/// Returns true if a text is a number or a truth value as JSON has it.
+fn is_number(text: &str) -> bool {
+    matches!(serde_json::from_str(text), Ok(serde_json::Value::Number(_) | serde_json::Value::Bool(_)))
 }
 
 /// The parts of a text between its colons, taken one by one.
@@ -282,9 +319,29 @@ fn types() -> String {
     TYPES.map(|(name, _)| name).join(", ")
 }
 
-/// Returns a question about the type that is probably meant, as other languages call it.
-fn meant(name: &str) -> String {
-    let meant = match name {
+/// Returns a question about what is probably meant.
+fn meant(meant: Option<&str>) -> String {
+    meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
+}
+
+/// Returns the kind that is probably meant, which Python may call so.
+fn kind_meant(name: &str) -> Option<&'static str> {
+    Some(match &*name.to_ascii_lowercase() {
+        "joinablequeue" | "simplequeue" | "channel" => "queue",
+        "manager" | "syncmanager" => "dict, list or namespace",
+        "boundedsemaphore" => "semaphore:SLOTS:bounded",
+        "rawvalue" => "value",
+        "rawarray" | "shared_memory" | "sharedmemory" | "sharedctypes" => "array",
+        "mutex" => "lock",
+        "map" | "hashmap" => "dict",
+        "vec" | "shareablelist" => "list",
+        other => return nearest(other, KINDS.into_iter()),
+    })
+}
+
+/// Returns the type that is probably meant, which other languages may call so.
+fn type_meant(name: &str) -> Option<&'static str> {
+    Some(match name {
         "i8" | "int8" | "b" => "s8",
         "i16" | "int16" | "h" => "s16",
         "i32" | "int32" | "int" | "i" => "s32",
@@ -297,9 +354,8 @@ fn meant(name: &str) -> String {
         "float64" | "double" | "d" => "f64",
         "boolean" => "bool",
         "character" | "c" => "char",
-        _ => return String::new(),
-    };
-    format!(" (did you mean {meant}?)")
+        other => return nearest(&other.to_ascii_lowercase(), TYPES.into_iter().map(|(name, _)| name)),
+    })
 }
 
 fn syntax(kind: &str) -> &'static str {
@@ -445,11 +501,28 @@ mod tests {
             ("jobs=", "there are queue, pipe"),
             ("jobs=stack", "`stack` is no kind of object"),
             ("jobs=queue:-1", "queue[:CAPACITY]"),
-            ("jobs=queue:put:get", "queue[:CAPACITY]"),
+            ("jobs=queue:put:get", "one right, `:get` or `:put`, or with neither, which grants both"),
+            ("d=dict:ro:rw", "one right, `:ro` or `:rw`"),
+            ("jobs=queue:put:bytes=1", "queue[:CAPACITY][:entries=N][:bytes=SIZE][:put|:get]"),
             ("total=value", "value:TYPE"),
             ("total=value:int", "`int` is no type of numbers (did you mean s32?): there are s8"),
             ("total=value:number", "`number` is no type of numbers: there are s8"),
             ("total=value:i32", "(did you mean s32?)"),
+            ("total=value:bolean", "(did you mean bool?)"),
+            ("total=value:S64", "(did you mean s64?)"),
+            ("jobs=que", "`que` is no kind of object (did you mean queue?); there are queue"),
+            ("jobs=Queue:5", "(did you mean queue?)"),
+            ("jobs=JoinableQueue", "(did you mean queue?)"),
+            ("jobs=RLock", "(did you mean rlock?)"),
+            ("jobs=BoundedSemaphore:2", "(did you mean semaphore:SLOTS:bounded?)"),
+            ("jobs=manager", "(did you mean dict, list or namespace?)"),
+            ("jobs=stack", "`stack` is no kind of object; there are"),
+            ("total=value:s64:5", "--share-in FILE with {\"total\": 5} in it"),
+            ("total=value:s64=-5", "a value begins as 0, unless the file of --share-in says otherwise"),
+            ("total=value:bool:true", "{\"total\": true}"),
+            ("hist=array:f64:2:[1,2.5]", "{\"hist\": [1,2.5, …]}"),
+            ("hist=array:u8:10=7", "{\"hist\": [7, …]}"),
+            ("total=value:s64:x", "`x` means nothing for a value"),
             ("a=array", "an array needs the type of its numbers"),
             ("a=array:u8", "an array needs the length: array:TYPE:LENGTH"),
             ("a=array:s64:99999999999", "`99999999999` is not the length of an array: that is a whole number up to"),

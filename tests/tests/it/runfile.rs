@@ -384,7 +384,7 @@ fn a_process_has_no_limit_of_time_unless_the_file_sets_one() {
     let output = folder.run(&[]).run().exits(1);
     assert_eq!(record(&output, "a", 0)["kind"], "timeout");
     let check = folder.run(&["--check"]).run().exits(0);
-    assert!(check.text().contains("200ms"), "{}", check.text());
+    assert!(check.text().contains("  has at most 200ms of time, 256 MiB of memory\n"), "{}", check.text());
 }
 
 #[test]
@@ -433,30 +433,70 @@ fn a_check_says_what_would_start_and_touches_nothing() {
     assert!(!out.exists() && output.stderr.is_empty(), "{}", output.stderr);
 }
 
-#[test]
-fn the_file_that_the_documents_show_is_right() {
+/// Returns the blocks of TOML in the document about runs.
+fn documented() -> Vec<String> {
     let text = std::fs::read_to_string(workspace().join("docs/run.md")).expect("a document");
-    let (_, rest) = text.split_once("```toml\n").expect("a block");
-    let folder = Folder::of(rest.split("```").next().expect("its end"));
-    let functions = r#"(module (func (export "make") (param i64)) (func (export "work")) (func (export "_start")))"#;
-    let tasks = ["make.wasm", "work.wasm", "log.wasm"].into_iter();
-    let folder = tasks.fold(folder, |folder, name| folder.with(name, functions));
-    std::fs::create_dir(folder.file("logs")).expect("a directory");
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().expect("its end").to_owned()).collect()
+}
+
+#[test]
+fn the_file_that_the_documents_show_runs_and_ends_by_itself() {
+    let folder = Folder::of(&documented()[0]);
+    std::fs::copy(built("pipeline").path(), folder.file("pipeline.wasm")).expect("copied");
     let output = folder.run(&["--check"]).run().exits(0);
     assert!(output.text().contains("process worker (4 of them)"), "{}", output.text());
+    let out = folder.file("sums.json");
+    let output = folder.run(&["--share-out", out.to_str().expect("a path")]).run().exits(0);
+    assert_eq!(output.values().len(), 7);
+    let jobs: u64 = (0..4).filter_map(|number| record(&output, "worker", number)["value"].as_u64()).sum();
+    assert_eq!(jobs, 2000);
+    let told: Value = serde_json::from_slice(&std::fs::read(out).expect("written")).expect("JSON");
+    assert_eq!(told, json!({"jobs": [], "total": 1_001_000}));
+}
+
+#[test]
+fn the_command_that_the_documents_add_can_be_added() {
+    let folder = Folder::of(&documented().concat());
+    std::fs::copy(built("pipeline").path(), folder.file("pipeline.wasm")).expect("copied");
+    let folder = folder.with("log.wasm", r#"(module (func (export "_start")))"#);
+    std::fs::create_dir(folder.file("logs")).expect("a directory");
+    let output = folder.run(&["--check"]).run().exits(0);
+    for said in ["is ended once all that are no daemons have ended", "::/logs:rw"] {
+        assert!(output.text().contains(said), "{said}: {}", output.text());
+    }
 }
 
 #[test]
 fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
     let process = |rest: &str| format!("[share]\nq = 'queue'\np = 'pipe'\n[process.a]\ntask = 'a.wat'\n{rest}");
     for (rest, named) in [
-        ("taks = 'x'", &["taks", "task"][..]),
+        ("taks = 'x'", &["`taks`; did you mean `task`?"][..]),
+        ("funtion = 'f'", &["unknown key `funtion`; did you mean `function`?"]),
+        ("xyz = 'red'", &["unknown key `xyz`, expected one of `task`"]),
+        ("timeout = '1s'", &["unknown key `timeout`; it belongs in `limits`"]),
+        ("env = ['A=b']", &["unknown key `env`; it belongs in `grants`"]),
+        ("grants = { dirs = ['x::/x'] }", &["unknown key `dirs`; did you mean `dir`?"]),
+        ("grants = { files = ['x'] }", &["expected one of `env`, `dir`, `allow-net`, `scratch`\n"]),
+        ("limits = { timout = '1s' }", &["did you mean `timeout`?"]),
+        ("limits = { timeout = 10 }", &["`limits.timeout`: it is `10`, and has to be a text such as \"10s\""]),
+        ("restart = 'on_failure'", &["`restart`: it cannot be `on_failure`; did you mean `on-failure`?"]),
+        ("restart = 'maybe'", &["it cannot be `maybe`; it is one of `never`, `on-failure`, `always`"]),
+        ("limits = 3", &["`limits`: it is `3`, and has to be a table"]),
         ("share = ['r']", &["`r`", "[share]"]),
+        ("share = ['qq']", &["there is no shared object `qq`; did you mean `q`?"]),
         ("share = ['q:ro']", &["q:ro", "get and put"]),
+        ("share = ['q:put:get']", &["q:put:get", "get and put, of which it names one, or none to have both"]),
         ("share = ['q:put', 'q:get']", &["`q`", "name it once"]),
         ("share = ['p']\ncount = 2", &["`p`", ":second"]),
         ("share = ['p']\nrestart = 'always'", &["`p`", "queue"]),
-        ("after = ['b']", &["`b`", "NAME:ended"]),
+        ("after = ['b']", &["there is no process `b` to start after", "NAME:ended"]),
+        ("[process.maker]\ntask = 'a.wat'\nafter = ['makr:ended']", &["no process `makr` to", "did you mean `maker`?"]),
+        ("[process.b]\ntask = 'a.wat'\nafter = ['a:done']", &["after `a`, once", "`a:ended`", "not after `a:done`"]),
+        (
+            "[process.maker]\ntask = 'a.wat'\ncommand = []\nstdin = 'makr'",
+            &["there is no process `makr` to read from; did you mean `maker`?"],
+        ),
         ("after = ['a']", &["`a`", "after"]),
         ("args = ['word']", &["the argument `word`: it is not JSON"]),
         ("command = []\nargs = [1]", &["args", "command"]),
@@ -476,7 +516,34 @@ fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
     }
     refused("[share]\nq = 'cue'\n[process.a]\ntask = 'a.wat'", &["`q`", "cue", "queue"]);
     refused("[share]\nq = 'queue'", &["no process", "[process.NAME]"]);
+    refused("[proces.a]\ntask = 'a.wat'", &["unknown key `proces`; did you mean `process`?"]);
+    refused("process = [1]", &["`process`: it is a list, and has to be a table"]);
+    refused("[shared]\nq = 'queue'", &["unknown key `shared`; did you mean `share`?"]);
+    refused("[share]\nq = 'que'\n[process.a]\ntask = 'a.wat'", &["(did you mean queue?)"]);
     refused("", &["no process"]);
+}
+
+#[test]
+fn an_option_of_another_command_is_told_its_place_in_the_file() {
+    for (args, said) in [
+        (&["--share", "x=queue"][..], "[share] defines the objects"),
+        (&["--share=x=queue"], "[share] defines the objects"),
+        (&["--workers", "3"], "`count`"),
+        (&["-j", "3"], "`count`"),
+        (&["--timeout", "3s"], "`timeout` of its `limits`"),
+        (&["--dir", "a::/b"], "`dir` of its `grants`"),
+    ] {
+        let output = Folder::of("").run(args).run().exits(2);
+        assert!(output.stderr.contains(said) && !output.stderr.contains("tip:"), "{args:?}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_check_says_that_a_process_has_both_ends_of_a_pipe() {
+    let folder = Folder::of("[share]\np = 'pipe'\n[process.a]\ntask = 'a.wat'\nargs = [1]\nshare = ['p']\n")
+        .with("a.wat", SPIN_IF_NEGATIVE);
+    let text = folder.run(&["--check"]).run().exits(0).text().to_owned();
+    assert!(text.contains("a may use it for first and second, so it has to say which end it opens\n"), "{text}");
 }
 
 #[test]

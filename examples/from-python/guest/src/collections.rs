@@ -10,11 +10,11 @@ pub fn assign() -> Result<(), Error> {
 
 pub fn assign_and_append() -> Result<(), Error> {
     assign()?;
-    List::open("words")?.push("Hello")
+    List::open("words")?.append("Hello")
 }
 
 pub fn append(item: u32) -> Result<(), Error> {
     let (items, gate) = (List::open("items")?, Lock::open("gate")?);
     let _guard = gate.acquire(None)?;
-    items.push(item.to_string())
+    items.append(item.to_string())
 }

@@ -41,9 +41,9 @@ impl Guest for Programs {
 
     fn task(number: u32) -> Result<(), String> {
         let said = List::open("said").map_err(text)?;
-        said.push(format!("Task {number} begins")).map_err(text)?;
+        said.append(format!("Task {number} begins")).map_err(text)?;
         std::thread::sleep(SECOND);
-        said.push(format!("Task {number} ends")).map_err(text)
+        said.append(format!("Task {number} ends")).map_err(text)
     }
 
     fn write_names(names: Vec<String>) -> Result<(), String> {

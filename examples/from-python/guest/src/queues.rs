@@ -63,7 +63,7 @@ pub fn produce_and_consume(process: &str) -> Result<String, Error> {
             said += &format!("Producer put {number}\n");
         }
         numbers.join(None)?;
-        numbers.shutdown()?;
+        numbers.shutdown(false)?;
     } else {
         for delivery in numbers.deliveries() {
             let delivery = delivery?;

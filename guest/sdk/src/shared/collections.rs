@@ -7,22 +7,17 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::shared::wasmpool::shared::collections;
 
-use super::{Error, json};
+use super::Error;
+use super::json::{self, Place};
 
 /// Entries that an iterator asks for at a time.
 const PAGE: u32 = 256;
 
-/// A value of a dict, and the version that each change of it gives a new number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The bytes.
-    pub value: Vec<u8>,
-    /// What [`Dict::compare_and_set`] wants to know.
-    pub version: u64,
-}
-
 /// A dict from text to bytes (`--share NAME=dict`).
-pub struct Dict(collections::Dict);
+pub struct Dict {
+    dict: collections::Dict,
+    name: String,
+}
 
 impl Dict {
     /// Opens the dict of this name.
@@ -31,7 +26,7 @@ impl Dict {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self(collections::Dict::open(name)?))
+        Ok(Self { dict: collections::Dict::open(name)?, name: name.to_owned() })
     }
 
     /// Returns the value of a key.
@@ -40,7 +35,7 @@ impl Dict {
     ///
     /// [`Error::Lost`].
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.get(key)?.map(|entry| entry.value))
+        Ok(self.dict.get(key)?.map(|entry| entry.value))
     }
 
     /// Returns the value of a key, decoded from JSON.
@@ -49,16 +44,16 @@ impl Dict {
     ///
     /// [`Error::Json`], [`Error::Lost`].
     pub fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.get(key)?.map(|value| json::decode(&value)).transpose()
+        self.get(key)?.map(|value| json::decode(Place::Value(&self.name, key), &value)).transpose()
     }
 
-    /// Returns the value of a key with its version.
+    /// Returns the value of a key, and its version, a number that each change of it makes another.
     ///
     /// # Errors
     ///
     /// [`Error::Lost`].
-    pub fn entry(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.0.get(key)?.map(|entry| Entry { value: entry.value, version: entry.version }))
+    pub fn get_versioned(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        Ok(self.dict.get(key)?.map(|entry| (entry.value, entry.version)))
     }
 
     /// Sets the value of a key, and returns its version.
@@ -67,7 +62,7 @@ impl Dict {
     ///
     /// [`Error::Denied`] where it was granted `:ro`, [`Error::Quota`].
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Error> {
-        Ok(self.0.set(key, value.as_ref())?)
+        Ok(self.dict.set(key, value.as_ref())?)
     }
 
     /// Sets the value of a key as JSON, and returns its version.
@@ -76,20 +71,25 @@ impl Dict {
     ///
     /// Those of [`set`](Self::set), and [`Error::Json`].
     pub fn set_json(&self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<u64, Error> {
-        self.set(key, json::encode(value)?)
+        self.set(key, json::encode(Place::Value(&self.name, key), value)?)
     }
 
-    /// Sets several entries in one step, at most 10,000.
+    /// Sets many entries in one step: all, or none if that is an error.
     ///
     /// # Errors
     ///
-    /// Those of [`set`](Self::set).
-    pub fn set_many(&self, entries: &[(String, Vec<u8>)]) -> Result<(), Error> {
-        Ok(self.0.set_many(entries)?)
+    /// Those of [`set`](Self::set), [`Error::Quota`] also for more than 10,000 entries.
+    pub fn update<K, V>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<(), Error>
+    where
+        K: Into<String>,
+        V: Into<Vec<u8>>,
+    {
+        let entries: Vec<_> = entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        Ok(self.dict.set_many(&entries)?)
     }
 
-    /// Sets the value if the entry has this version; `None` stands for no entry. Returns the new version, or `None` if
-    /// another change came first.
+    /// Sets the value if the entry has this version of [`get_versioned`](Self::get_versioned); `None` stands for no entry.
+    /// Returns the new version, or `None` if another change came first.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Dict {
         version: Option<u64>,
         value: impl AsRef<[u8]>,
     ) -> Result<Option<u64>, Error> {
-        Ok(self.0.compare_and_set(key, version, value.as_ref())?)
+        Ok(self.dict.compare_and_set(key, version, value.as_ref())?)
     }
 
     /// Replaces the value of a key by what `change` makes of it (`None` if there is none), so that no other change is lost.
@@ -109,11 +109,11 @@ impl Dict {
     /// # Errors
     ///
     /// Those of [`set`](Self::set).
-    pub fn update(&self, key: &str, mut change: impl FnMut(Option<&[u8]>) -> Vec<u8>) -> Result<Vec<u8>, Error> {
+    pub fn change(&self, key: &str, mut change: impl FnMut(Option<&[u8]>) -> Vec<u8>) -> Result<Vec<u8>, Error> {
         loop {
-            let before = self.entry(key)?;
-            let value = change(before.as_ref().map(|entry| &*entry.value));
-            if self.compare_and_set(key, before.map(|entry| entry.version), &value)?.is_some() {
+            let before = self.get_versioned(key)?;
+            let value = change(before.as_ref().map(|(value, _)| &**value));
+            if self.compare_and_set(key, before.map(|(_, version)| version), &value)?.is_some() {
                 return Ok(value);
             }
         }
@@ -125,7 +125,7 @@ impl Dict {
     ///
     /// Those of [`set`](Self::set), and [`Error::Invalid`] if the value is no such number.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-        Ok(self.0.increment(key, by)?)
+        Ok(self.dict.increment(key, by)?)
     }
 
     /// Removes an entry, and returns its value.
@@ -134,7 +134,7 @@ impl Dict {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn pop(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.pop(key)?)
+        Ok(self.dict.pop(key)?)
     }
 
     /// Returns whether there is an entry with this key.
@@ -143,7 +143,7 @@ impl Dict {
     ///
     /// [`Error::Lost`].
     pub fn contains(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.0.contains(key)?)
+        Ok(self.dict.contains(key)?)
     }
 
     /// Returns the number of entries.
@@ -152,7 +152,7 @@ impl Dict {
     ///
     /// [`Error::Lost`].
     pub fn len(&self) -> Result<u64, Error> {
-        Ok(self.0.length()?)
+        Ok(self.dict.length()?)
     }
 
     /// Returns whether there are no entries.
@@ -170,29 +170,57 @@ impl Dict {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn clear(&self) -> Result<(), Error> {
-        Ok(self.0.clear()?)
+        Ok(self.dict.clear()?)
     }
 
-    /// Returns an iterator over the entries, in the order of their keys. An entry that is there all the time is seen once.
-    pub fn entries(&self) -> Entries<'_> {
-        Entries { dict: self, page: VecDeque::new(), last: None, ended: false }
+    /// Returns all keys, in their order. A key that is there all the time is among them once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn keys(&self) -> Result<Vec<String>, Error> {
+        self.iter().map(|entry| Ok(entry?.0)).collect()
+    }
+
+    /// Returns all entries, in the order of their keys. An entry that is there all the time is among them once; they are not of
+    /// one instant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn items(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        self.iter().collect()
+    }
+
+    /// Returns an iterator over the entries, as [`items`](Self::items) has them. It has few of them in memory at a time.
+    pub fn iter(&self) -> DictIter<'_> {
+        DictIter { dict: self, page: VecDeque::new(), last: None, ended: false }
     }
 }
 
-/// The entries of a dict; see [`Dict::entries`].
-pub struct Entries<'a> {
+impl<'a> IntoIterator for &'a Dict {
+    type Item = Result<(String, Vec<u8>), Error>;
+    type IntoIter = DictIter<'a>;
+
+    fn into_iter(self) -> DictIter<'a> {
+        self.iter()
+    }
+}
+
+/// The entries of a dict; see [`Dict::iter`].
+pub struct DictIter<'a> {
     dict: &'a Dict,
     page: VecDeque<(String, Vec<u8>)>,
     last: Option<String>,
     ended: bool,
 }
 
-impl Iterator for Entries<'_> {
+impl Iterator for DictIter<'_> {
     type Item = Result<(String, Vec<u8>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.is_empty() && !self.ended {
-            match self.dict.0.page(self.last.as_deref(), PAGE) {
+            match self.dict.dict.page(self.last.as_deref(), PAGE) {
                 Ok(page) => self.page = page.into(),
                 Err(error) => {
                     self.ended = true;
@@ -208,7 +236,10 @@ impl Iterator for Entries<'_> {
 }
 
 /// A list of bytes (`--share NAME=list`). A negative index counts from the end.
-pub struct List(collections::List);
+pub struct List {
+    list: collections::List,
+    name: String,
+}
 
 impl List {
     /// Opens the list of this name.
@@ -217,7 +248,7 @@ impl List {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self(collections::List::open(name)?))
+        Ok(Self { list: collections::List::open(name)?, name: name.to_owned() })
     }
 
     /// Returns an element.
@@ -226,7 +257,7 @@ impl List {
     ///
     /// [`Error::OutOfRange`].
     pub fn get(&self, index: i64) -> Result<Vec<u8>, Error> {
-        Ok(self.0.get(index)?)
+        Ok(self.list.get(index)?)
     }
 
     /// Returns an element, decoded from JSON.
@@ -235,7 +266,7 @@ impl List {
     ///
     /// [`Error::OutOfRange`], [`Error::Json`].
     pub fn get_json<T: DeserializeOwned>(&self, index: i64) -> Result<T, Error> {
-        json::decode(&self.get(index)?)
+        json::decode(Place::Element(&self.name, Some(index)), &self.get(index)?)
     }
 
     /// Replaces an element.
@@ -244,7 +275,7 @@ impl List {
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`, [`Error::Quota`].
     pub fn set(&self, index: i64, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        Ok(self.0.set(index, value.as_ref())?)
+        Ok(self.list.set(index, value.as_ref())?)
     }
 
     /// Replaces an element if it is `expected`, in one step. Returns whether it was.
@@ -258,7 +289,7 @@ impl List {
         expected: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<bool, Error> {
-        Ok(self.0.compare_and_set(index, expected.as_ref(), value.as_ref())?)
+        Ok(self.list.compare_and_set(index, expected.as_ref(), value.as_ref())?)
     }
 
     /// Appends an element.
@@ -266,44 +297,54 @@ impl List {
     /// # Errors
     ///
     /// [`Error::Denied`] where it was granted `:ro`, [`Error::Quota`].
-    pub fn push(&self, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        Ok(self.0.push(value.as_ref())?)
+    pub fn append(&self, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        Ok(self.list.push(value.as_ref())?)
     }
 
     /// Appends an element as JSON.
     ///
     /// # Errors
     ///
-    /// Those of [`push`](Self::push), and [`Error::Json`].
-    pub fn push_json(&self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        self.push(json::encode(value)?)
+    /// Those of [`append`](Self::append), and [`Error::Json`].
+    pub fn append_json(&self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        self.append(json::encode(Place::Element(&self.name, None), value)?)
     }
 
-    /// Appends elements, all or none, at most 10,000.
+    /// Appends many elements in one step: all, or none if that is an error.
     ///
     /// # Errors
     ///
-    /// Those of [`push`](Self::push).
-    pub fn extend(&self, values: &[Vec<u8>]) -> Result<(), Error> {
-        Ok(self.0.extend(values)?)
+    /// Those of [`append`](Self::append), [`Error::Quota`] also for more than 10,000 elements.
+    pub fn extend<V: Into<Vec<u8>>>(&self, values: impl IntoIterator<Item = V>) -> Result<(), Error> {
+        let values: Vec<Vec<u8>> = values.into_iter().map(Into::into).collect();
+        Ok(self.list.extend(&values)?)
     }
 
     /// Inserts an element before this index. One beyond an end means that end.
     ///
     /// # Errors
     ///
-    /// Those of [`push`](Self::push).
+    /// Those of [`append`](Self::append).
     pub fn insert(&self, index: i64, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        Ok(self.0.insert(index, value.as_ref())?)
+        Ok(self.list.insert(index, value.as_ref())?)
     }
 
-    /// Removes and returns an element; `-1` is the last.
+    /// Removes and returns the last element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`], [`Error::Denied`] where it was granted `:ro`.
+    pub fn pop(&self) -> Result<Vec<u8>, Error> {
+        self.pop_at(-1)
+    }
+
+    /// Removes and returns an element.
     ///
     /// # Errors
     ///
     /// [`Error::Empty`], [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
-    pub fn pop(&self, index: i64) -> Result<Vec<u8>, Error> {
-        Ok(self.0.pop(index)?)
+    pub fn pop_at(&self, index: i64) -> Result<Vec<u8>, Error> {
+        Ok(self.list.pop(index)?)
     }
 
     /// Returns the number of elements.
@@ -312,7 +353,7 @@ impl List {
     ///
     /// [`Error::Lost`].
     pub fn len(&self) -> Result<u64, Error> {
-        Ok(self.0.length()?)
+        Ok(self.list.length()?)
     }
 
     /// Returns whether there are no elements.
@@ -330,7 +371,7 @@ impl List {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn clear(&self) -> Result<(), Error> {
-        Ok(self.0.clear()?)
+        Ok(self.list.clear()?)
     }
 
     /// Returns all elements. They are read in parts, between which others may change the list.
@@ -341,7 +382,7 @@ impl List {
     pub fn to_vec(&self) -> Result<Vec<Vec<u8>>, Error> {
         let mut all = Vec::new();
         loop {
-            let part = self.0.range(all.len() as u64, u32::MAX)?;
+            let part = self.list.range(all.len() as u64, u32::MAX)?;
             if part.is_empty() {
                 return Ok(all);
             }
@@ -351,7 +392,11 @@ impl List {
 }
 
 /// Names with values of bytes (`--share NAME=namespace`).
-pub struct Namespace(collections::Namespace);
+pub struct Namespace {
+    namespace: collections::Namespace,
+    /// That by which it was opened.
+    object: String,
+}
 
 impl Namespace {
     /// Opens the namespace of this name.
@@ -360,7 +405,7 @@ impl Namespace {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self(collections::Namespace::open(name)?))
+        Ok(Self { namespace: collections::Namespace::open(name)?, object: name.to_owned() })
     }
 
     /// Returns the value of a name.
@@ -369,7 +414,7 @@ impl Namespace {
     ///
     /// [`Error::Lost`].
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.get(name)?)
+        Ok(self.namespace.get(name)?)
     }
 
     /// Returns the value of a name, decoded from JSON.
@@ -378,7 +423,7 @@ impl Namespace {
     ///
     /// [`Error::Json`], [`Error::Lost`].
     pub fn get_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        self.get(name)?.map(|value| json::decode(&value)).transpose()
+        self.get(name)?.map(|value| json::decode(Place::Value(&self.object, name), &value)).transpose()
     }
 
     /// Sets the value of a name.
@@ -387,7 +432,7 @@ impl Namespace {
     ///
     /// [`Error::Denied`] where it was granted `:ro`, [`Error::Quota`].
     pub fn set(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        Ok(self.0.set(name, value.as_ref())?)
+        Ok(self.namespace.set(name, value.as_ref())?)
     }
 
     /// Sets the value of a name as JSON.
@@ -396,7 +441,7 @@ impl Namespace {
     ///
     /// Those of [`set`](Self::set), and [`Error::Json`].
     pub fn set_json(&self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        self.set(name, json::encode(value)?)
+        self.set(name, json::encode(Place::Value(&self.object, name), value)?)
     }
 
     /// Removes a name. Returns whether it was there.
@@ -405,7 +450,7 @@ impl Namespace {
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
     pub fn delete(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.0.delete(name)?)
+        Ok(self.namespace.delete(name)?)
     }
 
     /// Returns all names.
@@ -414,6 +459,6 @@ impl Namespace {
     ///
     /// [`Error::Lost`].
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        Ok(self.0.names()?)
+        Ok(self.namespace.names()?)
     }
 }

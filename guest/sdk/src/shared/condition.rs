@@ -70,12 +70,21 @@ impl ConditionGuard<'_> {
         in_rounds(timeout.into(), predicate, |left| self.wait(left).map(|_| ()), Instant::now)
     }
 
+    /// Wakes the one who waits longest, if anybody waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`].
+    pub fn notify(&self) -> Result<(), Error> {
+        self.notify_many(1)
+    }
+
     /// Wakes up to this many of those who wait, those first who wait longest.
     ///
     /// # Errors
     ///
     /// [`Error::Lost`].
-    pub fn notify(&self, most: u32) -> Result<(), Error> {
+    pub fn notify_many(&self, most: u32) -> Result<(), Error> {
         Ok(self.condition.0.notify(most)?)
     }
 
@@ -88,16 +97,10 @@ impl ConditionGuard<'_> {
         Ok(self.condition.0.notify_all()?)
     }
 
-    /// Returns whether the last holder ended without releasing the lock. This is told once.
+    /// Returns the name of the last holder, if it ended without releasing the lock. This is told once.
     #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        self.guard.is_abandoned()
-    }
-
-    /// Returns the name of the last holder, if it ended without releasing the lock.
-    #[must_use]
-    pub fn abandoned_by(&self) -> Option<&str> {
-        self.guard.abandoned_by()
+    pub fn abandoned(&self) -> Option<&str> {
+        self.guard.abandoned()
     }
 
     /// Releases the lock now, and returns what stood in the way.

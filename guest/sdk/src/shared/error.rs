@@ -26,7 +26,7 @@ pub enum Error {
     Quota(String),
     /// Nobody holds this lock, slot or delivery, or it was given back already.
     NotHeld,
-    /// Somebody else holds this lock.
+    /// Another holds the lock, or the end of the pipe.
     NotHolder,
     /// More was released or finished than there is.
     TooMany,
@@ -48,7 +48,7 @@ pub enum Error {
     Invalid(String),
     /// The process that keeps the objects has ended. The run ends too.
     Lost,
-    /// The message or the entry is not the JSON that was expected. The text says where.
+    /// A message or an entry is not the JSON that was expected, or has no form in JSON. The text names the object, and says where.
     Json(String),
 }
 
@@ -59,22 +59,25 @@ impl fmt::Display for Error {
             | Self::WrongKind(text)
             | Self::Denied(text)
             | Self::Quota(text)
-            | Self::Broken(text)
             | Self::OutOfRange(text)
             | Self::Invalid(text)
             | Self::Json(text) => text,
+            // The words of the host, in whose messages the same refusals are.
+            Self::Broken(by) => return write!(f, "the barrier is broken: {by}"),
             Self::Closed => "it is closed",
-            Self::Full => "there is no room",
-            Self::Empty => "there is nothing to get",
-            Self::Timeout => "it did not happen before the timeout",
-            Self::NotHeld => "nobody holds this",
-            Self::NotHolder => "somebody else holds this lock",
-            Self::TooMany => "more was released or finished than there is",
-            Self::Eof => "the other end of the pipe is closed, and all its messages were received",
-            Self::ClosedByPeer => "the other end of the pipe is closed",
+            Self::Full => "it is full",
+            Self::Empty => "it is empty",
+            Self::Timeout => "what was waited for did not happen in time",
+            Self::NotHeld => "nobody holds it",
+            Self::NotHolder => "another holds it",
+            Self::TooMany => "more was released or called done than there is",
+            Self::Eof => "the other end is closed, and all its messages were received",
+            Self::ClosedByPeer => "the other end is closed, so nobody would receive this",
             Self::NotReadable => "this end of the pipe cannot receive",
             Self::NotWritable => "this end of the pipe cannot send",
-            Self::TooLong(bytes) => return write!(f, "the message is longer than was allowed: it has {bytes} bytes"),
+            Self::TooLong(bytes) => {
+                return write!(f, "the message has {bytes} bytes, which is more than was allowed");
+            }
             Self::Lost => "the process that keeps the shared objects has ended",
         })
     }

@@ -16,30 +16,25 @@ pub trait Held {
 #[must_use = "dropping this releases the lock"]
 pub struct Guard<'a> {
     held: Option<&'a dyn Held>,
-    abandoned_by: Option<String>,
+    abandoned: Option<String>,
 }
 
 impl<'a> Guard<'a> {
     /// Makes a guard of what was acquired. `Error::Timeout` if it was not.
     pub(super) fn new(held: &'a dyn Held, acquisition: Acquisition) -> Result<Self, Error> {
-        let abandoned_by = match acquisition {
+        let abandoned = match acquisition {
             Acquisition::Acquired => None,
             Acquisition::Abandoned(holder) => Some(holder),
             Acquisition::TimedOut => return Err(Error::Timeout),
         };
-        Ok(Self { held: Some(held), abandoned_by })
+        Ok(Self { held: Some(held), abandoned })
     }
 
-    /// Returns whether the last holder ended without releasing it. Then what it guards may need repair. This is told once.
+    /// Returns the name of the last holder, if it ended without releasing it. Then what it guards may need repair. This is told
+    /// once.
     #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        self.abandoned_by.is_some()
-    }
-
-    /// Returns the name of the last holder, if it ended without releasing it.
-    #[must_use]
-    pub fn abandoned_by(&self) -> Option<&str> {
-        self.abandoned_by.as_deref()
+    pub fn abandoned(&self) -> Option<&str> {
+        self.abandoned.as_deref()
     }
 
     /// Releases it now, and returns what stood in the way. Dropping the guard says nothing of that.
@@ -52,7 +47,7 @@ impl<'a> Guard<'a> {
     }
 
     /// Keeps it held until it is released otherwise, or until the item ends.
-    pub fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.held = None;
     }
 }
@@ -118,9 +113,8 @@ mod tests {
     fn a_guard_tells_who_abandoned_it() {
         let lock = Counted::default();
         let guard = Guard::new(&lock, Acquisition::Abandoned("worker 3".to_owned())).unwrap();
-        assert!(guard.is_abandoned());
-        assert_eq!(guard.abandoned_by(), Some("worker 3"));
-        assert!(!Guard::new(&lock, Acquisition::Acquired).unwrap().is_abandoned());
+        assert_eq!(guard.abandoned(), Some("worker 3"));
+        assert_eq!(Guard::new(&lock, Acquisition::Acquired).unwrap().abandoned(), None);
     }
 
     #[test]

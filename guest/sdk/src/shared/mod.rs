@@ -36,14 +36,14 @@ mod queue;
 mod sync;
 mod timeout;
 
-pub use collections::{Dict, Entries, Entry, List, Namespace};
+pub use collections::{Dict, DictIter, List, Namespace};
 pub use condition::{Condition, ConditionGuard};
 pub use error::Error;
 pub use guard::Guard;
 pub use numbers::{Array, Number, Value};
 pub use pipe::{End, PipeEnd, wait};
 pub use queue::{Deliveries, Delivery, Messages, Queue};
-pub use sync::{Barrier, Event, Lock, RLock, Semaphore};
+pub use sync::{Barrier, Event, Lock, RLock, Semaphore, SemaphoreGuard};
 
 /// Returns the name of the process that runs this item, if the user gave it one.
 #[must_use]

@@ -1,7 +1,6 @@
 //! Values and arrays: numbers in shared memory.
 
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use crate::bindings::shared::wasmpool::shared::cells::{self, NumberType};
 use crate::bindings::shared::wasmpool::shared::numbers::{self, Numbers as AnyMany};
@@ -178,14 +177,14 @@ impl<T: Number> Value<T> {
         Ok(number.maximum(self.cell, 0)?)
     }
 
-    /// Stores `replacement` if the value is `expected`, in one step. Returns the value before as `Ok` if it was replaced, and as
-    /// `Err` if not. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
+    /// Stores `replacement` if the value is `expected`, in one step. Returns the value before: it was replaced if that is
+    /// `expected`. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
-    pub fn compare_exchange(&self, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
-        Ok(exchanged(expected, replacement.compare_exchange(self.cell, 0, expected)?))
+    pub fn compare_exchange(&self, expected: T, replacement: T) -> Result<T, Error> {
+        Ok(replacement.compare_exchange(self.cell, 0, expected)?)
     }
 
     /// Replaces the value by what `change` makes of it, in one step, and returns the new value. Where others change it
@@ -194,14 +193,15 @@ impl<T: Number> Value<T> {
     /// # Errors
     ///
     /// [`Error::Denied`] where it was granted `:ro`.
-    pub fn update(&self, mut change: impl FnMut(T) -> T) -> Result<T, Error> {
-        let mut before = self.load()?;
+    pub fn change(&self, mut change: impl FnMut(T) -> T) -> Result<T, Error> {
+        let mut expected = self.load()?;
         loop {
-            let after = change(before);
-            match self.compare_exchange(before, after)? {
-                Ok(_) => return Ok(after),
-                Err(other) => before = other,
+            let after = change(expected);
+            let before = self.compare_exchange(expected, after)?;
+            if before.is_same(expected) {
+                return Ok(after);
             }
+            expected = before;
         }
     }
 }
@@ -228,8 +228,8 @@ impl<T: Number> Array<T> {
 
     /// Returns the number of elements, which never changes.
     #[must_use]
-    pub fn len(&self) -> u32 {
-        self.array.length()
+    pub fn len(&self) -> usize {
+        self.array.length() as usize
     }
 
     /// Returns whether there are no elements.
@@ -283,24 +283,23 @@ impl<T: Number> Array<T> {
         Ok(number.maximum(self.cell, index)?)
     }
 
-    /// Stores `replacement` if the element is `expected`, in one step. Returns the element before as `Ok` if it was replaced, and
-    /// as `Err` if not. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
+    /// Stores `replacement` if the element is `expected`, in one step. Returns the element before: it was replaced if that is
+    /// `expected`. Floats are compared as numbers: -0.0 is 0.0, and any NaN is any other.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfRange`], [`Error::Denied`] where it was granted `:ro`.
-    pub fn compare_exchange(&self, index: u32, expected: T, replacement: T) -> Result<Result<T, T>, Error> {
-        Ok(exchanged(expected, replacement.compare_exchange(self.cell, index, expected)?))
+    pub fn compare_exchange(&self, index: u32, expected: T, replacement: T) -> Result<T, Error> {
+        Ok(replacement.compare_exchange(self.cell, index, expected)?)
     }
 
-    /// Returns the elements of a range. Each is of one instant; the range is not.
+    /// Returns `count` elements from `start` on. Each is of one instant; the range is not.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfRange`].
-    pub fn read(&self, range: Range<u32>) -> Result<Vec<T>, Error> {
-        let count = range.end.saturating_sub(range.start);
-        T::from_many(self.array.read(range.start, count)?).ok_or_else(another_type::<T>)
+    pub fn read(&self, start: u32, count: u32) -> Result<Vec<T>, Error> {
+        T::from_many(self.array.read(start, count)?).ok_or_else(another_type::<T>)
     }
 
     /// Returns all elements, as [`read`](Self::read) does.
@@ -309,7 +308,7 @@ impl<T: Number> Array<T> {
     ///
     /// [`Error::Lost`].
     pub fn to_vec(&self) -> Result<Vec<T>, Error> {
-        self.read(0..self.len())
+        self.read(0, self.array.length())
     }
 
     /// Sets the elements from `start` on.
@@ -326,20 +325,14 @@ fn another_type<T>() -> Error {
     Error::WrongKind(format!("its numbers are not of the type `{}`", std::any::type_name::<T>()))
 }
 
-fn exchanged<T: Number>(expected: T, before: T) -> Result<T, T> {
-    if expected.is_same(before) { Ok(before) } else { Err(before) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn floats_are_compared_as_the_objects_do_it() {
-        assert!(exchanged(f64::NAN, -f64::NAN).is_ok());
-        assert!(exchanged(0.0, -0.0).is_ok());
-        assert!(exchanged(0.0, f64::NAN).is_err());
-        assert_eq!(exchanged(1, 2), Err(2));
+        assert!(f64::NAN.is_same(-f64::NAN) && f32::NAN.is_same(-f32::NAN));
+        assert!(0.0.is_same(-0.0) && !0.0.is_same(f64::NAN) && !1.is_same(2));
     }
 
     #[test]

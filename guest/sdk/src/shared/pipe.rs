@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::shared::wasmpool::shared::pipes;
 
+use super::Error;
+use super::json::{self, Place};
 use super::timeout::nanoseconds;
-use super::{Error, json};
 
 /// An end of a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,21 +22,25 @@ pub enum End {
 
 /// An end of a pipe, which one participant holds (`--share NAME=pipe[:duplex]`). It is closed for good when its last
 /// handle is dropped, or when the item ends.
-pub struct PipeEnd(pipes::PipeEnd);
+pub struct PipeEnd {
+    end: pipes::PipeEnd,
+    /// Name of the pipe.
+    name: String,
+}
 
 impl PipeEnd {
     /// Opens an end of the pipe of this name; without `end`, the one that was granted.
     ///
     /// # Errors
     ///
-    /// [`Error::NotGranted`], [`Error::WrongKind`], [`Error::Denied`] if the other end was granted; [`Error::Closed`] if this
-    /// end was closed before.
+    /// [`Error::NotGranted`], [`Error::WrongKind`], [`Error::Denied`] if the other end was granted; [`Error::NotHolder`] if
+    /// another has this end; [`Error::Closed`] if it was closed before.
     pub fn open(name: &str, end: impl Into<Option<End>>) -> Result<Self, Error> {
         let end = end.into().map(|end| match end {
             End::First => pipes::End::First,
             End::Second => pipes::End::Second,
         });
-        Ok(Self(pipes::PipeEnd::open(name, end)?))
+        Ok(Self { end: pipes::PipeEnd::open(name, end)?, name: name.to_owned() })
     }
 
     /// Sends a message, of any length within the pipe's quota.
@@ -45,7 +50,7 @@ impl PipeEnd {
     /// [`Error::Full`] if there was no room before the timeout, [`Error::ClosedByPeer`], [`Error::NotWritable`],
     /// [`Error::Quota`].
     pub fn send(&self, message: impl AsRef<[u8]>, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        Ok(self.0.send(message.as_ref(), nanoseconds(timeout.into()))?)
+        Ok(self.end.send(message.as_ref(), nanoseconds(timeout.into()))?)
     }
 
     /// Sends a message as JSON.
@@ -58,7 +63,7 @@ impl PipeEnd {
         message: &(impl Serialize + ?Sized),
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(), Error> {
-        self.send(json::encode(message)?, timeout)
+        self.send(json::encode(Place::Message(&self.name), message)?, timeout)
     }
 
     /// Receives a message.
@@ -67,7 +72,7 @@ impl PipeEnd {
     ///
     /// [`Error::Timeout`], [`Error::Eof`] if the other end is closed and everything was received, [`Error::NotReadable`].
     pub fn recv(&self, timeout: impl Into<Option<Duration>>) -> Result<Vec<u8>, Error> {
-        Ok(self.0.recv(nanoseconds(timeout.into()))?)
+        Ok(self.end.recv(nanoseconds(timeout.into()))?)
     }
 
     /// Receives a message, decoded from JSON.
@@ -76,7 +81,7 @@ impl PipeEnd {
     ///
     /// Those of [`recv`](Self::recv), and [`Error::Json`]: then the message is gone.
     pub fn recv_json<T: DeserializeOwned>(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
-        json::decode(&self.recv(timeout)?)
+        json::decode(Place::Message(&self.name), &self.recv(timeout)?)
     }
 
     /// Receives a message of at most this many bytes.
@@ -85,7 +90,7 @@ impl PipeEnd {
     ///
     /// Those of [`recv`](Self::recv), and [`Error::TooLong`]: then the message stays.
     pub fn recv_at_most(&self, bytes: u64, timeout: impl Into<Option<Duration>>) -> Result<Vec<u8>, Error> {
-        Ok(self.0.recv_at_most(bytes, nanoseconds(timeout.into()))?)
+        Ok(self.end.recv_at_most(bytes, nanoseconds(timeout.into()))?)
     }
 
     /// Waits until [`recv`](Self::recv) would not wait: a message is there, or the other end is closed. Returns false at the
@@ -95,7 +100,7 @@ impl PipeEnd {
     ///
     /// [`Error::NotReadable`], [`Error::Lost`].
     pub fn poll(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, Error> {
-        Ok(self.0.poll(nanoseconds(timeout.into()))?)
+        Ok(self.end.poll(nanoseconds(timeout.into()))?)
     }
 }
 
@@ -105,7 +110,7 @@ impl PipeEnd {
 ///
 /// [`Error::NotReadable`], [`Error::Lost`].
 pub fn wait(ends: &[&PipeEnd], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>, Error> {
-    let ends: Vec<&pipes::PipeEnd> = ends.iter().map(|end| &end.0).collect();
+    let ends: Vec<&pipes::PipeEnd> = ends.iter().map(|end| &end.end).collect();
     let ready = pipes::wait(&ends, nanoseconds(timeout.into()))?;
     Ok(ready.into_iter().map(|index| index as usize).collect())
 }

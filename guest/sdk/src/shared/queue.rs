@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::shared::wasmpool::shared::queues;
 
+use super::Error;
+use super::json::{self, Place};
 use super::timeout::nanoseconds;
-use super::{Error, json};
 
 /// A queue of messages, first in, first out, from any number of producers to any number of consumers
 /// (`--share NAME=queue[:CAPACITY]`).
-pub struct Queue(queues::Queue);
+pub struct Queue {
+    queue: queues::Queue,
+    name: String,
+}
 
 impl Queue {
     /// Opens the queue of this name.
@@ -21,7 +25,7 @@ impl Queue {
     ///
     /// [`Error::NotGranted`], [`Error::WrongKind`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self(queues::Queue::open(name)?))
+        Ok(Self { queue: queues::Queue::open(name)?, name: name.to_owned() })
     }
 
     /// Appends a message. Once this returned, every `get` that starts later sees it.
@@ -31,7 +35,7 @@ impl Queue {
     /// [`Error::Full`] if there was no room before the timeout, [`Error::Closed`] once the queue is shut down,
     /// [`Error::Quota`] if the message is longer than the queue may ever hold.
     pub fn put(&self, message: impl AsRef<[u8]>, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        Ok(self.0.put(message.as_ref(), nanoseconds(timeout.into()))?)
+        Ok(self.queue.put(message.as_ref(), nanoseconds(timeout.into()))?)
     }
 
     /// Appends a message as JSON.
@@ -44,7 +48,7 @@ impl Queue {
         message: &(impl Serialize + ?Sized),
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(), Error> {
-        self.put(json::encode(message)?, timeout)
+        self.put(json::encode(Place::Message(&self.name), message)?, timeout)
     }
 
     /// Removes and returns the first message. It is gone even if the item ends without having used it;
@@ -54,7 +58,7 @@ impl Queue {
     ///
     /// [`Error::Empty`] if there was nothing before the timeout, [`Error::Closed`] once the queue is shut down and empty.
     pub fn get(&self, timeout: impl Into<Option<Duration>>) -> Result<Vec<u8>, Error> {
-        Ok(self.0.get(nanoseconds(timeout.into()))?)
+        Ok(self.queue.get(nanoseconds(timeout.into()))?)
     }
 
     /// Removes the first message, and returns it decoded from JSON.
@@ -63,7 +67,7 @@ impl Queue {
     ///
     /// Those of [`get`](Self::get), and [`Error::Json`]: then the message is gone.
     pub fn get_json<T: DeserializeOwned>(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
-        json::decode(&self.get(timeout)?)
+        json::decode(Place::Message(&self.name), &self.get(timeout)?)
     }
 
     /// Removes and returns up to `most` messages, and at least one: as many as are there.
@@ -72,7 +76,7 @@ impl Queue {
     ///
     /// Those of [`get`](Self::get).
     pub fn get_many(&self, most: u32, timeout: impl Into<Option<Duration>>) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.0.get_many(most, nanoseconds(timeout.into()))?)
+        Ok(self.queue.get_many(most, nanoseconds(timeout.into()))?)
     }
 
     /// Takes the first message, to be finished. If the item ends before that, the message is at the front of the queue again.
@@ -81,8 +85,8 @@ impl Queue {
     ///
     /// Those of [`get`](Self::get).
     pub fn take(&self, timeout: impl Into<Option<Duration>>) -> Result<Delivery<'_>, Error> {
-        let queues::Delivery { id, item, redelivered } = self.0.take(nanoseconds(timeout.into()))?;
-        Ok(Delivery { queue: Some(self), id, message: item, redelivered })
+        let queues::Delivery { id, item, redelivered } = self.queue.take(nanoseconds(timeout.into()))?;
+        Ok(Delivery { queue: self, is_finished: false, id, message: item, redelivered })
     }
 
     /// Returns an iterator that waits for each next message and removes it. It ends when the queue is shut down and empty.
@@ -102,7 +106,7 @@ impl Queue {
     ///
     /// [`Error::TooMany`] if all are done.
     pub fn task_done(&self) -> Result<(), Error> {
-        Ok(self.0.task_done()?)
+        Ok(self.queue.task_done()?)
     }
 
     /// Waits until every message that was put is done: called so by [`task_done`](Self::task_done), finished, or got by an item
@@ -112,7 +116,7 @@ impl Queue {
     ///
     /// [`Error::Denied`], [`Error::Lost`].
     pub fn join(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, Error> {
-        Ok(self.0.join(nanoseconds(timeout.into()))?)
+        Ok(self.queue.join(nanoseconds(timeout.into()))?)
     }
 
     /// Returns the number of messages that wait.
@@ -120,8 +124,8 @@ impl Queue {
     /// # Errors
     ///
     /// [`Error::Lost`].
-    pub fn len(&self) -> Result<u64, Error> {
-        Ok(self.0.size()?)
+    pub fn size(&self) -> Result<u64, Error> {
+        Ok(self.queue.size()?)
     }
 
     /// Returns whether no message waits. It may be out of date at once.
@@ -130,7 +134,7 @@ impl Queue {
     ///
     /// [`Error::Lost`].
     pub fn is_empty(&self) -> Result<bool, Error> {
-        Ok(self.0.empty()?)
+        Ok(self.queue.empty()?)
     }
 
     /// Returns whether there is no room. It may be out of date at once.
@@ -139,25 +143,17 @@ impl Queue {
     ///
     /// [`Error::Lost`].
     pub fn is_full(&self) -> Result<bool, Error> {
-        Ok(self.0.full()?)
+        Ok(self.queue.full()?)
     }
 
-    /// Ends the queue: every `put` is refused as [`Error::Closed`], and every `get` once the queue is empty.
+    /// Ends the queue: every `put` is refused as [`Error::Closed`], and every `get` once the queue is empty. Immediately: what waits
+    /// in it is thrown away.
     ///
     /// # Errors
     ///
     /// [`Error::Denied`], [`Error::Lost`].
-    pub fn shutdown(&self) -> Result<(), Error> {
-        Ok(self.0.shutdown(false)?)
-    }
-
-    /// Ends the queue as [`shutdown`](Self::shutdown) does, and throws away what waits in it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Denied`], [`Error::Lost`].
-    pub fn shutdown_now(&self) -> Result<(), Error> {
-        Ok(self.0.shutdown(true)?)
+    pub fn shutdown(&self, immediately: bool) -> Result<(), Error> {
+        Ok(self.queue.shutdown(immediately)?)
     }
 }
 
@@ -166,8 +162,8 @@ impl Queue {
 /// One that is dropped unfinished returns to the front of its queue, where the next taker finds it redelivered.
 #[must_use = "a delivery that is not finished returns to its queue"]
 pub struct Delivery<'a> {
-    /// None once it is finished.
-    queue: Option<&'a Queue>,
+    queue: &'a Queue,
+    is_finished: bool,
     id: u64,
     message: Vec<u8>,
     redelivered: bool,
@@ -186,7 +182,7 @@ impl Delivery<'_> {
     ///
     /// [`Error::Json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        json::decode(&self.message)
+        json::decode(Place::Message(&self.queue.name), &self.message)
     }
 
     /// Returns whether somebody took it before and ended without finishing it.
@@ -201,18 +197,17 @@ impl Delivery<'_> {
     ///
     /// [`Error::Lost`].
     pub fn finish(mut self) -> Result<Vec<u8>, Error> {
-        if let Some(queue) = self.queue.take() {
-            queue.0.finish(self.id)?;
-        }
+        self.is_finished = true;
+        self.queue.queue.finish(self.id)?;
         Ok(std::mem::take(&mut self.message))
     }
 }
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        if let Some(queue) = self.queue {
+        if !self.is_finished {
             // If the objects are lost, there is no queue that it could return to.
-            let _ = queue.0.give_back(self.id);
+            let _ = self.queue.queue.give_back(self.id);
         }
     }
 }

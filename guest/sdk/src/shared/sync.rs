@@ -30,15 +30,6 @@ impl Lock {
         Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)
     }
 
-    /// Releases the lock where its guard was [kept](Guard::keep).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotHeld`], [`Error::NotHolder`].
-    pub fn release(&self) -> Result<(), Error> {
-        Ok(self.0.release()?)
-    }
-
     /// Returns whether anybody holds it. It may be out of date at once.
     ///
     /// # Errors
@@ -51,7 +42,7 @@ impl Lock {
 
 impl Held for Lock {
     fn release(&self) -> Result<(), Error> {
-        Lock::release(self)
+        Ok(self.0.release()?)
     }
 }
 
@@ -77,15 +68,6 @@ impl RLock {
         Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)
     }
 
-    /// Releases the lock once, where a guard was [kept](Guard::keep).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotHeld`], [`Error::NotHolder`].
-    pub fn release(&self) -> Result<(), Error> {
-        Ok(self.0.release()?)
-    }
-
     /// Returns whether anybody holds it. It may be out of date at once.
     ///
     /// # Errors
@@ -98,7 +80,7 @@ impl RLock {
 
 impl Held for RLock {
     fn release(&self) -> Result<(), Error> {
-        RLock::release(self)
+        Ok(self.0.release()?)
     }
 }
 
@@ -120,11 +102,11 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Error::Timeout`], [`Error::Lost`].
-    pub fn acquire(&self, timeout: impl Into<Option<Duration>>) -> Result<Guard<'_>, Error> {
-        Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)
+    pub fn acquire(&self, timeout: impl Into<Option<Duration>>) -> Result<SemaphoreGuard<'_>, Error> {
+        Ok(SemaphoreGuard(Guard::new(self, self.0.acquire(nanoseconds(timeout.into()))?)?))
     }
 
-    /// Gives a slot back: one whose guard was [kept](Guard::keep), or else one that another item holds, or else a new one. A new
+    /// Gives a slot back: one whose guard was [kept](SemaphoreGuard::keep), or else one that another item holds, or else a new one. A new
     /// one is a signal, which is gone when the item that acquires it has ended well.
     ///
     /// # Errors
@@ -139,7 +121,7 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Error::Lost`].
-    pub fn slots(&self) -> Result<u64, Error> {
+    pub fn value(&self) -> Result<u64, Error> {
         Ok(self.0.slots()?)
     }
 }
@@ -147,6 +129,32 @@ impl Semaphore {
 impl Held for Semaphore {
     fn release(&self) -> Result<(), Error> {
         Semaphore::release(self)
+    }
+}
+
+/// A slot of a semaphore, which is given back when this is dropped.
+#[must_use = "dropping this gives the slot back"]
+pub struct SemaphoreGuard<'a>(Guard<'a>);
+
+impl SemaphoreGuard<'_> {
+    /// Returns the name of a holder that ended without giving its slot back, if that slot is this one. This is told once.
+    #[must_use]
+    pub fn abandoned(&self) -> Option<&str> {
+        self.0.abandoned()
+    }
+
+    /// Gives the slot back now, and returns what stood in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooMany`] if it was given back otherwise, of a bounded semaphore; [`Error::Lost`].
+    pub fn release(self) -> Result<(), Error> {
+        self.0.release()
+    }
+
+    /// Keeps the slot until a [`release`](Semaphore::release) gives it back, or until the item ends.
+    pub fn keep(self) {
+        self.0.keep();
     }
 }
 
@@ -218,7 +226,8 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`], and [`Error::Invalid`] if there are more parties than can run at once.
+    /// [`Error::Timeout`] for the party whose time is over, [`Error::Broken`] for the others, and [`Error::Invalid`] if there are
+    /// more parties than can run at once.
     pub fn wait(&self, timeout: impl Into<Option<Duration>>) -> Result<u32, Error> {
         Ok(self.0.wait(nanoseconds(timeout.into()))?)
     }

@@ -1,18 +1,20 @@
 //! Reads a manifest or a policy, and reports what is wrong with it on one line.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::ManifestError;
+use crate::cli::meant::{did_you_mean, nearest};
 use crate::cli::share::SharedObject;
 use crate::cli::units::{self, ParseUnitError};
+use wasmpool_core::share::is_in_names;
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 
@@ -39,8 +41,8 @@ pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
 /// and repeats keys with their line breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    #[error("{place}unknown key {}, expected {known}", QuotedName::of(.key))]
-    UnknownKey { place: String, key: String, known: String },
+    #[error("{place}unknown key {}{hint}", QuotedName::of(.key))]
+    UnknownKey { place: String, key: String, hint: String },
     #[error("{place}{}", ForeignText::of(.message).at_most(LONGEST_MESSAGE))]
     Other { place: String, message: String },
 }
@@ -52,26 +54,66 @@ pub fn text<T: DeserializeOwned>(text: &str) -> Result<T, ContentError> {
         // The unknown key comes first; only known keys follow it.
         let key = e.message().strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "));
         match key {
-            Some((key, known)) => ContentError::UnknownKey { place, key: key.to_owned(), known: known.to_owned() },
+            Some((key, known)) => ContentError::UnknownKey { place, key: key.to_owned(), hint: hint(key, known) },
             None => ContentError::Other { place, message: in_plain_words(e.message()) },
         }
     })
 }
 
-/// Returns the parser's message with what was expected in words of a file rather than of its types.
+/// Returns what was probably meant by a key that a table does not have. `known` are those that it has, in the parser's words.
+fn hint(key: &str, known: &str) -> String {
+    let names = || known.split('`').skip(1).step_by(2);
+    let has = |name: &str| names().any(|known| known == name);
+    match key {
+        "timeout" | "memory" | "fuel" | "max-output" if has("limits") => "; it belongs in `limits`".to_owned(),
+        "env" | "dir" | "scratch" | "allow-net" | "share" if has("grants") => "; it belongs in `grants`".to_owned(),
+        "share" if has("allow-net") => "; it belongs in the process itself, beside `grants`".to_owned(),
+        _ => match nearest(key, names()) {
+            Some(meant) => did_you_mean(Some(meant)),
+            None => format!(", expected {known}"),
+        },
+    }
+}
+
+/// Returns the parser's message in words of a file rather than of its types.
 fn in_plain_words(message: &str) -> String {
+    if let Some(key) = message.strip_prefix("missing field ") {
+        return format!("the key {key} is missing");
+    }
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return message.to_owned();
     };
+    if let Some(value) = found.strip_prefix("unknown variant ") {
+        let hint = nearest(value.trim_matches('`'), expected.split('`').skip(1).step_by(2));
+        return match hint {
+            Some(meant) => format!("it cannot be {value}{}", did_you_mean(Some(meant))),
+            None => format!("it cannot be {value}; it is {expected}"),
+        };
+    }
     let expected = match expected {
+        "a string" => "a text, in quotes",
         "a sequence" => "a list, in brackets",
         "a map" => "a table",
+        "path string" => "a path, in quotes",
+        "a boolean" => "true or false",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, and not too large",
         "i32" | "i64" => "a whole number that is not too large",
         _ if expected.starts_with("struct ") => "a table",
         other => other,
     };
-    format!("{found}, expected {expected}")
+    let value = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: "));
+    let value = value.map(|value| match value.split_once(' ') {
+        _ if value == "sequence" => "a list".to_owned(),
+        _ if value == "map" => "a table".to_owned(),
+        Some(("integer" | "boolean", value)) => value.to_owned(),
+        Some(("string", value)) => format!("the text {value}"),
+        Some(("floating", value)) => value.trim_start_matches("point ").to_owned(),
+        _ => value.to_owned(),
+    });
+    match value {
+        Some(value) => format!("it is {value}, and has to be {expected}"),
+        None => format!("{found}, expected {expected}"),
+    }
 }
 
 /// Returns the position of the text after `before`, and the key whose value stands there.
@@ -79,8 +121,25 @@ fn place_behind(before: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let begun = before.rsplit('\n').next().unwrap_or_default();
     let column = begun.chars().count() + 1;
-    let key = begun.split_once('=').map(|(key, _)| format!(", {}", QuotedName::of(key.trim()))).unwrap_or_default();
+    let key = key_of(begun).map(|key| format!(", {}", QuotedName::of(&key))).unwrap_or_default();
     format!("line {line}, column {column}{key}: ")
+}
+
+/// Returns the key whose value a line has begun with: with those of the tables in braces that it is in, as far as that is
+/// plain.
+fn key_of(begun: &str) -> Option<String> {
+    let (first, rest) = begun.split_once('=')?;
+    let is_plain = |key: &&str| !key.is_empty() && key.chars().all(is_in_names);
+    let inner: Option<Vec<&str>> = rest
+        .split('{')
+        .skip(1)
+        .map(|table| {
+            let (before, _) = table.rsplit_once('=')?;
+            before.rsplit(',').next().map(str::trim).filter(is_plain)
+        })
+        .collect();
+    let keys = std::iter::once(first.trim()).chain(inner.unwrap_or_default());
+    Some(keys.collect::<Vec<_>>().join("."))
 }
 
 /// The reason why a plugin cannot ask for something in these words.
@@ -105,12 +164,31 @@ enum RequestError {
     TooLong,
 }
 
-/// Reads a value as the command line reads it.
+/// Reads a value as the command line reads it. `expected` says what is wanted where there is no text.
 fn one<'de, D: Deserializer<'de>, T, E: Display>(
     from: D,
+    expected: &'static str,
     read: fn(&str) -> Result<T, E>,
 ) -> Result<Option<T>, D::Error> {
-    read(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+    from.deserialize_str(OneText { expected, read }).map(Some)
+}
+
+/// Reads a text.
+struct OneText<T, E> {
+    expected: &'static str,
+    read: fn(&str) -> Result<T, E>,
+}
+
+impl<T, E: Display> Visitor<'_> for OneText<T, E> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<T, F> {
+        (self.read)(text).map_err(F::custom)
+    }
 }
 
 /// Reads a list of values as the command line reads each.
@@ -123,15 +201,15 @@ fn many<'de, D: Deserializer<'de>, T, E: Display>(from: D, read: fn(&str) -> Res
 }
 
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    one(from, units::duration)
+    one(from, "a text such as \"10s\"", units::duration)
 }
 
 pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    one(from, units::size)
+    one(from, "a text such as \"64MiB\"", units::size)
 }
 
 pub fn scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    one(from, units::scratch)
+    one(from, "a text such as \"/tmp\"", units::scratch)
 }
 
 pub fn peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>, D::Error> {
@@ -172,7 +250,7 @@ pub fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Stri
 }
 
 pub fn asked_scratch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    one(from, |name| path(&units::scratch(name)?))
+    one(from, "a text such as \"/tmp\"", |name| path(&units::scratch(name)?))
 }
 
 pub fn asked_peers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PeerGrant>, D::Error> {
@@ -247,6 +325,33 @@ mod tests {
             assert!(!error.contains(char::is_control) && error.contains("line "), "{error:?}");
         }
         assert!(refusal(&format!("{} = 1", "k".repeat(5000))).len() < 1000);
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_told() {
+        for (text, wanted) in [
+            ("wasm = 'x'\nfuntion = 'f'", "line 2, column 1: unknown key `funtion`; did you mean `function`?"),
+            ("wasm = 'x'\ntimeout = '1s'", "line 2, column 1: unknown key `timeout`; it belongs in `limits`"),
+            ("wasm = 'x'\nenv = ['A']", "line 2, column 1: unknown key `env`; it belongs in `grants`"),
+            ("wasm = 'x'\ncolour = 1", "unknown key `colour`, expected one of `wasm`, `function`, `limits`, `grants`"),
+            ("wasm = 'x'\nlimits = { timout = '1s' }", "unknown key `timout`; did you mean `timeout`?"),
+            (
+                "wasm = 'x'\nlimits = { memory = '1MiB', timeout = 10 }",
+                "line 2, column 38, `limits.timeout`: it is `10`, and has to be a text such as \"10s\"",
+            ),
+            (
+                "wasm = 'x'\n[limits]\nmemory = 10",
+                "line 3, column 10, `memory`: it is `10`, and has to be a text such as \"64MiB\"",
+            ),
+            ("wasm = 'x'\nlimits = 3", "line 2, column 10, `limits`: it is `3`, and has to be a table"),
+            ("wasm = [1]", "line 1, column 8, `wasm`: it is a list, and has to be a path, in quotes"),
+            ("wasm = 'x'\nfunction = true", "it is `true`, and has to be a text, in quotes"),
+            ("wasm = 'x'\n[limits]\nfuel = 'much'", "it is the text \"much\", and has to be a whole number"),
+            ("function = 'f'", "the key `wasm` is missing"),
+        ] {
+            let error = refusal(text);
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn may(form: &ObjectForm, rights: ObjectRights) -> String {
         _ if first.is_empty() => "may use it".to_owned(),
         "" => match second {
             "rw" => "may read and write".to_owned(),
+            "second" => "may use it for first and second, so it has to say which end it opens".to_owned(),
             _ => format!("may use it for {first} and {second}"),
         },
         "ro" => "may read".to_owned(),
@@ -110,10 +111,12 @@ fn process(plan: &Plan, process: &PlannedProcess, spec: &ProcessSpec, out: &mut 
         let _ = writeln!(out, "  is read by {}", name_of(reader));
     }
     let time = |time: Duration| humantime::format_duration(time).to_string();
-    let timeout = spec.timeout().map_or_else(|| "no limit of time".to_owned(), time);
+    let timeout = spec
+        .timeout()
+        .map_or_else(|| "no limit of time, and at most ".to_owned(), |t| format!("at most {} of time, ", time(t)));
     let fuel = spec.limits.fuel.map_or_else(String::new, |fuel| format!(", {fuel} instructions"));
     let memory = bytes_said(spec.limits.memory);
-    let _ = writeln!(out, "  has {timeout}, {memory} of memory{fuel}");
+    let _ = writeln!(out, "  has {timeout}{memory} of memory{fuel}");
     for granted in granted(&spec.grants) {
         let _ = writeln!(out, "  reaches {granted}");
     }

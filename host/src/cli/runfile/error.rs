@@ -1,6 +1,7 @@
 //! What is wrong with the file of a run.
 
 use super::plan::MOST_PROCESSES;
+use crate::cli::meant::did_you_mean;
 use crate::cli::share::ParseShareError;
 use crate::cli::units::ParseUnitError;
 use wasmpool_core::share::MOST_OBJECTS;
@@ -45,10 +46,15 @@ pub enum PlanError {
     #[error("process {}: `{key}` is for a command: add `command = [ARGUMENTS]`", QuotedName::of(.name))]
     OfCommand { name: String, key: &'static str },
     #[error(
-        "process {}: there is no process {} to start after; it has to be NAME or NAME:ended",
-        QuotedName::of(.name), QuotedName::of(.other)
+        "process {}: there is no process {} to start after{}",
+        QuotedName::of(.name), QuotedName::of(.other), or(.similar, "; it has to be NAME or NAME:ended")
     )]
-    After { name: String, other: String },
+    After { name: String, other: String, similar: Option<String> },
+    #[error(
+        "process {}: it can start after `{other}`, once that has started, or after `{other}:ended`, and not after {}",
+        QuotedName::of(.name), QuotedName::of(&format!("{other}:{what}"))
+    )]
+    AfterWhat { name: String, other: String, what: String },
     #[error(
         "process {} starts after {} has ended, which is a daemon and ends last: wait for its start, or for another",
         QuotedName::of(.name), QuotedName::of(.other)
@@ -88,10 +94,10 @@ pub enum PlanError {
     )]
     Descriptors { count: u32, needed: u64, left: u64 },
     #[error(
-        "process {}: there is no shared object {}: name it in [share]",
-        QuotedName::of(.name), QuotedName::of(.object)
+        "process {}: there is no shared object {}{}",
+        QuotedName::of(.name), QuotedName::of(.object), or(.similar, ": name it in [share]")
     )]
-    Share { name: String, object: String },
+    Share { name: String, object: String, similar: Option<String> },
     #[error(
         "process {}: the shared object {} stands there twice: name it once, with one right, or without any to have all",
         QuotedName::of(.name), QuotedName::of(.object)
@@ -107,8 +113,6 @@ pub enum PlanError {
         QuotedName::of(.name), QuotedName::of(.text)
     )]
     NoRight { name: String, text: String },
-    #[error("process {}: [grants] has no `share` here: use `share` of the process", QuotedName::of(.name))]
-    ShareOfGrants { name: String },
     #[error(
         "the {end} end of the pipe {} belongs to one process: give `:first` to one of `count = 1` and `:second` to \
          another, or use a queue",
@@ -120,8 +124,11 @@ pub enum PlanError {
         QuotedName::of(.name), QuotedName::of(.pipe)
     )]
     RestartedEnd { name: String, pipe: String },
-    #[error("process {}: there is no process {} to read from", QuotedName::of(.name), QuotedName::of(.other))]
-    Stdin { name: String, other: String },
+    #[error(
+        "process {}: there is no process {} to read from{}",
+        QuotedName::of(.name), QuotedName::of(.other), did_you_mean(.similar.as_deref())
+    )]
+    Stdin { name: String, other: String, similar: Option<String> },
     #[error(
         "process {} cannot read from {}, which is a function: only a command has a standard output to read",
         QuotedName::of(.name), QuotedName::of(.other)
@@ -155,6 +162,14 @@ pub enum PlanError {
 fn rights_said((first, second): (&str, &str)) -> String {
     match first {
         "" => "it has none, so leave it out".to_owned(),
-        _ => format!("there are {first} and {second}"),
+        _ => format!("there are {first} and {second}, of which it names one, or none to have both"),
+    }
+}
+
+/// Returns which name was probably meant, or else what to do.
+fn or(similar: &Option<String>, otherwise: &str) -> String {
+    match similar {
+        Some(similar) => did_you_mean(Some(similar)),
+        None => otherwise.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::cli::manifest::{FileLimits, PolicyGrants};
+use crate::cli::manifest::{FileLimits, ProcessGrants};
 
 /// Objects and processes, by their names.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,7 +46,7 @@ pub struct ProcessEntry {
     pub restarts: Option<u32>,
     #[serde(default)]
     pub daemon: bool,
-    /// Each `NAME`, or `NAME:ended`.
+    /// Each `NAME`, `NAME:started` or `NAME:ended`.
     #[serde(default)]
     pub after: Vec<String>,
     /// Each `NAME`, or `NAME:RIGHT`.
@@ -55,7 +55,7 @@ pub struct ProcessEntry {
     #[serde(default)]
     pub limits: FileLimits,
     #[serde(default)]
-    pub grants: PolicyGrants,
+    pub grants: ProcessGrants,
 }
 
 /// When a process is started again.

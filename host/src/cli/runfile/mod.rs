@@ -43,7 +43,6 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
     let mut plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
     check_objects(&plan, args).map_err(|why| of_file(&why))?;
     let specs = specs(&plan, args).map_err(|problem| match problem {
-        ProcessError::Plan(why) => of_file(&why),
         ProcessError::Usage { name, source } => Stop::from(format!("process {name}: {}", with_sources(&source))),
         ProcessError::NoTask { name, task } => Stop::from(format!("process {name}: there is no task {task}")),
     })?;
@@ -97,7 +96,6 @@ fn check_descriptors(plan: &Plan) -> Result<(), PlanError> {
 
 /// What is wrong with one process.
 enum ProcessError {
-    Plan(PlanError),
     Usage { name: String, source: resolve::UsageError },
     NoTask { name: String, task: String },
 }
@@ -110,9 +108,6 @@ fn specs(plan: &Plan, args: &RunFileArgs) -> Result<Vec<ProcessSpec>, ProcessErr
     for process in &plan.processes {
         let name = || process.name.clone();
         let mut grants = process.grants.of_source(&source, folder);
-        if !grants.shares.is_empty() {
-            return Err(ProcessError::Plan(PlanError::ShareOfGrants { name: name() }));
-        }
         let shared = process.rights.iter().filter_map(|(place, rights)| {
             let object = plan.objects.get(*place)?;
             Some(Sourced::new(SharedObject { spec: object.spec.clone(), rights: *rights }, source.clone()))

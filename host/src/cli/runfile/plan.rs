@@ -8,6 +8,7 @@ use super::circles;
 use super::error::PlanError;
 use super::file::{ProcessEntry, Restart, RunFile};
 use crate::cli::manifest::{FileLimits, PolicyGrants};
+use crate::cli::meant::nearest;
 use crate::cli::share::{self, SharedObject};
 use crate::cli::units;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectForm, ObjectQuota, ObjectRights, ObjectSpec};
@@ -218,6 +219,7 @@ fn process(
 ) -> Result<PlannedProcess, PlanError> {
     share::check_name(&name).map_err(|_| PlanError::Name { name: name.clone() })?;
     let of = |name: &str| names.iter().position(|other| other == name);
+    let similar = |name: &str| nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
     let work = work(&name, &entry)?;
     let count = entry.count.unwrap_or(1);
     if count == 0 || count > MOST_PROCESSES {
@@ -233,17 +235,22 @@ fn process(
     };
     let mut after = Vec::new();
     for text in &entry.after {
-        let (other, until) = match text.strip_suffix(":ended") {
-            Some(other) => (other, Until::Ended),
-            None => (text.strip_suffix(":started").unwrap_or(text), Until::Started),
+        let (other, what) = text.rsplit_once(':').unwrap_or((text, "started"));
+        let unknown = || PlanError::After { name: name.clone(), other: other.to_owned(), similar: similar(other) };
+        let process = of(other).ok_or_else(unknown)?;
+        let until = match what {
+            "started" => Until::Started,
+            "ended" => Until::Ended,
+            _ => {
+                let (other, what) = (other.to_owned(), what.to_owned());
+                return Err(PlanError::AfterWhat { name, other, what });
+            }
         };
-        let unknown = || PlanError::After { name: name.clone(), other: text.clone() };
-        after.push(After { process: of(other).ok_or_else(unknown)?, until });
+        after.push(After { process, until });
     }
-    let stdin = match &entry.stdin {
-        Some(other) => Some(of(other).ok_or_else(|| PlanError::Stdin { name: name.clone(), other: other.clone() })?),
-        None => None,
-    };
+    let unknown =
+        |other: &String| PlanError::Stdin { name: name.clone(), other: other.clone(), similar: similar(other) };
+    let stdin = entry.stdin.as_ref().map(|other| of(other).ok_or_else(|| unknown(other))).transpose()?;
     let rights = rights(&name, &entry.share, objects)?;
     Ok(PlannedProcess {
         task: folder.join(&entry.task),
@@ -258,7 +265,7 @@ fn process(
         stdout: None,
         rights,
         limits: entry.limits,
-        grants: entry.grants,
+        grants: entry.grants.into(),
     })
 }
 
@@ -305,7 +312,10 @@ fn rights(name: &str, said: &[String], objects: &[SharedObject]) -> Result<Vec<(
     for text in said {
         let (object, word) = text.split_once(':').map_or((&**text, None), |(object, word)| (object, Some(word)));
         let found = objects.iter().position(|one| one.spec.name == object);
-        let unknown = || PlanError::Share { name: name.to_owned(), object: object.to_owned() };
+        let unknown = || {
+            let similar = nearest(object, objects.iter().map(|one| &*one.spec.name)).map(str::to_owned);
+            PlanError::Share { name: name.to_owned(), object: object.to_owned(), similar }
+        };
         let place = found.ok_or_else(unknown)?;
         let form = &objects[place].spec.form;
         let asked = match word {

@@ -143,7 +143,7 @@ fn what_an_object_cannot_be_filled_with_is_an_error_that_names_it() {
     ];
     let place = Place::new();
     for (text, says) in [
-        ("", &["not an object of JSON"][..]),
+        ("", &["it is empty, and not an object of JSON"][..]),
         ("[]", &["not an object of JSON"]),
         ("{\"jobs\": [\"a\"]", &["not an object of JSON"]),
         ("{\"nope\": 1}", &["no shared object `nope`", "--share"]),
@@ -152,13 +152,13 @@ fn what_an_object_cannot_be_filled_with_is_an_error_that_names_it() {
         ("{\"jobs\": [1]}", &["`jobs`", "element 0", "text"]),
         ("{\"jobs\": [\"a\",\"b\",\"c\"]}", &["`jobs`", "capacity of 2"]),
         ("{\"jobs\": [{\"base64\":\"!\"}]}", &["`jobs`", "base64"]),
-        ("{\"total\": 256}", &["`total`", "u8"]),
+        ("{\"total\": 256}", &["`total`", "256", "u8"]),
         ("{\"total\": -1}", &["`total`", "u8"]),
         ("{\"total\": 1.5}", &["`total`", "u8"]),
         ("{\"total\": \"1\"}", &["`total`", "u8"]),
         ("{\"total\": [1]}", &["`total`"]),
         ("{\"hist\": [1]}", &["`hist`", "2"]),
-        ("{\"hist\": [1, 40000]}", &["`hist`", "element 1", "s16"]),
+        ("{\"hist\": [1, 40000]}", &["`hist`", "element 1", "40000", "s16"]),
         ("{\"hist\": 1}", &["`hist`", "2"]),
         ("{\"seen\": {\"a\":\"1\",\"b\":\"2\"}}", &["`seen`", ":entries=2"]),
         ("{\"seen\": [\"a\"]}", &["`seen`"]),

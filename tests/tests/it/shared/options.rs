@@ -43,6 +43,11 @@ fn what_is_no_object_is_wrong_use_that_says_what_is() {
         ("jobs=", "queue, pipe, value"),
         ("=queue", "needs a name"),
         ("jobs=stack", "`stack` is no kind"),
+        ("jobs=que", "(did you mean queue?)"),
+        ("jobs=JoinableQueue", "(did you mean queue?)"),
+        ("jobs=queue:put:get", "one right, `:get` or `:put`, or with neither"),
+        ("total=value:s64:5", "--share-in FILE with {\"total\": 5} in it"),
+        ("total=value:s64=5", "--share-in FILE with {\"total\": 5} in it"),
         ("total=value", "value:TYPE"),
         ("total=value:int", "s8, u8"),
         ("meet=barrier:0", "one party"),
@@ -52,6 +57,25 @@ fn what_is_no_object_is_wrong_use_that_says_what_is() {
     ] {
         refused(in_turn(&[text], &["name"]), &["--share", says]);
     }
+}
+
+#[test]
+fn the_long_help_says_all_that_an_object_can_be() {
+    let help = wasmpool().args(["map", "--help"]).run().exits(0);
+    for said in [
+        "queue[:CAPACITY]",
+        ":put or :get",
+        "pipe[:duplex]",
+        "array:TYPE:LENGTH",
+        "semaphore:SLOTS[:bounded]",
+        "s8 u8 s16",
+        ":entries=N",
+        ":bytes=SIZE",
+    ] {
+        assert!(help.text().contains(said), "{said} is not in:\n{}", help.text());
+    }
+    let short = wasmpool().args(["map", "-h"]).run().exits(0);
+    assert!(!short.text().contains(":bounded") && short.text().contains("jobs=queue:100"), "{}", short.text());
 }
 
 #[test]

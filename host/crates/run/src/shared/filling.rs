@@ -23,6 +23,9 @@ use wasmpool_objects::contents::{self, Contents, ContentsError, json};
 /// Numbers of an array that are read at once.
 const PIECE: usize = 4096;
 
+/// Maximum characters of a value in a message.
+const LONGEST_SHOWN: usize = 60;
+
 /// What objects are filled with, by their numbers.
 #[derive(Clone, Debug, Default)]
 pub struct SharedContents {
@@ -48,6 +51,9 @@ impl SharedContents {
         let read = Members(specs).deserialize(&mut from).and_then(|read| from.end().map(|()| read));
         read.map_err(|e| match e.classify() {
             Category::Io => Error::Shared(std::io::Error::from(e).to_string()),
+            Category::Eof if (e.line(), e.column()) <= (1, 0) => {
+                Error::Shared("it is empty, and not an object of JSON: without a member it is {}".to_owned())
+            }
             _ => Error::Shared(format!("the contents of shared objects are not an object of JSON: {e}")),
         })?
     }
@@ -171,7 +177,8 @@ impl Member<'_> {
             let place = if is_array { format!("element {} of ", first + index) } else { String::new() };
             let of = format!("{of:?}").to_lowercase();
             let name = QuotedName::of(&self.0.name);
-            Error::Shared(format!("{place}the object {name} cannot be filled with that: its type is {of}"))
+            let found = values.get(index).map(shown).unwrap_or_default();
+            Error::Shared(format!("{place}the object {name} cannot be filled with {found}: its type is {of}"))
         })
     }
 
@@ -314,6 +321,15 @@ impl<'de> Visitor<'de> for ElementVisitor {
 
     fn visit_unit<E>(self) -> Result<Element, E> {
         Ok(Element(Value::Null))
+    }
+}
+
+/// Returns a value that is no number of a type, to be shown. Of one with parts, they are not known here.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => ForeignText::of(&other.to_string()).at_most(LONGEST_SHOWN).to_string(),
     }
 }
 
