@@ -630,7 +630,7 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     }
     let pre = linker.instantiate_pre(&module)?;
     let exports = exports::of_module(&module);
-    let restore = |name: &str| if is_restored(call) { RestoreWay::of_core(&meta.renewal, name) } else { None };
+    let restore = |name: &str| if is_restored(call) { RestoreWay::of_core(&meta.renewal, Some(name)) } else { None };
     if call.command.is_some() {
         let function = exports::command(&exports)?.name.clone();
         let restore = restore(&function);

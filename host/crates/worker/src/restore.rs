@@ -116,12 +116,13 @@ impl RestoreWay {
         Some(RestoreWay { globals, memories, handles, look, words: words.clone() })
     }
 
-    /// Returns the way for a core module of which the function with this name is called. `None` if it cannot be restored.
-    pub fn of_core(renewal: &Renewal, export: &str) -> Option<RestoreWay> {
+    /// Returns the way for a core module of which the function with this name is called, if only one is. `None` if it cannot be restored.
+    pub fn of_core(renewal: &Renewal, export: Option<&str>) -> Option<RestoreWay> {
         let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
             return None;
         };
-        let globals = if *globals > 0 && !keeping.contains(export) { GlobalsWay::Core } else { GlobalsWay::None };
+        let keeps = export.is_some_and(|export| keeping.contains(export));
+        let globals = if *globals > 0 && !keeps { GlobalsWay::Core } else { GlobalsWay::None };
         let memories = MemoriesWay::Core(*memories);
         Some(RestoreWay { globals, memories, handles: None, look: Vec::new(), words: words.clone() })
     }

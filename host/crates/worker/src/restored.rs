@@ -129,7 +129,7 @@ impl RestoringCheck {
         }
         let other = || wasmtime::Error::msg("it cannot be restored");
         let map = restore::page_map()?;
-        let way = RestoreWay::of_core(renewal, kept.map_or("", String::as_str)).ok_or_else(other)?;
+        let way = RestoreWay::of_core(renewal, kept.map(String::as_str)).ok_or_else(other)?;
         let mut restorer = Restorer::new(map, way, 0);
         let mut unused = subject.make(None)?;
         let mut live: Option<Made> = None;
