@@ -556,7 +556,10 @@ fn nothing_runs_if_one_of_the_calls_is_wrong() {
             "task = 'minus.wat'\nfunction = 'minis'\n".to_owned(),
             &["process b: ", "`minis`", "did you mean `minus`?"][..],
         ),
-        ("task = 'minus.wat'\ncommand = []\n".to_owned(), &["process b: ", "not a WASI command"]),
+        (
+            "task = 'minus.wat'\ncommand = []\n".to_owned(),
+            &["process b: ", "not a WASI command", "`function = \"NAME\"` in the file of a run"],
+        ),
         ("task = 'spin.wat'\nargs = [1, 2]\n".to_owned(), &["process b: ", "takes 1 argument, and 2 are given"]),
         (format!("{calls}args = []\n"), &["process b: ", "takes 2 arguments, and none is given"]),
         (format!("{calls}args = [1, 2, 3]\n"), &["takes 2 arguments, and 3 are given"]),

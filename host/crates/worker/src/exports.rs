@@ -253,7 +253,9 @@ fn exported(others: &str) -> String {
 fn called(others: &str) -> String {
     match others {
         "" => String::new(),
-        others => format!("; wasmpool map calls its functions:\n{others}"),
+        others => format!(
+            "; its functions are called by wasmpool map, or by `function = \"NAME\"` in the file of a run:\n{others}"
+        ),
     }
 }
 
