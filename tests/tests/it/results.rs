@@ -216,7 +216,16 @@ fn a_begun_result_that_the_run_reads_is_not_removed() {
     fs::write(&list, format!("{}\n", left.display())).expect("written");
     for (run, what) in [
         (exec(&results).arg(&left), "is also an input"),
-        (exec(&results).args(["--input-format", "files"]).arg(&list), "is also an item"),
+        (
+            wasmpool()
+                .arg("exec")
+                .task(&writes())
+                .arg("--results")
+                .arg(&results)
+                .arg("--input-format=files")
+                .arg(&list),
+            "is also an item",
+        ),
     ] {
         let output = run.run().exits(2);
         assert!(output.stderr.contains(what) && output.stderr.contains("--results"), "{}", output.stderr);

@@ -417,6 +417,7 @@ fn what_the_objects_hold_takes_no_other_file_of_the_run_away() {
     }
     // A result in a file of its own.
     let results = place.path("results");
+    fs::create_dir(&results).expect("made");
     let run = total().args(["--output-format", "raw", "--results"]).arg(&results);
     let output = run.arg("--share-out").arg(results.join("0")).input("1\n").run().exits(2);
     assert!(output.stderr.contains("name of a result"), "{}", output.stderr);

@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
 
     fn refused(&self) -> io::Error {
         io::Error::other(format!(
-            "it is reached by a link that leads out of a directory that the task may write to ({} …:rw; at {})",
+            "it is reached by a link that leads out of a directory that the task may write to ({}), at {}",
             Setting::Dir,
             ForeignText::of(&self.at)
         ))
