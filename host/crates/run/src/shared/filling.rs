@@ -231,8 +231,8 @@ impl Member<'_> {
     fn entries<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Result<Filled, Error>, A::Error> {
         let mut all = BTreeMap::new();
         while (all.len() as u64) < self.0.quota.entries {
-            let next = map.next_entry::<String, Value>()?;
-            match next.map(|(key, value)| json::read_entry(self.0, &key, value).map(|bytes| (key, bytes))) {
+            let next = map.next_entry::<String, Element>()?;
+            match next.map(|(key, value)| json::read_entry(self.0, &key, value.0).map(|bytes| (key, bytes))) {
                 Some(Ok((key, _))) if all.contains_key(&key) => return Ok(Err(self.twice(&key))),
                 Some(Ok((key, bytes))) => drop(all.insert(key, bytes)),
                 Some(Err(e)) => return Ok(Err(refused(&e))),
