@@ -35,6 +35,8 @@ pub fn call(spec: &RunSpec<OneItem>) -> Result<Exit, Stop> {
         grants: spec.grants.grants(),
         sharing: Sharing::of(spec)?,
         config: SchedulerConfig::of_limits(call.limits.timeout, 1),
+        #[cfg(feature = "hosts")]
+        via: None,
         call,
         format: LineFormat::Values,
         items: Box::new(SingleItem(Some(item.clone()))),

@@ -206,6 +206,12 @@ impl RunWatcher for RunProgress {
         }
     }
 
+    fn news(&mut self, text: &str) {
+        if !self.quiet {
+            self.say(&format!("wasmpool: {}", MessageLines(text)));
+        }
+    }
+
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
         let every = match self.shown.as_ref()? {
             ProgressDisplay::Bar(_) => EVERY,

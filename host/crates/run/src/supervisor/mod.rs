@@ -4,6 +4,7 @@
 mod chunks;
 mod mailbox;
 mod process;
+mod remote;
 mod report;
 
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ pub use chunks::AnsweredItem;
 use chunks::StoredChunks;
 pub use process::SpareWorkers;
 use process::{WorkerProcess, WorkerSettings};
+use remote::RemoteCrew;
+pub use remote::{RemoteEvent, RemoteOutcome, RemoteSlots};
 pub use report::{WorkerNews, WorkerReport};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
@@ -58,6 +61,8 @@ const OUTCOME_EXTRAS: u64 = 1 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A sleep that overran by this much means that the host itself was suspended; deadlines are extended.
 const STOOD_STILL: Duration = Duration::from_millis(100);
+/// What is said of an item whose worker was lost, if nothing more is known.
+const LOST: &str = "the worker process ended under this item";
 /// The mailbox's number among the things that are waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
@@ -67,8 +72,18 @@ pub struct OutcomeRecord<'a> {
     pub item: AnsweredItem<'a>,
     pub index: u64,
     pub worker: Option<WorkerId>,
+    /// The machine that ran it, if it is another.
+    pub host: Option<&'a str>,
     pub attempts: u32,
     pub elapsed: Duration,
+}
+
+/// Who ran an item, and how often it was tried.
+#[derive(Clone, Copy)]
+struct OutcomeOrigin<'a> {
+    worker: Option<WorkerId>,
+    host: Option<&'a str>,
+    attempts: u32,
 }
 
 /// A success: encoded values (one, unless they are flattened), and what the guest printed.
@@ -146,6 +161,8 @@ pub trait OutcomeSink {
     fn sets_aside(&mut self, _why: &Error) -> bool {
         false
     }
+    /// Reports something of other machines that the user may want to know.
+    fn news(&mut self, _text: &str) {}
     /// Reports that the user asked to stop: what runs is finished, and nothing more is started. Called once.
     fn stopping(&mut self) {}
     /// Reports that workers run without these parts of the sandbox. Called once.
@@ -201,6 +218,23 @@ struct SharedParty {
     _listening: Option<Listening>,
 }
 
+/// Where items run.
+enum Workplace<'a> {
+    /// In worker processes of this machine.
+    Here { setting: WorkerSettings<'a>, spares: SpareWorkers },
+    /// In slots on other machines.
+    Elsewhere(RemoteCrew<'a>),
+}
+
+impl<'a> Workplace<'a> {
+    fn crew(&mut self) -> Option<&mut RemoteCrew<'a>> {
+        match self {
+            Workplace::Here { .. } => None,
+            Workplace::Elsewhere(crew) => Some(crew),
+        }
+    }
+}
+
 /// The reason why a worker is not heard any further.
 enum WorkerGone {
     /// Its process has ended, or must end.
@@ -214,12 +248,13 @@ pub struct Supervisor<'a> {
     scheduler: Scheduler,
     /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
-    setting: WorkerSettings<'a>,
+    place: Workplace<'a>,
+    /// True if values come in parts.
+    in_parts: bool,
     sink: &'a mut dyn OutcomeSink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, WorkerProcess>,
-    spares: SpareWorkers,
     shared: Option<SharedParty>,
     chunks: StoredChunks,
     clock: RunClock,
@@ -267,6 +302,28 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn OutcomeSink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
+        let setting = patiently(None, || setting(prepared, call, directories))?;
+        Supervisor::at(Workplace::Here { setting, spares }, call, config, sink, mailbox)
+    }
+
+    /// Makes the supervisor of a run whose items run on other machines.
+    pub fn elsewhere(
+        slots: Box<dyn RemoteSlots + 'a>,
+        call: &TaskCall,
+        config: SchedulerConfig,
+        sink: &'a mut dyn OutcomeSink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
+        Supervisor::at(Workplace::Elsewhere(RemoteCrew::new(slots)), call, config.over_hosts(), sink, mailbox)
+    }
+
+    fn at(
+        place: Workplace<'a>,
+        call: &TaskCall,
+        config: SchedulerConfig,
+        sink: &'a mut dyn OutcomeSink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
         let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         let ordered = config.ordered;
@@ -278,12 +335,12 @@ impl<'a> Supervisor<'a> {
         Ok(Supervisor {
             start_timeout: [start_timeout, init],
             scheduler: Scheduler::new(config),
-            setting: patiently(None, || setting(prepared, call, directories))?,
+            place,
+            in_parts: call.in_parts,
             sink,
             mailbox,
             epoll,
             workers: BTreeMap::new(),
-            spares,
             shared: None,
             chunks: StoredChunks::default(),
             clock: RunClock::start(),
@@ -315,6 +372,11 @@ impl<'a> Supervisor<'a> {
         self.scheduler.serve_on_demand();
     }
 
+    /// Has all workers started before there are items: see [`Scheduler::stand_by`].
+    pub fn stand_by(&mut self) {
+        self.scheduler.stand_by();
+    }
+
     /// Gives workers the shared objects that they are granted, as the call says. If the process that keeps them is lost,
     /// the run ends with [`Error::Shared`].
     pub fn share(&mut self, objects: Arc<SharedObjects>, grants: SharedGrants) {
@@ -330,7 +392,9 @@ impl<'a> Supervisor<'a> {
 
     /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
     pub fn exchange(&mut self, prepared: &PreparedTask, call: &TaskCall) -> Result<(), Error> {
-        self.setting = setting(prepared, call, self.setting.directories)?;
+        if let Workplace::Here { setting: before, .. } = &mut self.place {
+            *before = setting(prepared, call, before.directories)?;
+        }
         self.proven = false;
         for id in self.scheduler.forget_starting() {
             self.workers.remove(&id);
@@ -357,6 +421,7 @@ impl<'a> Supervisor<'a> {
                 return Ok(end);
             }
             self.hear_workers()?;
+            self.take_remote();
             if std::mem::take(&mut self.unwanted) {
                 let now = self.now();
                 self.sink.unwanted().into_iter().for_each(|items| self.scheduler.unwanted(items, now));
@@ -450,6 +515,11 @@ impl<'a> Supervisor<'a> {
                         self.chunks.add(batch);
                     }
                 }
+                Event::Chunk(first, batch) => {
+                    self.scheduler.restore(first, &batch.sizes);
+                    self.chunks.restore(first, batch);
+                }
+                Event::Remote(event) => self.hear_remote(event)?,
                 Event::CancelPending => self.scheduler.cancel_pending(self.now()),
                 Event::Report(to) => {
                     // Whoever asked may have gone.
@@ -652,11 +722,7 @@ impl<'a> Supervisor<'a> {
                         self.sink.prints(id, process.lane.take_prints());
                     }
                     let outcome = parse(header.tag, &mut payload)?;
-                    let ending = match &outcome {
-                        Err(failure) => OutcomeEnd::Failed(failure.kind),
-                        Ok(_) => OutcomeEnd::Final,
-                    };
-                    match self.scheduler.outcome(id, ending, header.elapsed, now) {
+                    match self.scheduler.outcome(id, outcome_end(&outcome), header.elapsed, now) {
                         Verdict::Unexpected => {
                             return Err(wasmpool_ipc::lane::host::ProtocolViolation(
                                 "it answered more items than it was given",
@@ -668,7 +734,8 @@ impl<'a> Supervisor<'a> {
                             self.chunks.split(index, index + 1);
                         }
                         Verdict::Keep { chunk, index, attempts } => {
-                            self.keep(chunk, index, Some(id), attempts, header.elapsed, outcome);
+                            let origin = OutcomeOrigin { worker: Some(id), host: None, attempts };
+                            self.keep(chunk, index, origin, header.elapsed, outcome);
                         }
                     }
                 }
@@ -689,7 +756,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn throttled(&self, id: WorkerId) -> bool {
-        leaves_outcomes(&self.setting, &self.scheduler, id)
+        leaves_outcomes(self.in_parts, &self.scheduler, id)
     }
 
     /// Prints an outcome after those of its chunk, to be emitted when the scheduler orders it.
@@ -697,14 +764,14 @@ impl<'a> Supervisor<'a> {
         &mut self,
         chunk: u64,
         index: u64,
-        worker: Option<WorkerId>,
-        attempts: u32,
+        origin: OutcomeOrigin<'_>,
         elapsed: Duration,
         result: Result<OutcomeValue<'_>, Failure>,
     ) {
+        let OutcomeOrigin { worker, host, attempts } = origin;
         let (item, group) = self.chunks.settle(chunk, index);
         let before = group.bytes();
-        let recorded = self.sink.record(OutcomeRecord { item, index, worker, attempts, elapsed }, result, group);
+        let recorded = self.sink.record(OutcomeRecord { item, index, worker, host, attempts, elapsed }, result, group);
         if recorded != Recorded::Unkept {
             group.take_in(index);
         }
@@ -803,10 +870,19 @@ impl<'a> Supervisor<'a> {
     fn act(&mut self) -> Result<(), Error> {
         while let Some(action) = self.scheduler.next_action() {
             match action {
+                Action::Spawn(id) if self.place.crew().is_some() => {
+                    // A slot is there as soon as it is counted.
+                    let now = self.now();
+                    self.scheduler.worker_spawned(id, now);
+                    self.scheduler.worker_ready(id, now);
+                }
                 Action::Spawn(id) => self.spawn(id),
+                Action::Kill(id) | Action::Retire(id) if self.place.crew().is_some() => self.close_slot(id),
                 Action::Send { worker, chunk, count } => {
                     let data = self.chunks.send(chunk, count);
-                    if let Some(process) = self.workers.get_mut(&worker) {
+                    if let Some(crew) = self.place.crew() {
+                        crew.send(worker, ChunkHeader { first: chunk, count }, &data);
+                    } else if let Some(process) = self.workers.get_mut(&worker) {
                         process.queue(ChunkHeader { first: chunk, count }, data);
                     }
                 }
@@ -825,7 +901,8 @@ impl<'a> Supervisor<'a> {
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
-                    self.keep(chunk, index, worker, attempts, elapsed, Err(failure));
+                    let worker = worker.filter(|_| self.place.crew().is_none());
+                    self.keep(chunk, index, OutcomeOrigin { worker, host: None, attempts }, elapsed, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
                     let group = self.chunks.take_output(chunk, done);
@@ -923,7 +1000,10 @@ impl<'a> Supervisor<'a> {
             Some(SharedParty { objects, grants, .. }) => objects.attach(&participant_name(grants, id), grants)?,
             None => Attached::default(),
         };
-        let process = WorkerProcess::start(&self.setting, self.spares.take()?, attached, self.sink.follows_prints())?;
+        let Workplace::Here { setting, spares } = &self.place else {
+            return Err(io::Error::other("items run on other machines"));
+        };
+        let process = WorkerProcess::start(setting, spares.take()?, attached, self.sink.follows_prints())?;
         if !self.workers.is_empty() {
             process.leaves_room()?;
         }
@@ -944,7 +1024,8 @@ impl<'a> Supervisor<'a> {
             Blame::Timeout => Failure::new(FailureKind::Timeout, format!("it did not end within {}", Setting::Timeout)),
             Blame::WorkerLost => {
                 let Some(loss) = loss else {
-                    return Failure::new(FailureKind::WorkerLost, "the worker process ended under this item");
+                    let how = if self.last_loss.is_empty() { LOST } else { &self.last_loss };
+                    return Failure::new(FailureKind::WorkerLost, how);
                 };
                 let message = match &loss.broken {
                     Some(broken) => broken.clone(),
@@ -974,7 +1055,7 @@ impl<'a> Supervisor<'a> {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
             process.announce_sleep(true);
-            let throttled = leaves_outcomes(&self.setting, &self.scheduler, id);
+            let throttled = leaves_outcomes(self.in_parts, &self.scheduler, id);
             awake |= process.lane.has_outcomes(several) && !throttled;
             awake |= process.can_pump();
         }
@@ -1013,6 +1094,14 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+/// Returns what the scheduler is told of an outcome.
+fn outcome_end(outcome: &Result<OutcomeValue<'_>, Failure>) -> OutcomeEnd {
+    match outcome {
+        Err(failure) => OutcomeEnd::Failed(failure.kind),
+        Ok(_) => OutcomeEnd::Final,
+    }
+}
+
 /// Returns what other participants are told of a worker.
 fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
     match &grants.name {
@@ -1023,8 +1112,8 @@ fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
 
 /// Returns true if a worker's outcomes are left with it for now. That is never so when values come in parts: a running
 /// item would wait for the reader of the results, and that would count as its own time.
-fn leaves_outcomes(setting: &WorkerSettings<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
-    !setting.in_parts && scheduler.throttled(id)
+fn leaves_outcomes(in_parts: bool, scheduler: &Scheduler, id: WorkerId) -> bool {
+    !in_parts && scheduler.throttled(id)
 }
 
 /// Returns whether instances are restored, from the variables by which the way is compared with that of new instances.
@@ -1056,7 +1145,6 @@ fn setting<'a>(
         setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
         max_payload: call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }) + OUTCOME_EXTRAS,
-        in_parts: call.in_parts,
         inits: call.init.is_some(),
     })
 }
