@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use wasmpool_simulation::{Figures, Simulation, Trace, Violation, World, growth, hosts, objects};
 
-const USAGE: &str = "usage: simulate [objects|hosts] seeds COUNT [FIRST] | simulate [objects|hosts] seed SEED | simulate growth";
+const USAGE: &str =
+    "usage: simulate [objects|hosts] seeds COUNT [FIRST] | simulate [objects|hosts] seed SEED | simulate growth";
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();

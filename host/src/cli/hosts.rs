@@ -9,6 +9,7 @@ use super::signals::watch_signals_of_service;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
 use wasmpool_nats::serve::{self, Host, HostSettings};
+use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::tell;
 use wasmpool_sandbox::surroundings;
 
@@ -23,6 +24,7 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
         name: args.name.clone().map_or_else(some_name, Ok)?,
         workers,
         sandbox: args.sandbox.mode,
+        program: ChildProgram::Own,
     };
     let host = Host::new(settings);
     let (end, quiet) = (host.end(), args.verbosity.quiet);

@@ -133,8 +133,14 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let objects = shared.as_ref().map(|shared| shared.objects.clone());
     let result = caught(SUPERVISOR, || match crew {
         Crew::Here(spares, prepared) => {
-            let work =
-                SupervisorWork { task, call: &call, directories: &directories, shared: objects, cache: &cache, prepared };
+            let work = SupervisorWork {
+                task,
+                call: &call,
+                directories: &directories,
+                shared: objects,
+                cache: &cache,
+                prepared,
+            };
             work.run(config, spares, &mut printer, &mailbox, &mut notice)
         }
         #[cfg(feature = "hosts")]

@@ -127,7 +127,7 @@ pub fn workers(options: &Options) -> usize {
 #[cfg(feature = "hosts")]
 fn via(options: &Options) -> Option<CoordinatedRun> {
     let url = (*options.via).clone()?;
-    let most = options.workers.map(|workers| workers as usize);
+    let most = (*options.workers).map(|workers| workers as usize);
     Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker })
 }
 

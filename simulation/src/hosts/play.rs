@@ -36,27 +36,64 @@ enum Event {
     /// The coordinator looks at the time.
     Look,
     /// A host beats, pulls, sends again what was not answered.
-    Beat { host: u32, life: u64 },
+    Beat {
+        host: u32,
+        life: u64,
+    },
     /// A message reaches the broker.
-    Publish { copy: CopyNumber, chunk: ChunkName },
+    Publish {
+        copy: CopyNumber,
+        chunk: ChunkName,
+    },
     Discard(u64),
     Ask,
-    Pull { host: u32, life: u64 },
+    Pull {
+        host: u32,
+        life: u64,
+    },
     /// A message reaches the coordinator.
-    Confirmed { copy: CopyNumber, sequence: u64 },
+    Confirmed {
+        copy: CopyNumber,
+        sequence: u64,
+    },
     Delivered(u64),
     Gone,
-    Heard { host: u32, beat: RunBeat },
-    Outcomes { host: u32, head: OutcomesHead, items: Vec<u64> },
+    Heard {
+        host: u32,
+        beat: RunBeat,
+    },
+    Outcomes {
+        host: u32,
+        head: OutcomesHead,
+        items: Vec<u64>,
+    },
     /// A message reaches a host.
-    Chunk { host: u32, life: u64, copy: CopyNumber, sequence: u64, chunk: ChunkName },
-    Answer { host: u32, life: u64, copy: CopyNumber, part: u32, goes_on: bool },
+    Chunk {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+        sequence: u64,
+        chunk: ChunkName,
+    },
+    Answer {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+        part: u32,
+        goes_on: bool,
+    },
     /// A worker of a host has run a chunk.
-    Ran { host: u32, life: u64, copy: CopyNumber },
+    Ran {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+    },
     /// What may go wrong each second.
     Trouble,
     /// A host is started again.
-    Start { host: u32 },
+    Start {
+        host: u32,
+    },
     /// The broker can be reached again.
     Back,
 }

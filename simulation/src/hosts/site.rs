@@ -31,14 +31,7 @@ pub struct Site {
 
 impl Site {
     pub fn new(life: u64) -> Site {
-        Site {
-            life,
-            held: BTreeMap::new(),
-            running: BTreeSet::new(),
-            pulls: 0,
-            pulled: Time::ZERO,
-            frozen: Time::ZERO,
-        }
+        Site { life, held: BTreeMap::new(), running: BTreeSet::new(), pulls: 0, pulled: Time::ZERO, frozen: Time::ZERO }
     }
 
     pub fn beat(&self, workers: u32) -> RunBeat {

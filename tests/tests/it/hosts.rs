@@ -256,7 +256,11 @@ fn hosts_are_listed() {
     let out = list();
     let names: Vec<&str> = out.lines().iter().map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(names, ["a", "b"]);
-    assert!(out.lines()[0].contains(env!("CARGO_PKG_VERSION")) && out.lines()[0].contains("workers 1"), "{out:?}", out = out.text());
+    assert!(
+        out.lines()[0].contains(env!("CARGO_PKG_VERSION")) && out.lines()[0].contains("workers 1"),
+        "{out:?}",
+        out = out.text()
+    );
 }
 
 #[test]

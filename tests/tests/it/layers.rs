@@ -20,10 +20,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
     ("nats", &["core", "hosts", "ipc", "run", "scheduler"]),
-    (
-        "wasmpool",
-        &["core", "hosts", "ipc", "manager", "nats", "objects", "run", "sandbox", "scheduler", "worker"],
-    ),
+    ("wasmpool", &["core", "hosts", "ipc", "manager", "nats", "objects", "run", "sandbox", "scheduler", "worker"]),
 ];
 
 fn crate_folder(name: &str) -> PathBuf {

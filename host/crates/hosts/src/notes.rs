@@ -114,7 +114,10 @@ mod tests {
     fn what_is_longer_than_a_note_is_not_read() {
         let long = format!("{{\"coordinator\":1,\"ended\":false{}}}", " ".repeat(MOST));
         assert_eq!(read::<Control>(long.as_bytes()), None);
-        assert_eq!(read(&write(&Control { coordinator: 1, ended: true })), Some(Control { coordinator: 1, ended: true }));
+        assert_eq!(
+            read(&write(&Control { coordinator: 1, ended: true })),
+            Some(Control { coordinator: 1, ended: true })
+        );
     }
 
     proptest! {

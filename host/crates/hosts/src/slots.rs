@@ -521,7 +521,11 @@ impl Slots {
         let mut begun = Vec::new();
         for (&id, slot) in &mut self.slots {
             // What the scheduler is taking now is complete in itself; only a part that is to come will not.
-            if slot.taking.as_ref().is_some_and(|taking| taking.host == *life && !(taking.last && taking.waits_since.is_none())) {
+            if slot
+                .taking
+                .as_ref()
+                .is_some_and(|taking| taking.host == *life && !(taking.last && taking.waits_since.is_none()))
+            {
                 begun.push(id);
             }
             for copy in &mut slot.copies {

@@ -95,7 +95,9 @@ mod tests {
             assert_eq!(FromHost::parse(&kind.subject(RUN, &host), RUN), Some((kind, host.clone())));
             assert_eq!(FromHost::parse(&kind.subject(RunId([8; 16]), &host), RUN), None);
         }
-        for other in [chunks(RUN), control(RUN), format!("wp.{RUN}.o"), format!("wp.{RUN}.o.a.b"), format!("wp.{RUN}.x.a")] {
+        for other in
+            [chunks(RUN), control(RUN), format!("wp.{RUN}.o"), format!("wp.{RUN}.o.a.b"), format!("wp.{RUN}.x.a")]
+        {
             assert_eq!(FromHost::parse(&other, RUN), None, "{other}");
         }
         assert_eq!(controlled(&control(RUN)), Some(RUN));

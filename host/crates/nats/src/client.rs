@@ -17,8 +17,8 @@ use bytes::BytesMut;
 
 use crate::url::BrokerUrl;
 use wasmpool_run::scarce::start_thread;
-pub use wire::{Message, ServerInfo};
 use wire::{Connect, Operation, Parser};
+pub use wire::{Message, ServerInfo};
 
 /// Time without anything from the server after which it is asked whether it is there.
 const IDLE: Duration = Duration::from_secs(1);
@@ -198,7 +198,7 @@ impl Shared {
             match parser.next()? {
                 Some(Operation::Info(info)) => break info,
                 Some(_) => {}
-                None => self.receive(&mut stream, &mut parser)?,
+                None => self.receive_soon(&mut stream, &mut parser)?,
             }
         };
         if info.tls_required {
@@ -212,7 +212,7 @@ impl Shared {
                 Some(Operation::Pong) => break,
                 Some(Operation::Error(why)) => return Err(ConnectionEnd::Refused(why)),
                 Some(_) => {}
-                None => self.receive(&mut stream, &mut parser)?,
+                None => self.receive_soon(&mut stream, &mut parser)?,
             }
         }
         stream.set_read_timeout(Some(IDLE))?;
@@ -225,6 +225,14 @@ impl Shared {
         half.flush();
         drop(half);
         Ok((stream, parser, info))
+    }
+
+    /// Receives something while greeting, when the server has to say something.
+    fn receive_soon(&self, stream: &mut TcpStream, parser: &mut Parser) -> io::Result<()> {
+        self.receive(stream, parser).map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => io::Error::new(ErrorKind::TimedOut, "it does not answer"),
+            _ => e,
+        })
     }
 
     fn receive(&self, stream: &mut TcpStream, parser: &mut Parser) -> io::Result<()> {

@@ -37,7 +37,7 @@ const BEAT: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_secs(2);
 /// Time within which the broker has to be reached at the start, and from which on the user is told that something is
 /// waited for.
-const FIRST_CONNECTION: Duration = Duration::from_secs(5);
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 /// Time without anything from the broker after which the silence of hosts means nothing.
 const BROKER_SILENCE: Duration = Duration::from_secs(3);
@@ -81,7 +81,12 @@ impl Coordinator {
     /// # Errors
     ///
     /// [`Error::System`] if there is no room for a thread. That the broker cannot be reached is told to the supervisor.
-    pub fn start(run: CoordinatedRun, task: &Wasm, call: &TaskCall, supervisor: EventSender) -> Result<Coordinator, Error> {
+    pub fn start(
+        run: CoordinatedRun,
+        task: &Wasm,
+        call: &TaskCall,
+        supervisor: EventSender,
+    ) -> Result<Coordinator, Error> {
         let wasm = task.bytes()?;
         let manifest = Manifest {
             protocol: PROTOCOL,
@@ -100,9 +105,12 @@ impl Coordinator {
         })?;
         let inbox = format!("_INBOX.{}", RunId(random::bytes()?));
         client.subscribe(&format!("{inbox}.*"));
-        [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch].iter().for_each(|kind| client.subscribe(&kind.of_all(id)));
+        [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch]
+            .iter()
+            .for_each(|kind| client.subscribe(&kind.of_all(id)));
         let limits = &call.limits;
-        let most_outcome = limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS);
+        let most_outcome =
+            limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS);
         let thread = CoordinatorThread {
             run: id,
             url: run.url,
@@ -317,8 +325,8 @@ impl CoordinatorThread {
             BrokerState::MakesConsumer(since) if now - since >= REQUEST => self.make_consumer(),
             _ => {}
         }
-        let reached = !matches!(self.broker, BrokerState::Never | BrokerState::Away)
-            && self.client.heard_within(BROKER_SILENCE);
+        let reached =
+            !matches!(self.broker, BrokerState::Never | BrokerState::Away) && self.client.heard_within(BROKER_SILENCE);
         match (reached, self.away_since) {
             (true, Some(_)) => {
                 self.away_since = None;
@@ -375,10 +383,7 @@ impl CoordinatorThread {
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
                 if self.now() >= FIRST_CONNECTION {
-                    self.tell(RemoteEvent::Failed(Error::Broker(format!(
-                        "{} cannot be reached: {e}",
-                        self.url
-                    ))));
+                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot be reached: {e}", self.url))));
                 }
             }
             ClientEvent::Disconnected(_) => self.broker = BrokerState::Away,

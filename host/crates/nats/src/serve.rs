@@ -21,6 +21,7 @@ use wasmpool_hosts::notes::{self, Control, HostBeat};
 use wasmpool_hosts::subjects;
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::start_thread;
+use wasmpool_run::spawn::ChildProgram;
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Time that a host has to finish what it holds once it was told to end.
 const LAST_WORK: Duration = Duration::from_secs(30);
 /// Time within which the broker has to be reached at the start.
-const FIRST_CONNECTION: Duration = Duration::from_secs(5);
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// Maximum number of runs that a host serves at a time.
 const MOST_RUNS: usize = 64;
 
@@ -40,6 +41,8 @@ pub struct HostSettings {
     pub name: HostName,
     pub workers: usize,
     pub sandbox: SandboxMode,
+    /// The binary of its worker and compile processes.
+    pub program: ChildProgram,
 }
 
 /// Something that happens to a host.

@@ -137,14 +137,7 @@ impl SchedulerConfig {
     pub fn over_hosts(self) -> SchedulerConfig {
         // Workers are replaced where they are.
         let max_items_per_worker = None;
-        SchedulerConfig {
-            workers: 0,
-            max_items_per_worker,
-            timeout: ELSEWHERE,
-            window: window(0),
-            slots: true,
-            ..self
-        }
+        SchedulerConfig { workers: 0, max_items_per_worker, timeout: ELSEWHERE, window: window(0), slots: true, ..self }
     }
 }
 

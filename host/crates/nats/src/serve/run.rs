@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::task::TaskNews;
 use super::HostSettings;
+use super::task::TaskNews;
 use crate::client::{Client, Message};
 use crate::jetstream;
 use wasmpool_core::chain::with_sources;
@@ -28,6 +28,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PULL: Duration = Duration::from_secs(5);
 /// Time that the broker may be late with the end of a pull.
 const PULL_SLACK: Duration = Duration::from_millis(500);
+/// Time between pulls while the coordinator takes no outcomes.
+const TRICKLE: Duration = Duration::from_secs(1);
 /// Time without the coordinator after which no more is pulled, and after which the run is dropped.
 const COORDINATOR_SILENCE: Duration = Duration::from_secs(10);
 const COORDINATOR_GONE: Duration = Duration::from_secs(60);
@@ -129,6 +131,7 @@ pub(super) struct ServedRun {
     held: BTreeMap<CopyNumber, HeldChunk>,
     /// Pulls that the broker has: how many chunks they are for, and until when.
     pulls: VecDeque<(usize, Instant)>,
+    pulled: Instant,
 }
 
 /// Starts the thread that runs the task.
@@ -143,6 +146,7 @@ impl ServedRun {
             progress: Progress::Manifest(FetchedBytes::new(MOST_MANIFEST)),
             held: BTreeMap::new(),
             pulls: VecDeque::new(),
+            pulled: Instant::now(),
         }
     }
 
@@ -214,7 +218,8 @@ impl ServedRun {
 
     /// Sends a part of a chunk's outcomes.
     fn send(&mut self, copy: CopyNumber, context: &HostContext) {
-        let Some(HeldChunk { head, receipt, state: ChunkState::Sent { outcomes, part, at } }) = self.held.get_mut(&copy)
+        let Some(HeldChunk { head, receipt, state: ChunkState::Sent { outcomes, part, at } }) =
+            self.held.get_mut(&copy)
         else {
             return;
         };
@@ -249,15 +254,17 @@ impl ServedRun {
             self.pulls.pop_front();
         }
         let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
-        // While the coordinator takes no outcomes, no more are made.
-        if sent > 2 * workers + 2 {
-            return;
-        }
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
-        let room = (workers + 1).saturating_sub(self.held.len() - sent + coming);
+        let mut room = (workers + 1).saturating_sub(self.held.len() - sent + coming);
+        // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
+        // pulled yet, so that some have to be.
+        if sent > 2 * workers + 2 {
+            room = room.min(usize::from(coming == 0 && self.pulled.elapsed() >= TRICKLE));
+        }
         if room == 0 {
             return;
         }
+        self.pulled = now;
         let (subject, asked) = jetstream::pull(self.run, room, PULL);
         context.client.publish(&subject, Some(&format!("{}.{}.p", context.inbox, self.run)), &[&asked]);
         self.pulls.push_back((room, now + PULL));
@@ -439,11 +446,7 @@ impl ServedRun {
             // The broker says that nobody hears; it is sent again.
             return;
         }
-        let size = outcomes.len();
         self.held.remove(&copy);
-        if let Progress::Running { supervisor, .. } = &self.progress {
-            supervisor.written(size);
-        }
         self.begin();
     }
 
@@ -475,6 +478,10 @@ impl ServedRun {
 
     fn outcomes(&mut self, group: RenderedOutcomes, context: &HostContext) {
         let (start, size) = (group.items.start, group.bytes());
+        if let Progress::Running { supervisor, .. } = &self.progress {
+            // What is kept here until the chunk is complete must not keep the rest of it waiting.
+            supervisor.written(size);
+        }
         let holds = |held: &&mut HeldChunk| {
             let name = held.head.name;
             matches!(held.state, ChunkState::Runs { .. })

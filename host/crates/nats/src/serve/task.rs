@@ -15,7 +15,6 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::supervisor::{
     EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
 };
@@ -41,7 +40,8 @@ pub fn start(
 ) -> Result<(), Error> {
     super::start("run", move || {
         let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
-        let done = caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
+        let done =
+            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
         tell(TaskNews::Ended(done));
     })
 }
@@ -63,9 +63,9 @@ fn run(
         ..SchedulerConfig::of_limits(call.limits.timeout, settings.workers)
     };
     let room = Room::new(HostPlacement::Moves, Workers::of(settings.workers, &call));
-    let spares = SpareWorkers::new(ChildProgram::Own, room);
+    let spares = SpareWorkers::new(settings.program.clone(), room);
     let (cache, key) = (ArtifactCache::of_user(), ArtifactKey::of(&call));
-    let prepare = |fresh| compile::prepare(&ChildProgram::Own, wasm, &key, &cache, fresh, &mut Unwatched);
+    let prepare = |fresh| compile::prepare(&settings.program, wasm, &key, &cache, fresh, &mut Unwatched);
     let prepared = prepare(false)?;
     let mut sink = HostSink { tell: tell.clone(), ready: false };
     let directories: [OwnedFd; 0] = [];
@@ -85,13 +85,7 @@ fn run(
 
 /// Returns the call as this host makes it: nothing is granted, and its own sandbox holds.
 fn call(asked: TaskCall, settings: &HostSettings) -> TaskCall {
-    TaskCall {
-        sandbox: settings.sandbox,
-        given: GuestGrants::default(),
-        in_parts: false,
-        only_checked: false,
-        ..asked
-    }
+    TaskCall { sandbox: settings.sandbox, given: GuestGrants::default(), in_parts: false, only_checked: false, ..asked }
 }
 
 /// Writes outcomes as they are sent to the coordinator.
