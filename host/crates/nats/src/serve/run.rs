@@ -179,10 +179,10 @@ impl ServedRun {
     // ---- what is said ------------------------------------------------------------------------------------------------
 
     pub fn beat(&self, context: &HostContext) {
-        self.say(context, self.held.keys().copied().collect());
+        self.send_beat(context, self.held.keys().copied().collect());
     }
 
-    fn say(&self, context: &HostContext, held: Vec<CopyNumber>) {
+    fn send_beat(&self, context: &HostContext, held: Vec<CopyNumber>) {
         let (workers, refused) = match &self.progress {
             Progress::Running { workers, ready: true, .. } => (*workers, None),
             Progress::Refused(refusal) => (0, Some(refusal.clone())),
@@ -301,8 +301,8 @@ impl ServedRun {
         if context.leaving || !self.is_running() {
             // Named once and then no more, it is given back.
             let held: Vec<CopyNumber> = self.held.keys().copied().collect();
-            self.say(context, held.iter().copied().chain([head.copy]).collect());
-            return self.say(context, held);
+            self.send_beat(context, held.iter().copied().chain([head.copy]).collect());
+            return self.send_beat(context, held);
         }
         // Another copy of what is here already.
         if self.held.values().any(|held| held.head.name == head.name) {

@@ -116,7 +116,7 @@ impl OutcomeSink for HostSink {
                 match beside.filter(|beside| !beside.is_empty()) {
                     None => write(alone, &[bytes]),
                     Some(beside) => {
-                        let beside = json(&*beside);
+                        let beside = json(&beside);
                         let len = u32::try_from(beside.len()).unwrap_or(u32::MAX).to_ne_bytes();
                         write(with_beside, &[&len, &beside, bytes]);
                     }
