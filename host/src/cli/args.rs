@@ -265,6 +265,8 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 pub struct HostsArgs {
     /// The message system through which they serve
+    ///
+    /// It is a NATS server with JetStream, as nats://127.0.0.1:4222. Each host tells of itself once a second.
     #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
     pub via: BrokerUrl,
 }
