@@ -43,8 +43,9 @@ fn numbers(count: u32) -> String {
     (0..count).map(|n| format!("{n}\n")).collect()
 }
 
+/// Has a run go over hosts, whatever its arguments: what stands behind `--` is a command's.
 fn via(broker: &Broker, run: Run) -> Run {
-    run.args(["--via", &broker.url()])
+    run.env("WASMPOOL_VIA", broker.url())
 }
 
 /// Runs on one machine and over hosts, and checks that both print the same and end alike.
