@@ -6,7 +6,7 @@ BIN := target/release/wasmpool
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
 # The packages of this workspace, which `make lint` documents and checks.
-OURS := -p wasmpool -p wasmpool-core -p wasmpool-ipc -p wasmpool-manager -p wasmpool-objects -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
+OURS := -p wasmpool -p wasmpool-core -p wasmpool-hosts -p wasmpool-ipc -p wasmpool-manager -p wasmpool-nats -p wasmpool-objects -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
 # A second architecture that the tables of system calls must support. It is only checked, so the C code of blake3 need not be
 # compiled: `true` stands in for a cross compiler that few machines have.
 OTHER := aarch64-unknown-linux-gnu
@@ -59,16 +59,20 @@ restoring: ## Hold restored instances of more than 100,000 random modules agains
 
 SEEDS ?= 1000000
 
-# `make simulate SEED=7` replays one seed and prints its events; `make simulate OBJECTS=7` one of the shared objects.
-simulate: ## Play a million random schedules to the scheduler and to the shared objects, and show how the scheduler's time grows (some minutes)
+# `make simulate SEED=7` replays one seed and prints its events; `make simulate OBJECTS=7` one of the shared objects,
+# `make simulate HOSTS=7` one of a run over many machines.
+simulate: ## Play a million random schedules each to the scheduler, to the shared objects and to the slots of many machines, and show how the scheduler's time grows (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-simulation
 ifdef SEED
 	target/release/simulate seed $(SEED)
 else ifdef OBJECTS
 	target/release/simulate objects seed $(OBJECTS)
+else ifdef HOSTS
+	target/release/simulate hosts seed $(HOSTS)
 else
 	target/release/simulate seeds $(SEEDS)
 	target/release/simulate objects seeds $(SEEDS)
+	target/release/simulate hosts seeds $(SEEDS)
 	target/release/simulate growth
 endif
 

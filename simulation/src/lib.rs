@@ -11,6 +11,7 @@
 
 mod figures;
 pub mod growth;
+pub mod hosts;
 mod ledger;
 pub mod objects;
 mod random;

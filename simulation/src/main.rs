@@ -8,28 +8,38 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use wasmpool_simulation::{Figures, Simulation, Trace, World, growth, objects};
+use wasmpool_simulation::{Figures, Simulation, Trace, Violation, World, growth, hosts, objects};
 
-const USAGE: &str = "usage: simulate [objects] seeds COUNT [FIRST] | simulate [objects] seed SEED | simulate growth";
+const USAGE: &str =
+    "usage: simulate [objects|hosts] seeds COUNT [FIRST] | simulate [objects|hosts] seed SEED | simulate growth";
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let of_objects = args.first().is_some_and(|arg| arg == "objects");
-    if of_objects {
+    let of_hosts = args.first().is_some_and(|arg| arg == "hosts");
+    if of_objects || of_hosts {
         args.remove(0);
     }
     let numbers: Option<Vec<u64>> = args.iter().skip(1).map(|arg| arg.parse().ok()).collect();
     match (args.first().map(String::as_str), numbers.as_deref()) {
         (Some("seeds"), Some(&[count, ref first @ ..])) if first.len() < 2 => {
             let first = first.first().copied().unwrap_or(0);
-            match of_objects {
-                true => seeds(first, count, objects::run, objects::Figures::add, |total| total.hash),
-                false => seeds(first, count, wasmpool_simulation::run, Figures::add, |total| total.hash),
+            match (of_objects, of_hosts) {
+                (true, _) => seeds(first, count, objects::run, objects::Figures::add, |total| total.hash),
+                (_, true) => seeds(first, count, hosts::run, hosts::Figures::add, |total| total.hash),
+                _ => seeds(first, count, wasmpool_simulation::run, Figures::add, |total| total.hash),
             }
         }
-        (Some("seed"), Some(&[seed])) if of_objects => replay_objects(seed),
+        (Some("seed"), Some(&[seed])) if of_objects => {
+            let world = objects::World::drawn(seed);
+            replay_other(&world, objects::show, objects::attempt, |figures| figures.hash)
+        }
+        (Some("seed"), Some(&[seed])) if of_hosts => {
+            let world = hosts::World::drawn(seed);
+            replay_other(&world, hosts::show, hosts::attempt, |figures| figures.hash)
+        }
         (Some("seed"), Some(&[seed])) => replay(seed),
-        (Some("growth"), Some([])) if !of_objects => {
+        (Some("growth"), Some([])) if !of_objects && !of_hosts => {
             growth::print_table();
             ExitCode::SUCCESS
         }
@@ -108,14 +118,18 @@ fn replay(seed: u64) -> ExitCode {
     if printed.is_ok() && printed == again { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Does what [`replay`] does, for the shared objects.
-fn replay_objects(seed: u64) -> ExitCode {
-    let world = objects::World::drawn(seed);
+/// Does what [`replay`] does, for another simulation.
+fn replay_other<W: std::fmt::Debug, F: Display + PartialEq>(
+    world: &W,
+    show: fn(&W) -> Result<F, Violation>,
+    attempt: fn(&W) -> Result<F, Violation>,
+    hash: fn(&F) -> u64,
+) -> ExitCode {
     println!("{world:#?}");
-    let printed = objects::show(&world);
-    let again = objects::attempt(&world);
+    let printed = show(world);
+    let again = attempt(world);
     match (&printed, &again) {
-        (Ok(figures), Ok(_)) => println!("{figures}\nhash {:016x}", figures.hash),
+        (Ok(figures), Ok(_)) => println!("{figures}\nhash {:016x}", hash(figures)),
         (Err(violation), _) | (_, Err(violation)) => println!("{violation}"),
     }
     if printed != again {

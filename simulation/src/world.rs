@@ -171,6 +171,7 @@ impl World {
             timeout,
             start_timeout: timeout + ms(500),
             window: 200 + random.magnitude(200_000) as usize,
+            slots: false,
         };
         let rate = |random: &mut Random, most| if random.below(3) == 0 { random.below(most) as u32 } else { 0 };
         let natures = Natures {

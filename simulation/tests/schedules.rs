@@ -1,6 +1,6 @@
 //! The short form of `make simulate`.
 
-use wasmpool_simulation::{World, attempt, objects, run};
+use wasmpool_simulation::{World, attempt, hosts, objects, run};
 
 /// Plays this many schedules, on all processors.
 fn play<T, E: std::fmt::Display>(count: u64, run: impl Fn(u64) -> Result<T, E> + Sync) {
@@ -27,6 +27,21 @@ fn no_schedule_breaks_a_promise() {
 #[test]
 fn no_schedule_breaks_a_promise_of_the_shared_objects() {
     play(50_000, objects::run);
+}
+
+#[test]
+fn no_schedule_breaks_a_promise_of_a_run_over_many_hosts() {
+    play(10_000, hosts::run);
+}
+
+#[test]
+fn a_seed_of_a_run_over_many_hosts_replays_bit_for_bit() {
+    for seed in 0..200 {
+        let first = hosts::attempt(&hosts::World::drawn(seed));
+        assert_eq!(first, hosts::attempt(&hosts::World::drawn(seed)), "seed {seed}");
+        let other = hosts::attempt(&hosts::World::drawn(seed + 1));
+        assert_ne!(first, other, "seeds {seed} and {} are one world", seed + 1);
+    }
 }
 
 #[test]

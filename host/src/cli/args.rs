@@ -11,6 +11,10 @@ use super::share::SharedObject;
 use super::units::{self, RepeatedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
+#[cfg(feature = "hosts")]
+use wasmpool_hosts::names::HostName;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
 use wasmpool_scheduler::ChunkSize;
 
@@ -88,6 +92,12 @@ pub enum Command {
     Compile(TaskArgs),
     /// Show which layers of the sandbox hold on this machine
     Doctor,
+    /// Run chunks of other machines' runs here, until it is ended
+    #[cfg(feature = "hosts")]
+    Serve(ServeArgs),
+    /// Show the machines that serve
+    #[cfg(feature = "hosts")]
+    Hosts(HostsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +179,11 @@ pub struct ItemArgs {
     /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
+    /// Run on the machines that serve at URL (nats://127.0.0.1:4222), instead of in workers of this one; -j then says how many
+    /// chunks they have at a time
+    #[cfg(feature = "hosts")]
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
+    pub via: Option<BrokerUrl>,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
@@ -250,6 +265,34 @@ pub struct RunFileArgs {
     pub sandbox: SandboxArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The message system through which runs come: a NATS server with JetStream, as nats://127.0.0.1:4222
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
+    pub via: BrokerUrl,
+    /// The name of this host, in records and in the server's permissions [default: that of the machine, and random digits]
+    #[arg(long, value_name = "NAME", env = "WASMPOOL_NAME", value_parser = HostName::new)]
+    pub name: Option<HostName>,
+    /// Worker processes, over all runs [default: the CPUs this process may use]
+    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub workers: Option<u32>,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Debug, Args)]
+pub struct HostsArgs {
+    /// The message system through which they serve
+    ///
+    /// It is a NATS server with JetStream, as nats://127.0.0.1:4222. Each host tells of itself once a second.
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
+    pub via: BrokerUrl,
 }
 
 #[derive(Debug, Args)]

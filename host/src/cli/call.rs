@@ -37,6 +37,8 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
         grants: spec.grants.grants(),
         sharing: Sharing::of(spec)?,
         config: SchedulerConfig::of_limits(call.limits.timeout, 1),
+        #[cfg(feature = "hosts")]
+        via: None,
         call,
         format: LineFormat::Values,
         items: Box::new(SingleItem(Some(item.clone()))),

@@ -31,6 +31,10 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
         Command::Run(run) => (&run.sandbox, run.verbosity),
         Command::Inspect(task) | Command::Compile(task) => (&task.sandbox, task.verbosity),
         Command::Doctor => return,
+        #[cfg(feature = "hosts")]
+        Command::Serve(serve) => (&serve.sandbox, serve.verbosity),
+        #[cfg(feature = "hosts")]
+        Command::Hosts(_) => return,
     };
     let from_environment = |name: &str| {
         let known = matches.try_contains_id(name).is_ok();

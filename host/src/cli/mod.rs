@@ -11,6 +11,8 @@ mod fan;
 mod feed;
 mod given;
 mod hints;
+#[cfg(feature = "hosts")]
+mod hosts;
 mod inspect;
 mod manifest;
 mod map;
@@ -82,6 +84,10 @@ pub fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
         Command::Doctor => doctor::doctor(),
+        #[cfg(feature = "hosts")]
+        Command::Serve(serve) => hosts::serve(&serve),
+        #[cfg(feature = "hosts")]
+        Command::Hosts(hosts) => hosts::hosts(&hosts),
     })
     .unwrap_or_else(|e| Err(Stop::from(e)));
     match result {

@@ -12,7 +12,7 @@ use super::args::{ShowProgress as When, Verbosity};
 use super::signals::STOPPING;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, OutcomeCounts};
-use wasmpool_core::text::ForeignText;
+use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_run::output::RunWatcher;
 use wasmpool_sandbox::surroundings::error_with_limit;
@@ -203,6 +203,12 @@ impl RunWatcher for RunProgress {
     fn stopping(&mut self) {
         if !self.quiet {
             self.say(&format!("wasmpool: {STOPPING}"));
+        }
+    }
+
+    fn news(&mut self, text: &str) {
+        if !self.quiet {
+            self.say(&format!("wasmpool: {}", MessageLines(text)));
         }
     }
 

@@ -13,6 +13,8 @@ use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::{CoordinatedRun, Coordinator};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -40,6 +42,9 @@ pub struct RunParts<'a> {
     pub grants: Grants,
     pub sharing: Sharing,
     pub config: SchedulerConfig,
+    /// Where the run goes, if it goes over many machines.
+    #[cfg(feature = "hosts")]
+    pub via: Option<CoordinatedRun>,
     pub format: LineFormat,
     /// The identity by which a journal knows the run, besides its task.
     pub identity: RunIdentity,
@@ -65,6 +70,8 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         grants,
         sharing,
         mut config,
+        #[cfg(feature = "hosts")]
+        via,
         format,
         identity,
         items,
@@ -87,24 +94,33 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }
-    let wanted = Workers::of(config.workers, &call);
-    // The workers start while the task is prepared.
-    let spares = match ahead.filter(|ahead| ahead.role() == role) {
-        Some(ahead) => {
-            ahead.room().widen(wanted);
-            ahead
-        }
+    #[cfg(feature = "hosts")]
+    let elsewhere = via.map(Crew::Elsewhere);
+    #[cfg(not(feature = "hosts"))]
+    let elsewhere = None;
+    let crew = match elsewhere {
+        Some(crew) => crew,
         None => {
-            let room = Room::new(HostPlacement::Moves, wanted);
-            SpareWorkers::started(ChildProgram::Own, role, config.workers, room)
+            let wanted = Workers::of(config.workers, &call);
+            // The workers start while the task is prepared.
+            let spares = match ahead.filter(|ahead| ahead.role() == role) {
+                Some(ahead) => {
+                    ahead.room().widen(wanted);
+                    ahead
+                }
+                None => {
+                    let room = Room::new(HostPlacement::Moves, wanted);
+                    SpareWorkers::started(ChildProgram::Own, role, config.workers, room)
+                }
+            };
+            notice.bounded(spares.room());
+            match prepare(task, &call, &cache, false, &mut notice) {
+                Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
+                prepared => Crew::Here(spares, prepared?),
+            }
         }
     };
-    notice.bounded(spares.room());
-    let prepared = match prepare(task, &call, &cache, false, &mut notice) {
-        Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
-        prepared => prepared?,
-    };
-    let start = match output.start(identity.of_task(&prepared.hash), &|| signals.last() != 0) {
+    let start = match output.start(identity.of_task(&task.hash_for(&call)), &|| signals.last() != 0) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         start => start?,
     };
@@ -128,9 +144,25 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let besides = ExtraOutputs { failed, journal: journaled, files };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());
-    let work =
-        SupervisorWork { task, call: &call, directories: &directories, shared: objects, cache: &cache, prepared };
-    let result = caught(SUPERVISOR, || work.run(config, spares, &mut printer, &mailbox, &mut notice)).flatten();
+    let result = caught(SUPERVISOR, || match crew {
+        Crew::Here(spares, prepared) => {
+            let work = SupervisorWork {
+                task,
+                call: &call,
+                directories: &directories,
+                shared: objects,
+                cache: &cache,
+                prepared,
+            };
+            work.run(config, spares, &mut printer, &mailbox, &mut notice)
+        }
+        #[cfg(feature = "hosts")]
+        Crew::Elsewhere(via) => {
+            let slots = Coordinator::start(via, task, &call, mailbox.sender())?;
+            Supervisor::elsewhere(Box::new(slots), &call, config, &mut printer, &mailbox)?.run()
+        }
+    })
+    .flatten();
     let counts = printer.counts().clone();
     drop(printer);
     // Also after an interrupted run: what its items did is there. But not if the run ends with an error.
@@ -185,6 +217,15 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         }
     };
     Ok((exit, counts))
+}
+
+/// Who runs the items.
+enum Crew {
+    /// Workers of this machine.
+    Here(SpareWorkers, PreparedTask),
+    /// The hosts of a message system.
+    #[cfg(feature = "hosts")]
+    Elsewhere(CoordinatedRun),
 }
 
 /// The task that a supervisor has its workers run.

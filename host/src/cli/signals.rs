@@ -57,6 +57,17 @@ pub fn hear_of_children() {
 /// `nohup` or for a background job of a script: then they stay ignored. The second signal ends the program soon,
 /// whatever it does.
 pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
+    watch(|signal| if signal == Signal::SIGINT { 1 } else { 2 }, tell)
+}
+
+/// Does what [`watch_signals`] does, for a program that finishes what it has at the first SIGTERM, too.
+#[cfg(feature = "hosts")]
+pub fn watch_signals_of_service(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
+    watch(|_| 1, tell)
+}
+
+/// Calls `tell` for signals. Those whose weights add up to 2 end the program soon.
+fn watch(weight: fn(Signal) -> u32, tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let came = patiently(None, || EventFd::from_flags(flags).map_err(io::Error::from))?;
     let signals = Arc::new(Signals { came, last: AtomicI32::new(0), at_once: AtomicBool::new(false) });
@@ -72,7 +83,7 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
                 suspend();
                 continue;
             }
-            times += if signal == Signal::SIGINT { 1 } else { 2 };
+            times += weight(signal);
             told.last.store(signal as i32, Ordering::Relaxed);
             if told.at_once.load(Ordering::SeqCst) {
                 exit(signal);

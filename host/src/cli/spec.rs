@@ -17,6 +17,8 @@ use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbo
 use crate::cli::units::NamedTask;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::grants::{self, DirectoryGrant, PeerGrant, READABLE, WRITABLE};
 use wasmpool_scheduler::ChunkSize;
 
@@ -139,6 +141,9 @@ pub struct ManyItems {
     pub unordered: Sourced<bool>,
     #[serde(skip)]
     pub workers: Sourced<Option<u32>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub via: Sourced<Option<BrokerUrl>>,
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]

@@ -17,6 +17,8 @@ use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
 use wasmpool_core::text::{ForeignText, MessageLines};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::CoordinatedRun;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
@@ -70,6 +72,8 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let result = run(RunParts {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
+        #[cfg(feature = "hosts")]
+        via: via(options),
         call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
         sharing,
@@ -124,6 +128,14 @@ pub fn workers(options: &Options) -> usize {
         Some(workers) => workers as usize,
         None => surroundings::processors(),
     }
+}
+
+/// Returns where the run goes, if it goes over many machines.
+#[cfg(feature = "hosts")]
+fn via(options: &Options) -> Option<CoordinatedRun> {
+    let url = (*options.via).clone()?;
+    let most = (*options.workers).map(|workers| workers as usize);
+    Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker })
 }
 
 pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {

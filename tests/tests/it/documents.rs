@@ -13,7 +13,7 @@ use crate::support::run::wasmpool;
 use crate::support::{binary, workspace};
 
 /// The commands that have a help of their own.
-const COMMANDS: [&str; 7] = ["map", "exec", "call", "run", "inspect", "compile", "doctor"];
+const COMMANDS: [&str; 9] = ["map", "exec", "call", "run", "serve", "hosts", "inspect", "compile", "doctor"];
 
 /// Returns all documents, except those of third-party material.
 fn documents() -> Vec<(PathBuf, String)> {

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use crate::support::workspace;
 
 /// The crates that each crate may name, the lowest first.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("core", &[]),
     ("objects", &["core"]),
     ("scheduler", &["core"]),
     ("ipc", &["core"]),
     ("sandbox", &["core"]),
+    ("hosts", &["core", "ipc"]),
     ("worker", &["core", "ipc", "objects", "sandbox"]),
     ("manager", &["core", "ipc", "objects", "sandbox"]),
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
-    ("wasmpool", &["core", "ipc", "manager", "objects", "run", "sandbox", "scheduler", "worker"]),
+    ("nats", &["core", "hosts", "ipc", "run", "scheduler"]),
+    ("wasmpool", &["core", "hosts", "ipc", "manager", "nats", "objects", "run", "sandbox", "scheduler", "worker"]),
 ];
 
 fn crate_folder(name: &str) -> PathBuf {

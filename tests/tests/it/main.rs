@@ -42,6 +42,7 @@ mod grants;
 mod guests;
 mod halt;
 mod host_calls;
+mod hosts;
 mod init;
 mod input_formats;
 mod inspect;

@@ -20,7 +20,7 @@ const COMPILED_AND_RUN: Duration = Duration::from_secs(600);
 
 /// Returns the folder of a package, as `tests/third-party/fetch` names it; if it is not available, prints the reason
 /// and returns `None`.
-fn fetched(package: &str) -> Option<PathBuf> {
+pub fn fetched(package: &str) -> Option<PathBuf> {
     let output = Command::new(workspace().join("tests/third-party/fetch"))
         .arg(package)
         .stdin(Stdio::null())

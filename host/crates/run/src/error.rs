@@ -89,6 +89,9 @@ pub enum Error {
     /// An operation on a shared object was refused. Nothing of it has happened.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// The message system that connects a run's machines cannot be used, or no machine serves the run.
+    #[error("{}", MessageLines(.0))]
+    Broker(String),
     /// The run cannot continue with its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -72,6 +72,8 @@ const LONG_PART: u32 = 4;
 /// Limit on bytes that are read and not yet written: `WINDOW + workers × WINDOW_PER_WORKER`.
 const WINDOW: usize = 2 << 20;
 const WINDOW_PER_WORKER: usize = 512 << 10;
+/// The time limit of items that is kept elsewhere: none that is ever met here.
+const ELSEWHERE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Bytes that an item costs in addition to its contents.
 const ITEM_OVERHEAD: usize = 16;
 
@@ -99,6 +101,10 @@ pub struct SchedulerConfig {
     pub start_timeout: Duration,
     /// Limit on the bytes of all items that are read and not yet written.
     pub window: usize,
+    /// True if a worker is a slot on other machines. It holds one chunk at a time, of more work. When it is lost, what was
+    /// lost is not one process but perhaps a machine, under any of the items: the chunk is halved until the guilty one is
+    /// alone. The time of items is measured elsewhere.
+    pub slots: bool,
 }
 
 impl SchedulerConfig {
@@ -122,9 +128,22 @@ impl SchedulerConfig {
             max_items_per_worker: None,
             timeout,
             start_timeout: START_TIMEOUT,
-            window: WINDOW + workers * WINDOW_PER_WORKER,
+            window: window(workers),
+            slots: false,
         }
     }
+
+    /// Returns the settings for slots on other machines, of which there are none at first.
+    pub fn over_hosts(self) -> SchedulerConfig {
+        // Workers are replaced where they are.
+        let max_items_per_worker = None;
+        SchedulerConfig { workers: 0, max_items_per_worker, timeout: ELSEWHERE, window: window(0), slots: true, ..self }
+    }
+}
+
+/// Returns the window for this many workers.
+fn window(workers: usize) -> usize {
+    WINDOW + workers * WINDOW_PER_WORKER
 }
 
 /// The reason why an item has an outcome that no worker delivered.
@@ -278,7 +297,7 @@ pub struct Scheduler {
 impl Scheduler {
     pub fn new(config: SchedulerConfig) -> Self {
         Scheduler {
-            sizer: ChunkSizer::new(),
+            sizer: if config.slots { ChunkSizer::of_slots() } else { ChunkSizer::new() },
             config,
             actions: VecDeque::new(),
             workers: WorkerTable::default(),
@@ -346,6 +365,11 @@ impl Scheduler {
         self.needs_proof && !self.stopping && !self.given_up && self.config.workers > 0
     }
 
+    /// On demand, has all workers started now that may run, rather than when there is work for them.
+    pub fn stand_by(&mut self) {
+        self.standing = self.config.workers;
+    }
+
     /// On demand, tells whether the present items belong to several callers. If so, no chunk waits behind another: the
     /// only item of one caller could otherwise wait behind one that never ends.
     pub fn several_callers(&mut self, several: bool) {
@@ -379,6 +403,9 @@ impl Scheduler {
     /// stays.
     pub fn set_workers(&mut self, workers: usize) {
         self.config.workers = workers;
+        if self.config.slots {
+            self.config.window = window(workers);
+        }
         self.standing = self.standing.min(workers);
         for id in self.workers.surplus(workers) {
             self.workers.change(id, |worker| worker.retiring = true);
@@ -576,8 +603,12 @@ impl Scheduler {
         self.sizer.measured(elapsed.min(chunk.terms.timeout));
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
+        // That it killed its worker is an outcome only of a slot, whose workers are others'.
+        let killed = ending == OutcomeEnd::Failed(FailureKind::WorkerLost);
+        let kills = u32::from(killed) + if index == key { chunk.kills } else { 0 };
         let again = matches!(ending, OutcomeEnd::Failed(kind)
-            if attempts <= chunk.terms.retries && self.config.retry_on.contains(&kind));
+            if attempts <= chunk.terms.retries && self.config.retry_on.contains(&kind))
+            && !(killed && kills >= MAX_KILLS);
         if !again {
             chunk.done += 1;
             self.done += 1;
@@ -596,7 +627,7 @@ impl Scheduler {
             self.set_alarm(id);
         }
         if again {
-            self.take_out(id, key, index);
+            self.take_out(id, key, index, kills);
         }
         if !self.unwanted.is_empty() {
             self.note_unwanted(id, now);
@@ -631,6 +662,16 @@ impl Scheduler {
         for (position, &key) in worker.chunks.iter().enumerate() {
             self.give_back(id, key, position == 0, in_work, timed_out, elapsed);
         }
+    }
+
+    /// Reports that a slot was lost, and whether its chunk is to blame. All outcomes that came must have been reported
+    /// before.
+    pub fn slot_lost(&mut self, id: WorkerId, blamed: bool, now: Time) {
+        if blamed {
+            // As if it had begun the next item.
+            self.workers.change(id, |worker| worker.started = worker.finished + 1);
+        }
+        self.worker_lost(id, false, now);
     }
 
     /// Reports that the outcome that was kept last is a failure.
@@ -955,7 +996,7 @@ impl Scheduler {
             // more. So there, all items have to belong to one caller, all workers that may run have to be busy, and
             // more items have to be coming, so that no worker could have taken the chunk instead.
             let may_queue = self.sizer.may_queue() && (!self.on_demand || self.one_caller_has_enough());
-            if load > 0 && !may_queue {
+            if load > 0 && (self.config.slots || !may_queue) {
                 break;
             }
             while let Some(id) = self.workers.free(load) {
@@ -1073,8 +1114,8 @@ impl Scheduler {
     }
 
     /// Removes the item `index` from the chunk that `id` is running, so that it can be run again. The worker continues
-    /// with the items after it.
-    fn take_out(&mut self, id: WorkerId, key: u64, index: u64) {
+    /// with the items after it. `kills` is the number of workers that the item has killed.
+    fn take_out(&mut self, id: WorkerId, key: u64, index: u64, kills: u32) {
         let Some(end) = self.window.get(&key).map(|c| key + u64::from(c.count)) else {
             return;
         };
@@ -1099,6 +1140,7 @@ impl Scheduler {
         }
         if let Some(again) = self.window.get_mut(&index) {
             again.attempts += 1;
+            again.kills = kills;
             again.worker = None;
         }
         self.returned.insert(index);
@@ -1114,7 +1156,7 @@ impl Scheduler {
         let (count, done, attempts, retries) = (chunk.count, chunk.done, chunk.attempts, chunk.terms.retries);
         let next = key + u64::from(done);
         // Chunks that waited behind the one in work are never to blame.
-        if first && !in_work && done == 0 {
+        if first && !in_work && done == 0 && !self.config.slots {
             chunk.bounces += 1;
         }
         let bounces = chunk.bounces;
@@ -1127,7 +1169,7 @@ impl Scheduler {
             return;
         }
         let left = count - done;
-        if self.config.batch && left > 1 {
+        if (self.config.batch || self.config.slots) && left > 1 {
             // One call ran all of the items, so they are halved until the guilty one is alone. After a timeout, each
             // half may take up to the timeout again, so running the items one at a time is quicker.
             let step = if timed_out { 1 } else { u64::from(left.div_ceil(2)) };

@@ -19,6 +19,10 @@ const MAX_BYTES_ALONE: usize = 512 << 10;
 /// Amount of work that is not divided: by the time another worker has woken up for half of it, all of it would be done.
 const TRIFLE: Duration = Duration::from_micros(100);
 
+/// Like `TARGET` and `MAX_BYTES`, for a slot on other machines, to which a chunk takes far longer.
+const TARGET_AFAR: Duration = Duration::from_millis(50);
+const MAX_BYTES_AFAR: usize = 256 << 10;
+
 /// Number of items per chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChunkSize {
@@ -80,6 +84,11 @@ impl MovingAverages {
 impl ChunkSizer {
     pub(super) fn new() -> Self {
         ChunkSizer { target: TARGET, max_bytes: MAX_BYTES, item: None }
+    }
+
+    /// Returns a sizer for slots on other machines.
+    pub(super) fn of_slots() -> Self {
+        ChunkSizer { target: TARGET_AFAR, max_bytes: MAX_BYTES_AFAR, item: None }
     }
 
     /// Prepares for callers who may come at any time.

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use super::UsageError;
 use crate::cli::args::InputFormat;
+#[cfg(feature = "hosts")]
+use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
 use crate::cli::units::NamedTask;
@@ -30,6 +32,8 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
         TaskSpecs::One(_) => {}
     }
     of_items(spec)?;
+    #[cfg(feature = "hosts")]
+    of_hosts(spec)?;
     match &spec.work {
         WorkSpec::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
             replace: command.replace.option_name("--replace").to_string(),
@@ -209,6 +213,40 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
         }
     }
     Ok(())
+}
+
+/// Returns an error for options that a run over many machines does not support.
+#[cfg(feature = "hosts")]
+fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
+    let items = &spec.items;
+    if items.via.is_none() {
+        return Ok(());
+    }
+    let granted = "hosts grant nothing";
+    let refused = [
+        spec.grants.directories.first().map(|one| (one.option_name("--dir"), granted)),
+        spec.grants.env.first().map(|one| (one.option_name("--env"), granted)),
+        spec.grants.peers.first().map(|one| (one.option_name("--allow-net"), granted)),
+        spec.grants.scratch.as_ref().map(|one| (one.option_name("--scratch"), granted)),
+        spec.grants.shares.first().map(|one| (one.option_name("--share"), "objects are shared within one machine")),
+        (spec.sandbox.source != SettingSource::Default)
+            .then(|| (spec.sandbox.option_name("--sandbox"), "each host has a sandbox of its own choice")),
+        items.results.is_some().then(|| {
+            (items.results.option_name("--results"), "results come over the network as a whole, not in parts")
+        }),
+        match &items.tasks {
+            TaskSpecs::Several(tasks) => Some((tasks.option_name("--task"), "a run over many machines has one task")),
+            TaskSpecs::One(_) => None,
+        },
+    ];
+    match refused.into_iter().flatten().next() {
+        Some((option, why)) => Err(UsageError::NotOverHosts {
+            option: option.to_string(),
+            via: items.via.option_name("--via").to_string(),
+            why,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Returns true if a file is a task rather than a list of items.

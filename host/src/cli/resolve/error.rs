@@ -55,6 +55,9 @@ pub enum UsageError {
          resumed run would not repeat them; leave one out"
     )]
     JournalOfShares { share: String, journal: String },
+    #[cfg(feature = "hosts")]
+    #[error("{option} cannot be used with {via} yet: {why}; leave one out")]
+    NotOverHosts { option: String, via: String, why: &'static str },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]

@@ -275,6 +275,8 @@ fn many_items(
         delimiter,
         unordered: sourced!(from, items.unordered),
         workers: sourced!(from, items.workers),
+        #[cfg(feature = "hosts")]
+        via: sourced!(from, items.via),
         chunk_size: sourced!(from, items.chunk_size),
         max_items_per_worker: sourced!(from, items.max_items_per_worker),
         retries: sourced!(from, items.retries),

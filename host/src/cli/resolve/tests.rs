@@ -11,7 +11,7 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 16] = [
+const MAY_CHANGE: [&str; 17] = [
     "chunk-size",
     "failed",
     "halt",
@@ -27,6 +27,7 @@ const MAY_CHANGE: [&str; 16] = [
     "sandbox",
     "timeout",
     "verbose",
+    "via",
     "workers",
 ];
 const HAVE_NO_JOURNAL: [&str; 6] = ["results", "set-aside", "share", "share-in", "share-out", "task"];
@@ -66,6 +67,7 @@ fn value(option: &str) -> Option<&'static str> {
         "share" => "jobs=queue",
         "task" => "a=b.wasm",
         "timeout" => "1s",
+        "via" => "nats://127.0.0.1",
         "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
             return None;
         }

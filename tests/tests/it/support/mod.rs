@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod bombs;
+pub mod broker;
 pub mod chaos;
 pub mod guest;
 pub mod host;

@@ -49,6 +49,7 @@ const OURS: &[&str] = &[
     "&without(lacking)",
     "worker + 1",
     "args",
+    "args.via",
     "arguments",
     "format_args!($($text)*)",
     "format_args!($($arg)*)",

@@ -8,6 +8,7 @@ mod cache;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -133,9 +134,31 @@ impl Wasm {
         }
     }
 
+    /// Returns the task under another name.
+    pub fn named(self, name: &str) -> Wasm {
+        Wasm { name: name.to_owned(), ..self }
+    }
+
     /// Returns the name of the task in messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the hash of the wasm.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Returns the hash of the wasm and of what is called before its first item, by which journals know it.
+    pub fn hash_for(&self, call: &TaskCall) -> String {
+        ArtifactKey::of(call).hash(self)
+    }
+
+    /// Returns the wasm.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     }
 }
 
@@ -171,6 +194,14 @@ impl ArtifactKey {
         };
         ArtifactKey { profile, sandbox: call.sandbox, init }
     }
+
+    /// Returns the hash of a task with what was done to it.
+    fn hash(&self, wasm: &Wasm) -> String {
+        match &self.init {
+            Some(init) => init.hash(&wasm.hash),
+            None => wasm.hash.clone(),
+        }
+    }
 }
 
 /// Finds or makes the artifact of a task. `program` is the binary of the compile process.
@@ -186,10 +217,7 @@ pub fn prepare(
     fresh: bool,
     watch: &mut dyn CompileWatcher,
 ) -> Result<PreparedTask, Error> {
-    let hash = match &wanted.init {
-        Some(init) => init.hash(&wasm.hash),
-        None => wasm.hash.clone(),
-    };
+    let hash = wanted.hash(wasm);
     for profile in wanted.profile.all() {
         if !fresh && let Some((artifact, meta)) = cache.get(&hash, profile) {
             return Ok(PreparedTask { artifact, meta, hash, compiled: None, unkept: None });

@@ -81,6 +81,8 @@ pub trait RunWatcher {
     fn unprotected(&mut self, lacking: &[LayerPart]);
     /// Reports that the user asked to stop: what runs is finished, and nothing more is started.
     fn stopping(&mut self) {}
+    /// Reports something of other machines that the user may want to know.
+    fn news(&mut self, _text: &str) {}
     /// Reports that time has passed. Returns when it should be called again.
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
 }
@@ -181,6 +183,7 @@ impl OutcomeLines {
         if self.deterministic {
             record.elapsed = Duration::ZERO;
             record.worker = None;
+            record.host = None;
         }
     }
 
@@ -368,6 +371,10 @@ impl OutcomeSink for OutcomePrinter<'_> {
 
     fn stopping(&mut self) {
         self.watcher.stopping();
+    }
+
+    fn news(&mut self, text: &str) {
+        self.watcher.news(text);
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {

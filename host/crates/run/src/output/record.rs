@@ -64,6 +64,10 @@ fn tail(record: &OutcomeRecord<'_>, to: &mut Vec<u8>) {
         // People count from one.
         let _ = write!(to, ",\"worker\":{}", worker + 1);
     }
+    if let Some(host) = record.host {
+        // A host's name has no characters that would have to be escaped.
+        let _ = write!(to, ",\"host\":\"{host}\"");
+    }
     let _ = write!(to, ",\"attempts\":{}", record.attempts);
 }
 

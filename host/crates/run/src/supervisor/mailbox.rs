@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::remote::RemoteEvent;
 use super::report::WorkerReport;
 use crate::error::{Error, caught};
 use crate::input::InputError;
@@ -26,6 +27,11 @@ pub enum Event {
     Input(Batch),
     /// Like `Input`, for items with terms of their own.
     InputOn(Batch, ItemTerms),
+    /// Items with these indices, from the first on, which another process has read: they are one chunk, for as long as
+    /// nothing goes wrong.
+    Chunk(u64, Batch),
+    /// Something that slots on other machines did.
+    Remote(RemoteEvent),
     /// There is no more input for now. Later items come unasked, as the answer to the last request.
     InputPause,
     InputEnd,

@@ -4,6 +4,7 @@
 mod chunks;
 mod mailbox;
 mod process;
+mod remote;
 mod report;
 
 use std::cell::Cell;
@@ -32,6 +33,8 @@ pub use chunks::AnsweredItem;
 use chunks::StoredChunks;
 pub use process::SpareWorkers;
 use process::{WorkerProcess, WorkerSettings};
+use remote::RemoteCrew;
+pub use remote::{RemoteEvent, RemoteOutcome, RemoteSlots};
 pub use report::{WorkerNews, WorkerReport};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
@@ -60,6 +63,8 @@ const OUTCOME_EXTRAS: u64 = 1 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A sleep that overran by this much means that the host itself was suspended; deadlines are extended.
 const STOOD_STILL: Duration = Duration::from_millis(100);
+/// What is said of an item whose worker was lost, if nothing more is known.
+const LOST: &str = "the worker process ended under this item";
 /// The mailbox's number among the things that are waited for; workers have their own.
 const MAILBOX: u64 = u64::MAX;
 
@@ -69,8 +74,18 @@ pub struct OutcomeRecord<'a> {
     pub item: AnsweredItem<'a>,
     pub index: u64,
     pub worker: Option<WorkerId>,
+    /// The machine that ran it, if it is another.
+    pub host: Option<&'a str>,
     pub attempts: u32,
     pub elapsed: Duration,
+}
+
+/// Who ran an item, and how often it was tried.
+#[derive(Clone, Copy)]
+struct OutcomeOrigin<'a> {
+    worker: Option<WorkerId>,
+    host: Option<&'a str>,
+    attempts: u32,
 }
 
 /// A success: encoded values (one, unless they are flattened), and what the guest printed.
@@ -148,6 +163,8 @@ pub trait OutcomeSink {
     fn sets_aside(&mut self, _why: &Error) -> bool {
         false
     }
+    /// Reports something of other machines that the user may want to know.
+    fn news(&mut self, _text: &str) {}
     /// Reports that the user asked to stop: what runs is finished, and nothing more is started. Called once.
     fn stopping(&mut self) {}
     /// Reports that workers run without these parts of the sandbox. Called once.
@@ -205,6 +222,23 @@ struct SharedParty {
     _listening: Option<Listening>,
 }
 
+/// Where items run.
+enum Workplace<'a> {
+    /// In worker processes of this machine.
+    Here { setting: WorkerSettings<'a>, spares: SpareWorkers },
+    /// In slots on other machines.
+    Elsewhere(RemoteCrew<'a>),
+}
+
+impl<'a> Workplace<'a> {
+    fn crew(&mut self) -> Option<&mut RemoteCrew<'a>> {
+        match self {
+            Workplace::Here { .. } => None,
+            Workplace::Elsewhere(crew) => Some(crew),
+        }
+    }
+}
+
 /// The reason why a worker is not heard any further.
 enum WorkerGone {
     /// Its process has ended, or must end.
@@ -218,12 +252,13 @@ pub struct Supervisor<'a> {
     scheduler: Scheduler,
     /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
-    setting: WorkerSettings<'a>,
+    place: Workplace<'a>,
+    /// True if values come in parts.
+    in_parts: bool,
     sink: &'a mut dyn OutcomeSink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, WorkerProcess>,
-    spares: SpareWorkers,
     shared: Option<SharedParty>,
     chunks: StoredChunks,
     clock: RunClock,
@@ -271,6 +306,28 @@ impl<'a> Supervisor<'a> {
         sink: &'a mut dyn OutcomeSink,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Error> {
+        let setting = patiently(None, || setting(prepared, call, directories))?;
+        Supervisor::at(Workplace::Here { setting, spares }, call, config, sink, mailbox)
+    }
+
+    /// Makes the supervisor of a run whose items run on other machines.
+    pub fn elsewhere(
+        slots: Box<dyn RemoteSlots + 'a>,
+        call: &TaskCall,
+        config: SchedulerConfig,
+        sink: &'a mut dyn OutcomeSink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
+        Supervisor::at(Workplace::Elsewhere(RemoteCrew::new(slots)), call, config.over_hosts(), sink, mailbox)
+    }
+
+    fn at(
+        place: Workplace<'a>,
+        call: &TaskCall,
+        config: SchedulerConfig,
+        sink: &'a mut dyn OutcomeSink,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Error> {
         let epoll = patiently(None, || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from))?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX)).map_err(io::Error::from)?;
         let ordered = config.ordered;
@@ -278,20 +335,19 @@ impl<'a> Supervisor<'a> {
         // `init` runs when a worker starts, unless the artifact is a snapshot taken after it.
         let init = if call.init.is_some() { call.limits.timeout } else { Duration::ZERO };
         let start_timeout = config.start_timeout.saturating_add(init);
-        let config = SchedulerConfig { start_timeout, ..config };
+        let mut scheduler = Scheduler::new(SchedulerConfig { start_timeout, ..config });
+        if let Workplace::Here { .. } = &place {
+            scheduler.start_ahead(surroundings::processors());
+        }
         Ok(Supervisor {
             start_timeout: [start_timeout, init],
-            scheduler: {
-                let mut scheduler = Scheduler::new(config);
-                scheduler.start_ahead(surroundings::processors());
-                scheduler
-            },
-            setting: patiently(None, || setting(prepared, call, directories))?,
+            scheduler,
+            place,
+            in_parts: call.in_parts,
             sink,
             mailbox,
             epoll,
             workers: BTreeMap::new(),
-            spares,
             shared: None,
             chunks: StoredChunks::default(),
             clock: RunClock::start(),
@@ -323,6 +379,11 @@ impl<'a> Supervisor<'a> {
         self.scheduler.serve_on_demand();
     }
 
+    /// Has all workers started before there are items: see [`Scheduler::stand_by`].
+    pub fn stand_by(&mut self) {
+        self.scheduler.stand_by();
+    }
+
     /// Gives workers the shared objects that they are granted, as the call says. If the process that keeps them is lost,
     /// the run ends with [`Error::Shared`].
     pub fn share(&mut self, objects: Arc<SharedObjects>, grants: SharedGrants) {
@@ -338,7 +399,9 @@ impl<'a> Supervisor<'a> {
 
     /// Replaces the artifact after an [`Error::Artifact`]. Items that were read are kept, since nothing ran.
     pub fn exchange(&mut self, prepared: &PreparedTask, call: &TaskCall) -> Result<(), Error> {
-        self.setting = setting(prepared, call, self.setting.directories)?;
+        if let Workplace::Here { setting: before, .. } = &mut self.place {
+            *before = setting(prepared, call, before.directories)?;
+        }
         self.proven = false;
         for id in self.scheduler.forget_starting() {
             self.workers.remove(&id);
@@ -365,6 +428,7 @@ impl<'a> Supervisor<'a> {
                 return Ok(end);
             }
             self.hear_workers()?;
+            self.take_remote();
             if std::mem::take(&mut self.unwanted) {
                 let now = self.now();
                 self.sink.unwanted().into_iter().for_each(|items| self.scheduler.unwanted(items, now));
@@ -459,6 +523,11 @@ impl<'a> Supervisor<'a> {
                         self.chunks.add(batch);
                     }
                 }
+                Event::Chunk(first, batch) => {
+                    self.scheduler.restore(first, &batch.sizes);
+                    self.chunks.restore(first, batch);
+                }
+                Event::Remote(event) => self.hear_remote(event)?,
                 Event::CancelPending => self.scheduler.cancel_pending(self.now()),
                 Event::Report(to) => {
                     // Whoever asked may have gone.
@@ -667,11 +736,7 @@ impl<'a> Supervisor<'a> {
                         self.sink.prints(id, process.lane.take_prints());
                     }
                     let outcome = parse(header.tag, &mut payload)?;
-                    let ending = match &outcome {
-                        Err(failure) => OutcomeEnd::Failed(failure.kind),
-                        Ok(_) => OutcomeEnd::Final,
-                    };
-                    match self.scheduler.outcome(id, ending, header.elapsed, now) {
+                    match self.scheduler.outcome(id, outcome_end(&outcome), header.elapsed, now) {
                         Verdict::Unexpected => {
                             return Err(wasmpool_ipc::lane::host::ProtocolViolation(
                                 "it answered more items than it was given",
@@ -683,7 +748,8 @@ impl<'a> Supervisor<'a> {
                             self.chunks.split(index, index + 1);
                         }
                         Verdict::Keep { chunk, index, attempts } => {
-                            self.keep(chunk, index, Some(id), attempts, header.elapsed, outcome);
+                            let origin = OutcomeOrigin { worker: Some(id), host: None, attempts };
+                            self.keep(chunk, index, origin, header.elapsed, outcome);
                         }
                     }
                 }
@@ -704,7 +770,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn throttled(&self, id: WorkerId) -> bool {
-        leaves_outcomes(&self.setting, &self.scheduler, id)
+        leaves_outcomes(self.in_parts, &self.scheduler, id)
     }
 
     /// Prints an outcome after those of its chunk, to be emitted when the scheduler orders it.
@@ -712,14 +778,14 @@ impl<'a> Supervisor<'a> {
         &mut self,
         chunk: u64,
         index: u64,
-        worker: Option<WorkerId>,
-        attempts: u32,
+        origin: OutcomeOrigin<'_>,
         elapsed: Duration,
         result: Result<OutcomeValue<'_>, Failure>,
     ) {
+        let OutcomeOrigin { worker, host, attempts } = origin;
         let (item, group) = self.chunks.settle(chunk, index);
         let before = group.bytes();
-        let recorded = self.sink.record(OutcomeRecord { item, index, worker, attempts, elapsed }, result, group);
+        let recorded = self.sink.record(OutcomeRecord { item, index, worker, host, attempts, elapsed }, result, group);
         if recorded != Recorded::Unkept {
             group.take_in(index);
         }
@@ -818,10 +884,19 @@ impl<'a> Supervisor<'a> {
     fn act(&mut self) -> Result<(), Error> {
         while let Some(action) = self.scheduler.next_action() {
             match action {
+                Action::Spawn(id) if self.place.crew().is_some() => {
+                    // A slot is there as soon as it is counted.
+                    let now = self.now();
+                    self.scheduler.worker_spawned(id, now);
+                    self.scheduler.worker_ready(id, now);
+                }
                 Action::Spawn(id) => self.spawn(id),
+                Action::Kill(id) | Action::Retire(id) if self.place.crew().is_some() => self.close_slot(id),
                 Action::Send { worker, chunk, count } => {
                     let data = self.chunks.send(chunk, count);
-                    if let Some(process) = self.workers.get_mut(&worker) {
+                    if let Some(crew) = self.place.crew() {
+                        crew.send(worker, ChunkHeader { first: chunk, count }, &data);
+                    } else if let Some(process) = self.workers.get_mut(&worker) {
                         process.queue(ChunkHeader { first: chunk, count }, data);
                     }
                 }
@@ -840,7 +915,8 @@ impl<'a> Supervisor<'a> {
                 Action::Split { chunk, at } => self.chunks.split(chunk, at),
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     let failure = self.failure(blame, worker);
-                    self.keep(chunk, index, worker, attempts, elapsed, Err(failure));
+                    let worker = worker.filter(|_| self.place.crew().is_none());
+                    self.keep(chunk, index, OutcomeOrigin { worker, host: None, attempts }, elapsed, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
                     let group = self.chunks.take_output(chunk, done);
@@ -938,7 +1014,10 @@ impl<'a> Supervisor<'a> {
             Some(SharedParty { objects, grants, .. }) => objects.attach(&participant_name(grants, id), grants)?,
             None => Attached::default(),
         };
-        let process = WorkerProcess::start(&self.setting, self.spares.take()?, attached, self.sink.follows_prints())?;
+        let Workplace::Here { setting, spares } = &self.place else {
+            return Err(io::Error::other("items run on other machines"));
+        };
+        let process = WorkerProcess::start(setting, spares.take()?, attached, self.sink.follows_prints())?;
         if !self.workers.is_empty() {
             process.leaves_room()?;
         }
@@ -959,7 +1038,8 @@ impl<'a> Supervisor<'a> {
             Blame::Timeout => Failure::new(FailureKind::Timeout, format!("it did not end within {}", Setting::Timeout)),
             Blame::WorkerLost => {
                 let Some(loss) = loss else {
-                    return Failure::new(FailureKind::WorkerLost, "the worker process ended under this item");
+                    let how = if self.last_loss.is_empty() { LOST } else { &self.last_loss };
+                    return Failure::new(FailureKind::WorkerLost, how);
                 };
                 let message = match &loss.broken {
                     Some(broken) => broken.clone(),
@@ -990,7 +1070,7 @@ impl<'a> Supervisor<'a> {
             let several = self.scheduler.has_several_in_work(id);
             goes_on |= several;
             process.announce_sleep(true);
-            let throttled = leaves_outcomes(&self.setting, &self.scheduler, id);
+            let throttled = leaves_outcomes(self.in_parts, &self.scheduler, id);
             awake |= process.lane.has_outcomes(several) && !throttled;
             awake |= process.can_pump();
         }
@@ -1032,6 +1112,14 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+/// Returns what the scheduler is told of an outcome.
+fn outcome_end(outcome: &Result<OutcomeValue<'_>, Failure>) -> OutcomeEnd {
+    match outcome {
+        Err(failure) => OutcomeEnd::Failed(failure.kind),
+        Ok(_) => OutcomeEnd::Final,
+    }
+}
+
 /// Returns what other participants are told of a worker: the name of its process, or the number that records have.
 fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
     grants.name.clone().unwrap_or_else(|| format!("worker {}", id + 1))
@@ -1039,8 +1127,8 @@ fn participant_name(grants: &SharedGrants, id: WorkerId) -> String {
 
 /// Returns true if a worker's outcomes are left with it for now. That is never so when values come in parts: a running
 /// item would wait for the reader of the results, and that would count as its own time.
-fn leaves_outcomes(setting: &WorkerSettings<'_>, scheduler: &Scheduler, id: WorkerId) -> bool {
-    !setting.in_parts && scheduler.throttled(id)
+fn leaves_outcomes(in_parts: bool, scheduler: &Scheduler, id: WorkerId) -> bool {
+    !in_parts && scheduler.throttled(id)
 }
 
 /// Returns whether instances are restored, from the variables by which the way is compared with that of new instances.
@@ -1072,7 +1160,6 @@ fn setting<'a>(
         setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
         max_payload: most_of_outcome(call.limits.max_output, call.flatten),
-        in_parts: call.in_parts,
         inits: call.init.is_some(),
     })
 }

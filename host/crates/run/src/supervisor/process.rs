@@ -34,8 +34,6 @@ pub struct WorkerSettings<'a> {
     pub directories: &'a [OwnedFd],
     /// The largest outcome that is accepted.
     pub max_payload: u64,
-    /// True if values come in parts.
-    pub in_parts: bool,
     /// True if workers run the task's `init` before they are ready.
     pub inits: bool,
 }

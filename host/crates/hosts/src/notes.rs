@@ -1,0 +1,142 @@
+//! What coordinators and hosts say beside chunks and outcomes: short, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::CopyNumber;
+use wasmpool_core::policy::TaskCall;
+
+/// Maximum bytes of a note that is read.
+const MOST: usize = 1 << 20;
+
+/// Returns the bytes of a note.
+pub fn write(note: &impl Serialize) -> Vec<u8> {
+    // Notes are plain data, which can always be written.
+    serde_json::to_vec(note).unwrap_or_default()
+}
+
+/// Reads a note; `None` for what is none.
+pub fn read<'a, N: Deserialize<'a>>(bytes: &'a [u8]) -> Option<N> {
+    (bytes.len() <= MOST).then(|| serde_json::from_slice(bytes).ok()).flatten()
+}
+
+/// What a run asks of its hosts. A host fetches it from the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub protocol: u8,
+    /// The coordinator's version of wasmpool.
+    pub version: String,
+    /// The name of the task in messages.
+    pub task_name: String,
+    /// The BLAKE3 hash of the task's wasm.
+    pub task_hash: String,
+    pub call: TaskCall,
+    pub max_items_per_worker: Option<u64>,
+}
+
+/// What a coordinator says to hosts from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Which process it is: another one that resumes the run has another number.
+    pub coordinator: u64,
+    /// True if the run has ended.
+    pub ended: bool,
+}
+
+/// The bytes that a host asks its coordinator for, from an offset on. The answer is their whole length in eight bytes,
+/// and as many bytes as fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// The [`Manifest`].
+    Manifest { offset: u64 },
+    /// The task's wasm.
+    Task { offset: u64 },
+    /// The items of this copy of a chunk.
+    Chunk { copy: CopyNumber, offset: u64 },
+}
+
+/// A host's beat to one coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBeat {
+    pub life: u64,
+    /// Number of worker processes that it has for this run; 0 until it has the task.
+    pub workers: u32,
+    /// The copies that it holds: whose outcomes the coordinator has not confirmed.
+    pub held: Vec<CopyNumber>,
+    /// True if it pulls no more, and gives back what it does not name as held.
+    pub leaving: bool,
+    /// Why it does not serve this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+}
+
+/// The reason why a host does not serve a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub cause: RefusalCause,
+    pub message: String,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCause {
+    /// The task: no host can run it.
+    Task,
+    /// The sandbox is not available on the host.
+    Sandbox,
+    /// The host: another may be able to.
+    Host,
+}
+
+/// A host's beat to everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostBeat {
+    pub life: u64,
+    pub protocol: u8,
+    pub version: String,
+    /// What it runs on: architecture and system.
+    pub target: String,
+    pub workers: u32,
+    /// Number of chunks that it holds.
+    pub chunks: u32,
+    /// Number of runs that it serves.
+    pub runs: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_longer_than_a_note_is_not_read() {
+        let long = format!("{{\"coordinator\":1,\"ended\":false{}}}", " ".repeat(MOST));
+        assert_eq!(read::<Control>(long.as_bytes()), None);
+        assert_eq!(
+            read(&write(&Control { coordinator: 1, ended: true })),
+            Some(Control { coordinator: 1, ended: true })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_beat_arrives_as_it_was_sent(
+            life in any::<u64>(),
+            workers in any::<u32>(),
+            held in proptest::collection::vec(any::<u64>(), 0..9),
+            leaving in any::<bool>(),
+            refused in proptest::option::of(any::<String>()),
+        ) {
+            let refused = refused.map(|message| Refusal { cause: RefusalCause::Host, message });
+            let beat = RunBeat { life, workers, held, leaving, refused };
+            prop_assert_eq!(read(&write(&beat)), Some(beat));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+            let _ = (read::<RunBeat>(&bytes), read::<HostBeat>(&bytes), read::<Control>(&bytes), read::<Wanted>(&bytes));
+        }
+    }
+}

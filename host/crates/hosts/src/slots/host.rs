@@ -1,0 +1,31 @@
+//! What the coordinator knows of a host.
+
+use super::{MOST_BREACHES, Time};
+use crate::notes::{Refusal, RunBeat};
+
+/// Maximum number of workers that a host is believed to have.
+const MOST_WORKERS: u32 = 4096;
+
+/// A host that has told of itself.
+#[derive(Debug)]
+pub(super) struct ServingHost {
+    pub life: u64,
+    pub heard: Time,
+    /// Number of workers that chunks are published for.
+    pub workers: usize,
+    pub refused: Option<Refusal>,
+    pub breaches: u32,
+}
+
+impl ServingHost {
+    pub fn of_beat(beat: &RunBeat, breaches: u32, now: Time) -> ServingHost {
+        let serves = !beat.leaving && beat.refused.is_none();
+        let workers = if serves { beat.workers.min(MOST_WORKERS) as usize } else { 0 };
+        ServingHost { life: beat.life, heard: now, workers, refused: beat.refused.clone(), breaches }
+    }
+
+    /// Returns true if nothing of the host is heard any more.
+    pub fn is_ignored(&self) -> bool {
+        self.breaches >= MOST_BREACHES
+    }
+}

@@ -1,0 +1,229 @@
+//! The promises of the slots, each with one schedule. `simulation/` plays random ones.
+
+use super::*;
+use crate::digest::Digest;
+use crate::notes::RefusalCause;
+
+const CHUNK: ChunkName = ChunkName { first: 0, count: 4, digest: Digest([1; 16]) };
+
+fn s(seconds: u64) -> Time {
+    Time::from_secs(seconds)
+}
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn orders(slots: &mut Slots) -> Vec<Order> {
+    std::iter::from_fn(|| slots.next_order()).collect()
+}
+
+fn beat(slots: &mut Slots, name: &str, life: u64, held: &[CopyNumber], now: Time) {
+    let beat = RunBeat { life, workers: 1, held: held.to_vec(), ..RunBeat::default() };
+    slots.beat(&host(name), &beat, now);
+}
+
+fn head(life: u64, copy: CopyNumber, part: u32, last: bool) -> OutcomesHead {
+    let receipt = Receipt { stream_sequence: 100 + copy, ..Receipt::default() };
+    OutcomesHead { life, name: CHUNK, copy, receipt, part, last }
+}
+
+/// Returns slots of which the first has a chunk that the broker has, with one host.
+fn with_chunk() -> Slots {
+    let mut slots = Slots::new(None);
+    beat(&mut slots, "a", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Publish { slot: 0, copy: 0 }]);
+    slots.confirmed(0, 100);
+    slots
+}
+
+/// Reports that time passes, while this host beats with these copies.
+fn pass(slots: &mut Slots, name: &str, held: &[CopyNumber], from: u64, to: u64) -> Vec<Order> {
+    let mut all = Vec::new();
+    for second in from..=to {
+        beat(slots, name, 1, held, s(second));
+        slots.tick(s(second));
+        all.extend(orders(slots).into_iter().filter(|order| *order != Order::Ask));
+    }
+    all
+}
+
+#[test]
+fn outcomes_are_taken_once() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "b", 1, &[], s(0));
+    orders(&mut slots);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), Verdict::Take { slot: 0 });
+    // Until they are taken, nobody is told anything.
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(2)), Verdict::Later);
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 0, 0, true), s(2)), Verdict::Later);
+    slots.answered(0, s(2));
+    assert_eq!(orders(&mut slots), [Order::Acknowledge(head(1, 0, 0, true).receipt)]);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(3)), Verdict::Unwanted);
+    assert_eq!(slots.dropped(), 1);
+}
+
+#[test]
+fn a_chunk_that_waits_its_turn_is_not_published_again() {
+    let mut slots = with_chunk();
+    for minute in 0..60 {
+        slots.delivered(99, s(minute * 10));
+        assert_eq!(pass(&mut slots, "a", &[], minute * 10, minute * 10 + 9), []);
+    }
+}
+
+#[test]
+fn a_chunk_that_was_delivered_and_that_no_host_names_is_published_again() {
+    let mut slots = with_chunk();
+    slots.delivered(100, s(1));
+    assert_eq!(pass(&mut slots, "a", &[], 1, 5), []);
+    assert_eq!(pass(&mut slots, "a", &[], 6, 6), [Order::Publish { slot: 0, copy: 1 }]);
+    // The outcomes of the first copy count all the same, and the second is deleted.
+    slots.confirmed(1, 101);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(7)), Verdict::Take { slot: 0 });
+    slots.answered(0, s(7));
+    let taken = Order::Acknowledge(head(1, 0, 0, true).receipt);
+    assert_eq!(orders(&mut slots), [taken, Order::Discard { sequence: 101 }]);
+}
+
+#[test]
+fn a_silent_hosts_chunk_is_published_again_and_blamed_after_three_times_by_two_hosts() {
+    let mut slots = with_chunk();
+    let mut now = 0;
+    for (copy, name) in [(0, "a"), (1, "b"), (2, "b")] {
+        beat(&mut slots, name, now + 1, &[copy], s(now));
+        orders(&mut slots);
+        slots.tick(s(now + 4));
+        assert_eq!(orders(&mut slots), []);
+        now += 5;
+        slots.tick(s(now));
+        let again = orders(&mut slots);
+        match copy {
+            2 => assert!(
+                again.contains(&Order::Lose { slot: 0, blamed: true, hosts: vec![host("a"), host("b"), host("b")] }),
+                "{again:?}"
+            ),
+            _ => assert!(again.contains(&Order::Publish { slot: 0, copy: copy + 1 }), "{again:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_host_is_lost_while_the_broker_is_away() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "a", 1, &[0], s(1));
+    slots.broker_back(s(100));
+    slots.tick(s(104));
+    assert_eq!(orders(&mut slots), []);
+    slots.tick(s(105));
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(0)]);
+}
+
+#[test]
+fn what_the_broker_has_lost_is_published_again_but_not_what_hosts_hold() {
+    let mut slots = with_chunk();
+    slots.open(1, ChunkName { first: 4, ..CHUNK }, s(0));
+    beat(&mut slots, "a", 1, &[0], s(1));
+    orders(&mut slots);
+    slots.stream_lost(s(1));
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 1, copy: 2 }]);
+}
+
+#[test]
+fn a_host_that_leaves_gives_back_at_once_what_it_does_not_name() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "a", 1, &[0], s(1));
+    let leaving = RunBeat { life: 1, leaving: true, ..RunBeat::default() };
+    slots.beat(&host("a"), &leaving, s(1));
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(0)]);
+}
+
+#[test]
+fn a_host_that_is_started_again_has_lost_what_it_held() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "a", 1, &[0], s(1));
+    beat(&mut slots, "a", 2, &[], s(1));
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }]);
+    // What it sent in its former life may still come, and does not count.
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), Verdict::Later);
+}
+
+#[test]
+fn parts_are_taken_in_order_and_from_one_host() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "b", 1, &[], s(0));
+    let (a, b) = (host("a"), host("b"));
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 1, true), s(1)), Verdict::Unwanted);
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 0, false), s(1)), Verdict::Take { slot: 0 });
+    slots.answered(0, s(1));
+    // The answer was lost.
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 0, false), s(2)), Verdict::Taken);
+    assert_eq!(slots.outcomes(&b, &head(1, 0, 0, true), s(2)), Verdict::Later);
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 1, true), s(2)), Verdict::Take { slot: 0 });
+    slots.answered(0, s(2));
+    assert_eq!(slots.outcomes(&b, &head(1, 0, 0, true), s(3)), Verdict::Unwanted);
+}
+
+#[test]
+fn the_rest_of_a_chunk_is_given_back_if_its_host_ends_between_two_parts() {
+    let mut slots = with_chunk();
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, false), s(1)), Verdict::Take { slot: 0 });
+    slots.answered(0, s(1));
+    orders(&mut slots);
+    slots.tick(s(6));
+    let lost = Order::Lose { slot: 0, blamed: false, hosts: Vec::new() };
+    assert!(orders(&mut slots).contains(&lost));
+}
+
+#[test]
+fn a_host_that_lies_three_times_is_not_heard_any_more() {
+    let mut slots = with_chunk();
+    (0..3).for_each(|_| slots.breach(&host("a"), s(1)));
+    assert_eq!(orders(&mut slots), [Order::Slots(0)]);
+    // Not even under a new life.
+    beat(&mut slots, "a", 2, &[0], s(2));
+    assert_eq!(orders(&mut slots), []);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(2)), Verdict::Unwanted);
+}
+
+#[test]
+fn no_host_keeps_a_copy_from_being_given_back_that_another_holds() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "a", 1, &[0], s(0));
+    orders(&mut slots);
+    // `b` claims it, too, until `a` has been silent for too long.
+    assert_eq!(pass(&mut slots, "b", &[0], 1, 4), [Order::Slots(4)]);
+    slots.tick(s(5));
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(2)]);
+}
+
+#[test]
+fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
+    let mut slots = Slots::new(None);
+    let refuse = |slots: &mut Slots, name: &str, cause| {
+        let refused = Some(Refusal { cause, message: name.to_owned() });
+        slots.beat(&host(name), &RunBeat { life: 1, refused, ..RunBeat::default() }, s(1));
+    };
+    refuse(&mut slots, "a", RefusalCause::Host);
+    refuse(&mut slots, "b", RefusalCause::Task);
+    slots.tick(s(1));
+    assert_eq!(orders(&mut slots), []);
+    slots.tick(s(2));
+    let refusal = Refusal { cause: RefusalCause::Task, message: "b".to_owned() };
+    assert_eq!(orders(&mut slots), [Order::Refused(host("b"), refusal)]);
+    // With one that serves, nothing ends.
+    let mut slots = Slots::new(None);
+    refuse(&mut slots, "a", RefusalCause::Task);
+    beat(&mut slots, "c", 1, &[], s(1));
+    slots.tick(s(3));
+    assert_eq!(orders(&mut slots), [Order::Slots(2)]);
+}
+
+#[test]
+fn there_are_no_more_slots_than_were_asked_for() {
+    let mut slots = Slots::new(Some(3));
+    beat(&mut slots, "a", 1, &[], s(0));
+    beat(&mut slots, "b", 1, &[], s(0));
+    assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Slots(3)]);
+}

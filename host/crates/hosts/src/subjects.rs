@@ -1,0 +1,109 @@
+//! The broker's subjects and streams. Who may publish where is what its permissions are made of: a host publishes under
+//! its own name only, and never to the stream of chunks.
+
+use crate::names::{HostName, RunId};
+
+/// The beats of all hosts, to whoever asks which hosts there are.
+pub const ALL_HOSTS: &str = "wp.h.*";
+/// What all coordinators say to hosts.
+pub const ALL_CONTROLS: &str = "wp.*.k";
+/// The consumer through which all hosts pull chunks.
+pub const CONSUMER: &str = "wp";
+
+/// Returns the subject of a host's beat to everybody.
+pub fn host(host: &HostName) -> String {
+    format!("wp.h.{host}")
+}
+
+/// Returns the stream of a run's chunks.
+pub fn stream(run: RunId) -> String {
+    format!("WP-{run}")
+}
+
+/// Returns the subject of a run's chunks.
+pub fn chunks(run: RunId) -> String {
+    format!("wp.{run}.c")
+}
+
+/// Returns the subject of what a coordinator says to hosts.
+pub fn control(run: RunId) -> String {
+    format!("wp.{run}.k")
+}
+
+/// What a host sends to a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromHost {
+    /// Outcomes of a chunk, which are answered.
+    Outcomes,
+    /// Its beat: see [`crate::notes::RunBeat`].
+    Beat,
+    /// A request for bytes: see [`crate::notes::Wanted`].
+    Fetch,
+}
+
+impl FromHost {
+    const ALL: [(FromHost, &str); 3] = [(FromHost::Outcomes, "o"), (FromHost::Beat, "b"), (FromHost::Fetch, "i")];
+
+    fn token(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, token)| token)
+    }
+
+    /// Returns the subject of what this host sends.
+    pub fn subject(self, run: RunId, host: &HostName) -> String {
+        format!("wp.{run}.{}.{host}", self.token())
+    }
+
+    /// Returns the subjects of what all hosts send.
+    pub fn of_all(self, run: RunId) -> String {
+        format!("wp.{run}.{}.*", self.token())
+    }
+
+    /// Returns what came on this subject, and the host whose name is in it. The broker lets no host use another's.
+    pub fn parse(subject: &str, run: RunId) -> Option<(FromHost, HostName)> {
+        let rest = subject.strip_prefix("wp.")?.strip_prefix(run.to_string().as_str())?.strip_prefix('.')?;
+        let (token, host) = rest.split_once('.')?;
+        let (kind, _) = Self::ALL.into_iter().find(|(_, of)| *of == token)?;
+        Some((kind, HostName::new(host).ok()?))
+    }
+}
+
+/// Returns the run whose coordinator speaks on this subject.
+pub fn controlled(subject: &str) -> Option<RunId> {
+    RunId::of_token(subject.strip_prefix("wp.")?.strip_suffix(".k")?)
+}
+
+/// Returns the run whose chunk came on this subject.
+pub fn chunked(subject: &str) -> Option<RunId> {
+    RunId::of_token(subject.strip_prefix("wp.")?.strip_suffix(".c")?)
+}
+
+/// Returns the host whose beat came on this subject.
+pub fn beating(subject: &str) -> Option<HostName> {
+    HostName::new(subject.strip_prefix("wp.h.")?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: RunId = RunId([7; 16]);
+
+    #[test]
+    fn what_a_host_sends_is_known_by_its_subject_and_named_after_the_host() {
+        let host = HostName::new("a-1").unwrap();
+        for (kind, _) in FromHost::ALL {
+            assert_eq!(FromHost::parse(&kind.subject(RUN, &host), RUN), Some((kind, host.clone())));
+            assert_eq!(FromHost::parse(&kind.subject(RunId([8; 16]), &host), RUN), None);
+        }
+        for other in
+            [chunks(RUN), control(RUN), format!("wp.{RUN}.o"), format!("wp.{RUN}.o.a.b"), format!("wp.{RUN}.x.a")]
+        {
+            assert_eq!(FromHost::parse(&other, RUN), None, "{other}");
+        }
+        assert_eq!(controlled(&control(RUN)), Some(RUN));
+        assert_eq!(controlled(&chunks(RUN)), None);
+        assert_eq!(chunked(&chunks(RUN)), Some(RUN));
+        assert_eq!(chunked(&control(RUN)), None);
+        assert_eq!(beating(&super::host(&host)), Some(host));
+    }
+}

@@ -1,0 +1,104 @@
+//! The part of JetStream's interface that a run needs: a stream of chunks, from which each is delivered once.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use wasmpool_hosts::names::RunId;
+use wasmpool_hosts::subjects::{self, CONSUMER};
+
+/// Time after which the broker delivers a chunk again of its own accord, in nanoseconds: never, for a run. The
+/// coordinator knows sooner and better that it is needed.
+const ACK_WAIT: u64 = 7 * 24 * 3600 * 1_000_000_000;
+/// Number of pulls that wait at a time, of all hosts.
+const MOST_PULLS: u32 = 100_000;
+
+/// Returns the subject and the content of the request that makes the stream, which changes nothing if it is there.
+pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
+    let stream = subjects::stream(run);
+    let config = json!({
+        "name": stream,
+        "subjects": [subjects::chunks(run)],
+        "retention": "workqueue",
+        "storage": "memory",
+        "discard": "new",
+        "max_bytes": most_bytes,
+        "num_replicas": 1,
+    });
+    (format!("$JS.API.STREAM.CREATE.{stream}"), config.to_string().into_bytes())
+}
+
+/// Returns the request that makes the consumer through which hosts pull.
+pub fn create_consumer(run: RunId) -> (String, Vec<u8>) {
+    let stream = subjects::stream(run);
+    let config = json!({
+        "stream_name": stream,
+        "config": {
+            "name": CONSUMER,
+            "durable_name": CONSUMER,
+            "ack_policy": "explicit",
+            "ack_wait": ACK_WAIT,
+            "deliver_policy": "all",
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "max_waiting": MOST_PULLS,
+        },
+    });
+    (format!("$JS.API.CONSUMER.CREATE.{stream}.{CONSUMER}"), config.to_string().into_bytes())
+}
+
+/// Returns the subject of the request that says how far was delivered.
+pub fn consumer_info(run: RunId) -> String {
+    format!("$JS.API.CONSUMER.INFO.{}.{CONSUMER}", subjects::stream(run))
+}
+
+/// Returns the subject of the request that deletes the stream.
+pub fn delete_stream(run: RunId) -> String {
+    format!("$JS.API.STREAM.DELETE.{}", subjects::stream(run))
+}
+
+/// Returns the request that deletes one message.
+pub fn delete_message(run: RunId, sequence: u64) -> (String, Vec<u8>) {
+    let asked = json!({ "seq": sequence, "no_erase": true });
+    (format!("$JS.API.STREAM.MSG.DELETE.{}", subjects::stream(run)), asked.to_string().into_bytes())
+}
+
+/// Returns the request for up to `count` chunks, which the broker keeps for a while.
+pub fn pull(run: RunId, count: usize, expires: std::time::Duration) -> (String, Vec<u8>) {
+    let asked = json!({ "batch": count, "expires": u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX) });
+    (format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMER}", subjects::stream(run)), asked.to_string().into_bytes())
+}
+
+/// An answer of JetStream, as far as it is read.
+#[derive(Debug, Default, Deserialize)]
+pub struct Answer {
+    #[serde(default)]
+    pub error: Option<AnswerError>,
+    /// When the stream or consumer was made.
+    #[serde(default)]
+    pub created: Option<String>,
+    #[serde(default)]
+    pub delivered: Option<Delivered>,
+    /// The number of a message that was stored.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct AnswerError {
+    #[serde(default)]
+    pub code: u16,
+    #[serde(default)]
+    pub description: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Delivered {
+    #[serde(default)]
+    pub stream_seq: u64,
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Answer {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+}

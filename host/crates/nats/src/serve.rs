@@ -1,0 +1,366 @@
+//! A host: it hears of runs, fetches their tasks, pulls chunks, has its workers run them, and sends the outcomes until the
+//! coordinator has them.
+
+mod run;
+mod task;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, ClientEvent, Message};
+use crate::random;
+use crate::url::BrokerUrl;
+use run::{HostContext, ServedRun};
+use task::TaskNews;
+use wasmpool_core::policy::SandboxMode;
+use wasmpool_core::text::ForeignText;
+use wasmpool_hosts::PROTOCOL;
+use wasmpool_hosts::names::{HostName, RunId};
+use wasmpool_hosts::notes::{self, Control, HostBeat};
+use wasmpool_hosts::subjects;
+use wasmpool_run::error::Error;
+use wasmpool_run::scarce::start_thread;
+use wasmpool_run::spawn::ChildProgram;
+
+/// Time between two beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// Time between two looks at what may be late.
+const LOOK: Duration = Duration::from_millis(250);
+/// Time that a host has to finish what it holds once it was told to end.
+const LAST_WORK: Duration = Duration::from_secs(30);
+/// Time within which the broker has to be reached at the start.
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// Maximum number of runs that a host serves at a time.
+const MOST_RUNS: usize = 64;
+
+/// The settings of a host.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    pub url: BrokerUrl,
+    pub name: HostName,
+    pub workers: usize,
+    pub sandbox: SandboxMode,
+    /// The binary of its worker and compile processes.
+    pub program: ChildProgram,
+}
+
+/// Something that happens to a host.
+#[derive(Debug)]
+enum Input {
+    Broker(ClientEvent),
+    Task(RunId, TaskNews),
+    /// The host is to end: the first time when it has finished what it holds, the second time at once.
+    Leave,
+}
+
+/// The way in which whoever started a host tells it to end.
+#[derive(Clone, Debug)]
+pub struct HostEnd(Sender<Input>);
+
+impl HostEnd {
+    /// Has the host end: the first time when it has finished what it holds, the second time at once.
+    pub fn leave(&self) {
+        let _ = self.0.send(Input::Leave);
+    }
+}
+
+/// A host, which serves until it is told to end.
+#[derive(Debug)]
+pub struct Host {
+    settings: HostSettings,
+    inputs: Receiver<Input>,
+    sender: Sender<Input>,
+}
+
+impl Host {
+    pub fn new(settings: HostSettings) -> Host {
+        let (sender, inputs) = mpsc::channel();
+        Host { settings, inputs, sender }
+    }
+
+    pub fn end(&self) -> HostEnd {
+        HostEnd(self.sender.clone())
+    }
+
+    /// Serves. `tell` is given what the user may want to know.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broker`] if the message system cannot be reached at the start.
+    pub fn serve(self, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let Host { settings, inputs, sender } = self;
+        let life = u64::from_le_bytes(random::bytes()?);
+        let from_broker = sender.clone();
+        let client = Client::start(settings.url.clone(), "wasmpool serve", move |event| {
+            let _ = from_broker.send(Input::Broker(event));
+        })?;
+        let inbox = format!("_INBOX.{}.{life:x}", settings.name);
+        client.subscribe(&format!("{inbox}.>"));
+        client.subscribe(subjects::ALL_CONTROLS);
+        let (started, now) = (Instant::now(), Instant::now());
+        let context = HostContext { settings, life, inbox, client, max_payload: 0, leaving: false };
+        let runs = BTreeMap::new();
+        let serving = Serving {
+            context,
+            runs,
+            sender,
+            started,
+            next_beat: now,
+            next_look: now,
+            connected: false,
+            left: None,
+            at_once: false,
+        };
+        serving.serve(&inputs, tell)
+    }
+}
+
+struct Serving {
+    context: HostContext,
+    runs: BTreeMap<RunId, ServedRun>,
+    sender: Sender<Input>,
+    started: Instant,
+    next_beat: Instant,
+    next_look: Instant,
+    /// True once the broker was reached.
+    connected: bool,
+    /// When the host was told to end, and whether it was told a second time.
+    left: Option<Instant>,
+    at_once: bool,
+}
+
+impl Serving {
+    fn serve(mut self, inputs: &Receiver<Input>, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        loop {
+            let wait = self.next_look.min(self.next_beat).saturating_duration_since(Instant::now());
+            match inputs.recv_timeout(wait) {
+                Ok(input) => {
+                    let mut next = Some(input);
+                    while let Some(input) = next {
+                        self.handle(input, tell)?;
+                        next = inputs.try_recv().ok();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            self.look();
+            self.context.client.flush();
+            if self.has_left() {
+                self.beat();
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        match input {
+            Input::Broker(event) => self.hear(event, tell),
+            Input::Task(run, news) => {
+                let ended = matches!(news, TaskNews::Ended(_));
+                if let Some(served) = self.runs.get_mut(&run) {
+                    served.task_news(news, &self.context, tell);
+                }
+                if ended {
+                    self.share();
+                }
+                Ok(())
+            }
+            Input::Leave => {
+                // The second time, nothing is waited for.
+                self.at_once = self.left.is_some();
+                self.left.get_or_insert_with(Instant::now);
+                self.context.leaving = true;
+                self.beat();
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns true if the host was told to end, and holds nothing any more or may wait no longer.
+    fn has_left(&self) -> bool {
+        self.left.is_some_and(|since| {
+            self.at_once || since.elapsed() >= LAST_WORK || self.runs.values().all(ServedRun::is_idle)
+        })
+    }
+
+    fn hear(&mut self, event: ClientEvent, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let url = &self.context.settings.url;
+        match event {
+            ClientEvent::Connected(info) => {
+                self.context.max_payload = info.max_payload;
+                let again = std::mem::replace(&mut self.connected, true);
+                let (name, workers) = (&self.context.settings.name, self.context.settings.workers);
+                match again {
+                    false => tell(&format!("{name} serves with {workers} workers at {url}")),
+                    true => tell(&format!("{url} is there again")),
+                }
+                self.runs.values_mut().for_each(ServedRun::reconnected);
+                self.beat();
+                Ok(())
+            }
+            ClientEvent::Disconnected(e) if !self.connected && self.started.elapsed() >= FIRST_CONNECTION => {
+                Err(Error::Broker(format!("{url} cannot be reached: {e}")))
+            }
+            ClientEvent::Refused(why) if !self.connected => {
+                Err(Error::Broker(format!("{url} refuses the connection: {}", ForeignText::of(&why))))
+            }
+            ClientEvent::Disconnected(_) | ClientEvent::Refused(_) => Ok(()),
+            ClientEvent::Message(message) => {
+                self.receive(&message, tell);
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self, message: &Message, tell: &mut dyn FnMut(&str)) {
+        if let Some(run) = subjects::controlled(&message.subject) {
+            if let Some(control) = notes::read::<Control>(&message.payload) {
+                self.controlled(run, control, tell);
+            }
+            return;
+        }
+        // A chunk comes under the name that it was published with, an answer under that of this host.
+        let (run, rest) = match message.subject.strip_prefix(&self.context.inbox) {
+            Some(rest) => {
+                let mut tokens = rest.trim_start_matches('.').splitn(2, '.');
+                (tokens.next().and_then(RunId::of_token), tokens.next())
+            }
+            None => (subjects::chunked(&message.subject), None),
+        };
+        let Some((run, served)) = run.and_then(|run| Some((run, self.runs.get_mut(&run)?))) else {
+            return;
+        };
+        match rest {
+            None => served.chunk(message, &self.context),
+            Some(token) => {
+                let sender = self.sender.clone();
+                let begins = served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox| {
+                    task::start(settings, manifest, wasm, mailbox, move |news| {
+                        let _ = sender.send(Input::Task(run, news));
+                    })
+                });
+                if begins {
+                    self.share();
+                }
+            }
+        }
+    }
+
+    /// Handles what a coordinator says.
+    fn controlled(&mut self, run: RunId, control: Control, tell: &mut dyn FnMut(&str)) {
+        let known = self.runs.get(&run).map(|served| served.coordinator);
+        if control.ended || known.is_some_and(|known| known != control.coordinator) {
+            self.drop_run(run, tell);
+            if control.ended {
+                return;
+            }
+        }
+        if let Some(served) = self.runs.get_mut(&run) {
+            return served.heard_coordinator();
+        }
+        if !self.context.leaving && self.runs.len() < MOST_RUNS {
+            let served = ServedRun::new(run, control.coordinator);
+            served.ask(&self.context);
+            self.runs.insert(run, served);
+        }
+    }
+
+    fn drop_run(&mut self, run: RunId, tell: &mut dyn FnMut(&str)) {
+        if let Some(served) = self.runs.remove(&run) {
+            if let Some(task) = served.task_name() {
+                tell(&format!("the run of {} has ended", ForeignText::of(task)));
+            }
+            drop(served);
+            self.share();
+        }
+    }
+
+    /// Divides the workers among the runs.
+    fn share(&mut self) {
+        let running = self.runs.values().filter(|served| served.is_running()).count().max(1);
+        let (each, more) = (self.context.settings.workers / running, self.context.settings.workers % running);
+        for (at, served) in self.runs.values_mut().filter(|served| served.is_running()).enumerate() {
+            served.set_workers((each + usize::from(at < more)).max(1));
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_beat {
+            self.beat();
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            let gone: Vec<RunId> =
+                self.runs.iter().filter(|(_, served)| served.is_forgotten()).map(|(&run, _)| run).collect();
+            for run in gone {
+                self.drop_run(run, &mut |_| {});
+            }
+            let context = &self.context;
+            self.runs.values_mut().for_each(|served| served.look(context));
+        }
+        let context = &self.context;
+        self.runs.values_mut().for_each(|served| served.pull(context));
+    }
+
+    fn beat(&mut self) {
+        self.next_beat = Instant::now() + BEAT;
+        let context = &self.context;
+        let beat = HostBeat {
+            life: context.life,
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            workers: u32::try_from(context.settings.workers).unwrap_or(u32::MAX),
+            chunks: self.runs.values().map(|served| served.held() as u32).sum(),
+            runs: self.runs.values().filter(|served| served.is_running()).count() as u32,
+        };
+        context.client.publish(&subjects::host(&context.settings.name), None, &[&notes::write(&beat)]);
+        self.runs.values().for_each(|served| served.beat(context));
+        context.client.flush();
+    }
+}
+
+/// Listens for this long which hosts there are.
+///
+/// # Errors
+///
+/// [`Error::Broker`] if the message system cannot be reached.
+pub fn hosts(url: &BrokerUrl, time: Duration) -> Result<BTreeMap<HostName, HostBeat>, Error> {
+    let (sender, inputs) = mpsc::channel();
+    let client = Client::start(url.clone(), "wasmpool hosts", move |event| {
+        let _ = sender.send(event);
+    })?;
+    client.subscribe(subjects::ALL_HOSTS);
+    let mut until = Instant::now() + FIRST_CONNECTION;
+    let mut found = BTreeMap::new();
+    let mut reached = false;
+    let mut why = "it does not answer".to_owned();
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        match inputs.recv_timeout(left) {
+            Ok(ClientEvent::Connected(_)) => {
+                reached = true;
+                until = Instant::now() + time;
+            }
+            Ok(ClientEvent::Message(message)) => {
+                if let (Some(host), Some(beat)) = (subjects::beating(&message.subject), notes::read(&message.payload)) {
+                    found.insert(host, beat);
+                }
+            }
+            Ok(ClientEvent::Disconnected(e)) => why = e.to_string(),
+            Ok(ClientEvent::Refused(said)) => why = ForeignText::of(&said).to_string(),
+            Err(_) => break,
+        }
+    }
+    match reached {
+        true => Ok(found),
+        false => Err(Error::Broker(format!("{url} cannot be reached: {why}"))),
+    }
+}
+
+/// Starts a thread whose end nobody waits for.
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    start_thread(name, work)?;
+    Ok(())
+}

@@ -1,0 +1,572 @@
+//! A run that a host serves: its manifest and task while they come, the chunks that are held, and what is asked and said.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::HostSettings;
+use super::task::TaskNews;
+use crate::client::{Client, Message};
+use crate::jetstream;
+use wasmpool_core::chain::with_sources;
+use wasmpool_hosts::PROTOCOL;
+use wasmpool_hosts::chunk::{ChunkHead, CopyNumber};
+use wasmpool_hosts::names::RunId;
+use wasmpool_hosts::notes::{self, Manifest, Refusal, RefusalCause, RunBeat, Wanted};
+use wasmpool_hosts::outcomes::{OutcomesHead, Receipt};
+use wasmpool_hosts::subjects::FromHost;
+use wasmpool_ipc::batch::Batch;
+use wasmpool_run::compile::Wasm;
+use wasmpool_run::error::Error;
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::supervisor::{Event, EventSender, Mailbox, RunEnd};
+
+/// Time after which bytes are asked for again, and outcomes sent again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Time for which the broker keeps a pull.
+const PULL: Duration = Duration::from_secs(5);
+/// Time that the broker may be late with the end of a pull.
+const PULL_SLACK: Duration = Duration::from_millis(500);
+/// Time between pulls while the coordinator takes no outcomes.
+const TRICKLE: Duration = Duration::from_secs(1);
+/// Time without the coordinator after which no more is pulled, and after which the run is dropped.
+const COORDINATOR_SILENCE: Duration = Duration::from_secs(10);
+const COORDINATOR_GONE: Duration = Duration::from_secs(60);
+/// Maximum bytes of a manifest, and of a task.
+const MOST_MANIFEST: u64 = 64 << 20;
+const MOST_TASK: u64 = 1 << 30;
+
+/// What all runs of a host share.
+pub(super) struct HostContext {
+    pub settings: HostSettings,
+    pub life: u64,
+    /// The start of the subjects on which this host is answered.
+    pub inbox: String,
+    pub client: Client,
+    pub max_payload: usize,
+    pub leaving: bool,
+}
+
+/// Bytes that are fetched from the coordinator in parts.
+#[derive(Debug)]
+struct FetchedBytes {
+    bytes: Vec<u8>,
+    most: u64,
+    asked: Instant,
+}
+
+impl FetchedBytes {
+    fn new(most: u64) -> FetchedBytes {
+        FetchedBytes { bytes: Vec::new(), most, asked: Instant::now() }
+    }
+
+    /// Takes an answer.
+    fn take(&mut self, offset: u64, answer: &[u8]) -> Fetched {
+        let Some((size, part)) = answer.split_first_chunk() else {
+            return Fetched::Nothing;
+        };
+        let size = u64::from_le_bytes(*size);
+        // One that comes a second time is no answer to what was asked last.
+        if offset != self.bytes.len() as u64 || size > self.most || offset + part.len() as u64 > size {
+            return Fetched::Nothing;
+        }
+        self.bytes.extend_from_slice(part);
+        if self.bytes.len() as u64 == size { Fetched::All } else { Fetched::More }
+    }
+
+    /// Returns the offset of what is asked for now.
+    fn next(&mut self) -> u64 {
+        self.asked = Instant::now();
+        self.bytes.len() as u64
+    }
+}
+
+/// What an answer was for bytes that are fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fetched {
+    Nothing,
+    More,
+    All,
+}
+
+/// How far a run is.
+enum Progress {
+    Manifest(FetchedBytes),
+    Task(Box<Manifest>, FetchedBytes),
+    Running {
+        supervisor: EventSender,
+        name: String,
+        /// Number of workers for this run, and whether one is ready.
+        workers: usize,
+        ready: bool,
+    },
+    Refused(Refusal),
+}
+
+/// A chunk that a host holds.
+struct HeldChunk {
+    head: ChunkHead,
+    receipt: Receipt,
+    state: ChunkState,
+}
+
+enum ChunkState {
+    /// Its items are fetched.
+    Fetched(FetchedBytes),
+    /// It waits until others end that have items of it.
+    Waits(Batch),
+    /// Workers have it, and these outcomes are there, by their first item.
+    Runs { pieces: BTreeMap<u64, RenderedOutcomes>, done: u32 },
+    /// Its outcomes are sent, of which this part was sent last.
+    Sent { outcomes: Bytes, part: u32, at: Instant },
+}
+
+/// A run that a host serves, or would.
+pub(super) struct ServedRun {
+    run: RunId,
+    pub coordinator: u64,
+    heard: Instant,
+    progress: Progress,
+    held: BTreeMap<CopyNumber, HeldChunk>,
+    /// Pulls that the broker has: how many chunks they are for, and until when.
+    pulls: VecDeque<(usize, Instant)>,
+    pulled: Instant,
+}
+
+/// Starts the thread that runs the task.
+type Start<'a> = dyn FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error> + 'a;
+
+impl ServedRun {
+    pub fn new(run: RunId, coordinator: u64) -> ServedRun {
+        ServedRun {
+            run,
+            coordinator,
+            heard: Instant::now(),
+            progress: Progress::Manifest(FetchedBytes::new(MOST_MANIFEST)),
+            held: BTreeMap::new(),
+            pulls: VecDeque::new(),
+            pulled: Instant::now(),
+        }
+    }
+
+    // ---- questions ---------------------------------------------------------------------------------------------------
+
+    pub fn is_running(&self) -> bool {
+        matches!(self.progress, Progress::Running { .. })
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Returns true if nothing has been heard of its coordinator for so long that it will never come back.
+    pub fn is_forgotten(&self) -> bool {
+        self.heard.elapsed() >= COORDINATOR_GONE
+    }
+
+    pub fn task_name(&self) -> Option<&str> {
+        match &self.progress {
+            Progress::Running { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    // ---- what is said ------------------------------------------------------------------------------------------------
+
+    pub fn beat(&self, context: &HostContext) {
+        self.send_beat(context, self.held.keys().copied().collect());
+    }
+
+    fn send_beat(&self, context: &HostContext, held: Vec<CopyNumber>) {
+        let (workers, refused) = match &self.progress {
+            Progress::Running { workers, ready: true, .. } => (*workers, None),
+            Progress::Refused(refusal) => (0, Some(refusal.clone())),
+            _ => (0, None),
+        };
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let beat = RunBeat { life: context.life, workers, held, leaving: context.leaving, refused };
+        let subject = FromHost::Beat.subject(self.run, &context.settings.name);
+        context.client.publish(&subject, None, &[&notes::write(&beat)]);
+    }
+
+    fn fetch(&self, context: &HostContext, wanted: &Wanted) {
+        let token = match wanted {
+            Wanted::Manifest { offset } => format!("m.{offset}"),
+            Wanted::Task { offset } => format!("t.{offset}"),
+            Wanted::Chunk { copy, offset } => format!("c.{copy}.{offset}"),
+        };
+        let subject = FromHost::Fetch.subject(self.run, &context.settings.name);
+        let reply = format!("{}.{}.{token}", context.inbox, self.run);
+        context.client.publish(&subject, Some(&reply), &[&notes::write(wanted)]);
+    }
+
+    /// Asks for what is fetched next of the manifest or the task.
+    pub fn ask(&self, context: &HostContext) {
+        match &self.progress {
+            Progress::Manifest(fetched) => {
+                self.fetch(context, &Wanted::Manifest { offset: fetched.bytes.len() as u64 });
+            }
+            Progress::Task(_, fetched) => self.fetch(context, &Wanted::Task { offset: fetched.bytes.len() as u64 }),
+            Progress::Running { .. } | Progress::Refused(_) => {}
+        }
+    }
+
+    /// Sends a part of a chunk's outcomes.
+    fn send(&mut self, copy: CopyNumber, context: &HostContext) {
+        let Some(HeldChunk { head, receipt, state: ChunkState::Sent { outcomes, part, at } }) =
+            self.held.get_mut(&copy)
+        else {
+            return;
+        };
+        *at = Instant::now();
+        let size = part_size(context);
+        let start = (*part as usize).saturating_mul(size).min(outcomes.len());
+        let end = start.saturating_add(size).min(outcomes.len());
+        let message = OutcomesHead {
+            life: context.life,
+            name: head.name,
+            copy,
+            receipt: *receipt,
+            part: *part,
+            last: end == outcomes.len(),
+        };
+        let subject = FromHost::Outcomes.subject(self.run, &context.settings.name);
+        let reply = format!("{}.{}.o.{copy}.{part}", context.inbox, self.run);
+        let bytes = outcomes.get(start..end).unwrap_or_default();
+        context.client.publish(&subject, Some(&reply), &[&message.to_bytes(), bytes]);
+    }
+
+    /// Asks the broker for as many chunks as there is room for.
+    pub fn pull(&mut self, context: &HostContext) {
+        let Progress::Running { workers, ready: true, .. } = self.progress else {
+            return;
+        };
+        if context.leaving || self.heard.elapsed() >= COORDINATOR_SILENCE {
+            return;
+        }
+        let now = Instant::now();
+        while self.pulls.front().is_some_and(|&(count, until)| count == 0 || until + PULL_SLACK <= now) {
+            self.pulls.pop_front();
+        }
+        let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
+        let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
+        let mut room = (workers + 1).saturating_sub(self.held.len() - sent + coming);
+        // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
+        // pulled yet, so that some have to be.
+        if sent > 2 * workers + 2 {
+            room = room.min(usize::from(coming == 0 && self.pulled.elapsed() >= TRICKLE));
+        }
+        if room == 0 {
+            return;
+        }
+        self.pulled = now;
+        let (subject, asked) = jetstream::pull(self.run, room, PULL);
+        context.client.publish(&subject, Some(&format!("{}.{}.p", context.inbox, self.run)), &[&asked]);
+        self.pulls.push_back((room, now + PULL));
+    }
+
+    // ---- what is heard -----------------------------------------------------------------------------------------------
+
+    pub fn heard_coordinator(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Handles that there is a new connection: what was asked on the old one is not answered.
+    pub fn reconnected(&mut self) {
+        self.pulls.clear();
+    }
+
+    pub fn set_workers(&mut self, count: usize) {
+        if let Progress::Running { supervisor, workers, .. } = &mut self.progress
+            && std::mem::replace(workers, count) != count
+        {
+            supervisor.send(Event::Workers(count));
+        }
+    }
+
+    /// Handles a chunk that was pulled.
+    pub fn chunk(&mut self, message: &Message, context: &HostContext) {
+        if let Some((count, _)) = self.pulls.iter_mut().find(|(count, _)| *count > 0) {
+            *count -= 1;
+        }
+        let receipt = message.reply.as_deref().and_then(Receipt::of_subject);
+        let (Some(receipt), Some((head, body))) = (receipt, ChunkHead::parse(&message.payload)) else {
+            return;
+        };
+        if context.leaving || !self.is_running() {
+            // Named once and then no more, it is given back.
+            let held: Vec<CopyNumber> = self.held.keys().copied().collect();
+            self.send_beat(context, held.iter().copied().chain([head.copy]).collect());
+            return self.send_beat(context, held);
+        }
+        // Another copy of what is here already.
+        if self.held.values().any(|held| held.head.name == head.name) {
+            return;
+        }
+        let state = match head.away {
+            true => ChunkState::Fetched(FetchedBytes::new(head.size)),
+            false => match head.items(body) {
+                Some(items) => ChunkState::Waits(items),
+                None => return,
+            },
+        };
+        self.held.insert(head.copy, HeldChunk { head, receipt, state });
+        // It is named before it is run, since it may end this host.
+        self.beat(context);
+        context.client.flush();
+        if head.away {
+            self.fetch(context, &Wanted::Chunk { copy: head.copy, offset: 0 });
+        }
+        self.begin();
+    }
+
+    /// Gives workers the chunks of which nobody has an item.
+    fn begin(&mut self) {
+        let Progress::Running { supervisor, .. } = &self.progress else {
+            return;
+        };
+        let items = |head: &ChunkHead| head.name.first..head.name.first + u64::from(head.name.count);
+        let mut runs: Vec<_> = self
+            .held
+            .values()
+            .filter(|held| matches!(held.state, ChunkState::Runs { .. }))
+            .map(|held| items(&held.head))
+            .collect();
+        for held in self.held.values_mut() {
+            let own = items(&held.head);
+            let free = runs.iter().all(|other| own.end <= other.start || other.end <= own.start);
+            if let (true, ChunkState::Waits(batch)) = (free, &mut held.state) {
+                supervisor.send(Event::Chunk(own.start, std::mem::take(batch)));
+                held.state = ChunkState::Runs { pieces: BTreeMap::new(), done: 0 };
+                runs.push(own);
+            }
+        }
+    }
+
+    /// Handles an answer of the coordinator, or of the broker. `start` is called once the task is there; returns true if
+    /// it was.
+    pub fn answer(
+        &mut self,
+        token: &str,
+        message: &Message,
+        context: &mut HostContext,
+        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+    ) -> bool {
+        let tokens: Vec<&str> = token.split('.').collect();
+        let number = |at: usize| tokens.get(at).and_then(|token| token.parse::<u64>().ok()).unwrap_or(u64::MAX);
+        match tokens.first().copied() {
+            Some("m") => self.manifest_part(number(1), &message.payload, context),
+            Some("t") => return self.task_part(number(1), &message.payload, context, Box::new(start)),
+            Some("c") => self.chunk_part(number(1), number(2), &message.payload, context),
+            Some("o") => self.answered(number(1), number(2), &message.payload, context),
+            // The broker has nothing for a pull.
+            _ => {}
+        }
+        false
+    }
+
+    fn manifest_part(&mut self, offset: u64, answer: &[u8], context: &HostContext) {
+        let Progress::Manifest(fetched) = &mut self.progress else {
+            return;
+        };
+        match fetched.take(offset, answer) {
+            Fetched::Nothing => return,
+            Fetched::More => drop(fetched.next()),
+            Fetched::All => self.progress = read_manifest(&fetched.bytes),
+        }
+        self.ask(context);
+    }
+
+    fn task_part(&mut self, offset: u64, answer: &[u8], context: &HostContext, start: Box<Start<'_>>) -> bool {
+        let Progress::Task(manifest, fetched) = &mut self.progress else {
+            return false;
+        };
+        match fetched.take(offset, answer) {
+            Fetched::Nothing => return false,
+            Fetched::More => {
+                fetched.next();
+                self.ask(context);
+                return false;
+            }
+            Fetched::All => {}
+        }
+        let begun = Wasm::of_bytes(&fetched.bytes).and_then(|wasm| {
+            if wasm.hash() != manifest.task_hash {
+                return Err(Error::Broker("the task that came is not the one of the run".to_owned()));
+            }
+            let (mailbox, _) = Mailbox::new()?;
+            let (sender, name) = (mailbox.sender(), manifest.task_name.clone());
+            start(context.settings.clone(), (**manifest).clone(), wasm.named(&name), mailbox)?;
+            Ok(Progress::Running { supervisor: sender, name, workers: context.settings.workers, ready: false })
+        });
+        self.progress = begun.unwrap_or_else(|e| refusal(&e));
+        self.beat(context);
+        true
+    }
+
+    fn chunk_part(&mut self, copy: CopyNumber, offset: u64, answer: &[u8], context: &HostContext) {
+        let Some(HeldChunk { head, state: ChunkState::Fetched(fetched), .. }) = self.held.get_mut(&copy) else {
+            return;
+        };
+        match fetched.take(offset, answer) {
+            Fetched::Nothing => return,
+            Fetched::More => {
+                let offset = fetched.next();
+                return self.fetch(context, &Wanted::Chunk { copy, offset });
+            }
+            Fetched::All => {}
+        }
+        let items = head.items(std::mem::take(&mut fetched.bytes).into());
+        match (items, self.held.get_mut(&copy)) {
+            (Some(items), Some(held)) => held.state = ChunkState::Waits(items),
+            _ => drop(self.held.remove(&copy)),
+        }
+        self.begin();
+    }
+
+    /// Handles that the coordinator has a part of outcomes, or does not want them.
+    fn answered(&mut self, copy: CopyNumber, number: u64, answer: &[u8], context: &HostContext) {
+        let Some(HeldChunk { state: ChunkState::Sent { outcomes, part, .. }, .. }) = self.held.get_mut(&copy) else {
+            return;
+        };
+        if u64::from(*part) != number {
+            return;
+        }
+        let rest = outcomes.len().saturating_sub((*part as usize + 1).saturating_mul(part_size(context)));
+        if answer == b"+" && rest > 0 {
+            *part += 1;
+            return self.send(copy, context);
+        }
+        if answer != b"+" && answer != b"-" {
+            // The broker says that nobody hears; it is sent again.
+            return;
+        }
+        self.held.remove(&copy);
+        self.begin();
+    }
+
+    /// Handles what became of the run's task.
+    pub fn task_news(&mut self, news: TaskNews, context: &HostContext, tell: &mut dyn FnMut(&str)) {
+        match news {
+            TaskNews::Ready => {
+                if let Progress::Running { ready, name, .. } = &mut self.progress {
+                    *ready = true;
+                    tell(&format!("serving a run of {name}"));
+                }
+                self.beat(context);
+                self.pull(context);
+            }
+            TaskNews::Outcomes(group) => self.outcomes(group, context),
+            TaskNews::Ended(end) => {
+                let error = match end {
+                    Err(e) => e,
+                    Ok(RunEnd::Terminated) => return,
+                    Ok(_) => Error::Broker("its workers have ended".to_owned()),
+                };
+                self.progress = refusal(&error);
+                self.held.clear();
+                tell(&format!("a run is not served: {}", with_sources(&error)));
+                self.beat(context);
+            }
+        }
+    }
+
+    fn outcomes(&mut self, group: RenderedOutcomes, context: &HostContext) {
+        let (start, size) = (group.items.start, group.bytes());
+        if let Progress::Running { supervisor, .. } = &self.progress {
+            // What is kept here until the chunk is complete must not keep the rest of it waiting.
+            supervisor.written(size);
+        }
+        let holds = |held: &&mut HeldChunk| {
+            let name = held.head.name;
+            matches!(held.state, ChunkState::Runs { .. })
+                && (name.first..name.first + u64::from(name.count)).contains(&start)
+        };
+        let Some(held) = self.held.values_mut().find(holds) else {
+            return;
+        };
+        let ChunkState::Runs { pieces, done } = &mut held.state else {
+            return;
+        };
+        *done += u32::try_from(group.items.end - start).unwrap_or(u32::MAX);
+        pieces.insert(start, group);
+        if *done < held.head.name.count {
+            return;
+        }
+        let mut outcomes = Vec::with_capacity(size.max(pieces.values().map(RenderedOutcomes::bytes).sum()));
+        pieces.values().for_each(|piece| outcomes.extend_from_slice(&piece.results));
+        let copy = held.head.copy;
+        held.state = ChunkState::Sent { outcomes: outcomes.into(), part: 0, at: Instant::now() };
+        self.send(copy, context);
+        self.begin();
+    }
+
+    // ---- time --------------------------------------------------------------------------------------------------------
+
+    /// Asks and sends again what was not answered.
+    pub fn look(&mut self, context: &HostContext) {
+        match &mut self.progress {
+            Progress::Manifest(fetched) | Progress::Task(_, fetched) if fetched.asked.elapsed() >= AGAIN => {
+                fetched.next();
+                self.ask(context);
+            }
+            _ => {}
+        }
+        let mut again = Vec::new();
+        let mut fetch = Vec::new();
+        for (&copy, held) in &mut self.held {
+            match &mut held.state {
+                ChunkState::Sent { at, .. } if at.elapsed() >= AGAIN => again.push(copy),
+                ChunkState::Fetched(fetched) if fetched.asked.elapsed() >= AGAIN => {
+                    fetch.push(Wanted::Chunk { copy, offset: fetched.next() });
+                }
+                _ => {}
+            }
+        }
+        again.into_iter().for_each(|copy| self.send(copy, context));
+        fetch.iter().for_each(|wanted| self.fetch(context, wanted));
+    }
+}
+
+impl Drop for ServedRun {
+    fn drop(&mut self) {
+        if let Progress::Running { supervisor, .. } = &self.progress {
+            supervisor.send(Event::Terminate);
+        }
+    }
+}
+
+/// Returns the number of bytes of outcomes in a message.
+fn part_size(context: &HostContext) -> usize {
+    (context.max_payload / 2).max(1)
+}
+
+/// Returns what becomes of a run that asks for this.
+fn read_manifest(bytes: &[u8]) -> Progress {
+    let own = env!("CARGO_PKG_VERSION");
+    match serde_json::from_slice::<Manifest>(bytes) {
+        Ok(manifest) if manifest.protocol != PROTOCOL || manifest.version != own => {
+            refuse(RefusalCause::Host, format!("it has version {own}, and the run {}", manifest.version))
+        }
+        Ok(manifest) => Progress::Task(Box::new(manifest), FetchedBytes::new(MOST_TASK)),
+        Err(_) => refuse(RefusalCause::Host, "it cannot read what the run asks for".to_owned()),
+    }
+}
+
+fn refuse(cause: RefusalCause, message: String) -> Progress {
+    Progress::Refused(Refusal { cause, message })
+}
+
+fn refusal(error: &Error) -> Progress {
+    let cause = match error {
+        Error::Task(_) => RefusalCause::Task,
+        Error::Sandbox(_) => RefusalCause::Sandbox,
+        _ => RefusalCause::Host,
+    };
+    refuse(cause, with_sources(error))
+}

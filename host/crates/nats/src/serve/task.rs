@@ -1,0 +1,156 @@
+//! The thread of a host that has a run's task, and the supervisor of its workers.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::HostSettings;
+use wasmpool_core::guest_grants::GuestGrants;
+use wasmpool_core::layer::LayerPart;
+use wasmpool_core::outcome::{Failure, SuccessNotes};
+use wasmpool_core::policy::TaskCall;
+use wasmpool_hosts::notes::Manifest;
+use wasmpool_hosts::outcomes::append;
+use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
+use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
+use wasmpool_run::error::{Error, caught};
+use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::supervisor::{
+    EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
+};
+use wasmpool_scheduler::{ChunkSize, SchedulerConfig, WorkerId};
+
+/// What happens to the task of a run.
+#[derive(Debug)]
+pub enum TaskNews {
+    /// A worker is ready for items.
+    Ready,
+    /// Outcomes of consecutive items, as they are sent.
+    Outcomes(RenderedOutcomes),
+    Ended(Result<RunEnd, Error>),
+}
+
+/// Starts a thread that has workers run what comes through the mailbox.
+pub fn start(
+    settings: HostSettings,
+    manifest: Manifest,
+    wasm: Wasm,
+    mailbox: Mailbox,
+    tell: impl Fn(TaskNews) + Send + Sync + 'static,
+) -> Result<(), Error> {
+    super::start("run", move || {
+        let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
+        let done =
+            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
+        tell(TaskNews::Ended(done));
+    })
+}
+
+fn run(
+    settings: &HostSettings,
+    manifest: Manifest,
+    wasm: &Wasm,
+    mailbox: &Mailbox,
+    tell: &Arc<dyn Fn(TaskNews) + Send + Sync>,
+) -> Result<RunEnd, Error> {
+    let call = call(manifest.call, settings);
+    let config = SchedulerConfig {
+        ordered: false,
+        // A chunk is run as it came.
+        chunk: ChunkSize::Fixed(u32::MAX),
+        batch: call.batch,
+        max_items_per_worker: manifest.max_items_per_worker,
+        ..SchedulerConfig::of_limits(call.limits.timeout, settings.workers)
+    };
+    let room = Room::new(HostPlacement::Moves, Workers::of(settings.workers, &call));
+    let spares = SpareWorkers::new(settings.program.clone(), room);
+    let (cache, key) = (ArtifactCache::of_user(), ArtifactKey::of(&call));
+    let prepare = |fresh| compile::prepare(&settings.program, wasm, &key, &cache, fresh, &mut Unwatched);
+    let prepared = prepare(false)?;
+    let mut sink = HostSink { tell: tell.clone(), ready: false };
+    let directories: [OwnedFd; 0] = [];
+    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
+    supervisor.serve_on_demand();
+    supervisor.stand_by();
+    match supervisor.run() {
+        Err(Error::Artifact(_)) if prepared.compiled.is_none() => {
+            // The cached artifact was made on another machine: a new one is compiled. No item has run yet.
+            cache.remove(&prepared.hash, prepared.meta.profile);
+            supervisor.exchange(&prepare(true)?, &call)?;
+            supervisor.run()
+        }
+        other => other,
+    }
+}
+
+/// Returns the call as this host makes it: nothing is granted, and its own sandbox holds.
+fn call(asked: TaskCall, settings: &HostSettings) -> TaskCall {
+    TaskCall { sandbox: settings.sandbox, given: GuestGrants::default(), in_parts: false, only_checked: false, ..asked }
+}
+
+/// Writes outcomes as they are sent to the coordinator.
+struct HostSink {
+    tell: Arc<dyn Fn(TaskNews) + Send + Sync>,
+    ready: bool,
+}
+
+impl OutcomeSink for HostSink {
+    fn record(
+        &mut self,
+        record: OutcomeRecord<'_>,
+        result: Result<OutcomeValue<'_>, Failure>,
+        to: &mut RenderedOutcomes,
+    ) -> Recorded {
+        let worker = record.worker.unwrap_or(0);
+        let mut write = |tag, payload: &[&[u8]]| {
+            let len: usize = payload.iter().map(|bytes| bytes.len()).sum();
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            append(worker, OutcomeHeader { tag, len, elapsed: record.elapsed }, payload, &mut to.results);
+        };
+        match result {
+            Ok(OutcomeValue { encoded, beside }) => {
+                let (bytes, [alone, with_beside]): (&[u8], _) = match &encoded {
+                    EncodedValue::One(one) => (one, [OutcomeTag::Value, OutcomeTag::ValueAndBeside]),
+                    EncodedValue::Many(many) => (many, [OutcomeTag::Values, OutcomeTag::ValuesAndBeside]),
+                };
+                match beside.filter(|beside| !beside.is_empty()) {
+                    None => write(alone, &[bytes]),
+                    Some(beside) => {
+                        let beside = json(&beside);
+                        let len = u32::try_from(beside.len()).unwrap_or(u32::MAX).to_ne_bytes();
+                        write(with_beside, &[&len, &beside, bytes]);
+                    }
+                }
+                Recorded::Success
+            }
+            Err(failure) => {
+                let bytes = serde_json::to_vec(&failure).unwrap_or_default();
+                write(OutcomeTag::Failure, &[&bytes]);
+                Recorded::Failure
+            }
+        }
+    }
+
+    fn emit(&mut self, group: RenderedOutcomes) {
+        (self.tell)(TaskNews::Outcomes(group));
+    }
+
+    fn worker_ready(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            (self.tell)(TaskNews::Ready);
+        }
+    }
+
+    fn worker_lost(&mut self, _worker: WorkerId, _how: &str) {}
+
+    fn unprotected(&mut self, _lacking: &[LayerPart]) {}
+
+    fn tick(&mut self, _items: u64) -> Option<std::time::Duration> {
+        None
+    }
+}
+
+fn json(notes: &SuccessNotes) -> Vec<u8> {
+    // Plain data can always be written.
+    serde_json::to_vec(notes).unwrap_or_default()
+}

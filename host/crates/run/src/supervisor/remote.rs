@@ -1,0 +1,162 @@
+//! Slots on other machines, which take the place of workers: see [`SchedulerConfig::slots`]. They are behind
+//! [`RemoteSlots`], and what they do comes as [`RemoteEvent`]s.
+//!
+//! [`SchedulerConfig::slots`]: wasmpool_scheduler::SchedulerConfig::slots
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::chunks::BatchSlice;
+use super::{OutcomeOrigin, Supervisor, outcome_end, parse};
+use crate::error::Error;
+use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeHeader};
+use wasmpool_ipc::lane::host::ProtocolViolation;
+use wasmpool_scheduler::{Verdict, WorkerId};
+
+/// Whoever has chunks run on other machines.
+pub trait RemoteSlots {
+    /// Has a chunk run. The items are in the form in which they go into a lane.
+    fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: Vec<u8>);
+    /// Reports that the outcomes which came last from this slot were taken.
+    fn taken(&mut self, slot: WorkerId);
+    /// Reports that they were none. The slot is lost, which is reported as any loss.
+    fn broken(&mut self, slot: WorkerId);
+    /// Forgets the chunk of this slot.
+    fn close(&mut self, slot: WorkerId);
+}
+
+/// What slots on other machines do.
+#[derive(Debug)]
+pub enum RemoteEvent {
+    /// There may be this many slots from now on.
+    Slots(usize),
+    /// Outcomes of the chunk of this slot, the next in order. No others come until they are taken.
+    Outcomes { slot: WorkerId, host: Arc<str>, outcomes: Vec<RemoteOutcome> },
+    /// The slot is lost with the rest of its chunk, which is to blame for it or not.
+    Lost { slot: WorkerId, blamed: bool, how: String },
+    /// Something that the user may want to know.
+    News(String),
+    /// The run cannot continue.
+    Failed(Error),
+}
+
+/// An outcome as it came from another machine. Nothing of it is checked but its length.
+#[derive(Debug)]
+pub struct RemoteOutcome {
+    /// Number of the worker, on its machine.
+    pub worker: WorkerId,
+    pub header: OutcomeHeader,
+    pub payload: Bytes,
+}
+
+/// The slots of a run, and what came from them and cannot be taken yet.
+pub(super) struct RemoteCrew<'a> {
+    pub slots: Box<dyn RemoteSlots + 'a>,
+    /// Outcomes that are left where they are for now, since more would be held than may be.
+    left: VecDeque<(WorkerId, Arc<str>, Vec<RemoteOutcome>)>,
+}
+
+impl<'a> RemoteCrew<'a> {
+    pub fn new(slots: Box<dyn RemoteSlots + 'a>) -> RemoteCrew<'a> {
+        RemoteCrew { slots, left: VecDeque::new() }
+    }
+
+    pub fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: &[BatchSlice]) {
+        let mut bytes = Vec::with_capacity(items.iter().map(BatchSlice::size).sum());
+        for piece in items {
+            let mut done = 0;
+            while done < piece.size() {
+                let rest = piece.rest(done);
+                bytes.extend_from_slice(rest);
+                done += rest.len();
+            }
+        }
+        self.slots.send(slot, chunk, bytes);
+    }
+}
+
+impl Supervisor<'_> {
+    /// Handles what a slot did.
+    pub(super) fn hear_remote(&mut self, event: RemoteEvent) -> Result<(), Error> {
+        let now = self.now();
+        match event {
+            RemoteEvent::Slots(count) => self.scheduler.set_workers(count),
+            RemoteEvent::Outcomes { slot, host, outcomes } => {
+                if let Some(crew) = self.place.crew() {
+                    crew.left.push_back((slot, host, outcomes));
+                }
+            }
+            RemoteEvent::Lost { slot, blamed, how } => {
+                if let Some(crew) = self.place.crew() {
+                    crew.left.retain(|(of, ..)| *of != slot);
+                }
+                if blamed {
+                    self.last_loss = how;
+                }
+                self.scheduler.slot_lost(slot, blamed, now);
+            }
+            RemoteEvent::News(text) => self.sink.news(&text),
+            RemoteEvent::Failed(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Takes outcomes of slots that have arrived, unless they are left for now.
+    pub(super) fn take_remote(&mut self) {
+        let count = self.place.crew().map_or(0, |crew| crew.left.len());
+        for _ in 0..count {
+            let Some((slot, host, outcomes)) = self.place.crew().and_then(|crew| crew.left.pop_front()) else {
+                return;
+            };
+            if self.throttled(slot) {
+                if let Some(crew) = self.place.crew() {
+                    crew.left.push_back((slot, host, outcomes));
+                }
+                continue;
+            }
+            let taken = outcomes.into_iter().try_for_each(|outcome| self.take_outcome(slot, &host, outcome));
+            if let Some(crew) = self.place.crew() {
+                match taken {
+                    Ok(()) => crew.slots.taken(slot),
+                    Err(_) => crew.slots.broken(slot),
+                }
+            }
+        }
+    }
+
+    fn take_outcome(
+        &mut self,
+        slot: WorkerId,
+        host: &Arc<str>,
+        outcome: RemoteOutcome,
+    ) -> Result<(), ProtocolViolation> {
+        let RemoteOutcome { worker, header, payload } = outcome;
+        let mut payload = Cow::Borrowed(&payload[..]);
+        let outcome = parse(header.tag, &mut payload)?;
+        match self.scheduler.outcome(slot, outcome_end(&outcome), header.elapsed, self.now()) {
+            Verdict::Unexpected => return Err(ProtocolViolation("it answered more items than it was given")),
+            Verdict::Retry { chunk, index } => {
+                self.chunks.split(chunk, index);
+                self.chunks.split(index, index + 1);
+            }
+            Verdict::Keep { chunk, index, attempts } => {
+                let origin = OutcomeOrigin { worker: Some(worker), host: Some(host), attempts };
+                self.keep(chunk, index, origin, header.elapsed, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a slot that is to end.
+    pub(super) fn close_slot(&mut self, slot: WorkerId) {
+        let now = self.now();
+        if let Some(crew) = self.place.crew() {
+            crew.left.retain(|(of, ..)| *of != slot);
+            crew.slots.close(slot);
+            self.scheduler.slot_lost(slot, false, now);
+        }
+    }
+}

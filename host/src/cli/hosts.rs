@@ -1,0 +1,66 @@
+//! `wasmpool serve` and `wasmpool hosts`.
+
+use std::time::Duration;
+
+use super::args::{HostsArgs, ServeArgs};
+use super::exit::{Exit, Stop};
+use super::print;
+use super::signals::watch_signals_of_service;
+use wasmpool_core::text::{ForeignText, MessageLines};
+use wasmpool_hosts::names::HostName;
+use wasmpool_nats::serve::{self, Host, HostSettings};
+use wasmpool_run::spawn::ChildProgram;
+use wasmpool_run::tell;
+use wasmpool_sandbox::surroundings;
+
+/// Time in which each host has told of itself.
+const LISTEN: Duration = Duration::from_millis(2500);
+
+/// Serves until the user or the system asks to stop.
+pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
+    let workers = args.workers.map_or_else(surroundings::processors, |workers| workers as usize);
+    let settings = HostSettings {
+        url: args.via.clone(),
+        name: args.name.clone().map_or_else(some_name, Ok)?,
+        workers,
+        sandbox: args.sandbox.mode,
+        program: ChildProgram::Own,
+    };
+    let host = Host::new(settings);
+    let (end, quiet) = (host.end(), args.verbosity.quiet);
+    let _signals = watch_signals_of_service(move |_| {
+        if !quiet {
+            tell!("wasmpool: finishing what it holds, and taking no more; Ctrl-C again ends it at once");
+        }
+        end.leave();
+    })?;
+    host.serve(&mut |news| {
+        if !quiet {
+            tell!("wasmpool: {}", MessageLines(news));
+        }
+    })?;
+    Ok(Exit::Success)
+}
+
+/// Returns the machine's name with random digits, so that several hosts on a machine have names of their own.
+fn some_name() -> Result<HostName, Stop> {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine: String = machine.trim().chars().take(40).collect();
+    let digits = wasmpool_nats::random_number().map_err(wasmpool_run::error::Error::from)?;
+    Ok(HostName::of_text(&format!("{machine}-{:08x}", digits as u32)))
+}
+
+/// Prints the hosts that serve, one on each line.
+pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
+    let found = serve::hosts(&args.via, LISTEN)?;
+    let mut text = String::new();
+    for (name, host) in &found {
+        let (version, target) = (ForeignText::of(&host.version).to_string(), ForeignText::of(&host.target).to_string());
+        let (workers, chunks, runs) = (host.workers, host.chunks, host.runs);
+        text += &format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}\n");
+    }
+    if found.is_empty() {
+        tell!("wasmpool: no host serves at {}", args.via);
+    }
+    Ok(print(&text).map_err(wasmpool_run::error::Error::output)?)
+}

@@ -1,0 +1,62 @@
+//! The broker: a stream of chunks from which each message is pulled once, until it forgets.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wasmpool_hosts::chunk::{ChunkName, CopyNumber};
+use wasmpool_scheduler::Time;
+
+/// Who waits for a copy: a host, and which life of it.
+pub type Puller = (u32, u64);
+
+#[derive(Debug, Default)]
+pub struct Broker {
+    /// Messages that are kept, delivered or not.
+    kept: BTreeMap<u64, (CopyNumber, ChunkName)>,
+    numbers: BTreeMap<CopyNumber, u64>,
+    last: u64,
+    /// Number of the message that was delivered last.
+    pub delivered: u64,
+    /// Who waits for a message, and until when.
+    pullers: VecDeque<(Puller, Time)>,
+    /// True once everything was lost, until the coordinator has noticed.
+    pub lost: bool,
+}
+
+impl Broker {
+    /// Stores a copy, unless it has it, and returns its number.
+    pub fn store(&mut self, copy: CopyNumber, chunk: ChunkName) -> u64 {
+        if let Some(&number) = self.numbers.get(&copy) {
+            return number;
+        }
+        self.last += 1;
+        self.kept.insert(self.last, (copy, chunk));
+        self.numbers.insert(copy, self.last);
+        self.last
+    }
+
+    pub fn delete(&mut self, number: u64) {
+        self.kept.remove(&number);
+    }
+
+    pub fn pull(&mut self, by: Puller, until: Time) {
+        self.pullers.push_back((by, until));
+    }
+
+    /// Drops the pulls of a host whose connection has ended.
+    pub fn disconnected(&mut self, puller: Puller) {
+        self.pullers.retain(|(by, _)| *by != puller);
+    }
+
+    /// Returns the next message for whoever waits for one.
+    pub fn deliver(&mut self, now: Time) -> Option<(Puller, u64, CopyNumber, ChunkName)> {
+        let (&number, &(copy, chunk)) = self.kept.range(self.delivered + 1..).next()?;
+        self.pullers.retain(|(_, until)| *until > now);
+        let (puller, _) = self.pullers.pop_front()?;
+        self.delivered = number;
+        Some((puller, number, copy, chunk))
+    }
+
+    pub fn forget(&mut self) {
+        *self = Broker { lost: true, ..Broker::default() };
+    }
+}

@@ -1,0 +1,65 @@
+//! Figures of runs over many machines.
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub items: u64,
+    pub blamed: u64,
+    pub copies: u64,
+    pub again: u64,
+    pub dropped: u64,
+    pub kills: u64,
+    pub freezes: u64,
+    pub forgotten: u64,
+    pub away: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub lies: u64,
+    pub events: u64,
+    /// The hash of all events.
+    pub hash: u64,
+}
+
+impl Figures {
+    /// Adds the figures of other runs. The hash is a sum, so it depends neither on their order nor on which thread ran
+    /// which.
+    pub fn add(&mut self, other: &Figures) {
+        self.items += other.items;
+        self.blamed += other.blamed;
+        self.copies += other.copies;
+        self.again += other.again;
+        self.dropped += other.dropped;
+        self.kills += other.kills;
+        self.freezes += other.freezes;
+        self.forgotten += other.forgotten;
+        self.away += other.away;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.lies += other.lies;
+        self.events += other.events;
+        self.hash = self.hash.wrapping_add(other.hash);
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} outcomes dropped, \
+             {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} messages lost, \
+             {} doubled, {} lies, {} events",
+            self.items,
+            self.blamed,
+            self.copies,
+            self.again,
+            self.dropped,
+            self.kills,
+            self.freezes,
+            self.forgotten,
+            self.away,
+            self.lost,
+            self.doubled,
+            self.lies,
+            self.events
+        )
+    }
+}

@@ -1,0 +1,623 @@
+//! The run: the coordinator with the scheduler and the slots, the broker, the hosts, and what goes wrong.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use super::broker::Broker;
+use super::figures::Figures;
+use super::site::{HeldChunk, Site};
+use super::world::{TROUBLE, World};
+use crate::Violation;
+use crate::promise;
+use crate::random::{Random, mix};
+use crate::trace::Trace;
+use wasmpool_core::outcome::FailureKind;
+use wasmpool_hosts::chunk::{ChunkName, CopyNumber};
+use wasmpool_hosts::digest::Digest;
+use wasmpool_hosts::names::HostName;
+use wasmpool_hosts::notes::RunBeat;
+use wasmpool_hosts::outcomes::{OutcomesHead, Receipt};
+use wasmpool_hosts::slots::{Order, SlotId, Slots, Verdict as Taken};
+use wasmpool_scheduler::{Action, Blame, ChunkSize, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict};
+
+/// A run that has not ended by then never will.
+const END: Duration = Duration::from_secs(4000);
+const BEAT: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
+const RESEND: Duration = Duration::from_secs(1);
+/// Time for which the broker keeps a pull, and after which a host asks again.
+const EXPIRES: Duration = Duration::from_secs(5);
+const PULL: Duration = Duration::from_secs(6);
+
+/// Something that happens.
+#[derive(Debug)]
+enum Event {
+    /// The coordinator looks at the time.
+    Look,
+    /// A host beats, pulls, sends again what was not answered.
+    Beat {
+        host: u32,
+        life: u64,
+    },
+    /// A message reaches the broker.
+    Publish {
+        copy: CopyNumber,
+        chunk: ChunkName,
+    },
+    Discard(u64),
+    Ask,
+    Pull {
+        host: u32,
+        life: u64,
+    },
+    /// A message reaches the coordinator.
+    Confirmed {
+        copy: CopyNumber,
+        sequence: u64,
+    },
+    Delivered(u64),
+    Gone,
+    Heard {
+        host: u32,
+        beat: RunBeat,
+    },
+    Outcomes {
+        host: u32,
+        head: OutcomesHead,
+        items: Vec<u64>,
+    },
+    /// A message reaches a host.
+    Chunk {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+        sequence: u64,
+        chunk: ChunkName,
+    },
+    Answer {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+        part: u32,
+        goes_on: bool,
+    },
+    /// A worker of a host has run a chunk.
+    Ran {
+        host: u32,
+        life: u64,
+        copy: CopyNumber,
+    },
+    /// What may go wrong each second.
+    Trouble,
+    /// A host is started again.
+    Start {
+        host: u32,
+    },
+    /// The broker can be reached again.
+    Back,
+}
+
+pub struct Simulation<'a> {
+    world: &'a World,
+    random: Random,
+    trace: Trace,
+    figures: Figures,
+    now: Time,
+    queue: BinaryHeap<Reverse<(Time, u64)>>,
+    events: BTreeMap<u64, Event>,
+    next: u64,
+    scheduler: Scheduler,
+    slots: Slots,
+    /// The chunk of each slot that has one.
+    chunks: BTreeMap<SlotId, ChunkName>,
+    /// What was published of each slot last.
+    published: BTreeMap<SlotId, (ChunkName, CopyNumber)>,
+    read: u64,
+    broker: Broker,
+    away: bool,
+    sites: BTreeMap<u32, Site>,
+    lives: u64,
+    /// Lives of hosts that have held an item, and ended.
+    ends: BTreeMap<u64, BTreeSet<u64>>,
+    /// Number of outcomes of each item.
+    outcomes: Vec<u32>,
+    emitted: u64,
+}
+
+fn name(host: u32) -> HostName {
+    HostName::of_text(&format!("h{host}"))
+}
+
+/// Returns the name of a chunk. The digest stands for the items.
+fn chunk(first: u64, count: u32) -> ChunkName {
+    let [a, b] = [first.to_le_bytes(), u64::from(count).to_le_bytes()];
+    let mut digest = [0; 16];
+    digest.iter_mut().zip(a.into_iter().chain(b)).for_each(|(to, from)| *to = from);
+    ChunkName { first, count, digest: Digest(digest) }
+}
+
+/// Records that a host has ended under the items that it holds.
+fn end_under(site: &Site, ends: &mut BTreeMap<u64, BTreeSet<u64>>) {
+    for held in site.held.values() {
+        for item in held.name.first..held.name.first + u64::from(held.name.count) {
+            ends.entry(item).or_default().insert(site.life);
+        }
+    }
+}
+
+impl<'a> Simulation<'a> {
+    pub fn new(world: &'a World, trace: Trace) -> Simulation<'a> {
+        let config = SchedulerConfig {
+            ordered: world.ordered,
+            chunk: ChunkSize::Fixed(world.chunk),
+            retries: world.retries,
+            ..SchedulerConfig::of_limits(Duration::from_secs(10), 1).over_hosts()
+        };
+        Simulation {
+            world,
+            random: Random::new(mix(world.seed)),
+            trace,
+            figures: Figures::default(),
+            now: Time::ZERO,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            next: 0,
+            scheduler: Scheduler::new(config),
+            slots: Slots::new(None),
+            chunks: BTreeMap::new(),
+            published: BTreeMap::new(),
+            read: 0,
+            broker: Broker::default(),
+            away: false,
+            sites: BTreeMap::new(),
+            lives: 0,
+            ends: BTreeMap::new(),
+            outcomes: vec![0; world.items as usize],
+            emitted: 0,
+        }
+    }
+
+    pub fn run(mut self) -> Result<Figures, Violation> {
+        self.after(Time::ZERO, Event::Look);
+        self.after(BEAT, Event::Trouble);
+        for host in 0..self.world.hosts {
+            let at = self.random.time(BEAT);
+            self.after(at, Event::Start { host });
+        }
+        self.coordinate()?;
+        while !self.scheduler.finished() {
+            let Some(Reverse((at, id))) = self.queue.pop() else {
+                return Err("nothing happens any more, and the run has not ended".to_owned());
+            };
+            promise!(at < END, "the run stands still: {} of {} outcomes", self.done(), self.world.items);
+            self.now = at;
+            let event = self.events.remove(&id).ok_or("an event without content")?;
+            self.trace.note(at, &format!("{event:?}"));
+            self.happen(event)?;
+            self.coordinate()?;
+        }
+        for (item, &count) in self.outcomes.iter().enumerate() {
+            promise!(count == 1, "item {item} has {count} outcomes");
+        }
+        promise!(self.emitted == self.world.items, "{} of {} items were emitted", self.emitted, self.world.items);
+        let retries = self.world.retries > 0 && self.world.failing > 0;
+        if self.world.is_quiet() && !retries {
+            promise!(self.figures.again == 0, "{} chunks ran again though nothing was lost", self.figures.again);
+            promise!(self.slots.dropped() == 0, "outcomes came twice though nothing was lost");
+        }
+        self.figures.items = self.world.items;
+        self.figures.dropped = self.slots.dropped();
+        self.figures.events = self.trace.events();
+        self.figures.hash = self.trace.hash();
+        Ok(self.figures)
+    }
+
+    fn done(&self) -> u64 {
+        self.outcomes.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        let id = self.next;
+        self.next += 1;
+        self.queue.push(Reverse((self.now + delay, id)));
+        self.events.insert(id, event);
+    }
+
+    fn in_trouble(&self) -> bool {
+        self.now < TROUBLE
+    }
+
+    /// Sends a message that may be lost, and may come twice.
+    fn send(&mut self, event: impl Fn() -> Event) {
+        let trouble = self.in_trouble();
+        if self.away || (trouble && self.random.per_mille(self.world.lose)) {
+            self.figures.lost += 1;
+            return;
+        }
+        if trouble && self.random.per_mille(self.world.double) {
+            self.figures.doubled += 1;
+            let delay = self.random.time(self.world.delay * 2 + Duration::from_micros(1));
+            self.after(delay, event());
+        }
+        let delay = self.random.time(self.world.delay + Duration::from_micros(1));
+        self.after(delay, event());
+    }
+
+    // ---- the coordinator ---------------------------------------------------------------------------------------------
+
+    /// Carries out what the scheduler and the slots order.
+    fn coordinate(&mut self) -> Result<(), Violation> {
+        loop {
+            let mut quiet = true;
+            while let Some(action) = self.scheduler.next_action() {
+                quiet = false;
+                self.act(action)?;
+            }
+            while let Some(order) = self.slots.next_order() {
+                quiet = false;
+                self.obey(order)?;
+            }
+            while self.scheduler.wants_input() {
+                quiet = false;
+                let count = self.random.between(1, 16).min(self.world.items - self.read);
+                match count {
+                    0 => self.scheduler.input_ended(),
+                    count => self.scheduler.input(&vec![10; count as usize]),
+                }
+                self.read += count;
+            }
+            if quiet {
+                return Ok(());
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), Violation> {
+        match action {
+            Action::Spawn(id) => {
+                self.scheduler.worker_spawned(id, self.now);
+                self.scheduler.worker_ready(id, self.now);
+            }
+            Action::Send { worker, chunk: first, count } => {
+                promise!(!self.chunks.contains_key(&worker), "slot {worker} was given a second chunk");
+                let chunk = chunk(first, count);
+                self.chunks.insert(worker, chunk);
+                self.slots.open(worker, chunk, self.now);
+            }
+            Action::Kill(id) | Action::Retire(id) => {
+                self.chunks.remove(&id);
+                self.slots.close(id);
+                self.scheduler.slot_lost(id, false, self.now);
+            }
+            Action::Settle { chunk, index, blame, .. } => {
+                promise!(blame == Blame::WorkerLost, "item {index} was given up as {blame:?}");
+                let ends = self.ends.get(&index).map_or(0, BTreeSet::len);
+                promise!(ends >= 2, "item {index} is blamed, and {ends} hosts have ended under it");
+                self.figures.blamed += 1;
+                self.keep(chunk, index);
+            }
+            Action::Emit { .. } | Action::Split { .. } | Action::Skip { .. } => {}
+            Action::TakeBack { .. } | Action::GiveUp => return Err(format!("{action:?} of slots")),
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, chunk: u64, index: u64) {
+        if let Some(count) = self.outcomes.get_mut(index as usize) {
+            *count += 1;
+            self.emitted += 1;
+        }
+        self.scheduler.account_kept(chunk, 1);
+        self.scheduler.written(1);
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), Violation> {
+        match order {
+            Order::Publish { slot, copy } => {
+                let Some(&chunk) = self.chunks.get(&slot) else {
+                    return Err(format!("slot {slot} without a chunk is published"));
+                };
+                self.figures.copies += 1;
+                let before = self.published.insert(slot, (chunk, copy));
+                self.figures.again += u64::from(before.is_some_and(|(of, number)| of == chunk && number != copy));
+                self.send(|| Event::Publish { copy, chunk });
+            }
+            Order::Acknowledge(Receipt { stream_sequence: sequence, .. }) | Order::Discard { sequence } => {
+                self.send(|| Event::Discard(sequence));
+            }
+            Order::Ask => self.send(|| Event::Ask),
+            Order::Slots(count) => self.scheduler.set_workers(count),
+            Order::Lose { slot, blamed, .. } => {
+                self.chunks.remove(&slot);
+                self.scheduler.slot_lost(slot, blamed, self.now);
+            }
+            Order::Refused(..) => return Err("hosts refused that refuse nothing".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Takes outcomes, and returns what the host is told, if it is told anything: whether it goes on.
+    fn take(&mut self, host: u32, head: OutcomesHead, items: &[u64]) -> Result<Option<bool>, Violation> {
+        let slot = match self.slots.outcomes(&name(host), &head, self.now) {
+            Taken::Take { slot } => slot,
+            Taken::Taken => return Ok(Some(true)),
+            Taken::Unwanted => return Ok(Some(false)),
+            Taken::Later => return Ok(None),
+        };
+        for &item in items {
+            let fails = self.fails(item);
+            let end = if fails { OutcomeEnd::Failed(FailureKind::Timeout) } else { OutcomeEnd::Final };
+            match self.scheduler.outcome(slot, end, self.world.item, self.now) {
+                Verdict::Keep { chunk, index, .. } => {
+                    promise!(index == item, "the outcome of item {item} was taken for that of {index}");
+                    self.keep(chunk, index);
+                }
+                Verdict::Retry { index, .. } => {
+                    promise!(index == item, "item {index} runs again in place of {item}");
+                }
+                Verdict::Unexpected => return Err(format!("the outcome of item {item} was not expected")),
+            }
+        }
+        if head.last {
+            self.chunks.remove(&slot);
+        }
+        self.slots.answered(slot, self.now);
+        Ok(Some(true))
+    }
+
+    fn fails(&self, item: u64) -> bool {
+        mix(item ^ self.world.seed) % 1000 < u64::from(self.world.failing)
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------------
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Look => {
+                if !self.away {
+                    self.slots.tick(self.now);
+                    self.scheduler.tick(self.now);
+                }
+                self.after(LOOK, Event::Look);
+            }
+            Event::Beat { host, life } => self.host_beats(host, life),
+            Event::Publish { copy, chunk } if !self.broker.lost => {
+                let sequence = self.broker.store(copy, chunk);
+                self.send(|| Event::Confirmed { copy, sequence });
+                self.deliver();
+            }
+            Event::Discard(sequence) => self.broker.delete(sequence),
+            Event::Ask => match self.broker.lost {
+                true => self.send(|| Event::Gone),
+                false => {
+                    let delivered = self.broker.delivered;
+                    self.send(|| Event::Delivered(delivered));
+                }
+            },
+            Event::Pull { host, life } if !self.broker.lost => {
+                self.broker.pull((host, life), self.now + EXPIRES);
+                self.deliver();
+            }
+            Event::Publish { .. } | Event::Pull { .. } => {}
+            Event::Confirmed { copy, sequence } => self.slots.confirmed(copy, sequence),
+            Event::Delivered(sequence) => self.slots.delivered(sequence, self.now),
+            Event::Gone if self.broker.lost => {
+                self.broker.lost = false;
+                self.slots.stream_lost(self.now);
+            }
+            Event::Gone => {}
+            Event::Heard { host, beat } => self.slots.beat(&name(host), &beat, self.now),
+            Event::Outcomes { host, head, items } => {
+                let Some(goes_on) = self.take(host, head, &items)? else {
+                    return Ok(());
+                };
+                let OutcomesHead { life, copy, part, .. } = head;
+                self.send(|| Event::Answer { host, life, copy, part, goes_on });
+            }
+            Event::Chunk { host, life, copy, sequence, chunk } => self.host_takes(host, life, copy, sequence, chunk),
+            Event::Answer { host, life, copy, part, goes_on } => self.host_is_answered(host, life, copy, part, goes_on),
+            Event::Ran { host, life, copy } => self.host_has_run(host, life, copy),
+            Event::Trouble => self.trouble(),
+            Event::Start { host } => self.host_starts(host),
+            Event::Back => {
+                self.away = false;
+                self.slots.broker_back(self.now);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) {
+        while let Some(((host, life), sequence, copy, chunk)) = self.broker.deliver(self.now) {
+            self.send(|| Event::Chunk { host, life, copy, sequence, chunk });
+        }
+    }
+
+    fn trouble(&mut self) {
+        if !self.in_trouble() {
+            return;
+        }
+        self.after(BEAT, Event::Trouble);
+        for host in 0..self.world.hosts {
+            if self.random.per_mille(self.world.kill) {
+                self.kill(host);
+            } else if self.random.per_mille(self.world.freeze) {
+                self.figures.freezes += 1;
+                let until = self.now + self.random.time(Duration::from_secs(12));
+                if let Some(site) = self.sites.get_mut(&host) {
+                    site.frozen = until;
+                    // To the coordinator, a host that says nothing for long has ended.
+                    end_under(site, &mut self.ends);
+                }
+            }
+        }
+        if self.random.per_mille(self.world.forget) {
+            self.figures.forgotten += 1;
+            self.broker.forget();
+        }
+        if !self.away && self.random.per_mille(self.world.away) {
+            self.figures.away += 1;
+            self.away = true;
+            let until = self.random.time(Duration::from_secs(20));
+            self.after(until, Event::Back);
+        }
+    }
+
+    // ---- hosts -------------------------------------------------------------------------------------------------------
+
+    fn site(&mut self, host: u32, life: u64) -> Option<&mut Site> {
+        let now = self.now;
+        self.sites.get_mut(&host).filter(|site| site.life == life && site.frozen <= now)
+    }
+
+    fn host_starts(&mut self, host: u32) {
+        self.lives += 1;
+        let life = self.lives;
+        self.sites.insert(host, Site::new(life));
+        self.after(Time::ZERO, Event::Beat { host, life });
+    }
+
+    fn kill(&mut self, host: u32) {
+        let Some(site) = self.sites.remove(&host) else {
+            return;
+        };
+        self.figures.kills += 1;
+        self.broker.disconnected((host, site.life));
+        end_under(&site, &mut self.ends);
+        let pause = self.random.time(Duration::from_secs(8));
+        self.after(pause, Event::Start { host });
+    }
+
+    fn host_beats(&mut self, host: u32, life: u64) {
+        let (now, workers) = (self.now, self.world.workers);
+        let Some(site) = self.sites.get_mut(&host).filter(|site| site.life == life) else {
+            return;
+        };
+        let frozen = site.frozen;
+        if frozen > now {
+            return self.after(frozen - now, Event::Beat { host, life });
+        }
+        let beat = site.beat(workers);
+        let again: Vec<CopyNumber> = site
+            .held
+            .iter()
+            .filter(|(_, held)| held.part.is_some() && now - held.sent >= RESEND)
+            .map(|(&copy, _)| copy)
+            .collect();
+        if now - site.pulled >= PULL {
+            site.pulls = 0;
+        }
+        self.send(|| Event::Heard { host, beat: beat.clone() });
+        again.into_iter().for_each(|copy| self.host_sends(host, life, copy));
+        self.host_pulls(host, life);
+        self.after(BEAT, Event::Beat { host, life });
+    }
+
+    fn host_pulls(&mut self, host: u32, life: u64) {
+        let (now, workers) = (self.now, self.world.workers);
+        while let Some(site) = self.site(host, life) {
+            if site.held.len() as u32 + site.pulls > workers {
+                return;
+            }
+            site.pulls += 1;
+            site.pulled = now;
+            self.send(|| Event::Pull { host, life });
+        }
+    }
+
+    fn host_takes(&mut self, host: u32, life: u64, copy: CopyNumber, sequence: u64, name: ChunkName) {
+        let workers = self.world.workers;
+        let Some(site) = self.site(host, life) else {
+            return;
+        };
+        site.pulls = site.pulls.saturating_sub(1);
+        if !site.held.values().any(|held| held.name == name) {
+            site.held.insert(copy, HeldChunk { name, sequence, part: None, sent: Time::ZERO });
+            // Named before it is run: it may end the host.
+            let beat = site.beat(workers);
+            self.send(|| Event::Heard { host, beat: beat.clone() });
+        }
+        self.host_works(host, life);
+        self.host_pulls(host, life);
+    }
+
+    fn host_works(&mut self, host: u32, life: u64) {
+        let workers = self.world.workers;
+        while let Some((copy, name)) = self.site(host, life).and_then(|site| site.begin(workers)) {
+            let items = name.first..name.first + u64::from(name.count);
+            if self.world.killers.iter().any(|item| items.contains(item)) {
+                return self.kill(host);
+            }
+            let mut takes = Time::ZERO;
+            for _ in items {
+                takes += self.random.time(self.world.item + Duration::from_nanos(1));
+            }
+            self.after(takes, Event::Ran { host, life, copy });
+        }
+    }
+
+    fn host_has_run(&mut self, host: u32, life: u64, copy: CopyNumber) {
+        let now = self.now;
+        let Some(site) = self.sites.get_mut(&host).filter(|site| site.life == life) else {
+            return;
+        };
+        if site.frozen > now {
+            let until = site.frozen - now;
+            return self.after(until, Event::Ran { host, life, copy });
+        }
+        site.running.remove(&copy);
+        if let Some(held) = site.held.get_mut(&copy) {
+            held.part = Some(0);
+        }
+        self.host_sends(host, life, copy);
+        self.host_works(host, life);
+    }
+
+    fn host_sends(&mut self, host: u32, life: u64, copy: CopyNumber) {
+        let (now, size) = (self.now, self.world.part);
+        // One that lies too often is not heard any more, so another has to be there.
+        let may_lie = self.in_trouble() && host == 0 && self.world.hosts > 1;
+        let lies = may_lie && self.random.per_mille(self.world.lie);
+        let Some((name, sequence, part)) = self.site(host, life).and_then(|site| {
+            let held = site.held.get_mut(&copy)?;
+            held.sent = now;
+            Some((held.name, held.sequence, held.part?))
+        }) else {
+            return;
+        };
+        let parts = name.count.div_ceil(size);
+        let start = name.first + u64::from(part * size);
+        let items: Vec<u64> = (start..(start + u64::from(size)).min(name.first + u64::from(name.count))).collect();
+        let receipt = Receipt { stream_sequence: sequence, ..Receipt::default() };
+        let mut head = OutcomesHead { life, name, copy, receipt, part, last: part + 1 == parts };
+        if lies {
+            self.figures.lies += 1;
+            match self.random.below(5) {
+                0 => head.name.count += 1,
+                1 => head.name.first += 1,
+                2 => head.part += 2,
+                3 => head.life += 1,
+                _ => head.name.digest = Digest([9; 16]),
+            }
+        }
+        self.send(|| Event::Outcomes { host, head, items: items.clone() });
+    }
+
+    fn host_is_answered(&mut self, host: u32, life: u64, copy: CopyNumber, part: u32, goes_on: bool) {
+        let size = self.world.part;
+        let Some(site) = self.site(host, life) else {
+            return;
+        };
+        let Some(held) = site.held.get_mut(&copy).filter(|held| held.part == Some(part)) else {
+            return;
+        };
+        if goes_on && part + 1 < held.name.count.div_ceil(size) {
+            held.part = Some(part + 1);
+            return self.host_sends(host, life, copy);
+        }
+        site.held.remove(&copy);
+        self.host_works(host, life);
+        self.host_pulls(host, life);
+    }
+}

@@ -1,0 +1,108 @@
+//! What a seed determines.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// A world. Rates are in thousandths.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub seed: u64,
+    pub items: u64,
+    pub chunk: u32,
+    pub hosts: u32,
+    pub workers: u32,
+    pub ordered: bool,
+    pub retries: u32,
+    /// The longest that an item takes, and a message is on its way.
+    pub item: Duration,
+    pub delay: Duration,
+    /// Items that fail in a way that may be tried again, and that end the host on which they run.
+    pub failing: u32,
+    pub killers: Vec<u64>,
+    /// How often a message between broker and anybody is lost, or comes twice.
+    pub lose: u32,
+    pub double: u32,
+    /// How often, each second, a host ends, stands still for a while, and the broker loses everything, or is away.
+    pub kill: u32,
+    pub freeze: u32,
+    pub forget: u32,
+    pub away: u32,
+    /// How often a host that has a chunk lies about it.
+    pub lie: u32,
+    /// Maximum number of outcomes in a part.
+    pub part: u32,
+}
+
+/// Things go wrong no later than this.
+pub const TROUBLE: Duration = Duration::from_secs(40);
+
+impl World {
+    pub fn drawn(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let random = &mut random;
+        let quiet = random.per_mille(150);
+        let rate = |random: &mut Random, most: u64| {
+            if quiet || random.per_mille(400) { 0 } else { random.magnitude(most) as u32 }
+        };
+        let items = random.magnitude(300);
+        let killers = rate(random, 3);
+        World {
+            seed,
+            items,
+            chunk: random.between(1, 12) as u32,
+            hosts: random.between(1, 5) as u32,
+            workers: random.between(1, 4) as u32,
+            ordered: random.per_mille(700),
+            retries: random.below(3) as u32,
+            item: Duration::from_micros(random.magnitude(2_000_000)),
+            delay: Duration::from_micros(random.magnitude(300_000)),
+            failing: random.magnitude(300) as u32,
+            killers: (0..killers).map(|_| random.below(items)).collect(),
+            lose: rate(random, 100),
+            double: rate(random, 100),
+            kill: rate(random, 300),
+            freeze: rate(random, 300),
+            forget: rate(random, 200),
+            away: rate(random, 200),
+            lie: rate(random, 200),
+            part: random.between(1, 20) as u32,
+        }
+    }
+
+    /// Returns true if nothing goes wrong.
+    pub fn is_quiet(&self) -> bool {
+        self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie == 0
+            && self.killers.is_empty()
+    }
+
+    /// Returns worlds in which less happens.
+    pub fn smaller(&self) -> Vec<World> {
+        let mut worlds = Vec::new();
+        let mut with = |change: &dyn Fn(&mut World)| {
+            let mut world = self.clone();
+            change(&mut world);
+            if format!("{world:?}") != format!("{self:?}") {
+                worlds.push(world);
+            }
+        };
+        with(&|w| w.items /= 2);
+        with(&|w| w.items = w.items.saturating_sub(1));
+        with(&|w| w.hosts = (w.hosts - 1).max(1));
+        with(&|w| w.workers = 1);
+        with(&|w| w.retries = 0);
+        with(&|w| w.failing = 0);
+        with(&|w| w.killers.clear());
+        with(&|w| w.lose = 0);
+        with(&|w| w.double = 0);
+        with(&|w| w.kill = 0);
+        with(&|w| w.freeze = 0);
+        with(&|w| w.forget = 0);
+        with(&|w| w.away = 0);
+        with(&|w| w.lie = 0);
+        with(&|w| w.part = 100);
+        with(&|w| w.item /= 2);
+        with(&|w| w.delay /= 2);
+        worlds
+    }
+}

@@ -1,0 +1,331 @@
+//! `--via`: a run over many hosts is what the same run on one machine is, whatever becomes of hosts and of the broker.
+//!
+//! Each test starts a NATS server and hosts of its own, as processes. Without a server it is left out.
+
+use std::fs;
+use std::io::Write;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::broker::Broker;
+use crate::support::guest::{Task, wat};
+use crate::support::host::Host;
+use crate::support::run::{Output, Run, map, wasmpool};
+use crate::support::until;
+use crate::support::wat::{COUNT_TO, SPIN_IF_NEGATIVE, SQUARE, echo_bytes};
+
+/// `go(i64) -> i64`: multiples of seven trap, others are doubled.
+const SEVENTH_TRAPS: &str = r#"
+(module
+  (func (export "go") (param i64) (result i64)
+    (if (i64.eqz (i64.rem_s (local.get 0) (i64.const 7))) (then unreachable))
+    (i64.mul (local.get 0) (i64.const 2))))"#;
+
+/// A command that writes its argument.
+const ARGUMENT: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (drop (call $args (i32.const 16) (i32.const 256)))
+    ;; From the second argument to the end, without the NUL.
+    (i32.store (i32.const 8) (i32.load (i32.const 20)))
+    (i32.store (i32.const 12)
+      (i32.sub (i32.sub (i32.add (i32.const 256) (i32.load (i32.const 4))) (i32.load (i32.const 20))) (i32.const 1)))
+    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 4)))))"#;
+
+fn numbers(count: u32) -> String {
+    (0..count).map(|n| format!("{n}\n")).collect()
+}
+
+/// Has a run go over hosts, whatever its arguments: what stands behind `--` is a command's.
+fn via(broker: &Broker, run: Run) -> Run {
+    run.env("WASMPOOL_VIA", broker.url())
+}
+
+/// Runs on one machine and over hosts, and checks that both print the same and end alike.
+#[track_caller]
+fn alike(broker: &Broker, run: impl Fn() -> Run) -> Output {
+    let here = run().run();
+    let there = via(broker, run()).run();
+    assert_eq!(there.code, here.code, "{}", there.stderr);
+    assert!(there.bytes == here.bytes, "{} and {} bytes: {}", there.bytes.len(), here.bytes.len(), there.stderr);
+    there
+}
+
+#[test]
+fn a_run_over_hosts_prints_what_a_run_on_one_machine_prints() {
+    let Some(broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let square = wat(SQUARE);
+    alike(&broker, || map(&square).input(numbers(30_000))).exits(0);
+    // Two runs at a time, one after the other, and one without items.
+    alike(&broker, || map(&square).input("")).exits(0);
+    let counting = wat(COUNT_TO);
+    let _other = via(&broker, map(&counting)).input("1000000\n".repeat(500)).start();
+    alike(&broker, || map(&square).input(numbers(3_000)).args(["-c", "7"])).exits(0);
+}
+
+#[test]
+fn options_mean_over_hosts_what_they_mean_on_one_machine() {
+    let Some(broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let (traps, spins) = (wat(SEVENTH_TRAPS), wat(SPIN_IF_NEGATIVE));
+    alike(&broker, || map(&traps).input(numbers(1_000))).exits(1);
+    // How far a run gets until it is halted depends on timing.
+    via(&broker, map(&traps)).input(numbers(1_000)).args(["--halt", "soon"]).run().exits(3);
+    let late = |run: Run| {
+        let run = run.args(["--timeout", "200ms", "--retries", "1", "--output-format", "records"]);
+        let records = run.input("1\n-1\n2\n").run().exits(1).records();
+        let attempts = |record: &crate::support::record::Record| record.get("attempts").cloned();
+        records.iter().map(|record| (record.kind().to_owned(), attempts(record))).collect::<Vec<_>>()
+    };
+    assert_eq!(late(via(&broker, map(&spins))), late(map(&spins)));
+    // The index of an item is that in the whole input, not in what a host got.
+    let command = wat(ARGUMENT);
+    let exec = || wasmpool().arg("exec").task(&command).input(numbers(300)).args(["-c", "9"]);
+    let out = alike(&broker, || exec().args(["--delimiter", "newline", "--", "{}-{#}"])).exits(0);
+    assert_eq!(out.lines().get(299), Some(&"299-299"));
+    let deterministic = || map(&traps).input(numbers(500)).args(["--deterministic", "--output-format", "records"]);
+    alike(&broker, deterministic).exits(1);
+}
+
+#[test]
+fn records_name_the_host() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("host-1");
+    let run = via(&broker, map(&wat(SEVENTH_TRAPS))).input("1\n7\n").args(["--output-format", "records"]);
+    let out = run.run().exits(1);
+    let records = out.records();
+    assert_eq!(out.kinds(), ["ok", "trap"]);
+    assert!(records.iter().all(|record| record.get("host") == Some(&json!("host-1"))), "{records:?}");
+}
+
+#[test]
+fn failed_items_are_written_with_their_input_and_can_be_mapped_again() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let folder = TempDir::new().unwrap();
+    let failed = folder.path().join("failed");
+    let traps = wat(SEVENTH_TRAPS);
+    via(&broker, map(&traps)).input(numbers(50)).arg("--failed").arg(&failed).run().exits(1);
+    let again = via(&broker, map(&wat(SQUARE))).arg(&failed).run().exits(0);
+    let expected: Vec<String> = (0..50).step_by(7).map(|n| (n * n).to_string()).collect();
+    assert_eq!(again.lines(), expected);
+}
+
+#[test]
+fn items_and_results_of_any_size_arrive_whole() {
+    let Some(broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let echo = wat(echo_bytes());
+    let sizes = [0, 1, 500_000, 524_287, 524_288, 600_000, 1_048_576, 3_000_000, 7, 5_000_000];
+    let line = |(at, size): (usize, &usize)| {
+        let letters: String = (0..*size).map(|n| char::from(b'a' + ((n * 31 + at) % 26) as u8)).collect();
+        letters + "\n"
+    };
+    let input: String = sizes.iter().enumerate().map(line).collect();
+    for chunk in ["auto", "10"] {
+        let run = || map(&echo).args(["--input-format", "lines", "--output-format", "raw", "-c", chunk]);
+        let out = alike(&broker, || run().input(input.clone())).exits(0);
+        assert!(out.bytes == input.as_bytes());
+    }
+}
+
+/// Starts a run of so many items that it takes some seconds, whose output goes to a file.
+fn long_run(broker: &Broker, items: u32, folder: &TempDir, more: &[&str]) -> Host {
+    let input = folder.path().join("input");
+    fs::write(&input, "1000000\n".repeat(items as usize)).unwrap();
+    let run = via(broker, map(&wat(COUNT_TO))).arg(&input).arg("-o").arg(folder.path().join("out")).args(more);
+    run.start()
+}
+
+fn done(folder: &TempDir) -> usize {
+    fs::read(folder.path().join("out")).map_or(0, |out| out.iter().filter(|&&byte| byte == b'\n').count())
+}
+
+#[track_caller]
+fn is_complete(folder: &TempDir, items: u32) {
+    let out = fs::read_to_string(folder.path().join("out")).unwrap();
+    assert_eq!(out, "1000000\n".repeat(items as usize));
+}
+
+#[test]
+fn no_item_is_lost_or_doubled_when_hosts_are_killed() {
+    let Some(broker) = Broker::start() else { return };
+    let mut hosts: Vec<Host> = (0..3).map(|n| broker.serve(&format!("h{n}"))).collect();
+    let folder = TempDir::new().unwrap();
+    let items = 4_000;
+    let mut run = long_run(&broker, items, &folder, &["-c", "20"]);
+    for kill in 0..6 {
+        let before = done(&folder);
+        until("the run goes on", || (done(&folder) > before + 100 || run.has_ended()).then_some(()));
+        let victim = kill % hosts.len();
+        hosts[victim].signal(Signal::SIGKILL);
+        hosts[victim].wait();
+        hosts[victim] = broker.serve(&format!("h{victim}"));
+    }
+    let (code, said) = (run.code(), run.stderr());
+    assert_eq!(code, 0, "{said}");
+    is_complete(&folder, items);
+}
+
+#[test]
+fn no_item_is_lost_or_doubled_when_the_broker_loses_everything() {
+    let Some(mut broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let folder = TempDir::new().unwrap();
+    let items = 3_000;
+    let mut run = long_run(&broker, items, &folder, &["-c", "20"]);
+    for _ in 0..2 {
+        let before = done(&folder);
+        until("the run goes on", || (done(&folder) > before + 100 || run.has_ended()).then_some(()));
+        broker.kill();
+        broker.start_again();
+    }
+    let (code, said) = (run.code(), run.stderr());
+    assert_eq!(code, 0, "{said}");
+    is_complete(&folder, items);
+}
+
+#[test]
+fn a_run_whose_coordinator_was_killed_is_resumed() {
+    let Some(broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let folder = TempDir::new().unwrap();
+    let journal = folder.path().join("journal").display().to_string();
+    let (items, more) = (3_000, ["--journal", &journal, "--resume", "-c", "10"]);
+    for _ in 0..3 {
+        let before = done(&folder);
+        let mut run = long_run(&broker, items, &folder, &more);
+        until("the run goes on", || (done(&folder) > before + 50 || run.has_ended()).then_some(()));
+        run.signal(Signal::SIGKILL);
+        run.wait();
+    }
+    let mut run = long_run(&broker, items, &folder, &more);
+    assert_eq!(run.code(), 0, "{}", run.stderr());
+    is_complete(&folder, items);
+}
+
+#[test]
+fn a_host_that_is_told_to_end_finishes_what_it_holds_and_leaves_nothing_behind() {
+    let Some(broker) = Broker::start() else { return };
+    let mut leaving = broker.serve("leaving");
+    let folder = TempDir::new().unwrap();
+    let items = 1_000;
+    let mut run = long_run(&broker, items, &folder, &["-c", "5"]);
+    until("the run goes on", || (done(&folder) > 50).then_some(()));
+    let family = leaving.descendants();
+    leaving.signal(Signal::SIGTERM);
+    let _other = broker.serve("other");
+    assert_eq!(leaving.code(), 0);
+    leaving.leaves_nothing_behind(&family);
+    assert_eq!(run.code(), 0, "{}", run.stderr());
+    is_complete(&folder, items);
+}
+
+#[test]
+fn a_run_that_ends_leaves_hosts_without_processes_and_the_broker_without_a_stream() {
+    let Some(broker) = Broker::start() else { return };
+    let host = broker.serve("a");
+    via(&broker, map(&wat(SQUARE))).input(numbers(100)).run().exits(0);
+    until("the workers end", || host.descendants().is_empty().then_some(()));
+    assert!(host.said().contains("has ended"), "{}", host.said());
+    until("the stream is deleted", || (!broker.has_streams()).then_some(()));
+}
+
+#[test]
+fn a_run_waits_for_a_host_that_comes_later() {
+    let Some(broker) = Broker::start() else { return };
+    let mut run = via(&broker, map(&wat(SQUARE))).input("7\n").start();
+    until("the run tells that it waits", || run.said().contains("no host serves this run").then_some(()));
+    let _host = broker.serve("late");
+    assert_eq!(run.line().as_deref(), Some("49"));
+    assert_eq!(run.code(), 0);
+}
+
+#[test]
+fn hosts_are_listed() {
+    let Some(broker) = Broker::start() else { return };
+    let list = || wasmpool().args(["hosts", "--via", &broker.url()]).run().exits(0);
+    assert!(list().stderr.contains("no host serves"));
+    let _hosts = [broker.serve("b"), broker.serve("a")];
+    let out = list();
+    let names: Vec<&str> = out.lines().iter().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(
+        out.lines()[0].contains(env!("CARGO_PKG_VERSION")) && out.lines()[0].contains("workers 1"),
+        "{out:?}",
+        out = out.text()
+    );
+}
+
+#[test]
+fn a_task_that_cannot_be_run_is_refused_as_on_one_machine() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let refused = |task: &Task, more: &[&str]| {
+        let said = |run: Run| run.args(more).input("1\n").run().exits(2).stderr;
+        let (here, there) = (said(map(task)), said(via(&broker, map(task))));
+        assert_eq!(there, here);
+        assert!(!here.is_empty());
+    };
+    refused(&wat("(module (func (export \"f\") (param i64)"), &[]);
+    refused(&wat(SQUARE), &["-f", "cube"]);
+}
+
+#[test]
+fn what_is_not_supported_over_hosts_is_refused_and_named() {
+    let square = wat(SQUARE);
+    let refused = |more: &[&str]| {
+        map(&square).args(["--via", "nats://127.0.0.1:1"]).args(more).input("1\n").run().exits(2).stderr
+    };
+    for (option, value) in [
+        ("--dir", ".::/d"),
+        ("--env", "A=b"),
+        ("--scratch", "/tmp"),
+        ("--allow-net", "localhost:1"),
+        ("--share", "jobs=queue"),
+        ("--sandbox", "off"),
+        ("--results", "d"),
+    ] {
+        let said = refused(&[option, value]);
+        assert!(said.contains(&format!("{option} cannot be used with --via yet: ")), "{said}");
+    }
+    let said = wasmpool().args(["map", "--task=a=b.wasm", "--via", "nats://127.0.0.1:1"]).run().exits(2).stderr;
+    assert!(said.contains("--task cannot be used with --via yet: "), "{said}");
+    // Nothing goes over the network in plain text.
+    for url in ["nats://192.0.2.1:4222", "tls://127.0.0.1", "nats://me:secret@127.0.0.1", "http://127.0.0.1"] {
+        let said = map(&square).args(["--via", url]).run().exits(2).stderr;
+        assert!(said.contains("--via"), "{said}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_not_there_ends_the_run_with_its_address() {
+    let run = map(&wat(SQUARE)).args(["--via", "nats://127.0.0.1:1"]).input("1\n");
+    let said = run.run().exits(2).stderr;
+    assert!(said.contains("nats://127.0.0.1:1 cannot be reached"), "{said}");
+    let said = wasmpool().args(["serve", "--via", "nats://127.0.0.1:1"]).run().exits(2).stderr;
+    assert!(said.contains("nats://127.0.0.1:1 cannot be reached"), "{said}");
+}
+
+#[test]
+fn the_first_ctrl_c_finishes_what_is_out_and_the_second_ends_the_run() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let mut run = via(&broker, map(&wat(SPIN_IF_NEGATIVE))).args(["--timeout", "600s"]).start();
+    let mut pipe = run.stdin.take().unwrap();
+    pipe.write_all(b"5\n-1\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("10"));
+    run.signal(Signal::SIGINT);
+    until("the run says what it does", || run.said().contains("finishing what runs").then_some(()));
+    assert!(!run.has_ended());
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.code(), 130);
+}
