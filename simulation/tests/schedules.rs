@@ -37,9 +37,14 @@ fn no_schedule_breaks_a_promise_of_a_run_over_many_hosts() {
 #[test]
 fn a_seed_of_a_run_over_many_hosts_replays_bit_for_bit() {
     for seed in 0..200 {
-        let first = hosts::attempt(&hosts::World::drawn(seed));
+        let (world, next) = (hosts::World::drawn(seed), hosts::World::drawn(seed + 1));
+        let first = hosts::attempt(&world);
         assert_eq!(first, hosts::attempt(&hosts::World::drawn(seed)), "seed {seed}");
-        let other = hosts::attempt(&hosts::World::drawn(seed + 1));
+        if world.items == 0 && next.items == 0 {
+            // A run without items is over before anything happens.
+            continue;
+        }
+        let other = hosts::attempt(&next);
         assert_ne!(first, other, "seeds {seed} and {} are one world", seed + 1);
     }
 }

@@ -91,7 +91,9 @@ pub fn key(setting: Setting) -> &'static str {
         Setting::Net => "`allow-net` of [grants]",
         Setting::Scratch => "`scratch` of [grants]",
         Setting::Share => "[share]",
-        Setting::ShareOf => "`share = [\"NAME\"]` in the table of the process, and `NAME = \"KIND\"` in [share] if it is not there",
+        Setting::ShareOf => {
+            "`share = [\"NAME\"]` in the table of the process, and `NAME = \"KIND\"` in [share] if it is not there"
+        }
         Setting::Timeout => "`timeout` of [limits]",
         Setting::Batch
         | Setting::CsvDelimiter

@@ -199,8 +199,7 @@ fn end_of(
             failed(Some(-asked), Error::Item(ItemError::of_process(name, failure)), GuestOutput::default())
         }
         (None, None, Some((ended, how))) => {
-            let mut failure =
-                Failure::new(FailureKind::WorkerLost, format!("it ended before its call had ({how})"));
+            let mut failure = Failure::new(FailureKind::WorkerLost, format!("it ended before its call had ({how})"));
             (failure.signal, failure.code) = (ended.signal(), ended.code());
             let exitcode = ended.signal().map(|signal| -signal).or(ended.code());
             failed(exitcode, Error::Item(ItemError::of_process(name, failure)), GuestOutput::default())

@@ -231,7 +231,9 @@ mod tests {
         fs::create_dir_all(path("real/below")).expect("made");
         fs::create_dir_all(path("below")).expect("made");
         symlink(path("real"), path("to-directory")).expect("a link");
-        symlink("to-directory/../victim", path("by-absolute")).expect("a link");
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        symlink(elsewhere.path(), path("away")).expect("a link");
+        symlink("away/../victim", path("by-absolute")).expect("a link");
         for (name, leads_out) in [
             ("up", true),
             ("up/victim", true),

@@ -604,7 +604,7 @@ impl Scheduler {
         let index = key + u64::from(chunk.done);
         let attempts = chunk.attempts;
         // That it killed its worker is an outcome only of a slot, whose workers are others'.
-        let killed = ending == OutcomeEnd::Failed(FailureKind::WorkerLost);
+        let killed = self.config.slots && ending == OutcomeEnd::Failed(FailureKind::WorkerLost);
         let kills = u32::from(killed) + if index == key { chunk.kills } else { 0 };
         let again = matches!(ending, OutcomeEnd::Failed(kind)
             if attempts <= chunk.terms.retries && self.config.retry_on.contains(&kind))

@@ -337,7 +337,7 @@ mod tests {
             ("wasm = 'x'\nlimits = { timout = '1s' }", "unknown key `timout`; did you mean `timeout`?"),
             (
                 "wasm = 'x'\nlimits = { memory = '1MiB', timeout = 10 }",
-                "line 2, column 38, `limits.timeout`: it is `10`, and has to be a text such as \"10s\"",
+                "line 2, column 39, `limits.timeout`: it is `10`, and has to be a text such as \"10s\"",
             ),
             (
                 "wasm = 'x'\n[limits]\nmemory = 10",

@@ -15,6 +15,7 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::spawn::ChildRole;
 use wasmpool_run::supervisor::{
     EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
 };
@@ -63,7 +64,7 @@ fn run(
         ..SchedulerConfig::of_limits(call.limits.timeout, settings.workers)
     };
     let room = Room::new(HostPlacement::Moves, Workers::of(settings.workers, &call));
-    let spares = SpareWorkers::new(settings.program.clone(), room);
+    let spares = SpareWorkers::new(settings.program.clone(), ChildRole::Worker, room);
     let (cache, key) = (ArtifactCache::of_user(), ArtifactKey::of(&call));
     let prepare = |fresh| compile::prepare(&settings.program, wasm, &key, &cache, fresh, &mut Unwatched);
     let prepared = prepare(false)?;

@@ -249,7 +249,10 @@ impl Member<'_> {
     /// Returns the error for a key of which only one of two values could count.
     fn twice(&self, key: &str) -> Error {
         let name = QuotedName::of(&self.0.name);
-        Error::Shared(format!("the key {} of the shared object {name} is given twice: leave one out", QuotedName::of(key)))
+        Error::Shared(format!(
+            "the key {} of the shared object {name} is given twice: leave one out",
+            QuotedName::of(key)
+        ))
     }
 
     fn within_quota(&self, entries: u64) -> Result<(), Error> {

@@ -3,7 +3,6 @@
 //!
 //! [`SchedulerConfig::slots`]: wasmpool_scheduler::SchedulerConfig::slots
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::{OutcomeOrigin, Supervisor, outcome_end, parse};
 use crate::error::Error;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeHeader};
 use wasmpool_ipc::lane::host::ProtocolViolation;
+use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_scheduler::{Verdict, WorkerId};
 
 /// Whoever has chunks run on other machines.
@@ -134,7 +134,7 @@ impl Supervisor<'_> {
         outcome: RemoteOutcome,
     ) -> Result<(), ProtocolViolation> {
         let RemoteOutcome { worker, header, payload } = outcome;
-        let mut payload = Cow::Borrowed(&payload[..]);
+        let mut payload = OutcomeBytes::Borrowed(&payload[..]);
         let outcome = parse(header.tag, &mut payload)?;
         match self.scheduler.outcome(slot, outcome_end(&outcome), header.elapsed, self.now()) {
             Verdict::Unexpected => return Err(ProtocolViolation("it answered more items than it was given")),
