@@ -116,7 +116,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             notice.bounded(spares.room());
             match prepare(task, &call, &cache, false, &mut notice) {
                 Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
-                prepared => Crew::Here(spares, prepared?),
+                prepared => Crew::Here(spares, Box::new(prepared?)),
             }
         }
     };
@@ -152,7 +152,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
                 directories: &directories,
                 shared: objects,
                 cache: &cache,
-                prepared,
+                prepared: *prepared,
             };
             work.run(config, spares, &mut printer, &mailbox, &mut notice)
         }
@@ -222,7 +222,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
 /// Who runs the items.
 enum Crew {
     /// Workers of this machine.
-    Here(SpareWorkers, PreparedTask),
+    Here(SpareWorkers, Box<PreparedTask>),
     /// The hosts of a message system.
     #[cfg(feature = "hosts")]
     Elsewhere(CoordinatedRun),

@@ -115,10 +115,10 @@ pub enum StreamError {
 /// Returns an error if a path names a standard stream that was closed. The standard library has opened `/dev/null` in its
 /// place, so that the path leads to a device that is empty and takes everything.
 pub fn check_stream_of(path: &Path) -> Result<(), StreamError> {
-    let streams: [(i32, &str, fn(StreamFault) -> StreamError); 3] = [
-        (libc::STDIN_FILENO, "stdin", StreamError::Input),
-        (libc::STDOUT_FILENO, "stdout", StreamError::Output),
-        (libc::STDERR_FILENO, "stderr", StreamError::Messages),
+    let streams = [
+        (libc::STDIN_FILENO, "stdin", StreamError::Input(StreamFault::Closed)),
+        (libc::STDOUT_FILENO, "stdout", StreamError::Output(StreamFault::Closed)),
+        (libc::STDERR_FILENO, "stderr", StreamError::Messages(StreamFault::Closed)),
     ];
     let is_named = |number: i32, name: &str| {
         let number = number.to_string();
@@ -126,7 +126,7 @@ pub fn check_stream_of(path: &Path) -> Result<(), StreamError> {
             || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path == Path::new(folder).join(&number))
     };
     match streams.into_iter().find(|(number, name, _)| is_closed(*number) && is_named(*number, name)) {
-        Some((.., error)) => Err(error(StreamFault::Closed)),
+        Some((.., error)) => Err(error),
         None => Ok(()),
     }
 }

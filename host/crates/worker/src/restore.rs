@@ -101,7 +101,7 @@ impl RestoreWay {
             return None;
         };
         let instance = component.get_export_index(None, added::INSTANCE)?;
-        let index = |name: &str, nth: u32| component.get_export_index(Some(&instance), &added::nth(name, nth));
+        let index = |name: &str, nth: u32| component.get_export_index(Some(&instance), added::nth(name, nth));
         let both = |nth| index(added::SAVE_ALL, nth).zip(index(added::RESTORE_ALL, nth));
         let keeps = export.interface.is_none() && keeping.contains(&export.name);
         let globals = if keeps { 0 } else { *globals };

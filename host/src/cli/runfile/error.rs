@@ -35,7 +35,7 @@ pub enum PlanError {
     )]
     RestartsOfNone { name: String },
     #[error("process {}: the argument {}: {why}", QuotedName::of(.name), QuotedName::of(.text))]
-    Argument { name: String, text: String, why: ParseUnitError },
+    Argument { name: String, text: String, why: Box<ParseUnitError> },
     #[error("process {}: an argument of a command cannot contain a NUL", QuotedName::of(.name))]
     Nul { name: String },
     #[error(

@@ -273,7 +273,7 @@ fn work(name: &str, entry: &ProcessEntry) -> Result<Work, PlanError> {
     let name = || name.to_owned();
     let json = |text: &str| {
         let filled = text.replace(NUMBER, "0");
-        units::json(&filled).map_err(|why| PlanError::Argument { name: name(), text: text.to_owned(), why })
+        units::json(&filled).map_err(|why| PlanError::Argument { name: name(), text: text.to_owned(), why: why.into() })
     };
     if let Some(arguments) = &entry.command {
         let of_function = [
@@ -301,7 +301,7 @@ fn work(name: &str, entry: &ProcessEntry) -> Result<Work, PlanError> {
     let init = entry.init.as_ref().map(|argument| argument.0.clone());
     arguments.iter().chain(bound.iter().map(|(_, value)| value)).try_for_each(|text| json(text).map(drop))?;
     if let Some(init) = &init {
-        units::json(init).map_err(|why| PlanError::Argument { name: name(), text: init.clone(), why })?;
+        units::json(init).map_err(|why| PlanError::Argument { name: name(), text: init.clone(), why: why.into() })?;
     }
     Ok(Work::Function { name: entry.function.clone(), arguments, bound, init })
 }

@@ -96,7 +96,7 @@ fn a_request_that_cannot_be_is_an_error_in_the_manifest() {
         ("jobs", "NAME=KIND"),
         ("jobs=stack", "stack"),
         ("a b=queue", "letters"),
-        ("jobs=queue:put:get", "queue[:CAPACITY]"),
+        ("jobs=queue:put:get", "with one right, `:get` or `:put`, or with neither"),
     ] {
         let output = Plugin::new(&format!("[grants]\nshare = [\"{share}\"]")).run(&[], &["name"]).exits(2);
         assert!(output.stderr.contains("plugin.toml") && output.stderr.contains("share"), "{}", output.stderr);

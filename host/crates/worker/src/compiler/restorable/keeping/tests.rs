@@ -128,14 +128,14 @@ fn statements(choices: &mut std::vec::IntoIter<u8>, depth: u32, out: &mut String
             13 if depth < 5 => {
                 *out += &format!("(if {BIT} (then ");
                 statements(choices, depth + 1, out);
-                if target % 2 == 0 {
+                if target.is_multiple_of(2) {
                     *out += ") (else ";
                     statements(choices, depth + 1, out);
                 }
                 *out += "))";
             }
             14 if depth < 5 => {
-                *out += if target % 3 == 0 { "(loop " } else { "(block " };
+                *out += if target.is_multiple_of(3) { "(loop " } else { "(block " };
                 statements(choices, depth + 1, out);
                 *out += ")";
             }
