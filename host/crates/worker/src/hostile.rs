@@ -93,7 +93,11 @@ pub fn attack(lane: &mut WorkerLane, control: &Control) -> bool {
         "a part of no value" => answer(lane, OutcomeTag::Part, &[b'1'; PART], PART),
         "crumbs without end" => (0..u32::MAX).for_each(|_| answer(lane, OutcomeTag::Part, b"", 0)),
         "output from nowhere" => status.worker.0.output_head.store(u64::MAX, Ordering::SeqCst),
-        "output taken back" => status.worker.0.output_head.store(0, Ordering::SeqCst),
+        // One byte before what the host has read: a worker that has answered nothing yet has nothing else to take back.
+        "output taken back" => {
+            let read = status.host.0.output_tail.load(Ordering::SeqCst);
+            status.worker.0.output_head.store(read.wrapping_sub(1), Ordering::SeqCst);
+        }
         "input from nowhere" => status.worker.0.input_tail.store(u64::MAX, Ordering::SeqCst),
         "a claim to more" => {
             let worker = &status.worker.0;
