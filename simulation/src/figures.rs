@@ -1,5 +1,7 @@
 //! Figures of runs.
 
+use crate::seeds::RunFigures;
+
 /// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -24,10 +26,8 @@ pub struct Figures {
     pub hash: u64,
 }
 
-impl Figures {
-    /// Adds the figures of other runs. The hash is a sum, so it depends neither on their order nor on which thread ran
-    /// which.
-    pub fn add(&mut self, other: &Figures) {
+impl RunFigures for Figures {
+    fn add(&mut self, other: &Figures) {
         self.items += other.items;
         self.spawned += other.spawned;
         self.refused += other.refused;
@@ -46,6 +46,10 @@ impl Figures {
         self.gave_up += other.gave_up;
         self.events += other.events;
         self.hash = self.hash.wrapping_add(other.hash);
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::Violation;
+use crate::figures::Figures;
 use crate::random::{Random, mix};
+use crate::seeds::SeededWorld;
+use crate::simulation::Simulation;
+use crate::trace::Trace;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, RETRY_ON};
 use wasmpool_scheduler::{ChunkSize, SchedulerConfig};
@@ -128,7 +133,60 @@ fn some_of(random: &mut Random, kinds: &[FailureKind]) -> BTreeSet<FailureKind> 
 }
 
 impl World {
-    pub fn drawn(seed: u64) -> World {
+    pub fn nature(&self, index: u64) -> Nature {
+        let n = &self.natures;
+        let kinds = [
+            (n.failing, Nature::Failing(self.kind(index))),
+            (n.killer, Nature::Killer),
+            (n.flaky, Nature::Flaky),
+            (n.endless, Nature::Endless),
+            (n.expiring, Nature::Expiring),
+            (n.moody, Nature::Moody),
+            (n.slow, Nature::Slow),
+        ];
+        let mut draw = (mix(self.seed ^ mix(index)) % 1000) as u32;
+        for (share, nature) in kinds {
+            if draw < share {
+                return nature;
+            }
+            draw -= share;
+        }
+        Nature::Good
+    }
+
+    /// Returns the kind of its failure, if it fails.
+    fn kind(&self, index: u64) -> FailureKind {
+        let failures = KINDS.len() as u64;
+        KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(FailureKind::Error)
+    }
+
+    /// Returns the number of items that an earlier run has left.
+    pub fn left_items(&self) -> u64 {
+        self.left.iter().map(|(count, _)| count).sum()
+    }
+
+    pub fn size(&self, index: u64) -> u32 {
+        let large = self.large_items && mix(self.seed.rotate_left(32) ^ index).is_multiple_of(20);
+        if large { self.item * 20 + 1_000 } else { self.item }
+    }
+
+    /// Returns the bytes of the item as the scheduler counts them.
+    pub fn cost(&self, index: u64) -> u64 {
+        u64::from(self.size(index)) + ITEM_OVERHEAD
+    }
+
+    /// Returns true if nothing goes wrong except what items do: then the outcome of each item is known.
+    pub fn is_undisturbed(&self) -> bool {
+        let f = &self.faults;
+        f.signal_every.is_none() && f.liars == 0 && f.talkers == 0
+    }
+}
+
+impl SeededWorld for World {
+    type Figures = Figures;
+    const VARIABLE: &'static str = "SEED";
+
+    fn drawn(seed: u64) -> World {
         let random = &mut Random::new(mix(seed));
         let us = Duration::from_micros;
         let ms = Duration::from_millis;
@@ -244,62 +302,17 @@ impl World {
         }
     }
 
-    pub fn nature(&self, index: u64) -> Nature {
-        let n = &self.natures;
-        let kinds = [
-            (n.failing, Nature::Failing(self.kind(index))),
-            (n.killer, Nature::Killer),
-            (n.flaky, Nature::Flaky),
-            (n.endless, Nature::Endless),
-            (n.expiring, Nature::Expiring),
-            (n.moody, Nature::Moody),
-            (n.slow, Nature::Slow),
-        ];
-        let mut draw = (mix(self.seed ^ mix(index)) % 1000) as u32;
-        for (share, nature) in kinds {
-            if draw < share {
-                return nature;
-            }
-            draw -= share;
-        }
-        Nature::Good
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
-    /// Returns the kind of its failure, if it fails.
-    fn kind(&self, index: u64) -> FailureKind {
-        let failures = KINDS.len() as u64;
-        KINDS.get((mix(self.seed.rotate_left(16) ^ index) % failures) as usize).copied().unwrap_or(FailureKind::Error)
-    }
-
-    /// Returns the number of items that an earlier run has left.
-    pub fn left_items(&self) -> u64 {
-        self.left.iter().map(|(count, _)| count).sum()
-    }
-
-    pub fn size(&self, index: u64) -> u32 {
-        let large = self.large_items && mix(self.seed.rotate_left(32) ^ index).is_multiple_of(20);
-        if large { self.item * 20 + 1_000 } else { self.item }
-    }
-
-    /// Returns the bytes of the item as the scheduler counts them.
-    pub fn cost(&self, index: u64) -> u64 {
-        u64::from(self.size(index)) + ITEM_OVERHEAD
-    }
-
-    /// Returns true if nothing goes wrong except what items do: then the outcome of each item is known.
-    pub fn is_undisturbed(&self) -> bool {
-        let f = &self.faults;
-        f.signal_every.is_none() && f.liars == 0 && f.talkers == 0
-    }
-
-    /// Returns smaller and simpler worlds, in which a failure is easier to understand.
-    pub fn smaller(&self) -> Vec<World> {
+    fn smaller(&self) -> Vec<World> {
         let with = |change: &dyn Fn(&mut World)| {
             let mut world = self.clone();
             change(&mut world);
             world
         };
-        let mut worlds = vec![
+        vec![
             with(&|w| w.items = (w.items / 2).max(w.left_items())),
             with(&|w| w.items = w.items.saturating_sub(1).max(w.left_items())),
             with(&|w| w.config.workers = (w.config.workers / 2).max(1)),
@@ -319,9 +332,10 @@ impl World {
             with(&|w| w.config.retries = 0),
             with(&|w| w.config.batch = false),
             with(&|w| w.large_items = false),
-        ];
-        let before = format!("{self:?}");
-        worlds.retain(|world| format!("{world:?}") != before);
-        worlds
+        ]
+    }
+
+    fn play(&self, trace: Trace) -> Result<Figures, Violation> {
+        Simulation::new(self.clone(), trace).run()
     }
 }

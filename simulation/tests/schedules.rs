@@ -1,6 +1,7 @@
 //! The short form of `make simulate`.
 
-use wasmpool_simulation::{World, attempt, hosts, objects, run};
+use wasmpool_simulation::seeds::{SeededWorld, attempt, run};
+use wasmpool_simulation::{World, hosts, objects};
 
 /// Plays this many schedules, on all processors.
 fn play<T, E: std::fmt::Display>(count: u64, run: impl Fn(u64) -> Result<T, E> + Sync) {
@@ -21,30 +22,30 @@ fn play<T, E: std::fmt::Display>(count: u64, run: impl Fn(u64) -> Result<T, E> +
 
 #[test]
 fn no_schedule_breaks_a_promise() {
-    play(10_000, run);
+    play(10_000, run::<World>);
 }
 
 #[test]
 fn no_schedule_breaks_a_promise_of_the_shared_objects() {
-    play(50_000, objects::run);
+    play(50_000, run::<objects::World>);
 }
 
 #[test]
 fn no_schedule_breaks_a_promise_of_a_run_over_many_hosts() {
-    play(10_000, hosts::run);
+    play(10_000, run::<hosts::World>);
 }
 
 #[test]
 fn a_seed_of_a_run_over_many_hosts_replays_bit_for_bit() {
     for seed in 0..200 {
         let (world, next) = (hosts::World::drawn(seed), hosts::World::drawn(seed + 1));
-        let first = hosts::attempt(&world);
-        assert_eq!(first, hosts::attempt(&hosts::World::drawn(seed)), "seed {seed}");
+        let first = attempt(&world);
+        assert_eq!(first, attempt(&hosts::World::drawn(seed)), "seed {seed}");
         if world.items == 0 && next.items == 0 {
             // A run without items is over before anything happens.
             continue;
         }
-        let other = hosts::attempt(&next);
+        let other = attempt(&next);
         assert_ne!(first, other, "seeds {seed} and {} are one world", seed + 1);
     }
 }
@@ -52,9 +53,9 @@ fn a_seed_of_a_run_over_many_hosts_replays_bit_for_bit() {
 #[test]
 fn a_seed_of_the_shared_objects_replays_bit_for_bit() {
     for seed in 0..200 {
-        let first = objects::attempt(&objects::World::drawn(seed));
-        assert_eq!(first, objects::attempt(&objects::World::drawn(seed)), "seed {seed}");
-        let other = objects::attempt(&objects::World::drawn(seed + 1));
+        let first = attempt(&objects::World::drawn(seed));
+        assert_eq!(first, attempt(&objects::World::drawn(seed)), "seed {seed}");
+        let other = attempt(&objects::World::drawn(seed + 1));
         assert_ne!(first, other, "seeds {seed} and {} are one world", seed + 1);
     }
 }

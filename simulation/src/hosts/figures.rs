@@ -1,5 +1,7 @@
 //! Figures of runs over many machines.
 
+use crate::seeds::RunFigures;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     pub items: u64,
@@ -19,10 +21,8 @@ pub struct Figures {
     pub hash: u64,
 }
 
-impl Figures {
-    /// Adds the figures of other runs. The hash is a sum, so it depends neither on their order nor on which thread ran
-    /// which.
-    pub fn add(&mut self, other: &Figures) {
+impl RunFigures for Figures {
+    fn add(&mut self, other: &Figures) {
         self.items += other.items;
         self.blamed += other.blamed;
         self.copies += other.copies;
@@ -37,6 +37,10 @@ impl Figures {
         self.lies += other.lies;
         self.events += other.events;
         self.hash = self.hash.wrapping_add(other.hash);
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

@@ -140,7 +140,7 @@ fn chunk(first: u64, count: u32) -> ChunkName {
 /// Records that a host has ended under the items that it holds.
 fn end_under(site: &Site, ends: &mut BTreeMap<u64, BTreeSet<u64>>) {
     for held in site.held.values() {
-        for item in held.name.first..held.name.first + u64::from(held.name.count) {
+        for item in held.name.items() {
             ends.entry(item).or_default().insert(site.life);
         }
     }
@@ -545,7 +545,7 @@ impl<'a> Simulation<'a> {
     fn host_works(&mut self, host: u32, life: u64) {
         let workers = self.world.workers;
         while let Some((copy, name)) = self.site(host, life).and_then(|site| site.begin(workers)) {
-            let items = name.first..name.first + u64::from(name.count);
+            let items = name.items();
             if self.world.killers.iter().any(|item| items.contains(item)) {
                 return self.kill(host);
             }
@@ -588,7 +588,7 @@ impl<'a> Simulation<'a> {
         };
         let parts = name.count.div_ceil(size);
         let start = name.first + u64::from(part * size);
-        let items: Vec<u64> = (start..(start + u64::from(size)).min(name.first + u64::from(name.count))).collect();
+        let items: Vec<u64> = (start..(start + u64::from(size)).min(name.items().end)).collect();
         let receipt = Receipt { stream_sequence: sequence, ..Receipt::default() };
         let mut head = OutcomesHead { life, name, copy, receipt, part, last: part + 1 == parts };
         if lies {

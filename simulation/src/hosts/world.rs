@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use super::figures::Figures;
+use super::play::Simulation;
+use crate::Violation;
 use crate::random::Random;
+use crate::seeds::SeededWorld;
+use crate::trace::Trace;
 
 /// A world. Rates are in thousandths.
 #[derive(Clone, Debug)]
@@ -38,7 +43,18 @@ pub struct World {
 pub const TROUBLE: Duration = Duration::from_secs(40);
 
 impl World {
-    pub fn drawn(seed: u64) -> World {
+    /// Returns true if nothing goes wrong.
+    pub fn is_quiet(&self) -> bool {
+        self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie == 0
+            && self.killers.is_empty()
+    }
+}
+
+impl SeededWorld for World {
+    type Figures = Figures;
+    const VARIABLE: &'static str = "HOSTS";
+
+    fn drawn(seed: u64) -> World {
         let mut random = Random::new(seed);
         let random = &mut random;
         let quiet = random.per_mille(150);
@@ -70,39 +86,38 @@ impl World {
         }
     }
 
-    /// Returns true if nothing goes wrong.
-    pub fn is_quiet(&self) -> bool {
-        self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie == 0
-            && self.killers.is_empty()
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
-    /// Returns worlds in which less happens.
-    pub fn smaller(&self) -> Vec<World> {
-        let mut worlds = Vec::new();
-        let mut with = |change: &dyn Fn(&mut World)| {
+    fn smaller(&self) -> Vec<World> {
+        let with = |change: &dyn Fn(&mut World)| {
             let mut world = self.clone();
             change(&mut world);
-            if format!("{world:?}") != format!("{self:?}") {
-                worlds.push(world);
-            }
+            world
         };
-        with(&|w| w.items /= 2);
-        with(&|w| w.items = w.items.saturating_sub(1));
-        with(&|w| w.hosts = (w.hosts - 1).max(1));
-        with(&|w| w.workers = 1);
-        with(&|w| w.retries = 0);
-        with(&|w| w.failing = 0);
-        with(&|w| w.killers.clear());
-        with(&|w| w.lose = 0);
-        with(&|w| w.double = 0);
-        with(&|w| w.kill = 0);
-        with(&|w| w.freeze = 0);
-        with(&|w| w.forget = 0);
-        with(&|w| w.away = 0);
-        with(&|w| w.lie = 0);
-        with(&|w| w.part = 100);
-        with(&|w| w.item /= 2);
-        with(&|w| w.delay /= 2);
-        worlds
+        vec![
+            with(&|w| w.items /= 2),
+            with(&|w| w.items = w.items.saturating_sub(1)),
+            with(&|w| w.hosts = (w.hosts - 1).max(1)),
+            with(&|w| w.workers = 1),
+            with(&|w| w.retries = 0),
+            with(&|w| w.failing = 0),
+            with(&|w| w.killers.clear()),
+            with(&|w| w.lose = 0),
+            with(&|w| w.double = 0),
+            with(&|w| w.kill = 0),
+            with(&|w| w.freeze = 0),
+            with(&|w| w.forget = 0),
+            with(&|w| w.away = 0),
+            with(&|w| w.lie = 0),
+            with(&|w| w.part = 100),
+            with(&|w| w.item /= 2),
+            with(&|w| w.delay /= 2),
+        ]
+    }
+
+    fn play(&self, trace: Trace) -> Result<Figures, Violation> {
+        Simulation::new(self, trace).run()
     }
 }

@@ -1,6 +1,7 @@
 //! Figures of runs with shared objects.
 
 use super::queues::Counts;
+use crate::seeds::RunFigures;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -23,10 +24,8 @@ pub struct Figures {
     pub hash: u64,
 }
 
-impl Figures {
-    /// Adds the figures of other runs. The hash is a sum, so it depends neither on their order nor on which thread ran
-    /// which.
-    pub fn add(&mut self, other: &Figures) {
+impl RunFigures for Figures {
+    fn add(&mut self, other: &Figures) {
         self.asked += other.asked;
         self.timed_out += other.timed_out;
         self.put += other.put;
@@ -44,6 +43,12 @@ impl Figures {
         self.hash = self.hash.wrapping_add(other.hash);
     }
 
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Figures {
     pub(super) fn count(&mut self, counts: &Counts) {
         self.put += counts.put;
         self.on_credit += counts.on_credit;

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use super::figures::Figures;
+use super::play::Simulation;
+use crate::Violation;
 use crate::random::{Random, mix};
+use crate::seeds::SeededWorld;
+use crate::trace::Trace;
 use wasmpool_core::share::{ObjectForm, ObjectQuota, ObjectRights, ObjectSpec};
 
 /// How a participant behaves.
@@ -66,8 +71,11 @@ fn form(random: &mut Random) -> ObjectForm {
     }
 }
 
-impl World {
-    pub fn drawn(seed: u64) -> World {
+impl SeededWorld for World {
+    type Figures = Figures;
+    const VARIABLE: &'static str = "OBJECTS";
+
+    fn drawn(seed: u64) -> World {
         let random = &mut Random::new(mix(seed ^ 0x0b1e_c750));
         let us = Duration::from_micros;
         let count = random.between(1, 3);
@@ -127,8 +135,11 @@ impl World {
         }
     }
 
-    /// Returns smaller and simpler worlds, in which a failure is easier to understand.
-    pub fn smaller(&self) -> Vec<World> {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn smaller(&self) -> Vec<World> {
         let with = |change: &dyn Fn(&mut World)| {
             let mut world = self.clone();
             change(&mut world);
@@ -157,8 +168,11 @@ impl World {
                 }
             }));
         }
-        let before = format!("{self:?}");
-        worlds.retain(|world| format!("{world:?}") != before && !world.actors.is_empty());
+        worlds.retain(|world| !world.actors.is_empty());
         worlds
+    }
+
+    fn play(&self, trace: Trace) -> Result<Figures, Violation> {
+        Simulation::new(self, trace).run()
     }
 }
