@@ -1,5 +1,7 @@
 //! A chunk on its way to a host: a header, and the items as they go into a lane.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::PROTOCOL;
@@ -16,6 +18,13 @@ pub struct ChunkName {
     pub count: u32,
     /// The digest of the items with their headers.
     pub digest: Digest,
+}
+
+impl ChunkName {
+    /// Returns the indices of its items.
+    pub fn items(&self) -> Range<u64> {
+        self.first..self.first.saturating_add(self.count.into())
+    }
 }
 
 /// Number of a copy of a chunk: each that is published has another.

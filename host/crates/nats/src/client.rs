@@ -13,8 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use crate::url::BrokerUrl;
 use wasmpool_run::scarce::start_thread;
 use wire::{Connect, Operation, Parser};
@@ -297,15 +295,5 @@ enum ConnectionEnd {
 impl From<io::Error> for ConnectionEnd {
     fn from(e: io::Error) -> ConnectionEnd {
         ConnectionEnd::Io(e)
-    }
-}
-
-impl Parser {
-    fn feed(&mut self, bytes: &[u8]) {
-        self.buffer().extend_from_slice(bytes);
-    }
-
-    fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.buffer
     }
 }

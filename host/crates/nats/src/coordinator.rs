@@ -26,7 +26,7 @@ use wasmpool_ipc::lane::frame::ChunkHeader;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
 use wasmpool_run::scarce::start_thread;
-use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots};
+use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots, most_of_outcome};
 use wasmpool_scheduler::WorkerId;
 
 /// Time between two looks at what may be late.
@@ -45,8 +45,6 @@ const BROKER_SILENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Maximum bytes of all chunks in the stream. The number of slots bounds them sooner.
 const STREAM: usize = 1 << 30;
-/// Bytes of an outcome besides its value, as between a worker and its host.
-const OUTCOME_EXTRAS: u64 = 1 << 20;
 
 /// A run over many machines.
 #[derive(Debug)]
@@ -108,9 +106,6 @@ impl Coordinator {
         [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch]
             .iter()
             .for_each(|kind| client.subscribe(&kind.of_all(id)));
-        let limits = &call.limits;
-        let most_outcome =
-            limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS);
         let thread = CoordinatorThread {
             run: id,
             url: run.url,
@@ -123,8 +118,8 @@ impl Coordinator {
             chunks: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
-            most_outcome,
-            max_payload: 0,
+            most_outcome: most_of_outcome(call),
+            longest_part: 1,
             broker: BrokerState::Never,
             created: None,
             next_beat: Time::ZERO,
@@ -212,8 +207,8 @@ struct CoordinatorThread {
     wasm: Bytes,
     /// Maximum bytes of an outcome.
     most_outcome: u64,
-    /// Maximum bytes of a message.
-    max_payload: usize,
+    /// Maximum bytes of items in a message.
+    longest_part: usize,
     broker: BrokerState,
     /// When the stream was made, in the broker's words.
     created: Option<String>,
@@ -378,7 +373,7 @@ impl CoordinatorThread {
     fn hear(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Connected(info) => {
-                self.max_payload = info.max_payload;
+                self.longest_part = info.longest_part();
                 self.make_stream();
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
@@ -491,7 +486,7 @@ impl CoordinatorThread {
             }
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let end = start.saturating_add(self.max_payload / 2).min(bytes.len());
+        let end = start.saturating_add(self.longest_part).min(bytes.len());
         let part = bytes.get(start..end).unwrap_or_default();
         self.client.publish(reply, None, &[&(bytes.len() as u64).to_le_bytes(), part]);
     }
@@ -581,7 +576,7 @@ impl CoordinatorThread {
         let Some(chunk) = self.chunks.get(&slot).filter(|_| self.broker == BrokerState::Ready) else {
             return;
         };
-        let away = chunk.items.len() > self.max_payload / 2;
+        let away = chunk.items.len() > self.longest_part;
         let head = ChunkHead { name: chunk.name, copy, size: chunk.items.len() as u64, away }.to_bytes();
         let items: &[u8] = if away { &[] } else { &chunk.items };
         let (subject, reply) = (subjects::chunks(self.run), self.reply(&format!("p{copy}")));

@@ -20,7 +20,6 @@ use wasmpool_hosts::names::{HostName, RunId};
 use wasmpool_hosts::notes::{self, Control, HostBeat};
 use wasmpool_hosts::subjects;
 use wasmpool_run::error::Error;
-use wasmpool_run::scarce::start_thread;
 use wasmpool_run::spawn::ChildProgram;
 
 /// Time between two beats.
@@ -99,7 +98,7 @@ impl Host {
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
-        let context = HostContext { settings, life, inbox, client, max_payload: 0, leaving: false };
+        let context = HostContext { settings, life, inbox, client, longest_part: 1, leaving: false };
         let runs = BTreeMap::new();
         let serving = Serving {
             context,
@@ -188,7 +187,7 @@ impl Serving {
         let url = &self.context.settings.url;
         match event {
             ClientEvent::Connected(info) => {
-                self.context.max_payload = info.max_payload;
+                self.context.longest_part = info.longest_part();
                 let again = std::mem::replace(&mut self.connected, true);
                 let (name, workers) = (&self.context.settings.name, self.context.settings.workers);
                 match again {
@@ -357,10 +356,4 @@ pub fn hosts(url: &BrokerUrl, time: Duration) -> Result<BTreeMap<HostName, HostB
         true => Ok(found),
         false => Err(Error::Broker(format!("{url} cannot be reached: {why}"))),
     }
-}
-
-/// Starts a thread whose end nobody waits for.
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    start_thread(name, work)?;
-    Ok(())
 }

@@ -30,6 +30,13 @@ pub struct ServerInfo {
     pub tls_required: bool,
 }
 
+impl ServerInfo {
+    /// Returns the number of bytes to send in a message where there are more: its headers have room beside them.
+    pub fn longest_part(&self) -> usize {
+        (self.max_payload / 2).max(1)
+    }
+}
+
 /// What this client says of itself.
 #[derive(Debug, Serialize)]
 pub struct Connect<'a> {
@@ -115,7 +122,7 @@ pub fn publish_once(subject: &str, reply: &str, id: &str, payload: &[&[u8]], to:
 /// Takes what the server sends apart, whatever pieces it comes in.
 #[derive(Debug)]
 pub struct Parser {
-    pub buffer: BytesMut,
+    buffer: BytesMut,
     most: usize,
 }
 
@@ -130,6 +137,11 @@ fn broken(why: &'static str) -> io::Error {
 }
 
 impl Parser {
+    /// Appends bytes that came.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
     /// Sets the maximum bytes of a message.
     pub fn allow(&mut self, payload: usize) {
         self.most = payload.min(MOST_PAYLOAD);
@@ -208,7 +220,7 @@ mod tests {
         let mut parser = Parser::default();
         let mut found = Vec::new();
         for piece in pieces {
-            parser.buffer.extend_from_slice(piece);
+            parser.feed(piece);
             while let Some(operation) = parser.next()? {
                 found.push(operation);
             }

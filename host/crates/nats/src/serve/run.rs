@@ -44,7 +44,8 @@ pub(super) struct HostContext {
     /// The start of the subjects on which this host is answered.
     pub inbox: String,
     pub client: Client,
-    pub max_payload: usize,
+    /// Maximum bytes of outcomes in a message.
+    pub longest_part: usize,
     pub leaving: bool,
 }
 
@@ -134,9 +135,6 @@ pub(super) struct ServedRun {
     pulled: Instant,
 }
 
-/// Starts the thread that runs the task.
-type Start<'a> = dyn FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error> + 'a;
-
 impl ServedRun {
     pub fn new(run: RunId, coordinator: u64) -> ServedRun {
         ServedRun {
@@ -224,7 +222,7 @@ impl ServedRun {
             return;
         };
         *at = Instant::now();
-        let size = part_size(context);
+        let size = context.longest_part;
         let start = (*part as usize).saturating_mul(size).min(outcomes.len());
         let end = start.saturating_add(size).min(outcomes.len());
         let message = OutcomesHead {
@@ -330,15 +328,14 @@ impl ServedRun {
         let Progress::Running { supervisor, .. } = &self.progress else {
             return;
         };
-        let items = |head: &ChunkHead| head.name.first..head.name.first + u64::from(head.name.count);
         let mut runs: Vec<_> = self
             .held
             .values()
             .filter(|held| matches!(held.state, ChunkState::Runs { .. }))
-            .map(|held| items(&held.head))
+            .map(|held| held.head.name.items())
             .collect();
         for held in self.held.values_mut() {
-            let own = items(&held.head);
+            let own = held.head.name.items();
             let free = runs.iter().all(|other| own.end <= other.start || other.end <= own.start);
             if let (true, ChunkState::Waits(batch)) = (free, &mut held.state) {
                 supervisor.send(Event::Chunk(own.start, std::mem::take(batch)));
@@ -361,7 +358,7 @@ impl ServedRun {
         let number = |at: usize| tokens.get(at).and_then(|token| token.parse::<u64>().ok()).unwrap_or(u64::MAX);
         match tokens.first().copied() {
             Some("m") => self.manifest_part(number(1), &message.payload, context),
-            Some("t") => return self.task_part(number(1), &message.payload, context, Box::new(start)),
+            Some("t") => return self.task_part(number(1), &message.payload, context, start),
             Some("c") => self.chunk_part(number(1), number(2), &message.payload, context),
             Some("o") => self.answered(number(1), number(2), &message.payload, context),
             // The broker has nothing for a pull.
@@ -382,7 +379,13 @@ impl ServedRun {
         self.ask(context);
     }
 
-    fn task_part(&mut self, offset: u64, answer: &[u8], context: &HostContext, start: Box<Start<'_>>) -> bool {
+    fn task_part(
+        &mut self,
+        offset: u64,
+        answer: &[u8],
+        context: &HostContext,
+        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+    ) -> bool {
         let Progress::Task(manifest, fetched) = &mut self.progress else {
             return false;
         };
@@ -437,7 +440,7 @@ impl ServedRun {
         if u64::from(*part) != number {
             return;
         }
-        let rest = outcomes.len().saturating_sub((*part as usize + 1).saturating_mul(part_size(context)));
+        let rest = outcomes.len().saturating_sub((*part as usize + 1).saturating_mul(context.longest_part));
         if answer == b"+" && rest > 0 {
             *part += 1;
             return self.send(copy, context);
@@ -483,9 +486,7 @@ impl ServedRun {
             supervisor.written(size);
         }
         let holds = |held: &&mut HeldChunk| {
-            let name = held.head.name;
-            matches!(held.state, ChunkState::Runs { .. })
-                && (name.first..name.first + u64::from(name.count)).contains(&start)
+            matches!(held.state, ChunkState::Runs { .. }) && held.head.name.items().contains(&start)
         };
         let Some(held) = self.held.values_mut().find(holds) else {
             return;
@@ -539,11 +540,6 @@ impl Drop for ServedRun {
             supervisor.send(Event::Terminate);
         }
     }
-}
-
-/// Returns the number of bytes of outcomes in a message.
-fn part_size(context: &HostContext) -> usize {
-    (context.max_payload / 2).max(1)
 }
 
 /// Returns what becomes of a run that asks for this.

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use super::HostSettings;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, SuccessNotes};
+use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::TaskCall;
-use wasmpool_hosts::notes::Manifest;
+use wasmpool_hosts::notes::{self, Manifest};
 use wasmpool_hosts::outcomes::append;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::scarce::start_thread;
 use wasmpool_run::spawn::ChildRole;
 use wasmpool_run::supervisor::{
     EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
@@ -39,12 +40,13 @@ pub fn start(
     mailbox: Mailbox,
     tell: impl Fn(TaskNews) + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    super::start("run", move || {
+    start_thread("run", move || {
         let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
         let done =
             caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
         tell(TaskNews::Ended(done));
-    })
+    })?;
+    Ok(())
 }
 
 fn run(
@@ -117,7 +119,7 @@ impl OutcomeSink for HostSink {
                 match beside.filter(|beside| !beside.is_empty()) {
                     None => write(alone, &[bytes]),
                     Some(beside) => {
-                        let beside = json(&beside);
+                        let beside = notes::write(&beside);
                         let len = u32::try_from(beside.len()).unwrap_or(u32::MAX).to_ne_bytes();
                         write(with_beside, &[&len, &beside, bytes]);
                     }
@@ -125,7 +127,7 @@ impl OutcomeSink for HostSink {
                 Recorded::Success
             }
             Err(failure) => {
-                let bytes = serde_json::to_vec(&failure).unwrap_or_default();
+                let bytes = notes::write(&failure);
                 write(OutcomeTag::Failure, &[&bytes]);
                 Recorded::Failure
             }
@@ -149,9 +151,4 @@ impl OutcomeSink for HostSink {
     fn tick(&mut self, _items: u64) -> Option<std::time::Duration> {
         None
     }
-}
-
-fn json(notes: &SuccessNotes) -> Vec<u8> {
-    // Plain data can always be written.
-    serde_json::to_vec(notes).unwrap_or_default()
 }

@@ -44,6 +44,7 @@ use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
+use wasmpool_ipc::lane::host::ProtocolViolation;
 use wasmpool_ipc::lane::host::{BytesMoved, Received};
 use wasmpool_ipc::lane::life::{LifeEvent, WorkerRefusal};
 use wasmpool_ipc::lane::outcome::OutcomeBytes;
@@ -337,7 +338,7 @@ impl<'a> Supervisor<'a> {
         let start_timeout = config.start_timeout.saturating_add(init);
         let mut scheduler = Scheduler::new(SchedulerConfig { start_timeout, ..config });
         if let Workplace::Here { .. } = &place {
-            scheduler.start_ahead(surroundings::processors());
+            scheduler.start_ahead(surroundings::at_once(config.workers));
         }
         Ok(Supervisor {
             start_timeout: [start_timeout, init],
@@ -698,11 +699,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes the outcomes that have arrived.
-    fn receive(
-        &mut self,
-        id: WorkerId,
-        process: &mut WorkerProcess,
-    ) -> Result<(), wasmpool_ipc::lane::host::ProtocolViolation> {
+    fn receive(&mut self, id: WorkerId, process: &mut WorkerProcess) -> Result<(), ProtocolViolation> {
         self.observe(id, process);
         let mut now = self.now();
         let mut parts = 0;
@@ -719,9 +716,7 @@ impl<'a> Supervisor<'a> {
                 Received::Nothing => break,
                 Received::Outcome(header, payload) if header.tag == OutcomeTag::Part => {
                     if payload.len() != PART || !self.sink.part(id, &payload) {
-                        return Err(wasmpool_ipc::lane::host::ProtocolViolation(
-                            "it sent parts of a value that cannot be",
-                        ));
+                        return Err(ProtocolViolation("it sent parts of a value that cannot be"));
                     }
                     // Lets the other workers have their turn.
                     parts += 1;
@@ -736,22 +731,7 @@ impl<'a> Supervisor<'a> {
                         self.sink.prints(id, process.lane.take_prints());
                     }
                     let outcome = parse(header.tag, &mut payload)?;
-                    match self.scheduler.outcome(id, outcome_end(&outcome), header.elapsed, now) {
-                        Verdict::Unexpected => {
-                            return Err(wasmpool_ipc::lane::host::ProtocolViolation(
-                                "it answered more items than it was given",
-                            ));
-                        }
-                        Verdict::Retry { chunk, index } => {
-                            self.sink.forget_parts(id);
-                            self.chunks.split(chunk, index);
-                            self.chunks.split(index, index + 1);
-                        }
-                        Verdict::Keep { chunk, index, attempts } => {
-                            let origin = OutcomeOrigin { worker: Some(id), host: None, attempts };
-                            self.keep(chunk, index, origin, header.elapsed, outcome);
-                        }
-                    }
+                    self.take_outcome(id, id, None, header.elapsed, outcome, now)?;
                 }
             }
         }
@@ -771,6 +751,31 @@ impl<'a> Supervisor<'a> {
 
     fn throttled(&self, id: WorkerId) -> bool {
         leaves_outcomes(self.in_parts, &self.scheduler, id)
+    }
+
+    /// Takes an outcome of a worker, or of a slot whose chunk `worker` runs on `host`.
+    fn take_outcome(
+        &mut self,
+        id: WorkerId,
+        worker: WorkerId,
+        host: Option<&str>,
+        elapsed: Duration,
+        outcome: Result<OutcomeValue<'_>, Failure>,
+        now: Time,
+    ) -> Result<(), ProtocolViolation> {
+        match self.scheduler.outcome(id, outcome_end(&outcome), elapsed, now) {
+            Verdict::Unexpected => return Err(ProtocolViolation("it answered more items than it was given")),
+            Verdict::Retry { chunk, index } => {
+                self.sink.forget_parts(id);
+                self.chunks.split(chunk, index);
+                self.chunks.split(index, index + 1);
+            }
+            Verdict::Keep { chunk, index, attempts } => {
+                let origin = OutcomeOrigin { worker: Some(worker), host, attempts };
+                self.keep(chunk, index, origin, elapsed, outcome);
+            }
+        }
+        Ok(())
     }
 
     /// Prints an outcome after those of its chunk, to be emitted when the scheduler orders it.
@@ -1159,14 +1164,14 @@ fn setting<'a>(
         artifact: prepared.artifact.try_clone()?,
         setup: wasmpool_ipc::memfd::of_json(c"wasmpool-setup", &setup)?,
         directories,
-        max_payload: most_of_outcome(call.limits.max_output, call.flatten),
+        max_payload: most_of_outcome(call),
         inits: call.init.is_some(),
     })
 }
 
 /// Returns the maximum bytes of an outcome. A program that embeds the pool may set any limit.
-fn most_of_outcome(max_output: u64, flatten: bool) -> u64 {
-    max_output.saturating_mul(if flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS)
+pub fn most_of_outcome(call: &TaskCall) -> u64 {
+    call.limits.max_output.saturating_mul(if call.flatten { 2 } else { 1 }).saturating_add(OUTCOME_EXTRAS)
 }
 
 impl Drop for Supervisor<'_> {
@@ -1183,8 +1188,8 @@ impl Drop for Supervisor<'_> {
 fn parse<'a>(
     tag: OutcomeTag,
     payload: &'a mut OutcomeBytes<'_>,
-) -> Result<Result<OutcomeValue<'a>, Failure>, wasmpool_ipc::lane::host::ProtocolViolation> {
-    let broken = wasmpool_ipc::lane::host::ProtocolViolation("it sent an outcome that cannot be read");
+) -> Result<Result<OutcomeValue<'a>, Failure>, ProtocolViolation> {
+    let broken = ProtocolViolation("it sent an outcome that cannot be read");
     let value = |encoded, beside| Ok(Ok(OutcomeValue { encoded, beside }));
     match tag {
         OutcomeTag::Value => value(EncodedValue::One(std::mem::take(payload)), None),

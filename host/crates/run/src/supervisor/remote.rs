@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chunks::BatchSlice;
-use super::{OutcomeOrigin, Supervisor, outcome_end, parse};
+use super::{Supervisor, parse};
 use crate::error::Error;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeHeader};
 use wasmpool_ipc::lane::host::ProtocolViolation;
 use wasmpool_ipc::lane::outcome::OutcomeBytes;
-use wasmpool_scheduler::{Verdict, WorkerId};
+use wasmpool_scheduler::WorkerId;
 
 /// Whoever has chunks run on other machines.
 pub trait RemoteSlots {
@@ -117,7 +117,7 @@ impl Supervisor<'_> {
                 }
                 continue;
             }
-            let taken = outcomes.into_iter().try_for_each(|outcome| self.take_outcome(slot, &host, outcome));
+            let taken = outcomes.into_iter().try_for_each(|outcome| self.take_remote_outcome(slot, &host, outcome));
             if let Some(crew) = self.place.crew() {
                 match taken {
                     Ok(()) => crew.slots.taken(slot),
@@ -127,27 +127,16 @@ impl Supervisor<'_> {
         }
     }
 
-    fn take_outcome(
+    fn take_remote_outcome(
         &mut self,
         slot: WorkerId,
-        host: &Arc<str>,
+        host: &str,
         outcome: RemoteOutcome,
     ) -> Result<(), ProtocolViolation> {
         let RemoteOutcome { worker, header, payload } = outcome;
         let mut payload = OutcomeBytes::Borrowed(&payload[..]);
         let outcome = parse(header.tag, &mut payload)?;
-        match self.scheduler.outcome(slot, outcome_end(&outcome), header.elapsed, self.now()) {
-            Verdict::Unexpected => return Err(ProtocolViolation("it answered more items than it was given")),
-            Verdict::Retry { chunk, index } => {
-                self.chunks.split(chunk, index);
-                self.chunks.split(index, index + 1);
-            }
-            Verdict::Keep { chunk, index, attempts } => {
-                let origin = OutcomeOrigin { worker: Some(worker), host: Some(host), attempts };
-                self.keep(chunk, index, origin, header.elapsed, outcome);
-            }
-        }
-        Ok(())
+        self.take_outcome(slot, worker, Some(host), header.elapsed, outcome, self.now())
     }
 
     /// Forgets a slot that is to end.
