@@ -11,7 +11,7 @@ const HEAD: u64 = 48 << 10;
 
 impl Operation {
     /// Returns the number of entries that it passes, if there can be several, and of all their bytes, with keys.
-    pub(crate) fn passes(&self) -> Usage {
+    pub fn passes(&self) -> Usage {
         let (entries, bytes) = match self {
             Operation::Put(message) | Operation::Send(_, message) => (0, message.len()),
             Operation::DictGet(key)
@@ -34,19 +34,15 @@ impl Operation {
         Usage { entries: entries as u64, bytes: bytes as u64 }
     }
 
-    /// Refuses an operation whose request is longer than a frame can be, whatever the quota of its object.
-    pub(crate) fn check_frame(&self) -> Result<(), ObjectError> {
-        self.check_length(&ObjectQuota { entries: u64::MAX, bytes: u64::MAX })
-    }
-
-    /// Refuses an operation whose request would be longer than any to an object with this quota can be: nothing of it could
-    /// ever fit.
+    /// Refuses an operation that passes more parts than one request may have, or whose request would be longer than any to
+    /// an object with this quota can be: nothing of it could ever fit.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Quota`]. A participant has to check this before it asks: the manager takes a longer request for a
+    /// [`ObjectError::Quota`]. A participant has to check this before it asks: the manager takes such a request for a
     /// violation.
-    pub fn check_length(&self, quota: &ObjectQuota) -> Result<(), ObjectError> {
+    pub fn check(&self, quota: &ObjectQuota) -> Result<(), ObjectError> {
+        self.check_parts()?;
         let passes = self.passes();
         let of_entries = passes.entries.saturating_mul(ObjectQuota::PER_ENTRY);
         let length = passes.bytes.saturating_add(of_entries).saturating_add(HEAD);
@@ -130,7 +126,7 @@ mod tests {
                     Operation::PollAny(vec![(0, PipeEnd::First); count]),
                 ] {
                     let passes = operation.passes();
-                    let checked = operation.check_length(&quota);
+                    let checked = operation.check(&quota);
                     match &checked {
                         Ok(()) => assert!(length(operation) <= quota.longest_request(), "{quota:?} {passes:?}"),
                         Err(error) => {

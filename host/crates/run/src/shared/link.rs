@@ -132,7 +132,7 @@ impl Link {
                 break ticket;
             }
         };
-        if let Err(error) = request.operation.check_parts().and_then(|()| request.operation.check_length(quota)) {
+        if let Err(error) = request.operation.check(quota) {
             state.asked.insert(ticket, Some(Err(error)));
             return Ok(ticket);
         }

@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use super::{InstanceObjects, reply};
 use wasmpool_core::share::ObjectGrant;
 use wasmpool_objects::operation::{OperationWords, Reply};
+use wasmpool_objects::usage::Usage;
 
 /// Replaces functions of queues. `linker` has the interface defined already.
 pub fn link_queues<T: Send + 'static>(
@@ -41,7 +42,7 @@ fn put<T: 'static>(
     of_instance.take_refused();
     let shared = Arc::clone(&of_instance.shared);
     let ObjectGrant { object, spec, .. } = shared.grant(place)?;
-    of_instance.within(spec, 0, message.len())?;
+    of_instance.within(spec, Usage { entries: 0, bytes: message.len() as u64 })?;
     // The message goes from the guest's memory into the ring of the channel.
     let bytes = message.as_le_slice(&*store);
     let put = shared.ask(false, |objects| objects.put(*object, bytes, timeout.map(Duration::from_nanos)))?;
@@ -77,7 +78,8 @@ impl InstanceObjects {
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         let got =
             self.shared.ask(true, |objects| objects.get_many(*object, most, timeout.map(Duration::from_nanos)))?;
-        let messages = reply!(got.map_err(|error| self.refuse(&spec.name, error, OperationWords::PLAIN))?, Reply::Many(messages) => messages)?;
+        let got = got.map_err(|error| self.refuse(&spec.name, error, OperationWords::PLAIN))?;
+        let messages = reply!(got, Reply::Many(messages) => messages)?;
         self.returns(messages.iter().map(Vec::len).sum())?;
         Ok(messages)
     }

@@ -44,6 +44,7 @@ use wasmpool_ipc::cells::Cells;
 use wasmpool_objects::operation::{
     Acquisition, Answer, ObjectError, Operation, OperationWords, PipeEnd, Reply, Request,
 };
+use wasmpool_objects::usage::Usage;
 
 /// The shared objects that were granted to a worker.
 #[derive(Default)]
@@ -244,12 +245,12 @@ impl InstanceObjects {
 
     /// Asks the manager for something.
     pub fn ask(&mut self, place: u32, operation: Operation, timeout: Option<u64>) -> Result<Reply, Refusal> {
-        let (count, bytes) = passed(&operation);
-        self.call(count + bytes)?;
+        let passed = passed(&operation);
+        self.call(passed.entries.saturating_add(passed.bytes) as usize)?;
         let ObjectGrant { object, spec, .. } = self.shared.grant(place)?;
         // It could never fit, so nothing of it is copied.
-        self.within(spec, count, bytes)?;
-        operation.check_parts().map_err(|error| self.refuse(&spec.name, error, operation.words()))?;
+        self.within(spec, passed)?;
+        operation.check(&spec.quota).map_err(|error| self.refuse(&spec.name, error, operation.words()))?;
         let touches = touches(&operation);
         // What a guard does when it is dropped follows the call that was refused.
         if !matches!(operation, Operation::Release | Operation::CloseEnd(_) | Operation::GiveBack(_)) {
@@ -263,7 +264,7 @@ impl InstanceObjects {
             self.note_refusal(&spec.name, words.timeout());
         }
         if self.cost.is_some() {
-            self.returns(returned(&reply))?;
+            self.returns(reply.bytes())?;
         }
         Ok(reply)
     }
@@ -294,11 +295,11 @@ impl InstanceObjects {
     }
 
     /// Refuses a request that is longer than all that the object may hold.
-    fn within(&self, spec: &ObjectSpec, count: usize, bytes: usize) -> Result<(), Refusal> {
+    fn within(&self, spec: &ObjectSpec, Usage { entries: count, bytes }: Usage) -> Result<(), Refusal> {
         let ObjectQuota { entries: most_entries, bytes: most_bytes } = spec.quota;
-        let why = if bytes as u64 > most_bytes {
+        let why = if bytes > most_bytes {
             format!("it may hold {most_bytes} bytes (`:bytes={most_bytes}`), and this has {bytes}")
-        } else if count as u64 > most_entries {
+        } else if count > most_entries {
             format!("it may hold {most_entries} entries (`:entries={most_entries}`), and these are {count}")
         } else {
             return Ok(());
@@ -379,39 +380,11 @@ fn touches(operation: &Operation) -> bool {
     )
 }
 
-/// Returns the number of entries that an operation passes, if there can be several, and of their bytes, with keys.
-fn passed(operation: &Operation) -> (usize, usize) {
+/// Returns what an operation passes, for what it costs and against the quota. Each end that is asked about counts as a byte.
+fn passed(operation: &Operation) -> Usage {
     match operation {
-        Operation::Put(message) | Operation::Send(_, message) => (0, message.len()),
-        Operation::DictGet(key)
-        | Operation::DictPop(key)
-        | Operation::DictContains(key)
-        | Operation::DictIncrement(key, _)
-        | Operation::DictPage { after: Some(key), .. }
-        | Operation::DictKeys { after: Some(key), .. } => (0, key.len()),
-        Operation::DictSet(key, value) | Operation::DictCompareAndSet { key, value, .. } => {
-            (0, key.len() + value.len())
-        }
-        Operation::DictSetMany(entries) => {
-            (entries.len(), entries.iter().map(|(key, value)| key.len() + value.len()).sum())
-        }
-        Operation::ListSet(_, value) | Operation::ListInsert(_, value) => (0, value.len()),
-        Operation::ListCompareAndSet { expected, value, .. } => (0, expected.len() + value.len()),
-        Operation::ListExtend(values) => (values.len(), values.iter().map(Vec::len).sum()),
-        Operation::PollAny(ends) => (0, ends.len()),
-        _ => (0, 0),
-    }
-}
-
-/// Returns the number of bytes that a reply has.
-fn returned(reply: &Reply) -> usize {
-    match reply {
-        Reply::Bytes(bytes) | Reply::Delivery { item: bytes, .. } => bytes.len(),
-        Reply::Many(many) => many.iter().map(Vec::len).sum(),
-        Reply::Entry(Some((bytes, _))) | Reply::MaybeBytes(Some(bytes)) => bytes.len(),
-        Reply::Page(page) => page.iter().map(|(key, value)| key.len() + value.len()).sum(),
-        Reply::Keys(keys) => keys.iter().map(String::len).sum(),
-        _ => 0,
+        Operation::PollAny(ends) => Usage { entries: 0, bytes: ends.len() as u64 },
+        _ => operation.passes(),
     }
 }
 
