@@ -151,8 +151,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, Error> {
         let PoolBuilder { task, workers, worker_binary, hook, mut settings } = self;
         settings.check()?;
-        let processors = surroundings::processors();
-        let workers = workers.unwrap_or(processors);
+        let workers = workers.unwrap_or_else(surroundings::processors);
         let program = program::find(worker_binary.as_deref())?;
         if settings.process().sharing.manager().is_none() {
             let manager = Manager::of_pool(program.clone(), settings.process().sandbox);
@@ -163,7 +162,7 @@ impl PoolBuilder {
         }
         let shared = Arc::new(SharedWorkers::new(program, workers, hook));
         // Processes start while the task is compiled, but no more than there are processors for them.
-        let keeper = SpareKeeper::start(shared.spares.clone(), workers.min(processors))?;
+        let keeper = SpareKeeper::start(shared.spares.clone(), surroundings::at_once(workers))?;
         let function = load(&shared, &task, settings)?;
         Ok(Pool { function, keeper: Some(keeper) })
     }

@@ -300,6 +300,12 @@ pub fn processors() -> usize {
     *PROCESSORS
 }
 
+/// Returns how many of these workers there are processors for. The processors are not asked for where there is one worker
+/// at most, whose start that would delay.
+pub fn at_once(workers: usize) -> usize {
+    if workers > 1 { workers.min(processors()) } else { workers }
+}
+
 /// Returns a number of processors that this process can have at most, whatever a cgroup leaves it of them. Takes one
 /// system call.
 pub fn most_processors() -> usize {

@@ -139,8 +139,7 @@ impl SpareWorkers {
     /// for.
     pub fn started(program: ChildProgram, role: ChildRole, workers: usize, room: Room) -> SpareWorkers {
         let spares = SpareWorkers::new(program, role, room);
-        // To ask for the processors takes a dozen system calls, and delays the start of the only worker of a call.
-        spares.announce(if workers > 1 { workers.min(surroundings::processors()) } else { workers });
+        spares.announce(surroundings::at_once(workers));
         spares.start();
         spares
     }
