@@ -310,28 +310,29 @@ impl InputLists {
     pub fn check(self, items: &ManyItems, share_out: &Sourced<Option<PathBuf>>) -> Result<(), ApartError> {
         let written: [WrittenPath<'_>; 3] =
             [("--output", &items.output), ("--failed", &items.failed), ("--share-out", share_out)];
-        let lost = |written| Some((lost_if_cut(written_path(written)?)?, option_with_path(written)));
-        let mut at_stake: Vec<(SameFile, String)> = written.into_iter().filter_map(lost).collect();
-        let of_results = option_with_path(("--results", &items.results));
+        // Each file with its option, or `None` for a result that an earlier run has left.
+        let lost = |written| Some((lost_if_cut(written_path(written)?)?, Some(option_with_path(written))));
+        let mut at_stake: Vec<(SameFile, Option<String>)> = written.into_iter().filter_map(lost).collect();
         let left = left_results(items).into_iter().filter_map(|left| lost_if_cut(&left));
-        at_stake.extend(left.map(|left| (left, of_results.clone())));
+        at_stake.extend(left.map(|left| (left, None)));
         let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {
             return Ok(());
         };
-        let lists = match lists {
-            // Begun results have names of our own, which somebody who writes paths into a pipe hardly means.
-            Err(_) if *first == of_results => return Ok(()),
-            lists => lists.map_err(|list| ApartError::UnknownItems { said: first.clone(), list })?,
+        let lists = match (lists, first) {
+            (Ok(lists), _) => lists,
+            (Err(list), Some(said)) => return Err(ApartError::UnknownItems { said: said.clone(), list }),
+            // Left results have names of our own, which somebody who writes paths into a pipe hardly means.
+            (Err(_), None) => return Ok(()),
         };
         let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
         let Some((found, listed)) = find_listed(lists, &files).map_err(InputError::from)? else {
             return Ok(());
         };
-        let said = at_stake.iter().find(|(file, _)| *file == found).map_or(first, |(_, said)| said);
-        if *said == of_results {
-            return Err(left_result(listed, "an item".to_owned(), items));
-        }
-        Err(ApartError::Listed { said: said.clone(), listed })
+        let said = at_stake.into_iter().find(|(file, _)| *file == found).and_then(|(_, said)| said);
+        Err(match said {
+            Some(said) => ApartError::Listed { said, listed },
+            None => left_result(listed, "an item".to_owned(), items),
+        })
     }
 }
 

@@ -277,7 +277,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME", env = "WASMPOOL_NAME", value_parser = HostName::new)]
     pub name: Option<HostName>,
     /// Worker processes, over all runs [default: the CPUs this process may use]
-    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
     #[command(flatten)]
     pub sandbox: SandboxArgs,

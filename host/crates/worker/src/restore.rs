@@ -379,15 +379,12 @@ impl Restorer {
                 return Ok(Some(Difference::Memory { memory: nth, byte: byte.unwrap_or(restored.len().min(len)) }));
             }
         }
-        let of_function = |(function, words): (usize, &Vec<u32>)| {
-            let instances = words.iter().enumerate();
-            instances.map(move |(nth, words)| (function, nth as u32, *words)).collect::<Vec<_>>()
-        };
-        let all = self.way.words.iter().enumerate().flat_map(of_function).enumerate();
-        for (instance_nth, (function, nth, words)) in all {
+        let of_functions = self.way.words.iter().enumerate();
+        let places = of_functions
+            .flat_map(|(function, words)| (0..).zip(words).map(move |(nth, words)| ((function, nth), *words)));
+        for (instance_nth, (place, words)) in places.enumerate() {
             for word in 0..words {
-                let restored = self.word(store, instance, (function, nth), word)?;
-                if restored != self.word(new_store, new, (function, nth), word)? {
+                if self.word(store, instance, place, word)? != self.word(new_store, new, place, word)? {
                     return Ok(Some(Difference::Word { instance: instance_nth, word }));
                 }
             }

@@ -46,16 +46,19 @@ struct UnfinishedFile {
 
 /// Returns the paths of the unfinished files that a killed run has left in a directory of results, if it is there.
 pub fn unfinished_in(path: &Path) -> Vec<PathBuf> {
+    // A directory that cannot be read is refused when results are to be written there.
+    let left = OpenDirectory::open(path).and_then(|directory| left_in(&directory)).unwrap_or_default();
+    left.into_iter().map(|name| path.join(name)).collect()
+}
+
+fn left_in(directory: &OpenDirectory) -> io::Result<Vec<String>> {
     let mut left = Vec::new();
-    if let Ok(directory) = OpenDirectory::open(path) {
-        // A directory that cannot be read is refused when results are to be written there.
-        let _ = directory.each(|name| {
-            if is_left(&directory, name) {
-                left.push(path.join(name));
-            }
-        });
-    }
-    left
+    directory.each(|name| {
+        if is_left(directory, name) {
+            left.push(name.to_owned());
+        }
+    })?;
+    Ok(left)
 }
 
 fn is_left(directory: &OpenDirectory, name: &str) -> bool {
@@ -81,13 +84,8 @@ impl ResultFiles {
 
     /// Removes the unfinished files of a killed run. To be called before any result is written.
     pub fn remove_left(&self) -> Result<(), ResultFilesError> {
-        let mut left = Vec::new();
-        let read = self.directory.each(|name| {
-            if is_left(&self.directory, name) {
-                left.push(name.to_owned());
-            }
-        });
-        let removed = read.and_then(|()| left.iter().try_for_each(|name| self.directory.remove(name.as_str())));
+        let removed = left_in(&self.directory)
+            .and_then(|left| left.iter().try_for_each(|name| self.directory.remove(name.as_str())));
         removed.map_err(|source| ResultFilesError::Io { path: self.path.clone(), source })
     }
 

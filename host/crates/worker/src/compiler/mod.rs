@@ -8,7 +8,6 @@ mod snapshot;
 mod threads;
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
@@ -250,15 +249,6 @@ fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, Artifa
     Err(last)
 }
 
-/// Maximum bytes of the names of functions that change no global variable. The host reads them with the artifact.
-const MOST_NAMES: usize = 16 << 10;
-
-/// Returns as many of these names as may be kept. After calls of the others, global variables are restored in vain.
-fn some_of(names: BTreeSet<String>) -> BTreeSet<String> {
-    let mut left = MOST_NAMES;
-    names.into_iter().take_while(|name| left.checked_sub(name.len()).map(|rest| left = rest).is_some()).collect()
-}
-
 /// Returns a core module with what restoring its instances takes, and what that is.
 ///
 /// # Errors
@@ -268,8 +258,9 @@ pub fn restorable_core(wasm: &[u8]) -> Result<(Vec<u8>, Renewal), NotRestorable>
     if !is_valid(wasm) {
         return Err(NotRestorable::Invalid);
     }
-    let RestorableTask { wasm, memories, globals, words, keeping } = restorable(wasm)?;
-    Ok((wasm, Renewal::InPlace { memories, globals, words, keeping: some_of(keeping) }))
+    let task = restorable(wasm)?;
+    let renewal = task.renewal();
+    Ok((task.wasm, renewal))
 }
 
 /// Compiles the task so that its instances can be restored, or else as it is. A task that needs more than the plain engine is
@@ -282,9 +273,7 @@ fn compile_restorable(
     let why = match restorable {
         _ if profile.collects() => NotRestorable::Features,
         Ok(task) => {
-            let (words, keeping) = (task.words.clone(), some_of(task.keeping.clone()));
-            let renewal = Renewal::InPlace { memories: task.memories, globals: task.globals, words, keeping };
-            if let Ok(done) = compile_as(&task.wasm, profile, renewal) {
+            if let Ok(done) = compile_as(&task.wasm, profile, task.renewal()) {
                 return Ok(done);
             }
             NotRestorable::Invalid

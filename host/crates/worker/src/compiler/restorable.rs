@@ -15,6 +15,7 @@ mod module;
 use std::collections::BTreeSet;
 
 use super::is_component;
+use wasmpool_core::artifact::Renewal;
 
 /// A task with what restoring it takes.
 pub struct RestorableTask {
@@ -28,6 +29,24 @@ pub struct RestorableTask {
     pub words: Vec<Vec<u32>>,
     /// Names of exported functions that change no global variable.
     pub keeping: BTreeSet<String>,
+}
+
+/// Maximum bytes of the names of functions that change no global variable. The host reads them with the artifact.
+const MOST_NAMES: usize = 16 << 10;
+
+impl RestorableTask {
+    /// Returns what the host and its workers have to know of it. Names beyond [`MOST_NAMES`] are left out: after calls of
+    /// those functions, global variables are restored in vain.
+    pub fn renewal(&self) -> Renewal {
+        let mut left = MOST_NAMES;
+        let fits = |name: &&String| left.checked_sub(name.len()).map(|rest| left = rest).is_some();
+        Renewal::InPlace {
+            memories: self.memories,
+            globals: self.globals,
+            words: self.words.clone(),
+            keeping: self.keeping.iter().take_while(fits).cloned().collect(),
+        }
+    }
 }
 
 /// Returns the task with what restoring its instances takes.
