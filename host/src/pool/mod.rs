@@ -9,6 +9,7 @@
 //! [`shared`] is what the groups of a pool have in common: the number of processes, which
 //! [`wasmpool_scheduler::shares`] divides among them, and their end.
 
+mod ahead;
 mod builder;
 mod callbacks;
 mod events;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::ahead::ProcessAhead;
 use super::process::{Process, ProcessState};
 use super::process_run::ProcessCall;
 use super::program;
@@ -51,6 +52,8 @@ pub struct ProcessBuilder {
     daemon: bool,
     worker_binary: Option<PathBuf>,
     settings: CallSettings,
+    /// Clones have it in common.
+    ahead: Arc<ProcessAhead>,
 }
 
 impl ProcessBuilder {
@@ -65,6 +68,7 @@ impl ProcessBuilder {
             daemon: true,
             worker_binary: None,
             settings,
+            ahead: Arc::default(),
         };
         builder.args(())
     }
@@ -184,6 +188,10 @@ impl ProcessBuilder {
     /// Starts the process, and returns once there is one; it then loads the task and makes the call. A task that is not
     /// in the cache is compiled first. With a cached task, a short call takes some milliseconds from start to exit.
     ///
+    /// To start many, start clones of one builder: from the second start on it has another process started, which waits
+    /// for the next. That process costs some MiB of memory, takes no part in [`active_children`](crate::active_children),
+    /// and ends with the last clone.
+    ///
     /// # Errors
     ///
     /// [`Error::WorkerBinary`] if there is no worker binary, [`Error::Task`] if the task cannot be read or compiled,
@@ -196,7 +204,7 @@ impl ProcessBuilder {
     /// assert!(matches!(Process::builder("missing.wasm").start(), Err(Error::Task(_))));
     /// ```
     pub fn start(self) -> Result<Process, Error> {
-        let ProcessBuilder { task, args, item_form, name, daemon, worker_binary, settings } = self;
+        let ProcessBuilder { task, args, item_form, name, daemon, worker_binary, settings, ahead } = self;
         settings.check()?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
         let given = Some(name).filter(|name| !name.is_empty());
@@ -210,7 +218,7 @@ impl ProcessBuilder {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let sentinel = patiently(None, || EventFd::from_flags(flags).map_err(std::io::Error::from))?;
         let state = Arc::new(ProcessState::new(name, daemon, mailbox.sender(), sentinel));
-        let call = ProcessCall { task, program, args, item_form, settings, name: given };
+        let call = ProcessCall { task, program, args, item_form, settings, name: given, ahead };
         let (begun, beginning) = std::sync::mpsc::channel();
         let shared = state.clone();
         let thread =

@@ -1,10 +1,12 @@
 //! The thread of a single process: it starts the process, has it make its one call, and says how it ended.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::ItemError;
+use super::ahead::{ProcessAhead, StartedProcess};
 use super::process::{ProcessEnd, ProcessExit, ProcessState};
 use super::settings::CallSettings;
 use super::task::LoadedTask;
@@ -12,15 +14,14 @@ use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, JsonStringEncoding};
 use wasmpool_core::policy::{ItemEncoding, ResultForm, TaskCall};
 use wasmpool_ipc::batch::Batch;
-use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
+use wasmpool_run::cgroup::Workers;
 use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::{
-    EncodedValue, Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, SpareWorkers, Supervisor,
-    WorkerNews,
+    EncodedValue, Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, Supervisor, WorkerNews,
 };
 use wasmpool_sandbox::surroundings::ChildEnd;
 use wasmpool_scheduler::{ChunkSize, SchedulerConfig, WorkerId};
@@ -37,6 +38,8 @@ pub(super) struct ProcessCall {
     pub settings: CallSettings,
     /// The name that the guest sees, if it was given one.
     pub name: Option<String>,
+    /// What its builder has started ahead of time.
+    pub ahead: Arc<ProcessAhead>,
 }
 
 impl ProcessCall {
@@ -57,7 +60,7 @@ impl ProcessCall {
     }
 
     fn serve(self, mailbox: &Mailbox, sink: &mut CallSink<'_>) -> Result<(), Error> {
-        let ProcessCall { task, program, args, item_form, settings, name } = self;
+        let ProcessCall { task, program, args, item_form, settings, name, ahead } = self;
         let process = settings.process();
         let cache = ArtifactCache::of_user();
         let OpenedGrants { mut given, directories } = process.grants.open(&cache)?;
@@ -67,8 +70,9 @@ impl ProcessCall {
         let call = TaskCall { tells_encoding: true, ..process.call(given, item_form, ResultForm::Json) };
         // The process starts while the task is looked up.
         let role = ChildRole::of_worker(call.sandbox, &process.grants);
-        let room = Room::new(HostPlacement::Stays, Workers::of(1, &call));
-        let spares = SpareWorkers::started(program, role, 1, room);
+        let StartedProcess { spares, keeper } = ahead.take(&program, role, Workers::of(1, &call));
+        // For how long another process waits is up to those who still have the builder.
+        drop(ahead);
         let wanted = ArtifactKey::of(&call);
         let mut prepared = task.prepare(&wanted, None)?;
         let config = SchedulerConfig {

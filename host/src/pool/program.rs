@@ -73,6 +73,17 @@ pub(super) fn find(given: Option<&Path>) -> Result<ChildProgram, Error> {
     }
 }
 
+/// Returns true if both are the same binary.
+pub(super) fn same(one: &ChildProgram, other: &ChildProgram) -> bool {
+    match (one, other) {
+        (ChildProgram::Own, ChildProgram::Own) => true,
+        (ChildProgram::Other(one), ChildProgram::Other(other)) => {
+            matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+        }
+        _ => false,
+    }
+}
+
 fn installed(path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path)
         .map(|directory| directory.join(COMMAND))

@@ -82,6 +82,42 @@ fn a_started_process_is_alive_has_a_pid_and_is_listed_and_an_ended_one_is_not() 
 }
 
 #[test]
+fn a_builder_that_is_started_again_has_the_next_process_wait() {
+    let _alone = alone();
+    let builder = process(SQUARES);
+    let square = |n: i64| {
+        let process = builder.clone().args(n).start().unwrap();
+        assert_eq!(process.result::<i64>().unwrap(), n * n);
+        process.pid()
+    };
+    let waiting = || until("the process that waits", || workers().first().copied());
+    square(3);
+    assert!(workers().is_empty() && active_children().is_empty());
+    square(4);
+    let ahead = waiting();
+    assert!(active_children().is_empty());
+    assert_eq!(square(5), ahead.0 as u32);
+    // Whatever becomes of the one that waits, there is a process.
+    let lost = waiting();
+    lost.kill();
+    assert_ne!(square(6), lost.0 as u32);
+    // One that is started with other rights is not the one that waited.
+    let other = waiting();
+    let with_more = builder.clone().args(7).grant_scratch("/tmp").start().unwrap();
+    assert_eq!((with_more.result::<i64>().unwrap(), with_more.pid() == other.0 as u32), (49, false));
+    // Processes outlive the builder and the one that waits.
+    let running = process(SPIN);
+    let (first, second, third) = {
+        let start = || running.clone().args(-1).start().unwrap();
+        (start(), start(), start())
+    };
+    drop(running);
+    drop(builder);
+    until("the end of what waited", || (workers().len() == 3).then_some(()));
+    assert!(first.is_alive() && second.is_alive() && third.is_alive());
+}
+
+#[test]
 fn args_and_keywords_arrive_as_given() {
     let _beside = beside_others();
     assert_eq!(process(POWER).args((2, 10)).start().unwrap().result::<i64>().unwrap(), 1024);

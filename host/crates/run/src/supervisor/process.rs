@@ -13,7 +13,7 @@ use super::chunks::BatchSlice;
 use crate::cgroup::Room;
 use crate::scarce;
 use crate::shared::{Attached, Participant};
-use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole};
+use crate::spawn::{self, ChildProcess, ChildProgram, ChildRole, ChildWait};
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::lane::frame::{self, ChunkHeader};
@@ -94,6 +94,10 @@ impl SpareWorker {
     fn start(program: &ChildProgram, role: ChildRole) -> io::Result<SpareWorker> {
         let (control, theirs) = Control::pair()?;
         Ok(SpareWorker { child: spawn::start(program, role, theirs)?, control })
+    }
+
+    fn has_ended(&self) -> io::Result<bool> {
+        Ok(matches!(self.child.wait_at_most(Duration::ZERO, None)?, ChildWait::Ended(_)))
     }
 }
 
@@ -195,6 +199,10 @@ impl SpareWorkers {
         let mut stock = self.stock();
         loop {
             if let Some(spare) = stock.ready.pop() {
+                // The memory killer may have taken one that waited.
+                if spare.has_ended()? {
+                    continue;
+                }
                 return Ok(spare);
             }
             if stock.to_come > 0 || stock.starting == 0 {
