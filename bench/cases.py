@@ -136,7 +136,7 @@ def scripts(bench):
             bench.command("xargs wasmtime run", few, some, ["xargs", "-P", str(bench.workers), "-I{}", *shell], compare=False),
             bench.command("wasmpool exec", items, source, [bench.program, *options]),
         ],
-        [Bar("wasmpool exec", "xargs wasmtime run", 5)],
+        [Bar("wasmpool exec", "xargs wasmtime run", 100)],
     )
 
 
@@ -160,7 +160,7 @@ def work(bench, microseconds, need):
     )
 
 
-def identity(bench, size, name, need):
+def identity(bench, size, name, share, need):
     """Items of distinct bytes that are returned unchanged."""
     count = bench.scaled((512 << 20) / size, least=8)
     source = bench.path("bytes")
@@ -187,7 +187,7 @@ def identity(bench, size, name, need):
             ),
         ],
         [
-            Bar("wasmpool::Pool, the call", LIMIT, 0.3, times=bench.workers),
+            Bar("wasmpool::Pool, the call", LIMIT, share, times=bench.workers),
             Bar("wasmpool::Pool, the call", f"{PYTHON}, the call", need),
             Bar("wasmpool::Pool, the program", PYTHON, need),
         ],
@@ -261,7 +261,7 @@ def cold(bench):
             each(bench, "wasmpool call", calls, [*call, *arguments]),
             each(bench, "wasmpool call --sandbox off", calls, [*call, "--sandbox", "off", *arguments]),
         ],
-        [Bar("wasmpool call", "wasmtime run", 2.0, most=True)],
+        [Bar("wasmpool call", "wasmtime run", 1.1, most=True)],
     )
 
 
@@ -512,8 +512,8 @@ CASES = {
     "work-10us": partial(work, microseconds=10, need=0.90),
     "work-100us": partial(work, microseconds=100, need=0.97),
     "work-1000us": partial(work, microseconds=1000, need=0.98),
-    "bytes-1KiB": partial(identity, size=1 << 10, name="1KiB", need=6),
-    "bytes-1MiB": partial(identity, size=1 << 20, name="1MiB", need=4),
+    "bytes-1KiB": partial(identity, size=1 << 10, name="1KiB", share=0.45, need=6),
+    "bytes-1MiB": partial(identity, size=1 << 20, name="1MiB", share=0.5, need=4),
     "fib": fib,
     "cold": cold,
     "replacement": replacement,
