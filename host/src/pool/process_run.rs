@@ -70,7 +70,8 @@ impl ProcessCall {
         let call = TaskCall { tells_encoding: true, ..process.call(given, item_form, ResultForm::Json) };
         // The process starts while the task is looked up.
         let role = ChildRole::of_worker(call.sandbox, &process.grants);
-        let StartedProcess { spares, keeper } = ahead.take(&program, role, Workers::of(1, &call));
+        // Dropped after the supervisor: the process dies with the thread that started it.
+        let StartedProcess { spares, keeper: _keeper } = ahead.take(&program, role, Workers::of(1, &call));
         // For how long another process waits is up to those who still have the builder.
         drop(ahead);
         let wanted = ArtifactKey::of(&call);

@@ -60,6 +60,7 @@ mod order;
 mod output_formats;
 mod progress;
 mod promises;
+mod random;
 mod records;
 mod restoring;
 mod results;

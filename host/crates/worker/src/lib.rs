@@ -27,6 +27,7 @@ mod pages;
 mod piped;
 mod place;
 mod pristine;
+mod random_bytes;
 mod relay;
 mod restore;
 pub mod restored;

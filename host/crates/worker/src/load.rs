@@ -25,7 +25,7 @@ use super::shared;
 use super::state::StoreState;
 use super::toolchain::{self, UnknownImports};
 use super::wasi::{self, UnopenedDirectory};
-use super::{deterministic, file_numbers};
+use super::{deterministic, file_numbers, random_bytes};
 use crate::engine;
 use crate::exports::{self, ExportError, TaskExport};
 use crate::value::columns::ColumnsError;
@@ -386,6 +386,8 @@ pub fn link_component(
         denied::link(&mut linker, name, &call.given)?;
         if call.deterministic {
             deterministic::link(&mut linker, name, is_async)?;
+        } else if call.limits.fuel.is_none() && is_provided(name) {
+            random_bytes::link(&mut linker, name)?;
         }
     }
     Ok(linker)
@@ -688,6 +690,9 @@ fn link_preview1(linker: &mut CoreLinker<StoreState>, module: &Module, call: &Ta
         match interface {
             PREVIEW1 => charges::link_opening_preview1(linker).and_then(|()| file_numbers::link_preview1(linker))?,
             _ => charges::link_opening_unstable(linker).and_then(|()| file_numbers::link_unstable(linker))?,
+        }
+        if call.limits.fuel.is_none() && !call.deterministic {
+            random_bytes::link_core(linker, interface)?;
         }
         // Wasmtime's own function treats a code of 126 or more as a trap.
         linker.func_wrap(interface, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;

@@ -194,6 +194,12 @@ impl StoreState {
         (variables.len() + arguments.len(), bytes + arguments.iter().map(String::len).sum::<usize>())
     }
 
+    /// Fills a buffer with random bytes, without counting them as fuel.
+    pub fn fill_randomly(&mut self, bytes: &mut [u8]) {
+        self.use_host();
+        self.grants.fill_randomly(bytes);
+    }
+
     /// Returns true if the guest has called WASI.
     pub fn used_wasi(&self) -> bool {
         self.wasi.is_some() || self.p1.is_some()

@@ -46,6 +46,8 @@ pub struct Wasi {
     pub shared: Arc<SharedObjects>,
     /// Set to true when the guest asks for random numbers, if present.
     asked: Option<Arc<AtomicBool>>,
+    /// Makes random bytes for all instances; made itself when a guest first asks.
+    random: Mutex<Option<Box<dyn Rng + Send>>>,
 }
 
 /// Error: a granted directory cannot be opened in this process.
@@ -93,6 +95,7 @@ impl Wasi {
             refused: Arc::default(),
             shared,
             asked: None,
+            random: Mutex::default(),
         }))
     }
 
@@ -114,6 +117,14 @@ impl Wasi {
     /// Returns true if there is a directory in which files can be opened.
     pub fn opens_files(&self) -> bool {
         !self.directories.is_empty()
+    }
+
+    /// Fills a buffer with random bytes.
+    pub fn fill_randomly(&self, bytes: &mut [u8]) {
+        if let Some(asked) = &self.asked {
+            asked.store(true, Ordering::Relaxed);
+        }
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(thread_rng).fill_bytes(bytes);
     }
 
     /// Returns the variables of the environment.

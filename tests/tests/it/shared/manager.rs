@@ -157,7 +157,7 @@ fn ctrl_c_lets_items_in_work_use_their_objects_to_the_end() {
     while let Some(line) = session.host.line() {
         came.push(super::ending(&crate::support::record::Record::read(&line)));
     }
-    assert_eq!(session.host.code(), 130);
+    assert_eq!(session.host.code(), 130, "{}", session.host.stderr());
     // If it had begun, it ran to its end.
     if !came.is_empty() {
         assert_eq!(came, ["ok ok not-granted true false ok"]);
