@@ -33,7 +33,7 @@ impl Queue {
     /// # Errors
     ///
     /// [`Error::Full`] if there was no room before the timeout, [`Error::Closed`] once the queue is shut down,
-    /// [`Error::Quota`] if the message is longer than the queue may ever hold.
+    /// [`Error::Quota`] if the message is longer than the queue may ever hold, [`Error::Denied`] where it was granted `:get`.
     pub fn put(&self, message: impl AsRef<[u8]>, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         Ok(self.queue.put(message.as_ref(), nanoseconds(timeout.into()))?)
     }
@@ -56,7 +56,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] if there was nothing before the timeout, [`Error::Closed`] once the queue is shut down and empty.
+    /// [`Error::Empty`] if there was nothing before the timeout, [`Error::Closed`] once the queue is shut down and empty,
+    /// [`Error::Denied`] where it was granted `:put`.
     pub fn get(&self, timeout: impl Into<Option<Duration>>) -> Result<Vec<u8>, Error> {
         Ok(self.queue.get(nanoseconds(timeout.into()))?)
     }
@@ -104,17 +105,17 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::TooMany`] if all are done.
+    /// [`Error::TooMany`] if all are done, [`Error::Denied`] where it was granted `:put`.
     pub fn task_done(&self) -> Result<(), Error> {
         Ok(self.queue.task_done()?)
     }
 
     /// Waits until every message that was put is done: called so by [`task_done`](Self::task_done), finished, or got by an item
-    /// that has ended. Returns false at the timeout.
+    /// that has ended. Returns false at the timeout. Either right is enough.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`], [`Error::Lost`].
+    /// [`Error::Lost`].
     pub fn join(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, Error> {
         Ok(self.queue.join(nanoseconds(timeout.into()))?)
     }
@@ -151,7 +152,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`], [`Error::Lost`].
+    /// [`Error::Denied`] where it was granted `:get`, [`Error::Lost`].
     pub fn shutdown(&self, immediately: bool) -> Result<(), Error> {
         Ok(self.queue.shutdown(immediately)?)
     }
