@@ -225,16 +225,18 @@ impl ChildProcess {
 
     /// Waits for the end of a process that is known to have ended or to have been killed.
     pub fn reap(&self) -> ChildEnd {
-        loop {
+        let end = loop {
             match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-                Ok(WaitStatus::Exited(_, code)) => return ChildEnd::known(ExitStatus::from_raw((code & 0xff) << 8)),
+                Ok(WaitStatus::Exited(_, code)) => break ChildEnd::known(ExitStatus::from_raw((code & 0xff) << 8)),
                 Ok(WaitStatus::Signaled(_, signal, core)) => {
-                    return ChildEnd::known(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7));
+                    break ChildEnd::known(ExitStatus::from_raw(signal as i32 | i32::from(core) << 7));
                 }
                 Err(Errno::EINTR) => {}
-                _ => return ChildEnd::unknown(),
+                _ => break ChildEnd::unknown(),
             }
-        }
+        };
+        cgroup::stay_if_exiting();
+        end
     }
 
     /// Waits until the child ends, `timeout` is over, or `stop` is readable.

@@ -187,10 +187,8 @@ impl Drop for Room {
 
 /// Starts a process in the cgroup, if there is one.
 pub fn start(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
-    // The process exits at any moment, and what is started now would only keep the cgroup from being removed.
-    while ENDS.load(Ordering::SeqCst) {
-        thread::park();
-    }
+    // What is started now would only keep the cgroup from being removed.
+    stay_if_exiting();
     let group = children().group().cloned();
     match group {
         Some(group) => group.start(start),
@@ -200,6 +198,14 @@ pub fn start(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
 
 /// True once the process is about to exit.
 static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Never returns once [`remove_now`] was called: the process exits at any moment. Whoever waits for a child calls this when
+/// it has ended, since that is nothing to be told, or to be answered by another exit code.
+pub fn stay_if_exiting() {
+    while ENDS.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
 
 /// Removes the cgroup before the process exits without dropping anything. `kill` ends all children; others are not started
 /// any more.
