@@ -49,6 +49,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 pub use init::{InitError, InitialisedTask, initialise};
@@ -107,7 +108,7 @@ fn serve(control: &'static Control, seclusion: Option<Seclusion>) -> io::Result<
     let lane = WorkerLane::map(&lane)?;
     let mut setup: WorkerSetup = wasmpool_ipc::memfd::read_json(setup)?;
     std::mem::take(&mut setup.names).adopt();
-    let shared = Arc::new(shared(&setup.call.given.shared, &mut fds)?);
+    let shared = Arc::new(shared(&setup.call.given.shared, &mut fds, lane.asks())?);
     // Granted directories stay open as long as the process lives.
     let directories: &'static [OwnedFd] = Vec::leak(fds.collect());
     let failed = |e: LoadError| {
@@ -194,7 +195,11 @@ fn serve(control: &'static Control, seclusion: Option<Seclusion>) -> io::Result<
 
 /// Opens the shared objects that were granted, whose descriptors come next. Their memory is mapped before the sandbox
 /// refuses that.
-fn shared(grants: &SharedGrants, fds: &mut impl Iterator<Item = OwnedFd>) -> io::Result<SharedObjects> {
+fn shared(
+    grants: &SharedGrants,
+    fds: &mut impl Iterator<Item = OwnedFd>,
+    asks: &'static AtomicU32,
+) -> io::Result<SharedObjects> {
     let mut next =
         || fds.next().ok_or_else(|| io::Error::other("the host sent fewer descriptors than there are objects"));
     let channel = match grants.has_channel() {
@@ -207,7 +212,7 @@ fn shared(grants: &SharedGrants, fds: &mut impl Iterator<Item = OwnedFd>) -> io:
         _ => Err(io::Error::other("an object is mapped that has no memory")),
     });
     let cells = mapped.collect::<io::Result<Vec<Cells>>>()?;
-    let objects = channel.map(|channel| Box::new(RemoteObjects::new(channel)) as Box<dyn Objects>);
+    let objects = channel.map(|channel| Box::new(RemoteObjects::new(channel, asks)) as Box<dyn Objects>);
     Ok(SharedObjects::new(grants.clone(), cells, objects))
 }
 

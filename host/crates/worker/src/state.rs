@@ -236,6 +236,10 @@ impl StoreState {
 
     /// Returns what was printed since it was last taken.
     pub fn take_printed(&mut self) -> GuestOutput {
+        // Most items call nothing of the host.
+        if !self.is_used() {
+            return GuestOutput::default();
+        }
         for missed in self.objects.take_missed() {
             self.miss(MissedGrant::Object(missed));
         }
@@ -262,7 +266,7 @@ impl StoreState {
         self.use_host();
         self.meter.call_or_unwind();
         let StoreState { p1, grants, invocation, clock, meter, .. } = self;
-        p1.get_or_insert_with(|| Box::new(builder(grants, clock, meter, invocation.as_ref()).build_p1()))
+        p1.get_or_insert_with(|| Box::new(builder(grants, clock, meter, invocation.as_ref(), true).build_p1()))
     }
 }
 
@@ -272,6 +276,7 @@ fn builder(
     clock: &OnceCell<InstanceClock>,
     meter: &Meter,
     invocation: Option<&CommandInvocation>,
+    is_preview1: bool,
 ) -> WasiCtxBuilder {
     let mut builder = grants.builder(meter);
     if grants.deterministic {
@@ -287,6 +292,7 @@ fn builder(
         };
         let [printer, _] = &grants.printers;
         match &piped.stdout {
+            Some(pipe) if is_preview1 => builder.stdout(pipe.counting(meter).of_preview1()),
             Some(pipe) => builder.stdout(pipe.counting(meter)),
             None => builder.stdout(printer.counting(meter).capturing(stdout)),
         };
@@ -300,7 +306,8 @@ impl WasiView for StoreState {
         self.use_host();
         self.meter.call_or_unwind();
         let StoreState { wasi, grants, invocation, clock, meter, .. } = self;
-        let context = || Box::new((builder(grants, clock, meter, invocation.as_ref()).build(), ResourceTable::new()));
+        let context =
+            || Box::new((builder(grants, clock, meter, invocation.as_ref(), false).build(), ResourceTable::new()));
         let wasi = wasi.get_or_insert_with(context);
         WasiCtxView { ctx: &mut wasi.0, table: &mut wasi.1 }
     }
@@ -421,6 +428,7 @@ impl OutputCapture {
             return String::new();
         };
         let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.end();
         match page.is_empty() {
             true => String::new(),
             false => String::from_utf8_lossy(&page.take()).into_owned(),

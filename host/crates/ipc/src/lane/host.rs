@@ -373,6 +373,11 @@ impl HostLane {
         InstanceCounts { made: made.load(Ordering::Relaxed), restored: restored.load(Ordering::Relaxed) }
     }
 
+    /// Returns the number of the shared object for whose answer the worker says that its item waits.
+    pub fn asks(&self) -> Option<u32> {
+        self.region.status().worker.0.asks.load(Ordering::Relaxed).checked_sub(1)
+    }
+
     /// Returns what the worker says it is doing.
     pub fn claim(&self) -> WorkerProgress {
         let worker = &self.region.status().worker.0;

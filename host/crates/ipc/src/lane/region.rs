@@ -61,6 +61,8 @@ pub struct WorkerStatus {
     pub printed: [AtomicU32; 2],
     /// Number of instances that were made, and of items that got a restored one. Only told to the user.
     pub instances: [AtomicU64; 2],
+    /// Number of the shared object for whose answer the item waits, plus one; 0 if it waits for none. Only told to the user.
+    pub asks: AtomicU32,
 }
 
 /// The page that both sides see. All of it is atomics, and all bit patterns are valid, so no write of the other side is

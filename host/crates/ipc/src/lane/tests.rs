@@ -14,7 +14,7 @@ use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
 use super::host::{COPIED, HostLane, LARGE, Received};
 use super::outcome::OutcomeBytes;
 use super::region::{LONG, NEVER, PRINTED, RING, Region, WIDE};
-use super::worker::WorkerLane;
+use super::worker::{NOTICE, WorkerLane};
 use crate::wake::{Bell, SleepReason};
 
 const MAX: u64 = 8 << 20;
@@ -416,14 +416,30 @@ fn a_worker_does_not_wait_for_ever_for_a_host_that_takes_nothing() {
     let (mut host, fd) = pair();
     host.follow_prints();
     let [_out, mut err] = WorkerLane::map(&fd).unwrap().printed();
-    err.append(&[b'a'; PRINTED]);
+    err.append(&[b'a'; PRINTED - NOTICE]);
     for _ in 0..10 {
         err.append(&[b'b'; 100]);
     }
-    assert_eq!(host.take_prints()[1], [b'a'; PRINTED]);
+    assert_eq!(host.take_prints()[1], [b'a'; PRINTED - NOTICE]);
     err.append(b"c");
     let told = "\n[1000 bytes were left out here, since nobody took them]\nc";
     assert_eq!(String::from_utf8_lossy(&host.take_prints()[1]), told);
+}
+
+#[test]
+fn what_was_left_out_is_told_at_the_end_of_an_item_that_prints_nothing_more() {
+    let (mut host, fd) = pair();
+    host.follow_prints();
+    let [_out, mut err] = WorkerLane::map(&fd).unwrap().printed();
+    err.append(&[b'a'; PRINTED - NOTICE]);
+    err.append(&[b'b'; 1000]);
+    err.end();
+    err.end();
+    let printed = host.take_prints()[1].split_off(PRINTED - NOTICE);
+    assert_eq!(String::from_utf8_lossy(&printed), "\n[1000 bytes were left out here, since nobody took them]\n");
+    err.append(b"c");
+    err.end();
+    assert_eq!(host.take_prints()[1], b"c");
 }
 
 #[test]

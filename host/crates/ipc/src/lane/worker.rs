@@ -309,6 +309,13 @@ impl WorkerLane {
         restored.store(counts.restored, Ordering::Relaxed);
     }
 
+    /// Returns where the host finds for which shared object the item waits, as in [`WorkerStatus::asks`].
+    ///
+    /// [`WorkerStatus::asks`]: super::region::WorkerStatus::asks
+    pub fn asks(&self) -> &'static AtomicU32 {
+        &self.region.status().worker.0.asks
+    }
+
     /// Returns the page that both sides see, for tests with a worker that lies.
     #[cfg(feature = "probes")]
     pub fn status(&self) -> &'static super::region::StatusPage {
@@ -387,6 +394,8 @@ pub struct PrintedPage {
 /// Time that a worker waits for a host that takes nothing of what items print. A host that does not come any more must not
 /// keep an item from going on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Number of bytes that are kept for telling what was left out. That takes at most 73.
+pub(super) const NOTICE: usize = 128;
 /// Pause between two looks whether the host has taken something.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -423,22 +432,34 @@ impl PrintedPage {
                 self.left_out += bytes.len() as u64;
                 return;
             }
-            if self.left_out > 0 {
-                let told = format!("\n[{} bytes were left out here, since nobody took them]\n", self.left_out);
-                if self.room() < told.len() {
-                    self.left_out += bytes.len() as u64;
-                    return;
-                }
-                self.left_out = 0;
-                self.write(told.as_bytes());
-                continue;
-            }
-            let count = self.write(bytes);
+            self.tell_left_out();
+            let count = self.write(bytes, self.room());
             bytes = bytes.get(count..).unwrap_or_default();
         }
     }
 
+    /// Ends the output of an item: tells what was left out of it, if anything was. Nothing more may come that would tell it.
+    pub fn end(&mut self) {
+        if self.is_followed() {
+            self.tell_left_out();
+        }
+    }
+
+    /// Tells what was left out, in the room that is kept for it. If even that was not taken, it is told later.
+    fn tell_left_out(&mut self) {
+        let told = format!("\n[{} bytes were left out here, since nobody took them]\n", self.left_out);
+        if self.left_out > 0 && self.all_room() >= told.len() {
+            self.left_out = 0;
+            self.write(told.as_bytes(), told.len());
+        }
+    }
+
+    /// Returns the room for what items print.
     fn room(&self) -> usize {
+        self.all_room().saturating_sub(NOTICE)
+    }
+
+    fn all_room(&self) -> usize {
         let kept = self.len.load(Ordering::Relaxed).wrapping_sub(self.shown.load(Ordering::Acquire));
         PRINTED.saturating_sub(kept as usize)
     }
@@ -456,10 +477,10 @@ impl PrintedPage {
         true
     }
 
-    /// Writes as many of the bytes as there is room for into the ring, and returns how many.
-    fn write(&mut self, bytes: &[u8]) -> usize {
+    /// Writes at most this many of the bytes into the ring, which has room for them, and returns how many.
+    fn write(&mut self, bytes: &[u8], most: usize) -> usize {
         let len = self.len.load(Ordering::Relaxed);
-        let count = bytes.len().min(self.room());
+        let count = bytes.len().min(most);
         let start = len as usize % PRINTED;
         let first = count.min(PRINTED - start);
         // SAFETY: both pieces lie within the PRINTED bytes that are mapped there, and `bytes` has this many. Only this value

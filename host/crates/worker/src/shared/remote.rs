@@ -8,6 +8,7 @@ mod locks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::objects::{Lost, Objects};
@@ -35,6 +36,8 @@ pub struct RemoteObjects {
     copies: BTreeMap<u16, Copies>,
     /// Number of the item.
     item: u64,
+    /// Where the host finds for which object the item waits.
+    asks: &'static AtomicU32,
 }
 
 /// Messages of a queue that can be taken without asking.
@@ -71,16 +74,25 @@ impl From<io::Error> for Lost {
 }
 
 impl RemoteObjects {
-    pub fn new(channel: ChannelClient) -> RemoteObjects {
-        RemoteObjects { channel, ahead: BTreeMap::new(), locks: LentLocks::default(), copies: BTreeMap::new(), item: 0 }
+    pub fn new(channel: ChannelClient, asks: &'static AtomicU32) -> RemoteObjects {
+        let (ahead, locks, copies) = (BTreeMap::new(), LentLocks::default(), BTreeMap::new());
+        RemoteObjects { channel, ahead, locks, copies, item: 0, asks }
     }
 
     fn send(&mut self, frame: &Frame<'_>, wake: bool) -> Result<(), Lost> {
         Ok(self.channel.send(&frame.parts(), wake)?)
     }
 
-    /// Waits for the answer to the request. Keeps messages that come ahead.
-    fn answer(&mut self) -> Result<Answer, Lost> {
+    /// Waits for the answer to the request, which is about this object.
+    fn answer(&mut self, object: u16) -> Result<Answer, Lost> {
+        self.asks.store(u32::from(object) + 1, Ordering::Relaxed);
+        let answer = self.next_answer();
+        self.asks.store(0, Ordering::Relaxed);
+        answer
+    }
+
+    /// Waits for the next answer. Keeps messages that come ahead.
+    fn next_answer(&mut self) -> Result<Answer, Lost> {
         loop {
             let frame = self.channel.recv()?;
             // A manager whose frames cannot be read is as good as gone.
@@ -120,7 +132,7 @@ impl RemoteObjects {
     /// Asks the manager, and waits for its answer.
     fn ask_manager(&mut self, request: &Request) -> Result<Answer, Lost> {
         self.send(&wire::ask(TICKET, request), true)?;
-        self.answer()
+        self.answer(request.object)
     }
 
     fn acquire(&mut self, request: &Request) -> Result<Answer, Lost> {
@@ -238,7 +250,7 @@ impl Objects for RemoteObjects {
             return Ok(Ok(Reply::Done));
         }
         self.send(&wire::ask_to_put(TICKET, object, message, timeout), true)?;
-        self.answer()
+        self.answer(object)
     }
 
     fn get(&mut self, object: u16, timeout: Option<Duration>) -> Result<Result<Vec<u8>, ObjectError>, Lost> {

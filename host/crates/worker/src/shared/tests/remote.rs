@@ -1,6 +1,7 @@
 //! The way over a channel, with a manager that the test plays.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +17,8 @@ use wasmpool_objects::wire::{self, ManagerFrame, ParticipantFrame};
 
 fn pair() -> (RemoteObjects, ChannelServer) {
     let (client, server) = channel::create().unwrap();
-    (RemoteObjects::new(ChannelClient::open(client).unwrap()), ChannelServer::open(server, 8 << 20).unwrap())
+    static ASKS: AtomicU32 = AtomicU32::new(0);
+    (RemoteObjects::new(ChannelClient::open(client).unwrap(), &ASKS), ChannelServer::open(server, 8 << 20).unwrap())
 }
 
 /// Returns the next frame of the participant.

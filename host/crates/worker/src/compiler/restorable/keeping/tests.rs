@@ -6,8 +6,9 @@ use super::*;
 
 /// Returns which of the exported functions of a module are found to keep all global variables.
 fn keeping(text: &str) -> Vec<String> {
+    // The text may begin with imports, which come before all else.
     let wasm = wat::parse_str(format!(
-        "(module (global $sp (mut i32) (i32.const 4096)) (global $g (mut i32) (i32.const 0)) {text})"
+        "(module {text} (global $sp (mut i32) (i32.const 4096)) (global $g (mut i32) (i32.const 0)))"
     ));
     let mut changes = GlobalChanges::default();
     for payload in Parser::new(0).parse_all(&wasm.expect("a text")) {
@@ -120,7 +121,7 @@ fn statements(choices: &mut std::vec::IntoIter<u8>, depth: u32, out: &mut String
             5 => *out += "(local.set $x (i32.const 4000))",
             6 => *out += "(call $changes)",
             7 => *out += "(call $fine)",
-            8 => *out += "(call $changes) unreachable",
+            8 => *out += "(call $changes) (unreachable)",
             9 => *out += &format!("(br {target})"),
             10 => *out += &format!("(br_if {target} {BIT})"),
             11 => *out += &format!("(br_table {target} 0 {BIT})"),
