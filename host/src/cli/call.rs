@@ -74,7 +74,7 @@ struct CallFailureReport {
 
 impl RunWatcher for CallFailureReport {
     fn failed(&mut self, _index: u64, failure: &Failure) {
-        tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), ForeignText::of(&failure.message));
+        tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {
                 tell!("    in {}", ForeignText::of(frame));

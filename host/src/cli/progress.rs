@@ -122,7 +122,11 @@ impl RunProgress {
             self.say("wasmpool: more items failed; --output-format records tells of each");
             return;
         }
-        self.say(&format!("wasmpool: {what} failed: {}: {}", failure.kind.name(), ForeignText::of(&failure.message)));
+        self.say(&format!(
+            "wasmpool: {what} failed: {}: {}",
+            failure.kind.name(),
+            ForeignText::of_failure(&failure.message)
+        ));
     }
 
     pub fn say(&self, message: &str) {

@@ -49,7 +49,7 @@ impl fmt::Display for ItemError {
             Some(name) => write!(f, "the process {} failed", QuotedName::of(name))?,
             None => write!(f, "item {} failed", self.index)?,
         }
-        write!(f, ": {}: {}", self.kind.name(), ForeignText::of(&self.message))
+        write!(f, ": {}: {}", self.kind.name(), ForeignText::of_failure(&self.message))
     }
 }
 

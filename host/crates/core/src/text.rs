@@ -6,12 +6,15 @@
 //! [`ShellWord`] within a command that is meant to be pasted. Every place that shows such text goes through one of them; the
 //! test `voice` keeps a list of all these places.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write};
 use std::os::unix::ffi::OsStrExt;
 
 /// Default number of characters shown on one line.
 const MOST: usize = 300;
+/// Numbers of characters shown of a failure's message, and of its end, where this program adds what it knows.
+const OF_FAILURE: (usize, usize) = (700, 400);
 /// Number of characters shown of a line of our own, which may hold several foreign parts.
 const WIDEST: usize = 2000;
 /// Number of lines shown of one message.
@@ -27,12 +30,20 @@ const MOST_MARKS: usize = 4;
 pub struct ForeignText<'a> {
     bytes: &'a [u8],
     most: usize,
+    /// Number of characters shown of its end, if it is too long.
+    end: usize,
 }
 
 impl<'a> ForeignText<'a> {
     /// Wraps a text, an `OsStr` or a path.
     pub fn of<T: AsRef<OsStr> + ?Sized>(text: &'a T) -> ForeignText<'a> {
-        ForeignText { bytes: text.as_ref().as_bytes(), most: MOST }
+        ForeignText { bytes: text.as_ref().as_bytes(), most: MOST, end: 0 }
+    }
+
+    /// Wraps the message of a failure. Of a long one, which is mostly the guest's, the end is shown too.
+    pub fn of_failure(message: &'a str) -> ForeignText<'a> {
+        let (most, end) = OF_FAILURE;
+        ForeignText { bytes: message.as_bytes(), most, end }
     }
 
     /// Sets the number of characters shown.
@@ -47,10 +58,36 @@ impl Display for ForeignText<'_> {
         if escape(self.bytes, &mut cut).is_ok() {
             return escape(self.bytes, f);
         }
-        let mut cut = TextLimit { left: self.most.saturating_sub(1), to: Some(f) };
+        let mut cut = TextLimit { left: self.most.saturating_sub(self.end + 1), to: Some(f) };
         // An error means that there is no more room.
         let _ = escape(self.bytes, &mut cut);
-        f.write_char('…')
+        f.write_char('…')?;
+        if self.end == 0 {
+            return Ok(());
+        }
+        let mut end = TextEnd { pieces: VecDeque::new(), count: 0, most: self.end };
+        escape(self.bytes, &mut end)?;
+        end.pieces.iter().try_for_each(|piece| f.write_str(piece))
+    }
+}
+
+/// Keeps the last pieces.
+struct TextEnd {
+    pieces: VecDeque<String>,
+    /// Their number of characters.
+    count: usize,
+    most: usize,
+}
+
+impl Write for TextEnd {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.count += piece.chars().count();
+        self.pieces.push_back(piece.to_owned());
+        while self.count > self.most {
+            let first = self.pieces.pop_front().unwrap_or_default();
+            self.count -= first.chars().count();
+        }
+        Ok(())
     }
 }
 
@@ -330,6 +367,15 @@ mod tests {
 
     fn shown(text: &str) -> String {
         ForeignText::of(text).to_string()
+    }
+
+    #[test]
+    fn of_a_long_failure_the_beginning_and_the_end_are_shown() {
+        let said = format!("{}; `jobs` refused it\n", "long ".repeat(2000));
+        let shown = ForeignText::of_failure(&said).to_string();
+        assert!(shown.starts_with("long long ") && shown.ends_with("; `jobs` refused it\\n"), "{shown}");
+        assert!(shown.contains('…') && shown.chars().count() == OF_FAILURE.0, "{shown}");
+        assert_eq!(ForeignText::of_failure("short\n").to_string(), "short\\n");
     }
 
     /// Returns true for characters that could control a terminal, reverse the text beside them, or be invisible.

@@ -11,7 +11,14 @@ const PRINTS: [&str; 8] =
     ["eprintln!(", "eprint!(", "println!(", "print!(", "tell!(", "tell_text(", ".say(", "write_all(out.as_bytes("];
 
 /// The types that show foreign text, as they stand in front of it.
-const TYPES: [&str; 5] = ["ForeignText::of(", "MessageLines(", "QuotedOutput(", "ShellWord::of(", "QuotedName::of("];
+const TYPES: [&str; 6] = [
+    "ForeignText::of(",
+    "ForeignText::of_failure(",
+    "MessageLines(",
+    "QuotedOutput(",
+    "ShellWord::of(",
+    "QuotedName::of(",
+];
 
 /// Our own texts: numbers, words of a fixed choice, and what was made of these and the types above.
 const OURS: &[&str] = &[
