@@ -229,7 +229,9 @@ pub enum ExportError {
     #[error("the task exports no function")]
     NoFunction,
     /// The task exports no function that a user would call, and is a command.
-    #[error("the task exports no function to call; it is a WASI command, which wasmpool exec runs")]
+    #[error(
+        "the task exports no function to call; it is a WASI command, which wasmpool exec runs, and `command = []` in a run file"
+    )]
     OnlyCommand,
     /// No function was named, and there are several.
     #[error("the task exports several functions; name one with {}:\n{others}", Setting::Function)]

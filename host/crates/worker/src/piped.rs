@@ -35,7 +35,12 @@ impl PipedStreams {
         let stdout = open(pipes.stdout, PipeEnd::Second)?;
         Ok(PipedStreams {
             stdin: stdin.map(|end| PipedInput { end, meter: Meter::default(), rest: Arc::default() }),
-            stdout: stdout.map(|end| PipedOutput { end, meter: Meter::default(), unread: Arc::default() }),
+            stdout: stdout.map(|end| PipedOutput {
+                end,
+                meter: Meter::default(),
+                unread: Arc::default(),
+                is_preview1: false,
+            }),
         })
     }
 }
@@ -57,6 +62,9 @@ pub struct PipedOutput {
     meter: Meter,
     /// True once something was refused because nobody reads it any more.
     unread: Arc<AtomicBool>,
+    /// True if it is that of a module of preview 1, which is told of a closed stream as of any broken device, unless it is told
+    /// by number.
+    is_preview1: bool,
 }
 
 impl PipedInput {
@@ -83,6 +91,11 @@ impl PipedOutput {
     /// Returns the same stream, which counts.
     pub fn counting(&self, meter: &Meter) -> PipedOutput {
         PipedOutput { meter: meter.clone(), ..self.clone() }
+    }
+
+    /// Returns the same stream, for a module of preview 1.
+    pub fn of_preview1(self) -> PipedOutput {
+        PipedOutput { is_preview1: true, ..self }
     }
 
     /// Returns what becomes true once something was refused because nobody reads it any more.
@@ -171,7 +184,12 @@ impl StdoutStream for PipedOutput {
 
 impl OutputStream for PipedOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        bytes.chunks(PIECE).try_for_each(|piece| self.send(piece)).map_err(stream_error)
+        bytes.chunks(PIECE).try_for_each(|piece| self.send(piece)).map_err(|fault| match fault {
+            StreamFault::ClosedByPeer if self.is_preview1 => {
+                StreamError::LastOperationFailed(io::Error::from_raw_os_error(libc::EPIPE).into())
+            }
+            fault => stream_error(fault),
+        })
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -1081,10 +1081,14 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
         None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
             (FailureKind::Fuel, format!("it has more values than its {} pays for", Setting::Fuel))
         }
-        None if text.contains("fuel allocated for hostcalls") => (
-            FailureKind::OutputTooLarge,
-            format!("the values of the result are larger than {} allows", Setting::MaxOutput),
-        ),
+        None if text.contains("fuel allocated for hostcalls") => {
+            // What fails in a call of the host has a stack of the guest.
+            let what = match error.is::<WasmBacktrace>() {
+                true => "what it passed to a function of the host at once is",
+                false => "the values of the result are",
+            };
+            (FailureKind::OutputTooLarge, format!("{what} larger than {} allows", Setting::MaxOutput))
+        }
         trap => {
             let trap = match trap {
                 Some(trap) => trap.to_string(),

@@ -137,8 +137,8 @@ impl<'de> DeserializeSeed<'de> for Member<'_> {
     }
 }
 
-/// A float of 32 bits, rounded once, from what is written: rounded to 64 bits before, it could come out as another. `null` if
-/// it is no such number.
+/// A float of 32 bits, rounded once, from what is written: rounded to 64 bits before, it could come out as another. What is no
+/// such number stays as it is written, for the error that says so; `null` if it is long.
 struct Single(Value);
 
 impl<'de> Deserialize<'de> for Single {
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Single {
         let text = written.get();
         Ok(Single(match text.parse::<f32>() {
             Ok(number) if number.is_finite() => f64::from(number).into(),
-            Err(_) if text.len() <= LONGEST_TEXT => serde_json::from_str(text).unwrap_or_default(),
+            _ if text.len() <= LONGEST_TEXT => serde_json::from_str(text).unwrap_or_default(),
             _ => Value::Null,
         }))
     }

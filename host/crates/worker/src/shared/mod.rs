@@ -313,9 +313,11 @@ impl InstanceObjects {
 fn refused(name: &str, error: ObjectError) -> Refusal {
     match error {
         ObjectError::Denied(right) => Error::Denied(match &*right {
-            "first" | "second" => format!("{} was granted without its {right} end (`:{right}`)", QuotedName::of(name)),
+            "first" | "second" => {
+                format!("{} was granted without its {right} end (`:{right}`), {WAY_OUT}", QuotedName::of(name))
+            }
             "write" => without_writing(name),
-            _ => format!("{} was granted without the right to {right} (`:{right}`)", QuotedName::of(name)),
+            _ => format!("{} was granted without the right to {right} (`:{right}`), {WAY_OUT}", QuotedName::of(name)),
         })
         .into(),
         ObjectError::Quota(why) => Error::Quota(format!("{}: {why}", QuotedName::of(name))).into(),
@@ -325,8 +327,11 @@ fn refused(name: &str, error: ObjectError) -> Refusal {
 
 /// Returns what a guest is told that writes to an object of which it was granted the reading.
 fn without_writing(name: &str) -> String {
-    format!("{} was granted without the right to write (`:ro`)", QuotedName::of(name))
+    format!("{} was granted without the right to write (`:rw`), {WAY_OUT}", QuotedName::of(name))
 }
+
+/// What gives a task a right that it lacks.
+const WAY_OUT: &str = "which it has where neither right is named";
 
 /// Returns the error of an answer that has another form than the operation's.
 #[cold]

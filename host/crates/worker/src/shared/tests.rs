@@ -116,7 +116,10 @@ fn a_value_that_is_granted_for_reading_cannot_be_written() {
     world.worker("writer").answers("add total s64:3", "3");
     let mut reader = world.worker_with("reader", READ);
     reader.answers("load total", "3");
-    reader.answers("??add total s64:1", "denied=`total` was granted without the right to write (`:ro`)");
+    reader.answers(
+        "??add total s64:1",
+        "denied=`total` was granted without the right to write (`:rw`), which it has where neither right is named",
+    );
     reader
         .answers("?cell-add 0 0 1 ; ?cell-store 0 0 1 ; ?cell-swap 0 0 3 1 ; cell-load 0 0", "denied denied denied 3");
     reader.answers("?store total s64:1 ; ?swap total s64:3 s64:1 ; ?array-write hist 0 1", "denied denied denied");
@@ -255,15 +258,19 @@ fn wasi_keyvalue_and_config_work_over_what_was_granted() {
 fn what_is_not_granted_or_of_another_kind_is_named_with_the_option() {
     let world = World::of(&[("jobs", queue())]);
     let mut worker = world.worker("w");
-    worker.answers("??get other 0", "not-granted=no queue `other` is granted; grant it with `share` other=queue");
-    worker.answers("??load other", "not-granted=no value `other` is granted; grant it with `share` other=value:TYPE");
+    let way_out = "grant it with `share`, which takes an object that a `Manager` created as \"other\"";
+    worker.answers("??get other 0", &format!("not-granted=no queue `other` is granted; {way_out}"));
+    worker.answers("??load other", &format!("not-granted=no value `other` is granted; {way_out}"));
     worker.answers("??lock jobs 0", "wrong-kind=`jobs` is a queue, not a lock");
-    assert_eq!(
-        worker.missed(),
-        ["the queue `other` (`share` other=queue)", "the value `other` (`share` other=value:TYPE)"]
-    );
+    let missed = |what: &str| {
+        format!("the {what} `other` (`share`, which takes an object that a `Manager` created as \"other\")")
+    };
+    assert_eq!(worker.missed(), [missed("queue"), missed("value")]);
     let mut writer = world.worker_with("writer", WRITE);
-    writer.answers("put jobs a - ; ??get jobs 0", "ok denied=`jobs` was granted without the right to get (`:get`)");
+    writer.answers(
+        "put jobs a - ; ??get jobs 0",
+        "ok denied=`jobs` was granted without the right to get (`:get`), which it has where neither right is named",
+    );
 }
 
 #[test]
@@ -272,7 +279,7 @@ fn a_message_beyond_the_quota_is_refused_before_it_is_copied() {
     let mut worker = world.worker("w");
     worker.answers(
         "put-long jobs 1000 ; get jobs - ; ??put-long jobs 1001",
-        &format!("ok {} quota=`jobs`: it may hold 1000 bytes (`:bytes=1000`)", "l".repeat(1000)),
+        &format!("ok {} quota=`jobs`: it may hold 1000 bytes (`:bytes=1000`), and this has 1001", "l".repeat(1000)),
     );
 }
 
