@@ -274,6 +274,14 @@ fn tell_what_is_within(items: &ManyItems, share_out: &Sourced<Option<PathBuf>>, 
     }
 }
 
+/// Prints the same note for the file of `--share-out` alone.
+pub fn tell_where_contents_go(share_out: &Sourced<Option<PathBuf>>, granted: &[Sourced<DirectoryGrant>]) {
+    let written = ("--share-out", share_out);
+    if let Some(path) = written_path(written) {
+        WritableGrants::of(granted).note_if_inside(&option_with_path(written), path);
+    }
+}
+
 /// Returns the path, unless it is a standard stream: `-` is one for results and failed items.
 fn written_path<'a>((option, path): WrittenPath<'a>) -> Option<&'a Path> {
     match option {

@@ -398,8 +398,8 @@ impl GrantWords {
     pub fn to_entry(&self) -> String {
         let GrantWords { key, value, behind } = self;
         match *key {
-            // The object itself is defined in [share], with kind and sizes.
-            "share" => format!("`share` of the process with {}", QuotedName::of(value)),
+            // The object itself is defined in [share], with kind and sizes: a process has its name, and rights.
+            "share" => format!("`share` of the process with {}", QuotedName::of(&share::in_a_process(value))),
             key => format!("`{key}` of [grants] with {}", QuotedName::of(&format!("{value}{behind}"))),
         }
     }

@@ -290,6 +290,17 @@ pub fn word_of(form: &ObjectForm, rights: ObjectRights) -> &'static str {
     }
 }
 
+/// Returns a shared object that is given as `--share` takes it as a process of a run file has it: its name, and its right.
+pub fn in_a_process(text: &str) -> String {
+    match shared_object(text) {
+        Ok(SharedObject { spec, rights }) => match word_of(&spec.form, rights) {
+            "" => spec.name,
+            word => format!("{}:{word}", spec.name),
+        },
+        Err(_) => text.to_owned(),
+    }
+}
+
 /// Returns the words for the two rights that an object of this form has; empty if it has none.
 pub fn words(form: &ObjectForm) -> (&'static str, &'static str) {
     match form {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::signals::LastWord;
 use super::spec::RunSpec;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::share::{ObjectRights, ObjectSpec, SharedGrants};
@@ -73,6 +74,20 @@ impl Sharing {
         Ok(Sharing { objects, contents, told, sandbox })
     }
 
+    /// Checks what [`Sharing::of_objects`] reads and makes, and leaves no file. A pipe or a device is not opened: opening it waits
+    /// for another program.
+    pub fn check<'a>(
+        objects: impl Iterator<Item = &'a ObjectSpec>,
+        share_in: Option<&Path>,
+        share_out: Option<&Path>,
+    ) -> Result<(), Error> {
+        let is_stream = |path: &&Path| fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let objects = objects.map(|spec| (spec.clone(), ObjectRights::ALL)).collect();
+        let (share_in, share_out) =
+            (share_in.filter(|path| !is_stream(path)), share_out.filter(|path| !is_stream(path)));
+        Sharing::of_objects(objects, share_in, share_out, SandboxMode::default()).map(drop)
+    }
+
     /// Starts what the objects need, for this many workers. Returns `None` if there are none.
     pub fn start(self, workers: usize) -> Result<Option<RunObjects>, Error> {
         if self.objects.is_empty() {
@@ -83,7 +98,8 @@ impl Sharing {
         let objects = SharedObjects::start(&ChildProgram::Own, specs, self.contents, settings)?;
         let granted = self.objects.iter().filter_map(|(spec, rights)| objects.grant(&spec.name, *rights));
         let grants = SharedGrants { name: None, names_items: true, objects: granted.collect() };
-        Ok(Some(RunObjects { objects: Arc::new(objects), grants, told: self.told }))
+        let told = self.told.map(|told| (LastWord::keep(told.unwritten_word()), told));
+        Ok(Some(RunObjects { objects: Arc::new(objects), grants, told }))
     }
 }
 
@@ -92,16 +108,19 @@ pub struct RunObjects {
     pub objects: Arc<SharedObjects>,
     /// What each worker is granted of them.
     pub grants: SharedGrants,
-    told: Option<ContentsFile>,
+    /// The file of `--share-out`, and what is said where the program ends before it is written.
+    told: Option<(LastWord, ContentsFile)>,
 }
 
 impl RunObjects {
     /// Writes what the objects hold, once all workers have ended.
     pub fn tell(self) -> Result<(), Error> {
-        let Some(told) = self.told else {
+        let Some((word, told)) = self.told else {
             return Ok(());
         };
-        told.write(&self.objects)
+        let written = told.write(&self.objects);
+        drop(word);
+        written
     }
 }
 
@@ -138,6 +157,18 @@ impl ContentsFile {
             }
         };
         Ok(ContentsFile { path: path.to_owned(), file })
+    }
+
+    /// Returns what is said of the file where the program ends before it is written.
+    fn unwritten_word(&self) -> String {
+        let path = ForeignText::of(&self.path);
+        match &self.file {
+            Written::Stream(_) => format!("what the shared objects hold was not written to {path}, or not all of it"),
+            Written::Aside(..) if self.path.exists() => {
+                format!("what the shared objects hold was not written to {path}, which is as it was before the run")
+            }
+            Written::Aside(..) => format!("what the shared objects hold was not written to {path}"),
+        }
     }
 
     fn write(self, objects: &SharedObjects) -> Result<(), Error> {

@@ -2,18 +2,20 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
 
+use wasmpool_core::text::MessageLines;
 use wasmpool_run::cgroup;
 use wasmpool_run::clock;
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::{patiently, ring, start_thread};
 use wasmpool_run::spawn::signal_children;
+use wasmpool_run::tell;
 
 /// Time that the end of a run may take after it was requested twice: the writing thread may be stuck on a reader that
 /// is gone.
@@ -139,7 +141,33 @@ fn heard() -> SigSet {
 /// Ends the program at once. Its children would end with it, but their cgroup would stay.
 fn exit(signal: Signal) -> ! {
     cgroup::remove_now(|| signal_children(Signal::SIGKILL));
+    if let Some(word) = LastWord::kept().take() {
+        tell!("wasmpool: {}", MessageLines(&word));
+    }
     std::process::exit(128 + signal as i32)
+}
+
+/// What is said if a signal ends the program at once while this is kept: what it then leaves undone.
+#[derive(Debug)]
+pub struct LastWord(());
+
+impl LastWord {
+    /// Keeps a line. There is one at a time.
+    pub fn keep(line: String) -> LastWord {
+        *LastWord::kept() = Some(line);
+        LastWord(())
+    }
+
+    fn kept() -> MutexGuard<'static, Option<String>> {
+        static KEPT: Mutex<Option<String>> = Mutex::new(None);
+        KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        *LastWord::kept() = None;
+    }
 }
 
 fn is_ignored(signal: Signal) -> bool {

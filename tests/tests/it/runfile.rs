@@ -316,7 +316,7 @@ fn a_setting_is_named_by_its_key_in_the_file() {
         .with("plugin.toml", plugin);
     let output = folder.run(&[]).run().exits(0);
     for named in
-        ["`memory` of [limits] gives", "`env` of [grants] with `LANG=VALUE`", "`share` of the process with `jobs="]
+        ["`memory` of [limits] gives", "`env` of [grants] with `LANG=VALUE`", "`share` of the process with `jobs:put`"]
     {
         assert!(output.stderr.contains(named) && !output.stderr.contains("--"), "{named}: {}", output.stderr);
     }
@@ -490,7 +490,8 @@ fn a_wrong_file_starts_nothing_and_says_what_is_wrong() {
         ("share = ['q:put', 'q:get']", &["`q`", "name it once"]),
         ("share = ['p']\ncount = 2", &["`p`", ":second"]),
         ("share = ['p']\nrestart = 'always'", &["`p`", "queue"]),
-        ("after = ['b']", &["there is no process `b` to start after", "NAME:ended"]),
+        ("after = ['b']", &["there is no process `b` to start after", "NAME, NAME:started or NAME:ended"]),
+        ("share = ['q=queue:4']", &["there is no shared object `q=queue`", "`share = [\"q\"]`", "`q = \"queue\"`"]),
         ("[process.maker]\ntask = 'a.wat'\nafter = ['makr:ended']", &["no process `makr` to", "did you mean `maker`?"]),
         ("[process.b]\ntask = 'a.wat'\nafter = ['a:done']", &["after `a`, once", "`a:ended`", "not after `a:done`"]),
         (
@@ -679,5 +680,127 @@ fn as_many_processes_run_as_descriptors_allow_and_more_are_refused_before_one_st
         let output = folder.run(more).descriptors(64).run().exits(2);
         assert_eq!(output.text(), "");
         assert!(output.stderr.contains("16 processes") && output.stderr.contains("ulimit -Hn"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_module_of_preview_1_is_told_by_number_that_its_reader_has_ended() {
+    let ends = command(
+        "(local $error i32)
+         (loop $more
+           (local.set $error (call $put (i32.const 1) (i32.const 1024) (i32.const 65536)))
+           (br_if $more (i32.eqz (local.get $error))))
+         (call $exit (local.get $error))",
+    );
+    let folder = Folder::of(
+        "[process.from]\ntask = 'from.wat'\ncommand = []\nok-codes = [64] # EPIPE\n\
+         [process.to]\ntask = 'to.wat'\ncommand = []\nstdin = 'from'\n",
+    )
+    .with("from.wat", ends)
+    .with("to.wat", command("(drop (call $take))"));
+    // With any other code it would be `terminated`.
+    let output = folder.run(&[]).run().exits(0);
+    assert_eq!(record(&output, "from", 0)["status"], "ok", "{}", output.text());
+}
+
+#[test]
+fn whoever_waits_for_room_in_a_queue_that_nobody_reads_any_more_is_told_of_and_says_what_it_waited_for() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue:1'\n\
+         [process.maker]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"put jobs a - ; put jobs b - ; put jobs c -\"']\n\
+         share = ['jobs:put']\nlimits = { timeout = '2s' }\n\
+         [process.reader]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"get jobs -\"']\nshare = ['jobs:get']\n",
+    );
+    let output = folder.run(&[]).run().exits(1);
+    let told = "all that get from `jobs` have ended: once it is full, `maker` will wait in vain";
+    assert_eq!(output.stderr.matches(told).count(), 1, "{}", output.stderr);
+    let maker = record(&output, "maker", 0);
+    assert_eq!(maker["kind"], "timeout");
+    assert!(maker["message"].as_str().unwrap().ends_with("; it waited for the shared object `jobs`"), "{maker}");
+    let quiet = folder.run(&["-q"]).run().exits(1);
+    assert!(!quiet.stderr.contains("in vain"), "{}", quiet.stderr);
+}
+
+#[test]
+fn a_queue_that_nobody_writes_to_or_that_is_read_to_the_end_is_not_told_of() {
+    let folder = Folder::of(
+        "[share]\njobs = 'queue:1'\n\
+         [process.maker]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"put jobs a - ; put jobs b -\"']\nshare = ['jobs:put']\n\
+         [process.reader]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"get jobs - ; get jobs -\"']\n\
+         after = ['maker']\nshare = ['jobs:get']\n\
+         [process.other]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"name\"']\n",
+    );
+    let output = folder.run(&[]).run().exits(0);
+    assert!(!output.stderr.contains("in vain"), "{}", output.stderr);
+}
+
+#[test]
+fn check_finds_what_is_wrong_with_the_files_of_shared_objects_and_leaves_them_alone() {
+    let file = "[share]\ntotal = 'value:f32'\n\
+                [process.a]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"name\"']\nshare = ['total']\n";
+    let folder =
+        Folder::of(file).with("in.json", "{\"total\": 1e39}").with("good.json", "{\"total\": 1}").with("old", "OLD");
+    let path = |name: &str| folder.file(name).to_str().unwrap().to_owned();
+    for (args, said) in [
+        (["--share-in", &path("in.json")], "cannot be filled with 1e+39: its type is f32"),
+        (["--share-in", &path("none.json")], "none.json"),
+        (["--share-out", &path("no/where")], "no/where"),
+        (["--share-out", &path("run.toml")], "the file of the run"),
+    ] {
+        let checked = folder.run(&["--check"]).args(args).run().exits(2);
+        assert!(checked.stderr.contains(said), "{said}: {}", checked.stderr);
+        let ran = folder.run(&[]).args(args).run().exits(2);
+        assert_eq!(checked.stderr, ran.stderr);
+    }
+    folder.run(&["--check", "--share-in", &path("good.json"), "--share-out", &path("old")]).run().exits(0);
+    assert_eq!(std::fs::read(folder.file("old")).unwrap(), b"OLD");
+    // Opening a pipe would wait for whoever reads it.
+    let pipe = folder.file("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    folder.run(&["--check", "--share-out", pipe.to_str().unwrap()]).run().exits(0);
+}
+
+#[test]
+fn a_file_of_shared_objects_where_a_task_may_write_is_told_of() {
+    let folder = Folder::of(
+        "[share]\ntotal = 'value:s64'\n\
+         [process.a]\ntask = 'SHARED'\nfunction = 'act'\nargs = ['\"name\"']\nshare = ['total']\n\
+         grants = { dir = ['open::/open:rw'] }\n",
+    );
+    std::fs::create_dir(folder.file("open")).unwrap();
+    let inside = folder.file("open/out.json").to_str().unwrap().to_owned();
+    let output = folder.run(&["--share-out", &inside]).run().exits(0);
+    assert!(output.stderr.contains("out.json lies in the directory of"), "{}", output.stderr);
+    let output = folder.run(&["--share-out", folder.file("out.json").to_str().unwrap()]).run().exits(0);
+    assert!(!output.stderr.contains("lies in"), "{}", output.stderr);
+}
+
+#[test]
+fn a_task_in_place_of_a_run_file_is_named_as_one() {
+    let folder = Folder::of("").with("task.wasm", b"\0asm\x0d\0\x01\0");
+    let output = wasmpool().arg("run").arg(folder.file("task.wasm")).run().exits(2);
+    assert!(output.stderr.contains("is a task") && output.stderr.contains("wasmpool map"), "{}", output.stderr);
+}
+
+#[test]
+fn a_command_without_its_key_is_told_which_one() {
+    let folder = Folder::of("[process.a]\ntask = 'a.wat'\n").with("a.wat", command("(drop (call $take))"));
+    let output = folder.run(&[]).run().exits(2);
+    assert!(output.stderr.contains("`command = []`"), "{}", output.stderr);
+}
+
+#[test]
+fn what_a_plugin_lacks_of_an_object_is_told_in_the_words_of_a_run_file() {
+    let folder = Folder::of(
+        "[share]\nall = 'list'\njobs = 'queue'\n\
+         [process.a]\ntask = 'plugin'\nfunction = 'act'\nargs = ['\"name\"']\nshare = ['all:ro']\n",
+    );
+    std::fs::create_dir(folder.file("plugin")).unwrap();
+    let manifest = "wasm = 'p.wasm'\n[grants]\nshare = ['all=list', 'jobs=queue:put']\n";
+    std::fs::write(folder.file("plugin/plugin.toml"), manifest).unwrap();
+    std::fs::copy(built("shared").path(), folder.file("plugin/p.wasm")).unwrap();
+    let output = folder.run(&[]).run().exits(0);
+    for said in ["`share` of the process with `all` grants it", "`share` of the process with `jobs:put` grants it"] {
+        assert!(output.stderr.contains(said), "{said}: {}", output.stderr);
     }
 }

@@ -47,7 +47,7 @@ pub enum PlanError {
     OfCommand { name: String, key: &'static str },
     #[error(
         "process {}: there is no process {} to start after{}",
-        QuotedName::of(.name), QuotedName::of(.other), or(.similar, "; it has to be NAME or NAME:ended")
+        QuotedName::of(.name), QuotedName::of(.other), or(.similar, "; it has to be NAME, NAME:started or NAME:ended")
     )]
     After { name: String, other: String, similar: Option<String> },
     #[error(
@@ -71,8 +71,8 @@ pub enum PlanError {
     )]
     AfterEndless { name: String, other: String },
     #[error(
-        "these processes wait for each other: {}; one that reads another's standard output ends after it, and has to run while \
-         it writes: change `after` or `stdin`",
+        "these processes wait for each other: {}; one that reads what another writes, from its standard output or from a pipe, \
+         ends after it, and has to run while it writes: change `after`, `stdin` or `share`",
         .names.iter().map(|name| QuotedName::of(name).to_string()).collect::<Vec<_>>().join(", ")
     )]
     NeverEnd { names: Vec<String> },
@@ -93,10 +93,7 @@ pub enum PlanError {
          (ulimit -Hn), or run fewer of them"
     )]
     Descriptors { count: u32, needed: u64, left: u64 },
-    #[error(
-        "process {}: there is no shared object {}{}",
-        QuotedName::of(.name), QuotedName::of(.object), or(.similar, ": name it in [share]")
-    )]
+    #[error("process {}: there is no shared object {}{}", QuotedName::of(.name), QuotedName::of(.object), defined(.object, .similar))]
     Share { name: String, object: String, similar: Option<String> },
     #[error(
         "process {}: the shared object {} stands there twice: name it once, with one right, or without any to have all",
@@ -163,6 +160,17 @@ fn rights_said((first, second): (&str, &str)) -> String {
     match first {
         "" => "it has none, so leave it out".to_owned(),
         _ => format!("there are {first} and {second}, of which it names one, or none to have both"),
+    }
+}
+
+/// Returns where an object that a process names has to be defined. It may be named as an option has it, with its kind.
+fn defined(object: &str, similar: &Option<String>) -> String {
+    match object.split_once('=') {
+        Some((name, kind)) => format!(
+            ": a process has the name alone, as in `share = [{name:?}]`, and [share] the kind, as in {}",
+            QuotedName::of(&format!("{name} = {kind:?}"))
+        ),
+        None => or(similar, ": name it in [share]"),
     }
 }
 

@@ -15,7 +15,8 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use super::apart::{self, ReadFiles};
@@ -38,6 +39,12 @@ use wasmpool_run::tell;
 
 /// Runs the processes of a file, or says what would run.
 pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
+    if is_wasm(&args.file) {
+        let file = ForeignText::of(&args.file);
+        return Err(Stop::from(format!(
+            "{file} is a task, and wasmpool run takes a file that names processes; wasmpool map and wasmpool call take a task"
+        )));
+    }
     let file: RunFile = read::file(&args.file)?;
     let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&args.file)));
     let mut plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
@@ -51,21 +58,31 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
         shares.find(|share| share.spec.name == object).map(|share| share.rights)
     };
     plan.narrow(granted).and_then(|()| check_descriptors(&plan)).map_err(|why| of_file(&why))?;
+    let share_out = from.of("share_out", args.share_out.clone());
+    check_files(args, &specs, &share_out)?;
     if args.check {
         if let Some(interrupted) = running::check(&plan, &specs, args)? {
             return Ok(interrupted);
         }
         return print(&check::describe(&plan, &specs)).map_err(|e| Stop::from(Error::output(e)));
     }
-    let share_out = from.of("share_out", args.share_out.clone());
-    check_files(args, &specs, &share_out)?;
     if !args.verbosity.quiet {
+        let directories: Vec<_> = specs.iter().flat_map(|spec| spec.grants.directories.iter().cloned()).collect();
+        apart::tell_where_contents_go(&share_out, &directories);
         for (process, spec) in plan.processes.iter().zip(&specs) {
             let name = &process.name;
             spec.notes.iter().for_each(|note| tell!("wasmpool: process {name}: {}", MessageLines(note)));
         }
     }
     running::run(&plan, &specs, args)
+}
+
+/// Returns true if a file begins as a task does. Of a pipe nothing is read, since that would be missing later.
+fn is_wasm(file: &Path) -> bool {
+    let mut magic = [0; 4];
+    fs::metadata(file).is_ok_and(|found| found.is_file())
+        && File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
+        && magic == *b"\0asm"
 }
 
 /// Number of descriptors of this program that a process takes: its handle, its sockets, its memory, and what wakes its thread.

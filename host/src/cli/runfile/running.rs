@@ -19,8 +19,8 @@ use crate::cli::sharing::{RunObjects, Sharing};
 use crate::cli::signals::{STOPPING, Signals, watch_signals};
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{CommandCall, CommandPipes, SandboxMode, TaskCall};
-use wasmpool_core::share::{ObjectForm, SharedGrants};
-use wasmpool_core::text::{ForeignText, QuotedName};
+use wasmpool_core::share::{ObjectForm, ObjectRights, SharedGrants};
+use wasmpool_core::text::{ForeignText, QuotedName, few};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -42,10 +42,12 @@ pub enum News {
     Signal(i32),
 }
 
-/// Checks that each task can be loaded, and that each call fits its function. Nothing of a task runs. Returns `None` if
-/// nothing is wrong, and how the program ends if that was interrupted.
+/// Checks that the objects can be filled and told, that each task can be loaded, and that each call fits its function. Nothing
+/// of a task runs. Returns `None` if nothing is wrong, and how the program ends if that was interrupted.
 pub fn check(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Option<Exit>, Stop> {
     let signals = watch_signals(|_| {})?;
+    let objects = plan.objects.iter().map(|object| &object.spec);
+    signals.leaving_at_once(|| Sharing::check(objects, args.share_in.as_deref(), args.share_out.as_deref()))?;
     let ready = ready(plan, specs, args.verbosity, args.sandbox.mode, &ArtifactCache::of_user(), &signals)?;
     Ok(if ready.is_none() { Some(Exit::Signal(signals.last())) } else { None })
 }
@@ -98,6 +100,7 @@ pub fn run(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Exi
         failures: 0,
         stopped: None,
         closed_ends: Vec::new(),
+        unread: Vec::new(),
     };
     run.conduct();
     let ProcessRun { stopped, failures, .. } = run;
@@ -163,7 +166,7 @@ fn ready(
             let name = &process.name;
             return Err(Stop::from(format!(
                 "process {name}: its arguments do not fit: {}",
-                ForeignText::of(&failure.message)
+                ForeignText::of_failure(&failure.message)
             )));
         }
         all.push(ready);
@@ -207,8 +210,9 @@ struct Instance {
     number: u32,
     /// What it is called.
     label: String,
-    /// Its supervisor, while it runs.
+    /// Its supervisor, while it runs, and when it was last started, since the beginning of the run.
     supervisor: Option<EventSender>,
+    started: Duration,
     /// Its last attempt.
     last: Option<Attempt>,
 }
@@ -216,7 +220,7 @@ struct Instance {
 impl Instance {
     fn of(plan: &Plan, process: usize, number: u32) -> Instance {
         let label = plan.processes.get(process).map_or_else(String::new, |entry| entry.label(number));
-        Instance { process, number, label, supervisor: None, last: None }
+        Instance { process, number, label, supervisor: None, started: Duration::ZERO, last: None }
     }
 }
 
@@ -244,6 +248,8 @@ struct ProcessRun<'a> {
     stopped: Option<Stopped>,
     /// Ends of pipes that the host has closed, by their objects.
     closed_ends: Vec<(usize, PipeEnd)>,
+    /// Queues of which was told that nobody is left that gets from them.
+    unread: Vec<usize>,
 }
 
 impl<'a> ProcessRun<'a> {
@@ -310,6 +316,7 @@ impl<'a> ProcessRun<'a> {
             Err(e) => return self.ended(place, Err(Error::from(e))),
         };
         instance.supervisor = Some(mailbox.sender());
+        instance.started = self.begin.elapsed();
         let (number, news, context) = (instance.number, self.news.clone(), self.context);
         let (signals, verbosity) = (self.signals, self.verbosity);
         let run = move || {
@@ -353,18 +360,18 @@ impl<'a> ProcessRun<'a> {
             return;
         };
         instance.supervisor = None;
+        let elapsed = now.saturating_sub(instance.started);
         let attempt = match result {
             Ok(attempt) => attempt,
             // The objects belong to all processes, so no process is to blame for their loss.
             Err(error @ Error::Shared(_)) => {
-                instance.last = Some(Attempt { elapsed: Duration::ZERO, end: AttemptOutcome::Terminated });
+                instance.last = Some(Attempt { elapsed, end: AttemptOutcome::Terminated });
                 self.stop_for(Stopped::Error(Stop::of_run(&error, &Default::default())));
                 self.order.ended(place, AttemptEnd::Terminated, now);
                 return self.settle(place);
             }
             Err(error) => {
                 let stop = of_error(&instance.label, &error);
-                let elapsed = Duration::ZERO;
                 instance.last =
                     Some(Attempt { elapsed, end: AttemptOutcome::Failure(cancelled(stop.message.clone())) });
                 self.stop_for(Stopped::Error(stop));
@@ -401,6 +408,7 @@ impl<'a> ProcessRun<'a> {
         };
         self.tell(place, &attempt);
         self.close_ends();
+        self.tell_unread();
     }
 
     fn cancel(&mut self, place: usize, never: Never) {
@@ -420,6 +428,7 @@ impl<'a> ProcessRun<'a> {
         }
         self.tell(place, &Attempt { elapsed: Duration::ZERO, end });
         self.close_ends();
+        self.tell_unread();
     }
 
     /// Writes the record of a process.
@@ -457,9 +466,13 @@ impl<'a> ProcessRun<'a> {
                 continue;
             }
             for end in [PipeEnd::First, PipeEnd::Second] {
+                let holds: fn(ObjectRights) -> bool = match end {
+                    PipeEnd::First => |rights| rights.first,
+                    PipeEnd::Second => |rights| rights.second,
+                };
                 if let Ok(pipe) = u16::try_from(place)
                     && !self.closed_ends.contains(&(place, end))
-                    && self.is_left(place, end)
+                    && self.is_left(place, holds)
                 {
                     self.closed_ends.push((place, end));
                     // If the process that keeps the objects is lost, each supervisor says so.
@@ -469,20 +482,46 @@ impl<'a> ProcessRun<'a> {
         }
     }
 
-    /// Returns true if somebody was given this end of a pipe, and nobody who was is still there.
-    fn is_left(&self, pipe: usize, end: PipeEnd) -> bool {
-        let holds = |process: usize| {
-            let mut reached = self.plan.reached(process).into_iter();
-            reached.any(|(object, rights)| {
-                object == pipe
-                    && match end {
-                        PipeEnd::First => rights.first,
-                        PipeEnd::Second => rights.second,
-                    }
-            })
-        };
-        let mut holders = self.instances.iter().enumerate().filter(|(_, one)| holds(one.process)).peekable();
+    /// Tells, once for each queue, that all processes have ended that may get from it, while others run that may put to it: these
+    /// wait once it is full, and a process has no timeout unless it is given one.
+    fn tell_unread(&mut self) {
+        if self.context.quiet {
+            return;
+        }
+        for (place, object) in self.plan.objects.iter().enumerate() {
+            let is_new = matches!(object.spec.form, ObjectForm::Queue { .. }) && !self.unread.contains(&place);
+            if !is_new || !self.is_left(place, |rights| rights.first) {
+                continue;
+            }
+            let runs = |(nth, instance): &(usize, &Instance)| {
+                let daemon = self.plan.processes.get(instance.process).is_none_or(|process| process.daemon);
+                !daemon && !self.order.has_ended(*nth) && self.has(instance.process, place, |rights| rights.second)
+            };
+            let left = self.instances.iter().enumerate().filter(runs);
+            let names: Vec<String> = left.map(|(_, instance)| QuotedName::of(&instance.label).to_string()).collect();
+            if let (shown @ [_, ..], more) = few(&names, 3) {
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let queue = QuotedName::of(&object.spec.name);
+                let line = format!(
+                    "all that get from {queue} have ended: once it is full, {}{more} will wait in vain",
+                    shown.join(", ")
+                );
+                tell!("wasmpool: {line}");
+                self.unread.push(place);
+            }
+        }
+    }
+
+    /// Returns true if somebody was given such a right to an object, and nobody who was is still there.
+    fn is_left(&self, object: usize, holds: fn(ObjectRights) -> bool) -> bool {
+        let holder = |(_, instance): &(usize, &Instance)| self.has(instance.process, object, holds);
+        let mut holders = self.instances.iter().enumerate().filter(holder).peekable();
         holders.peek().is_some() && holders.all(|(place, _)| self.order.has_ended(place))
+    }
+
+    /// Returns true if a process has such a right to an object.
+    fn has(&self, process: usize, object: usize, holds: fn(ObjectRights) -> bool) -> bool {
+        self.plan.reached(process).into_iter().any(|(place, rights)| place == object && holds(rights))
     }
 }
 
@@ -492,7 +531,7 @@ fn of_error(name: &str, error: &Error) -> Stop {
 }
 
 fn tell_failure(name: &str, failure: &Failure) {
-    tell!("wasmpool: process {name} failed: {}: {}", failure.kind.name(), ForeignText::of(&failure.message));
+    tell!("wasmpool: process {name} failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
     for frame in &failure.trace {
         tell!("    in {}", ForeignText::of(frame));
     }

@@ -140,6 +140,7 @@ fn what_an_object_cannot_be_filled_with_is_an_error_that_names_it() {
         "p=pipe",
         "letter=value:char",
         "big=value:u64",
+        "small=value:f32",
     ];
     let place = Place::new();
     for (text, says) in [
@@ -165,6 +166,8 @@ fn what_an_object_cannot_be_filled_with_is_an_error_that_names_it() {
         ("{\"gate\": true}", &["`gate`", "filled"]),
         ("{\"p\": []}", &["`p`", "filled"]),
         ("{\"few\": 3}", &["`few`", "2"]),
+        ("{\"small\": 1e39}", &["`small`", "1e+39", "f32"]),
+        ("{\"small\": -3.4028236e38}", &["`small`", "-3.4028236e+38", "f32"]),
         ("{\"go\": 1}", &["`go`"]),
         ("{\"letter\": \"ab\"}", &["`letter`", "char"]),
         ("{\"big\": 18446744073709551616}", &["`big`", "u64"]),

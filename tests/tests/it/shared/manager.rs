@@ -164,3 +164,36 @@ fn ctrl_c_lets_items_in_work_use_their_objects_to_the_end() {
         assert_eq!(place.read("out.json"), serde_json::json!({ "jobs": ["a", "b"], "go": true }));
     }
 }
+
+#[test]
+fn a_signal_while_the_manager_starts_ends_the_run_without_a_word() {
+    let place = Place::new();
+    // What the objects are filled with takes the manager some time to read.
+    let many = place.write("in.json", &format!("{{\"all\": [{}\"x\"]}}", "\"xxxxxxxxxxxxxxxx\",".repeat(200_000)));
+    for _ in 0..5 {
+        let args = ["--share-in", many.to_str().expect("a path")];
+        let mut session = Session::start("1", &args, &["all=list:entries=300000"]);
+        let _ = session.host.child("manager");
+        session.host.signal(Signal::SIGTERM);
+        let code = session.host.code();
+        assert_eq!((code, session.host.stderr().as_str()), (143, ""));
+    }
+}
+
+#[test]
+fn a_run_that_is_ended_at_once_says_that_it_has_not_written_what_objects_hold() {
+    let place = Place::new();
+    let pipe = place.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    // It is open, and nobody reads it: what the objects hold does not fit.
+    let _reader = std::fs::File::options().read(true).write(true).open(&pipe).expect("open");
+    let many = place.write("in.json", &format!("{{\"all\": [{}\"x\"]}}", "\"xxxxxxxxxxxxxxxx\",".repeat(10_000)));
+    let args = ["--share-in", many.to_str().expect("a path"), "--share-out", pipe.to_str().expect("a path")];
+    let mut session = Session::start("1", &args, &["all=list"]);
+    session.ask("name");
+    session.host.signal(Signal::SIGTERM);
+    assert_eq!(session.host.code(), 143);
+    let told = session.host.stderr();
+    let said = format!("what the shared objects hold was not written to {}, or not all of it", pipe.display());
+    assert_eq!(told.matches(&said).count(), 1, "{told}");
+}

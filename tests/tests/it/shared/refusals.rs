@@ -57,7 +57,10 @@ fn an_item_that_fails_after_a_refusal_says_which_object_refused() {
     for (item, says) in [
         ("put jobs a 0 ; put jobs b 0", "`jobs`: it is full"),
         ("shutdown jobs ; get jobs 0", "`jobs`: it is closed"),
-        ("end p/second", "`p` was granted without its second end (`:second`)"),
+        (
+            "end p/second",
+            "`p` was granted without its second end (`:second`), which it has where neither right is named",
+        ),
         ("unlock gate", "`gate`: nobody holds it"),
         ("?get jobs 0 ; trap", "`jobs`: it is empty"),
         ("end p/first ; recv p/first 0", "`p`: no message came in time"),
@@ -97,9 +100,15 @@ fn an_object_of_another_kind_is_an_error_that_names_both() {
 #[test]
 fn what_a_right_does_not_allow_is_denied_by_its_name() {
     let denied = |name: &str, right: &str| match right {
-        "write" => format!("denied=`{name}` was granted without the right to write (`:ro`)"),
-        "second" => format!("denied=`{name}` was granted without its second end (`:second`)"),
-        _ => format!("denied=`{name}` was granted without the right to {right} (`:{right}`)"),
+        "write" => format!(
+            "denied=`{name}` was granted without the right to write (`:rw`), which it has where neither right is named"
+        ),
+        "second" => format!(
+            "denied=`{name}` was granted without its second end (`:second`), which it has where neither right is named"
+        ),
+        _ => format!(
+            "denied=`{name}` was granted without the right to {right} (`:{right}`), which it has where neither right is named"
+        ),
     };
     let of = |order: &str, name: &str, right: &str| (format!("??{order}"), denied(name, right));
     let cases = [
@@ -297,4 +306,19 @@ fn a_name_that_no_object_can_have_is_not_told_with_an_option_that_grants_it() {
         let ending = &super::endings(&output)[0];
         assert!(ending.contains(said) && !ending.contains("--share"), "{ending}");
     }
+}
+
+#[test]
+fn a_call_of_the_host_that_is_too_large_is_not_called_a_result() {
+    let output = in_turn(&["jobs=queue:bytes=1GiB"], &["??put-long jobs 140000000"])
+        .args(["--max-output", "1MiB"])
+        .run()
+        .exits(1);
+    let record = &output.records()[0];
+    assert_eq!(record.kind(), "output-too-large");
+    let message = record.get("message").and_then(serde_json::Value::as_str).expect("a message");
+    assert!(
+        message.contains("what it passed to a function of the host at once") && message.contains("--max-output"),
+        "{message}"
+    );
 }
