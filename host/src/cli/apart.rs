@@ -156,6 +156,7 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
         Some(_) => read.check_messages()?,
     }
     let writable = Writable::of(spec.grants.grants().writable());
+    check_share_in(spec.share_in.as_deref(), &writable)?;
     let mut before: Vec<(WrittenFile, &'static str)> = match named(&items.output) {
         None => standard_output().map(|file| (WrittenFile::There(file), "standard output")).into_iter().collect(),
         Some(_) => Vec::new(),
@@ -189,19 +190,33 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
     Ok(())
 }
 
-/// Returns an error if what the shared objects hold would overwrite a file that the run reads.
-pub fn check_share_out<I>(read: &ReadFiles, spec: &RunSpec<I>) -> Result<(), ApartError> {
-    check_written_contents(read, &spec.share_out, &spec.grants.grants())
+/// Returns an error if what the shared objects are filled with is named by a link that a task may have made: the task could
+/// read what it leads to.
+fn check_share_in(share_in: Option<&Path>, writable: &Writable) -> Result<(), ApartError> {
+    match share_in.and_then(|path| Some((path, writable.link_to(path)?))) {
+        Some((path, link)) => {
+            Err(ApartError::LinkOfTask { said: format!("--share-in {}", ForeignText::of(path)), link })
+        }
+        None => Ok(()),
+    }
 }
 
-/// Does the same for the file of `--share-out`, where tasks have these grants.
-pub fn check_written_contents(
+/// Returns an error if what the shared objects hold would overwrite a file that the run reads.
+pub fn check_share_out<I>(read: &ReadFiles, spec: &RunSpec<I>) -> Result<(), ApartError> {
+    check_contents(read, spec.share_in.as_deref(), &spec.share_out, &spec.grants.grants())
+}
+
+/// Does the same for the files of `--share-in` and `--share-out`, where tasks have these grants.
+pub fn check_contents(
     read: &ReadFiles,
+    share_in: Option<&Path>,
     share_out: &Sourced<Option<PathBuf>>,
     grants: &Grants,
 ) -> Result<(), ApartError> {
     let written = ("--share-out", share_out);
-    check_links(written, &Writable::of(grants.writable()))?;
+    let writable = Writable::of(grants.writable());
+    check_share_in(share_in, &writable)?;
+    check_links(written, &writable)?;
     let Some(file) = share_out.as_deref().and_then(of_path) else {
         return Ok(());
     };

@@ -214,3 +214,17 @@ fn an_input_that_is_read_by_a_link_out_of_its_directory_is_told() {
         assert!(!run().arg("-q").run().stderr.contains("leads out"), "{args:?}");
     }
 }
+
+#[test]
+fn shared_objects_are_not_filled_through_a_link_that_a_task_may_have_made() {
+    let tree = tree();
+    fs::write(tree.path("secret.json"), "{\"jobs\": [\"secret\"]}").expect("written");
+    tree.link("../secret.json", "out/in.json");
+    tree.link("secret.json", "users-own.json");
+    for (command, name) in [("map", "out/in.json"), ("call", "out/in.json")] {
+        let run = if command == "map" { map(&tree) } else { call(&tree, "env") };
+        let output = run.args(["--share", "jobs=queue", "--share-in"]).arg(tree.path(name)).run().exits(2);
+        assert!(output.stderr.contains("which a task may have made"), "{command}: {}", output.stderr);
+    }
+    map(&tree).args(["--share", "jobs=queue", "--share-in"]).arg(tree.path("users-own.json")).run().exits(0);
+}

@@ -34,7 +34,13 @@ pub fn encode<T: Serialize + ?Sized>(place: Place<'_>, value: &T) -> Result<Vec<
 
 pub fn decode<T: DeserializeOwned>(place: Place<'_>, json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
-        Error::Json(format!("{place}: what was read is not of the type that it is wanted as ({error})"))
+        /// Number of bytes that are shown of what cannot be read.
+        const SHOWN: usize = 60;
+        let start = String::from_utf8_lossy(json.get(..SHOWN).unwrap_or(json));
+        Error::Json(format!(
+            "{place}: what was read is not JSON of the type that it is wanted as: {error}; it begins with `{}`",
+            start.escape_debug()
+        ))
     })
 }
 

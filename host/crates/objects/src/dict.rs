@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use wasmpool_core::share::ObjectQuota;
+use wasmpool_core::text::{QuotedName, head};
 
 use crate::operation::{Answer, ObjectError, Operation, Reply};
 use crate::usage::{Usage, page};
+
+/// Number of bytes of a key that an error shows.
+const LONGEST_SHOWN: usize = 100;
 
 #[derive(Clone, Debug, Default)]
 pub struct Dict {
@@ -134,7 +138,8 @@ impl Dict {
             Some(entry) => {
                 let text = std::str::from_utf8(&entry.value).ok();
                 text.and_then(|text| text.parse::<i64>().ok()).ok_or_else(|| {
-                    ObjectError::Invalid("the value is not a whole number of 64 bits in decimal text".into())
+                    let key = QuotedName::of(head(&key, LONGEST_SHOWN));
+                    ObjectError::Invalid(format!("the value of {key} is not a whole number of 64 bits in decimal text"))
                 })?
             }
         };

@@ -71,7 +71,7 @@ pub enum ObjectErrorKind {
     #[error("not granted: {}", ForeignText::of(.0))]
     Denied(String),
     /// A message or an entry is not of the type that it is wanted as. It is gone from where it was got.
-    #[error("what was read is not of the type that it is wanted as ({})", ForeignText::of(.0))]
+    #[error("what was read is not JSON of the type that it is wanted as: {}", ForeignText::of(.0))]
     Unreadable(String),
     /// A message or an entry cannot be written as JSON.
     #[error("it cannot be written as JSON ({})", ForeignText::of(.0))]

@@ -165,6 +165,6 @@ fn check_files(
     }
     let directories = specs.iter().flat_map(|spec| spec.grants.directories.iter().map(|one| (**one).clone()));
     let grants = Grants { directories: directories.collect(), ..Grants::default() };
-    apart::check_written_contents(&read, share_out, &grants)?;
+    apart::check_contents(&read, args.share_in.as_deref(), share_out, &grants)?;
     Ok(())
 }

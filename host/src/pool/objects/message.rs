@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::spelled;
 use super::super::value::Bytes;
+use wasmpool_core::text::QuotedName;
 use wasmpool_run::shared::ObjectErrorKind;
 
 /// A type of messages of a queue or a pipe, and of entries of a dict, a list or a namespace: anything that `serde`
@@ -40,7 +41,12 @@ impl<T: Serialize + DeserializeOwned> Message for T {
     }
 
     fn of_message(bytes: Vec<u8>) -> Result<T, ObjectErrorKind> {
-        spelled::read(&bytes).map_err(|e| ObjectErrorKind::Unreadable(e.to_string()))
+        spelled::read(&bytes).map_err(|e| {
+            /// Number of bytes that are shown of what cannot be read.
+            const SHOWN: usize = 60;
+            let start = String::from_utf8_lossy(bytes.get(..SHOWN).unwrap_or(&bytes));
+            ObjectErrorKind::Unreadable(format!("{e}; it begins with {}", QuotedName::of(&*start)))
+        })
     }
 }
 

@@ -26,7 +26,7 @@ fn a_bucket_is_the_dict_of_its_name() {
             ("??kv-get gate k", "invalid=`gate` is a lock, not a dict"),
             (
                 "kv-set seen text x ; ??kv-increment seen text 1",
-                "ok invalid=the value is not a whole number of 64 bits in decimal text",
+                "ok invalid=the value of `text` is not a whole number of 64 bits in decimal text",
             ),
         ],
     );

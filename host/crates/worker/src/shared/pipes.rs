@@ -61,7 +61,10 @@ impl HostPipeEnd for InstanceObjects {
             (Some(End::First), ..) | (None, true, false) => PipeEnd::First,
             (Some(End::Second), ..) | (None, false, true) => PipeEnd::Second,
             (None, ..) => {
-                let why = format!("both ends of {} were granted; name the one to open", QuotedName::of(&name));
+                let why = format!(
+                    "both ends of {} were granted; name the one to open, or grant one alone (`:first` or `:second`)",
+                    QuotedName::of(&name)
+                );
                 return Err(Error::Invalid(why).into());
             }
         };
