@@ -584,7 +584,7 @@ impl Scheduler {
     }
 
     /// Reports that a worker delivered the outcome of its next item, after `elapsed`.
-    #[inline]
+    #[inline(always)]
     pub fn outcome(&mut self, id: WorkerId, ending: OutcomeEnd, elapsed: Duration, now: Time) -> Verdict {
         self.now = self.now.max(now);
         let Some(worker) = self.workers.progress(id) else {
