@@ -100,6 +100,7 @@ fn a_builder_that_is_started_again_has_the_next_process_wait() {
     // Whatever becomes of the one that waits, there is a process.
     let lost = waiting();
     lost.kill();
+    until("the end of the one that waited", || (!lost.lives()).then_some(()));
     assert_ne!(square(6), lost.0 as u32);
     // One that is started with other rights is not the one that waited.
     let other = waiting();

@@ -20,7 +20,7 @@ use crate::cli::signals::{STOPPING, Signals, watch_signals};
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{CommandCall, CommandPipes, SandboxMode, TaskCall};
 use wasmpool_core::share::{ObjectForm, ObjectRights, SharedGrants};
-use wasmpool_core::text::{ForeignText, QuotedName, few};
+use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -100,7 +100,6 @@ pub fn run(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Exi
         failures: 0,
         stopped: None,
         closed_ends: Vec::new(),
-        unread: Vec::new(),
     };
     run.conduct();
     let ProcessRun { stopped, failures, .. } = run;
@@ -248,8 +247,6 @@ struct ProcessRun<'a> {
     stopped: Option<Stopped>,
     /// Ends of pipes that the host has closed, by their objects.
     closed_ends: Vec<(usize, PipeEnd)>,
-    /// Queues of which was told that nobody is left that gets from them.
-    unread: Vec<usize>,
 }
 
 impl<'a> ProcessRun<'a> {
@@ -408,7 +405,6 @@ impl<'a> ProcessRun<'a> {
         };
         self.tell(place, &attempt);
         self.close_ends();
-        self.tell_unread();
     }
 
     fn cancel(&mut self, place: usize, never: Never) {
@@ -428,7 +424,6 @@ impl<'a> ProcessRun<'a> {
         }
         self.tell(place, &Attempt { elapsed: Duration::ZERO, end });
         self.close_ends();
-        self.tell_unread();
     }
 
     /// Writes the record of a process.
@@ -478,36 +473,6 @@ impl<'a> ProcessRun<'a> {
                     // If the process that keeps the objects is lost, each supervisor says so.
                     let _ = objects.close_unopened(pipe, end);
                 }
-            }
-        }
-    }
-
-    /// Tells, once for each queue, that all processes have ended that may get from it, while others run that may put to it: these
-    /// wait once it is full, and a process has no timeout unless it is given one.
-    fn tell_unread(&mut self) {
-        if self.context.quiet {
-            return;
-        }
-        for (place, object) in self.plan.objects.iter().enumerate() {
-            let is_new = matches!(object.spec.form, ObjectForm::Queue { .. }) && !self.unread.contains(&place);
-            if !is_new || !self.is_left(place, |rights| rights.first) {
-                continue;
-            }
-            let runs = |(nth, instance): &(usize, &Instance)| {
-                let daemon = self.plan.processes.get(instance.process).is_none_or(|process| process.daemon);
-                !daemon && !self.order.has_ended(*nth) && self.has(instance.process, place, |rights| rights.second)
-            };
-            let left = self.instances.iter().enumerate().filter(runs);
-            let names: Vec<String> = left.map(|(_, instance)| QuotedName::of(&instance.label).to_string()).collect();
-            if let (shown @ [_, ..], more) = few(&names, 3) {
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let queue = QuotedName::of(&object.spec.name);
-                let line = format!(
-                    "all that get from {queue} have ended: once it is full, {}{more} will wait in vain",
-                    shown.join(", ")
-                );
-                tell!("wasmpool: {line}");
-                self.unread.push(place);
             }
         }
     }
