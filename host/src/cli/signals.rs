@@ -39,9 +39,14 @@ impl Signals {
         self.last.load(Ordering::Relaxed)
     }
 
-    /// Runs `act`, during which a signal ends the program at once: for instance a read before anything runs.
+    /// Runs `act`, during which a signal ends the program at once: for instance a read before anything runs. So does one that
+    /// came just before.
     pub fn leaving_at_once<T>(&self, act: impl FnOnce() -> T) -> T {
+        // The thread that waits for signals notes one first, and looks at this afterwards: one of the two sees the other.
         self.at_once.store(true, Ordering::SeqCst);
+        if let Ok(signal) = Signal::try_from(self.last.load(Ordering::SeqCst)) {
+            exit(signal);
+        }
         let done = act();
         self.at_once.store(false, Ordering::SeqCst);
         done
@@ -86,7 +91,7 @@ fn watch(weight: fn(Signal) -> u32, tell: impl Fn(i32) + Send + 'static) -> Resu
                 continue;
             }
             times += weight(signal);
-            told.last.store(signal as i32, Ordering::Relaxed);
+            told.last.store(signal as i32, Ordering::SeqCst);
             if told.at_once.load(Ordering::SeqCst) {
                 exit(signal);
             }
