@@ -115,12 +115,10 @@ pub struct RunObjects {
 impl RunObjects {
     /// Writes what the objects hold, once all workers have ended.
     pub fn tell(self) -> Result<(), Error> {
-        let Some((word, told)) = self.told else {
+        let Some((_until_written, told)) = self.told else {
             return Ok(());
         };
-        let written = told.write(&self.objects);
-        drop(word);
-        written
+        told.write(&self.objects)
     }
 }
 

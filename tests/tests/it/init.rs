@@ -2,7 +2,7 @@
 
 use crate::support::guest::{built, wat};
 use crate::support::run::{map, wasmpool};
-use crate::support::wat::{SQUARE, component, initialised, lift};
+use crate::support::wat::{SQUARE, component, importing, initialised, lift};
 
 #[test]
 fn every_item_of_pristine_instances_sees_what_init_did() {
@@ -172,16 +172,10 @@ fn an_init_that_sleeps_in_the_host_has_no_more_time_than_an_item() {
 /// Returns a component whose `init` or item draws a number by this import and keeps it; `drawn` returns it.
 fn draws(interface: &str, name: &str, ty: &str, core: &str, draw: &str, in_init: bool) -> String {
     let (by_init, by_item) = if in_init { (draw, "") } else { ("", draw) };
+    let import = importing(interface, name, ty);
     format!(
         r#"
-(component
-  (import "{interface}" (instance $random (export "{name}" (func {ty}))))
-  (core module $libc (memory (export "m") 1)
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-  (core instance $libc (instantiate $libc))
-  (alias core export $libc "m" (core memory $m))
-  (alias core export $libc "realloc" (core func $realloc))
-  (core func $it (canon lower (func $random "{name}") (memory $m) (realloc $realloc)))
+(component {import}
   (core module $code
     (import "" "m" (memory 1))
     (import "" "it" (func $it {core}))

@@ -4,19 +4,15 @@ use std::collections::BTreeSet;
 
 use crate::support::guest::wat;
 use crate::support::run::map;
+use crate::support::wat::importing;
 
 /// Returns a component that returns as many random bytes as its item says.
 fn component(interface: &str, name: &str, parameter: &str) -> String {
+    let ty = format!(r#"(param "{parameter}" u64) (result (list u8))"#);
+    let import = importing(&format!("wasi:random/{interface}"), name, &ty);
     format!(
         r#"
-(component
-  (import "wasi:random/{interface}" (instance $random (export "{name}" (func (param "{parameter}" u64) (result (list u8))))))
-  (core module $libc (memory (export "m") 2)
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-  (core instance $libc (instantiate $libc))
-  (alias core export $libc "m" (core memory $m))
-  (alias core export $libc "realloc" (core func $realloc))
-  (core func $it (canon lower (func $random "{name}") (memory $m) (realloc $realloc)))
+(component {import}
   (core module $code
     (import "" "it" (func $it (param i64 i32)))
     (func (export "f") (param $n i64) (result i32) (call $it (local.get $n) (i32.const 16)) (i32.const 16)))

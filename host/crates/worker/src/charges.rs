@@ -33,6 +33,7 @@ macro_rules! runtime {
         concat!("wasi:", $interface, "@0.2.12")
     };
 }
+pub(super) use runtime;
 
 /// The interface for files of WASI 0.2.
 pub const FILES: &str = runtime!("filesystem/types");

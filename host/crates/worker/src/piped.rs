@@ -62,8 +62,8 @@ pub struct PipedOutput {
     meter: Meter,
     /// True once something was refused because nobody reads it any more.
     unread: Arc<AtomicBool>,
-    /// True if it is that of a module of preview 1, which is told of a closed stream as of any broken device, unless it is told
-    /// by number.
+    /// True if it is that of a module of preview 1. The runtime tells such a module `EIO` of a stream that is closed, and the
+    /// right number of an error that has one.
     is_preview1: bool,
 }
 

@@ -10,7 +10,7 @@ use wasmtime::{Caller, Linker as CoreLinker, StoreContextMut};
 use wasmtime_wasi::random::DEFAULT_MAX_SIZE;
 use wiggle::GuestMemory;
 
-use super::charges::{memory, preview1, unstable};
+use super::charges::{memory, preview1, runtime, unstable};
 use super::state::StoreState;
 use crate::exports::unversioned;
 
@@ -18,8 +18,8 @@ use crate::exports::unversioned;
 pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     let is_third = interface.contains("@0.3.");
     let (runtimes, name) = match unversioned(interface) {
-        "wasi:random/random" => ("wasi:random/random@0.2.12", "get-random-bytes"),
-        "wasi:random/insecure" => ("wasi:random/insecure@0.2.12", "get-insecure-random-bytes"),
+        "wasi:random/random" => (runtime!("random/random"), "get-random-bytes"),
+        "wasi:random/insecure" => (runtime!("random/insecure"), "get-insecure-random-bytes"),
         _ => return Ok(()),
     };
     // Of WASI 0.2 the runtime has one version, under whose name functions can be replaced one by one.

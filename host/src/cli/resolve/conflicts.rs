@@ -249,8 +249,9 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     }
 }
 
-/// Returns true if a file is a task rather than a list of items.
-fn is_wasm(path: &Path) -> bool {
+/// Returns true if a file is a task rather than a list of items, or of processes. Of a pipe nothing is read, since that would
+/// be missing later.
+pub fn is_wasm(path: &Path) -> bool {
     if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
         return true;
     }

@@ -16,6 +16,7 @@ use super::args;
 use super::manifest::{GrantWords, Manifest, NarrowedGrants, Policy};
 use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
+pub use conflicts::is_wasm;
 pub use error::UsageError;
 pub use notes::link_to_task;
 pub use process::{ProcessSpec, process};

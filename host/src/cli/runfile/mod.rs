@@ -15,8 +15,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use super::apart::{self, ReadFiles};
@@ -39,7 +38,7 @@ use wasmpool_run::tell;
 
 /// Runs the processes of a file, or says what would run.
 pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
-    if is_wasm(&args.file) {
+    if args.file.is_file() && resolve::is_wasm(&args.file) {
         let file = ForeignText::of(&args.file);
         return Err(Stop::from(format!(
             "{file} is a task, and wasmpool run takes a file that names processes; wasmpool map and wasmpool call take a task"
@@ -75,14 +74,6 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
         }
     }
     running::run(&plan, &specs, args)
-}
-
-/// Returns true if a file begins as a task does. Of a pipe nothing is read, since that would be missing later.
-fn is_wasm(file: &Path) -> bool {
-    let mut magic = [0; 4];
-    fs::metadata(file).is_ok_and(|found| found.is_file())
-        && File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
-        && magic == *b"\0asm"
 }
 
 /// Number of descriptors of this program that a process takes: its handle, its sockets, its memory, and what wakes its thread.

@@ -19,7 +19,7 @@ use crate::cli::sharing::{RunObjects, Sharing};
 use crate::cli::signals::{STOPPING, Signals, watch_signals};
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{CommandCall, CommandPipes, SandboxMode, TaskCall};
-use wasmpool_core::share::{ObjectForm, ObjectRights, SharedGrants};
+use wasmpool_core::share::{ObjectForm, SharedGrants};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, Wasm};
@@ -461,13 +461,9 @@ impl<'a> ProcessRun<'a> {
                 continue;
             }
             for end in [PipeEnd::First, PipeEnd::Second] {
-                let holds: fn(ObjectRights) -> bool = match end {
-                    PipeEnd::First => |rights| rights.first,
-                    PipeEnd::Second => |rights| rights.second,
-                };
                 if let Ok(pipe) = u16::try_from(place)
                     && !self.closed_ends.contains(&(place, end))
-                    && self.is_left(place, holds)
+                    && self.is_left(place, end)
                 {
                     self.closed_ends.push((place, end));
                     // If the process that keeps the objects is lost, each supervisor says so.
@@ -477,16 +473,20 @@ impl<'a> ProcessRun<'a> {
         }
     }
 
-    /// Returns true if somebody was given such a right to an object, and nobody who was is still there.
-    fn is_left(&self, object: usize, holds: fn(ObjectRights) -> bool) -> bool {
-        let holder = |(_, instance): &(usize, &Instance)| self.has(instance.process, object, holds);
-        let mut holders = self.instances.iter().enumerate().filter(holder).peekable();
+    /// Returns true if somebody was given this end of a pipe, and nobody who was is still there.
+    fn is_left(&self, pipe: usize, end: PipeEnd) -> bool {
+        let holds = |process: usize| {
+            let mut reached = self.plan.reached(process).into_iter();
+            reached.any(|(object, rights)| {
+                object == pipe
+                    && match end {
+                        PipeEnd::First => rights.first,
+                        PipeEnd::Second => rights.second,
+                    }
+            })
+        };
+        let mut holders = self.instances.iter().enumerate().filter(|(_, one)| holds(one.process)).peekable();
         holders.peek().is_some() && holders.all(|(place, _)| self.order.has_ended(place))
-    }
-
-    /// Returns true if a process has such a right to an object.
-    fn has(&self, process: usize, object: usize, holds: fn(ObjectRights) -> bool) -> bool {
-        self.plan.reached(process).into_iter().any(|(place, rights)| place == object && holds(rights))
     }
 }
 

@@ -30,6 +30,21 @@ pub const COUNT_TO: &str = r#"
       (br_if $l (i64.lt_u (local.get $i) (local.get 0))))
     (local.get $i)))"#;
 
+/// Returns the beginning of a component that imports a function of this type, and has it lowered as `$it`, with a memory `$m` in
+/// which what it returns is at 1024.
+pub fn importing(interface: &str, name: &str, ty: &str) -> String {
+    format!(
+        r#"
+  (import "{interface}" (instance $imported (export "{name}" (func {ty}))))
+  (core module $libc (memory (export "m") 2)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "m" (core memory $m))
+  (alias core export $libc "realloc" (core func $realloc))
+  (core func $it (canon lower (func $imported "{name}") (memory $m) (realloc $realloc)))"#
+    )
+}
+
 /// Returns a component around a core module `$m` of this body. The module gets a memory and a `realloc` that only moves
 /// forward; results are stored at 16. `$lifts` are functions, each made by [`lift`].
 pub fn component(body: &str, lifts: &[String]) -> String {

@@ -447,8 +447,11 @@ impl PrintedPage {
 
     /// Tells what was left out, in the room that is kept for it. If even that was not taken, it is told later.
     fn tell_left_out(&mut self) {
+        if self.left_out == 0 {
+            return;
+        }
         let told = format!("\n[{} bytes were left out here, since nobody took them]\n", self.left_out);
-        if self.left_out > 0 && self.all_room() >= told.len() {
+        if self.all_room() >= told.len() {
             self.left_out = 0;
             self.write(told.as_bytes(), told.len());
         }
