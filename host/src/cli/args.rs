@@ -184,6 +184,15 @@ pub struct ItemArgs {
     #[cfg(feature = "hosts")]
     #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
     pub via: Option<BrokerUrl>,
+    /// With --via: whether a chunk that takes far longer than others is run by a second host, too; auto, where that has no
+    /// effects which would count twice
+    #[cfg(feature = "hosts")]
+    #[arg(long, value_enum, default_value_t = Speculate::Auto, env = "WASMPOOL_SPECULATE")]
+    pub speculate: Speculate,
+    /// With --via and --deterministic: have N% of the chunks run by two hosts, and end the run if their outcomes differ
+    #[cfg(feature = "hosts")]
+    #[arg(long, value_name = "N%", env = "WASMPOOL_CHECK", value_parser = units::percentage)]
+    pub check: Option<u8>,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
@@ -279,6 +288,10 @@ pub struct ServeArgs {
     /// Worker processes, over all runs [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
+    /// The largest limits of runs, and the directories and peers that they may reach on this host, in a file in the words of
+    /// the options [default: the limits that a run asks for, and neither directories nor peers]
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
+    pub policy: Option<PathBuf>,
     #[command(flatten)]
     pub sandbox: SandboxArgs,
     #[command(flatten)]
@@ -436,6 +449,14 @@ pub enum Delimiter {
     Newline,
     Nul,
     None,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Speculate {
+    /// Unless directories that may be written to or peers are granted
+    Auto,
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

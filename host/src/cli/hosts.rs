@@ -1,14 +1,18 @@
 //! `wasmpool serve` and `wasmpool hosts`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::{HostsArgs, ServeArgs};
 use super::exit::{Exit, Stop};
+use super::manifest::{FileLimits, Policy};
 use super::print;
 use super::signals::watch_signals_of_service;
+use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
-use wasmpool_nats::serve::{self, Host, HostSettings};
+use wasmpool_nats::serve::{self, Host, HostPolicy, HostSettings, LimitBounds};
+use wasmpool_run::grants::Grants;
 use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::tell;
 use wasmpool_sandbox::surroundings;
@@ -24,6 +28,7 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
         name: args.name.clone().map_or_else(some_name, Ok)?,
         workers,
         sandbox: args.sandbox.mode,
+        policy: args.policy.as_deref().map_or_else(|| Ok(HostPolicy::default()), policy)?,
         program: ChildProgram::Own,
     };
     let host = Host::new(settings);
@@ -42,6 +47,34 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
     Ok(Exit::Success)
 }
 
+/// Reads what a host allows runs, in the words of any other policy.
+fn policy(path: &Path) -> Result<HostPolicy, Stop> {
+    let policy = Policy::of_file(path)?;
+    let grants = policy.grants(GrantSpec::default());
+    let said = |key: &str, why: &str| {
+        Err(Stop::from(format!("{}: `{key}` of [grants] says nothing to a host: {why}", ForeignText::of(path))))
+    };
+    if !grants.env.is_empty() {
+        return said("env", "each run brings its own variables");
+    }
+    if grants.scratch.is_some() {
+        return said("scratch", "a run that asks for such a directory gets one, in the memory of its workers");
+    }
+    if !grants.shares.is_empty() {
+        return said("share", "shared objects are the run's");
+    }
+    let FileLimits { timeout, memory, fuel, max_output } = policy.limits;
+    let Grants { mut directories, peers, .. } = grants.grants();
+    for directory in &mut directories {
+        directory.host = std::path::absolute(&directory.host).map_err(wasmpool_run::error::Error::from)?;
+        if directory.host.to_str().is_none() {
+            let shown = ForeignText::of(&directory.host).to_string();
+            return Err(Stop::from(format!("{}: no run can name {shown}, which is no UTF-8", ForeignText::of(path))));
+        }
+    }
+    Ok(HostPolicy { limits: LimitBounds { timeout, memory, fuel, max_output }, directories, peers })
+}
+
 /// Returns the machine's name with random digits, so that several hosts on a machine have names of their own.
 fn some_name() -> Result<HostName, Stop> {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -57,7 +90,11 @@ pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
     for (name, host) in &found {
         let (version, target) = (ForeignText::of(&host.version).to_string(), ForeignText::of(&host.target).to_string());
         let (workers, chunks, runs) = (host.workers, host.chunks, host.runs);
-        text += &format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}\n");
+        text += &format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}");
+        for reason in &host.leaves_alone {
+            text += &format!("\tleaves a run alone: {}", ForeignText::of(reason));
+        }
+        text.push('\n');
     }
     if found.is_empty() {
         tell!("wasmpool: no host serves at {}", args.via);

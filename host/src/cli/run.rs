@@ -14,7 +14,7 @@ use super::signals::watch_signals;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::{CoordinatedRun, Coordinator};
+use wasmpool_nats::coordinator::{self, CoordinatedRun, Coordinator};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -84,7 +84,18 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     } = run;
     let cache = ArtifactCache::of_user();
     let role = ChildRole::of_worker(call.sandbox, &grants);
-    let OpenedGrants { given, directories } = grants.open(&cache)?;
+    #[cfg(feature = "hosts")]
+    let elsewhere = via.map(Crew::Elsewhere);
+    #[cfg(not(feature = "hosts"))]
+    let elsewhere = None;
+    let OpenedGrants { given, directories } = match &elsewhere {
+        None => grants.open(&cache)?,
+        // Hosts grant what is theirs, and send results whole.
+        Some(_) => {
+            call.in_parts = false;
+            OpenedGrants::default()
+        }
+    };
     call.given = given;
     let (mailbox, requests) = patiently(None, Mailbox::new)?;
     let supervisor = mailbox.sender();
@@ -94,11 +105,8 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }
-    #[cfg(feature = "hosts")]
-    let elsewhere = via.map(Crew::Elsewhere);
-    #[cfg(not(feature = "hosts"))]
-    let elsewhere = None;
-    let crew = match elsewhere {
+    #[cfg_attr(not(feature = "hosts"), expect(unused_mut, reason = "a run over many machines learns its name"))]
+    let mut crew = match elsewhere {
         Some(crew) => crew,
         None => {
             let wanted = Workers::of(config.workers, &call);
@@ -128,6 +136,10 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         JournalStart::Fresh => (OutcomeCounts::default(), false),
         JournalStart::Behind { counts, finished, .. } => (counts, finished),
     };
+    #[cfg(feature = "hosts")]
+    if let (Crew::Elsewhere(via), Some(journal)) = (&mut crew, &mut output.journal) {
+        via.known = Some(journal.over_hosts(coordinator::new_run()?));
+    }
     let before = counts.done;
     watcher.resumed(&counts);
     let journaled = output.journal.is_some();
@@ -157,10 +169,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             work.run(config, spares, &mut printer, &mailbox, &mut notice)
         }
         #[cfg(feature = "hosts")]
-        Crew::Elsewhere(via) => {
-            let slots = Coordinator::start(via, task, &call, mailbox.sender())?;
-            Supervisor::elsewhere(Box::new(slots), &call, config, &mut printer, &mailbox)?.run()
-        }
+        Crew::Elsewhere(via) => run_elsewhere(via, task, &call, config, &mut printer, &mailbox),
     })
     .flatten();
     let counts = printer.counts().clone();
@@ -217,6 +226,20 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         }
     };
     Ok((exit, counts))
+}
+
+/// Runs a task over many machines, to its end.
+#[cfg(feature = "hosts")]
+pub fn run_elsewhere(
+    via: CoordinatedRun,
+    task: &Wasm,
+    call: &TaskCall,
+    config: SchedulerConfig,
+    sink: &mut dyn OutcomeSink,
+    mailbox: &Mailbox,
+) -> Result<RunEnd, Error> {
+    let slots = Coordinator::start(via, task, call, mailbox.sender())?;
+    Supervisor::elsewhere(Box::new(slots), call, config, sink, mailbox)?.run()
 }
 
 /// Who runs the items.

@@ -18,12 +18,16 @@ use super::fan::InputSplitter;
 use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
 use super::progress::{RunProgress, kinds};
+#[cfg(feature = "hosts")]
+use super::run::run_elsewhere;
 use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, prepare};
 use super::sharing::{RunObjects, Sharing};
 use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
+#[cfg(feature = "hosts")]
+use super::stream::via;
 use super::stream::{columns, config, format, formed, inputs, items, notice, output, tell_halted, workers};
 use super::units::NamedTask;
 use wasmpool_core::layer::LayerPart;
@@ -86,9 +90,18 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let grants = spec.grants.grants();
     let room = Room::new(HostPlacement::Moves, Workers::of(budget, &spec.call()));
     notice(spec).bounded(&room);
-    let spares = SpareWorkers::started(ChildProgram::Own, ChildRole::of_worker(*spec.sandbox, &grants), budget, room);
+    #[cfg(feature = "hosts")]
+    let here = spec.items.via.is_none();
+    #[cfg(not(feature = "hosts"))]
+    let here = true;
+    let role = ChildRole::of_worker(*spec.sandbox, &grants);
+    let spares = match here {
+        true => SpareWorkers::started(ChildProgram::Own, role, budget, room),
+        false => SpareWorkers::new(ChildProgram::Own, role, room),
+    };
     let cache = ArtifactCache::of_user();
-    let opened = grants.open(&cache).map_err(Error::from);
+    // Hosts grant what is theirs.
+    let opened = if here { grants.open(&cache).map_err(Error::from) } else { Ok(OpenedGrants::default()) };
     let OpenedGrants { given, directories } = opened.map_err(|e| Stop::of_run(&e, &spec.grants))?;
     let mut call = formed(spec.call(), options);
     call.given = given;
@@ -101,8 +114,12 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let mut ready = Vec::new();
     for NamedTask { name, file } in tasks {
         let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;
+        if !here {
+            ready.push((wasm, None));
+            continue;
+        }
         match prepare(&wasm, &call, &cache, false, &mut notice(spec).interruptible_by(&signals.came)) {
-            Ok(prepared) => ready.push((wasm, prepared)),
+            Ok(prepared) => ready.push((wasm, Some(prepared))),
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
             Err(e) => return Err(of_task(name, e)),
         }
@@ -190,7 +207,7 @@ impl TaskRunner<'_> {
     /// Runs all tasks, each on a thread of its own, until the last has ended.
     fn run(
         &self,
-        tasks: Vec<(Wasm, PreparedTask)>,
+        tasks: Vec<(Wasm, Option<PreparedTask>)>,
         mailboxes: Vec<Mailbox>,
         senders: &[EventSender],
         news: &mpsc::Sender<MergeEvent>,
@@ -208,15 +225,7 @@ impl TaskRunner<'_> {
                 let config = SchedulerConfig { workers, halt: self.board.own_halt(), ..config };
                 let (news, ended) = (news.clone(), ended.clone());
                 let run = move || {
-                    let work = SupervisorWork {
-                        task: &wasm,
-                        call: self.call,
-                        directories: self.directories,
-                        shared: self.shared.clone(),
-                        cache: self.cache,
-                        prepared,
-                    };
-                    let run = || self.run_task(task, work, config, &mailbox, &news, signals);
+                    let run = || self.run_task(task, (&wasm, prepared), config, &mailbox, &news, signals);
                     let result = caught(SUPERVISOR, run).unwrap_or_else(|e| {
                         // No more outcomes of this task will come.
                         let _ = news.send(MergeEvent::Ended { task, cut: true });
@@ -265,7 +274,7 @@ impl TaskRunner<'_> {
     fn run_task(
         &self,
         task: usize,
-        work: SupervisorWork<'_>,
+        (wasm, prepared): (&Wasm, Option<PreparedTask>),
         config: SchedulerConfig,
         mailbox: &Mailbox,
         news: &mpsc::Sender<MergeEvent>,
@@ -287,7 +296,20 @@ impl TaskRunner<'_> {
             board: self.board,
         };
         let mut notice = notice(self.spec).interruptible_by(&signals.came);
-        let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
+        let end = match prepared {
+            Some(prepared) => {
+                let work = SupervisorWork {
+                    task: wasm,
+                    call: self.call,
+                    directories: self.directories,
+                    shared: self.shared.clone(),
+                    cache: self.cache,
+                    prepared,
+                };
+                work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice)
+            }
+            None => self.run_task_elsewhere(wasm, config, &mut outcomes, mailbox),
+        };
         outcomes.show();
         let next = match &end {
             Ok(RunEnd::GivenUp | RunEnd::Halted(_)) if !self.board.is_halted() => {
@@ -302,6 +324,35 @@ impl TaskRunner<'_> {
             Ok(_) | Err(Error::Interrupted) => Ok(outcomes.given_up.take()),
             Err(e) => Err(e),
         }
+    }
+}
+
+impl TaskRunner<'_> {
+    /// Runs one task over many machines.
+    #[cfg(feature = "hosts")]
+    fn run_task_elsewhere(
+        &self,
+        wasm: &Wasm,
+        config: SchedulerConfig,
+        sink: &mut TaskOutcomes<'_>,
+        mailbox: &Mailbox,
+    ) -> Result<RunEnd, Error> {
+        match via(self.spec, self.named.len()) {
+            Some(via) => run_elsewhere(via, wasm, self.call, config, sink, mailbox),
+            None => Ok(RunEnd::Terminated),
+        }
+    }
+
+    #[cfg(not(feature = "hosts"))]
+    #[expect(clippy::unused_self, reason = "there are no other machines")]
+    fn run_task_elsewhere(
+        &self,
+        _: &Wasm,
+        _: SchedulerConfig,
+        _: &mut TaskOutcomes<'_>,
+        _: &Mailbox,
+    ) -> Result<RunEnd, Error> {
+        Ok(RunEnd::Terminated)
     }
 }
 
@@ -366,6 +417,8 @@ struct TaskFacts {
     told_lacking: bool,
     told_short: bool,
     told_stopping: bool,
+    /// What was told last of other machines, which each task hears.
+    news: String,
 }
 
 impl TaskSet {
@@ -379,6 +432,7 @@ impl TaskSet {
             told_lacking: false,
             told_short: false,
             told_stopping: false,
+            news: String::new(),
         });
         TaskSet { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
     }
@@ -575,6 +629,13 @@ impl OutcomeSink for TaskOutcomes<'_> {
         let mut known = self.board.known();
         if !std::mem::replace(&mut known.told_short, true) {
             known.progress.short_of_workers(living, why);
+        }
+    }
+
+    fn news(&mut self, text: &str) {
+        let mut known = self.board.known();
+        if std::mem::replace(&mut known.news, text.to_owned()) != text {
+            known.progress.news(text);
         }
     }
 

@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 
 use super::share::SharedObject;
 use super::source::Sourced;
+#[cfg(feature = "hosts")]
+use crate::cli::args::Speculate;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 use crate::cli::units::NamedTask;
 use wasmpool_core::outcome::FailureKind;
@@ -144,6 +146,12 @@ pub struct ManyItems {
     #[cfg(feature = "hosts")]
     #[serde(skip)]
     pub via: Sourced<Option<BrokerUrl>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub speculate: Sourced<Speculate>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub check: Sourced<Option<u8>>,
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]

@@ -4,6 +4,8 @@ use std::path::Path;
 use wasmpool_run::tell;
 
 use super::apart::{self, ApartError, InputLists, ReadFiles};
+#[cfg(feature = "hosts")]
+use super::args::Speculate;
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
@@ -73,7 +75,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
         #[cfg(feature = "hosts")]
-        via: via(options),
+        via: via(spec, 1),
         call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
         sharing,
@@ -130,12 +132,19 @@ pub fn workers(options: &Options) -> usize {
     }
 }
 
-/// Returns where the run goes, if it goes over many machines.
+/// Returns where the run of each of so many tasks goes, if it goes over many machines.
 #[cfg(feature = "hosts")]
-fn via(options: &Options) -> Option<CoordinatedRun> {
+pub fn via(spec: &RunSpec, tasks: usize) -> Option<CoordinatedRun> {
+    let options = &spec.items;
     let url = (*options.via).clone()?;
-    let most = (*options.workers).map(|workers| workers as usize);
-    Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker })
+    Some(CoordinatedRun {
+        most: (*options.workers).map(|workers| (workers as usize / tasks).max(1)),
+        max_items_per_worker: *options.max_items_per_worker,
+        grants: spec.grants.grants(),
+        speculate: *options.speculate == Speculate::Auto,
+        check: (*options.check).unwrap_or(0),
+        ..CoordinatedRun::new(url)
+    })
 }
 
 pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {

@@ -55,6 +55,9 @@ pub enum ParseUnitError {
     Halt,
     #[error("it is N%, a share of the task's items that failed, or N, a number of them: 20%, 10")]
     SetAside,
+    #[cfg(feature = "hosts")]
+    #[error("it has to be a percentage from 1% to 100%")]
+    Percentage,
     #[error("it has to be NAME=FILE, such as check=check.wasm; records carry the name")]
     NamedTask,
     #[error("a chunk size is `auto` or a number from 1")]
@@ -289,6 +292,13 @@ fn failures(text: &str) -> Option<Failures> {
 /// Parses when a task is set aside: after failures of `N%` of its items, or of `N` of them.
 pub fn set_aside(text: &str) -> Result<Failures, ParseUnitError> {
     failures(text.trim()).ok_or(ParseUnitError::SetAside)
+}
+
+/// Parses a percentage: `1%` to `100%`.
+#[cfg(feature = "hosts")]
+pub fn percentage(text: &str) -> Result<u8, ParseUnitError> {
+    let percent = text.trim().strip_suffix('%').and_then(|number| number.parse().ok());
+    percent.filter(|percent| (1..=100).contains(percent)).ok_or(ParseUnitError::Percentage)
 }
 
 /// One of several tasks.

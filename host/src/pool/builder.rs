@@ -10,11 +10,19 @@ use super::keeper::SpareKeeper;
 use super::objects::{Manager, Sharing};
 use super::program;
 use super::settings::{CallSettings, settings};
+#[cfg(feature = "hosts")]
+use super::shared::HostsOfPool;
 use super::shared::SharedWorkers;
 use super::task::{LoadedTask, Task};
 use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm, SandboxMode};
+#[cfg(feature = "hosts")]
+use wasmpool_core::text::ForeignText;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::Error;
+#[cfg(feature = "hosts")]
+use wasmpool_run::spawn::ChildProgram;
 use wasmpool_sandbox::surroundings;
 
 /// A builder of a [`Pool`]: sets its options, then builds it. See [`Pool::builder`].
@@ -39,11 +47,21 @@ pub struct PoolBuilder {
     worker_binary: Option<PathBuf>,
     hook: Option<WorkerHook>,
     settings: CallSettings,
+    #[cfg(feature = "hosts")]
+    via: Option<String>,
 }
 
 impl PoolBuilder {
     pub(super) fn new(task: Task) -> PoolBuilder {
-        PoolBuilder { task, workers: None, worker_binary: None, hook: None, settings: CallSettings::default() }
+        PoolBuilder {
+            task,
+            workers: None,
+            worker_binary: None,
+            hook: None,
+            settings: CallSettings::default(),
+            #[cfg(feature = "hosts")]
+            via: None,
+        }
     }
 
     fn with(mut self, change: impl FnOnce(&mut CallSettings)) -> PoolBuilder {
@@ -65,6 +83,27 @@ impl PoolBuilder {
     /// ```
     pub fn workers(mut self, workers: usize) -> PoolBuilder {
         self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Has the machines that serve at `url` run the items, each by `wasmpool serve`, instead of processes of this one. `url` is
+    /// that of a NATS server with JetStream, such as `nats://127.0.0.1:4222`. Only with the feature `hosts`.
+    ///
+    /// Calls return what they return without it. The pool starts no process, and needs no worker binary.
+    /// [`workers`](Self::workers) is then how many chunks hosts have at a time; without it, twice as many as they have
+    /// workers. Each host has a sandbox of its own choice. It grants no directory and no peer that its policy does not
+    /// give; directories are named by their paths on the hosts. A call waits until a host serves. Objects are shared
+    /// within one machine, so that a pool over hosts has none. What is wrong with the task is reported by the first call.
+    ///
+    /// ```no_run
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat").via("nats://127.0.0.1:4222").build()?;
+    /// assert_eq!(pool.map::<_, i64>([1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    #[cfg(feature = "hosts")]
+    pub fn via(mut self, url: &str) -> PoolBuilder {
+        self.via = Some(url.to_owned());
         self
     }
 
@@ -149,7 +188,11 @@ impl PoolBuilder {
     /// assert!(matches!(Pool::builder("missing.wasm").build(), Err(Error::Task(_))));
     /// ```
     pub fn build(self) -> Result<Pool, Error> {
-        let PoolBuilder { task, workers, worker_binary, hook, mut settings } = self;
+        #[cfg(feature = "hosts")]
+        if let Some(url) = self.via.clone() {
+            return self.build_over_hosts(&url);
+        }
+        let PoolBuilder { task, workers, worker_binary, hook, mut settings, .. } = self;
         settings.check()?;
         let workers = workers.unwrap_or_else(surroundings::processors);
         let program = program::find(worker_binary.as_deref())?;
@@ -166,12 +209,36 @@ impl PoolBuilder {
         let function = load(&shared, &task, settings)?;
         Ok(Pool { function, keeper: Some(keeper) })
     }
+
+    /// Builds a pool whose items run on other machines.
+    #[cfg(feature = "hosts")]
+    fn build_over_hosts(self, url: &str) -> Result<Pool, Error> {
+        let PoolBuilder { task, workers, hook, settings, .. } = self;
+        settings.check()?;
+        let said = ForeignText::of(url).to_string();
+        let url = BrokerUrl::parse(url).map_err(|e| Error::Broker(format!("{said}: {e}")))?;
+        if settings.process().sharing.manager().is_some() {
+            return Err(Error::Broker(format!("objects are shared within one machine, and the pool runs at {url}")));
+        }
+        let shared =
+            SharedWorkers::new(ChildProgram::Own, workers.unwrap_or(1), hook).over(HostsOfPool { url, most: workers });
+        let shared = Arc::new(shared);
+        // No process is started. The thread waits until the pool is left alone, as that of any other.
+        let keeper = SpareKeeper::start(shared.spares.clone(), 0)?;
+        let function = load(&shared, &task, settings)?;
+        Ok(Pool { function, keeper: Some(keeper) })
+    }
 }
 
 /// Reads and compiles a task.
 pub(super) fn load(shared: &Arc<SharedWorkers>, task: &Task, mut settings: CallSettings) -> Result<Function, Error> {
     settings.fix_time_of_init();
     let loaded = LoadedTask::read(task, shared.program.clone())?;
+    #[cfg(feature = "hosts")]
+    if shared.hosts.is_some() {
+        // Hosts compile it themselves.
+        return Ok(Function::new(shared.clone(), Arc::new(loaded), settings));
+    }
     let process = settings.process();
     let given = process.grants.open(&ArtifactCache::of_user())?.given;
     // The artifact is the same whatever form items and results have.

@@ -93,7 +93,11 @@ impl Function {
 
     fn group(&self, item_form: ItemEncoding, result_form: ResultForm) -> Result<Arc<CallGroup>, Error> {
         self.settings.check()?;
-        let (task, settings) = (self.task.clone(), self.settings.process().clone());
+        #[cfg(feature = "hosts")]
+        let settings = self.settings.over_hosts(self.shared.hosts.is_some());
+        #[cfg(not(feature = "hosts"))]
+        let settings = self.settings.process().clone();
+        let task = self.task.clone();
         settings.sharing.complete();
         self.shared.group(GroupKey { task, settings, item_form, result_form })
     }

@@ -20,11 +20,17 @@ use super::events::WorkerEvent;
 use super::job::{FailedItem, Job, JobEnd, JobListeners};
 use super::outcomes::{JobRoute, OutcomeRouter};
 use super::settings::ProcessSettings;
+#[cfg(feature = "hosts")]
+use super::shared::HostsOfPool;
 use super::shared::SharedWorkers;
 use super::task::LoadedTask;
+#[cfg(feature = "hosts")]
+use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::{ItemEncoding, ResultForm};
 use wasmpool_ipc::batch::Batch;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::{CoordinatedRun, Coordinator};
 use wasmpool_run::cgroup::Workers;
 use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::{Error, caught};
@@ -392,6 +398,10 @@ impl CallGroup {
 
     fn serve(self: &Arc<CallGroup>, mailbox: &Mailbox, routes: Receiver<JobRoute>) -> Result<RunEnd, Error> {
         large_results_come_and_go();
+        #[cfg(feature = "hosts")]
+        if let Some(hosts) = &self.shared.hosts {
+            return self.serve_elsewhere(hosts, mailbox, routes);
+        }
         let GroupKey { task, settings, item_form, result_form } = &self.key;
         let OpenedGrants { mut given, directories } = settings.grants.open(&ArtifactCache::of_user())?;
         let (objects, granted) = settings.sharing.start(None)?;
@@ -420,6 +430,33 @@ impl CallGroup {
             }
             other => other,
         }
+    }
+}
+
+#[cfg(feature = "hosts")]
+impl CallGroup {
+    /// Has other machines run the items.
+    fn serve_elsewhere(
+        self: &Arc<CallGroup>,
+        hosts: &HostsOfPool,
+        mailbox: &Mailbox,
+        routes: Receiver<JobRoute>,
+    ) -> Result<RunEnd, Error> {
+        let GroupKey { task, settings, item_form, result_form } = &self.key;
+        let call = settings.call(GuestGrants::default(), *item_form, *result_form);
+        let run = CoordinatedRun {
+            most: hosts.most,
+            max_items_per_worker: settings.max_tasks_per_worker,
+            grants: settings.grants.clone(),
+            ..CoordinatedRun::new(hosts.url.clone())
+        };
+        let mut sink = OutcomeRouter::new(self.clone(), routes);
+        let slots = Coordinator::start(run, task.wasm(), &call, mailbox.sender())?;
+        let config = settings.config(0, WINDOW);
+        let mut supervisor = Supervisor::elsewhere(Box::new(slots), &call, config, &mut sink, mailbox)?;
+        supervisor.serve_on_demand();
+        self.supervised.store(true, Ordering::SeqCst);
+        supervisor.run()
     }
 }
 

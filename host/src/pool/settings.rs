@@ -108,6 +108,20 @@ impl CallSettings {
         }
     }
 
+    /// Returns the settings that a worker process is made for. On other machines its items have the timeout that it was made
+    /// with.
+    #[cfg(feature = "hosts")]
+    pub fn over_hosts(&self, over_hosts: bool) -> Arc<ProcessSettings> {
+        let timeout = if over_hosts { self.terms.timeout } else { self.process.limits.timeout };
+        match timeout == self.process.limits.timeout {
+            true => self.process.clone(),
+            false => {
+                let limits = ItemLimits { timeout, ..self.process.limits };
+                Arc::new(ProcessSettings { limits, ..ProcessSettings::clone(&self.process) })
+            }
+        }
+    }
+
     /// Returns an error if a setting is not possible.
     pub fn check(&self) -> Result<(), Error> {
         self.wrong.clone().map_or(Ok(()), Err)

@@ -12,6 +12,8 @@ use super::callbacks::{Callback, Callbacks};
 use super::events::{ProcessInfo, ProcessRole, WorkerEvent, WorkerHook};
 use super::group::{CallGroup, GroupKey};
 use wasmpool_core::layer::LayerPart;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
@@ -29,12 +31,23 @@ pub(super) struct SharedWorkers {
     pub spares: SpareWorkers,
     pub callbacks: Callbacks,
     hook: Option<WorkerHook>,
+    #[cfg(feature = "hosts")]
+    pub hosts: Option<HostsOfPool>,
     budget: AtomicUsize,
     /// True once no calls are taken; groups end when their jobs are over.
     closing: AtomicBool,
     central: Mutex<WorkerCentral>,
     /// Notified when a group has ended.
     ended: Condvar,
+}
+
+/// The machines that run a pool's items in place of its own processes.
+#[cfg(feature = "hosts")]
+#[derive(Clone, Debug)]
+pub(super) struct HostsOfPool {
+    pub url: BrokerUrl,
+    /// Maximum number of chunks that they have at a time, for each distinct call.
+    pub most: Option<usize>,
 }
 
 #[derive(Default)]
@@ -66,11 +79,19 @@ impl SharedWorkers {
             program,
             callbacks: Callbacks::default(),
             hook,
+            #[cfg(feature = "hosts")]
+            hosts: None,
             budget: AtomicUsize::new(workers),
             closing: AtomicBool::new(false),
             central: Mutex::default(),
             ended: Condvar::new(),
         }
+    }
+
+    /// Has items run on other machines.
+    #[cfg(feature = "hosts")]
+    pub fn over(self, hosts: HostsOfPool) -> SharedWorkers {
+        SharedWorkers { hosts: Some(hosts), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, WorkerCentral> {

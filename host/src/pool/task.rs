@@ -111,6 +111,12 @@ impl LoadedTask {
         Ok(LoadedTask { wasm, program, made: Mutex::default() })
     }
 
+    /// Returns the wasm, for machines that compile it themselves.
+    #[cfg(feature = "hosts")]
+    pub fn wasm(&self) -> &Wasm {
+        &self.wasm
+    }
+
     /// Returns the artifact that is `wanted`: one made before, one from the cache, or one compiled now. Gives up when
     /// `stop` becomes readable.
     pub fn prepare(&self, wanted: &ArtifactKey, stop: Option<&EventFd>) -> Result<Arc<PreparedTask>, Error> {

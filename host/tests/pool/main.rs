@@ -8,6 +8,8 @@ mod bytes;
 mod cancel;
 mod failures;
 mod floats;
+#[cfg(feature = "hosts")]
+mod hosts;
 mod objects;
 mod plugins;
 mod process;

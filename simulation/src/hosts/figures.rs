@@ -8,6 +8,9 @@ pub struct Figures {
     pub blamed: u64,
     pub copies: u64,
     pub again: u64,
+    pub doubled_chunks: u64,
+    pub checked: u64,
+    pub cancelled: u64,
     pub dropped: u64,
     pub kills: u64,
     pub freezes: u64,
@@ -27,6 +30,9 @@ impl RunFigures for Figures {
         self.blamed += other.blamed;
         self.copies += other.copies;
         self.again += other.again;
+        self.doubled_chunks += other.doubled_chunks;
+        self.checked += other.checked;
+        self.cancelled += other.cancelled;
         self.dropped += other.dropped;
         self.kills += other.kills;
         self.freezes += other.freezes;
@@ -48,13 +54,17 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} outcomes dropped, \
+            "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} chunks given \
+             to a second host for being late, {} compared, {} copies taken from hosts, {} outcomes dropped, \
              {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} messages lost, \
              {} doubled, {} lies, {} events",
             self.items,
             self.blamed,
             self.copies,
             self.again,
+            self.doubled_chunks,
+            self.checked,
+            self.cancelled,
             self.dropped,
             self.kills,
             self.freezes,

@@ -37,6 +37,11 @@ pub struct World {
     pub lie: u32,
     /// Maximum number of outcomes in a part.
     pub part: u32,
+    /// How many times as long as others the first host takes.
+    pub slow: u32,
+    /// True if late chunks may run on a second host, and the percentage of chunks that run on two.
+    pub speculate: bool,
+    pub check: u8,
 }
 
 /// Things go wrong no later than this.
@@ -63,15 +68,19 @@ impl SeededWorld for World {
         };
         let items = random.magnitude(300);
         let killers = rate(random, 3);
+        let check = if random.per_mille(800) { 0 } else { random.between(1, 100) as u8 };
+        // What is compared needs two hosts, even if one is not heard any more.
+        let fewest = if check > 0 { 3 } else { 1 };
+        let slow = if random.per_mille(500) { 1 } else { random.between(2, 60) as u32 };
         World {
             seed,
             items,
             chunk: random.between(1, 12) as u32,
-            hosts: random.between(1, 5) as u32,
+            hosts: random.between(fewest, 5) as u32,
             workers: random.between(1, 4) as u32,
             ordered: random.per_mille(700),
             retries: random.below(3) as u32,
-            item: Duration::from_micros(random.magnitude(2_000_000)),
+            item: Duration::from_micros(random.magnitude(2_000_000)) / slow,
             delay: Duration::from_micros(random.magnitude(300_000)),
             failing: random.magnitude(300) as u32,
             killers: (0..killers).map(|_| random.below(items)).collect(),
@@ -83,6 +92,9 @@ impl SeededWorld for World {
             away: rate(random, 200),
             lie: rate(random, 200),
             part: random.between(1, 20) as u32,
+            slow,
+            speculate: random.per_mille(700),
+            check,
         }
     }
 
@@ -99,7 +111,7 @@ impl SeededWorld for World {
         vec![
             with(&|w| w.items /= 2),
             with(&|w| w.items = w.items.saturating_sub(1)),
-            with(&|w| w.hosts = (w.hosts - 1).max(1)),
+            with(&|w| w.hosts = (w.hosts - 1).max(if w.check > 0 { 3 } else { 1 })),
             with(&|w| w.workers = 1),
             with(&|w| w.retries = 0),
             with(&|w| w.failing = 0),
@@ -112,6 +124,9 @@ impl SeededWorld for World {
             with(&|w| w.away = 0),
             with(&|w| w.lie = 0),
             with(&|w| w.part = 100),
+            with(&|w| w.slow = 1),
+            with(&|w| w.speculate = false),
+            with(&|w| w.check = 0),
             with(&|w| w.item /= 2),
             with(&|w| w.delay /= 2),
         ]

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, RawClient, Received};
 use crate::support::guest::{Task, wat};
 use crate::support::host::Host;
 use crate::support::run::{Output, Run, map, wasmpool};
@@ -210,6 +210,201 @@ fn a_run_whose_coordinator_was_killed_is_resumed() {
     let mut run = long_run(&broker, items, &folder, &more);
     assert_eq!(run.code(), 0, "{}", run.stderr());
     is_complete(&folder, items);
+    // Nothing is left of the runs that were killed.
+    until("the streams are deleted", || (!broker.has_streams()).then_some(()));
+}
+
+#[test]
+fn a_run_is_not_resumed_while_another_process_goes_on_with_it() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut run = long_run(&broker, 3_000, &folder, &["--journal", &path("journal"), "-c", "5"]);
+    until("something is recorded", || (fs::metadata(path("journal")).is_ok_and(|it| it.len() > 0)).then_some(()));
+    // The journal's lock is of no use where another machine has a copy of it.
+    fs::copy(path("journal"), path("journal-2")).unwrap();
+    fs::copy(path("out"), path("out-2")).unwrap();
+    let second = via(&broker, map(&wat(COUNT_TO))).arg(path("input")).args(["-o", &path("out-2"), "-c", "5"]);
+    let said = second.args(["--journal", &path("journal-2"), "--resume"]).run().exits(2).stderr;
+    assert!(said.contains(&format!("process {} on ", run.pid())) && said.contains("goes on with the run"), "{said}");
+    assert_eq!(run.code(), 0, "{}", run.stderr());
+    is_complete(&folder, 3_000);
+}
+
+#[test]
+fn a_stream_of_a_run_that_is_over_is_deleted_by_the_next_run() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let name = format!("WP-{}", "7".repeat(32));
+    let config = json!({ "name": name, "subjects": [format!("wp.{}.c", "7".repeat(32))], "storage": "memory" });
+    broker.request(&format!("$JS.API.STREAM.CREATE.{name}"), &config.to_string());
+    assert!(broker.has_streams());
+    via(&broker, map(&wat(SQUARE))).input("7\n").run().exits(0);
+    until("the streams are deleted", || (!broker.has_streams()).then_some(()));
+}
+
+#[test]
+fn a_chunk_whose_host_stands_still_runs_on_another() {
+    let Some(broker) = Broker::start() else { return };
+    let (slow, _fast) = (broker.serve("slow"), broker.serve("fast"));
+    let run = via(&broker, map(&wat(COUNT_TO))).args(["-c", "1", "--timeout", "600s"]);
+    let mut run = run.input("30000000\n".repeat(100)).start();
+    // The host itself goes on to tell that it has the chunk.
+    let worker = until("it has a worker", || slow.workers().first().copied());
+    until("the run goes on", || run.line());
+    worker.send(Signal::SIGSTOP);
+    for _ in 1..100 {
+        assert_eq!(run.line().as_deref(), Some("30000000"));
+    }
+    assert_eq!(run.code(), 0, "{}", run.stderr());
+}
+
+#[test]
+fn what_two_hosts_have_run_is_taken_if_they_agree() {
+    let Some(broker) = Broker::start() else { return };
+    let square = wat(SQUARE);
+    let checked = || map(&square).args(["--deterministic", "-c", "50"]);
+    let expected = checked().input(numbers(5_000)).run().exits(0);
+    let _first = broker.serve("a");
+    let mut run = via(&broker, checked().args(["--check", "100%"]).input(numbers(5_000))).start();
+    until("the run tells that it waits", || run.said().contains("wait for a second host").then_some(()));
+    let _second = broker.serve("b");
+    let mut lines = 0;
+    while let Some(line) = run.line() {
+        assert_eq!(line, expected.lines()[lines]);
+        lines += 1;
+    }
+    assert_eq!((lines, run.code()), (5_000, 0));
+    let said = map(&square).args(["--check", "5%"]).run().exits(2).stderr;
+    assert!(said.contains("--via URL"), "{said}");
+    let said = via(&broker, map(&square)).args(["--check", "5%"]).run().exits(2).stderr;
+    assert!(said.contains("--deterministic"), "{said}");
+}
+
+#[test]
+fn results_go_to_files_and_several_tasks_share_an_input_as_on_one_machine() {
+    let Some(broker) = Broker::start() else { return };
+    let _hosts = [broker.serve("a"), broker.serve("b")];
+    let folder = TempDir::new().unwrap();
+    let results = |run: Run, name: &str| {
+        let directory = folder.path().join(name);
+        run.input(numbers(200)).arg("--results").arg(&directory).run().exits(0);
+        let read = |n: u32| fs::read_to_string(directory.join(n.to_string())).unwrap();
+        (0..200).map(read).collect::<Vec<_>>()
+    };
+    let (square, command) = (wat(SQUARE), wat(ARGUMENT));
+    assert_eq!(results(via(&broker, map(&square)), "there"), results(map(&square), "here"));
+    let exec = || wasmpool().arg("exec").task(&command);
+    let results_of_command = |run: Run, name: &str| {
+        let directory = folder.path().join(name);
+        let run = run.input(numbers(50)).arg("--results").arg(&directory).args(["--input-format", "lines"]);
+        run.args(["--", "{}-{#}"]).run().exits(0);
+        fs::read_to_string(directory.join("49")).unwrap()
+    };
+    let (there, here) = (results_of_command(via(&broker, exec()), "c"), results_of_command(exec(), "d"));
+    assert_eq!(there, here);
+    assert_eq!(there, "49-49");
+    let traps = wat(SEVENTH_TRAPS);
+    let task = |name: &str, task: &Task| format!("--task={name}={}", task.path().display());
+    let several = || {
+        let run = wasmpool().arg("map").arg(task("square", &square)).arg(task("traps", &traps));
+        run.input(numbers(500)).args(["--deterministic"])
+    };
+    alike(&broker, several).exits(1);
+}
+
+/// `read() -> string`: what is in the file `/d/file`.
+const READS: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 100) "file")
+  (func (export "_start")
+    (if (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 0)
+          (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 0))
+      (then (call $exit (i32.const 9))))
+    (i32.store (i32.const 8) (i32.const 200))
+    (i32.store (i32.const 12) (i32.const 100))
+    (drop (call $read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 4)))
+    (i32.store (i32.const 12) (i32.load (i32.const 4)))
+    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 4)))))"#;
+
+#[test]
+fn a_host_grants_what_its_policy_gives_and_nothing_else() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    [&data, &other].iter().for_each(|directory| fs::create_dir(directory).unwrap());
+    fs::write(data.join("file"), "what is in the file").unwrap();
+    let policy = folder.path().join("policy.toml");
+    fs::write(&policy, "[limits]\nmemory = '8MiB'\n[grants]\ndir = ['data::/any']\n").unwrap();
+    let host = broker.host("a").arg("--policy").arg(&policy).start();
+    until("a host serves", || host.said().contains(" serves with ").then_some(()));
+    let task = wat(READS);
+    let exec = |directory: String| {
+        let run = via(&broker, wasmpool().arg("exec").task(&task)).args(["--dir", &directory]);
+        run.args(["--env", "A=b", "--scratch", "/s"]).input("1\n")
+    };
+    let out = exec(format!("{}::/d", data.display())).run().exits(0);
+    assert_eq!(out.text(), "what is in the file");
+    for directory in [format!("{}::/d", other.display()), format!("{}::/d:rw", data.display())] {
+        let said = exec(directory).run().exits(2).stderr;
+        assert!(said.contains("a: its policy does not give the directory"), "{said}");
+    }
+    let said = exec("data::/d".to_owned()).run().exits(2).stderr;
+    assert!(said.contains("whole path"), "{said}");
+    let square = wat(SQUARE);
+    let said = via(&broker, map(&square)).args(["--allow-net", "127.0.0.1:9"]).input("1\n").run().exits(2).stderr;
+    assert!(said.contains("its policy does not give connections to `127.0.0.1`, port 9"), "{said}");
+    // Of limits the smaller holds, unless results would depend on it.
+    via(&broker, map(&square)).args(["--memory", "1GiB"]).input("1\n").run().exits(0);
+    let said = via(&broker, map(&square)).arg("--deterministic").input("1\n").run().exits(2).stderr;
+    assert!(said.contains("its policy allows 8 MiB and the run wants 256 MiB"), "{said}");
+    // What a host cannot mean is refused.
+    for (grants, says) in [("env = ['A=b']", "`env`"), ("scratch = '/s'", "`scratch`"), ("share = ['q=queue']", "`share`")] {
+        fs::write(&policy, format!("[grants]\n{grants}\n")).unwrap();
+        let said = broker.host("b").arg("--policy").arg(&policy).run().exits(2).stderr;
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn a_host_leaves_runs_of_other_protocols_and_engines_alone_and_says_so() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let run = "5".repeat(32);
+    let mut coordinator = RawClient::connect(&broker);
+    coordinator.subscribe(&format!("wp.{run}.*.a"));
+    coordinator.publish(&format!("wp.{run}.k"), None, br#"{"coordinator":1,"epoch":0,"ended":false}"#);
+    let refused = loop {
+        let Received { subject, reply, payload } = coordinator.receive();
+        match reply {
+            Some(reply) => {
+                let manifest = br#"{"protocol":200,"version":"99.1.0","of-a-later-version":[]}"#;
+                let answer = [&(manifest.len() as u64).to_le_bytes()[..], manifest].concat();
+                coordinator.publish(&reply, None, &answer);
+            }
+            None if subject.contains(".b.") => {
+                let beat: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+                if let Some(refused) = beat.get("refused") {
+                    break refused.clone();
+                }
+            }
+            None => {}
+        }
+    };
+    assert_eq!(refused["cause"], "version");
+    let listed = wasmpool().args(["hosts", "--via", &broker.url()]).run().exits(0);
+    for said in [refused["message"].as_str().unwrap(), listed.lines()[0]] {
+        assert!(said.contains("protocol 200 of wasmpool 99.1.0"), "{said}");
+    }
+    // It serves all others.
+    via(&broker, map(&wat(SQUARE))).input("7\n").run().exits(0);
 }
 
 #[test]
@@ -285,20 +480,10 @@ fn what_is_not_supported_over_hosts_is_refused_and_named() {
     let refused = |more: &[&str]| {
         map(&square).args(["--via", "nats://127.0.0.1:1"]).args(more).input("1\n").run().exits(2).stderr
     };
-    for (option, value) in [
-        ("--dir", ".::/d"),
-        ("--env", "A=b"),
-        ("--scratch", "/tmp"),
-        ("--allow-net", "localhost:1"),
-        ("--share", "jobs=queue"),
-        ("--sandbox", "off"),
-        ("--results", "d"),
-    ] {
+    for (option, value) in [("--share", "jobs=queue"), ("--sandbox", "off")] {
         let said = refused(&[option, value]);
         assert!(said.contains(&format!("{option} cannot be used with --via yet: ")), "{said}");
     }
-    let said = wasmpool().args(["map", "--task=a=b.wasm", "--via", "nats://127.0.0.1:1"]).run().exits(2).stderr;
-    assert!(said.contains("--task cannot be used with --via yet: "), "{said}");
     // Nothing goes over the network in plain text.
     for url in ["nats://192.0.2.1:4222", "tls://127.0.0.1", "nats://me:secret@127.0.0.1", "http://127.0.0.1"] {
         let said = map(&square).args(["--via", url]).run().exits(2).stderr;

@@ -25,6 +25,15 @@ impl ChunkName {
     pub fn items(&self) -> Range<u64> {
         self.first..self.first.saturating_add(self.count.into())
     }
+
+    /// Returns true if the chunk is among this percentage of all chunks, by its hash: another run with the same chunks
+    /// chooses the same.
+    pub fn is_among(&self, percent: u8) -> bool {
+        let mut bytes = self.digest.0.to_vec();
+        bytes.extend_from_slice(&self.first.to_le_bytes());
+        let [a, b, ..] = Digest::of(&bytes).0;
+        percent > 0 && u32::from(u16::from_le_bytes([a, b])) * 100 < u32::from(percent) << 16
+    }
 }
 
 /// Number of a copy of a chunk: each that is published has another.
@@ -153,6 +162,15 @@ mod tests {
                 prop_assert_eq!(sizes.len(), count as usize);
             }
         }
+    }
+
+    #[test]
+    fn as_many_chunks_are_chosen_as_were_asked_for() {
+        let name = |first| ChunkName { first, count: 1, digest: Digest([7; 16]) };
+        let chosen = |percent| (0..10_000).filter(|&first| name(first).is_among(percent)).count();
+        assert_eq!((chosen(0), chosen(100)), (0, 10_000));
+        assert!((200..400).contains(&chosen(3)), "{}", chosen(3));
+        assert!((4_700..5_300).contains(&chosen(50)), "{}", chosen(50));
     }
 
     #[test]

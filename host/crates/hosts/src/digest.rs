@@ -10,7 +10,16 @@ pub struct Digest(pub [u8; 16]);
 
 impl Digest {
     pub fn of(bytes: &[u8]) -> Digest {
-        let [start @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *blake3::hash(bytes).as_bytes();
+        Digest::of_parts(&[bytes])
+    }
+
+    /// Returns the digest of these bytes, one after the other.
+    pub fn of_parts(parts: &[&[u8]]) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        let [start @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *hasher.finalize().as_bytes();
         Digest(start)
     }
 }

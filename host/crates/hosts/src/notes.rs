@@ -1,9 +1,12 @@
 //! What coordinators and hosts say beside chunks and outcomes: short, as JSON.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::CopyNumber;
 use wasmpool_core::policy::TaskCall;
+use wasmpool_core::text::ForeignText;
 
 /// Maximum bytes of a note that is read.
 const MOST: usize = 1 << 20;
@@ -31,6 +34,78 @@ pub struct Manifest {
     pub task_hash: String,
     pub call: TaskCall,
     pub max_items_per_worker: Option<u64>,
+    /// What the task is to reach outside its memory, if the host's policy gives it.
+    #[serde(default)]
+    pub grants: AskedGrants,
+    /// The engine that a host has to have, if the run wants a certain one.
+    #[serde(default)]
+    pub engine: Option<EngineName>,
+}
+
+/// The part of a [`Manifest`] that every protocol has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ManifestHead {
+    pub protocol: u8,
+    pub version: String,
+}
+
+/// The grants that a run asks of its hosts. Paths are those of the hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AskedGrants {
+    pub env: Vec<(String, String)>,
+    pub directories: Vec<AskedDirectory>,
+    /// Hosts and ports.
+    pub peers: Vec<(String, u16)>,
+    pub scratch: Option<String>,
+}
+
+/// A directory that a run asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedDirectory {
+    pub host: String,
+    pub guest: String,
+    pub writable: bool,
+}
+
+impl AskedGrants {
+    /// Returns true if what an item does with them counts, if it runs twice.
+    pub fn have_effects(&self) -> bool {
+        !self.peers.is_empty() || self.directories.iter().any(|directory| directory.writable)
+    }
+}
+
+/// What the results of a deterministic run may depend on beside task and items. The features of a processor are not among
+/// it: such a task is compiled so that they change no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineName {
+    pub wasmpool: String,
+    pub wasmtime: String,
+    pub target: String,
+}
+
+impl EngineName {
+    /// Returns the engine of this program.
+    pub fn own() -> EngineName {
+        EngineName {
+            wasmpool: env!("CARGO_PKG_VERSION").to_owned(),
+            wasmtime: wasmpool_core::artifact::WASMTIME.to_owned(),
+            target: own_target(),
+        }
+    }
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EngineName { wasmpool, wasmtime, target } = self;
+        let shown = |text| ForeignText::of(text);
+        write!(f, "wasmpool {} with wasmtime {} on {}", shown(wasmpool), shown(wasmtime), shown(target))
+    }
+}
+
+/// Returns what this program runs on: architecture and system.
+pub fn own_target() -> String {
+    format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 /// What a coordinator says to hosts from time to time.
@@ -38,8 +113,18 @@ pub struct Manifest {
 pub struct Control {
     /// Which process it is: another one that resumes the run has another number.
     pub coordinator: u64,
+    /// Number of times that the run was resumed. The process of the highest coordinates it.
+    #[serde(default)]
+    pub epoch: u64,
     /// True if the run has ended.
     pub ended: bool,
+}
+
+/// What a coordinator answers whoever asks whether there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    pub process: u32,
+    pub machine: String,
 }
 
 /// The bytes that a host asks its coordinator for, from an offset on. The answer is their whole length in eight bytes,
@@ -87,6 +172,8 @@ pub enum RefusalCause {
     Sandbox,
     /// The host: another may be able to.
     Host,
+    /// The version of the host's program: it does not speak of such runs, or has another engine than the run wants.
+    Version,
 }
 
 /// A host's beat to everybody.
@@ -102,6 +189,9 @@ pub struct HostBeat {
     pub chunks: u32,
     /// Number of runs that it serves.
     pub runs: u32,
+    /// Why it leaves runs alone, a text for each reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves_alone: Vec<String>,
 }
 
 #[cfg(test)]
@@ -112,13 +202,42 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_a_note_is_not_read() {
-        let long = format!("{{\"coordinator\":1,\"ended\":false{}}}", " ".repeat(MOST));
+        let long = format!("{{\"coordinator\":1,\"epoch\":0,\"ended\":false{}}}", " ".repeat(MOST));
         assert_eq!(read::<Control>(long.as_bytes()), None);
         assert_eq!(
-            read(&write(&Control { coordinator: 1, ended: true })),
-            Some(Control { coordinator: 1, ended: true })
+            read(&write(&Control { coordinator: 1, epoch: 2, ended: true })),
+            Some(Control { coordinator: 1, epoch: 2, ended: true })
         );
     }
+
+    #[test]
+    fn a_manifest_with_other_members_is_one_of_another_protocol() {
+        let manifest = Manifest {
+            protocol: crate::PROTOCOL,
+            version: String::new(),
+            task_name: String::new(),
+            task_hash: String::new(),
+            call: TaskCall::default(),
+            max_items_per_worker: None,
+            grants: AskedGrants::default(),
+            engine: Some(EngineName::own()),
+        };
+        fn members(value: &serde_json::Value, to: &mut Vec<String>) {
+            for (name, value) in value.as_object().into_iter().flatten() {
+                to.push(name.clone());
+                members(value, to);
+            }
+        }
+        let mut found = Vec::new();
+        members(&serde_json::to_value(&manifest).unwrap(), &mut found);
+        found.sort_unstable();
+        // A host that does not know a member would run items otherwise than was asked. So whoever changes these members
+        // also changes `PROTOCOL`, once hosts of the former one are about.
+        assert_eq!(found.len(), MEMBERS, "{found:?}");
+    }
+
+    /// Number of members of a manifest of this protocol, and of what is in them.
+    const MEMBERS: usize = 49;
 
     proptest! {
         #[test]

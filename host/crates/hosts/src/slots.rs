@@ -8,11 +8,15 @@
 //! * the outcomes of a chunk are taken once, from one host, in order; all others are dropped;
 //! * as long as some host serves, each slot ends: its outcomes are taken, or the scheduler is told of its loss;
 //! * a chunk is published again only when each of its copies is lost: never because it waits its turn;
+//! * at most one chunk in twenty runs on a second host because it is late, each on one, and only while that host has
+//!   nothing else to do;
+//! * of a chunk that is checked, nothing is taken until another host has delivered all of its outcomes;
 //! * no host is blamed, and no chunk, for what the broker lost.
 //!
 //! The broker is believed in nothing that matters. If it says wrongly how far it has delivered, chunks run twice or late.
 
 mod host;
+mod late;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +24,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use host::ServingHost;
+use late::ChunkTimes;
 
 use crate::chunk::{ChunkName, CopyNumber};
 use crate::names::{HostLife, HostName};
-use crate::notes::{Refusal, RunBeat};
+use crate::notes::{Refusal, RefusalCause, RunBeat};
 use crate::outcomes::{OutcomesHead, Receipt};
 
 /// Time since the start of the run, as reported by the caller.
@@ -46,16 +51,37 @@ const MOST_TRIES: u32 = 3;
 const MOST_HOSTS: usize = 2;
 /// Number of breaches of the protocol after which nothing of a host is heard any more.
 const MOST_BREACHES: u32 = 3;
-/// Time for which all hosts may refuse a run until it ends: another may just be coming.
+/// Time for which all hosts may refuse a run until it ends: another may just be coming. If it is for their versions, one of
+/// the right version may be on its way.
 const ALL_REFUSE: Duration = Duration::from_secs(1);
+const NONE_FITS: Duration = Duration::from_secs(30);
+/// Time after which the broker drops a chunk that nobody has pulled, so that one of a run that never comes back does not
+/// stay for ever; and after which it is published again, sooner than that.
+pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+const STALE: Duration = Duration::from_secs(12 * 3600);
 /// Number of slots for each worker: one chunk in work, and one on its way.
 const PER_WORKER: usize = 2;
+
+/// What a run wants of its slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotsConfig {
+    /// Maximum number of slots, or none.
+    pub most: Option<usize>,
+    /// True if a chunk that is late may run on a second host.
+    pub speculate: bool,
+    /// Percentage of chunks that run on two hosts, whose outcomes are compared.
+    pub check: u8,
+}
 
 /// An order to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Publish the chunk of this slot under this number.
     Publish { slot: SlotId, copy: CopyNumber },
+    /// Give the chunk of this slot to this host under this number, past the stream.
+    Give { slot: SlotId, copy: CopyNumber, host: HostLife },
+    /// Tell this host that nobody wants outcomes of this copy any more.
+    Drop { copy: CopyNumber, host: HostLife },
     /// Tell the broker that this copy is done with.
     Acknowledge(Receipt),
     /// Delete a message of the stream of chunks, whether or not it was delivered.
@@ -66,15 +92,16 @@ pub enum Order {
     Slots(usize),
     /// Report the loss of this slot to the scheduler. If `blamed`, the chunk has ended all these hosts.
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
-    /// End the run: every host refuses it, this one for this reason.
-    Refused(HostName, Refusal),
+    /// End the run: every host refuses it, for these reasons. The first is that which concerns the user most.
+    Refused(Vec<(HostName, Refusal)>),
 }
 
 /// What becomes of outcomes that a host has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Take this part, then call [`Slots::answered`], and tell the host.
-    Take { slot: SlotId },
+    /// Take this part, then call [`Slots::answered`], and tell the host. If `noted`, it is only kept in mind, to be compared
+    /// with what another host delivers.
+    Take { slot: SlotId, noted: bool },
     /// Tell the host that the part was taken before, so that it sends the next.
     Taken,
     /// Tell the host that nobody wants these outcomes.
@@ -88,11 +115,11 @@ enum CopyState {
     /// The broker has not confirmed it yet.
     Sending { since: Time },
     /// The broker has it, and no host.
-    Waiting,
-    /// It was delivered to some host, which has not named it yet.
-    Delivered { since: Time },
-    /// This host named it in its beat, at last at this time.
-    Held { host: HostLife, named: Time },
+    Waiting { since: Time },
+    /// It was delivered to some host, which has not named it yet: to this one, if it was given past the stream.
+    Delivered { since: Time, to: Option<HostLife> },
+    /// This host named it in its beat, at first and at last at these times.
+    Held { host: HostLife, since: Time, named: Time },
     /// Nobody will send outcomes of it, as far as is known.
     Lost,
 }
@@ -105,6 +132,21 @@ struct ChunkCopy {
     state: CopyState,
 }
 
+impl ChunkCopy {
+    /// Returns the host that has it, as far as is known.
+    fn host(&self) -> Option<&HostLife> {
+        match &self.state {
+            CopyState::Held { host, .. } => Some(host),
+            CopyState::Delivered { to, .. } => to.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.state == CopyState::Lost
+    }
+}
+
 /// Outcomes that are being taken.
 #[derive(Debug)]
 struct Taking {
@@ -113,6 +155,8 @@ struct Taking {
     receipt: Receipt,
     part: u32,
     last: bool,
+    /// True if they are only kept in mind, to be compared with what another host delivers.
+    noted: bool,
     /// The time since which the coordinator waits for the next part; none while the host waits for the coordinator.
     waits_since: Option<Time>,
 }
@@ -125,13 +169,36 @@ struct Slot {
     tries: u32,
     lost_with: BTreeSet<HostLife>,
     taking: Option<Taking>,
+    /// True if it was given to a second host because it was late.
+    doubled: bool,
+    /// True if two hosts are to run it; and the host whose outcomes are kept in mind.
+    checked: bool,
+    noted: Option<HostName>,
+}
+
+impl Slot {
+    /// Returns true if this host has the chunk, or has had it.
+    fn concerns(&self, name: &HostName) -> bool {
+        self.noted.as_ref() == Some(name)
+            || self.copies.iter().filter_map(ChunkCopy::host).any(|host| host.name == *name)
+    }
+
+    /// Returns true if one more host has to have the chunk, since two are to run it.
+    fn wants_second(&self) -> bool {
+        let mut living = self.copies.iter().filter(|copy| !copy.is_lost());
+        match (&self.noted, living.next(), living.next()) {
+            (Some(_), first, _) => first.is_none(),
+            // Which host has the first is known once that host names it.
+            (None, Some(copy), None) => matches!(copy.state, CopyState::Held { .. }),
+            (None, ..) => false,
+        }
+    }
 }
 
 /// The state machine. See the module's documentation.
 #[derive(Debug)]
 pub struct Slots {
-    /// Maximum number of slots, or none.
-    most: Option<usize>,
+    config: SlotsConfig,
     hosts: BTreeMap<HostName, ServingHost>,
     slots: BTreeMap<SlotId, Slot>,
     /// Slots by their chunk, and by the copies of it. An item that is tried again may be the first of two chunks.
@@ -148,13 +215,17 @@ pub struct Slots {
     told_refusal: bool,
     /// Number of outcomes, by chunks, that came a second time and were dropped.
     dropped: u64,
+    /// Number of chunks, and of those that were given to a second host because they were late.
+    opened: u64,
+    doubled: u64,
+    times: ChunkTimes,
 }
 
 impl Slots {
-    /// Returns a machine without hosts. There will be at most `most` slots.
-    pub fn new(most: Option<usize>) -> Slots {
+    /// Returns a machine without hosts.
+    pub fn new(config: SlotsConfig) -> Slots {
         Slots {
-            most,
+            config,
             hosts: BTreeMap::new(),
             slots: BTreeMap::new(),
             by_chunk: BTreeMap::new(),
@@ -167,6 +238,9 @@ impl Slots {
             refused_since: None,
             told_refusal: false,
             dropped: 0,
+            opened: 0,
+            doubled: 0,
+            times: ChunkTimes::default(),
         }
     }
 
@@ -186,6 +260,16 @@ impl Slots {
         self.dropped
     }
 
+    /// Returns the number of chunks that were given to a second host because they were late.
+    pub fn doubled(&self) -> u64 {
+        self.doubled
+    }
+
+    /// Returns true if a chunk that two hosts are to run waits for a second one, and there is none.
+    pub fn lacks_second_host(&self) -> bool {
+        self.serving().0 == 1 && self.slots.values().any(|slot| slot.checked && slot.wants_second())
+    }
+
     /// Returns the slot of a copy that may still be run.
     pub fn slot_of(&self, copy: CopyNumber) -> Option<SlotId> {
         self.by_copy.get(&copy).copied()
@@ -197,20 +281,35 @@ impl Slots {
     pub fn open(&mut self, slot: SlotId, chunk: ChunkName, now: Time) {
         self.close(slot);
         self.by_chunk.insert(chunk, slot);
-        let lost_with = BTreeSet::new();
-        self.slots.insert(slot, Slot { chunk, copies: Vec::new(), tries: 0, lost_with, taking: None });
+        self.opened += 1;
+        let opened = Slot {
+            chunk,
+            copies: Vec::new(),
+            tries: 0,
+            lost_with: BTreeSet::new(),
+            taking: None,
+            doubled: false,
+            checked: chunk.is_among(self.config.check),
+            noted: None,
+        };
+        self.slots.insert(slot, opened);
         self.publish(slot, now);
     }
 
     /// Forgets the chunk of a slot: its outcomes are no longer wanted.
     pub fn close(&mut self, slot: SlotId) {
-        let Some(Slot { chunk, copies, .. }) = self.slots.remove(&slot) else {
+        let Some(Slot { chunk, copies, taking, .. }) = self.slots.remove(&slot) else {
             return;
         };
         self.by_chunk.remove(&chunk);
+        // Whoever is answered that all was taken knows it.
+        let knows = taking.filter(|taking| taking.last && taking.waits_since.is_some()).map(|taking| taking.host);
         for copy in copies {
             self.by_copy.remove(&copy.number);
             self.orders.extend(copy.sequence.map(|sequence| Order::Discard { sequence }));
+            if let Some(host) = copy.host().filter(|host| knows.as_ref() != Some(host)) {
+                self.orders.push_back(Order::Drop { copy: copy.number, host: host.clone() });
+            }
         }
     }
 
@@ -223,15 +322,39 @@ impl Slots {
         if !taking.last {
             return;
         }
-        let (copy, receipt) = (taking.copy, taking.receipt);
+        let (copy, receipt, noted, by) = (taking.copy, taking.receipt, taking.noted, taking.host.name.clone());
         if let Some(slot) = self.slots.get_mut(&slot)
             && let Some(taken) = slot.copies.iter_mut().find(|known| known.number == copy)
-            && taken.sequence == Some(receipt.stream_sequence)
         {
-            taken.sequence = None;
-            self.orders.push_back(Order::Acknowledge(receipt));
+            if let CopyState::Held { since, .. } = taken.state {
+                self.times.add(&by, now.saturating_sub(since));
+            }
+            if taken.sequence == Some(receipt.stream_sequence) {
+                taken.sequence = None;
+                self.orders.push_back(Order::Acknowledge(receipt));
+            }
         }
-        self.close(slot);
+        match noted {
+            true => self.noted(slot, by, now),
+            false => self.close(slot),
+        }
+    }
+
+    /// Handles that all outcomes of a chunk are kept in mind: another host has to deliver them, too.
+    fn noted(&mut self, id: SlotId, by: HostName, now: Time) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.taking = None;
+        for copy in &mut slot.copies {
+            // What waits in the stream might go to the same host once more.
+            if copy.host().is_none_or(|host| host.name == by) {
+                self.orders.extend(copy.sequence.take().map(|sequence| Order::Discard { sequence }));
+                copy.state = CopyState::Lost;
+            }
+        }
+        slot.noted = Some(by);
+        self.give_second(id, now);
     }
 
     /// Reports that outcomes of this slot were none, after they had been taken. What was taken before stays; the rest of
@@ -247,7 +370,7 @@ impl Slots {
     // ---- the broker --------------------------------------------------------------------------------------------------
 
     /// Reports that the broker has stored a copy under this number of its stream.
-    pub fn confirmed(&mut self, copy: CopyNumber, sequence: u64) {
+    pub fn confirmed(&mut self, copy: CopyNumber, sequence: u64, now: Time) {
         let Some(known) = self.copy_mut(copy) else {
             // The outcomes came before the confirmation, or the chunk is no longer wanted.
             self.orders.push_back(Order::Discard { sequence });
@@ -255,15 +378,16 @@ impl Slots {
         };
         known.sequence = Some(sequence);
         if matches!(known.state, CopyState::Sending { .. }) {
-            known.state = CopyState::Waiting;
+            known.state = CopyState::Waiting { since: now };
         }
     }
 
     /// Reports that the broker has delivered all messages of the stream up to this one.
     pub fn delivered(&mut self, sequence: u64, now: Time) {
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
-            if copy.state == CopyState::Waiting && copy.sequence.is_some_and(|own| own <= sequence) {
-                copy.state = CopyState::Delivered { since: now };
+            let waits = matches!(copy.state, CopyState::Waiting { .. });
+            if waits && copy.sequence.is_some_and(|own| own <= sequence) {
+                copy.state = CopyState::Delivered { since: now, to: None };
             }
         }
     }
@@ -272,7 +396,7 @@ impl Slots {
     pub fn stream_lost(&mut self, now: Time) {
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
             copy.sequence = None;
-            if !matches!(copy.state, CopyState::Held { .. }) {
+            if copy.host().is_none() {
                 copy.state = CopyState::Lost;
             }
         }
@@ -301,9 +425,9 @@ impl Slots {
             }
             for copy in &mut slot.copies {
                 match &mut copy.state {
-                    CopyState::Sending { since } | CopyState::Delivered { since } => *since = now,
+                    CopyState::Sending { since } | CopyState::Delivered { since, .. } => *since = now,
                     CopyState::Held { named, .. } => *named = now,
-                    CopyState::Waiting | CopyState::Lost => {}
+                    CopyState::Waiting { .. } | CopyState::Lost => {}
                 }
             }
         }
@@ -330,13 +454,11 @@ impl Slots {
         self.served |= host.workers > 0;
         self.hosts.insert(name.clone(), host);
         for &copy in &beat.held {
-            self.named(copy, &life, now);
+            self.copy_named(copy, &life, now);
         }
         if gives_back {
             let named: BTreeSet<CopyNumber> = beat.held.iter().copied().collect();
-            let returned = |copy: &ChunkCopy| {
-                !named.contains(&copy.number) && matches!(&copy.state, CopyState::Held { host, .. } if *host == life)
-            };
+            let returned = |copy: &ChunkCopy| !named.contains(&copy.number) && copy.host() == Some(&life);
             for slot in self.slots.values_mut() {
                 slot.copies.iter_mut().filter(|copy| returned(copy)).for_each(|copy| copy.state = CopyState::Lost);
             }
@@ -346,15 +468,24 @@ impl Slots {
     }
 
     /// Records that a host holds a copy. The first host that names one has it, for as long as that host lives.
-    fn named(&mut self, copy: CopyNumber, by: &HostLife, now: Time) {
-        let Some(known) = self.copy_mut(copy) else {
+    fn copy_named(&mut self, copy: CopyNumber, by: &HostLife, now: Time) {
+        let Some((id, slot)) = self.by_copy.get(&copy).copied().and_then(|id| Some((id, self.slots.get_mut(&id)?)))
+        else {
+            return;
+        };
+        if slot.noted.as_ref() == Some(&by.name) {
+            // It has run this chunk before.
+            return self.orders.push_back(Order::Drop { copy, host: by.clone() });
+        }
+        let Some(known) = slot.copies.iter_mut().find(|known| known.number == copy) else {
             return;
         };
         match &mut known.state {
-            CopyState::Held { host, named } if host == by => *named = now,
+            CopyState::Held { host, named, .. } if host == by => *named = now,
             CopyState::Held { .. } => {}
-            other => *other = CopyState::Held { host: by.clone(), named: now },
+            other => *other = CopyState::Held { host: by.clone(), since: now, named: now },
         }
+        self.give_second(id, now);
     }
 
     /// Reports outcomes that a host has sent.
@@ -370,12 +501,16 @@ impl Slots {
         let Some((id, slot)) = found.and_then(|id| Some((id, self.slots.get_mut(&id)?))) else {
             return self.unwanted(head);
         };
+        if slot.noted.as_ref() == Some(name) {
+            return self.unwanted(head);
+        }
         match &mut slot.taking {
             None if head.part > 0 => self.unwanted(head),
             None => {
                 let (copy, receipt, last) = (head.copy, head.receipt, head.last);
-                slot.taking = Some(Taking { host: by, copy, receipt, part: 0, last, waits_since: None });
-                Verdict::Take { slot: id }
+                let noted = slot.checked && slot.noted.is_none();
+                slot.taking = Some(Taking { host: by, copy, receipt, part: 0, last, noted, waits_since: None });
+                Verdict::Take { slot: id, noted }
             }
             Some(taking) if taking.host != by || taking.copy != head.copy => Verdict::Later,
             Some(taking) if head.part == taking.part => match taking.waits_since {
@@ -386,7 +521,7 @@ impl Slots {
                 taking.part = head.part;
                 taking.last = head.last;
                 taking.waits_since = None;
-                Verdict::Take { slot: id }
+                Verdict::Take { slot: id, noted: taking.noted }
             }
             Some(taking) if head.part < taking.part => Verdict::Taken,
             Some(_) => {
@@ -440,14 +575,25 @@ impl Slots {
                         waits = true;
                         self.orders.push_back(Order::Publish { slot, copy: copy.number });
                     }
-                    CopyState::Delivered { since: at } | CopyState::Held { named: at, .. } if passed(*at, UNNAMED) => {
+                    CopyState::Delivered { since: at, .. } | CopyState::Held { named: at, .. }
+                        if passed(*at, UNNAMED) =>
+                    {
                         copy.state = CopyState::Lost;
                     }
-                    state => waits |= *state == CopyState::Waiting,
+                    CopyState::Waiting { since } if passed(*since, STALE) => {
+                        self.orders.extend(copy.sequence.take().map(|sequence| Order::Discard { sequence }));
+                        copy.state = CopyState::Lost;
+                    }
+                    state => waits |= matches!(state, CopyState::Waiting { .. }),
                 }
             }
         }
         self.look_after_all(now);
+        self.look_for_late(now);
+        if self.config.check > 0 {
+            let checked: Vec<SlotId> = self.slots.iter().filter(|(_, slot)| slot.checked).map(|(&id, _)| id).collect();
+            checked.into_iter().for_each(|id| self.give_second(id, now));
+        }
         if waits && now.saturating_sub(self.asked) >= ASK_EVERY {
             self.asked = now;
             self.orders.push_back(Order::Ask);
@@ -464,15 +610,16 @@ impl Slots {
             return;
         }
         let since = *self.refused_since.get_or_insert(now);
-        if now.saturating_sub(since) < ALL_REFUSE || self.told_refusal {
-            return;
-        }
         let refusal = |(name, host): (&HostName, &ServingHost)| Some((name.clone(), host.refused.clone()?));
+        let mut all: Vec<(HostName, Refusal)> = self.hosts.iter().filter_map(refusal).collect();
         // What is said of the task concerns the user more than what is said of a host.
-        let first = self.hosts.iter().filter_map(refusal).min_by_key(|(_, refusal)| refusal.cause as u8);
-        if let Some((name, refusal)) = first {
-            self.told_refusal = true;
-            self.orders.push_back(Order::Refused(name, refusal));
+        all.sort_by_key(|(_, refusal)| refusal.cause as u8);
+        let patience = match all.first().map(|(_, refusal)| refusal.cause) {
+            Some(RefusalCause::Version) => NONE_FITS,
+            _ => ALL_REFUSE,
+        };
+        if now.saturating_sub(since) >= patience && !std::mem::replace(&mut self.told_refusal, true) {
+            self.orders.push_back(Order::Refused(all));
         }
     }
 
@@ -486,7 +633,7 @@ impl Slots {
     /// Orders as many slots as the hosts have workers for.
     fn count(&mut self) {
         let (_, workers) = self.serving();
-        let slots = workers.saturating_mul(PER_WORKER).min(self.most.unwrap_or(usize::MAX));
+        let slots = workers.saturating_mul(PER_WORKER).min(self.config.most.unwrap_or(usize::MAX));
         if std::mem::replace(&mut self.ordered, slots) != slots {
             self.orders.push_back(Order::Slots(slots));
         }
@@ -502,14 +649,47 @@ impl Slots {
         }
     }
 
+    /// Gives a chunk to a host that has not had it: to one with a free worker, if it has to be `free`. Returns false if there
+    /// is none.
+    fn give(&mut self, id: SlotId, free: bool, now: Time) -> bool {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return false;
+        };
+        let others = self
+            .hosts
+            .iter_mut()
+            .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
+        let Some((name, host)) = others.min_by_key(|(_, host)| host.load() * 1000 / host.workers) else {
+            return false;
+        };
+        host.given += 1;
+        let to = HostLife { name: name.clone(), life: host.life };
+        let copy = self.next_copy;
+        self.next_copy += 1;
+        let state = CopyState::Delivered { since: now, to: Some(to.clone()) };
+        slot.copies.push(ChunkCopy { number: copy, sequence: None, state });
+        self.by_copy.insert(copy, id);
+        self.orders.push_back(Order::Give { slot: id, copy, host: to });
+        true
+    }
+
+    /// Gives a chunk that two hosts are to run to the second, once it is known which the first is.
+    fn give_second(&mut self, id: SlotId, now: Time) {
+        if self.slots.get(&id).is_some_and(|slot| slot.checked && slot.taking.is_none() && slot.wants_second()) {
+            self.give(id, false, now);
+        }
+    }
+
     /// Handles the end of a host, for which no chunk that it held may be to blame.
     fn lost(&mut self, life: &HostLife, now: Time) {
         for slot in self.slots.values_mut() {
             for copy in &mut slot.copies {
                 if matches!(&copy.state, CopyState::Held { host, .. } if host == life) {
-                    copy.state = CopyState::Lost;
                     slot.tries += 1;
                     slot.lost_with.insert(life.clone());
+                }
+                if copy.host() == Some(life) {
+                    copy.state = CopyState::Lost;
                 }
             }
         }
@@ -529,7 +709,7 @@ impl Slots {
                 begun.push(id);
             }
             for copy in &mut slot.copies {
-                if matches!(&copy.state, CopyState::Held { host, .. } if host == life) {
+                if copy.host() == Some(life) {
                     copy.state = CopyState::Lost;
                 }
             }
@@ -540,14 +720,13 @@ impl Slots {
 
     /// Publishes the chunks again of which no copy is left, and ends those that have ended hosts.
     fn look_after_all(&mut self, now: Time) {
-        let is_lost = |copy: &ChunkCopy| copy.state == CopyState::Lost;
         let late = |taking: &Taking| taking.waits_since.is_some_and(|since| now.saturating_sub(since) >= NEXT_PART);
         let (mut again, mut stuck) = (Vec::new(), Vec::new());
         for (&id, slot) in &self.slots {
             match &slot.taking {
                 Some(taking) if late(taking) => stuck.push(id),
                 Some(_) => {}
-                None if slot.copies.iter().all(is_lost) => again.push(id),
+                None if slot.copies.iter().all(ChunkCopy::is_lost) => again.push(id),
                 None => {}
             }
         }
@@ -556,9 +735,11 @@ impl Slots {
         }
         for id in again {
             let blamed = |slot: &Slot| slot.tries >= MOST_TRIES && slot.lost_with.len() >= MOST_HOSTS;
-            match self.slots.get(&id).is_some_and(blamed) {
-                true => self.lose(id, true),
-                false => self.publish(id, now),
+            match self.slots.get(&id) {
+                Some(slot) if blamed(slot) => self.lose(id, true),
+                // It may not go to the host that has run it.
+                Some(slot) if slot.noted.is_some() => self.give_second(id, now),
+                _ => self.publish(id, now),
             }
         }
     }
@@ -568,6 +749,37 @@ impl Slots {
             let hosts = slot.lost_with.iter().map(|life| life.name.clone()).collect();
             self.close(id);
             self.orders.push_back(Order::Lose { slot: id, blamed, hosts });
+        }
+    }
+
+    // ---- stragglers --------------------------------------------------------------------------------------------------
+
+    /// Gives chunks that are late to a second host, while there is no other work for it.
+    fn look_for_late(&mut self, now: Time) {
+        // Where a slot is free, no input is left to send, or what is sent next waits for outcomes.
+        if !self.config.speculate || self.slots.len() >= self.ordered {
+            return;
+        }
+        let mut late: Vec<(Time, SlotId)> = Vec::new();
+        for (&id, slot) in &self.slots {
+            let alone = !slot.doubled && !slot.checked && slot.taking.is_none();
+            let mut living = slot.copies.iter().filter(|copy| !copy.is_lost());
+            if let (true, Some(copy), None) = (alone, living.next(), living.next())
+                && let CopyState::Held { host, since, .. } = &copy.state
+                && self.times.are_late(&host.name, now.saturating_sub(*since))
+            {
+                late.push((*since, id));
+            }
+        }
+        late.sort_unstable();
+        for (_, id) in late {
+            if self.doubled >= late::most_doubled(self.opened) || !self.give(id, true, now) {
+                return;
+            }
+            self.doubled += 1;
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.doubled = true;
+            }
         }
     }
 }

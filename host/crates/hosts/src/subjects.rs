@@ -1,7 +1,8 @@
 //! The broker's subjects and streams. Who may publish where is what its permissions are made of: a host publishes under
 //! its own name only, and never to the stream of chunks.
 
-use crate::names::{HostName, RunId};
+use crate::chunk::CopyNumber;
+use crate::names::{HostLife, HostName, RunId};
 
 /// The beats of all hosts, to whoever asks which hosts there are.
 pub const ALL_HOSTS: &str = "wp.h.*";
@@ -23,6 +24,31 @@ pub fn stream(run: RunId) -> String {
 /// Returns the subject of a run's chunks.
 pub fn chunks(run: RunId) -> String {
     format!("wp.{run}.c")
+}
+
+/// Returns the subject on which a coordinator answers whoever asks whether there is one.
+pub fn presence(run: RunId) -> String {
+    format!("wp.{run}.w")
+}
+
+/// Returns the start of the subjects on which a host is answered, and given what it has not asked for.
+pub fn inbox(host: &HostLife) -> String {
+    format!("_INBOX.{}.{:x}", host.name, host.life)
+}
+
+/// Returns the subject on which a coordinator gives a host a chunk past the stream.
+pub fn given(host: &HostLife, run: RunId) -> String {
+    format!("{}.{run}.d", inbox(host))
+}
+
+/// Returns the subject on which a coordinator tells a host that outcomes of a copy are not wanted any more.
+pub fn dropped(host: &HostLife, run: RunId, copy: CopyNumber) -> String {
+    format!("{}.{run}.x.{copy}", inbox(host))
+}
+
+/// Returns the run whose chunks a stream has.
+pub fn streamed(stream: &str) -> Option<RunId> {
+    RunId::of_token(stream.strip_prefix("WP-")?)
 }
 
 /// Returns the subject of what a coordinator says to hosts.

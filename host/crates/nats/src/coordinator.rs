@@ -12,19 +12,24 @@ use crate::client::{Client, ClientEvent, Message};
 use crate::jetstream::{self, Answer};
 use crate::random;
 use crate::url::BrokerUrl;
+use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
-use wasmpool_hosts::names::{HostName, RunId};
-use wasmpool_hosts::notes::{self, Control, Manifest, RefusalCause, RunBeat, Wanted};
-use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, each};
-use wasmpool_hosts::slots::{Order, SlotId, Slots, Time, Verdict};
+use wasmpool_hosts::names::{HostLife, HostName, RunId};
+use wasmpool_hosts::notes::{
+    self, AskedDirectory, AskedGrants, Control, EngineName, Manifest, Presence, Refusal, RefusalCause, RunBeat, Wanted,
+};
+use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
+use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Time, Verdict};
 use wasmpool_hosts::subjects::{self, CONSUMER, FromHost};
-use wasmpool_ipc::lane::frame::ChunkHeader;
+use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
+use wasmpool_run::grants::{DirectoryGrant, Grants, PeerGrant};
+use wasmpool_run::journal::OverHosts;
 use wasmpool_run::scarce::start_thread;
 use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots, most_of_outcome};
 use wasmpool_scheduler::WorkerId;
@@ -53,6 +58,38 @@ pub struct CoordinatedRun {
     /// Maximum number of chunks that are with hosts at a time.
     pub most: Option<usize>,
     pub max_items_per_worker: Option<u64>,
+    /// What the task is to reach outside its memory. Directories are named by their paths on the hosts.
+    pub grants: Grants,
+    /// True if a chunk that is late may run on a second host.
+    pub speculate: bool,
+    /// Percentage of chunks that run on two hosts, whose outcomes are compared.
+    pub check: u8,
+    /// What the run is known by, if a journal keeps it.
+    pub known: Option<OverHosts>,
+}
+
+impl CoordinatedRun {
+    /// Returns a run by way of this message system, with the usual settings.
+    pub fn new(url: BrokerUrl) -> CoordinatedRun {
+        CoordinatedRun {
+            url,
+            most: None,
+            max_items_per_worker: None,
+            grants: Grants::default(),
+            speculate: true,
+            check: 0,
+            known: None,
+        }
+    }
+}
+
+/// Returns a name for a run that is to be kept in its journal.
+///
+/// # Errors
+///
+/// The error of the system if it has no random numbers.
+pub fn new_run() -> Result<[u8; 16], Error> {
+    Ok(random::bytes()?)
 }
 
 /// The supervisor's end of the coordinator. Dropping it ends the run for its hosts.
@@ -78,7 +115,8 @@ impl Coordinator {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if there is no room for a thread. That the broker cannot be reached is told to the supervisor.
+    /// [`Error::System`] if there is no room for a thread, [`Error::Broker`] for a directory that no host can have. That the
+    /// broker cannot be reached is told to the supervisor.
     pub fn start(
         run: CoordinatedRun,
         task: &Wasm,
@@ -86,6 +124,9 @@ impl Coordinator {
         supervisor: EventSender,
     ) -> Result<Coordinator, Error> {
         let wasm = task.bytes()?;
+        let grants = asked(&run.grants)?;
+        // What has effects that count is not done twice.
+        let speculate = run.speculate && !grants.have_effects() && call.given.shared.is_empty();
         let manifest = Manifest {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,8 +134,14 @@ impl Coordinator {
             task_hash: task.hash().to_owned(),
             call: call.clone(),
             max_items_per_worker: run.max_items_per_worker,
+            grants,
+            engine: call.deterministic.then(EngineName::own),
         };
-        let id = RunId(random::bytes()?);
+        let OverHosts { run: id, epoch } = match run.known {
+            Some(known) => known,
+            None => OverHosts { run: random::bytes()?, epoch: 0 },
+        };
+        let (id, resumes) = (RunId(id), epoch > 0);
         let (commands, inputs) = mpsc::channel();
         let from_broker = commands.clone();
         let client = Client::start(run.url.clone(), "wasmpool map", move |event| {
@@ -106,15 +153,22 @@ impl Coordinator {
         [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch]
             .iter()
             .for_each(|kind| client.subscribe(&kind.of_all(id)));
+        client.subscribe(&subjects::control(id));
+        if !resumes {
+            client.subscribe(&subjects::presence(id));
+        }
         let thread = CoordinatorThread {
             run: id,
             url: run.url,
             coordinator: u64::from_le_bytes(random::bytes()?),
+            epoch,
+            resumes,
+            disowned: false,
             client,
             inbox,
             supervisor: supervisor.clone(),
             started: Instant::now(),
-            slots: Slots::new(run.most),
+            slots: Slots::new(SlotsConfig { most: run.most, speculate, check: run.check }),
             chunks: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
@@ -128,6 +182,8 @@ impl Coordinator {
             told_away: false,
             idle_since: Some(Time::ZERO),
             told_idle: false,
+            single_since: None,
+            swept: false,
         };
         let watching = supervisor;
         let thread = start_thread("coordinator", move || {
@@ -176,6 +232,9 @@ enum BrokerState {
     Never,
     /// It cannot be reached.
     Away,
+    /// It was asked, at this time, whether another process coordinates the run, and to delete what that has left.
+    AsksForOther(Time),
+    DeletesStream(Time),
     /// It was asked for the stream, or for the consumer, at this time.
     MakesStream(Time),
     MakesConsumer(Time),
@@ -188,8 +247,23 @@ struct SentChunk {
     name: ChunkName,
     items: Bytes,
     gathering: Gathering,
+    /// What the first of two hosts has delivered, with its name, and how much of it was compared.
+    noted: Vec<NotedOutcome>,
+    noted_by: Option<HostName>,
+    compared: usize,
     /// Where the host waits that sent what is being taken, and whether it was the last part.
     answer: Option<(String, bool)>,
+}
+
+/// The digest of an outcome that another host has to deliver, too; `None` for one that says more of its host than of the
+/// task.
+type NotedOutcome = Option<Digest>;
+
+fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
+    let of_host = outcome.header.tag == OutcomeTag::Failure
+        && notes::read::<Failure>(outcome.payload)
+            .is_some_and(|failure| matches!(failure.kind, FailureKind::WorkerLost | FailureKind::Timeout));
+    (!of_host).then(|| Digest::of_parts(&[&[outcome.header.tag as u8], outcome.payload]))
 }
 
 struct CoordinatorThread {
@@ -197,6 +271,12 @@ struct CoordinatorThread {
     url: BrokerUrl,
     /// The number of this process among those that coordinate the run.
     coordinator: u64,
+    /// Number of times that the run was resumed before, and whether it is not known yet that no other process goes on with
+    /// it.
+    epoch: u64,
+    resumes: bool,
+    /// True if another process coordinates the run: what it has in the broker is not this one's.
+    disowned: bool,
     client: Client,
     inbox: String,
     supervisor: EventSender,
@@ -219,13 +299,18 @@ struct CoordinatorThread {
     told_away: bool,
     idle_since: Option<Time>,
     told_idle: bool,
+    /// Since when chunks have waited for a second host; zero once that was told.
+    single_since: Option<Time>,
+    /// True once streams of runs that are over were looked for.
+    swept: bool,
 }
 
 impl CoordinatorThread {
     fn run(mut self, inputs: &Receiver<Input>) {
         loop {
             let now = self.now();
-            let wait = self.next_look.min(self.next_beat).saturating_sub(now);
+            let next_beat = if self.resumes { Time::MAX } else { self.next_beat };
+            let wait = self.next_look.min(next_beat).saturating_sub(now);
             match inputs.recv_timeout(wait) {
                 Ok(input) => {
                     let mut ended = self.handle(input);
@@ -261,7 +346,9 @@ impl CoordinatorThread {
             Input::Send { slot, chunk: ChunkHeader { first, count }, items } => {
                 let name = ChunkName { first, count, digest: Digest::of(&items) };
                 let gathering = Gathering::new(count, self.most_outcome);
-                self.chunks.insert(slot, SentChunk { name, items, gathering, answer: None });
+                let noted = Vec::new();
+                let chunk = SentChunk { name, items, gathering, noted, noted_by: None, compared: 0, answer: None };
+                self.chunks.insert(slot, chunk);
                 self.slots.open(slot, name, now);
             }
             Input::Taken(slot) => self.taken(slot),
@@ -277,6 +364,9 @@ impl CoordinatorThread {
 
     /// Tells the hosts that the run has ended, and has the broker forget it.
     fn end(&mut self, inputs: &Receiver<Input>) {
+        if self.disowned || self.resumes {
+            return;
+        }
         self.say_control(true);
         self.client.publish(&jetstream::delete_stream(self.run), Some(&self.reply("end")), &[]);
         self.client.flush();
@@ -300,7 +390,7 @@ impl CoordinatorThread {
 
     fn say_control(&mut self, ended: bool) {
         self.next_beat = self.now() + BEAT;
-        let control = notes::write(&Control { coordinator: self.coordinator, ended });
+        let control = notes::write(&Control { coordinator: self.coordinator, epoch: self.epoch, ended });
         self.client.publish(&subjects::control(self.run), None, &[&control]);
     }
 
@@ -308,7 +398,7 @@ impl CoordinatorThread {
 
     fn look(&mut self) {
         let now = self.now();
-        if now >= self.next_beat {
+        if now >= self.next_beat && !self.resumes {
             self.say_control(false);
         }
         if now < self.next_look {
@@ -316,6 +406,9 @@ impl CoordinatorThread {
         }
         self.next_look = now + LOOK;
         match self.broker {
+            // Whoever coordinates the run and does not answer will hear of this process.
+            BrokerState::AsksForOther(since) if now - since >= REQUEST => self.delete_left_stream(),
+            BrokerState::DeletesStream(since) if now - since >= REQUEST => self.delete_left_stream(),
             BrokerState::MakesStream(since) if now - since >= REQUEST => self.make_stream(),
             BrokerState::MakesConsumer(since) if now - since >= REQUEST => self.make_consumer(),
             _ => {}
@@ -350,6 +443,7 @@ impl CoordinatorThread {
 
     fn look_for_hosts(&mut self, now: Time) {
         let (hosts, workers) = self.slots.serving();
+        self.look_for_second_host(now);
         if hosts > 0 {
             self.idle_since = None;
             if std::mem::take(&mut self.told_idle) {
@@ -368,13 +462,32 @@ impl CoordinatorThread {
         }
     }
 
+    /// Tells the user if chunks that two hosts are to run have waited for a second one.
+    fn look_for_second_host(&mut self, now: Time) {
+        if !self.slots.lacks_second_host() {
+            self.single_since = self.single_since.filter(Time::is_zero);
+            return;
+        }
+        let since = *self.single_since.get_or_insert(now);
+        if !since.is_zero() && now - since >= TELL_AFTER {
+            self.single_since = Some(Time::ZERO);
+            self.tell(RemoteEvent::News(format!(
+                "chunks that are to be checked wait for a second host at {}: one alone serves this run",
+                self.url
+            )));
+        }
+    }
+
     // ---- the broker --------------------------------------------------------------------------------------------------
 
     fn hear(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
-                self.make_stream();
+                match self.resumes {
+                    true => self.ask_for_other(),
+                    false => self.make_stream(),
+                }
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
                 if self.now() >= FIRST_CONNECTION {
@@ -391,6 +504,34 @@ impl CoordinatorThread {
             }
             ClientEvent::Refused(_) => self.broker = BrokerState::Away,
             ClientEvent::Message(message) => self.receive(message),
+        }
+    }
+
+    /// Asks whether another process coordinates the run that this one is to resume.
+    fn ask_for_other(&mut self) {
+        self.broker = BrokerState::AsksForOther(self.now());
+        self.client.publish(&subjects::presence(self.run), Some(&self.reply("other")), &[]);
+    }
+
+    /// Has the stream deleted that the process has left which coordinated the run before.
+    fn delete_left_stream(&mut self) {
+        self.broker = BrokerState::DeletesStream(self.now());
+        self.client.publish(&jetstream::delete_stream(self.run), Some(&self.reply("deleted")), &[]);
+    }
+
+    /// Ends the run here, since another process coordinates it.
+    fn leave_to_other(&mut self, other: &str) {
+        if !std::mem::replace(&mut self.disowned, true) {
+            let why = format!("{other} goes on with the run of this journal at {}", self.url);
+            self.tell(RemoteEvent::Failed(Error::Broker(why)));
+        }
+    }
+
+    /// Asks for the streams of all runs, once: those are deleted whose runs are over.
+    fn sweep(&mut self) {
+        if !std::mem::replace(&mut self.swept, true) {
+            let (subject, asked) = jetstream::list_streams();
+            self.client.publish(subject, Some(&self.reply("streams")), &[&asked]);
         }
     }
 
@@ -411,6 +552,12 @@ impl CoordinatorThread {
             let token = token.to_owned();
             return self.answered(&token, &message);
         }
+        if subjects::controlled(&message.subject) == Some(self.run) {
+            return self.hear_other(&message);
+        }
+        if message.subject == subjects::presence(self.run) {
+            return self.tell_presence(&message);
+        }
         let Some((kind, host)) = FromHost::parse(&message.subject, self.run) else {
             return;
         };
@@ -425,10 +572,52 @@ impl CoordinatorThread {
         }
     }
 
+    /// Handles what a coordinator of this run says: this one, or another.
+    fn hear_other(&mut self, message: &Message) {
+        let Some(Control { coordinator, epoch, ended: false }) = notes::read(&message.payload) else {
+            return;
+        };
+        if (epoch, coordinator) > (self.epoch, self.coordinator) {
+            self.leave_to_other("another process");
+        }
+    }
+
+    /// Answers whoever asks whether somebody coordinates this run.
+    fn tell_presence(&mut self, message: &Message) {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let presence = Presence { process: std::process::id(), machine: machine.trim().to_owned() };
+        if let Some(reply) = &message.reply {
+            self.client.publish(reply, None, &[&notes::write(&presence)]);
+        }
+    }
+
     /// Handles an answer of the broker.
     fn answered(&mut self, token: &str, message: &Message) {
         let (answer, now) = (Answer::read(&message.payload), self.now());
         match token {
+            "other" if matches!(self.broker, BrokerState::AsksForOther(_)) => {
+                match (message.status, notes::read::<Presence>(&message.payload)) {
+                    (Some(_), _) => self.delete_left_stream(),
+                    (None, Some(Presence { process, machine })) => {
+                        self.leave_to_other(&format!("process {process} on {}", ForeignText::of(&machine)));
+                    }
+                    (None, None) => self.leave_to_other("another process"),
+                }
+            }
+            "deleted" if matches!(self.broker, BrokerState::DeletesStream(_)) => {
+                if std::mem::take(&mut self.resumes) {
+                    self.client.subscribe(&subjects::presence(self.run));
+                }
+                self.make_stream();
+            }
+            "streams" => {
+                for run in
+                    answer.streams.iter().filter_map(jetstream::StreamInfo::unused).filter(|run| *run != self.run)
+                {
+                    let reply = self.reply(&format!("over.{run}"));
+                    self.client.publish(&subjects::presence(run), Some(&reply), &[]);
+                }
+            }
             "stream" if answer.created.is_some() => {
                 let before = std::mem::replace(&mut self.created, answer.created);
                 if before.is_some() && before != self.created {
@@ -440,6 +629,7 @@ impl CoordinatorThread {
                 self.broker = BrokerState::Ready;
                 self.slots.publish_unconfirmed(now);
                 self.say_control(false);
+                self.sweep();
             }
             "stream" | "consumer" if self.created.is_none() => {
                 let why = match (message.status, answer.error) {
@@ -458,10 +648,16 @@ impl CoordinatorThread {
                 (None, Some(error)) if error.code == 404 && self.broker == BrokerState::Ready => self.make_stream(),
                 _ => {}
             },
+            token if token.starts_with("over.") => {
+                // Nobody answers for the run.
+                if let (Some(503), Some(run)) = (message.status, RunId::of_token(token.trim_start_matches("over."))) {
+                    self.client.publish(&jetstream::delete_stream(run), Some(&self.reply("discarded")), &[]);
+                }
+            }
             token => {
                 let copy = token.strip_prefix('p').and_then(|copy| copy.parse::<CopyNumber>().ok());
                 if let (Some(copy), Some(sequence)) = (copy, answer.seq) {
-                    self.slots.confirmed(copy, sequence);
+                    self.slots.confirmed(copy, sequence, now);
                 }
             }
         }
@@ -501,12 +697,33 @@ impl CoordinatorThread {
             Verdict::Later => {}
             Verdict::Taken => self.answer(message.reply.as_deref(), true),
             Verdict::Unwanted => self.answer(message.reply.as_deref(), false),
-            Verdict::Take { slot } => {
+            Verdict::Take { slot, noted } => {
+                let most = self.most_outcome;
                 let Some(chunk) = self.chunks.get_mut(&slot) else {
                     return;
                 };
+                if head.part == 0 {
+                    chunk.gathering = Gathering::new(head.name.count, most);
+                    chunk.compared = 0;
+                }
                 match chunk.gathering.take(body, head.last) {
+                    Ok(whole) if noted => {
+                        if head.part == 0 {
+                            chunk.noted.clear();
+                        }
+                        chunk.noted.extend(each(&whole).map(|outcome| self::noted(&outcome)));
+                        chunk.noted_by = Some(host.clone());
+                        self.answer(message.reply.as_deref(), true);
+                        self.slots.answered(slot, now);
+                    }
                     Ok(whole) => {
+                        if let Some((item, other)) = chunk.first_difference(&whole) {
+                            let why = format!(
+                                "hosts {other} and {host} have different outcomes of item {item}, though the run is \
+                                 deterministic: one of them is faulty, or lies"
+                            );
+                            return self.tell(RemoteEvent::Failed(Error::Broker(why)));
+                        }
                         chunk.answer = Some((message.reply.unwrap_or_default(), head.last));
                         let outcomes = each(&whole).map(|outcome| RemoteOutcome {
                             worker: outcome.worker,
@@ -545,6 +762,10 @@ impl CoordinatorThread {
         while let Some(order) = self.slots.next_order() {
             match order {
                 Order::Publish { slot, copy } => self.publish(slot, copy),
+                Order::Give { slot, copy, host } => self.give_chunk(slot, copy, &host),
+                Order::Drop { copy, host } => {
+                    self.client.publish(&subjects::dropped(&host, self.run, copy), None, &[]);
+                }
                 Order::Acknowledge(receipt) => {
                     self.client.publish(&receipt.subject(&subjects::stream(self.run), CONSUMER), None, &[b"+ACK"]);
                 }
@@ -560,27 +781,88 @@ impl CoordinatorThread {
                     self.chunks.remove(&slot);
                     self.tell(RemoteEvent::Lost { slot, blamed, how: lost_under(&hosts) });
                 }
-                Order::Refused(host, refusal) => {
-                    let said = refusal.message;
-                    self.tell(RemoteEvent::Failed(match refusal.cause {
-                        RefusalCause::Task => TaskError::Unusable(said).into(),
-                        RefusalCause::Sandbox => Error::Sandbox(format!("on {host}: {said}")),
-                        RefusalCause::Host => Error::Broker(format!("no host serves this run; {host}: {said}")),
-                    }));
-                }
+                Order::Refused(all) => self.tell(RemoteEvent::Failed(refused(all))),
             }
         }
     }
 
-    fn publish(&self, slot: SlotId, copy: CopyNumber) {
-        let Some(chunk) = self.chunks.get(&slot).filter(|_| self.broker == BrokerState::Ready) else {
-            return;
-        };
+    /// Returns the header of a chunk, and its items unless they are too long for a message.
+    fn message_of(&self, slot: SlotId, copy: CopyNumber) -> Option<(Vec<u8>, &[u8])> {
+        let chunk = self.chunks.get(&slot)?;
         let away = chunk.items.len() > self.longest_part;
-        let head = ChunkHead { name: chunk.name, copy, size: chunk.items.len() as u64, away }.to_bytes();
-        let items: &[u8] = if away { &[] } else { &chunk.items };
-        let (subject, reply) = (subjects::chunks(self.run), self.reply(&format!("p{copy}")));
-        self.client.publish_once(&subject, &reply, &format!("{:x}.{copy}", self.coordinator), &[&head, items]);
+        let head = ChunkHead { name: chunk.name, copy, size: chunk.items.len() as u64, away };
+        Some((head.to_bytes(), if away { &[] } else { &chunk.items }))
+    }
+
+    fn publish(&self, slot: SlotId, copy: CopyNumber) {
+        let message = self.message_of(slot, copy).filter(|_| self.broker == BrokerState::Ready);
+        if let Some((head, items)) = message {
+            let (subject, reply) = (subjects::chunks(self.run), self.reply(&format!("p{copy}")));
+            self.client.publish_once(&subject, &reply, &format!("{:x}.{copy}", self.coordinator), &[&head, items]);
+        }
+    }
+
+    /// Gives a chunk to a host, past the stream.
+    fn give_chunk(&self, slot: SlotId, copy: CopyNumber, host: &HostLife) {
+        if let Some((head, items)) = self.message_of(slot, copy) {
+            self.client.publish(&subjects::given(host, self.run), None, &[&head, items]);
+        }
+    }
+}
+
+impl SentChunk {
+    /// Compares outcomes that a second host delivers with what is kept in mind. Returns the first item of which they
+    /// differ, and the first host.
+    fn first_difference(&mut self, outcomes: &Bytes) -> Option<(u64, HostName)> {
+        let first = self.noted_by.clone()?;
+        for outcome in each(outcomes) {
+            let (other, at) = (self.noted.get(self.compared).copied().flatten(), self.compared as u64);
+            self.compared += 1;
+            if let (Some(one), Some(other)) = (noted(&outcome), other)
+                && one != other
+            {
+                return Some((self.name.first + at, first));
+            }
+        }
+        None
+    }
+}
+
+/// Returns what a run asks of hosts.
+fn asked(grants: &Grants) -> Result<AskedGrants, Error> {
+    let Grants { env, directories, peers, scratch } = grants;
+    let directories = directories.iter().map(|DirectoryGrant { host, guest, writable }| match host.to_str() {
+        Some(path) if host.is_absolute() => {
+            Ok(AskedDirectory { host: path.to_owned(), guest: guest.clone(), writable: *writable })
+        }
+        _ => {
+            let shown = ForeignText::of(host).to_string();
+            Err(Error::Broker(format!("a directory on hosts is named by its whole path in UTF-8, unlike {shown}")))
+        }
+    });
+    Ok(AskedGrants {
+        env: env.clone(),
+        directories: directories.collect::<Result<_, _>>()?,
+        peers: peers.iter().map(|PeerGrant { host, port }| (host.clone(), *port)).collect(),
+        scratch: scratch.clone(),
+    })
+}
+
+/// Returns the error of a run that every host refuses, of which the first refusal concerns the user most.
+fn refused(all: Vec<(HostName, Refusal)>) -> Error {
+    let Some((host, first)) = all.first() else {
+        return Error::Broker("no host serves this run".to_owned());
+    };
+    let said = first.message.clone();
+    match first.cause {
+        RefusalCause::Task => TaskError::Unusable(said).into(),
+        RefusalCause::Sandbox => Error::Sandbox(format!("on {host}: {said}")),
+        RefusalCause::Host => Error::Broker(format!("no host serves this run; {host}: {}", ForeignText::of(&said))),
+        RefusalCause::Version => {
+            let each: Vec<String> =
+                all.iter().map(|(host, refusal)| format!("{host}: {}", ForeignText::of(&refusal.message))).collect();
+            Error::Broker(format!("no host has the version that this run wants; {}", each.join("; ")))
+        }
     }
 }
 
@@ -590,5 +872,48 @@ fn lost_under(hosts: &[HostName]) -> String {
     match names.len() {
         0 | 1 => "the host was lost under this item".to_owned(),
         count => format!("{count} hosts were lost under this item ({})", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmpool_hosts::outcomes::append;
+    use wasmpool_ipc::lane::frame::OutcomeHeader;
+
+    fn outcomes(all: &[(OutcomeTag, &[u8])]) -> Bytes {
+        let mut bytes = Vec::new();
+        for (at, (tag, payload)) in all.iter().enumerate() {
+            let header = OutcomeHeader { tag: *tag, len: payload.len() as u32, elapsed: Time::from_millis(at as u64) };
+            append(at as u32, header, &[payload], &mut bytes);
+        }
+        bytes.into()
+    }
+
+    fn difference(one: &[(OutcomeTag, &[u8])], other: &[(OutcomeTag, &[u8])]) -> Option<u64> {
+        let one = outcomes(one);
+        let mut chunk = SentChunk {
+            name: ChunkName { first: 40, count: 2, digest: Digest([0; 16]) },
+            items: Bytes::new(),
+            gathering: Gathering::new(2, 100),
+            noted: each(&one).map(|outcome| noted(&outcome)).collect(),
+            noted_by: Some(HostName::of_text("a")),
+            compared: 0,
+            answer: None,
+        };
+        chunk.first_difference(&outcomes(other)).map(|(item, _)| item)
+    }
+
+    #[test]
+    fn the_first_item_is_found_of_which_two_hosts_differ() {
+        use OutcomeTag::{Failure, Value};
+        let lost: &[u8] = br#"{"kind":"worker-lost","message":"a"}"#;
+        let trap: &[u8] = br#"{"kind":"trap","message":"a"}"#;
+        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), None);
+        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), Some(41));
+        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"0"), (Value, b"3")]), Some(40));
+        assert_eq!(difference(&[(Value, b"1"), (Value, trap)], &[(Value, b"1"), (Failure, trap)]), Some(41));
+        // A lost worker says nothing of the task.
+        assert_eq!(difference(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Failure, lost)]), None);
     }
 }

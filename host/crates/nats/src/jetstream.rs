@@ -1,9 +1,12 @@
 //! The part of JetStream's interface that a run needs: a stream of chunks, from which each is delivered once.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::json;
 
 use wasmpool_hosts::names::RunId;
+use wasmpool_hosts::slots::KEPT;
 use wasmpool_hosts::subjects::{self, CONSUMER};
 
 /// Time after which the broker delivers a chunk again of its own accord, in nanoseconds: never, for a run. The
@@ -11,6 +14,13 @@ use wasmpool_hosts::subjects::{self, CONSUMER};
 const ACK_WAIT: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Number of pulls that wait at a time, of all hosts.
 const MOST_PULLS: u32 = 100_000;
+/// Time without a pull after which the broker deletes a consumer. A stream without one is that of a run which is over; a
+/// coordinator that lives makes it again.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// Returns the subject and the content of the request that makes the stream, which changes nothing if it is there.
 pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
@@ -22,6 +32,7 @@ pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
         "storage": "memory",
         "discard": "new",
         "max_bytes": most_bytes,
+        "max_age": nanoseconds(KEPT),
         "num_replicas": 1,
     });
     (format!("$JS.API.STREAM.CREATE.{stream}"), config.to_string().into_bytes())
@@ -41,6 +52,7 @@ pub fn create_consumer(run: RunId) -> (String, Vec<u8>) {
             "max_deliver": -1,
             "max_ack_pending": -1,
             "max_waiting": MOST_PULLS,
+            "inactive_threshold": nanoseconds(UNUSED),
         },
     });
     (format!("$JS.API.CONSUMER.CREATE.{stream}.{CONSUMER}"), config.to_string().into_bytes())
@@ -56,6 +68,11 @@ pub fn delete_stream(run: RunId) -> String {
     format!("$JS.API.STREAM.DELETE.{}", subjects::stream(run))
 }
 
+/// Returns the request for the streams of all runs.
+pub fn list_streams() -> (&'static str, Vec<u8>) {
+    ("$JS.API.STREAM.LIST", json!({ "subject": "wp.*.c" }).to_string().into_bytes())
+}
+
 /// Returns the request that deletes one message.
 pub fn delete_message(run: RunId, sequence: u64) -> (String, Vec<u8>) {
     let asked = json!({ "seq": sequence, "no_erase": true });
@@ -63,8 +80,8 @@ pub fn delete_message(run: RunId, sequence: u64) -> (String, Vec<u8>) {
 }
 
 /// Returns the request for up to `count` chunks, which the broker keeps for a while.
-pub fn pull(run: RunId, count: usize, expires: std::time::Duration) -> (String, Vec<u8>) {
-    let asked = json!({ "batch": count, "expires": u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX) });
+pub fn pull(run: RunId, count: usize, expires: Duration) -> (String, Vec<u8>) {
+    let asked = json!({ "batch": count, "expires": nanoseconds(expires) });
     (format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMER}", subjects::stream(run)), asked.to_string().into_bytes())
 }
 
@@ -81,6 +98,32 @@ pub struct Answer {
     /// The number of a message that was stored.
     #[serde(default)]
     pub seq: Option<u64>,
+    #[serde(default)]
+    pub streams: Vec<StreamInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct StreamInfo {
+    config: StreamName,
+    state: StreamState,
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamName {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamState {
+    #[serde(default)]
+    consumer_count: u64,
+}
+
+impl StreamInfo {
+    /// Returns the run of this stream, if nobody has pulled from it for long.
+    pub fn unused(&self) -> Option<RunId> {
+        subjects::streamed(&self.config.name).filter(|_| self.state.consumer_count == 0)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,5 +143,21 @@ pub struct Delivered {
 impl Answer {
     pub fn read(bytes: &[u8]) -> Answer {
         serde_json::from_slice(bytes).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_from_which_nobody_pulls_is_found() {
+        let run = RunId([7; 16]);
+        let stream =
+            |name: &str, consumers| json!({ "config": { "name": name }, "state": { "consumer_count": consumers } });
+        let own = subjects::stream(run);
+        let answer = json!({ "streams": [stream(&own, 1), stream("ORDERS", 0), stream(&own, 0)] }).to_string();
+        let unused: Vec<_> = Answer::read(answer.as_bytes()).streams.iter().map(StreamInfo::unused).collect();
+        assert_eq!(unused, [None, None, Some(run)]);
     }
 }

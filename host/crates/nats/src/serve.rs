@@ -1,23 +1,25 @@
 //! A host: it hears of runs, fetches their tasks, pulls chunks, has its workers run them, and sends the outcomes until the
 //! coordinator has them.
 
+mod policy;
 mod run;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, ClientEvent, Message};
 use crate::random;
 use crate::url::BrokerUrl;
+pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
 use task::TaskNews;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
-use wasmpool_hosts::names::{HostName, RunId};
-use wasmpool_hosts::notes::{self, Control, HostBeat};
+use wasmpool_hosts::names::{HostLife, HostName, RunId};
+use wasmpool_hosts::notes::{self, Control, HostBeat, own_target};
 use wasmpool_hosts::subjects;
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::ChildProgram;
@@ -32,6 +34,8 @@ const LAST_WORK: Duration = Duration::from_secs(30);
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// Maximum number of runs that a host serves at a time.
 const MOST_RUNS: usize = 64;
+/// Maximum number of reasons for leaving runs alone that a host tells.
+const MOST_REASONS: usize = 8;
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
@@ -40,6 +44,7 @@ pub struct HostSettings {
     pub name: HostName,
     pub workers: usize,
     pub sandbox: SandboxMode,
+    pub policy: HostPolicy,
     /// The binary of its worker and compile processes.
     pub program: ChildProgram,
 }
@@ -94,7 +99,7 @@ impl Host {
         let client = Client::start(settings.url.clone(), "wasmpool serve", move |event| {
             let _ = from_broker.send(Input::Broker(event));
         })?;
-        let inbox = format!("_INBOX.{}.{life:x}", settings.name);
+        let inbox = subjects::inbox(&HostLife { name: settings.name.clone(), life });
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
@@ -170,6 +175,7 @@ impl Serving {
                 self.at_once = self.left.is_some();
                 self.left.get_or_insert_with(Instant::now);
                 self.context.leaving = true;
+                self.runs.values_mut().for_each(ServedRun::give_back);
                 self.beat();
                 Ok(())
             }
@@ -231,11 +237,11 @@ impl Serving {
             return;
         };
         match rest {
-            None => served.chunk(message, &self.context),
+            None => served.pulled_chunk(message, &self.context),
             Some(token) => {
                 let sender = self.sender.clone();
-                let begins = served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox| {
-                    task::start(settings, manifest, wasm, mailbox, move |news| {
+                let begins = served.answer(token, message, &mut self.context, |work| {
+                    task::start(work, move |news| {
                         let _ = sender.send(Input::Task(run, news));
                     })
                 });
@@ -248,18 +254,24 @@ impl Serving {
 
     /// Handles what a coordinator says.
     fn controlled(&mut self, run: RunId, control: Control, tell: &mut dyn FnMut(&str)) {
-        let known = self.runs.get(&run).map(|served| served.coordinator);
-        if control.ended || known.is_some_and(|known| known != control.coordinator) {
-            self.drop_run(run, tell);
-            if control.ended {
+        if let Some(served) = self.runs.get_mut(&run) {
+            if served.is_coordinated_by(&control) {
+                match control.ended {
+                    true => self.drop_run(run, tell),
+                    false => served.heard_coordinator(),
+                }
                 return;
             }
+            if !served.is_left_for(&control) {
+                return;
+            }
+            self.drop_run(run, tell);
         }
-        if let Some(served) = self.runs.get_mut(&run) {
-            return served.heard_coordinator();
+        if control.ended {
+            return;
         }
         if !self.context.leaving && self.runs.len() < MOST_RUNS {
-            let served = ServedRun::new(run, control.coordinator);
+            let served = ServedRun::new(run, control);
             served.ask(&self.context);
             self.runs.insert(run, served);
         }
@@ -306,14 +318,16 @@ impl Serving {
     fn beat(&mut self) {
         self.next_beat = Instant::now() + BEAT;
         let context = &self.context;
+        let reasons: BTreeSet<&str> = self.runs.values().filter_map(ServedRun::why_left_alone).collect();
         let beat = HostBeat {
             life: context.life,
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            target: own_target(),
             workers: u32::try_from(context.settings.workers).unwrap_or(u32::MAX),
             chunks: self.runs.values().map(|served| served.held() as u32).sum(),
             runs: self.runs.values().filter(|served| served.is_running()).count() as u32,
+            leaves_alone: reasons.into_iter().take(MOST_REASONS).map(str::to_owned).collect(),
         };
         context.client.publish(&subjects::host(&context.settings.name), None, &[&notes::write(&beat)]);
         self.runs.values().for_each(|served| served.beat(context));

@@ -389,7 +389,8 @@ impl Scheduler {
             return;
         }
         self.lull = false;
-        self.pending.extend(sizes, terms);
+        let timeout = if self.config.slots { ELSEWHERE } else { terms.timeout };
+        self.pending.extend(sizes, ItemTerms { timeout, ..terms });
         self.pending_bytes += sizes.iter().map(|&s| s as usize + ITEM_OVERHEAD).sum::<usize>();
     }
 
@@ -436,6 +437,7 @@ impl Scheduler {
     /// sizes, in order.
     pub fn restore(&mut self, first: u64, sizes: &[u32]) {
         let count = u32::try_from(sizes.len()).expect(FEW);
+        self.unwanted.remove(first..first + u64::from(count));
         let input = sizes.iter().map(|&size| size as usize + ITEM_OVERHEAD).sum();
         self.held += input;
         self.window.insert(first, Chunk::new(count, input, self.config.terms()));

@@ -38,6 +38,16 @@ impl UnwantedItems {
         self.ends.extend(gaps);
     }
 
+    /// Removes these items from all ranges: they are wanted again.
+    pub fn remove(&mut self, items: Range<u64>) {
+        let parts: Vec<(u64, u64)> = self.ends.iter().map(|(&start, &end)| (start, end)).collect();
+        for (start, end) in parts.into_iter().filter(|&(start, end)| start < items.end && items.start < end) {
+            self.ends.remove(&start);
+            let rest = [(start, items.start.min(end)), (items.end.max(start), end)];
+            self.ends.extend(rest.into_iter().filter(|(start, end)| start < end));
+        }
+    }
+
     /// Returns the end of the range that contains an item.
     fn end_of(&self, index: u64) -> Option<u64> {
         self.ends.range(..=index).next_back().map(|(_, &end)| end).filter(|&end| index < end)

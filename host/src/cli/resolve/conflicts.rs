@@ -15,6 +15,8 @@ use crate::cli::units::NamedTask;
 use wasmpool_core::policy::Isolate;
 use wasmpool_core::share::MOST_OBJECTS;
 use wasmpool_core::text::ShellWord;
+#[cfg(feature = "hosts")]
+use wasmpool_run::grants::DirectoryGrant;
 use wasmpool_scheduler::ChunkSize;
 
 /// Returns an error for options that a run of many items cannot have together.
@@ -219,32 +221,25 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
 #[cfg(feature = "hosts")]
 fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
+    let via = items.via.option_name("--via").to_string();
     if items.via.is_none() {
-        return Ok(());
+        let option = items.check.is_some().then(|| items.check.option_name("--check").to_string());
+        return option.map_or(Ok(()), |option| Err(UsageError::OnlyOverHosts { option }));
     }
-    let granted = "hosts grant nothing";
+    if items.check.is_some() && !*spec.deterministic {
+        return Err(UsageError::CheckedByChance { check: items.check.option_name("--check").to_string() });
+    }
+    let absolute = |directory: &DirectoryGrant| directory.host.is_absolute() && directory.host.to_str().is_some();
+    if let Some(directory) = spec.grants.directories.iter().find(|directory| !absolute(directory)) {
+        return Err(UsageError::RelativeOnHosts { directory: directory.option_name("--dir").to_string(), via });
+    }
     let refused = [
-        spec.grants.directories.first().map(|one| (one.option_name("--dir"), granted)),
-        spec.grants.env.first().map(|one| (one.option_name("--env"), granted)),
-        spec.grants.peers.first().map(|one| (one.option_name("--allow-net"), granted)),
-        spec.grants.scratch.as_ref().map(|one| (one.option_name("--scratch"), granted)),
         spec.grants.shares.first().map(|one| (one.option_name("--share"), "objects are shared within one machine")),
         (spec.sandbox.source != SettingSource::Default)
             .then(|| (spec.sandbox.option_name("--sandbox"), "each host has a sandbox of its own choice")),
-        items.results.is_some().then(|| {
-            (items.results.option_name("--results"), "results come over the network as a whole, not in parts")
-        }),
-        match &items.tasks {
-            TaskSpecs::Several(tasks) => Some((tasks.option_name("--task"), "a run over many machines has one task")),
-            TaskSpecs::One(_) => None,
-        },
     ];
     match refused.into_iter().flatten().next() {
-        Some((option, why)) => Err(UsageError::NotOverHosts {
-            option: option.to_string(),
-            via: items.via.option_name("--via").to_string(),
-            why,
-        }),
+        Some((option, why)) => Err(UsageError::NotOverHosts { option: option.to_string(), via, why }),
         None => Ok(()),
     }
 }

@@ -58,6 +58,15 @@ pub enum UsageError {
     #[cfg(feature = "hosts")]
     #[error("{option} cannot be used with {via} yet: {why}; leave one out")]
     NotOverHosts { option: String, via: String, why: &'static str },
+    #[cfg(feature = "hosts")]
+    #[error("{option} is about runs over many machines: it wants --via URL")]
+    OnlyOverHosts { option: String },
+    #[cfg(feature = "hosts")]
+    #[error("{check} compares the bytes of two hosts, which only --deterministic makes the same: add it")]
+    CheckedByChance { check: String },
+    #[cfg(feature = "hosts")]
+    #[error("{directory} with {via} means a directory of the hosts, which is named by its whole path: /data::/data")]
+    RelativeOnHosts { directory: String, via: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]

@@ -278,6 +278,10 @@ fn many_items(
         workers: sourced!(from, items.workers),
         #[cfg(feature = "hosts")]
         via: sourced!(from, items.via),
+        #[cfg(feature = "hosts")]
+        speculate: sourced!(from, items.speculate),
+        #[cfg(feature = "hosts")]
+        check: sourced!(from, items.check),
         chunk_size: sourced!(from, items.chunk_size),
         max_items_per_worker: sourced!(from, items.max_items_per_worker),
         retries: sourced!(from, items.retries),

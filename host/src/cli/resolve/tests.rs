@@ -11,7 +11,8 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 17] = [
+const MAY_CHANGE: [&str; 19] = [
+    "check",
     "chunk-size",
     "failed",
     "halt",
@@ -25,6 +26,7 @@ const MAY_CHANGE: [&str; 17] = [
     "retries",
     "retry-on",
     "sandbox",
+    "speculate",
     "timeout",
     "verbose",
     "via",
@@ -47,6 +49,7 @@ fn value(option: &str) -> Option<&'static str> {
         | "ok-codes"
         | "retries"
         | "workers" => "7",
+        "check" => "5%",
         "csv-delimiter" => ";",
         "delimiter" => "nul",
         "dir" => "/host::/guest",
@@ -64,6 +67,7 @@ fn value(option: &str) -> Option<&'static str> {
         "sandbox" => "off",
         "scratch" => "/tmp",
         "set-aside" => "1%",
+        "speculate" => "never",
         "share" => "jobs=queue",
         "task" => "a=b.wasm",
         "timeout" => "1s",
@@ -94,6 +98,7 @@ fn resolved(words: &[&str], files: ConfigFiles) -> Result<RunSpec, UsageError> {
 fn with(command: &str, option: &str) -> RunSpec {
     let long = format!("--{option}");
     let more: &[&str] = match option {
+        "check" => &["--via=nats://127.0.0.1", "--deterministic"],
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
         "resume" => &["--journal=file"],
         "set-aside" => &["--task=a=b.wasm"],
@@ -122,6 +127,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
             let words = [command, "task"];
             // Options that this one requires are given in both cases.
             let without = match &*option {
+                "check" => resolved(&[&words[..], &["--deterministic"]].concat(), ConfigFiles::default()),
                 "csv-delimiter" | "no-header" => {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }

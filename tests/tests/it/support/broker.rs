@@ -1,7 +1,7 @@
 //! A real NATS server for a test, and hosts that serve through it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -62,16 +62,16 @@ impl Broker {
 
     /// Returns true if it has a stream.
     pub fn has_streams(&self) -> bool {
-        let mut server = TcpStream::connect(("127.0.0.1", self.port)).expect("it takes connections");
-        let ask = "CONNECT {\"verbose\":false}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.NAMES answer 0\r\n\r\n";
-        server.write_all(ask.as_bytes()).expect("it reads");
-        for line in BufReader::new(server).lines() {
-            let line = line.expect("it writes");
-            if line.contains("stream_names_response") {
-                return line.contains("\"WP-");
-            }
-        }
-        panic!("it does not answer")
+        self.request("$JS.API.STREAM.NAMES", "").contains("\"WP-")
+    }
+
+    /// Sends a request, and returns what is answered.
+    pub fn request(&self, subject: &str, payload: &str) -> String {
+        let mut client = RawClient::connect(self);
+        client.subscribe("answer");
+        client.publish(subject, Some("answer"), payload.as_bytes());
+        let Received { payload, .. } = client.receive();
+        String::from_utf8(payload).expect("text")
     }
 
     /// Kills it. All that it had in memory is lost.
@@ -96,6 +96,55 @@ impl Broker {
         let host = self.host(name).start();
         until("a host serves", || host.said().contains(" serves with ").then_some(()));
         host
+    }
+}
+
+/// A connection that says what a test wants it to say.
+pub struct RawClient(BufReader<TcpStream>);
+
+/// A message as it came.
+pub struct Received {
+    pub subject: String,
+    pub reply: Option<String>,
+    pub payload: Vec<u8>,
+}
+
+impl RawClient {
+    pub fn connect(broker: &Broker) -> RawClient {
+        let mut stream = TcpStream::connect(("127.0.0.1", broker.port)).expect("it takes connections");
+        stream.write_all(b"CONNECT {\"verbose\":false}\r\n").expect("it reads");
+        RawClient(BufReader::new(stream))
+    }
+
+    pub fn subscribe(&mut self, subject: &str) {
+        let said = format!("SUB {subject} 1\r\n");
+        self.0.get_mut().write_all(said.as_bytes()).expect("it reads");
+    }
+
+    pub fn publish(&mut self, subject: &str, reply: Option<&str>, payload: &[u8]) {
+        let mut said = format!("PUB {subject} {} {}\r\n", reply.unwrap_or_default(), payload.len()).into_bytes();
+        said.extend_from_slice(payload);
+        said.extend_from_slice(b"\r\n");
+        self.0.get_mut().write_all(&said).expect("it reads");
+    }
+
+    /// Waits for the next message.
+    pub fn receive(&mut self) -> Received {
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).expect("it writes") > 0, "it has ended");
+            if line.starts_with("PING") {
+                self.0.get_mut().write_all(b"PONG\r\n").expect("it reads");
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["MSG", subject, _, reply @ .., size] = words.as_slice() {
+                let mut payload = vec![0; size.parse::<usize>().expect("a size") + 2];
+                self.0.read_exact(&mut payload).expect("it writes");
+                payload.truncate(payload.len() - 2);
+                let reply = reply.first().map(|reply| (*reply).to_owned());
+                return Received { subject: (*subject).to_owned(), reply, payload };
+            }
+        }
     }
 }
 

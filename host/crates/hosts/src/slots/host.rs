@@ -13,6 +13,9 @@ pub(super) struct ServingHost {
     pub heard: Time,
     /// Number of workers that chunks are published for.
     pub workers: usize,
+    /// Number of chunks that it holds, and of those that it was given since it told of that.
+    held: usize,
+    pub given: usize,
     pub refused: Option<Refusal>,
     pub breaches: u32,
 }
@@ -21,7 +24,13 @@ impl ServingHost {
     pub fn of_beat(beat: &RunBeat, breaches: u32, now: Time) -> ServingHost {
         let serves = !beat.leaving && beat.refused.is_none();
         let workers = if serves { beat.workers.min(MOST_WORKERS) as usize } else { 0 };
-        ServingHost { life: beat.life, heard: now, workers, refused: beat.refused.clone(), breaches }
+        let refused = beat.refused.clone();
+        ServingHost { life: beat.life, heard: now, workers, held: beat.held.len(), given: 0, refused, breaches }
+    }
+
+    /// Returns the number of chunks that it has, as far as is known.
+    pub fn load(&self) -> usize {
+        self.held.saturating_add(self.given)
     }
 
     /// Returns true if nothing of the host is heard any more.

@@ -6,6 +6,9 @@ use crate::notes::RefusalCause;
 
 const CHUNK: ChunkName = ChunkName { first: 0, count: 4, digest: Digest([1; 16]) };
 
+const TAKE: Verdict = Verdict::Take { slot: 0, noted: false };
+const NOTE: Verdict = Verdict::Take { slot: 0, noted: true };
+
 fn s(seconds: u64) -> Time {
     Time::from_secs(seconds)
 }
@@ -30,11 +33,11 @@ fn head(life: u64, copy: CopyNumber, part: u32, last: bool) -> OutcomesHead {
 
 /// Returns slots of which the first has a chunk that the broker has, with one host.
 fn with_chunk() -> Slots {
-    let mut slots = Slots::new(None);
+    let mut slots = Slots::new(SlotsConfig::default());
     beat(&mut slots, "a", 1, &[], s(0));
     slots.open(0, CHUNK, s(0));
     assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Publish { slot: 0, copy: 0 }]);
-    slots.confirmed(0, 100);
+    slots.confirmed(0, 100, s(0));
     slots
 }
 
@@ -54,7 +57,7 @@ fn outcomes_are_taken_once() {
     let mut slots = with_chunk();
     beat(&mut slots, "b", 1, &[], s(0));
     orders(&mut slots);
-    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), Verdict::Take { slot: 0 });
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), TAKE);
     // Until they are taken, nobody is told anything.
     assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(2)), Verdict::Later);
     assert_eq!(slots.outcomes(&host("b"), &head(1, 0, 0, true), s(2)), Verdict::Later);
@@ -80,8 +83,8 @@ fn a_chunk_that_was_delivered_and_that_no_host_names_is_published_again() {
     assert_eq!(pass(&mut slots, "a", &[], 1, 5), []);
     assert_eq!(pass(&mut slots, "a", &[], 6, 6), [Order::Publish { slot: 0, copy: 1 }]);
     // The outcomes of the first copy count all the same, and the second is deleted.
-    slots.confirmed(1, 101);
-    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(7)), Verdict::Take { slot: 0 });
+    slots.confirmed(1, 101, s(6));
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(7)), TAKE);
     slots.answered(0, s(7));
     let taken = Order::Acknowledge(head(1, 0, 0, true).receipt);
     assert_eq!(orders(&mut slots), [taken, Order::Discard { sequence: 101 }]);
@@ -155,12 +158,12 @@ fn parts_are_taken_in_order_and_from_one_host() {
     beat(&mut slots, "b", 1, &[], s(0));
     let (a, b) = (host("a"), host("b"));
     assert_eq!(slots.outcomes(&a, &head(1, 0, 1, true), s(1)), Verdict::Unwanted);
-    assert_eq!(slots.outcomes(&a, &head(1, 0, 0, false), s(1)), Verdict::Take { slot: 0 });
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 0, false), s(1)), TAKE);
     slots.answered(0, s(1));
     // The answer was lost.
     assert_eq!(slots.outcomes(&a, &head(1, 0, 0, false), s(2)), Verdict::Taken);
     assert_eq!(slots.outcomes(&b, &head(1, 0, 0, true), s(2)), Verdict::Later);
-    assert_eq!(slots.outcomes(&a, &head(1, 0, 1, true), s(2)), Verdict::Take { slot: 0 });
+    assert_eq!(slots.outcomes(&a, &head(1, 0, 1, true), s(2)), TAKE);
     slots.answered(0, s(2));
     assert_eq!(slots.outcomes(&b, &head(1, 0, 0, true), s(3)), Verdict::Unwanted);
 }
@@ -168,7 +171,7 @@ fn parts_are_taken_in_order_and_from_one_host() {
 #[test]
 fn the_rest_of_a_chunk_is_given_back_if_its_host_ends_between_two_parts() {
     let mut slots = with_chunk();
-    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, false), s(1)), Verdict::Take { slot: 0 });
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, false), s(1)), TAKE);
     slots.answered(0, s(1));
     orders(&mut slots);
     slots.tick(s(6));
@@ -200,7 +203,7 @@ fn no_host_keeps_a_copy_from_being_given_back_that_another_holds() {
 
 #[test]
 fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
-    let mut slots = Slots::new(None);
+    let mut slots = Slots::new(SlotsConfig::default());
     let refuse = |slots: &mut Slots, name: &str, cause| {
         let refused = Some(Refusal { cause, message: name.to_owned() });
         slots.beat(&host(name), &RunBeat { life: 1, refused, ..RunBeat::default() }, s(1));
@@ -210,10 +213,22 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
     slots.tick(s(1));
     assert_eq!(orders(&mut slots), []);
     slots.tick(s(2));
-    let refusal = Refusal { cause: RefusalCause::Task, message: "b".to_owned() };
-    assert_eq!(orders(&mut slots), [Order::Refused(host("b"), refusal)]);
+    let refusal = |cause, name: &str| (host(name), Refusal { cause, message: name.to_owned() });
+    let all = vec![refusal(RefusalCause::Task, "b"), refusal(RefusalCause::Host, "a")];
+    assert_eq!(orders(&mut slots), [Order::Refused(all)]);
+    // For one of the right version it is waited longer.
+    let mut slots = Slots::new(SlotsConfig::default());
+    for second in 0..30 {
+        let refused = Some(Refusal { cause: RefusalCause::Version, message: "old".to_owned() });
+        slots.beat(&host("a"), &RunBeat { life: 1, refused, ..RunBeat::default() }, s(second));
+        slots.tick(s(second));
+        assert_eq!(orders(&mut slots), []);
+    }
+    slots.tick(s(30));
+    let refusal = Refusal { cause: RefusalCause::Version, message: "old".to_owned() };
+    assert_eq!(orders(&mut slots), [Order::Refused(vec![(host("a"), refusal)])]);
     // With one that serves, nothing ends.
-    let mut slots = Slots::new(None);
+    let mut slots = Slots::new(SlotsConfig::default());
     refuse(&mut slots, "a", RefusalCause::Task);
     beat(&mut slots, "c", 1, &[], s(1));
     slots.tick(s(3));
@@ -222,8 +237,104 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
 
 #[test]
 fn there_are_no_more_slots_than_were_asked_for() {
-    let mut slots = Slots::new(Some(3));
+    let mut slots = Slots::new(SlotsConfig { most: Some(3), ..SlotsConfig::default() });
     beat(&mut slots, "a", 1, &[], s(0));
     beat(&mut slots, "b", 1, &[], s(0));
     assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Slots(3)]);
+}
+
+/// Returns slots with two hosts, of which `a` has had a chunk since the first second, and `b` has run one in a second.
+fn with_late_chunk(config: SlotsConfig) -> Slots {
+    let mut slots = Slots::new(config);
+    beat(&mut slots, "a", 1, &[], s(0));
+    beat(&mut slots, "b", 1, &[], s(0));
+    let other = ChunkName { first: 4, ..CHUNK };
+    slots.open(0, CHUNK, s(0));
+    slots.open(1, other, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    beat(&mut slots, "b", 1, &[1], s(0));
+    let head = OutcomesHead { name: other, ..head(1, 1, 0, true) };
+    assert_eq!(slots.outcomes(&host("b"), &head, s(1)), Verdict::Take { slot: 1, noted: false });
+    slots.answered(1, s(1));
+    orders(&mut slots);
+    slots
+}
+
+fn life(name: &str) -> HostLife {
+    HostLife { name: host(name), life: 1 }
+}
+
+#[test]
+fn a_late_chunk_is_given_once_to_another_host_that_has_nothing_else_to_do() {
+    let mut slots = with_late_chunk(SlotsConfig { speculate: true, ..SlotsConfig::default() });
+    let look = |slots: &mut Slots, second, of_b: &[CopyNumber]| {
+        beat(slots, "a", 1, &[0], s(second));
+        beat(slots, "b", 1, of_b, s(second));
+        slots.tick(s(second));
+        orders(slots)
+    };
+    assert_eq!(look(&mut slots, 2, &[]), []);
+    // The other host has something else to do, as far as is known.
+    assert_eq!(look(&mut slots, 3, &[77]), []);
+    assert_eq!(look(&mut slots, 4, &[]), [Order::Give { slot: 0, copy: 2, host: life("b") }]);
+    assert_eq!(look(&mut slots, 60, &[2]), []);
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 2, 0, true), s(61)), TAKE);
+    slots.answered(0, s(61));
+    // Whoever is slower is told.
+    assert_eq!(orders(&mut slots), [Order::Drop { copy: 0, host: life("a") }]);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(62)), Verdict::Unwanted);
+    assert_eq!(slots.doubled(), 1);
+}
+
+#[test]
+fn no_chunk_runs_twice_where_that_is_not_wanted_or_others_wait() {
+    let mut slots = with_late_chunk(SlotsConfig::default());
+    beat(&mut slots, "b", 1, &[], s(60));
+    slots.tick(s(4));
+    assert_eq!(orders(&mut slots), []);
+    // Every slot has a chunk, so that there is other work.
+    let mut slots = with_late_chunk(SlotsConfig { speculate: true, most: Some(1), ..SlotsConfig::default() });
+    slots.tick(s(4));
+    assert_eq!(orders(&mut slots), []);
+}
+
+#[test]
+fn a_checked_chunk_is_taken_once_two_hosts_have_run_it() {
+    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
+    beat(&mut slots, "a", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    slots.confirmed(0, 100, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    orders(&mut slots);
+    assert!(slots.lacks_second_host());
+    beat(&mut slots, "b", 1, &[], s(1));
+    slots.tick(s(1));
+    assert_eq!(orders(&mut slots), [Order::Slots(4), Order::Give { slot: 0, copy: 1, host: life("b") }]);
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), NOTE);
+    slots.answered(0, s(1));
+    assert_eq!(orders(&mut slots), [Order::Acknowledge(head(1, 0, 0, true).receipt)]);
+    // The same host counts once, even under a new life, and what it has again is taken from it.
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(2)), Verdict::Unwanted);
+    beat(&mut slots, "a", 1, &[0], s(2));
+    assert_eq!(orders(&mut slots), [Order::Drop { copy: 0, host: life("a") }]);
+    // If the second host ends, a third is found.
+    beat(&mut slots, "b", 1, &[1], s(3));
+    beat(&mut slots, "c", 1, &[], s(7));
+    orders(&mut slots);
+    slots.tick(s(8));
+    assert!(orders(&mut slots).contains(&Order::Give { slot: 0, copy: 2, host: life("c") }));
+    assert_eq!(slots.outcomes(&host("c"), &head(1, 2, 0, true), s(9)), TAKE);
+    slots.answered(0, s(9));
+    assert_eq!(orders(&mut slots), []);
+}
+
+#[test]
+fn a_chunk_that_nobody_pulls_is_published_again_before_the_broker_drops_it() {
+    let mut slots = with_chunk();
+    slots.tick(s(12 * 3600) - Time::from_millis(1));
+    orders(&mut slots);
+    slots.tick(s(12 * 3600));
+    let all = orders(&mut slots);
+    assert!(all.contains(&Order::Discard { sequence: 100 }) && all.contains(&Order::Publish { slot: 0, copy: 1 }));
+    assert!(STALE < KEPT);
 }

@@ -6,19 +6,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::HostSettings;
-use super::task::TaskNews;
+use super::task::{TaskNews, TaskWork, UnwantedItems};
 use crate::client::{Client, Message};
 use crate::jetstream;
 use wasmpool_core::chain::with_sources;
+use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, CopyNumber};
 use wasmpool_hosts::names::RunId;
-use wasmpool_hosts::notes::{self, Manifest, Refusal, RefusalCause, RunBeat, Wanted};
+use wasmpool_hosts::notes::{
+    self, Control, EngineName, Manifest, ManifestHead, Refusal, RefusalCause, RunBeat, Wanted,
+};
 use wasmpool_hosts::outcomes::{OutcomesHead, Receipt};
 use wasmpool_hosts::subjects::FromHost;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
+use wasmpool_run::grants::Grants;
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::supervisor::{Event, EventSender, Mailbox, RunEnd};
 
@@ -33,6 +37,13 @@ const TRICKLE: Duration = Duration::from_secs(1);
 /// Time without the coordinator after which no more is pulled, and after which the run is dropped.
 const COORDINATOR_SILENCE: Duration = Duration::from_secs(10);
 const COORDINATOR_GONE: Duration = Duration::from_secs(60);
+/// Time without the coordinator after which another of the same epoch may take its place: it was killed before it had
+/// recorded anything.
+const COORDINATOR_LATE: Duration = Duration::from_secs(5);
+/// Chunks that take no longer than this are pulled before a worker is free for them: fetching one takes a part of it.
+const PULLED_AHEAD: Duration = Duration::from_millis(250);
+/// Chunks that take no longer than this are also given to workers ahead. Those that are not can still be given back.
+const GIVEN_AHEAD: Duration = Duration::from_millis(20);
 /// Maximum bytes of a manifest, and of a task.
 const MOST_MANIFEST: u64 = 64 << 20;
 const MOST_TASK: u64 = 1 << 30;
@@ -94,9 +105,11 @@ enum Fetched {
 /// How far a run is.
 enum Progress {
     Manifest(FetchedBytes),
-    Task(Box<Manifest>, FetchedBytes),
+    /// With what this host's policy grants.
+    Task(Box<(Manifest, Grants)>, FetchedBytes),
     Running {
         supervisor: EventSender,
+        unwanted: UnwantedItems,
         name: String,
         /// Number of workers for this run, and whether one is ready.
         workers: usize,
@@ -117,8 +130,10 @@ enum ChunkState {
     Fetched(FetchedBytes),
     /// It waits until others end that have items of it.
     Waits(Batch),
-    /// Workers have it, and these outcomes are there, by their first item.
-    Runs { pieces: BTreeMap<u64, RenderedOutcomes>, done: u32 },
+    /// Workers have it since then, and these outcomes are there, by their first item.
+    Runs { since: Instant, pieces: BTreeMap<u64, RenderedOutcomes>, done: u32 },
+    /// Nobody wants it any more. Workers have it until so many outcomes are there as it has items.
+    Unwanted { done: u32 },
     /// Its outcomes are sent, of which this part was sent last.
     Sent { outcomes: Bytes, part: u32, at: Instant },
 }
@@ -126,25 +141,30 @@ enum ChunkState {
 /// A run that a host serves, or would.
 pub(super) struct ServedRun {
     run: RunId,
-    pub coordinator: u64,
+    coordinator: u64,
+    epoch: u64,
     heard: Instant,
     progress: Progress,
     held: BTreeMap<CopyNumber, HeldChunk>,
     /// Pulls that the broker has: how many chunks they are for, and until when.
     pulls: VecDeque<(usize, Instant)>,
     pulled: Instant,
+    /// How long a chunk has taken a worker of late, once one has run.
+    took: Option<Duration>,
 }
 
 impl ServedRun {
-    pub fn new(run: RunId, coordinator: u64) -> ServedRun {
+    pub fn new(run: RunId, control: Control) -> ServedRun {
         ServedRun {
             run,
-            coordinator,
+            coordinator: control.coordinator,
+            epoch: control.epoch,
             heard: Instant::now(),
             progress: Progress::Manifest(FetchedBytes::new(MOST_MANIFEST)),
             held: BTreeMap::new(),
             pulls: VecDeque::new(),
             pulled: Instant::now(),
+            took: None,
         }
     }
 
@@ -155,11 +175,39 @@ impl ServedRun {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty()
+        self.held() == 0
     }
 
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.wanted().count()
+    }
+
+    /// Returns the chunks that the coordinator knows to be here.
+    fn wanted(&self) -> impl Iterator<Item = (CopyNumber, &HeldChunk)> {
+        let wanted = |held: &HeldChunk| !matches!(held.state, ChunkState::Unwanted { .. });
+        self.held.iter().filter(move |(_, held)| wanted(held)).map(|(&copy, held)| (copy, held))
+    }
+
+    /// Returns true if this is said by the process that coordinates the run.
+    pub fn is_coordinated_by(&self, control: &Control) -> bool {
+        self.coordinator == control.coordinator
+    }
+
+    /// Returns true if the process that says this has taken the place of the one that coordinated the run.
+    pub fn is_left_for(&self, control: &Control) -> bool {
+        control.epoch > self.epoch || control.epoch == self.epoch && self.heard.elapsed() >= COORDINATOR_LATE
+    }
+
+    /// Returns the reason why the run is not served, if it is one that may not hold on other hosts.
+    pub fn why_left_alone(&self) -> Option<&str> {
+        match &self.progress {
+            Progress::Refused(Refusal { cause: RefusalCause::Host | RefusalCause::Version, message }) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn runs_short(&self, at_most: Duration) -> bool {
+        self.took.is_some_and(|took| took <= at_most)
     }
 
     /// Returns true if nothing has been heard of its coordinator for so long that it will never come back.
@@ -177,7 +225,7 @@ impl ServedRun {
     // ---- what is said ------------------------------------------------------------------------------------------------
 
     pub fn beat(&self, context: &HostContext) {
-        self.send_beat(context, self.held.keys().copied().collect());
+        self.send_beat(context, self.wanted().map(|(copy, _)| copy).collect());
     }
 
     fn send_beat(&self, context: &HostContext, held: Vec<CopyNumber>) {
@@ -252,8 +300,9 @@ impl ServedRun {
             self.pulls.pop_front();
         }
         let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
+        let ahead = usize::from(self.runs_short(PULLED_AHEAD));
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
-        let mut room = (workers + 1).saturating_sub(self.held.len() - sent + coming);
+        let mut room = (workers + ahead).saturating_sub(self.held() - sent + coming);
         // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
         // pulled yet, so that some have to be.
         if sent > 2 * workers + 2 {
@@ -287,23 +336,34 @@ impl ServedRun {
         }
     }
 
+    /// Gives back the chunks that no worker has: they are not named any more.
+    pub fn give_back(&mut self) {
+        self.held.retain(|_, held| !matches!(held.state, ChunkState::Fetched(_) | ChunkState::Waits(_)));
+    }
+
     /// Handles a chunk that was pulled.
-    pub fn chunk(&mut self, message: &Message, context: &HostContext) {
+    pub fn pulled_chunk(&mut self, message: &Message, context: &HostContext) {
         if let Some((count, _)) = self.pulls.iter_mut().find(|(count, _)| *count > 0) {
             *count -= 1;
         }
-        let receipt = message.reply.as_deref().and_then(Receipt::of_subject);
-        let (Some(receipt), Some((head, body))) = (receipt, ChunkHead::parse(&message.payload)) else {
+        if let Some(receipt) = message.reply.as_deref().and_then(Receipt::of_subject) {
+            self.chunk(&message.payload, receipt, context);
+        }
+    }
+
+    /// Handles a chunk that was pulled, or that the coordinator gave to this host, about which the broker knows nothing.
+    fn chunk(&mut self, payload: &Bytes, receipt: Receipt, context: &HostContext) {
+        let Some((head, body)) = ChunkHead::parse(payload) else {
             return;
         };
         if context.leaving || !self.is_running() {
             // Named once and then no more, it is given back.
-            let held: Vec<CopyNumber> = self.held.keys().copied().collect();
+            let held: Vec<CopyNumber> = self.wanted().map(|(copy, _)| copy).collect();
             self.send_beat(context, held.iter().copied().chain([head.copy]).collect());
             return self.send_beat(context, held);
         }
         // Another copy of what is here already.
-        if self.held.values().any(|held| held.head.name == head.name) {
+        if self.wanted().any(|(_, held)| held.head.name == head.name) {
             return;
         }
         let state = match head.away {
@@ -323,23 +383,41 @@ impl ServedRun {
         self.begin();
     }
 
-    /// Gives workers the chunks of which nobody has an item.
-    fn begin(&mut self) {
-        let Progress::Running { supervisor, .. } = &self.progress else {
+    /// Handles that nobody wants the outcomes of a copy any more.
+    fn drop_chunk(&mut self, copy: CopyNumber) {
+        let Some(held) = self.held.get_mut(&copy) else {
             return;
         };
-        let mut runs: Vec<_> = self
-            .held
-            .values()
-            .filter(|held| matches!(held.state, ChunkState::Runs { .. }))
-            .map(|held| held.head.name.items())
-            .collect();
+        match (&held.state, &self.progress) {
+            (ChunkState::Runs { done, .. }, Progress::Running { supervisor, unwanted, .. }) => {
+                held.state = ChunkState::Unwanted { done: *done };
+                unwanted.add(held.head.name.items());
+                supervisor.send(Event::Unwanted);
+            }
+            (ChunkState::Unwanted { .. }, _) => {}
+            _ => drop(self.held.remove(&copy)),
+        }
+        self.begin();
+    }
+
+    /// Gives workers as many chunks as they can begin, of which nobody has an item.
+    fn begin(&mut self) {
+        let ahead = usize::from(self.runs_short(GIVEN_AHEAD));
+        let Progress::Running { supervisor, workers, .. } = &self.progress else {
+            return;
+        };
+        let with_workers =
+            |held: &&HeldChunk| matches!(held.state, ChunkState::Runs { .. } | ChunkState::Unwanted { .. });
+        let mut runs: Vec<_> = self.held.values().filter(with_workers).map(|held| held.head.name.items()).collect();
         for held in self.held.values_mut() {
+            if runs.len() >= workers + ahead {
+                return;
+            }
             let own = held.head.name.items();
             let free = runs.iter().all(|other| own.end <= other.start || other.end <= own.start);
             if let (true, ChunkState::Waits(batch)) = (free, &mut held.state) {
                 supervisor.send(Event::Chunk(own.start, std::mem::take(batch)));
-                held.state = ChunkState::Runs { pieces: BTreeMap::new(), done: 0 };
+                held.state = ChunkState::Runs { since: Instant::now(), pieces: BTreeMap::new(), done: 0 };
                 runs.push(own);
             }
         }
@@ -352,7 +430,7 @@ impl ServedRun {
         token: &str,
         message: &Message,
         context: &mut HostContext,
-        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+        start: impl FnOnce(TaskWork) -> Result<(), Error>,
     ) -> bool {
         let tokens: Vec<&str> = token.split('.').collect();
         let number = |at: usize| tokens.get(at).and_then(|token| token.parse::<u64>().ok()).unwrap_or(u64::MAX);
@@ -361,6 +439,8 @@ impl ServedRun {
             Some("t") => return self.task_part(number(1), &message.payload, context, start),
             Some("c") => self.chunk_part(number(1), number(2), &message.payload, context),
             Some("o") => self.answered(number(1), number(2), &message.payload, context),
+            Some("d") => self.chunk(&message.payload, Receipt::default(), context),
+            Some("x") => self.drop_chunk(number(1)),
             // The broker has nothing for a pull.
             _ => {}
         }
@@ -374,7 +454,7 @@ impl ServedRun {
         match fetched.take(offset, answer) {
             Fetched::Nothing => return,
             Fetched::More => drop(fetched.next()),
-            Fetched::All => self.progress = read_manifest(&fetched.bytes),
+            Fetched::All => self.progress = read_manifest(&fetched.bytes, &context.settings),
         }
         self.ask(context);
     }
@@ -384,9 +464,9 @@ impl ServedRun {
         offset: u64,
         answer: &[u8],
         context: &HostContext,
-        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+        start: impl FnOnce(TaskWork) -> Result<(), Error>,
     ) -> bool {
-        let Progress::Task(manifest, fetched) = &mut self.progress else {
+        let Progress::Task(asked, fetched) = &mut self.progress else {
             return false;
         };
         match fetched.take(offset, answer) {
@@ -398,14 +478,29 @@ impl ServedRun {
             }
             Fetched::All => {}
         }
+        let (manifest, grants) = &**asked;
         let begun = Wasm::of_bytes(&fetched.bytes).and_then(|wasm| {
             if wasm.hash() != manifest.task_hash {
                 return Err(Error::Broker("the task that came is not the one of the run".to_owned()));
             }
             let (mailbox, _) = Mailbox::new()?;
             let (sender, name) = (mailbox.sender(), manifest.task_name.clone());
-            start(context.settings.clone(), (**manifest).clone(), wasm.named(&name), mailbox)?;
-            Ok(Progress::Running { supervisor: sender, name, workers: context.settings.workers, ready: false })
+            let unwanted = UnwantedItems::default();
+            start(TaskWork {
+                settings: context.settings.clone(),
+                manifest: manifest.clone(),
+                wasm: wasm.named(&name),
+                grants: grants.clone(),
+                mailbox,
+                unwanted: unwanted.clone(),
+            })?;
+            Ok(Progress::Running {
+                supervisor: sender,
+                unwanted,
+                name,
+                workers: context.settings.workers,
+                ready: false,
+            })
         });
         self.progress = begun.unwrap_or_else(|e| refusal(&e));
         self.beat(context);
@@ -485,25 +580,37 @@ impl ServedRun {
             // What is kept here until the chunk is complete must not keep the rest of it waiting.
             supervisor.written(size);
         }
-        let holds = |held: &&mut HeldChunk| {
-            matches!(held.state, ChunkState::Runs { .. }) && held.head.name.items().contains(&start)
+        let count = u32::try_from(group.items.end - start).unwrap_or(u32::MAX);
+        let holds = |(_, held): &(&CopyNumber, &mut HeldChunk)| {
+            let with_workers = matches!(held.state, ChunkState::Runs { .. } | ChunkState::Unwanted { .. });
+            with_workers && held.head.name.items().contains(&start)
         };
-        let Some(held) = self.held.values_mut().find(holds) else {
+        let Some((&copy, held)) = self.held.iter_mut().find(holds) else {
             return;
         };
-        let ChunkState::Runs { pieces, done } = &mut held.state else {
-            return;
-        };
-        *done += u32::try_from(group.items.end - start).unwrap_or(u32::MAX);
-        pieces.insert(start, group);
-        if *done < held.head.name.count {
-            return;
+        let all = held.head.name.count;
+        match &mut held.state {
+            ChunkState::Unwanted { done } => {
+                *done += count;
+                if *done >= all {
+                    self.held.remove(&copy);
+                }
+            }
+            ChunkState::Runs { since, pieces, done } => {
+                *done += count;
+                pieces.insert(start, group);
+                if *done < all {
+                    return;
+                }
+                let took = since.elapsed();
+                self.took = Some(self.took.map_or(took, |before| (before * 3 + took) / 4));
+                let mut outcomes = Vec::with_capacity(size.max(pieces.values().map(RenderedOutcomes::bytes).sum()));
+                pieces.values().for_each(|piece| outcomes.extend_from_slice(&piece.results));
+                held.state = ChunkState::Sent { outcomes: outcomes.into(), part: 0, at: Instant::now() };
+                self.send(copy, context);
+            }
+            _ => return,
         }
-        let mut outcomes = Vec::with_capacity(size.max(pieces.values().map(RenderedOutcomes::bytes).sum()));
-        pieces.values().for_each(|piece| outcomes.extend_from_slice(&piece.results));
-        let copy = held.head.copy;
-        held.state = ChunkState::Sent { outcomes: outcomes.into(), part: 0, at: Instant::now() };
-        self.send(copy, context);
         self.begin();
     }
 
@@ -543,14 +650,34 @@ impl Drop for ServedRun {
 }
 
 /// Returns what becomes of a run that asks for this.
-fn read_manifest(bytes: &[u8]) -> Progress {
-    let own = env!("CARGO_PKG_VERSION");
-    match serde_json::from_slice::<Manifest>(bytes) {
-        Ok(manifest) if manifest.protocol != PROTOCOL || manifest.version != own => {
-            refuse(RefusalCause::Host, format!("it has version {own}, and the run {}", manifest.version))
+fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
+    let own = EngineName::own();
+    let Ok(ManifestHead { protocol, version }) = serde_json::from_slice(bytes) else {
+        return refuse(RefusalCause::Version, "it cannot read what the run asks for".to_owned());
+    };
+    let version = ForeignText::of(&version);
+    if protocol != PROTOCOL {
+        let message = format!(
+            "it speaks protocol {PROTOCOL} of wasmpool {}, and the run protocol {protocol} of wasmpool {version}",
+            own.wasmpool
+        );
+        return refuse(RefusalCause::Version, message);
+    }
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else {
+        let message = format!("it cannot read what the run of wasmpool {version} asks for");
+        return refuse(RefusalCause::Version, message);
+    };
+    if let Some(wanted) = manifest.engine.as_ref().filter(|wanted| **wanted != own) {
+        let message = format!("it has {own}, and the run is deterministic and wants {wanted}");
+        return refuse(RefusalCause::Version, message);
+    }
+    let policy = &settings.policy;
+    let allowed = policy.grant(&manifest.grants).and_then(|grants| Ok((policy.bound(manifest.call.clone())?, grants)));
+    match allowed {
+        Ok((call, grants)) => {
+            Progress::Task(Box::new((Manifest { call, ..manifest }, grants)), FetchedBytes::new(MOST_TASK))
         }
-        Ok(manifest) => Progress::Task(Box::new(manifest), FetchedBytes::new(MOST_TASK)),
-        Err(_) => refuse(RefusalCause::Host, "it cannot read what the run asks for".to_owned()),
+        Err(e) => refuse(RefusalCause::Host, e.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The thread of a host that has a run's task, and the supervisor of its workers.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::HostSettings;
 use wasmpool_core::guest_grants::GuestGrants;
@@ -14,6 +14,7 @@ use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
 use wasmpool_run::error::{Error, caught};
+use wasmpool_run::grants::{Grants, OpenedGrants};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::start_thread;
 use wasmpool_run::spawn::ChildRole;
@@ -32,31 +33,46 @@ pub enum TaskNews {
     Ended(Result<RunEnd, Error>),
 }
 
+/// What the thread of a run needs.
+pub struct TaskWork {
+    pub settings: HostSettings,
+    pub manifest: Manifest,
+    pub wasm: Wasm,
+    /// What the host's policy grants of what the run asks for.
+    pub grants: Grants,
+    pub mailbox: Mailbox,
+    pub unwanted: UnwantedItems,
+}
+
+/// Items that were given to the thread and that nobody wants any more, until it asks for them.
+#[derive(Clone, Debug, Default)]
+pub struct UnwantedItems(Arc<Mutex<Vec<Range<u64>>>>);
+
+impl UnwantedItems {
+    pub fn add(&self, items: Range<u64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(items);
+    }
+
+    fn take(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Starts a thread that has workers run what comes through the mailbox.
-pub fn start(
-    settings: HostSettings,
-    manifest: Manifest,
-    wasm: Wasm,
-    mailbox: Mailbox,
-    tell: impl Fn(TaskNews) + Send + Sync + 'static,
-) -> Result<(), Error> {
+pub fn start(work: TaskWork, tell: impl Fn(TaskNews) + Send + Sync + 'static) -> Result<(), Error> {
     start_thread("run", move || {
         let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
-        let done =
-            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
+        let done = caught("the thread that serves a run", || run(work, &tell)).flatten();
         tell(TaskNews::Ended(done));
     })?;
     Ok(())
 }
 
-fn run(
-    settings: &HostSettings,
-    manifest: Manifest,
-    wasm: &Wasm,
-    mailbox: &Mailbox,
-    tell: &Arc<dyn Fn(TaskNews) + Send + Sync>,
-) -> Result<RunEnd, Error> {
-    let call = call(manifest.call, settings);
+fn run(work: TaskWork, tell: &Arc<dyn Fn(TaskNews) + Send + Sync>) -> Result<RunEnd, Error> {
+    let TaskWork { settings, manifest, wasm, grants, mailbox, unwanted } = work;
+    let cache = ArtifactCache::of_user();
+    let OpenedGrants { given, directories } = grants.open(&cache)?;
+    let call = call(manifest.call, given, &settings);
     let config = SchedulerConfig {
         ordered: false,
         // A chunk is run as it came.
@@ -67,12 +83,11 @@ fn run(
     };
     let room = Room::new(HostPlacement::Moves, Workers::of(settings.workers, &call));
     let spares = SpareWorkers::new(settings.program.clone(), ChildRole::Worker, room);
-    let (cache, key) = (ArtifactCache::of_user(), ArtifactKey::of(&call));
-    let prepare = |fresh| compile::prepare(&settings.program, wasm, &key, &cache, fresh, &mut Unwatched);
+    let key = ArtifactKey::of(&call);
+    let prepare = |fresh| compile::prepare(&settings.program, &wasm, &key, &cache, fresh, &mut Unwatched);
     let prepared = prepare(false)?;
-    let mut sink = HostSink { tell: tell.clone(), ready: false };
-    let directories: [OwnedFd; 0] = [];
-    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
+    let mut sink = HostSink { tell: tell.clone(), ready: false, unwanted };
+    let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, &mailbox)?;
     supervisor.serve_on_demand();
     supervisor.stand_by();
     match supervisor.run() {
@@ -86,15 +101,16 @@ fn run(
     }
 }
 
-/// Returns the call as this host makes it: nothing is granted, and its own sandbox holds.
-fn call(asked: TaskCall, settings: &HostSettings) -> TaskCall {
-    TaskCall { sandbox: settings.sandbox, given: GuestGrants::default(), in_parts: false, only_checked: false, ..asked }
+/// Returns the call as this host makes it: with what it grants itself, and its own sandbox. What it sends, it sends whole.
+fn call(asked: TaskCall, given: GuestGrants, settings: &HostSettings) -> TaskCall {
+    TaskCall { sandbox: settings.sandbox, given, in_parts: false, only_checked: false, ..asked }
 }
 
 /// Writes outcomes as they are sent to the coordinator.
 struct HostSink {
     tell: Arc<dyn Fn(TaskNews) + Send + Sync>,
     ready: bool,
+    unwanted: UnwantedItems,
 }
 
 impl OutcomeSink for HostSink {
@@ -136,6 +152,10 @@ impl OutcomeSink for HostSink {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         (self.tell)(TaskNews::Outcomes(group));
+    }
+
+    fn unwanted(&mut self) -> Vec<Range<u64>> {
+        self.unwanted.take()
     }
 
     fn worker_ready(&mut self) {

@@ -30,7 +30,7 @@ use identity::RunDifference;
 pub use identity::RunIdentity;
 pub use input::InputDigest;
 use state::{JournalEntry, JournalState};
-pub use state::{ReadRecord, WrittenRecord};
+pub use state::{OverHosts, ReadRecord, WrittenRecord};
 
 use crate::aside::OpenDirectory;
 use crate::fresh::{self, NewFile};
@@ -67,6 +67,8 @@ pub struct Journal {
     /// The size at which the journal is rewritten.
     rewrite_at: u64,
     state: JournalState,
+    /// True if the state says of hosts what is not on disk yet.
+    untold: bool,
     tally: InputDigest,
 }
 
@@ -124,6 +126,7 @@ impl Journal {
             untouched: true,
             rewrite_at: SMALL,
             state,
+            untold: false,
             tally: InputDigest::default(),
         })
     }
@@ -155,6 +158,18 @@ impl Journal {
         self.tally.expect(written.read.clone(), known.collect(), waiting);
         let (results, failed) = (written.results.clone(), written.failed.clone());
         Ok(JournalStart::Behind { counts, results, failed, finished: finished.is_some() })
+    }
+
+    /// Returns what the run is known by on many machines: under the name `new`, if it has none yet. It is recorded with
+    /// what is recorded next.
+    pub fn over_hosts(&mut self, new: [u8; 16]) -> OverHosts {
+        let over = match self.state.over_hosts {
+            Some(OverHosts { run, epoch }) => OverHosts { run, epoch: epoch + 1 },
+            None => OverHosts { run: new, epoch: 0 },
+        };
+        self.state.over_hosts = Some(over);
+        self.untold = true;
+        over
     }
 
     /// Returns the tally for the thread that reads the input.
@@ -205,7 +220,10 @@ impl Journal {
     }
 
     /// Appends a record of these entries.
-    fn append(&mut self, entries: Vec<JournalEntry>) -> io::Result<()> {
+    fn append(&mut self, mut entries: Vec<JournalEntry>) -> io::Result<()> {
+        if self.untold {
+            entries.splice(..0, self.state.over_hosts.map(JournalEntry::OverHosts));
+        }
         let fresh = self.size == 0;
         if mem::take(&mut self.untouched) {
             self.begin_to_write().map_err(|e| self.name(e))?;
@@ -225,6 +243,7 @@ impl Journal {
             self.directory.sync().map_err(|e| self.name(e))?;
         }
         self.chain = chain;
+        self.untold = false;
         self.size += bytes.len() as u64;
         entries.into_iter().for_each(|entry| self.state.apply(entry));
         if self.size >= self.rewrite_at {

@@ -40,6 +40,16 @@ pub enum JournalEntry {
     /// Every item has its outcome, and the command ended with this code. The input may have grown since: then other
     /// entries follow.
     Finished(u8),
+    /// The run goes over many machines.
+    OverHosts(OverHosts),
+}
+
+/// What a run over many machines is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverHosts {
+    pub run: [u8; 16],
+    /// Number of times that it was resumed.
+    pub epoch: u64,
 }
 
 /// The sum of the records.
@@ -53,6 +63,7 @@ pub struct JournalState {
     /// Waiting outcomes by their first item.
     pub waiting: BTreeMap<u64, RenderedOutcomes>,
     pub finished: Option<u8>,
+    pub over_hosts: Option<OverHosts>,
 }
 
 impl JournalState {
@@ -73,6 +84,7 @@ impl JournalState {
                 }
             }
             JournalEntry::Finished(code) => self.finished = Some(code),
+            JournalEntry::OverHosts(over) => self.over_hosts = Some(over),
         }
     }
 
@@ -85,6 +97,7 @@ impl JournalState {
     pub fn entries(&self) -> Vec<JournalEntry> {
         let written = WrittenRecord { items: self.done.iter().cloned().collect(), ..self.written.clone() };
         let mut entries: Vec<JournalEntry> = self.identity.iter().cloned().map(JournalEntry::Began).collect();
+        entries.extend(self.over_hosts.map(JournalEntry::OverHosts));
         entries.push(JournalEntry::Written(written));
         entries.extend(self.waiting.values().cloned().map(JournalEntry::Waiting));
         entries.extend(self.finished.map(JournalEntry::Finished));

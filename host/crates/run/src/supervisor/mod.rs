@@ -539,6 +539,8 @@ impl<'a> Supervisor<'a> {
                 Event::InputPause => self.scheduler.input_pauses(),
                 Event::Halt(halt) => self.scheduler.halt_by(halt),
                 Event::Unwanted => self.unwanted = true,
+                // How many slots there are is said by whoever has them.
+                Event::Workers(_) if self.place.crew().is_some() => {}
                 Event::Workers(workers) => self.scheduler.set_workers(workers),
                 Event::Terminate => return Ok(Some(RunEnd::Terminated)),
                 Event::InputEnd => {
