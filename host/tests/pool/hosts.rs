@@ -92,7 +92,9 @@ fn an_item_that_is_late_on_a_host_costs_itself() {
 
 #[test]
 fn what_cannot_be_over_hosts_is_refused() {
-    let Err(Error::Broker(why)) = Pool::builder(SQUARES).via("nats://192.0.2.1").build() else { panic!("it is refused") };
+    let Err(Error::Broker(why)) = Pool::builder(SQUARES).via("nats://192.0.2.1").build() else {
+        panic!("it is refused")
+    };
     assert!(why.contains("nats://192.0.2.1"), "{why}");
     let manager = wasmpool::Manager::new();
     let total = manager.value("total", 0i64).unwrap();

@@ -251,7 +251,7 @@ fn a_chunk_whose_host_stands_still_runs_on_another() {
     let run = via(&broker, map(&wat(COUNT_TO))).args(["-c", "1", "--timeout", "600s"]);
     let mut run = run.input("30000000\n".repeat(100)).start();
     // The host itself goes on to tell that it has the chunk.
-    let worker = until("it has a worker", || slow.workers().first().copied());
+    let worker = until("it has a worker", || slow.workers().into_iter().next());
     until("the run goes on", || run.line());
     worker.send(Signal::SIGSTOP);
     for _ in 1..100 {
@@ -312,6 +312,7 @@ fn results_go_to_files_and_several_tasks_share_an_input_as_on_one_machine() {
         run.input(numbers(500)).args(["--deterministic"])
     };
     alike(&broker, several).exits(1);
+    alike(&broker, || several().input("")).exits(0);
 }
 
 /// `read() -> string`: what is in the file `/d/file`.
@@ -366,7 +367,9 @@ fn a_host_grants_what_its_policy_gives_and_nothing_else() {
     let said = via(&broker, map(&square)).arg("--deterministic").input("1\n").run().exits(2).stderr;
     assert!(said.contains("its policy allows 8 MiB and the run wants 256 MiB"), "{said}");
     // What a host cannot mean is refused.
-    for (grants, says) in [("env = ['A=b']", "`env`"), ("scratch = '/s'", "`scratch`"), ("share = ['q=queue']", "`share`")] {
+    for (grants, says) in
+        [("env = ['A=b']", "`env`"), ("scratch = '/s'", "`scratch`"), ("share = ['q=queue']", "`share`")]
+    {
         fs::write(&policy, format!("[grants]\n{grants}\n")).unwrap();
         let said = broker.host("b").arg("--policy").arg(&policy).run().exits(2).stderr;
         assert!(said.contains(says), "{said}");

@@ -527,7 +527,8 @@ impl CoordinatorThread {
         }
     }
 
-    /// Asks for the streams of all runs, once: those are deleted whose runs are over.
+    /// Asks for the streams of all runs, once: those are deleted for which no coordinator answers. If one has lost its connection
+    /// at this moment, it makes its stream again, as it does when the broker has lost it.
     fn sweep(&mut self) {
         if !std::mem::replace(&mut self.swept, true) {
             let (subject, asked) = jetstream::list_streams();
@@ -611,10 +612,8 @@ impl CoordinatorThread {
                 self.make_stream();
             }
             "streams" => {
-                for run in
-                    answer.streams.iter().filter_map(jetstream::StreamInfo::unused).filter(|run| *run != self.run)
-                {
-                    let reply = self.reply(&format!("over.{run}"));
+                for run in answer.streams.iter().filter_map(jetstream::StreamInfo::run).filter(|run| *run != self.run) {
+                    let reply = self.reply(&format!("over-{run}"));
                     self.client.publish(&subjects::presence(run), Some(&reply), &[]);
                 }
             }
@@ -648,9 +647,9 @@ impl CoordinatorThread {
                 (None, Some(error)) if error.code == 404 && self.broker == BrokerState::Ready => self.make_stream(),
                 _ => {}
             },
-            token if token.starts_with("over.") => {
+            token if token.starts_with("over-") => {
                 // Nobody answers for the run.
-                if let (Some(503), Some(run)) = (message.status, RunId::of_token(token.trim_start_matches("over."))) {
+                if let (Some(503), Some(run)) = (message.status, RunId::of_token(token.trim_start_matches("over-"))) {
                     self.client.publish(&jetstream::delete_stream(run), Some(&self.reply("discarded")), &[]);
                 }
             }

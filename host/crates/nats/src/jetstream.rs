@@ -14,10 +14,6 @@ use wasmpool_hosts::subjects::{self, CONSUMER};
 const ACK_WAIT: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Number of pulls that wait at a time, of all hosts.
 const MOST_PULLS: u32 = 100_000;
-/// Time without a pull after which the broker deletes a consumer. A stream without one is that of a run which is over; a
-/// coordinator that lives makes it again.
-const UNUSED: Duration = Duration::from_secs(3600);
-
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -52,7 +48,6 @@ pub fn create_consumer(run: RunId) -> (String, Vec<u8>) {
             "max_deliver": -1,
             "max_ack_pending": -1,
             "max_waiting": MOST_PULLS,
-            "inactive_threshold": nanoseconds(UNUSED),
         },
     });
     (format!("$JS.API.CONSUMER.CREATE.{stream}.{CONSUMER}"), config.to_string().into_bytes())
@@ -105,7 +100,6 @@ pub struct Answer {
 #[derive(Debug, Deserialize)]
 pub struct StreamInfo {
     config: StreamName,
-    state: StreamState,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,16 +107,10 @@ struct StreamName {
     name: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct StreamState {
-    #[serde(default)]
-    consumer_count: u64,
-}
-
 impl StreamInfo {
-    /// Returns the run of this stream, if nobody has pulled from it for long.
-    pub fn unused(&self) -> Option<RunId> {
-        subjects::streamed(&self.config.name).filter(|_| self.state.consumer_count == 0)
+    /// Returns the run whose chunks it has.
+    pub fn run(&self) -> Option<RunId> {
+        subjects::streamed(&self.config.name)
     }
 }
 
@@ -151,13 +139,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_from_which_nobody_pulls_is_found() {
+    fn streams_of_runs_are_found_among_others() {
         let run = RunId([7; 16]);
-        let stream =
-            |name: &str, consumers| json!({ "config": { "name": name }, "state": { "consumer_count": consumers } });
-        let own = subjects::stream(run);
-        let answer = json!({ "streams": [stream(&own, 1), stream("ORDERS", 0), stream(&own, 0)] }).to_string();
-        let unused: Vec<_> = Answer::read(answer.as_bytes()).streams.iter().map(StreamInfo::unused).collect();
-        assert_eq!(unused, [None, None, Some(run)]);
+        let stream = |name: &str| json!({ "config": { "name": name }, "state": {} });
+        let answer = json!({ "streams": [stream("ORDERS"), stream(&subjects::stream(run))] }).to_string();
+        let runs: Vec<_> = Answer::read(answer.as_bytes()).streams.iter().map(StreamInfo::run).collect();
+        assert_eq!(runs, [None, Some(run)]);
     }
 }

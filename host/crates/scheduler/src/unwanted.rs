@@ -166,3 +166,26 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_are_given_again_are_wanted() {
+        // Every pair of ranges up to here, the second of which is wanted again.
+        const MOST: u64 = 6;
+        let ranges = || (0..MOST).flat_map(|start| (start..=MOST).map(move |end| start..end));
+        for gone in ranges() {
+            for again in ranges() {
+                let mut unwanted = UnwantedItems::default();
+                unwanted.add(gone.clone());
+                unwanted.remove(again.clone());
+                for index in 0..MOST {
+                    let expected = gone.contains(&index) && !again.contains(&index);
+                    assert_eq!(unwanted.end_of(index).is_some(), expected, "{index} of {gone:?} without {again:?}");
+                }
+            }
+        }
+    }
+}

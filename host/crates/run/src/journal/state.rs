@@ -133,6 +133,7 @@ mod tests {
                 })
             }),
             any::<u8>().prop_map(JournalEntry::Finished),
+            any::<([u8; 16], u64)>().prop_map(|(run, epoch)| JournalEntry::OverHosts(OverHosts { run, epoch })),
             "[a-z]{0,5}".prop_map(|name| JournalEntry::Began(RunIdentity::default().of_task(&name))),
         ]
     }

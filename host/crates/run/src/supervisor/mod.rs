@@ -144,7 +144,7 @@ pub trait OutcomeSink {
     fn unwanted(&mut self) -> Vec<Range<u64>> {
         Vec::new()
     }
-    /// Reports that a worker has loaded the task. Called for each.
+    /// Reports that a worker has loaded the task, or that there are slots on other machines. Called for each.
     fn worker_ready(&mut self) {}
     /// Reports that a worker process ended though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);

@@ -83,7 +83,14 @@ impl Supervisor<'_> {
     pub(super) fn hear_remote(&mut self, event: RemoteEvent) -> Result<(), Error> {
         let now = self.now();
         match event {
-            RemoteEvent::Slots(count) => self.scheduler.set_workers(count),
+            RemoteEvent::Slots(count) => {
+                self.scheduler.set_workers(count);
+                if count > 0 {
+                    // Hosts count workers once one of theirs has loaded the task.
+                    self.proven = true;
+                    self.sink.worker_ready();
+                }
+            }
             RemoteEvent::Outcomes { slot, host, outcomes } => {
                 if let Some(crew) = self.place.crew() {
                     crew.left.push_back((slot, host, outcomes));
