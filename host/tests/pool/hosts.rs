@@ -72,7 +72,7 @@ fn a_pool_over_hosts_returns_what_a_pool_of_this_machine_returns() {
     let squares: Vec<i64> = pool.map(0..3000).unwrap();
     assert_eq!(squares, (0..3000).map(|n: i64| n * n).collect::<Vec<_>>());
     assert_eq!(pool.apply::<_, i64>(12).unwrap(), 144);
-    let lazy: Vec<i64> = pool.imap::<_, i64>(0..100).unwrap().collect::<Result<_, _>>().unwrap();
+    let lazy: Vec<i64> = pool.imap(0..100).collect::<Result<_, _>>().unwrap();
     assert_eq!(lazy.last(), Some(&(99 * 99)));
     let power = pool.task(POWER).unwrap();
     assert_eq!(power.apply::<_, i64>((3, 3)).unwrap(), 27);
