@@ -255,13 +255,14 @@ pub struct Supervisor<'a> {
     scheduler: Scheduler,
     /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
-    place: Workplace<'a>,
     /// True if values come in parts.
     in_parts: bool,
     sink: &'a mut dyn OutcomeSink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, WorkerProcess>,
+    /// Declared after the workers: it keeps the room for their processes, which have to end before it is dropped.
+    place: Workplace<'a>,
     shared: Option<SharedParty>,
     chunks: StoredChunks,
     clock: RunClock,
