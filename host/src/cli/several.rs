@@ -287,7 +287,7 @@ impl TaskRunner<'_> {
             board: self.board,
         };
         let mut notice = notice(self.spec).interruptible_by(&signals.came);
-        let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice);
+        let end = work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice).map(|(end, _)| end);
         outcomes.show();
         let next = match &end {
             Ok(RunEnd::GivenUp | RunEnd::Halted(_)) if !self.board.is_halted() => {

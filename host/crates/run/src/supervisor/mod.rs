@@ -426,6 +426,23 @@ impl<'a> Supervisor<'a> {
         end
     }
 
+    /// Ends all workers without waiting for that.
+    pub fn into_ending(mut self) -> EndingWorkers {
+        self.kill_all();
+        let spares = match &self.place {
+            Workplace::Here { spares, .. } => Some(spares.clone()),
+            Workplace::Elsewhere(_) => None,
+        };
+        EndingWorkers { _workers: std::mem::take(&mut self.workers), _spares: spares }
+    }
+
+    fn kill_all(&self) {
+        // All are killed first; afterwards each is only waited for.
+        for process in self.workers.values() {
+            process.child.kill();
+        }
+    }
+
     fn run_to_end(&mut self) -> Result<RunEnd, Error> {
         loop {
             if let Some(end) = self.read_mail()? {
@@ -1193,11 +1210,16 @@ pub fn most_of_outcome(call: &TaskCall) -> u64 {
 
 impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
-        // All are killed first; afterwards each is only waited for.
-        for process in self.workers.values() {
-            process.child.kill();
-        }
+        self.kill_all();
     }
+}
+
+/// Workers that were killed. Dropping this waits for their ends, which take some time, and gives up the room for them.
+#[derive(Debug, Default)]
+pub struct EndingWorkers {
+    _workers: BTreeMap<WorkerId, WorkerProcess>,
+    /// Declared after the workers, as in a [`Supervisor`].
+    _spares: Option<SpareWorkers>,
 }
 
 /// Parses what a worker sent. A failure is parsed and written anew, so that none of its bytes reach the output
