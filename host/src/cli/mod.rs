@@ -19,6 +19,8 @@ mod map;
 mod meant;
 mod merge;
 mod misplaced;
+#[cfg(feature = "hosts")]
+mod permissions;
 mod progress;
 mod resolve;
 mod run;

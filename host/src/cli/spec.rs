@@ -144,6 +144,15 @@ pub struct ManyItems {
     #[cfg(feature = "hosts")]
     #[serde(skip)]
     pub via: Sourced<Option<BrokerUrl>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub tls_ca: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub creds: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub nkey: Sourced<Option<PathBuf>>,
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]

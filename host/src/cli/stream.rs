@@ -4,9 +4,13 @@ use std::path::Path;
 use wasmpool_run::tell;
 
 use super::apart::{self, ApartError, InputLists, ReadFiles};
+#[cfg(feature = "hosts")]
+use super::args::BrokerArgs;
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
+#[cfg(feature = "hosts")]
+use super::hosts::access;
 use super::progress::RunProgress;
 use super::run::{RunParts, run};
 use super::sharing::Sharing;
@@ -55,6 +59,8 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let call = spec.call();
     let inputs = inputs(spec)?;
     let read = ReadFiles::of(spec, [task]).and_inputs(inputs.same_files());
+    #[cfg(feature = "hosts")]
+    let read = broker_files(options).into_iter().fold(read, |read, (file, what)| read.and_file(file, what));
     apart::check(&read, spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
@@ -62,6 +68,8 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
+    #[cfg(feature = "hosts")]
+    let via = via(options)?;
     let made = FreshDirectory::of(options.results.as_deref());
     let files = files(spec, &call)?;
     let output = output(spec, lists)?;
@@ -73,7 +81,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
         #[cfg(feature = "hosts")]
-        via: via(options),
+        via,
         call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
         sharing,
@@ -132,10 +140,29 @@ pub fn workers(options: &Options) -> usize {
 
 /// Returns where the run goes, if it goes over many machines.
 #[cfg(feature = "hosts")]
-fn via(options: &Options) -> Option<CoordinatedRun> {
-    let url = (*options.via).clone()?;
+fn via(options: &Options) -> Result<Option<CoordinatedRun>, Error> {
+    let Some(url) = (*options.via).clone() else {
+        return Ok(None);
+    };
+    let files = BrokerArgs {
+        tls_ca: (*options.tls_ca).clone(),
+        creds: (*options.creds).clone(),
+        nkey: (*options.nkey).clone(),
+    };
     let most = (*options.workers).map(|workers| workers as usize);
-    Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker })
+    let access = access(url, &files)?;
+    Ok(Some(CoordinatedRun { access, most, max_items_per_worker: *options.max_items_per_worker }))
+}
+
+/// Returns the files that are read to reach the message system.
+#[cfg(feature = "hosts")]
+fn broker_files(options: &Options) -> impl IntoIterator<Item = (&Path, &'static str)> {
+    let files = [
+        (&*options.tls_ca, "the file of --tls-ca"),
+        (&*options.creds, "the file of --creds"),
+        (&*options.nkey, "the file of --nkey"),
+    ];
+    files.into_iter().filter_map(|(file, what)| Some((file.as_deref()?, what)))
 }
 
 pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {

@@ -46,6 +46,8 @@ const MOST_TRIES: u32 = 3;
 const MOST_HOSTS: usize = 2;
 /// Number of breaches of the protocol after which nothing of a host is heard any more.
 const MOST_BREACHES: u32 = 3;
+/// Maximum number of copies that a host may say it holds. None has room for as many.
+const MOST_HELD: usize = 16 << 10;
 /// Time for which all hosts may refuse a run until it ends: another may just be coming.
 const ALL_REFUSE: Duration = Duration::from_secs(1);
 /// Number of slots for each worker: one chunk in work, and one on its way.
@@ -66,6 +68,8 @@ pub enum Order {
     Slots(usize),
     /// Report the loss of this slot to the scheduler. If `blamed`, the chunk has ended all these hosts.
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
+    /// Tell the user that nothing of this host is heard any more.
+    Ignored(HostName),
     /// End the run: every host refuses it, this one for this reason.
     Refused(HostName, Refusal),
 }
@@ -138,6 +142,8 @@ pub struct Slots {
     by_chunk: BTreeMap<ChunkName, SlotId>,
     by_copy: BTreeMap<CopyNumber, SlotId>,
     next_copy: CopyNumber,
+    /// What makes numbers of copies that nobody can guess; without it they follow each other.
+    secret: Option<[u8; 32]>,
     orders: VecDeque<Order>,
     /// Number of slots that was ordered last.
     ordered: usize,
@@ -160,6 +166,7 @@ impl Slots {
             by_chunk: BTreeMap::new(),
             by_copy: BTreeMap::new(),
             next_copy: 0,
+            secret: None,
             orders: VecDeque::new(),
             ordered: 0,
             asked: Time::ZERO,
@@ -168,6 +175,14 @@ impl Slots {
             told_refusal: false,
             dropped: 0,
         }
+    }
+
+    /// Gives copies numbers that nobody can guess who does not know this secret. So a host can name, ask for and answer only
+    /// those that it was given.
+    #[must_use]
+    pub fn with_secret(mut self, secret: [u8; 32]) -> Slots {
+        self.secret = Some(secret);
+        self
     }
 
     /// Returns the next order that follows from the events so far.
@@ -313,6 +328,9 @@ impl Slots {
 
     /// Reports a host's beat.
     pub fn beat(&mut self, name: &HostName, beat: &RunBeat, now: Time) {
+        if beat.held.len() > MOST_HELD {
+            return self.breach(name, now);
+        }
         let life = HostLife { name: name.clone(), life: beat.life };
         let breaches = match self.hosts.get(name) {
             Some(host) if host.is_ignored() => return,
@@ -357,6 +375,11 @@ impl Slots {
         }
     }
 
+    /// Returns true if nothing of this host is heard any more.
+    pub fn ignores(&self, name: &HostName) -> bool {
+        self.hosts.get(name).is_some_and(ServingHost::is_ignored)
+    }
+
     /// Reports outcomes that a host has sent.
     pub fn outcomes(&mut self, name: &HostName, head: &OutcomesHead, now: Time) -> Verdict {
         match self.hosts.get(name) {
@@ -366,7 +389,8 @@ impl Slots {
             _ => return Verdict::Later,
         }
         let by = HostLife { name: name.clone(), life: head.life };
-        let found = self.by_chunk.get(&head.name).copied();
+        // The outcomes of a copy are those of whoever was given it.
+        let found = self.by_chunk.get(&head.name).copied().filter(|id| self.by_copy.get(&head.copy) == Some(id));
         let Some((id, slot)) = found.and_then(|id| Some((id, self.slots.get_mut(&id)?))) else {
             return self.unwanted(head);
         };
@@ -403,13 +427,12 @@ impl Slots {
 
     /// Reports that a host has sent what no host sends. After three times, it is not heard any more.
     pub fn breach(&mut self, name: &HostName, now: Time) {
-        let Some(host) = self.hosts.get_mut(name) else {
-            return;
-        };
-        host.breaches += 1;
+        let host = self.hosts.entry(name.clone()).or_insert_with(|| ServingHost::unknown(now));
+        host.breaches = host.breaches.saturating_add(1);
         if host.breaches == MOST_BREACHES {
             host.workers = 0;
             let life = HostLife { name: name.clone(), life: host.life };
+            self.orders.push_back(Order::Ignored(name.clone()));
             self.give_back(&life, now);
             self.count();
         }
@@ -458,7 +481,8 @@ impl Slots {
 
     /// Ends the run if every host refuses it, and none ever served it.
     fn look_for_refusal(&mut self, now: Time) {
-        let all = !self.served && !self.hosts.is_empty() && self.hosts.values().all(|host| host.refused.is_some());
+        let mut heard = self.hosts.values().filter(|host| !host.is_ignored()).peekable();
+        let all = !self.served && heard.peek().is_some() && heard.all(|host| host.refused.is_some());
         if !all {
             self.refused_since = None;
             return;
@@ -492,9 +516,27 @@ impl Slots {
         }
     }
 
+    /// Returns a number that no copy has.
+    fn new_number(&mut self) -> CopyNumber {
+        loop {
+            let count = self.next_copy.to_le_bytes();
+            self.next_copy += 1;
+            let number = match &self.secret {
+                None => u64::from_le_bytes(count),
+                Some(secret) => {
+                    let [start @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+                        *blake3::keyed_hash(secret, &count).as_bytes();
+                    u64::from_le_bytes(start)
+                }
+            };
+            if !self.by_copy.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
     fn publish(&mut self, id: SlotId, now: Time) {
-        let number = self.next_copy;
-        self.next_copy += 1;
+        let number = self.new_number();
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.copies.push(ChunkCopy { number, sequence: None, state: CopyState::Sending { since: now } });
             self.by_copy.insert(number, id);

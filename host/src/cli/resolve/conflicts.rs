@@ -220,7 +220,14 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
 fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     if items.via.is_none() {
-        return Ok(());
+        // The environment may have them for other runs.
+        let said = [("--tls-ca", &items.tls_ca), ("--creds", &items.creds), ("--nkey", &items.nkey)]
+            .into_iter()
+            .find(|(_, file)| file.is_some() && file.source == SettingSource::CommandLine);
+        return match said {
+            Some((option, file)) => Err(UsageError::WithoutVia { option: file.option_name(option).to_string() }),
+            None => Ok(()),
+        };
     }
     let granted = "hosts grant nothing";
     let refused = [

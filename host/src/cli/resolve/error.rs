@@ -56,6 +56,11 @@ pub enum UsageError {
     )]
     JournalOfShares { share: String, journal: String },
     #[cfg(feature = "hosts")]
+    #[error(
+        "{option} is about a run over many machines: name its message system with --via URL, or leave {option} out"
+    )]
+    WithoutVia { option: String },
+    #[cfg(feature = "hosts")]
     #[error("{option} cannot be used with {via} yet: {why}; leave one out")]
     NotOverHosts { option: String, via: String, why: &'static str },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]

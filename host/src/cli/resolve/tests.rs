@@ -11,12 +11,14 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 17] = [
+const MAY_CHANGE: [&str; 20] = [
     "chunk-size",
+    "creds",
     "failed",
     "halt",
     "journal",
     "max-items-per-worker",
+    "nkey",
     "output",
     "policy",
     "progress",
@@ -26,6 +28,7 @@ const MAY_CHANGE: [&str; 17] = [
     "retry-on",
     "sandbox",
     "timeout",
+    "tls-ca",
     "verbose",
     "via",
     "workers",
@@ -51,7 +54,8 @@ fn value(option: &str) -> Option<&'static str> {
         "delimiter" => "nul",
         "dir" => "/host::/guest",
         "env" => "A=b",
-        "failed" | "journal" | "output" | "policy" | "results" | "share-in" | "share-out" => "file",
+        "creds" | "failed" | "journal" | "nkey" | "output" | "policy" | "results" | "share-in" | "share-out"
+        | "tls-ca" => "file",
         "function" => "f",
         "halt" => "now",
         "init" => "1",
@@ -96,6 +100,7 @@ fn with(command: &str, option: &str) -> RunSpec {
     let more: &[&str] = match option {
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
         "resume" => &["--journal=file"],
+        "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "set-aside" => &["--task=a=b.wasm"],
         "share-in" | "share-out" => &["--share=jobs=queue"],
         _ => &[],

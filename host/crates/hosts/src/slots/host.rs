@@ -24,6 +24,11 @@ impl ServingHost {
         ServingHost { life: beat.life, heard: now, workers, refused: beat.refused.clone(), breaches }
     }
 
+    /// Returns a host that has not told of itself yet.
+    pub fn unknown(now: Time) -> ServingHost {
+        ServingHost { life: 0, heard: now, workers: 0, refused: None, breaches: 0 }
+    }
+
     /// Returns true if nothing of the host is heard any more.
     pub fn is_ignored(&self) -> bool {
         self.breaches >= MOST_BREACHES
